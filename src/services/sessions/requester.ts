@@ -1,0 +1,11 @@
+/** Who sends a request, as the access token says. */
+export interface Requester {
+  /** Full user id. */
+  readonly userId: string;
+  /** Absent only for application services that act without a device. */
+  readonly deviceId: string | undefined;
+  readonly isGuest: boolean;
+  readonly isAdmin: boolean;
+  /** Exempt from rate limits (application services, users whom an admin exempted). */
+  readonly rateLimited: boolean;
+}
