@@ -1,0 +1,90 @@
+import { mkdir, open, readFile, rename, rm, writeFile, link } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Says who a process is, so that a process id that was given to somebody else is not taken for the owner. */
+async function identityOf(pid: number): Promise<string | undefined> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it lives, but belongs to somebody else.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return undefined;
+  }
+  try {
+    // Field 22 is the start time in ticks since boot. The second field, the command, may hold spaces and parentheses.
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    return `${boot}/${start}`;
+  } catch {
+    // No /proc (macOS): the process id alone has to do.
+    return 'alive';
+  }
+}
+
+/** Holds a data directory for one process. */
+export class DataDirectoryLock {
+  readonly #file: string;
+
+  private constructor(file: string) {
+    this.#file = file;
+  }
+
+  /**
+   * Takes the lock file `server.lock`; one left over by a process that is gone is taken over.
+   *
+   * @throws if another living process holds the directory
+   */
+  static async take(dataDir: string): Promise<DataDirectoryLock> {
+    await mkdir(dataDir, { recursive: true });
+    const file = join(dataDir, 'server.lock');
+    const mine = `${process.pid} ${(await identityOf(process.pid)) ?? 'alive'}\n`;
+    // Written aside and linked into place: nobody ever reads a lock that is only half written.
+    const aside = `${file}.${process.pid}`;
+    await writeFile(aside, mine);
+    try {
+      for (let attempt = 0; attempt < 5; attempt += 1) {
+        try {
+          await link(aside, file);
+          return new DataDirectoryLock(file);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+        }
+        const holder = await readHolder(file);
+        if (holder === undefined) continue;
+        if ((await identityOf(holder.pid)) === holder.identity && holder.pid !== process.pid) {
+          throw new Error(
+            `the data directory ${dataDir} is in use by another server (process ${holder.pid}). ` +
+              'Stop that one first, or give this one a data_dir of its own.',
+          );
+        }
+        // Renaming rather than deleting: of two processes that both find the stale lock, only one moves it away.
+        const stale = `${file}.stale.${process.pid}`;
+        await rename(file, stale).catch(() => undefined);
+        await rm(stale, { force: true });
+      }
+    } finally {
+      await rm(aside, { force: true });
+    }
+    throw new Error(`the lock file ${file} could not be taken`);
+  }
+
+  /** Gives the directory back. */
+  async release(): Promise<void> {
+    await rm(this.#file, { force: true });
+  }
+}
+
+async function readHolder(file: string): Promise<{ pid: number; identity: string } | undefined> {
+  try {
+    const handle = await open(file);
+    try {
+      const [pid = '', identity = ''] = (await handle.readFile('utf8')).trim().split(' ');
+      return { pid: Number(pid) || 0, identity };
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,256 @@
+import { CompiledQuery, type Kysely } from 'kysely';
+import pg from 'pg';
+import { type AnyEntity, type EntityName, type EntityManager, IsolationLevel, MikroORM } from '@mikro-orm/postgresql';
+import { Migrator } from '@mikro-orm/migrations';
+import type { Clock } from '#src/kernel/clock.ts';
+import { systemClock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import { columnTypes, countingClient } from './counting-client.ts';
+import { discoverMigrations } from './migrator.ts';
+import { sql, type Statement } from './statement.ts';
+import type { SqlRow, Tx } from './transaction.ts';
+
+export { sql, type Statement } from './statement.ts';
+export type { SqlRow, Tx } from './transaction.ts';
+
+export interface DatabaseOptions {
+  /** `postgresql://user:password@host:port/name`, or with `?host=/folder` for a Unix socket. */
+  readonly url: string;
+  /** What `defineEntity` made. */
+  readonly entities?: readonly EntityName<AnyEntity>[];
+  /** How many connections at most; default 16. */
+  readonly poolSize?: number;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly clock?: Clock;
+}
+
+/** Any number will do, as long as every node takes the same. */
+const MIGRATION_LOCK = 7_305_817_001;
+
+const INSERT_OUTBOX = sql('outbox_insert', 'insert into outbox (job, payload, created_ts) values ($1, $2, $3)');
+const SELECT_META = sql('server_meta_select', 'select value from server_meta where key = $1');
+const CLAIM_META = sql(
+  'server_meta_claim',
+  'insert into server_meta (key, value) values ($1, $2) on conflict (key) do nothing',
+);
+
+/**
+ * PostgreSQL: one pool, on which hand-written prepared SQL and MikroORM share connections and transactions.
+ *
+ * A database that goes away makes queries fail, never the process: later queries connect anew.
+ */
+export class Database {
+  readonly #orm: MikroORM;
+  readonly #pool: pg.Pool;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #sent: { count: number };
+
+  private constructor(orm: MikroORM, pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
+    this.#orm = orm;
+    this.#pool = pool;
+    this.#logger = options.logger;
+    this.#clock = options.clock ?? systemClock;
+    this.#sent = sent;
+  }
+
+  /**
+   * Connects, and fails if the database does not answer.
+   *
+   * @throws if it cannot be reached or refuses us
+   */
+  static async open(options: DatabaseOptions): Promise<Database> {
+    const sent = { count: 0 };
+    const counter = options.metrics.counter('tsudoi_sql_statements_total', 'SQL statements sent to PostgreSQL');
+    const Client = countingClient(() => {
+      sent.count += 1;
+      counter.inc();
+    });
+    const orm = await MikroORM.init({
+      entities: [...(options.entities ?? [])],
+      // MikroORM wants a name for its own bookkeeping; the connection itself is made from the whole URL, sockets included.
+      dbName: databaseName(options.url),
+      driverOptions: {
+        connectionString: options.url,
+        max: Math.max(options.poolSize ?? 16, 3),
+        Client,
+        types: columnTypes,
+        connectionTimeoutMillis: 10_000,
+        idleTimeoutMillis: 60_000,
+        keepAlive: true,
+        application_name: 'tsudoi',
+      },
+      discovery: { warnWhenNoEntities: false },
+      extensions: [Migrator],
+      migrations: {
+        tableName: 'migrations',
+        migrationsList: await discoverMigrations(),
+        transactional: true,
+        allOrNothing: true,
+        snapshot: false,
+        disableForeignKeys: false,
+      },
+      logger: (message) => options.logger.debug(message),
+      debug: false,
+      colors: false,
+      ensureDatabase: false,
+    });
+    const pool = (await orm.em.getConnection().getNativeClient()) as unknown as pg.Pool;
+    pool.on('error', (error) => {
+      options.logger.warn('an idle database connection was lost', { reason: error.message });
+    });
+    options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
+    options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
+    options.metrics.gaugeOf(
+      'tsudoi_sql_pool_waiting',
+      'queries that wait for a connection to PostgreSQL',
+      () => pool.waitingCount,
+    );
+    const database = new Database(orm, pool, options, sent);
+    try {
+      await pool.query('select 1');
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+    return database;
+  }
+
+  /** Brings the schema up to date. An advisory lock makes nodes that start together wait for each other. */
+  async migrate(): Promise<void> {
+    const lock = await this.#pool.connect();
+    try {
+      await lock.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+      const done = await this.#orm.migrator.up();
+      for (const { name } of done) this.#logger.info('database migrated', { migration: name });
+      await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]);
+      lock.release();
+    } catch (error) {
+      // Throwing the connection away gives the lock back whatever state it is in.
+      lock.release(true);
+      throw error;
+    }
+  }
+
+  /**
+   * Ties the database to `serverName` on first use.
+   *
+   * @throws if it was made for another name: every event, user and room in it carries that name
+   */
+  async claim(serverName: string): Promise<void> {
+    await this.query(CLAIM_META, ['server_name', serverName]);
+    const [row] = await this.query<{ value: string }>(SELECT_META, ['server_name']);
+    if (row?.value !== serverName) {
+      throw new Error(
+        `server_name is ${serverName}, but this database belongs to ${row?.value}. ` +
+          'The name is fixed for the life of a database: set it back, or use another data_dir or database.url.',
+      );
+    }
+  }
+
+  /** One prepared statement on a pooled connection, in a transaction of its own. */
+  async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
+    const result = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] });
+    return result.rows;
+  }
+
+  /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
+  write<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.#transaction(use, {});
+  }
+
+  /** Runs `use` on one snapshot (repeatable read, read only). */
+  read<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.#transaction(use, { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true });
+  }
+
+  async #transaction<T>(
+    use: (tx: Tx) => Promise<T>,
+    options: { isolationLevel?: IsolationLevel; readOnly?: boolean },
+  ): Promise<T> {
+    const connection = this.#orm.em.getConnection();
+    const trx = (await connection.begin(options)) as unknown as Kysely<unknown>;
+    const afterCommit: (() => void)[] = [];
+    const context = new TransactionContext(trx, this.#orm, this.#clock, afterCommit);
+    let result: T;
+    try {
+      result = await use(context);
+      await context.flush();
+      await connection.commit(trx as never);
+    } catch (error) {
+      try {
+        await connection.rollback(trx as never);
+      } catch (err) {
+        // The connection is gone, and the transaction with it. What matters to the caller is why it failed.
+        this.#logger.debug('a transaction could not be rolled back', { err });
+      }
+      throw error;
+    }
+    for (const callback of afterCommit) {
+      try {
+        callback();
+      } catch (err) {
+        this.#logger.error('a listener failed after a commit', { err });
+      }
+    }
+    return result;
+  }
+
+  /** How many statements were sent so far, BEGIN and COMMIT included. */
+  statements(): number {
+    return this.#sent.count;
+  }
+
+  /** Waits for running queries, then closes every connection. */
+  async close(): Promise<void> {
+    await this.#orm.close(true);
+  }
+}
+
+class TransactionContext implements Tx {
+  readonly #trx: Kysely<unknown>;
+  readonly #orm: MikroORM;
+  readonly #clock: Clock;
+  readonly #afterCommit: (() => void)[];
+  #em: EntityManager | undefined;
+
+  constructor(trx: Kysely<unknown>, orm: MikroORM, clock: Clock, afterCommit: (() => void)[]) {
+    this.#trx = trx;
+    this.#orm = orm;
+    this.#clock = clock;
+    this.#afterCommit = afterCommit;
+  }
+
+  async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
+    const result = await this.#trx.executeQuery<R>(CompiledQuery.raw(statement.text, [...values]));
+    return result.rows;
+  }
+
+  get em(): EntityManager {
+    if (this.#em === undefined) {
+      this.#em = this.#orm.em.fork();
+      this.#em.setTransactionContext(this.#trx);
+    }
+    return this.#em;
+  }
+
+  async flush(): Promise<void> {
+    await this.#em?.flush();
+  }
+
+  afterCommit(callback: () => void): void {
+    this.#afterCommit.push(callback);
+  }
+
+  async enqueue(job: string, payload: unknown): Promise<void> {
+    await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), this.#clock.now()]);
+  }
+}
+
+/** The database's name out of a URL; a URL without one means PostgreSQL's default. */
+function databaseName(url: string): string {
+  const path = new URL(url).pathname.slice(1);
+  return path === '' ? 'postgres' : decodeURIComponent(path);
+}

@@ -1,0 +1,29 @@
+/** One SQL statement that is prepared once per connection under its name. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+const namesByText = new Map<string, string>();
+const textsByName = new Map<string, string>();
+
+/**
+ * Declares a statement, once, at module level.
+ *
+ * @param name unique in the whole program, at most 63 bytes (PostgreSQL cuts longer ones); shows up in metrics
+ * @param text SQL with `$1`, `$2` ... as parameters
+ * @throws if another text was declared under the same name: two statements would be prepared as one
+ */
+export function sql(name: string, text: string): Statement {
+  const known = textsByName.get(name);
+  if (known !== undefined && known !== text) throw new Error(`two SQL statements are named ${name}`);
+  if (Buffer.byteLength(name) > 63) throw new Error(`the name of SQL statement ${name} is longer than 63 bytes`);
+  textsByName.set(name, text);
+  namesByText.set(text, name);
+  return { name, text };
+}
+
+/** The name under which `text` was declared, so that a query arriving as text (through MikroORM's connection) is prepared too. */
+export function statementNameOf(text: string): string | undefined {
+  return namesByText.get(text);
+}

@@ -1,0 +1,107 @@
+import { expect } from 'chai';
+import pg from 'pg';
+import { sql } from '#src/storage/database.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+
+const NUMBERS = sql('test_numbers', `select 9007199254740991::int8 as big, '{1,NULL,3}'::int8[] as list, '{}'::int8[] as none`);
+const PREPARED = sql('test_prepared', 'select name from pg_prepared_statements');
+const OUTBOX = sql('test_outbox', 'select job, payload from outbox order by id');
+const COUNT = sql('test_count', 'select count(*) as n from outbox');
+const BACKEND = sql('test_backend', 'select pg_backend_pid() as pid');
+
+describe('Database', () => {
+  let clone: TestDatabase;
+  before(async function () {
+    this.timeout(30_000);
+    clone = await cloneDatabase();
+  });
+  after(() => clone.drop());
+
+  it('returns bigint columns and arrays as numbers', async () => {
+    const [row] = await clone.database.query(NUMBERS);
+    expect(row).to.deep.equal({ big: Number.MAX_SAFE_INTEGER, list: [1, null, 3], none: [] });
+  });
+
+  it('prepares statements under their names, inside transactions too', async () => {
+    const names = await clone.database.write(async (tx) => {
+      await tx.query(NUMBERS);
+      return (await tx.query<{ name: string }>(PREPARED)).map((row) => row.name);
+    });
+    expect(names).to.include('test_numbers');
+  });
+
+  it('counts one statement for a query, and BEGIN and COMMIT of a transaction', async () => {
+    const before = clone.database.statements();
+    await clone.database.query(COUNT);
+    expect(clone.database.statements() - before).to.equal(1);
+    await clone.database.write((tx) => tx.query(COUNT));
+    expect(clone.database.statements() - before).to.equal(4);
+  });
+
+  it('commits what was enqueued, and only then calls the listeners', async () => {
+    let called = 0;
+    await clone.database.write(async (tx) => {
+      tx.afterCommit(() => (called += 1));
+      await tx.enqueue('push', { event: '$1' });
+      expect(called).to.equal(0);
+    });
+    expect(called).to.equal(1);
+    expect(await clone.database.query(OUTBOX)).to.deep.equal([{ job: 'push', payload: { event: '$1' } }]);
+  });
+
+  it('rolls everything back when the use case throws, and calls no listener', async () => {
+    const [before] = await clone.database.query<{ n: number }>(COUNT);
+    let called = 0;
+    let thrown: unknown;
+    try {
+      await clone.database.write(async (tx) => {
+        tx.afterCommit(() => (called += 1));
+        await tx.enqueue('push', {});
+        throw new Error('changed my mind');
+      });
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).to.be.an('error').with.property('message', 'changed my mind');
+    expect(called).to.equal(0);
+    expect(await clone.database.query(COUNT)).to.deep.equal([before]);
+  });
+
+  it('gives MikroORM the same transaction', async () => {
+    await clone.database.write(async (tx) => {
+      await tx.enqueue('seen-by-em', {});
+      const rows: unknown[] = await tx.em.execute(`select job from outbox where job = 'seen-by-em'`);
+      expect(rows).to.have.length(1);
+      expect(await clone.database.query(OUTBOX)).to.not.deep.include({ job: 'seen-by-em', payload: {} });
+    });
+  });
+
+  it('refuses to write in a read transaction', async () => {
+    let code: unknown;
+    await clone.database.read((tx) => tx.enqueue('never', {})).catch((error: { code: string }) => (code = error.code));
+    expect(code).to.equal('25006');
+  });
+
+  it('survives its connections being killed: later queries connect anew', async () => {
+    const [backend] = await clone.database.query<{ pid: number }>(BACKEND);
+    const other = new pg.Client({ connectionString: clone.url });
+    await other.connect();
+    await other.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()');
+    await other.end();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const [next] = await clone.database.query<{ pid: number }>(BACKEND);
+    expect(next?.pid).to.be.a('number').and.not.equal(backend?.pid);
+  });
+
+  it('belongs to one server_name for life', async () => {
+    await clone.database.claim('one.example');
+    await clone.database.claim('one.example');
+    let message = '';
+    await clone.database.claim('two.example').catch((error: Error) => (message = error.message));
+    expect(message).to.include('two.example').and.to.include('one.example');
+  });
+
+  it('refuses two statements of the same name', () => {
+    expect(() => sql('test_count', 'select 1')).to.throw('test_count');
+  });
+});

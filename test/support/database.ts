@@ -1,0 +1,124 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { Database, type DatabaseOptions } from '#src/storage/database.ts';
+import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
+import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+
+const PREFIX = 'tsudoi-test-pg-';
+const TEMPLATE = 'template_migrated';
+
+/** A database of a test file's own: migrated, empty, dropped afterwards. */
+export interface TestDatabase {
+  readonly name: string;
+  readonly url: string;
+  readonly database: Database;
+  /** Closes `database` and drops it. */
+  drop(): Promise<void>;
+}
+
+interface TestPostgres {
+  readonly embedded: EmbeddedPostgres;
+  readonly folder: string;
+}
+
+let running: Promise<TestPostgres> | undefined;
+let clones = 0;
+const open = new Set<TestDatabase>();
+
+async function launch(): Promise<TestPostgres> {
+  await sweep();
+  const folder = await mkdtemp(join(tmpdir(), PREFIX));
+  await DataDirectoryLock.take(folder);
+  const embedded = await EmbeddedPostgres.start({
+    dataDir: folder,
+    logger: silentLogger,
+    // A test run that loses its database starts over anyway.
+    settings: { fsync: 'off', synchronous_commit: 'off', max_connections: '200', checkpoint_timeout: '1h' },
+  });
+  // Mocha with --exit, an uncaught error, Ctrl-C: whichever way this process ends, its database ends with it.
+  process.once('exit', () => {
+    if (embedded.pid !== undefined) process.kill(embedded.pid, 'SIGQUIT');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await embedded.createDatabase(TEMPLATE);
+  const template = await Database.open({ url: embedded.url(TEMPLATE), logger: silentLogger, metrics: noMetrics });
+  await template.migrate();
+  await template.close();
+  return { embedded, folder };
+}
+
+/** Ends databases of earlier test runs that were killed with SIGKILL, and removes their folders. */
+async function sweep(): Promise<void> {
+  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
+  for (const name of names) {
+    const folder = join(tmpdir(), name);
+    try {
+      const lock = await DataDirectoryLock.take(folder);
+      const pid = Number((await readFile(join(folder, 'postgres', 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
+      if (pid > 0) process.kill(pid, 'SIGQUIT');
+      await lock.release();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') continue;
+    }
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+async function administer(statement: string): Promise<void> {
+  running ??= launch();
+  const { embedded } = await running;
+  const client = new pg.Client({ connectionString: embedded.url('postgres') });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Makes an empty database on the test run's PostgreSQL and returns its URL: for servers that migrate it themselves. */
+export async function emptyDatabase(): Promise<string> {
+  const name = `empty_${(clones += 1)}`;
+  await administer(`create database ${name}`);
+  const { embedded } = await running!;
+  return embedded.url(name);
+}
+
+/** Clones the migrated template: a few milliseconds, where migrating takes a second. The first call starts PostgreSQL. */
+export async function cloneDatabase(
+  options: Partial<Omit<DatabaseOptions, 'url'>> = {},
+): Promise<TestDatabase> {
+  const name = `test_${(clones += 1)}`;
+  await administer(`create database ${name} template ${TEMPLATE}`);
+  const { embedded } = await running!;
+  const url = embedded.url(name);
+  const database = await Database.open({ logger: silentLogger, metrics: noMetrics, ...options, url });
+  const clone: TestDatabase = {
+    name,
+    url,
+    database,
+    async drop() {
+      if (!open.delete(clone)) return;
+      await database.close();
+      await administer(`drop database if exists ${name} with (force)`);
+    },
+  };
+  open.add(clone);
+  return clone;
+}
+
+/** Ends the test run's PostgreSQL, whatever is still open on it. Called by the root hook after the last test. */
+export async function stopTestPostgres(): Promise<void> {
+  if (running === undefined) return;
+  for (const clone of open) await clone.database.close().catch(() => undefined);
+  open.clear();
+  const { embedded, folder } = await running;
+  running = undefined;
+  await embedded.stop();
+  await rm(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,88 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+
+interface Due {
+  at: number;
+  readonly order: number;
+  readonly every: number | undefined;
+  readonly callback: () => void;
+}
+
+/** Time that stands still until a test moves it. Clock and timers in one, so that they agree. */
+export class ManualClock implements Clock, Timers {
+  #now: number;
+  readonly #start: number;
+  #order = 0;
+  readonly #due = new Set<Due>();
+
+  /** @param now milliseconds since the epoch at which time stands; default 2026-01-01T00:00:00Z */
+  constructor(now: number = Date.UTC(2026, 0, 1)) {
+    this.#now = now;
+    this.#start = now;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#now - this.#start;
+  }
+
+  after(ms: number, callback: () => void): Timer {
+    return this.#schedule(ms, undefined, callback);
+  }
+
+  every(ms: number, callback: () => void): Timer {
+    return this.#schedule(ms, Math.max(ms, 1), callback);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted === true) {
+        resolve();
+        return;
+      }
+      const timer = this.after(ms, resolve);
+      signal?.addEventListener(
+        'abort',
+        () => {
+          timer.cancel();
+          resolve();
+        },
+        { once: true },
+      );
+    });
+  }
+
+  /** How many timers wait. */
+  get pending(): number {
+    return this.#due.size;
+  }
+
+  /** Moves time by `ms` and runs what falls due, in order; what a timer's callback awaits gets its turn in between. */
+  async advance(ms: number): Promise<void> {
+    const target = this.#now + ms;
+    for (;;) {
+      await settle();
+      const next = [...this.#due].sort((a, b) => a.at - b.at || a.order - b.order)[0];
+      if (next === undefined || next.at > target) break;
+      this.#now = Math.max(this.#now, next.at);
+      if (next.every === undefined) this.#due.delete(next);
+      else next.at += next.every;
+      next.callback();
+    }
+    this.#now = target;
+    await settle();
+  }
+
+  #schedule(ms: number, every: number | undefined, callback: () => void): Timer {
+    const due: Due = { at: this.#now + Math.max(ms, 0), order: (this.#order += 1), every, callback };
+    this.#due.add(due);
+    return { cancel: () => this.#due.delete(due) };
+  }
+}
+
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
