@@ -1,5 +1,5 @@
 import { CompiledQuery, type Kysely } from 'kysely';
-import pg from 'pg';
+import type pg from 'pg';
 import { type AnyEntity, type EntityName, type EntityManager, IsolationLevel, MikroORM } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { Clock } from '#src/kernel/clock.ts';

