@@ -94,7 +94,10 @@ export interface EndpointDeclaration<
   readonly method: Method;
   /** The newest stable path, in the specification's notation: `/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`. */
   readonly path: string;
-  /** Further paths of the same operation. The r0 alias of a `/_matrix/client/v3/` path is added by mount.ts. */
+  /**
+   * Further paths of the same operation. mount.ts adds the r0 alias of a `/_matrix/client/v3/` path, and `/state/{eventType}` with and
+   * without a trailing slash to a path that ends in `/state/{eventType}/{stateKey}` (the state key is empty then).
+   */
   readonly aliases?: readonly string[];
   readonly auth: A;
   readonly rateLimit: RateLimitBucket;
@@ -103,6 +106,15 @@ export interface EndpointDeclaration<
   /** Absent: a body is ignored. Present: it must be JSON. An empty body counts as `{}` when `bodyOptional`. */
   readonly body?: B;
   readonly bodyOptional?: boolean;
+  /**
+   * The body becomes the content of an event: it is refused with M_BAD_JSON when canonical JSON cannot hold it (floats, integers beyond
+   * 2^53-1, lone surrogates) and with M_TOO_LARGE over 64 KiB.
+   */
+  readonly eventBody?: boolean;
+  /** Bytes of the body, where the server's general limit does not fit. */
+  readonly maxBodyBytes?: number;
+  /** Waiting is what it does: it never counts as slow in the log. */
+  readonly longPoll?: boolean;
   readonly response: TSchema;
   readonly errors: readonly Errcode[];
   readonly handle: (context: EndpointContext<A, P, Q, B>) => Promise<unknown>;

@@ -1,0 +1,58 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+
+/** Bounds on what one request may use. */
+export interface HttpLimits {
+  /** Bytes of a body, unless the endpoint declares `maxBodyBytes`. */
+  readonly maxBodyBytes: number;
+  /** Milliseconds in which a body must have arrived. */
+  readonly bodyTimeoutMs: number;
+  /** Requests that may be running at once; long-polls count. More are answered 429. */
+  readonly maxConcurrentRequests: number;
+  /** Bytes from which on a body is compressed, when the client accepts that. */
+  readonly compressFromBytes: number;
+}
+
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  maxBodyBytes: 1024 * 1024,
+  bodyTimeoutMs: 30_000,
+  maxConcurrentRequests: 20_000,
+  compressFromBytes: 32 * 1024,
+};
+
+/** How requests are logged. Errors (status 400 and up) and slow requests are always at `info`. */
+export interface RequestLogOptions {
+  /** Level of all other requests. */
+  readonly level: 'debug' | 'info';
+  /** Milliseconds from which on a request counts as slow. Endpoints that declare `longPoll` never do. */
+  readonly slowMs: number;
+}
+
+export const DEFAULT_REQUEST_LOG: RequestLogOptions = { level: 'debug', slowMs: 1_000 };
+
+/** What the HTTP layer needs from the rest of the server. */
+export interface HttpDependencies {
+  /**
+   * Says whose token this is.
+   *
+   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
+   */
+  readonly authenticate: (token: string) => Promise<Requester>;
+  readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Addresses or networks (`10.0.0.0/8`) of reverse proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Aborted when the server begins to drain: `HttpServer.drainSignal`. */
+  readonly drainSignal: AbortSignal;
+  readonly limits?: Partial<HttpLimits>;
+  readonly requestLog?: Partial<RequestLogOptions>;
+}

@@ -1,0 +1,27 @@
+import { promisify } from 'node:util';
+import { constants, gzip, zstdCompress } from 'node:zlib';
+
+const gzipAsync = promisify(gzip);
+const zstdAsync = promisify(zstdCompress);
+
+export type Encoding = 'zstd' | 'gzip';
+
+/** The encoding to use for a client that says it accepts this: zstd costs a seventh of gzip. RFC 9110, 12.5.3. */
+export const chooseEncoding = (acceptEncoding: string | undefined): Encoding | undefined => {
+  if (acceptEncoding === undefined) return undefined;
+  const weights = new Map<string, number>();
+  for (const part of acceptEncoding.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = part.split(';').map((text) => text.trim());
+    const q = parameters.find((text) => text.startsWith('q='));
+    weights.set(name, q === undefined ? 1 : Number(q.slice(2)));
+  }
+  const weight = (name: Encoding): number => weights.get(name) ?? weights.get('*') ?? 0;
+  if (weight('zstd') > 0 && weight('zstd') >= weight('gzip')) return 'zstd';
+  return weight('gzip') > 0 ? 'gzip' : undefined;
+};
+
+/** Compresses on a thread of the pool, not on the event loop. Levels favour speed: bodies are made for one reader. */
+export const compress = (body: string | Buffer, encoding: Encoding): Promise<Buffer> =>
+  encoding === 'zstd'
+    ? zstdAsync(body, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
+    : gzipAsync(body, { level: constants.Z_BEST_SPEED });

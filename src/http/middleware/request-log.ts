@@ -1,0 +1,47 @@
+import type { Context } from 'koa';
+import type { LogFields } from '#src/kernel/logger.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { HttpDependencies, RequestLogOptions } from '../dependencies.ts';
+import type { Operation } from '../operation.ts';
+
+const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+interface Recorded {
+  readonly requestId: string;
+  readonly ip: string;
+  readonly operation: Operation | undefined;
+  readonly requester: Requester | undefined;
+}
+
+/**
+ * One log line and one sample per request. The path is not logged: it may hold tokens and names; the operation says what was asked.
+ * A client that went away before it was answered is written as status 499.
+ */
+export const requestRecorder = (
+  deps: Pick<HttpDependencies, 'logger' | 'metrics'>,
+  options: RequestLogOptions,
+): ((ctx: Context, request: Recorded, ms: number) => void) => {
+  const seconds = deps.metrics.histogram('tsudoi_http_request_seconds', 'Time from the start of a request to its answer.', BUCKETS_SECONDS, [
+    'operation',
+    'status',
+  ]);
+  return (ctx, request, ms) => {
+    const gone = ctx.respond === false || ctx.res.destroyed;
+    const status = gone ? 499 : ctx.status;
+    const operation = request.operation?.name ?? (ctx.method === 'OPTIONS' ? 'preflight' : 'unknown');
+    seconds.observe(ms / 1000, { operation, status: String(status) });
+    const slow = ms >= options.slowMs && request.operation?.endpoint.longPoll !== true;
+    const fields: LogFields = {
+      method: ctx.method,
+      operation,
+      status,
+      ms: Math.round(ms * 100) / 100,
+      user: request.requester?.userId,
+      ip: request.ip,
+      request_id: request.requestId,
+      ...(slow ? { slow } : {}),
+    };
+    if (slow || status >= 400 || options.level === 'info') deps.logger.info('request', fields);
+    else deps.logger.debug('request', fields);
+  };
+};

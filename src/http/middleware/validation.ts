@@ -1,0 +1,121 @@
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { TObject, TSchema } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+
+/**
+ * Unknown members are always allowed: the specification lets clients send them. Formats are for documents, not for checks.
+ * `strict: false` since TypeBox writes keywords that ajv does not know.
+ */
+const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: false, logger: false });
+
+/** `/a/0/b~1c` as `a[0].b/c`. */
+const memberName = (error: ErrorObject): string =>
+  error.instancePath
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((name, part) => (/^\d+$/.test(part) ? `${name}[${part}]` : name === '' ? part : `${name}.${part}`), '');
+
+const missingName = (error: ErrorObject): string => {
+  const parent = memberName(error);
+  const missing = String((error.params as { missingProperty: unknown }).missingProperty);
+  return parent === '' ? missing : `${parent}.${missing}`;
+};
+
+const expectation = (error: ErrorObject): string => {
+  const params = error.params as Record<string, unknown>;
+  switch (error.keyword) {
+    case 'const':
+      return `must be ${JSON.stringify(params['allowedValue'])}`;
+    case 'enum':
+      return `must be one of ${(params['allowedValues'] as unknown[]).map((value) => JSON.stringify(value)).join(', ')}`;
+    case 'anyOf':
+    case 'oneOf':
+      return 'has none of the forms that are allowed here';
+    default:
+      return error.message ?? 'is not valid';
+  }
+};
+
+/** The error that says most: that of a union stands behind those of its branches. */
+const lastError = (validate: ValidateFunction): ErrorObject => {
+  const error = validate.errors?.at(-1);
+  if (error === undefined) throw new Error('ajv refused a value without an error.');
+  return error;
+};
+
+/**
+ * Checks JSON bodies.
+ *
+ * @returns a function that throws M_MISSING_PARAM when a member of the body itself is missing and M_BAD_JSON for everything else
+ */
+export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
+  const validate = ajv.compile(schema as object);
+  return (body) => {
+    if (validate(body)) return;
+    const error = lastError(validate);
+    const name = error.keyword === 'required' ? missingName(error) : memberName(error);
+    if (error.keyword === 'required') {
+      throw new MatrixError(error.instancePath === '' ? 'M_MISSING_PARAM' : 'M_BAD_JSON', `The member ${name} is missing from the body.`);
+    }
+    throw new MatrixError('M_BAD_JSON', name === '' ? `The body ${expectation(error)}.` : `The member ${name} ${expectation(error)}.`);
+  };
+};
+
+type Convert = (value: string) => unknown;
+
+const toInteger: Convert = (value) => (/^-?\d+$/.test(value) ? Number(value) : value);
+const toNumber: Convert = (value) => (/^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
+const toBoolean: Convert = (value) => (value === 'true' ? true : value === 'false' ? false : value);
+const asText: Convert = (value) => value;
+
+interface LooseSchema {
+  readonly type?: string;
+  readonly items?: LooseSchema;
+  readonly anyOf?: readonly LooseSchema[];
+}
+
+/** What does not convert stays text, and is refused by the schema afterwards with the right message. */
+const converter = (schema: LooseSchema | undefined): Convert => {
+  switch (schema?.type) {
+    case 'integer':
+      return toInteger;
+    case 'number':
+      return toNumber;
+    case 'boolean':
+      return toBoolean;
+    default:
+      return asText;
+  }
+};
+
+/** What arrives as text: one value, or several where a key was repeated. */
+export type Texts = Readonly<Record<string, string | string[] | undefined>>;
+
+/**
+ * Converts and checks path or query parameters. Keys that are not declared are left out; of a repeated key that is not declared as an
+ * array the first counts.
+ *
+ * @returns a function that throws M_MISSING_PARAM or M_INVALID_PARAM
+ */
+export const textValidator = (schema: TObject, what: 'path' | 'query'): ((texts: Texts) => Record<string, unknown>) => {
+  const validate = ajv.compile(schema as object);
+  const fields = Object.entries(schema.properties as Record<string, LooseSchema>).map(([name, property]) => ({
+    name,
+    isArray: property.type === 'array',
+    convert: converter(property.type === 'array' ? property.items : property),
+  }));
+  return (texts) => {
+    const result: Record<string, unknown> = {};
+    for (const { name, isArray, convert } of fields) {
+      const given = texts[name];
+      if (given === undefined) continue;
+      if (isArray) result[name] = (typeof given === 'string' ? [given] : given).map(convert);
+      else result[name] = convert(typeof given === 'string' ? given : (given[0] as string));
+    }
+    if (validate(result)) return result;
+    const error = lastError(validate);
+    if (error.keyword === 'required') throw new MatrixError('M_MISSING_PARAM', `The ${what} parameter ${missingName(error)} is missing.`);
+    throw new MatrixError('M_INVALID_PARAM', `The ${what} parameter ${memberName(error)} ${expectation(error)}.`);
+  };
+};

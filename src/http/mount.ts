@@ -1,0 +1,184 @@
+import { parse as parseQuery } from 'node:querystring';
+import Koa from 'koa';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
+import { type Endpoint, Reply } from './endpoint.ts';
+import { identify } from './middleware/authentication.ts';
+import { ClientGone, parseBody, readBody } from './middleware/body.ts';
+import { ClientAddress } from './middleware/client-address.ts';
+import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
+import { LazyRequestInfo, OpenRequests } from './middleware/request-info.ts';
+import { requestRecorder } from './middleware/request-log.ts';
+import { Responder } from './middleware/responder.ts';
+import type { Texts } from './middleware/validation.ts';
+import { type Operation, routerOf } from './operation.ts';
+import type { RouteMatch } from './router.ts';
+
+const NO_QUERY: Texts = {};
+/** What a trusted proxy may call a request. */
+const REQUEST_ID = /^[\w.:-]{1,64}$/;
+
+/** What is known about a request as it passes through the steps. */
+interface Exchange {
+  readonly requestId: string;
+  readonly path: string;
+  readonly search: string;
+  readonly ip: string;
+  operation: Operation | undefined;
+  requester: Requester | undefined;
+}
+
+/** The path of a request target, and what follows the question mark. RFC 9112, 3.2: proxies may send the absolute form. */
+const splitTarget = (target: string): readonly [string, string] => {
+  let rest = target;
+  if (!rest.startsWith('/')) rest = rest.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  const hash = rest.indexOf('#');
+  if (hash !== -1) rest = rest.slice(0, hash);
+  const mark = rest.indexOf('?');
+  return mark === -1 ? [rest, ''] : [rest.slice(0, mark), rest.slice(mark + 1)];
+};
+
+const refuseNul = (query: Texts, search: string): void => {
+  if (!search.includes('%00')) return;
+  for (const [name, value] of Object.entries(query)) {
+    if (name.includes('\0') || String(value).includes('\0')) {
+      throw new MatrixError('M_INVALID_PARAM', `The query parameter ${name.replaceAll('\0', '')} holds a NUL character.`);
+    }
+  }
+};
+
+/**
+ * Makes the application that serves `endpoints`. Every request takes the same steps in the same order: request id, CORS, route,
+ * authentication, rate limit, body, validation, handler, response; then one log line and one sample.
+ *
+ * @throws Error when the declarations contradict each other
+ */
+export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDependencies): Koa => {
+  const limits = { ...DEFAULT_HTTP_LIMITS, ...deps.limits };
+  const router = routerOf(endpoints);
+  const addresses = new ClientAddress(deps.trustedProxies);
+  const open = new OpenRequests(deps.drainSignal);
+  const responder = new Responder(limits.compressFromBytes);
+  const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
+  const idPrefix = deps.random.string(6);
+  let count = 0;
+  let running = 0;
+
+  const begin = (ctx: Koa.Context): Exchange => {
+    const [path, search] = splitTarget(ctx.req.url ?? '/');
+    const remote = ctx.req.socket.remoteAddress;
+    const ip = addresses.of(remote, ctx.req.headers['x-forwarded-for']);
+    count += 1;
+    let requestId = `${idPrefix}-${count.toString(36)}`;
+    const given = ctx.req.headers['x-request-id'];
+    if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined))) requestId = given;
+    return { requestId, path, search, ip, operation: undefined, requester: undefined };
+  };
+
+  const route = (ctx: Koa.Context, path: string): RouteMatch<Operation> => {
+    const result = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, path);
+    if (result.kind === 'found') return result;
+    if (result.kind === 'unknown') throw new MatrixError('M_UNRECOGNIZED', 'This server does not know that path.');
+    const allow = (result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']).join(', ');
+    ctx.set('Allow', allow);
+    throw new MatrixError('M_UNRECOGNIZED', `This path is served for ${allow} only.`, {}, 405);
+  };
+
+  const limit = (operation: Operation, exchange: Exchange): void => {
+    const bucket = operation.endpoint.rateLimit;
+    if (bucket === 'none' || exchange.requester?.rateLimited === false) return;
+    const verdict = deps.rateLimiter.take(bucket, exchange.requester?.userId ?? exchange.ip);
+    if (verdict.ok) return;
+    throw new MatrixError('M_LIMIT_EXCEEDED', `Too many requests: the limiter ${bucket} asks to wait ${verdict.retryAfterMs} ms.`, {
+      retry_after_ms: verdict.retryAfterMs,
+      'org.tsudoi.limiter': bucket,
+    });
+  };
+
+  const body = async (ctx: Koa.Context, operation: Operation): Promise<unknown> => {
+    const { endpoint } = operation;
+    if (endpoint.body === undefined) return undefined;
+    const bytes = await readBody(ctx.req, endpoint.maxBodyBytes ?? limits.maxBodyBytes, deps.timers, limits.bodyTimeoutMs);
+    return bytes.length === 0 && endpoint.bodyOptional === true ? {} : parseBody(bytes, endpoint.eventBody === true);
+  };
+
+  const serve = async (ctx: Koa.Context, exchange: Exchange): Promise<unknown> => {
+    if (running > limits.maxConcurrentRequests) {
+      throw new MatrixError('M_LIMIT_EXCEEDED', 'This server is running as many requests as it can: try again shortly.', {
+        retry_after_ms: 1_000,
+        'org.tsudoi.limiter': 'concurrent_requests',
+      });
+    }
+    const match = route(ctx, exchange.path);
+    const operation = (exchange.operation = match.target);
+    let parsed: Texts | undefined;
+    const query = (): Texts => (parsed ??= exchange.search === '' ? NO_QUERY : parseQuery(exchange.search));
+
+    exchange.requester = await identify(operation.endpoint.auth, ctx.req.headers.authorization, query, deps.authenticate);
+    limit(operation, exchange);
+    const received = await body(ctx, operation);
+    const params = operation.validateParams(match.names, match.values);
+    let values: Record<string, unknown> = {};
+    if (operation.validateQuery !== undefined) {
+      refuseNul(query(), exchange.search);
+      values = operation.validateQuery(query());
+    }
+    operation.validateBody?.(received);
+    const context = {
+      params,
+      query: values,
+      body: received,
+      requester: exchange.requester,
+      info: new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers['user-agent'], exchange.path, open, ctx.res),
+    };
+    return operation.endpoint.handle(context as never);
+  };
+
+  /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
+  const failure = (error: unknown, exchange: Exchange): MatrixError => {
+    if (error instanceof MatrixError) return error;
+    deps.logger.error('The request failed unexpectedly', {
+      err: error instanceof Error ? error : new Error(String(error)),
+      operation: exchange.operation?.name,
+      request_id: exchange.requestId,
+    });
+    return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', { request_id: exchange.requestId }, 500);
+  };
+
+  const app = new Koa();
+  app.silent = true;
+  app.use(async (ctx) => {
+    const started = deps.clock.monotonic();
+    const exchange = begin(ctx);
+    running += 1;
+    ctx.set('X-Request-Id', exchange.requestId);
+    if (isCrossOriginPath(exchange.path)) ctx.set(CORS_HEADERS);
+    try {
+      if (ctx.method === 'OPTIONS') {
+        ctx.set(CORS_HEADERS);
+        ctx.set('Access-Control-Max-Age', PREFLIGHT_MAX_AGE);
+        ctx.status = 204;
+      } else {
+        let result: unknown;
+        try {
+          result = await serve(ctx, exchange);
+          if (!(result instanceof Reply)) result = new Reply({ body: result });
+          await responder.send(ctx, result as Reply);
+        } catch (error) {
+          if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
+            ctx.respond = false;
+            return;
+          }
+          await responder.sendError(ctx, failure(error, exchange));
+        }
+      }
+      // The client must not send its next request on a connection that is about to close.
+      if (deps.drainSignal.aborted) ctx.set('Connection', 'close');
+    } finally {
+      running -= 1;
+      record(ctx, exchange, deps.clock.monotonic() - started);
+    }
+  });
+  return app;
+};

@@ -1,0 +1,96 @@
+import type { TObject } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { SUPPORTED_AUTH } from './middleware/authentication.ts';
+import { bodyValidator, type Texts, textValidator } from './middleware/validation.ts';
+import type { Endpoint } from './endpoint.ts';
+import { Router } from './router.ts';
+
+/** The folder of the specification that an operation belongs to, or `server` for what is Tsudoi's own. */
+export type Api = 'client-server' | 'server-server' | 'application-service' | 'synapse-admin' | 'well-known' | 'server';
+
+const PREFIXES: readonly (readonly [string, Api])[] = [
+  ['/_matrix/client/', 'client-server'],
+  ['/_matrix/media/', 'client-server'],
+  ['/_matrix/federation/', 'server-server'],
+  ['/_matrix/key/', 'server-server'],
+  ['/_matrix/app/', 'application-service'],
+  ['/_synapse/metrics', 'server'],
+  ['/_synapse/', 'synapse-admin'],
+  ['/.well-known/', 'well-known'],
+];
+
+export const apiOf = (endpoint: Endpoint): Api => PREFIXES.find(([prefix]) => endpoint.path.startsWith(prefix))?.[1] ?? 'server';
+
+/** An endpoint with all that is worked out once, when the server starts. */
+export interface Operation {
+  readonly endpoint: Endpoint;
+  /** `<api>.<operationId>`: names the metric and the log line. */
+  readonly name: string;
+  readonly validateQuery: ((texts: Texts) => Record<string, unknown>) | undefined;
+  readonly validateBody: ((body: unknown) => void) | undefined;
+  readonly validateParams: (names: readonly string[], values: readonly string[]) => Record<string, unknown>;
+}
+
+const decode = (name: string, value: string): string => {
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(value);
+  } catch {
+    throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} is not valid percent-encoded UTF-8.`);
+  }
+  if (decoded.includes('\0')) throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} holds a NUL character.`);
+  return decoded;
+};
+
+const paramsValidator = (schema: TObject | undefined, implied: Readonly<Record<string, string>>): Operation['validateParams'] => {
+  const validate = schema === undefined ? undefined : textValidator(schema, 'path');
+  return (names, values) => {
+    const texts: Record<string, string> = { ...implied };
+    for (const [index, name] of names.entries()) texts[name] = decode(name, values[index] as string);
+    return validate === undefined ? texts : validate(texts);
+  };
+};
+
+const operationOf = (endpoint: Endpoint): Operation => {
+  const api = apiOf(endpoint);
+  if (!SUPPORTED_AUTH.has(endpoint.auth)) {
+    throw new Error(`The endpoint ${endpoint.operationId} wants the authentication ${endpoint.auth}, which this server does not have.`);
+  }
+  // A path that ends in the state key is served without one too: the state key is empty then.
+  const implied: Record<string, string> = endpoint.path.endsWith(STATE_KEY) ? { stateKey: '' } : {};
+  return {
+    endpoint,
+    name: `${api}.${endpoint.operationId}`,
+    validateQuery: endpoint.query === undefined ? undefined : textValidator(endpoint.query, 'query'),
+    validateBody: endpoint.body === undefined ? undefined : bodyValidator(endpoint.body),
+    validateParams: paramsValidator(endpoint.params, implied),
+  };
+};
+
+const STATE_KEY = '/state/{eventType}/{stateKey}';
+const V3 = '/_matrix/client/v3/';
+
+/** Every path under which an endpoint is served: its own, its aliases, r0 for v3, and state without a state key. */
+export const pathsOf = (endpoint: Endpoint): readonly string[] => {
+  const declared = [endpoint.path, ...(endpoint.aliases ?? [])];
+  const paths = declared.flatMap((path) => (path.startsWith(V3) ? [path, `/_matrix/client/r0/${path.slice(V3.length)}`] : [path]));
+  const withoutKey = paths
+    .filter((path) => path.endsWith(STATE_KEY))
+    .map((path) => path.slice(0, -'{stateKey}'.length))
+    .flatMap((path) => [path, path.slice(0, -1)]);
+  return [...new Set([...paths, ...withoutKey])];
+};
+
+/**
+ * Compiles the schemas and lays out the routes.
+ *
+ * @throws Error when two endpoints claim the same method and path, or one asks for an authentication that there is not
+ */
+export const routerOf = (endpoints: readonly Endpoint[]): Router<Operation> => {
+  const router = new Router<Operation>();
+  for (const endpoint of endpoints) {
+    const operation = operationOf(endpoint);
+    for (const path of pathsOf(endpoint)) router.add(endpoint.method, path, operation);
+  }
+  return router;
+};
