@@ -1,0 +1,16 @@
+/** Something that others can listen to. Listeners run at once, in the order in which they came. */
+export class Signal<T> {
+  readonly #listeners = new Set<(value: T) => void>();
+
+  /** @returns stops listening */
+  subscribe(listener: (value: T) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  emit(value: T): void {
+    for (const listener of this.#listeners) listener(value);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Positions in the streams that sync reads, and the tokens that clients hold.
+ *
+ * A position is `sequence * SHARDS + shard`. Every shard counts for itself, so a point in "everything" is a vector with one
+ * position for each shard. Backfilled events take negative positions.
+ */
+
+/** How many logical shards rooms and users are spread over. Fixed for the life of the database: it is part of every position. */
+export const SHARDS = 16;
+
+/** The position with this sequence number in this shard. */
+export const positionOf = (sequence: number, shard: number): number => sequence * SHARDS + shard;
+
+/** The shard that gave out a position. */
+export const shardOfPosition = (position: number): number => Math.abs(position) % SHARDS;
+
+/** The sequence number of a position within its shard. */
+export const sequenceOf = (position: number): number => Math.trunc(position / SHARDS);
+
+/** The shard of a room (by room id) or of a user (by user id): FNV-1a over UTF-16 code units. */
+export const shardOfName = (name: string): number => {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) {
+    hash ^= name.charCodeAt(i);
+    hash = Math.imul(hash, 0x01000193);
+  }
+  // The upper bits are folded in: FNV's lowest bits alone spread short names badly.
+  return ((hash >>> 16) ^ hash) & (SHARDS - 1);
+};
+
+/** One position for each shard: everything at or before it. */
+export type PositionVector = readonly number[];
+
+/** Before everything. */
+export const ORIGIN: PositionVector = Array.from({ length: SHARDS }, (_, shard) => shard);
+
+/** Whether something at `position` is already behind someone who has seen everything up to `vector`. */
+export const covers = (vector: PositionVector, position: number): boolean =>
+  position <= (vector[shardOfPosition(position)] ?? 0);
+
+/** What never reaches the disk (typing, presence): counted since the start of one process. */
+export interface EphemeralPosition {
+  /** Names the run of the process; a count from another run says nothing. */
+  readonly run: string;
+  readonly count: number;
+}
+
+/** A point in everything that sync shows. */
+export interface SyncPosition {
+  readonly vector: PositionVector;
+  readonly ephemeral: EphemeralPosition;
+}
+
+const encodeVector = (vector: PositionVector): string => {
+  const bytes: number[] = [];
+  for (let shard = 0; shard < SHARDS; shard++) {
+    let rest = sequenceOf(vector[shard] ?? 0);
+    while (rest >= 128) {
+      bytes.push((rest % 128) | 128);
+      rest = Math.floor(rest / 128);
+    }
+    bytes.push(rest);
+  }
+  return Buffer.from(bytes).toString('base64url');
+};
+
+const decodeVector = (text: string): PositionVector | undefined => {
+  const bytes = Buffer.from(text, 'base64url');
+  const vector: number[] = [];
+  let at = 0;
+  for (let shard = 0; shard < SHARDS; shard++) {
+    let sequence = 0;
+    let scale = 1;
+    for (;;) {
+      const byte = bytes[at++];
+      if (byte === undefined || scale > 2 ** 49) return undefined;
+      sequence += (byte & 127) * scale;
+      if (byte < 128) break;
+      scale *= 128;
+    }
+    vector.push(positionOf(sequence, shard));
+  }
+  return at === bytes.length ? vector : undefined;
+};
+
+/** The token for a sync position (`next_batch`). Opaque to clients; the leading letter and digit name kind and version. */
+export const encodeSyncToken = (position: SyncPosition): string =>
+  `s1_${encodeVector(position.vector)}_${position.ephemeral.run}.${position.ephemeral.count.toString(36)}`;
+
+/** Reads a `next_batch`; undefined when it is not one of ours. */
+export const decodeSyncToken = (token: string): SyncPosition | undefined => {
+  const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)$/.exec(token);
+  if (match === null) return undefined;
+  const [, vectorText = '', run = '', count = ''] = match;
+  const vector = decodeVector(vectorText);
+  return vector === undefined ? undefined : { vector, ephemeral: { run, count: Number.parseInt(count, 36) } };
+};
+
+/** A place between two events of one room's topological order: just before (`/messages` backwards reads below it) the event named. */
+export interface TopologicalPosition {
+  readonly topo: number;
+  readonly nid: number;
+}
+
+/** The token for a place in a room's history (`prev_batch`, `start`, `end`). */
+export const encodeRoomToken = (position: TopologicalPosition): string =>
+  `t1_${position.topo.toString(36)}_${position.nid.toString(36)}`;
+
+/** Reads a place in a room's history; undefined when it is not one of ours. */
+export const decodeRoomToken = (token: string): TopologicalPosition | undefined => {
+  const match = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)$/.exec(token);
+  if (match === null) return undefined;
+  return { topo: Number.parseInt(match[1] ?? '', 36), nid: Number.parseInt(match[2] ?? '', 36) };
+};

@@ -1,0 +1,179 @@
+import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+
+/** What an event needs to know of its room. */
+export interface EventRoom {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: RoomVersion;
+}
+
+export interface StoredEventParts {
+  readonly room: EventRoom;
+  readonly nid: number;
+  readonly topo: number;
+  readonly eventId: string;
+  /** Id of the state before the event. */
+  readonly state: number;
+  readonly flags: number;
+  /** The state event whose place it took. */
+  readonly replaces: number | undefined;
+  /** Canonical JSON of the PDU, or of its redacted form. */
+  readonly json: string;
+  readonly pdu?: Pdu;
+}
+
+/**
+ * An event that lies in the database (or is on its way there). Parsed and serialised for clients at most once, and only when
+ * somebody asks.
+ */
+export class StoredEvent {
+  readonly room: EventRoom;
+  readonly nid: number;
+  readonly topo: number;
+  readonly eventId: string;
+  readonly state: number;
+  readonly flags: number;
+  readonly replaces: number | undefined;
+  #json: string;
+  #pdu: Pdu | undefined;
+  #head: string | undefined;
+  /** The replaced state event; the loader fills it in. Its content is served as `prev_content`. */
+  previous: StoredEvent | undefined;
+  #redactedBecause: StoredEvent | undefined;
+
+  constructor(parts: StoredEventParts) {
+    this.room = parts.room;
+    this.nid = parts.nid;
+    this.topo = parts.topo;
+    this.eventId = parts.eventId;
+    this.state = parts.state;
+    this.flags = parts.flags;
+    this.replaces = parts.replaces;
+    this.#json = parts.json;
+    this.#pdu = parts.pdu;
+  }
+
+  get json(): string {
+    return this.#json;
+  }
+
+  get pdu(): Pdu {
+    this.#pdu ??= JSON.parse(this.#json) as Pdu;
+    return this.#pdu;
+  }
+
+  get type(): string {
+    return this.pdu.type;
+  }
+  get sender(): string {
+    return this.pdu.sender;
+  }
+  get stateKey(): string | undefined {
+    return this.pdu.state_key;
+  }
+  get content(): JsonObject {
+    return this.pdu.content;
+  }
+  get ts(): number {
+    return this.pdu.origin_server_ts;
+  }
+  get redactedBecause(): StoredEvent | undefined {
+    return this.#redactedBecause;
+  }
+  /** The state after the event, when it took part in the room's state. */
+  get stateAfter(): number {
+    return (this.flags & 1) !== 0 ? this.nid : this.state;
+  }
+
+  /** What it relates to, as `m.relates_to` says. Client-Server API, "Relationship types". */
+  get relation(): { readonly relType: string; readonly eventId: string } | undefined {
+    return relationOf(this.content);
+  }
+
+  /** From now on the event is served in its redacted form. */
+  redact(json: string, because: StoredEvent): void {
+    this.#json = json;
+    this.#pdu = undefined;
+    this.#head = undefined;
+    this.#redactedBecause = because;
+  }
+
+  /** Rough size in memory, in bytes. */
+  get size(): number {
+    return 400 + this.#json.length * (this.#pdu === undefined ? 2 : 5);
+  }
+
+  /**
+   * The event for clients up to where `unsigned` goes on: everything that is the same for every reader.
+   * Complete it with `clientJson`.
+   */
+  #clientHead(): string {
+    if (this.#head !== undefined) return this.#head;
+    const { pdu } = this;
+    let head = `{"content":${JSON.stringify(contentForClients(this.room.version, pdu))},"event_id":${JSON.stringify(this.eventId)}`;
+    head += `,"origin_server_ts":${pdu.origin_server_ts},"sender":${JSON.stringify(pdu.sender)}`;
+    if (pdu.state_key !== undefined) head += `,"state_key":${JSON.stringify(pdu.state_key)}`;
+    const redacts = pdu.type === 'm.room.redaction' ? redactionTarget(this.room.version, pdu) : undefined;
+    if (redacts !== undefined) head += `,"redacts":${JSON.stringify(redacts)}`;
+    head += `,"type":${JSON.stringify(pdu.type)}`;
+    this.#head = head;
+    return head;
+  }
+
+  /**
+   * The event as a client reads it.
+   *
+   * @param reader what depends on who asks: their membership at the event, the transaction id if their device sent it, bundled
+   *   aggregations (JSON text of `m.relations`)
+   * @param withRoomId /sync leaves the room id out
+   */
+  clientJson(
+    reader: {
+      readonly membership?: string | undefined;
+      readonly transactionId?: string | undefined;
+      readonly relations?: string | undefined;
+    },
+    withRoomId: boolean,
+  ): string {
+    let text = this.#clientHead();
+    if (withRoomId) text += `,"room_id":${JSON.stringify(this.room.roomId)}`;
+    let unsigned = '';
+    if (reader.membership !== undefined) unsigned += `,"membership":"${reader.membership}"`;
+    if (reader.transactionId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(reader.transactionId)}`;
+    if (this.previous !== undefined) {
+      unsigned += `,"prev_content":${JSON.stringify(this.previous.content)},"prev_sender":${JSON.stringify(this.previous.sender)}`;
+      unsigned += `,"replaces_state":${JSON.stringify(this.previous.eventId)}`;
+    }
+    if (this.#redactedBecause !== undefined) {
+      const because = this.#redactedBecause.clientJson({}, true);
+      unsigned += `,"redacted_because":${because}`;
+    }
+    if (reader.relations !== undefined) unsigned += `,"m.relations":${reader.relations}`;
+    return unsigned === '' ? `${text}}` : `${text},"unsigned":{${unsigned.slice(1)}}}`;
+  }
+
+  /** The loader's way of saying by what a stored event was redacted. */
+  setRedactedBecause(event: StoredEvent): void {
+    this.#redactedBecause = event;
+  }
+}
+
+/** The redacted event's id is served both where old and where new clients look for it. Room version 11, "Moving the redacts property". */
+const contentForClients = (version: RoomVersion, pdu: Pdu): JsonObject => {
+  if (pdu.type !== 'm.room.redaction' || version.redactsInContent) return pdu.content;
+  const target = redactionTarget(version, pdu);
+  return target === undefined ? pdu.content : { ...pdu.content, redacts: target };
+};
+
+/** The relation that an event's content declares, if it declares one properly. */
+export const relationOf = (
+  content: JsonObject,
+): { readonly relType: string; readonly eventId: string; readonly key: string | undefined } | undefined => {
+  const relates = content['m.relates_to'];
+  if (!isJsonObject(relates)) return undefined;
+  const { rel_type: relType, event_id: eventId, key } = relates;
+  if (typeof relType !== 'string' || typeof eventId !== 'string') return undefined;
+  return { relType, eventId, key: typeof key === 'string' ? key : undefined };
+};

@@ -1,0 +1,54 @@
+import { LRUCache } from 'lru-cache';
+import type { Database } from '#src/storage/database.ts';
+import { type StateDeltaRecord, stateChains } from '#src/storage/repositories/event-reads.ts';
+import { type Delta, StateChain } from './state-chain.ts';
+
+const zip = (keys: readonly number[], values: readonly number[]): Map<number, number> =>
+  new Map(keys.map((key, index) => [key, values[index] ?? 0]));
+
+const deltaOf = (record: StateDeltaRecord): Delta => ({
+  nid: record.nid,
+  seq: record.seq,
+  others: zip(record.skeys, record.events),
+  members: zip(record.member_skeys, record.member_events),
+});
+
+/** Reads states by their ids. The most recently used ones stay in memory, bounded in bytes. */
+export class StateStore {
+  readonly #database: Database;
+  readonly #cache: LRUCache<number, StateChain>;
+
+  /** @param cacheBytes about how much memory the cache may take */
+  constructor(database: Database, cacheBytes = 64 * 1024 * 1024) {
+    this.#database = database;
+    this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (chain) => chain.size });
+  }
+
+  /** The states with these ids, in one statement at most. State 0 is empty. */
+  async load(ids: Iterable<number>): Promise<Map<number, StateChain>> {
+    const found = new Map<number, StateChain>();
+    const missing: number[] = [];
+    for (const id of new Set(ids)) {
+      const known = id === 0 ? StateChain.EMPTY : this.#cache.get(id);
+      if (known === undefined) missing.push(id);
+      else found.set(id, known);
+    }
+    if (missing.length === 0) return found;
+    const deltas = Map.groupBy(await stateChains(this.#database, missing), (record) => record.state);
+    for (const id of missing) {
+      const records = deltas.get(id);
+      if (records === undefined) throw new Error(`state ${id} is not in the database`);
+      const chain = new StateChain(records.map(deltaOf));
+      this.#cache.set(id, chain);
+      found.set(id, chain);
+    }
+    return found;
+  }
+
+  /** One state by its id. */
+  async get(id: number): Promise<StateChain> {
+    const chain = (await this.load([id])).get(id);
+    if (chain === undefined) throw new Error(`state ${id} was not loaded`);
+    return chain;
+  }
+}

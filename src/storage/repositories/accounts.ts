@@ -1,0 +1,92 @@
+import { sql, type Database, type Tx } from '../database.ts';
+import { AccountEntity } from '../entities/account.ts';
+
+/** An account as the rest of the server sees it. The password hash stays apart. */
+export interface AccountRecord {
+  readonly userId: string;
+  readonly localpart: string;
+  /** Milliseconds since the epoch. */
+  readonly createdTs: number;
+  readonly isGuest: boolean;
+  readonly admin: boolean;
+  readonly deactivated: boolean;
+  readonly locked: boolean;
+  readonly suspended: boolean;
+  readonly shadowBanned: boolean;
+  readonly erased: boolean;
+  readonly rateLimitExempt: boolean;
+  readonly appserviceId: string | null;
+  readonly userType: string | null;
+}
+
+/** What an administrator or the user can change about an account. */
+export type AccountChanges = Partial<
+  Omit<AccountRecord, 'userId' | 'localpart' | 'createdTs'> & { readonly passwordHash: string | null }
+>;
+
+export interface AccountCredentials {
+  readonly userId: string;
+  readonly passwordHash: string | null;
+  readonly deactivated: boolean;
+  readonly locked: boolean;
+}
+
+const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_guest as "isGuest", admin, deactivated, locked,
+  suspended, shadow_banned as "shadowBanned", erased, rate_limit_exempt as "rateLimitExempt", appservice_id as "appserviceId",
+  user_type as "userType"`;
+
+const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
+const SELECT_CREDENTIALS = sql(
+  'account_credentials',
+  `select user_id as "userId", password_hash as "passwordHash", deactivated, locked
+   from accounts where user_id = any($1::text[])`,
+);
+const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
+const INSERT_ACCOUNT = sql(
+  'account_insert',
+  `insert into accounts (user_id, localpart, password_hash, created_ts, is_guest, admin, appservice_id, user_type)
+   values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning ${COLUMNS}`,
+);
+const REPLACE_HASH = sql(
+  'account_replace_hash',
+  `update accounts set password_hash = $3 where user_id = $1 and password_hash = $2`,
+);
+
+export const findAccount = async (database: Database, userId: string): Promise<AccountRecord | undefined> =>
+  (await database.query<AccountRecord>(SELECT_ACCOUNT, [userId]))[0];
+
+/** The accounts among `userIds`, with what logging in needs. */
+export const findCredentials = (database: Database, userIds: readonly string[]): Promise<AccountCredentials[]> =>
+  database.query<AccountCredentials>(SELECT_CREDENTIALS, [userIds]);
+
+/** Whether anybody administrates this server. */
+export const adminExists = async (database: Database): Promise<boolean> => (await database.query(ADMIN_EXISTS)).length > 0;
+
+/** Makes an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
+export const insertAccount = async (
+  tx: Tx,
+  account: Pick<AccountRecord, 'userId' | 'localpart' | 'createdTs' | 'isGuest' | 'admin' | 'appserviceId' | 'userType'> & {
+    readonly passwordHash: string | null;
+  },
+): Promise<AccountRecord | undefined> =>
+  (
+    await tx.query<AccountRecord>(INSERT_ACCOUNT, [
+      account.userId,
+      account.localpart,
+      account.passwordHash,
+      account.createdTs,
+      account.isGuest,
+      account.admin,
+      account.appserviceId,
+      account.userType,
+    ])
+  )[0];
+
+/** Returns whether there was such an account. */
+export const updateAccount = async (tx: Tx, userId: string, changes: AccountChanges): Promise<boolean> =>
+  (await tx.em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
+
+/** Replaces a hash by another one of the same password; nothing happens if the password was changed in the meantime. */
+export const replacePasswordHash = async (database: Database, userId: string, old: string, renewed: string): Promise<void> => {
+  await database.query(REPLACE_HASH, [userId, old, renewed]);
+};

@@ -1,0 +1,91 @@
+import { sql, type Database, type Tx } from '../database.ts';
+import { DeviceEntity } from '../entities/device.ts';
+
+export interface DeviceRecord {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly displayName: string | null;
+  /** Milliseconds since the epoch. */
+  readonly createdTs: number;
+  readonly lastSeenTs: number | null;
+  readonly lastSeenIp: string | null;
+  readonly lastSeenUserAgent: string | null;
+}
+
+/** When and from where a device was last seen. */
+export interface DeviceSighting {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly ts: number;
+  readonly ip: string;
+  readonly userAgent: string | undefined;
+}
+
+const UPDATE_SEEN = sql(
+  'devices_seen',
+  `update devices d set last_seen_ts = s.ts, last_seen_ip = s.ip, last_seen_user_agent = s.agent
+   from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[]) as s (user_id, device_id, ts, ip, agent)
+   where d.user_id = s.user_id and d.device_id = s.device_id and d.last_seen_ts is distinct from s.ts`,
+);
+const INSERT_DEVICE = sql(
+  'device_insert',
+  `insert into devices (user_id, device_id, display_name, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning 1`,
+);
+const DELETE_DEVICES = sql(
+  'devices_delete',
+  `delete from devices where user_id = $1 and device_id = any($2::text[]) returning device_id as "deviceId"`,
+);
+const DELETE_OTHER_DEVICES = sql(
+  'devices_delete_others',
+  `delete from devices where user_id = $1 and device_id is distinct from $2::text returning device_id as "deviceId"`,
+);
+
+const toRecord = (device: DeviceRecord): DeviceRecord => ({
+  userId: device.userId,
+  deviceId: device.deviceId,
+  displayName: device.displayName ?? null,
+  createdTs: device.createdTs,
+  lastSeenTs: device.lastSeenTs ?? null,
+  lastSeenIp: device.lastSeenIp ?? null,
+  lastSeenUserAgent: device.lastSeenUserAgent ?? null,
+});
+
+export const listDevices = async (tx: Tx, userId: string): Promise<DeviceRecord[]> =>
+  (await tx.em.find(DeviceEntity, { userId }, { orderBy: { createdTs: 'asc', deviceId: 'asc' } })).map((device) =>
+    toRecord(device as unknown as DeviceRecord),
+  );
+
+export const findDevice = async (tx: Tx, userId: string, deviceId: string): Promise<DeviceRecord | undefined> => {
+  const device = await tx.em.findOne(DeviceEntity, { userId, deviceId });
+  return device === null ? undefined : toRecord(device as unknown as DeviceRecord);
+};
+
+/** Returns whether there was such a device. */
+export const renameDevice = async (tx: Tx, userId: string, deviceId: string, displayName: string): Promise<boolean> =>
+  (await tx.em.nativeUpdate(DeviceEntity, { userId, deviceId }, { displayName })) > 0;
+
+/** Makes a device unless it exists, in which case its name stays. Returns whether it is new. */
+export const insertDevice = async (
+  tx: Tx,
+  device: Pick<DeviceRecord, 'userId' | 'deviceId' | 'displayName' | 'createdTs'>,
+): Promise<boolean> =>
+  (await tx.query(INSERT_DEVICE, [device.userId, device.deviceId, device.displayName, device.createdTs])).length > 0;
+
+/** Deletes devices with their sessions; returns the ids of those that existed. */
+export const deleteDevices = async (tx: Tx, userId: string, deviceIds: readonly string[]): Promise<string[]> =>
+  (await tx.query<{ deviceId: string }>(DELETE_DEVICES, [userId, deviceIds])).map((row) => row.deviceId);
+
+/** Deletes all devices of a user but one (or all of them); returns their ids. */
+export const deleteOtherDevices = async (tx: Tx, userId: string, keep: string | undefined): Promise<string[]> =>
+  (await tx.query<{ deviceId: string }>(DELETE_OTHER_DEVICES, [userId, keep ?? null])).map((row) => row.deviceId);
+
+/** Writes many sightings with one statement. Devices that are gone by now match no row. */
+export const writeSightings = async (database: Database, sightings: readonly DeviceSighting[]): Promise<void> => {
+  await database.query(UPDATE_SEEN, [
+    sightings.map((seen) => seen.userId),
+    sightings.map((seen) => seen.deviceId),
+    sightings.map((seen) => seen.ts),
+    sightings.map((seen) => seen.ip),
+    sightings.map((seen) => seen.userAgent ?? null),
+  ]);
+};

@@ -1,0 +1,233 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** An event as it lies in the database. Arrays and columns that only the writer needs are left out. */
+export interface EventRecord {
+  readonly room: number;
+  readonly nid: number;
+  readonly topo: number;
+  readonly event_id: Buffer;
+  readonly skey: number | null;
+  readonly state: number;
+  readonly flags: number;
+  readonly replaces: number | null;
+  readonly redacted_by: number | null;
+  readonly json: string;
+}
+
+export interface RoomRecord {
+  readonly nid: number;
+  readonly room_id: string;
+  readonly version: string;
+  readonly shard: number;
+  readonly creator: number;
+  readonly room_type: string | null;
+  readonly is_public: boolean;
+  readonly extremities: readonly number[];
+  readonly state: number;
+  readonly depth: number;
+  readonly last_pos: number;
+}
+
+export interface StateDeltaRecord {
+  /** The state that was asked for. */
+  readonly state: number;
+  readonly nid: number;
+  readonly seq: number;
+  readonly skeys: readonly number[];
+  readonly events: readonly number[];
+  readonly member_skeys: readonly number[];
+  readonly member_events: readonly number[];
+}
+
+export interface MemberRecord {
+  readonly room: number;
+  readonly user_nid: number;
+  readonly membership: number;
+  readonly event: number;
+  readonly since: number;
+  readonly local: boolean;
+  readonly forgotten: boolean;
+}
+
+const EVENT_COLUMNS = 'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.json';
+/** Flags of events that no client is shown: rejected, soft-failed, outliers. */
+const HIDDEN = 2 | 4 | 8;
+
+const ROOM_COLUMNS = `r.nid, r.room_id, r.version, r.shard, r.creator, r.room_type, r.is_public,
+  t.extremities, t.state, t.depth, t.last_pos`;
+const ROOM_BY_ID = sql(
+  'room_by_id',
+  `select ${ROOM_COLUMNS} from rooms r join room_tail t on t.room = r.nid where r.room_id = $1`,
+);
+const ROOMS_BY_NID = sql(
+  'rooms_by_nid',
+  `select ${ROOM_COLUMNS} from rooms r join room_tail t on t.room = r.nid where r.nid = any($1::int[])`,
+);
+const RESERVE_ROOMS = sql('rooms_reserve', `select nextval('rooms_nid_seq')::int as nid from generate_series(1, $1::int)`);
+const EVENTS_BY_NID = sql(
+  'events_by_nid',
+  `select ${EVENT_COLUMNS} from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid`,
+);
+const EVENT_BY_ID = sql('event_by_id', `select ${EVENT_COLUMNS} from events e where e.event_id = $1`);
+const NIDS_BY_ID = sql('event_nids_by_id', 'select event_id, nid, topo from events where event_id = any($1::bytea[])');
+const NEWEST_EVENTS = sql(
+  'events_newest',
+  `select l.* from unnest($1::int[], $2::bigint[], $3::bigint[]) u(room, after, up_to) cross join lateral (
+    select ${EVENT_COLUMNS} from events e
+    where e.room = u.room and e.nid > u.after and e.nid <= u.up_to and e.flags & ${HIDDEN} = 0
+    order by e.nid desc limit $4
+  ) l`,
+);
+const STATE_AT = sql(
+  'state_at_position',
+  `select l.room, l.nid, l.state, l.flags from unnest($1::int[], $2::bigint[]) u(room, up_to) cross join lateral (
+    select e.room, e.nid, e.state, e.flags from events e
+    where e.room = u.room and e.nid > 0 and e.nid <= u.up_to and e.flags & ${HIDDEN} = 0 order by e.nid desc limit 1
+  ) l`,
+);
+const PAGE_BACK = sql(
+  'events_page_back',
+  `select ${EVENT_COLUMNS} from events e
+   where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN} = 0
+     and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
+   order by e.topo desc, e.nid desc limit $7`,
+);
+const PAGE_FORTH = sql(
+  'events_page_forth',
+  `select ${EVENT_COLUMNS} from events e
+   where e.room = $1 and (e.topo, e.nid) >= ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN} = 0
+     and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
+   order by e.topo, e.nid limit $7`,
+);
+const STATE_CHAIN = sql(
+  'state_chain',
+  `select s.nid as state, d.nid, d.seq, d.skeys, d.events, d.member_skeys, d.member_events
+   from state_delta s join state_delta d on d.nid = any(s.chain || s.nid) where s.nid = any($1::bigint[]) order by s.nid, d.seq`,
+);
+const MEMBERS_OF_ROOM = sql(
+  'members_of_room',
+  'select room, user_nid, membership, event, since, local, forgotten from member where room = any($1::int[])',
+);
+const ROOMS_OF_USER = sql(
+  'rooms_of_user',
+  'select room, user_nid, membership, event, since, local, forgotten from member where user_nid = $1',
+);
+const TXN = sql('txn_by_key', 'select event_id from txn where key = $1');
+const SHARDS_CLAIM = sql(
+  'shards_claim',
+  'update shards set epoch = epoch + 1 where id = any($1::smallint[]) returning id, epoch, seq',
+);
+const EVENT_EXISTS = sql('event_exists', 'select 1 from events where room = $1 and nid = $2');
+const FORGET = sql('member_forget', 'update member set forgotten = true where room = $1 and user_nid = $2 and membership <> 1');
+const SET_PUBLIC = sql('room_set_public', 'update rooms set is_public = $2 where nid = $1');
+const PUBLIC_ROOMS = sql('rooms_public_list', 'select nid from rooms where is_public order by nid');
+
+/** A room and its newest committed tail; undefined when no such room is here. */
+export const roomById = async (database: Database, roomId: string): Promise<RoomRecord | undefined> =>
+  (await database.query<RoomRecord>(ROOM_BY_ID, [roomId]))[0];
+
+export const roomsByNid = (database: Database, nids: readonly number[]): Promise<RoomRecord[]> =>
+  database.query<RoomRecord>(ROOMS_BY_NID, [nids]);
+
+/** Sets room numbers aside, so that a new room's row is written together with its first events. */
+export const reserveRoomNids = async (database: Database, count: number): Promise<number[]> =>
+  (await database.query<{ nid: number }>(RESERVE_ROOMS, [count])).map((row) => row.nid);
+
+export const eventsByNid = (
+  database: Database,
+  wanted: readonly { readonly room: number; readonly nid: number }[],
+): Promise<EventRecord[]> =>
+  database.query<EventRecord>(EVENTS_BY_NID, [wanted.map((one) => one.room), wanted.map((one) => one.nid)]);
+
+export const eventById = async (database: Database, eventId: Buffer): Promise<EventRecord | undefined> =>
+  (await database.query<EventRecord>(EVENT_BY_ID, [eventId]))[0];
+
+export const positionsById = (
+  database: Database,
+  eventIds: readonly Buffer[],
+): Promise<{ event_id: Buffer; nid: number; topo: number }[]> => database.query(NIDS_BY_ID, [eventIds]);
+
+/** Of each room, the newest `limit` events that clients may be shown with `after` < position <= `upTo`, newest first. */
+export const newestEvents = (
+  database: Database,
+  ranges: readonly { readonly room: number; readonly after: number; readonly upTo: number }[],
+  limit: number,
+): Promise<EventRecord[]> =>
+  database.query<EventRecord>(NEWEST_EVENTS, [
+    ranges.map((range) => range.room),
+    ranges.map((range) => range.after),
+    ranges.map((range) => range.upTo),
+    limit,
+  ]);
+
+/** Of each room, the last event at or before a position: its state (and itself, when a state event) is the state there. */
+export const stateAtPositions = (
+  database: Database,
+  wanted: readonly { readonly room: number; readonly upTo: number }[],
+): Promise<{ room: number; nid: number; state: number; flags: number }[]> =>
+  database.query(STATE_AT, [wanted.map((one) => one.room), wanted.map((one) => one.upTo)]);
+
+export interface PageQuery {
+  readonly room: number;
+  readonly from: { readonly topo: number; readonly nid: number };
+  readonly upTo: number;
+  /** Event types and senders as integers; undefined for all. */
+  readonly types: readonly number[] | undefined;
+  readonly senders: readonly number[] | undefined;
+  readonly limit: number;
+}
+
+const pageValues = (page: PageQuery): unknown[] => [
+  page.room,
+  page.from.topo,
+  page.from.nid,
+  page.upTo,
+  page.types ?? null,
+  page.senders ?? null,
+  page.limit,
+];
+
+/** Events before `from` in topological order, nearest first. */
+export const pageBack = (database: Database, page: PageQuery): Promise<EventRecord[]> =>
+  database.query<EventRecord>(PAGE_BACK, pageValues(page));
+
+/** Events from `from` on (inclusive) in topological order. */
+export const pageForth = (database: Database, page: PageQuery): Promise<EventRecord[]> =>
+  database.query<EventRecord>(PAGE_FORTH, pageValues(page));
+
+/** The rows of which each state consists, oldest first; at most 8 for a state. */
+export const stateChains = (database: Database, states: readonly number[]): Promise<StateDeltaRecord[]> =>
+  database.query<StateDeltaRecord>(STATE_CHAIN, [states]);
+
+export const membersOfRooms = (database: Database, rooms: readonly number[]): Promise<MemberRecord[]> =>
+  database.query<MemberRecord>(MEMBERS_OF_ROOM, [rooms]);
+
+export const roomsOfUser = (database: Database, user: number): Promise<MemberRecord[]> =>
+  database.query<MemberRecord>(ROOMS_OF_USER, [user]);
+
+/** The event that an earlier request with the same transaction id made. */
+export const eventOfTxn = async (database: Database, key: string): Promise<string | undefined> =>
+  (await database.query<{ event_id: string }>(TXN, [key]))[0]?.event_id;
+
+/** Takes shards over: from now on batches under an older epoch match no row. */
+export const claimShards = (
+  database: Database,
+  shards: readonly number[],
+): Promise<{ id: number; epoch: number; seq: number }[]> => database.query(SHARDS_CLAIM, [shards]);
+
+/** Whether a batch that this event was part of has been committed. */
+export const eventExists = async (database: Database, room: number, nid: number): Promise<boolean> =>
+  (await database.query(EVENT_EXISTS, [room, nid])).length > 0;
+
+/** Marks a left room as forgotten. */
+export const forgetRoom = async (database: Database, room: number, user: number): Promise<void> => {
+  await database.query(FORGET, [room, user]);
+};
+
+export const setRoomPublic = async (database: Database, room: number, isPublic: boolean): Promise<void> => {
+  await database.query(SET_PUBLIC, [room, isPublic]);
+};
+
+export const publicRoomNids = async (database: Database): Promise<number[]> =>
+  (await database.query<{ nid: number }>(PUBLIC_ROOMS)).map((row) => row.nid);

@@ -1,0 +1,298 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** Bits of `events.flags`. */
+export const EVENT_FLAGS = {
+  /** Has a state key and took part in the room's state. */
+  state: 1,
+  /** Failed authorization: never served, never an ancestor of state. */
+  rejected: 2,
+  /** Valid in its place in the DAG but not against the room's current state: not shown, still an ancestor. */
+  softFailed: 4,
+  /** Known without its ancestors. */
+  outlier: 8,
+  /** Notifies a user who has only the default push rules. */
+  notifies: 16,
+  /** Highlights for every such user (`@room`). */
+  highlightsAll: 32,
+  /** Part of a thread: `rel` is the thread's root. */
+  threaded: 64,
+} as const;
+
+export interface EventRow {
+  readonly room: number;
+  readonly nid: number;
+  readonly topo: number;
+  readonly eventId: Buffer;
+  readonly type: number;
+  readonly skey: number | null;
+  readonly sender: number;
+  readonly ts: number;
+  /** Id of the state before the event. */
+  readonly state: number;
+  readonly prev: readonly number[];
+  readonly auth: readonly number[];
+  /** Position of the event that it relates to, or that event's id where the position is not in memory. */
+  readonly rel: number | Buffer | null;
+  readonly relType: number | null;
+  /** The state event whose place it takes. */
+  readonly replaces: number | null;
+  readonly flags: number;
+  readonly json: string;
+}
+
+export interface StateDeltaRow {
+  readonly nid: number;
+  readonly room: number;
+  /** How many changes lie between this state and the empty one at the root of its chain. */
+  readonly seq: number;
+  /** Ids of the rows that come before this one, oldest first. */
+  readonly chain: readonly number[];
+  readonly skeys: readonly number[];
+  readonly events: readonly number[];
+  readonly memberSkeys: readonly number[];
+  readonly memberEvents: readonly number[];
+}
+
+export interface MemberRow {
+  readonly room: number;
+  readonly user: number;
+  readonly membership: number;
+  readonly event: number;
+  readonly since: number;
+  readonly local: boolean;
+}
+
+export interface RoomTailRow {
+  readonly room: number;
+  readonly extremities: readonly number[];
+  readonly state: number;
+  readonly depth: number;
+  readonly lastPos: number;
+}
+
+export interface NewRoomRow {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: string;
+  readonly shard: number;
+  readonly creator: number;
+  readonly roomType: string | null;
+  readonly isPublic: boolean;
+  readonly createdTs: number;
+}
+
+export interface TxnRow {
+  readonly key: string;
+  readonly eventId: string;
+  readonly day: number;
+}
+
+export interface MentionRow {
+  readonly user: number;
+  readonly room: number;
+  readonly pos: number;
+  readonly thread: number | null;
+  readonly kind: number;
+}
+
+/** A stored event whose JSON is replaced by its redacted form. */
+export interface RedactionRow {
+  readonly room: number;
+  readonly nid: number;
+  readonly redactedBy: number;
+  readonly json: string;
+}
+
+/** What has to be written together: the events of one request and everything that follows from them. */
+export interface EventWrite {
+  readonly rooms?: readonly NewRoomRow[];
+  readonly events: readonly EventRow[];
+  readonly deltas?: readonly StateDeltaRow[];
+  readonly members?: readonly MemberRow[];
+  readonly tails: readonly RoomTailRow[];
+  readonly txns?: readonly TxnRow[];
+  readonly mentions?: readonly MentionRow[];
+  readonly redactions?: readonly RedactionRow[];
+  readonly aliases?: readonly { alias: string; room: number; creator: string; createdTs: number }[];
+}
+
+/** The newest position of a shard within a batch, and the epoch under which this process owns the shard. */
+export interface ShardGuard {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly sequence: number;
+}
+
+/** Thrown when another process has taken over a shard: nothing of the batch was written. */
+export class StaleEpochError extends Error {
+  constructor() {
+    super('this process no longer owns a shard that the batch writes to');
+    this.name = 'StaleEpochError';
+  }
+}
+
+// One statement for everything in a batch: one round trip, one commit. Arrays of arrays travel as array literals in text, since
+// unnest would flatten them.
+const WRITE_EVENTS = sql(
+  'write_events',
+  `with guard as (
+    update shards s set seq = greatest(s.seq, g.seq) from unnest($1::smallint[], $2::bigint[], $3::bigint[]) g(id, epoch, seq)
+    where s.id = g.id and s.epoch = g.epoch returning s.id
+  ), owned as (
+    select 1 from guard having count(*) = cardinality($1::smallint[])
+  ), new_events as (
+    insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces)
+    select e.room, e.nid, e.topo, e.event_id, e.type, e.skey, e.sender, e.ts, e.state, e.prev::bigint[], e.auth::bigint[],
+      coalesce(e.rel, (select t.nid from events t where t.event_id = e.rel_id and t.room = e.room)), e.rel_type, e.flags, e.json, e.replaces
+    from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[],
+      $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[])
+      e(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces)
+  ), new_tails as (
+    insert into room_tail (room, extremities, state, depth, last_pos)
+    select t.room, t.extremities::bigint[], t.state, t.depth, t.last_pos
+    from owned, unnest($21::int[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[])
+      t(room, extremities, state, depth, last_pos)
+    on conflict (room) do update set extremities = excluded.extremities, state = excluded.state, depth = excluded.depth,
+      last_pos = excluded.last_pos
+  ), new_txns as (
+    insert into txn (key, event_id, day)
+    select t.* from owned, unnest($26::uuid[], $27::text[], $28::int[]) t(key, event_id, day)
+  ), new_mentions as (
+    insert into mention (user_nid, room, pos, thread, kind)
+    select m.* from owned, unnest($29::int[], $30::int[], $31::bigint[], $32::bigint[], $33::smallint[])
+      m(user_nid, room, pos, thread, kind)
+  ) select 1 from owned`,
+);
+
+// Batches with state changes, new rooms, aliases or redactions: the same statement with the rarer tables in front.
+const WRITE_EVENTS_AND_STATE = sql(
+  'write_events_and_state',
+  WRITE_EVENTS.text.replace(
+    ') select 1 from owned',
+    `), new_deltas as (
+    insert into state_delta (nid, room, seq, chain, skeys, events, member_skeys, member_events)
+    select d.nid, d.room, d.seq, d.chain::bigint[], d.skeys::int[], d.events::bigint[], d.member_skeys::int[], d.member_events::bigint[]
+    from owned, unnest($34::bigint[], $35::int[], $36::int[], $37::text[], $38::text[], $39::text[], $40::text[], $41::text[])
+      d(nid, room, seq, chain, skeys, events, member_skeys, member_events)
+  ), new_members as (
+    insert into member (room, user_nid, membership, event, since, local)
+    select m.* from owned, unnest($42::int[], $43::int[], $44::smallint[], $45::bigint[], $46::bigint[], $47::boolean[])
+      m(room, user_nid, membership, event, since, local)
+    on conflict (room, user_nid) do update set membership = excluded.membership, event = excluded.event,
+      since = excluded.since, forgotten = false
+  ), new_rooms as (
+    insert into rooms (nid, room_id, version, shard, creator, room_type, is_public, created_ts) overriding system value
+    select r.* from owned, unnest($48::int[], $49::text[], $50::text[], $51::smallint[], $52::int[], $53::text[], $54::boolean[],
+      $55::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
+  ), new_aliases as (
+    insert into aliases (alias, room, creator, created_ts)
+    select a.* from owned, unnest($56::text[], $57::int[], $58::text[], $59::bigint[]) a(alias, room, creator, created_ts)
+  ), redacted as (
+    update events e set json = r.json, redacted_by = r.redacted_by
+    from owned, unnest($60::int[], $61::bigint[], $62::bigint[], $63::text[]) r(room, nid, redacted_by, json)
+    where e.room = r.room and e.nid = r.nid
+  ) select 1 from owned`,
+  ),
+);
+
+const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
+const column = <Row, Key extends keyof Row>(rows: readonly Row[], key: Key): Row[Key][] => rows.map((row) => row[key]);
+/** The last row of each key: an upsert may not touch the same row twice. */
+const lastOf = <Row>(rows: readonly Row[], key: (row: Row) => string | number): Row[] => [
+  ...new Map(rows.map((row) => [key(row), row])).values(),
+];
+
+/**
+ * Writes a batch in one statement and one commit.
+ *
+ * @throws StaleEpochError when a shard has another owner by now; nothing is written then
+ */
+export const writeEvents = async (
+  database: Database,
+  guards: readonly ShardGuard[],
+  writes: readonly EventWrite[],
+): Promise<void> => {
+  const events = writes.flatMap((write) => write.events);
+  const tails = lastOf(writes.flatMap((write) => write.tails), (row) => row.room);
+  const txns = writes.flatMap((write) => write.txns ?? []);
+  const mentions = writes.flatMap((write) => write.mentions ?? []);
+  const values: unknown[] = [
+    column(guards, 'shard'),
+    column(guards, 'epoch'),
+    column(guards, 'sequence'),
+    column(events, 'room'),
+    column(events, 'nid'),
+    column(events, 'topo'),
+    column(events, 'eventId'),
+    column(events, 'type'),
+    column(events, 'skey'),
+    column(events, 'sender'),
+    column(events, 'ts'),
+    column(events, 'state'),
+    events.map((event) => literal(event.prev)),
+    events.map((event) => literal(event.auth)),
+    events.map((event) => (typeof event.rel === 'number' ? event.rel : null)),
+    events.map((event) => (typeof event.rel === 'number' ? null : event.rel)),
+    column(events, 'relType'),
+    column(events, 'flags'),
+    column(events, 'json'),
+    column(events, 'replaces'),
+    column(tails, 'room'),
+    tails.map((tail) => literal(tail.extremities)),
+    column(tails, 'state'),
+    column(tails, 'depth'),
+    column(tails, 'lastPos'),
+    column(txns, 'key'),
+    column(txns, 'eventId'),
+    column(txns, 'day'),
+    column(mentions, 'user'),
+    column(mentions, 'room'),
+    column(mentions, 'pos'),
+    column(mentions, 'thread'),
+    column(mentions, 'kind'),
+  ];
+  const deltas = writes.flatMap((write) => write.deltas ?? []);
+  const members = lastOf(writes.flatMap((write) => write.members ?? []), (row) => `${row.room} ${row.user}`);
+  const rooms = writes.flatMap((write) => write.rooms ?? []);
+  const aliases = writes.flatMap((write) => write.aliases ?? []);
+  const redactions = lastOf(writes.flatMap((write) => write.redactions ?? []), (row) => row.nid);
+  const plain =
+    deltas.length + members.length + rooms.length + aliases.length + redactions.length === 0;
+  if (!plain) {
+    values.push(
+      column(deltas, 'nid'),
+      column(deltas, 'room'),
+      column(deltas, 'seq'),
+      deltas.map((delta) => literal(delta.chain)),
+      deltas.map((delta) => literal(delta.skeys)),
+      deltas.map((delta) => literal(delta.events)),
+      deltas.map((delta) => literal(delta.memberSkeys)),
+      deltas.map((delta) => literal(delta.memberEvents)),
+      column(members, 'room'),
+      column(members, 'user'),
+      column(members, 'membership'),
+      column(members, 'event'),
+      column(members, 'since'),
+      column(members, 'local'),
+      column(rooms, 'nid'),
+      column(rooms, 'roomId'),
+      column(rooms, 'version'),
+      column(rooms, 'shard'),
+      column(rooms, 'creator'),
+      column(rooms, 'roomType'),
+      column(rooms, 'isPublic'),
+      column(rooms, 'createdTs'),
+      column(aliases, 'alias'),
+      column(aliases, 'room'),
+      column(aliases, 'creator'),
+      column(aliases, 'createdTs'),
+      column(redactions, 'room'),
+      column(redactions, 'nid'),
+      column(redactions, 'redactedBy'),
+      column(redactions, 'json'),
+    );
+  }
+  const rows = await database.query(plain ? WRITE_EVENTS : WRITE_EVENTS_AND_STATE, values);
+  if (rows.length === 0) throw new StaleEpochError();
+};

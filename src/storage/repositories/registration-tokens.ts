@@ -1,0 +1,44 @@
+import { sql, type Database, type Tx } from '../database.ts';
+import { RegistrationTokenEntity } from '../entities/registration-token.ts';
+
+export interface RegistrationTokenRecord {
+  readonly token: string;
+  /** How many accounts it is good for; null for any number. */
+  readonly usesAllowed: number | null;
+  readonly completed: number;
+  /** Milliseconds since the epoch; null for never. */
+  readonly expiryTs: number | null;
+  readonly createdTs: number;
+}
+
+const VALID = `token = $1 and (expiry_ts is null or expiry_ts > $2) and (uses_allowed is null or completed < uses_allowed)`;
+const SELECT_VALID = sql('registration_token_valid', `select 1 from registration_tokens where ${VALID}`);
+const USE_TOKEN = sql('registration_token_use', `update registration_tokens set completed = completed + 1 where ${VALID} returning 1`);
+
+/** Whether an account could be registered with the token at the time `now`. */
+export const isValidRegistrationToken = async (database: Database, token: string, now: number): Promise<boolean> =>
+  (await database.query(SELECT_VALID, [token, now])).length > 0;
+
+/** Counts one use; false if the token is not valid (any more). Two registrations cannot share a last use. */
+export const consumeRegistrationToken = async (tx: Tx, token: string, now: number): Promise<boolean> =>
+  (await tx.query(USE_TOKEN, [token, now])).length > 0;
+
+/** Returns false if there is such a token already. */
+export const insertRegistrationToken = async (tx: Tx, token: RegistrationTokenRecord): Promise<boolean> => {
+  if ((await tx.em.count(RegistrationTokenEntity, { token: token.token })) > 0) return false;
+  await tx.em.insert(RegistrationTokenEntity, token);
+  return true;
+};
+
+export const listRegistrationTokens = async (tx: Tx): Promise<RegistrationTokenRecord[]> =>
+  (await tx.em.find(RegistrationTokenEntity, {}, { orderBy: { createdTs: 'asc' } })).map((token) => ({
+    token: token.token,
+    usesAllowed: token.usesAllowed ?? null,
+    completed: token.completed,
+    expiryTs: token.expiryTs ?? null,
+    createdTs: token.createdTs,
+  }));
+
+/** Returns whether there was such a token. */
+export const deleteRegistrationToken = async (tx: Tx, token: string): Promise<boolean> =>
+  (await tx.em.nativeDelete(RegistrationTokenEntity, { token })) > 0;
