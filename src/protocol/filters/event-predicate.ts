@@ -1,0 +1,161 @@
+/** Filters as predicates over events, and as lists that a query can use. */
+
+import { type Glob, globMatches } from '#src/protocol/matching/glob.ts';
+import type { EventFilter, RoomEventFilter, RoomFilter } from './filter.ts';
+
+/** What filters read of an event. */
+export interface FilterableEvent {
+  readonly type: string;
+  readonly sender?: string | undefined;
+  readonly room_id?: string | undefined;
+  readonly content: Readonly<Record<string, unknown>>;
+}
+
+/** A relation that some other event has to the event in question. */
+export interface Relation {
+  readonly sender: string;
+  readonly relType: string;
+}
+
+/**
+ * @param relations the relations that other events have to this one; needed for filters with `needsRelations`, which match
+ *   nothing without them
+ */
+export type EventPredicate = (event: FilterableEvent, relations?: readonly Relation[]) => boolean;
+
+/** Whether the filter asks about relations, which the event itself does not hold. */
+export function needsRelations(filter: EventFilter | RoomEventFilter): boolean {
+  return 'relatedBySenders' in filter || 'relatedByRelTypes' in filter;
+}
+
+/** Parses a filter once, for many events. */
+export function compileEventFilter(filter: EventFilter | RoomEventFilter): EventPredicate {
+  const tests: EventPredicate[] = [];
+  const { types, notTypes, senders, notSenders } = filter;
+  if (types !== undefined) {
+    const wanted = compileTypes(types);
+    if (wanted !== undefined) tests.push((event) => wanted(event.type));
+  }
+  if (notTypes !== undefined && notTypes.length > 0) {
+    const unwanted = compileTypes(notTypes);
+    tests.push(unwanted === undefined ? () => false : (event) => !unwanted(event.type));
+  }
+  if (senders !== undefined) {
+    const wanted = new Set(senders);
+    tests.push((event) => event.sender !== undefined && wanted.has(event.sender));
+  }
+  if (notSenders !== undefined && notSenders.length > 0) {
+    const unwanted = new Set(notSenders);
+    tests.push((event) => event.sender === undefined || !unwanted.has(event.sender));
+  }
+  if ('lazyLoadMembers' in filter) tests.push(...roomTests(filter));
+  const [only, second] = tests;
+  if (only === undefined) return () => true;
+  if (second === undefined) return only;
+  return (event, relations) => {
+    for (const test of tests) if (!test(event, relations)) return false;
+    return true;
+  };
+}
+
+function roomTests(filter: RoomEventFilter): EventPredicate[] {
+  const tests: EventPredicate[] = [];
+  const { containsUrl, relatedBySenders, relatedByRelTypes } = filter;
+  if (filter.rooms !== undefined || filter.notRooms !== undefined) {
+    const wanted = compileRooms(filter);
+    tests.push((event) => event.room_id === undefined || wanted(event.room_id));
+  }
+  if (containsUrl !== undefined) tests.push((event) => Object.hasOwn(event.content, 'url') === containsUrl);
+  if (relatedBySenders !== undefined || relatedByRelTypes !== undefined) {
+    // One relation must satisfy both: "events that Alice replied to in a thread", not "replied to in a thread, and by Alice somehow".
+    const senders = relatedBySenders === undefined ? undefined : new Set(relatedBySenders);
+    const relTypes = relatedByRelTypes === undefined ? undefined : new Set(relatedByRelTypes);
+    tests.push((_event, relations = []) =>
+      relations.some(({ sender, relType }) => senders?.has(sender) !== false && relTypes?.has(relType) !== false),
+    );
+  }
+  return tests;
+}
+
+/** Whether events of a room are wanted at all, by the `rooms` and `not_rooms` of a filter. */
+export function compileRooms({ rooms, notRooms }: Pick<RoomFilter, 'rooms' | 'notRooms'>): (roomId: string) => boolean {
+  const wanted = rooms === undefined ? undefined : new Set(rooms);
+  const unwanted = new Set(notRooms);
+  return (roomId) => !unwanted.has(roomId) && wanted?.has(roomId) !== false;
+}
+
+/** The predicate of a list of types with wildcards; undefined if it takes every type. */
+function compileTypes(types: readonly string[]): ((type: string) => boolean) | undefined {
+  const exact = new Set<string>();
+  const globs: Glob[] = [];
+  for (const type of types) {
+    if (type === '*') return undefined;
+    if (type.includes('*')) globs.push(parseTypePattern(type));
+    else exact.add(type);
+  }
+  if (globs.length === 0) return (type) => exact.has(type);
+  return (type) => exact.has(type) || globs.some((glob) => globMatches(glob, type));
+}
+
+/** Unlike in other patterns, a question mark in an event type is a question mark. */
+function parseTypePattern(pattern: string): Glob {
+  return { pattern, pieces: pattern.split('*').map((text) => ({ text, wild: false })) };
+}
+
+/** A list of types for a query. */
+export interface TypeSelection {
+  readonly exact: readonly string[];
+  /** Operands of LIKE, with backslash as the escape character. */
+  readonly like: readonly string[];
+}
+
+/** A filter for a query. An absent list does not restrict anything; an empty `types.exact` with an empty `types.like` takes nothing. */
+export interface EventSelection {
+  readonly types?: TypeSelection;
+  readonly notTypes?: TypeSelection;
+  readonly senders?: readonly string[];
+  readonly notSenders?: readonly string[];
+  readonly rooms?: readonly string[];
+  readonly notRooms?: readonly string[];
+  readonly containsUrl?: boolean;
+  readonly relatedBySenders?: readonly string[];
+  readonly relatedByRelTypes?: readonly string[];
+  /** Nothing can match: no query is needed. */
+  readonly nothing: boolean;
+}
+
+/** The lists of a filter, prepared for SQL. */
+export function selectionOf(filter: EventFilter | RoomEventFilter): EventSelection {
+  const { types, notTypes, limit: _limit, ...rest } = filter;
+  const { lazyLoadMembers: _lazy, includeRedundantMembers: _redundant, unreadThreadNotifications: _threads, ...lists } = {
+    lazyLoadMembers: false,
+    includeRedundantMembers: false,
+    unreadThreadNotifications: false,
+    ...rest,
+  };
+  const everyType = types?.includes('*') ?? true;
+  return {
+    ...lists,
+    ...(everyType ? {} : { types: typeSelection(types ?? []) }),
+    ...(notTypes === undefined || notTypes.length === 0 ? {} : { notTypes: typeSelection(notTypes) }),
+    nothing:
+      types?.length === 0 ||
+      filter.senders?.length === 0 ||
+      filter.limit === 0 ||
+      notTypes?.includes('*') === true ||
+      ('rooms' in filter && filter.rooms?.length === 0) ||
+      ('relatedBySenders' in filter && filter.relatedBySenders?.length === 0) ||
+      ('relatedByRelTypes' in filter && filter.relatedByRelTypes?.length === 0),
+  };
+}
+
+function typeSelection(types: readonly string[]): TypeSelection {
+  return {
+    exact: types.filter((type) => !type.includes('*')),
+    like: types.filter((type) => type.includes('*')).map(likeOperand),
+  };
+}
+
+function likeOperand(pattern: string): string {
+  return pattern.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%');
+}

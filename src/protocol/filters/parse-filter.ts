@@ -1,0 +1,137 @@
+/**
+ * Filters from JSON. Strict about what it knows and silent about what it does not, so that filters of newer clients work.
+ * All of it throws MatrixError: M_BAD_JSON for a member of the wrong type, M_INVALID_PARAM for a value that cannot be meant.
+ */
+
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import type { EventFilter, Filter, RoomEventFilter, RoomFilter } from './filter.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** What applies where a request names no filter. */
+export const NO_FILTER: Filter = parseFilter({});
+
+/** What applies where a request names no room event filter (`/messages`, `/context`). */
+export const NO_ROOM_EVENT_FILTER: RoomEventFilter = parseRoomEventFilter({});
+
+/** A filter for `/sync`: the body of `POST /user/{userId}/filter`, or the `filter` parameter. */
+export function parseFilter(json: unknown): Filter {
+  const filter = objectOf(json, 'the filter');
+  const eventFields = strings(filter, 'event_fields', '');
+  const eventFormat = filter['event_format'] ?? 'client';
+  if (typeof eventFormat !== 'string') throw wrongType('event_format', 'a string');
+  if (eventFormat !== 'client' && eventFormat !== 'federation') {
+    throw new MatrixError('M_INVALID_PARAM', '"event_format" of a filter must be "client" or "federation".');
+  }
+  return {
+    ...(eventFields === undefined ? {} : { eventFields }),
+    eventFormat,
+    presence: parseEventFilter(member(filter, 'presence', ''), 'presence.'),
+    accountData: parseEventFilter(member(filter, 'account_data', ''), 'account_data.'),
+    room: parseRoomFilter(member(filter, 'room', '')),
+  };
+}
+
+/** A filter for one list of room events: the `filter` parameter of `/messages` and `/context`. */
+export function parseRoomEventFilter(json: unknown, path = ''): RoomEventFilter {
+  const filter = objectOf(json, path === '' ? 'the filter' : path.slice(0, -1));
+  const result: Mutable<RoomEventFilter> = {
+    ...parseEventFilter(filter, path),
+    lazyLoadMembers: boolean(filter, 'lazy_load_members', path) ?? false,
+    includeRedundantMembers: boolean(filter, 'include_redundant_members', path) ?? false,
+    unreadThreadNotifications: boolean(filter, 'unread_thread_notifications', path) ?? false,
+  };
+  const rooms = roomIds(filter, 'rooms', path);
+  if (rooms !== undefined) result.rooms = rooms;
+  const notRooms = roomIds(filter, 'not_rooms', path);
+  if (notRooms !== undefined) result.notRooms = notRooms;
+  const containsUrl = boolean(filter, 'contains_url', path);
+  if (containsUrl !== undefined) result.containsUrl = containsUrl;
+  const relatedBySenders = userIds(filter, 'related_by_senders', path);
+  if (relatedBySenders !== undefined) result.relatedBySenders = relatedBySenders;
+  const relatedByRelTypes = strings(filter, 'related_by_rel_types', path);
+  if (relatedByRelTypes !== undefined) result.relatedByRelTypes = relatedByRelTypes;
+  return result;
+}
+
+function parseRoomFilter(filter: Json): RoomFilter {
+  const rooms = roomIds(filter, 'rooms', 'room.');
+  const notRooms = roomIds(filter, 'not_rooms', 'room.');
+  const part = (name: string): RoomEventFilter => parseRoomEventFilter(member(filter, name, 'room.'), `room.${name}.`);
+  return {
+    ...(rooms === undefined ? {} : { rooms }),
+    ...(notRooms === undefined ? {} : { notRooms }),
+    includeLeave: boolean(filter, 'include_leave', 'room.') ?? false,
+    ephemeral: part('ephemeral'),
+    state: part('state'),
+    timeline: part('timeline'),
+    accountData: part('account_data'),
+  };
+}
+
+function parseEventFilter(filter: Json, path: string): EventFilter {
+  const result: Mutable<EventFilter> = {};
+  const { limit } = filter;
+  if (limit !== undefined) {
+    if (typeof limit !== 'number' || !Number.isSafeInteger(limit)) throw wrongType(`${path}limit`, 'an integer');
+    // Zero is not among the values that the specification names, but clients use it to ask for no events.
+    if (limit < 0) throw new MatrixError('M_INVALID_PARAM', `"${path}limit" of a filter must not be negative.`);
+    result.limit = limit;
+  }
+  const types = strings(filter, 'types', path);
+  if (types !== undefined) result.types = types;
+  const notTypes = strings(filter, 'not_types', path);
+  if (notTypes !== undefined) result.notTypes = notTypes;
+  const senders = userIds(filter, 'senders', path);
+  if (senders !== undefined) result.senders = senders;
+  const notSenders = userIds(filter, 'not_senders', path);
+  if (notSenders !== undefined) result.notSenders = notSenders;
+  return result;
+}
+
+function objectOf(value: unknown, name: string): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new MatrixError('M_BAD_JSON', `${name === 'the filter' ? 'A filter' : `"${name}" of a filter`} must be an object.`);
+  }
+  return value as Json;
+}
+
+function member(json: Json, name: string, path: string): Json {
+  const value = json[name];
+  return value === undefined ? {} : objectOf(value, path + name);
+}
+
+function boolean(json: Json, name: string, path: string): boolean | undefined {
+  const value = json[name];
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw wrongType(path + name, 'true or false');
+}
+
+function strings(json: Json, name: string, path: string): readonly string[] | undefined {
+  const value = json[name];
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string')) throw wrongType(path + name, 'a list of strings');
+  return value;
+}
+
+function roomIds(json: Json, name: string, path: string): readonly string[] | undefined {
+  const ids = strings(json, name, path);
+  if (ids?.every(isRoomId) === false) {
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter must hold room ids, such as "!abc:example.org".`);
+  }
+  return ids;
+}
+
+function userIds(json: Json, name: string, path: string): readonly string[] | undefined {
+  const ids = strings(json, name, path);
+  if (ids?.every(isUserId) === false) {
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter must hold user ids, such as "@alice:example.org".`);
+  }
+  return ids;
+}
+
+function wrongType(name: string, wanted: string): MatrixError {
+  return new MatrixError('M_BAD_JSON', `"${name}" of a filter must be ${wanted}.`);
+}

@@ -1,0 +1,60 @@
+/**
+ * The notification class of an event: what the default rules say about it to everyone whom it does not name.
+ * It is decided once per event, so that a message to 500 members is not evaluated 500 times; only users with rules of their
+ * own and users whom the event names (`personallyConcerned`) are evaluated one by one.
+ */
+
+import { valueAtPath } from '#src/protocol/matching/property-path.ts';
+import { IMPERSONAL_RULESET, defaultRuleset } from './default-rules.ts';
+import { type CompiledRuleset, type PushVerdict, compileRuleset } from './evaluator.ts';
+import type { PushEvent, PushSubject, RoomPushContext } from './push-event.ts';
+import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from './push-ruleset.ts';
+
+/** `highlight`: everyone is notified with a highlight (a room mention, a tombstone). */
+export type NotificationClass = 'none' | 'notify' | 'highlight';
+
+const IMPERSONAL: CompiledRuleset = compileRuleset(IMPERSONAL_RULESET);
+
+const MENTIONED_USERS = ['content', 'm.mentions', 'user_ids'];
+
+/** What the default rules say to everyone but the sender and those whom the event names, with the actions for their pushers. */
+export function defaultVerdictOf(event: PushEvent | PushSubject, room: RoomPushContext): PushVerdict {
+  // No user has the empty id, so nobody's own events are left out here.
+  return IMPERSONAL.evaluate(event, { ...room, userId: '' });
+}
+
+/** The class to store with the event. */
+export function defaultClassOf(event: PushEvent | PushSubject, room: RoomPushContext): NotificationClass {
+  const { notify, highlight } = defaultVerdictOf(event, room);
+  return highlight ? 'highlight' : notify ? 'notify' : 'none';
+}
+
+/** The users for whom the default rules may say something else than the event's class: those mentioned, or invited by it. */
+export function personallyConcerned(event: PushEvent): ReadonlySet<string> {
+  const users = new Set<string>();
+  const mentioned = valueAtPath(event, MENTIONED_USERS);
+  if (Array.isArray(mentioned)) for (const userId of mentioned) if (typeof userId === 'string') users.add(userId);
+  if (event.type === 'm.room.member' && event.content['membership'] === 'invite' && event.state_key !== undefined) {
+    users.add(event.state_key);
+  }
+  users.delete(event.sender);
+  return users;
+}
+
+/** Whether the rules say exactly what the default rules say, so that the class of an event holds for this user. */
+export function saysOnlyDefaults(ruleset: PushRuleset, userId: string): boolean {
+  const defaults = defaultRuleset(userId);
+  return PUSH_RULE_KINDS.every((kind) => {
+    // A disabled rule of the user's own says nothing.
+    const said = ruleset[kind].filter((rule) => rule.default || rule.enabled);
+    return said.length === defaults[kind].length && said.every((rule, i) => saysTheSame(rule, defaults[kind][i]!));
+  });
+}
+
+function saysTheSame(rule: PushRule, original: PushRule): boolean {
+  return (
+    rule.rule_id === original.rule_id &&
+    rule.enabled === original.enabled &&
+    (rule.actions === original.actions || JSON.stringify(rule.actions) === JSON.stringify(original.actions))
+  );
+}

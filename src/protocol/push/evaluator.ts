@@ -1,0 +1,91 @@
+/** Push rules applied to events: parsed once per user, evaluated for every event that the user may be told of. */
+
+import { type ConditionPredicate, bodyMatches, compileCondition } from './conditions.ts';
+import { type PushContext, type PushEvent, PushSubject } from './push-event.ts';
+import { PUSH_RULE_KINDS, type PushAction, type PushRule, type PushRuleKind, type PushRuleset } from './push-ruleset.ts';
+
+export interface PushVerdict {
+  /** Whether the event counts as a notification and goes to the user's pushers. */
+  readonly notify: boolean;
+  /** Whether the notification is highlighted; never true without `notify`. */
+  readonly highlight: boolean;
+  /** The actions of the rule that matched; none if no rule did. */
+  readonly actions: readonly PushAction[];
+}
+
+export interface CompiledRuleset {
+  /**
+   * What the rules say about an event.
+   *
+   * @param event the event, or the subject made of it when many users evaluate the same event
+   */
+  evaluate(event: PushEvent | PushSubject, context: PushContext): PushVerdict;
+}
+
+const NO_PUSH: PushVerdict = { notify: false, highlight: false, actions: [] };
+
+interface CompiledRule {
+  readonly predicates: readonly ConditionPredicate[];
+  readonly verdict: PushVerdict;
+}
+
+/** Parses a user's rules. Rules that are disabled or can never match cost nothing afterwards. */
+export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
+  const rules: CompiledRule[] = [];
+  for (const kind of PUSH_RULE_KINDS) {
+    for (const rule of ruleset[kind]) {
+      const compiled = rule.enabled ? compileRule(kind, rule) : undefined;
+      if (compiled !== undefined) rules.push(compiled);
+    }
+  }
+  return {
+    evaluate(event, context) {
+      const subject = event instanceof PushSubject ? event : new PushSubject(event);
+      // "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
+      if (subject.event.sender === context.userId) return NO_PUSH;
+      nextRule: for (const { predicates, verdict } of rules) {
+        for (const predicate of predicates) if (!predicate(subject, context)) continue nextRule;
+        return verdict;
+      }
+      return NO_PUSH;
+    },
+  };
+}
+
+function compileRule(kind: PushRuleKind, rule: PushRule): CompiledRule | undefined {
+  const predicates = compilePredicates(kind, rule);
+  return predicates === undefined ? undefined : { predicates, verdict: verdictOf(rule.actions) };
+}
+
+function compilePredicates(kind: PushRuleKind, rule: PushRule): readonly ConditionPredicate[] | undefined {
+  const ruleId = rule.rule_id;
+  switch (kind) {
+    case 'content':
+      return rule.pattern === undefined ? undefined : [bodyMatches(rule.pattern)];
+    case 'room':
+      return [(subject) => subject.event.room_id === ruleId];
+    case 'sender':
+      return [(subject) => subject.event.sender === ruleId];
+    case 'override':
+    case 'underride': {
+      const predicates: ConditionPredicate[] = [];
+      for (const condition of rule.conditions ?? []) {
+        const predicate = compileCondition(condition);
+        if (predicate === undefined) return undefined;
+        predicates.push(predicate);
+      }
+      return predicates;
+    }
+  }
+}
+
+/** What a list of actions amounts to. A `highlight` tweak without a value means true. */
+export function verdictOf(actions: readonly PushAction[]): PushVerdict {
+  let notify = false;
+  let highlight = false;
+  for (const action of actions) {
+    if (action === 'notify') notify = true;
+    else if (typeof action === 'object' && action.set_tweak === 'highlight') highlight = action.value === undefined || action.value === true;
+  }
+  return { notify, highlight: notify && highlight, actions };
+}

@@ -1,0 +1,55 @@
+/** The event, as push rules look at it. */
+
+/** What push rules read of an event: the client format of it. Further members are matched by `key` like these. */
+export interface PushEvent {
+  readonly type: string;
+  readonly sender: string;
+  readonly room_id?: string;
+  readonly state_key?: string;
+  readonly content: Readonly<Record<string, unknown>>;
+  readonly [member: string]: unknown;
+}
+
+/**
+ * An event made ready for evaluation by many users: texts are folded to one case once, not once for every user and rule.
+ * "Case-insensitive" is taken as: equal after Unicode lower-casing.
+ */
+export class PushSubject {
+  readonly event: PushEvent;
+  readonly #folded = new Map<string, string>();
+
+  constructor(event: PushEvent) {
+    this.event = event;
+  }
+
+  /** @param text a value of this event */
+  folded(text: string): string {
+    let folded = this.#folded.get(text);
+    if (folded === undefined) {
+      folded = foldCase(text);
+      this.#folded.set(text, folded);
+    }
+    return folded;
+  }
+}
+
+export function foldCase(text: string): string {
+  return text.toLowerCase();
+}
+
+/** What a rule may ask about the room and the user whose rules are evaluated. */
+export interface PushContext extends RoomPushContext {
+  readonly userId: string;
+  /** The user's display name in the room. */
+  readonly displayName?: string | undefined;
+}
+
+/** What a rule may ask about the room, whoever the user is. */
+export interface RoomPushContext {
+  /** Joined members of the room. */
+  readonly memberCount: number;
+  /** Power level of the event's sender; `Infinity` for creators of a room of version 12 or later. */
+  readonly senderPowerLevel: number;
+  /** `notifications` of the room's power levels. */
+  readonly notificationPowerLevels?: Readonly<Record<string, number>> | undefined;
+}

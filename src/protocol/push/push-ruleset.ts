@@ -1,0 +1,47 @@
+/** The shape of push rules, as clients send and receive them (Client-Server API, "Push Rules"). */
+
+/** The kinds of rule, in the order in which they are checked. */
+export const PUSH_RULE_KINDS = ['override', 'content', 'room', 'sender', 'underride'] as const;
+
+export type PushRuleKind = (typeof PUSH_RULE_KINDS)[number];
+
+export function isPushRuleKind(kind: string): kind is PushRuleKind {
+  return (PUSH_RULE_KINDS as readonly string[]).includes(kind);
+}
+
+/** A condition as a client wrote it. Kinds that this server does not know are kept, and never match. */
+export interface PushCondition {
+  readonly kind: string;
+  readonly key?: string;
+  readonly pattern?: string;
+  readonly is?: string;
+  readonly value?: unknown;
+  readonly [parameter: string]: unknown;
+}
+
+export interface SetTweakAction {
+  readonly set_tweak: string;
+  readonly value?: unknown;
+  readonly [parameter: string]: unknown;
+}
+
+export type PushAction = 'notify' | SetTweakAction;
+
+export interface PushRule {
+  /** Unique within the kind. Server-default rules, and only they, start with a dot. */
+  readonly rule_id: string;
+  readonly default: boolean;
+  readonly enabled: boolean;
+  /** Override and underride rules only. No conditions: always matches. */
+  readonly conditions?: readonly PushCondition[];
+  /** Content rules only. */
+  readonly pattern?: string;
+  readonly actions: readonly PushAction[];
+}
+
+/** All the rules of a user, each kind in order of falling importance. */
+export type PushRuleset = { readonly [K in PushRuleKind]: readonly PushRule[] };
+
+export function isDefaultRuleId(ruleId: string): boolean {
+  return ruleId.startsWith('.');
+}

@@ -1,0 +1,180 @@
+import { expect } from 'chai';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { applyEventFields } from '#src/protocol/filters/event-fields.ts';
+import { type FilterableEvent, compileEventFilter, compileRooms, needsRelations, selectionOf } from '#src/protocol/filters/event-predicate.ts';
+import { parseFilter, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
+
+function errcodeOf(json: unknown): string | undefined {
+  try {
+    parseFilter(json);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MatrixError) return error.errcode;
+    throw error;
+  }
+}
+
+const event = (members: Partial<FilterableEvent> = {}): FilterableEvent => ({
+  type: 'm.room.message',
+  sender: '@alice:example.org',
+  room_id: '!a:example.org',
+  content: {},
+  ...members,
+});
+
+const takes = (json: unknown, subject: FilterableEvent): boolean => compileEventFilter(parseRoomEventFilter(json))(subject);
+
+describe('parsing filters', () => {
+  it('reads every member', () => {
+    const filter = parseFilter({
+      event_fields: ['type', 'content.body'],
+      event_format: 'federation',
+      presence: { types: ['m.presence'], not_senders: ['@bob:example.org'] },
+      account_data: { limit: 3 },
+      room: {
+        rooms: ['!a:example.org', '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'],
+        not_rooms: [],
+        include_leave: true,
+        timeline: { limit: 10, contains_url: false, lazy_load_members: true, include_redundant_members: true, unread_thread_notifications: true },
+        state: { types: ['m.room.*'], not_types: ['m.room.member'], senders: ['@a:b'], rooms: ['!x:y'], not_rooms: ['!z:y'] },
+        ephemeral: { related_by_senders: ['@a:b'], related_by_rel_types: ['m.thread'] },
+      },
+    });
+    const plain = { lazyLoadMembers: false, includeRedundantMembers: false, unreadThreadNotifications: false };
+    expect(filter).to.deep.equal({
+      eventFields: ['type', 'content.body'],
+      eventFormat: 'federation',
+      presence: { types: ['m.presence'], notSenders: ['@bob:example.org'] },
+      accountData: { limit: 3 },
+      room: {
+        rooms: ['!a:example.org', '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'],
+        notRooms: [],
+        includeLeave: true,
+        timeline: { limit: 10, containsUrl: false, lazyLoadMembers: true, includeRedundantMembers: true, unreadThreadNotifications: true },
+        state: { types: ['m.room.*'], notTypes: ['m.room.member'], senders: ['@a:b'], rooms: ['!x:y'], notRooms: ['!z:y'], ...plain },
+        ephemeral: { relatedBySenders: ['@a:b'], relatedByRelTypes: ['m.thread'], ...plain },
+        accountData: plain,
+      },
+    });
+  });
+
+  it('ignores members it does not know', () => {
+    expect(errcodeOf({ 'org.example.new': 1, room: { timeline: { 'org.example.new': {} } } })).to.equal(undefined);
+  });
+
+  const badJson: readonly (readonly [string, unknown])[] = [
+    ['a list', []],
+    ['a string', 'x'],
+    ['null', null],
+    ['presence that is a string', { presence: 'not_an_object' }],
+    ['account_data that is a list', { account_data: [] }],
+    ['room that is a list', { room: [] }],
+    ['timeline that is a string', { room: { timeline: 'x' } }],
+    ['state that is null', { room: { state: null } }],
+    ['ephemeral that is a number', { room: { ephemeral: 1 } }],
+    ['room account_data that is true', { room: { account_data: true } }],
+    ['types that is a string', { room: { timeline: { types: 'm.room.message' } } }],
+    ['types that holds a number', { room: { timeline: { types: [1] } } }],
+    ['not_types that holds null', { presence: { not_types: [null] } }],
+    ['senders that is an object', { presence: { senders: {} } }],
+    ['rooms that is a string', { room: { rooms: '!a:b' } }],
+    ['limit that is a string', { room: { timeline: { limit: '10' } } }],
+    ['limit with a fraction', { room: { timeline: { limit: 1.5 } } }],
+    ['lazy_load_members that is a string', { room: { state: { lazy_load_members: 'true' } } }],
+    ['lazy_load_members that is a number', { room: { state: { lazy_load_members: 1 } } }],
+    ['include_leave that is a string', { room: { include_leave: 'yes' } }],
+    ['contains_url that is null', { room: { timeline: { contains_url: null } } }],
+    ['event_fields that is a string', { event_fields: 'type' }],
+    ['event_format that is a number', { event_format: 1 }],
+  ];
+  for (const [name, json] of badJson) it(`answers M_BAD_JSON for ${name}`, () => expect(errcodeOf(json)).to.equal('M_BAD_JSON'));
+
+  const invalid: readonly (readonly [string, unknown])[] = [
+    ['rooms that are not room ids', { room: { rooms: ['not_a_room_id'] } }],
+    ['not_rooms that are not room ids', { room: { not_rooms: ['#alias:example.org'] } }],
+    ['timeline rooms that are not room ids', { room: { timeline: { rooms: ['!'] } } }],
+    ['senders that are not user ids', { room: { timeline: { senders: ['alice'] } } }],
+    ['not_senders that are not user ids', { presence: { not_senders: ['@alice'] } }],
+    ['a negative limit', { room: { timeline: { limit: -1 } } }],
+    ['an unknown event_format', { event_format: 'raw' }],
+  ];
+  for (const [name, json] of invalid) it(`answers M_INVALID_PARAM for ${name}`, () => expect(errcodeOf(json)).to.equal('M_INVALID_PARAM'));
+});
+
+describe('applying filters', () => {
+  it('takes everything where nothing is said', () => {
+    expect(takes({}, event())).to.equal(true);
+  });
+
+  it('selects by types with asterisks, which alone are wildcards', () => {
+    expect(takes({ types: ['m.room.*'] }, event())).to.equal(true);
+    expect(takes({ types: ['m.*.message'] }, event())).to.equal(true);
+    expect(takes({ types: ['m.room.member'] }, event())).to.equal(false);
+    expect(takes({ types: ['m.room.messag?'] }, event())).to.equal(false);
+    expect(takes({ types: [] }, event())).to.equal(false);
+    expect(takes({ types: ['*'], not_types: ['m.room.message'] }, event())).to.equal(false);
+    expect(takes({ not_types: ['*'] }, event())).to.equal(false);
+    expect(takes({ not_types: [] }, event())).to.equal(true);
+  });
+
+  it('selects by senders and rooms, exclusion first', () => {
+    expect(takes({ senders: ['@alice:example.org'] }, event())).to.equal(true);
+    expect(takes({ senders: ['@alice:example.org'], not_senders: ['@alice:example.org'] }, event())).to.equal(false);
+    expect(takes({ senders: [] }, event())).to.equal(false);
+    expect(takes({ rooms: ['!b:example.org'] }, event())).to.equal(false);
+    expect(takes({ rooms: ['!a:example.org'], not_rooms: ['!a:example.org'] }, event())).to.equal(false);
+    const wanted = compileRooms(parseFilter({ room: { rooms: ['!a:x', '!b:x'], not_rooms: ['!b:x'] } }).room);
+    expect(['!a:x', '!b:x', '!c:x'].filter(wanted)).to.deep.equal(['!a:x']);
+  });
+
+  it('selects by the url of the content', () => {
+    expect(takes({ contains_url: true }, event({ content: { url: 'mxc://x/y' } }))).to.equal(true);
+    expect(takes({ contains_url: true }, event())).to.equal(false);
+    expect(takes({ contains_url: false }, event({ content: { url: 'mxc://x/y' } }))).to.equal(false);
+    expect(takes({ contains_url: false }, event())).to.equal(true);
+  });
+
+  it('selects by relations, one of which must have both sender and type', () => {
+    const filter = parseRoomEventFilter({ related_by_senders: ['@a:x'], related_by_rel_types: ['m.thread'] });
+    const matches = compileEventFilter(filter);
+    expect(needsRelations(filter)).to.equal(true);
+    expect(needsRelations(parseRoomEventFilter({}))).to.equal(false);
+    expect(matches(event())).to.equal(false);
+    expect(matches(event(), [{ sender: '@a:x', relType: 'm.thread' }])).to.equal(true);
+    expect(matches(event(), [{ sender: '@a:x', relType: 'm.annotation' }, { sender: '@b:x', relType: 'm.thread' }])).to.equal(false);
+  });
+
+  it('gives queries the same lists', () => {
+    expect(selectionOf(parseRoomEventFilter({ types: ['m.room.*', 'a_b%*', 'm.x'], senders: ['@a:x'], contains_url: true, limit: 5 }))).to.deep.equal({
+      types: { exact: ['m.x'], like: ['m.room.%', 'a\\_b\\%%'] },
+      senders: ['@a:x'],
+      containsUrl: true,
+      nothing: false,
+    });
+    expect(selectionOf(parseRoomEventFilter({ types: ['*', 'm.x'], not_types: [] }))).to.deep.equal({ nothing: false });
+    expect(selectionOf(parseRoomEventFilter({ types: [] })).nothing).to.equal(true);
+    expect(selectionOf(parseRoomEventFilter({ not_types: ['*'] })).nothing).to.equal(true);
+    expect(selectionOf(parseRoomEventFilter({ rooms: [] })).nothing).to.equal(true);
+  });
+});
+
+describe('event_fields', () => {
+  const source = { type: 'm.room.message', sender: '@a:x', content: { body: 'b', 'm.relates_to': { rel_type: 'm.thread', x: 1 }, n: 1 } };
+
+  it('keep only the members asked for', () => {
+    expect(applyEventFields(source, ['type', 'content.body', 'content.m\\.relates_to.rel_type'])).to.deep.equal({
+      type: 'm.room.message',
+      content: { body: 'b', 'm.relates_to': { rel_type: 'm.thread' } },
+    });
+    expect(applyEventFields(source, ['content', 'content.body'])).to.deep.equal({ content: source.content });
+    expect(applyEventFields(source, ['nope', 'content.nope', 'content.body.x'])).to.deep.equal({});
+    expect(applyEventFields(source, [])).to.deep.equal({});
+  });
+
+  it('cannot be used to reach a prototype', () => {
+    const hostile = JSON.parse('{"__proto__":{"polluted":1},"type":"x"}') as Record<string, unknown>;
+    const picked = applyEventFields(hostile, ['__proto__.polluted', 'constructor.name']);
+    expect(Object.keys(picked)).to.deep.equal(['__proto__']);
+    expect(({} as Record<string, unknown>)['polluted']).to.equal(undefined);
+  });
+});

@@ -1,0 +1,235 @@
+import { expect } from 'chai';
+import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import { defaultClassOf, personallyConcerned, saysOnlyDefaults } from '#src/protocol/push/default-class.ts';
+import { type PushVerdict, compileRuleset } from '#src/protocol/push/evaluator.ts';
+import { type PushContext, type PushEvent, PushSubject } from '#src/protocol/push/push-event.ts';
+import type { PushCondition, PushRule, PushRuleset } from '#src/protocol/push/push-ruleset.ts';
+
+const ALICE = '@alice:example.org';
+const BOB = '@bob:example.org';
+
+function event(content: Record<string, unknown>, members: Partial<PushEvent> = {}): PushEvent {
+  return { type: 'm.room.message', sender: BOB, room_id: '!room:example.org', content, ...members };
+}
+
+function context(members: Partial<PushContext> = {}): PushContext {
+  return { userId: ALICE, memberCount: 5, senderPowerLevel: 0, ...members };
+}
+
+const text = (body: string): PushEvent => event({ msgtype: 'm.text', body });
+
+const EMPTY: PushRuleset = { override: [], content: [], room: [], sender: [], underride: [] };
+
+function rule(members: Partial<PushRule>): PushRule {
+  return { rule_id: 'r', default: false, enabled: true, actions: ['notify'], ...members };
+}
+
+/** Whether the condition matches. */
+function matches(condition: PushCondition, subject: PushEvent, ctx = context()): boolean {
+  return compileRuleset({ ...EMPTY, override: [rule({ conditions: [condition] })] }).evaluate(subject, ctx).notify;
+}
+
+describe('the default push rules', () => {
+  const rules = compileRuleset(defaultRuleset(ALICE));
+  const say = (subject: PushEvent, ctx = context()): PushVerdict => rules.evaluate(subject, ctx);
+
+  it('notify of messages, with a sound in rooms of two', () => {
+    expect(say(text('hello'))).to.deep.equal({ notify: true, highlight: false, actions: ['notify'] });
+    expect(say(text('hello'), context({ memberCount: 2 })).actions).to.deep.equal(['notify', { set_tweak: 'sound', value: 'default' }]);
+    expect(say(event({}, { type: 'm.room.encrypted' })).notify).to.equal(true);
+    expect(say(event({}, { type: 'm.call.invite' })).actions).to.deep.equal(['notify', { set_tweak: 'sound', value: 'ring' }]);
+  });
+
+  it('never notify the sender', () => {
+    expect(say(event({ body: 'x' }, { sender: ALICE })).notify).to.equal(false);
+  });
+
+  it('are silent about notices, memberships, reactions, server ACLs, edits and unknown events', () => {
+    expect(say(event({ msgtype: 'm.notice', body: 'x' })).notify).to.equal(false);
+    expect(say(event({ membership: 'join' }, { type: 'm.room.member', state_key: BOB })).notify).to.equal(false);
+    expect(say(event({ membership: 'invite' }, { type: 'm.room.member', state_key: '@carol:example.org' })).notify).to.equal(false);
+    expect(say(event({}, { type: 'm.reaction' })).notify).to.equal(false);
+    expect(say(event({}, { type: 'm.room.server_acl', state_key: '' })).notify).to.equal(false);
+    expect(say(event({ body: '* x', 'm.relates_to': { rel_type: 'm.replace', event_id: '$x' } })).notify).to.equal(false);
+    expect(say(event({}, { type: 'm.room.topic', state_key: '' })).notify).to.equal(false);
+  });
+
+  it('notify of my invitation', () => {
+    expect(say(event({ membership: 'invite' }, { type: 'm.room.member', state_key: ALICE })).notify).to.equal(true);
+  });
+
+  it('highlight a mention of me, also in an edit', () => {
+    const mention = { 'm.mentions': { user_ids: ['@x:example.org', ALICE] } };
+    expect(say(event({ body: 'x', ...mention }))).to.include({ notify: true, highlight: true });
+    expect(say(event({ body: 'x', ...mention, 'm.relates_to': { rel_type: 'm.replace' } })).highlight).to.equal(true);
+    expect(say(event({ body: 'x', 'm.mentions': { user_ids: ALICE } })).highlight).to.equal(false);
+  });
+
+  it('highlight a room mention only from those who may', () => {
+    const mention = event({ body: 'x', 'm.mentions': { room: true } });
+    expect(say(mention, context({ senderPowerLevel: 49 }))).to.include({ notify: true, highlight: false });
+    expect(say(mention, context({ senderPowerLevel: 50 })).highlight).to.equal(true);
+    expect(say(mention, context({ senderPowerLevel: 10, notificationPowerLevels: { room: 10 } })).highlight).to.equal(true);
+    expect(say(mention, context({ senderPowerLevel: Infinity })).highlight).to.equal(true);
+    expect(say(event({ body: 'x', 'm.mentions': { room: 'true' } }), context({ senderPowerLevel: 100 })).highlight).to.equal(false);
+  });
+
+  it('highlight a tombstone, but not an event that only looks like one', () => {
+    expect(say(event({}, { type: 'm.room.tombstone', state_key: '' })).highlight).to.equal(true);
+    expect(say(event({}, { type: 'm.room.tombstone' })).notify).to.equal(false);
+  });
+
+  it('are all silent when the master rule is enabled', () => {
+    const ruleset = defaultRuleset(ALICE);
+    const muted = { ...ruleset, override: ruleset.override.map((r) => (r.rule_id === '.m.rule.master' ? { ...r, enabled: true } : r)) };
+    expect(compileRuleset(muted).evaluate(text('x'), context()).notify).to.equal(false);
+  });
+});
+
+describe('push conditions', () => {
+  it('event_match takes the whole value, whatever its case', () => {
+    const topic = (value: unknown): PushEvent => event({ topic: value });
+    const condition = { kind: 'event_match', key: 'content.topic', pattern: 'lunc?*' };
+    expect(matches(condition, topic('Lunch plans'))).to.equal(true);
+    expect(matches(condition, topic('LUNCH'))).to.equal(true);
+    expect(matches(condition, topic(' lunch'))).to.equal(false);
+    expect(matches(condition, topic('lunc'))).to.equal(false);
+    expect(matches({ ...condition, pattern: '*' }, topic(null))).to.equal(false);
+    expect(matches({ ...condition, pattern: '*' }, event({}))).to.equal(false);
+  });
+
+  it('event_match takes words of content.body', () => {
+    const condition = { kind: 'event_match', key: 'content.body', pattern: 'ex*ple' };
+    expect(matches(condition, text('An example event.'))).to.equal(true);
+    expect(matches(condition, text('An exciting triple-whammy'))).to.equal(true);
+    expect(matches(condition, text('contexample'))).to.equal(false);
+  });
+
+  it('event_property_is compares without casting', () => {
+    const condition = { kind: 'event_property_is', key: 'content.m\\.federate', value: true };
+    expect(matches(condition, event({ 'm.federate': true }))).to.equal(true);
+    expect(matches(condition, event({ 'm.federate': 'true' }))).to.equal(false);
+    expect(matches(condition, event({ 'm.federate': 1 }))).to.equal(false);
+    expect(matches({ ...condition, value: null }, event({ 'm.federate': null }))).to.equal(true);
+    expect(matches({ ...condition, value: null }, event({}))).to.equal(false);
+    expect(matches({ ...condition, value: { a: 1 } }, event({ 'm.federate': { a: 1 } }))).to.equal(false);
+  });
+
+  it('event_property_contains looks for an exact element', () => {
+    const condition = { kind: 'event_property_contains', key: 'content.alt_aliases', value: '#myroom:example.com' };
+    expect(matches(condition, event({ alt_aliases: ['#x:example.org', '#myroom:example.com'] }))).to.equal(true);
+    expect(matches(condition, event({ alt_aliases: ['x#myroom:example.com'] }))).to.equal(false);
+    expect(matches(condition, event({ alt_aliases: '#myroom:example.com' }))).to.equal(false);
+  });
+
+  it('contains_display_name looks for the name as a word and without wildcards', () => {
+    const condition = { kind: 'contains_display_name' };
+    expect(matches(condition, text('hi ALICE!'), context({ displayName: 'Alice' }))).to.equal(true);
+    expect(matches(condition, text('malice'), context({ displayName: 'Alice' }))).to.equal(false);
+    expect(matches(condition, text('anything'), context({ displayName: '*' }))).to.equal(false);
+    expect(matches(condition, text('anything'), context({ displayName: '' }))).to.equal(false);
+    expect(matches(condition, text('anything'))).to.equal(false);
+  });
+
+  it('room_member_count understands all its prefixes', () => {
+    const of = (is: string, memberCount: number): boolean => matches({ kind: 'room_member_count', is }, text('x'), context({ memberCount }));
+    expect([of('2', 2), of('==2', 2), of('2', 3)]).to.deep.equal([true, true, false]);
+    expect([of('<2', 1), of('<2', 2), of('<=2', 2), of('>2', 3), of('>2', 2), of('>=2', 2)]).to.deep.equal([true, false, true, true, false, true]);
+    expect([of('=2', 2), of('two', 2), of('', 0), of(' 2', 2)]).to.deep.equal([false, false, false, false]);
+  });
+
+  it('of an unknown kind never match, whatever stands beside them', () => {
+    expect(matches({ kind: 'org.matrix.msc3931.room_version_supports', feature: 'x' }, text('x'))).to.equal(false);
+    const both = rule({ conditions: [{ kind: 'event_match', key: 'type', pattern: '*' }, { kind: 'im.nheko.msc3664.related_event_match' }] });
+    expect(compileRuleset({ ...EMPTY, override: [both] }).evaluate(text('x'), context()).notify).to.equal(false);
+  });
+});
+
+describe('push rule evaluation', () => {
+  it('checks override, content, room, sender, underride in this order', () => {
+    const tweak = (value: string): PushRule['actions'] => ['notify', { set_tweak: 'sound', value }];
+    const all: Record<string, PushRule> = {
+      override: rule({ actions: tweak('override') }),
+      content: rule({ pattern: 'cake', actions: tweak('content') }),
+      room: rule({ rule_id: '!room:example.org', actions: tweak('room') }),
+      sender: rule({ rule_id: BOB, actions: tweak('sender') }),
+      underride: rule({ actions: tweak('underride') }),
+    };
+    const kinds = Object.keys(all);
+    const order: unknown[] = [];
+    for (let i = 0; i < kinds.length; i++) {
+      const rest = Object.fromEntries(kinds.map((kind, k) => [kind, k < i ? [] : [all[kind]!]])) as unknown as PushRuleset;
+      order.push((compileRuleset(rest).evaluate(text('the cake'), context()).actions[1] as { value: unknown }).value);
+    }
+    expect(order).to.deep.equal(kinds);
+  });
+
+  it('passes over disabled rules and stops at the first that matches, even if it does nothing', () => {
+    const off = rule({ enabled: false });
+    const silent = rule({ actions: [] });
+    expect(compileRuleset({ ...EMPTY, override: [off, silent, rule({})] }).evaluate(text('x'), context()).notify).to.equal(false);
+  });
+
+  it('takes a highlight without a value for true, and no highlight without a notification', () => {
+    const highlight = (actions: PushRule['actions']): boolean =>
+      compileRuleset({ ...EMPTY, override: [rule({ actions })] }).evaluate(text('x'), context()).highlight;
+    expect(highlight(['notify', { set_tweak: 'highlight' }])).to.equal(true);
+    expect(highlight(['notify', { set_tweak: 'highlight', value: false }])).to.equal(false);
+    expect(highlight([{ set_tweak: 'highlight' }])).to.equal(false);
+  });
+
+  it('evaluates 100 000 messages within two seconds', () => {
+    const rules = compileRuleset(defaultRuleset(ALICE));
+    const subject = new PushSubject(text('hello world'));
+    const ctx = context();
+    const started = process.hrtime.bigint();
+    let notified = 0;
+    for (let i = 0; i < 100_000; i++) if (rules.evaluate(subject, ctx).notify) notified++;
+    expect(notified).to.equal(100_000);
+    expect(Number(process.hrtime.bigint() - started) / 1e6).to.be.lessThan(2000);
+  });
+});
+
+describe('the default notification class', () => {
+  const room = { memberCount: 5, senderPowerLevel: 100 };
+  const samples: PushEvent[] = [
+    text('hello'),
+    event({ msgtype: 'm.notice', body: 'x' }),
+    event({ body: 'x', 'm.mentions': { room: true } }),
+    event({ body: 'x', 'm.mentions': { user_ids: [ALICE] } }),
+    event({ membership: 'invite' }, { type: 'm.room.member', state_key: ALICE }),
+    event({ membership: 'leave' }, { type: 'm.room.member', state_key: ALICE }),
+    event({}, { type: 'm.room.tombstone', state_key: '' }),
+    event({}, { type: 'm.reaction' }),
+    event({}, { type: 'm.room.encrypted' }),
+    event({ body: 'y', 'm.mentions': { room: true }, 'm.relates_to': { rel_type: 'm.replace' } }),
+    event({ body: 'y', 'm.relates_to': { rel_type: 'm.replace' } }),
+  ];
+
+  it('is what every user with default rules gets who is not concerned personally', () => {
+    for (const sample of samples) {
+      for (const userId of [ALICE, '@carol:example.org']) {
+        if (personallyConcerned(sample).has(userId)) continue;
+        const { notify, highlight } = compileRuleset(defaultRuleset(userId)).evaluate(sample, { ...room, userId });
+        expect(defaultClassOf(sample, room), JSON.stringify(sample)).to.equal(highlight ? 'highlight' : notify ? 'notify' : 'none');
+      }
+    }
+    expect(samples.map((sample) => defaultClassOf(sample, room))).to.include.members(['none', 'notify', 'highlight']);
+  });
+
+  it('names those whom an event mentions or invites', () => {
+    expect([...personallyConcerned(samples[3]!)]).to.deep.equal([ALICE]);
+    expect([...personallyConcerned(samples[4]!)]).to.deep.equal([ALICE]);
+    expect([...personallyConcerned(samples[0]!)]).to.deep.equal([]);
+    expect([...personallyConcerned(event({ 'm.mentions': { user_ids: [BOB, 7] } }))]).to.deep.equal([]);
+  });
+
+  it('holds only for users whose rules say what the default rules say', () => {
+    const rules = defaultRuleset(ALICE);
+    expect(saysOnlyDefaults(rules, ALICE)).to.equal(true);
+    expect(saysOnlyDefaults({ ...rules, content: [rule({ pattern: 'x' })] }, ALICE)).to.equal(false);
+    expect(saysOnlyDefaults({ ...rules, content: [rule({ pattern: 'x', enabled: false })] }, ALICE)).to.equal(true);
+    const changed = { ...rules, underride: rules.underride.map((r, i) => (i === 3 ? { ...r, actions: [] } : r)) };
+    expect(saysOnlyDefaults(changed, ALICE)).to.equal(false);
+  });
+});
