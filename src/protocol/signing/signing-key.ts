@@ -1,0 +1,85 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { decodeBase64, encodeBase64 } from './base64.ts';
+
+/** An Ed25519 key with which this server signs, imported once. */
+export interface SigningKey {
+  /** The signing key identifier, `ed25519:<version>`. */
+  readonly keyId: string;
+  /** What follows the colon: a name that tells this server's keys apart. */
+  readonly version: string;
+  /** 32 bytes, the secret. */
+  readonly seed: Uint8Array;
+  /** The verification key in unpadded base64, as published by `/_matrix/key/v2/server`. */
+  readonly publicKey: string;
+  readonly privateKey: KeyObject;
+}
+
+// The DER that surrounds the 32 bytes of an Ed25519 key (RFC 8410) in PKCS #8 and in SubjectPublicKeyInfo.
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+const KEY_BYTES = 32;
+const KEY_VERSION = /^[a-zA-Z0-9_]+$/;
+
+/**
+ * The signing key with this seed.
+ *
+ * @param version characters `a-z A-Z 0-9 _`
+ * @throws TypeError if version or seed are not of that form
+ */
+export function signingKeyFromSeed(version: string, seed: Uint8Array): SigningKey {
+  if (!KEY_VERSION.test(version)) throw new TypeError(`The name of a signing key consists of a-z, A-Z, 0-9 and _, unlike "${version}".`);
+  if (seed.byteLength !== KEY_BYTES) throw new TypeError(`The seed of an Ed25519 key has 32 bytes, not ${seed.byteLength}.`);
+  const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return {
+    keyId: `ed25519:${version}`,
+    version,
+    seed: Uint8Array.from(seed),
+    publicKey: encodeBase64(spki.subarray(SPKI_PREFIX.length)),
+    privateKey,
+  };
+}
+
+/** A new signing key, `ed25519:a_<4 letters>`, from the given source of random bytes. */
+export function generateSigningKey(randomBytes: (count: number) => Uint8Array): SigningKey {
+  const letters = Array.from(randomBytes(4), (byte) => String.fromCharCode(0x61 + (byte % 26))).join('');
+  return signingKeyFromSeed(`a_${letters}`, randomBytes(KEY_BYTES));
+}
+
+/** The line `ed25519 a_xxxx <base64 seed>` that Synapse's `signing.key` files consist of, without the line's end. */
+export function formatSigningKey(key: SigningKey): string {
+  return `ed25519 ${key.version} ${encodeBase64(key.seed)}`;
+}
+
+/**
+ * Reads a signing key file: one key a line in the form of {@link formatSigningKey}; the first one signs.
+ *
+ * @throws TypeError naming the line that is not a key, or if there is none
+ */
+export function parseSigningKeys(text: string): readonly [SigningKey, ...SigningKey[]] {
+  const keys: SigningKey[] = [];
+  for (const [index, line] of text.split('\n').entries()) {
+    if (line.trim() === '') continue;
+    const [algorithm, version, base64, ...rest] = line.trim().split(/\s+/);
+    const seed = base64 === undefined ? undefined : decodeBase64(base64);
+    if (algorithm !== 'ed25519' || version === undefined || seed?.byteLength !== KEY_BYTES || rest.length > 0) {
+      throw new TypeError(`Line ${index + 1} of the signing key file is not of the form "ed25519 <name> <base64 of 32 bytes>".`);
+    }
+    keys.push(signingKeyFromSeed(version, seed));
+  }
+  const [first, ...others] = keys;
+  if (first === undefined) throw new TypeError('The signing key file holds no key.');
+  return [first, ...others];
+}
+
+/** Imports a verification key (base64 of 32 bytes) for repeated use; undefined if it is not one. */
+export function importVerifyKey(base64: string): KeyObject | undefined {
+  const bytes = decodeBase64(base64);
+  if (bytes?.byteLength !== KEY_BYTES) return undefined;
+  try {
+    return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, bytes]), format: 'der', type: 'spki' });
+  } catch {
+    return undefined;
+  }
+}
