@@ -144,7 +144,7 @@ export function rulesetFrom(stored: StoredPushRules | undefined, userId: string)
   const original = defaultRuleset(userId);
   if (stored === undefined) return original;
   const merge = (kind: PushRuleKind): readonly PushRule[] => {
-    const rules = original[kind].map((rule) => ({ ...rule, ...(stored.defaults[rule.rule_id] ?? {}) }));
+    const rules = original[kind].map((rule) => ({ ...rule, ...stored.defaults[rule.rule_id] }));
     return rules.toSpliced(firstOwnPlace(kind, rules), 0, ...(stored.own[kind] ?? []));
   };
   return {

@@ -58,7 +58,8 @@ export interface ServerVisibilityQuestion {
 /**
  * Whether another server may be sent an event in full. A server is shown what any of its users was entitled to when the event was
  * sent; under `shared` that is everything, because any of its users may join later and is then entitled to it.
- * What a server may not see, it gets redacted.
+ * What a server may not see, it gets redacted. Whether the server may ask about the room at all (it has a joined user now, and the
+ * server ACL allows it) is for the caller to settle first.
  */
 export function mayServerSee({ visibilities, memberships }: ServerVisibilityQuestion): boolean {
   if (visibilities.includes('world_readable') || visibilities.includes('shared')) return true;
