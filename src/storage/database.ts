@@ -1,6 +1,6 @@
 import { CompiledQuery, type Kysely } from 'kysely';
 import type pg from 'pg';
-import { type AnyEntity, type EntityName, type EntityManager, IsolationLevel, MikroORM } from '@mikro-orm/postgresql';
+import { type EntityManager, IsolationLevel, MikroORM, type Options } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
@@ -18,7 +18,7 @@ export interface DatabaseOptions {
   /** `postgresql://user:password@host:port/name`, or with `?host=/folder` for a Unix socket. */
   readonly url: string;
   /** What `defineEntity` made. */
-  readonly entities?: readonly EntityName<AnyEntity>[];
+  readonly entities?: NonNullable<Options['entities']>;
   /** How many connections at most; default 16. */
   readonly poolSize?: number;
   readonly logger: Logger;

@@ -6,7 +6,13 @@ import pg from 'pg';
 import type { Logger } from '#src/kernel/logger.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import { isReachable, locateBinaries, postgresUser, type PostgresBinaries, type PostgresUser } from './postgres-binaries.ts';
+import {
+  isReachable,
+  locateBinaries,
+  postgresUser,
+  type PostgresBinaries,
+  type PostgresUser,
+} from './postgres-binaries.ts';
 import { clearLeftovers, POSTGRES_ROLE, prepareCluster, type Cluster } from './postgres-cluster.ts';
 
 export interface EmbeddedPostgresOptions {

@@ -1,4 +1,12 @@
-const SYSTEM_CODES = new Set(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND']);
+const SYSTEM_CODES = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+]);
 
 /**
  * Whether a query failed because the database was not reachable (any more), so that it is not known whether it took effect:
@@ -7,8 +15,13 @@ const SYSTEM_CODES = new Set(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOENT', '
 export const isConnectionLoss = (error: unknown): boolean => {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown };
-    if (typeof code === 'string' && (SYSTEM_CODES.has(code) || code.startsWith('08') || code.startsWith('57P0'))) return true;
-    if (/^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(cause.message)) {
+    if (typeof code === 'string' && (SYSTEM_CODES.has(code) || code.startsWith('08') || code.startsWith('57P0')))
+      return true;
+    if (
+      /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(
+        cause.message,
+      )
+    ) {
       return true;
     }
   }

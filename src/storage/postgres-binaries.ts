@@ -43,7 +43,9 @@ export async function postgresUser(): Promise<PostgresUser | undefined> {
   }
   const user = (await lookUp('postgres')) ?? (await lookUp('nobody'));
   if (user === undefined) {
-    throw new Error('root may not run PostgreSQL, and no unprivileged user "postgres" could be made; set database.url or start as another user');
+    throw new Error(
+      'root may not run PostgreSQL, and no unprivileged user "postgres" could be made; set database.url or start as another user',
+    );
   }
   return user;
 }

@@ -70,7 +70,9 @@ export async function prepareCluster(
   const real = await follow(folder);
   const version = (await readFile(join(real, 'PG_VERSION'), 'utf8')).trim();
   if (version !== MAJOR) {
-    throw new Error(`${folder} was made by PostgreSQL ${version}, this server brings ${MAJOR}: dump it with the old server and restore it into a new data_dir`);
+    throw new Error(
+      `${folder} was made by PostgreSQL ${version}, this server brings ${MAJOR}: dump it with the old server and restore it into a new data_dir`,
+    );
   }
   return { folder: real, password: (await readFile(passwordFile, 'utf8')).trim() };
 }

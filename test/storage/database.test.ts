@@ -3,7 +3,10 @@ import pg from 'pg';
 import { sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 
-const NUMBERS = sql('test_numbers', `select 9007199254740991::int8 as big, '{1,NULL,3}'::int8[] as list, '{}'::int8[] as none`);
+const NUMBERS = sql(
+  'test_numbers',
+  `select 9007199254740991::int8 as big, '{1,NULL,3}'::int8[] as list, '{}'::int8[] as none`,
+);
 const PREPARED = sql('test_prepared', 'select name from pg_prepared_statements');
 const OUTBOX = sql('test_outbox', 'select job, payload from outbox order by id');
 const COUNT = sql('test_count', 'select count(*) as n from outbox');
@@ -86,7 +89,9 @@ describe('Database', () => {
     const [backend] = await clone.database.query<{ pid: number }>(BACKEND);
     const other = new pg.Client({ connectionString: clone.url });
     await other.connect();
-    await other.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()');
+    await other.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    );
     await other.end();
     await new Promise((resolve) => setTimeout(resolve, 50));
     const [next] = await clone.database.query<{ pid: number }>(BACKEND);

@@ -59,7 +59,9 @@ async function sweep(): Promise<void> {
     const folder = join(tmpdir(), name);
     try {
       const lock = await DataDirectoryLock.take(folder);
-      const pid = Number((await readFile(join(folder, 'postgres', 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0]);
+      const pid = Number(
+        (await readFile(join(folder, 'postgres', 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0],
+      );
       if (pid > 0) process.kill(pid, 'SIGQUIT');
       await lock.release();
     } catch (error) {
@@ -90,9 +92,7 @@ export async function emptyDatabase(): Promise<string> {
 }
 
 /** Clones the migrated template: a few milliseconds, where migrating takes a second. The first call starts PostgreSQL. */
-export async function cloneDatabase(
-  options: Partial<Omit<DatabaseOptions, 'url'>> = {},
-): Promise<TestDatabase> {
+export async function cloneDatabase(options: Partial<Omit<DatabaseOptions, 'url'>> = {}): Promise<TestDatabase> {
   const name = `test_${(clones += 1)}`;
   await administer(`create database ${name} template ${TEMPLATE}`);
   const { embedded } = await running!;

@@ -10,7 +10,14 @@ import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { type Json, type Located, type Operation, Specification, addressOf, specificationFolder } from './specification.ts';
+import {
+  type Json,
+  type Located,
+  type Operation,
+  Specification,
+  addressOf,
+  specificationFolder,
+} from './specification.ts';
 
 const SERVER_NAME = String.raw`(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?`;
 
@@ -87,7 +94,9 @@ export class SchemaRecorder {
     if (response === undefined && status < 400) return [`${name}: the specification knows no such status here`];
     const isTokenError = status === 401 && TOKEN_ERRORS.has((body as Json | undefined)?.['errcode']);
     const schema =
-      response === undefined || isTokenError ? this.#errorSchema() : specification.child(response, 'content', 'application/json', 'schema');
+      response === undefined || isTokenError
+        ? this.#errorSchema()
+        : specification.child(response, 'content', 'application/json', 'schema');
     if (schema === undefined) return [];
     if (body === undefined) return [`${name}: the body is not JSON`];
     const validate = this.#validator(schema);
@@ -99,19 +108,24 @@ export class SchemaRecorder {
   record(method: string, url: string, status: number, body: unknown): void {
     if (this.specification?.find(method, url) === undefined) return;
     this.#checked++;
-    for (const violation of this.check(method, url, status, body)) this.#seen.set(violation, (this.#seen.get(violation) ?? 0) + 1);
+    for (const violation of this.check(method, url, status, body))
+      this.#seen.set(violation, (this.#seen.get(violation) ?? 0) + 1);
   }
 
   /** What was recorded: each violation once, with how often it was seen. */
   violations(): readonly string[] {
-    return [...this.#seen].map(([violation, times]) => (times === 1 ? violation : `${violation} [${times} times]`)).sort();
+    return [...this.#seen]
+      .map(([violation, times]) => (times === 1 ? violation : `${violation} [${times} times]`))
+      .sort();
   }
 
   /** Throws if any recorded response broke its schema. */
   assertNoViolations(): void {
     const violations = this.violations();
     if (violations.length === 0) return;
-    throw new Error(`${violations.length} ways in which responses break the specification's schemas:\n  ${violations.join('\n  ')}`);
+    throw new Error(
+      `${violations.length} ways in which responses break the specification's schemas:\n  ${violations.join('\n  ')}`,
+    );
   }
 
   #errorSchema(): Located {
@@ -167,6 +181,7 @@ function sentenceOf(error: ErrorObject): string {
     .map((part) => (/^(?:[0-9]+|[!@$#].*|.*:.*)$/.test(part) ? '*' : part))
     .join('/');
   const allowed = error.keyword === 'enum' ? `: ${JSON.stringify((error.params as Json)['allowedValues'])}` : '';
-  const extra = error.keyword === 'additionalProperties' ? `: ${String((error.params as Json)['additionalProperty'])}` : '';
+  const extra =
+    error.keyword === 'additionalProperties' ? `: ${String((error.params as Json)['additionalProperty'])}` : '';
   return `${field === '' ? 'the body' : field} ${error.message ?? 'is wrong'}${allowed}${extra}`;
 }

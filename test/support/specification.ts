@@ -72,7 +72,10 @@ export class Specification {
     if (typeof ref !== 'string') return at;
     const [path = '', fragment = ''] = ref.split('#');
     const file = path === '' ? at.file : resolve(dirname(at.file), path);
-    const pointer = fragment.split('/').slice(1).map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+    const pointer = fragment
+      .split('/')
+      .slice(1)
+      .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
     let node = this.document(file);
     for (const part of pointer) node = (node as Json | undefined)?.[part];
     if (typeof node !== 'object' || node === null) throw new Error(`${at.file}: nothing at ${ref}`);
@@ -107,7 +110,11 @@ export class Specification {
     for (const name of readdirSync(folder).filter((entry) => entry.endsWith('.yaml'))) {
       const file = join(folder, name);
       const root = this.document(file) as Json;
-      const basePath = (((root['servers'] as Json[] | undefined)?.[0]?.['variables'] as Json | undefined)?.['basePath'] as Json | undefined)?.['default'];
+      const basePath = (
+        ((root['servers'] as Json[] | undefined)?.[0]?.['variables'] as Json | undefined)?.['basePath'] as
+          | Json
+          | undefined
+      )?.['default'];
       for (const [path, item] of Object.entries((root['paths'] ?? {}) as Record<string, Json>)) {
         for (const method of METHODS) {
           const node = item[method] as Json | undefined;
@@ -134,7 +141,8 @@ export function addressOf({ file, pointer }: Pick<Located, 'file' | 'pointer'>):
 }
 
 function overlay(below: unknown, above: Json): unknown {
-  if (typeof below !== 'object' || below === null || Array.isArray(below)) return Object.keys(above).length === 0 ? below : above;
+  if (typeof below !== 'object' || below === null || Array.isArray(below))
+    return Object.keys(above).length === 0 ? below : above;
   const result: Record<string, unknown> = { ...below };
   for (const [name, value] of Object.entries(above)) {
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);

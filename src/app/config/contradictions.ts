@@ -1,0 +1,78 @@
+import { BlockList, isIP } from 'node:net';
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { RawConfig } from './schema.ts';
+
+/** A key whose value is fine by itself and wrong beside another one. */
+export interface Contradiction {
+  readonly key: string;
+  readonly problem: string;
+}
+
+/** Looks for what no schema can say. */
+export function findContradictions(config: RawConfig): Contradiction[] {
+  const found: Contradiction[] = [];
+  const refuse = (key: string, problem: string): void => void found.push({ key, problem });
+
+  if (!isServerName(config.server_name))
+    refuse('server_name', 'must be a server name (example.org, or example.org:8448)');
+  if (config.tls.cert_file !== null && config.tls.key_file === null) {
+    refuse('tls.key_file', 'must be set, because tls.cert_file is: a certificate needs its private key');
+  }
+  if (config.tls.key_file !== null && config.tls.cert_file === null) {
+    refuse('tls.cert_file', 'must be set, because tls.key_file is: a private key needs its certificate');
+  }
+  const sameHost = config.tls.bind === null || config.tls.bind === config.http.bind;
+  if (config.tls.cert_file !== null && sameHost && config.http.port !== 0 && config.http.port === config.tls.port) {
+    refuse('tls.port', `must differ from http.port, both are ${config.http.port}`);
+  }
+  if (config.media.store === 's3') {
+    for (const name of ['endpoint', 'bucket', 'access_key_id', 'secret_access_key'] as const) {
+      if (config.media.s3[name] === null) refuse(`media.s3.${name}`, 'must be set, because media.store is s3');
+    }
+  }
+  if (config.registration.requires_email && config.email.smtp_url === null) {
+    refuse('registration.requires_email', 'needs email.smtp_url: without it no mail can be sent');
+  }
+  if (config.email.smtp_url !== null && config.email.from === null) {
+    refuse('email.from', 'must be set, because email.smtp_url is');
+  }
+  if (config.sync.default_timeline_limit > config.sync.max_timeline_limit) {
+    refuse(
+      'sync.default_timeline_limit',
+      `must not be above sync.max_timeline_limit (${config.sync.max_timeline_limit})`,
+    );
+  }
+  if (config.presence.federate && !config.presence.enabled) {
+    refuse('presence.federate', 'needs presence.enabled');
+  }
+  const networks = [
+    ['http.trusted_proxies', config.http.trusted_proxies],
+    ['metrics.allow_ip_ranges', config.metrics.allow_ip_ranges],
+    ['federation.deny_ip_ranges', config.federation.deny_ip_ranges],
+    ['federation.allow_ip_ranges', config.federation.allow_ip_ranges],
+  ] as const;
+  for (const [key, list] of networks) {
+    for (const network of list) {
+      if (!isNetwork(network))
+        refuse(key, `holds ${network}, which is no IP address or network (10.0.0.0/8, fd00::/8)`);
+    }
+  }
+  for (const [name, target] of Object.entries(config.federation.static_hosts)) {
+    if (!isServerName(name)) refuse(`federation.static_hosts.${name}`, 'is no server name');
+    if (!isServerName(target)) refuse(`federation.static_hosts.${name}`, `must be host:port, but is ${target}`);
+  }
+  return found;
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', prefix] = text.split('/');
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+  if (isIP(address) === 0) return false;
+  if (prefix === undefined) return true;
+  try {
+    new BlockList().addSubnet(address, Number(prefix), family);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,159 @@
+import Type, { type Static, type TSchema, type TUnsafe } from 'typebox';
+import type { SchemaNode } from './schema-walk.ts';
+
+/**
+ * Names, types and bounds of all keys. Defaults and descriptions stand in config/default.yaml, once; config/schema.json is
+ * made of both.
+ */
+
+/** A key that may be `null`: not set. */
+function nullable<S extends TSchema>(schema: S): TUnsafe<Static<S> | null> {
+  return Type.Unsafe<Static<S> | null>({ anyOf: [schema, { type: 'null' }] });
+}
+
+function section<P extends Record<string, TSchema>>(properties: P) {
+  return Type.Object(properties, { additionalProperties: false });
+}
+
+function oneOf<const V extends readonly string[]>(...values: V): TUnsafe<V[number]> {
+  return Type.Unsafe<V[number]>({ type: 'string', enum: values });
+}
+
+const flag = Type.Boolean();
+const text = Type.String({ minLength: 1 });
+const anyText = Type.String();
+const port = Type.Integer({ minimum: 0, maximum: 65535 });
+const count = Type.Integer({ minimum: 1 });
+const countOrNone = Type.Integer({ minimum: 0 });
+const texts = Type.Array(text);
+const freeForm = Type.Record(Type.String(), Type.Unknown());
+const url = (...schemes: string[]) =>
+  Type.String({
+    pattern: `^(${schemes.join('|')})://.+`,
+    title: `a URL that begins with ${schemes.join(':// or ')}://`,
+  });
+const network = Type.String({
+  pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$',
+  title: 'an IP address or network (10.0.0.0/8, fd00::/8)',
+});
+const hostAndPort = Type.String({ pattern: '^[^\\s/]+:[0-9]{1,5}$', title: 'host:port' });
+const limit = section({ per_second: Type.Number({ exclusiveMinimum: 0 }), burst: count });
+
+const supportContact = section({
+  role: text,
+  matrix_id: Type.Optional(Type.String({ pattern: '^@.*:.+$', title: 'a user ID' })),
+  email_address: Type.Optional(Type.String({ pattern: '^[^@]+@[^@]+$', title: 'a mail address' })),
+});
+
+export const configSchema = section({
+  server_name: Type.String({
+    pattern: '^(\\[[0-9A-Fa-f:.]{2,45}\\]|[0-9A-Za-z.-]{1,255})(:[0-9]{1,5})?$',
+    title: 'a server name (example.org, or example.org:8448)',
+  }),
+  public_base_url: nullable(url('http', 'https')),
+  data_dir: text,
+  signing_key_file: nullable(text),
+  http: section({
+    port,
+    bind: text,
+    trusted_proxies: Type.Array(network),
+    max_body_bytes: Type.Integer({ minimum: 131_072 }),
+    body_timeout_ms: count,
+    max_concurrent_requests: count,
+    compress_from_bytes: countOrNone,
+  }),
+  tls: section({ port, bind: nullable(text), cert_file: nullable(text), key_file: nullable(text) }),
+  database: section({
+    url: nullable(url('postgresql', 'postgres')),
+    pool_size: Type.Integer({ minimum: 3, maximum: 1_000 }),
+  }),
+  redis: section({ url: nullable(url('redis', 'rediss', 'unix')) }),
+  media: section({
+    store: oneOf('file', 's3'),
+    max_upload_bytes: count,
+    s3: section({
+      endpoint: nullable(url('http', 'https')),
+      region: text,
+      bucket: nullable(text),
+      prefix: anyText,
+      access_key_id: nullable(text),
+      secret_access_key: nullable(text),
+      path_style: flag,
+    }),
+  }),
+  registration: section({
+    enabled: nullable(flag),
+    requires_token: flag,
+    requires_email: flag,
+    shared_secret: nullable(text),
+    guests: flag,
+  }),
+  password: section({
+    cost: oneOf('production', 'low'),
+    minimum_length: Type.Integer({ minimum: 1, maximum: 512 }),
+    require_digit: flag,
+    require_symbol: flag,
+    require_uppercase: flag,
+    require_lowercase: flag,
+  }),
+  sessions: section({
+    access_token_lifetime_ms: Type.Integer({ minimum: 1_000 }),
+    refresh_token_lifetime_ms: nullable(Type.Integer({ minimum: 1_000 })),
+    uia_timeout_ms: Type.Integer({ minimum: 1_000 }),
+    uia_reuse_ms: countOrNone,
+  }),
+  email: section({ smtp_url: nullable(url('smtp', 'smtps')), from: nullable(text) }),
+  rate_limits: section({
+    enabled: flag,
+    default: limit,
+    login: limit,
+    registration: limit,
+    message: limit,
+    join: limit,
+    invite: limit,
+    create_room: limit,
+    sync: limit,
+    admin_redaction: limit,
+    search: limit,
+    media_upload: limit,
+    media_fetch: limit,
+    federation: limit,
+  }),
+  room: section({
+    default_version: oneOf('1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'),
+    publication: oneOf('all', 'admins', 'none'),
+  }),
+  presence: section({ enabled: flag, federate: flag }),
+  user_directory: section({ enabled: flag, search_all_users: flag }),
+  sync: section({ max_timeout_ms: countOrNone, default_timeline_limit: count, max_timeline_limit: count }),
+  websocket: section({ enabled: flag, heartbeat_ms: Type.Integer({ minimum: 100 }), max_queue_bytes: count }),
+  cache: section({ rooms_bytes: Type.Integer({ minimum: 1_048_576 }) }),
+  federation: section({
+    enabled: flag,
+    allow: nullable(texts),
+    deny: texts,
+    trusted_ca_files: texts,
+    static_hosts: Type.Record(Type.String(), hostAndPort),
+    deny_ip_ranges: Type.Array(network),
+    allow_ip_ranges: Type.Array(network),
+  }),
+  well_known: section({
+    client: freeForm,
+    server: nullable(hostAndPort),
+    support_contacts: Type.Array(supportContact),
+    support_page: nullable(url('http', 'https')),
+  }),
+  metrics: section({ enabled: flag, allow_ip_ranges: Type.Array(network) }),
+  log: section({
+    level: oneOf('debug', 'info', 'warn', 'error'),
+    format: nullable(oneOf('pretty', 'json')),
+    requests: oneOf('debug', 'info'),
+    slow_request_ms: count,
+  }),
+});
+
+/** The same, as the loader walks through it. */
+export const configNode = configSchema as unknown as SchemaNode;
+
+/** The configuration as it is written: snake_case, defaults filled in. */
+export type RawConfig = Static<typeof configSchema>;

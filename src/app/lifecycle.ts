@@ -1,0 +1,86 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import type { DatabaseOptions } from '#src/storage/database.ts';
+import type { Config } from './config/config.ts';
+import { openPlatform, type OpenPlatform, type Platform } from './platform.ts';
+
+/** The server proper: everything between its platform and its listeners. */
+export interface Application {
+  /** Begins to listen. `address` is the URL at which it answers. */
+  start(): Promise<{ address: string }>;
+  /** Stops accepting, lets long-polls answer, flushes writers and queues, closes the listeners. */
+  drain(): Promise<void>;
+  /** SIGHUP: reads certificates again. */
+  reload?(): Promise<void>;
+}
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly entities: NonNullable<DatabaseOptions['entities']>;
+  readonly createApplication: (platform: Platform) => Promise<Application>;
+}
+
+/** Milliseconds that requests and queues get; what closes after them fits into the 10 s that operators' tools allow. */
+const DRAIN_MS = 6_000;
+
+/**
+ * Runs the server until SIGTERM or SIGINT, and then down in order.
+ *
+ * @returns the process's exit code: 0 after a clean end, 1 if it did not start or an error brought it down
+ */
+export async function serve(options: ServeOptions): Promise<number> {
+  const { logger, config } = options;
+  const ending = Promise.withResolvers<number>();
+  let application: Application | undefined;
+  const end = (code: number, reason: string): void => {
+    logger.info('stopping', { reason });
+    ending.resolve(code);
+  };
+  process.once('SIGTERM', () => end(0, 'SIGTERM'));
+  process.once('SIGINT', () => end(0, 'SIGINT'));
+  process.on('SIGHUP', () => {
+    logger.info('reloading', { reason: 'SIGHUP' });
+    application
+      ?.reload?.()
+      .catch((err: unknown) => logger.error('reloading failed, everything stays as it was', { err }));
+  });
+  process.on('unhandledRejection', (err) => logger.error('a rejected promise was not handled', { err }));
+  process.once('uncaughtException', (err) => {
+    // Whatever threw was in the middle of something: what the database holds is right, what memory holds may not be.
+    logger.error('an error was not caught', { err });
+    end(1, 'uncaught error');
+  });
+
+  let platform: OpenPlatform | undefined;
+  try {
+    platform = await openPlatform(config, logger, options.entities);
+    application = await options.createApplication(platform);
+    const { address } = await application.start();
+    logger.info('Tsudoi is ready', { server_name: config.serverName, address, data_dir: config.dataDir });
+  } catch (error) {
+    // What an operator can mend needs no stack; the rest shows at log.level debug.
+    logger.error(`Tsudoi could not start: ${error instanceof Error ? error.message : String(error)}`);
+    logger.debug('where it failed', { err: error });
+    await drain(application, logger);
+    await platform?.close();
+    return 1;
+  }
+
+  const code = await ending.promise;
+  await drain(application, logger);
+  await platform.close();
+  logger.info('stopped');
+  return code;
+}
+
+async function drain(application: Application | undefined, logger: Logger): Promise<void> {
+  if (application === undefined) return;
+  const late = Symbol('late');
+  try {
+    const limit = systemTimers.sleep(DRAIN_MS).then(() => late);
+    if ((await Promise.race([application.drain(), limit])) === late) logger.warn('some requests were cut off');
+  } catch (err) {
+    logger.error('draining failed', { err });
+  }
+}

@@ -1,0 +1,69 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type {
+  Counter as CounterPort,
+  Gauge as GaugePort,
+  Histogram as HistogramPort,
+  Metrics,
+} from '#src/kernel/metrics.ts';
+
+const NANOSECONDS = 1e9;
+
+/** Metrics for Prometheus: ours (`tsudoi_...`), the process's, and how late the event loop runs. */
+export class PrometheusMetrics implements Metrics {
+  readonly #registry = new Registry();
+  readonly #loopDelay: ReturnType<typeof monitorEventLoopDelay>;
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#loopDelay = monitorEventLoopDelay({ resolution: 10 });
+    this.#loopDelay.enable();
+    this.gaugeOf('tsudoi_event_loop_delay_p99_seconds', 'delay of the event loop, 99th percentile since start', () =>
+      this.#loopDelay.count === 0 ? 0 : this.#loopDelay.percentile(99) / NANOSECONDS,
+    );
+  }
+
+  /** Media type of `render()`'s text. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All of it in Prometheus' text format. */
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  counter(name: string, help: string, labelNames: readonly string[] = []): CounterPort {
+    const counter = this.#once(name, () => new Counter({ name, help, labelNames, registers: [this.#registry] }));
+    return { inc: (labels = {}, by = 1) => counter.inc({ ...labels }, by) };
+  }
+
+  gauge(name: string, help: string, labelNames: readonly string[] = []): GaugePort {
+    const gauge = this.#once(name, () => new Gauge({ name, help, labelNames, registers: [this.#registry] }));
+    return { set: (value, labels = {}) => gauge.set({ ...labels }, value) };
+  }
+
+  histogram(name: string, help: string, buckets: readonly number[], labelNames: readonly string[] = []): HistogramPort {
+    const histogram = this.#once(
+      name,
+      () => new Histogram({ name, help, labelNames, buckets: [...buckets], registers: [this.#registry] }),
+    );
+    return { observe: (value, labels = {}) => histogram.observe({ ...labels }, value) };
+  }
+
+  gaugeOf(name: string, help: string, read: () => number): void {
+    this.#registry.removeSingleMetric(name);
+    const gauge: Gauge = new Gauge({ name, help, registers: [this.#registry], collect: () => gauge.set(read()) });
+  }
+
+  /** Stops measuring. */
+  close(): void {
+    this.#loopDelay.disable();
+    this.#registry.clear();
+  }
+
+  /** Two parts may declare the same metric; they count into one. */
+  #once<M>(name: string, make: () => M): M {
+    return (this.#registry.getSingleMetric(name) as M | undefined) ?? make();
+  }
+}

@@ -1,0 +1,83 @@
+import { systemClock, type Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { systemRandom, type Random } from '#src/kernel/random.ts';
+import { systemTimers, type Timers } from '#src/kernel/timers.ts';
+import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
+import { Database, type DatabaseOptions } from '#src/storage/database.ts';
+import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+import type { Config } from './config/config.ts';
+import { PrometheusMetrics } from './metrics.ts';
+
+/** Milliseconds that open transactions get to finish when the server ends. */
+const CLOSE_DATABASE_MS = 1_500;
+const STOP_POSTGRES_MS = 1_500;
+
+/** What the application stands on: configuration, ports, and a migrated database that is ours. */
+export interface Platform {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly metrics: PrometheusMetrics;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly database: Database;
+}
+
+export interface OpenPlatform extends Platform {
+  /** Closes the database, the embedded PostgreSQL and the data directory, in this order. Never rejects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes the data directory, starts the embedded PostgreSQL unless there is another one, and brings the schema up to date.
+ *
+ * @throws if another server holds the directory, the database cannot be reached, or it belongs to another server_name
+ */
+export async function openPlatform(
+  config: Config,
+  logger: Logger,
+  entities: NonNullable<DatabaseOptions['entities']>,
+): Promise<OpenPlatform> {
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) {
+      try {
+        await closer();
+      } catch (err) {
+        logger.error('something could not be closed', { err });
+      }
+    }
+  };
+  try {
+    const lock = await DataDirectoryLock.take(config.dataDir);
+    closers.push(() => lock.release());
+    const metrics = new PrometheusMetrics();
+    closers.push(async () => metrics.close());
+
+    let url = config.database.url;
+    if (url === null) {
+      const embedded = await EmbeddedPostgres.start({ dataDir: config.dataDir, logger });
+      closers.push(() => embedded.stop(STOP_POSTGRES_MS));
+      url = embedded.url();
+    }
+    const database = await Database.open({
+      url,
+      entities,
+      poolSize: config.database.poolSize,
+      logger,
+      metrics,
+      clock: systemClock,
+    });
+    closers.push(async () => {
+      const late = Symbol('late');
+      const limit = systemTimers.sleep(CLOSE_DATABASE_MS).then(() => late);
+      if ((await Promise.race([database.close(), limit])) === late) logger.warn('a transaction was cut off at the end');
+    });
+    await database.migrate();
+    await database.claim(config.serverName);
+    return { config, logger, metrics, clock: systemClock, timers: systemTimers, random: systemRandom, database, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

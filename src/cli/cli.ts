@@ -1,0 +1,100 @@
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { doctor } from './doctor.ts';
+import type { CliPorts } from './ports.ts';
+import { registerUser } from './register-user.ts';
+
+export type { CliConfig, CliPorts } from './ports.ts';
+
+const HELP = `tsudoi: a Matrix homeserver
+
+  tsudoi start           [--config FILE]...   run the server
+  tsudoi config check    [--config FILE]...   say what is wrong with the configuration, without starting
+  tsudoi register-user   [--config FILE]... --user NAME [--admin] [--password-file FILE] [--url URL]
+                                              make an account on the running server (needs registration.shared_secret)
+  tsudoi doctor          [--config FILE]... [--url URL]
+                                              look at configuration, machine, database and running server, and explain
+  tsudoi generate                             for developers: write config/schema.json and spec/ anew
+
+--config may be repeated, later files win; a directory means its *.yaml files in order. Every key can be set in the
+environment too: TSUDOI_HTTP__PORT=8009, or TSUDOI_DATABASE__URL_FILE=/run/secrets/database. config/default.yaml lists them.
+`;
+
+const OPTIONS = {
+  config: { type: 'string', multiple: true, short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+  url: { type: 'string' },
+  user: { type: 'string', short: 'u' },
+  admin: { type: 'boolean' },
+  'password-file': { type: 'string' },
+} as const satisfies ParseArgsConfig['options'];
+
+type OptionName = keyof typeof OPTIONS;
+
+/** Which options a command knows, beside --config and --help. */
+const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
+  start: [],
+  'config check': [],
+  'register-user': ['url', 'user', 'admin', 'password-file'],
+  doctor: ['url'],
+  generate: [],
+};
+
+/**
+ * Runs the command that `argv` names.
+ *
+ * @returns the exit code: 0 success, 1 the command failed, 2 it was called wrongly
+ */
+export async function runCli(argv: readonly string[], ports: CliPorts): Promise<number> {
+  let parsed;
+  try {
+    parsed = parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    ports.err(`${(error as Error).message}\nSee tsudoi --help.\n`);
+    return 2;
+  }
+  const { values, positionals } = parsed;
+  const command = positionals.join(' ');
+  if (values.help === true || command === 'help') {
+    ports.out(HELP);
+    return 0;
+  }
+  const known = COMMANDS[command];
+  if (known === undefined) {
+    ports.err(command === '' ? HELP : `tsudoi knows no command "${command}".\n\n${HELP}`);
+    return 2;
+  }
+  const foreign = Object.keys(values).find((name) => name !== 'config' && !known.includes(name as OptionName));
+  if (foreign !== undefined) {
+    ports.err(`tsudoi ${command} takes no --${foreign}.\nSee tsudoi --help.\n`);
+    return 2;
+  }
+  const files = values.config ?? [];
+  try {
+    switch (command) {
+      case 'start':
+        return await ports.start(files);
+      case 'config check': {
+        const config = ports.loadConfig(files);
+        ports.out(`The configuration is good. server_name: ${config.serverName}\n`);
+        return 0;
+      }
+      case 'register-user':
+        return await registerUser(ports, files, {
+          user: values.user,
+          admin: values.admin === true,
+          passwordFile: values['password-file'],
+          url: values.url,
+        });
+      case 'doctor':
+        return await doctor(ports, files, values.url);
+      default: {
+        const written = await ports.generate();
+        ports.out(written.length === 0 ? 'Everything was fresh.\n' : written.map((path) => `wrote ${path}\n`).join(''));
+        return 0;
+      }
+    }
+  } catch (error) {
+    ports.err(`${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}

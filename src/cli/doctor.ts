@@ -1,0 +1,96 @@
+import { access, constants, stat, statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { localAddress, type CliConfig, type CliPorts } from './ports.ts';
+
+const OLDEST_NODE = 24;
+const LITTLE_SPACE_BYTES = 1024 ** 3;
+const TIMEOUT_MS = 5_000;
+
+interface Finding {
+  readonly verdict: 'ok' | 'note' | 'bad';
+  readonly text: string;
+}
+
+const ok = (text: string): Finding => ({ verdict: 'ok', text });
+const note = (text: string): Finding => ({ verdict: 'note', text });
+const bad = (text: string): Finding => ({ verdict: 'bad', text });
+
+/**
+ * Looks at one thing after the other and explains what it finds.
+ *
+ * @returns 0 if nothing is wrong, else 1
+ */
+export async function doctor(ports: CliPorts, files: readonly string[], url: string | undefined): Promise<number> {
+  let failed = false;
+  const report = (what: string, finding: Finding): void => {
+    const mark = { ok: 'ok  ', note: 'note', bad: 'BAD ' }[finding.verdict];
+    ports.out(`${mark}  ${what}: ${finding.text}\n`);
+    failed ||= finding.verdict === 'bad';
+  };
+
+  report('node', nodeVersion(ports.nodeVersion));
+  let config: CliConfig;
+  try {
+    config = ports.loadConfig(files);
+  } catch (error) {
+    report('configuration', bad((error as Error).message));
+    return 1;
+  }
+  report('configuration', ok(`good, server_name is ${config.serverName}`));
+  report('data_dir', await dataDirectory(config.dataDir));
+  report('database', await ports.probeDatabase(config.database.url).then(ok, (error: Error) => bad(error.message)));
+  report('server', await runningServer(url ?? localAddress(config)));
+  if (config.publicBaseUrl !== null) report('public_base_url', await runningServer(config.publicBaseUrl));
+  return failed ? 1 : 0;
+}
+
+function nodeVersion(version: string): Finding {
+  const major = Number(/^v(\d+)/.exec(version)?.[1]);
+  return major >= OLDEST_NODE
+    ? ok(version)
+    : bad(
+        `${version} is too old; start with npm start or bin/tsudoi, which use the Node ${OLDEST_NODE} that npm ci installed`,
+      );
+}
+
+async function dataDirectory(path: string): Promise<Finding> {
+  const folder = resolve(path);
+  const isThere = await stat(folder).then(
+    (found) => found.isDirectory(),
+    () => undefined,
+  );
+  if (isThere === false) return bad(`${folder} is a file, not a directory`);
+  const existing = isThere === undefined ? dirname(folder) : folder;
+  try {
+    await access(existing, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    return isThere === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? note(`${folder} is not there yet, nor is the folder around it; both are made at the first start`)
+      : bad(`${existing} cannot be written to by this user`);
+  }
+  const { bavail, bsize } = await statfs(existing);
+  const free = bavail * bsize;
+  const space = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
+  if (free < LITTLE_SPACE_BYTES) return bad(`${folder} is nearly full: ${space}`);
+  return isThere === undefined ? note(`${folder} is made at the first start, ${space}`) : ok(`${folder}, ${space}`);
+}
+
+async function runningServer(address: string): Promise<Finding> {
+  const url = `${address.replace(/\/+$/, '')}/_matrix/client/versions`;
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string } }).cause?.code ?? (error as Error).message;
+    return cause === 'ECONNREFUSED'
+      ? note(`nothing listens at ${address}: the server is not running, or --url names another address`)
+      : bad(`${url} does not answer (${cause})`);
+  }
+  const body = (await response.json().catch(() => undefined)) as { versions?: unknown } | undefined;
+  if (response.status !== 200 || !Array.isArray(body?.versions)) {
+    return bad(
+      `${url} answers ${response.status} and not what a homeserver says: does something else listen there, or a proxy rewrite paths?`,
+    );
+  }
+  return ok(`answers at ${address} and speaks ${String(body.versions.at(-1))}`);
+}

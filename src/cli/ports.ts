@@ -1,0 +1,34 @@
+/** The part of the configuration that commands look at. */
+export interface CliConfig {
+  readonly serverName: string;
+  readonly publicBaseUrl: string | null;
+  readonly dataDir: string;
+  readonly http: { readonly port: number; readonly bind: string };
+  readonly database: { readonly url: string | null };
+  readonly registration: { readonly sharedSecret: string | null };
+}
+
+/** What commands need from the outside. Given by main.ts, by tests something else. */
+export interface CliPorts {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Reads one line from standard input, without showing it where that is a terminal. */
+  readonly askSecret: (question: string) => Promise<string>;
+  /** `process.version` */
+  readonly nodeVersion: string;
+  /** @throws with a message for the operator */
+  readonly loadConfig: (files: readonly string[]) => CliConfig;
+  /** Runs the server to its end and returns the exit code. */
+  readonly start: (files: readonly string[]) => Promise<number>;
+  /** Returns what was found. @throws with what is wrong */
+  readonly probeDatabase: (url: string | null) => Promise<string>;
+  /** Writes the generated files and returns the paths of those that changed. */
+  readonly generate: () => Promise<readonly string[]>;
+}
+
+/** Where a server with this configuration is reached from the same machine. */
+export function localAddress(config: CliConfig): string {
+  const { bind, port } = config.http;
+  const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '[::1]' : bind.includes(':') ? `[${bind}]` : bind;
+  return `http://${host}:${port}`;
+}
