@@ -33,6 +33,8 @@ interface Entry {
 const OK: RateVerdict = { ok: true };
 const DEFAULT_MAX_KEYS = 100_000;
 const SWEEP_PER_TAKE = 2;
+/** A thousandth of a millisecond. */
+const SLACK_MS = 0.001;
 
 /**
  * Token buckets in memory. A bucket is stored as the moment at which it will be full: one number per key, and a full bucket
@@ -75,21 +77,28 @@ export class TokenBucketLimiter implements RateLimiter {
     const fullAt = Math.max(entry?.fullAt ?? now, now) + msPerToken;
     // The bucket holds burst tokens: after this one it may be at most `burst` tokens away from full.
     const over = fullAt - now - limit.burst * msPerToken;
-    // A thousandth of a millisecond of slack: sums of fractions must not refuse a token that is due now.
-    if (over > 0.001) return { ok: false, retryAfterMs: Math.max(1, Math.ceil(over)) };
+    this.#sweep(now);
+    // Sums of fractions must not refuse a token that is due now.
+    if (over > SLACK_MS) return { ok: false, retryAfterMs: Math.ceil(over - SLACK_MS) };
 
     if (entry !== undefined) this.#entries.delete(name);
+    else if (this.#entries.size >= this.#maxKeys) this.#forgetOldest();
     this.#entries.set(name, { fullAt });
-    this.#sweep(now);
     return OK;
+  }
+
+  #forgetOldest(): void {
+    for (const name of this.#entries.keys()) {
+      this.#entries.delete(name);
+      return;
+    }
   }
 
   /** Forgets the oldest keys while their buckets are full, a few at a time so that no call pays for all of them. */
   #sweep(now: number): void {
     let looked = 0;
     for (const [name, entry] of this.#entries) {
-      const mustGo = this.#entries.size > this.#maxKeys;
-      if (!mustGo && (looked >= SWEEP_PER_TAKE || entry.fullAt > now)) return;
+      if (looked >= SWEEP_PER_TAKE || entry.fullAt > now) return;
       this.#entries.delete(name);
       looked += 1;
     }

@@ -1,0 +1,28 @@
+import { Type } from 'typebox';
+import type { AccountService } from '#src/services/sessions/account-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { asAuth, authData } from './auth-schemas.ts';
+
+export const accountDeactivationEndpoints = (services: { readonly accounts: AccountService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'deactivateAccount',
+    summary: "Deactivate a user's account.",
+    method: 'POST',
+    path: '/_matrix/client/v3/account/deactivate',
+    auth: 'accessToken',
+    rateLimit: 'default',
+    body: Type.Object({
+      auth: Type.Optional(authData),
+      id_server: Type.Optional(Type.String()),
+      erase: Type.Optional(Type.Boolean()),
+    }),
+    bodyOptional: true,
+    response: Type.Object({ id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]) }),
+    errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handle({ body, requester, info }) {
+      await services.accounts.deactivateOwn(requester, { erase: body.erase ?? false, auth: asAuth(body.auth), ip: info.ip });
+      // "This must be success if the homeserver has no identifiers to unbind for the user": it binds none.
+      return { id_server_unbind_result: 'success' };
+    },
+  }),
+];

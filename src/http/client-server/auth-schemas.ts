@@ -1,0 +1,25 @@
+import { Type } from 'typebox';
+import type { AuthData } from '#src/services/uia/stages.ts';
+import type { NewSession } from '#src/services/sessions/session-service.ts';
+
+/** The `auth` member of requests with user-interactive authentication. */
+export const authData = Type.Object(
+  { type: Type.Optional(Type.String()), session: Type.Optional(Type.String()) },
+  { additionalProperties: true, description: 'Additional authentication information for user-interactive authentication.' },
+);
+
+export const empty = Type.Object({});
+
+/** A JSON `auth` member as the services take it. */
+export const asAuth = (auth: object | undefined): AuthData | undefined => auth as AuthData | undefined;
+
+/** The members of a response that log a client in; none when it asked not to be logged in. */
+export const sessionMembers = (session: NewSession | undefined): Record<string, unknown> =>
+  session === undefined
+    ? {}
+    : {
+        access_token: session.accessToken,
+        device_id: session.deviceId,
+        ...(session.refreshToken === undefined ? {} : { refresh_token: session.refreshToken }),
+        ...(session.expiresInMs === undefined ? {} : { expires_in_ms: session.expiresInMs }),
+      };

@@ -1,0 +1,112 @@
+import { ERRCODE_STATUS, type Errcode } from '#src/protocol/errors/matrix-error.ts';
+import type { TObject, TSchema } from 'typebox';
+import type { Endpoint } from './endpoint.ts';
+import { type Api, apiOf, pathsOf } from './operation.ts';
+
+type Json = Record<string, unknown>;
+
+const TITLES: Readonly<Record<Api, string>> = {
+  'client-server': 'Client-Server API',
+  'server-server': 'Server-Server API',
+  'application-service': 'Application Service API',
+  'synapse-admin': 'Admin API (compatible with Synapse)',
+  'well-known': 'Discovery',
+  server: 'The server itself',
+};
+
+/** Schemas as plain JSON: what TypeBox keeps for the type checker falls away. */
+const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;
+
+const parameters = (schema: TObject | undefined, where: 'path' | 'query'): Json[] => {
+  if (schema === undefined) return [];
+  const required = new Set((schema as { required?: readonly string[] }).required ?? []);
+  return Object.entries(schema.properties as Record<string, TSchema>).map(([name, property]) => ({
+    name,
+    in: where,
+    required: where === 'path' || required.has(name),
+    schema: plain(property),
+  }));
+};
+
+/** Errcodes that every operation of its kind may answer with, beside those it declares. */
+const impliedErrors = (endpoint: Endpoint): Errcode[] => {
+  const errors: Errcode[] = [];
+  if (endpoint.auth !== 'none' && endpoint.auth !== 'optionalToken') errors.push('M_MISSING_TOKEN');
+  if (endpoint.auth !== 'none') errors.push('M_UNKNOWN_TOKEN');
+  if (endpoint.auth === 'accessToken') errors.push('M_GUEST_ACCESS_FORBIDDEN');
+  if (endpoint.auth === 'admin') errors.push('M_FORBIDDEN');
+  if (endpoint.rateLimit !== 'none') errors.push('M_LIMIT_EXCEEDED');
+  if (endpoint.params !== undefined || endpoint.query !== undefined) errors.push('M_INVALID_PARAM');
+  if (endpoint.body !== undefined) errors.push('M_NOT_JSON', 'M_BAD_JSON', 'M_TOO_LARGE');
+  return errors;
+};
+
+const responses = (endpoint: Endpoint): Json => {
+  const byStatus = new Map<number, Set<Errcode>>();
+  for (const errcode of [...endpoint.errors, ...impliedErrors(endpoint)]) {
+    const status = ERRCODE_STATUS[errcode];
+    const codes = byStatus.get(status) ?? new Set<Errcode>();
+    byStatus.set(status, codes.add(errcode));
+  }
+  const result: Json = { 200: { description: 'Success', content: { 'application/json': { schema: plain(endpoint.response) } } } };
+  for (const status of [...byStatus.keys()].toSorted((a, b) => a - b)) {
+    result[status] = {
+      description: [...(byStatus.get(status) ?? [])].toSorted().join(', '),
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+    };
+  }
+  return result;
+};
+
+const operation = (endpoint: Endpoint): Json => {
+  const aliases = pathsOf(endpoint).slice(1);
+  return {
+    operationId: endpoint.operationId,
+    summary: endpoint.summary,
+    ...(endpoint.auth === 'none' ? {} : { security: endpoint.auth === 'optionalToken' ? [{}, { accessToken: [] }] : [{ accessToken: [] }] }),
+    parameters: [...parameters(endpoint.params, 'path'), ...parameters(endpoint.query, 'query')],
+    ...(endpoint.body === undefined
+      ? {}
+      : { requestBody: { required: endpoint.bodyOptional !== true, content: { 'application/json': { schema: plain(endpoint.body) } } } }),
+    responses: responses(endpoint),
+    'x-authentication': endpoint.auth,
+    'x-rate-limit': endpoint.rateLimit,
+    ...(aliases.length === 0 ? {} : { 'x-aliases': aliases }),
+  };
+};
+
+const document = (api: Api, endpoints: readonly Endpoint[]): Json => {
+  const paths: Record<string, Json> = {};
+  const order = (endpoint: Endpoint): string => `${endpoint.path} ${endpoint.method}`;
+  for (const endpoint of endpoints.toSorted((a, b) => (order(a) < order(b) ? -1 : 1))) {
+    (paths[endpoint.path] ??= {})[endpoint.method.toLowerCase()] = operation(endpoint);
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: `Tsudoi: ${TITLES[api]}`, version: '1', license: { name: 'AGPL-3.0-or-later', identifier: 'AGPL-3.0-or-later' } },
+    paths,
+    components: {
+      securitySchemes: { accessToken: { type: 'http', scheme: 'bearer' } },
+      schemas: {
+        Error: { type: 'object', required: ['errcode', 'error'], properties: { errcode: { type: 'string' }, error: { type: 'string' } } },
+      },
+    },
+  };
+};
+
+/**
+ * The OpenAPI 3.1 documents of these endpoints.
+ *
+ * @returns contents by file name (`client-server.openapi.json`), the same bytes for the same declarations in whatever order they come
+ */
+export const openapiDocuments = (endpoints: readonly Endpoint[]): ReadonlyMap<string, string> => {
+  const groups = new Map<Api, Endpoint[]>();
+  for (const endpoint of endpoints) {
+    const api = apiOf(endpoint);
+    const group = groups.get(api) ?? [];
+    group.push(endpoint);
+    groups.set(api, group);
+  }
+  const names = [...groups.keys()].toSorted();
+  return new Map(names.map((api) => [`${api}.openapi.json`, `${JSON.stringify(document(api, groups.get(api) ?? []), null, 2)}\n`]));
+};

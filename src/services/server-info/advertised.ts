@@ -1,0 +1,58 @@
+/**
+ * What this server says of itself to clients: the one table behind GET /_matrix/client/versions. docs/decisions/0001-advertised-versions.md
+ * says why it is as it is.
+ */
+
+/**
+ * Versions of the specification, oldest first, each with what clients conclude from it. A version is added when the endpoints that it
+ * brought are served.
+ */
+export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meaning: string])[] = [
+  ['r0.6.1', 'the r0 paths, lazy loading of members, everything up to 2020'],
+  ['v1.1', 'the v3 paths, knocking'],
+  ['v1.2', 'restricted rooms, room previews by hierarchy, registration tokens'],
+  ['v1.3', 'relations and their aggregation, refresh tokens'],
+  ['v1.4', 'threads and threaded receipts, private read receipts'],
+  ['v1.5', 'm.reference relations'],
+  ['v1.6', 'jumping to a date, 404 and 405 M_UNRECOGNIZED'],
+  ['v1.7', 'intentional mentions, asynchronous uploads, login tokens'],
+  ['v1.8', 'events are reported only by members of their room, room version 11'],
+  ['v1.9', 'the push rule that keeps edits silent'],
+  ['v1.10', 'support contacts, Retry-After, relations of relations'],
+  ['v1.11', 'authenticated media'],
+  ['v1.12', 'account locking, rooms marked as unread, via on join and knock'],
+];
+
+/** Experimental features by the name clients look for. Only what is served in full stands here. */
+export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {};
+
+/** Body of GET /_matrix/client/versions. */
+export const advertisedVersions = (): { versions: string[]; unstable_features: Record<string, boolean> } => ({
+  versions: SPECIFICATION_VERSIONS.map(([version]) => version),
+  unstable_features: { ...UNSTABLE_FEATURES },
+});
+
+/** What the configuration decides about capabilities. */
+export interface CapabilitySettings {
+  readonly defaultRoomVersion: string;
+  /** Room versions that rooms can be made of and joined with, in the order in which they are listed. */
+  readonly stableRoomVersions: readonly string[];
+  /** Whether passwords of this server's users are kept, and so changed, here. */
+  readonly canChangePassword: boolean;
+}
+
+/** Body of GET /_matrix/client/v3/capabilities. Client-Server API, "Capabilities negotiation". */
+export const advertisedCapabilities = (settings: CapabilitySettings): { capabilities: Record<string, unknown> } => ({
+  capabilities: {
+    'm.room_versions': {
+      default: settings.defaultRoomVersion,
+      available: Object.fromEntries(settings.stableRoomVersions.map((version) => [version, 'stable'])),
+    },
+    'm.change_password': { enabled: settings.canChangePassword },
+    'm.set_displayname': { enabled: true },
+    'm.set_avatar_url': { enabled: true },
+    'm.profile_fields': { enabled: true },
+    'm.3pid_changes': { enabled: false },
+    'm.get_login_token': { enabled: false },
+  },
+});

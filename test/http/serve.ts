@@ -1,0 +1,165 @@
+import { type ClientRequest, type IncomingHttpHeaders, request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { systemClock } from '#src/kernel/clock.ts';
+import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import type { Labels, Metrics } from '#src/kernel/metrics.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { HttpDependencies } from '#src/http/dependencies.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
+import { mountEndpoints } from '#src/http/mount.ts';
+import { HttpServer, type ServerLimits } from '#src/http/server.ts';
+
+export interface Line {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** Keeps what is logged. */
+export const recordingLogger = (lines: Line[]): Logger => {
+  const at =
+    (level: Line['level']) =>
+    (message: string, fields: LogFields = {}): void => {
+      lines.push({ level, message, fields });
+    };
+  const logger: Logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: () => logger };
+  return logger;
+};
+
+const requester = (userId: string, more: Partial<Requester> = {}): Requester => ({
+  userId,
+  deviceId: 'DEVICE',
+  isGuest: false,
+  isAdmin: false,
+  rateLimited: true,
+  ...more,
+});
+
+const REQUESTERS: Readonly<Record<string, Requester>> = {
+  alice: requester('@alice:test'),
+  bob: requester('@bob:test'),
+  guest: requester('@guest:test', { isGuest: true }),
+  admin: requester('@admin:test', { isAdmin: true }),
+  exempt: requester('@exempt:test', { rateLimited: false }),
+};
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly bytes: Buffer;
+  readonly text: string;
+  /** The body, parsed. */
+  readonly json: Record<string, unknown>;
+}
+
+export interface AskOptions {
+  readonly token?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: unknown;
+  /** Body as it stands. */
+  readonly raw?: string | Buffer;
+}
+
+/** A server on a free port of 127.0.0.1 with the endpoints of a test, and what it logged and measured. */
+export class TestServer {
+  readonly lines: Line[] = [];
+  readonly samples: { name: string; labels: Labels }[] = [];
+  readonly server: HttpServer;
+  port = 0;
+
+  constructor(limits: Partial<ServerLimits> = {}) {
+    this.server = new HttpServer({ logger: recordingLogger(this.lines), timers: systemTimers, limits });
+  }
+
+  async start(endpoints: readonly Endpoint[], more: Partial<HttpDependencies> = {}): Promise<this> {
+    const metrics: Metrics = {
+      ...noMetrics,
+      histogram: (name) => ({ observe: (_value, labels = {}) => void this.samples.push({ name, labels }) }),
+    };
+    const app = mountEndpoints(endpoints, {
+      authenticate: async (token) => {
+        const found = REQUESTERS[token];
+        if (found === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');
+        return found;
+      },
+      rateLimiter: new TokenBucketLimiter(systemClock, { enabled: false, buckets: {} }),
+      clock: systemClock,
+      timers: systemTimers,
+      random: systemRandom,
+      logger: recordingLogger(this.lines),
+      metrics,
+      trustedProxies: [],
+      drainSignal: this.server.drainSignal,
+      ...more,
+    });
+    this.server.handle(app.callback());
+    this.port = (await this.server.listen({ bind: '127.0.0.1', port: 0 })).port;
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    await this.server.drain(50);
+  }
+
+  /** Begins a request; the answer's promise and the request itself, to be able to break it off. */
+  begin(method: string, path: string, options: AskOptions = {}): { request: ClientRequest; answer: Promise<Answer> } {
+    const payload = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+    const headers: Record<string, string> = { ...options.headers };
+    if (options.token !== undefined) headers['authorization'] = `Bearer ${options.token}`;
+    if (payload !== undefined) headers['content-length'] = String(Buffer.byteLength(payload));
+    const request = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers, agent: false });
+    const answer = new Promise<Answer>((resolve, reject) => {
+      request.on('error', reject);
+      request.on('response', (response) => {
+        const chunks: Buffer[] = [];
+        response.on('error', reject);
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => {
+          const bytes = Buffer.concat(chunks);
+          const text = bytes.toString('utf8');
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            bytes,
+            text,
+            get json() {
+              return JSON.parse(text) as Record<string, unknown>;
+            },
+          });
+        });
+      });
+    });
+    request.end(payload);
+    return { request, answer };
+  }
+
+  ask(method: string, path: string, options: AskOptions = {}): Promise<Answer> {
+    return this.begin(method, path, options).answer;
+  }
+
+  /** Writes bytes to a connection and collects all that comes back until it is closed. */
+  speak(text: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(this.port, '127.0.0.1', () => socket.write(text));
+      let received = '';
+      socket.on('data', (chunk) => (received += chunk.toString('latin1')));
+      socket.on('close', () => resolve(received));
+      socket.on('error', reject);
+    });
+  }
+
+  /** Waits until a log line is there: it is written after the client has its answer. */
+  async line(matches: (line: Line) => boolean): Promise<Line> {
+    for (let tries = 0; tries < 200; tries += 1) {
+      const found = this.lines.find(matches);
+      if (found !== undefined) return found;
+      await systemTimers.sleep(5);
+    }
+    throw new Error('The log line did not come.');
+  }
+}
