@@ -1,0 +1,374 @@
+import type { Random } from '#src/kernel/random.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { eventReference } from '#src/protocol/events/event-hashes.ts';
+import { redact } from '#src/protocol/events/redaction.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
+import type { Room, RoomHead } from '#src/services/rooms/room.ts';
+import type { StateChange } from '#src/services/state/state-chain.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
+import {
+  EVENT_FLAGS,
+  type EventRow,
+  type MemberRow,
+  type MentionRow,
+  type RedactionRow,
+  type StateDeltaRow,
+} from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import type { EventDraft } from './event-draft.ts';
+import { eventIdBytes } from './event-ids.ts';
+import type { EventLoader } from './event-loader.ts';
+import type { NotificationClassifier } from './notification-class.ts';
+import { relationOf, StoredEvent } from './stored-event.ts';
+
+/** An event that is ready to be written, and what the room becomes by it. */
+export interface PreparedEvent {
+  readonly event: StoredEvent;
+  readonly row: EventRow;
+  readonly head: RoomHead;
+  readonly change: StateChange | undefined;
+  readonly delta: StateDeltaRow | undefined;
+  readonly member: Member | undefined;
+  readonly memberRow: MemberRow | undefined;
+  readonly mentions: readonly MentionRow[];
+  readonly redaction: { readonly row: RedactionRow; readonly apply: () => void } | undefined;
+}
+
+/** What was read before building. */
+export interface LoadedEvents {
+  readonly byNid: ReadonlyMap<number, StoredEvent>;
+  /** Events to redact, by id. */
+  readonly targets: ReadonlyMap<string, StoredEvent>;
+}
+
+export interface EventBuilderOptions {
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly writer: Writer;
+  readonly classifier: NotificationClassifier;
+  readonly signer: PduSigner;
+  readonly random: Random;
+}
+
+/** Thrown inside when something that is needed was not read before: the room moved on in the meantime. */
+class NotLoadedError extends Error {}
+
+/** Builds events on a room's head: chooses what they refer to, authorises, hashes, signs, and works out what follows from them. */
+export class EventBuilder {
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #writer: Writer;
+  readonly #classifier: NotificationClassifier;
+  readonly #signer: PduSigner;
+  readonly #random: Random;
+  #levels: { readonly room: Room; readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
+
+  constructor(options: EventBuilderOptions) {
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#writer = options.writer;
+    this.#classifier = options.classifier;
+    this.#signer = options.signer;
+    this.#random = options.random;
+  }
+
+  /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
+  async prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
+    await this.#ensureNames(drafts);
+    const nids = new Set<number>();
+    const byNid = new Map<number, StoredEvent>();
+    for (const draft of drafts) {
+      for (const [type, stateKey] of this.#stateNeeded(room, draft)) {
+        const slot = room.headState(type, stateKey);
+        if (slot?.event !== undefined) byNid.set(slot.nid, slot.event);
+        else if (slot !== undefined) nids.add(slot.nid);
+      }
+    }
+    if (nids.size > 0) {
+      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid })))) byNid.set(nid, event);
+    }
+    const targets = new Map<string, StoredEvent>();
+    for (const { redacts } of drafts) {
+      const target = redacts === undefined ? undefined : await this.#target(room, redacts);
+      if (target !== undefined) targets.set(target.eventId, target);
+    }
+    await this.#classifier.prepare(room);
+    return { byNid, targets };
+  }
+
+  async #target(room: Room, eventId: string): Promise<StoredEvent | undefined> {
+    return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
+  }
+
+  async #ensureNames(drafts: readonly EventDraft[]): Promise<void> {
+    const interner = this.#interner;
+    const types = new Set<string>();
+    const users = new Set<string>();
+    const stateKeys: { type: string; stateKey: string }[] = [];
+    for (const { type, stateKey, sender, content } of drafts) {
+      if (interner.peekType(type) === undefined) types.add(type);
+      const relation = relationOf(content);
+      if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);
+      if (interner.peekUser(sender) === undefined) users.add(sender);
+      if (stateKey === undefined) continue;
+      if (type === 'm.room.member' && interner.peekUser(stateKey) === undefined) users.add(stateKey);
+      if (interner.peekStateKey(type, stateKey) === undefined) stateKeys.push({ type, stateKey });
+    }
+    if (types.size > 0) await interner.ensureTypes(types);
+    if (users.size > 0) await interner.ensureUsers(users);
+    if (stateKeys.length > 0) await interner.ensureStateKeys(stateKeys);
+  }
+
+  #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {
+    const needed: (readonly [string, string])[] = [...authEventKeysFor(room.version, subjectOf(draft)), ['m.room.create', '']];
+    if (draft.stateKey !== undefined) needed.push([draft.type, draft.stateKey]);
+    return needed;
+  }
+
+  #headEvent(room: Room, type: string, stateKey: string, loaded: LoadedEvents): StoredEvent | undefined {
+    const slot = room.headState(type, stateKey);
+    if (slot === undefined) return undefined;
+    const event = slot.event ?? loaded.byNid.get(slot.nid);
+    if (event === undefined) throw new NotLoadedError();
+    return event;
+  }
+
+  /** The state event that is there already and says the same, by the same sender; undefined when the draft would change something. */
+  unchangedState(room: Room, draft: EventDraft | undefined, loaded: LoadedEvents): StoredEvent | undefined {
+    if (draft?.stateKey === undefined) return undefined;
+    const slot = room.headState(draft.type, draft.stateKey);
+    const event = slot?.event ?? (slot === undefined ? undefined : loaded.byNid.get(slot.nid));
+    if (event === undefined || event.sender !== draft.sender) return undefined;
+    return canonicalJson(event.content, 'lenient') === canonicalJson(draft.content, 'lenient') ? event : undefined;
+  }
+
+  /**
+   * Builds all the events, or none: on an error the room's head is as it was.
+   *
+   * @returns undefined when the room moved on since `prepare`
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON
+   */
+  build(
+    room: Room,
+    drafts: readonly EventDraft[],
+    loaded: LoadedEvents,
+    now: number,
+    positionOfEvent: (eventId: string) => number | undefined,
+  ): readonly PreparedEvent[] | undefined {
+    const restore = room.saveHead();
+    try {
+      return drafts.map((draft) => this.#buildOne(room, draft, loaded, now, positionOfEvent));
+    } catch (error) {
+      restore();
+      if (error instanceof NotLoadedError) return undefined;
+      throw error;
+    }
+  }
+
+  #buildOne(
+    room: Room,
+    draft: EventDraft,
+    loaded: LoadedEvents,
+    now: number,
+    positionOfEvent: (eventId: string) => number | undefined,
+  ): PreparedEvent {
+    const { version } = room;
+    const interner = this.#interner;
+    const subject = subjectOf(draft);
+    const authEvents: StoredEvent[] = [];
+    for (const [type, stateKey] of authEventKeysFor(version, subject)) {
+      const event = this.#headEvent(room, type, stateKey, loaded);
+      if (event !== undefined) authEvents.push(event);
+    }
+    const prevEvents = room.head.extremities.slice(0, 20);
+    const topo = room.headDepth + 1;
+    const built = this.sign(version, { ...draft, originServerTs: draft.originServerTs ?? now }, room.roomId, prevEvents, authEvents, topo);
+    const levels = draft.type === 'm.room.create' ? undefined : this.#powerLevels(room, loaded);
+    const verdict = checkAuth(version, built, (type, stateKey) => this.#headEvent(room, type, stateKey, loaded), levels);
+    if (!verdict.ok) throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${verdict.reason}.`);
+
+    const replaced = draft.stateKey === undefined ? undefined : this.#headEvent(room, draft.type, draft.stateKey, loaded);
+    const notification = this.#classifier.classify(room, subject);
+    const relation = relationOf(draft.content);
+    let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
+    if (notification.notifies) flags |= EVENT_FLAGS.notifies;
+    if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+    if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
+    const state = room.head.chain.nid;
+    const nid = this.#writer.allocate(room.shard);
+    const event = new StoredEvent({
+      room,
+      nid,
+      topo,
+      eventId: built.eventId,
+      state,
+      flags,
+      replaces: replaced?.nid,
+      json: built.json,
+      pdu: built.pdu,
+    });
+    event.previous = replaced;
+    const change: StateChange | undefined =
+      draft.stateKey === undefined
+        ? undefined
+        : { skey: interner.stateKey(draft.type, draft.stateKey), event: nid, isMember: draft.type === 'm.room.member' };
+    room.advanceHead(event, change);
+    const relTarget = relation === undefined ? undefined : positionOfEvent(relation.eventId);
+    const rel = relation === undefined ? null : (relTarget ?? eventIdBytes(relation.eventId));
+    const threadRoot = relation?.relType === 'm.thread' && typeof rel === 'number' ? rel : null;
+    const member = this.#memberAfter(room, event, replaced);
+    return {
+      event,
+      row: {
+        room: room.nid,
+        nid,
+        topo,
+        eventId: eventIdBytes(built.eventId),
+        type: interner.type(draft.type),
+        skey: change?.skey ?? null,
+        sender: interner.user(draft.sender),
+        ts: event.ts,
+        state,
+        prev: prevEvents.map((prev) => prev.nid),
+        auth: authEvents.map((auth) => auth.nid),
+        rel,
+        relType: relation === undefined ? null : interner.type(relation.relType),
+        replaces: replaced?.nid ?? null,
+        flags,
+        json: built.json,
+      },
+      head: room.head,
+      change,
+      delta: change === undefined ? undefined : deltaRow(room),
+      member,
+      memberRow: member === undefined ? undefined : memberRow(room, member),
+      mentions: notification.exceptions.map(({ userId, kind }) => ({
+        user: interner.user(userId),
+        room: room.nid,
+        pos: nid,
+        thread: threadRoot,
+        kind,
+      })),
+      redaction: this.#redactionBy(room, event, draft, loaded, levels),
+    };
+  }
+
+  /** Hashes and signs one event. */
+  sign(
+    version: RoomVersion,
+    draft: EventDraft & { readonly originServerTs?: number },
+    roomId: string | undefined,
+    prevEvents: readonly StoredEvent[],
+    authEvents: readonly StoredEvent[],
+    depth: number,
+  ): BuiltPdu {
+    const isCreate = draft.type === 'm.room.create';
+    const reference = (event: StoredEvent): ReturnType<typeof eventReference> => eventReference(version, event.eventId, event.pdu);
+    return buildPdu(
+      version,
+      {
+        type: draft.type,
+        sender: draft.sender,
+        content: draft.content,
+        originServerTs: draft.originServerTs ?? 0,
+        depth,
+        prevEvents: prevEvents.map(reference),
+        authEvents: authEvents.map(reference),
+        ...(roomId === undefined || (isCreate && version.roomIdIsCreateHash) ? {} : { roomId }),
+        ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
+        ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
+        ...(version.eventIdFormat === 'assigned' ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` } : {}),
+      },
+      this.#signer,
+    );
+  }
+
+  /** Power levels of the head, parsed once for as long as they stay the same. */
+  #powerLevels(room: Room, loaded: LoadedEvents): PowerLevels {
+    const from = this.#headEvent(room, 'm.room.power_levels', '', loaded);
+    if (from === room.stateEvent('m.room.power_levels')) return room.powerLevels();
+    if (this.#levels?.room !== room || this.#levels.from !== from) this.#levels = { room, from, levels: room.parseLevels(from) };
+    return this.#levels.levels;
+  }
+
+  #memberAfter(room: Room, event: StoredEvent, replaced: StoredEvent | undefined): Member | undefined {
+    if (event.type !== 'm.room.member' || event.stateKey === undefined) return undefined;
+    const userId = event.stateKey;
+    const membership = membershipIn(event.content);
+    const goesOn = replaced !== undefined && membershipIn(replaced.content) === membership;
+    const before = room.member(userId);
+    const since = goesOn ? (before?.event === replaced.nid ? before.since : replaced.nid) : event.nid;
+    return {
+      userId,
+      user: this.#interner.user(userId),
+      membership,
+      event: event.nid,
+      since,
+      local: domainOf(userId) === this.#signer.serverName,
+      forgotten: false,
+    };
+  }
+
+  #redactionBy(
+    room: Room,
+    redaction: StoredEvent,
+    draft: EventDraft,
+    loaded: LoadedEvents,
+    levels: PowerLevels | undefined,
+  ): PreparedEvent['redaction'] {
+    const target = draft.redacts === undefined ? undefined : loaded.targets.get(draft.redacts);
+    if (target === undefined || levels === undefined || target.redactedBecause !== undefined) return undefined;
+    // Room version 3, "Handling redactions": "The power level of the redaction event's sender is greater than or equal to the
+    // redact level", or "The domain of the redaction event's sender matches that of the original event's sender".
+    const allowed =
+      levels.userLevel(redaction.sender) >= levels.redact || domainOf(redaction.sender) === domainOf(target.sender);
+    if (!allowed) return undefined;
+    const json = canonicalJson(redact(room.version, target.pdu), 'lenient');
+    return {
+      row: { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json },
+      apply: () => {
+        target.redact(json, redaction);
+        room.redacted(target, json, redaction);
+      },
+    };
+  }
+}
+
+const subjectOf = (draft: EventDraft): Parameters<typeof authEventKeysFor>[1] => ({
+  type: draft.type,
+  sender: draft.sender,
+  content: draft.content,
+  ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
+});
+
+const deltaRow = (room: Room): StateDeltaRow | undefined => {
+  const { deltas } = room.head.chain;
+  const delta = deltas.at(-1);
+  if (delta === undefined) return undefined;
+  return {
+    nid: delta.nid,
+    room: room.nid,
+    seq: delta.seq,
+    chain: deltas.slice(0, -1).map((earlier) => earlier.nid),
+    skeys: [...delta.others.keys()],
+    events: [...delta.others.values()],
+    memberSkeys: [...delta.members.keys()],
+    memberEvents: [...delta.members.values()],
+  };
+};
+
+const memberRow = (room: Room, member: Member): MemberRow => ({
+  room: room.nid,
+  user: member.user,
+  membership: membershipCode(member.membership),
+  event: member.event,
+  since: member.since,
+  local: member.local,
+});

@@ -1,0 +1,37 @@
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { Member } from '#src/services/rooms/membership.ts';
+import type { StoredEvent } from './stored-event.ts';
+
+/** An event that somebody on this server wants to send. */
+export interface EventDraft {
+  readonly type: string;
+  readonly sender: string;
+  readonly content: JsonObject;
+  readonly stateKey?: string;
+  /** Id of the event to redact; only with type `m.room.redaction`. */
+  readonly redacts?: string;
+  /** Milliseconds since the epoch; now, when left out. Application services may choose it. */
+  readonly originServerTs?: number;
+}
+
+/** The transaction id under which a device sent an event. */
+export interface Transaction {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+  /** The endpoint with its path parameters but the transaction id. */
+  readonly scope: string;
+  readonly txnId: string;
+}
+
+/** An event that has just been committed, with the change of membership that it made. */
+export interface CommittedEvent {
+  readonly event: StoredEvent;
+  readonly member: { readonly before: Member | undefined; readonly after: Member } | undefined;
+}
+
+/** What listeners to the stream of room events are told, once for each commit and room, in order. */
+export interface CommittedEvents {
+  readonly room: Room;
+  readonly events: readonly CommittedEvent[];
+}

@@ -1,0 +1,301 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { createdRoomId } from '#src/protocol/events/pdu.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { shardOfName } from '#src/protocol/wire/position.ts';
+import { EventRing } from '#src/services/rooms/event-ring.ts';
+import { Room } from '#src/services/rooms/room.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { StateChain } from '#src/services/state/state-chain.ts';
+import { BuiltOnFailedWriteError, type Writer } from '#src/services/streams/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import { eventOfTxn, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
+import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import { EventBuilder, type PreparedEvent } from './event-builder.ts';
+import type { CommittedEvents, EventDraft, Transaction } from './event-draft.ts';
+import type { EventLoader } from './event-loader.ts';
+import type { NotificationClassifier } from './notification-class.ts';
+import type { StoredEvent } from './stored-event.ts';
+import { TransactionIds, transactionKey } from './transaction-ids.ts';
+
+const DAY_MS = 86_400_000;
+/** How often an event is built anew when the ground under it moved. */
+const BUILD_ATTEMPTS = 10;
+
+export interface EventServiceOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
+  readonly writer: Writer;
+  readonly classifier: NotificationClassifier;
+  readonly signer: PduSigner;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What a new room is made of. */
+export interface NewRoom {
+  readonly version: RoomVersion;
+  readonly creator: string;
+  /** Content of `m.room.create`. */
+  readonly createContent: JsonObject;
+  readonly isPublic: boolean;
+  /** The events after `m.room.create`, once the room id is known. */
+  readonly events: (roomId: string) => readonly EventDraft[];
+  readonly alias?: string;
+}
+
+/** Makes, authorises and stores the events that users of this server send. */
+export class EventService {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #rooms: RoomRegistry;
+  readonly #writer: Writer;
+  readonly #builder: EventBuilder;
+  readonly #serverName: string;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #roomNids: number[] = [];
+  /** Event id -> position of events made lately: what a relation may point at before it can be read from the database. */
+  readonly #positions = new LRUCache<string, number>({ max: 50_000 });
+  readonly transactions = new TransactionIds();
+  /** Every committed event, in the order of commits: whoever reacts to events listens here. */
+  readonly committed = new Signal<CommittedEvents>();
+
+  constructor(options: EventServiceOptions) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#rooms = options.rooms;
+    this.#writer = options.writer;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#serverName = options.signer.serverName;
+    this.#builder = new EventBuilder({
+      interner: options.interner,
+      loader: options.loader,
+      writer: options.writer,
+      classifier: options.classifier,
+      signer: options.signer,
+      random: options.random,
+    });
+  }
+
+  /**
+   * Sends one event. State that is there already, content and sender alike, is not written again: its event is the answer.
+   *
+   * @throws MatrixError M_FORBIDDEN when the authorization rules refuse it, M_TOO_LARGE
+   */
+  async send(room: Room, draft: EventDraft): Promise<StoredEvent> {
+    const [event] = await this.#create(room, [draft]);
+    if (event === undefined) throw new Error('an event was written but is not there');
+    return event;
+  }
+
+  /** Sends several events that are committed together or not at all. */
+  sendAll(room: Room, drafts: readonly EventDraft[]): Promise<readonly StoredEvent[]> {
+    return this.#create(room, drafts);
+  }
+
+  /** Sends one event under a transaction id. Asked again, it answers with the id of the event that was made the first time. */
+  sendOnce(room: Room, draft: EventDraft, txn: Transaction): Promise<string> {
+    const key = transactionKey(txn);
+    return this.transactions.once(key, async () => {
+      try {
+        const [event] = await this.#create(room, [draft], { key, txn });
+        if (event === undefined) throw new Error('an event was written but is not there');
+        return event.eventId;
+      } catch (error) {
+        // It was sent before this process began to remember.
+        const earlier = violatesUnique(error, 'txn_pkey') ? await eventOfTxn(this.#database, key) : undefined;
+        if (earlier === undefined) throw error;
+        return earlier;
+      }
+    });
+  }
+
+  /**
+   * Makes a room: its row, alias and first events in one commit.
+   *
+   * @throws MatrixError M_FORBIDDEN when an event is refused, M_ROOM_IN_USE when the alias was taken in the meantime
+   */
+  async createRoom(plan: NewRoom): Promise<Room> {
+    const { version, creator } = plan;
+    const creation: EventDraft = {
+      type: 'm.room.create',
+      sender: creator,
+      stateKey: '',
+      content: plan.createContent,
+      originServerTs: this.#clock.now(),
+    };
+    const nid = await this.#nextRoomNid();
+    let roomId = `!${this.#random.string(18)}:${this.#serverName}`;
+    if (version.roomIdIsCreateHash) roomId = createdRoomId(this.#builder.sign(version, creation, undefined, [], [], 1).eventId);
+    const drafts = [creation, ...plan.events(roomId)];
+    const roomType = plan.createContent['type'];
+    const room = new Room({
+      nid,
+      roomId,
+      version,
+      shard: shardOfName(roomId),
+      roomType: typeof roomType === 'string' ? roomType : undefined,
+      isPublic: plan.isPublic,
+      head: { extremities: [], chain: StateChain.EMPTY },
+      depth: 0,
+      lastPosition: 0,
+      state: new Map(),
+      members: new Map(),
+      ring: new EventRing([], 0),
+    });
+    await this.#interner.ensureUsers([creator]);
+    const now = this.#clock.now();
+    const row: NewRoomRow = {
+      nid,
+      roomId,
+      version: version.id,
+      shard: room.shard,
+      creator: this.#interner.user(creator),
+      roomType: room.roomType ?? null,
+      isPublic: plan.isPublic,
+      createdTs: now,
+    };
+    const alias = plan.alias;
+    try {
+      await this.#create(room, drafts, undefined, {
+        rooms: [row],
+        aliases: alias === undefined ? [] : [{ alias, room: nid, creator, createdTs: now }],
+      });
+    } catch (error) {
+      if (violatesUnique(error, 'aliases_pkey')) {
+        throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
+      }
+      throw error;
+    }
+    return room;
+  }
+
+  async #nextRoomNid(): Promise<number> {
+    if (this.#roomNids.length === 0) this.#roomNids.push(...(await reserveRoomNids(this.#database, 64)));
+    return this.#roomNids.shift() ?? this.#nextRoomNid();
+  }
+
+  /**
+   * Builds the events on the room's head and has them written. What has to be read first is read before: building itself is one
+   * turn of the event loop, so that nobody comes between an event and the head that it is built on.
+   */
+  async #create(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction?: { readonly key: string; readonly txn: Transaction },
+    extra?: Pick<EventWrite, 'rooms' | 'aliases'>,
+  ): Promise<readonly StoredEvent[]> {
+    this.#writer.assertAccepting();
+    for (let attempt = 0; ; attempt++) {
+      const loaded = await this.#builder.prepare(room, drafts);
+      const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
+      if (unchanged !== undefined) return [unchanged];
+      const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(id));
+      if (prepared === undefined) {
+        if (attempt >= BUILD_ATTEMPTS) throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
+        continue;
+      }
+      try {
+        return await this.#write(room, prepared, transaction, extra);
+      } catch (error) {
+        if (!(error instanceof BuiltOnFailedWriteError) || attempt >= BUILD_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #write(
+    room: Room,
+    prepared: readonly PreparedEvent[],
+    transaction: { readonly key: string; readonly txn: Transaction } | undefined,
+    extra: Pick<EventWrite, 'rooms' | 'aliases'> | undefined,
+  ): Promise<readonly StoredEvent[]> {
+    const { generation } = room;
+    const events = prepared.map((one) => one.event);
+    const last = prepared.at(-1);
+    if (last === undefined) return [];
+    for (const event of events) this.#positions.set(event.eventId, event.nid);
+    const write: EventWrite = {
+      ...extra,
+      events: prepared.map((one) => one.row),
+      deltas: prepared.flatMap((one) => one.delta ?? []),
+      members: prepared.flatMap((one) => one.memberRow ?? []),
+      mentions: prepared.flatMap((one) => one.mentions),
+      redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
+      txns:
+        transaction === undefined
+          ? []
+          : [{ key: transaction.key, eventId: last.event.eventId, day: Math.floor(this.#clock.now() / DAY_MS) }],
+      tails: [
+        {
+          room: room.nid,
+          extremities: last.head.extremities.map((event) => event.nid),
+          state: last.head.chain.nid,
+          depth: last.event.topo,
+          lastPos: last.event.nid,
+        },
+      ],
+    };
+    if (transaction !== undefined) this.transactions.remember(last.event.nid, transaction.txn);
+    await this.#writer.append({
+      positions: events.map((event) => event.nid),
+      events: write,
+      isStale: () => room.generation !== generation,
+      publish: () => this.#publish(room, prepared, extra?.rooms !== undefined),
+      revert: () => room.dropHead(),
+    });
+    return events;
+  }
+
+  #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {
+    if (isNew) this.#rooms.add(room);
+    const committed = prepared.map(({ event, head, change, member, redaction }) => {
+      const before = member === undefined ? undefined : room.member(member.userId);
+      room.apply(event, head, change === undefined ? undefined : { ...change, member });
+      this.#loader.remember(event);
+      redaction?.apply();
+      return { event, member: member === undefined ? undefined : { before, after: member } };
+    });
+    this.committed.emit({ room, events: committed });
+  }
+
+  /**
+   * Redacts an event. An id that is not known here is redacted when the event comes.
+   * Room versions, "Handling redactions": a redaction counts when its sender may redact, or shares the domain of the event's sender.
+   *
+   * @throws MatrixError M_FORBIDDEN when the sender may neither redact others' events nor sent it
+   */
+  async redact(room: Room, sender: string, target: string, content: JsonObject, txn?: Transaction): Promise<string> {
+    const event = await this.find(room, target);
+    const isOwn = event !== undefined && event.sender === sender;
+    if (event !== undefined && !isOwn && room.powerLevels().userLevel(sender) < room.powerLevels().redact) {
+      throw new MatrixError('M_FORBIDDEN', 'Only those with the power level to redact may redact the events of others.');
+    }
+    const draft: EventDraft = { type: 'm.room.redaction', sender, content, redacts: target };
+    return txn === undefined ? (await this.send(room, draft)).eventId : this.sendOnce(room, draft, txn);
+  }
+
+  /** An event of the room by its id, committed ones only. */
+  async find(room: Room, eventId: string): Promise<StoredEvent | undefined> {
+    const recent = room.ring.events.findLast((event) => event.eventId === eventId);
+    return recent ?? this.#loader.byId(room, eventId);
+  }
+
+  /** Whether a user belongs to this server. */
+  isLocal(userId: string): boolean {
+    return domainOf(userId) === this.#serverName;
+  }
+}

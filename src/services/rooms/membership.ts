@@ -1,0 +1,28 @@
+import { isJsonObject } from '#src/protocol/json/json-value.ts';
+
+export const MEMBERSHIPS = ['join', 'invite', 'knock', 'leave', 'ban'] as const;
+export type Membership = (typeof MEMBERSHIPS)[number];
+
+/** How a membership is stored: 1 to 5, in the order above. */
+export const membershipCode = (membership: Membership): number => MEMBERSHIPS.indexOf(membership) + 1;
+
+export const membershipOfCode = (code: number): Membership => MEMBERSHIPS[code - 1] ?? 'leave';
+
+/** The membership that an `m.room.member` says; `leave` for anything that is none. */
+export const membershipIn = (content: unknown): Membership => {
+  const membership = isJsonObject(content) ? content['membership'] : undefined;
+  return MEMBERSHIPS.find((known) => known === membership) ?? 'leave';
+};
+
+/** One user's present membership of a room. */
+export interface Member {
+  readonly userId: string;
+  readonly user: number;
+  readonly membership: Membership;
+  /** Position of the member event. */
+  readonly event: number;
+  /** Position at which this membership began: changes of name or avatar do not move it. */
+  readonly since: number;
+  readonly local: boolean;
+  readonly forgotten: boolean;
+}

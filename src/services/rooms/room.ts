@@ -1,0 +1,245 @@
+import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
+import { StateChain, type StateChange } from '#src/services/state/state-chain.ts';
+import type { EventRing } from './event-ring.ts';
+import { type Member, membershipIn } from './membership.ts';
+
+/** A state event with the integer of its state key. */
+export interface StateSlot {
+  readonly skey: number;
+  readonly event: StoredEvent;
+}
+
+/** What new events are built on: the newest events, committed or on their way. */
+export interface RoomHead {
+  readonly extremities: readonly StoredEvent[];
+  readonly chain: StateChain;
+}
+
+export interface RoomParts {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly shard: number;
+  readonly roomType: string | undefined;
+  readonly isPublic: boolean;
+  readonly head: RoomHead;
+  readonly depth: number;
+  readonly lastPosition: number;
+  readonly state: Map<string, StateSlot>;
+  readonly members: Map<string, Member>;
+  readonly ring: EventRing;
+}
+
+/** Key of a state entry in memory. */
+export const stateMapKey = (type: string, stateKey: string): string => `${type}\0${stateKey}`;
+
+/**
+ * A room in memory: what readers see (everything up to the last commit), and the head on which new events are built, which may be
+ * ahead of it by what is being committed. There is at most one object for each room in a process.
+ */
+export class Room implements EventRoom {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly shard: number;
+  readonly roomType: string | undefined;
+  /** Listed in the room directory. */
+  isPublic: boolean;
+  readonly ring: EventRing;
+  /** Committed: the current state but memberships. */
+  readonly #state: Map<string, StateSlot>;
+  /** Committed: everybody who is or was a member. */
+  readonly #members: Map<string, Member>;
+  #committed: RoomHead;
+  #lastPosition: number;
+  #depth: number;
+  #joined = 0;
+  #invited = 0;
+
+  #head: RoomHead;
+  #headDepth: number;
+  /** State of the head that is not committed yet. */
+  readonly #pending = new Map<string, StoredEvent>();
+  #generation = 0;
+  #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
+
+  constructor(parts: RoomParts) {
+    this.nid = parts.nid;
+    this.roomId = parts.roomId;
+    this.version = parts.version;
+    this.shard = parts.shard;
+    this.roomType = parts.roomType;
+    this.isPublic = parts.isPublic;
+    this.ring = parts.ring;
+    this.#state = parts.state;
+    this.#members = parts.members;
+    this.#committed = parts.head;
+    this.#head = parts.head;
+    this.#lastPosition = parts.lastPosition;
+    this.#depth = parts.depth;
+    this.#headDepth = parts.depth;
+    for (const member of this.#members.values()) this.#count(member, 1);
+  }
+
+  // What readers see.
+
+  /** Position of the newest committed event. */
+  get lastPosition(): number {
+    return this.#lastPosition;
+  }
+  /** Id of the current state. */
+  get stateId(): number {
+    return this.#committed.chain.nid;
+  }
+  get stateChain(): StateChain {
+    return this.#committed.chain;
+  }
+  get joinedCount(): number {
+    return this.#joined;
+  }
+  get invitedCount(): number {
+    return this.#invited;
+  }
+  /** Everybody who is or was a member. */
+  get members(): ReadonlyMap<string, Member> {
+    return this.#members;
+  }
+  member(userId: string): Member | undefined {
+    return this.#members.get(userId);
+  }
+  isJoined(userId: string): boolean {
+    return this.#members.get(userId)?.membership === 'join';
+  }
+  /** Current state but memberships: a member event is found through `members`. */
+  get state(): ReadonlyMap<string, StateSlot> {
+    return this.#state;
+  }
+  stateEvent(type: string, stateKey = ''): StoredEvent | undefined {
+    return this.#state.get(stateMapKey(type, stateKey))?.event;
+  }
+  /** A text that the content of a state event has under `member`; undefined for anything else. */
+  stateText(type: string, member: string, stateKey = ''): string | undefined {
+    const value = this.stateEvent(type, stateKey)?.content[member];
+    return typeof value === 'string' ? value : undefined;
+  }
+  get isEncrypted(): boolean {
+    return this.stateEvent('m.room.encryption') !== undefined;
+  }
+  /** Power levels of the committed state. */
+  powerLevels(): PowerLevels {
+    const from = this.stateEvent('m.room.power_levels');
+    if (this.#powerLevels?.from !== from || this.#powerLevels === undefined) {
+      this.#powerLevels = { from, levels: this.parseLevels(from) };
+    }
+    return this.#powerLevels.levels;
+  }
+  parseLevels(from: StoredEvent | undefined): PowerLevels {
+    const create = this.stateEvent('m.room.create') ?? this.#pending.get(stateMapKey('m.room.create', ''));
+    if (create === undefined) throw new Error(`room ${this.roomId} has no m.room.create`);
+    return parsePowerLevels(this.version, from?.content, create.pdu);
+  }
+
+  // What new events are built on.
+
+  get head(): RoomHead {
+    return this.#head;
+  }
+  get headDepth(): number {
+    return this.#headDepth;
+  }
+  /** Changes whenever the head was dropped: what was built on it before is worth nothing. */
+  get generation(): number {
+    return this.#generation;
+  }
+  /** A state event of the head; for memberships only what is on its way (others have to be loaded). */
+  headState(type: string, stateKey: string): { readonly nid: number; readonly event: StoredEvent | undefined } | undefined {
+    const key = stateMapKey(type, stateKey);
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return { nid: pending.nid, event: pending };
+    const slot = this.#state.get(key);
+    if (slot !== undefined) return { nid: slot.event.nid, event: slot.event };
+    const member = type === 'm.room.member' ? this.#members.get(stateKey) : undefined;
+    return member === undefined ? undefined : { nid: member.event, event: undefined };
+  }
+
+  /** Moves the head on by an event that is about to be queued for writing. */
+  advanceHead(event: StoredEvent, change: StateChange | undefined): void {
+    this.#head = {
+      extremities: [event],
+      chain: change === undefined ? this.#head.chain : this.#head.chain.append(event.nid, [change]),
+    };
+    this.#headDepth = event.topo;
+    if (event.stateKey !== undefined) this.#pending.set(stateMapKey(event.type, event.stateKey), event);
+  }
+
+  /** Remembers the head as it is now; what comes back restores it, as long as nothing was queued in between. */
+  saveHead(): () => void {
+    const head = this.#head;
+    const depth = this.#headDepth;
+    const pending = new Map(this.#pending);
+    return () => {
+      this.#head = head;
+      this.#headDepth = depth;
+      this.#pending.clear();
+      for (const [key, event] of pending) this.#pending.set(key, event);
+    };
+  }
+
+  /** Goes back to what is committed. Everything that was built on the head since then becomes stale. */
+  dropHead(): void {
+    this.#generation++;
+    this.#pending.clear();
+    this.#head = this.#committed;
+    this.#headDepth = this.#depth;
+  }
+
+  /** Makes a committed event visible to readers. */
+  apply(event: StoredEvent, head: RoomHead, change: (StateChange & { readonly member: Member | undefined }) | undefined): void {
+    this.#committed = head;
+    this.#depth = event.topo;
+    this.#lastPosition = event.nid;
+    this.ring.push(event);
+    if (change === undefined || event.stateKey === undefined) return;
+    const key = stateMapKey(event.type, event.stateKey);
+    if (this.#pending.get(key) === event) this.#pending.delete(key);
+    if (change.member === undefined) {
+      this.#state.set(key, { skey: change.skey, event });
+      return;
+    }
+    this.setMember(change.member);
+  }
+
+  /** Serves an event in its redacted form wherever this room holds a copy of it. */
+  redacted(target: StoredEvent, json: string, because: StoredEvent): void {
+    const held = [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
+    for (const event of held) {
+      if (event.nid === target.nid && event !== target) event.redact(json, because);
+    }
+    this.#powerLevels = undefined;
+  }
+
+  setMember(member: Member): void {
+    const before = this.#members.get(member.userId);
+    if (before !== undefined) this.#count(before, -1);
+    this.#members.set(member.userId, member);
+    this.#count(member, 1);
+  }
+
+  #count(member: Member, by: 1 | -1): void {
+    if (member.membership === 'join') this.#joined += by;
+    else if (member.membership === 'invite') this.#invited += by;
+  }
+
+  /** The membership that the head gives a user, if any. */
+  headMembership(userId: string): string | undefined {
+    const pending = this.#pending.get(stateMapKey('m.room.member', userId));
+    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  /** Rough size in memory, in bytes. */
+  get size(): number {
+    return 2000 + this.#members.size * 200 + this.#state.size * 400 + this.#committed.chain.size + this.ring.size;
+  }
+}
