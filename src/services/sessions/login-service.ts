@@ -1,0 +1,48 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { Credentials, type PasswordClaim } from '#src/services/users/credentials.ts';
+import type { NewSession, SessionService } from './session-service.ts';
+
+export interface LoginRequest extends PasswordClaim {
+  readonly type: string;
+  readonly deviceId?: string | undefined;
+  readonly displayName?: string | undefined;
+  readonly refreshable?: boolean | undefined;
+  readonly ip: string;
+}
+
+/** Logging in. Client-Server API, "Login" of the legacy API. */
+export class LoginService {
+  readonly #credentials: Credentials;
+  readonly #sessions: SessionService;
+
+  constructor(deps: { readonly credentials: Credentials; readonly sessions: SessionService }) {
+    this.#credentials = deps.credentials;
+    this.#sessions = deps.sessions;
+  }
+
+  /** The types of login that `login` knows. */
+  flows(): readonly { readonly type: string }[] {
+    return [{ type: 'm.login.password' }];
+  }
+
+  /**
+   * Logs somebody in.
+   *
+   * @throws MatrixError M_UNKNOWN for an unknown type, M_FORBIDDEN for a wrong user or password, M_USER_DEACTIVATED, M_USER_LOCKED,
+   *   M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM
+   */
+  async login(request: LoginRequest): Promise<NewSession> {
+    if (request.type !== 'm.login.password') throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
+    const account = await this.#credentials.check(Credentials.userOf(request), request.password, request.ip);
+    if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
+    if (account.locked) {
+      throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', { soft_logout: true });
+    }
+    return this.#sessions.createSession({
+      userId: account.userId,
+      deviceId: request.deviceId,
+      displayName: request.displayName,
+      refreshable: request.refreshable,
+    });
+  }
+}

@@ -1,0 +1,49 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { link, open, readFile, unlink } from 'node:fs/promises';
+
+export interface SessionKey {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+}
+
+/** A new key that signs access tokens. */
+export const makeSessionKey = (): SessionKey => generateKeyPairSync('ed25519');
+
+/**
+ * Reads the key that signs access tokens (PEM, PKCS #8), or makes it with mode 0600. Who loses it logs everybody out; who has it and the
+ * database can act as anybody. Servers that start at once on one file agree on one key.
+ *
+ * @param path usually `session.key` in the data directory
+ * @throws if the file is there but is no Ed25519 key
+ */
+export const openSessionKey = async (path: string): Promise<SessionKey> => {
+  const read = async (): Promise<string | undefined> => {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  };
+  let pem = await read();
+  if (pem === undefined) {
+    const made = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+    // Written aside and linked into place: the file is never there half written, and who comes second finds the first one's.
+    const aside = `${path}.${process.pid}.new`;
+    const file = await open(aside, 'wx', 0o600);
+    try {
+      await file.writeFile(made);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(aside, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+    await unlink(aside);
+    pem = (await read()) as string;
+  }
+  const privateKey = createPrivateKey(pem);
+  if (privateKey.asymmetricKeyType !== 'ed25519') throw new Error(`${path} holds no Ed25519 key.`);
+  return { privateKey, publicKey: createPublicKey(privateKey) };
+};

@@ -1,0 +1,319 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '#src/kernel/clock.ts';
+import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { UserService } from '#src/services/users/user-service.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/repositories/devices.ts';
+import {
+  confirmGeneration,
+  deleteRefreshTokens,
+  findRefreshToken,
+  findSession,
+  insertRefreshToken,
+  replaceSession,
+} from '#src/storage/repositories/sessions.ts';
+import { type AccessTokenClaims, AccessTokens } from './access-token.ts';
+import { checkDeviceId, checkDeviceName } from './device-names.ts';
+import { LiveSessions, type LiveToken } from './live-sessions.ts';
+import type { Requester } from './requester.ts';
+import type { SessionKey } from './session-key.ts';
+
+export interface SessionServiceOptions {
+  /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
+  readonly accessTokenLifetimeMs?: number;
+  /** Tokens remembered as verified; default 100 000. */
+  readonly maxLiveTokens?: number;
+}
+
+export interface SessionServiceDependencies {
+  readonly database: Database;
+  readonly users: UserService;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly serverName: string;
+  readonly key: SessionKey;
+  readonly options?: SessionServiceOptions;
+}
+
+/** Why a session ended. After `replaced` the device lives on with a new session; after all others it is gone. */
+export type RevocationReason =
+  | 'logged_out'
+  | 'device_deleted'
+  | 'password_changed'
+  | 'deactivated'
+  | 'refresh_token_reused'
+  | 'replaced';
+
+export interface Revoked {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly reason: RevocationReason;
+}
+
+export interface SessionRequest {
+  readonly userId: string;
+  /** Made up when absent. The tokens that this device had are revoked. */
+  readonly deviceId?: string | undefined;
+  /** Ignored when the device exists. */
+  readonly displayName?: string | undefined;
+  /** Whether the client can refresh: its access tokens expire then. */
+  readonly refreshable?: boolean | undefined;
+}
+
+export interface NewSession {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly accessToken: string;
+  readonly refreshToken: string | undefined;
+  readonly expiresInMs: number | undefined;
+}
+
+export interface RefreshedTokens {
+  readonly accessToken: string;
+  readonly refreshToken: string;
+  readonly expiresInMs: number;
+}
+
+const DEFAULT_LIFETIME_MS = 5 * 60_000;
+const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+/** Spent refresh tokens that are remembered per session, to notice when a stolen one is used. */
+const SPENT_GENERATIONS = 20;
+/** How long the tokens of an answer that got lost stay usable once the refresh was repeated. */
+const REPEAT_WINDOW_MS = 60_000;
+
+const unknownToken = (message: string, softLogout = false): MatrixError =>
+  new MatrixError('M_UNKNOWN_TOKEN', message, { soft_logout: softLogout });
+
+const userLocked = (): MatrixError =>
+  new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', { soft_logout: true });
+
+const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
+
+/**
+ * Sessions: which access and refresh tokens are good, and whose. Client-Server API, "Using access tokens", "Refreshing access tokens",
+ * "Soft logout".
+ */
+export class SessionService {
+  readonly #deps: SessionServiceDependencies;
+  readonly #tokens: AccessTokens;
+  readonly #lifetimeMs: number;
+  readonly #live: LiveSessions;
+  readonly #loading = new Map<string, Promise<LiveToken>>();
+  readonly #revoked: Listeners<Revoked>;
+  readonly #locked: Listeners<{ readonly userId: string }>;
+  readonly #newDevice: Listeners<{ readonly userId: string; readonly deviceId: string }>;
+  /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
+  #epoch = 0;
+
+  constructor(deps: SessionServiceDependencies) {
+    this.#deps = deps;
+    this.#tokens = new AccessTokens(deps.key, deps.serverName);
+    this.#lifetimeMs = deps.options?.accessTokenLifetimeMs ?? DEFAULT_LIFETIME_MS;
+    this.#live = new LiveSessions(deps.options?.maxLiveTokens ?? 100_000);
+    this.#revoked = new Listeners('session revoked', deps.logger);
+    this.#locked = new Listeners('account locked', deps.logger);
+    this.#newDevice = new Listeners('new device', deps.logger);
+    deps.users.onChanged(({ userId, changes }) => {
+      this.#forget(userId);
+      if (changes.locked === true) this.#locked.emit({ userId });
+    });
+  }
+
+  /**
+   * Whose token this is. A token that was seen before costs no statement.
+   *
+   * @param allow `locked`: for logging out, which locked accounts may do
+   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
+   */
+  async authenticate(token: string, allow?: 'locked'): Promise<Requester> {
+    const live = this.#live.get(token) ?? (await this.#loadOnce(token));
+    if (live.expiresTs <= this.#deps.clock.now()) {
+      // It may have ended since it was remembered; the answer differs.
+      await this.#load(token);
+      throw unknownToken('The access token has expired: refresh it.', true);
+    }
+    if (live.locked && allow !== 'locked') throw userLocked();
+    return live.requester;
+  }
+
+  #loadOnce(token: string): Promise<LiveToken> {
+    const running = this.#loading.get(token);
+    if (running !== undefined) return running;
+    const loading = this.#load(token).finally(() => this.#loading.delete(token));
+    this.#loading.set(token, loading);
+    return loading;
+  }
+
+  async #load(token: string): Promise<LiveToken> {
+    const claims = this.#tokens.read(token);
+    if (claims === undefined) throw unknownToken('This is not an access token of this server.');
+    for (;;) {
+      const epoch = this.#epoch;
+      const live = await this.#verify(claims);
+      if (epoch !== this.#epoch) continue;
+      this.#live.set(token, live);
+      return live;
+    }
+  }
+
+  async #verify(claims: AccessTokenClaims): Promise<LiveToken> {
+    const { database, clock } = this.#deps;
+    const session = await findSession(database, claims.sessionId);
+    if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');
+    const expired = claims.expiresTs !== undefined && claims.expiresTs <= clock.now();
+    // "The old refresh token remains valid until the new access token or refresh token is used"
+    if (claims.generation > session.generation && !expired) await confirmGeneration(database, session.sessionId, claims.generation);
+    return {
+      requester: {
+        userId: session.userId,
+        deviceId: session.deviceId,
+        isGuest: session.isGuest,
+        isAdmin: session.admin,
+        rateLimited: !session.rateLimitExempt,
+      },
+      userId: session.userId,
+      sessionId: session.sessionId,
+      locked: session.locked,
+      expiresTs: claims.expiresTs ?? Infinity,
+    };
+  }
+
+  /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM */
+  createSession(request: SessionRequest): Promise<NewSession> {
+    return this.#deps.database.write((tx) => this.createSessionIn(tx, request));
+  }
+
+  /** As `createSession`, within a transaction. */
+  async createSessionIn(tx: Tx, request: SessionRequest): Promise<NewSession> {
+    const { clock, random } = this.#deps;
+    const { userId } = request;
+    const deviceId = request.deviceId ?? random.string(10, UPPERCASE);
+    checkDeviceId(deviceId);
+    if (request.displayName !== undefined) checkDeviceName(request.displayName);
+    const createdTs = clock.now();
+    const sessionId = random.string(22);
+    const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
+    const replaced = await replaceSession(tx, { sessionId, userId, deviceId, createdTs });
+    const refreshable = request.refreshable === true;
+    const refreshToken = refreshable ? await this.#newRefreshToken(tx, sessionId, 0) : undefined;
+    tx.afterCommit(() => {
+      if (replaced !== undefined) this.#ended({ userId, deviceId, reason: 'replaced' }, replaced);
+      if (isNew) this.#newDevice.emit({ userId, deviceId });
+    });
+    return {
+      userId,
+      deviceId,
+      accessToken: this.#sign(userId, deviceId, sessionId, 0, refreshable),
+      refreshToken,
+      expiresInMs: refreshable ? this.#lifetimeMs : undefined,
+    };
+  }
+
+  /**
+   * Exchanges a refresh token for a new pair. The old one stays good until the client uses something of the new pair, so that it can ask
+   * again when the answer got lost. Using a spent one means that two parties have it: the session ends.
+   *
+   * @throws MatrixError M_UNKNOWN_TOKEN, M_USER_LOCKED
+   */
+  async refresh(refreshToken: string): Promise<RefreshedTokens> {
+    const { database, clock } = this.#deps;
+    const tokens = await database.write(async (tx) => {
+      const found = await findRefreshToken(tx, hashOf(refreshToken));
+      if (found === undefined) return undefined;
+      if (found.locked) throw userLocked();
+      const { sessionId, userId, deviceId, tokenGeneration } = found;
+      if (tokenGeneration < found.generation) {
+        await this.#revokeIn(tx, userId, [deviceId], 'refresh_token_reused');
+        return undefined;
+      }
+      if (tokenGeneration > found.generation) await confirmGeneration(tx, sessionId, tokenGeneration);
+      const next = tokenGeneration + 1;
+      await deleteRefreshTokens(tx, sessionId, {
+        olderThanGeneration: tokenGeneration - SPENT_GENERATIONS,
+        generation: next,
+        madeBefore: clock.now() - REPEAT_WINDOW_MS,
+      });
+      return {
+        accessToken: this.#sign(userId, deviceId, sessionId, next, true),
+        refreshToken: await this.#newRefreshToken(tx, sessionId, next),
+        expiresInMs: this.#lifetimeMs,
+      };
+    });
+    if (tokens === undefined) throw unknownToken('This refresh token is not, or no longer, good: log in again.');
+    return tokens;
+  }
+
+  /** Ends the session of a device and deletes the device. Returns whether it existed. */
+  async revokeDevices(userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
+    await this.#deps.database.write((tx) => this.#revokeIn(tx, userId, deviceIds, reason));
+  }
+
+  /** Ends all sessions of a user and deletes the devices, but for one that may be kept. Within a transaction. */
+  async revokeAllIn(tx: Tx, userId: string, reason: RevocationReason, keepDeviceId?: string): Promise<void> {
+    const deleted = await deleteOtherDevices(tx, userId, keepDeviceId);
+    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+  }
+
+  /** Client-Server API, POST /logout: the session ends and "the device associated with the access token is also deleted". */
+  async logout(requester: Requester): Promise<void> {
+    if (requester.deviceId !== undefined) await this.revokeDevices(requester.userId, [requester.deviceId], 'logged_out');
+  }
+
+  /** Client-Server API, POST /logout/all. */
+  async logoutAll(userId: string): Promise<void> {
+    await this.#deps.database.write((tx) => this.revokeAllIn(tx, userId, 'logged_out'));
+  }
+
+  /** Heard after a session ended, once per device. */
+  onRevoked(listener: (event: Revoked) => void): Unsubscribe {
+    return this.#revoked.add(listener);
+  }
+
+  /** Heard after an account was locked: its sessions stay, but must not be served. */
+  onLocked(listener: (event: { readonly userId: string }) => void): Unsubscribe {
+    return this.#locked.add(listener);
+  }
+
+  /** Heard after somebody logged in with a new device. */
+  onNewDevice(listener: (event: { readonly userId: string; readonly deviceId: string }) => void): Unsubscribe {
+    return this.#newDevice.add(listener);
+  }
+
+  async #revokeIn(tx: Tx, userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
+    const deleted = await deleteDevices(tx, userId, deviceIds);
+    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+  }
+
+  #deleted(userId: string, deviceIds: readonly string[], reason: RevocationReason): void {
+    for (const deviceId of deviceIds) this.#ended({ userId, deviceId, reason });
+  }
+
+  #ended(event: Revoked, sessionId?: string): void {
+    this.#epoch += 1;
+    this.#live.drop(event.userId, (live) =>
+      sessionId === undefined ? live.requester.deviceId === event.deviceId : live.sessionId === sessionId,
+    );
+    this.#revoked.emit(event);
+  }
+
+  #forget(userId: string): void {
+    this.#epoch += 1;
+    this.#live.drop(userId);
+  }
+
+  #sign(userId: string, deviceId: string, sessionId: string, generation: number, expires: boolean): string {
+    const expiresTs = expires ? this.#deps.clock.now() + this.#lifetimeMs : undefined;
+    return this.#tokens.sign({ userId, deviceId, sessionId, generation, expiresTs });
+  }
+
+  async #newRefreshToken(tx: Tx, sessionId: string, generation: number): Promise<string> {
+    const { clock, random } = this.#deps;
+    const token = `tdr_${random.string(43)}`;
+    await insertRefreshToken(tx, { hash: hashOf(token), sessionId, generation, createdTs: clock.now() });
+    return token;
+  }
+}

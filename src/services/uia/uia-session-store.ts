@@ -1,0 +1,65 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+
+/** How far somebody has come in authenticating for one request. */
+export interface UiaSession {
+  readonly id: string;
+  /** The request it is for: operation, target and the parameters that must not change, as a digest. */
+  readonly request: string;
+  /** Who must authenticate; undefined where that is nobody yet (registration). */
+  readonly userId: string | undefined;
+  /** Stages completed, in order. */
+  readonly completed: readonly string[];
+  /** What stages proved, for the operation to use: the registration token, for one. */
+  readonly proofs: Readonly<Record<string, string>>;
+}
+
+/** Keeps sessions between the requests of one authentication. They need not survive a restart: clients begin anew. */
+export interface UiaSessionStore {
+  get(id: string): Promise<UiaSession | undefined>;
+  put(session: UiaSession): Promise<void>;
+  delete(id: string): Promise<void>;
+}
+
+export interface MemoryUiaSessionsOptions {
+  /** Milliseconds that a session lives after its last step; default 15 minutes. */
+  readonly lifetimeMs?: number;
+  /** Sessions at once, the least recently used being forgotten first; default 50 000. */
+  readonly maxSessions?: number;
+}
+
+interface Kept {
+  readonly session: UiaSession;
+  readonly expires: number;
+}
+
+/** Sessions in the memory of one process. */
+export class MemoryUiaSessions implements UiaSessionStore {
+  readonly #clock: Clock;
+  readonly #lifetimeMs: number;
+  readonly #kept: LRUCache<string, Kept>;
+
+  constructor(clock: Clock, options: MemoryUiaSessionsOptions = {}) {
+    this.#clock = clock;
+    this.#lifetimeMs = options.lifetimeMs ?? 15 * 60_000;
+    this.#kept = new LRUCache({ max: options.maxSessions ?? 50_000 });
+  }
+
+  get(id: string): Promise<UiaSession | undefined> {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) return Promise.resolve(undefined);
+    if (kept.expires > this.#clock.monotonic()) return Promise.resolve(kept.session);
+    this.#kept.delete(id);
+    return Promise.resolve(undefined);
+  }
+
+  put(session: UiaSession): Promise<void> {
+    this.#kept.set(session.id, { session, expires: this.#clock.monotonic() + this.#lifetimeMs });
+    return Promise.resolve();
+  }
+
+  delete(id: string): Promise<void> {
+    this.#kept.delete(id);
+    return Promise.resolve();
+  }
+}

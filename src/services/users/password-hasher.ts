@@ -1,0 +1,87 @@
+import { availableParallelism } from 'node:os';
+import { hash, needsRehash, verify } from 'argon2';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+
+/** What one hash costs. Memory in KiB. */
+export interface Argon2Cost {
+  readonly memoryCost: number;
+  readonly timeCost: number;
+  readonly parallelism: number;
+}
+
+/** `password.cost`: OWASP's recommendation for argon2id, and one for tests that is no protection at all. */
+export const PASSWORD_COSTS = {
+  production: { memoryCost: 19_456, timeCost: 2, parallelism: 1 },
+  low: { memoryCost: 1_024, timeCost: 2, parallelism: 1 },
+} as const satisfies Record<string, Argon2Cost>;
+
+export interface PasswordHasherOptions {
+  readonly cost: Argon2Cost;
+  /** Hashes computed at once; default: the number of cores. The rest wait in line. */
+  readonly concurrency?: number;
+  /** How many may wait; more are answered 429. Default 500. */
+  readonly maxWaiting?: number;
+}
+
+/**
+ * argon2id, computed on libuv's thread pool: the event loop never waits for a hash. Only so many run at once, or logins would take the
+ * threads and cores that everything else needs.
+ */
+export class PasswordHasher {
+  readonly #cost: Argon2Cost;
+  readonly #maxWaiting: number;
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+  #decoy: Promise<string> | undefined;
+
+  constructor(options: PasswordHasherOptions) {
+    this.#cost = options.cost;
+    this.#free = options.concurrency ?? availableParallelism();
+    this.#maxWaiting = options.maxWaiting ?? 500;
+  }
+
+  /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
+  hash(password: string): Promise<string> {
+    return this.#inLine(() => hash(password, { ...this.#cost }));
+  }
+
+  /**
+   * Compares. Without a hash the same work is done for nothing, so that the time taken does not tell whether there is an account.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
+   */
+  async verify(passwordHash: string | null | undefined, password: string): Promise<boolean> {
+    if (passwordHash !== null && passwordHash !== undefined) return this.#inLine(() => verify(passwordHash, password));
+    this.#decoy ??= this.hash('nobody has this password');
+    const decoy = this.#decoy;
+    decoy.catch(() => (this.#decoy = undefined));
+    const digest = await decoy;
+    await this.#inLine(() => verify(digest, password));
+    return false;
+  }
+
+  /** Whether a hash was made with another cost than today's. */
+  isOutdated(passwordHash: string): boolean {
+    return needsRehash(passwordHash, { ...this.#cost });
+  }
+
+  async #inLine<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else {
+      if (this.#waiting.length >= this.#maxWaiting) {
+        throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many people are logging in at the moment: try again shortly.', {
+          retry_after_ms: 2_000,
+          'org.tsudoi.limiter': 'password_hashing',
+        });
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { newUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+
+export interface LocalName {
+  readonly userId: string;
+  readonly localpart: string;
+}
+
+/**
+ * The account that somebody asks for under `username`: capitals are folded, everything else must be in the grammar of localparts.
+ * A full user id of this server is accepted too. Appendices, "User Identifiers".
+ *
+ * @throws MatrixError M_INVALID_USERNAME
+ */
+export const nameOfNewAccount = (username: string, serverName: string): LocalName => {
+  const full = username.startsWith('@') && domainOf(username) === serverName;
+  const localpart = (full ? username.slice(1, -serverName.length - 1) : username).replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  const userId = newUserId(localpart, serverName);
+  if (userId === undefined) {
+    throw new MatrixError(
+      'M_INVALID_USERNAME',
+      localpart === '' || localpart.length > 200
+        ? 'A username must have at least one character, and the whole user id at most 255.'
+        : 'A username may only hold the characters a-z, 0-9, and . _ = - / +',
+    );
+  }
+  return { userId, localpart };
+};
+
+/**
+ * The user ids that `user` may stand for where somebody authenticates: as written, then with capitals folded (accounts carried over
+ * from elsewhere may have capitals). Empty when it is a user of another server.
+ */
+export const candidateUserIds = (user: string, serverName: string): readonly string[] => {
+  if (user.includes('\0')) return [];
+  const userId = user.startsWith('@') && user.includes(':') ? user : `@${user}:${serverName}`;
+  if (domainOf(userId) !== serverName) return [];
+  const folded = `${userId.slice(0, -serverName.length - 1).toLowerCase()}:${serverName}`;
+  return folded === userId ? [userId] : [userId, folded];
+};

@@ -1,0 +1,6 @@
+import { AccountEntity } from './account.ts';
+import { DeviceEntity } from './device.ts';
+import { RegistrationTokenEntity } from './registration-token.ts';
+
+/** What `Database.open` must know for the accounts' repositories to work. */
+export const accountEntities = [AccountEntity, DeviceEntity, RegistrationTokenEntity];

@@ -1,0 +1,319 @@
+import { createHmac } from 'node:crypto';
+import { expect } from 'chai';
+import { AccountsServer, PASSWORD, SERVER_NAME, SHARED_SECRET } from './accounts-server.ts';
+
+describe('POST /register', () => {
+  let server: AccountsServer;
+  before(async () => {
+    server = await AccountsServer.start();
+  });
+  after(() => server.stop());
+
+  it('asks for authentication first, with flows, params and a session, and without an errcode', async () => {
+    const { status, body } = await server.request('POST', '/register', { username: 'asks', password: PASSWORD });
+    expect(status).to.equal(401);
+    expect(body.flows).to.deep.equal([{ stages: ['m.login.dummy'] }]);
+    expect(body.params).to.deep.equal({});
+    expect(body.session).to.be.a('string').and.not.equal('');
+    expect(body).to.not.have.any.keys('errcode', 'completed');
+  });
+
+  it('tells the flows to a request without any members', async () => {
+    expect((await server.request('POST', '/register', {})).status).to.equal(401);
+  });
+
+  it('registers with the session of the 401, and the token works at once', async () => {
+    const members = { username: 'with-session', password: PASSWORD, initial_device_display_name: '集い' };
+    const { body: challenge } = await server.request('POST', '/register', members);
+    const { status, body } = await server.request('POST', '/register', {
+      ...members,
+      auth: { type: 'm.login.dummy', session: challenge.session },
+    });
+    expect(status).to.equal(200);
+    expect(body.user_id).to.equal(`@with-session:${SERVER_NAME}`);
+    expect(body.home_server).to.equal(SERVER_NAME);
+    expect(body).to.not.have.any.keys('refresh_token', 'expires_in_ms');
+    const whoami = await server.request('GET', '/account/whoami', undefined, body.access_token);
+    expect(whoami.body).to.deep.equal({ user_id: body.user_id, device_id: body.device_id, is_guest: false });
+    const device = await server.request('GET', `/devices/${body.device_id}`, undefined, body.access_token);
+    expect(device.body.display_name).to.equal('集い');
+  });
+
+  it('accepts auth without a session', async () => {
+    expect((await server.register({ username: 'sessionless' })).status).to.equal(200);
+  });
+
+  it('answers 403 when the name changes within one session', async () => {
+    const { body } = await server.request('POST', '/register', { username: 'before', password: PASSWORD });
+    const auth = { type: 'm.login.dummy', session: body.session };
+    const changed = await server.request('POST', '/register', { username: 'after', password: PASSWORD, auth });
+    expect(changed.status).to.equal(403);
+    expect(await server.users.exists(`@after:${SERVER_NAME}`)).to.equal(false);
+  });
+
+  it('folds capitals', async () => {
+    expect((await server.register({ username: 'CapiTals' })).body.user_id).to.equal(`@capitals:${SERVER_NAME}`);
+  });
+
+  for (const character of 'q3._=-/+') {
+    it(`allows ${character} in usernames`, async () => {
+      const { body } = await server.register({ username: `a${character}b` });
+      expect(body.user_id).to.equal(`@a${character}b:${SERVER_NAME}`);
+    });
+  }
+
+  for (const character of ['!', '"', ':', '?', '\\', '@', '[', ']', '{', '}', '|', '£', 'é', '\n', "'", ' ', '\0']) {
+    it(`answers 400 M_INVALID_USERNAME for ${JSON.stringify(character)} in a username, before authentication`, async () => {
+      const { status, body } = await server.request('POST', '/register', { username: `a${character}b`, password: PASSWORD });
+      expect([status, body.errcode]).to.deep.equal([400, 'M_INVALID_USERNAME']);
+    });
+  }
+
+  it('answers 400 M_INVALID_USERNAME when the user id would be longer than 255 bytes', async () => {
+    expect((await server.register({ username: 'x'.repeat(250) })).body.errcode).to.equal('M_INVALID_USERNAME');
+  });
+
+  it('answers 400 M_USER_IN_USE before authentication', async () => {
+    await server.register({ username: 'taken' });
+    const { status, body } = await server.request('POST', '/register', { username: 'TAKEN', password: PASSWORD });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_USER_IN_USE']);
+  });
+
+  it('gives a name to only one of many who ask for it at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 6 }, () => server.register({ username: 'contested' })));
+    expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
+    expect(answers.filter(({ body }) => body.errcode === 'M_USER_IN_USE')).to.have.length(5);
+  });
+
+  it('makes up a name when none is asked for', async () => {
+    const { status, body } = await server.register({ username: undefined });
+    expect(status).to.equal(200);
+    expect(body.user_id).to.match(new RegExp(`^@[a-z0-9]{12}:${SERVER_NAME}$`));
+  });
+
+  it('gives no token when inhibit_login is set', async () => {
+    const { body } = await server.register({ username: 'inhibited', inhibit_login: true });
+    expect(body).to.deep.equal({ user_id: `@inhibited:${SERVER_NAME}`, home_server: SERVER_NAME });
+  });
+
+  it('uses the device id that the client asks for', async () => {
+    expect((await server.register({ device_id: 'MYDEVICE' })).body.device_id).to.equal('MYDEVICE');
+  });
+
+  it('answers 400 M_WEAK_PASSWORD for a short password', async () => {
+    const { status, body } = await server.register({ password: 'short' });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_WEAK_PASSWORD']);
+  });
+
+  it('takes passwords in any script', async () => {
+    const { body } = await server.register({ username: 'unicode', password: 'パスワードは秘密です' });
+    expect((await server.logIn(body.user_id, { password: 'パスワードは秘密です' })).status).to.equal(200);
+  });
+
+  it('answers 400 M_MISSING_PARAM for a user without a password, and makes nothing', async () => {
+    const { status, body } = await server.register({ username: 'no-password', password: undefined });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_MISSING_PARAM']);
+    expect(await server.users.exists(`@no-password:${SERVER_NAME}`)).to.equal(false);
+  });
+
+  it('answers 401 for a stage that is not offered, with errcode and the flows again', async () => {
+    const { status, body } = await server.register({ auth: { type: 'm.login.password', user: 'x', password: 'x' } });
+    expect(status).to.equal(401);
+    expect(body).to.include.all.keys('errcode', 'error', 'flows', 'params', 'session');
+  });
+
+  it('tells listeners of new accounts after they are there', async () => {
+    const heard: string[] = [];
+    const off = server.users.onRegistered(({ account }) => heard.push(account.userId));
+    await server.register({ username: 'heard' });
+    off();
+    expect(heard).to.deep.equal([`@heard:${SERVER_NAME}`]);
+  });
+
+  describe('of guests', () => {
+    it('ignores everything but the display name of the device', async () => {
+      const wishes = { username: 'guesty', device_id: 'WANTED', initial_device_display_name: 'Visitor', inhibit_login: true };
+      const { status, body } = await server.request('POST', '/register?kind=guest', wishes);
+      expect(status).to.equal(200);
+      expect(body.user_id).to.not.include('guesty');
+      expect(body.device_id).to.be.a('string').and.not.equal('WANTED');
+      const whoami = await server.request('GET', '/account/whoami', undefined, body.access_token);
+      expect(whoami.body.is_guest).to.equal(true);
+      const refused = await server.request('POST', '/account/password', { new_password: PASSWORD }, body.access_token);
+      expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_GUEST_ACCESS_FORBIDDEN']);
+    });
+
+    it('lets a guest become a user under the same user id', async () => {
+      const { body: guest } = await server.request('POST', '/register?kind=guest', {});
+      const username = guest.user_id.slice(1).split(':')[0];
+      const stranger = await server.register({ username: 'somebody-else', guest_access_token: guest.access_token });
+      expect(stranger.body.errcode).to.equal('M_INVALID_USERNAME');
+      const { status, body } = await server.register({ username, guest_access_token: guest.access_token });
+      expect(status).to.equal(200);
+      expect(body.user_id).to.equal(guest.user_id);
+      const whoami = await server.request('GET', '/account/whoami', undefined, guest.access_token);
+      expect(whoami.body.is_guest).to.equal(false);
+    });
+
+    it('does not let a user be taken over with a token that is not a guest of that name', async () => {
+      const { body: victim } = await server.register({ username: 'victim' });
+      const attacker = (await server.register({ username: 'attacker' })).body;
+      const { status } = await server.register({ username: 'victim', guest_access_token: attacker.access_token });
+      expect(status).to.equal(403);
+      expect(await server.isAlive(victim.access_token)).to.equal(true);
+    });
+  });
+
+  describe('GET /register/available', () => {
+    it('says yes for a free name, M_USER_IN_USE for a taken one and M_INVALID_USERNAME for an impossible one', async () => {
+      await server.register({ username: 'occupied' });
+      const free = await server.request('GET', '/register/available?username=nobody');
+      expect([free.status, free.body]).to.deep.equal([200, { available: true }]);
+      const taken = await server.request('GET', '/register/available?username=Occupied');
+      expect([taken.status, taken.body.errcode]).to.deep.equal([400, 'M_USER_IN_USE']);
+      const invalid = await server.request('GET', '/register/available?username=a%21b');
+      expect([invalid.status, invalid.body.errcode]).to.deep.equal([400, 'M_INVALID_USERNAME']);
+    });
+  });
+
+  describe('/_synapse/admin/v1/register', () => {
+    const path = '/_synapse/admin/v1/register';
+    const sign = (parts: string[], secret = SHARED_SECRET): string => createHmac('sha1', secret).update(parts.join('\0')).digest('hex');
+    const nonce = async (): Promise<string> => (await server.request('GET', path)).body.nonce;
+
+    it('registers users and administrators, capitals folded', async () => {
+      for (const admin of [true, false]) {
+        const once = await nonce();
+        const username = admin ? 'Admin-By-Secret' : 'plain-by-secret';
+        const mac = sign([once, username, PASSWORD, admin ? 'admin' : 'notadmin']);
+        const { status, body } = await server.request('POST', path, { nonce: once, username, password: PASSWORD, admin, mac });
+        expect(status).to.equal(200);
+        expect(body).to.include({ user_id: `@${username.toLowerCase()}:${SERVER_NAME}`, home_server: SERVER_NAME });
+        expect(await server.isAlive(body.access_token)).to.equal(true);
+        expect((await server.users.account(body.user_id))?.admin).to.equal(admin);
+      }
+    });
+
+    it('signs the user type along when there is one', async () => {
+      const once = await nonce();
+      const mac = sign([once, 'a-bot', PASSWORD, 'notadmin', 'bot']);
+      const { body } = await server.request('POST', path, { nonce: once, username: 'a-bot', password: PASSWORD, user_type: 'bot', mac });
+      expect((await server.users.account(body.user_id))?.userType).to.equal('bot');
+    });
+
+    it('answers 403 "HMAC incorrect" for a wrong HMAC, and when admin was not signed for', async () => {
+      for (const signedAs of ['admin', 'notadmin']) {
+        const once = await nonce();
+        const mac = sign([once, 'forged', PASSWORD, signedAs], signedAs === 'admin' ? 'another secret' : SHARED_SECRET);
+        const { status, body } = await server.request('POST', path, { nonce: once, username: 'forged', password: PASSWORD, admin: true, mac });
+        expect([status, body.error]).to.deep.equal([403, 'HMAC incorrect']);
+      }
+      expect(await server.users.exists(`@forged:${SERVER_NAME}`)).to.equal(false);
+    });
+
+    it('answers 400 "User ID already taken" for a name in use', async () => {
+      await server.register({ username: 'was-here' });
+      const once = await nonce();
+      const mac = sign([once, 'was-here', PASSWORD, 'notadmin']);
+      const { status, body } = await server.request('POST', path, { nonce: once, username: 'was-here', password: PASSWORD, mac });
+      expect([status, body.errcode]).to.deep.equal([400, 'M_USER_IN_USE']);
+      expect(body.error).to.include('User ID already taken');
+    });
+
+    it('takes a nonce once, and not after a minute', async () => {
+      const once = await nonce();
+      const request = { nonce: once, username: 'nonce-user', password: PASSWORD, mac: sign([once, 'nonce-user', PASSWORD, 'notadmin']) };
+      expect((await server.request('POST', path, request)).status).to.equal(200);
+      expect((await server.request('POST', path, request)).body.error).to.equal('unrecognised nonce');
+      const late = await nonce();
+      await server.clock.advance(60_001);
+      const mac = sign([late, 'too-late', PASSWORD, 'notadmin']);
+      expect((await server.request('POST', path, { ...request, nonce: late, username: 'too-late', mac })).status).to.equal(400);
+    });
+  });
+});
+
+describe('registration that is restricted', () => {
+  let server: AccountsServer;
+  afterEach(() => server.stop());
+
+  it('answers 403 M_FORBIDDEN when it is closed, for guests too when they are not allowed', async () => {
+    server = await AccountsServer.start({ registration: { enabled: false, guestsAllowed: false }, sharedSecret: undefined });
+    for (const path of ['/register', '/register?kind=guest']) {
+      const { status, body } = await server.request('POST', path, { username: 'x', password: PASSWORD });
+      expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    }
+    const validity = await server.request('GET', '/_matrix/client/v1/register/m.login.registration_token/validity?token=x');
+    expect(validity.status).to.equal(403);
+    expect((await server.request('GET', '/_synapse/admin/v1/register')).status).to.equal(400);
+  });
+
+  it('asks for a registration token, and counts its uses when accounts are made', async () => {
+    server = await AccountsServer.start({ registration: { requiresToken: true } });
+    await server.tokens.create({ token: 'one-use', usesAllowed: 1 });
+    const validity = async (token: string): Promise<boolean> =>
+      (await server.request('GET', `/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`)).body.valid;
+    expect(await validity('one-use')).to.equal(true);
+    expect(await validity('unknown')).to.equal(false);
+
+    const open = await server.request('POST', '/register', { username: 'a', password: PASSWORD });
+    expect(open.body.flows).to.deep.equal([{ stages: ['m.login.registration_token'] }]);
+    const wrong = await server.register({ username: 'a', auth: { type: 'm.login.registration_token', token: 'unknown' } });
+    expect([wrong.status, wrong.body.errcode]).to.deep.equal([401, 'M_UNAUTHORIZED']);
+    expect(wrong.body.flows).to.be.an('array');
+
+    const auth = { type: 'm.login.registration_token', token: 'one-use' };
+    const answers = await Promise.all(['b', 'c', 'd'].map((username) => server.register({ username, auth })));
+    expect(answers.filter(({ status }) => status === 200)).to.have.length(1);
+    expect(await validity('one-use')).to.equal(false);
+  });
+
+  it('does not let one completed authentication make two accounts', async () => {
+    server = await AccountsServer.start({ registration: { requiresToken: true } });
+    await server.tokens.create({ token: 'many' });
+    const { body } = await server.request('POST', '/register', { password: PASSWORD });
+    const auth = { type: 'm.login.registration_token', token: 'many', session: body.session };
+    expect((await server.request('POST', '/register', { password: PASSWORD, auth })).status).to.equal(200);
+    expect((await server.request('POST', '/register', { password: PASSWORD, auth: { session: body.session } })).status).to.equal(401);
+  });
+
+  it('does not take a token that has expired', async () => {
+    server = await AccountsServer.start({ registration: { requiresToken: true } });
+    await server.tokens.create({ token: 'short-lived', expiryTs: server.clock.now() + 1000 });
+    await server.clock.advance(1000);
+    const { status } = await server.register({ auth: { type: 'm.login.registration_token', token: 'short-lived' } });
+    expect(status).to.equal(401);
+  });
+
+  it('limits registrations per address', async () => {
+    server = await AccountsServer.start({ rateLimits: { registration: { perSecond: 0.1, burst: 2 } } });
+    expect((await server.register()).status).to.equal(200);
+    expect((await server.register()).status).to.equal(200);
+    const { status, body } = await server.register();
+    expect([status, body.errcode]).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
+    expect(body.retry_after_ms).to.be.greaterThan(0);
+  });
+});
+
+describe('the first administrator', () => {
+  let server: AccountsServer;
+  before(async () => {
+    server = await AccountsServer.start();
+  });
+  after(() => server.stop());
+
+  it('is made with a link that is good until there is one', async () => {
+    const token = (await server.firstAdmin.token()) as string;
+    expect(token).to.be.a('string');
+    await server.firstAdmin.check(token);
+    const wrong = await server.firstAdmin.register('x'.repeat(token.length), 'boss', PASSWORD).catch((error: Error) => error);
+    expect(wrong).to.be.an('error').with.property('errcode', 'M_FORBIDDEN');
+    const both = await Promise.allSettled([
+      server.firstAdmin.register(token, 'boss', PASSWORD),
+      server.firstAdmin.register(token, 'usurper', PASSWORD),
+    ]);
+    expect(both.map(({ status }) => status)).to.deep.equal(['fulfilled', 'rejected']);
+    expect((await server.users.account(`@boss:${SERVER_NAME}`))?.admin).to.equal(true);
+    expect(await server.firstAdmin.token()).to.equal(undefined);
+  });
+});
