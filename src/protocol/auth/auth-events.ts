@@ -50,7 +50,11 @@ export function authEventKeysFor(version: RoomVersion, event: AuthEventsSubject)
  *
  * @param authEvents the events that the event names, all of them, with `rejected` set on those that were rejected
  */
-export function checkAuthEventsSelection(version: RoomVersion, event: IdentifiedPdu, authEvents: readonly IdentifiedPdu[]): AuthVerdict {
+export function checkAuthEventsSelection(
+  version: RoomVersion,
+  event: IdentifiedPdu,
+  authEvents: readonly IdentifiedPdu[],
+): AuthVerdict {
   // The rule on m.room.create comes first and ends with a verdict, so that its auth events are not considered.
   if (event.pdu.type === 'm.room.create') return ALLOW;
   const wanted = authEventKeysFor(version, event.pdu);

@@ -19,7 +19,12 @@ import type { AuthVerdict, StateAccess } from './verdict.ts';
  *   among the auth events (then the room id names it)
  * @param powerLevels the power levels of that same state, if the caller has them at hand; parsed from it otherwise
  */
-export function checkAuth(version: RoomVersion, event: IdentifiedPdu, state: StateAccess, powerLevels?: PowerLevels): AuthVerdict {
+export function checkAuth(
+  version: RoomVersion,
+  event: IdentifiedPdu,
+  state: StateAccess,
+  powerLevels?: PowerLevels,
+): AuthVerdict {
   const { pdu } = event;
   const { type, sender } = pdu;
   // "If type is m.room.create". Since v1.
@@ -42,11 +47,14 @@ export function checkAuth(version: RoomVersion, event: IdentifiedPdu, state: Sta
   // Otherwise, allow." v1 to v5.
   if (version.auth.aliasesBySenderDomain && type === 'm.room.aliases') {
     if (pdu.state_key === undefined) return reject('m.room.aliases has no state_key');
-    return domainOf(sender) === pdu.state_key ? ALLOW : reject("the state_key of m.room.aliases is not the sender's domain");
+    return domainOf(sender) === pdu.state_key
+      ? ALLOW
+      : reject("the state_key of m.room.aliases is not the sender's domain");
   }
 
   let parsed = powerLevels;
-  const levels = (): PowerLevels => (parsed ??= parsePowerLevels(version, state('m.room.power_levels', '')?.pdu.content, create.pdu));
+  const levels = (): PowerLevels =>
+    (parsed ??= parsePowerLevels(version, state('m.room.power_levels', '')?.pdu.content, create.pdu));
   if (type === 'm.room.member') return checkMembership(version, event, create, state, levels);
 
   // "If the sender's current membership state is not join, reject." Since v1.
@@ -62,10 +70,13 @@ export function checkAuth(version: RoomVersion, event: IdentifiedPdu, state: Sta
   const required = power.eventLevel(type, pdu.state_key !== undefined);
   if (required > senderLevel) return reject(`the sender's power level is below ${required}, which ${type} requires`);
   // "If the event has a state_key that starts with an @ and does not match the sender, reject." Since v1.
-  if (pdu.state_key?.startsWith('@') === true && pdu.state_key !== sender) return reject("the state_key is another user's");
-  if (type === 'm.room.power_levels') return checkPowerLevels(version, pdu, state('m.room.power_levels', '')?.pdu.content, power);
+  if (pdu.state_key?.startsWith('@') === true && pdu.state_key !== sender)
+    return reject("the state_key is another user's");
+  if (type === 'm.room.power_levels')
+    return checkPowerLevels(version, pdu, state('m.room.power_levels', '')?.pdu.content, power);
   // "If type is m.room.redaction". v1 and v2.
-  if (version.auth.redactionsAuthorised && type === 'm.room.redaction') return checkRedaction(event, senderLevel >= power.redact);
+  if (version.auth.redactionsAuthorised && type === 'm.room.redaction')
+    return checkRedaction(event, senderLevel >= power.redact);
   return ALLOW;
 }
 

@@ -41,10 +41,15 @@ export function checkCreate(version: RoomVersion, { pdu }: IdentifiedPdu): AuthV
     return reject('content.room_version of m.room.create is not a known room version');
   }
   // "If content has no creator property, reject." v1 to v10.
-  if (!version.auth.implicitCreator && pdu.content['creator'] === undefined) return reject('m.room.create has no content.creator');
+  if (!version.auth.implicitCreator && pdu.content['creator'] === undefined)
+    return reject('m.room.create has no content.creator');
   // "If additional_creators is present in content and is not an array of strings where each string passes the same user ID
   // validation applied to sender, reject." Since v12.
-  if (version.auth.privilegedCreators && additional !== undefined && !(Array.isArray(additional) && additional.every(isUserId))) {
+  if (
+    version.auth.privilegedCreators &&
+    additional !== undefined &&
+    !(Array.isArray(additional) && additional.every(isUserId))
+  ) {
     return reject('content.additional_creators of m.room.create is not a list of user ids');
   }
   return ALLOW;

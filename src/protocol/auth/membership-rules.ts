@@ -101,9 +101,12 @@ function checkJoin({ version, pdu, create, state, levels, target }: MembershipCh
       // or is not a joined member of the room, reject. Otherwise, allow."
       const { join_authorised_via_users_server: authorisingUser } = pdu.content;
       if (typeof authorisingUser !== 'string') return reject('the join is not authorised by a member of the room');
-      if (membershipOf(state, authorisingUser) !== 'join') return reject('the user who authorised the join is not in the room');
+      if (membershipOf(state, authorisingUser) !== 'join')
+        return reject('the user who authorised the join is not in the room');
       const power = levels();
-      return power.userLevel(authorisingUser) >= power.invite ? ALLOW : reject('the user who authorised the join may not invite');
+      return power.userLevel(authorisingUser) >= power.invite
+        ? ALLOW
+        : reject('the user who authorised the join may not invite');
     }
     default:
   }
@@ -113,7 +116,8 @@ function checkJoin({ version, pdu, create, state, levels, target }: MembershipCh
 function checkInvite({ version, pdu, state, levels, target }: MembershipChange): AuthVerdict {
   const targetMembership = membershipOf(state, target);
   // "If content has a third_party_invite property". Since v1.
-  if (pdu.content['third_party_invite'] !== undefined) return checkThirdPartyInvite(version, pdu, targetMembership, state);
+  if (pdu.content['third_party_invite'] !== undefined)
+    return checkThirdPartyInvite(version, pdu, targetMembership, state);
   // "If the sender's current membership state is not join, reject." Since v1.
   if (membershipOf(state, pdu.sender) !== 'join') return reject('the sender is not in the room');
   // "If target user's current membership state is join or ban, reject." Since v1.
@@ -121,7 +125,9 @@ function checkInvite({ version, pdu, state, levels, target }: MembershipChange):
   if (targetMembership === 'ban') return reject('the target is banned');
   // "If the sender's power level is greater than or equal to the invite level, allow. Otherwise, reject." Since v1.
   const power = levels();
-  return power.userLevel(pdu.sender) >= power.invite ? ALLOW : reject("the sender's power level is below the invite level");
+  return power.userLevel(pdu.sender) >= power.invite
+    ? ALLOW
+    : reject("the sender's power level is below the invite level");
 }
 
 function checkLeave({ version, pdu, state, levels, target }: MembershipChange): AuthVerdict {
@@ -129,7 +135,10 @@ function checkLeave({ version, pdu, state, levels, target }: MembershipChange): 
   if (pdu.sender === target) {
     // "If the sender matches state_key, allow if and only if that user's current membership state is invite or join." Since v1;
     // "invite, join, or knock" since v7.
-    const mayLeave = targetMembership === 'invite' || targetMembership === 'join' || (version.auth.knocking && targetMembership === 'knock');
+    const mayLeave =
+      targetMembership === 'invite' ||
+      targetMembership === 'join' ||
+      (version.auth.knocking && targetMembership === 'knock');
     return mayLeave ? ALLOW : reject('the sender is neither in the room nor invited');
   }
   // "If the sender's current membership state is not join, reject." Since v1.
@@ -137,7 +146,8 @@ function checkLeave({ version, pdu, state, levels, target }: MembershipChange): 
   const power = levels();
   const senderLevel = power.userLevel(pdu.sender);
   // "If the target user's current membership state is ban, and the sender's power level is less than the ban level, reject."
-  if (targetMembership === 'ban' && senderLevel < power.ban) return reject("the sender's power level is below the ban level");
+  if (targetMembership === 'ban' && senderLevel < power.ban)
+    return reject("the sender's power level is below the ban level");
   // "If the sender's power level is greater than or equal to the kick level, and the target user's power level is less than the
   // sender's power level, allow. Otherwise, reject." Since v1.
   if (senderLevel < power.kick) return reject("the sender's power level is below the kick level");

@@ -14,7 +14,12 @@ import type { AuthVerdict } from './verdict.ts';
  * @param current the content of the room's present `m.room.power_levels`, or undefined if there is none
  * @param levels the power levels before the event
  */
-export function checkPowerLevels(version: RoomVersion, event: Pdu, current: JsonObject | undefined, levels: PowerLevels): AuthVerdict {
+export function checkPowerLevels(
+  version: RoomVersion,
+  event: Pdu,
+  current: JsonObject | undefined,
+  levels: PowerLevels,
+): AuthVerdict {
   const fault = contentFault(version, event.content) ?? creatorListed(event.content, levels);
   if (fault !== undefined) return reject(fault);
   // "If there is no previous m.room.power_levels event in the room, allow." Since v1.
@@ -24,7 +29,9 @@ export function checkPowerLevels(version: RoomVersion, event: Pdu, current: Json
     namedLevelsFault(version, current, event.content, senderLevel) ??
     mapFault(version, 'events', current, event.content, senderLevel) ??
     // "events or notifications properties". Since v6.
-    (version.auth.notificationLevels ? mapFault(version, 'notifications', current, event.content, senderLevel) : undefined) ??
+    (version.auth.notificationLevels
+      ? mapFault(version, 'notifications', current, event.content, senderLevel)
+      : undefined) ??
     usersFault(version, current, event.content, event.sender, senderLevel);
   return alteration === undefined ? ALLOW : reject(alteration);
 }
@@ -38,12 +45,14 @@ function contentFault(version: RoomVersion, content: JsonObject): string | undef
   // "If any of the properties users_default, events_default, state_default, ban, redact, kick, or invite in content are present
   // and not an integer, reject." Since v10; before, what cannot be read as a level at all is refused likewise.
   for (const key of NAMED_LEVELS) {
-    if (!isAbsent(version, content[key]) && parseLevel(version, content[key]) === undefined) return `${key} is not a power level`;
+    if (!isAbsent(version, content[key]) && parseLevel(version, content[key]) === undefined)
+      return `${key} is not a power level`;
   }
   // "If either of the properties events or notifications in content are present and not an object with values that are
   // integers, reject." Since v10.
   if (!isLevelMap(version, content['events'])) return 'events is not an object of power levels';
-  if (version.auth.notificationLevels && !isLevelMap(version, content['notifications'])) return 'notifications is not an object of power levels';
+  if (version.auth.notificationLevels && !isLevelMap(version, content['notifications']))
+    return 'notifications is not an object of power levels';
   // "If the users property in content is not an object with keys that are valid user IDs with values that are integers (or a
   // string that is an integer), reject." Since v1; without strings since v10.
   const { users } = content;
@@ -70,7 +79,12 @@ function creatorListed(content: JsonObject, levels: PowerLevels): string | undef
   return undefined;
 }
 
-function namedLevelsFault(version: RoomVersion, current: JsonObject, next: JsonObject, senderLevel: number): string | undefined {
+function namedLevelsFault(
+  version: RoomVersion,
+  current: JsonObject,
+  next: JsonObject,
+  senderLevel: number,
+): string | undefined {
   // "For the properties users_default, events_default, ... check if they were added, changed or removed." Since v1.
   for (const key of NAMED_LEVELS) {
     const before = parseLevel(version, current[key]);
@@ -101,18 +115,26 @@ function mapFault(
   // "For each entry being added to, or changed in, the events or notifications properties: If the new value is greater than the
   // sender's current power level, reject." Since v1.
   for (const [key, level] of after) {
-    if (before.get(key) !== level && level > senderLevel) return `${property} would have ${key} above the sender's power level`;
+    if (before.get(key) !== level && level > senderLevel)
+      return `${property} would have ${key} above the sender's power level`;
   }
   return undefined;
 }
 
-function usersFault(version: RoomVersion, current: JsonObject, next: JsonObject, sender: string, senderLevel: number): string | undefined {
+function usersFault(
+  version: RoomVersion,
+  current: JsonObject,
+  next: JsonObject,
+  sender: string,
+  senderLevel: number,
+): string | undefined {
   const before = parseLevelMap(version, current['users']);
   const after = parseLevelMap(version, next['users']);
   // "For each entry being changed in, or removed from, the users property, other than the sender's own entry: If the current
   // value is greater than or equal to the sender's current power level, reject." Since v1.
   for (const [user, level] of before) {
-    if (user !== sender && after.get(user) !== level && level >= senderLevel) return `${user} is not below the sender's power level`;
+    if (user !== sender && after.get(user) !== level && level >= senderLevel)
+      return `${user} is not below the sender's power level`;
   }
   // "For each entry being added to, or changed in, the users property: If the new value is greater than the sender's current
   // power level, reject." Since v1.

@@ -5,7 +5,15 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { creatorOf, privilegedCreatorsOf } from './create.ts';
 
 /** The properties of `m.room.power_levels` that hold one level each. */
-export const NAMED_LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'redact', 'kick', 'invite'] as const;
+export const NAMED_LEVELS = [
+  'users_default',
+  'events_default',
+  'state_default',
+  'ban',
+  'redact',
+  'kick',
+  'invite',
+] as const;
 export type NamedLevel = (typeof NAMED_LEVELS)[number];
 
 // "a single base 10 integer ... optionally with any number of leading zeroes; optionally prefixed with a single - or +
@@ -57,7 +65,8 @@ export class PowerLevels {
   readonly creators: ReadonlySet<string>;
 
   constructor(version: RoomVersion, content: JsonObject | undefined, create: Pdu) {
-    const named = (key: NamedLevel, fallback: number): number => parseLevel(version, content === undefined ? undefined : content[key]) ?? fallback;
+    const named = (key: NamedLevel, fallback: number): number =>
+      parseLevel(version, content === undefined ? undefined : content[key]) ?? fallback;
     this.usersDefault = named('users_default', 0);
     this.eventsDefault = named('events_default', 0);
     this.stateDefault = named('state_default', 50);

@@ -10,7 +10,12 @@ import type { PowerLevels } from './power-levels.ts';
  *
  * @param powerLevels those at the redaction
  */
-export function redactionApplies(version: RoomVersion, redaction: IdentifiedPdu, target: IdentifiedPdu, powerLevels: PowerLevels): boolean {
+export function redactionApplies(
+  version: RoomVersion,
+  redaction: IdentifiedPdu,
+  target: IdentifiedPdu,
+  powerLevels: PowerLevels,
+): boolean {
   if (redactionTarget(version, redaction.pdu) !== target.eventId || redaction.eventId === target.eventId) return false;
   if (roomIdOf(version, redaction) !== roomIdOf(version, target)) return false;
   // In v1 and v2 the authorization rules have decided already.

@@ -19,7 +19,12 @@ const MAX_ATTEMPTS = 256;
  *
  * @param targetMembership the present membership of the target user
  */
-export function checkThirdPartyInvite(version: RoomVersion, event: Pdu, targetMembership: string, state: StateAccess): AuthVerdict {
+export function checkThirdPartyInvite(
+  version: RoomVersion,
+  event: Pdu,
+  targetMembership: string,
+  state: StateAccess,
+): AuthVerdict {
   const invite = event.content['third_party_invite'];
   // "If target user is banned, reject."
   if (targetMembership === 'ban') return reject('the target of the third-party invite is banned');
@@ -28,7 +33,8 @@ export function checkThirdPartyInvite(version: RoomVersion, event: Pdu, targetMe
   if (!isJsonObject(signed)) return reject('third_party_invite has no signed object');
   // "If signed does not have mxid and token properties, reject."
   const { mxid, token } = signed;
-  if (typeof mxid !== 'string' || typeof token !== 'string') return reject('third_party_invite.signed has no mxid and token');
+  if (typeof mxid !== 'string' || typeof token !== 'string')
+    return reject('third_party_invite.signed has no mxid and token');
   // "If mxid does not match state_key, reject."
   if (mxid !== event.state_key) return reject('the third-party invite was signed for another user');
   // "If there is no m.room.third_party_invite event in the current room state with state_key matching token, reject."

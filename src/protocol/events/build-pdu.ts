@@ -57,7 +57,8 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   const mode = canonicalJsonModeOf(version);
   const { type, sender, roomId, stateKey, originServerTs, depth, prevEvents, authEvents, redacts } = template;
   const ownId = version.eventIdFormat === 'assigned' ? template.eventId : undefined;
-  if (version.eventIdFormat === 'assigned' && ownId === undefined) throw new TypeError('events of this room version are given their id');
+  if (version.eventIdFormat === 'assigned' && ownId === undefined)
+    throw new TypeError('events of this room version are given their id');
   const inContent = redacts !== undefined && version.redactsInContent;
   const atTop = redacts !== undefined && !version.redactsInContent;
   const content: JsonObject = inContent ? { ...template.content, redacts } : template.content;
@@ -74,13 +75,16 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   const upToSignatures = `${roomId === undefined ? '' : `,"room_id":${quote(roomId)}`},"sender":${quote(sender)}`;
   const tail = `${stateKey === undefined ? '' : `,"state_key":${quote(stateKey)}`},"type":${quote(type)}}`;
 
-  const sha256 = withoutPadding(hash('sha256', head + contentJson + upToHashes + upToRedacts + redactsJson + upToSignatures + tail, 'base64'));
+  const sha256 = withoutPadding(
+    hash('sha256', head + contentJson + upToHashes + upToRedacts + redactsJson + upToSignatures + tail, 'base64'),
+  );
   const hashesJson = `,"hashes":{"sha256":"${sha256}"}`;
   const signed = head + keptContentJson + upToHashes + hashesJson + upToRedacts + upToSignatures + tail;
   const signature = signText(signed, signer.signingKey);
   const { keyId } = signer.signingKey;
   const signaturesJson = `,"signatures":{${quote(signer.serverName)}:{${quote(keyId)}:"${signature}"}}`;
-  const json = head + contentJson + upToHashes + hashesJson + upToRedacts + redactsJson + upToSignatures + signaturesJson + tail;
+  const json =
+    head + contentJson + upToHashes + hashesJson + upToRedacts + redactsJson + upToSignatures + signaturesJson + tail;
 
   const pdu: Pdu = {
     auth_events: authEvents,
@@ -98,7 +102,8 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
     type,
   };
   const oversize = oversizeKey(version, pdu);
-  if (oversize !== undefined) throw new MatrixError('M_TOO_LARGE', `The ${oversize} of an event must not be longer than ${MAX_KEY_LENGTH}.`);
+  if (oversize !== undefined)
+    throw new MatrixError('M_TOO_LARGE', `The ${oversize} of an event must not be longer than ${MAX_KEY_LENGTH}.`);
   if (json.length > MAX_EVENT_BYTES || Buffer.byteLength(json) > MAX_EVENT_BYTES) {
     throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
   }

@@ -4,7 +4,7 @@ import type { CanonicalJsonMode } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { withoutPadding } from '#src/protocol/signing/base64.ts';
+import { decodeBase64, withoutPadding } from '#src/protocol/signing/base64.ts';
 import { signedText } from '#src/protocol/signing/json-signatures.ts';
 import type { EventReference, Pdu } from './pdu.ts';
 import { redact } from './redaction.ts';
@@ -27,7 +27,8 @@ export function contentHash(version: RoomVersion, event: JsonObject): string {
 export function hasRightContentHash(version: RoomVersion, event: JsonObject): boolean {
   const { hashes } = event;
   const carried = isJsonObject(hashes) ? hashes['sha256'] : undefined;
-  return typeof carried === 'string' && withoutPadding(carried) === contentHash(version, event);
+  // "The content hash in the hashes property of the received event is base64-decoded, and the two are compared for equality."
+  return typeof carried === 'string' && decodeBase64(carried)?.toString('base64') === `${contentHash(version, event)}=`;
 }
 
 /** The text whose bytes the signatures and the reference hash of an event cover: its redacted copy without `signatures`. */
@@ -40,15 +41,24 @@ export function signedEventText(version: RoomVersion, event: JsonObject): string
  *
  * @param alphabet standard base64 or the URL-safe alphabet, both unpadded
  */
-export function referenceHash(version: RoomVersion, event: JsonObject, alphabet: 'base64' | 'base64url' = 'base64'): string {
+export function referenceHash(
+  version: RoomVersion,
+  event: JsonObject,
+  alphabet: 'base64' | 'base64url' = 'base64',
+): string {
   return withoutPadding(hash('sha256', signedEventText(version, event), alphabet));
 }
 
-/** The event id of a PDU: the one it carries (v1, v2), or `$` and its reference hash. */
+/**
+ * The event id of a PDU: the one it carries (v1, v2), or `$` and its reference hash.
+ *
+ * @throws TypeError if a PDU of v1 or v2 carries none, which `checkPduFormat` rules out
+ */
 export function eventId(version: RoomVersion, pdu: Pdu): string {
   switch (version.eventIdFormat) {
     case 'assigned':
-      return pdu.event_id ?? '';
+      if (pdu.event_id === undefined) throw new TypeError('a PDU of this room version carries its event_id');
+      return pdu.event_id;
     case 'base64':
       return `$${referenceHash(version, pdu, 'base64')}`;
     case 'urlSafeBase64':

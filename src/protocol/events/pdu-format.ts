@@ -42,10 +42,13 @@ export function checkPduFormat(version: RoomVersion, json: unknown): PduFormat {
   const reason = fieldFault(version, json);
   if (reason !== undefined) return refuse(reason);
   const oversize = oversizeKey(version, json);
-  if (oversize !== undefined) return { ok: false, reason: `${oversize} is longer than ${MAX_KEY_LENGTH}`, tooLarge: true };
+  if (oversize !== undefined)
+    return { ok: false, reason: `${oversize} is longer than ${MAX_KEY_LENGTH}`, tooLarge: true };
   const size = sizeOf(version, json);
-  if (size === undefined) return refuse(`the event is nested deeper than ${MAX_JSON_DEPTH} levels`);
-  if (size > MAX_EVENT_BYTES) return { ok: false, reason: `the event has ${size} bytes, more than ${MAX_EVENT_BYTES}`, tooLarge: true };
+  if (size === undefined)
+    return refuse(`the event has a number beyond all bounds or more than ${MAX_JSON_DEPTH} levels`);
+  if (size > MAX_EVENT_BYTES)
+    return { ok: false, reason: `the event has ${size} bytes, more than ${MAX_EVENT_BYTES}`, tooLarge: true };
   return { ok: true, pdu: json as Pdu };
 }
 
@@ -79,7 +82,8 @@ function fieldFault(version: RoomVersion, event: JsonObject): string | undefined
     return 'depth is not an integer in the range of this room version';
   }
   if (event['unsigned'] !== undefined && !isJsonObject(event['unsigned'])) return 'unsigned is not an object';
-  if (!version.redactsInContent && event['redacts'] !== undefined && typeof event['redacts'] !== 'string') return 'redacts is not a string';
+  if (!version.redactsInContent && event['redacts'] !== undefined && typeof event['redacts'] !== 'string')
+    return 'redacts is not a string';
   return (
     roomIdFault(version, event) ??
     eventIdFault(version, event) ??
@@ -92,7 +96,8 @@ function fieldFault(version: RoomVersion, event: JsonObject): string | undefined
 
 function roomIdFault(version: RoomVersion, event: JsonObject): string | undefined {
   const { room_id: roomId } = event;
-  if (!version.roomIdIsCreateHash) return parseDomainIdentifier('!', roomId) === undefined ? 'room_id is not a room id with a domain' : undefined;
+  if (!version.roomIdIsCreateHash)
+    return parseDomainIdentifier('!', roomId) === undefined ? 'room_id is not a room id with a domain' : undefined;
   // "Room identifier. Omitted from m.room.create events." Since v12; that one is there nevertheless is for the authorization rules.
   if (event['type'] === 'm.room.create' && (roomId === undefined || typeof roomId === 'string')) return undefined;
   return isHashRoomId(roomId) ? undefined : 'room_id is not the hash of a create event';
@@ -100,7 +105,9 @@ function roomIdFault(version: RoomVersion, event: JsonObject): string | undefine
 
 function eventIdFault(version: RoomVersion, event: JsonObject): string | undefined {
   if (version.eventIdFormat !== 'assigned') return undefined;
-  return parseDomainIdentifier('$', event['event_id']) === undefined ? 'event_id is not an event id with a domain' : undefined;
+  return parseDomainIdentifier('$', event['event_id']) === undefined
+    ? 'event_id is not an event id with a domain'
+    : undefined;
 }
 
 function hashesFault(hashes: JsonValue | undefined): string | undefined {
@@ -115,13 +122,20 @@ function signaturesFault(signatures: JsonValue | undefined): string | undefined 
   return wellFormed ? undefined : 'signatures is not an object of objects of strings';
 }
 
-function referencesFault(version: RoomVersion, key: string, references: JsonValue | undefined, limit: number): string | undefined {
+function referencesFault(
+  version: RoomVersion,
+  key: string,
+  references: JsonValue | undefined,
+  limit: number,
+): string | undefined {
   if (!Array.isArray(references)) return `${key} is not an array`;
   if (references.length > limit) return `${key} names more than ${limit} events`;
   const wellFormed =
     version.eventReferences === 'id'
       ? references.every(isEventIdLike)
-      : references.every((pair) => Array.isArray(pair) && pair.length === 2 && isEventIdLike(pair[0]) && isJsonObject(pair[1]));
+      : references.every(
+          (pair) => Array.isArray(pair) && pair.length === 2 && isEventIdLike(pair[0]) && isJsonObject(pair[1]),
+        );
   return wellFormed ? undefined : `${key} is not a list of event references of this room version`;
 }
 

@@ -25,7 +25,11 @@ export function redactContent(version: RoomVersion, type: JsonValue | undefined,
   const redacted: Record<string, JsonValue> = {};
   for (const key of keys) if (Object.hasOwn(content, key)) redacted[key] = content[key] as JsonValue;
   // "Additionally, it allows the `signed` key of the `third_party_invite` key." Since v11.
-  if (version.redaction.thirdPartyInviteSigned && type === 'm.room.member' && isJsonObject(content['third_party_invite'])) {
+  if (
+    version.redaction.thirdPartyInviteSigned &&
+    type === 'm.room.member' &&
+    isJsonObject(content['third_party_invite'])
+  ) {
     const { signed } = content['third_party_invite'];
     redacted['third_party_invite'] = signed === undefined ? {} : { signed };
   }

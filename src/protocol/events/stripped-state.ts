@@ -21,6 +21,8 @@ export const STRIPPED_STATE_TYPES = [
 ] as const;
 
 /** "Stripped state events can only have the `sender`, `type`, `state_key` and `content` properties present." */
-export function strippedState(event: Pick<Pdu, 'type' | 'sender' | 'content'> & { readonly state_key?: string }): StrippedStateEvent {
+export function strippedState(
+  event: Pick<Pdu, 'type' | 'sender' | 'content'> & { readonly state_key?: string },
+): StrippedStateEvent {
   return { type: event.type, state_key: event.state_key ?? '', sender: event.sender, content: event.content };
 }

@@ -78,7 +78,14 @@ export function isRoomAlias(alias: unknown): alias is string {
 
 /** Whether `id` could be an event id of some room version: `$` and 1 to 254 bytes of text. Appendices, "Event IDs". */
 export function isEventId(id: unknown): id is string {
-  return typeof id === 'string' && id.length > 1 && id.startsWith('$') && !id.includes('\0') && id.isWellFormed() && fitsBytes(id);
+  return (
+    typeof id === 'string' &&
+    id.length > 1 &&
+    id.startsWith('$') &&
+    !id.includes('\0') &&
+    id.isWellFormed() &&
+    fitsBytes(id)
+  );
 }
 
 /** Whether `id` follows the Opaque Identifier Grammar: 1 to `maxLength` of `0-9 A-Z a-z - . _ ~`. */

@@ -30,7 +30,8 @@ function encode(value: unknown, strict: boolean, depth: number): string {
       return value ? 'true' : 'false';
     case 'object':
       if (value === null) return 'null';
-      if (depth >= MAX_JSON_DEPTH) throw new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_JSON_DEPTH} levels.`);
+      if (depth >= MAX_JSON_DEPTH)
+        throw new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_JSON_DEPTH} levels.`);
       return Array.isArray(value)
         ? encodeArray(value, strict, depth + 1)
         : encodeObject(value as Readonly<Record<string, unknown>>, strict, depth + 1);
@@ -44,7 +45,10 @@ function encode(value: unknown, strict: boolean, depth: number): string {
 
 function encodeUnsafeNumber(value: number, strict: boolean): string {
   if (strict) {
-    throw new MatrixError('M_BAD_JSON', `Numbers in Canonical JSON must be integers between -(2^53)+1 and (2^53)-1, not ${value}.`);
+    throw new MatrixError(
+      'M_BAD_JSON',
+      `Numbers in Canonical JSON must be integers between -(2^53)+1 and (2^53)-1, not ${value}.`,
+    );
   }
   if (!Number.isFinite(value)) throw new TypeError(`JSON has no form for ${value}`);
   // Integers that lost their precision in JSON.parse are still written without an exponent.

@@ -20,7 +20,6 @@ export function isJsonObject(value: unknown): value is JsonObject {
 export const MAX_JSON_DEPTH = 1000;
 
 // U+0000 to U+001F, the quotation mark and the backslash are escaped in JSON; surrogates need a closer look.
-// eslint-disable-next-line no-control-regex
 const SPECIAL_CHARACTER = /[\u0000-\u001f"\\\ud800-\udfff]/;
 
 /** Whether `text` can stand between quotation marks in JSON as it is; used by the canonical encoder. */
@@ -73,5 +72,6 @@ export function canonicalJsonFault(value: unknown, depth = 0): string | undefine
 export function assertJsonObject(value: unknown, what = 'The body', canonical = false): asserts value is JsonObject {
   if (!isJsonObject(value)) throw new MatrixError('M_BAD_JSON', `${what} must be a JSON object.`);
   const fault = canonical ? canonicalJsonFault(value) : undefined;
-  if (fault !== undefined) throw new MatrixError('M_BAD_JSON', `${what} cannot be encoded as Canonical JSON: ${fault}.`);
+  if (fault !== undefined)
+    throw new MatrixError('M_BAD_JSON', `${what} cannot be encoded as Canonical JSON: ${fault}.`);
 }

@@ -1,6 +1,15 @@
 import type { RoomVersion } from './room-version.ts';
 
-const POWER_LEVEL_KEYS = ['ban', 'events', 'events_default', 'kick', 'redact', 'state_default', 'users', 'users_default'];
+const POWER_LEVEL_KEYS = [
+  'ban',
+  'events',
+  'events_default',
+  'kick',
+  'redact',
+  'state_default',
+  'users',
+  'users_default',
+];
 
 const v1: RoomVersion = {
   id: '1',
@@ -82,7 +91,10 @@ const v7: RoomVersion = { ...v6, id: '7', auth: { ...v6.auth, knocking: true } }
 const v8: RoomVersion = {
   ...v7,
   id: '8',
-  redaction: { ...v7.redaction, contentKeys: new Map([...v7.redaction.contentKeys, ['m.room.join_rules', ['join_rule', 'allow']]]) },
+  redaction: {
+    ...v7.redaction,
+    contentKeys: new Map([...v7.redaction.contentKeys, ['m.room.join_rules', ['join_rule', 'allow']]]),
+  },
   auth: { ...v7.auth, restrictedJoins: true },
 };
 
@@ -91,7 +103,10 @@ const v9: RoomVersion = {
   id: '9',
   redaction: {
     ...v8.redaction,
-    contentKeys: new Map([...v8.redaction.contentKeys, ['m.room.member', ['membership', 'join_authorised_via_users_server']]]),
+    contentKeys: new Map([
+      ...v8.redaction.contentKeys,
+      ['m.room.member', ['membership', 'join_authorised_via_users_server']],
+    ]),
   },
 };
 
@@ -103,7 +118,9 @@ const v11: RoomVersion = {
   keyLimitsInBytes: true,
   redactsInContent: true,
   redaction: {
-    topLevelKeys: v10.redaction.topLevelKeys.filter((key) => key !== 'origin' && key !== 'membership' && key !== 'prev_state'),
+    topLevelKeys: v10.redaction.topLevelKeys.filter(
+      (key) => key !== 'origin' && key !== 'membership' && key !== 'prev_state',
+    ),
     contentKeys: new Map<string, readonly string[] | 'all'>([
       ...v10.redaction.contentKeys,
       ['m.room.create', 'all'],

@@ -27,7 +27,12 @@ export function signedText(object: JsonObject, mode: CanonicalJsonMode = 'strict
 }
 
 /** A copy of the object with our signature beside those it has. Appendices, "Signing Details". */
-export function signJson(object: JsonObject, entity: string, key: SigningKey, mode: CanonicalJsonMode = 'strict'): JsonObject {
+export function signJson(
+  object: JsonObject,
+  entity: string,
+  key: SigningKey,
+  mode: CanonicalJsonMode = 'strict',
+): JsonObject {
   return withSignature(object, entity, key.keyId, signText(signedText(object, mode), key));
 }
 
@@ -35,7 +40,10 @@ export function signJson(object: JsonObject, entity: string, key: SigningKey, mo
 export function withSignature(object: JsonObject, entity: string, keyId: string, signature: string): JsonObject {
   const signatures = isJsonObject(object['signatures']) ? object['signatures'] : {};
   const own = Object.hasOwn(signatures, entity) ? signatures[entity] : undefined;
-  return { ...object, signatures: { ...signatures, [entity]: { ...(isJsonObject(own) ? own : {}), [keyId]: signature } } };
+  return {
+    ...object,
+    signatures: { ...signatures, [entity]: { ...(isJsonObject(own) ? own : {}), [keyId]: signature } },
+  };
 }
 
 /** The signatures of an entity by algorithms that we understand: key id -> base64. */
@@ -54,8 +62,16 @@ export function signaturesOf(object: JsonObject, entity: string): ReadonlyMap<st
 /**
  * Whether `entity` signed the object with the key `keyId`. Appendices, "Checking for a Signature"; looking the key up, and
  * judging whether it was valid at the time, is the caller's part.
+ *
+ * @throws MatrixError M_BAD_JSON if the object has no canonical form in this mode
  */
-export function verifyJson(object: JsonObject, entity: string, keyId: string, verifyKey: KeyObject, mode: CanonicalJsonMode = 'strict'): boolean {
+export function verifyJson(
+  object: JsonObject,
+  entity: string,
+  keyId: string,
+  verifyKey: KeyObject,
+  mode: CanonicalJsonMode = 'strict',
+): boolean {
   const signature = signaturesOf(object, entity).get(keyId);
   return signature !== undefined && verifyText(signedText(object, mode), signature, verifyKey);
 }

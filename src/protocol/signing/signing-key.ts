@@ -28,8 +28,10 @@ const KEY_VERSION = /^[a-zA-Z0-9_]+$/;
  * @throws TypeError if version or seed are not of that form
  */
 export function signingKeyFromSeed(version: string, seed: Uint8Array): SigningKey {
-  if (!KEY_VERSION.test(version)) throw new TypeError(`The name of a signing key consists of a-z, A-Z, 0-9 and _, unlike "${version}".`);
-  if (seed.byteLength !== KEY_BYTES) throw new TypeError(`The seed of an Ed25519 key has 32 bytes, not ${seed.byteLength}.`);
+  if (!KEY_VERSION.test(version))
+    throw new TypeError(`The name of a signing key consists of a-z, A-Z, 0-9 and _, unlike "${version}".`);
+  if (seed.byteLength !== KEY_BYTES)
+    throw new TypeError(`The seed of an Ed25519 key has 32 bytes, not ${seed.byteLength}.`);
   const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
   return {
@@ -64,7 +66,9 @@ export function parseSigningKeys(text: string): readonly [SigningKey, ...Signing
     const [algorithm, version, base64, ...rest] = line.trim().split(/\s+/);
     const seed = base64 === undefined ? undefined : decodeBase64(base64);
     if (algorithm !== 'ed25519' || version === undefined || seed?.byteLength !== KEY_BYTES || rest.length > 0) {
-      throw new TypeError(`Line ${index + 1} of the signing key file is not of the form "ed25519 <name> <base64 of 32 bytes>".`);
+      throw new TypeError(
+        `Line ${index + 1} of the signing key file is not of the form "ed25519 <name> <base64 of 32 bytes>".`,
+      );
     }
     keys.push(signingKeyFromSeed(version, seed));
   }

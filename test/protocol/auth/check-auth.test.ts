@@ -38,14 +38,17 @@ for (const version of ALL_VERSIONS) {
       });
       it('rejects room versions that nobody knows', () => {
         expect(create({ content: { creator: CREATOR, room_version: version.id } })).to.equal(true);
-        for (const unknown of ['99', 1, null, '']) expect(create({ content: { creator: CREATOR, room_version: unknown } })).to.equal(false);
+        for (const unknown of ['99', 1, null, ''])
+          expect(create({ content: { creator: CREATOR, room_version: unknown } })).to.equal(false);
       });
       it('wants content.creator until v10', () => expect(create({ content: {} })).to.equal(number >= 11));
       it('wants additional_creators to be user ids since v12', () => {
-        const additional = (value: JsonObject[string]): boolean => create({ content: { creator: CREATOR, additional_creators: value } });
+        const additional = (value: JsonObject[string]): boolean =>
+          create({ content: { creator: CREATOR, additional_creators: value } });
         expect(additional([])).to.equal(true);
         expect(additional([ALICE, BOB])).to.equal(true);
-        for (const wrong of ['@a:b', [1], ['alice'], ['@a:b c'], {}, null, [`@${'a'.repeat(255)}:b`]]) expect(additional(wrong)).to.equal(number < 12);
+        for (const wrong of ['@a:b', [1], ['alice'], ['@a:b c'], {}, null, [`@${'a'.repeat(255)}:b`]])
+          expect(additional(wrong)).to.equal(number < 12);
       });
     });
 
@@ -60,15 +63,20 @@ for (const version of ALL_VERSIONS) {
       expect(room.allows({ type: 'x', sender: CREATOR })).to.equal(true);
       expect(room.allows({ type: 'x', sender: CREATOR, roomId: '!other:a' })).to.equal(number < 12);
       const rejected = { ...room.create, rejected: true };
-      const state = (type: string, key: string): IdentifiedPdu | undefined => (type === 'm.room.create' ? rejected : room.state(type, key));
+      const state = (type: string, key: string): IdentifiedPdu | undefined =>
+        type === 'm.room.create' ? rejected : room.state(type, key);
       expect(checkAuth(version, room.event({ type: 'x', sender: CREATOR }), state).ok).to.equal(number < 12);
     });
 
     it('wants the sender in the room', () => {
       for (const membership of ['leave', 'invite', 'knock', 'ban']) {
-        expect(new Room(version, { members: { [BOB]: membership } }).allows({ type: 'm.room.message', sender: BOB })).to.equal(false);
+        expect(
+          new Room(version, { members: { [BOB]: membership } }).allows({ type: 'm.room.message', sender: BOB }),
+        ).to.equal(false);
       }
-      expect(new Room(version, { members: { [BOB]: 'join' } }).allows({ type: 'm.room.message', sender: BOB })).to.equal(true);
+      expect(
+        new Room(version, { members: { [BOB]: 'join' } }).allows({ type: 'm.room.message', sender: BOB }),
+      ).to.equal(true);
       expect(new Room(version).allows({ type: 'm.room.message', sender: BOB })).to.equal(false);
     });
 
@@ -113,9 +121,18 @@ for (const version of ALL_VERSIONS) {
     });
 
     it('asks for the redact level or the same domain of event ids in v1 and v2', () => {
-      const room = new Room(version, { members: { [ALICE]: 'join', [BOB]: 'join' }, power: { users: { [ALICE]: 50 } } });
+      const room = new Room(version, {
+        members: { [ALICE]: 'join', [BOB]: 'join' },
+        power: { users: { [ALICE]: 50 } },
+      });
       const redacts = (sender: string, target: string): boolean =>
-        room.allows({ type: 'm.room.redaction', sender, redacts: target, eventId: '$redaction:b', content: { redacts: target } });
+        room.allows({
+          type: 'm.room.redaction',
+          sender,
+          redacts: target,
+          eventId: '$redaction:b',
+          content: { redacts: target },
+        });
       expect(redacts(ALICE, '$x:z')).to.equal(true);
       expect(redacts(BOB, '$x:b')).to.equal(true);
       expect(redacts(BOB, '$x:z')).to.equal(number >= 3);
@@ -126,7 +143,12 @@ for (const version of ALL_VERSIONS) {
       const levels = parsePowerLevels(version, { users: { [ALICE]: 50 } }, room.create.pdu);
       const applies = (sender: string, author: string, target = '$m:a', roomId = room.roomId): boolean => {
         const message = room.event({ type: 'm.room.message', sender: author, eventId: '$m:a', roomId });
-        const redaction = room.event({ type: 'm.room.redaction', sender, eventId: '$r:a', ...(number < 11 ? { redacts: target } : { content: { redacts: target } }) });
+        const redaction = room.event({
+          type: 'm.room.redaction',
+          sender,
+          eventId: '$r:a',
+          ...(number < 11 ? { redacts: target } : { content: { redacts: target } }),
+        });
         return redactionApplies(version, redaction, message, levels);
       };
       expect(applies(ALICE, BOB)).to.equal(true);
@@ -149,8 +171,18 @@ for (const version of ALL_VERSIONS) {
 
       it('allows what any of the public keys signed', () => {
         expect(invite(room({ public_key: KEY.publicKey }), signed)).to.equal(true);
-        expect(invite(room({ public_key: KEY.publicKey.replaceAll('+', '-').replaceAll('/', '_') }), signed)).to.equal(true);
-        expect(invite(room({ public_key: otherKey.publicKey, public_keys: [{ public_key: 'nonsense' }, { public_key: KEY.publicKey }] }), signed)).to.equal(true);
+        expect(invite(room({ public_key: KEY.publicKey.replaceAll('+', '-').replaceAll('/', '_') }), signed)).to.equal(
+          true,
+        );
+        expect(
+          invite(
+            room({
+              public_key: otherKey.publicKey,
+              public_keys: [{ public_key: 'nonsense' }, { public_key: KEY.publicKey }],
+            }),
+            signed,
+          ),
+        ).to.equal(true);
       });
       it('rejects what none of them signed', () => {
         expect(invite(room({ public_key: otherKey.publicKey }), signed)).to.equal(false);
@@ -171,15 +203,37 @@ for (const version of ALL_VERSIONS) {
         expect(room(good).member(ALICE, BOB, 'invite', { third_party_invite: 'x' })).to.equal(false);
       });
       it('wants the invite level for m.room.third_party_invite itself', () => {
-        const guarded = new Room(version, { members: { [ALICE]: 'join', [BOB]: 'join' }, power: { invite: 50, users: { [ALICE]: 50 } } });
-        const send = (sender: string): boolean => guarded.allows({ type: 'm.room.third_party_invite', sender, stateKey: 't' });
+        const guarded = new Room(version, {
+          members: { [ALICE]: 'join', [BOB]: 'join' },
+          power: { invite: 50, users: { [ALICE]: 50 } },
+        });
+        const send = (sender: string): boolean =>
+          guarded.allows({ type: 'm.room.third_party_invite', sender, stateKey: 't' });
         expect(send(ALICE)).to.equal(true);
         expect(send(BOB)).to.equal(false);
-        expect(new Room(version, { members: { [BOB]: 'join' } }).allows({ type: 'm.room.third_party_invite', sender: BOB, stateKey: 't' })).to.equal(true);
+        expect(
+          new Room(version, { members: { [BOB]: 'join' } }).allows({
+            type: 'm.room.third_party_invite',
+            sender: BOB,
+            stateKey: 't',
+          }),
+        ).to.equal(true);
       });
       it('gives up on an event that is made of signatures', () => {
-        const signatures = Object.fromEntries(Array.from({ length: 400 }, (_, index) => [`ed25519:${index}`, 'A'.repeat(86)]));
-        const flood = { mxid: BOB, token: 'tok', signatures: { i: { ...signatures, 'ed25519:last': ((signed['signatures'] as JsonObject)['identity.example'] as JsonObject)['ed25519:1'] ?? '' } } };
+        const signatures = Object.fromEntries(
+          Array.from({ length: 400 }, (_, index) => [`ed25519:${index}`, 'A'.repeat(86)]),
+        );
+        const flood = {
+          mxid: BOB,
+          token: 'tok',
+          signatures: {
+            i: {
+              ...signatures,
+              'ed25519:last':
+                ((signed['signatures'] as JsonObject)['identity.example'] as JsonObject)['ed25519:1'] ?? '',
+            },
+          },
+        };
         expect(invite(room({ public_key: KEY.publicKey }), flood)).to.equal(false);
       });
     });
@@ -191,10 +245,12 @@ for (const version of ALL_VERSIONS) {
         power: {},
         more: [{ type: 'm.room.third_party_invite', sender: ALICE, stateKey: 'tok' }],
       });
-      const keys = (draft: Draft): string[] => authEventKeysFor(version, room.event(draft).pdu).map(([type, key]) => `${type.slice(7)}|${key}`);
+      const keys = (draft: Draft): string[] =>
+        authEventKeysFor(version, room.event(draft).pdu).map(([type, key]) => `${type.slice(7)}|${key}`);
       const base = number < 12 ? ['create|', 'power_levels|'] : ['power_levels|'];
 
-      it('are none for m.room.create', () => expect(keys({ type: 'm.room.create', sender: CREATOR, stateKey: '' })).to.deep.equal([]));
+      it('are none for m.room.create', () =>
+        expect(keys({ type: 'm.room.create', sender: CREATOR, stateKey: '' })).to.deep.equal([]));
       it('are create (until v11), power levels and the sender for a message', () => {
         expect(keys({ type: 'm.room.message', sender: ALICE })).to.deep.equal([...base, `member|${ALICE}`]);
       });
@@ -206,10 +262,18 @@ for (const version of ALL_VERSIONS) {
         expect(member('knock', ALICE)).to.deep.equal([...base, `member|${ALICE}`, 'join_rules|']);
         expect(member('leave', BOB)).to.deep.equal([...base, `member|${ALICE}`, `member|${BOB}`]);
         expect(member('ban', BOB)).to.deep.equal([...base, `member|${ALICE}`, `member|${BOB}`]);
-        expect(member('invite', BOB, { third_party_invite: { signed: { token: 'tok' } } })).to.include('third_party_invite|tok');
-        expect(member('leave', BOB, { third_party_invite: { signed: { token: 'tok' } } })).not.to.include('third_party_invite|tok');
-        expect(member('join', ALICE, { join_authorised_via_users_server: CAROL }).includes(`member|${CAROL}`)).to.equal(number >= 8);
-        expect(member('join', ALICE, { join_authorised_via_users_server: ALICE }).filter((key) => key === `member|${ALICE}`)).to.have.length(1);
+        expect(member('invite', BOB, { third_party_invite: { signed: { token: 'tok' } } })).to.include(
+          'third_party_invite|tok',
+        );
+        expect(member('leave', BOB, { third_party_invite: { signed: { token: 'tok' } } })).not.to.include(
+          'third_party_invite|tok',
+        );
+        expect(member('join', ALICE, { join_authorised_via_users_server: CAROL }).includes(`member|${CAROL}`)).to.equal(
+          number >= 8,
+        );
+        expect(
+          member('join', ALICE, { join_authorised_via_users_server: ALICE }).filter((key) => key === `member|${ALICE}`),
+        ).to.have.length(1);
       });
 
       const event = room.event({ type: 'm.room.message', sender: ALICE });
@@ -217,22 +281,27 @@ for (const version of ALL_VERSIONS) {
       const power = at('m.room.power_levels', '');
       const alice = at('m.room.member', ALICE);
       const selection = number < 12 ? [room.create, power, alice] : [power, alice];
-      const check = (authEvents: readonly IdentifiedPdu[]): boolean => checkAuthEventsSelection(version, event, authEvents).ok;
+      const check = (authEvents: readonly IdentifiedPdu[]): boolean =>
+        checkAuthEventsSelection(version, event, authEvents).ok;
 
       it('are accepted as selected', () => expect(check(selection)).to.equal(true));
       it('need m.room.create until v11 and refuse it since v12', () => {
         expect(check([power, alice])).to.equal(number >= 12);
         expect(check([room.create, power, alice])).to.equal(number < 12);
       });
-      it('are refused with duplicates', () => expect(check([...selection, { ...power, eventId: '$other' }])).to.equal(false));
+      it('are refused with duplicates', () =>
+        expect(check([...selection, { ...power, eventId: '$other' }])).to.equal(false));
       it('are refused with what does not belong there', () => {
         expect(check([...selection, at('m.room.member', BOB)])).to.equal(false);
         expect(check([...selection, at('m.room.join_rules', '')])).to.equal(false);
         expect(check([...selection, room.event({ type: 'm.room.message', sender: ALICE })])).to.equal(false);
       });
-      it('are refused if one was rejected', () => expect(check([...selection.slice(0, -1), { ...alice, rejected: true }])).to.equal(false));
+      it('are refused if one was rejected', () =>
+        expect(check([...selection.slice(0, -1), { ...alice, rejected: true }])).to.equal(false));
       it('are refused from another room', () => {
-        expect(check([...selection.slice(0, -1), { ...alice, pdu: { ...alice.pdu, room_id: '!other:a' } }])).to.equal(false);
+        expect(check([...selection.slice(0, -1), { ...alice, pdu: { ...alice.pdu, room_id: '!other:a' } }])).to.equal(
+          false,
+        );
       });
     });
 
@@ -241,11 +310,23 @@ for (const version of ALL_VERSIONS) {
       const needs = (draft: Draft): readonly string[] => requiredSignatures(version, room.event(draft).pdu);
       expect(needs({ type: 'x', sender: BOB, eventId: '$e:b' })).to.deep.equal(['b']);
       expect(needs({ type: 'x', sender: BOB, eventId: '$e:z' })).to.deep.equal(number <= 2 ? ['b', 'z'] : ['b']);
-      expect(needs({ type: 'm.room.member', sender: BOB, stateKey: CAROL, eventId: '$e:z', content: { membership: 'invite', third_party_invite: {} } })).to.deep.equal(
-        number <= 2 ? ['z'] : [],
-      );
       expect(
-        needs({ type: 'm.room.member', sender: BOB, stateKey: BOB, eventId: '$e:b', content: { membership: 'join', join_authorised_via_users_server: ALICE } }),
+        needs({
+          type: 'm.room.member',
+          sender: BOB,
+          stateKey: CAROL,
+          eventId: '$e:z',
+          content: { membership: 'invite', third_party_invite: {} },
+        }),
+      ).to.deep.equal(number <= 2 ? ['z'] : []);
+      expect(
+        needs({
+          type: 'm.room.member',
+          sender: BOB,
+          stateKey: BOB,
+          eventId: '$e:b',
+          content: { membership: 'join', join_authorised_via_users_server: ALICE },
+        }),
       ).to.deep.equal(number >= 8 ? ['b', 'a'] : ['b']);
     });
   });

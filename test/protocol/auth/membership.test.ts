@@ -57,11 +57,17 @@ for (const version of ALL_VERSIONS) {
         expect(room({ members: { [BOB]: 'invite' } }).member(BOB, BOB, 'join')).to.equal(true);
       });
 
-      for (const [joinRule, since] of [['restricted', 8], ['knock_restricted', 10]] as const) {
+      for (const [joinRule, since] of [
+        ['restricted', 8],
+        ['knock_restricted', 10],
+      ] as const) {
         const via = (user: string, draft: RoomDraft = {}): boolean =>
-          room({ joinRule, members: { [ALICE]: 'join' }, ...draft }).member(BOB, BOB, 'join', { join_authorised_via_users_server: user });
+          room({ joinRule, members: { [ALICE]: 'join' }, ...draft }).member(BOB, BOB, 'join', {
+            join_authorised_via_users_server: user,
+          });
 
-        it(`lets members with the invite level vouch for a ${joinRule} join`, () => expect(via(ALICE)).to.equal(number >= since));
+        it(`lets members with the invite level vouch for a ${joinRule} join`, () =>
+          expect(via(ALICE)).to.equal(number >= since));
         it(`lets the creator vouch for a ${joinRule} join`, () => {
           expect(via(CREATOR, { power: { ...power(number), invite: 100 } })).to.equal(number >= since);
         });
@@ -85,9 +91,17 @@ for (const version of ALL_VERSIONS) {
     describe('invite', () => {
       const inviting = (draft: RoomDraft = {}): Room => room({ members: { [ALICE]: 'join', [BOB]: 'join' }, ...draft });
 
-      for (const [membership, allowed] of Object.entries({ join: false, ban: false, leave: true, invite: true, knock: true })) {
+      for (const [membership, allowed] of Object.entries({
+        join: false,
+        ban: false,
+        leave: true,
+        invite: true,
+        knock: true,
+      })) {
         it(`${allowed ? 'allows' : 'rejects'} inviting somebody whose membership is ${membership}`, () => {
-          expect(inviting({ members: { [ALICE]: 'join', [CAROL]: membership } }).member(ALICE, CAROL, 'invite')).to.equal(allowed);
+          expect(
+            inviting({ members: { [ALICE]: 'join', [CAROL]: membership } }).member(ALICE, CAROL, 'invite'),
+          ).to.equal(allowed);
         });
       }
 
@@ -107,7 +121,8 @@ for (const version of ALL_VERSIONS) {
         });
       }
 
-      const kicking = (draft: RoomDraft = {}): Room => room({ members: { [ALICE]: 'join', [BOB]: 'join', [CAROL]: 'join' }, ...draft });
+      const kicking = (draft: RoomDraft = {}): Room =>
+        room({ members: { [ALICE]: 'join', [BOB]: 'join', [CAROL]: 'join' }, ...draft });
       it('lets members kick who have the kick level and stand above the target', () => {
         expect(kicking().member(ALICE, BOB, 'leave')).to.equal(true);
         expect(kicking().member(CREATOR, ALICE, 'leave')).to.equal(true);
@@ -119,7 +134,8 @@ for (const version of ALL_VERSIONS) {
       });
 
       it('wants the ban level and the kick level for an unban', () => {
-        const banned = (levels: object): Room => room({ members: { [ALICE]: 'join', [BOB]: 'ban' }, power: { ...power(number), ...levels } });
+        const banned = (levels: object): Room =>
+          room({ members: { [ALICE]: 'join', [BOB]: 'ban' }, power: { ...power(number), ...levels } });
         expect(banned({}).member(ALICE, BOB, 'leave')).to.equal(true);
         expect(banned({ ban: 51 }).member(ALICE, BOB, 'leave')).to.equal(false);
         expect(banned({ kick: 51 }).member(ALICE, BOB, 'leave')).to.equal(false);
@@ -140,15 +156,29 @@ for (const version of ALL_VERSIONS) {
     });
 
     describe('knock', () => {
-      for (const [joinRule, since] of Object.entries({ knock: 7, knock_restricted: 10, invite: 99, public: 99, restricted: 99 })) {
+      for (const [joinRule, since] of Object.entries({
+        knock: 7,
+        knock_restricted: 10,
+        invite: 99,
+        public: 99,
+        restricted: 99,
+      })) {
         it(`lets strangers knock where the rule is ${joinRule} since v${since}`, () => {
           expect(room({ joinRule }).member(BOB, BOB, 'knock')).to.equal(number >= since);
         });
       }
 
-      for (const [membership, allowed] of Object.entries({ leave: true, knock: true, ban: false, invite: false, join: false })) {
+      for (const [membership, allowed] of Object.entries({
+        leave: true,
+        knock: true,
+        ban: false,
+        invite: false,
+        join: false,
+      })) {
         it(`${allowed ? 'allows' : 'rejects'} a knock after ${membership}`, () => {
-          expect(room({ joinRule: 'knock', members: { [BOB]: membership } }).member(BOB, BOB, 'knock')).to.equal(allowed && number >= 7);
+          expect(room({ joinRule: 'knock', members: { [BOB]: membership } }).member(BOB, BOB, 'knock')).to.equal(
+            allowed && number >= 7,
+          );
         });
       }
 

@@ -42,7 +42,15 @@ for (const version of ALL_VERSIONS) {
     it('has the defaults of the specification', () => {
       for (const content of [undefined, {}]) {
         const levels = parsePowerLevels(version, content, create);
-        expect(levels).to.include({ ban: 50, kick: 50, redact: 50, invite: 0, usersDefault: 0, eventsDefault: 0, stateDefault: 50 });
+        expect(levels).to.include({
+          ban: 50,
+          kick: 50,
+          redact: 50,
+          invite: 0,
+          usersDefault: 0,
+          eventsDefault: 0,
+          stateDefault: 50,
+        });
         expect(levels.notificationLevel('room')).to.equal(50);
         expect(levels.eventLevel('x', true)).to.equal(50);
         expect(levels.eventLevel('x', false)).to.equal(0);
@@ -52,7 +60,9 @@ for (const version of ALL_VERSIONS) {
 
     it('puts the creator at 100 where there are no power levels, and above all since v12', () => {
       expect(parsePowerLevels(version, undefined, create).userLevel(CREATOR)).to.equal(number < 12 ? 100 : Infinity);
-      expect(parsePowerLevels(version, { users_default: 7 }, create).userLevel(CREATOR)).to.equal(number < 12 ? 7 : Infinity);
+      expect(parsePowerLevels(version, { users_default: 7 }, create).userLevel(CREATOR)).to.equal(
+        number < 12 ? 7 : Infinity,
+      );
     });
 
     it('is not fooled by names that every object has', () => {
@@ -82,7 +92,11 @@ for (const version of ALL_VERSIONS) {
     for (const key of NAMED) {
       it(`lets ${key} be added, changed and removed up to the sender's own level`, () => {
         // Levels that keep Alice able to send the event at all.
-        const ok = (current: JsonObject, next: JsonObject): boolean => change({ events: { 'm.room.power_levels': 0 }, ...current }, { events: { 'm.room.power_levels': 0 }, ...next });
+        const ok = (current: JsonObject, next: JsonObject): boolean =>
+          change(
+            { events: { 'm.room.power_levels': 0 }, ...current },
+            { events: { 'm.room.power_levels': 0 }, ...next },
+          );
         expect(ok({}, { [key]: 50 })).to.equal(true);
         expect(ok({}, { [key]: 51 })).to.equal(false);
         expect(ok({ [key]: 50 }, { [key]: 49 })).to.equal(true);
@@ -94,7 +108,10 @@ for (const version of ALL_VERSIONS) {
       });
     }
 
-    for (const [property, since] of [['events', 1], ['notifications', 6]] as const) {
+    for (const [property, since] of [
+      ['events', 1],
+      ['notifications', 6],
+    ] as const) {
       it(`guards the entries of ${property} since v${since}`, () => {
         const guarded = (before: JsonObject | undefined, after: JsonObject | undefined): boolean =>
           change(before === undefined ? {} : { [property]: before }, after === undefined ? {} : { [property]: after });
@@ -131,7 +148,8 @@ for (const version of ALL_VERSIONS) {
     it('wants users to be an object of user ids and levels', () => {
       const is = (value: JsonValue): boolean => change({}, { users: value }, CREATOR);
       expect(is({})).to.equal(true);
-      for (const wrong of ['x', 1, [], { alice: 1 }, { '@a': 1 }, { [BOB]: 'high' }, { [BOB]: {} }, { [BOB]: null }]) expect(is(wrong), JSON.stringify(wrong)).to.equal(false);
+      for (const wrong of ['x', 1, [], { alice: 1 }, { '@a': 1 }, { [BOB]: 'high' }, { [BOB]: {} }, { [BOB]: null }])
+        expect(is(wrong), JSON.stringify(wrong)).to.equal(false);
       expect(is({ [BOB]: '10' })).to.equal(number <= 9);
       expect(is({ [BOB]: 10.5 })).to.equal(number <= 5);
     });
@@ -150,19 +168,27 @@ for (const version of ALL_VERSIONS) {
     });
 
     it('takes a string and its integer for the same level until v9', () => {
-      if (number <= 9) expect(change({ ban: '100', events: { x: '60' } }, { ban: 100, events: { x: 60 } })).to.equal(true);
+      if (number <= 9)
+        expect(change({ ban: '100', events: { x: '60' } }, { ban: 100, events: { x: 60 } })).to.equal(true);
     });
 
     it('allows any first power levels of correct form', () => {
       const room = new Room(version);
-      const first = (content: JsonObject): boolean => room.allows({ type: 'm.room.power_levels', sender: CREATOR, stateKey: '', content });
+      const first = (content: JsonObject): boolean =>
+        room.allows({ type: 'm.room.power_levels', sender: CREATOR, stateKey: '', content });
       expect(first({ users: { [BOB]: 1000 }, ban: 1000 })).to.equal(true);
       expect(first({ users: [] })).to.equal(false);
     });
 
     it('does not list creators since v12', () => {
       const room = new Room(version, { creation: { additional_creators: [ALICE] } });
-      const lists = (user: string): boolean => room.allows({ type: 'm.room.power_levels', sender: CREATOR, stateKey: '', content: { users: { [user]: 100 } } });
+      const lists = (user: string): boolean =>
+        room.allows({
+          type: 'm.room.power_levels',
+          sender: CREATOR,
+          stateKey: '',
+          content: { users: { [user]: 100 } },
+        });
       expect(lists(CREATOR)).to.equal(number < 12);
       expect(lists(ALICE)).to.equal(number < 12);
       expect(lists(BOB)).to.equal(true);
@@ -175,19 +201,29 @@ describe('the rules on m.room.power_levels', () => {
     const level = fc.integer({ min: 0, max: 100 });
     const table: fc.Arbitrary<Record<string, number>> = fc.record({ [ALICE]: level, [BOB]: level, [CAROL]: level });
     fc.assert(
-      fc.property(table, table, fc.constantFrom(...NAMED), level, level, (before, after, key, beforeLevel, afterLevel) => {
-        const senderLevel = before[ALICE] ?? 0;
-        const common = { events: { 'm.room.power_levels': 0 } };
-        const room = new Room(rules(11), { members: { [ALICE]: 'join' }, power: { ...common, users: before, [key]: beforeLevel } });
-        const content = { ...common, users: after, [key]: afterLevel };
-        if (!room.allows({ type: 'm.room.power_levels', sender: ALICE, stateKey: '', content })) return;
-        for (const user of [ALICE, BOB, CAROL]) {
-          if (after[user] === before[user]) continue;
-          expect(after[user]).to.be.at.most(senderLevel);
-          if (user !== ALICE) expect(before[user]).to.be.below(senderLevel);
-        }
-        if (beforeLevel !== afterLevel) expect(Math.max(beforeLevel, afterLevel)).to.be.at.most(senderLevel);
-      }),
+      fc.property(
+        table,
+        table,
+        fc.constantFrom(...NAMED),
+        level,
+        level,
+        (before, after, key, beforeLevel, afterLevel) => {
+          const senderLevel = before[ALICE] ?? 0;
+          const common = { events: { 'm.room.power_levels': 0 } };
+          const room = new Room(rules(11), {
+            members: { [ALICE]: 'join' },
+            power: { ...common, users: before, [key]: beforeLevel },
+          });
+          const content = { ...common, users: after, [key]: afterLevel };
+          if (!room.allows({ type: 'm.room.power_levels', sender: ALICE, stateKey: '', content })) return;
+          for (const user of [ALICE, BOB, CAROL]) {
+            if (after[user] === before[user]) continue;
+            expect(after[user]).to.be.at.most(senderLevel);
+            if (user !== ALICE) expect(before[user]).to.be.below(senderLevel);
+          }
+          if (beforeLevel !== afterLevel) expect(Math.max(beforeLevel, afterLevel)).to.be.at.most(senderLevel);
+        },
+      ),
       { numRuns: 500 },
     );
   });

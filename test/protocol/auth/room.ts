@@ -56,8 +56,10 @@ export class Room {
     for (const [user, membership] of Object.entries({ [CREATOR]: 'join', ...draft.members })) {
       this.#put({ type: 'm.room.member', sender: user, stateKey: user, content: { membership } });
     }
-    if (draft.joinRule !== undefined) this.#put({ type: 'm.room.join_rules', sender: CREATOR, stateKey: '', content: { join_rule: draft.joinRule } });
-    if (draft.power !== undefined) this.#put({ type: 'm.room.power_levels', sender: CREATOR, stateKey: '', content: draft.power });
+    if (draft.joinRule !== undefined)
+      this.#put({ type: 'm.room.join_rules', sender: CREATOR, stateKey: '', content: { join_rule: draft.joinRule } });
+    if (draft.power !== undefined)
+      this.#put({ type: 'm.room.power_levels', sender: CREATOR, stateKey: '', content: draft.power });
     for (const event of draft.more ?? []) this.#put(event);
   }
 
@@ -76,7 +78,10 @@ export class Room {
       ...(this.version.eventIdFormat === 'assigned' ? { event_id: eventId } : {}),
       origin_server_ts: 1,
       depth: 5,
-      prev_events: type === 'm.room.create' && draft.prevEvents === undefined ? [] : prevEvents.map((id) => reference(this.version, id)),
+      prev_events:
+        type === 'm.room.create' && draft.prevEvents === undefined
+          ? []
+          : prevEvents.map((id) => reference(this.version, id)),
       auth_events: [],
       hashes: { sha256: '' },
       signatures: {},
@@ -92,7 +97,13 @@ export class Room {
     return this.judge(draft).ok;
   }
 
-  member(sender: string, target: string, membership: string, content: JsonObject = {}, prevEvents?: readonly string[]): boolean {
+  member(
+    sender: string,
+    target: string,
+    membership: string,
+    content: JsonObject = {},
+    prevEvents?: readonly string[],
+  ): boolean {
     return this.allows({
       type: 'm.room.member',
       sender,

@@ -1,10 +1,13 @@
+import { createRequire } from 'node:module';
 import { expect } from 'chai';
-import canonicaljson from 'canonicaljson';
 import fc from 'fast-check';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { assertJsonObject, canonicalJsonFault, isJsonObject, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
 import type { JsonValue } from '#src/protocol/json/json-value.ts';
+
+// The package brings neither types nor a default export.
+const canonicaljson = createRequire(import.meta.url)('canonicaljson') as { stringify(value: unknown): string };
 
 const parse = (text: string): JsonValue => JSON.parse(text) as JsonValue;
 
@@ -29,7 +32,15 @@ const SPECIFICATION: readonly (readonly [string, string])[] = [
 /** A slow and obvious encoder: code points compared one by one, escapes by the table of the grammar. */
 function obvious(value: JsonValue): string {
   if (typeof value === 'string') {
-    const named: Record<string, string> = { '\b': '\\b', '\t': '\\t', '\n': '\\n', '\f': '\\f', '\r': '\\r', '"': '\\"', '\\': '\\\\' };
+    const named: Record<string, string> = {
+      '\b': '\\b',
+      '\t': '\\t',
+      '\n': '\\n',
+      '\f': '\\f',
+      '\r': '\\r',
+      '"': '\\"',
+      '\\': '\\\\',
+    };
     return `"${Array.from(value, (c) => named[c] ?? (c < ' ' ? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}` : c)).join('')}"`;
   }
   if (Array.isArray(value)) return `[${value.map((item) => obvious(item as JsonValue)).join(',')}]`;
@@ -40,7 +51,12 @@ function obvious(value: JsonValue): string {
   return value === 0 ? '0' : String(value);
 }
 
-const text = fc.oneof(fc.string(), fc.string({ unit: 'grapheme' }), fc.string({ unit: 'binary' }), fc.constantFrom('__proto__', 'constructor', '10', '9'));
+const text = fc.oneof(
+  fc.string(),
+  fc.string({ unit: 'grapheme' }),
+  fc.string({ unit: 'binary' }),
+  fc.constantFrom('__proto__', 'constructor', '10', '9'),
+);
 const json = fc.letrec<{ value: JsonValue }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 5 },
@@ -55,14 +71,23 @@ const json = fc.letrec<{ value: JsonValue }>((tie) => ({
 
 describe('canonicalJson', () => {
   for (const [input, output] of SPECIFICATION) {
-    it(`encodes ${input.slice(0, 40)} as the specification does`, () => expect(canonicalJson(parse(input))).to.equal(output));
+    it(`encodes ${input.slice(0, 40)} as the specification does`, () =>
+      expect(canonicalJson(parse(input))).to.equal(output));
   }
 
   it('agrees with the canonicaljson package on text without control characters', () => {
     // That package writes control characters in capitals and compares UTF-16 units, so it judges plain text only.
     const plain = fc.string({ unit: fc.integer({ min: 0x20, max: 0xd7ff }).map((code) => String.fromCodePoint(code)) });
     const plainJson = fc.letrec<{ value: JsonValue }>((tie) => ({
-      value: fc.oneof({ maxDepth: 4 }, fc.constant(null), fc.boolean(), fc.integer(), plain, fc.array(tie('value')), fc.dictionary(plain, tie('value'), { noNullPrototype: true })),
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.constant(null),
+        fc.boolean(),
+        fc.integer(),
+        plain,
+        fc.array(tie('value')),
+        fc.dictionary(plain, tie('value'), { noNullPrototype: true }),
+      ),
     })).value;
     fc.assert(fc.property(plainJson, (value) => canonicalJson(value) === canonicaljson.stringify(value)));
   });
@@ -91,7 +116,9 @@ describe('canonicalJson', () => {
   });
 
   it('escapes control characters in lower case and nothing else', () => {
-    expect(canonicalJson('\u0000\u001f\b\t\n\f\r"\\/\u007f\u2028é')).to.equal('"\\u0000\\u001f\\b\\t\\n\\f\\r\\"\\\\/\u007f\u2028é"');
+    expect(canonicalJson('\u0000\u001f\b\t\n\f\r"\\/\u007f\u2028é')).to.equal(
+      '"\\u0000\\u001f\\b\\t\\n\\f\\r\\"\\\\/\u007f\u2028é"',
+    );
   });
 
   for (const [what, value] of [
@@ -103,12 +130,16 @@ describe('canonicalJson', () => {
     ['a lone surrogate as a key', { '\udc00x': 1 }],
   ] as const) {
     it(`refuses ${what} with M_BAD_JSON`, () => {
-      expect(() => canonicalJson({ a: [value] })).to.throw(MatrixError).with.property('errcode', 'M_BAD_JSON');
+      expect(() => canonicalJson({ a: [value] }))
+        .to.throw(MatrixError)
+        .with.property('errcode', 'M_BAD_JSON');
     });
   }
 
   it('accepts the largest integers', () => {
-    expect(canonicalJson([Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER])).to.equal('[9007199254740991,-9007199254740991]');
+    expect(canonicalJson([Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER])).to.equal(
+      '[9007199254740991,-9007199254740991]',
+    );
   });
 
   it('takes undefined for a mistake of the caller', () => {
@@ -116,7 +147,9 @@ describe('canonicalJson', () => {
   });
 
   it('tolerates floats, large integers and lone surrogates when lenient', () => {
-    expect(canonicalJson([1.5, 2 ** 60, 1e22, '\ud800'], 'lenient')).to.equal('[1.5,1152921504606846976,10000000000000000000000,"\\ud800"]');
+    expect(canonicalJson([1.5, 2 ** 60, 1e22, '\ud800'], 'lenient')).to.equal(
+      '[1.5,1152921504606846976,10000000000000000000000,"\\ud800"]',
+    );
   });
 
   it('refuses a tower of brackets instead of running out of stack', () => {
@@ -130,7 +163,9 @@ describe('canonicalJson', () => {
 describe('assertJsonObject', () => {
   for (const value of ['"text"', '[]', 'null', '1', 'true']) {
     it(`answers M_BAD_JSON for ${value}`, () => {
-      expect(() => assertJsonObject(parse(value))).to.throw(MatrixError).with.property('errcode', 'M_BAD_JSON');
+      expect(() => assertJsonObject(parse(value)))
+        .to.throw(MatrixError)
+        .with.property('errcode', 'M_BAD_JSON');
     });
   }
 

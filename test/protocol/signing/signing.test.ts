@@ -5,7 +5,13 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { decodeBase64, decodeUrlSafeBase64, encodeBase64, encodeUrlSafeBase64 } from '#src/protocol/signing/base64.ts';
 import { signaturesOf, signJson, signText, verifyJson, verifyText } from '#src/protocol/signing/json-signatures.ts';
-import { formatSigningKey, generateSigningKey, importVerifyKey, parseSigningKeys, signingKeyFromSeed } from '#src/protocol/signing/signing-key.ts';
+import {
+  formatSigningKey,
+  generateSigningKey,
+  importVerifyKey,
+  parseSigningKeys,
+  signingKeyFromSeed,
+} from '#src/protocol/signing/signing-key.ts';
 
 /** Appendices, "Cryptographic Test Vectors". */
 const SEED = decodeBase64('YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1') as Buffer;
@@ -32,14 +38,16 @@ describe('base64', () => {
   });
 
   it('refuses the other alphabet, blanks and impossible lengths', () => {
-    for (const text of ['_w', '-w', 'Z', 'Zm9vY', 'Zg Zg', 'Zg==Zg', 'Zg===', 'é']) expect(decodeBase64(text), text).to.equal(undefined);
+    for (const text of ['_w', '-w', 'Z', 'Zm9vY', 'Zg Zg', 'Zg==Zg', 'Zg===', 'é'])
+      expect(decodeBase64(text), text).to.equal(undefined);
     for (const text of ['/w', '+w', 'Z']) expect(decodeUrlSafeBase64(text), text).to.equal(undefined);
   });
 });
 
 describe('signing keys', () => {
   it('reads and writes the lines of a Synapse key file', () => {
-    const file = 'ed25519 a_AbCd YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA0\n\ned25519 old AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n';
+    const file =
+      'ed25519 a_AbCd YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA0\n\ned25519 old AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n';
     const [first, second] = parseSigningKeys(file);
     expect(first.keyId).to.equal('ed25519:a_AbCd');
     expect(second?.version).to.equal('old');
@@ -55,7 +63,10 @@ describe('signing keys', () => {
 
   it('derives the public key that tweetnacl derives', () => {
     fc.assert(
-      fc.property(seeds, (seed) => signingKeyFromSeed('k', seed).publicKey === encodeBase64(nacl.sign.keyPair.fromSeed(seed).publicKey)),
+      fc.property(
+        seeds,
+        (seed) => signingKeyFromSeed('k', seed).publicKey === encodeBase64(nacl.sign.keyPair.fromSeed(seed).publicKey),
+      ),
       { numRuns: 10 },
     );
   });
@@ -64,7 +75,7 @@ describe('signing keys', () => {
     let calls = 0;
     const key = generateSigningKey((count) => new Uint8Array(count).fill(calls++));
     expect(key.keyId).to.equal('ed25519:a_aaaa');
-    expect([...key.seed]).to.deep.equal(new Array(32).fill(1));
+    expect([...key.seed]).to.deep.equal(Array.from({ length: 32 }, () => 1));
   });
 
   it('refuses verification keys that are not 32 bytes', () => {
@@ -76,24 +87,38 @@ describe('signing keys', () => {
 describe('signed JSON', () => {
   it('signs an empty object as the specification does', () => {
     expect(signJson({}, 'domain', KEY)).to.deep.equal({
-      signatures: { domain: { 'ed25519:1': 'K8280/U9SSy9IVtjBuVeLr+HpOB4BQFWbg+UZaADMtTdGYI7Geitb76LTrr5QV/7Xg4ahLwYGYZzuHGZKM5ZAQ' } },
+      signatures: {
+        domain: {
+          'ed25519:1': 'K8280/U9SSy9IVtjBuVeLr+HpOB4BQFWbg+UZaADMtTdGYI7Geitb76LTrr5QV/7Xg4ahLwYGYZzuHGZKM5ZAQ',
+        },
+      },
     });
   });
 
   it('signs an object with data as the specification does', () => {
     expect(signJson({ one: 1, two: 'Two' }, 'domain', KEY)).to.deep.equal({
       one: 1,
-      signatures: { domain: { 'ed25519:1': 'KqmLSbO39/Bzb0QIYE82zqLwsA+PDzYIpIRA2sRQ4sL53+sN6/fpNSoqE7BP7vBZhG6kYdD13EIMJpvhJI+6Bw' } },
+      signatures: {
+        domain: {
+          'ed25519:1': 'KqmLSbO39/Bzb0QIYE82zqLwsA+PDzYIpIRA2sRQ4sL53+sN6/fpNSoqE7BP7vBZhG6kYdD13EIMJpvhJI+6Bw',
+        },
+      },
       two: 'Two',
     });
   });
 
   it('keeps unsigned and the signatures of others, and covers neither', () => {
-    const object = { a: 1, unsigned: { age: 5 }, signatures: { other: { 'ed25519:x': 'sig' }, domain: { 'ed25519:0': 'old' } } };
+    const object = {
+      a: 1,
+      unsigned: { age: 5 },
+      signatures: { other: { 'ed25519:x': 'sig' }, domain: { 'ed25519:0': 'old' } },
+    };
     const signed = signJson(object, 'domain', KEY);
     expect(signed['unsigned']).to.deep.equal({ age: 5 });
     expect(signaturesOf(signed, 'other').get('ed25519:x')).to.equal('sig');
-    expect(signaturesOf(signed, 'domain').get('ed25519:1')).to.equal(signaturesOf(signJson({ a: 1 }, 'domain', KEY), 'domain').get('ed25519:1'));
+    expect(signaturesOf(signed, 'domain').get('ed25519:1')).to.equal(
+      signaturesOf(signJson({ a: 1 }, 'domain', KEY), 'domain').get('ed25519:1'),
+    );
     expect(signaturesOf(signed, 'domain').get('ed25519:0')).to.equal('old');
   });
 
@@ -106,7 +131,10 @@ describe('signed JSON', () => {
         const ours = decodeBase64(signText(canonicalJson(object), key)) as Buffer;
         expect(nacl.sign.detached.verify(bytes, new Uint8Array(ours), pair.publicKey)).to.equal(true);
         const verifyKey = importVerifyKey(encodeBase64(pair.publicKey));
-        expect(verifyKey && verifyText(canonicalJson(object), encodeBase64(nacl.sign.detached(bytes, pair.secretKey)), verifyKey)).to.equal(true);
+        expect(
+          verifyKey &&
+            verifyText(canonicalJson(object), encodeBase64(nacl.sign.detached(bytes, pair.secretKey)), verifyKey),
+        ).to.equal(true);
       }),
       { numRuns: 8 },
     );
@@ -121,12 +149,18 @@ describe('signed JSON', () => {
     expect(verifyJson({ ...signed, a: 2 }, 'domain', 'ed25519:1', verifyKey)).to.equal(false);
     expect(verifyJson(signed, 'other', 'ed25519:1', verifyKey)).to.equal(false);
     expect(verifyJson(signed, 'domain', 'ed25519:2', verifyKey)).to.equal(false);
-    expect(verifyJson({ a: 1, signatures: { domain: { 'ed25519:1': 'not base64!' } } }, 'domain', 'ed25519:1', verifyKey)).to.equal(false);
-    expect(verifyJson({ a: 1, signatures: { domain: { 'ed25519:1': 'AAAA' } } }, 'domain', 'ed25519:1', verifyKey)).to.equal(false);
+    expect(
+      verifyJson({ a: 1, signatures: { domain: { 'ed25519:1': 'not base64!' } } }, 'domain', 'ed25519:1', verifyKey),
+    ).to.equal(false);
+    expect(
+      verifyJson({ a: 1, signatures: { domain: { 'ed25519:1': 'AAAA' } } }, 'domain', 'ed25519:1', verifyKey),
+    ).to.equal(false);
   });
 
   it('leaves out algorithms it does not know', () => {
-    expect([...signaturesOf({ signatures: { d: { 'rsa:1': 'x', 'ed25519:1': 'y', 'ed25519:2': 3 } } }, 'd').keys()]).to.deep.equal(['ed25519:1']);
+    expect([
+      ...signaturesOf({ signatures: { d: { 'rsa:1': 'x', 'ed25519:1': 'y', 'ed25519:2': 3 } } }, 'd').keys(),
+    ]).to.deep.equal(['ed25519:1']);
     expect(signaturesOf({ signatures: [] }, 'd').size).to.equal(0);
     expect(signaturesOf({ signatures: {} }, '__proto__').size).to.equal(0);
   });
