@@ -40,9 +40,12 @@ export interface HttpDependencies {
   /**
    * Says whose token this is.
    *
+   * @param allow `locked`: the endpoint serves locked accounts too
    * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
    */
-  readonly authenticate: (token: string) => Promise<Requester>;
+  readonly authenticate: (token: string, allow?: 'locked') => Promise<Requester>;
+  /** Told of every request that was authenticated, for what devices say of when they were last seen. */
+  readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;
   readonly clock: Clock;
   readonly timers: Timers;

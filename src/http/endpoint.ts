@@ -100,6 +100,8 @@ export interface EndpointDeclaration<
    */
   readonly aliases?: readonly string[];
   readonly auth: A;
+  /** Serves locked accounts too, which is for logging out only. Client-Server API, "Account locking". */
+  readonly allowLocked?: boolean;
   readonly rateLimit: RateLimitBucket;
   readonly params?: P;
   readonly query?: Q;

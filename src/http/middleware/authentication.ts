@@ -26,7 +26,8 @@ export const identify = async (
   auth: EndpointAuth,
   authorization: string | undefined,
   query: () => Texts,
-  authenticate: (token: string) => Promise<Requester>,
+  authenticate: (token: string, allow?: 'locked') => Promise<Requester>,
+  allowLocked = false,
 ): Promise<Requester | undefined> => {
   if (auth === 'none') return undefined;
   const token = tokenOf(authorization, query);
@@ -34,7 +35,7 @@ export const identify = async (
     if (auth === 'optionalToken') return undefined;
     throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
   }
-  const requester = await authenticate(token);
+  const requester = await (allowLocked ? authenticate(token, 'locked') : authenticate(token));
   if (auth === 'accessToken' && requester.isGuest) {
     throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
   }

@@ -1,0 +1,124 @@
+import { expect } from 'chai';
+import { Type } from 'typebox';
+import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
+import { systemClock } from '#src/kernel/clock.ts';
+import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { TestServer } from './serve.ts';
+
+const aborted: string[] = [];
+
+const waits = (operationId: string, longPoll: boolean): Endpoint =>
+  endpoint({
+    operationId,
+    summary: '',
+    method: 'GET',
+    path: `/_matrix/client/v3/${operationId}`,
+    auth: 'none',
+    rateLimit: 'none',
+    longPoll,
+    query: Type.Object({ ms: Type.Integer() }),
+    response: Type.Object({}),
+    errors: [],
+    handle: async ({ query, info }) => {
+      await systemTimers.sleep(query.ms, info.signal);
+      if (info.signal.aborted) aborted.push(operationId);
+      return {};
+    },
+  });
+
+const limited = (auth: 'none' | 'accessToken', path: string): Endpoint =>
+  endpoint({
+    operationId: `limited-${auth}`,
+    summary: '',
+    method: 'GET',
+    path,
+    auth,
+    rateLimit: 'login',
+    response: Type.Object({}),
+    errors: [],
+    handle: async () => ({}),
+  });
+
+describe('rate limits, log and metrics of requests', () => {
+  let server: TestServer;
+  beforeEach(async () => {
+    aborted.length = 0;
+    server = await new TestServer().start(
+      [waits('poll', true), waits('slow', false), limited('none', '/_matrix/client/v3/open'), limited('accessToken', '/_matrix/client/v3/own')],
+      {
+        rateLimiter: new TokenBucketLimiter(systemClock, { enabled: true, buckets: { login: { perSecond: 0.1, burst: 2 } } }),
+        requestLog: { slowMs: 40 },
+        limits: { maxConcurrentRequests: 3 },
+      },
+    );
+  });
+  afterEach(() => server.stop());
+
+  it('answers 429 M_LIMIT_EXCEEDED with the wait in the body and the header, and which limiter it was', async () => {
+    for (let count = 0; count < 2; count += 1) expect((await server.ask('GET', '/_matrix/client/v3/open')).status).to.equal(200);
+    const answer = await server.ask('GET', '/_matrix/client/v3/open');
+    expect(answer.status).to.equal(429);
+    expect(answer.json['errcode']).to.equal('M_LIMIT_EXCEEDED');
+    expect(answer.json['retry_after_ms']).to.be.within(9_000, 10_000);
+    expect(answer.json['org.tsudoi.limiter']).to.equal('login');
+    expect(answer.json['error']).to.contain('login');
+    expect(answer.headers['retry-after']).to.equal('10');
+  });
+  it('limits each user alone, whatever the address, and lets exempt users through', async () => {
+    const status = async (token: string): Promise<number> => (await server.ask('GET', '/_matrix/client/v3/own', { token })).status;
+    expect([await status('alice'), await status('alice'), await status('alice')]).to.deep.equal([200, 200, 429]);
+    expect(await status('bob')).to.equal(200);
+    for (let count = 0; count < 5; count += 1) expect(await status('exempt')).to.equal(200);
+  });
+  it('checks the token before the limit: a wrong one is 401, not 429', async () => {
+    for (let count = 0; count < 5; count += 1) {
+      expect((await server.ask('GET', '/_matrix/client/v3/own', { token: 'wrong' })).status).to.equal(401);
+    }
+  });
+  it('answers 429 when too many requests run at once', async () => {
+    const running = [1, 2, 3].map(() => server.begin('GET', '/_matrix/client/v3/poll?ms=400'));
+    await systemTimers.sleep(80);
+    const answer = await server.ask('GET', '/_matrix/client/v3/poll?ms=0');
+    expect(answer.status).to.equal(429);
+    expect(answer.json['org.tsudoi.limiter']).to.equal('concurrent_requests');
+    for (const { answer: late } of running) expect((await late).status).to.equal(200);
+    expect((await server.ask('GET', '/_matrix/client/v3/poll?ms=0')).status).to.equal(200);
+  });
+
+  it('writes one line and one sample per request, and never the token', async () => {
+    await server.ask('GET', '/_matrix/client/v3/own?access_token=alice');
+    const line = await server.line(({ message }) => message === 'request');
+    expect(line.level).to.equal('debug');
+    expect(line.fields).to.include({ method: 'GET', operation: 'client-server.limited-accessToken', status: 200, user: '@alice:test' });
+    expect(line.fields['ms']).to.be.a('number');
+    expect(line.fields['request_id']).to.be.a('string');
+    expect(server.lines).to.have.length(1);
+    expect(JSON.stringify(server.lines)).not.to.contain('access_token');
+    expect(server.samples).to.deep.equal([
+      { name: 'tsudoi_http_request_seconds', labels: { operation: 'client-server.limited-accessToken', status: '200' } },
+    ]);
+  });
+  it('raises errors and slow requests to info, but not long-polls', async () => {
+    await server.ask('GET', '/nope');
+    expect((await server.line(({ fields }) => fields['status'] === 404)).level).to.equal('info');
+    await server.ask('GET', '/_matrix/client/v3/slow?ms=60');
+    expect((await server.line(({ fields }) => fields['operation'] === 'client-server.slow')).level).to.equal('info');
+    await server.ask('GET', '/_matrix/client/v3/poll?ms=60');
+    expect((await server.line(({ fields }) => fields['operation'] === 'client-server.poll')).level).to.equal('debug');
+  });
+  it('aborts the signal when the client goes away, and writes it as 499', async () => {
+    const { request, answer } = server.begin('GET', '/_matrix/client/v3/poll?ms=5000');
+    await systemTimers.sleep(60);
+    request.destroy();
+    await answer.catch(() => {});
+    const line = await server.line(({ message }) => message === 'request');
+    expect(line.fields['status']).to.equal(499);
+    expect(aborted).to.deep.equal(['poll']);
+  });
+  it('does not abort the signal of a request that was answered', async () => {
+    await server.ask('GET', '/_matrix/client/v3/poll?ms=1');
+    await systemTimers.sleep(30);
+    expect(aborted).to.deep.equal([]);
+  });
+});

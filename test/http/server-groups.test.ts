@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto';
+import { expect } from 'chai';
+import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { versionsEndpoints } from '#src/http/client-server/versions.ts';
+import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
+import { healthEndpoints } from '#src/http/health.ts';
+import { landingEndpoints } from '#src/http/landing.ts';
+import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
+import { supportEndpoints, type SupportInformation } from '#src/http/well-known/support.ts';
+import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
+import { TestServer } from './serve.ts';
+
+describe('what the server says of itself', () => {
+  const server = new TestServer();
+  let isReady = true;
+  let federationAddress: string | undefined;
+  let support: SupportInformation | undefined;
+  let mayReadMetrics = true;
+
+  before(() =>
+    server.start([
+      ...versionsEndpoints({ versions: advertisedVersions }),
+      ...capabilitiesEndpoints({
+        capabilities: () =>
+          advertisedCapabilities({ defaultRoomVersion: '12', stableRoomVersions: ['1', '11', '12'], canChangePassword: true }),
+      }),
+      ...wellKnownClientEndpoints({ publicBaseUrl: () => 'https://matrix.test' }),
+      ...wellKnownServerEndpoints({ federationAddress: () => federationAddress }),
+      ...supportEndpoints({ support: () => support }),
+      ...healthEndpoints({ isReady: async () => isReady, metrics: async () => 'tsudoi_up 1\n', mayReadMetrics: () => mayReadMetrics }),
+      ...landingEndpoints({
+        serverName: 'test<script>',
+        softwareVersion: '0.1.0',
+        publicBaseUrl: () => 'https://matrix.test',
+        versions: () => advertisedVersions().versions,
+      }),
+    ]),
+  );
+  after(() => server.stop());
+
+  it('lists versions in the form of the specification, and no unstable feature that is not there', async () => {
+    const { json } = await server.ask('GET', '/_matrix/client/versions');
+    const versions = json['versions'] as string[];
+    expect(versions[0]).to.equal('r0.6.1');
+    expect(versions).to.include('v1.1').and.include('v1.12');
+    for (const version of versions) expect(version).to.match(/^(r\d+\.\d+\.\d+|v\d+\.\d+)$/);
+    expect(json['unstable_features']).to.deep.equal({});
+  });
+  it('lists capabilities to those who have a token', async () => {
+    expect((await server.ask('GET', '/_matrix/client/v3/capabilities')).status).to.equal(401);
+    const { json } = await server.ask('GET', '/_matrix/client/r0/capabilities', { token: 'alice' });
+    expect(json['capabilities']).to.deep.include({
+      'm.room_versions': { default: '12', available: { 1: 'stable', 11: 'stable', 12: 'stable' } },
+      'm.change_password': { enabled: true },
+      'm.3pid_changes': { enabled: false },
+      'm.get_login_token': { enabled: false },
+      'm.profile_fields': { enabled: true },
+    });
+    expect(json['capabilities']).not.to.have.property('m.account_moderation');
+  });
+  it('tells clients where it is, to be read from any origin', async () => {
+    const answer = await server.ask('GET', '/.well-known/matrix/client');
+    expect(answer.json).to.deep.equal({ 'm.homeserver': { base_url: 'https://matrix.test' } });
+    expect(answer.headers['access-control-allow-origin']).to.equal('*');
+    expect(answer.headers['content-type']).to.equal('application/json');
+  });
+  it('answers 404 M_NOT_FOUND to other servers while it does not federate', async () => {
+    const before = await server.ask('GET', '/.well-known/matrix/server');
+    expect([before.status, before.json['errcode']]).to.deep.equal([404, 'M_NOT_FOUND']);
+    federationAddress = 'matrix.test:443';
+    expect((await server.ask('GET', '/.well-known/matrix/server')).json).to.deep.equal({ 'm.server': 'matrix.test:443' });
+  });
+  it('publishes contacts when there are any', async () => {
+    expect((await server.ask('GET', '/.well-known/matrix/support')).status).to.equal(404);
+    support = { contacts: [{ role: 'm.role.admin', matrixId: '@admin:test' }], supportPage: 'https://help.test' };
+    expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({
+      contacts: [{ role: 'm.role.admin', matrix_id: '@admin:test' }],
+      support_page: 'https://help.test',
+    });
+    support = { contacts: [], supportPage: 'https://help.test' };
+    expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({ support_page: 'https://help.test' });
+  });
+
+  it('answers OK as text to health checks, and 503 while it is not ready, but lives', async () => {
+    for (const path of ['/health', '/livez', '/readyz']) {
+      const answer = await server.ask('GET', path);
+      expect([answer.status, answer.text]).to.deep.equal([200, 'OK']);
+      expect(answer.headers['content-type']).to.contain('text/plain');
+    }
+    isReady = false;
+    expect((await server.ask('GET', '/health')).status).to.equal(503);
+    expect((await server.ask('GET', '/readyz')).status).to.equal(503);
+    expect((await server.ask('GET', '/livez')).status).to.equal(200);
+  });
+  it('serves metrics in the text format of Prometheus to addresses that may read them', async () => {
+    for (const path of ['/metrics', '/_synapse/metrics']) {
+      const answer = await server.ask('GET', path);
+      expect(answer.text).to.equal('tsudoi_up 1\n');
+      expect(answer.headers['content-type']).to.equal('text/plain; version=0.0.4; charset=utf-8');
+    }
+    mayReadMetrics = false;
+    expect((await server.ask('GET', '/metrics')).status).to.equal(403);
+  });
+
+  it('shows a landing page in English and Japanese that loads and runs nothing', async () => {
+    const { text, headers, status } = await server.ask('GET', '/');
+    expect(status).to.equal(200);
+    expect(headers['content-type']).to.equal('text/html; charset=utf-8');
+    expect(text).to.contain('https://matrix.test').and.contain('How to connect').and.contain('接続方法').and.contain('v1.12');
+    expect(text).to.contain('prefers-color-scheme:dark');
+    expect(text).to.contain('test&lt;script&gt;').and.not.contain('<script');
+    expect(text).not.to.match(/<(script|img|link|iframe)|url\(|style="|@import/);
+    const style = /<style>([^]*)<\/style>/.exec(text)?.[1] ?? '';
+    const hash = createHash('sha256').update(style).digest('base64');
+    expect(headers['content-security-policy']).to.contain("default-src 'none'").and.contain(`style-src 'sha256-${hash}'`);
+  });
+});

@@ -1,0 +1,186 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { expect } from 'chai';
+import { Type } from 'typebox';
+import { endpoint } from '#src/http/endpoint.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { TestServer } from './serve.ts';
+
+const certificate = (name: string): { cert: Buffer; key: Buffer } => ({
+  cert: readFileSync(new URL(`certificates/${name}.crt`, import.meta.url)),
+  key: readFileSync(new URL(`certificates/${name}.key`, import.meta.url)),
+});
+
+const wait = (operationId: string, heedsSignal: boolean) =>
+  endpoint({
+    operationId,
+    summary: '',
+    method: 'GET',
+    path: `/${operationId}`,
+    auth: 'none',
+    rateLimit: 'none',
+    query: Type.Object({ ms: Type.Optional(Type.Integer()) }),
+    response: Type.Object({}),
+    errors: [],
+    handle: async ({ query, info }) => {
+      await systemTimers.sleep(query.ms ?? 0, heedsSignal ? info.signal : undefined);
+      return { aborted: heedsSignal && info.signal.aborted };
+    },
+  });
+
+const ENDPOINTS = [wait('poll', true), wait('work', false)];
+const HANDSHAKE = 'Host: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+
+const elapsed = async (work: Promise<unknown>): Promise<number> => {
+  const started = performance.now();
+  await work;
+  return performance.now() - started;
+};
+
+describe('HttpServer', () => {
+  let server: TestServer;
+  afterEach(() => server.stop());
+
+  describe('drain', () => {
+    beforeEach(async () => {
+      server = await new TestServer().start(ENDPOINTS);
+    });
+
+    it('answers long-polls at once and closes their connections', async () => {
+      const polls = [1, 2, 3].map(() => server.ask('GET', '/poll?ms=20000', { headers: { connection: 'keep-alive' } }));
+      await systemTimers.sleep(60);
+      expect(await elapsed(server.server.drain(5_000))).to.be.lessThan(1_000);
+      for (const poll of polls) {
+        const answer = await poll;
+        expect(answer.json).to.deep.equal({ aborted: true });
+        expect(answer.headers['connection']).to.equal('close');
+      }
+    });
+    it('lets running requests finish', async () => {
+      const work = server.ask('GET', '/work?ms=200');
+      await systemTimers.sleep(40);
+      await server.server.drain(5_000);
+      expect((await work).status).to.equal(200);
+    });
+    it('breaks off what is not done when the time is over', async () => {
+      const work = server.ask('GET', '/work?ms=5000').catch((error: unknown) => error);
+      await systemTimers.sleep(40);
+      expect(await elapsed(server.server.drain(100))).to.be.within(80, 1_500);
+      expect(await work).to.be.instanceOf(Error);
+    });
+    it('accepts no new connections, and closes idle ones', async () => {
+      const idle = connect(server.port, '127.0.0.1');
+      idle.write('GET /work HTTP/1.1\r\nHost: t\r\n\r\n');
+      await once(idle, 'data');
+      const closed = once(idle, 'close');
+      await server.server.drain(5_000);
+      await closed;
+      const failure = await server.ask('GET', '/work').catch((error: unknown) => error);
+      expect((failure as NodeJS.ErrnoException).code).to.equal('ECONNREFUSED');
+      let refusal: unknown;
+      await server.server.listen({ bind: '127.0.0.1', port: 0 }).catch((error: unknown) => (refusal = error));
+      expect(String(refusal)).to.contain('draining');
+    });
+    it('is the same drain when it is asked for twice', async () => {
+      expect(server.server.drain(10)).to.equal(server.server.drain(10));
+    });
+  });
+
+  it('says when the port is taken', async () => {
+    server = await new TestServer().start(ENDPOINTS);
+    const failure = await server.server.listen({ bind: '127.0.0.1', port: server.port }).catch((error: unknown) => error);
+    expect((failure as NodeJS.ErrnoException).code).to.equal('EADDRINUSE');
+  });
+
+  it('serves TLS beside plain HTTP and takes another certificate without a restart', async () => {
+    server = await new TestServer().start(ENDPOINTS);
+    const { port, url } = await server.server.listen({ bind: '127.0.0.1', port: 0, tls: certificate('first') });
+    expect(url).to.equal(`https://127.0.0.1:${port}`);
+    const ask = (): Promise<{ name: unknown; text: string }> =>
+      new Promise((resolve, reject) => {
+        const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false }, () => {
+          const name = socket.getPeerCertificate().subject.CN;
+          let text = '';
+          socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+          socket.on('close', () => resolve({ name, text }));
+          socket.write('GET /work HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n');
+        });
+        socket.on('error', reject);
+      });
+    const before = await ask();
+    expect(before.name).to.equal('first.test');
+    expect(before.text).to.match(/^HTTP\/1\.1 200/);
+    server.server.reloadTls(certificate('second'));
+    expect((await ask()).name).to.equal('second.test');
+    expect(() => server.server.reloadTls({ cert: 'nonsense', key: 'nonsense' })).to.throw();
+    expect((await ask()).name).to.equal('second.test');
+  });
+
+  describe('WebSocket handshakes', () => {
+    const sockets: Socket[] = [];
+    beforeEach(async () => {
+      server = new TestServer();
+      server.server.onUpgrade('/stream', (_request, socket) => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+      });
+      await server.start(ENDPOINTS);
+    });
+    afterEach(() => {
+      for (const socket of sockets.splice(0)) socket.destroy();
+    });
+    const shake = async (path: string): Promise<{ socket: Socket; status: string }> => {
+      const socket = connect(server.port, '127.0.0.1');
+      sockets.push(socket);
+      socket.write(`GET ${path} HTTP/1.1\r\n${HANDSHAKE}`);
+      const [chunk] = (await once(socket, 'data')) as [Buffer];
+      return { socket, status: chunk.toString().slice(9, 12) };
+    };
+
+    it('go to the hook of their path', async () => {
+      expect((await shake('/stream?since=s1')).status).to.equal('101');
+    });
+    it('are answered like any request on other paths', async () => {
+      expect((await shake('/nope')).status).to.equal('404');
+      expect((await shake('/work')).status).to.equal('200');
+    });
+    it('leave offers of other protocols alone', async () => {
+      const text = await server.speak('GET /work HTTP/1.1\r\nHost: t\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n');
+      expect(text).to.match(/^HTTP\/1\.1 200/);
+    });
+    it('do not hold up a drain beyond its time', async () => {
+      const { socket } = await shake('/stream');
+      const closed = once(socket, 'close');
+      expect(await elapsed(server.server.drain(100))).to.be.within(80, 1_500);
+      await closed;
+    });
+  });
+
+  describe('limits', () => {
+    it('answers 431 to headers that are too large, and 400 to what is not HTTP', async () => {
+      server = await new TestServer({ maxHeaderBytes: 2_048 }).start(ENDPOINTS);
+      expect(await server.speak(`GET /work HTTP/1.1\r\nHost: t\r\nX: ${'x'.repeat(4_000)}\r\n\r\n`)).to.match(/^HTTP\/1\.1 431[^]*"errcode"/);
+      expect(await server.speak('hello\r\n\r\n')).to.match(/^HTTP\/1\.1 400[^]*"errcode"/);
+    });
+    it('closes a connection whose headers trickle in too slowly', async () => {
+      server = await new TestServer({ headersTimeoutMs: 150, requestTimeoutMs: 300 }).start(ENDPOINTS);
+      const started = performance.now();
+      expect(await server.speak('GET /work HTTP/1.1\r\nHost:')).to.match(/^HTTP\/1\.1 408/);
+      expect(performance.now() - started).to.be.lessThan(2_000);
+    });
+    it('drops connections beyond the most it may have', async () => {
+      server = await new TestServer({ maxConnections: 2 }).start(ENDPOINTS);
+      const running = [1, 2].map(() => server.ask('GET', '/poll?ms=300'));
+      await systemTimers.sleep(60);
+      expect(await server.ask('GET', '/work').catch((error: unknown) => error)).to.be.instanceOf(Error);
+      for (const answer of running) expect((await answer).status).to.equal(200);
+    });
+    it('keeps connections open between requests', async () => {
+      server = await new TestServer().start(ENDPOINTS);
+      const request = 'GET /work HTTP/1.1\r\nHost: t\r\n\r\n';
+      const text = await server.speak(`${request}${request}GET /work HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n`);
+      expect(text.match(/HTTP\/1\.1 200/g)).to.have.length(3);
+    });
+  });
+});
