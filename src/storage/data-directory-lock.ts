@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm, writeFile, link } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Says who a process is, so that a process id that was given to somebody else is not taken for the owner. */
@@ -10,9 +10,12 @@ async function identityOf(pid: number): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return undefined;
   }
   try {
-    // Field 22 is the start time in ticks since boot. The second field, the command, may hold spaces and parentheses.
+    // The second field, the command, may hold spaces and parentheses; the third is the state, the 22nd the start time in ticks.
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; where nobody collects it (a container without init), it stays in the table.
+    if (fields[0] === 'Z') return undefined;
+    const start = fields[19];
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     return `${boot}/${start}`;
   } catch {
@@ -51,7 +54,8 @@ export class DataDirectoryLock {
         }
         const holder = await readHolder(file);
         if (holder === undefined) continue;
-        if ((await identityOf(holder.pid)) === holder.identity && holder.pid !== process.pid) {
+        const identity = await identityOf(holder.pid);
+        if (identity !== undefined && identity === holder.identity && holder.pid !== process.pid) {
           throw new Error(
             `the data directory ${dataDir} is in use by another server (process ${holder.pid}). ` +
               'Stop that one first, or give this one a data_dir of its own.',
