@@ -20,6 +20,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 export const MAX_JSON_DEPTH = 1000;
 
 // U+0000 to U+001F, the quotation mark and the backslash are escaped in JSON; surrogates need a closer look.
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const SPECIAL_CHARACTER = /[\u0000-\u001f"\\\ud800-\udfff]/;
 
 /** Whether `text` can stand between quotation marks in JSON as it is; used by the canonical encoder. */
