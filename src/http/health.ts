@@ -11,10 +11,21 @@ export interface HealthServices {
   readonly mayReadMetrics: (ip: string) => boolean;
 }
 
-const text = (content: string, status = 200): Reply => new Reply({ status, json: content, contentType: 'text/plain; charset=utf-8' });
+const text = (content: string, status = 200): Reply =>
+  new Reply({ status, json: content, contentType: 'text/plain; charset=utf-8' });
 
 const probe = (operationId: string, path: string, summary: string, handle: () => Promise<Reply>): Endpoint =>
-  endpoint({ operationId, summary, method: 'GET', path, auth: 'none', rateLimit: 'none', response: Type.String(), errors: [], handle });
+  endpoint({
+    operationId,
+    summary,
+    method: 'GET',
+    path,
+    auth: 'none',
+    rateLimit: 'none',
+    response: Type.String(),
+    errors: [],
+    handle,
+  });
 
 /** What load balancers, orchestrators and monitoring ask. */
 export const healthEndpoints = (services: HealthServices): Endpoint[] => {
@@ -34,7 +45,8 @@ export const healthEndpoints = (services: HealthServices): Endpoint[] => {
       response: Type.String(),
       errors: ['M_FORBIDDEN'],
       handle: async ({ info }) => {
-        if (!services.mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');
+        if (!services.mayReadMetrics(info.ip))
+          throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');
         return new Reply({ json: await services.metrics(), contentType: 'text/plain; version=0.0.4; charset=utf-8' });
       },
     }),

@@ -43,7 +43,10 @@ const refuseNul = (query: Texts, search: string): void => {
   if (!search.includes('%00')) return;
   for (const [name, value] of Object.entries(query)) {
     if (name.includes('\0') || String(value).includes('\0')) {
-      throw new MatrixError('M_INVALID_PARAM', `The query parameter ${name.replaceAll('\0', '')} holds a NUL character.`);
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `The query parameter ${name.replaceAll('\0', '')} holds a NUL character.`,
+      );
     }
   }
 };
@@ -72,7 +75,8 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     count += 1;
     let requestId = `${idPrefix}-${count.toString(36)}`;
     const given = ctx.req.headers['x-request-id'];
-    if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined))) requestId = given;
+    if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined)))
+      requestId = given;
     return { requestId, path, search, ip, operation: undefined, requester: undefined };
   };
 
@@ -80,7 +84,9 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     const result = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, path);
     if (result.kind === 'found') return result;
     if (result.kind === 'unknown') throw new MatrixError('M_UNRECOGNIZED', 'This server does not know that path.');
-    const allow = (result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']).join(', ');
+    const allow = (
+      result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']
+    ).join(', ');
     ctx.set('Allow', allow);
     throw new MatrixError('M_UNRECOGNIZED', `This path is served for ${allow} only.`, {}, 405);
   };
@@ -90,32 +96,47 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     if (bucket === 'none' || exchange.requester?.rateLimited === false) return;
     const verdict = deps.rateLimiter.take(bucket, exchange.requester?.userId ?? exchange.ip);
     if (verdict.ok) return;
-    throw new MatrixError('M_LIMIT_EXCEEDED', `Too many requests: the limiter ${bucket} asks to wait ${verdict.retryAfterMs} ms.`, {
-      retry_after_ms: verdict.retryAfterMs,
-      'org.tsudoi.limiter': bucket,
-    });
+    throw new MatrixError(
+      'M_LIMIT_EXCEEDED',
+      `Too many requests: the limiter ${bucket} asks to wait ${verdict.retryAfterMs} ms.`,
+      {
+        retry_after_ms: verdict.retryAfterMs,
+        'org.tsudoi.limiter': bucket,
+      },
+    );
   };
 
   const body = async (ctx: Koa.Context, operation: Operation): Promise<unknown> => {
     const { endpoint } = operation;
     if (endpoint.body === undefined) return undefined;
-    const bytes = await readBody(ctx.req, endpoint.maxBodyBytes ?? limits.maxBodyBytes, deps.timers, limits.bodyTimeoutMs);
+    const bytes = await readBody(
+      ctx.req,
+      endpoint.maxBodyBytes ?? limits.maxBodyBytes,
+      deps.timers,
+      limits.bodyTimeoutMs,
+    );
     return bytes.length === 0 && endpoint.bodyOptional === true ? {} : parseBody(bytes, endpoint.eventBody === true);
   };
 
   const serve = async (ctx: Koa.Context, exchange: Exchange): Promise<unknown> => {
     if (running > limits.maxConcurrentRequests) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'This server is running as many requests as it can: try again shortly.', {
-        retry_after_ms: 1_000,
-        'org.tsudoi.limiter': 'concurrent_requests',
-      });
+      throw new MatrixError(
+        'M_LIMIT_EXCEEDED',
+        'This server is running as many requests as it can: try again shortly.',
+        {
+          retry_after_ms: 1_000,
+          'org.tsudoi.limiter': 'concurrent_requests',
+        },
+      );
     }
     const match = route(ctx, exchange.path);
     const operation = (exchange.operation = match.target);
     let parsed: Texts | undefined;
     const query = (): Texts => (parsed ??= exchange.search === '' ? NO_QUERY : parseQuery(exchange.search));
 
-    exchange.requester = await identify(operation.endpoint.auth, ctx.req.headers.authorization, query, deps.authenticate);
+    const { auth, allowLocked } = operation.endpoint;
+    exchange.requester = await identify(auth, ctx.req.headers.authorization, query, deps.authenticate, allowLocked);
+    if (exchange.requester !== undefined) deps.seen?.(exchange.requester, exchange.ip, ctx.req.headers['user-agent']);
     limit(operation, exchange);
     const received = await body(ctx, operation);
     const params = operation.validateParams(match.names, match.values);
@@ -130,7 +151,14 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
       query: values,
       body: received,
       requester: exchange.requester,
-      info: new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers['user-agent'], exchange.path, open, ctx.res),
+      info: new LazyRequestInfo(
+        exchange.requestId,
+        exchange.ip,
+        ctx.req.headers['user-agent'],
+        exchange.path,
+        open,
+        ctx.res,
+      ),
     };
     return operation.endpoint.handle(context as never);
   };
@@ -143,7 +171,12 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
       operation: exchange.operation?.name,
       request_id: exchange.requestId,
     });
-    return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', { request_id: exchange.requestId }, 500);
+    return new MatrixError(
+      'M_UNKNOWN',
+      'Something went wrong on this server. Its log has the details.',
+      { request_id: exchange.requestId },
+      500,
+    );
   };
 
   const app = new Koa();

@@ -48,7 +48,9 @@ const responses = (endpoint: Endpoint): Json => {
     const codes = byStatus.get(status) ?? new Set<Errcode>();
     byStatus.set(status, codes.add(errcode));
   }
-  const result: Json = { 200: { description: 'Success', content: { 'application/json': { schema: plain(endpoint.response) } } } };
+  const result: Json = {
+    200: { description: 'Success', content: { 'application/json': { schema: plain(endpoint.response) } } },
+  };
   for (const status of [...byStatus.keys()].toSorted((a, b) => a - b)) {
     result[status] = {
       description: [...(byStatus.get(status) ?? [])].toSorted().join(', '),
@@ -63,11 +65,18 @@ const operation = (endpoint: Endpoint): Json => {
   return {
     operationId: endpoint.operationId,
     summary: endpoint.summary,
-    ...(endpoint.auth === 'none' ? {} : { security: endpoint.auth === 'optionalToken' ? [{}, { accessToken: [] }] : [{ accessToken: [] }] }),
+    ...(endpoint.auth === 'none'
+      ? {}
+      : { security: endpoint.auth === 'optionalToken' ? [{}, { accessToken: [] }] : [{ accessToken: [] }] }),
     parameters: [...parameters(endpoint.params, 'path'), ...parameters(endpoint.query, 'query')],
     ...(endpoint.body === undefined
       ? {}
-      : { requestBody: { required: endpoint.bodyOptional !== true, content: { 'application/json': { schema: plain(endpoint.body) } } } }),
+      : {
+          requestBody: {
+            required: endpoint.bodyOptional !== true,
+            content: { 'application/json': { schema: plain(endpoint.body) } },
+          },
+        }),
     responses: responses(endpoint),
     'x-authentication': endpoint.auth,
     'x-rate-limit': endpoint.rateLimit,
@@ -83,12 +92,20 @@ const document = (api: Api, endpoints: readonly Endpoint[]): Json => {
   }
   return {
     openapi: '3.1.0',
-    info: { title: `Tsudoi: ${TITLES[api]}`, version: '1', license: { name: 'AGPL-3.0-or-later', identifier: 'AGPL-3.0-or-later' } },
+    info: {
+      title: `Tsudoi: ${TITLES[api]}`,
+      version: '1',
+      license: { name: 'AGPL-3.0-or-later', identifier: 'AGPL-3.0-or-later' },
+    },
     paths,
     components: {
       securitySchemes: { accessToken: { type: 'http', scheme: 'bearer' } },
       schemas: {
-        Error: { type: 'object', required: ['errcode', 'error'], properties: { errcode: { type: 'string' }, error: { type: 'string' } } },
+        Error: {
+          type: 'object',
+          required: ['errcode', 'error'],
+          properties: { errcode: { type: 'string' }, error: { type: 'string' } },
+        },
       },
     },
   };
@@ -108,5 +125,7 @@ export const openapiDocuments = (endpoints: readonly Endpoint[]): ReadonlyMap<st
     groups.set(api, group);
   }
   const names = [...groups.keys()].toSorted();
-  return new Map(names.map((api) => [`${api}.openapi.json`, `${JSON.stringify(document(api, groups.get(api) ?? []), null, 2)}\n`]));
+  return new Map(
+    names.map((api) => [`${api}.openapi.json`, `${JSON.stringify(document(api, groups.get(api) ?? []), null, 2)}\n`]),
+  );
 };

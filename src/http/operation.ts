@@ -19,7 +19,8 @@ const PREFIXES: readonly (readonly [string, Api])[] = [
   ['/.well-known/', 'well-known'],
 ];
 
-export const apiOf = (endpoint: Endpoint): Api => PREFIXES.find(([prefix]) => endpoint.path.startsWith(prefix))?.[1] ?? 'server';
+export const apiOf = (endpoint: Endpoint): Api =>
+  PREFIXES.find(([prefix]) => endpoint.path.startsWith(prefix))?.[1] ?? 'server';
 
 /** An endpoint with all that is worked out once, when the server starts. */
 export interface Operation {
@@ -38,11 +39,15 @@ const decode = (name: string, value: string): string => {
   } catch {
     throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} is not valid percent-encoded UTF-8.`);
   }
-  if (decoded.includes('\0')) throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} holds a NUL character.`);
+  if (decoded.includes('\0'))
+    throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} holds a NUL character.`);
   return decoded;
 };
 
-const paramsValidator = (schema: TObject | undefined, implied: Readonly<Record<string, string>>): Operation['validateParams'] => {
+const paramsValidator = (
+  schema: TObject | undefined,
+  implied: Readonly<Record<string, string>>,
+): Operation['validateParams'] => {
   const validate = schema === undefined ? undefined : textValidator(schema, 'path');
   return (names, values) => {
     const texts: Record<string, string> = { ...implied };
@@ -54,7 +59,9 @@ const paramsValidator = (schema: TObject | undefined, implied: Readonly<Record<s
 const operationOf = (endpoint: Endpoint): Operation => {
   const api = apiOf(endpoint);
   if (!SUPPORTED_AUTH.has(endpoint.auth)) {
-    throw new Error(`The endpoint ${endpoint.operationId} wants the authentication ${endpoint.auth}, which this server does not have.`);
+    throw new Error(
+      `The endpoint ${endpoint.operationId} wants the authentication ${endpoint.auth}, which this server does not have.`,
+    );
   }
   // A path that ends in the state key is served without one too: the state key is empty then.
   const implied: Record<string, string> = endpoint.path.endsWith(STATE_KEY) ? { stateKey: '' } : {};
@@ -73,7 +80,9 @@ const V3 = '/_matrix/client/v3/';
 /** Every path under which an endpoint is served: its own, its aliases, r0 for v3, and state without a state key. */
 export const pathsOf = (endpoint: Endpoint): readonly string[] => {
   const declared = [endpoint.path, ...(endpoint.aliases ?? [])];
-  const paths = declared.flatMap((path) => (path.startsWith(V3) ? [path, `/_matrix/client/r0/${path.slice(V3.length)}`] : [path]));
+  const paths = declared.flatMap((path) =>
+    path.startsWith(V3) ? [path, `/_matrix/client/r0/${path.slice(V3.length)}`] : [path],
+  );
   const withoutKey = paths
     .filter((path) => path.endsWith(STATE_KEY))
     .map((path) => path.slice(0, -'{stateKey}'.length))

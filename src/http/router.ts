@@ -8,7 +8,10 @@ export interface RouteMatch<T> {
   readonly values: readonly string[];
 }
 
-export type RouteResult<T> = RouteMatch<T> | { readonly kind: 'wrongMethod'; readonly allow: readonly Method[] } | { readonly kind: 'unknown' };
+export type RouteResult<T> =
+  | RouteMatch<T>
+  | { readonly kind: 'wrongMethod'; readonly allow: readonly Method[] }
+  | { readonly kind: 'unknown' };
 
 interface Leaf<T> {
   readonly target: T;

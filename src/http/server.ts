@@ -71,7 +71,9 @@ const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
   }
   const status = STATUS_OF_CODE[error.code ?? ''] ?? '400 Bad Request';
   const body = JSON.stringify({ errcode: 'M_UNKNOWN', error: `The request could not be read: ${status.slice(4)}.` });
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
 };
 
 /** The listeners of this process, plain and TLS: they serve the same application, and stop together. */
@@ -137,7 +139,8 @@ export class HttpServer {
    * @throws Error when the certificate and key are not valid: the old ones stay in use then
    */
   reloadTls(tls: TlsFiles): void {
-    for (const server of this.#servers) if ('setSecureContext' in server) server.setSecureContext({ cert: tls.cert, key: tls.key });
+    for (const server of this.#servers)
+      if ('setSecureContext' in server) server.setSecureContext({ cert: tls.cert, key: tls.key });
   }
 
   /**
@@ -154,7 +157,8 @@ export class HttpServer {
     this.#drain.abort();
     for (const server of this.#servers) server.closeIdleConnections();
     const deadline = this.#timers.after(graceMs, () => {
-      if (this.#upgraded.size > 0) this.#logger.warn('WebSockets are closed at the end of the drain', { count: this.#upgraded.size });
+      if (this.#upgraded.size > 0)
+        this.#logger.warn('WebSockets are closed at the end of the drain', { count: this.#upgraded.size });
       for (const socket of this.#upgraded) socket.destroy();
       for (const server of this.#servers) server.closeAllConnections();
     });
@@ -172,11 +176,17 @@ export class HttpServer {
       connectionsCheckingInterval: Math.min(5_000, this.#limits.headersTimeoutMs),
       noDelay: true,
       // Only WebSockets: a client that offers h2c is answered in HTTP/1.1.
-      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket' && this.#upgradeHooks.has(pathOf(request)),
+      shouldUpgradeCallback: (request) =>
+        request.headers.upgrade?.toLowerCase() === 'websocket' && this.#upgradeHooks.has(pathOf(request)),
     };
-    const server = tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, cert: tls.cert, key: tls.key }, handler);
+    const server =
+      tls === undefined
+        ? createServer(options, handler)
+        : createTlsServer({ ...options, cert: tls.cert, key: tls.key }, handler);
     server.maxConnections = this.#limits.maxConnections;
-    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head));
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      this.#upgrade(request, socket, head),
+    );
     server.on('clientError', refuse);
     return server;
   }

@@ -51,7 +51,13 @@ const ENDPOINTS: Endpoint[] = [
     maxBodyBytes: 2_000_000,
     handle: async ({ body }) => ({ members: Object.keys(body).length }),
   }),
-  endpoint({ ...common, operationId: 'none', method: 'POST', path: '/_matrix/client/v3/none', handle: async () => ({ ok: true }) }),
+  endpoint({
+    ...common,
+    operationId: 'none',
+    method: 'POST',
+    path: '/_matrix/client/v3/none',
+    handle: async () => ({ ok: true }),
+  }),
   endpoint({
     ...common,
     operationId: 'sync',
@@ -69,7 +75,14 @@ describe('bodies', () => {
   before(() => server.start(ENDPOINTS, { limits: { bodyTimeoutMs: 150 } }));
   after(() => server.stop());
 
-  const refused = async (method: string, path: string, raw: string | Buffer, status: number, errcode: string, name = ''): Promise<void> => {
+  const refused = async (
+    method: string,
+    path: string,
+    raw: string | Buffer,
+    status: number,
+    errcode: string,
+    name = '',
+  ): Promise<void> => {
     const answer = await server.ask(method, path, { raw });
     const shown = String(raw).slice(0, 60);
     expect(answer.status, shown).to.equal(status);
@@ -78,7 +91,15 @@ describe('bodies', () => {
   };
 
   it('answers 400 M_NOT_JSON for what is not JSON or not UTF-8, and for no body at all', async () => {
-    for (const raw of ['', '{', 'hello', '{"name":NaN}', "{'name':1}", Buffer.from([0x22, 0xff, 0x22]), Buffer.from('{"name":"\xe9"}', 'latin1')]) {
+    for (const raw of [
+      '',
+      '{',
+      'hello',
+      '{"name":NaN}',
+      "{'name':1}",
+      Buffer.from([0x22, 0xff, 0x22]),
+      Buffer.from('{"name":"\xe9"}', 'latin1'),
+    ]) {
       await refused('POST', echo, raw, 400, 'M_NOT_JSON');
     }
   });
@@ -101,12 +122,15 @@ describe('bodies', () => {
   it('does not mind the Content-Type, and reads chunked bodies', async () => {
     const answer = await server.ask('POST', echo, { body: { name: 'n' }, headers: { 'content-type': 'text/plain' } });
     expect(answer.status).to.equal(200);
-    const chunked = 'Host: t\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{"nam\r\n7\r\ne":"n"}\r\n0\r\n\r\n';
+    const chunked =
+      'Host: t\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{"nam\r\n7\r\ne":"n"}\r\n0\r\n\r\n';
     expect(await server.speak(`POST ${echo} HTTP/1.1\r\n${chunked}`)).to.match(/^HTTP\/1\.1 200[^]*\{"name":"n"\}/);
   });
   it('takes no body for {} where the body is optional, and ignores bodies where none is declared', async () => {
     expect((await server.ask('POST', '/_matrix/client/v3/optional')).json).to.deep.equal({ received: {} });
-    expect((await server.ask('POST', '/_matrix/client/v3/optional', { body: { reason: 'r' } })).json).to.deep.equal({ received: { reason: 'r' } });
+    expect((await server.ask('POST', '/_matrix/client/v3/optional', { body: { reason: 'r' } })).json).to.deep.equal({
+      received: { reason: 'r' },
+    });
     await refused('POST', '/_matrix/client/v3/optional', 'x', 400, 'M_NOT_JSON');
     expect((await server.ask('POST', '/_matrix/client/v3/none', { raw: 'not json' })).status).to.equal(200);
   });
@@ -148,7 +172,14 @@ describe('bodies', () => {
     expect(received).to.match(/^HTTP\/1\.1 408/);
   });
   it('refuses JSON nested too deeply with 400 M_BAD_JSON', async () => {
-    await refused('POST', echo, `{"name":"n","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400, 'M_BAD_JSON', 'nested');
+    await refused(
+      'POST',
+      echo,
+      `{"name":"n","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+      400,
+      'M_BAD_JSON',
+      'nested',
+    );
   });
   it('treats __proto__ as a member like any other', async () => {
     const answer = await server.ask('PUT', event, { raw: '{"__proto__":{"polluted":1}}' });

@@ -45,9 +45,17 @@ describe('rate limits, log and metrics of requests', () => {
   beforeEach(async () => {
     aborted.length = 0;
     server = await new TestServer().start(
-      [waits('poll', true), waits('slow', false), limited('none', '/_matrix/client/v3/open'), limited('accessToken', '/_matrix/client/v3/own')],
+      [
+        waits('poll', true),
+        waits('slow', false),
+        limited('none', '/_matrix/client/v3/open'),
+        limited('accessToken', '/_matrix/client/v3/own'),
+      ],
       {
-        rateLimiter: new TokenBucketLimiter(systemClock, { enabled: true, buckets: { login: { perSecond: 0.1, burst: 2 } } }),
+        rateLimiter: new TokenBucketLimiter(systemClock, {
+          enabled: true,
+          buckets: { login: { perSecond: 0.1, burst: 2 } },
+        }),
         requestLog: { slowMs: 40 },
         limits: { maxConcurrentRequests: 3 },
       },
@@ -56,7 +64,8 @@ describe('rate limits, log and metrics of requests', () => {
   afterEach(() => server.stop());
 
   it('answers 429 M_LIMIT_EXCEEDED with the wait in the body and the header, and which limiter it was', async () => {
-    for (let count = 0; count < 2; count += 1) expect((await server.ask('GET', '/_matrix/client/v3/open')).status).to.equal(200);
+    for (let count = 0; count < 2; count += 1)
+      expect((await server.ask('GET', '/_matrix/client/v3/open')).status).to.equal(200);
     const answer = await server.ask('GET', '/_matrix/client/v3/open');
     expect(answer.status).to.equal(429);
     expect(answer.json['errcode']).to.equal('M_LIMIT_EXCEEDED');
@@ -66,7 +75,8 @@ describe('rate limits, log and metrics of requests', () => {
     expect(answer.headers['retry-after']).to.equal('10');
   });
   it('limits each user alone, whatever the address, and lets exempt users through', async () => {
-    const status = async (token: string): Promise<number> => (await server.ask('GET', '/_matrix/client/v3/own', { token })).status;
+    const status = async (token: string): Promise<number> =>
+      (await server.ask('GET', '/_matrix/client/v3/own', { token })).status;
     expect([await status('alice'), await status('alice'), await status('alice')]).to.deep.equal([200, 200, 429]);
     expect(await status('bob')).to.equal(200);
     for (let count = 0; count < 5; count += 1) expect(await status('exempt')).to.equal(200);
@@ -90,13 +100,21 @@ describe('rate limits, log and metrics of requests', () => {
     await server.ask('GET', '/_matrix/client/v3/own?access_token=alice');
     const line = await server.line(({ message }) => message === 'request');
     expect(line.level).to.equal('debug');
-    expect(line.fields).to.include({ method: 'GET', operation: 'client-server.limited-accessToken', status: 200, user: '@alice:test' });
+    expect(line.fields).to.include({
+      method: 'GET',
+      operation: 'client-server.limited-accessToken',
+      status: 200,
+      user: '@alice:test',
+    });
     expect(line.fields['ms']).to.be.a('number');
     expect(line.fields['request_id']).to.be.a('string');
     expect(server.lines).to.have.length(1);
     expect(JSON.stringify(server.lines)).not.to.contain('access_token');
     expect(server.samples).to.deep.equal([
-      { name: 'tsudoi_http_request_seconds', labels: { operation: 'client-server.limited-accessToken', status: '200' } },
+      {
+        name: 'tsudoi_http_request_seconds',
+        labels: { operation: 'client-server.limited-accessToken', status: '200' },
+      },
     ]);
   });
   it('raises errors and slow requests to info, but not long-polls', async () => {

@@ -27,7 +27,13 @@ export const recordingLogger = (lines: Line[]): Logger => {
     (message: string, fields: LogFields = {}): void => {
       lines.push({ level, message, fields });
     };
-  const logger: Logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: () => logger };
+  const logger: Logger = {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    child: () => logger,
+  };
   return logger;
 };
 

@@ -22,12 +22,20 @@ describe('what the server says of itself', () => {
       ...versionsEndpoints({ versions: advertisedVersions }),
       ...capabilitiesEndpoints({
         capabilities: () =>
-          advertisedCapabilities({ defaultRoomVersion: '12', stableRoomVersions: ['1', '11', '12'], canChangePassword: true }),
+          advertisedCapabilities({
+            defaultRoomVersion: '12',
+            stableRoomVersions: ['1', '11', '12'],
+            canChangePassword: true,
+          }),
       }),
       ...wellKnownClientEndpoints({ publicBaseUrl: () => 'https://matrix.test' }),
       ...wellKnownServerEndpoints({ federationAddress: () => federationAddress }),
       ...supportEndpoints({ support: () => support }),
-      ...healthEndpoints({ isReady: async () => isReady, metrics: async () => 'tsudoi_up 1\n', mayReadMetrics: () => mayReadMetrics }),
+      ...healthEndpoints({
+        isReady: async () => isReady,
+        metrics: async () => 'tsudoi_up 1\n',
+        mayReadMetrics: () => mayReadMetrics,
+      }),
       ...landingEndpoints({
         serverName: 'test<script>',
         softwareVersion: '0.1.0',
@@ -68,7 +76,9 @@ describe('what the server says of itself', () => {
     const before = await server.ask('GET', '/.well-known/matrix/server');
     expect([before.status, before.json['errcode']]).to.deep.equal([404, 'M_NOT_FOUND']);
     federationAddress = 'matrix.test:443';
-    expect((await server.ask('GET', '/.well-known/matrix/server')).json).to.deep.equal({ 'm.server': 'matrix.test:443' });
+    expect((await server.ask('GET', '/.well-known/matrix/server')).json).to.deep.equal({
+      'm.server': 'matrix.test:443',
+    });
   });
   it('publishes contacts when there are any', async () => {
     expect((await server.ask('GET', '/.well-known/matrix/support')).status).to.equal(404);
@@ -78,7 +88,9 @@ describe('what the server says of itself', () => {
       support_page: 'https://help.test',
     });
     support = { contacts: [], supportPage: 'https://help.test' };
-    expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({ support_page: 'https://help.test' });
+    expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({
+      support_page: 'https://help.test',
+    });
   });
 
   it('answers OK as text to health checks, and 503 while it is not ready, but lives', async () => {
@@ -106,12 +118,18 @@ describe('what the server says of itself', () => {
     const { text, headers, status } = await server.ask('GET', '/');
     expect(status).to.equal(200);
     expect(headers['content-type']).to.equal('text/html; charset=utf-8');
-    expect(text).to.contain('https://matrix.test').and.contain('How to connect').and.contain('接続方法').and.contain('v1.12');
+    expect(text)
+      .to.contain('https://matrix.test')
+      .and.contain('How to connect')
+      .and.contain('接続方法')
+      .and.contain('v1.12');
     expect(text).to.contain('prefers-color-scheme:dark');
     expect(text).to.contain('test&lt;script&gt;').and.not.contain('<script');
     expect(text).not.to.match(/<(script|img|link|iframe)|url\(|style="|@import/);
     const style = /<style>([^]*)<\/style>/.exec(text)?.[1] ?? '';
     const hash = createHash('sha256').update(style).digest('base64');
-    expect(headers['content-security-policy']).to.contain("default-src 'none'").and.contain(`style-src 'sha256-${hash}'`);
+    expect(headers['content-security-policy'])
+      .to.contain("default-src 'none'")
+      .and.contain(`style-src 'sha256-${hash}'`);
   });
 });

@@ -31,7 +31,8 @@ const wait = (operationId: string, heedsSignal: boolean) =>
   });
 
 const ENDPOINTS = [wait('poll', true), wait('work', false)];
-const HANDSHAKE = 'Host: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+const HANDSHAKE =
+  'Host: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n';
 
 const elapsed = async (work: Promise<unknown>): Promise<number> => {
   const started = performance.now();
@@ -90,7 +91,9 @@ describe('HttpServer', () => {
 
   it('says when the port is taken', async () => {
     server = await new TestServer().start(ENDPOINTS);
-    const failure = await server.server.listen({ bind: '127.0.0.1', port: server.port }).catch((error: unknown) => error);
+    const failure = await server.server
+      .listen({ bind: '127.0.0.1', port: server.port })
+      .catch((error: unknown) => error);
     expect((failure as NodeJS.ErrnoException).code).to.equal('EADDRINUSE');
   });
 
@@ -146,7 +149,9 @@ describe('HttpServer', () => {
       expect((await shake('/work')).status).to.equal('200');
     });
     it('leave offers of other protocols alone', async () => {
-      const text = await server.speak('GET /work HTTP/1.1\r\nHost: t\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n');
+      const text = await server.speak(
+        'GET /work HTTP/1.1\r\nHost: t\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n',
+      );
       expect(text).to.match(/^HTTP\/1\.1 200/);
     });
     it('do not hold up a drain beyond its time', async () => {
@@ -160,7 +165,9 @@ describe('HttpServer', () => {
   describe('limits', () => {
     it('answers 431 to headers that are too large, and 400 to what is not HTTP', async () => {
       server = await new TestServer({ maxHeaderBytes: 2_048 }).start(ENDPOINTS);
-      expect(await server.speak(`GET /work HTTP/1.1\r\nHost: t\r\nX: ${'x'.repeat(4_000)}\r\n\r\n`)).to.match(/^HTTP\/1\.1 431[^]*"errcode"/);
+      expect(await server.speak(`GET /work HTTP/1.1\r\nHost: t\r\nX: ${'x'.repeat(4_000)}\r\n\r\n`)).to.match(
+        /^HTTP\/1\.1 431[^]*"errcode"/,
+      );
       expect(await server.speak('hello\r\n\r\n')).to.match(/^HTTP\/1\.1 400[^]*"errcode"/);
     });
     it('closes a connection whose headers trickle in too slowly', async () => {

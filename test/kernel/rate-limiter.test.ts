@@ -76,13 +76,19 @@ describe('rate limiter', () => {
   });
 
   it('serves a bucket without a group from the default group', () => {
-    const limiter = new TokenBucketLimiter(new ManualClock(), { enabled: true, buckets: { default: { burst: 1, perSecond: 1 } } });
+    const limiter = new TokenBucketLimiter(new ManualClock(), {
+      enabled: true,
+      buckets: { default: { burst: 1, perSecond: 1 } },
+    });
     expect(limiter.take('search', 'a').ok).to.equal(true);
     expect(limiter.take('join', 'a').ok).to.equal(false);
   });
 
   it('limits nothing when it is switched off', () => {
-    const limiter = new TokenBucketLimiter(new ManualClock(), { enabled: false, buckets: { default: { burst: 1, perSecond: 0.01 } } });
+    const limiter = new TokenBucketLimiter(new ManualClock(), {
+      enabled: false,
+      buckets: { default: { burst: 1, perSecond: 0.01 } },
+    });
     for (let count = 0; count < 50; count += 1) expect(limiter.take('default', 'a').ok).to.equal(true);
     expect(limiter.size).to.equal(0);
   });

@@ -18,6 +18,9 @@ export const wellKnownClientEndpoints = (services: WellKnownClientServices): End
     response: Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) }),
     errors: [],
     handle: async () =>
-      new Reply({ body: { 'm.homeserver': { base_url: services.publicBaseUrl() } }, headers: { 'Cache-Control': 'public, max-age=3600' } }),
+      new Reply({
+        body: { 'm.homeserver': { base_url: services.publicBaseUrl() } },
+        headers: { 'Cache-Control': 'public, max-age=3600' },
+      }),
   }),
 ];

@@ -15,7 +15,13 @@ const tokenOf = (authorization: string | undefined, query: () => Texts): string 
 };
 
 /** The kinds of authentication that take an access token, or none. */
-export const SUPPORTED_AUTH: ReadonlySet<EndpointAuth> = new Set(['none', 'optionalToken', 'accessToken', 'accessTokenOrGuest', 'admin']);
+export const SUPPORTED_AUTH: ReadonlySet<EndpointAuth> = new Set([
+  'none',
+  'optionalToken',
+  'accessToken',
+  'accessTokenOrGuest',
+  'admin',
+]);
 
 /**
  * Says who sends a request, and refuses whom the endpoint does not serve. Client-Server API, "Client Authentication".

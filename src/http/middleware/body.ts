@@ -15,7 +15,8 @@ export class ClientGone extends Error {
 const DISCARD_BYTES = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
-const tooLarge = (limit: number): MatrixError => new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
+const tooLarge = (limit: number): MatrixError =>
+  new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 
 /**
  * Reads the body of a request.
@@ -25,9 +26,15 @@ const tooLarge = (limit: number): MatrixError => new MatrixError('M_TOO_LARGE', 
  * @throws MatrixError M_TOO_LARGE; M_UNKNOWN with status 408 when it arrives too slowly
  * @throws ClientGone
  */
-export const readBody = (request: IncomingMessage, limit: number, timers: Timers, timeoutMs: number): Promise<Buffer> => {
+export const readBody = (
+  request: IncomingMessage,
+  limit: number,
+  timers: Timers,
+  timeoutMs: number,
+): Promise<Buffer> => {
   const declared = request.headers['content-length'];
-  if (declared === '0' || (declared === undefined && request.headers['transfer-encoding'] === undefined)) return Promise.resolve(EMPTY);
+  if (declared === '0' || (declared === undefined && request.headers['transfer-encoding'] === undefined))
+    return Promise.resolve(EMPTY);
   if (declared !== undefined && Number(declared) > DISCARD_BYTES + limit) return Promise.reject(tooLarge(limit));
 
   return new Promise((resolve, reject) => {
@@ -55,7 +62,9 @@ export const readBody = (request: IncomingMessage, limit: number, timers: Timers
       else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     };
     const onGone = (): void => fail(new ClientGone());
-    const timer = timers.after(timeoutMs, () => fail(new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408)));
+    const timer = timers.after(timeoutMs, () =>
+      fail(new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408)),
+    );
     request.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });
 };
@@ -83,7 +92,10 @@ const inspect = (root: unknown, asEvent: boolean): void => {
 };
 
 const notInteger = (value: unknown): MatrixError =>
-  new MatrixError('M_BAD_JSON', `The number ${String(value)} cannot be part of an event: only integers from -(2^53)+1 to (2^53)-1 can.`);
+  new MatrixError(
+    'M_BAD_JSON',
+    `The number ${String(value)} cannot be part of an event: only integers from -(2^53)+1 to (2^53)-1 can.`,
+  );
 
 const loneSurrogate = (): MatrixError =>
   new MatrixError('M_BAD_JSON', 'A string in the event holds half of a surrogate pair, which UTF-8 cannot express.');
@@ -96,7 +108,8 @@ const FLOAT = /[.eE]/;
 const refuseWrittenFloats = (text: string): void => {
   if (!MAYBE_FLOAT.test(text)) return;
   const reviver = (_key: string, value: unknown, context?: { source?: string }): unknown => {
-    if (typeof value === 'number' && context?.source !== undefined && FLOAT.test(context.source)) throw notInteger(context.source);
+    if (typeof value === 'number' && context?.source !== undefined && FLOAT.test(context.source))
+      throw notInteger(context.source);
     return value;
   };
   JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
@@ -118,7 +131,8 @@ export const parseBody = (bytes: Buffer, asEvent: boolean): unknown => {
   try {
     value = JSON.parse(text);
   } catch {
-    const what = bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
+    const what =
+      bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
     throw new MatrixError('M_NOT_JSON', what);
   }
   if (asEvent || bytes.length > MAX_DEPTH) inspect(value, asEvent);

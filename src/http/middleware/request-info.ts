@@ -43,7 +43,14 @@ export class LazyRequestInfo implements RequestInfo {
   readonly #response: ServerResponse;
   #signal: AbortSignal | undefined;
 
-  constructor(requestId: string, ip: string, userAgent: string | undefined, path: string, open: OpenRequests, response: ServerResponse) {
+  constructor(
+    requestId: string,
+    ip: string,
+    userAgent: string | undefined,
+    path: string,
+    open: OpenRequests,
+    response: ServerResponse,
+  ) {
     this.requestId = requestId;
     this.ip = ip;
     this.userAgent = userAgent;

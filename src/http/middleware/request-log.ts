@@ -21,10 +21,12 @@ export const requestRecorder = (
   deps: Pick<HttpDependencies, 'logger' | 'metrics'>,
   options: RequestLogOptions,
 ): ((ctx: Context, request: Recorded, ms: number) => void) => {
-  const seconds = deps.metrics.histogram('tsudoi_http_request_seconds', 'Time from the start of a request to its answer.', BUCKETS_SECONDS, [
-    'operation',
-    'status',
-  ]);
+  const seconds = deps.metrics.histogram(
+    'tsudoi_http_request_seconds',
+    'Time from the start of a request to its answer.',
+    BUCKETS_SECONDS,
+    ['operation', 'status'],
+  );
   return (ctx, request, ms) => {
     const gone = ctx.respond === false || ctx.res.destroyed;
     const status = gone ? 499 : ctx.status;

@@ -54,4 +54,5 @@ export class Responder {
 }
 
 /** JSON endpoints that have nothing to say answer an empty object; redirects and statuses without a body answer nothing. */
-const emptyFor = (status: number): string | undefined => (status === 204 || (status >= 300 && status < 400) ? undefined : '{}');
+const emptyFor = (status: number): string | undefined =>
+  status === 204 || (status >= 300 && status < 400) ? undefined : '{}';

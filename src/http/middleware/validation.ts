@@ -56,9 +56,15 @@ export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
     const error = lastError(validate);
     const name = error.keyword === 'required' ? missingName(error) : memberName(error);
     if (error.keyword === 'required') {
-      throw new MatrixError(error.instancePath === '' ? 'M_MISSING_PARAM' : 'M_BAD_JSON', `The member ${name} is missing from the body.`);
+      throw new MatrixError(
+        error.instancePath === '' ? 'M_MISSING_PARAM' : 'M_BAD_JSON',
+        `The member ${name} is missing from the body.`,
+      );
     }
-    throw new MatrixError('M_BAD_JSON', name === '' ? `The body ${expectation(error)}.` : `The member ${name} ${expectation(error)}.`);
+    throw new MatrixError(
+      'M_BAD_JSON',
+      name === '' ? `The body ${expectation(error)}.` : `The member ${name} ${expectation(error)}.`,
+    );
   };
 };
 
@@ -115,7 +121,8 @@ export const textValidator = (schema: TObject, what: 'path' | 'query'): ((texts:
     }
     if (validate(result)) return result;
     const error = lastError(validate);
-    if (error.keyword === 'required') throw new MatrixError('M_MISSING_PARAM', `The ${what} parameter ${missingName(error)} is missing.`);
+    if (error.keyword === 'required')
+      throw new MatrixError('M_MISSING_PARAM', `The ${what} parameter ${missingName(error)} is missing.`);
     throw new MatrixError('M_INVALID_PARAM', `The ${what} parameter ${memberName(error)} ${expectation(error)}.`);
   };
 };

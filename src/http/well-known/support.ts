@@ -42,11 +42,18 @@ export const supportEndpoints = (services: SupportServices): Endpoint[] => [
     errors: ['M_NOT_FOUND'],
     handle: async () => {
       const support = services.support();
-      if (support === undefined) throw new MatrixError('M_NOT_FOUND', 'The operator of this server has not published a contact.');
+      if (support === undefined)
+        throw new MatrixError('M_NOT_FOUND', 'The operator of this server has not published a contact.');
       return {
         ...(support.contacts.length === 0
           ? {}
-          : { contacts: support.contacts.map(({ role, matrixId, emailAddress }) => ({ role, matrix_id: matrixId, email_address: emailAddress })) }),
+          : {
+              contacts: support.contacts.map(({ role, matrixId, emailAddress }) => ({
+                role,
+                matrix_id: matrixId,
+                email_address: emailAddress,
+              })),
+            }),
         support_page: support.supportPage,
       };
     },
