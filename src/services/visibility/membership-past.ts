@@ -1,0 +1,75 @@
+import { LRUCache } from 'lru-cache';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import { type Member, type Membership, membershipIn } from '#src/services/rooms/membership.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+
+/** How many member events of a user are looked at before the states at the events are asked instead. */
+const STEPS = 6;
+/** How many member events are looked at to find the last join of somebody who is not in the room. */
+const JOIN_STEPS = 50;
+
+/** A user's memberships of a room, newest first, as far back as they were looked at. */
+export class MembershipPeriods {
+  readonly #periods: readonly { readonly from: number; readonly membership: Membership }[];
+  readonly #isComplete: boolean;
+
+  constructor(periods: readonly { readonly from: number; readonly membership: Membership }[], isComplete: boolean) {
+    this.#periods = periods;
+    this.#isComplete = isComplete;
+  }
+
+  /** The membership at a position; undefined when that lies further back than was looked. */
+  at(position: number): Membership | undefined {
+    const period = this.#periods.find(({ from }) => position >= from);
+    return period?.membership ?? (this.#isComplete ? 'leave' : undefined);
+  }
+}
+
+/** When a user was what in a room, read off the chain of their member events. */
+export class MembershipPast {
+  readonly #loader: EventLoader;
+  /** Position of the member event -> until when its user had been joined. Both never change. */
+  readonly #joinedUntil = new LRUCache<number, number>({ max: 20_000 });
+
+  constructor(loader: EventLoader) {
+    this.#loader = loader;
+  }
+
+  async of(room: Room, member: Member): Promise<MembershipPeriods> {
+    const periods: { from: number; membership: Membership }[] = [{ from: member.since, membership: member.membership }];
+    let event = await this.#loader.one(room, member.since);
+    for (let step = 0; step < STEPS && event?.replaces !== undefined; step++) {
+      event = await this.#before(room, event);
+      if (event !== undefined) periods.push({ from: event.nid, membership: membershipIn(event.content) });
+    }
+    return new MembershipPeriods(periods, event !== undefined && event.replaces === undefined);
+  }
+
+  /**
+   * The position at which a user was joined for the last time: Infinity while they are, that of the event that ended it
+   * afterwards, 0 when they never were.
+   */
+  async joinedUntil(room: Room, member: Member): Promise<number> {
+    if (member.membership === 'join') return Infinity;
+    const known = this.#joinedUntil.get(member.event);
+    if (known !== undefined) return known;
+    let until = 0;
+    let event = await this.#loader.one(room, member.event);
+    for (let step = 0; step < JOIN_STEPS && event?.replaces !== undefined; step++) {
+      const before = await this.#before(room, event);
+      if (before !== undefined && membershipIn(before.content) === 'join') {
+        until = event.nid;
+        break;
+      }
+      event = before;
+    }
+    this.#joinedUntil.set(member.event, until);
+    return until;
+  }
+
+  async #before(room: Room, event: StoredEvent): Promise<StoredEvent | undefined> {
+    // A companion that was loaded along with its successor does not know what it replaced itself.
+    return event.replaces === undefined ? undefined : this.#loader.one(room, event.replaces);
+  }
+}
