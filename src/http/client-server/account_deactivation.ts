@@ -17,10 +17,16 @@ export const accountDeactivationEndpoints = (services: { readonly accounts: Acco
       erase: Type.Optional(Type.Boolean()),
     }),
     bodyOptional: true,
-    response: Type.Object({ id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]) }),
+    response: Type.Object({
+      id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]),
+    }),
     errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handle({ body, requester, info }) {
-      await services.accounts.deactivateOwn(requester, { erase: body.erase ?? false, auth: asAuth(body.auth), ip: info.ip });
+      await services.accounts.deactivateOwn(requester, {
+        erase: body.erase ?? false,
+        auth: asAuth(body.auth),
+        ip: info.ip,
+      });
       // "This must be success if the homeserver has no identifiers to unbind for the user": it binds none.
       return { id_server_unbind_result: 'success' };
     },

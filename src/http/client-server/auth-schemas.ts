@@ -5,7 +5,10 @@ import type { NewSession } from '#src/services/sessions/session-service.ts';
 /** The `auth` member of requests with user-interactive authentication. */
 export const authData = Type.Object(
   { type: Type.Optional(Type.String()), session: Type.Optional(Type.String()) },
-  { additionalProperties: true, description: 'Additional authentication information for user-interactive authentication.' },
+  {
+    additionalProperties: true,
+    description: 'Additional authentication information for user-interactive authentication.',
+  },
 );
 
 export const empty = Type.Object({});

@@ -32,7 +32,10 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
     body: Type.Object({
       type: Type.String(),
       identifier: Type.Optional(
-        Type.Object({ type: Type.Optional(Type.String()), user: Type.Optional(Type.String()) }, { additionalProperties: true }),
+        Type.Object(
+          { type: Type.Optional(Type.String()), user: Type.Optional(Type.String()) },
+          { additionalProperties: true },
+        ),
       ),
       user: Type.Optional(Type.String()),
       medium: Type.Optional(Type.String()),
@@ -66,7 +69,8 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
         ip: info.ip,
       });
       const { publicBaseUrl, serverName } = options;
-      const wellKnown = publicBaseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: publicBaseUrl } } };
+      const wellKnown =
+        publicBaseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: publicBaseUrl } } };
       return { user_id: session.userId, home_server: serverName, ...sessionMembers(session), ...wellKnown };
     },
   }),

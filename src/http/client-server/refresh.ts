@@ -19,7 +19,11 @@ export const refreshEndpoints = (services: { readonly sessions: SessionService }
     errors: ['M_UNKNOWN_TOKEN', 'M_USER_LOCKED', 'M_LIMIT_EXCEEDED'],
     async handle({ body }) {
       const tokens = await services.sessions.refresh(body.refresh_token);
-      return { access_token: tokens.accessToken, refresh_token: tokens.refreshToken, expires_in_ms: tokens.expiresInMs };
+      return {
+        access_token: tokens.accessToken,
+        refresh_token: tokens.refreshToken,
+        expires_in_ms: tokens.expiresInMs,
+      };
     },
   }),
 ];

@@ -20,7 +20,9 @@ export const registrationBody = ({ userId, session }: Registration): Record<stri
   ...sessionMembers(session),
 });
 
-export const registrationEndpoints = (services: { readonly registration: RegistrationService }): readonly Endpoint[] => [
+export const registrationEndpoints = (services: {
+  readonly registration: RegistrationService;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'register',
     summary: 'Register for an account on this homeserver.',
@@ -41,7 +43,15 @@ export const registrationEndpoints = (services: { readonly registration: Registr
     }),
     bodyOptional: true,
     response: loggedIn,
-    errors: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_EXCLUSIVE', 'M_FORBIDDEN', 'M_WEAK_PASSWORD', 'M_UNAUTHORIZED', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_USER_IN_USE',
+      'M_INVALID_USERNAME',
+      'M_EXCLUSIVE',
+      'M_FORBIDDEN',
+      'M_WEAK_PASSWORD',
+      'M_UNAUTHORIZED',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ query, body, info }) {
       if (query.kind === 'guest') {
         return registrationBody(await services.registration.registerGuest(body.initial_device_display_name));

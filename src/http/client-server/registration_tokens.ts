@@ -2,7 +2,9 @@ import { Type } from 'typebox';
 import type { RegistrationService } from '#src/services/registration/registration-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
-export const registrationTokenEndpoints = (services: { readonly registration: RegistrationService }): readonly Endpoint[] => [
+export const registrationTokenEndpoints = (services: {
+  readonly registration: RegistrationService;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'registrationTokenValidity',
     summary: 'Query if a given registration token is still valid.',

@@ -5,7 +5,9 @@ import { registrationBody } from '../client-server/registration.ts';
 
 const path = '/_synapse/admin/v1/register';
 
-export const sharedSecretRegisterEndpoints = (services: { readonly sharedSecret: SharedSecretRegistration }): readonly Endpoint[] => [
+export const sharedSecretRegisterEndpoints = (services: {
+  readonly sharedSecret: SharedSecretRegistration;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'getRegisterNonce',
     summary: 'A nonce for registration with the shared secret.',

@@ -35,7 +35,13 @@ export class DeviceActivity {
   seen(userId: string, deviceId: string, ip: string, userAgent: string | undefined): void {
     const key = keyOf(userId, deviceId);
     if (!this.#pending.has(key) && this.#pending.size >= (this.#deps.maxPending ?? 100_000)) return;
-    this.#pending.set(key, { userId, deviceId, ts: this.#deps.clock.now(), ip, userAgent: userAgent?.slice(0, 512).replaceAll('\0', '') });
+    this.#pending.set(key, {
+      userId,
+      deviceId,
+      ts: this.#deps.clock.now(),
+      ip,
+      userAgent: userAgent?.slice(0, 512).replaceAll('\0', ''),
+    });
   }
 
   /** What is known of a device beyond what is written. */

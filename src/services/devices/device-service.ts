@@ -53,7 +53,9 @@ export class DeviceService {
 
   /** @throws MatrixError M_NOT_FOUND */
   async get(userId: string, deviceId: string): Promise<Device> {
-    const device = deviceId.includes('\0') ? undefined : await this.#deps.database.read((tx) => findDevice(tx, userId, deviceId));
+    const device = deviceId.includes('\0')
+      ? undefined
+      : await this.#deps.database.read((tx) => findDevice(tx, userId, deviceId));
     if (device === undefined) throw noSuchDevice();
     return this.#withLatest(device);
   }
@@ -87,7 +89,14 @@ export class DeviceService {
     ip: string,
   ): Promise<void> {
     const { uia, sessions } = this.#deps;
-    await uia.authorize({ operation, parameters: deviceIds.toSorted(), flows: PASSWORD_FLOWS, userId: requester.userId, auth, ip });
+    await uia.authorize({
+      operation,
+      parameters: deviceIds.toSorted(),
+      flows: PASSWORD_FLOWS,
+      userId: requester.userId,
+      auth,
+      ip,
+    });
     const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
     await sessions.revokeDevices(requester.userId, possible, 'device_deleted');
   }

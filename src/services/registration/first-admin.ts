@@ -12,7 +12,11 @@ export class FirstAdmin {
   #token: string | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor(deps: { readonly users: UserService; readonly registration: RegistrationService; readonly random: Random }) {
+  constructor(deps: {
+    readonly users: UserService;
+    readonly registration: RegistrationService;
+    readonly random: Random;
+  }) {
     this.#users = deps.users;
     this.#registration = deps.registration;
     this.#random = deps.random;
@@ -31,7 +35,10 @@ export class FirstAdmin {
     const given = Buffer.from(token);
     const matches = wanted.length > 0 && given.length === wanted.length && timingSafeEqual(given, wanted);
     if (!matches || (await this.#users.adminExists())) {
-      throw new MatrixError('M_FORBIDDEN', 'This link is not, or no longer, valid. The server shows a new one when it starts without an administrator.');
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'This link is not, or no longer, valid. The server shows a new one when it starts without an administrator.',
+      );
     }
   }
 

@@ -76,7 +76,10 @@ export class RegistrationService {
   async register(request: RegistrationRequest): Promise<Registration> {
     const { options, uia, hasher, tokens, passwordPolicy } = this.#deps;
     if (!options.enabled) throw registrationClosed();
-    const guest = request.guestAccessToken === undefined ? undefined : await this.#guest(request.guestAccessToken, request.username);
+    const guest =
+      request.guestAccessToken === undefined
+        ? undefined
+        : await this.#guest(request.guestAccessToken, request.username);
     const name = guest ?? (request.username === undefined ? undefined : await this.#free(request.username));
     if (request.password !== undefined) checkNewPassword(request.password, passwordPolicy ?? {});
 
@@ -88,7 +91,8 @@ export class RegistrationService {
       ip: request.ip,
     };
     const authorized = await uia.authorize(authorization);
-    if (request.password === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
+    if (request.password === undefined)
+      throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
     const passwordHash = await hasher.hash(request.password);
     const token = authorized.proofs['m.login.registration_token'];
     const registration = await this.#deps.database.write(async (tx) => {
@@ -104,8 +108,11 @@ export class RegistrationService {
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
   registerGuest(displayName: string | undefined): Promise<Registration> {
     const { options, database } = this.#deps;
-    if (!options.guestsAllowed) return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
-    return database.write((tx) => this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }));
+    if (!options.guestsAllowed)
+      return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
+    return database.write((tx) =>
+      this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }),
+    );
   }
 
   /**
@@ -129,7 +136,9 @@ export class RegistrationService {
     checkNewPassword(wanted.password, passwordPolicy ?? {});
     const passwordHash = await hasher.hash(wanted.password);
     const { admin, displayName, userType } = wanted;
-    return database.write((tx) => this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null, displayName }, login));
+    return database.write((tx) =>
+      this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null, displayName }, login),
+    );
   }
 
   /**
@@ -166,9 +175,13 @@ export class RegistrationService {
     const { sessions, users, serverName } = this.#deps;
     const requester = await sessions.authenticate(accessToken);
     const account = await users.account(requester.userId);
-    if (account === undefined || !requester.isGuest) throw new MatrixError('M_FORBIDDEN', 'guest_access_token is not the token of a guest.');
+    if (account === undefined || !requester.isGuest)
+      throw new MatrixError('M_FORBIDDEN', 'guest_access_token is not the token of a guest.');
     if (username === undefined || nameOfNewAccount(username, serverName).userId !== account.userId) {
-      throw new MatrixError('M_INVALID_USERNAME', "A guest who registers must give the localpart of the guest's own user id as username.");
+      throw new MatrixError(
+        'M_INVALID_USERNAME',
+        "A guest who registers must give the localpart of the guest's own user id as username.",
+      );
     }
     return account;
   }
@@ -186,8 +199,12 @@ export class RegistrationService {
   async #logIn(tx: Tx, userId: string, login: LoginWishes): Promise<Registration> {
     if (login.inhibitLogin === true) return { userId, session: undefined };
     const { deviceId, displayName, refreshable } = login;
-    return { userId, session: await this.#deps.sessions.createSessionIn(tx, { userId, deviceId, displayName, refreshable }) };
+    return {
+      userId,
+      session: await this.#deps.sessions.createSessionIn(tx, { userId, deviceId, displayName, refreshable }),
+    };
   }
 }
 
-const registrationClosed = (): MatrixError => new MatrixError('M_FORBIDDEN', 'Registration is not open on this server.');
+const registrationClosed = (): MatrixError =>
+  new MatrixError('M_FORBIDDEN', 'Registration is not open on this server.');

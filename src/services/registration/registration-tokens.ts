@@ -52,7 +52,10 @@ export class RegistrationTokens {
   ): Promise<RegistrationToken> {
     const token = options.token ?? this.#random.string(16);
     if (!isOpaqueId(token, MAX_LENGTH)) {
-      throw new MatrixError('M_INVALID_PARAM', `A registration token has 1 to ${MAX_LENGTH} of the characters A-Z a-z 0-9 . _ ~ -`);
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `A registration token has 1 to ${MAX_LENGTH} of the characters A-Z a-z 0-9 . _ ~ -`,
+      );
     }
     const record: RegistrationToken = {
       token,

@@ -62,7 +62,8 @@ export class SharedSecretRegistration {
   async register(request: SharedSecretRequest): Promise<Registration> {
     const secret = this.#secret();
     const expires = this.#nonces.get(request.nonce);
-    if (expires === undefined || expires <= this.#deps.clock.monotonic()) throw new MatrixError('M_UNKNOWN', 'unrecognised nonce');
+    if (expires === undefined || expires <= this.#deps.clock.monotonic())
+      throw new MatrixError('M_UNKNOWN', 'unrecognised nonce');
     this.#nonces.delete(request.nonce);
     const given = Buffer.from(request.mac.toLowerCase());
     const wanted = Buffer.from(sharedSecretMac(secret, request));
@@ -78,7 +79,8 @@ export class SharedSecretRegistration {
 
   #secret(): string {
     const { secret } = this.#deps;
-    if (secret === undefined || secret === '') throw new MatrixError('M_UNKNOWN', 'Shared secret registration is not enabled');
+    if (secret === undefined || secret === '')
+      throw new MatrixError('M_UNKNOWN', 'Shared secret registration is not enabled');
     return secret;
   }
 }

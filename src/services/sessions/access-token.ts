@@ -25,7 +25,8 @@ export class AccessTokens {
 
   /** @param issuer the server name: tokens of another server's, even under the same key, are not ours */
   constructor(key: { readonly privateKey: KeyObject; readonly publicKey: KeyObject }, issuer: string) {
-    if (key.privateKey.asymmetricKeyType !== 'ed25519') throw new TypeError('Access tokens are signed with an Ed25519 key.');
+    if (key.privateKey.asymmetricKeyType !== 'ed25519')
+      throw new TypeError('Access tokens are signed with an Ed25519 key.');
     this.#privateKey = key.privateKey;
     this.#publicKey = key.publicKey;
     this.#issuer = issuer;
@@ -51,7 +52,10 @@ export class AccessTokens {
     if (end < 0 || token.length > 4096 || !token.startsWith(`${HEADER}.`)) return undefined;
     const signature = Buffer.from(token.slice(end + 1), 'base64url');
     if (!verify(null, Buffer.from(token.slice(0, end)), this.#publicKey, signature)) return undefined;
-    const payload = JSON.parse(Buffer.from(token.slice(HEADER.length + 1, end), 'base64url').toString()) as Record<string, unknown>;
+    const payload = JSON.parse(Buffer.from(token.slice(HEADER.length + 1, end), 'base64url').toString()) as Record<
+      string,
+      unknown
+    >;
     if (payload['iss'] !== this.#issuer) return undefined;
     return {
       userId: payload['sub'] as string,

@@ -45,7 +45,12 @@ export class AccountService {
    */
   async changePassword(
     requester: Requester,
-    change: { readonly newPassword: string; readonly logoutDevices: boolean; readonly auth: AuthData | undefined; readonly ip: string },
+    change: {
+      readonly newPassword: string;
+      readonly logoutDevices: boolean;
+      readonly auth: AuthData | undefined;
+      readonly ip: string;
+    },
   ): Promise<void> {
     const { uia, passwordPolicy } = this.#deps;
     checkNewPassword(change.newPassword, passwordPolicy ?? {});
@@ -57,7 +62,12 @@ export class AccountService {
       auth: change.auth,
       ip: change.ip,
     });
-    await this.setPassword(requester.userId, change.newPassword, change.logoutDevices ? 'others' : 'none', requester.deviceId);
+    await this.setPassword(
+      requester.userId,
+      change.newPassword,
+      change.logoutDevices ? 'others' : 'none',
+      requester.deviceId,
+    );
   }
 
   /**
@@ -99,7 +109,12 @@ export class AccountService {
   async deactivate(userId: string, erase: boolean): Promise<void> {
     const { database, users, sessions } = this.#deps;
     await database.write(async (tx) => {
-      await users.change(tx, userId, { deactivated: true, admin: false, passwordHash: null, ...(erase ? { erased: true } : {}) });
+      await users.change(tx, userId, {
+        deactivated: true,
+        admin: false,
+        passwordHash: null,
+        ...(erase ? { erased: true } : {}),
+      });
       await sessions.revokeAllIn(tx, userId, 'deactivated');
       tx.afterCommit(() => this.#deactivated.emit({ userId, erase }));
     });

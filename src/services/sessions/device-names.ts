@@ -5,7 +5,12 @@ const MAX_DISPLAY_NAME = 256;
 
 /** @throws MatrixError M_INVALID_PARAM for what cannot be the id of a device */
 export const checkDeviceId = (deviceId: string): void => {
-  if (deviceId === '' || Buffer.byteLength(deviceId) > MAX_DEVICE_ID || deviceId.includes('\0') || !deviceId.isWellFormed()) {
+  if (
+    deviceId === '' ||
+    Buffer.byteLength(deviceId) > MAX_DEVICE_ID ||
+    deviceId.includes('\0') ||
+    !deviceId.isWellFormed()
+  ) {
     throw new MatrixError('M_INVALID_PARAM', `A device id has 1 to ${MAX_DEVICE_ID} bytes of text.`);
   }
 };
@@ -13,6 +18,9 @@ export const checkDeviceId = (deviceId: string): void => {
 /** @throws MatrixError M_INVALID_PARAM for what cannot be shown as the name of a device */
 export const checkDeviceName = (name: string): void => {
   if (name.length > MAX_DISPLAY_NAME || name.includes('\0') || !name.isWellFormed()) {
-    throw new MatrixError('M_INVALID_PARAM', `The display name of a device has at most ${MAX_DISPLAY_NAME} characters of text.`);
+    throw new MatrixError(
+      'M_INVALID_PARAM',
+      `The display name of a device has at most ${MAX_DISPLAY_NAME} characters of text.`,
+    );
   }
 };

@@ -38,7 +38,7 @@ export class LiveSessions {
 
   /** Forgets the tokens of some sessions of a user, or of all of them. */
   drop(userId: string, which: (live: LiveToken) => boolean = () => true): void {
-    for (const token of [...(this.#byUser.get(userId) ?? [])]) {
+    for (const token of this.#byUser.get(userId) ?? []) {
       const live = this.#tokens.peek(token);
       if (live !== undefined && which(live)) this.#tokens.delete(token);
     }

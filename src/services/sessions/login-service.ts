@@ -32,11 +32,14 @@ export class LoginService {
    *   M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM
    */
   async login(request: LoginRequest): Promise<NewSession> {
-    if (request.type !== 'm.login.password') throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
+    if (request.type !== 'm.login.password')
+      throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
     const account = await this.#credentials.check(Credentials.userOf(request), request.password, request.ip);
     if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
     if (account.locked) {
-      throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', { soft_logout: true });
+      throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
+        soft_logout: true,
+      });
     }
     return this.#sessions.createSession({
       userId: account.userId,

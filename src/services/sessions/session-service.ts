@@ -89,7 +89,9 @@ const unknownToken = (message: string, softLogout = false): MatrixError =>
   new MatrixError('M_UNKNOWN_TOKEN', message, { soft_logout: softLogout });
 
 const userLocked = (): MatrixError =>
-  new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', { soft_logout: true });
+  new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
+    soft_logout: true,
+  });
 
 const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
 
@@ -166,7 +168,8 @@ export class SessionService {
     if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');
     const expired = claims.expiresTs !== undefined && claims.expiresTs <= clock.now();
     // "The old refresh token remains valid until the new access token or refresh token is used"
-    if (claims.generation > session.generation && !expired) await confirmGeneration(database, session.sessionId, claims.generation);
+    if (claims.generation > session.generation && !expired)
+      await confirmGeneration(database, session.sessionId, claims.generation);
     return {
       requester: {
         userId: session.userId,
@@ -260,7 +263,8 @@ export class SessionService {
 
   /** Client-Server API, POST /logout: the session ends and "the device associated with the access token is also deleted". */
   async logout(requester: Requester): Promise<void> {
-    if (requester.deviceId !== undefined) await this.revokeDevices(requester.userId, [requester.deviceId], 'logged_out');
+    if (requester.deviceId !== undefined)
+      await this.revokeDevices(requester.userId, [requester.deviceId], 'logged_out');
   }
 
   /** Client-Server API, POST /logout/all. */

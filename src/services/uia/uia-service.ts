@@ -94,7 +94,9 @@ export class UiaService {
 
   /** The session named in the request, or a new one: an expired one makes the client begin anew. */
   async #open(request: UiaRequest): Promise<UiaSession> {
-    const digest = createHash('sha256').update(JSON.stringify([request.operation, request.parameters ?? []])).digest('base64url');
+    const digest = createHash('sha256')
+      .update(JSON.stringify([request.operation, request.parameters ?? []]))
+      .digest('base64url');
     const id = request.auth?.session;
     const known = id === undefined ? undefined : await this.#store.get(id);
     if (known === undefined) {

@@ -7,7 +7,9 @@ import { candidateUserIds } from './usernames.ts';
 
 /** The members with which `m.login.password` says who logs in, in `/login` and in user-interactive authentication. */
 export interface PasswordClaim {
-  readonly identifier?: { readonly type?: unknown; readonly user?: unknown; readonly [member: string]: unknown } | undefined;
+  readonly identifier?:
+    | { readonly type?: unknown; readonly user?: unknown; readonly [member: string]: unknown }
+    | undefined;
   /** The older form of `identifier`. */
   readonly user?: unknown;
   readonly password?: unknown;
@@ -40,14 +42,16 @@ export class Credentials {
     const { identifier } = claim;
     const user = identifier === undefined ? claim.user : identifier.user;
     if (identifier !== undefined && identifier.type !== 'm.id.user') {
-      const medium = identifier.type === 'm.id.thirdparty' || identifier.type === 'm.id.phone' || 'medium' in identifier;
+      const medium =
+        identifier.type === 'm.id.thirdparty' || identifier.type === 'm.id.phone' || 'medium' in identifier;
       if (medium) throw new MatrixError('M_FORBIDDEN', 'No account is associated with that third-party identifier.');
       throw new MatrixError('M_UNKNOWN', 'The identifier must be of type m.id.user.');
     }
     if (identifier === undefined && user === undefined && claim['medium'] !== undefined) {
       throw new MatrixError('M_FORBIDDEN', 'No account is associated with that third-party identifier.');
     }
-    if (typeof user !== 'string' || user === '') throw new MatrixError('M_MISSING_PARAM', 'The identifier must name a user.');
+    if (typeof user !== 'string' || user === '')
+      throw new MatrixError('M_MISSING_PARAM', 'The identifier must name a user.');
     return user;
   }
 
@@ -70,7 +74,8 @@ export class Credentials {
     const account = await this.resolve(user);
     this.#limit('login_address', ip);
     this.#limit('login_account', account?.userId ?? user);
-    if (account?.deactivated === true) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account?.deactivated === true)
+      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
     if (!(await this.#deps.hasher.verify(account?.passwordHash, password)) || account === undefined) return undefined;
     await this.#renew(account, password);
     return account;

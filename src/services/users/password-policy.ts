@@ -15,6 +15,8 @@ const MAXIMUM_LENGTH = 512;
 export const checkNewPassword = (password: string, policy: PasswordPolicy): void => {
   const minimum = policy.minimumLength ?? 8;
   const length = [...password].length;
-  if (length < minimum) throw new MatrixError('M_WEAK_PASSWORD', `The password must have at least ${minimum} characters.`);
-  if (length > MAXIMUM_LENGTH) throw new MatrixError('M_INVALID_PARAM', `The password must have at most ${MAXIMUM_LENGTH} characters.`);
+  if (length < minimum)
+    throw new MatrixError('M_WEAK_PASSWORD', `The password must have at least ${minimum} characters.`);
+  if (length > MAXIMUM_LENGTH)
+    throw new MatrixError('M_INVALID_PARAM', `The password must have at most ${MAXIMUM_LENGTH} characters.`);
 };

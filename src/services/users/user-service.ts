@@ -125,7 +125,8 @@ export class UserService {
    * @throws MatrixError M_NOT_FOUND
    */
   async change(tx: Tx, userId: string, changes: AccountChanges): Promise<void> {
-    if (!(await updateAccount(tx, userId, changes))) throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    if (!(await updateAccount(tx, userId, changes)))
+      throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
     const { passwordHash: _secret, ...visible } = changes;
     tx.afterCommit(() => {
       this.#forget(userId);

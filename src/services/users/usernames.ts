@@ -7,6 +7,9 @@ export interface LocalName {
   readonly localpart: string;
 }
 
+/** ASCII only: other letters are in no localpart, and U+212A would become a k. */
+const foldCapitals = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
 /**
  * The account that somebody asks for under `username`: capitals are folded, everything else must be in the grammar of localparts.
  * A full user id of this server is accepted too. Appendices, "User Identifiers".
@@ -15,7 +18,7 @@ export interface LocalName {
  */
 export const nameOfNewAccount = (username: string, serverName: string): LocalName => {
   const full = username.startsWith('@') && domainOf(username) === serverName;
-  const localpart = (full ? username.slice(1, -serverName.length - 1) : username).replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  const localpart = foldCapitals(full ? username.slice(1, -serverName.length - 1) : username);
   const userId = newUserId(localpart, serverName);
   if (userId === undefined) {
     throw new MatrixError(
@@ -36,6 +39,6 @@ export const candidateUserIds = (user: string, serverName: string): readonly str
   if (user.includes('\0')) return [];
   const userId = user.startsWith('@') && user.includes(':') ? user : `@${user}:${serverName}`;
   if (domainOf(userId) !== serverName) return [];
-  const folded = `${userId.slice(0, -serverName.length - 1).toLowerCase()}:${serverName}`;
+  const folded = `${foldCapitals(userId.slice(0, -serverName.length - 1))}:${serverName}`;
   return folded === userId ? [userId] : [userId, folded];
 };

@@ -60,12 +60,16 @@ export const findCredentials = (database: Database, userIds: readonly string[]):
   database.query<AccountCredentials>(SELECT_CREDENTIALS, [userIds]);
 
 /** Whether anybody administrates this server. */
-export const adminExists = async (database: Database): Promise<boolean> => (await database.query(ADMIN_EXISTS)).length > 0;
+export const adminExists = async (database: Database): Promise<boolean> =>
+  (await database.query(ADMIN_EXISTS)).length > 0;
 
 /** Makes an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
 export const insertAccount = async (
   tx: Tx,
-  account: Pick<AccountRecord, 'userId' | 'localpart' | 'createdTs' | 'isGuest' | 'admin' | 'appserviceId' | 'userType'> & {
+  account: Pick<
+    AccountRecord,
+    'userId' | 'localpart' | 'createdTs' | 'isGuest' | 'admin' | 'appserviceId' | 'userType'
+  > & {
     readonly passwordHash: string | null;
   },
 ): Promise<AccountRecord | undefined> =>
@@ -87,6 +91,11 @@ export const updateAccount = async (tx: Tx, userId: string, changes: AccountChan
   (await tx.em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
 
 /** Replaces a hash by another one of the same password; nothing happens if the password was changed in the meantime. */
-export const replacePasswordHash = async (database: Database, userId: string, old: string, renewed: string): Promise<void> => {
+export const replacePasswordHash = async (
+  database: Database,
+  userId: string,
+  old: string,
+  renewed: string,
+): Promise<void> => {
   await database.query(REPLACE_HASH, [userId, old, renewed]);
 };

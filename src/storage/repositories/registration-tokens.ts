@@ -13,7 +13,10 @@ export interface RegistrationTokenRecord {
 
 const VALID = `token = $1 and (expiry_ts is null or expiry_ts > $2) and (uses_allowed is null or completed < uses_allowed)`;
 const SELECT_VALID = sql('registration_token_valid', `select 1 from registration_tokens where ${VALID}`);
-const USE_TOKEN = sql('registration_token_use', `update registration_tokens set completed = completed + 1 where ${VALID} returning 1`);
+const USE_TOKEN = sql(
+  'registration_token_use',
+  `update registration_tokens set completed = completed + 1 where ${VALID} returning 1`,
+);
 
 /** Whether an account could be registered with the token at the time `now`. */
 export const isValidRegistrationToken = async (database: Database, token: string, now: number): Promise<boolean> =>

@@ -66,7 +66,12 @@ export const findSession = async (database: Database, sessionId: string): Promis
 /** Makes the session of a device, instead of the one it had; returns the id of that one. */
 export const replaceSession = async (
   tx: Tx,
-  session: { readonly sessionId: string; readonly userId: string; readonly deviceId: string; readonly createdTs: number },
+  session: {
+    readonly sessionId: string;
+    readonly userId: string;
+    readonly deviceId: string;
+    readonly createdTs: number;
+  },
 ): Promise<string | undefined> => {
   const [replaced] = await tx.query<{ sessionId: string }>(DELETE_SESSION, [session.userId, session.deviceId]);
   await tx.query(INSERT_SESSION, [session.sessionId, session.userId, session.deviceId, session.createdTs]);
@@ -94,6 +99,10 @@ export const deleteRefreshTokens = async (
 };
 
 /** Notes that the client has the tokens of a generation: those before it are spent. */
-export const confirmGeneration = async (on: Pick<Tx, 'query'> | Database, sessionId: string, generation: number): Promise<void> => {
+export const confirmGeneration = async (
+  on: Pick<Tx, 'query'> | Database,
+  sessionId: string,
+  generation: number,
+): Promise<void> => {
   await on.query(CONFIRM_GENERATION, [sessionId, generation]);
 };

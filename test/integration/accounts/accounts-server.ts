@@ -117,7 +117,11 @@ export class AccountsServer {
       [
         ...registrationEndpoints(this),
         ...registrationTokenEndpoints(this),
-        ...loginEndpoints({ login: new LoginService({ credentials, sessions }), serverName: SERVER_NAME, publicBaseUrl: options.publicBaseUrl }),
+        ...loginEndpoints({
+          login: new LoginService({ credentials, sessions }),
+          serverName: SERVER_NAME,
+          publicBaseUrl: options.publicBaseUrl,
+        }),
         ...logoutEndpoints(this),
         ...refreshEndpoints(this),
         ...whoamiEndpoints(),
@@ -127,7 +131,10 @@ export class AccountsServer {
         ...sharedSecretRegisterEndpoints({ sharedSecret }),
       ],
       {
-        authenticate: (token) => sessions.authenticate(token),
+        authenticate: (token, allow) => sessions.authenticate(token, allow),
+        seen: ({ userId, deviceId }, ip, userAgent) => {
+          if (deviceId !== undefined) this.activity.seen(userId, deviceId, ip, userAgent);
+        },
         rateLimiter,
         clock,
         timers: systemTimers,

@@ -64,7 +64,10 @@ describe('POST /register', () => {
 
   for (const character of ['!', '"', ':', '?', '\\', '@', '[', ']', '{', '}', '|', '£', 'é', '\n', "'", ' ', '\0']) {
     it(`answers 400 M_INVALID_USERNAME for ${JSON.stringify(character)} in a username, before authentication`, async () => {
-      const { status, body } = await server.request('POST', '/register', { username: `a${character}b`, password: PASSWORD });
+      const { status, body } = await server.request('POST', '/register', {
+        username: `a${character}b`,
+        password: PASSWORD,
+      });
       expect([status, body.errcode]).to.deep.equal([400, 'M_INVALID_USERNAME']);
     });
   }
@@ -132,7 +135,12 @@ describe('POST /register', () => {
 
   describe('of guests', () => {
     it('ignores everything but the display name of the device', async () => {
-      const wishes = { username: 'guesty', device_id: 'WANTED', initial_device_display_name: 'Visitor', inhibit_login: true };
+      const wishes = {
+        username: 'guesty',
+        device_id: 'WANTED',
+        initial_device_display_name: 'Visitor',
+        inhibit_login: true,
+      };
       const { status, body } = await server.request('POST', '/register?kind=guest', wishes);
       expect(status).to.equal(200);
       expect(body.user_id).to.not.include('guesty');
@@ -178,7 +186,8 @@ describe('POST /register', () => {
 
   describe('/_synapse/admin/v1/register', () => {
     const path = '/_synapse/admin/v1/register';
-    const sign = (parts: string[], secret = SHARED_SECRET): string => createHmac('sha1', secret).update(parts.join('\0')).digest('hex');
+    const sign = (parts: string[], secret = SHARED_SECRET): string =>
+      createHmac('sha1', secret).update(parts.join('\0')).digest('hex');
     const nonce = async (): Promise<string> => (await server.request('GET', path)).body.nonce;
 
     it('registers users and administrators, capitals folded', async () => {
@@ -186,7 +195,13 @@ describe('POST /register', () => {
         const once = await nonce();
         const username = admin ? 'Admin-By-Secret' : 'plain-by-secret';
         const mac = sign([once, username, PASSWORD, admin ? 'admin' : 'notadmin']);
-        const { status, body } = await server.request('POST', path, { nonce: once, username, password: PASSWORD, admin, mac });
+        const { status, body } = await server.request('POST', path, {
+          nonce: once,
+          username,
+          password: PASSWORD,
+          admin,
+          mac,
+        });
         expect(status).to.equal(200);
         expect(body).to.include({ user_id: `@${username.toLowerCase()}:${SERVER_NAME}`, home_server: SERVER_NAME });
         expect(await server.isAlive(body.access_token)).to.equal(true);
@@ -197,7 +212,13 @@ describe('POST /register', () => {
     it('signs the user type along when there is one', async () => {
       const once = await nonce();
       const mac = sign([once, 'a-bot', PASSWORD, 'notadmin', 'bot']);
-      const { body } = await server.request('POST', path, { nonce: once, username: 'a-bot', password: PASSWORD, user_type: 'bot', mac });
+      const { body } = await server.request('POST', path, {
+        nonce: once,
+        username: 'a-bot',
+        password: PASSWORD,
+        user_type: 'bot',
+        mac,
+      });
       expect((await server.users.account(body.user_id))?.userType).to.equal('bot');
     });
 
@@ -205,7 +226,13 @@ describe('POST /register', () => {
       for (const signedAs of ['admin', 'notadmin']) {
         const once = await nonce();
         const mac = sign([once, 'forged', PASSWORD, signedAs], signedAs === 'admin' ? 'another secret' : SHARED_SECRET);
-        const { status, body } = await server.request('POST', path, { nonce: once, username: 'forged', password: PASSWORD, admin: true, mac });
+        const { status, body } = await server.request('POST', path, {
+          nonce: once,
+          username: 'forged',
+          password: PASSWORD,
+          admin: true,
+          mac,
+        });
         expect([status, body.error]).to.deep.equal([403, 'HMAC incorrect']);
       }
       expect(await server.users.exists(`@forged:${SERVER_NAME}`)).to.equal(false);
@@ -215,20 +242,32 @@ describe('POST /register', () => {
       await server.register({ username: 'was-here' });
       const once = await nonce();
       const mac = sign([once, 'was-here', PASSWORD, 'notadmin']);
-      const { status, body } = await server.request('POST', path, { nonce: once, username: 'was-here', password: PASSWORD, mac });
+      const { status, body } = await server.request('POST', path, {
+        nonce: once,
+        username: 'was-here',
+        password: PASSWORD,
+        mac,
+      });
       expect([status, body.errcode]).to.deep.equal([400, 'M_USER_IN_USE']);
       expect(body.error).to.include('User ID already taken');
     });
 
     it('takes a nonce once, and not after a minute', async () => {
       const once = await nonce();
-      const request = { nonce: once, username: 'nonce-user', password: PASSWORD, mac: sign([once, 'nonce-user', PASSWORD, 'notadmin']) };
+      const request = {
+        nonce: once,
+        username: 'nonce-user',
+        password: PASSWORD,
+        mac: sign([once, 'nonce-user', PASSWORD, 'notadmin']),
+      };
       expect((await server.request('POST', path, request)).status).to.equal(200);
       expect((await server.request('POST', path, request)).body.error).to.equal('unrecognised nonce');
       const late = await nonce();
       await server.clock.advance(60_001);
       const mac = sign([late, 'too-late', PASSWORD, 'notadmin']);
-      expect((await server.request('POST', path, { ...request, nonce: late, username: 'too-late', mac })).status).to.equal(400);
+      expect(
+        (await server.request('POST', path, { ...request, nonce: late, username: 'too-late', mac })).status,
+      ).to.equal(400);
     });
   });
 });
@@ -238,12 +277,18 @@ describe('registration that is restricted', () => {
   afterEach(() => server.stop());
 
   it('answers 403 M_FORBIDDEN when it is closed, for guests too when they are not allowed', async () => {
-    server = await AccountsServer.start({ registration: { enabled: false, guestsAllowed: false }, sharedSecret: undefined });
+    server = await AccountsServer.start({
+      registration: { enabled: false, guestsAllowed: false },
+      sharedSecret: undefined,
+    });
     for (const path of ['/register', '/register?kind=guest']) {
       const { status, body } = await server.request('POST', path, { username: 'x', password: PASSWORD });
       expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
     }
-    const validity = await server.request('GET', '/_matrix/client/v1/register/m.login.registration_token/validity?token=x');
+    const validity = await server.request(
+      'GET',
+      '/_matrix/client/v1/register/m.login.registration_token/validity?token=x',
+    );
     expect(validity.status).to.equal(403);
     expect((await server.request('GET', '/_synapse/admin/v1/register')).status).to.equal(400);
   });
@@ -252,13 +297,17 @@ describe('registration that is restricted', () => {
     server = await AccountsServer.start({ registration: { requiresToken: true } });
     await server.tokens.create({ token: 'one-use', usesAllowed: 1 });
     const validity = async (token: string): Promise<boolean> =>
-      (await server.request('GET', `/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`)).body.valid;
+      (await server.request('GET', `/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`))
+        .body.valid;
     expect(await validity('one-use')).to.equal(true);
     expect(await validity('unknown')).to.equal(false);
 
     const open = await server.request('POST', '/register', { username: 'a', password: PASSWORD });
     expect(open.body.flows).to.deep.equal([{ stages: ['m.login.registration_token'] }]);
-    const wrong = await server.register({ username: 'a', auth: { type: 'm.login.registration_token', token: 'unknown' } });
+    const wrong = await server.register({
+      username: 'a',
+      auth: { type: 'm.login.registration_token', token: 'unknown' },
+    });
     expect([wrong.status, wrong.body.errcode]).to.deep.equal([401, 'M_UNAUTHORIZED']);
     expect(wrong.body.flows).to.be.an('array');
 
@@ -274,7 +323,9 @@ describe('registration that is restricted', () => {
     const { body } = await server.request('POST', '/register', { password: PASSWORD });
     const auth = { type: 'm.login.registration_token', token: 'many', session: body.session };
     expect((await server.request('POST', '/register', { password: PASSWORD, auth })).status).to.equal(200);
-    expect((await server.request('POST', '/register', { password: PASSWORD, auth: { session: body.session } })).status).to.equal(401);
+    expect(
+      (await server.request('POST', '/register', { password: PASSWORD, auth: { session: body.session } })).status,
+    ).to.equal(401);
   });
 
   it('does not take a token that has expired', async () => {
@@ -306,7 +357,9 @@ describe('the first administrator', () => {
     const token = (await server.firstAdmin.token()) as string;
     expect(token).to.be.a('string');
     await server.firstAdmin.check(token);
-    const wrong = await server.firstAdmin.register('x'.repeat(token.length), 'boss', PASSWORD).catch((error: Error) => error);
+    const wrong = await server.firstAdmin
+      .register('x'.repeat(token.length), 'boss', PASSWORD)
+      .catch((error: Error) => error);
     expect(wrong).to.be.an('error').with.property('errcode', 'M_FORBIDDEN');
     const both = await Promise.allSettled([
       server.firstAdmin.register(token, 'boss', PASSWORD),

@@ -1,0 +1,300 @@
+import { expect } from 'chai';
+import type { Revoked } from '#src/services/sessions/session-service.ts';
+import { PasswordHasher } from '#src/services/users/password-hasher.ts';
+import { sql } from '#src/storage/database.ts';
+import { findCredentials } from '#src/storage/repositories/accounts.ts';
+import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
+
+describe('logging in and out', () => {
+  let server: AccountsServer;
+  before(async () => {
+    server = await AccountsServer.start({ publicBaseUrl: 'https://matrix.tsudoi.test' });
+  });
+  after(() => server.stop());
+
+  it('offers logging in with a password', async () => {
+    const { body } = await server.request('GET', '/login');
+    expect(body.flows).to.deep.include({ type: 'm.login.password' });
+  });
+
+  it('logs in by localpart, by user id, with capitals, and by the older member user', async () => {
+    await server.register({ username: 'ways' });
+    const userId = `@ways:${SERVER_NAME}`;
+    for (const user of ['ways', userId, 'WAYS', `@Ways:${SERVER_NAME}`]) {
+      const { status, body } = await server.logIn(user);
+      expect([status, body.user_id]).to.deep.equal([200, userId]);
+    }
+    const older = await server.request('POST', '/login', {
+      type: 'm.login.password',
+      user: 'ways',
+      password: PASSWORD,
+    });
+    expect(older.body.user_id).to.equal(userId);
+    expect(older.body.well_known).to.deep.equal({ 'm.homeserver': { base_url: 'https://matrix.tsudoi.test' } });
+  });
+
+  it('answers 403 M_FORBIDDEN alike for a wrong password, an unknown user and a user of another server', async () => {
+    await server.register({ username: 'alike' });
+    const answers = [
+      await server.logIn('alike', { password: 'not the password' }),
+      await server.logIn('nobody-of-that-name'),
+      await server.logIn('@alike:elsewhere.test'),
+    ];
+    for (const { status, body } of answers) expect([status, body]).to.deep.equal([403, answers[0]?.body]);
+    expect(answers[0]?.body.errcode).to.equal('M_FORBIDDEN');
+  });
+
+  it('answers 400 M_UNKNOWN for an unknown type, and 403 for a third-party identifier nobody has', async () => {
+    const unknown = await server.request('POST', '/login', { type: 'm.login.telepathy' });
+    expect([unknown.status, unknown.body.errcode]).to.deep.equal([400, 'M_UNKNOWN']);
+    const identifier = { type: 'm.id.thirdparty', medium: 'email', address: 'a@b.test' };
+    const email = await server.request('POST', '/login', { type: 'm.login.password', identifier, password: PASSWORD });
+    expect([email.status, email.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+  });
+
+  it('answers 400 when password or user are missing', async () => {
+    const noPassword = await server.request('POST', '/login', { type: 'm.login.password', user: 'ways' });
+    expect([noPassword.status, noPassword.body.errcode]).to.deep.equal([400, 'M_MISSING_PARAM']);
+    const noUser = await server.request('POST', '/login', { type: 'm.login.password', password: PASSWORD });
+    expect([noUser.status, noUser.body.errcode]).to.deep.equal([400, 'M_MISSING_PARAM']);
+  });
+
+  it('kills the old token of a device that logs in again, and keeps its name', async () => {
+    const { body: first } = await server.register({ device_id: 'AGAIN', initial_device_display_name: 'first' });
+    const heard: Revoked[] = [];
+    const off = server.sessions.onRevoked((event) => heard.push(event));
+    const { body: second } = await server.logIn(first.user_id, {
+      device_id: 'AGAIN',
+      initial_device_display_name: 'second',
+    });
+    off();
+    expect(second.device_id).to.equal('AGAIN');
+    const dead = await server.request('GET', '/account/whoami', undefined, first.access_token);
+    expect([dead.status, dead.body.errcode, dead.body.soft_logout]).to.deep.equal([401, 'M_UNKNOWN_TOKEN', false]);
+    expect(heard).to.deep.equal([{ userId: first.user_id, deviceId: 'AGAIN', reason: 'replaced' }]);
+    const { body: device } = await server.request('GET', '/devices/AGAIN', undefined, second.access_token);
+    expect(device.display_name).to.equal('first');
+  });
+
+  it('logs out one device with its token and leaves the others', async () => {
+    const { body: first } = await server.register();
+    const { body: second } = await server.logIn(first.user_id);
+    expect((await server.request('POST', '/logout', undefined, first.access_token)).status).to.equal(200);
+    expect(await server.isAlive(first.access_token)).to.equal(false);
+    const { body } = await server.request('GET', '/devices', undefined, second.access_token);
+    expect(body.devices.map((device: { device_id: string }) => device.device_id)).to.deep.equal([second.device_id]);
+  });
+
+  it('logs out all devices', async () => {
+    const { body: first } = await server.register();
+    const { body: second } = await server.logIn(first.user_id);
+    await server.request('POST', '/logout/all', {}, first.access_token);
+    expect(await server.isAlive(first.access_token)).to.equal(false);
+    expect(await server.isAlive(second.access_token)).to.equal(false);
+    expect((await server.logIn(first.user_id)).status).to.equal(200);
+  });
+
+  it('answers M_MISSING_TOKEN without a token and M_UNKNOWN_TOKEN for made-up and tampered ones', async () => {
+    const { body } = await server.register();
+    expect((await server.request('GET', '/account/whoami')).body.errcode).to.equal('M_MISSING_TOKEN');
+    const [header, payload, signature] = body.access_token.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    const forged = Buffer.from(JSON.stringify({ ...claims, sub: '@admin:tsudoi.test' })).toString('base64url');
+    const none = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url');
+    for (const token of [
+      'nonsense',
+      'a.b.c',
+      `${header}.${forged}.${signature}`,
+      `${none}.${payload}.`,
+      `${header}.${payload}.`,
+    ]) {
+      const answer = await server.request('GET', '/account/whoami', undefined, token);
+      expect([answer.status, answer.body.errcode]).to.deep.equal([401, 'M_UNKNOWN_TOKEN']);
+    }
+  });
+
+  it('keeps locked accounts out of everything but logging out, and their sessions alive', async () => {
+    const { body } = await server.register();
+    const { body: other } = await server.logIn(body.user_id);
+    const locked: string[] = [];
+    server.sessions.onLocked(({ userId }) => locked.push(userId));
+    await server.users.setLocked(body.user_id, true);
+    const refused = await server.request('GET', '/account/whoami', undefined, body.access_token);
+    expect(refused.status).to.equal(401);
+    expect(refused.body).to.include({ errcode: 'M_USER_LOCKED', soft_logout: true });
+    expect((await server.logIn(body.user_id)).body.errcode).to.equal('M_USER_LOCKED');
+    expect(locked).to.deep.equal([body.user_id]);
+    expect((await server.request('POST', '/logout', {}, other.access_token)).status).to.equal(200);
+    await server.users.setLocked(body.user_id, false);
+    expect(await server.isAlive(body.access_token)).to.equal(true);
+    expect(await server.isAlive(other.access_token)).to.equal(false);
+  });
+
+  it('notices at once who became administrator', async () => {
+    const { body } = await server.register();
+    expect((await server.sessions.authenticate(body.access_token)).isAdmin).to.equal(false);
+    await server.users.setAdmin(body.user_id, true);
+    expect((await server.sessions.authenticate(body.access_token)).isAdmin).to.equal(true);
+  });
+
+  it('renews a hash that was made with another cost', async () => {
+    const { body } = await server.register();
+    const old = new PasswordHasher({ cost: { memoryCost: 2048, timeCost: 3, parallelism: 1 } });
+    const passwordHash = await old.hash(PASSWORD);
+    await server.db.database.write((tx) => server.users.change(tx, body.user_id, { passwordHash }));
+    expect((await server.logIn(body.user_id)).status).to.equal(200);
+    const [account] = await findCredentials(server.db.database, [body.user_id]);
+    expect(account?.passwordHash).to.include('m=1024,').and.not.equal(passwordHash);
+    expect((await server.logIn(body.user_id)).status).to.equal(200);
+  });
+
+  it('authenticates a token it has seen without any statement', async () => {
+    const { body } = await server.register();
+    await server.sessions.authenticate(body.access_token);
+    const before = server.db.database.statements();
+    for (let round = 0; round < 1000; round += 1) await server.sessions.authenticate(body.access_token);
+    expect(server.db.database.statements() - before).to.equal(0);
+  });
+
+  it('asks the database once for a token that many requests bring at the same time', async () => {
+    const { body } = await server.register();
+    const before = server.db.database.statements();
+    await Promise.all(Array.from({ length: 50 }, () => server.sessions.authenticate(body.access_token)));
+    expect(server.db.database.statements() - before).to.equal(1);
+  });
+
+  it('does not remember a token whose session ended while it was looked up', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const { body } = await server.register();
+      await Promise.allSettled([
+        server.sessions.authenticate(body.access_token),
+        server.sessions.revokeDevices(body.user_id, [body.device_id], 'logged_out'),
+        server.sessions.authenticate(body.access_token),
+      ]);
+      expect(await server.isAlive(body.access_token)).to.equal(false);
+    }
+  });
+});
+
+describe('limits on logging in', () => {
+  let server: AccountsServer;
+  after(() => server.stop());
+
+  it('stop guessing a password, in /login and in user-interactive authentication, and name the limiter', async () => {
+    server = await AccountsServer.start({ rateLimits: { login_account: { perSecond: 0.05, burst: 3 } } });
+    const { body } = await server.register({ username: 'guessed' });
+    for (let guess = 0; guess < 3; guess += 1)
+      expect((await server.logIn('guessed', { password: 'wrong guess' })).status).to.equal(403);
+    const limited = await server.logIn('guessed');
+    expect([limited.status, limited.body.errcode]).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
+    expect(limited.body['org.tsudoi.limiter']).to.equal('login_account');
+    expect(limited.headers.get('retry-after')).to.match(/^\d+$/);
+    const uia = { new_password: 'another password', auth: passwordAuth('guessed') };
+    expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(429);
+    expect(await server.isAlive(body.access_token)).to.equal(true);
+    await server.clock.advance(limited.body.retry_after_ms);
+    expect((await server.logIn('guessed')).status).to.equal(200);
+  });
+});
+
+describe('refreshing access tokens', () => {
+  let server: AccountsServer;
+  before(async () => {
+    server = await AccountsServer.start();
+  });
+  after(() => server.stop());
+
+  const refresh = (token: string) => server.request('POST', '/refresh', { refresh_token: token });
+  const whoami = (token: string) => server.request('GET', '/account/whoami', undefined, token);
+
+  it('gives refresh tokens and a lifetime only to who asked for them', async () => {
+    const { body: registered } = await server.register({ refresh_token: true });
+    expect(registered.refresh_token).to.be.a('string');
+    expect(registered.expires_in_ms).to.equal(300_000);
+    const { body: plain } = await server.logIn(registered.user_id);
+    expect(plain).to.not.have.any.keys('refresh_token', 'expires_in_ms');
+    await server.clock.advance(30 * 86_400_000);
+    expect(await server.isAlive(plain.access_token)).to.equal(true);
+  });
+
+  it('logs out softly when the access token expires, until it is refreshed', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    expect((await whoami(body.access_token)).status).to.equal(200);
+    await server.clock.advance(300_001 + 1000);
+    const expired = await whoami(body.access_token);
+    expect([expired.status, expired.body.errcode, expired.body.soft_logout]).to.deep.equal([
+      401,
+      'M_UNKNOWN_TOKEN',
+      true,
+    ]);
+    const { status, body: tokens } = await refresh(body.refresh_token);
+    expect(status).to.equal(200);
+    const alive = await whoami(tokens.access_token);
+    expect(alive.body).to.include({ user_id: body.user_id, device_id: body.device_id });
+    await server.request('POST', '/logout', {}, tokens.access_token);
+    expect((await whoami(body.access_token)).body.soft_logout).to.equal(false);
+  });
+
+  it('lets a client refresh again when the answer got lost', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    await refresh(body.refresh_token);
+    const { status, body: again } = await refresh(body.refresh_token);
+    expect(status).to.equal(200);
+    expect((await whoami(again.access_token)).status).to.equal(200);
+  });
+
+  it('spends the old refresh token when the new access token is used; using it again ends the session', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    const { body: next } = await refresh(body.refresh_token);
+    expect((await whoami(next.access_token)).status).to.equal(200);
+    const heard: Revoked[] = [];
+    const off = server.sessions.onRevoked((event) => heard.push(event));
+    const replay = await refresh(body.refresh_token);
+    off();
+    expect([replay.status, replay.body.errcode, replay.body.soft_logout]).to.deep.equal([
+      401,
+      'M_UNKNOWN_TOKEN',
+      false,
+    ]);
+    expect(heard.map(({ reason }) => reason)).to.deep.equal(['refresh_token_reused']);
+    expect((await whoami(next.access_token)).status).to.equal(401);
+    expect((await refresh(next.refresh_token)).status).to.equal(401);
+  });
+
+  it('spends the old refresh token when the new refresh token is used', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    const { body: second } = await refresh(body.refresh_token);
+    const { body: third } = await refresh(second.refresh_token);
+    expect((await whoami(third.access_token)).status).to.equal(200);
+    expect((await refresh(body.refresh_token)).status).to.equal(401);
+    expect((await whoami(third.access_token)).status).to.equal(401);
+  });
+
+  it('keeps few tokens however often is refreshed', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    let token = body.refresh_token;
+    for (let round = 0; round < 40; round += 1) token = (await refresh(token)).body.refresh_token;
+    const count = sql(
+      'test_refresh_tokens',
+      'select count(*) from refresh_tokens join sessions using (session_id) where user_id = $1',
+    );
+    const [row] = await server.db.database.query<{ count: number }>(count, [body.user_id]);
+    expect(row?.count).to.be.within(2, 25);
+  });
+
+  it('does not keep refresh tokens in clear', async () => {
+    const { body } = await server.register({ refresh_token: true });
+    const all = await server.db.database.query(sql('test_all_refresh', 'select * from refresh_tokens'));
+    const stored = all
+      .map((row) => `${(row['token_hash'] as Buffer).toString('latin1')} ${JSON.stringify(row)}`)
+      .join('\n');
+    expect(stored).to.not.include(body.refresh_token);
+  });
+
+  it('answers 401 M_UNKNOWN_TOKEN for an unknown refresh token and one of a session that was logged out', async () => {
+    expect((await refresh('unknown')).body.errcode).to.equal('M_UNKNOWN_TOKEN');
+    const { body } = await server.register({ refresh_token: true });
+    await server.request('POST', '/logout', {}, body.access_token);
+    expect((await refresh(body.refresh_token)).status).to.equal(401);
+  });
+});
