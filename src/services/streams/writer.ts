@@ -244,6 +244,7 @@ export class Writer {
         // It is committed: whoever fails to show it must not make its sender believe that it is not.
         this.#logger.error('a committed write could not be published', { err });
       }
+      this.#advance(operation.positions);
     }
   }
 

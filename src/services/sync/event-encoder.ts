@@ -1,0 +1,71 @@
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
+import type { Membership } from '#src/services/rooms/membership.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { SyncFilter } from './sync-filter.ts';
+
+/** Who reads. */
+export interface Reader {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+}
+
+/** An event with the reader's membership at it. */
+export interface ReadEvent {
+  readonly event: StoredEvent;
+  readonly membership: Membership;
+}
+
+interface SharedTimeline {
+  readonly first: StoredEvent | undefined;
+  readonly last: StoredEvent | undefined;
+  readonly length: number;
+  readonly text: string;
+}
+
+/**
+ * Writes events for sync as JSON text. What members of a room are shown is the same text for all of them but the sender's own
+ * device, so the last one made for each room is kept and handed out again.
+ */
+export class EventEncoder {
+  readonly #transactions: TransactionIds;
+  readonly #shared = new WeakMap<Room, SharedTimeline>();
+
+  constructor(transactions: TransactionIds) {
+    this.#transactions = transactions;
+  }
+
+  /** The events of a timeline, joined by commas. */
+  timeline(room: Room, events: readonly ReadEvent[], reader: Reader, filter: SyncFilter): string {
+    const plain = filter.reshape === undefined && !filter.federationFormat;
+    const shareable = plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
+    if (!shareable) return events.map((one) => this.event(one, reader, filter)).join(',');
+    const first = events[0]?.event;
+    const last = events.at(-1)?.event;
+    const known = this.#shared.get(room);
+    if (known?.first === first && known?.last === last && known?.length === events.length) return known.text;
+    const text = events.map(({ event }) => event.clientJson({ membership: 'join' }, false)).join(',');
+    // A redaction changes an event in place: what holds one is not kept.
+    if (events.every(({ event }) => event.redactedBecause === undefined && event.type !== 'm.room.redaction')) {
+      this.#shared.set(room, { first, last, length: events.length, text });
+    }
+    return text;
+  }
+
+  /** One event. */
+  event({ event, membership }: ReadEvent, reader: Reader, filter: SyncFilter): string {
+    const transactionId =
+      event.sender === reader.userId
+        ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
+        : undefined;
+    if (filter.federationFormat) return JSON.stringify({ ...event.pdu, event_id: event.eventId });
+    const text = event.clientJson({ membership, transactionId }, false);
+    if (filter.reshape === undefined) return text;
+    return JSON.stringify(filter.reshape(JSON.parse(text) as Record<string, unknown>));
+  }
+
+  /** Forgets the kept text of a room one of whose events was redacted. */
+  forget(room: Room): void {
+    this.#shared.delete(room);
+  }
+}

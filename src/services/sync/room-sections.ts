@@ -1,0 +1,199 @@
+import { encodeRoomToken } from '#src/protocol/wire/position.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { Member } from '#src/services/rooms/membership.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { StateChain } from '#src/services/state/state-chain.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import type { EventEncoder, ReadEvent } from './event-encoder.ts';
+import { heroesOf, summaryChanged } from './room-summary.ts';
+import type { StateChanges, StateReader } from './state-window.ts';
+import type { SyncFilter } from './sync-filter.ts';
+import type { SyncRequest } from './sync-request.ts';
+import type { VisibilitySource } from './sync-sources.ts';
+import type { SyncUser } from './sync-user.ts';
+import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
+
+/** A room that the response will speak of, as it was when the response was planned. */
+export interface RoomPlan {
+  readonly room: Room;
+  readonly member: Member;
+  readonly section: 'join' | 'leave';
+  /** The client knows nothing of the room, or wants all of its state. */
+  readonly isFull: boolean;
+  /** The timeline begins after this position; 0 when the client knows nothing of the room. */
+  readonly after: number;
+  readonly upTo: number;
+  /** The state at `upTo`. */
+  readonly end: StateChain;
+  /** Show nothing but the user's own leave. */
+  readonly onlyLeave: boolean;
+}
+
+/** Timeline, state and summary of a room, as JSON members. */
+export interface RoomSection {
+  readonly plan: RoomPlan;
+  readonly json: string;
+  readonly isEmpty: boolean;
+}
+
+export interface RoomSectionsOptions {
+  readonly loader: EventLoader;
+  readonly interner: Interner;
+  readonly timelines: TimelineReader;
+  readonly states: StateReader;
+  readonly visibility: VisibilitySource;
+  readonly encoder: EventEncoder;
+}
+
+interface Draft {
+  readonly plan: RoomPlan;
+  readonly window: TimelineWindow;
+  readonly events: readonly ReadEvent[];
+}
+
+/** The parts of rooms that all come of their events: timeline, state, summary. All rooms of a response are read together. */
+export class RoomSections {
+  readonly #options: RoomSectionsOptions;
+
+  constructor(options: RoomSectionsOptions) {
+    this.#options = options;
+  }
+
+  async build(
+    plans: readonly RoomPlan[],
+    user: SyncUser,
+    request: SyncRequest,
+    filter: SyncFilter,
+    ignored: ReadonlySet<string>,
+  ): Promise<RoomSection[]> {
+    const drafts = await this.#timelines(plans, user, filter, ignored);
+    const upToEnd = request.stateAfter !== undefined;
+    const changes = await this.#options.states.read(
+      drafts.map(({ plan, window, events }) => ({
+        room: plan.room,
+        after: plan.isFull ? undefined : plan.after,
+        upTo: plan.upTo,
+        end: plan.end,
+        window: { ...window, events: events.map(({ event }) => event) },
+        upToEnd,
+      })),
+    );
+    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], user, request, filter));
+    const loaded = await this.#options.loader.load(
+      wanted.flatMap((nids, index) => {
+        const room = drafts[index]?.plan.room;
+        return room === undefined ? [] : nids.map((nid) => ({ room, nid }));
+      }),
+    );
+    return drafts.map((draft, index) => {
+      const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
+      return this.#encode(draft, state, request, filter);
+    });
+  }
+
+  async #timelines(
+    plans: readonly RoomPlan[],
+    user: SyncUser,
+    filter: SyncFilter,
+    ignored: ReadonlySet<string>,
+  ): Promise<Draft[]> {
+    const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
+    const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
+    const windows = await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
+    const byRoom = new Map(shown.map((plan, index) => [plan, windows[index]]));
+    return Promise.all(
+      plans.map(async (plan) => {
+        const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
+        const events = await this.#visible(plan, window, user.userId);
+        return { plan, window: plan.onlyLeave ? { ...window, limited: false, hiddenState: [] } : window, events };
+      }),
+    );
+  }
+
+  /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
+  async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly ReadEvent[]> {
+    const { member, room } = plan;
+    if (plan.onlyLeave) {
+      const leave = window.events.find((event) => event.nid === member.event);
+      return leave === undefined ? [] : [{ event: leave, membership: member.membership }];
+    }
+    if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since)) {
+      return window.events.map((event) => ({ event, membership: 'join' as const }));
+    }
+    const visible = await this.#options.visibility.visibleTo(room, userId, window.events);
+    if (plan.section === 'join' || visible.some(({ event }) => event.nid === member.event)) return visible;
+    // One's own leave is always shown.
+    const leave = window.events.find((event) => event.nid === member.event);
+    return leave === undefined ? visible : [...visible, { event: leave, membership: member.membership }];
+  }
+
+  /** Positions of the state events to be told, after filter and lazy loading. */
+  #stateEvents(
+    { plan, window, events }: Draft,
+    changes: StateChanges | undefined,
+    user: SyncUser,
+    request: SyncRequest,
+    filter: SyncFilter,
+  ): number[] {
+    if (changes === undefined || plan.onlyLeave || !filter.stateRoom(plan.room.roomId)) return [];
+    if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
+    const sent = user.sentMembers(request.deviceId ?? '', false);
+    const keep = (userId: string, nid: number): boolean => {
+      const key = `${plan.room.nid} ${userId}`;
+      const redundant = !filter.includeRedundantMembers && !plan.isFull && sent.get(key) === nid;
+      sent.set(key, nid);
+      return !redundant;
+    };
+    const members = new Set<number>();
+    // Changes in a gap are told, redundant or not.
+    if (!plan.isFull && (window.limited || request.stateAfter !== undefined)) for (const nid of changes.members) members.add(nid);
+    const wanted = new Set(events.map(({ event }) => event.sender));
+    if (plan.isFull || summaryChanged(events)) for (const hero of heroesOf(plan.room, user.userId)) wanted.add(hero);
+    if (plan.isFull) wanted.add(user.userId);
+    const inTimeline = new Set(events.map(({ event }) => event.nid));
+    for (const userId of wanted) {
+      const skey = this.#options.interner.peekStateKey('m.room.member', userId);
+      const nid = skey === undefined ? undefined : changes.base.get(skey);
+      if (nid === undefined || (request.stateAfter === undefined && inTimeline.has(nid))) continue;
+      if (keep(userId, nid)) members.add(nid);
+    }
+    return [...changes.others, ...members];
+  }
+
+  #encode({ plan, window, events }: Draft, state: readonly StoredEvent[], request: SyncRequest, filter: SyncFilter): RoomSection {
+    const { encoder } = this.#options;
+    const { room, member } = plan;
+    const reader = { userId: request.userId, deviceId: request.deviceId };
+    const stateEvents = filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true);
+    const stateJson = stateEvents
+      .map((event) => encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter))
+      .join(',');
+    let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
+    const timeline = encoder.timeline(room, events, reader, filter);
+    const first = events[0]?.event;
+    const begin =
+      first === undefined ? { topo: (room.ring.newest?.topo ?? 0) + 1, nid: 0 } : { topo: first.topo, nid: first.nid };
+    json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${encodeRoomToken(begin)}"}`;
+    if (plan.section === 'join' && (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))) {
+      const summary: Record<string, unknown> = {
+        'm.joined_member_count': room.joinedCount,
+        'm.invited_member_count': room.invitedCount,
+      };
+      if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
+      json += `,"summary":${JSON.stringify(summary)}`;
+    }
+    return { plan, json, isEmpty: !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited };
+  }
+}
+
+const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
+
+const isNamed = (room: Room): boolean =>
+  (room.stateText('m.room.name', 'name') ?? '') !== '' || (room.stateText('m.room.canonical_alias', 'alias') ?? '') !== '';
+
+/** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
+const withoutIgnored =
+  (filter: SyncFilter, ignored: ReadonlySet<string>) =>
+  (event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined }): boolean =>
+    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) && filter.timeline?.(event) !== false;

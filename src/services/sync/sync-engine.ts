@@ -1,0 +1,233 @@
+import type { Timers } from '#src/kernel/timers.ts';
+import { covers, encodeSyncToken, ORIGIN, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
+import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
+import type { RoomPlan, RoomSections } from './room-sections.ts';
+import type { StateReader } from './state-window.ts';
+import { type SyncFilter, syncFilterOf } from './sync-filter.ts';
+import type { SyncRequest, SyncResult } from './sync-request.ts';
+import type { StrippedStateSource } from './sync-sources.ts';
+import type { SyncUser } from './sync-user.ts';
+import type { SyncUsers } from './sync-users.ts';
+
+export interface SyncEngineOptions {
+  readonly users: SyncUsers;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly writer: Writer;
+  readonly timers: Timers;
+  readonly sections: RoomSections;
+  readonly states: StateReader;
+  readonly personal: PersonalSource;
+  readonly stripped: StrippedStateSource;
+}
+
+/** What is to be told, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
+interface SyncPlan {
+  readonly position: SyncPosition;
+  readonly since: PositionVector;
+  readonly isInitial: boolean;
+  readonly joined: readonly RoomPlan[];
+  readonly left: readonly number[];
+  readonly invited: readonly number[];
+  readonly knocked: readonly number[];
+}
+
+/**
+ * The engine behind /sync and the WebSocket API: given a position, everything that a user is to be told since then, and the
+ * position up to which that is. Client-Server API, "Syncing".
+ */
+export class SyncEngine {
+  readonly #options: SyncEngineOptions;
+  readonly #personal: PersonalSections;
+
+  constructor(options: SyncEngineOptions) {
+    this.#options = options;
+    this.#personal = new PersonalSections(options.personal);
+  }
+
+  /** Answers at once when there is news, else waits for some until the timeout. */
+  async sync(request: SyncRequest): Promise<SyncResult> {
+    const user = await this.#options.users.open(request.userId);
+    const filter = syncFilterOf(request.filter);
+    if (request.since === undefined) user.sentMembers(request.deviceId ?? '', true);
+    let over = request.timeout <= 0 || request.since === undefined || request.fullState;
+    const timer = over
+      ? undefined
+      : this.#options.timers.after(request.timeout, () => {
+          over = true;
+          user.wake();
+        });
+    try {
+      for (;;) {
+        const { version } = user;
+        const result = await this.#compute(user, request, filter);
+        if (!result.isEmpty || over || request.signal.aborted) return result;
+        // What came while we computed was not in the answer: no waiting then.
+        if (user.version === version) await this.#news(user, request.signal, () => over);
+      }
+    } finally {
+      timer?.cancel();
+    }
+  }
+
+  #news(user: SyncUser, signal: AbortSignal, isOver: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted || isOver()) {
+        resolve();
+        return;
+      }
+      const { version } = user;
+      const done = (): void => {
+        stop();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      // The timeout of another request of the same user wakes everybody, too.
+      const stop = user.addWaiter(() => {
+        if (user.version !== version || isOver()) done();
+      });
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+
+  async #compute(user: SyncUser, request: SyncRequest, filter: SyncFilter): Promise<SyncResult> {
+    const account = await this.#personal.open(user, request.userId);
+    const plan = this.#plan(user, request, filter, account);
+    const ignored = account.ignoredUsers();
+    const left = plan.left.length === 0 ? [] : await this.#leftRooms(user, request, plan, filter);
+    const sections = await this.#options.sections.build([...plan.joined, ...left], user, request, filter, ignored);
+    const parts: string[] = [];
+    let isEmpty = true;
+
+    const join: string[] = [];
+    const leave: string[] = [];
+    for (const section of sections) {
+      const { room } = section.plan;
+      if (section.plan.section === 'leave') {
+        leave.push(`${JSON.stringify(room.roomId)}:{${section.json},"account_data":{"events":[]}}`);
+        continue;
+      }
+      const personal = await this.#personal.ofRoom(account, section.plan, plan.position, plan.since, plan.isInitial, request, filter);
+      if (section.isEmpty && personal.isEmpty) continue;
+      join.push(`${JSON.stringify(room.roomId)}:{${section.json},${personal.json}}`);
+    }
+    const invite = await this.#stripped(user, plan.invited, 'invite_state', ignored);
+    const knock = await this.#stripped(user, plan.knocked, 'knock_state', new Set());
+    const rooms = [
+      ['join', join],
+      ['invite', invite],
+      ['knock', knock],
+      ['leave', leave],
+    ] as const;
+    const roomsJson = rooms.filter(([, entries]) => entries.length > 0).map(([name, entries]) => `"${name}":{${entries.join(',')}}`);
+    if (roomsJson.length > 0) {
+      isEmpty = false;
+      parts.push(`"rooms":{${roomsJson.join(',')}}`);
+    }
+    const global = this.#personal.global(account, plan.position, plan.since, plan.isInitial, request, filter);
+    if (global !== '') {
+      isEmpty = false;
+      parts.push(global);
+    }
+    const body = `{"next_batch":"${encodeSyncToken(plan.position)}"${parts.map((part) => `,${part}`).join('')}}`;
+    return { body, next: plan.position, isEmpty: isEmpty && !plan.isInitial };
+  }
+
+  /** Runs in one turn of the event loop. */
+  #plan(user: SyncUser, request: SyncRequest, filter: SyncFilter, account: PersonalAccount): SyncPlan {
+    const { writer } = this.#options;
+    const vector = writer.committed();
+    const position: SyncPosition = { vector, ephemeral: this.#personal.ephemeralNow() };
+    const isInitial = request.since === undefined;
+    const since = request.since?.vector ?? ORIGIN;
+    const joined: RoomPlan[] = [];
+    const left: number[] = [];
+    const invited: number[] = [];
+    const knocked: number[] = [];
+    const personal = this.#personal.changedRooms(account, position, request);
+    for (const [nid, member] of user.memberships) {
+      if (member.membership === 'join') {
+        const room = user.joined.get(nid);
+        if (room === undefined || !filter.room(room.roomId)) continue;
+        const isNew = isInitial || !covers(since, member.since);
+        const news =
+          isNew ||
+          request.fullState ||
+          !covers(since, room.lastPosition) ||
+          personal.has(nid) ||
+          !covers(since, account.receiptsOf(room)?.latest ?? 0);
+        if (!news) continue;
+        joined.push({
+          room,
+          member,
+          section: 'join',
+          isFull: isNew || request.fullState,
+          after: isNew ? 0 : (since[room.shard] ?? 0),
+          upTo: vector[room.shard] ?? 0,
+          end: room.stateChain,
+          onlyLeave: false,
+        });
+        continue;
+      }
+      const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
+      if (member.membership === 'invite') {
+        if (isNews) invited.push(nid);
+      } else if (member.membership === 'knock') {
+        if (isNews) knocked.push(nid);
+      } else if (isNews && (!isInitial || filter.includeLeave)) left.push(nid);
+      else if (request.fullState && filter.includeLeave && !member.forgotten) left.push(nid);
+    }
+    return { position, since, isInitial, joined, left, invited, knocked };
+  }
+
+  /** Rooms that the user left: they are shown as they were at the leave. */
+  async #leftRooms(user: SyncUser, request: SyncRequest, plan: SyncPlan, filter: SyncFilter): Promise<RoomPlan[]> {
+    const { rooms, states } = this.#options;
+    const loaded = [...(await rooms.load(plan.left)).values()].filter((room) => filter.room(room.roomId));
+    const known = plan.isInitial
+      ? new Map()
+      : await states.statesAt(loaded.map((room) => ({ room: room.nid, upTo: plan.since[room.shard] ?? 0 })));
+    const ends = await states.statesAt(
+      loaded.map((room) => ({ room: room.nid, upTo: user.memberships.get(room.nid)?.event ?? 0 })),
+    );
+    const plans: RoomPlan[] = [];
+    for (const room of loaded) {
+      const member = user.memberships.get(room.nid);
+      const end = ends.get(room.nid);
+      if (member === undefined || end === undefined) continue;
+      const wasJoined = plan.isInitial || (await this.#personal.wasJoined(room, user.userId, known.get(room.nid)));
+      plans.push({
+        room,
+        member,
+        section: 'leave',
+        isFull: plan.isInitial || request.fullState,
+        after: plan.isInitial ? 0 : wasJoined ? (plan.since[room.shard] ?? 0) : member.event - 1,
+        upTo: member.event,
+        end,
+        onlyLeave: !wasJoined,
+      });
+    }
+    return plans;
+  }
+
+  async #stripped(
+    user: SyncUser,
+    nids: readonly number[],
+    member: 'invite_state' | 'knock_state',
+    ignored: ReadonlySet<string>,
+  ): Promise<string[]> {
+    if (nids.length === 0) return [];
+    const rooms = await this.#options.rooms.load(nids);
+    const entries: string[] = [];
+    for (const room of rooms.values()) {
+      const own = await this.#personal.memberEvent(room, user.userId);
+      if (own !== undefined && ignored.has(own.sender)) continue;
+      const events = await this.#options.stripped.strippedStateFor(room, user.userId);
+      entries.push(`${JSON.stringify(room.roomId)}:{"${member}":{"events":${JSON.stringify(events)}}}`);
+    }
+    return entries;
+  }
+}

@@ -1,0 +1,75 @@
+import { compileEventFields } from '#src/protocol/filters/event-fields.ts';
+import { compileEventFilter, compileRooms, type EventPredicate } from '#src/protocol/filters/event-predicate.ts';
+import type { EventFilter, Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
+
+/** Events in a timeline when the filter does not say. */
+const DEFAULT_LIMIT = 10;
+/** Events in a timeline at most. */
+const GREATEST_LIMIT = 1000;
+
+type RoomTest = (roomId: string) => boolean;
+
+/** A filter as sync uses it: compiled once, kept as long as the filter object lives. */
+export interface SyncFilter {
+  readonly source: Filter;
+  readonly timelineLimit: number;
+  /** Undefined: takes every event. */
+  readonly timeline: EventPredicate | undefined;
+  readonly state: EventPredicate | undefined;
+  readonly ephemeral: EventPredicate | undefined;
+  readonly roomAccountData: EventPredicate | undefined;
+  readonly presence: EventPredicate | undefined;
+  readonly accountData: EventPredicate | undefined;
+  readonly room: RoomTest;
+  readonly timelineRoom: RoomTest;
+  readonly stateRoom: RoomTest;
+  readonly ephemeralRoom: RoomTest;
+  readonly accountDataRoom: RoomTest;
+  readonly includeLeave: boolean;
+  readonly lazyLoadMembers: boolean;
+  readonly includeRedundantMembers: boolean;
+  readonly threadCounts: boolean;
+  /** Undefined: whole events in the usual format, which can be shared between readers. */
+  readonly reshape: ((event: Record<string, unknown>) => Record<string, unknown>) | undefined;
+  readonly federationFormat: boolean;
+}
+
+const compiled = new WeakMap<Filter, SyncFilter>();
+
+const RESTRICTIONS = ['types', 'notTypes', 'senders', 'notSenders', 'containsUrl', 'relatedBySenders', 'relatedByRelTypes'] as const;
+
+const predicate = (filter: EventFilter | RoomEventFilter): EventPredicate | undefined => {
+  if (filter.limit === 0) return () => false;
+  const restricts = RESTRICTIONS.some((name) => (filter as unknown as Record<string, unknown>)[name] !== undefined);
+  return restricts ? compileEventFilter(filter) : undefined;
+};
+
+export const syncFilterOf = (source: Filter): SyncFilter => {
+  const known = compiled.get(source);
+  if (known !== undefined) return known;
+  const { room } = source;
+  const { limit, ...timeline } = room.timeline;
+  const filter: SyncFilter = {
+    source,
+    timelineLimit: Math.min(limit ?? DEFAULT_LIMIT, GREATEST_LIMIT),
+    timeline: predicate(timeline),
+    state: predicate(room.state),
+    ephemeral: predicate(room.ephemeral),
+    roomAccountData: predicate(room.accountData),
+    presence: predicate(source.presence),
+    accountData: predicate(source.accountData),
+    room: compileRooms(room),
+    timelineRoom: compileRooms(room.timeline),
+    stateRoom: compileRooms(room.state),
+    ephemeralRoom: compileRooms(room.ephemeral),
+    accountDataRoom: compileRooms(room.accountData),
+    includeLeave: room.includeLeave,
+    lazyLoadMembers: room.state.lazyLoadMembers || room.timeline.lazyLoadMembers,
+    includeRedundantMembers: room.state.includeRedundantMembers || room.timeline.includeRedundantMembers,
+    threadCounts: room.timeline.unreadThreadNotifications,
+    reshape: source.eventFields === undefined ? undefined : compileEventFields(source.eventFields),
+    federationFormat: source.eventFormat === 'federation',
+  };
+  compiled.set(source, filter);
+  return filter;
+};

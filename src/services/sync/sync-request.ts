@@ -1,0 +1,27 @@
+import type { Filter } from '#src/protocol/filters/filter.ts';
+import type { SyncPosition } from '#src/protocol/wire/position.ts';
+
+/** What a client wants to know. Client-Server API, "GET /_matrix/client/v3/sync". */
+export interface SyncRequest {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+  /** Absent: everything. */
+  readonly since: SyncPosition | undefined;
+  readonly filter: Filter;
+  readonly fullState: boolean;
+  /** Milliseconds to wait for news when there are none. */
+  readonly timeout: number;
+  /** The name under which state up to the end of the timeline is wanted; undefined: up to its start, as `state`. */
+  readonly stateAfter: 'state_after' | 'org.matrix.msc4222.state_after' | undefined;
+  /** Aborted when the client went away or the server drains: the answer is given at once. */
+  readonly signal: AbortSignal;
+}
+
+/** A sync response. */
+export interface SyncResult {
+  /** JSON text of the whole body. */
+  readonly body: string;
+  readonly next: SyncPosition;
+  /** Nothing happened since. */
+  readonly isEmpty: boolean;
+}
