@@ -199,6 +199,28 @@ describe('a server process', function () {
     }
   });
 
+  it('started by npm start, ends cleanly when npm gets SIGTERM', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-npm-'));
+    const port = await freePort();
+    const child = spawn('npm', ['start'], {
+      env: { ...environmentWithoutOurs(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
+      cwd: HOME,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    try {
+      while (!output.includes('Tsudoi is ready')) await new Promise((resolve) => setTimeout(resolve, 25));
+      child.kill('SIGTERM');
+      expect(await exit).to.equal(0);
+      expect(output).to.include('"msg":"stopped"');
+    } finally {
+      child.kill('SIGKILL');
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   it('ends cleanly on Ctrl-C, which reaches the whole process group of a terminal', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-int-'));
     const port = await freePort();
