@@ -7,7 +7,7 @@ export interface LoginEndpointsOptions {
   readonly login: LoginService;
   readonly serverName: string;
   /** Told to clients as `well_known`; undefined leaves them with the URL they used. */
-  readonly publicBaseUrl: string | undefined;
+  readonly publicBaseUrl: () => string | undefined;
 }
 
 export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoint[] => [
@@ -56,7 +56,7 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
       well_known: Type.Optional(Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) })),
     }),
     errors: ['M_FORBIDDEN', 'M_USER_DEACTIVATED', 'M_USER_LOCKED', 'M_UNKNOWN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ body, info }) {
+    async handle({ body }) {
       const session = await options.login.login({
         type: body.type,
         identifier: body.identifier,
@@ -66,12 +66,11 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
         deviceId: body.device_id,
         displayName: body.initial_device_display_name,
         refreshable: body.refresh_token,
-        ip: info.ip,
       });
-      const { publicBaseUrl, serverName } = options;
+      const publicBaseUrl = options.publicBaseUrl();
       const wellKnown =
         publicBaseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: publicBaseUrl } } };
-      return { user_id: session.userId, home_server: serverName, ...sessionMembers(session), ...wellKnown };
+      return { user_id: session.userId, home_server: options.serverName, ...sessionMembers(session), ...wellKnown };
     },
   }),
 ];

@@ -94,6 +94,7 @@ export class DeviceService {
       parameters: deviceIds.toSorted(),
       flows: PASSWORD_FLOWS,
       userId: requester.userId,
+      reuseFor: requester.deviceId,
       auth,
       ip,
     });

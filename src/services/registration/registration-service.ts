@@ -15,8 +15,8 @@ export interface RegistrationOptions {
   readonly enabled: boolean;
   /** `registration.requires_token` */
   readonly requiresToken: boolean;
-  /** Whether anybody may get a guest account. */
-  readonly guestsAllowed: boolean;
+  /** `registration.guests`: whether anybody may get a guest account. */
+  readonly guests: boolean;
 }
 
 export interface RegistrationServiceDependencies {
@@ -108,8 +108,7 @@ export class RegistrationService {
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
   registerGuest(displayName: string | undefined): Promise<Registration> {
     const { options, database } = this.#deps;
-    if (!options.guestsAllowed)
-      return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
+    if (!options.guests) return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
     return database.write((tx) =>
       this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }),
     );

@@ -7,7 +7,6 @@ export interface LoginRequest extends PasswordClaim {
   readonly deviceId?: string | undefined;
   readonly displayName?: string | undefined;
   readonly refreshable?: boolean | undefined;
-  readonly ip: string;
 }
 
 /** Logging in. Client-Server API, "Login" of the legacy API. */
@@ -34,7 +33,7 @@ export class LoginService {
   async login(request: LoginRequest): Promise<NewSession> {
     if (request.type !== 'm.login.password')
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
-    const account = await this.#credentials.check(Credentials.userOf(request), request.password, request.ip);
+    const account = await this.#credentials.check(Credentials.userOf(request), request.password, undefined);
     if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
     if (account.locked) {
       throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {

@@ -24,6 +24,8 @@ import type { SessionKey } from './session-key.ts';
 export interface SessionServiceOptions {
   /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
   readonly accessTokenLifetimeMs?: number;
+  /** Milliseconds after which a refresh token that was not used ends; null, the default, for never. */
+  readonly refreshTokenLifetimeMs?: number | null;
   /** Tokens remembered as verified; default 100 000. */
   readonly maxLiveTokens?: number;
 }
@@ -223,11 +225,14 @@ export class SessionService {
    * @throws MatrixError M_UNKNOWN_TOKEN, M_USER_LOCKED
    */
   async refresh(refreshToken: string): Promise<RefreshedTokens> {
-    const { database, clock } = this.#deps;
+    const { database, clock, options } = this.#deps;
     const tokens = await database.write(async (tx) => {
       const found = await findRefreshToken(tx, hashOf(refreshToken));
       if (found === undefined) return undefined;
       if (found.locked) throw userLocked();
+      if (found.createdTs + (options?.refreshTokenLifetimeMs ?? Infinity) <= clock.now()) {
+        throw unknownToken('The refresh token has expired: log in again with the same device id.', true);
+      }
       const { sessionId, userId, deviceId, tokenGeneration } = found;
       if (tokenGeneration < found.generation) {
         await this.#revokeIn(tx, userId, [deviceId], 'refresh_token_reused');

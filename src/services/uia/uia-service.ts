@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type AuthData, type Stage, StageFailed } from './stages.ts';
@@ -40,6 +42,11 @@ export interface UiaRequest {
   readonly flows: readonly Flow[];
   /** Who must authenticate; undefined where that is nobody yet. */
   readonly userId?: string | undefined;
+  /**
+   * The device that asks, where what it asks for may be granted on the strength of an authentication a short while ago. Never for changing
+   * a password or ending an account.
+   */
+  readonly reuseFor?: string | undefined;
   readonly auth: AuthData | undefined;
   readonly ip: string;
 }
@@ -48,18 +55,35 @@ export interface UiaServiceDependencies {
   readonly store: UiaSessionStore;
   readonly stages: readonly Stage[];
   readonly random: Random;
+  readonly clock: Clock;
+  /** `sessions.uia_reuse_ms`: milliseconds after its authentication in which a device need not prove anything again. Default 0. */
+  readonly reuseMs?: number;
 }
+
+const isComplete = (flows: readonly Flow[], { completed }: UiaSession): boolean =>
+  flows.some((flow) => flow.every((type) => completed.includes(type)));
+
+const DUMMY_FLOW: Flow = ['m.login.dummy'];
+
+const deviceKey = ({ userId, reuseFor }: UiaRequest): string | undefined =>
+  userId === undefined || reuseFor === undefined ? undefined : `${userId} ${reuseFor}`;
 
 /** User-interactive authentication. Client-Server API, "User-Interactive Authentication API". */
 export class UiaService {
   readonly #store: UiaSessionStore;
   readonly #stages: ReadonlyMap<string, Stage>;
   readonly #random: Random;
+  readonly #clock: Clock;
+  readonly #reuseMs: number;
+  /** When devices authenticated last, in monotonic milliseconds. */
+  readonly #authenticated = new LRUCache<string, number>({ max: 10_000 });
 
   constructor(deps: UiaServiceDependencies) {
     this.#store = deps.store;
     this.#stages = new Map(deps.stages.map((stage) => [stage.type, stage]));
     this.#random = deps.random;
+    this.#clock = deps.clock;
+    this.#reuseMs = deps.reuseMs ?? 0;
   }
 
   /**
@@ -69,22 +93,39 @@ export class UiaService {
    * @throws UiaChallenge as long as there are stages to complete
    * @throws MatrixError M_FORBIDDEN when session and request do not belong together; what a stage throws
    */
-  async authorize(request: UiaRequest): Promise<UiaSession> {
-    const { auth } = request;
+  async authorize(asked: UiaRequest): Promise<UiaSession> {
+    const { auth } = asked;
+    const request = this.#isFresh(asked) ? { ...asked, flows: [...asked.flows, DUMMY_FLOW] } : asked;
     let session = await this.#open(request);
     if (auth === undefined) throw this.#challenge(request, session);
     if (auth.type !== undefined && !session.completed.includes(auth.type)) {
       try {
         session = await this.#advance(request, session, auth.type, auth);
+        this.#remember(asked, session, auth.type);
       } catch (error) {
         if (error instanceof StageFailed) throw this.#challenge(request, session, error);
         throw error;
       }
     }
-    const { completed } = session;
-    const done = request.flows.some((flow) => flow.every((type) => completed.includes(type)));
-    if (!done) throw this.#challenge(request, session);
+    if (!isComplete(request.flows, session)) throw this.#challenge(request, session);
     return session;
+  }
+
+  /** Notes that a device has just proved who it is. The dummy stage that this allows proves nothing, and does not lengthen the time. */
+  #remember(asked: UiaRequest, session: UiaSession, type: string): void {
+    const key = deviceKey(asked);
+    const proved = asked.flows.some((flow) => flow.includes(type)) && isComplete(asked.flows, session);
+    if (key !== undefined && proved && this.#reuseMs > 0) this.#authenticated.set(key, this.#clock.monotonic());
+  }
+
+  /**
+   * "Homeservers may allow requests that don't require auth by offering a stage with only the m.login.dummy auth type, but they must still
+   * give a 401 response to requests with no auth data."
+   */
+  #isFresh(request: UiaRequest): boolean {
+    const key = deviceKey(request);
+    const since = key === undefined ? undefined : this.#authenticated.get(key);
+    return since !== undefined && this.#clock.monotonic() - since < this.#reuseMs;
   }
 
   /** Forgets a session: what it was for must not happen twice. */

@@ -19,7 +19,7 @@ export interface PasswordClaim {
 export interface CredentialsDependencies {
   readonly database: Database;
   readonly hasher: PasswordHasher;
-  /** Asked for one token of `login_account` (by user id) and `login_address` (by IP address) per attempt. */
+  /** Asked for a token of `login` per attempt: by user id, and by address where the endpoint did not do so. */
   readonly rateLimiter: RateLimiter;
   readonly serverName: string;
 }
@@ -66,14 +66,15 @@ export class Credentials {
   /**
    * Checks a password; it takes as long for an unknown user as for a wrong password. A hash made with an older cost is renewed.
    *
+   * @param address counted against the limit on attempts; undefined where the request was counted already
    * @returns the account, or undefined when there is none or the password is not its own
    * @throws MatrixError M_LIMIT_EXCEEDED, M_USER_DEACTIVATED, M_INVALID_PARAM for a password that is not text
    */
-  async check(user: string, password: unknown, ip: string): Promise<AccountCredentials | undefined> {
+  async check(user: string, password: unknown, address: string | undefined): Promise<AccountCredentials | undefined> {
     if (typeof password !== 'string') throw new MatrixError('M_MISSING_PARAM', 'The member password is missing.');
     const account = await this.resolve(user);
-    this.#limit('login_address', ip);
-    this.#limit('login_account', account?.userId ?? user);
+    if (address !== undefined) this.#limit(address);
+    this.#limit(account?.userId ?? user);
     if (account?.deactivated === true)
       throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
     if (!(await this.#deps.hasher.verify(account?.passwordHash, password)) || account === undefined) return undefined;
@@ -87,12 +88,12 @@ export class Credentials {
     await replacePasswordHash(database, account.userId, account.passwordHash, await hasher.hash(password));
   }
 
-  #limit(bucket: string, key: string): void {
-    const verdict = this.#deps.rateLimiter.take(bucket, key);
+  #limit(key: string): void {
+    const verdict = this.#deps.rateLimiter.take('login', key);
     if (verdict.ok) return;
     throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many attempts to log in: wait before the next one.', {
       retry_after_ms: verdict.retryAfterMs,
-      'org.tsudoi.limiter': bucket,
+      'org.tsudoi.limiter': 'login',
     });
   }
 }

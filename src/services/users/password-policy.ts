@@ -1,22 +1,36 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
+/** What a new password must have (`password.*`). */
 export interface PasswordPolicy {
-  /** Characters a new password must have; default 8. */
+  /** In characters; default 8. */
   readonly minimumLength?: number;
+  readonly requireDigit?: boolean;
+  /** A character that is neither letter nor digit. */
+  readonly requireSymbol?: boolean;
+  readonly requireUppercase?: boolean;
+  readonly requireLowercase?: boolean;
 }
 
 const MAXIMUM_LENGTH = 512;
 
 /**
- * Refuses passwords that must not be set.
+ * Refuses passwords that must not be set. Client-Server API, "Password management".
  *
  * @throws MatrixError M_WEAK_PASSWORD, or M_INVALID_PARAM for more than 512 characters
  */
 export const checkNewPassword = (password: string, policy: PasswordPolicy): void => {
   const minimum = policy.minimumLength ?? 8;
   const length = [...password].length;
-  if (length < minimum)
-    throw new MatrixError('M_WEAK_PASSWORD', `The password must have at least ${minimum} characters.`);
-  if (length > MAXIMUM_LENGTH)
+  if (length > MAXIMUM_LENGTH) {
     throw new MatrixError('M_INVALID_PARAM', `The password must have at most ${MAXIMUM_LENGTH} characters.`);
+  }
+  const refuse = (what: string): never => {
+    throw new MatrixError('M_WEAK_PASSWORD', `The password must have ${what}.`);
+  };
+  if (length < minimum) refuse(`at least ${minimum} characters`);
+  if (policy.requireDigit === true && !/\p{Nd}/u.test(password)) refuse('a digit');
+  if (policy.requireSymbol === true && !/[^\p{L}\p{N}]/u.test(password))
+    refuse('a character that is neither letter nor digit');
+  if (policy.requireUppercase === true && !/\p{Lu}/u.test(password)) refuse('a capital');
+  if (policy.requireLowercase === true && !/\p{Ll}/u.test(password)) refuse('a small letter');
 };

@@ -22,6 +22,8 @@ export interface RefreshTokenRecord {
   readonly tokenGeneration: number;
   /** The newest generation that the client is known to have. */
   readonly generation: number;
+  /** When the token was made. */
+  readonly createdTs: number;
   readonly locked: boolean;
 }
 
@@ -43,7 +45,7 @@ const INSERT_SESSION = sql(
 const SELECT_REFRESH = sql(
   'refresh_token_select',
   `select s.session_id as "sessionId", s.user_id as "userId", s.device_id as "deviceId", r.generation as "tokenGeneration",
-     s.generation, a.locked
+     s.generation, r.created_ts as "createdTs", a.locked
    from refresh_tokens r join sessions s using (session_id) join accounts a on a.user_id = s.user_id
    where r.token_hash = $1 for update of s`,
 );

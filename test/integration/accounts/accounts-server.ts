@@ -25,7 +25,7 @@ import { FirstAdmin } from '#src/services/registration/first-admin.ts';
 import { AccountService } from '#src/services/sessions/account-service.ts';
 import { LoginService } from '#src/services/sessions/login-service.ts';
 import { makeSessionKey } from '#src/services/sessions/session-key.ts';
-import { SessionService } from '#src/services/sessions/session-service.ts';
+import { SessionService, type SessionServiceOptions } from '#src/services/sessions/session-service.ts';
 import { dummyStage, PasswordStage } from '#src/services/uia/stages.ts';
 import { UiaService } from '#src/services/uia/uia-service.ts';
 import { MemoryUiaSessions } from '#src/services/uia/uia-session-store.ts';
@@ -53,6 +53,8 @@ export interface AccountsServerOptions {
   readonly sharedSecret?: string | undefined;
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
   readonly publicBaseUrl?: string;
+  readonly sessions?: SessionServiceOptions;
+  readonly uiaReuseMs?: number;
 }
 
 /** The accounts' services on a database of their own, behind a listening HTTP server that mounts nothing else. Time stands still. */
@@ -69,6 +71,8 @@ export class AccountsServer {
   readonly hasher: PasswordHasher;
   readonly db: TestDatabase;
   readonly #server: ReturnType<typeof createServer>;
+  /** The address that requests seem to come from. */
+  forwardedFor: string | undefined;
   #url = '';
   #names = 0;
 
@@ -86,12 +90,19 @@ export class AccountsServer {
     const hasher = this.hasher;
     this.users = new UserService(shared);
     const credentials = new Credentials({ ...shared, hasher, rateLimiter });
-    this.sessions = new SessionService({ ...shared, users: this.users, key: makeSessionKey() });
+    this.sessions = new SessionService({
+      ...shared,
+      users: this.users,
+      key: makeSessionKey(),
+      options: options.sessions ?? {},
+    });
     this.tokens = new RegistrationTokens(shared);
     const uia = new UiaService({
       store: new MemoryUiaSessions(clock),
       stages: [dummyStage, new PasswordStage(credentials), new RegistrationTokenStage(this.tokens)],
       random: systemRandom,
+      clock,
+      reuseMs: options.uiaReuseMs ?? 0,
     });
     const { users, sessions, tokens } = this;
     this.accounts = new AccountService({ ...shared, users, sessions, uia, hasher });
@@ -104,7 +115,7 @@ export class AccountsServer {
       uia,
       tokens,
       hasher,
-      options: { enabled: true, requiresToken: false, guestsAllowed: true, ...options.registration },
+      options: { enabled: true, requiresToken: false, guests: true, ...options.registration },
     });
     this.firstAdmin = new FirstAdmin({ users, registration: this.registration, random: systemRandom });
     const sharedSecret = new SharedSecretRegistration({
@@ -120,7 +131,7 @@ export class AccountsServer {
         ...loginEndpoints({
           login: new LoginService({ credentials, sessions }),
           serverName: SERVER_NAME,
-          publicBaseUrl: options.publicBaseUrl,
+          publicBaseUrl: () => options.publicBaseUrl,
         }),
         ...logoutEndpoints(this),
         ...refreshEndpoints(this),
@@ -141,7 +152,7 @@ export class AccountsServer {
         random: systemRandom,
         logger: silentLogger,
         metrics: noMetrics,
-        trustedProxies: [],
+        trustedProxies: ['127.0.0.1'],
         drainSignal: new AbortController().signal,
       },
     );
@@ -170,6 +181,7 @@ export class AccountsServer {
       method,
       headers: {
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...(this.forwardedFor === undefined ? {} : { 'X-Forwarded-For': this.forwardedFor }),
         ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -231,3 +231,35 @@ describe('devices', () => {
     });
   });
 });
+
+describe('authentication a short while ago', () => {
+  let server: AccountsServer;
+  before(async () => {
+    server = await AccountsServer.start({ uiaReuseMs: 60_000 });
+  });
+  after(() => server.stop());
+
+  it('lets the same device delete more with the dummy stage, for as long as is configured, but not change the password', async () => {
+    const { body: me } = await server.register();
+    const { body: other } = await server.logIn(me.user_id);
+    const remove = (auth?: object, token = me.access_token) =>
+      server.request('POST', '/delete_devices', { devices: ['GONE'], ...(auth === undefined ? {} : { auth }) }, token);
+    const dummy = { type: 'm.login.dummy' };
+    expect((await remove(dummy)).status, 'nothing was proved yet').to.equal(401);
+    const { body: first } = await remove();
+    expect((await remove(passwordAuth(me.user_id, PASSWORD, first.session))).status).to.equal(200);
+    await server.clock.advance(30_000);
+    const repeated = await remove(passwordAuth(me.user_id, 'wrong', first.session));
+    expect(repeated.status, 'repeating a request proves nothing anew').to.equal(200);
+    await server.clock.advance(29_999);
+    const challenge = await remove();
+    expect(challenge.status, 'it must still be asked').to.equal(401);
+    expect(challenge.body.flows).to.deep.include({ stages: ['m.login.dummy'] });
+    expect((await remove(dummy)).status).to.equal(200);
+    expect((await remove(dummy, other.access_token)).status, 'another device').to.equal(401);
+    const change = { new_password: 'a new password', auth: dummy };
+    expect((await server.request('POST', '/account/password', change, me.access_token)).status).to.equal(401);
+    await server.clock.advance(1);
+    expect((await remove(dummy)).status).to.equal(401);
+  });
+});

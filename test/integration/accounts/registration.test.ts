@@ -278,7 +278,7 @@ describe('registration that is restricted', () => {
 
   it('answers 403 M_FORBIDDEN when it is closed, for guests too when they are not allowed', async () => {
     server = await AccountsServer.start({
-      registration: { enabled: false, guestsAllowed: false },
+      registration: { enabled: false, guests: false },
       sharedSecret: undefined,
     });
     for (const path of ['/register', '/register?kind=guest']) {

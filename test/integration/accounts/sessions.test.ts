@@ -180,20 +180,36 @@ describe('limits on logging in', () => {
   let server: AccountsServer;
   after(() => server.stop());
 
-  it('stop guessing a password, in /login and in user-interactive authentication, and name the limiter', async () => {
-    server = await AccountsServer.start({ rateLimits: { login_account: { perSecond: 0.05, burst: 3 } } });
+  it('stop guessing the password of an account, from wherever, in /login and in user-interactive authentication', async () => {
+    server = await AccountsServer.start({ rateLimits: { login: { perSecond: 0.05, burst: 4 } } });
     const { body } = await server.register({ username: 'guessed' });
-    for (let guess = 0; guess < 3; guess += 1)
+    const guess = { new_password: 'another password', auth: passwordAuth('guessed', 'wrong guess') };
+    for (let count = 0; count < 2; count += 1) {
+      server.forwardedFor = `192.0.2.${count}`;
       expect((await server.logIn('guessed', { password: 'wrong guess' })).status).to.equal(403);
+      expect((await server.request('POST', '/account/password', guess, body.access_token)).status).to.equal(401);
+    }
+    server.forwardedFor = '192.0.2.9';
     const limited = await server.logIn('guessed');
     expect([limited.status, limited.body.errcode]).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
-    expect(limited.body['org.tsudoi.limiter']).to.equal('login_account');
+    expect(limited.body['org.tsudoi.limiter']).to.equal('login');
     expect(limited.headers.get('retry-after')).to.match(/^\d+$/);
     const uia = { new_password: 'another password', auth: passwordAuth('guessed') };
     expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(429);
     expect(await server.isAlive(body.access_token)).to.equal(true);
     await server.clock.advance(limited.body.retry_after_ms);
     expect((await server.logIn('guessed')).status).to.equal(200);
+  });
+
+  it('stop guessing from one address, whichever accounts', async () => {
+    for (let count = 0; count < 4; count += 1) {
+      server.forwardedFor = '192.0.2.77';
+      expect((await server.logIn(`account${count}`)).status).to.equal(403);
+    }
+    expect((await server.logIn('account4')).status).to.equal(429);
+    const { body } = await server.register({ username: 'via-uia' });
+    const uia = { new_password: 'another password', auth: passwordAuth('via-uia') };
+    expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(429);
   });
 });
 
@@ -296,5 +312,17 @@ describe('refreshing access tokens', () => {
     const { body } = await server.register({ refresh_token: true });
     await server.request('POST', '/logout', {}, body.access_token);
     expect((await refresh(body.refresh_token)).status).to.equal(401);
+  });
+
+  it('ends refresh tokens that were not used in time, softly', async () => {
+    const shortLived = await AccountsServer.start({ sessions: { refreshTokenLifetimeMs: 60_000 } });
+    const { body } = await shortLived.register({ refresh_token: true });
+    await shortLived.clock.advance(59_999);
+    const { body: next } = await shortLived.request('POST', '/refresh', { refresh_token: body.refresh_token });
+    expect(next.refresh_token).to.be.a('string');
+    await shortLived.clock.advance(60_000);
+    const late = await shortLived.request('POST', '/refresh', { refresh_token: next.refresh_token });
+    await shortLived.stop();
+    expect([late.status, late.body.errcode, late.body.soft_logout]).to.deep.equal([401, 'M_UNKNOWN_TOKEN', true]);
   });
 });

@@ -35,7 +35,7 @@ describe('UiaService', () => {
   beforeEach(() => {
     clock = new ManualClock();
     const store = new MemoryUiaSessions(clock, { lifetimeMs: 1000, maxSessions: 3 });
-    uia = new UiaService({ store, stages: [dummyStage, riddle, shut], random: systemRandom });
+    uia = new UiaService({ store, stages: [dummyStage, riddle, shut], random: systemRandom, clock });
   });
 
   const challenge = async (of: UiaRequest): Promise<UiaChallenge> => {
