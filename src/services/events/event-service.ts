@@ -16,7 +16,7 @@ import { StateChain } from '#src/services/state/state-chain.ts';
 import { BuiltOnFailedWriteError, type Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
-import { eventOfTxn, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
+import { eventsOfTxns, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
 import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { EventBuilder, type PreparedEvent } from './event-builder.ts';
@@ -28,7 +28,7 @@ import { TransactionIds, transactionKey } from './transaction-ids.ts';
 
 const DAY_MS = 86_400_000;
 /** How often an event is built anew when the ground under it moved. */
-const BUILD_ATTEMPTS = 10;
+const BUILD_ATTEMPTS = 100;
 
 export interface EventServiceOptions {
   readonly database: Database;
@@ -68,7 +68,7 @@ export class EventService {
   readonly #roomNids: number[] = [];
   /** Event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
-  readonly transactions = new TransactionIds();
+  readonly transactions: TransactionIds;
   /** Every committed event, in the order of commits: whoever reacts to events listens here. */
   readonly committed = new Signal<CommittedEvents>();
 
@@ -80,6 +80,7 @@ export class EventService {
     this.#writer = options.writer;
     this.#clock = options.clock;
     this.#random = options.random;
+    this.transactions = new TransactionIds(options.database, options.clock);
     this.#serverName = options.signer.serverName;
     this.#builder = new EventBuilder({
       interner: options.interner,
@@ -111,13 +112,14 @@ export class EventService {
   sendOnce(room: Room, draft: EventDraft, txn: Transaction): Promise<string> {
     const key = transactionKey(txn);
     return this.transactions.once(key, async () => {
+      const known = await this.transactions.earlier(key);
+      if (known !== undefined) return known;
       try {
         const [event] = await this.#create(room, [draft], { key, txn });
         if (event === undefined) throw new Error('an event was written but is not there');
         return event.eventId;
       } catch (error) {
-        // It was sent before this process began to remember.
-        const earlier = violatesUnique(error, 'txn_pkey') ? await eventOfTxn(this.#database, key) : undefined;
+        const earlier = violatesUnique(error, 'txn_pkey') ? (await eventsOfTxns(this.#database, [key])).get(key) : undefined;
         if (earlier === undefined) throw error;
         return earlier;
       }

@@ -113,7 +113,8 @@ const ROOMS_OF_USER = sql(
   'rooms_of_user',
   'select room, user_nid, membership, event, since, local, forgotten from member where user_nid = $1',
 );
-const TXN = sql('txn_by_key', 'select event_id from txn where key = $1');
+const TXNS = sql('txns_by_key', 'select key, event_id from txn where key = any($1::uuid[])');
+const ANY_TXN = sql('txn_any', 'select 1 from txn limit 1');
 const SHARDS_CLAIM = sql(
   'shards_claim',
   'update shards set epoch = epoch + 1 where id = any($1::smallint[]) returning id, epoch, seq',
@@ -206,9 +207,14 @@ export const membersOfRooms = (database: Database, rooms: readonly number[]): Pr
 export const roomsOfUser = (database: Database, user: number): Promise<MemberRecord[]> =>
   database.query<MemberRecord>(ROOMS_OF_USER, [user]);
 
-/** The event that an earlier request with the same transaction id made. */
-export const eventOfTxn = async (database: Database, key: string): Promise<string | undefined> =>
-  (await database.query<{ event_id: string }>(TXN, [key]))[0]?.event_id;
+/** The events that earlier requests with these transaction ids made. */
+export const eventsOfTxns = async (database: Database, keys: readonly string[]): Promise<Map<string, string>> => {
+  const rows = await database.query<{ key: string; event_id: string }>(TXNS, [keys]);
+  return new Map(rows.map((row) => [row.key, row.event_id]));
+};
+
+/** Whether any transaction id is stored at all. */
+export const hasTxns = async (database: Database): Promise<boolean> => (await database.query(ANY_TXN)).length > 0;
 
 /** Takes shards over: from now on batches under an older epoch match no row. */
 export const claimShards = (
