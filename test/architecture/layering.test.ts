@@ -11,7 +11,11 @@ const DEPCRUISE = join(HOME, 'node_modules', 'dependency-cruiser', 'bin', 'depen
 interface Report {
   readonly modules: readonly { readonly source: string }[];
   readonly summary: {
-    readonly violations: readonly { readonly from: string; readonly to: string; readonly rule: { readonly name: string } }[];
+    readonly violations: readonly {
+      readonly from: string;
+      readonly to: string;
+      readonly rule: { readonly name: string };
+    }[];
   };
 }
 

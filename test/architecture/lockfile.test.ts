@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 
 interface Lock {
-  readonly packages: Readonly<Record<string, { readonly version?: string; readonly optionalDependencies?: Record<string, string> }>>;
+  readonly packages: Readonly<
+    Record<string, { readonly version?: string; readonly optionalDependencies?: Record<string, string> }>
+  >;
 }
 
 describe('package-lock.json', () => {
@@ -10,7 +12,9 @@ describe('package-lock.json', () => {
     const lock = JSON.parse(await readFile(new URL('../../package-lock.json', import.meta.url), 'utf8')) as Lock;
     const missing = Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
       Object.keys(optionalDependencies).filter(
-        (name) => lock.packages[`${path}/node_modules/${name}`] === undefined && lock.packages[`node_modules/${name}`] === undefined,
+        (name) =>
+          lock.packages[`${path}/node_modules/${name}`] === undefined &&
+          lock.packages[`node_modules/${name}`] === undefined,
       ),
     );
     expect(missing).to.deep.equal([]);

@@ -92,7 +92,8 @@ describe('tsudoi', () => {
       url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     });
     after(() => server.close());
-    const expected = (...fields: string[]): string => createHmac('sha1', 'shh').update(fields.join('\u0000')).digest('hex');
+    const expected = (...fields: string[]): string =>
+      createHmac('sha1', 'shh').update(fields.join('\u0000')).digest('hex');
 
     it('answers the nonce with the HMAC of nonce, user, password and admin flag', async () => {
       const { seen, run } = terminal();
@@ -112,8 +113,14 @@ describe('tsudoi', () => {
       try {
         await writeFile(join(folder, 'password'), 'from file\n');
         const { run } = terminal();
-        expect(await run('register-user', '-u', 'bob', '--password-file', join(folder, 'password'), '--url', url)).to.equal(0);
-        expect(posted).to.include({ password: 'from file', admin: false, mac: expected('nonce-1', 'bob', 'from file', 'notadmin') });
+        expect(
+          await run('register-user', '-u', 'bob', '--password-file', join(folder, 'password'), '--url', url),
+        ).to.equal(0);
+        expect(posted).to.include({
+          password: 'from file',
+          admin: false,
+          mac: expected('nonce-1', 'bob', 'from file', 'notadmin'),
+        });
       } finally {
         await rm(folder, { recursive: true, force: true });
       }

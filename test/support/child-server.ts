@@ -159,7 +159,9 @@ process.once('exit', () => {
 /** Our environment without settings for a server: what somebody exported must not leak into tests. */
 export function environmentWithoutOurs(): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TSUDOI_')),
+    Object.entries(process.env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TSUDOI_'),
+    ),
   );
 }
 

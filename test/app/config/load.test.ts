@@ -61,7 +61,10 @@ describe('configuration', () => {
   });
 
   it('lets later files win, key by key, and replaces lists whole', () => {
-    const first = write('1.yaml', 'http:\n  port: 1111\n  bind: 0.0.0.0\nfederation:\n  deny: [a.example, b.example]\n');
+    const first = write(
+      '1.yaml',
+      'http:\n  port: 1111\n  bind: 0.0.0.0\nfederation:\n  deny: [a.example, b.example]\n',
+    );
     const second = write('2.yaml', 'http:\n  port: 2222\nfederation:\n  deny: [c.example]\n');
     const config = loadConfig([first, second], {});
     expect(config.http).to.include({ port: 2222, bind: '0.0.0.0' });
@@ -104,11 +107,16 @@ describe('configuration', () => {
 
   it('reads a secret from the file that ..._FILE names, without the newline at its end', () => {
     const secret = write('secret', 'hush\n');
-    expect(loadConfig([], { TSUDOI_REGISTRATION__SHARED_SECRET_FILE: secret }).registration.sharedSecret).to.equal('hush');
+    expect(loadConfig([], { TSUDOI_REGISTRATION__SHARED_SECRET_FILE: secret }).registration.sharedSecret).to.equal(
+      'hush',
+    );
     const missing = only([], { TSUDOI_REGISTRATION__SHARED_SECRET_FILE: join(folder, 'none') });
     expect(missing).to.include({ key: 'registration.shared_secret' });
     expect(missing.problem).to.include('ENOENT');
-    const twice = only([], { TSUDOI_REGISTRATION__SHARED_SECRET_FILE: secret, TSUDOI_REGISTRATION__SHARED_SECRET: 'x' });
+    const twice = only([], {
+      TSUDOI_REGISTRATION__SHARED_SECRET_FILE: secret,
+      TSUDOI_REGISTRATION__SHARED_SECRET: 'x',
+    });
     expect(twice.problem).to.include('leave one of them out');
     // tls.cert_file is a key that ends with _file itself.
     const tls = loadConfig([], { TSUDOI_TLS__CERT_FILE: '/a', TSUDOI_TLS__KEY_FILE: '/b' }).tls;
@@ -117,25 +125,41 @@ describe('configuration', () => {
 
   it('names an unknown key, its file, and the key that was probably meant', () => {
     const file = write('a.yaml', 'http:\n  prot: 8009\n');
-    expect(only([file])).to.deep.equal({ key: 'http.prot', source: file, problem: 'is not a key of the configuration; did you mean port?' });
+    expect(only([file])).to.deep.equal({
+      key: 'http.prot',
+      source: file,
+      problem: 'is not a key of the configuration; did you mean port?',
+    });
     const unknown = only([], { TSUDOI_HTTP__PROT: '1' });
     expect(unknown).to.include({ key: 'http.prot', source: 'environment variable TSUDOI_HTTP__PROT' });
   });
 
   it('names a wrong type, its file, and what is expected', () => {
-    const file = write('a.yaml', 'http: { port: many }\nregistration: { enabled: maybe }\nfederation: { deny: a.example }\ntls: 5\n');
+    const file = write(
+      'a.yaml',
+      'http: { port: many }\nregistration: { enabled: maybe }\nfederation: { deny: a.example }\ntls: 5\n',
+    );
     expect(problemsOf([file])).to.deep.equal([
       { key: 'http.port', source: file, problem: 'must be an integer from 0 to 65535, but is "many"' },
       { key: 'registration.enabled', source: file, problem: 'must be true or false, or null, but is "maybe"' },
-      { key: 'federation.deny', source: file, problem: 'must be a list, each a string that is not empty, but is "a.example"' },
+      {
+        key: 'federation.deny',
+        source: file,
+        problem: 'must be a list, each a string that is not empty, but is "a.example"',
+      },
       { key: 'tls', source: file, problem: 'must be a section with port, bind, cert_file, key_file, but is 5' },
     ]);
-    expect(only([], { TSUDOI_HTTP__PORT: '70000' }).problem).to.equal('must be an integer from 0 to 65535, but is 70000');
+    expect(only([], { TSUDOI_HTTP__PORT: '70000' }).problem).to.equal(
+      'must be an integer from 0 to 65535, but is 70000',
+    );
     expect(only([], { TSUDOI_SERVER_NAME: 'no name' }).key).to.equal('server_name');
   });
 
   it('never shows a secret in a message', () => {
-    const file = write('a.yaml', 'registration: { shared_secret: 271828 }\ndatabase: { url: "mysql://root:hunter2@db/x" }\n');
+    const file = write(
+      'a.yaml',
+      'registration: { shared_secret: 271828 }\ndatabase: { url: "mysql://root:hunter2@db/x" }\n',
+    );
     const text = JSON.stringify(problemsOf([file]));
     expect(text).to.include('registration.shared_secret').and.to.include('postgresql://');
     expect(text).to.not.include('271828');
@@ -176,7 +200,10 @@ describe('configuration', () => {
         return [here, ...keys(below, (value as Record<string, unknown>)[name], `${here}.`)];
       });
     const described = (schema: SchemaNode & { description?: string }, path: string): void => {
-      for (const [name, below] of Object.entries(schema.properties ?? {}) as [string, SchemaNode & { description?: string }][]) {
+      for (const [name, below] of Object.entries(schema.properties ?? {}) as [
+        string,
+        SchemaNode & { description?: string },
+      ][]) {
         expect(below.description, `${path}${name}`).to.match(/\S/);
         described(below, `${path}${name}.`);
       }

@@ -66,14 +66,19 @@ describe('a server process', function () {
     });
 
     it('refuses a second process on the same data_dir, and says who holds it', async () => {
-      const second = await tsudoi(['start'], { TSUDOI_DATA_DIR: server.dataDir, TSUDOI_HTTP__PORT: String(await freePort()) });
+      const second = await tsudoi(['start'], {
+        TSUDOI_DATA_DIR: server.dataDir,
+        TSUDOI_HTTP__PORT: String(await freePort()),
+      });
       expect(second.code).to.equal(1);
       expect(second.output).to.include('in use by another server').and.to.include(String(server.pid));
       expect((await fetch(`${server.url}/health`)).status).to.equal(200);
     });
 
     it('ends with code 0 in under 10 seconds on SIGTERM, database included, and starts again in under 5', async () => {
-      const postmaster = Number((await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+      const postmaster = Number(
+        (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
+      );
       const begun = Date.now();
       expect(await server.stop()).to.equal(0);
       expect(Date.now() - begun).to.be.below(10_000);
@@ -84,7 +89,9 @@ describe('a server process', function () {
     });
 
     it('recovers by itself from SIGKILL, with the database it left running', async () => {
-      const postmaster = Number((await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+      const postmaster = Number(
+        (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
+      );
       await server.kill('SIGKILL');
       expect(await isRunning(postmaster), 'the orphaned database').to.equal(true);
       await server.launch();
@@ -93,7 +100,9 @@ describe('a server process', function () {
     });
 
     it('recovers from SIGKILL of server and database together', async () => {
-      const postmaster = Number((await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+      const postmaster = Number(
+        (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
+      );
       process.kill(postmaster, 'SIGKILL');
       await server.kill('SIGKILL');
       await server.launch();
@@ -102,7 +111,9 @@ describe('a server process', function () {
 
     it('outlives the death of its database, which it starts again', async () => {
       const pid = server.pid;
-      const postmaster = Number((await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+      const postmaster = Number(
+        (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
+      );
       process.kill(postmaster, 'SIGKILL');
       const deadline = Date.now() + 20_000;
       let status = 0;
@@ -172,7 +183,9 @@ describe('a server process', function () {
       const file = join(folder, 'my.yaml');
       await writeFile(file, 'http:\n  prot: 1\n');
       for (const command of [['start'], ['config', 'check']]) {
-        const { code, output } = await tsudoi([...command, '--config', file], { TSUDOI_DATA_DIR: join(folder, 'data') });
+        const { code, output } = await tsudoi([...command, '--config', file], {
+          TSUDOI_DATA_DIR: join(folder, 'data'),
+        });
         expect(code, command.join(' ')).to.equal(1);
         expect(output).to.include('http.prot').and.to.include(file).and.to.include('did you mean port?');
       }
