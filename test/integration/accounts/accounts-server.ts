@@ -14,6 +14,7 @@ import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
 import { registrationEndpoints } from '#src/http/client-server/registration.ts';
 import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
+import { setupEndpoints } from '#src/http/setup.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { DeviceActivity } from '#src/services/devices/device-activity.ts';
@@ -139,6 +140,7 @@ export class AccountsServer {
         ...passwordManagementEndpoints(this),
         ...accountDeactivationEndpoints(this),
         ...deviceManagementEndpoints(this),
+        ...setupEndpoints(this),
         ...sharedSecretRegisterEndpoints({ sharedSecret }),
       ],
       {
@@ -187,7 +189,11 @@ export class AccountsServer {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, body: JSON.parse(text), headers: response.headers };
+    return {
+      status: response.status,
+      body: response.headers.get('content-type')?.startsWith('text/') === true ? text : JSON.parse(text),
+      headers: response.headers,
+    };
   }
 
   /** Registers somebody by the API, with a name made up unless one is given. */

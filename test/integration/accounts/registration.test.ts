@@ -348,25 +348,49 @@ describe('registration that is restricted', () => {
 
 describe('the first administrator', () => {
   let server: AccountsServer;
-  before(async () => {
-    server = await AccountsServer.start();
+  beforeEach(async () => {
+    server = await AccountsServer.start({ registration: { enabled: false } });
   });
-  after(() => server.stop());
+  afterEach(() => server.stop());
 
   it('is made with a link that is good until there is one', async () => {
     const token = (await server.firstAdmin.token()) as string;
-    expect(token).to.be.a('string');
-    await server.firstAdmin.check(token);
-    const wrong = await server.firstAdmin
-      .register('x'.repeat(token.length), 'boss', PASSWORD)
-      .catch((error: Error) => error);
-    expect(wrong).to.be.an('error').with.property('errcode', 'M_FORBIDDEN');
-    const both = await Promise.allSettled([
-      server.firstAdmin.register(token, 'boss', PASSWORD),
-      server.firstAdmin.register(token, 'usurper', PASSWORD),
-    ]);
-    expect(both.map(({ status }) => status)).to.deep.equal(['fulfilled', 'rejected']);
-    expect((await server.users.account(`@boss:${SERVER_NAME}`))?.admin).to.equal(true);
+    const page = await server.request('GET', `/_tsudoi/setup?token=${token}`);
+    expect(page.status).to.equal(200);
+    expect(page.body).to.include('<form');
+    expect(page.headers.get('content-security-policy')).to.include("default-src 'none'");
+    const members = { token, username: 'Boss', password: PASSWORD };
+    expect((await server.request('POST', '/_tsudoi/setup', { ...members, password: 'x' })).body.errcode).to.equal(
+      'M_WEAK_PASSWORD',
+    );
+    const { status, body } = await server.request('POST', '/_tsudoi/setup', members);
+    expect([status, body]).to.deep.equal([200, { user_id: `@boss:${SERVER_NAME}` }]);
+    expect((await server.users.account(body.user_id))?.admin).to.equal(true);
+    expect((await server.logIn('boss')).status).to.equal(200);
+    expect((await server.request('GET', `/_tsudoi/setup?token=${token}`)).status).to.equal(403);
+    expect((await server.request('POST', '/_tsudoi/setup', { ...members, username: 'usurper' })).status).to.equal(403);
     expect(await server.firstAdmin.token()).to.equal(undefined);
+  });
+
+  it('is only one, when two have the link', async () => {
+    const token = (await server.firstAdmin.token()) as string;
+    const answers = await Promise.all(
+      ['one', 'two'].map((username) =>
+        server.request('POST', '/_tsudoi/setup', { token, username, password: PASSWORD }),
+      ),
+    );
+    expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 403]);
+  });
+
+  it('is not made with another token, nor before a token was given out', async () => {
+    const attempt = (token: string) =>
+      server.request('POST', '/_tsudoi/setup', { token, username: 'boss', password: PASSWORD });
+    expect((await attempt('')).status).to.equal(403);
+    const token = (await server.firstAdmin.token()) as string;
+    for (const wrong of ['', 'x'.repeat(token.length), `${token}x`, 'ä'.repeat(token.length)]) {
+      const { status, body } = await attempt(wrong);
+      expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    }
+    expect((await server.request('GET', '/_tsudoi/setup')).status).to.equal(403);
   });
 });
