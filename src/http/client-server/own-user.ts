@@ -1,0 +1,11 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+
+/**
+ * Refuses whoever asks for what belongs to another user.
+ *
+ * @throws MatrixError M_FORBIDDEN
+ */
+export const assertOwn = (requester: Requester, userId: string, what: string): void => {
+  if (requester.userId !== userId) throw new MatrixError('M_FORBIDDEN', `${what} of another user cannot be reached with your access token.`);
+};

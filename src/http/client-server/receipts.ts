@@ -1,0 +1,27 @@
+import { Type } from 'typebox';
+import type { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { empty } from './auth-schemas.ts';
+
+export const receiptsEndpoints = (services: { readonly readMarkers: ReadMarkerService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'postReceipt',
+    summary: 'Send a receipt for the given event ID.',
+    method: 'POST',
+    path: '/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: Type.Object({ roomId: Type.String(), receiptType: Type.String(), eventId: Type.String() }),
+    body: Type.Object(
+      { thread_id: Type.Optional(Type.Unknown({ description: '`main` or the event ID of the thread root; absent: unthreaded.' })) },
+      { additionalProperties: true },
+    ),
+    bodyOptional: true,
+    response: empty,
+    errors: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_NOT_FOUND', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, receiptType, eventId }, body }) {
+      await services.readMarkers.send(requester.userId, roomId, receiptType, eventId, body.thread_id);
+      return {};
+    },
+  }),
+];

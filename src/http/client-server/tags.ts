@@ -1,0 +1,65 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { TagService } from '#src/services/tags/tag-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { roomNidOf } from './account-data.ts';
+import { empty } from './auth-schemas.ts';
+import { assertOwn } from './own-user.ts';
+
+const WHAT = 'The tags';
+const tag = Type.Object({ order: Type.Optional(Type.Number()) }, { additionalProperties: true });
+const path = '/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags';
+const params = Type.Object({ userId: Type.String(), roomId: Type.String() });
+const tagParams = Type.Object({ userId: Type.String(), roomId: Type.String(), tag: Type.String() });
+
+export const tagsEndpoints = (services: { readonly tags: TagService; readonly rooms: RoomRegistry }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getRoomTags',
+    summary: 'List the tags for a room.',
+    method: 'GET',
+    path,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params,
+    response: Type.Object({ tags: Type.Record(Type.String(), tag) }),
+    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { userId, roomId } }) {
+      assertOwn(requester, userId, WHAT);
+      return { tags: await services.tags.of(userId, await roomNidOf(services.rooms, roomId)) };
+    },
+  }),
+  endpoint({
+    operationId: 'setRoomTag',
+    summary: 'Add a tag to a room.',
+    method: 'PUT',
+    path: `${path}/{tag}`,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: tagParams,
+    body: tag,
+    response: empty,
+    errors: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { userId, roomId, tag: name }, body }) {
+      assertOwn(requester, userId, WHAT);
+      await services.tags.set(userId, await roomNidOf(services.rooms, roomId), name, body as JsonObject);
+      return {};
+    },
+  }),
+  endpoint({
+    operationId: 'deleteRoomTag',
+    summary: 'Remove a tag from the room.',
+    method: 'DELETE',
+    path: `${path}/{tag}`,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: tagParams,
+    response: empty,
+    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { userId, roomId, tag: name } }) {
+      assertOwn(requester, userId, WHAT);
+      await services.tags.remove(userId, await roomNidOf(services.rooms, roomId), name);
+      return {};
+    },
+  }),
+];

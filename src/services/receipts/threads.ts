@@ -1,0 +1,37 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+
+/** "a maximum of 3 hops is recommended to cover indirect relationships". Client-Server API, "Threaded read receipts". */
+const MAX_HOPS = 3;
+
+/** The thread that an event is in, and everything that it relates to on the way. */
+const relationsOf = async (
+  events: EventService,
+  room: Room,
+  event: StoredEvent,
+): Promise<{ readonly root: string | undefined; readonly path: ReadonlySet<string> }> => {
+  const path = new Set([event.eventId]);
+  let at: StoredEvent | undefined = event;
+  for (let hop = 0; hop < MAX_HOPS && at !== undefined; hop++) {
+    const { relation }: StoredEvent = at;
+    if (relation === undefined) break;
+    path.add(relation.eventId);
+    if (relation.relType === 'm.thread') return { root: relation.eventId, path };
+    at = await events.find(room, relation.eventId);
+  }
+  return { root: undefined, path };
+};
+
+/**
+ * Checks that a receipt for `event` may name this thread: `main` for what is in no thread, else the thread's root, for what is in
+ * the thread, the root itself and what relates to it.
+ *
+ * @throws MatrixError M_INVALID_PARAM
+ */
+export const assertInThread = async (events: EventService, room: Room, event: StoredEvent, thread: string): Promise<void> => {
+  const { root, path } = await relationsOf(events, room, event);
+  if (thread === 'main' ? root === undefined : root === thread || (root === undefined && path.has(thread))) return;
+  throw new MatrixError('M_INVALID_PARAM', `The event ${event.eventId} is not in the thread ${thread}.`);
+};
