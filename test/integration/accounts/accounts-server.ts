@@ -36,6 +36,7 @@ import { UserService } from '#src/services/users/user-service.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
+import { recorder } from '#test/support/schema-recorder.ts';
 
 export const SERVER_NAME = 'tsudoi.test';
 export const SHARED_SECRET = 'a secret of the operator';
@@ -189,11 +190,10 @@ export class AccountsServer {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    return {
-      status: response.status,
-      body: response.headers.get('content-type')?.startsWith('text/') === true ? text : JSON.parse(text),
-      headers: response.headers,
-    };
+    const isText = response.headers.get('content-type')?.startsWith('text/') === true;
+    const received: unknown = isText ? text : JSON.parse(text);
+    recorder.record(method, new URL(response.url).pathname, response.status, received);
+    return { status: response.status, body: received, headers: response.headers };
   }
 
   /** Registers somebody by the API, with a name made up unless one is given. */
