@@ -46,7 +46,6 @@ const NOBODY: ReadonlySet<string> = new Set();
 /** The parts of a response that are not events of rooms: account data, receipts, typing, presence, unread counts. */
 export class PersonalSections {
   readonly #source: PersonalSource;
-  readonly #receipts = new WeakMap<Room, RoomReceiptsView>();
 
   constructor(source: PersonalSource) {
     this.#source = source;
@@ -59,18 +58,13 @@ export class PersonalSections {
   /** Reads what is not in memory yet: in one statement for the receipts of all rooms. */
   async open(user: SyncUser, userId: string): Promise<PersonalAccount> {
     const data = await this.#source.accountData.load(userId);
-    const missing = [...user.joined.values()].filter((room) => !this.#receipts.has(room));
-    if (missing.length > 0) {
-      const read = await this.#source.receipts.forRooms(missing);
-      for (const room of missing) {
-        const receipts = read.get(room.nid);
-        if (receipts !== undefined) this.#receipts.set(room, receipts);
-      }
-    }
+    const { receipts } = this.#source;
+    const missing = [...user.joined.values()].filter((room) => receipts.peek(room) === undefined);
+    const read = missing.length === 0 ? undefined : await receipts.forRooms(missing);
     return {
       user,
       data,
-      receiptsOf: (room) => this.#receipts.get(room),
+      receiptsOf: (room) => receipts.peek(room) ?? read?.get(room.nid),
       ignoredUsers: () => ignoredIn(data),
     };
   }
@@ -106,7 +100,7 @@ export class PersonalSections {
     const { userId } = request;
     const ephemeral: string[] = [];
     if (filter.ephemeralRoom(room.roomId)) {
-      const receipts = this.#receipts.get(room);
+      const receipts = account.receiptsOf(room);
       const news = receipts === undefined ? [] : isFull ? receipts.all() : receipts.changedSince(since[room.shard] ?? 0);
       const shown = news.filter((receipt) => covers(position.vector, receipt.pos) && (receipt.kind === 'm.read' || receipt.userId === userId));
       if (shown.length > 0 && accepts(filter.ephemeral, 'm.receipt')) {

@@ -42,6 +42,8 @@ export interface RoomReceiptsView {
 }
 
 export interface ReceiptSource {
+  /** A room's receipts if they are in memory. */
+  peek(room: Room): RoomReceiptsView | undefined;
   /** The receipts of several rooms, in one statement at most. */
   forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, RoomReceiptsView>>;
   readonly changed: Signal<{ readonly room: Room }>;
