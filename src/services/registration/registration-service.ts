@@ -15,6 +15,8 @@ export interface RegistrationOptions {
   readonly enabled: boolean;
   /** `registration.requires_token` */
   readonly requiresToken: boolean;
+  /** `registration.requires_email`: as long as addresses cannot be verified, this closes registration. */
+  readonly requiresEmail: boolean;
   /** `registration.guests`: whether anybody may get a guest account. */
   readonly guests: boolean;
 }
@@ -76,6 +78,12 @@ export class RegistrationService {
   async register(request: RegistrationRequest): Promise<Registration> {
     const { options, uia, hasher, tokens, passwordPolicy } = this.#deps;
     if (!options.enabled) throw registrationClosed();
+    if (options.requiresEmail) {
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'Registration asks for a verified mail address, which this server cannot verify.',
+      );
+    }
     const guest =
       request.guestAccessToken === undefined
         ? undefined

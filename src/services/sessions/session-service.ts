@@ -20,6 +20,9 @@ import { checkDeviceId, checkDeviceName } from './device-names.ts';
 import { LiveSessions, type LiveToken } from './live-sessions.ts';
 import type { Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
+import type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+
+export type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
 
 export interface SessionServiceOptions {
   /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
@@ -39,45 +42,6 @@ export interface SessionServiceDependencies {
   readonly serverName: string;
   readonly key: SessionKey;
   readonly options?: SessionServiceOptions;
-}
-
-/** Why a session ended. After `replaced` the device lives on with a new session; after all others it is gone. */
-export type RevocationReason =
-  | 'logged_out'
-  | 'device_deleted'
-  | 'password_changed'
-  | 'deactivated'
-  | 'refresh_token_reused'
-  | 'replaced';
-
-export interface Revoked {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly reason: RevocationReason;
-}
-
-export interface SessionRequest {
-  readonly userId: string;
-  /** Made up when absent. The tokens that this device had are revoked. */
-  readonly deviceId?: string | undefined;
-  /** Ignored when the device exists. */
-  readonly displayName?: string | undefined;
-  /** Whether the client can refresh: its access tokens expire then. */
-  readonly refreshable?: boolean | undefined;
-}
-
-export interface NewSession {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly accessToken: string;
-  readonly refreshToken: string | undefined;
-  readonly expiresInMs: number | undefined;
-}
-
-export interface RefreshedTokens {
-  readonly accessToken: string;
-  readonly refreshToken: string;
-  readonly expiresInMs: number;
 }
 
 const DEFAULT_LIFETIME_MS = 5 * 60_000;

@@ -117,7 +117,7 @@ export class AccountsServer {
       uia,
       tokens,
       hasher,
-      options: { enabled: true, requiresToken: false, guests: true, ...options.registration },
+      options: { enabled: true, requiresToken: false, requiresEmail: false, guests: true, ...options.registration },
     });
     this.firstAdmin = new FirstAdmin({ users, registration: this.registration, random: systemRandom });
     const sharedSecret = new SharedSecretRegistration({

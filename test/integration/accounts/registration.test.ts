@@ -293,6 +293,12 @@ describe('registration that is restricted', () => {
     expect((await server.request('GET', '/_synapse/admin/v1/register')).status).to.equal(400);
   });
 
+  it('is closed rather than open when a verified mail address is required', async () => {
+    server = await AccountsServer.start({ registration: { requiresEmail: true } });
+    const { status, body } = await server.register();
+    expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+  });
+
   it('asks for a registration token, and counts its uses when accounts are made', async () => {
     server = await AccountsServer.start({ registration: { requiresToken: true } });
     await server.tokens.create({ token: 'one-use', usesAllowed: 1 });
