@@ -55,7 +55,23 @@ export function countingClient(onStatement: () => void): typeof pg.Client {
           return typeof second === 'function' ? forward(config, second) : forward(config, ...rest);
         }
       }
-      return forward(...call);
+      const result = forward(...call);
+      return typeof first === 'string' && result instanceof Promise ? this.#keepPoolWhole(first, result) : result;
+    }
+
+    /**
+     * Kysely gives a connection back only after a successful BEGIN, COMMIT or ROLLBACK. When the database went away none of
+     * them succeeds, and every such transaction would cost the pool one connection for ever.
+     */
+    #keepPoolWhole(text: string, result: Promise<unknown>): Promise<unknown> {
+      if (/^(begin|start transaction)/.test(text)) {
+        return result.catch((error: unknown) => {
+          (this as unknown as pg.PoolClient).release(true);
+          throw error;
+        });
+      }
+      // A connection that cannot roll back is gone, and its transaction with it: the pool notices when it gets it back.
+      return text === 'rollback' ? result.catch(() => ({ command: 'ROLLBACK', rowCount: 0, rows: [] })) : result;
     }
   }
   return CountingClient;

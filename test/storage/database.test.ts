@@ -98,6 +98,35 @@ describe('Database', () => {
     expect(next?.pid).to.be.a('number').and.not.equal(backend?.pid);
   });
 
+  it('loses no connection of its pool to transactions that the database cut off', async () => {
+    const small = await cloneDatabase({ poolSize: 3 });
+    const other = new pg.Client({ connectionString: small.url });
+    await other.connect();
+    const cutOff = (pid: number) => other.query('select pg_terminate_backend($1)', [pid]);
+    try {
+      for (let round = 0; round < 8; round += 1) {
+        let failed = false;
+        await small.database
+          .write(async (tx) => {
+            const [backend] = await tx.query<{ pid: number }>(BACKEND);
+            await cutOff(backend!.pid);
+            if (round % 2 === 0) await tx.query(COUNT);
+          })
+          .catch(() => (failed = true));
+        expect(failed, `round ${round}`).to.equal(true);
+        // An idle connection that dies unnoticed makes BEGIN itself fail.
+        const [idle] = await small.database.query<{ pid: number }>(BACKEND);
+        await cutOff(idle!.pid);
+        await small.database.write((tx) => tx.query(COUNT)).catch(() => undefined);
+      }
+      const rows = await Promise.all([1, 2, 3, 4].map(() => small.database.write((tx) => tx.query(COUNT))));
+      expect(rows).to.have.length(4);
+    } finally {
+      await other.end();
+      await small.drop();
+    }
+  });
+
   it('belongs to one server_name for life', async () => {
     await clone.database.claim('one.example');
     await clone.database.claim('one.example');

@@ -115,7 +115,9 @@ export async function cloneDatabase(options: Partial<Omit<DatabaseOptions, 'url'
 /** Ends the test run's PostgreSQL, whatever is still open on it. Called by the root hook after the last test. */
 export async function stopTestPostgres(): Promise<void> {
   if (running === undefined) return;
-  for (const clone of open) await clone.database.close().catch(() => undefined);
+  // A connection that a failed test never gave back would be waited for for ever.
+  const patience = new Promise((resolve) => setTimeout(resolve, 3_000));
+  await Promise.race([patience, Promise.allSettled([...open].map((clone) => clone.database.close()))]);
   open.clear();
   const { embedded, folder } = await running;
   running = undefined;

@@ -1,0 +1,144 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import pg from 'pg';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
+import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+
+async function ask<R extends object>(url: string, text: string): Promise<R[]> {
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<R>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+describe('EmbeddedPostgres', function () {
+  this.timeout(60_000);
+  let folder = '';
+  let running: EmbeddedPostgres | undefined;
+  const start = async (dataDir: string): Promise<EmbeddedPostgres> => {
+    running = await EmbeddedPostgres.start({ dataDir, logger: silentLogger });
+    return running;
+  };
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-embedded-'));
+  });
+  afterEach(async () => {
+    await running?.stop();
+    running = undefined;
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('listens on a Unix socket in the data directory only, durable, in UTF-8, with a text type that knows its letters', async () => {
+    const embedded = await start(folder);
+    expect((await stat(join(folder, 'run', '.s.PGSQL.5432'))).isSocket()).to.equal(true);
+    const [row] = await ask(
+      embedded.url(),
+      `select current_setting('listen_addresses') as tcp, current_setting('fsync') as fsync,
+         current_setting('synchronous_commit') as commit, current_setting('server_encoding') as encoding,
+         upper('é') as upper, current_setting('server_version_num')::int / 10000 as major, current_setting('data_checksums') as checksums`,
+    );
+    expect(row).to.deep.equal({
+      tcp: '',
+      fsync: 'on',
+      commit: 'on',
+      encoding: 'UTF8',
+      upper: 'É',
+      major: 18,
+      checksums: 'on',
+    });
+  });
+
+  it('takes a free loopback port, with a password, where the path is too long for a socket', async () => {
+    const long = join(folder, 'x'.repeat(90));
+    const embedded = await start(long);
+    const url = new URL(embedded.url());
+    expect(url.hostname).to.equal('127.0.0.1');
+    expect(url.password).to.have.length(32);
+    expect(await ask(embedded.url(), 'select 1 as one')).to.deep.equal([{ one: 1 }]);
+    url.password = 'wrong';
+    let code: unknown;
+    await ask(url.href, 'select 1').catch((error: { code: string }) => (code = error.code));
+    expect(code).to.equal('28P01');
+  });
+
+  it('begins anew after an initdb that was killed half-way', async () => {
+    await mkdir(join(folder, 'postgres.new'));
+    await writeFile(join(folder, 'postgres.new', 'PG_VERSION'), '18\n');
+    const embedded = await start(folder);
+    expect(await ask(embedded.url(), 'select 1 as one')).to.deep.equal([{ one: 1 }]);
+  });
+
+  it('keeps what was committed when it is killed, and comes back by itself', async () => {
+    const embedded = await start(folder);
+    await ask(embedded.url(), 'create table kept (n int)');
+    await ask(embedded.url(), 'insert into kept select generate_series(1, 1000)');
+    const first = embedded.pid!;
+    process.kill(first, 'SIGKILL');
+    let rows: { n: string }[] = [];
+    for (let attempt = 0; attempt < 200 && rows.length === 0; attempt += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      rows = await ask<{ n: string }>(embedded.url(), 'select count(*) as n from kept').catch(() => []);
+    }
+    expect(rows).to.deep.equal([{ n: '1000' }]);
+    expect(embedded.pid).to.not.equal(first);
+  });
+
+  it('does not take another process for its own because of a process id', async () => {
+    await (await start(folder)).stop();
+    // What a killed container leaves behind: a lock file whose process id belongs to somebody else by now.
+    await writeFile(join(folder, 'postgres', 'postmaster.pid'), `${process.pid}\n${join(folder, 'postgres')}\n`);
+    const embedded = await start(folder);
+    expect(await ask(embedded.url(), 'select 1 as one')).to.deep.equal([{ one: 1 }]);
+  });
+
+  it('refuses a cluster of another PostgreSQL version and leaves it alone', async () => {
+    await mkdir(join(folder, 'postgres'));
+    await writeFile(join(folder, 'postgres', 'PG_VERSION'), '17\n');
+    let message = '';
+    await start(folder).catch((error: Error) => (message = error.message));
+    expect(message).to.include('PostgreSQL 17').and.to.include('18');
+    expect(await readFile(join(folder, 'postgres', 'PG_VERSION'), 'utf8')).to.equal('17\n');
+  });
+});
+
+describe('DataDirectoryLock', () => {
+  let folder = '';
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-lock-'));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it('is refused while the process that holds it lives', async () => {
+    const line = await lockOf(process.ppid, folder);
+    await writeFile(join(folder, 'server.lock'), line);
+    let message = '';
+    await DataDirectoryLock.take(folder).catch((error: Error) => (message = error.message));
+    expect(message).to.include(`process ${process.ppid}`);
+    expect(await readFile(join(folder, 'server.lock'), 'utf8')).to.equal(line);
+  });
+
+  it('is taken over from a process that is gone, and from one that only has the same number', async () => {
+    for (const stale of ['999999999 boot/1\n', `${process.ppid} boot/1\n`, '', 'rubbish']) {
+      await writeFile(join(folder, 'server.lock'), stale);
+      const lock = await DataDirectoryLock.take(folder);
+      expect(await readFile(join(folder, 'server.lock'), 'utf8')).to.match(new RegExp(`^${process.pid} `));
+      await lock.release();
+    }
+  });
+});
+
+/** The lock that the process `pid` would write: number, boot and start time. */
+async function lockOf(pid: number, folder: string): Promise<string> {
+  await (await DataDirectoryLock.take(folder)).release();
+  const statLine = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const start = statLine.slice(statLine.lastIndexOf(')') + 2).split(' ')[19];
+  const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  return `${pid} ${boot}/${start}\n`;
+}
