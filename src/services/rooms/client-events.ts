@@ -1,0 +1,45 @@
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
+import type { Room } from './room.ts';
+
+/** For whom events are written. */
+export interface Reader {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+}
+
+/** Adds up what relates to events. Client-Server API, "Aggregations of child events". */
+export interface BundledAggregations {
+  /** Position of an event -> JSON text of its `m.relations`, for those events that have any. */
+  bundle(room: Room, userId: string, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
+}
+
+/** Writes events as clients read them. */
+export class ClientEvents {
+  readonly #transactions: TransactionIds;
+  readonly #aggregations: BundledAggregations | undefined;
+
+  constructor(transactions: TransactionIds, aggregations?: BundledAggregations) {
+    this.#transactions = transactions;
+    this.#aggregations = aggregations;
+  }
+
+  /** JSON of each event, with all that depends on who reads it. */
+  async write(room: Room, reader: Reader, events: readonly VisibleEvent[]): Promise<string[]> {
+    const relations = await this.#aggregations?.bundle(room, reader.userId, events.map(({ event }) => event));
+    return events.map(({ event, membership }) =>
+      event.clientJson(
+        {
+          membership,
+          transactionId: this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          relations: relations?.get(event.nid),
+        },
+        true,
+      ),
+    );
+  }
+}
+
+/** JSON of state events, which are the same for everybody. */
+export const writeState = (events: Iterable<StoredEvent>): string[] => Array.from(events, (event) => event.clientJson({}, true));

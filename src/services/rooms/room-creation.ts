@@ -1,0 +1,196 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import type { AliasService } from '#src/services/directory/alias-service.ts';
+import type { EventDraft } from '#src/services/events/event-draft.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import { type MembershipService, memberDraft, noFederation } from '#src/services/membership/membership-service.ts';
+import { memberContent, type ProfileSource } from '#src/services/membership/profile-source.ts';
+import type { RemoteMembership } from '#src/services/membership/remote-membership.ts';
+import { defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
+import type { Room } from './room.ts';
+
+export interface InitialStateEvent {
+  readonly type: string;
+  readonly state_key?: string | undefined;
+  readonly content: JsonObject;
+}
+
+/** What somebody asks of a new room. Client-Server API, `POST /createRoom`. */
+export interface RoomRequest {
+  readonly visibility?: 'public' | 'private' | undefined;
+  readonly roomAliasName?: string | undefined;
+  readonly name?: string | undefined;
+  readonly topic?: string | undefined;
+  readonly invite?: readonly string[] | undefined;
+  readonly roomVersion?: string | undefined;
+  readonly creationContent?: JsonObject | undefined;
+  readonly initialState?: readonly InitialStateEvent[] | undefined;
+  readonly preset?: Preset | undefined;
+  readonly isDirect?: boolean | undefined;
+  readonly powerLevelContentOverride?: JsonObject | undefined;
+}
+
+export interface RoomCreationOptions {
+  readonly events: EventService;
+  readonly membership: MembershipService;
+  readonly aliases: AliasService;
+  readonly profiles: ProfileSource;
+  readonly remote?: RemoteMembership | undefined;
+  /** Version of rooms whose maker names none. */
+  readonly defaultVersion: string;
+}
+
+/** Makes rooms. */
+export class RoomCreationService {
+  readonly #events: EventService;
+  readonly #membership: MembershipService;
+  readonly #aliases: AliasService;
+  readonly #profiles: ProfileSource;
+  readonly #remote: RemoteMembership | undefined;
+  readonly #defaultVersion: string;
+
+  constructor(options: RoomCreationOptions) {
+    this.#events = options.events;
+    this.#membership = options.membership;
+    this.#aliases = options.aliases;
+    this.#profiles = options.profiles;
+    this.#remote = options.remote;
+    this.#defaultVersion = options.defaultVersion;
+  }
+
+  /**
+   * Makes a room with all its first events in one commit.
+   *
+   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
+   *   itself, M_BAD_JSON, M_INVALID_PARAM
+   */
+  async create(creator: string, request: RoomRequest): Promise<Room> {
+    const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
+    if (version === undefined) {
+      throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `This server does not know the room version ${request.roomVersion}.`);
+    }
+    const isPublic = request.visibility === 'public';
+    const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
+    const invitees = inviteesOf(creator, request.invite ?? []);
+    const remote = invitees.filter((userId) => !this.#events.isLocal(userId));
+    if (remote[0] !== undefined && this.#remote === undefined) throw noFederation(remote[0]);
+    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? invitees : []);
+    const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
+    const [profile, invites] = await Promise.all([
+      this.#profiles.profileOf(creator),
+      Promise.all(
+        invitees.map(async (target) => ({ target, content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }) })),
+      ),
+    ]);
+    const state = initialStateOf(request);
+    const powerLevels = powerLevelsOf(version, creator, createContent, preset, invitees, request, state);
+    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({ type, sender: creator, stateKey, content });
+    const isGiven = (type: string): boolean => state.some((event) => event.type === type && (event.state_key ?? '') === '');
+    const drafts: EventDraft[] = [
+      memberDraft(creator, creator, memberContent('join', profile)),
+      own('m.room.power_levels', powerLevels),
+      ...(alias === undefined ? [] : [own('m.room.canonical_alias', { alias })]),
+      ...presetEvents(preset)
+        .filter(({ type }) => !isGiven(type))
+        .map(({ type, content }) => own(type, content)),
+      ...state.filter(({ type }) => type !== 'm.room.power_levels').map((event) => own(event.type, event.content, event.state_key)),
+      ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
+      ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
+      ...invites.filter(({ target }) => !remote.includes(target)).map(({ target, content }) => memberDraft(creator, target, content)),
+    ];
+    const room = await this.#make({
+      version,
+      creator,
+      createContent,
+      isPublic,
+      events: () => drafts,
+      ...(alias === undefined ? {} : { alias }),
+    });
+    for (const { target, content } of invites) {
+      if (remote.includes(target)) await this.#remote?.invite(room, creator, target, content);
+    }
+    return room;
+  }
+
+  async #make(plan: Parameters<EventService['createRoom']>[0]): Promise<Room> {
+    try {
+      return await this.#events.createRoom(plan);
+    } catch (error) {
+      // Nobody forbids anything here: what was asked for cannot be, as when the creator may not set the name.
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+      throw new MatrixError('M_INVALID_ROOM_STATE', `The room cannot begin like that. ${error.message}`);
+    }
+  }
+}
+
+const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
+
+const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
+  for (const userId of invite) {
+    if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `invite names ${userId}, which is not a user id.`);
+    if (userId === creator) throw new MatrixError('M_INVALID_PARAM', 'invite names you: whoever makes a room is in it already.');
+  }
+  return [...new Set(invite)];
+};
+
+/** `m.topic` says the topic again for clients that know of rich topics. Client-Server API, `m.room.topic`. */
+const topicContent = (topic: string): JsonObject => ({ topic, 'm.topic': { 'm.text': [{ body: topic }] } });
+
+const createContentOf = (version: RoomVersion, creator: string, request: RoomRequest, trusted: readonly string[]): JsonObject => {
+  const { room_version: _version, ...content } = request.creationContent ?? {};
+  const { type, additional_creators: additional } = content;
+  if (type !== undefined && typeof type !== 'string') throw bad('creation_content.type must be a string.');
+  if (content['m.federate'] !== undefined && typeof content['m.federate'] !== 'boolean') {
+    throw bad('creation_content.m.federate must be true or false.');
+  }
+  const { implicitCreator, privilegedCreators } = version.auth;
+  if (privilegedCreators) {
+    if (additional !== undefined && !(Array.isArray(additional) && additional.every(isUserId))) {
+      throw bad('creation_content.additional_creators must be a list of user ids.');
+    }
+    const creators = [...new Set([...((additional ?? []) as readonly string[]), ...trusted])].filter((userId) => userId !== creator);
+    if (creators.length > 0) return { ...content, additional_creators: creators, room_version: version.id };
+  }
+  return { ...content, ...(implicitCreator ? {} : { creator }), room_version: version.id };
+};
+
+const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
+  const state = request.initialState ?? [];
+  if (state.some(({ type }) => type === 'm.room.create')) throw bad('initial_state cannot hold m.room.create: use creation_content.');
+  // "name" and "topic" take precedence: what they replace at once need not be written.
+  return state.filter(
+    ({ type, state_key: stateKey = '' }) =>
+      stateKey !== '' || !((type === 'm.room.name' && request.name !== undefined) || (type === 'm.room.topic' && request.topic !== undefined)),
+  );
+};
+
+const powerLevelsOf = (
+  version: RoomVersion,
+  creator: string,
+  createContent: JsonObject,
+  preset: Preset,
+  invitees: readonly string[],
+  request: RoomRequest,
+  state: readonly InitialStateEvent[],
+): JsonObject => {
+  const given = state.findLast(({ type, state_key: stateKey }) => type === 'm.room.power_levels' && (stateKey ?? '') === '')?.content;
+  const operators = preset === 'trusted_private_chat' ? invitees : [];
+  const content = { ...(given ?? defaultPowerLevels(version, creator, preset, operators)), ...request.powerLevelContentOverride };
+  assertNoCreators(version, creator, createContent, content);
+  return content;
+};
+
+/** "Creators never in users". Room version 12. */
+const assertNoCreators = (version: RoomVersion, creator: string, createContent: JsonObject, content: JsonObject): void => {
+  if (!version.auth.privilegedCreators || !isJsonObject(content['users'])) return;
+  const additional = createContent['additional_creators'];
+  const creators: readonly JsonValue[] = [creator, ...(Array.isArray(additional) ? additional : [])];
+  for (const userId of creators) {
+    if (typeof userId === 'string' && Object.hasOwn(content['users'], userId)) {
+      throw bad(`The power levels must not list ${userId}: as a creator of the room they stand above all levels.`);
+    }
+  }
+};

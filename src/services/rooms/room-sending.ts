@@ -1,0 +1,116 @@
+import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { AliasService } from '#src/services/directory/alias-service.ts';
+import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import { MEMBERSHIPS } from './membership.ts';
+import type { Reader } from './client-events.ts';
+import type { Room } from './room.ts';
+import type { RoomAccess } from './room-access.ts';
+
+/** What is sent, and into which room. */
+export interface SendRequest {
+  readonly roomId: string;
+  readonly type: string;
+  readonly content: JsonObject;
+  /** Milliseconds since the epoch, for those who may choose it. */
+  readonly ts?: number | undefined;
+}
+
+/** Sends what users want to say into rooms. */
+export class RoomSending {
+  readonly #access: RoomAccess;
+  readonly #events: EventService;
+  readonly #aliases: AliasService;
+
+  constructor(options: { readonly access: RoomAccess; readonly events: EventService; readonly aliases: AliasService }) {
+    this.#access = options.access;
+    this.#events = options.events;
+    this.#aliases = options.aliases;
+  }
+
+  /**
+   * Sends a message event, at most once for each transaction id.
+   *
+   * @returns the event's id
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON
+   */
+  async message(sender: Reader, request: SendRequest, txnId: string): Promise<string> {
+    const { roomId, type, content } = request;
+    const room = await this.#access.known(roomId);
+    const txn = transaction(sender, `send/${roomId}/${type}`, txnId);
+    if (type === 'm.room.redaction' && typeof content['redacts'] === 'string') {
+      const { redacts, ...rest } = content;
+      return this.#events.redact(room, sender.userId, redacts as string, rest, txn);
+    }
+    return this.#events.sendOnce(room, draft(sender, request, undefined), txn);
+  }
+
+  /**
+   * Sets an entry of the state. What is there already is not written again.
+   *
+   * @returns the event's id
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_BAD_ALIAS, M_INVALID_PARAM
+   */
+  async state(sender: Reader, request: SendRequest, stateKey: string): Promise<string> {
+    const { roomId, type, content } = request;
+    const room = await this.#access.known(roomId);
+    await this.#check(room, type, stateKey, content);
+    return (await this.#events.send(room, draft(sender, request, stateKey))).eventId;
+  }
+
+  async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+    switch (type) {
+      case 'm.room.create':
+        throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+      case 'm.room.canonical_alias':
+        if (stateKey === '') await this.#aliases.checkCanonical(room, content);
+        return;
+      case 'm.room.power_levels':
+        if (stateKey === '') assertNoCreatorListed(room, content);
+        return;
+      case 'm.room.member':
+        if (!MEMBERSHIPS.some((membership) => membership === content['membership'])) {
+          throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
+        }
+        return;
+      default:
+    }
+  }
+
+  /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
+  async redact(sender: Reader, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string> {
+    const room = await this.#access.known(roomId);
+    return this.#events.redact(room, sender.userId, eventId, content, transaction(sender, `redact/${roomId}/${eventId}`, txnId));
+  }
+}
+
+const transaction = (sender: Reader, scope: string, txnId: string): Transaction => ({
+  userId: sender.userId,
+  deviceId: sender.deviceId,
+  scope,
+  txnId,
+});
+
+const draft = (sender: Reader, { type, content, ts }: SendRequest, stateKey: string | undefined): EventDraft => {
+  if (type === 'm.room.create') throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+  return {
+    type,
+    sender: sender.userId,
+    content,
+    ...(stateKey === undefined ? {} : { stateKey }),
+    ...(ts === undefined ? {} : { originServerTs: ts }),
+  };
+};
+
+/** The rules would refuse it as well, but as something forbidden: it is the content that is wrong, whoever sends it. */
+const assertNoCreatorListed = (room: Room, content: JsonObject): void => {
+  const create = room.stateEvent('m.room.create');
+  if (create === undefined || !isJsonObject(content['users'])) return;
+  for (const creator of privilegedCreatorsOf(room.version, create.pdu)) {
+    if (Object.hasOwn(content['users'], creator)) {
+      throw new MatrixError('M_BAD_JSON', `users must not list ${creator}: as a creator of the room they stand above all levels.`);
+    }
+  }
+};

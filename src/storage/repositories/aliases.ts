@@ -1,0 +1,39 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+export interface AliasRecord {
+  readonly alias: string;
+  readonly room: number;
+  readonly room_id: string;
+  readonly creator: string;
+}
+
+const COLUMNS = 'a.alias, a.room, r.room_id, a.creator';
+const ALIAS = sql('alias_by_name', `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = $1`);
+const ALIASES = sql('aliases_by_name', `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = any($1::text[])`);
+const ALIASES_OF_ROOM = sql('aliases_of_room', 'select alias from aliases where room = $1 order by created_ts, alias');
+const INSERT = sql(
+  'alias_insert',
+  'insert into aliases (alias, room, creator, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning alias',
+);
+const DELETE = sql('alias_delete', 'delete from aliases where alias = $1 and room = $2 returning alias');
+
+export const aliasByName = async (database: Database, alias: string): Promise<AliasRecord | undefined> =>
+  (await database.query<AliasRecord>(ALIAS, [alias]))[0];
+
+export const aliasesByName = (database: Database, aliases: readonly string[]): Promise<AliasRecord[]> =>
+  database.query<AliasRecord>(ALIASES, [aliases]);
+
+/** The aliases of a room, oldest first. */
+export const aliasesOfRoom = async (database: Database, room: number): Promise<string[]> =>
+  (await database.query<{ alias: string }>(ALIASES_OF_ROOM, [room])).map((row) => row.alias);
+
+/** @returns whether it was free */
+export const insertAlias = async (
+  database: Database,
+  alias: { readonly alias: string; readonly room: number; readonly creator: string; readonly createdTs: number },
+): Promise<boolean> => (await database.query(INSERT, [alias.alias, alias.room, alias.creator, alias.createdTs])).length > 0;
+
+/** @returns whether it was there */
+export const deleteAlias = async (database: Database, alias: string, room: number): Promise<boolean> =>
+  (await database.query(DELETE, [alias, room])).length > 0;
