@@ -8,4 +8,6 @@ export interface Requester {
   readonly isAdmin: boolean;
   /** Exempt from rate limits (application services, users whom an admin exempted). */
   readonly rateLimited: boolean;
+  /** Application services may say when their events were sent (`ts`). Application Service API, "Timestamp massaging". */
+  readonly mayChooseTimestamp?: boolean | undefined;
 }

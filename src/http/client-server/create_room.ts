@@ -1,0 +1,69 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/room-creation.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { anyObject, roomIdAnswer } from './room-schemas.ts';
+
+const body = Type.Object({
+  visibility: Type.Optional(Type.Union([Type.Literal('public'), Type.Literal('private')])),
+  room_alias_name: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  topic: Type.Optional(Type.String()),
+  invite: Type.Optional(Type.Array(Type.String())),
+  invite_3pid: Type.Optional(Type.Array(anyObject)),
+  room_version: Type.Optional(Type.String()),
+  creation_content: Type.Optional(anyObject),
+  initial_state: Type.Optional(
+    Type.Array(Type.Object({ type: Type.String(), state_key: Type.Optional(Type.String()), content: anyObject })),
+  ),
+  preset: Type.Optional(
+    Type.Union([Type.Literal('private_chat'), Type.Literal('public_chat'), Type.Literal('trusted_private_chat')]),
+  ),
+  is_direct: Type.Optional(Type.Boolean()),
+  power_level_content_override: Type.Optional(anyObject),
+});
+
+export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreationService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'createRoom',
+    summary: 'Create a new room',
+    method: 'POST',
+    path: '/_matrix/client/v3/createRoom',
+    auth: 'accessToken',
+    rateLimit: 'create_room',
+    body,
+    bodyOptional: true,
+    eventBody: true,
+    response: roomIdAnswer,
+    errors: [
+      'M_BAD_JSON',
+      'M_INVALID_PARAM',
+      'M_INVALID_ROOM_STATE',
+      'M_ROOM_IN_USE',
+      'M_UNSUPPORTED_ROOM_VERSION',
+      'M_SERVER_NOT_TRUSTED',
+      'M_FORBIDDEN',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handle({ requester, body: wish }) {
+      if (wish.invite_3pid !== undefined && wish.invite_3pid.length > 0) {
+        throw new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
+      }
+      const room = await services.roomCreation.create(requester.userId, {
+        visibility: wish.visibility,
+        roomAliasName: wish.room_alias_name,
+        name: wish.name,
+        topic: wish.topic,
+        invite: wish.invite,
+        roomVersion: wish.room_version,
+        creationContent: wish.creation_content as JsonObject | undefined,
+        initialState: wish.initial_state as InitialStateEvent[] | undefined,
+        preset: wish.preset,
+        isDirect: wish.is_direct,
+        powerLevelContentOverride: wish.power_level_content_override as JsonObject | undefined,
+      });
+      return { room_id: room.roomId };
+    },
+  }),
+];

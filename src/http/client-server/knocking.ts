@@ -1,0 +1,31 @@
+import { Type } from 'typebox';
+import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { reasonBody, roomIdAnswer } from './room-schemas.ts';
+
+const servers = Type.Optional(Type.Array(Type.String()));
+
+export const knockingEndpoints = (services: { readonly membership: MembershipService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'knockRoom',
+    summary: 'Knock on a room, requesting permission to join',
+    method: 'POST',
+    path: '/_matrix/client/v3/knock/{roomIdOrAlias}',
+    auth: 'accessToken',
+    rateLimit: 'join',
+    params: Type.Object({ roomIdOrAlias: Type.String() }),
+    query: Type.Object({ via: servers, server_name: servers }),
+    body: reasonBody,
+    bodyOptional: true,
+    response: roomIdAnswer,
+    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params, query, body }) {
+      const roomId = await services.membership.knock(requester, {
+        roomIdOrAlias: params.roomIdOrAlias,
+        servers: query.via ?? query.server_name,
+        reason: body.reason,
+      });
+      return { room_id: roomId };
+    },
+  }),
+];

@@ -1,0 +1,79 @@
+import { Type } from 'typebox';
+import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+
+const path = '/_matrix/client/v3/publicRooms';
+
+const response = Type.Object({
+  chunk: Type.Array(
+    Type.Object({
+      room_id: Type.String(),
+      name: Type.Optional(Type.String()),
+      topic: Type.Optional(Type.String()),
+      canonical_alias: Type.Optional(Type.String()),
+      avatar_url: Type.Optional(Type.String()),
+      num_joined_members: Type.Integer(),
+      world_readable: Type.Boolean(),
+      guest_can_join: Type.Boolean(),
+      join_rule: Type.String(),
+      room_type: Type.Optional(Type.String()),
+    }),
+  ),
+  next_batch: Type.Optional(Type.String()),
+  prev_batch: Type.Optional(Type.String()),
+  total_room_count_estimate: Type.Integer(),
+});
+
+const limit = Type.Optional(Type.Integer({ minimum: 1 }));
+const server = Type.Optional(Type.String());
+
+export const listPublicRoomsEndpoints = (services: { readonly publicRooms: PublicRooms }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getPublicRooms',
+    summary: 'Lists the public rooms on the server',
+    method: 'GET',
+    path,
+    auth: 'none',
+    rateLimit: 'default',
+    query: Type.Object({ limit, since: Type.Optional(Type.String()), server }),
+    response,
+    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    handle({ query }) {
+      return services.publicRooms.list(query);
+    },
+  }),
+  endpoint({
+    operationId: 'queryPublicRooms',
+    summary: 'Lists the public rooms on the server with optional filter',
+    method: 'POST',
+    path,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'search',
+    query: Type.Object({ server }),
+    body: Type.Object({
+      limit,
+      since: Type.Optional(Type.String()),
+      filter: Type.Optional(
+        Type.Object({
+          generic_search_term: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+          room_types: Type.Optional(Type.Union([Type.Array(Type.Union([Type.String(), Type.Null()])), Type.Null()])),
+        }),
+      ),
+      include_all_networks: Type.Optional(Type.Boolean()),
+      third_party_instance_id: Type.Optional(Type.String()),
+    }),
+    bodyOptional: true,
+    response,
+    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    handle({ query, body }) {
+      return services.publicRooms.list({
+        server: query.server,
+        limit: body.limit,
+        since: body.since,
+        searchTerm: body.filter?.generic_search_term ?? undefined,
+        roomTypes: body.filter?.room_types ?? undefined,
+        thirdPartyInstanceId: body.third_party_instance_id,
+      });
+    },
+  }),
+];

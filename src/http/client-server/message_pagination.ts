@@ -1,0 +1,41 @@
+import { Type } from 'typebox';
+import type { History } from '#src/services/rooms/history.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { roomFilterOf } from './room-filter.ts';
+import { clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+
+export const messagePaginationEndpoints = (services: { readonly history: History }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getRoomEvents',
+    summary: 'Get a list of events for this room',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/messages',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: roomParams,
+    query: Type.Object({
+      from: Type.Optional(Type.String()),
+      to: Type.Optional(Type.String()),
+      dir: Type.Union([Type.Literal('b'), Type.Literal('f')]),
+      limit: Type.Optional(Type.Integer({ minimum: 0 })),
+      filter: Type.Optional(Type.String()),
+    }),
+    response: Type.Object({
+      start: Type.String(),
+      end: Type.Optional(Type.String()),
+      chunk: Type.Array(clientEvent),
+      state: Type.Optional(Type.Array(clientEvent)),
+    }),
+    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId }, query }) {
+      const { dir, from, to, limit } = query;
+      const page = await services.history.messages(roomId, requester, { dir, from, to, limit, filter: roomFilterOf(query.filter) });
+      return jsonReply({
+        start: JSON.stringify(page.start),
+        end: page.end === undefined ? undefined : JSON.stringify(page.end),
+        chunk: jsonList(page.chunk),
+        state: page.state === undefined ? undefined : jsonList(page.state),
+      });
+    },
+  }),
+];

@@ -1,0 +1,25 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { eventIdAnswer } from './room-schemas.ts';
+
+export const redactionEndpoints = (services: { readonly roomSending: RoomSending }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'redactEvent',
+    summary: 'Strips all non-integrity-critical information out of an event',
+    method: 'PUT',
+    path: '/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'message',
+    params: Type.Object({ roomId: Type.String(), eventId: Type.String(), txnId: Type.String() }),
+    body: Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true }),
+    bodyOptional: true,
+    eventBody: true,
+    response: eventIdAnswer,
+    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventId, txnId }, body }) {
+      return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
+    },
+  }),
+];

@@ -1,0 +1,56 @@
+import type { AliasService } from '#src/services/directory/alias-service.ts';
+import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { History } from '#src/services/rooms/history.ts';
+import type { RoomCreationService } from '#src/services/rooms/room-creation.ts';
+import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import type { RoomState } from '#src/services/rooms/room-state.ts';
+import type { Endpoint } from '../endpoint.ts';
+import { banningEndpoints } from './banning.ts';
+import { createRoomEndpoints } from './create_room.ts';
+import { directoryEndpoints } from './directory.ts';
+import { eventContextEndpoints } from './event_context.ts';
+import { invitingEndpoints } from './inviting.ts';
+import { joiningEndpoints } from './joining.ts';
+import { kickingEndpoints } from './kicking.ts';
+import { knockingEndpoints } from './knocking.ts';
+import { leavingEndpoints } from './leaving.ts';
+import { listJoinedRoomsEndpoints } from './list_joined_rooms.ts';
+import { listPublicRoomsEndpoints } from './list_public_rooms.ts';
+import { messagePaginationEndpoints } from './message_pagination.ts';
+import { redactionEndpoints } from './redaction.ts';
+import { roomSendEndpoints } from './room_send.ts';
+import { roomStateEndpoints } from './room_state.ts';
+import { roomsEndpoints } from './rooms.ts';
+
+/** What the endpoints about rooms call. */
+export interface RoomEndpointServices {
+  readonly aliases: AliasService;
+  readonly publicRooms: PublicRooms;
+  readonly membership: MembershipService;
+  readonly history: History;
+  readonly roomCreation: RoomCreationService;
+  readonly roomSending: RoomSending;
+  readonly roomState: RoomState;
+}
+
+/** Every endpoint about rooms, their members, their history and the directory. */
+export const roomEndpoints = (services: RoomEndpointServices): readonly Endpoint[] =>
+  [
+    createRoomEndpoints,
+    joiningEndpoints,
+    knockingEndpoints,
+    invitingEndpoints,
+    leavingEndpoints,
+    kickingEndpoints,
+    banningEndpoints,
+    listJoinedRoomsEndpoints,
+    roomSendEndpoints,
+    roomStateEndpoints,
+    redactionEndpoints,
+    roomsEndpoints,
+    messagePaginationEndpoints,
+    eventContextEndpoints,
+    directoryEndpoints,
+    listPublicRoomsEndpoints,
+  ].flatMap((group) => group(services));

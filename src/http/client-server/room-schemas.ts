@@ -1,0 +1,31 @@
+import { Type } from 'typebox';
+import { Reply } from '../endpoint.ts';
+
+export const roomParams = Type.Object({ roomId: Type.String() });
+export const empty = Type.Object({});
+export const anyObject = Type.Object({}, { additionalProperties: true });
+export const reasonBody = Type.Object({ reason: Type.Optional(Type.String()) });
+export const targetBody = Type.Object({ user_id: Type.String(), reason: Type.Optional(Type.String()) });
+export const roomIdAnswer = Type.Object({ room_id: Type.String() });
+export const eventIdAnswer = Type.Object({ event_id: Type.String() });
+
+/** An event as clients read it. Client-Server API, "Room event format". */
+export const clientEvent = Type.Object({
+  type: Type.String(),
+  event_id: Type.String(),
+  room_id: Type.String(),
+  sender: Type.String(),
+  origin_server_ts: Type.Integer(),
+  content: anyObject,
+  state_key: Type.Optional(Type.String()),
+  unsigned: Type.Optional(anyObject),
+});
+
+/** A JSON list of texts that are JSON already. */
+export const jsonList = (items: readonly string[]): string => `[${items.join(',')}]`;
+
+/** An object whose values are JSON texts; undefined ones are left out. */
+export const jsonReply = (members: Readonly<Record<string, string | undefined>>): Reply => {
+  const parts = Object.entries(members).flatMap(([name, json]) => (json === undefined ? [] : `${JSON.stringify(name)}:${json}`));
+  return new Reply({ json: `{${parts.join(',')}}` });
+};

@@ -1,0 +1,100 @@
+import { Type } from 'typebox';
+import { writeState } from '#src/services/rooms/client-events.ts';
+import type { History } from '#src/services/rooms/history.ts';
+import type { RoomState } from '#src/services/rooms/room-state.ts';
+import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
+import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+
+const membership = Type.Optional(
+  Type.Union([Type.Literal('join'), Type.Literal('invite'), Type.Literal('knock'), Type.Literal('leave'), Type.Literal('ban')]),
+);
+
+export const roomsEndpoints = (services: { readonly history: History; readonly roomState: RoomState }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getOneRoomEvent',
+    summary: 'Get a single event by event ID',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/event/{eventId}',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
+    response: clientEvent,
+    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventId } }) {
+      return new Reply({ json: await services.history.event(roomId, requester, eventId) });
+    },
+  }),
+  endpoint({
+    operationId: 'getRoomState',
+    summary: 'Get all state events in the current state of a room',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/state',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: roomParams,
+    response: Type.Array(clientEvent),
+    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId } }) {
+      return new Reply({ json: jsonList(writeState(await services.roomState.all(roomId, requester.userId))) });
+    },
+  }),
+  endpoint({
+    operationId: 'getRoomStateWithKey',
+    summary: 'Get the state identified by the type and key',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
+    query: Type.Object({ format: Type.Optional(Type.Union([Type.Literal('content'), Type.Literal('event')])) }),
+    response: anyObject,
+    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventType, stateKey }, query }) {
+      const event = await services.roomState.one(roomId, requester.userId, eventType, stateKey);
+      return query.format === 'event' ? new Reply({ json: event.clientJson({}, true) }) : event.content;
+    },
+  }),
+  endpoint({
+    operationId: 'getMembersByRoom',
+    summary: 'Get the m.room.member events for the room',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/members',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: roomParams,
+    query: Type.Object({ at: Type.Optional(Type.String()), membership, not_membership: membership }),
+    response: Type.Object({ chunk: Type.Array(clientEvent) }),
+    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId }, query }) {
+      const wanted = { at: query.at, membership: query.membership, notMembership: query.not_membership };
+      return jsonReply({ chunk: jsonList(writeState(await services.roomState.members(roomId, requester.userId, wanted))) });
+    },
+  }),
+  endpoint({
+    operationId: 'getJoinedMembersByRoom',
+    summary: 'Gets the list of currently joined users and their profile data',
+    method: 'GET',
+    path: '/_matrix/client/v3/rooms/{roomId}/joined_members',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: roomParams,
+    response: Type.Object({
+      joined: Type.Record(
+        Type.String(),
+        Type.Object({ display_name: Type.Optional(Type.String()), avatar_url: Type.Optional(Type.String()) }),
+      ),
+    }),
+    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId } }) {
+      const members = await services.roomState.joinedMembers(roomId, requester.userId);
+      const joined = members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
+        stateKey,
+        {
+          ...(typeof displayname === 'string' ? { display_name: displayname } : {}),
+          ...(typeof avatarUrl === 'string' ? { avatar_url: avatarUrl } : {}),
+        },
+      ]);
+      return { joined: Object.fromEntries(joined) as Record<string, unknown> };
+    },
+  }),
+];
