@@ -12,7 +12,7 @@ import { type Member, membershipOfCode } from './membership.ts';
 import { Room, type StateSlot, stateMapKey } from './room.ts';
 
 /** How many events a room that is read from the database gets into its ring. */
-const RING_LOAD = 20;
+const RING_LOAD = 24;
 
 /**
  * The rooms in memory. A room that nobody used for long is let go, but as long as anybody holds it, everybody gets the same

@@ -1,7 +1,7 @@
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
-import { StateChain, type StateChange } from '#src/services/state/state-chain.ts';
+import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import type { EventRing } from './event-ring.ts';
 import { type Member, membershipIn } from './membership.ts';
 

@@ -1,3 +1,4 @@
+import type { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { Membership } from '#src/services/rooms/membership.ts';
@@ -31,8 +32,12 @@ export class EventEncoder {
   readonly #transactions: TransactionIds;
   readonly #shared = new WeakMap<Room, SharedTimeline>();
 
-  constructor(transactions: TransactionIds) {
-    this.#transactions = transactions;
+  constructor(events: EventService) {
+    this.#transactions = events.transactions;
+    // A redaction changes its event in place: what was written before must not be handed out any more.
+    events.committed.subscribe((committed) => {
+      if (committed.events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(committed.room);
+    });
   }
 
   /** The events of a timeline, joined by commas. */
@@ -45,10 +50,7 @@ export class EventEncoder {
     const known = this.#shared.get(room);
     if (known?.first === first && known?.last === last && known?.length === events.length) return known.text;
     const text = events.map(({ event }) => event.clientJson({ membership: 'join' }, false)).join(',');
-    // A redaction changes an event in place: what holds one is not kept.
-    if (events.every(({ event }) => event.redactedBecause === undefined && event.type !== 'm.room.redaction')) {
-      this.#shared.set(room, { first, last, length: events.length, text });
-    }
+    this.#shared.set(room, { first, last, length: events.length, text });
     return text;
   }
 
@@ -62,10 +64,5 @@ export class EventEncoder {
     const text = event.clientJson({ membership, transactionId }, false);
     if (filter.reshape === undefined) return text;
     return JSON.stringify(filter.reshape(JSON.parse(text) as Record<string, unknown>));
-  }
-
-  /** Forgets the kept text of a room one of whose events was redacted. */
-  forget(room: Room): void {
-    this.#shared.delete(room);
   }
 }

@@ -1,0 +1,95 @@
+import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
+import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { AliasService } from '#src/services/directory/alias-service.ts';
+import { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import { EventLoader } from '#src/services/events/event-loader.ts';
+import { EventService } from '#src/services/events/event-service.ts';
+import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
+import { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { ProfileSource } from '#src/services/membership/profile-source.ts';
+import { ClientEvents } from '#src/services/rooms/client-events.ts';
+import { EventFinder } from '#src/services/rooms/event-finder.ts';
+import { HistoryPages } from '#src/services/rooms/history-pages.ts';
+import { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
+import { History } from '#src/services/rooms/history.ts';
+import { RoomAccess } from '#src/services/rooms/room-access.ts';
+import { RoomCreationService } from '#src/services/rooms/room-creation.ts';
+import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { RoomSending } from '#src/services/rooms/room-sending.ts';
+import { RoomState } from '#src/services/rooms/room-state.ts';
+import { StateStore } from '#src/services/state/state-store.ts';
+import { Writer } from '#src/services/streams/writer.ts';
+import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import { MembershipPast } from '#src/services/visibility/membership-past.ts';
+import { Interner } from '#src/storage/repositories/interner.ts';
+import type { Platform } from './platform.ts';
+
+/** What everything that has to do with rooms stands on: names, events, states, rooms in memory, and the writer. */
+export interface RoomStore {
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly states: StateStore;
+  readonly rooms: RoomRegistry;
+  readonly writer: Writer;
+}
+
+export function composeRoomStore(platform: Platform, isLocal: (userId: string) => boolean): RoomStore {
+  const { config, clock, database, logger, metrics, timers } = platform;
+  const interner = new Interner(database, isLocal);
+  const loader = new EventLoader(database);
+  const states = new StateStore(database);
+  const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
+  const writer = new Writer({ database, clock, timers, logger, metrics });
+  return { interner, loader, states, rooms, writer };
+}
+
+export function composeEvents(
+  platform: Platform,
+  store: RoomStore,
+  signer: PduSigner,
+  classifier: NotificationClassifier,
+): EventService {
+  const { clock, database, random } = platform;
+  return new EventService({ database, clock, random, ...store, classifier, signer });
+}
+
+/** The use cases around rooms. */
+export interface Rooms {
+  readonly access: RoomAccess;
+  readonly membership: MembershipService;
+  readonly roomSending: RoomSending;
+  readonly history: History;
+  readonly visibility: EventVisibility;
+  readonly endpoints: readonly Endpoint[];
+}
+
+export function composeRooms(platform: Platform, store: RoomStore, events: EventService, profiles: ProfileSource): Rooms {
+  const { config, clock, database } = platform;
+  const { serverName } = config;
+  const { interner, loader, states, rooms } = store;
+  const access = new RoomAccess({ rooms, loader, states, past: new MembershipPast(loader) });
+  const aliases = new AliasService({ database, rooms, access, events, clock, serverName });
+  const publicRooms = new PublicRooms({ database, rooms, access, serverName });
+  const membership = new MembershipService({ database, interner, loader, rooms, events, aliases, profiles });
+  const roomCreation = new RoomCreationService({
+    events,
+    membership,
+    aliases,
+    profiles,
+    defaultVersion: config.room.defaultVersion,
+  });
+  const visibility = new EventVisibility(interner, loader, states);
+  const roomState = new RoomState({ access, database, interner, loader, states });
+  const history = new History({
+    access,
+    finder: new EventFinder(events, visibility),
+    pages: new HistoryPages({ database, interner, loader, visibility }),
+    tokens: new HistoryTokens(database, loader),
+    state: roomState,
+    writer: new ClientEvents(events.transactions),
+  });
+  const roomSending = new RoomSending({ access, events, aliases });
+  const endpoints = roomEndpoints({ aliases, publicRooms, membership, history, roomCreation, roomSending, roomState });
+  return { access, membership, roomSending, history, visibility, endpoints };
+}

@@ -1,0 +1,44 @@
+import { EventEncoder } from '#src/services/sync/event-encoder.ts';
+import { RoomSections } from '#src/services/sync/room-sections.ts';
+import { StateReader } from '#src/services/sync/state-window.ts';
+import { SyncEngine } from '#src/services/sync/sync-engine.ts';
+import type { PersonalSource } from '#src/services/sync/personal-sections.ts';
+import { SyncUsers } from '#src/services/sync/sync-users.ts';
+import { TimelineReader } from '#src/services/sync/timeline-window.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import type { Platform } from './platform.ts';
+import type { Rooms, RoomStore } from './rooms.ts';
+
+/** The engine behind /sync and the WebSocket API. */
+export function composeSync(
+  platform: Platform,
+  store: RoomStore,
+  events: EventService,
+  rooms: Rooms,
+  personal: Omit<PersonalSource, 'loader' | 'interner'>,
+): { readonly sync: SyncEngine; readonly users: SyncUsers } {
+  const { database, timers } = platform;
+  const { interner, loader } = store;
+  const users = new SyncUsers({ database, ...store, events, ...personal });
+  const states = new StateReader(database, store.states);
+  const sections = new RoomSections({
+    loader,
+    interner,
+    timelines: new TimelineReader(database, loader),
+    states,
+    visibility: rooms.visibility,
+    encoder: new EventEncoder(events),
+  });
+  const sync = new SyncEngine({
+    users,
+    rooms: store.rooms,
+    events,
+    writer: store.writer,
+    timers,
+    sections,
+    states,
+    personal: { ...personal, loader, interner },
+    stripped: rooms.membership,
+  });
+  return { sync, users };
+}
