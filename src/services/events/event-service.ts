@@ -66,6 +66,7 @@ export class EventService {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #roomNids: number[] = [];
+  #lastCreation = 0;
   /** Event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
   readonly transactions: TransactionIds;
@@ -138,7 +139,7 @@ export class EventService {
       sender: creator,
       stateKey: '',
       content: plan.createContent,
-      originServerTs: this.#clock.now(),
+      originServerTs: this.#creationTime(),
     };
     const nid = await this.#nextRoomNid();
     let roomId = `!${this.#random.string(18)}:${this.#serverName}`;
@@ -184,6 +185,12 @@ export class EventService {
       throw error;
     }
     return room;
+  }
+
+  /** Where the room id is the hash of `m.room.create`, the same wish within the same millisecond would be the same room. */
+  #creationTime(): number {
+    this.#lastCreation = Math.max(this.#clock.now(), this.#lastCreation + 1);
+    return this.#lastCreation;
   }
 
   async #nextRoomNid(): Promise<number> {

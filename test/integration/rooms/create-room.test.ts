@@ -1,0 +1,210 @@
+import { expect } from 'chai';
+import { RoomServer } from '#test/support/room-server.ts';
+
+// oxlint-disable-next-line typescript/no-explicit-any
+type Event = { type: string; state_key?: string; content: Record<string, any>; sender: string; event_id: string; room_id: string };
+
+describe('creating rooms', function () {
+  this.timeout(60_000);
+  let server: RoomServer;
+  before(async () => (server = await RoomServer.start()));
+  after(() => server.stop());
+
+  const timeline = async (token: string, roomId: string): Promise<Event[]> =>
+    (await server.must(token, 'GET', `/rooms/${roomId}/messages?dir=f&limit=100`)).chunk;
+  const state = (roomId: string, type: string): Promise<Record<string, any>> => server.must('alice', 'GET', `/rooms/${roomId}/state/${type}`);
+
+  it('makes the events in the order that the specification names', async () => {
+    const roomId = await server.room('alice', {
+      room_alias_name: 'order',
+      name: 'A name',
+      topic: 'A topic',
+      initial_state: [{ type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } }],
+      invite: ['@bob:test'],
+      preset: 'private_chat',
+    });
+    expect((await timeline('alice', roomId)).map((event) => event.type)).to.deep.equal([
+      'm.room.create',
+      'm.room.member',
+      'm.room.power_levels',
+      'm.room.canonical_alias',
+      'm.room.join_rules',
+      'm.room.history_visibility',
+      'm.room.guest_access',
+      'm.room.encryption',
+      'm.room.name',
+      'm.room.topic',
+      'm.room.member',
+    ]);
+  });
+
+  for (const [preset, rule, guests] of [
+    ['private_chat', 'invite', true],
+    ['trusted_private_chat', 'invite', true],
+    ['public_chat', 'public', false],
+  ] as const) {
+    it(`sets what ${preset} stands for`, async () => {
+      const roomId = await server.room('alice', { preset });
+      expect(await state(roomId, 'm.room.join_rules')).to.deep.equal({ join_rule: rule });
+      expect(await state(roomId, 'm.room.history_visibility')).to.deep.equal({ history_visibility: 'shared' });
+      expect((await server.ask('alice', 'GET', `/rooms/${roomId}/state/m.room.guest_access`)).status).to.equal(guests ? 200 : 404);
+    });
+  }
+
+  it('takes the preset from the visibility when none is named', async () => {
+    expect(await state(await server.room('alice', { visibility: 'public' }), 'm.room.join_rules')).to.deep.equal({ join_rule: 'public' });
+    expect(await state(await server.room('alice', {}), 'm.room.join_rules')).to.deep.equal({ join_rule: 'invite' });
+    expect(await state(await server.room('alice'), 'm.room.join_rules')).to.deep.equal({ join_rule: 'invite' });
+  });
+
+  for (let version = 1; version <= 12; version++) {
+    it(`makes rooms of version ${version} in which messages can be sent and redacted`, async () => {
+      const roomId = await server.room('alice', { room_version: String(version), preset: 'public_chat' });
+      const create = await state(roomId, 'm.room.create');
+      expect(create['room_version']).to.equal(String(version));
+      expect(create['creator']).to.equal(version < 11 ? '@alice:test' : undefined);
+      await server.join('bob', roomId);
+      const eventId = await server.say('bob', roomId, 'hello');
+      await server.must('bob', 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(eventId)}/r${version}`, { reason: 'typo' });
+      const event = await server.must('alice', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(eventId)}`);
+      expect(event.content).to.deep.equal({});
+      expect(event.unsigned.redacted_because.content.reason).to.equal('typo');
+      expect(event.unsigned.redacted_because.content.redacts ?? event.unsigned.redacted_because.redacts).to.equal(eventId);
+    });
+  }
+
+  it('answers 400 M_BAD_JSON for a room version that is a number', async () => {
+    const answer = await server.ask('alice', 'POST', '/createRoom', { room_version: 11 });
+    expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+  });
+
+  it('answers 400 M_UNSUPPORTED_ROOM_VERSION for one that is not known', async () => {
+    const answer = await server.ask('alice', 'POST', '/createRoom', { room_version: 'ahfgwjyerhgiuveisbruvybseyrugvi' });
+    expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_UNSUPPORTED_ROOM_VERSION']);
+  });
+
+  it('ignores creation_content.room_version and keeps the rest of it', async () => {
+    const roomId = await server.room('alice', {
+      room_version: '11',
+      creation_content: { room_version: 'nonsense', 'm.federate': false, type: 'm.space' },
+    });
+    expect(await state(roomId, 'm.room.create')).to.deep.equal({ room_version: '11', 'm.federate': false, type: 'm.space' });
+  });
+
+  it('writes a topic as m.topic too, and leaves one from initial_state untouched', async () => {
+    const initial = [{ type: 'm.room.topic', state_key: '', content: { topic: 'given' } }];
+    const plain = await server.room('alice', { initial_state: initial });
+    expect(await state(plain, 'm.room.topic')).to.deep.equal({ topic: 'given' });
+    const both = await server.room('alice', { initial_state: initial, topic: 'wins' });
+    expect(await state(both, 'm.room.topic')).to.deep.equal({ topic: 'wins', 'm.topic': { 'm.text': [{ body: 'wins' }] } });
+  });
+
+  it('lets initial_state win over the preset', async () => {
+    const roomId = await server.room('alice', {
+      preset: 'public_chat',
+      initial_state: [
+        { type: 'm.room.join_rules', content: { join_rule: 'knock' } },
+        { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } },
+      ],
+    });
+    expect(await state(roomId, 'm.room.join_rules')).to.deep.equal({ join_rule: 'knock' });
+    expect(await state(roomId, 'm.room.history_visibility')).to.deep.equal({ history_visibility: 'joined' });
+  });
+
+  it('lays power_level_content_override over the defaults', async () => {
+    const roomId = await server.room('alice', { room_version: '11', power_level_content_override: { events_default: 7, users: { '@alice:test': 100, '@bob:test': 9 } } });
+    const levels = await state(roomId, 'm.room.power_levels');
+    expect(levels['events_default']).to.equal(7);
+    expect(levels['users']).to.deep.equal({ '@alice:test': 100, '@bob:test': 9 });
+    expect(levels['state_default']).to.equal(50);
+  });
+
+  it('answers 400 M_INVALID_ROOM_STATE when the creator could not set the name', async () => {
+    const answer = await server.ask('alice', 'POST', '/createRoom', {
+      room_version: '11',
+      name: 'x',
+      power_level_content_override: { users: { '@alice:test': 0 } },
+    });
+    expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_INVALID_ROOM_STATE']);
+  });
+
+  it('gives the invited of a trusted chat the power of the creator', async () => {
+    const roomId = await server.room('alice', { room_version: '11', preset: 'trusted_private_chat', invite: ['@bob:test'] });
+    expect((await state(roomId, 'm.room.power_levels'))['users']).to.deep.equal({ '@alice:test': 100, '@bob:test': 100 });
+  });
+
+  describe('in room version 12', () => {
+    it('lists no creator among the users, and asks for level 150 for a tombstone', async () => {
+      const roomId = await server.room('alice', {});
+      const levels = await state(roomId, 'm.room.power_levels');
+      expect(levels['users']).to.deep.equal({});
+      expect(levels['events']['m.room.tombstone']).to.equal(150);
+      const [create] = await timeline('alice', roomId);
+      expect(create?.room_id).to.equal(roomId);
+      expect(`!${create?.event_id.slice(1)}`).to.equal(roomId);
+    });
+    it('makes the invited of a trusted chat additional creators', async () => {
+      const roomId = await server.room('alice', {
+        preset: 'trusted_private_chat',
+        invite: ['@bob:test'],
+        creation_content: { additional_creators: ['@carol:test'] },
+      });
+      expect((await state(roomId, 'm.room.create'))['additional_creators']).to.deep.equal(['@carol:test', '@bob:test']);
+      expect((await state(roomId, 'm.room.power_levels'))['users']).to.deep.equal({});
+    });
+    it('answers 400 for additional_creators that are no list of user ids, and for creators among the users', async () => {
+      for (const wish of [
+        { creation_content: { additional_creators: 'no' } },
+        { creation_content: { additional_creators: ['bob'] } },
+        { creation_content: { additional_creators: [{}] } },
+        { power_level_content_override: { users: { '@alice:test': 100 } } },
+      ]) {
+        expect((await server.ask('alice', 'POST', '/createRoom', wish)).status, JSON.stringify(wish)).to.equal(400);
+      }
+      const roomId = await server.room('alice', {});
+      const put = await server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.power_levels/`, { users: { '@alice:test': 100 } });
+      expect(put.status).to.equal(400);
+    });
+  });
+
+  it('invites with is_direct and with the profiles of both', async () => {
+    server.profiles.set('@alice:test', { displayname: 'Alice', avatar_url: 'mxc://test/alice' });
+    server.profiles.set('@bob:test', { displayname: 'Bob' });
+    const roomId = await server.room('alice', { invite: ['@bob:test', '@bob:test'], is_direct: true });
+    const member = (userId: string): Promise<unknown> => server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${userId}`);
+    expect(await member('@alice:test')).to.deep.equal({ membership: 'join', displayname: 'Alice', avatar_url: 'mxc://test/alice' });
+    expect(await member('@bob:test')).to.deep.equal({ membership: 'invite', displayname: 'Bob', is_direct: true });
+    server.profiles.clear();
+  });
+
+  it('answers 400 for an invite that is no user id, M_ROOM_IN_USE for an alias that is taken, M_INVALID_PARAM for one that is none', async () => {
+    expect((await server.ask('alice', 'POST', '/createRoom', { invite: ['bob'] })).status).to.equal(400);
+    await server.room('alice', { room_alias_name: 'taken' });
+    const taken = await server.ask('alice', 'POST', '/createRoom', { room_alias_name: 'taken' });
+    expect([taken.status, taken.body.errcode]).to.deep.equal([400, 'M_ROOM_IN_USE']);
+    const wrong = await server.ask('alice', 'POST', '/createRoom', { room_alias_name: 'a:b' });
+    expect([wrong.status, wrong.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
+  it('makes two rooms of one wish made twice at the same moment', async () => {
+    const [one, other] = await Promise.all([server.room('alice', {}), server.room('alice', {})]);
+    expect(one).not.to.equal(other);
+  });
+
+  it('refuses guests', async () => {
+    const answer = await server.ask('guest-1', 'POST', '/createRoom', {});
+    expect([answer.status, answer.body.errcode]).to.deep.equal([403, 'M_GUEST_ACCESS_FORBIDDEN']);
+  });
+
+  it('writes a whole room in one statement once it is warmed up', async () => {
+    await server.room('alice', { name: 'a', topic: 'b' });
+    expect(await server.statements(() => server.room('alice', { name: 'c', topic: 'd' }))).to.be.at.most(2);
+  });
+
+  it('finds the room again after a restart', async () => {
+    const roomId = await server.room('alice', { name: 'lasting' });
+    await server.restart();
+    expect(await state(roomId, 'm.room.name')).to.deep.equal({ name: 'lasting' });
+    await server.say('alice', roomId, 'still here');
+  });
+});

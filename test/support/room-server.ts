@@ -1,0 +1,217 @@
+import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { encodeSyncToken } from '#src/protocol/wire/position.ts';
+import { AliasService } from '#src/services/directory/alias-service.ts';
+import { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import { EventLoader } from '#src/services/events/event-loader.ts';
+import { EventService } from '#src/services/events/event-service.ts';
+import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
+import { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MemberProfile } from '#src/services/membership/profile-source.ts';
+import { ClientEvents } from '#src/services/rooms/client-events.ts';
+import { EventFinder } from '#src/services/rooms/event-finder.ts';
+import { History } from '#src/services/rooms/history.ts';
+import { HistoryPages } from '#src/services/rooms/history-pages.ts';
+import { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
+import { RoomAccess } from '#src/services/rooms/room-access.ts';
+import { RoomCreationService } from '#src/services/rooms/room-creation.ts';
+import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { RoomSending } from '#src/services/rooms/room-sending.ts';
+import { RoomState } from '#src/services/rooms/room-state.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import { StateStore } from '#src/services/state/state-store.ts';
+import { Writer } from '#src/services/streams/writer.ts';
+import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import { Interner } from '#src/storage/repositories/interner.ts';
+import { TestServer } from '#test/http/serve.ts';
+import { cloneDatabase, type TestDatabase } from './database.ts';
+import { ManualClock } from './manual-clock.ts';
+import { recorder } from './schema-recorder.ts';
+
+export const SERVER = 'test';
+const signer = { serverName: SERVER, signingKey: generateSigningKey((count) => systemRandom.bytes(count)) };
+
+/** Messages notify, everything else does not. */
+const classifier: NotificationClassifier = {
+  prepare: () => undefined,
+  classify: (_room, event) => ({
+    notifies: event.type === 'm.room.message' || event.type === 'm.room.encrypted',
+    highlightsAll: false,
+    exceptions: [],
+  }),
+};
+
+/** Whoever asks is who the token says: `alice`, `alice/PHONE` for another device, `guest-x` for a guest, `as-x` for a bridge. */
+const requesterOf = (token: string): Requester => {
+  const [name = '', deviceId = 'DEVICE'] = token.split('/');
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');
+  return {
+    userId: `@${name}:${SERVER}`,
+    deviceId,
+    isGuest: name.startsWith('guest'),
+    isAdmin: name.startsWith('admin'),
+    rateLimited: false,
+    ...(name.startsWith('as-') ? { mayChooseTimestamp: true } : {}),
+  };
+};
+
+export interface Answer {
+  readonly status: number;
+  // What a test expects in a body it says itself.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly body: any;
+}
+
+/** The services of rooms on a database of their own, as a server puts them together. */
+const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<string, MemberProfile>) => {
+  const { database } = clone;
+  const isLocal = (userId: string): boolean => domainOf(userId) === SERVER;
+  const interner = new Interner(database, isLocal);
+  const writer = new Writer({ database, clock, timers: systemTimers, logger: silentLogger, metrics: noMetrics });
+  const loader = new EventLoader(database);
+  const states = new StateStore(database);
+  const rooms = new RoomRegistry(database, interner, loader, states);
+  const events = new EventService({ database, interner, loader, rooms, writer, classifier, signer, clock, random: systemRandom });
+  const visibility = new EventVisibility(interner, loader, states);
+  const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
+  const aliases = new AliasService({ database, rooms, access, events, clock, serverName: SERVER });
+  const profileSource = { profileOf: (userId: string) => Promise.resolve(profiles.get(userId) ?? {}) };
+  const membership = new MembershipService({ database, interner, loader, rooms, events, aliases, profiles: profileSource });
+  const roomState = new RoomState({ access, database, interner, loader, states });
+  const history = new History({
+    access,
+    finder: new EventFinder(events, visibility),
+    pages: new HistoryPages({ database, interner, loader, visibility }),
+    tokens: new HistoryTokens(database, loader),
+    state: roomState,
+    writer: new ClientEvents(events.transactions),
+  });
+  return {
+    database,
+    interner,
+    writer,
+    loader,
+    rooms,
+    events,
+    visibility,
+    access,
+    aliases,
+    membership,
+    roomState,
+    history,
+    publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
+    roomCreation: new RoomCreationService({ events, membership, aliases, profiles: profileSource, defaultVersion: '12' }),
+    roomSending: new RoomSending({ access, events, aliases }),
+  };
+};
+
+/** A listening server with the endpoints of rooms and nothing else. Every answer is checked against the specification's schema. */
+export class RoomServer {
+  readonly clock = new ManualClock();
+  readonly profiles = new Map<string, MemberProfile>();
+  readonly #clone: TestDatabase;
+  #http = new TestServer();
+  #services: ReturnType<typeof compose>;
+  #count = 0;
+
+  private constructor(clone: TestDatabase) {
+    this.#clone = clone;
+    this.#services = compose(clone, this.clock, this.profiles);
+  }
+
+  static async start(): Promise<RoomServer> {
+    const server = new RoomServer(await cloneDatabase());
+    await server.#begin();
+    return server;
+  }
+
+  async #begin(): Promise<void> {
+    await this.#services.writer.start();
+    await this.#http.start(roomEndpoints(this.#services), { authenticate: async (token) => requesterOf(token) });
+  }
+
+  get services(): ReturnType<typeof compose> {
+    return this.#services;
+  }
+
+  /** Starts again on the same database, with nothing in memory. */
+  async restart(): Promise<void> {
+    await this.#http.stop();
+    await this.#services.writer.close();
+    this.clock.advance(60_000);
+    this.#services = compose(this.#clone, this.clock, this.profiles);
+    this.#http = new TestServer();
+    await this.#begin();
+  }
+
+  async stop(): Promise<void> {
+    await this.#http.stop();
+    await this.#services.writer.close();
+    await this.#clone.drop();
+  }
+
+  /** One request; `path` is under /_matrix/client/v3. */
+  async ask(token: string | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
+    const url = `/_matrix/client/v3${path}`;
+    const answer = await this.#http.ask(method, url, { ...(token === undefined ? {} : { token }), ...(body === undefined ? {} : { body }) });
+    const json: unknown = answer.text === '' ? undefined : answer.json;
+    recorder.record(method, url, answer.status, json);
+    if (answer.status === 500) {
+      const { fields } = await this.#http.line(({ level, fields: { request_id: id } }) => level === 'error' && id === (json as { request_id: string }).request_id);
+      throw new Error(`${method} ${path} failed`, { cause: fields['err'] });
+    }
+    return { status: answer.status, body: json };
+  }
+
+  /** A request that has to succeed. */
+  // oxlint-disable-next-line typescript/no-explicit-any
+  async must(token: string | undefined, method: string, path: string, body?: unknown): Promise<any> {
+    const answer = await this.ask(token, method, path, body);
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  async room(creator: string, wish: object = {}): Promise<string> {
+    return (await this.must(creator, 'POST', '/createRoom', wish)).room_id;
+  }
+
+  async say(token: string, roomId: string, text: string): Promise<string> {
+    this.#count += 1;
+    const content = { msgtype: 'm.text', body: text };
+    return (await this.must(token, 'PUT', `/rooms/${roomId}/send/m.room.message/t${this.#count}`, content)).event_id;
+  }
+
+  async setState(token: string, roomId: string, type: string, content: object, stateKey = ''): Promise<string> {
+    const path = `/rooms/${roomId}/state/${type}/${encodeURIComponent(stateKey)}`;
+    return (await this.must(token, 'PUT', path, content)).event_id;
+  }
+
+  async join(token: string, ...roomIds: string[]): Promise<void> {
+    for (const roomId of roomIds) await this.must(token, 'POST', `/rooms/${roomId}/join`, {});
+  }
+
+  /** The bodies of the messages of a page. */
+  // oxlint-disable-next-line typescript/no-explicit-any
+  bodies(page: any): string[] {
+    // oxlint-disable-next-line typescript/no-explicit-any
+    return page.chunk.filter((event: any) => event.type === 'm.room.message').map((event: any) => event.content.body);
+  }
+
+  /** The token that /sync would give out now. */
+  syncToken(): string {
+    return encodeSyncToken({ vector: this.#services.writer.committed(), ephemeral: { run: 'run', count: 0 } });
+  }
+
+  /** How many statements `work` sent. */
+  async statements(work: () => Promise<unknown>): Promise<number> {
+    const before = this.#services.database.statements();
+    await work();
+    return this.#services.database.statements() - before;
+  }
+}
