@@ -1,0 +1,54 @@
+/** People who wait for one message after the other, and when each of them had it. */
+export class Audience {
+  readonly #size: number;
+  #marker = Buffer.from('-');
+  #sentAt = 0;
+  #got = new Set<number>();
+  #done: (() => void) | undefined;
+  #fail: ((error: Error) => void) | undefined;
+  #failure: Error | undefined;
+  /** Milliseconds from the sender's write to each receipt, over all rounds. */
+  readonly delays: number[] = [];
+
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  /** Something came for somebody; counts if it holds the message of this round. */
+  heard(listener: number, body: Buffer): void {
+    if (this.#done === undefined || this.#got.has(listener) || !body.includes(this.#marker)) return;
+    this.#got.add(listener);
+    this.delays.push(performance.now() - this.#sentAt);
+    if (this.#got.size === this.#size) this.#done();
+  }
+
+  /** Somebody cannot listen any more: this round, or the next one, fails. */
+  lost(error: Error): void {
+    this.#failure ??= error;
+    this.#fail?.(error);
+  }
+
+  /** Sends a message with `marker` in it and waits until everybody has it. */
+  async round(marker: string, limitMs: number, send: () => Promise<unknown>): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#marker = Buffer.from(marker);
+    this.#got = new Set();
+    let timer: NodeJS.Timeout | undefined;
+    const everybody = new Promise<void>((resolve, reject) => {
+      this.#done = resolve;
+      this.#fail = reject;
+      timer = setTimeout(
+        () => reject(new Error(`${this.#got.size} of ${this.#size} had the message after ${limitMs} ms`)),
+        limitMs,
+      );
+    });
+    try {
+      this.#sentAt = performance.now();
+      await Promise.all([everybody, send()]);
+    } finally {
+      clearTimeout(timer);
+      this.#done = undefined;
+      this.#fail = undefined;
+    }
+  }
+}

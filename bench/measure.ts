@@ -1,0 +1,97 @@
+import { familyMs, processMs } from './process-times.ts';
+import { profileDuring } from './profile.ts';
+import type { BenchServer } from './server.ts';
+
+/** What a phase cost per operation, apart from time. */
+export interface Cost {
+  readonly operations: number;
+  readonly seconds: number;
+  /** SQL statements that the server sent, BEGIN and COMMIT included. */
+  readonly statements: number;
+  readonly walBytes: number;
+  /** Milliseconds of processor time, user and system. Undefined where there is no /proc. */
+  readonly serverCpuMs: number | undefined;
+  readonly postgresCpuMs: number | undefined;
+  /** Of the load generator, to see what the machine was busy with. */
+  readonly clientCpuMs: number;
+  /** How late the server's event loop ran, 99th percentile of the phase, in milliseconds. */
+  readonly loopDelayP99Ms: number | undefined;
+}
+
+/** A timer that should fire every 10 ms measures the loop: what is read is the interval, not how late it was. */
+const LOOP_SAMPLING_MS = 10;
+
+interface Reading {
+  readonly at: number;
+  readonly statements: number;
+  readonly wal: number;
+  readonly server: number | undefined;
+  readonly postgres: number | undefined;
+  readonly client: number;
+  readonly loopP99Ms: number | undefined;
+}
+
+/** Reads the counters before and after a phase. */
+export class Meter {
+  readonly #server: BenchServer;
+  /** Folder for processor profiles of the phases; undefined without profiling. */
+  readonly #profileFolder: string | undefined;
+
+  constructor(server: BenchServer, profileFolder?: string) {
+    this.#server = server;
+    this.#profileFolder = profileFolder;
+  }
+
+  /** Runs a phase; what it cost is divided by the operations it says it did. */
+  async during<R extends { readonly operations: number }>(
+    label: string,
+    phase: () => Promise<R>,
+  ): Promise<{ result: R; cost: Cost }> {
+    const port = this.#server.inspectPort;
+    const folder = this.#profileFolder;
+    if (port === undefined || folder === undefined) return this.#measured(phase);
+    return profileDuring(port, `${folder}/${label}.cpuprofile`, () => this.#measured(phase));
+  }
+
+  async #measured<R extends { readonly operations: number }>(
+    phase: () => Promise<R>,
+  ): Promise<{ result: R; cost: Cost }> {
+    const before = await this.#read();
+    const result = await phase();
+    const after = await this.#read();
+    const { operations } = result;
+    const per = (later: number | undefined, earlier: number | undefined): number | undefined =>
+      later === undefined || earlier === undefined ? undefined : (later - earlier) / operations;
+    return {
+      result,
+      cost: {
+        operations,
+        seconds: (after.at - before.at) / 1000,
+        statements: (after.statements - before.statements) / operations,
+        walBytes: (after.wal - before.wal) / operations,
+        serverCpuMs: per(after.server, before.server),
+        postgresCpuMs: per(after.postgres, before.postgres),
+        clientCpuMs: (after.client - before.client) / operations,
+        loopDelayP99Ms: after.loopP99Ms,
+      },
+    };
+  }
+
+  async #read(): Promise<Reading> {
+    const server = this.#server;
+    const [row] = await server.sql<{ wal: string }>(`select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal`);
+    // Each reading of this gauge begins a new interval, so that the one after the phase speaks of the phase.
+    const metrics = await server.metrics();
+    const loop = metrics.get('nodejs_eventloop_lag_p99_seconds');
+    const own = process.cpuUsage();
+    return {
+      at: performance.now(),
+      statements: metrics.get('tsudoi_sql_statements_total') ?? 0,
+      wal: Number(row?.wal ?? 0),
+      server: processMs(server.pid),
+      postgres: familyMs(server.postgresPid),
+      client: (own.user + own.system) / 1000,
+      loopP99Ms: loop === undefined ? undefined : Math.max(0, loop * 1000 - LOOP_SAMPLING_MS),
+    };
+  }
+}

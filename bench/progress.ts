@@ -1,0 +1,29 @@
+/** Says on standard error what goes on: one line that changes on a terminal, a line every few seconds elsewhere. */
+export class Progress {
+  readonly #terminal = process.stderr.isTTY;
+  #prefix = '';
+  #lastAt = 0;
+  #startedAt = performance.now();
+
+  /** Begins a part; what is said after belongs to it. */
+  begin(prefix: string): void {
+    this.#prefix = prefix;
+    this.#startedAt = performance.now();
+    this.#lastAt = 0;
+  }
+
+  say(text: string): void {
+    const now = performance.now();
+    if (now - this.#lastAt < (this.#terminal ? 100 : 3_000)) return;
+    this.#lastAt = now;
+    const line = `${this.#prefix} ${((now - this.#startedAt) / 1000).toFixed(0)} s: ${text}`;
+    process.stderr.write(
+      this.#terminal ? `\r\u001B[K${line.slice(0, (process.stderr.columns || 80) - 1)}` : `${line}\n`,
+    );
+  }
+
+  /** Makes room for what is printed next. */
+  end(): void {
+    if (this.#terminal) process.stderr.write('\r\u001B[K');
+  }
+}

@@ -1,0 +1,206 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Cost } from './measure.ts';
+import { machineName, type Machine } from './machine.ts';
+import { verdictOf, type Figure, type Measurement, type Verdict, type Workload } from './workload.ts';
+
+/** One workload with what came of it. */
+export interface Outcome {
+  readonly workload: Workload;
+  readonly measurements: readonly Measurement[];
+  /** Why it did not come to its end. */
+  readonly error?: string;
+  readonly seconds: number;
+}
+
+export interface Run {
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly quick: boolean;
+  readonly machine: Machine;
+  readonly outcomes: readonly Outcome[];
+}
+
+const HEADINGS = [
+  'figure',
+  'measured',
+  'floor',
+  'target',
+  'verdict',
+  'SQL/op',
+  'WAL/op',
+  'server CPU/op',
+  'PG CPU/op',
+  'load CPU/op',
+  'loop p99',
+] as const;
+type Cells = readonly string[];
+
+/** Lines of the table: every declared figure, those that were not reached as failed. */
+function rowsOf({ workload, measurements, error }: Outcome): Cells[] {
+  const found = new Map(measurements.map((measurement) => [measurement.figure.id, measurement]));
+  return workload.figures.map((figure) => {
+    const measurement = found.get(figure.id);
+    const goal = (mark: number | undefined): string => (mark === undefined ? '' : withUnit(mark, figure.unit));
+    const common = [goal(figure.goal?.floor), goal(figure.goal?.target)];
+    if (measurement === undefined) {
+      return [figure.title, '-', ...common, error === undefined ? 'not measured' : 'FAILED', '', '', '', '', '', ''];
+    }
+    return [
+      figure.title,
+      withUnit(measurement.value, figure.unit),
+      ...common,
+      shown(verdictOf(measurement.value, figure.goal)),
+      ...costCells(measurement.cost),
+    ];
+  });
+}
+
+function costCells(cost: Cost | undefined): Cells {
+  if (cost === undefined) return ['', '', '', '', '', ''];
+  const ms = (value: number | undefined): string => (value === undefined ? '-' : withUnit(value, 'ms'));
+  return [
+    short(cost.statements),
+    withUnit(cost.walBytes, 'bytes'),
+    ms(cost.serverCpuMs),
+    ms(cost.postgresCpuMs),
+    ms(cost.clientCpuMs),
+    ms(cost.loopDelayP99Ms),
+  ];
+}
+
+function shown(verdict: Verdict): string {
+  return verdict === 'below floor' ? 'BELOW FLOOR' : verdict;
+}
+
+/** Three digits that matter. */
+function short(value: number): string {
+  if (!Number.isFinite(value)) return '-';
+  const size = Math.abs(value);
+  if (size >= 1000) return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ' ');
+  return value.toFixed(size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+}
+
+function withUnit(value: number, unit: Figure['unit']): string {
+  if (unit === 'bytes' && Math.abs(value) >= 100_000) return `${short(value / 1000)} kB`;
+  return unit === '' ? short(value) : `${short(value)}${unit.startsWith('/') ? '' : ' '}${unit}`;
+}
+
+/** The table of one workload for a terminal; `headings` false leaves the first line out. */
+export function textTable(outcome: Outcome): string {
+  const rows = [[...HEADINGS], ...rowsOf(outcome)];
+  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: Cells): string =>
+    row
+      .map((cell, column) =>
+        column === 0 || column === 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd();
+  const notes = outcome.measurements.flatMap(({ figure, note }) =>
+    note === undefined ? [] : [`  ${figure.title}: ${note}`],
+  );
+  const error = outcome.error === undefined ? [] : [`  FAILED: ${outcome.error}`];
+  return [...rows.map(line), ...notes, ...error].join('\n');
+}
+
+/** How many figures miss their floor, or were not reached. */
+export function shortcomings(outcomes: readonly Outcome[]): {
+  below: number;
+  failed: number;
+  met: number;
+  target: number;
+} {
+  let [below, failed, met, target] = [0, 0, 0, 0];
+  for (const { workload, measurements } of outcomes) {
+    const values = new Map(measurements.map(({ figure, value }) => [figure.id, value]));
+    for (const figure of workload.figures) {
+      const value = values.get(figure.id);
+      const verdict = value === undefined ? 'failed' : verdictOf(value, figure.goal);
+      if (verdict === 'failed') failed += 1;
+      else if (verdict === 'below floor') below += 1;
+      else if (verdict === 'floor met') met += 1;
+      else if (verdict === 'target met') target += 1;
+    }
+  }
+  return { below, failed, met, target };
+}
+
+export function summary(outcomes: readonly Outcome[]): string {
+  const { below, failed, met, target } = shortcomings(outcomes);
+  return `${target} met the target, ${met} met the floor, ${below} below the floor, ${failed} failed`;
+}
+
+function machineLines(machine: Machine): [string, string][] {
+  return [
+    ['processor', `${machine.processor}, ${machine.cores} cores`],
+    ['memory', `${(machine.memoryBytes / 2 ** 30).toFixed(1)} GiB`],
+    ['system', `${machine.system}, ${machine.kernel}`],
+    ['node', machine.node],
+    ['PostgreSQL', machine.postgres],
+    ['disk', `${machine.diskSyncMs.toFixed(2)} ms to write 8 KiB and sync (median)`],
+    ['open files', String(machine.openFiles)],
+    ['revision', machine.revision],
+  ];
+}
+
+export function markdown(run: Run): string {
+  const lines = [
+    `# Bench of ${run.startedAt.slice(0, 10)}${run.quick ? ' (quick)' : ''}`,
+    '',
+    `${summary(run.outcomes)}. Server, PostgreSQL and load generator share the machine.`,
+    '',
+    '| | |',
+    '|---|---|',
+    ...machineLines(run.machine).map(([name, value]) => `| ${name} | ${value} |`),
+    '',
+    'Floors block a release, targets are the aim. SQL, WAL and processor time are per operation (a message, a room, a login; for',
+    'fan-out a message with all its deliveries; for an initial sync one sync). "load" is the load generator itself. Loop p99 says how',
+    'late the event loop of the server ran in that phase.',
+  ];
+  for (const outcome of run.outcomes) {
+    lines.push(
+      '',
+      `## ${outcome.workload.title}`,
+      '',
+      `| ${HEADINGS.join(' | ')} |`,
+      `|---|${'---:|'.repeat(3)}---|${'---:|'.repeat(6)}`,
+    );
+    lines.push(...rowsOf(outcome).map((row) => `| ${row.join(' | ')} |`));
+    const notes = outcome.measurements.flatMap(({ figure, note }) =>
+      note === undefined ? [] : [`- ${figure.title}: ${note}`],
+    );
+    if (notes.length > 0) lines.push('', ...notes);
+    if (outcome.error !== undefined) lines.push('', `FAILED: ${outcome.error.split('\n')[0] ?? ''}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function json(run: Run): string {
+  const workloads = run.outcomes.map(({ workload, measurements, error, seconds }) => ({
+    id: workload.id,
+    title: workload.title,
+    seconds: Math.round(seconds),
+    ...(error === undefined ? {} : { error }),
+    figures: measurements.map(({ figure, value, cost, note }) => ({
+      id: figure.id,
+      title: figure.title,
+      value,
+      unit: figure.unit,
+      ...figure.goal,
+      verdict: verdictOf(value, figure.goal),
+      ...(cost === undefined ? {} : { cost }),
+      ...(note === undefined ? {} : { note }),
+    })),
+  }));
+  return `${JSON.stringify({ startedAt: run.startedAt, quick: run.quick, machine: run.machine, workloads }, undefined, 2)}\n`;
+}
+
+/** Writes the report into a folder, as Markdown and as JSON. Path of the first. */
+export async function writeReport(folder: string, run: Run): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  const name = join(folder, `${run.startedAt.slice(0, 10)}-${machineName(run.machine)}`);
+  await writeFile(`${name}.md`, markdown(run));
+  await writeFile(`${name}.json`, json(run));
+  return `${name}.md`;
+}

@@ -1,0 +1,22 @@
+import type { Workload } from '../workload.ts';
+import { accounts } from './accounts.ts';
+import { databaseSize } from './database-size.ts';
+import { fanoutPolls, fanoutSockets } from './fanout.ts';
+import { idleSockets } from './idle-sockets.ts';
+import { initialSync } from './initial-sync.ts';
+import { rooms } from './rooms.ts';
+import { sendLargeRoom } from './send-large-room.ts';
+import { send } from './send.ts';
+
+/** In the order of the report. */
+export const workloads: readonly Workload[] = [
+  send,
+  sendLargeRoom,
+  databaseSize,
+  fanoutPolls,
+  fanoutSockets,
+  initialSync,
+  rooms,
+  accounts,
+  idleSockets,
+];
