@@ -78,9 +78,17 @@ const decodeVector = (text: string): PositionVector | undefined => {
       if (byte < 128) break;
       scale *= 128;
     }
-    vector.push(positionOf(sequence, shard));
+    const position = positionOf(sequence, shard);
+    if (!Number.isSafeInteger(position)) return undefined;
+    vector.push(position);
   }
   return at === bytes.length ? vector : undefined;
+};
+
+/** An integer in base 36; undefined when it is too large to be exact. */
+const decodeInteger = (text: string): number | undefined => {
+  const value = Number.parseInt(text, 36);
+  return Number.isSafeInteger(value) ? value : undefined;
 };
 
 /** The token for a sync position (`next_batch`). Opaque to clients; the leading letter and digit name kind and version. */
@@ -93,7 +101,8 @@ export const decodeSyncToken = (token: string): SyncPosition | undefined => {
   if (match === null) return undefined;
   const [, vectorText = '', run = '', count = ''] = match;
   const vector = decodeVector(vectorText);
-  return vector === undefined ? undefined : { vector, ephemeral: { run, count: Number.parseInt(count, 36) } };
+  const counted = decodeInteger(count);
+  return vector === undefined || counted === undefined ? undefined : { vector, ephemeral: { run, count: counted } };
 };
 
 /** A place between two events of one room's topological order: just before (`/messages` backwards reads below it) the event named. */
@@ -110,5 +119,7 @@ export const encodeRoomToken = (position: TopologicalPosition): string =>
 export const decodeRoomToken = (token: string): TopologicalPosition | undefined => {
   const match = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)$/.exec(token);
   if (match === null) return undefined;
-  return { topo: Number.parseInt(match[1] ?? '', 36), nid: Number.parseInt(match[2] ?? '', 36) };
+  const topo = decodeInteger(match[1] ?? '');
+  const nid = decodeInteger(match[2] ?? '');
+  return topo === undefined || nid === undefined ? undefined : { topo, nid };
 };
