@@ -1,6 +1,7 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
+import type { MentionRow } from '#src/storage/repositories/event-writes.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** An event that somebody on this server wants to send. */
@@ -28,6 +29,8 @@ export interface Transaction {
 export interface CommittedEvent {
   readonly event: StoredEvent;
   readonly member: { readonly before: Member | undefined; readonly after: Member } | undefined;
+  /** Those for whom it notifies otherwise than its class says. */
+  readonly mentions: readonly Pick<MentionRow, 'user' | 'kind'>[];
 }
 
 /** What listeners to the stream of room events are told, once for each commit and room, in order. */

@@ -271,12 +271,12 @@ export class EventService {
 
   #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {
     if (isNew) this.#rooms.add(room);
-    const committed = prepared.map(({ event, head, change, member, redaction }) => {
+    const committed = prepared.map(({ event, head, change, member, mentions, redaction }) => {
       const before = member === undefined ? undefined : room.member(member.userId);
       room.apply(event, head, change === undefined ? undefined : { ...change, member });
       this.#loader.remember(event);
       redaction?.apply();
-      return { event, member: member === undefined ? undefined : { before, after: member } };
+      return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
     });
     this.committed.emit({ room, events: committed });
   }

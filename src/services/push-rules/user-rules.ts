@@ -1,0 +1,105 @@
+import type { NotificationClass } from '#src/protocol/push/default-class.ts';
+import { saysOnlyDefaults } from '#src/protocol/push/default-class.ts';
+import { defaultRuleset, MASTER_RULE_ID } from '#src/protocol/push/default-rules.ts';
+import { compileRuleset, type CompiledRuleset, verdictOf } from '#src/protocol/push/evaluator.ts';
+import { foldCase } from '#src/protocol/push/push-event.ts';
+import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from '#src/protocol/push/push-ruleset.ts';
+import { findRule } from '#src/protocol/push/rule-editing.ts';
+
+/**
+ * What a user hears of a room, as far as it can be said without looking at each event:
+ * `all` what the events' class says, `mentions` only what concerns everybody in particular (`@room`) and what names the user,
+ * `muted` nothing.
+ */
+export type RoomMode = 'all' | 'mentions' | 'muted';
+
+/** What an event of this class means for a user with this mode, unless something else is noted for them. */
+export const classUnder = (mode: RoomMode, eventClass: NotificationClass): NotificationClass =>
+  mode === 'all' || (mode === 'mentions' && eventClass === 'highlight') ? eventClass : 'none';
+
+/** A user's push rules, made ready to be asked. */
+export interface UserRules {
+  /** Whether the rules have to be asked about every event: the mode does not say it all. */
+  readonly isPersonal: boolean;
+  readonly needsDisplayName: boolean;
+  modeIn(roomId: string): RoomMode;
+  /** The rules themselves; parsed when first asked for. */
+  readonly compiled: CompiledRuleset;
+}
+
+/** The rules of everybody who has changed nothing; who is named by an event is asked with `compileDefaults`. */
+export const DEFAULT_USER_RULES: UserRules = {
+  isPersonal: false,
+  needsDisplayName: false,
+  modeIn: () => 'all',
+  get compiled(): CompiledRuleset {
+    throw new Error('the default rules name the user: compile them for one');
+  },
+};
+
+export const compileDefaults = (userId: string): CompiledRuleset => compileRuleset(defaultRuleset(userId));
+
+const notifies = (rule: PushRule | undefined): boolean => rule?.enabled === true && verdictOf(rule.actions).notify;
+
+/** The folded room id that an override does nothing but silence. */
+const roomMutedBy = (rule: PushRule): string | undefined => {
+  const [condition, second] = rule.conditions ?? [];
+  if (notifies(rule) || condition === undefined || second !== undefined) return undefined;
+  const { kind, key, pattern } = condition;
+  return kind === 'event_match' && key === 'room_id' && pattern !== undefined && !/[*?]/.test(pattern) ? foldCase(pattern) : undefined;
+};
+
+const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean => {
+  if (original === undefined || rule.enabled !== original.enabled) return false;
+  const [mine, theirs] = [verdictOf(rule.actions), verdictOf(original.actions)];
+  return mine.notify === theirs.notify && mine.highlight === theirs.highlight;
+};
+
+/** Makes a user's rules ready. */
+export const userRules = (ruleset: PushRuleset, userId: string): UserRules => {
+  if (saysOnlyDefaults(ruleset, userId)) return DEFAULT_USER_RULES;
+  let compiled: CompiledRuleset | undefined;
+  const ready = (isPersonal: boolean, modeIn: (roomId: string) => RoomMode): UserRules => ({
+    isPersonal,
+    needsDisplayName: PUSH_RULE_KINDS.some((kind) =>
+      ruleset[kind].some((rule) => rule.enabled && rule.conditions?.some((condition) => condition.kind === 'contains_display_name') === true),
+    ),
+    modeIn,
+    get compiled() {
+      return (compiled ??= compileRuleset(ruleset));
+    },
+  });
+
+  const master = findRule(ruleset, 'override', MASTER_RULE_ID);
+  if (master?.enabled === true && !notifies(master)) return ready(false, () => 'muted');
+
+  const muted = new Set<string>();
+  const byRoom = new Map<string, RoomMode>();
+  let isPersonal = false;
+  for (const rule of ruleset.override) {
+    if (rule.default || !rule.enabled) continue;
+    const room = roomMutedBy(rule);
+    if (room === undefined) isPersonal = true;
+    else muted.add(room);
+  }
+  for (const rule of ruleset.room) {
+    if (!rule.enabled) continue;
+    byRoom.set(rule.rule_id, notifies(rule) ? 'all' : 'mentions');
+    if (notifies(rule)) isPersonal = true;
+  }
+  if ([...ruleset.content, ...ruleset.sender, ...ruleset.underride].some((rule) => !rule.default && rule.enabled)) isPersonal = true;
+
+  const original = defaultRuleset(userId);
+  const quiet = ['.m.rule.message', '.m.rule.encrypted'].every((id) => !notifies(findRule(ruleset, 'underride', id)));
+  // Where the default underrides are all silent, no event of class "notify" is left: the mode says it all.
+  const silent = ruleset.underride.every((rule) => !rule.default || !notifies(rule));
+  for (const kind of PUSH_RULE_KINDS) {
+    if (kind === 'underride' && silent) continue;
+    for (const rule of ruleset[kind]) {
+      if (rule.default && !sameVerdict(rule, findRule(original, kind, rule.rule_id))) isPersonal = true;
+    }
+  }
+  return ready(isPersonal, (roomId) =>
+    muted.size > 0 && muted.has(foldCase(roomId)) ? 'muted' : (byRoom.get(roomId) ?? (quiet ? 'mentions' : 'all')),
+  );
+};

@@ -1,0 +1,183 @@
+import { LRUCache } from 'lru-cache';
+import { eventIdText } from '#src/services/events/event-ids.ts';
+import type { EventService } from '#src/services/events/event-service.ts';
+import { MENTION_KINDS, type MentionKind } from '#src/services/events/notification-class.ts';
+import { relationOf, type StoredEvent } from '#src/services/events/stored-event.ts';
+import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
+import type { ReceiptService } from '#src/services/receipts/receipt-service.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import { unreadEvents, type UnreadRecord } from '#src/storage/repositories/unread.ts';
+import { type RoomUnread, UnreadState } from './unread-state.ts';
+
+const MEMBER = 'm.room.member';
+const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
+/** How often a state is read again when it was dropped while it was read. */
+const LOAD_ATTEMPTS = 5;
+
+const asKind = (kind: number): MentionKind =>
+  kind === MENTION_KINDS.highlight ? MENTION_KINDS.highlight : kind === MENTION_KINDS.notify ? MENTION_KINDS.notify : MENTION_KINDS.silent;
+
+const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
+
+/** Id of the root of the thread that an event says it is in; only asked of events that are flagged as threaded. */
+const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
+  if ((record.flags & EVENT_FLAGS.threaded) === 0) return undefined;
+  if (record.root_id !== null) return eventIdText(room.version, record.root_id);
+  const { content } = JSON.parse(record.json ?? '{}') as Partial<Pick<StoredEvent['pdu'], 'content'>>;
+  return content === undefined ? undefined : relationOf(content)?.eventId;
+};
+
+export interface UnreadCountsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly events: EventService;
+  readonly receipts: ReceiptService;
+  readonly pushRules: PushRuleService;
+  /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
+  readonly cacheSize?: number;
+}
+
+/**
+ * How much each user has not read. Client-Server API, "Receiving notifications".
+ *
+ * A message writes nothing here: what a user has not read is counted when they ask, from what they were last told and the room's
+ * newest events in memory; only who was away for long, or asks for the first time, costs a query.
+ */
+export class UnreadCounts {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #receipts: ReceiptService;
+  readonly #pushRules: PushRuleService;
+  readonly #states: LRUCache<string, UnreadState>;
+  readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
+  /** Position of each room's last redaction: what was read before it may count an event that notifies nobody any more. */
+  readonly #redacted = new LRUCache<number, number>({ max: 100_000 });
+
+  constructor(options: UnreadCountsOptions) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#receipts = options.receipts;
+    this.#pushRules = options.pushRules;
+    this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
+    options.events.committed.subscribe(({ room, events }) => {
+      for (const { event, mentions } of events) {
+        for (const { user, kind } of mentions) {
+          const key = keyOf(room, user);
+          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state]) state?.note(event.nid, asKind(kind));
+        }
+        if (event.type === 'm.room.redaction') this.#redacted.set(room.nid, event.nid);
+      }
+    });
+  }
+
+  /**
+   * What a user has not read in a room.
+   *
+   * @param upTo position of the newest event that counts
+   */
+  async counts(userId: string, room: Room, upTo: number): Promise<RoomUnread> {
+    const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
+    for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt++) {
+      const member = room.member(userId);
+      if (member?.membership !== 'join') return NOTHING;
+      const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
+      const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
+      const key = keyOf(room, user);
+      const state = this.#states.get(key);
+      const end = Math.min(upTo, room.lastPosition);
+      if (state !== undefined && this.#isValid(state, room, userId) && this.#catchUp(state, room, userId, end)) {
+        state.read(receipts.readPositions(userId));
+        this.#states.set(key, state);
+        return state.count(end, rules.modeIn(room.roomId));
+      }
+      await this.#load(userId, user, [room]);
+    }
+    throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
+  }
+
+  /** Reads what `counts` needs for several rooms at once, in three statements at most. */
+  async load(userId: string, rooms: readonly Room[]): Promise<void> {
+    const user = await this.#interner.userNid(userId);
+    await this.#pushRules.load([userId]);
+    const cold = rooms.filter((room) => room.isJoined(userId) && !this.#states.has(keyOf(room, user)));
+    if (cold.length === 0) return;
+    await this.#receipts.forRooms(cold);
+    await this.#load(userId, user, cold);
+  }
+
+  #isValid(state: UnreadState, room: Room, userId: string): boolean {
+    return state.since === room.member(userId)?.since && state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
+  }
+
+  /** Adds what has come since; false when the room's events in memory do not reach back that far. */
+  #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
+    if (upTo <= state.cursor) return true;
+    const events = room.ring.between(state.cursor, upTo);
+    if (events === undefined) return false;
+    for (const event of events) {
+      const own = event.sender === userId;
+      if (own && event.type === MEMBER) continue;
+      state.add({
+        nid: event.nid,
+        own,
+        flags: event.flags,
+        root: (event.flags & EVENT_FLAGS.threaded) === 0 ? undefined : event.relation?.eventId,
+        exception: state.exceptionOf(event.nid),
+      });
+    }
+    state.moveTo(upTo);
+    return true;
+  }
+
+  async #load(userId: string, user: number, rooms: readonly Room[]): Promise<void> {
+    await this.#interner.ensureTypes([MEMBER]);
+    const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
+    const ranges: { room: number; after: number; upTo: number }[] = [];
+    const waitFor = new Set<Promise<void>>();
+    for (const room of rooms) {
+      const loading = this.#loading.get(keyOf(room, user));
+      if (loading !== undefined) {
+        waitFor.add(loading.done);
+        continue;
+      }
+      const since = room.member(userId)?.since ?? 0;
+      const upTo = room.lastPosition;
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo) });
+      const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
+      ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
+    }
+    if (fresh.size > 0) {
+      const done = this.#read(user, fresh, ranges);
+      // In reach of those who note exceptions while it is read: nothing that is committed meanwhile is missed.
+      for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
+      waitFor.add(done);
+    }
+    await Promise.all(waitFor);
+  }
+
+  async #read(
+    user: number,
+    fresh: ReadonlyMap<number, { readonly room: Room; readonly state: UnreadState }>,
+    ranges: Parameters<typeof unreadEvents>[2],
+  ): Promise<void> {
+    try {
+      for (const record of await unreadEvents(this.#database, user, ranges, this.#interner.type(MEMBER))) {
+        const into = fresh.get(record.room);
+        if (into === undefined) continue;
+        into.state.add({
+          nid: record.nid,
+          own: record.sender === user,
+          flags: record.flags,
+          root: rootOf(into.room, record),
+          exception: record.kind === null ? undefined : asKind(record.kind),
+        });
+      }
+      for (const { room, state } of fresh.values()) this.#states.set(keyOf(room, user), state);
+    } finally {
+      for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
+    }
+  }
+}

@@ -1,0 +1,231 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { RoomUnread } from '#src/services/unread/unread-state.ts';
+import { World } from './world.ts';
+
+const ALICE = '@alice:test';
+const BOB = '@bob:test';
+const CAROL = '@carol:test';
+
+const plain = (unread: RoomUnread): { main: [number, number]; threads: Record<string, [number, number]> } => ({
+  main: [unread.notification, unread.highlight],
+  threads: Object.fromEntries([...unread.threads].sort().map(([root, { notification, highlight }]) => [root, [notification, highlight]])),
+});
+
+describe('unread counts', () => {
+  let world: World;
+  before(async () => {
+    world = await World.begin();
+  });
+  after(() => world.end());
+
+  const counts = async (userId: string, room: Room): Promise<ReturnType<typeof plain>> =>
+    plain(await world.unread.counts(userId, room, world.writer.committedIn(room.shard)));
+  const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({ 'm.mentions': { user_ids: [userId] } });
+
+  it('counts what others said since one joined, and highlights what names one', async () => {
+    const room = await world.room(ALICE);
+    await world.say(room, ALICE, 'before bob came');
+    await world.join(room, BOB);
+    await world.say(room, ALICE, 'one');
+    await world.say(room, ALICE, 'two', mention(BOB));
+    await world.events.send(room, { type: 'm.reaction', sender: ALICE, content: {} });
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 1], threads: {} });
+    expect(await counts(ALICE, room)).to.deep.equal({ main: [0, 0], threads: {} });
+    expect(await counts(CAROL, room)).to.deep.equal({ main: [0, 0], threads: {} });
+  });
+
+  it('starts over when one sends something, in the thread where one does', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const root = await world.say(room, ALICE, 'root');
+    await world.reply(room, ALICE, root.eventId);
+    await world.say(room, ALICE, 'main');
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 0] } });
+    await world.reply(room, BOB, root.eventId);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: {} });
+    await world.say(room, BOB, 'main');
+    expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
+  });
+
+  it('is not impressed by a change of name', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    await world.say(room, ALICE, 'one');
+    await world.join(room, BOB, { displayname: 'Bobby' });
+    expect(await counts(BOB, room)).to.deep.equal({ main: [1, 0], threads: {} });
+  });
+
+  it('follows unthreaded, main and threaded receipts, public and private', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const root = await world.say(room, ALICE, 'root');
+    const first = await world.reply(room, ALICE, root.eventId);
+    const second = await world.reply(room, ALICE, root.eventId, 'again', mention(BOB));
+    const last = await world.say(room, ALICE, 'main');
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [2, 1] } });
+    await world.receipts.receive(room, BOB, 'm.read', root.eventId, first.eventId);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 1] } });
+    await world.receipts.receive(room, BOB, 'm.read.private', 'main', last.eventId);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: { [root.eventId]: [1, 1] } });
+    await world.receipts.receive(room, BOB, 'm.read', undefined, second.eventId);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
+  });
+
+  it('takes a redacted event out', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const event = await world.say(room, ALICE, 'oops', mention(BOB));
+    expect(await counts(BOB, room)).to.deep.equal({ main: [1, 1], threads: {} });
+    await world.events.redact(room, ALICE, event.eventId, {});
+    expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
+  });
+
+  it('counts by the mode of the room: nothing when muted, only mentions when so set', async () => {
+    const room = await world.room(ALICE, [BOB, CAROL]);
+    await world.pushRules.put(BOB, 'override', room.roomId, { actions: [], conditions: [{ kind: 'event_match', key: 'room_id', pattern: room.roomId }] }, {});
+    await world.pushRules.put(CAROL, 'room', room.roomId, { actions: [] }, {});
+    const rows = async (): Promise<number> =>
+      (await world.clone.database.query({ name: 'count_mentions', text: 'select 1 from mention where room = $1' }, [room.nid])).length;
+    await world.say(room, ALICE, 'for everybody');
+    await world.say(room, ALICE, 'for bob', mention(BOB));
+    expect(await rows()).to.equal(0);
+    await world.say(room, ALICE, 'for carol', mention(CAROL));
+    await world.say(room, ALICE, '@room', { 'm.mentions': { room: true } });
+    expect(await rows()).to.equal(1);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
+    expect(await counts(CAROL, room)).to.deep.equal({ main: [2, 2], threads: {} });
+    await world.pushRules.remove(CAROL, 'room', room.roomId);
+    expect(await counts(CAROL, room)).to.deep.equal({ main: [4, 2], threads: {} });
+  });
+
+  it('asks the database once when cold and never when warm', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    await world.say(room, ALICE, 'one');
+    const upTo = (): number => world.writer.committedIn(room.shard);
+    await world.receipts.forRoom(room);
+    await world.pushRules.load([BOB]);
+    expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(1);
+    await world.say(room, ALICE, 'two', mention(BOB));
+    expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(0);
+    expect(await counts(BOB, room)).to.deep.equal({ main: [2, 1], threads: {} });
+  });
+
+  it('reads many rooms in three statements', async () => {
+    const dave = '@dave:test';
+    const rooms = [];
+    for (let i = 0; i < 5; i++) rooms.push(await world.room(ALICE, [dave]));
+    for (const room of rooms) await world.say(room, ALICE, 'hello');
+    expect(await world.statements(() => world.unread.load(dave, rooms))).to.be.at.most(3);
+    const sent = await world.statements(async () => {
+      for (const room of rooms) expect((await counts(dave, room)).main).to.deep.equal([1, 0]);
+    });
+    expect(sent).to.equal(0);
+  });
+
+  it('agrees with a recount of everything, whatever happens', async function () {
+    this.timeout(60_000);
+    type Step =
+      | { readonly do: 'say'; readonly by: number; readonly thread: number; readonly names: number }
+      | { readonly do: 'read'; readonly by: number; readonly at: number; readonly how: 'unthreaded' | 'main' | 'thread'; readonly isPrivate: boolean }
+      | { readonly do: 'redact'; readonly at: number }
+      | { readonly do: 'rejoin'; readonly by: number }
+      | { readonly do: 'ask'; readonly by: number };
+    const user = fc.nat(2);
+    const step: fc.Arbitrary<Step> = fc.oneof(
+      { weight: 5, arbitrary: fc.record({ do: fc.constant('say' as const), by: user, thread: fc.nat(3), names: fc.nat(5) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constant('read' as const),
+          by: user,
+          at: fc.nat(60),
+          how: fc.constantFrom('unthreaded' as const, 'main' as const, 'thread' as const),
+          isPrivate: fc.boolean(),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('redact' as const), at: fc.nat(60) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('rejoin' as const), by: fc.integer({ min: 1, max: 2 }) }) },
+      { weight: 3, arbitrary: fc.record({ do: fc.constant('ask' as const), by: user }) },
+    );
+    const users = [ALICE, BOB, CAROL];
+    // Carol has a rule of her own: it makes exceptions in both directions.
+    await world.pushRules.put(CAROL, 'content', 'cake', { pattern: 'cake', actions: ['notify', { set_tweak: 'highlight' }] }, {});
+    await world.pushRules.put(CAROL, 'sender', ALICE, { actions: [] }, {});
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+        const room = await world.room(ALICE, [BOB, CAROL]);
+        const sent: { event: StoredEvent; by: string; root: string | undefined; cake: boolean; names: string | undefined; redacted: boolean }[] = [];
+        const roots: string[] = [];
+        const since = new Map(users.map((userId) => [userId, room.member(userId)!.since]));
+        const read = new Map<string, number>();
+        const move = (userId: string, thread: string, nid: number): void =>
+          void read.set(`${userId} ${thread}`, Math.max(read.get(`${userId} ${thread}`) ?? 0, nid));
+        const naive = (userId: string): ReturnType<typeof plain> => {
+          const result: ReturnType<typeof plain> = { main: [0, 0], threads: {} };
+          for (const { event, by, root, cake, names, redacted } of sent) {
+            if (by === userId || redacted || event.nid <= since.get(userId)!) continue;
+            const thread = root ?? 'main';
+            if (event.nid <= Math.max(read.get(`${userId} `) ?? 0, read.get(`${userId} ${thread}`) ?? 0)) continue;
+            // Override rules (mentions) come before content rules, and these before sender rules.
+            let verdict = names === userId ? 2 : 1;
+            if (userId === CAROL && verdict === 1) verdict = cake ? 2 : by === ALICE ? 0 : 1;
+            if (verdict === 0) continue;
+            const count = root === undefined ? result.main : (result.threads[root] ??= [0, 0]);
+            count[0]++;
+            if (verdict === 2) count[1]++;
+          }
+          result.threads = Object.fromEntries(Object.entries(result.threads).sort(([a], [b]) => (a < b ? -1 : 1)));
+          return result;
+        };
+        const check = async (userId: string): Promise<void> => expect(await counts(userId, room), userId).to.deep.equal(naive(userId));
+        for (const one of steps) {
+          if (one.do === 'ask') await check(users[one.by]!);
+          else if (one.do === 'say') {
+            const by = users[one.by]!;
+            const root = one.thread === 0 ? undefined : roots[one.thread - 1];
+            const names = users[one.names];
+            const cake = one.names === 4;
+            const body = cake ? 'there is cake' : 'hello';
+            const content = names === undefined ? {} : mention(names);
+            const event = root === undefined ? await world.say(room, by, body, content) : await world.reply(room, by, root, body, content);
+            if (root === undefined && roots.length < 3) roots.push(event.eventId);
+            sent.push({ event, by, root, cake, names, redacted: false });
+            move(by, root ?? 'main', event.nid);
+          } else if (one.do === 'read') {
+            const target = sent[one.at];
+            if (target === undefined) continue;
+            const thread = one.how === 'unthreaded' ? undefined : one.how === 'main' ? 'main' : target.root;
+            if (one.how === 'main' && target.root !== undefined) continue;
+            const userId = users[one.by]!;
+            await world.receipts.receive(room, userId, one.isPrivate ? 'm.read.private' : 'm.read', thread, target.event.eventId);
+            move(userId, thread ?? '', target.event.nid);
+          } else if (one.do === 'redact') {
+            const target = sent[one.at];
+            if (target === undefined || target.redacted) continue;
+            const redaction = await world.events.redact(room, ALICE, target.event.eventId, {});
+            target.redacted = true;
+            move(ALICE, 'main', (await world.events.find(room, redaction))!.nid);
+          } else {
+            const userId = users[one.by]!;
+            await world.member(room, userId, userId, 'leave');
+            since.set(userId, (await world.join(room, userId)).nid);
+          }
+        }
+        for (const userId of users) await check(userId);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('finds the same after a restart', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const root = await world.say(room, ALICE, 'root', mention(BOB));
+    await world.reply(room, ALICE, root.eventId);
+    await world.receipts.receive(room, BOB, 'm.read', undefined, room.stateEvent('m.room.create')!.eventId);
+    const before = await counts(BOB, room);
+    const again = await world.restart();
+    world = again;
+    const reloaded = await again.rooms.byId(room.roomId);
+    expect(reloaded).to.not.equal(room);
+    expect(await counts(BOB, reloaded!)).to.deep.equal(before).and.to.deep.equal({ main: [1, 1], threads: { [root.eventId]: [1, 0] } });
+  });
+});

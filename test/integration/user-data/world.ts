@@ -1,0 +1,147 @@
+import { silentLogger } from '#src/kernel/logger.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { EventLoader } from '#src/services/events/event-loader.ts';
+import type { EventDraft } from '#src/services/events/event-draft.ts';
+import { EventService } from '#src/services/events/event-service.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import { FilterService } from '#src/services/filters/filter-service.ts';
+import { NotificationRules } from '#src/services/push-rules/classifier.ts';
+import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-rule-service.ts';
+import { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
+import { ReceiptService } from '#src/services/receipts/receipt-service.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { StateStore } from '#src/services/state/state-store.ts';
+import { EphemeralCounter } from '#src/services/streams/ephemeral.ts';
+import { Writer } from '#src/services/streams/writer.ts';
+import { TagService } from '#src/services/tags/tag-service.ts';
+import { TypingService } from '#src/services/typing/typing-service.ts';
+import { UnreadCounts } from '#src/services/unread/unread-counts.ts';
+import { Interner } from '#src/storage/repositories/interner.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+
+export const SERVER = 'test';
+const key = generateSigningKey((count) => systemRandom.bytes(count));
+const signer: PduSigner = { serverName: SERVER, signingKey: key };
+
+/** The services of user data on a database, as a server has them. */
+export class World {
+  readonly clone: TestDatabase;
+  readonly clock = new ManualClock();
+  readonly interner: Interner;
+  readonly writer: Writer;
+  readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly accountData: AccountDataService;
+  readonly pushRules: PushRuleService;
+  readonly receipts: ReceiptService;
+  readonly readMarkers: ReadMarkerService;
+  readonly tags: TagService;
+  readonly filters: FilterService;
+  readonly ephemeral = new EphemeralCounter(systemRandom);
+  readonly typing: TypingService;
+  readonly unread: UnreadCounts;
+
+  private constructor(clone: TestDatabase) {
+    this.clone = clone;
+    const { database } = clone;
+    const { clock } = this;
+    const isLocal = (userId: string): boolean => domainOf(userId) === SERVER;
+    this.interner = new Interner(database, isLocal);
+    this.writer = new Writer({ database, clock, timers: systemTimers, logger: silentLogger, metrics: noMetrics });
+    this.loader = new EventLoader(database);
+    this.rooms = new RoomRegistry(database, this.interner, this.loader, new StateStore(database));
+    this.accountData = new AccountDataService({ database, interner: this.interner, writer: this.writer, served: [servedPushRules] });
+    this.pushRules = new PushRuleService({ database, interner: this.interner, accountData: this.accountData });
+    this.events = new EventService({
+      database,
+      interner: this.interner,
+      loader: this.loader,
+      rooms: this.rooms,
+      writer: this.writer,
+      classifier: new NotificationRules({ pushRules: this.pushRules, loader: this.loader, isLocal }),
+      signer,
+      clock,
+      random: systemRandom,
+    });
+    this.receipts = new ReceiptService({ database, interner: this.interner, writer: this.writer, events: this.events, clock });
+    const { rooms, events, receipts, accountData } = this;
+    this.readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
+    this.tags = new TagService(accountData);
+    this.filters = new FilterService(database, this.interner);
+    this.typing = new TypingService({ rooms, events, timers: clock, ephemeral: this.ephemeral });
+    this.unread = new UnreadCounts({ database, interner: this.interner, events, receipts, pushRules: this.pushRules });
+  }
+
+  /** On an empty database, or on the one of an earlier world: what a restart finds. */
+  static async begin(clone?: TestDatabase): Promise<World> {
+    const world = new World(clone ?? (await cloneDatabase()));
+    await world.writer.start();
+    return world;
+  }
+
+  /** The same database with nothing in memory. */
+  async restart(): Promise<World> {
+    await this.writer.close();
+    return World.begin(this.clone);
+  }
+
+  async end(): Promise<void> {
+    await this.writer.close();
+    await this.clone.drop();
+  }
+
+  /** A room with these members, all joined. */
+  async room(creator: string, others: readonly string[] = [], more: readonly EventDraft[] = []): Promise<Room> {
+    const version = roomVersion('11');
+    if (version === undefined) throw new Error('room version 11 is missing');
+    const state = (type: string, content: JsonObject): EventDraft => ({ type, sender: creator, stateKey: '', content });
+    const room = await this.events.createRoom({
+      version,
+      creator,
+      createContent: { room_version: '11' },
+      isPublic: false,
+      events: () => [
+        { type: 'm.room.member', sender: creator, stateKey: creator, content: { membership: 'join' } },
+        state('m.room.power_levels', { users: { [creator]: 100 } }),
+        state('m.room.join_rules', { join_rule: 'public' }),
+        ...more,
+      ],
+    });
+    for (const userId of others) await this.join(room, userId);
+    return room;
+  }
+
+  join(room: Room, userId: string, content: JsonObject = {}): Promise<StoredEvent> {
+    return this.member(room, userId, userId, 'join', content);
+  }
+
+  member(room: Room, sender: string, userId: string, membership: string, content: JsonObject = {}): Promise<StoredEvent> {
+    return this.events.send(room, { type: 'm.room.member', sender, stateKey: userId, content: { ...content, membership } });
+  }
+
+  say(room: Room, sender: string, body: string, content: JsonObject = {}): Promise<StoredEvent> {
+    return this.events.send(room, { type: 'm.room.message', sender, content: { msgtype: 'm.text', body, ...content } });
+  }
+
+  reply(room: Room, sender: string, root: string, body = 'reply', content: JsonObject = {}): Promise<StoredEvent> {
+    return this.say(room, sender, body, { ...content, 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
+  }
+
+  /** How many statements `work` sent. */
+  async statements(work: () => Promise<unknown>): Promise<number> {
+    const before = this.clone.database.statements();
+    await work();
+    return this.clone.database.statements() - before;
+  }
+}
