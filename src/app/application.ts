@@ -8,13 +8,22 @@ import { versionsEndpoints } from '#src/http/client-server/versions.ts';
 import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
+import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { syncEndpoints } from '#src/http/client-server/sync.ts';
+import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { advertisedVersions } from '#src/services/server-info/advertised.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
+import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
+import { composeAccounts } from './accounts.ts';
+import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
+import { composeEvents, composeRooms, composeRoomStore } from './rooms.ts';
+import { composeSync } from './sync.ts';
+import { composeNotifications, composeUserData } from './user-data.ts';
 
 /** Everything that `defineEntity` made. */
 export const entities = accountEntities;
@@ -33,7 +42,42 @@ export async function createApplication(platform: Platform): Promise<Application
   };
   const mayReadMetrics = addressFilter(config.metrics.enabled ? config.metrics.allowIpRanges : []);
 
+  const rateLimiter = new TokenBucketLimiter(clock, {
+    enabled: config.rateLimits.enabled,
+    buckets: config.rateLimits.buckets,
+  });
+  const accounts = await composeAccounts(platform, rateLimiter, publicBaseUrl);
+  const { users, sessions, activity, firstAdmin } = accounts;
+  const isLocal = (userId: string): boolean => users.isLocal(userId);
+  const store = composeRoomStore(platform, isLocal);
+  const notifications = composeNotifications(platform, store, isLocal);
+  const signingKey = await openSigningKey(config.signingKeyFile, random);
+  const events = composeEvents(platform, store, { serverName: config.serverName, signingKey }, notifications.classifier);
+  const userData = composeUserData(platform, store, events, notifications);
+  const presence = { presenceOf: () => undefined, changedSince: () => [], seen() {}, changed: new Signal<{ userId: string }>() };
+  const rooms = composeRooms(platform, store, events, { profileOf: async () => ({}) });
+  const { sync } = composeSync(platform, store, events, rooms, {
+    accountData: notifications.accountData,
+    receipts: userData.receipts,
+    typing: userData.typing,
+    unread: userData.unread,
+    ephemeral: userData.ephemeral,
+    presence,
+  });
+
   const endpoints = [
+    ...accounts.endpoints,
+    ...rooms.endpoints,
+    ...userData.endpoints,
+    ...syncEndpoints({ sync, filters: userData.filters, presence, greatestTimeoutMs: config.sync.maxTimeoutMs }),
+    ...capabilitiesEndpoints({
+      capabilities: () =>
+        advertisedCapabilities({
+          defaultRoomVersion: config.room.defaultVersion,
+          stableRoomVersions: [...ROOM_VERSIONS.keys()],
+          canChangePassword: true,
+        }),
+    }),
     ...healthEndpoints({
       isReady: async () =>
         !http.drainSignal.aborted &&
@@ -64,13 +108,11 @@ export async function createApplication(platform: Platform): Promise<Application
     }),
   ];
   const koa = mountEndpoints(endpoints, {
-    authenticate: async () => {
-      throw new MatrixError('M_UNKNOWN_TOKEN', 'No account has logged in with this token.');
+    authenticate: (token, allow) => sessions.authenticate(token, allow),
+    seen: ({ userId, deviceId }, ip, userAgent) => {
+      if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
     },
-    rateLimiter: new TokenBucketLimiter(clock, {
-      enabled: config.rateLimits.enabled,
-      buckets: config.rateLimits.buckets,
-    }),
+    rateLimiter,
     clock,
     timers,
     random,
@@ -96,15 +138,24 @@ export async function createApplication(platform: Platform): Promise<Application
 
   return {
     async start() {
+      await store.writer.start();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
       if (tls !== undefined) {
         const secure = await http.listen({ bind: config.tls.bind, port: config.tls.port, tls });
         logger.info('listening with TLS', { address: secure.url });
       }
+      const token = await firstAdmin.token();
+      if (token !== undefined) {
+        logger.info('make the first administrator here', { link: `${publicBaseUrl()}${SETUP_PATH}?token=${token}` });
+      }
       return { address };
     },
-    drain: () => http.drain(HTTP_DRAIN_MS),
+    async drain() {
+      await http.drain(HTTP_DRAIN_MS);
+      await store.writer.close();
+      await activity.close();
+    },
     async reload() {
       const tls = await certificate();
       if (tls === undefined) return;

@@ -1,4 +1,4 @@
-import type { Signal } from '#src/kernel/signal.ts';
+import type { Subscribable } from '#src/kernel/signal.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Membership } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
@@ -21,7 +21,7 @@ export interface UserAccountData {
 
 export interface AccountDataSource {
   load(userId: string): Promise<UserAccountData>;
-  readonly changed: Signal<{ readonly userId: string }>;
+  readonly changed: Subscribable<{ readonly userId: string }>;
 }
 
 export interface ReceiptEntry {
@@ -46,13 +46,13 @@ export interface ReceiptSource {
   peek(room: Room): RoomReceiptsView | undefined;
   /** The receipts of several rooms, in one statement at most. */
   forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, RoomReceiptsView>>;
-  readonly changed: Signal<{ readonly room: Room }>;
+  readonly changed: Subscribable<{ readonly room: Room }>;
 }
 
 export interface TypingSource {
   /** Who types, and at which ephemeral count that last changed (0: never). */
   typingIn(roomNid: number): { readonly users: readonly string[]; readonly at: number };
-  readonly changed: Signal<{ readonly roomNid: number }>;
+  readonly changed: Subscribable<{ readonly roomNid: number }>;
 }
 
 export interface PresenceSource {
@@ -62,7 +62,7 @@ export interface PresenceSource {
   changedSince(count: number): readonly string[];
   /** Tells that a user is there. */
   seen(userId: string, presence: 'online' | 'offline' | 'unavailable'): void;
-  readonly changed: Signal<{ readonly userId: string }>;
+  readonly changed: Subscribable<{ readonly userId: string }>;
 }
 
 export interface UnreadTally {
