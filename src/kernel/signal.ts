@@ -4,7 +4,10 @@ export interface Subscribable<T> {
   subscribe(listener: (value: T) => void): () => void;
 }
 
-/** Something that others can listen to. Listeners run at once, in the order in which they came. */
+/**
+ * Something that others can listen to. Listeners run at once, in the order in which they came; all of them run, and then the first
+ * error is thrown on to whoever emitted.
+ */
 export class Signal<T> implements Subscribable<T> {
   readonly #listeners = new Set<(value: T) => void>();
 
@@ -16,6 +19,14 @@ export class Signal<T> implements Subscribable<T> {
   }
 
   emit(value: T): void {
-    for (const listener of this.#listeners) listener(value);
+    let failure: { readonly error: unknown } | undefined;
+    for (const listener of this.#listeners) {
+      try {
+        listener(value);
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
   }
 }
