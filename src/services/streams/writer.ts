@@ -36,6 +36,8 @@ interface Operation {
   readonly revert: () => void;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
+  /** Its events are in the database already: only the rest is left to write. */
+  areEventsWritten: boolean;
 }
 
 /** An operation before the writer has taken it. */
@@ -157,6 +159,7 @@ export class Writer {
         revert: request.revert ?? (() => {}),
         resolve,
         reject,
+        areEventsWritten: false,
       });
       this.#running ??= this.#run();
     });
@@ -197,11 +200,13 @@ export class Writer {
         else await this.#writeOneByOne(live, error);
       }
     }
-    // Positions of refused operations are passed over as well: nothing will ever stand there.
-    for (const operation of batch) this.#advance(operation.positions);
     this.#batchSeconds.observe((this.#clock.monotonic() - started) / 1000);
     this.#batchEvents.observe(batch.length);
-    this.published.emit();
+    try {
+      this.published.emit();
+    } catch (err) {
+      this.#logger.error('a listener to published writes failed', { err });
+    }
     for (const operation of live) operation.resolve();
   }
 
@@ -248,6 +253,7 @@ export class Writer {
     }
   }
 
+  /** Only what is written may be told: after a restart the positions of refused operations are given out again. */
   #advance(positions: readonly number[]): void {
     for (const position of positions) {
       const shard = shardOfPosition(position);
@@ -271,7 +277,7 @@ export class Writer {
    * was committed: its first event tells. Receipts and account data are simply written again.
    */
   async #commit(operations: readonly Operation[]): Promise<void> {
-    const withEvents = operations.filter((operation) => operation.events !== undefined);
+    const withEvents = operations.filter((operation) => operation.events !== undefined && !operation.areEventsWritten);
     const withStreams = operations.filter((operation) => operation.streams !== undefined);
     if (withEvents.length > 0) {
       const writes = withEvents.map((operation) => operation.events).filter((write) => write !== undefined);
@@ -280,6 +286,7 @@ export class Writer {
         () => writeEvents(this.#database, this.#guards(withEvents), writes),
         async () => first !== undefined && (await eventExists(this.#database, first.room, first.nid)),
       );
+      for (const operation of withEvents) operation.areEventsWritten = true;
     }
     if (withStreams.length > 0) {
       const writes = withStreams.map((operation) => operation.streams).filter((write) => write !== undefined);
@@ -299,7 +306,12 @@ export class Writer {
         await write();
         return;
       } catch (error) {
-        if (!isConnectionLoss(error) || attempt >= RECONNECT_ATTEMPTS) throw error;
+        if (!isConnectionLoss(error)) {
+          // The first attempt went on in the database after its connection broke, and was committed before this one.
+          if (lost && (await isCommitted())) return;
+          throw error;
+        }
+        if (attempt >= RECONNECT_ATTEMPTS) throw error;
         if (!lost) this.#logger.warn('the database went away during a commit; waiting for it', { err: error });
         lost = true;
         await this.#timers.sleep(RECONNECT_PAUSE_MS);
