@@ -1,0 +1,230 @@
+import { expect } from 'chai';
+import { type Answer, RoomServer } from '#test/support/room-server.ts';
+
+const A = '@alice:test';
+const B = '@bob:test';
+
+describe('coming into rooms and leaving them', function () {
+  this.timeout(60_000);
+  let server: RoomServer;
+  before(async () => (server = await RoomServer.start()));
+  after(() => server.stop());
+
+  const post = (token: string, path: string, body: object = {}): Promise<Answer> => server.ask(token, 'POST', path, body);
+  const refused = async (answer: Promise<Answer>, status: number, errcode: string): Promise<void> => {
+    const { status: actual, body } = await answer;
+    expect([actual, body?.errcode]).to.deep.equal([status, errcode]);
+  };
+  const memberEvent = (roomId: string, userId: string, token = 'alice'): Promise<any> =>
+    server.must(token, 'GET', `/rooms/${roomId}/state/m.room.member/${userId}?format=event`);
+
+  describe('joining', () => {
+    it('works by id and by alias, once: a second join makes no event', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat', room_alias_name: 'joining' });
+      expect(await server.must('bob', 'POST', '/join/%23joining:test?server_name=test&via=test', {})).to.deep.equal({ room_id: roomId });
+      const first = await memberEvent(roomId, B);
+      expect(await server.must('bob', 'POST', `/join/${roomId}`, { reason: 'again' })).to.deep.equal({ room_id: roomId });
+      expect((await memberEvent(roomId, B)).event_id).to.equal(first.event_id);
+      expect((await server.must('bob', 'GET', '/joined_rooms')).joined_rooms).to.deep.equal([roomId]);
+    });
+    it('answers 404 M_NOT_FOUND for a room or an alias that nobody here knows', async () => {
+      await refused(post('bob', '/join/!nothing:elsewhere.test?via=elsewhere.test'), 404, 'M_NOT_FOUND');
+      await refused(post('bob', '/join/%23nothing:test'), 404, 'M_NOT_FOUND');
+      await refused(post('bob', '/join/%23nothing:elsewhere.test'), 404, 'M_NOT_FOUND');
+      await refused(post('bob', '/join/nonsense'), 400, 'M_INVALID_PARAM');
+    });
+    it('is forbidden without an invite, and to the banned', async () => {
+      const roomId = await server.room('alice');
+      await refused(post('bob', `/rooms/${roomId}/join`), 403, 'M_FORBIDDEN');
+      const open = await server.room('alice', { preset: 'public_chat' });
+      await server.must('alice', 'POST', `/rooms/${open}/ban`, { user_id: B });
+      await refused(post('bob', `/rooms/${open}/join`), 403, 'M_FORBIDDEN');
+    });
+    it('carries profile and reason, and shows the invite as what was before', async () => {
+      server.profiles.set(B, { displayname: 'Bob', avatar_url: 'mxc://test/bob' });
+      const roomId = await server.room('alice', { invite: [B] });
+      await server.must('bob', 'POST', `/rooms/${roomId}/join`, { reason: 'because' });
+      server.profiles.clear();
+      const event = await memberEvent(roomId, B);
+      expect(event.content).to.deep.equal({ membership: 'join', displayname: 'Bob', avatar_url: 'mxc://test/bob', reason: 'because' });
+      expect(event.unsigned.prev_content.membership).to.equal('invite');
+      expect(event.unsigned.prev_sender).to.equal(A);
+    });
+    it('lets guests in only where guest_access says so', async () => {
+      const closed = await server.room('alice', { preset: 'public_chat' });
+      await refused(post('guest-1', `/rooms/${closed}/join`), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+      await server.setState('alice', closed, 'm.room.guest_access', { guest_access: 'can_join' });
+      await server.join('guest-1', closed);
+    });
+    it('ends in one member event when it is asked for many times at once', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat' });
+      await Promise.all(Array.from({ length: 8 }, () => server.join('bob', roomId)));
+      const page = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=100`);
+      expect(page.chunk.filter((event: any) => event.state_key === B)).to.have.length(1);
+    });
+  });
+
+  describe('restricted rooms', () => {
+    const restricted = async (allow: unknown, rule = 'restricted', version = '10'): Promise<string> =>
+      server.room('alice', {
+        room_version: version,
+        initial_state: [{ type: 'm.room.join_rules', content: { join_rule: rule, allow } }],
+      });
+    for (const rule of ['restricted', 'knock_restricted']) {
+      it(`let in who is in one of the named rooms, by a member's word (${rule})`, async () => {
+        const space = await server.room('alice', { preset: 'public_chat' });
+        const roomId = await restricted([null, 7, { type: 'x' }, { type: 'm.room_membership' }, { type: 'm.room_membership', room_id: space }], rule);
+        await refused(post('bob', `/rooms/${roomId}/join`), 403, 'M_FORBIDDEN');
+        await server.join('bob', space, roomId);
+        expect((await memberEvent(roomId, B)).content.join_authorised_via_users_server).to.equal(A);
+      });
+    }
+    it('let nobody in by a list that cannot be read', async () => {
+      await refused(post('bob', `/rooms/${await restricted('nonsense')}/join`), 403, 'M_FORBIDDEN');
+    });
+    it('let the invited in without anybody\'s word', async () => {
+      const roomId = await restricted([]);
+      await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B });
+      await server.join('bob', roomId);
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'join' });
+    });
+    it('cannot be joined when nobody here may invite', async () => {
+      const space = await server.room('bob', { preset: 'public_chat' });
+      const roomId = await restricted([{ type: 'm.room_membership', room_id: space }]);
+      await server.must('alice', 'POST', `/rooms/${roomId}/leave`, {});
+      expect((await post('bob', `/rooms/${roomId}/join`)).status).to.equal(403);
+    });
+  });
+
+  describe('inviting', () => {
+    it('is 403 for oneself, for members, for the banned and from outside', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat' });
+      await server.join('bob', roomId);
+      await refused(post('alice', `/rooms/${roomId}/invite`, { user_id: A }), 403, 'M_FORBIDDEN');
+      await refused(post('alice', `/rooms/${roomId}/invite`, { user_id: B }), 403, 'M_FORBIDDEN');
+      await refused(post('dora', `/rooms/${roomId}/invite`, { user_id: '@eve:test' }), 403, 'M_FORBIDDEN');
+      await server.must('alice', 'POST', `/rooms/${roomId}/ban`, { user_id: '@eve:test' });
+      await refused(post('alice', `/rooms/${roomId}/invite`, { user_id: '@eve:test' }), 403, 'M_FORBIDDEN');
+      await refused(post('alice', `/rooms/${roomId}/invite`, { user_id: 'eve' }), 400, 'M_INVALID_PARAM');
+      await refused(post('alice', `/rooms/${roomId}/invite`, {}), 400, 'M_MISSING_PARAM');
+    });
+    it('carries reason and is_direct', async () => {
+      const roomId = await server.room('alice');
+      await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B, reason: 'come', is_direct: true });
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'invite', reason: 'come', is_direct: true });
+    });
+    it('shows the invited the stripped state with both member events', async () => {
+      const roomId = await server.room('alice', { name: 'Shown', invite: [B] });
+      const room = await server.services.rooms.byId(roomId);
+      const stripped = await server.services.membership.strippedStateFor(room!, B);
+      expect(stripped.map((event) => `${event.type} ${event.state_key}`)).to.deep.equal([
+        'm.room.create ',
+        'm.room.name ',
+        'm.room.join_rules ',
+        `m.room.member ${A}`,
+        `m.room.member ${B}`,
+      ]);
+      for (const event of stripped) expect(Object.keys(event).toSorted()).to.deep.equal(['content', 'sender', 'state_key', 'type']);
+    });
+    it('can be rejected when the inviter has gone, and repeatedly', async () => {
+      const roomId = await server.room('alice', { invite: [B] });
+      await server.must('alice', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, { reason: 'no' });
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.must('bob', 'POST', `/rooms/${roomId}/forget`);
+    });
+  });
+
+  describe('knocking', () => {
+    const knockable = (): Promise<string> =>
+      server.room('alice', { initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }], room_alias_name: undefined });
+    it('is 403 unless the join rule allows it, and for the joined, invited and banned', async () => {
+      await refused(post('bob', `/knock/${await server.room('alice')}`), 403, 'M_FORBIDDEN');
+      await refused(post('bob', `/knock/${await server.room('alice', { preset: 'public_chat' })}`), 403, 'M_FORBIDDEN');
+      const roomId = await knockable();
+      await refused(post('alice', `/knock/${roomId}`), 403, 'M_FORBIDDEN');
+      await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B });
+      await refused(post('bob', `/knock/${roomId}`), 403, 'M_FORBIDDEN');
+      await server.must('alice', 'POST', `/rooms/${roomId}/ban`, { user_id: '@eve:test' });
+      await refused(post('eve', `/knock/${roomId}`), 403, 'M_FORBIDDEN');
+      await refused(post('bob', '/knock/!nothing:test'), 404, 'M_NOT_FOUND');
+    });
+    it('again with another reason is another event', async () => {
+      const roomId = await knockable();
+      expect(await server.must('bob', 'POST', `/knock/${roomId}`, { reason: 'one' })).to.deep.equal({ room_id: roomId });
+      const first = await memberEvent(roomId, B);
+      await server.must('bob', 'POST', `/knock/${roomId}`, { reason: 'two' });
+      const second = await memberEvent(roomId, B);
+      expect([first.content.reason, second.content.reason]).to.deep.equal(['one', 'two']);
+      expect(second.event_id).not.to.equal(first.event_id);
+    });
+    it('is answered by an invite, or by a kick, or taken back', async () => {
+      const roomId = await knockable();
+      for (const answer of ['invite', 'kick'] as const) {
+        await server.must('bob', 'POST', `/knock/${roomId}`, {});
+        await server.must('alice', 'POST', `/rooms/${roomId}/${answer}`, { user_id: B });
+        if (answer === 'invite') await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      }
+      await server.must('bob', 'POST', `/knock/${roomId}`, {});
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      expect((await memberEvent(roomId, B)).content.membership).to.equal('leave');
+    });
+  });
+
+  describe('kicking and banning', () => {
+    it('needs power, and a target who is there', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat' });
+      await server.join('bob', roomId);
+      await server.join('carol', roomId);
+      await refused(post('bob', `/rooms/${roomId}/kick`, { user_id: '@carol:test' }), 403, 'M_FORBIDDEN');
+      await refused(post('bob', `/rooms/${roomId}/ban`, { user_id: '@carol:test' }), 403, 'M_FORBIDDEN');
+      await refused(post('alice', `/rooms/${roomId}/kick`, { user_id: '@nobody:test' }), 403, 'M_FORBIDDEN');
+      await server.must('alice', 'POST', `/rooms/${roomId}/kick`, { user_id: B, reason: 'noise' });
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'leave', reason: 'noise' });
+      await refused(post('alice', `/rooms/${roomId}/kick`, { user_id: B }), 403, 'M_FORBIDDEN');
+    });
+    it('a ban is not ended by a kick but by unban, after which an invite and a join work', async () => {
+      const roomId = await server.room('alice');
+      await server.must('alice', 'POST', `/rooms/${roomId}/ban`, { user_id: B });
+      await refused(post('alice', `/rooms/${roomId}/kick`, { user_id: B }), 403, 'M_FORBIDDEN');
+      await server.must('alice', 'POST', `/rooms/${roomId}/unban`, { user_id: B });
+      await refused(post('alice', `/rooms/${roomId}/unban`, { user_id: B }), 403, 'M_BAD_STATE');
+      await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B });
+      await server.join('bob', roomId);
+    });
+  });
+
+  describe('forgetting', () => {
+    it('is 400 M_UNKNOWN while joined; afterwards the history is closed', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat' });
+      await server.join('bob', roomId);
+      await refused(post('bob', `/rooms/${roomId}/forget`), 400, 'M_UNKNOWN');
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.must('bob', 'GET', `/rooms/${roomId}/messages?dir=b`);
+      await server.must('bob', 'POST', `/rooms/${roomId}/forget`);
+      await refused(server.ask('bob', 'GET', `/rooms/${roomId}/messages?dir=b`), 403, 'M_FORBIDDEN');
+      await server.restart();
+      await refused(server.ask('bob', 'GET', `/rooms/${roomId}/messages?dir=b`), 403, 'M_FORBIDDEN');
+      await server.join('bob', roomId);
+      await server.must('bob', 'GET', `/rooms/${roomId}/messages?dir=b`);
+    });
+    it('works after only an invite', async () => {
+      const roomId = await server.room('alice', { invite: [B] });
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.must('bob', 'POST', `/rooms/${roomId}/forget`);
+    });
+  });
+
+  it('spreads a changed profile to all rooms', async () => {
+    const roomId = await server.room('alice');
+    server.profiles.set(A, { displayname: 'Alicia' });
+    await server.services.membership.spreadProfile(A);
+    server.profiles.clear();
+    expect((await memberEvent(roomId, A)).content.displayname).to.equal('Alicia');
+  });
+
+  it('makes leaving a room that is not known 404, and one that one never was in 403', async () => {
+    await refused(post('bob', '/rooms/!nothing:test/leave'), 404, 'M_NOT_FOUND');
+    await refused(post('stranger', `/rooms/${await server.room('alice')}/leave`), 403, 'M_FORBIDDEN');
+  });
+});
