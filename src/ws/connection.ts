@@ -1,0 +1,354 @@
+import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { assertJsonObject } from '#src/protocol/json/json-value.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
+import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
+import {
+  errorFrame,
+  parseFrame,
+  refuseWrittenFloats,
+  type RequestFrame,
+  type RequestId,
+  resultFrame,
+} from './frames.ts';
+import type { Beating } from './heartbeat.ts';
+import type { Method } from './method.ts';
+import { takeToken } from './rate-limit.ts';
+import type { SharedFrames } from './shared-frames.ts';
+import type { SocketMetrics } from './socket-metrics.ts';
+import { type StreamStart, streamParamsOf, streamStart, validateAuth } from './stream-params.ts';
+import { type StreamSink, SyncStream } from './sync-stream.ts';
+
+/** What all connections share. */
+export interface ConnectionHub {
+  readonly deps: WebSocketDependencies;
+  readonly limits: WebSocketLimits;
+  readonly methods: ReadonlyMap<string, Method>;
+  readonly frames: SharedFrames;
+  readonly metrics: SocketMetrics;
+  authenticated(connection: Connection): void;
+  /** The server closes it. */
+  closing(connection: Connection): void;
+}
+
+/** From where a client came. */
+export interface Peer {
+  readonly ip: string;
+  readonly userAgent: string | undefined;
+  /** The handshake's query. */
+  readonly query: string;
+}
+
+/** Heartbeats that may stay unanswered. */
+const MAX_SILENCE = 2;
+
+/** How a socket ends whose token is not, or no longer, good. */
+const closeNameOf = (error: MatrixError): CloseName => {
+  switch (error.errcode) {
+    case 'M_USER_LOCKED':
+      return 'accountLocked';
+    case 'M_LIMIT_EXCEEDED':
+      return 'rateLimited';
+    case 'M_UNKNOWN_TOKEN':
+      return error.fields['soft_logout'] === true ? 'tokenExpired' : 'badAuth';
+    default:
+      return error.status >= 500 ? 'internal' : 'badAuth';
+  }
+};
+
+/** One socket: who is at its other end, the requests that run, and the stream of news. */
+export class Connection implements StreamSink, Beating {
+  readonly #hub: ConnectionHub;
+  readonly #socket: WebSocket;
+  readonly #transport: Duplex;
+  readonly #peer: Peer;
+  #requester: Requester | undefined;
+  #token = '';
+  #stream: SyncStream | undefined;
+  /** Frames that came before authentication had ended. */
+  #held: string[] | undefined;
+  #inFlight = 0;
+  #refusals = 0;
+  #silence = 0;
+  #buffered = 0;
+  #isClosing = false;
+  #isDraining = false;
+  #isPaused = false;
+
+  /** @param transport what `socket` writes to */
+  constructor(hub: ConnectionHub, socket: WebSocket, transport: Duplex, peer: Peer) {
+    this.#hub = hub;
+    this.#socket = socket;
+    this.#transport = transport;
+    this.#peer = peer;
+  }
+
+  get requester(): Requester | undefined {
+    return this.#requester;
+  }
+
+  /** Takes who is at the other end, and begins to push. */
+  begin(requester: Requester, token: string, start: StreamStart): void {
+    const { deps } = this.#hub;
+    this.#requester = requester;
+    this.#token = token;
+    this.#hub.authenticated(this);
+    this.#stream = new SyncStream(deps.services, this, requester, start, deps.drainSignal);
+    this.#sayPresent(requester);
+    void this.#stream.open();
+    // A session that ended since its token was looked at was not known to be ours: it is looked at once more.
+    void this.#recheck();
+  }
+
+  /** A frame came. */
+  receive(data: Buffer, isBinary: boolean): void {
+    this.#silence = 0;
+    if (this.#isClosing || this.#isDraining) return;
+    this.#hub.metrics.received();
+    if (isBinary) this.close('binary');
+    else if (this.#held === undefined) this.#frame(data.toString());
+    else if (this.#held.length < this.#hub.limits.maxInFlight) this.#held.push(data.toString());
+    else this.close('protocolError');
+  }
+
+  /** The peer is there. */
+  alive(): void {
+    this.#silence = 0;
+  }
+
+  /** What was written has left: the peer reads. */
+  flushed(): void {
+    if (this.#isPaused) {
+      this.#isPaused = false;
+      this.#socket.resume();
+    }
+    this.#stream?.pump();
+  }
+
+  beat(): void {
+    if (this.#isClosing) return;
+    const { bufferedAmount } = this.#socket;
+    // Whoever is slow answers late: our ping stands behind what they have not read yet. But they do read.
+    if (bufferedAmount < this.#buffered) this.#silence = 0;
+    this.#buffered = bufferedAmount;
+    if (this.#silence >= MAX_SILENCE) {
+      this.#hub.metrics.dropped('dead');
+      this.#socket.terminate();
+      return;
+    }
+    this.#silence += 1;
+    this.#refusals = 0;
+    this.#socket.ping();
+    if (this.#requester === undefined) return;
+    this.#sayPresent(this.#requester);
+    void this.#recheck();
+  }
+
+  /** Lets running requests end, takes no more, and closes. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#stream?.close();
+    if (this.#inFlight === 0) this.close('drain');
+  }
+
+  close(name: CloseName): void {
+    if (this.#isClosing) return;
+    const { code, reason } = CLOSE_REASONS[name];
+    this.#hub.metrics.dropped(name);
+    this.#hub.closing(this);
+    this.closed();
+    this.#socket.close(code, reason);
+  }
+
+  /** It is closed, whoever closed it. */
+  closed(): void {
+    this.#isClosing = true;
+    this.#held = undefined;
+    this.#stream?.close();
+  }
+
+  mayPush(): boolean {
+    if (!this.#transport.writableNeedDrain) return true;
+    this.#hub.metrics.paused();
+    return false;
+  }
+
+  push(body: string): void {
+    this.#hub.metrics.pushed();
+    this.#send(body);
+  }
+
+  failed(error: unknown): void {
+    this.#asMatrixError(error, 'push');
+    this.close('internal');
+  }
+
+  #frame(text: string): void {
+    const frame = parseFrame(text);
+    if (frame === undefined) this.close('protocolError');
+    else if (frame.method === 'auth')
+      void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame));
+    else if (this.#requester === undefined || frame.id === undefined) this.close('badAuth');
+    else void this.#serve(frame, frame.id, this.#requester);
+  }
+
+  async #authenticate(frame: RequestFrame): Promise<void> {
+    const { deps } = this.#hub;
+    this.#held = [];
+    try {
+      const { params } = frame;
+      validateAuth(params);
+      const requester = await deps.services.sessions.authenticate(params.token);
+      takeToken(deps.rateLimiter, 'sync', requester);
+      const asked = { ...streamParamsOf(this.#peer.query), ...params };
+      const start = await streamStart(deps.services, requester.userId, asked);
+      if (this.#isClosing) return;
+      this.begin(requester, params.token, start);
+      this.#welcome(frame.id, requester);
+    } catch (error) {
+      if (this.#isClosing) return;
+      const told = this.#asMatrixError(error, 'auth');
+      this.#send(errorFrame(frame.id, told));
+      this.close(closeNameOf(told));
+      return;
+    }
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const text of held) if (!this.#isClosing) this.#frame(text);
+  }
+
+  /** The client goes on with a fresh token of the same device. */
+  async #renew(frame: RequestFrame): Promise<void> {
+    const { deps } = this.#hub;
+    try {
+      const { params } = frame;
+      validateAuth(params);
+      if (this.#requester !== undefined) takeToken(deps.rateLimiter, 'default', this.#requester);
+      const requester = await deps.services.sessions.authenticate(params.token);
+      if (requester.userId !== this.#requester?.userId || requester.deviceId !== this.#requester.deviceId) {
+        throw new MatrixError('M_FORBIDDEN', 'This socket belongs to another device: open one of its own.');
+      }
+      this.#requester = requester;
+      this.#token = params.token;
+      this.#welcome(frame.id, requester);
+    } catch (error) {
+      this.#send(errorFrame(frame.id, this.#asMatrixError(error, 'auth')));
+    }
+  }
+
+  #welcome(id: RequestId | undefined, { userId, deviceId }: Requester): void {
+    if (id === undefined) return;
+    const device = deviceId === undefined ? {} : { device_id: deviceId };
+    this.#send(resultFrame(id, { user_id: userId, ...device, heartbeat_ms: this.#hub.limits.heartbeatMs }));
+  }
+
+  async #serve(frame: RequestFrame, id: RequestId, requester: Requester): Promise<void> {
+    const { deps, metrics, methods } = this.#hub;
+    const started = deps.clock.monotonic();
+    const method = typeof frame.method === 'string' ? methods.get(frame.method) : undefined;
+    let errcode = '';
+    this.#inFlight += 1;
+    try {
+      if (method === undefined) throw unknownMethod(frame.method);
+      this.#send(resultFrame(id, await this.#run(method, frame, requester)));
+    } catch (error) {
+      const told = this.#asMatrixError(error, method?.name ?? 'unknown');
+      errcode = told.errcode;
+      this.#send(errorFrame(id, told));
+      if (errcode === 'M_LIMIT_EXCEEDED' && ++this.#refusals > this.#hub.limits.maxRefusals) this.close('rateLimited');
+    }
+    this.#inFlight -= 1;
+    const ms = deps.clock.monotonic() - started;
+    metrics.served(method?.name ?? 'unknown', errcode, ms);
+    deps.logger.debug('websocket request', {
+      method: method?.name,
+      errcode,
+      ms,
+      user: requester.userId,
+      ip: this.#peer.ip,
+    });
+    if (this.#isDraining && this.#inFlight === 0) this.close('drain');
+  }
+
+  async #run(method: Method, frame: RequestFrame, requester: Requester): ReturnType<Method['handle']> {
+    const { deps, limits } = this.#hub;
+    const { params } = frame;
+    const stream = this.#stream;
+    if (this.#inFlight > limits.maxInFlight || stream === undefined) throw tooManyAtOnce(limits.maxInFlight);
+    if (requester.isGuest && !method.guests) {
+      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
+    }
+    takeToken(deps.rateLimiter, method.rateLimit, requester);
+    method.validate(params);
+    if (method.eventContent === true) {
+      assertJsonObject(params, 'params', true);
+      refuseWrittenFloats(frame.text);
+    }
+    return method.handle({ params: params as never, requester, services: deps.services, stream });
+  }
+
+  #send(text: string): void {
+    if (this.#isClosing) return;
+    this.#hub.metrics.sent();
+    this.#socket.send(this.#hub.frames.bytes(text), TEXT);
+    // Whoever does not read the answers need not ask further: memory would grow with each of them.
+    if (!this.#isPaused && this.#transport.writableNeedDrain) {
+      this.#isPaused = true;
+      this.#socket.pause();
+    }
+  }
+
+  #sayPresent(requester: Requester): void {
+    const { deps } = this.#hub;
+    deps.services.presence.seen(requester.userId, this.#stream?.presence ?? 'online');
+    deps.seen?.(requester, this.#peer.ip, this.#peer.userAgent);
+  }
+
+  /** Closes when the token is no longer good: expired, for one, which nobody tells. */
+  async #recheck(): Promise<void> {
+    const token = this.#token;
+    try {
+      await this.#hub.deps.services.sessions.authenticate(token);
+    } catch (error) {
+      if (this.#isClosing || token !== this.#token) return;
+      // Whatever else went wrong says nothing about the token.
+      if (!(error instanceof MatrixError)) return;
+      const name = closeNameOf(error);
+      this.close(name === 'badAuth' ? 'tokenRevoked' : name);
+    }
+  }
+
+  /** What a client is told of an error. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
+  #asMatrixError(error: unknown, method: string): MatrixError {
+    if (error instanceof MatrixError) return error;
+    const err = error instanceof Error ? error : new Error(String(error));
+    this.#hub.deps.logger.error('A WebSocket request failed unexpectedly', {
+      err,
+      method,
+      user: this.#requester?.userId,
+    });
+    return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', {}, 500);
+  }
+}
+
+const TEXT = { binary: false } as const;
+
+const unknownMethod = (name: unknown): MatrixError =>
+  typeof name === 'string'
+    ? new MatrixError('M_UNRECOGNIZED', 'This server does not know that method.')
+    : new MatrixError(
+        name === undefined ? 'M_MISSING_PARAM' : 'M_BAD_JSON',
+        'A request needs a method, which is a string.',
+      );
+
+const tooManyAtOnce = (most: number): MatrixError =>
+  new MatrixError(
+    'M_LIMIT_EXCEEDED',
+    `More than ${most} requests of this socket are running: wait for their answers.`,
+    {
+      retry_after_ms: 1_000,
+      'org.tsudoi.limiter': 'in_flight',
+    },
+  );

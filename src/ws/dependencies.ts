@@ -1,0 +1,50 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { WebSocketServices } from './services.ts';
+
+/** Bounds on what one socket may use. */
+export interface WebSocketLimits {
+  /** Bytes of a frame from a client. */
+  readonly maxFrameBytes: number;
+  /** Requests of one socket that may be running at once; more are answered M_LIMIT_EXCEEDED. */
+  readonly maxInFlight: number;
+  /** Milliseconds between two pings; a peer that leaves two of them unanswered is dead. A whole number of seconds. */
+  readonly heartbeatMs: number;
+  /** Milliseconds in which a new socket must have authenticated. */
+  readonly authTimeoutMs: number;
+  /** Requests refused with M_LIMIT_EXCEEDED between two heartbeats before the socket is closed. */
+  readonly maxRefusals: number;
+}
+
+export const DEFAULT_WEBSOCKET_LIMITS: WebSocketLimits = {
+  maxFrameBytes: 128 * 1024,
+  maxInFlight: 16,
+  heartbeatMs: 30_000,
+  authTimeoutMs: 10_000,
+  maxRefusals: 100,
+};
+
+/** What the WebSocket API needs from the rest of the server. */
+export interface WebSocketDependencies {
+  readonly services: WebSocketServices;
+  /** The one of HTTP, so that both take out of the same buckets. */
+  readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Aborted when the server begins to drain: `HttpServer.drainSignal`. */
+  readonly drainSignal: AbortSignal;
+  /** The client's address past the proxies that are trusted; that of the connection when left out. */
+  readonly clientAddress?: (
+    remoteAddress: string | undefined,
+    forwardedFor: string | readonly string[] | undefined,
+  ) => string;
+  /** Told of every socket that authenticates, and of it with every heartbeat. */
+  readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
+  readonly limits?: Partial<WebSocketLimits>;
+}

@@ -1,0 +1,80 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+
+export type RequestId = string | number;
+
+/** A request of a client, taken apart but not judged yet. */
+export interface RequestFrame {
+  /** Absent only in `auth`, which need not be answered. */
+  readonly id: RequestId | undefined;
+  readonly method: unknown;
+  readonly params: unknown;
+  readonly text: string;
+}
+
+const MAX_ID_LENGTH = 255;
+/** Deeper nesting than this serves nobody, and would exhaust the stack of whatever walks the value later. */
+const MAX_DEPTH = 256;
+
+const isRequestId = (id: unknown): id is RequestId =>
+  (typeof id === 'string' && id.length <= MAX_ID_LENGTH && id.isWellFormed()) ||
+  (typeof id === 'number' && Number.isSafeInteger(id));
+
+const isDeeper = (value: unknown, depth: number): boolean => {
+  if (typeof value !== 'object' || value === null) return false;
+  if (depth === 0) return true;
+  for (const name in value) if (isDeeper((value as Record<string, unknown>)[name], depth - 1)) return true;
+  return false;
+};
+
+/** Takes a frame apart; undefined when it is no request: then there is nobody to whom an error could be addressed. */
+export const parseFrame = (text: string): RequestFrame | undefined => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isJsonObject(value)) return undefined;
+  const { id, method, params } = value;
+  if (text.length > MAX_DEPTH && isDeeper(params, MAX_DEPTH)) return undefined;
+  if (!(id === undefined ? method === 'auth' : isRequestId(id))) return undefined;
+  return { id: id as RequestId | undefined, method, params: params ?? {}, text };
+};
+
+const NUMBER_WITH_FRACTION = /[:[,]\s*-?\d+[.eE]/;
+const FRACTION = /[.eE]/;
+
+/**
+ * `1.0` and `1e3` are integers once they are parsed. In what becomes part of an event they are refused, as over HTTP.
+ * Appendices, "Canonical JSON".
+ *
+ * @throws MatrixError M_BAD_JSON
+ */
+export const refuseWrittenFloats = (text: string): void => {
+  if (!NUMBER_WITH_FRACTION.test(text)) return;
+  const reviver = (_name: string, value: unknown, context?: { readonly source?: string }): unknown => {
+    if (typeof value === 'number' && context?.source !== undefined && FRACTION.test(context.source)) {
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `The number ${context.source} cannot be part of an event: only integers can.`,
+      );
+    }
+    return value;
+  };
+  JSON.parse(text, reviver as (name: string, value: unknown) => unknown);
+};
+
+/** A result that is JSON text already: pages of events are concatenations and are never parsed again. */
+export class RawResult {
+  readonly json: string;
+  constructor(json: string) {
+    this.json = json;
+  }
+}
+
+export const resultFrame = (id: RequestId, result: JsonObject | RawResult): string =>
+  `{"id":${JSON.stringify(id)},"result":${result instanceof RawResult ? result.json : JSON.stringify(result)}}`;
+
+export const errorFrame = (id: RequestId | undefined, error: MatrixError): string =>
+  JSON.stringify({ ...(id === undefined ? {} : { id }), error: error.toBody() });

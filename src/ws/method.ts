@@ -1,0 +1,49 @@
+import type { Static, TObject, TSchema } from 'typebox';
+import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { RawResult } from './frames.ts';
+import type { Presence, WebSocketServices } from './services.ts';
+import { paramsValidator } from './validation.ts';
+import type { Filter } from '#src/protocol/filters/filter.ts';
+
+/** What a method may change of the stream on which it came. */
+export interface StreamSettings {
+  filter: Filter;
+  /** What the socket, as long as it is open, says of its user's presence. */
+  presence: Presence;
+}
+
+export interface MethodContext<P extends TObject> {
+  readonly params: Static<P>;
+  readonly requester: Requester;
+  readonly services: WebSocketServices;
+  readonly stream: StreamSettings;
+}
+
+export interface MethodDeclaration<P extends TObject> {
+  readonly name: string;
+  readonly summary: string;
+  /** The operationId of the HTTP endpoint that does the same. */
+  readonly sameAs?: string;
+  /** The group of limits, of which the HTTP endpoint takes too. */
+  readonly rateLimit: 'none' | 'default' | 'message' | 'join' | 'invite' | 'sync';
+  readonly guests: boolean;
+  readonly params: P;
+  /** `content` becomes part of an event: what canonical JSON cannot hold is refused. */
+  readonly eventContent?: boolean;
+  readonly result: TSchema;
+  readonly errors: readonly Errcode[];
+  readonly example: JsonObject;
+  readonly handle: (context: MethodContext<P>) => Promise<JsonObject | RawResult>;
+}
+
+/** A method with its schema types forgotten. */
+export interface Method extends Omit<MethodDeclaration<TObject>, 'handle'> {
+  readonly handle: (context: MethodContext<never>) => Promise<JsonObject | RawResult>;
+  readonly validate: (params: unknown) => void;
+}
+
+/** Declares a method once; validation, limits, metric and documentation come from the declaration. */
+export const method = <P extends TObject>(declaration: MethodDeclaration<P>): Method =>
+  ({ ...declaration, validate: paramsValidator(declaration.params) }) as unknown as Method;

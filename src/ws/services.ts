@@ -1,0 +1,112 @@
+import type { Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Revoked } from '#src/services/sessions/session-service.ts';
+import type { SyncRequest, SyncResult } from '#src/services/sync/sync-request.ts';
+
+export type Presence = 'online' | 'offline' | 'unavailable';
+
+/** A user for whom there may be news. */
+export interface WatchedUser {
+  /** Changes whenever something happened that the user might be shown. */
+  readonly version: number;
+  /** @returns stops waiting */
+  addWaiter(waiter: () => void): () => void;
+}
+
+/** Who sends or reads. */
+export interface ActingDevice {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+}
+
+/**
+ * Events that clients make: the use cases behind PUT /send, /state and /redact. All answer with the id of the event. The scope of the
+ * transaction id is theirs to say: so it is the same one for HTTP.
+ */
+export interface SendingPort {
+  message(sender: ActingDevice, request: SendingRequest, txnId: string): Promise<string>;
+  state(sender: ActingDevice, request: SendingRequest, stateKey: string): Promise<string>;
+  redact(sender: ActingDevice, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string>;
+}
+
+export interface SendingRequest {
+  readonly roomId: string;
+  readonly type: string;
+  readonly content: JsonObject;
+}
+
+export interface MembershipPort {
+  /** @returns the room's id */
+  join(
+    requester: Requester,
+    request: {
+      readonly roomIdOrAlias: string;
+      readonly servers?: readonly string[] | undefined;
+      readonly reason?: string | undefined;
+      readonly thirdPartySigned?: JsonObject | undefined;
+    },
+  ): Promise<string>;
+  leave(userId: string, roomId: string, reason?: string): Promise<void>;
+  invite(
+    sender: string,
+    roomId: string,
+    request: { readonly target: string; readonly reason?: string | undefined },
+  ): Promise<void>;
+}
+
+/** A page of a room's history; events are JSON texts. */
+export interface HistoryPage {
+  readonly start: string;
+  readonly end: string | undefined;
+  readonly chunk: readonly string[];
+  readonly state: readonly string[] | undefined;
+}
+
+export interface HistoryPort {
+  messages(
+    roomId: string,
+    reader: ActingDevice,
+    query: {
+      readonly dir: 'b' | 'f';
+      readonly from?: string | undefined;
+      readonly to?: string | undefined;
+      readonly limit?: number | undefined;
+      readonly filter: RoomEventFilter;
+    },
+  ): Promise<HistoryPage>;
+}
+
+/** What the WebSocket API asks of the rest of the server. */
+export interface WebSocketServices {
+  readonly sessions: {
+    authenticate(token: string): Promise<Requester>;
+    onRevoked(listener: (event: Revoked) => void): () => void;
+    onLocked(listener: (event: { readonly userId: string }) => void): () => void;
+  };
+  readonly sync: { sync(request: SyncRequest): Promise<SyncResult> };
+  readonly users: { open(userId: string): Promise<WatchedUser> };
+  readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
+  readonly presence: {
+    /** Tells that a user is there. */
+    seen(userId: string, presence: Presence): void;
+    /** PUT /presence/{userId}/status. */
+    set(userId: string, presence: Presence, statusMsg: string | undefined): void | Promise<void>;
+  };
+  readonly typing: { set(userId: string, roomId: string, typing: boolean, timeoutMs?: number): Promise<void> };
+  readonly readMarkers: {
+    send(userId: string, roomId: string, kind: string, eventId: string, thread: unknown): Promise<void>;
+    sendAll(
+      userId: string,
+      roomId: string,
+      markers: {
+        readonly fullyRead: string | undefined;
+        readonly read: string | undefined;
+        readonly readPrivate: string | undefined;
+      },
+    ): Promise<void>;
+  };
+  readonly sending: SendingPort;
+  readonly membership: MembershipPort;
+  readonly history: HistoryPort;
+}

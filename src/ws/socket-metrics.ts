@@ -1,0 +1,48 @@
+import type { Counter, Histogram, Labels, Metrics } from '#src/kernel/metrics.ts';
+
+const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const RECEIVED: Labels = { direction: 'received' };
+const SENT: Labels = { direction: 'sent' };
+
+/** What is counted of all sockets. */
+export class SocketMetrics {
+  readonly #frames: Counter;
+  readonly #pushes: Counter;
+  readonly #pauses: Counter;
+  readonly #dropped: Counter;
+  readonly #seconds: Histogram;
+
+  /** @param open how many sockets are open */
+  constructor(metrics: Metrics, open: () => number) {
+    metrics.gaugeOf('tsudoi_websocket_open', 'open WebSockets', open);
+    this.#frames = metrics.counter('tsudoi_websocket_frames_total', 'frames by direction', ['direction']);
+    this.#pushes = metrics.counter('tsudoi_websocket_pushes_total', 'sync frames pushed');
+    this.#pauses = metrics.counter('tsudoi_websocket_pauses_total', 'pushes put off because the reader was slow');
+    this.#dropped = metrics.counter('tsudoi_websocket_dropped_total', 'sockets closed by the server', ['reason']);
+    this.#seconds = metrics.histogram(
+      'tsudoi_websocket_request_seconds',
+      'time from a request to its answer',
+      BUCKETS_SECONDS,
+      ['method', 'errcode'],
+    );
+  }
+
+  received(): void {
+    this.#frames.inc(RECEIVED);
+  }
+  sent(): void {
+    this.#frames.inc(SENT);
+  }
+  pushed(): void {
+    this.#pushes.inc();
+  }
+  paused(): void {
+    this.#pauses.inc();
+  }
+  dropped(reason: string): void {
+    this.#dropped.inc({ reason });
+  }
+  served(method: string, errcode: string, ms: number): void {
+    this.#seconds.observe(ms / 1000, { method, errcode });
+  }
+}

@@ -1,0 +1,113 @@
+import type { Filter } from '#src/protocol/filters/filter.ts';
+import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { StreamSettings } from './method.ts';
+import type { Presence, WatchedUser, WebSocketServices } from './services.ts';
+import type { StreamStart } from './stream-params.ts';
+
+/** Where the frames of a stream go. */
+export interface StreamSink {
+  /** Whether the peer has taken what it was sent before. When it has not, `pump` is to be called once it did. */
+  mayPush(): boolean;
+  push(body: string): void;
+  failed(error: unknown): void;
+}
+
+/**
+ * Pushes news to one socket. It keeps no queue: only the position up to which the peer was told. What happens while the peer does not
+ * read is asked of the sync engine in one piece when it reads again, and comes as any gap does: `limited`.
+ */
+export class SyncStream implements StreamSettings {
+  filter: Filter;
+  presence: Presence;
+  readonly #services: Pick<WebSocketServices, 'sync' | 'users'>;
+  readonly #sink: StreamSink;
+  readonly #requester: Requester;
+  readonly #stateAfter: StreamStart['stateAfter'];
+  readonly #signal: AbortSignal;
+  #since: SyncPosition | undefined;
+  #fullState: boolean;
+  #user: WatchedUser | undefined;
+  #stopWaiting: (() => void) | undefined;
+  /** The user's version that the latest frame was made from. */
+  #version = -1;
+  #hasBegun = false;
+  #isBusy = false;
+  #isClosed = false;
+
+  /** @param signal aborted when the server drains */
+  constructor(
+    services: Pick<WebSocketServices, 'sync' | 'users'>,
+    sink: StreamSink,
+    requester: Requester,
+    start: StreamStart,
+    signal: AbortSignal,
+  ) {
+    this.#services = services;
+    this.#sink = sink;
+    this.#requester = requester;
+    this.#since = start.since;
+    this.filter = start.filter;
+    this.#fullState = start.fullState;
+    this.presence = start.presence;
+    this.#stateAfter = start.stateAfter;
+    this.#signal = signal;
+  }
+
+  /** Begins: the first frame comes at once, empty or not, and says that the peer has caught up. */
+  async open(): Promise<void> {
+    try {
+      const user = await this.#services.users.open(this.#requester.userId);
+      if (this.#isClosed) return;
+      this.#user = user;
+      this.#stopWaiting = user.addWaiter(() => this.pump());
+      this.pump();
+    } catch (error) {
+      this.#sink.failed(error);
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#stopWaiting?.();
+  }
+
+  /** Pushes what is new, unless there is nothing, or the peer does not keep up. */
+  pump(): void {
+    const user = this.#user;
+    if (user === undefined || this.#isClosed || this.#isBusy) return;
+    if (this.#hasBegun && user.version === this.#version) return;
+    if (!this.#sink.mayPush()) return;
+    this.#isBusy = true;
+    this.#version = user.version;
+    void this.#pushNews();
+  }
+
+  async #pushNews(): Promise<void> {
+    try {
+      const { userId, deviceId } = this.#requester;
+      const { body, next, isEmpty } = await this.#services.sync.sync({
+        userId,
+        deviceId,
+        since: this.#since,
+        filter: this.filter,
+        fullState: this.#fullState,
+        timeout: 0,
+        stateAfter: this.#stateAfter,
+        signal: this.#signal,
+      });
+      if (this.#isClosed) return;
+      this.#since = next;
+      if (!isEmpty || !this.#hasBegun) this.#sink.push(body);
+      this.#hasBegun = true;
+      this.#fullState = false;
+    } catch (error) {
+      if (!this.#isClosed) this.#sink.failed(error);
+      return;
+    } finally {
+      this.#isBusy = false;
+    }
+    // What came while this was computed may not have been in it.
+    this.pump();
+  }
+}

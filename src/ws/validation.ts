@@ -1,0 +1,39 @@
+import { Ajv } from 'ajv';
+import type { TSchema } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+
+/** Unknown members are allowed, as in the bodies of HTTP requests. `strict: false` since TypeBox writes keywords that ajv does not know. */
+const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: false, logger: false });
+
+const EXPECTED: Readonly<Record<string, (params: Record<string, unknown>) => string>> = {
+  const: (params) => `must be ${JSON.stringify(params['allowedValue'])}`,
+  enum: (params) => `must be one of ${JSON.stringify(params['allowedValues'])}`,
+  anyOf: () => 'has none of the forms that are allowed here',
+};
+
+/**
+ * Checks the params of a request, with the errors that the same mistake gets over HTTP.
+ *
+ * @returns a function that throws M_MISSING_PARAM when a member is missing and M_BAD_JSON for everything else
+ */
+export const paramsValidator = (schema: TSchema): ((params: unknown) => void) => {
+  const validate = ajv.compile(schema as object);
+  return (params) => {
+    if (validate(params)) return;
+    // That of a union stands behind those of its branches.
+    const error = validate.errors?.at(-1);
+    if (error === undefined) throw new Error('ajv refused a value without an error.');
+    const path = error.instancePath.slice(1).replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~');
+    const details = error.params as Record<string, unknown>;
+    if (error.keyword === 'required') {
+      const name = [path, String(details['missingProperty'])].filter((part) => part !== '').join('.');
+      const errcode = path === '' ? 'M_MISSING_PARAM' : 'M_BAD_JSON';
+      throw new MatrixError(errcode, `The member ${name} is missing from params.`);
+    }
+    const expected = EXPECTED[error.keyword]?.(details) ?? error.message ?? 'is not valid';
+    throw new MatrixError(
+      'M_BAD_JSON',
+      path === '' ? `params ${expected}.` : `The member ${path} of params ${expected}.`,
+    );
+  };
+};

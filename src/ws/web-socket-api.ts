@@ -1,0 +1,220 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type RawData, WebSocket, WebSocketServer } from 'ws';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { Connection, type ConnectionHub, type Peer } from './connection.ts';
+import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
+import { HeartbeatWheel } from './heartbeat.ts';
+import { METHODS } from './methods.ts';
+import { takeToken } from './rate-limit.ts';
+import { SharedFrames } from './shared-frames.ts';
+import { SocketMetrics } from './socket-metrics.ts';
+import { type StreamStart, streamParamsOf, streamStart } from './stream-params.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+
+/** The path of the API, for `HttpServer.onUpgrade`. */
+export const WEBSOCKET_PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';
+/** The one subprotocol. */
+export const SUBPROTOCOL = 'm.json';
+
+/** Milliseconds that a peer gets to answer our close frame. */
+const CLOSE_TIMEOUT_MS = 2_000;
+/** Sockets that are closed in one turn of the event loop when the server drains. */
+const DRAIN_SLICE = 200;
+const BEARER = /^Bearer +(\S+) *$/i;
+
+/** A socket that knows whose it is: listeners are shared by all of them. */
+class StreamSocket extends WebSocket {
+  connection: Connection | undefined;
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  (this as StreamSocket).connection?.receive(data as Buffer, isBinary);
+}
+function onPong(this: WebSocket): void {
+  (this as StreamSocket).connection?.alive();
+}
+/** `ws` has closed the socket by then, with the code that says why. */
+function onError(): void {}
+
+/** Ends a handshake with an answer of HTTP. */
+const refuse = (socket: Duplex, error: MatrixError): void => {
+  const body = JSON.stringify(error.toBody());
+  socket.end(
+    `HTTP/1.1 ${error.status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+};
+
+const refusesSubprotocol = (offered: string | undefined): boolean =>
+  offered !== undefined && !offered.split(',').some((name) => name.trim() === SUBPROTOCOL);
+
+const queryOf = (url: string | undefined): string => {
+  const mark = url?.indexOf('?') ?? -1;
+  return url === undefined || mark === -1 ? '' : url.slice(mark + 1);
+};
+
+/** Who came with the handshake. */
+interface Arrival {
+  readonly requester: Requester;
+  readonly token: string;
+  readonly start: StreamStart;
+}
+
+/**
+ * The WebSocket API: what /sync tells, pushed as it happens, and requests over the same socket. docs/websocket.md describes it.
+ * To be mounted with `http.onUpgrade(WEBSOCKET_PATH, api.upgrade)`.
+ */
+export class WebSocketApi implements ConnectionHub {
+  readonly deps: WebSocketDependencies;
+  readonly limits: WebSocketLimits;
+  readonly methods = METHODS;
+  readonly frames = new SharedFrames();
+  readonly metrics: SocketMetrics;
+  readonly #server: WebSocketServer;
+  readonly #wheel: HeartbeatWheel<Connection>;
+  readonly #open = new Set<Connection>();
+  readonly #byUser = new Map<string, Set<Connection>>();
+  /** Connections that have not authenticated, oldest first, and until when they have to. */
+  readonly #strangers = new Map<Connection, number>();
+  readonly #stopListening: readonly (() => void)[];
+
+  constructor(deps: WebSocketDependencies) {
+    this.deps = deps;
+    this.limits = { ...DEFAULT_WEBSOCKET_LIMITS, ...deps.limits };
+    this.metrics = new SocketMetrics(deps.metrics, () => this.#open.size);
+    const options = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: this.limits.maxFrameBytes,
+      WebSocket: StreamSocket,
+      handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : (false as const)),
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    };
+    this.#server = new WebSocketServer(options);
+    this.#wheel = new HeartbeatWheel(deps.timers, this.limits.heartbeatMs, () => this.#sendStrangersAway());
+    const { sessions } = deps.services;
+    this.#stopListening = [
+      sessions.onRevoked(({ userId, deviceId }) => {
+        for (const connection of this.#ofUser(userId)) {
+          if (connection.requester?.deviceId === deviceId) connection.close('tokenRevoked');
+        }
+      }),
+      sessions.onLocked(({ userId }) => {
+        for (const connection of this.#ofUser(userId)) connection.close('accountLocked');
+      }),
+    ];
+    deps.drainSignal.addEventListener('abort', () => this.#drain(), { once: true });
+  }
+
+  /** Number of open sockets. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Takes a handshake over. */
+  readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    if (refusesSubprotocol(request.headers['sec-websocket-protocol'])) {
+      refuse(
+        socket,
+        new MatrixError('M_INVALID_PARAM', `This API speaks the subprotocol ${SUBPROTOCOL}, which was not offered.`),
+      );
+      return;
+    }
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    if (token === undefined) this.#accept(request, socket, head, undefined);
+    else void this.#acceptKnown(request, socket, head, token);
+  };
+
+  /** Whoever brings a token along is told at once, and by HTTP, when it is no good. */
+  async #acceptKnown(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): Promise<void> {
+    const { services, rateLimiter, logger } = this.deps;
+    try {
+      const requester = await services.sessions.authenticate(token);
+      takeToken(rateLimiter, 'sync', requester);
+      const start = await streamStart(services, requester.userId, streamParamsOf(queryOf(request.url)));
+      this.#accept(request, socket, head, { requester, token, start });
+    } catch (error) {
+      if (!(error instanceof MatrixError)) logger.error('A WebSocket handshake failed unexpectedly', { err: error });
+      const told =
+        error instanceof MatrixError
+          ? error
+          : new MatrixError('M_UNKNOWN', 'Something went wrong on this server.', {}, 500);
+      refuse(socket, told);
+    }
+  }
+
+  #accept(request: IncomingMessage, socket: Duplex, head: Buffer, arrival: Arrival | undefined): void {
+    const peer = this.#peerOf(request);
+    this.#server.handleUpgrade(request, socket, head, (accepted) =>
+      this.#add(accepted as StreamSocket, socket, peer, arrival),
+    );
+  }
+
+  #peerOf({ socket, headers, url }: IncomingMessage): Peer {
+    const forwarded = headers['x-forwarded-for'];
+    const ip = this.deps.clientAddress?.(socket.remoteAddress, forwarded) ?? socket.remoteAddress ?? '';
+    return { ip, userAgent: headers['user-agent'], query: queryOf(url) };
+  }
+
+  #add(socket: StreamSocket, transport: Duplex, peer: Peer, arrival: Arrival | undefined): void {
+    const connection = new Connection(this, socket, transport, peer);
+    socket.connection = connection;
+    socket.on('message', onMessage).on('pong', onPong).on('error', onError);
+    socket.once('close', () => this.#remove(connection));
+    transport.on('drain', () => connection.flushed());
+    this.#open.add(connection);
+    this.#wheel.add(connection);
+    if (this.deps.drainSignal.aborted) connection.drain();
+    else if (arrival !== undefined) connection.begin(arrival.requester, arrival.token, arrival.start);
+    else this.#strangers.set(connection, this.deps.clock.monotonic() + this.limits.authTimeoutMs);
+  }
+
+  authenticated(connection: Connection): void {
+    this.#strangers.delete(connection);
+    const userId = connection.requester?.userId;
+    if (userId === undefined) return;
+    const others = this.#byUser.get(userId);
+    if (others === undefined) this.#byUser.set(userId, new Set([connection]));
+    else others.add(connection);
+  }
+
+  closing(connection: Connection): void {
+    this.#strangers.delete(connection);
+    this.#wheel.delete(connection);
+    const userId = connection.requester?.userId;
+    if (userId === undefined) return;
+    const others = this.#byUser.get(userId);
+    others?.delete(connection);
+    if (others?.size === 0) this.#byUser.delete(userId);
+  }
+
+  #remove(connection: Connection): void {
+    this.#open.delete(connection);
+    this.closing(connection);
+    connection.closed();
+  }
+
+  #ofUser(userId: string): readonly Connection[] {
+    return [...(this.#byUser.get(userId) ?? [])];
+  }
+
+  #sendStrangersAway(): void {
+    const now = this.deps.clock.monotonic();
+    for (const [connection, deadline] of this.#strangers) {
+      if (deadline > now) return;
+      connection.close('badAuth');
+    }
+  }
+
+  #drain(): void {
+    for (const stop of this.#stopListening) stop();
+    this.#wheel.stop();
+    const waiting = [...this.#open];
+    const slice = (): void => {
+      for (const connection of waiting.splice(0, DRAIN_SLICE)) connection.drain();
+      if (waiting.length > 0) setImmediate(slice);
+    };
+    slice();
+  }
+}

@@ -1,0 +1,231 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { composeAccounts } from '#src/app/accounts.ts';
+import { loadConfig } from '#src/app/config/load.ts';
+import { openSigningKey } from '#src/app/keys.ts';
+import { PrometheusMetrics } from '#src/app/metrics.ts';
+import type { Platform } from '#src/app/platform.ts';
+import { composeEvents, composeRooms, composeRoomStore } from '#src/app/rooms.ts';
+import { composeSync } from '#src/app/sync.ts';
+import { composeNotifications, composeUserData } from '#src/app/user-data.ts';
+import { syncEndpoints } from '#src/http/client-server/sync.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import type { SessionService } from '#src/services/sessions/session-service.ts';
+import type { UserService } from '#src/services/users/user-service.ts';
+import { accountEntities } from '#src/storage/entities/account-entities.ts';
+import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
+import type { Presence, WebSocketServices } from '#src/ws/services.ts';
+import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
+import { type Line, recordingLogger, TestServer } from '#test/http/serve.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { recorder } from '#test/support/schema-recorder.ts';
+import { type Frame, StreamClient, type StreamClientOptions } from './stream-client.ts';
+
+export interface StreamServerOptions extends Pick<WebSocketDependencies, 'limits' | 'seen' | 'clientAddress'> {
+  readonly rateLimits?: Readonly<Record<string, RateLimit>>;
+  readonly services?: Partial<WebSocketServices>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const STEP_MS = 15_000;
+
+/** Somebody who is logged in. */
+export interface Account {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly token: string;
+  readonly refreshToken: string | undefined;
+}
+
+/** All services on a database of their own behind one listener: HTTP and the WebSocket API. Time stands still. */
+export class StreamServer {
+  readonly clock = new ManualClock();
+  readonly lines: Line[] = [];
+  readonly metrics = new PrometheusMetrics();
+  /** What was said of users' presence, in order. */
+  readonly presence: { readonly userId: string; readonly presence: Presence; readonly status?: string | undefined }[] =
+    [];
+  readonly http = new TestServer();
+  api!: WebSocketApi;
+  sessions!: SessionService;
+  users!: UserService;
+  #folder = '';
+  #clone!: TestDatabase;
+  #close: () => Promise<void> = () => Promise.resolve();
+  #names = 0;
+  #txns = 0;
+
+  static async start(options: StreamServerOptions = {}): Promise<StreamServer> {
+    const server = new StreamServer();
+    server.#folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-ws-'));
+    server.#clone = await cloneDatabase({ entities: accountEntities });
+    await server.#compose(options);
+    return server;
+  }
+
+  async #compose(options: StreamServerOptions): Promise<void> {
+    const { clock, metrics } = this;
+    const { database } = this.#clone;
+    const config = loadConfig([], {
+      TSUDOI_DATA_DIR: this.#folder,
+      TSUDOI_PASSWORD__COST: 'low',
+      TSUDOI_SESSIONS__ACCESS_TOKEN_LIFETIME_MS: '300000',
+      ...options.env,
+    });
+    const logger = recordingLogger(this.lines);
+    const platform: Platform = { config, logger, metrics, clock, timers: systemTimers, random: systemRandom, database };
+    const rateLimiter = new TokenBucketLimiter(clock, {
+      enabled: options.rateLimits !== undefined,
+      buckets: options.rateLimits ?? {},
+    });
+    const accounts = await composeAccounts(platform, rateLimiter, () => 'http://localhost');
+    const isLocal = (userId: string): boolean => accounts.users.isLocal(userId);
+    const store = composeRoomStore(platform, isLocal);
+    const notifications = composeNotifications(platform, store, isLocal);
+    const signingKey = await openSigningKey(config.signingKeyFile, systemRandom);
+    const signer = { serverName: config.serverName, signingKey };
+    const events = composeEvents(platform, store, signer, notifications.classifier);
+    const userData = composeUserData(platform, store, events, notifications);
+    const rooms = composeRooms(platform, store, events, { profileOf: async () => ({}) });
+    const presence = {
+      presenceOf: () => undefined,
+      changedSince: () => [],
+      seen: (userId: string, state: Presence) => void this.presence.push({ userId, presence: state }),
+      set: (userId: string, state: Presence, status: string | undefined) =>
+        void this.presence.push({ userId, presence: state, status }),
+      changed: new Signal<{ userId: string }>(),
+    };
+    const { sync, users } = composeSync(platform, store, events, rooms, {
+      accountData: notifications.accountData,
+      receipts: userData.receipts,
+      typing: userData.typing,
+      unread: userData.unread,
+      ephemeral: userData.ephemeral,
+      presence,
+    });
+    this.sessions = accounts.sessions;
+    this.users = accounts.users;
+    const endpoints: Endpoint[] = [
+      ...accounts.endpoints,
+      ...rooms.endpoints,
+      ...userData.endpoints,
+      ...syncEndpoints({ sync, filters: userData.filters, presence, greatestTimeoutMs: 10_000 }),
+    ];
+    this.api = new WebSocketApi({
+      services: {
+        sessions: accounts.sessions,
+        sync,
+        users,
+        filters: userData.filters,
+        presence,
+        typing: userData.typing,
+        readMarkers: userData.readMarkers,
+        sending: rooms.roomSending,
+        membership: rooms.membership,
+        history: rooms.history,
+        ...options.services,
+      },
+      rateLimiter,
+      clock,
+      timers: clock,
+      logger,
+      metrics,
+      drainSignal: this.http.server.drainSignal,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.seen === undefined ? {} : { seen: options.seen }),
+      ...(options.clientAddress === undefined ? {} : { clientAddress: options.clientAddress }),
+    });
+    this.http.server.onUpgrade(WEBSOCKET_PATH, this.api.upgrade);
+    await store.writer.start();
+    await this.http.start(endpoints, { authenticate: (token) => accounts.sessions.authenticate(token), rateLimiter });
+    this.#close = async () => {
+      await store.writer.close();
+      await accounts.activity.close();
+    };
+  }
+
+  async stop(): Promise<void> {
+    await this.http.stop();
+    await this.#close();
+    this.metrics.close();
+    await this.#clone.drop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async ask(
+    account: Account | undefined,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; body: Frame }> {
+    const url = `/_matrix/client/v3${path}`;
+    const answer = await this.http.ask(method, url, {
+      ...(account === undefined ? {} : { token: account.token }),
+      ...(body === undefined ? {} : { body }),
+    });
+    recorder.record(method, url, answer.status, answer.json);
+    return { status: answer.status, body: answer.json };
+  }
+
+  async must(account: Account | undefined, method: string, path: string, body?: unknown): Promise<Frame> {
+    const answer = await this.ask(account, method, path, body);
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  async register(name?: string, more: object = {}): Promise<Account> {
+    this.#names += 1;
+    const body = await this.must(undefined, 'POST', '/register', {
+      username: name ?? `user${this.#names}`,
+      password: 'correct horse battery',
+      auth: { type: 'm.login.dummy' },
+      ...more,
+    });
+    return {
+      userId: body.user_id,
+      deviceId: body.device_id,
+      token: body.access_token,
+      refreshToken: body.refresh_token,
+    };
+  }
+
+  /** A room of the first account that the others are in too. */
+  async room(creator: Account, ...others: readonly Account[]): Promise<string> {
+    const { room_id: roomId } = await this.must(creator, 'POST', '/createRoom', { preset: 'public_chat' });
+    for (const other of others) await this.must(other, 'POST', `/rooms/${roomId}/join`, {});
+    return roomId;
+  }
+
+  async say(account: Account, roomId: string, text: string): Promise<string> {
+    this.#txns += 1;
+    const path = `/rooms/${roomId}/send/m.room.message/http${this.#txns}`;
+    return (await this.must(account, 'PUT', path, { msgtype: 'm.text', body: text })).event_id;
+  }
+
+  /** Opens a socket that says nothing yet. */
+  open(options: StreamClientOptions = {}): Promise<StreamClient> {
+    return StreamClient.open(`ws://127.0.0.1:${this.http.port}${WEBSOCKET_PATH}`, options);
+  }
+
+  /** Opens a socket and authenticates in the first frame. */
+  async connect(account: Account, params: object = {}, options: StreamClientOptions = {}): Promise<StreamClient> {
+    const client = await this.open(options);
+    client.send({ id: 'auth', method: 'auth', params: { token: account.token, ...params } });
+    await client.response('auth');
+    return client;
+  }
+
+  /** Moves time, in steps within which pings are answered, and lets what it set off come about. */
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= STEP_MS) {
+      await this.clock.advance(Math.min(left, STEP_MS));
+      await systemTimers.sleep(20);
+    }
+  }
+}
