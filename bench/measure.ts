@@ -1,4 +1,4 @@
-import { familyMs, processMs } from './process-times.ts';
+import { familyMs, machineMs, processMs } from './process-times.ts';
 import { profileDuring } from './profile.ts';
 import type { BenchServer } from './server.ts';
 
@@ -16,6 +16,8 @@ export interface Cost {
   readonly clientCpuMs: number;
   /** How late the server's event loop ran, 99th percentile of the phase, in milliseconds. */
   readonly loopDelayP99Ms: number | undefined;
+  /** Share of the machine's processor time that went to neither of the three: above a few hundredths the figures are noisy. */
+  readonly othersShare: number | undefined;
 }
 
 /** A timer that should fire every 10 ms measures the loop: what is read is the interval, not how late it was. */
@@ -29,6 +31,7 @@ interface Reading {
   readonly postgres: number | undefined;
   readonly client: number;
   readonly loopP99Ms: number | undefined;
+  readonly machine: ReturnType<typeof machineMs>;
 }
 
 /** Reads the counters before and after a phase. */
@@ -73,6 +76,7 @@ export class Meter {
         postgresCpuMs: per(after.postgres, before.postgres),
         clientCpuMs: (after.client - before.client) / operations,
         loopDelayP99Ms: after.loopP99Ms,
+        othersShare: othersShare(before, after),
       },
     };
   }
@@ -91,7 +95,16 @@ export class Meter {
       server: processMs(server.pid),
       postgres: familyMs(server.postgresPid),
       client: (own.user + own.system) / 1000,
+      machine: machineMs(),
       loopP99Ms: loop === undefined ? undefined : Math.max(0, loop * 1000 - LOOP_SAMPLING_MS),
     };
   }
+}
+
+function othersShare(before: Reading, after: Reading): number | undefined {
+  if (before.machine === undefined || after.machine === undefined) return undefined;
+  const ours = (reading: Reading): number => (reading.server ?? 0) + (reading.postgres ?? 0) + reading.client;
+  const busy = after.machine.busy - before.machine.busy;
+  const whole = after.machine.whole - before.machine.whole;
+  return whole === 0 ? undefined : Math.max(0, busy - (ours(after) - ours(before))) / whole;
 }

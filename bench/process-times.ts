@@ -65,3 +65,16 @@ export function familyBytes(pid: number): number {
 function proportionalBytes(pid: number): number {
   return Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024;
 }
+
+/** Busy and whole time of all cores since the machine started, in milliseconds. Undefined where there is no /proc. */
+export function machineMs(): { readonly busy: number; readonly whole: number } | undefined {
+  try {
+    const line = readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '';
+    // user nice system idle iowait irq softirq steal; what follows is part of user.
+    const times = line.trim().split(/\s+/).slice(1, 9).map(Number);
+    const whole = times.reduce((sum, ticks) => sum + ticks, 0);
+    return { busy: (whole - (times[3] ?? 0) - (times[4] ?? 0)) * TICK_MS, whole: whole * TICK_MS };
+  } catch {
+    return undefined;
+  }
+}

@@ -33,6 +33,7 @@ const HEADINGS = [
   'PG CPU/op',
   'load CPU/op',
   'loop p99',
+  'others',
 ] as const;
 type Cells = readonly string[];
 
@@ -44,7 +45,7 @@ function rowsOf({ workload, measurements, error }: Outcome): Cells[] {
     const goal = (mark: number | undefined): string => (mark === undefined ? '' : withUnit(mark, figure.unit));
     const common = [goal(figure.goal?.floor), goal(figure.goal?.target)];
     if (measurement === undefined) {
-      return [figure.title, '-', ...common, error === undefined ? 'not measured' : 'FAILED', '', '', '', '', '', ''];
+      return [figure.title, '-', ...common, error === undefined ? 'not measured' : 'FAILED', ...costCells(undefined)];
     }
     return [
       figure.title,
@@ -57,7 +58,7 @@ function rowsOf({ workload, measurements, error }: Outcome): Cells[] {
 }
 
 function costCells(cost: Cost | undefined): Cells {
-  if (cost === undefined) return ['', '', '', '', '', ''];
+  if (cost === undefined) return ['', '', '', '', '', '', ''];
   const ms = (value: number | undefined): string => (value === undefined ? '-' : withUnit(value, 'ms'));
   return [
     short(cost.statements),
@@ -66,6 +67,7 @@ function costCells(cost: Cost | undefined): Cells {
     ms(cost.postgresCpuMs),
     ms(cost.clientCpuMs),
     ms(cost.loopDelayP99Ms),
+    cost.othersShare === undefined ? '-' : `${Math.round(cost.othersShare * 100)} %`,
   ];
 }
 
@@ -156,7 +158,7 @@ export function markdown(run: Run): string {
     '',
     'Floors block a release, targets are the aim. SQL, WAL and processor time are per operation (a message, a room, a login; for',
     'fan-out a message with all its deliveries; for an initial sync one sync). "load" is the load generator itself. Loop p99 says how',
-    'late the event loop of the server ran in that phase.',
+    'late the event loop of the server ran in that phase; "others" is the share of the machine that went to other processes meanwhile.',
   ];
   for (const outcome of run.outcomes) {
     lines.push(
@@ -164,7 +166,7 @@ export function markdown(run: Run): string {
       `## ${outcome.workload.title}`,
       '',
       `| ${HEADINGS.join(' | ')} |`,
-      `|---|${'---:|'.repeat(3)}---|${'---:|'.repeat(6)}`,
+      `|---|${'---:|'.repeat(3)}---|${'---:|'.repeat(7)}`,
     );
     lines.push(...rowsOf(outcome).map((row) => `| ${row.join(' | ')} |`));
     const notes = outcome.measurements.flatMap(({ figure, note }) =>

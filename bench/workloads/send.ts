@@ -12,8 +12,8 @@ export const send: Workload = {
   figures: [
     { id: 'send.1.p50', title: 'send, 1 sender, p50', unit: 'ms', goal: lower(4, 1.5) },
     { id: 'send.1.p99', title: 'send, 1 sender, p99', unit: 'ms' },
-    { id: 'send.16x1.rate', title: 'sends, 16 in flight, 1 room', unit: '/s', goal: RATE },
-    { id: 'send.16x16.rate', title: 'sends, 16 in flight, 16 rooms', unit: '/s', goal: RATE },
+    { id: 'send.16x1.rate', title: 'sends, 16 in flight, 1 room', unit: '/s' },
+    { id: 'send.16x16.rate', title: 'sends, 16 in flight, 16 rooms', unit: '/s' },
     { id: 'send.64x1.rate', title: 'sends, 64 in flight, 1 room', unit: '/s', goal: RATE },
     { id: 'send.64x1.p99', title: 'send, 64 in flight, 1 room, p99', unit: 'ms' },
     { id: 'send.64x16.rate', title: 'sends, 64 in flight, 16 rooms', unit: '/s', goal: RATE },
