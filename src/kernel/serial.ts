@@ -6,10 +6,10 @@ export class SerialByKey<K> {
     const before = this.#tails.get(key);
     const result = before === undefined ? work() : before.then(work, work);
     this.#tails.set(key, result);
-    const done = (): void => {
+    const forget = (): void => {
       if (this.#tails.get(key) === result) this.#tails.delete(key);
     };
-    result.then(done, done);
+    result.then(forget, forget);
     return result;
   }
 

@@ -80,7 +80,12 @@ export const accountDataEndpoints = (services: Services): readonly Endpoint[] =>
       errors: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
       async handle({ requester, params: { userId, roomId, type }, body }) {
         assertOwn(requester, userId, WHAT);
-        await services.accountData.setByClient(userId, await roomNidOf(services.rooms, roomId), type, body as JsonObject);
+        await services.accountData.setByClient(
+          userId,
+          await roomNidOf(services.rooms, roomId),
+          type,
+          body as JsonObject,
+        );
         return {};
       },
     }),

@@ -7,5 +7,6 @@ import type { Requester } from '#src/services/sessions/requester.ts';
  * @throws MatrixError M_FORBIDDEN
  */
 export const assertOwn = (requester: Requester, userId: string, what: string): void => {
-  if (requester.userId !== userId) throw new MatrixError('M_FORBIDDEN', `${what} of another user cannot be reached with your access token.`);
+  if (requester.userId !== userId)
+    throw new MatrixError('M_FORBIDDEN', `${what} of another user cannot be reached with your access token.`);
 };

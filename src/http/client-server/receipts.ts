@@ -13,7 +13,11 @@ export const receiptsEndpoints = (services: { readonly readMarkers: ReadMarkerSe
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), receiptType: Type.String(), eventId: Type.String() }),
     body: Type.Object(
-      { thread_id: Type.Optional(Type.Unknown({ description: '`main` or the event ID of the thread root; absent: unthreaded.' })) },
+      {
+        thread_id: Type.Optional(
+          Type.Unknown({ description: '`main` or the event ID of the thread root; absent: unthreaded.' }),
+        ),
+      },
       { additionalProperties: true },
     ),
     bodyOptional: true,

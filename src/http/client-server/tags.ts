@@ -13,7 +13,10 @@ const path = '/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags';
 const params = Type.Object({ userId: Type.String(), roomId: Type.String() });
 const tagParams = Type.Object({ userId: Type.String(), roomId: Type.String(), tag: Type.String() });
 
-export const tagsEndpoints = (services: { readonly tags: TagService; readonly rooms: RoomRegistry }): readonly Endpoint[] => [
+export const tagsEndpoints = (services: {
+  readonly tags: TagService;
+  readonly rooms: RoomRegistry;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'getRoomTags',
     summary: 'List the tags for a room.',

@@ -15,7 +15,9 @@ export const typingEndpoints = (services: { readonly typing: TypingService }): r
     params: Type.Object({ roomId: Type.String(), userId: Type.String() }),
     body: Type.Object({
       typing: Type.Boolean(),
-      timeout: Type.Optional(Type.Integer({ description: 'Milliseconds for which the user counts as typing; at most two minutes.' })),
+      timeout: Type.Optional(
+        Type.Integer({ description: 'Milliseconds for which the user counts as typing; at most two minutes.' }),
+      ),
     }),
     response: empty,
     errors: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],

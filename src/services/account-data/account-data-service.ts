@@ -95,9 +95,15 @@ export class AccountDataService {
    */
   async setByClient(userId: string, roomNid: number, type: string, content: JsonObject): Promise<void> {
     if (SERVER_TYPES.has(type)) {
-      throw new MatrixError('M_BAD_JSON', `${type} is kept by the server: it has an API of its own and cannot be set as account data.`, {}, 405);
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `${type} is kept by the server: it has an API of its own and cannot be set as account data.`,
+        {},
+        405,
+      );
     }
-    if (!fitsBytes(type)) throw new MatrixError('M_INVALID_PARAM', 'The type of account data must not be longer than 255 bytes.');
+    if (!fitsBytes(type))
+      throw new MatrixError('M_INVALID_PARAM', 'The type of account data must not be longer than 255 bytes.');
     await this.set(userId, roomNid, type, content);
   }
 
@@ -134,7 +140,8 @@ export class AccountDataService {
       positions: [pos],
       streams: { accountData: [{ user, room: roomNid, type, content, pos }] },
       publish: () => {
-        for (const data of [this.#users.get(userId), this.#reading.get(userId)]) data?.apply({ room: roomNid, type, content, pos });
+        for (const data of [this.#users.get(userId), this.#reading.get(userId)])
+          data?.apply({ room: roomNid, type, content, pos });
         this.changed.emit({ userId, roomNid, type });
       },
     });

@@ -93,6 +93,12 @@ export class UserAccountData {
 
   #entry(roomNid: number, type: string, stored: string | undefined, pos: number): Entry {
     const served = roomNid === 0 ? this.#served.get(type) : undefined;
-    return new Entry(roomNid, type, stored, pos, served === undefined ? undefined : () => served.serve(this.userId, stored));
+    return new Entry(
+      roomNid,
+      type,
+      stored,
+      pos,
+      served === undefined ? undefined : () => served.serve(this.userId, stored),
+    );
   }
 }

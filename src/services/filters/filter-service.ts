@@ -37,7 +37,8 @@ export class FilterService {
     const json = JSON.stringify(content);
     // The statement finds nothing while another request has inserted the same filter and not committed it: once more, then.
     const nid =
-      (await storeFilter(this.#database, user, digest, json)) ?? (await storeFilter(this.#database, user, digest, json));
+      (await storeFilter(this.#database, user, digest, json)) ??
+      (await storeFilter(this.#database, user, digest, json));
     if (nid === undefined) throw new Error('a filter was stored but is not there');
     this.#stored.set(`${userId} ${nid}`, { json, filter });
     return String(nid);

@@ -29,7 +29,8 @@ interface Audience {
 const NOTHING: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
 const NOBODY: Audience = { state: 0, generation: 0, personal: new Map(), names: new Map() };
 
-const classOf = (verdict: PushVerdict): NotificationClass => (verdict.highlight ? 'highlight' : verdict.notify ? 'notify' : 'none');
+const classOf = (verdict: PushVerdict): NotificationClass =>
+  verdict.highlight ? 'highlight' : verdict.notify ? 'notify' : 'none';
 
 const KIND_OF: Readonly<Record<NotificationClass, MentionKind>> = {
   none: MENTION_KINDS.silent,
@@ -72,7 +73,8 @@ export class NotificationRules implements NotificationClassifier {
     if (audience?.state === room.stateId && audience.generation === this.#pushRules.generation) return undefined;
     const unknown: string[] = [];
     for (const member of room.members.values()) {
-      if (member.local && member.membership === 'join' && this.#pushRules.peek(member.userId) === undefined) unknown.push(member.userId);
+      if (member.local && member.membership === 'join' && this.#pushRules.peek(member.userId) === undefined)
+        unknown.push(member.userId);
     }
     return unknown.length > 0 ? this.#pushRules.load(unknown).then(() => this.#gather(room)) : this.#gather(room);
   }
@@ -122,8 +124,11 @@ export class NotificationRules implements NotificationClassifier {
     const ask = (userId: string, rules: UserRules): void => {
       if (userId === event.sender) return;
       const compiled = rules === DEFAULT_USER_RULES ? this.#compiledDefaults(userId) : rules.compiled;
-      const verdict = classOf(compiled.evaluate(subject, { ...context, userId, displayName: audience.names.get(userId) }));
-      if (verdict !== classUnder(rules.modeIn(room.roomId), eventClass)) exceptions.push({ userId, kind: KIND_OF[verdict] });
+      const verdict = classOf(
+        compiled.evaluate(subject, { ...context, userId, displayName: audience.names.get(userId) }),
+      );
+      if (verdict !== classUnder(rules.modeIn(room.roomId), eventClass))
+        exceptions.push({ userId, kind: KIND_OF[verdict] });
     };
     for (const userId of personallyConcerned(subject.event)) {
       if (audience.personal.has(userId) || !this.#isConcerned(room, event, userId)) continue;

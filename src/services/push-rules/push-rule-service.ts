@@ -92,7 +92,10 @@ export class PushRuleService {
       // What was changed while we read is here already, and newer.
       if (this.#users.has(userId)) continue;
       const content = stored.get(userId);
-      this.#users.set(userId, content === undefined ? DEFAULT_USER_RULES : userRules(rulesetFrom(parseStored(content), userId), userId));
+      this.#users.set(
+        userId,
+        content === undefined ? DEFAULT_USER_RULES : userRules(rulesetFrom(parseStored(content), userId), userId),
+      );
     }
   }
 
@@ -157,7 +160,8 @@ export class PushRuleService {
       if (!result.ok) throw new MatrixError(result.errcode, result.message);
       const content = storedRulesOf(result.ruleset, userId);
       const text = JSON.stringify(content);
-      if (text.length > LARGEST) throw new MatrixError('M_TOO_LARGE', 'These are more push rules than this server keeps for one user.');
+      if (text.length > LARGEST)
+        throw new MatrixError('M_TOO_LARGE', 'These are more push rules than this server keeps for one user.');
       const before = JSON.stringify(stored ?? storedRulesOf(rulesetFrom(undefined, userId), userId));
       return text === before ? undefined : (content as unknown as JsonObject);
     });

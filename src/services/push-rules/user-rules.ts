@@ -46,7 +46,9 @@ const roomMutedBy = (rule: PushRule): string | undefined => {
   const [condition, second] = rule.conditions ?? [];
   if (notifies(rule) || condition === undefined || second !== undefined) return undefined;
   const { kind, key, pattern } = condition;
-  return kind === 'event_match' && key === 'room_id' && pattern !== undefined && !/[*?]/.test(pattern) ? foldCase(pattern) : undefined;
+  return kind === 'event_match' && key === 'room_id' && pattern !== undefined && !/[*?]/.test(pattern)
+    ? foldCase(pattern)
+    : undefined;
 };
 
 const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean => {
@@ -62,7 +64,10 @@ export const userRules = (ruleset: PushRuleset, userId: string): UserRules => {
   const ready = (isPersonal: boolean, modeIn: (roomId: string) => RoomMode): UserRules => ({
     isPersonal,
     needsDisplayName: PUSH_RULE_KINDS.some((kind) =>
-      ruleset[kind].some((rule) => rule.enabled && rule.conditions?.some((condition) => condition.kind === 'contains_display_name') === true),
+      ruleset[kind].some(
+        (rule) =>
+          rule.enabled && rule.conditions?.some((condition) => condition.kind === 'contains_display_name') === true,
+      ),
     ),
     modeIn,
     get compiled() {
@@ -87,7 +92,8 @@ export const userRules = (ruleset: PushRuleset, userId: string): UserRules => {
     byRoom.set(rule.rule_id, notifies(rule) ? 'all' : 'mentions');
     if (notifies(rule)) isPersonal = true;
   }
-  if ([...ruleset.content, ...ruleset.sender, ...ruleset.underride].some((rule) => !rule.default && rule.enabled)) isPersonal = true;
+  if ([...ruleset.content, ...ruleset.sender, ...ruleset.underride].some((rule) => !rule.default && rule.enabled))
+    isPersonal = true;
 
   const original = defaultRuleset(userId);
   const quiet = ['.m.rule.message', '.m.rule.encrypted'].every((id) => !notifies(findRule(ruleset, 'underride', id)));

@@ -43,7 +43,10 @@ export class ReadMarkerService {
       throw new MatrixError('M_INVALID_PARAM', 'thread_id field must be a non-empty string.');
     }
     if (thread !== undefined && kind === 'm.fully_read') {
-      throw new MatrixError('M_INVALID_PARAM', 'The fully read marker is one for the whole room: it takes no thread_id.');
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        'The fully read marker is one for the whole room: it takes no thread_id.',
+      );
     }
     const room = await this.#joinedRoom(userId, roomId);
     const event = await this.#event(room, eventId);
@@ -63,7 +66,11 @@ export class ReadMarkerService {
   async sendAll(
     userId: string,
     roomId: string,
-    markers: { readonly fullyRead: string | undefined; readonly read: string | undefined; readonly readPrivate: string | undefined },
+    markers: {
+      readonly fullyRead: string | undefined;
+      readonly read: string | undefined;
+      readonly readPrivate: string | undefined;
+    },
   ): Promise<void> {
     const room = await this.#joinedRoom(userId, roomId);
     const fullyRead = markers.fullyRead === undefined ? undefined : await this.#event(room, markers.fullyRead);

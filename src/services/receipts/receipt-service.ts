@@ -156,7 +156,16 @@ export class ReceiptService {
       positions: [pos],
       streams: {
         receipts: [
-          { room: room.nid, user, kind: RECEIPT_KINDS[kind], thread: thread ?? '', eventId, event: event ?? null, ts, pos },
+          {
+            room: room.nid,
+            user,
+            kind: RECEIPT_KINDS[kind],
+            thread: thread ?? '',
+            eventId,
+            event: event ?? null,
+            ts,
+            pos,
+          },
         ],
       },
       publish: () => {

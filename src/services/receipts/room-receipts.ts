@@ -64,7 +64,9 @@ export class RoomReceipts {
     if (pos < this.#floor) return this.all().filter((receipt) => receipt.pos > pos);
     let start = this.#log.length;
     while (start > 0 && (this.#log[start - 1]?.pos ?? 0) > pos) start--;
-    return this.#log.slice(start).filter((receipt) => this.of(receipt.userId, receipt.kind, receipt.thread) === receipt);
+    return this.#log
+      .slice(start)
+      .filter((receipt) => this.of(receipt.userId, receipt.kind, receipt.thread) === receipt);
   }
 
   of(userId: string, kind: ReceiptKind, thread: string | undefined): Receipt | undefined {
@@ -111,4 +113,5 @@ export class RoomReceipts {
 }
 
 /** Private receipts are for their owner only. Client-Server API, "Private read receipts". */
-export const isVisible = (receipt: Receipt, userId: string): boolean => receipt.kind === 'm.read' || receipt.userId === userId;
+export const isVisible = (receipt: Receipt, userId: string): boolean =>
+  receipt.kind === 'm.read' || receipt.userId === userId;

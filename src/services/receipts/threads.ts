@@ -30,7 +30,12 @@ const relationsOf = async (
  *
  * @throws MatrixError M_INVALID_PARAM
  */
-export const assertInThread = async (events: EventService, room: Room, event: StoredEvent, thread: string): Promise<void> => {
+export const assertInThread = async (
+  events: EventService,
+  room: Room,
+  event: StoredEvent,
+  thread: string,
+): Promise<void> => {
   const { root, path } = await relationsOf(events, room, event);
   if (thread === 'main' ? root === undefined : root === thread || (root === undefined && path.has(thread))) return;
   throw new MatrixError('M_INVALID_PARAM', `The event ${event.eventId} is not in the thread ${thread}.`);

@@ -30,8 +30,12 @@ export class TagService {
    * @throws MatrixError M_INVALID_PARAM when the name is too long
    */
   async set(userId: string, roomNid: number, tag: string, about: JsonObject): Promise<void> {
-    if (!fitsBytes(tag)) throw new MatrixError('M_INVALID_PARAM', 'The name of a tag must not be longer than 255 bytes.');
-    await this.#accountData.update(userId, roomNid, TYPE, (content) => ({ ...content, tags: { ...tagsIn(content), [tag]: about } }));
+    if (!fitsBytes(tag))
+      throw new MatrixError('M_INVALID_PARAM', 'The name of a tag must not be longer than 255 bytes.');
+    await this.#accountData.update(userId, roomNid, TYPE, (content) => ({
+      ...content,
+      tags: { ...tagsIn(content), [tag]: about },
+    }));
   }
 
   /** Removes a tag; one that is not there is removed already. */

@@ -63,7 +63,8 @@ export class TypingService {
    */
   async set(userId: string, roomId: string, typing: boolean, timeoutMs: number = DEFAULT_TIMEOUT_MS): Promise<void> {
     const room = await this.#rooms.byId(roomId);
-    if (room?.isJoined(userId) !== true) throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can type there.');
+    if (room?.isJoined(userId) !== true)
+      throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can type there.');
     if (typing && timeoutMs > 0) this.start(room, userId, timeoutMs);
     else this.stop(room, userId);
   }

@@ -18,7 +18,11 @@ const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() 
 const LOAD_ATTEMPTS = 5;
 
 const asKind = (kind: number): MentionKind =>
-  kind === MENTION_KINDS.highlight ? MENTION_KINDS.highlight : kind === MENTION_KINDS.notify ? MENTION_KINDS.notify : MENTION_KINDS.silent;
+  kind === MENTION_KINDS.highlight
+    ? MENTION_KINDS.highlight
+    : kind === MENTION_KINDS.notify
+      ? MENTION_KINDS.notify
+      : MENTION_KINDS.silent;
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
@@ -66,7 +70,8 @@ export class UnreadCounts {
       for (const { event, mentions } of events) {
         for (const { user, kind } of mentions) {
           const key = keyOf(room, user);
-          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state]) state?.note(event.nid, asKind(kind));
+          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state])
+            state?.note(event.nid, asKind(kind));
         }
         if (event.type === 'm.room.redaction') this.#redacted.set(room.nid, event.nid);
       }

@@ -10,7 +10,10 @@ export interface AccountDataRecord {
   readonly pos: number;
 }
 
-const OF_USER = sql('account_data_of_user', 'select room, type, content, pos from account_data where user_nid = $1 order by pos');
+const OF_USER = sql(
+  'account_data_of_user',
+  'select room, type, content, pos from account_data where user_nid = $1 order by pos',
+);
 const OF_USERS = sql(
   'account_data_of_users',
   'select user_nid, content from account_data where user_nid = any($1::int[]) and room = 0 and type = $2',

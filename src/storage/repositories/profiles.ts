@@ -14,7 +14,12 @@ const CLEAR = sql('profile_clear', 'delete from profiles where user_id = $1');
 export const profileFields = (database: Database, userId: string): Promise<{ field: string; value: string }[]> =>
   database.query(OF_USER, [userId]);
 
-export const setProfileField = async (database: Database, userId: string, field: string, value: string): Promise<void> => {
+export const setProfileField = async (
+  database: Database,
+  userId: string,
+  field: string,
+  value: string,
+): Promise<void> => {
   await database.query(SET, [userId, field, value]);
 };
 

@@ -11,7 +11,9 @@ const CAROL = '@carol:test';
 
 const plain = (unread: RoomUnread): { main: [number, number]; threads: Record<string, [number, number]> } => ({
   main: [unread.notification, unread.highlight],
-  threads: Object.fromEntries([...unread.threads].sort().map(([root, { notification, highlight }]) => [root, [notification, highlight]])),
+  threads: Object.fromEntries(
+    [...unread.threads].sort().map(([root, { notification, highlight }]) => [root, [notification, highlight]]),
+  ),
 });
 
 describe('unread counts', () => {
@@ -23,7 +25,9 @@ describe('unread counts', () => {
 
   const counts = async (userId: string, room: Room): Promise<ReturnType<typeof plain>> =>
     plain(await world.unread.counts(userId, room, world.writer.committedIn(room.shard)));
-  const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({ 'm.mentions': { user_ids: [userId] } });
+  const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({
+    'm.mentions': { user_ids: [userId] },
+  });
 
   it('counts what others said since one joined, and highlights what names one', async () => {
     const room = await world.room(ALICE);
@@ -81,10 +85,20 @@ describe('unread counts', () => {
 
   it('counts by the mode of the room: nothing when muted, only mentions when so set', async () => {
     const room = await world.room(ALICE, [BOB, CAROL]);
-    await world.pushRules.put(BOB, 'override', room.roomId, { actions: [], conditions: [{ kind: 'event_match', key: 'room_id', pattern: room.roomId }] }, {});
+    await world.pushRules.put(
+      BOB,
+      'override',
+      room.roomId,
+      { actions: [], conditions: [{ kind: 'event_match', key: 'room_id', pattern: room.roomId }] },
+      {},
+    );
     await world.pushRules.put(CAROL, 'room', room.roomId, { actions: [] }, {});
     const rows = async (): Promise<number> =>
-      (await world.clone.database.query({ name: 'count_mentions', text: 'select 1 from mention where room = $1' }, [room.nid])).length;
+      (
+        await world.clone.database.query({ name: 'count_mentions', text: 'select 1 from mention where room = $1' }, [
+          room.nid,
+        ])
+      ).length;
     await world.say(room, ALICE, 'for everybody');
     await world.say(room, ALICE, 'for bob', mention(BOB));
     expect(await rows()).to.equal(0);
@@ -111,7 +125,7 @@ describe('unread counts', () => {
 
   it('reads many rooms in three statements', async () => {
     const dave = '@dave:test';
-    const rooms = [];
+    const rooms: Room[] = [];
     for (let i = 0; i < 5; i++) rooms.push(await world.room(ALICE, [dave]));
     for (const room of rooms) await world.say(room, ALICE, 'hello');
     expect(await world.statements(() => world.unread.load(dave, rooms))).to.be.at.most(3);
@@ -125,13 +139,22 @@ describe('unread counts', () => {
     this.timeout(60_000);
     type Step =
       | { readonly do: 'say'; readonly by: number; readonly thread: number; readonly names: number }
-      | { readonly do: 'read'; readonly by: number; readonly at: number; readonly how: 'unthreaded' | 'main' | 'thread'; readonly isPrivate: boolean }
+      | {
+          readonly do: 'read';
+          readonly by: number;
+          readonly at: number;
+          readonly how: 'unthreaded' | 'main' | 'thread';
+          readonly isPrivate: boolean;
+        }
       | { readonly do: 'redact'; readonly at: number }
       | { readonly do: 'rejoin'; readonly by: number }
       | { readonly do: 'ask'; readonly by: number };
     const user = fc.nat(2);
     const step: fc.Arbitrary<Step> = fc.oneof(
-      { weight: 5, arbitrary: fc.record({ do: fc.constant('say' as const), by: user, thread: fc.nat(3), names: fc.nat(5) }) },
+      {
+        weight: 5,
+        arbitrary: fc.record({ do: fc.constant('say' as const), by: user, thread: fc.nat(3), names: fc.nat(5) }),
+      },
       {
         weight: 3,
         arbitrary: fc.record({
@@ -148,12 +171,25 @@ describe('unread counts', () => {
     );
     const users = [ALICE, BOB, CAROL];
     // Carol has a rule of her own: it makes exceptions in both directions.
-    await world.pushRules.put(CAROL, 'content', 'cake', { pattern: 'cake', actions: ['notify', { set_tweak: 'highlight' }] }, {});
+    await world.pushRules.put(
+      CAROL,
+      'content',
+      'cake',
+      { pattern: 'cake', actions: ['notify', { set_tweak: 'highlight' }] },
+      {},
+    );
     await world.pushRules.put(CAROL, 'sender', ALICE, { actions: [] }, {});
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
         const room = await world.room(ALICE, [BOB, CAROL]);
-        const sent: { event: StoredEvent; by: string; root: string | undefined; cake: boolean; names: string | undefined; redacted: boolean }[] = [];
+        const sent: {
+          event: StoredEvent;
+          by: string;
+          root: string | undefined;
+          cake: boolean;
+          names: string | undefined;
+          redacted: boolean;
+        }[] = [];
         const roots: string[] = [];
         const since = new Map(users.map((userId) => [userId, room.member(userId)!.since]));
         const read = new Map<string, number>();
@@ -176,7 +212,9 @@ describe('unread counts', () => {
           result.threads = Object.fromEntries(Object.entries(result.threads).sort(([a], [b]) => (a < b ? -1 : 1)));
           return result;
         };
-        const check = async (userId: string): Promise<void> => expect(await counts(userId, room), userId).to.deep.equal(naive(userId));
+        const check = async (userId: string): Promise<void> => {
+          expect(await counts(userId, room), userId).to.deep.equal(naive(userId));
+        };
         for (const one of steps) {
           if (one.do === 'ask') await check(users[one.by]!);
           else if (one.do === 'say') {
@@ -186,7 +224,10 @@ describe('unread counts', () => {
             const cake = one.names === 4;
             const body = cake ? 'there is cake' : 'hello';
             const content = names === undefined ? {} : mention(names);
-            const event = root === undefined ? await world.say(room, by, body, content) : await world.reply(room, by, root, body, content);
+            const event =
+              root === undefined
+                ? await world.say(room, by, body, content)
+                : await world.reply(room, by, root, body, content);
             if (root === undefined && roots.length < 3) roots.push(event.eventId);
             sent.push({ event, by, root, cake, names, redacted: false });
             move(by, root ?? 'main', event.nid);
@@ -196,7 +237,13 @@ describe('unread counts', () => {
             const thread = one.how === 'unthreaded' ? undefined : one.how === 'main' ? 'main' : target.root;
             if (one.how === 'main' && target.root !== undefined) continue;
             const userId = users[one.by]!;
-            await world.receipts.receive(room, userId, one.isPrivate ? 'm.read.private' : 'm.read', thread, target.event.eventId);
+            await world.receipts.receive(
+              room,
+              userId,
+              one.isPrivate ? 'm.read.private' : 'm.read',
+              thread,
+              target.event.eventId,
+            );
             move(userId, thread ?? '', target.event.nid);
           } else if (one.do === 'redact') {
             const target = sent[one.at];
@@ -226,6 +273,8 @@ describe('unread counts', () => {
     world = again;
     const reloaded = await again.rooms.byId(room.roomId);
     expect(reloaded).to.not.equal(room);
-    expect(await counts(BOB, reloaded!)).to.deep.equal(before).and.to.deep.equal({ main: [1, 1], threads: { [root.eventId]: [1, 0] } });
+    expect(await counts(BOB, reloaded!))
+      .to.deep.equal(before)
+      .and.to.deep.equal({ main: [1, 1], threads: { [root.eventId]: [1, 0] } });
   });
 });

@@ -13,6 +13,9 @@ import type { EventDraft } from '#src/services/events/event-draft.ts';
 import { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { FilterService } from '#src/services/filters/filter-service.ts';
+import { PresenceService } from '#src/services/presence/presence-service.ts';
+import { MemberProfiles } from '#src/services/profile/member-profiles.ts';
+import { ProfileService } from '#src/services/profile/profile-service.ts';
 import { NotificationRules } from '#src/services/push-rules/classifier.ts';
 import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-rule-service.ts';
 import { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
@@ -30,6 +33,7 @@ import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 export const SERVER = 'test';
+const ACCOUNTS = new Set(['@alice:test', '@bob:test', '@carol:test', '@admin:test']);
 const key = generateSigningKey((count) => systemRandom.bytes(count));
 const signer: PduSigner = { serverName: SERVER, signingKey: key };
 
@@ -51,6 +55,9 @@ export class World {
   readonly ephemeral = new EphemeralCounter(systemRandom);
   readonly typing: TypingService;
   readonly unread: UnreadCounts;
+  readonly profiles: ProfileService;
+  readonly memberProfiles: MemberProfiles;
+  readonly presence: PresenceService;
 
   private constructor(clone: TestDatabase) {
     this.clone = clone;
@@ -61,7 +68,12 @@ export class World {
     this.writer = new Writer({ database, clock, timers: systemTimers, logger: silentLogger, metrics: noMetrics });
     this.loader = new EventLoader(database);
     this.rooms = new RoomRegistry(database, this.interner, this.loader, new StateStore(database));
-    this.accountData = new AccountDataService({ database, interner: this.interner, writer: this.writer, served: [servedPushRules] });
+    this.accountData = new AccountDataService({
+      database,
+      interner: this.interner,
+      writer: this.writer,
+      served: [servedPushRules],
+    });
     this.pushRules = new PushRuleService({ database, interner: this.interner, accountData: this.accountData });
     this.events = new EventService({
       database,
@@ -74,13 +86,32 @@ export class World {
       clock,
       random: systemRandom,
     });
-    this.receipts = new ReceiptService({ database, interner: this.interner, writer: this.writer, events: this.events, clock });
+    this.receipts = new ReceiptService({
+      database,
+      interner: this.interner,
+      writer: this.writer,
+      events: this.events,
+      clock,
+    });
     const { rooms, events, receipts, accountData } = this;
     this.readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
     this.tags = new TagService(accountData);
     this.filters = new FilterService(database, this.interner);
     this.typing = new TypingService({ rooms, events, timers: clock, ephemeral: this.ephemeral });
     this.unread = new UnreadCounts({ database, interner: this.interner, events, receipts, pushRules: this.pushRules });
+    const logger = silentLogger;
+    this.profiles = new ProfileService({ database, accountExists: async (userId) => ACCOUNTS.has(userId) });
+    const { interner, loader, profiles } = this;
+    this.memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
+    this.presence = new PresenceService({
+      database,
+      clock,
+      timers: clock,
+      logger,
+      ephemeral: this.ephemeral,
+      enabled: true,
+      sharesRoom: async (a, b) => !(a === '@carol:test' || b === '@carol:test'),
+    });
   }
 
   /** On an empty database, or on the one of an earlier world: what a restart finds. */
@@ -97,6 +128,8 @@ export class World {
   }
 
   async end(): Promise<void> {
+    await this.memberProfiles.idle();
+    await this.presence.close();
     await this.writer.close();
     await this.clone.drop();
   }
@@ -126,8 +159,19 @@ export class World {
     return this.member(room, userId, userId, 'join', content);
   }
 
-  member(room: Room, sender: string, userId: string, membership: string, content: JsonObject = {}): Promise<StoredEvent> {
-    return this.events.send(room, { type: 'm.room.member', sender, stateKey: userId, content: { ...content, membership } });
+  member(
+    room: Room,
+    sender: string,
+    userId: string,
+    membership: string,
+    content: JsonObject = {},
+  ): Promise<StoredEvent> {
+    return this.events.send(room, {
+      type: 'm.room.member',
+      sender,
+      stateKey: userId,
+      content: { ...content, membership },
+    });
   }
 
   say(room: Room, sender: string, body: string, content: JsonObject = {}): Promise<StoredEvent> {

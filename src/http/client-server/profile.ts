@@ -1,0 +1,93 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { ProfileService } from '#src/services/profile/profile-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { empty } from './auth-schemas.ts';
+
+const path = '/_matrix/client/v3/profile/{userId}';
+const fieldParams = Type.Object({ userId: Type.String(), keyName: Type.String() });
+const fields = Type.Object({}, { additionalProperties: true });
+/** The names of this feature before it became part of the specification (MSC4133). */
+const aliases = ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'];
+
+export const profileEndpoints = (services: { readonly profiles: ProfileService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getUserProfile',
+    summary: 'Get all profile information for a user.',
+    method: 'GET',
+    path,
+    auth: 'none',
+    rateLimit: 'default',
+    params: Type.Object({ userId: Type.String() }),
+    response: Type.Object(
+      {
+        displayname: Type.Optional(Type.String()),
+        avatar_url: Type.Optional(Type.String()),
+        'm.tz': Type.Optional(Type.String()),
+      },
+      { additionalProperties: true },
+    ),
+    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ params: { userId } }) {
+      return (await services.profiles.read(userId)).fields;
+    },
+  }),
+  endpoint({
+    operationId: 'getProfileField',
+    summary: 'Get a profile field for a user.',
+    method: 'GET',
+    path: `${path}/{keyName}`,
+    aliases,
+    auth: 'none',
+    rateLimit: 'default',
+    params: fieldParams,
+    response: fields,
+    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    async handle({ params: { userId, keyName } }) {
+      return { [keyName]: await services.profiles.readField(userId, keyName) };
+    },
+  }),
+  endpoint({
+    operationId: 'setProfileField',
+    summary: 'Set a profile field for a user.',
+    method: 'PUT',
+    path: `${path}/{keyName}`,
+    aliases,
+    auth: 'accessToken',
+    rateLimit: 'default',
+    params: fieldParams,
+    body: fields,
+    response: empty,
+    errors: [
+      'M_FORBIDDEN',
+      'M_NOT_FOUND',
+      'M_BAD_JSON',
+      'M_NOT_JSON',
+      'M_MISSING_PARAM',
+      'M_INVALID_PARAM',
+      'M_KEY_TOO_LARGE',
+      'M_PROFILE_TOO_LARGE',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handle({ requester, params: { userId, keyName }, body }) {
+      await services.profiles.set(requester, userId, keyName, body as JsonObject);
+      return {};
+    },
+  }),
+  endpoint({
+    operationId: 'deleteProfileField',
+    summary: 'Remove a profile field from a user.',
+    method: 'DELETE',
+    path: `${path}/{keyName}`,
+    aliases,
+    auth: 'accessToken',
+    rateLimit: 'default',
+    params: fieldParams,
+    response: empty,
+    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { userId, keyName } }) {
+      await services.profiles.remove(requester, userId, keyName);
+      return {};
+    },
+  }),
+];

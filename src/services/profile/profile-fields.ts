@@ -1,0 +1,53 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
+import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
+import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+
+/** Bytes of a whole profile as JSON. Client-Server API, `PUT /profile/{userId}/{keyName}`: "the total profile MUST be under 64 KiB". */
+const LARGEST_PROFILE = 65_536;
+/** Members carry the name in every room, so it is bounded apart: a member event has to stay far below 64 KiB. */
+const LONGEST_NAME = 256;
+const LONGEST_URL = 1_000;
+
+/** Appendices, "Common Namespaced Identifier Grammar", and the fields that were there before it. */
+const KEY = /^(avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+)$/;
+
+/** @throws MatrixError M_KEY_TOO_LARGE over 255 bytes, M_INVALID_PARAM for what is no name of a field */
+export const assertProfileKey = (key: string): void => {
+  if (!fitsBytes(key))
+    throw new MatrixError('M_KEY_TOO_LARGE', 'The name of a profile field must not be longer than 255 bytes.');
+  if (!KEY.test(key)) {
+    throw new MatrixError(
+      'M_INVALID_PARAM',
+      'Invalid profile key: use displayname, avatar_url, m.tz or a namespaced name such as org.example.field.',
+    );
+  }
+};
+
+/**
+ * The value to store for a field, or undefined when the request means that there should be none: an empty name or avatar.
+ *
+ * @throws MatrixError M_MISSING_PARAM, M_BAD_JSON (wrong type), M_INVALID_PARAM (wrong form, too long)
+ */
+export const profileValueIn = (key: string, body: JsonObject): JsonValue | undefined => {
+  const value = Object.hasOwn(body, key) ? body[key] : undefined;
+  if (value === undefined)
+    throw new MatrixError('M_MISSING_PARAM', `The body needs the member ${key}, as the path says.`);
+  if (key !== 'displayname' && key !== 'avatar_url' && key !== 'm.tz') return value;
+  if (typeof value !== 'string') throw new MatrixError('M_BAD_JSON', `${key} must be a string.`);
+  if (value === '') return undefined;
+  if (key === 'displayname' && value.length > LONGEST_NAME) {
+    throw new MatrixError('M_INVALID_PARAM', `A display name must not be longer than ${LONGEST_NAME} characters.`);
+  }
+  if (key === 'avatar_url' && (value.length > LONGEST_URL || parseMxcUri(value) === undefined)) {
+    throw new MatrixError('M_INVALID_PARAM', 'avatar_url must be a content URI, such as mxc://example.org/abc.');
+  }
+  return value;
+};
+
+/** @throws MatrixError M_PROFILE_TOO_LARGE */
+export const assertProfileSize = (fields: JsonObject): void => {
+  if (Buffer.byteLength(JSON.stringify(fields)) >= LARGEST_PROFILE) {
+    throw new MatrixError('M_PROFILE_TOO_LARGE', 'With this the profile would be 64 KiB or more.');
+  }
+};

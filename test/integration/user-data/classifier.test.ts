@@ -1,0 +1,132 @@
+import { expect } from 'chai';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import { World } from './world.ts';
+
+const ALICE = '@alice:test';
+const BOB = '@bob:test';
+const CAROL = '@carol:test';
+
+describe('whom an event notifies', () => {
+  let world: World;
+  before(async () => {
+    world = await World.begin();
+  });
+  after(() => world.end());
+
+  const noted = async (
+    room: Room,
+    send: () => Promise<StoredEvent>,
+  ): Promise<{ flags: number; exceptions: Record<string, number> }> => {
+    const exceptions: Record<string, number> = {};
+    const stop = world.events.committed.subscribe(({ events }) => {
+      for (const { mentions } of events)
+        for (const { user, kind } of mentions) exceptions[world.interner.userName(user)] = kind;
+    });
+    const event = await send();
+    stop();
+    const rows = await world.clone.database.query<{ user_nid: number; kind: number }>(
+      { name: 'test_mentions_of', text: 'select user_nid, kind from mention where room = $1 and pos = $2' },
+      [room.nid, event.nid],
+    );
+    expect(Object.fromEntries(rows.map((row) => [world.interner.userName(row.user_nid), row.kind]))).to.deep.equal(
+      exceptions,
+    );
+    return { flags: event.flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.highlightsAll), exceptions };
+  };
+  const mention = (...userIds: string[]): { 'm.mentions': { user_ids: string[] } } => ({
+    'm.mentions': { user_ids: userIds },
+  });
+
+  it('writes no row for a message, and none for those who are named but not here', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    expect(await noted(room, () => world.say(room, ALICE, 'hello'))).to.deep.equal({ flags: 16, exceptions: {} });
+    expect(
+      await noted(room, () => world.say(room, ALICE, 'hi', mention(BOB, ALICE, '@nobody:test', '@x:elsewhere'))),
+    ).to.deep.equal({
+      flags: 16,
+      exceptions: { [BOB]: 2 },
+    });
+    expect(
+      await noted(room, () => world.say(room, ALICE, 'note', { msgtype: 'm.notice', ...mention(BOB) })),
+    ).to.deep.equal({ flags: 0, exceptions: {} });
+  });
+
+  it('highlights for everybody when one with the power to says so', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const everybody = { 'm.mentions': { room: true } };
+    expect(await noted(room, () => world.say(room, ALICE, '@room', everybody))).to.deep.equal({
+      flags: 48,
+      exceptions: {},
+    });
+    expect(await noted(room, () => world.say(room, BOB, '@room', everybody))).to.deep.equal({
+      flags: 16,
+      exceptions: {},
+    });
+  });
+
+  it('notifies who is invited', async () => {
+    const room = await world.room(ALICE);
+    expect(await noted(room, () => world.member(room, ALICE, BOB, 'invite'))).to.deep.equal({
+      flags: 0,
+      exceptions: { [BOB]: 1 },
+    });
+  });
+
+  it('follows changes of rules and members at once', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    await world.pushRules.put(
+      CAROL,
+      'content',
+      'cake',
+      { pattern: 'cake', actions: ['notify', { set_tweak: 'highlight' }] },
+      {},
+    );
+    expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({});
+    await world.join(room, CAROL);
+    expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({ [CAROL]: 2 });
+    expect((await noted(room, () => world.say(room, ALICE, 'bread'))).exceptions).to.deep.equal({});
+    await world.pushRules.put(BOB, 'sender', ALICE, { actions: [] }, {});
+    expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({
+      [BOB]: 0,
+      [CAROL]: 2,
+    });
+    await world.pushRules.remove(BOB, 'sender', ALICE);
+    await world.member(room, CAROL, CAROL, 'leave');
+    expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({});
+  });
+
+  it('knows display names in the room where a rule asks for them', async () => {
+    const room = await world.room(ALICE);
+    await world.join(room, '@dora:test', { displayname: 'Dora the Explorer' });
+    const rule = { actions: ['notify', { set_tweak: 'highlight' }], conditions: [{ kind: 'contains_display_name' }] };
+    await world.pushRules.put('@dora:test', 'override', 'name', rule, {});
+    expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal({
+      '@dora:test': 2,
+    });
+    await world.join(room, '@dora:test', { displayname: 'D' });
+    expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal(
+      {},
+    );
+  });
+
+  it('reads the rules of a whole room in one statement, and nothing for a message after that', async function () {
+    this.timeout(30_000);
+    const members = Array.from({ length: 100 }, (_, i) => `@member${i}:test`);
+    await world.interner.ensureUsers(members);
+    const room = await world.room(ALICE);
+    await world.events.sendAll(
+      room,
+      members.map((userId) => ({
+        type: 'm.room.member',
+        sender: userId,
+        stateKey: userId,
+        content: { membership: 'join' },
+      })),
+    );
+    // The write itself, and the rules.
+    expect(await world.statements(() => world.say(room, ALICE, 'first'))).to.equal(2);
+    expect(await world.statements(() => world.say(room, ALICE, 'second', mention('@member7:test')))).to.equal(1);
+  });
+});

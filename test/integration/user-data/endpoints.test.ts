@@ -1,0 +1,409 @@
+import { expect } from 'chai';
+import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
+import { filterEndpoints } from '#src/http/client-server/filter.ts';
+import { presenceEndpoints } from '#src/http/client-server/presence.ts';
+import { profileEndpoints } from '#src/http/client-server/profile.ts';
+import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
+import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
+import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
+import { tagsEndpoints } from '#src/http/client-server/tags.ts';
+import { typingEndpoints } from '#src/http/client-server/typing.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import { type Answer, TestServer } from '#test/http/serve.ts';
+import { World } from './world.ts';
+
+const ALICE = '@alice:test';
+const BOB = '@bob:test';
+const CAROL = '@carol:test';
+const API = '/_matrix/client/v3';
+
+describe('user data over HTTP', () => {
+  let world: World;
+  let server: TestServer;
+  let room: Room;
+  before(async () => {
+    world = await World.begin();
+    server = await new TestServer().start([
+      ...accountDataEndpoints(world),
+      ...tagsEndpoints(world),
+      ...filterEndpoints(world),
+      ...typingEndpoints(world),
+      ...receiptsEndpoints(world),
+      ...readMarkersEndpoints(world),
+      ...pushRulesEndpoints(world),
+      ...profileEndpoints(world),
+      ...presenceEndpoints(world),
+    ]);
+    room = await world.room(ALICE, [BOB]);
+  });
+  after(async () => {
+    await server.stop();
+    await world.end();
+  });
+
+  const ask = (method: string, path: string, body?: unknown, token = 'alice'): Promise<Answer> =>
+    server.ask(method, `${API}${path}`, { token, ...(body === undefined ? {} : { body }) });
+  const refused = async (
+    status: number,
+    errcode: string,
+    method: string,
+    path: string,
+    body?: unknown,
+    token = 'alice',
+  ): Promise<void> => {
+    const answer = await ask(method, path, body, token);
+    expect([answer.status, answer.json['errcode']], `${method} ${path}: ${answer.text}`).to.deep.equal([
+      status,
+      errcode,
+    ]);
+  };
+  const fine = async (
+    method: string,
+    path: string,
+    body?: unknown,
+    token = 'alice',
+  ): Promise<Record<string, unknown>> => {
+    const answer = await ask(method, path, body, token);
+    expect(answer.status, `${method} ${path}: ${answer.text}`).to.equal(200);
+    return answer.json;
+  };
+
+  describe('account data', () => {
+    const mine = `/user/${ALICE}/account_data`;
+    const inRoom = (roomId = room.roomId): string => `/user/${ALICE}/rooms/${encodeURIComponent(roomId)}/account_data`;
+
+    it('gives back what was set, globally and for a room', async () => {
+      await fine('PUT', `${mine}/org.example.one`, { a: [1.5, null, 'x\u0000'] });
+      expect(await fine('GET', `${mine}/org.example.one`)).to.deep.equal({ a: [1.5, null, 'x\u0000'] });
+      await fine('PUT', `${inRoom()}/org.example.one`, { b: 2 });
+      expect(await fine('GET', `${inRoom()}/org.example.one`)).to.deep.equal({ b: 2 });
+    });
+    it('answers 404 M_NOT_FOUND for what was never set, and 403 for other users', async () => {
+      await refused(404, 'M_NOT_FOUND', 'GET', `${mine}/org.example.none`);
+      await refused(404, 'M_NOT_FOUND', 'GET', `${inRoom()}/org.example.none`);
+      await refused(403, 'M_FORBIDDEN', 'GET', `${mine}/org.example.one`, undefined, 'bob');
+      await refused(403, 'M_FORBIDDEN', 'PUT', `${inRoom()}/org.example.one`, {}, 'bob');
+    });
+    it('answers 405 M_BAD_JSON for types that the server keeps', async () => {
+      for (const type of ['m.push_rules', 'm.fully_read']) {
+        await refused(405, 'M_BAD_JSON', 'PUT', `${mine}/${type}`, {});
+        await refused(405, 'M_BAD_JSON', 'PUT', `${inRoom()}/${type}`, {});
+      }
+    });
+    it('answers 400 M_INVALID_PARAM for what is no room id', () =>
+      refused(400, 'M_INVALID_PARAM', 'GET', `${inRoom('@not:a.room')}/x.y`));
+    it('serves the push rules of a user who has changed none', async () => {
+      expect(await fine('GET', `${mine}/m.push_rules`)).to.have.nested.property(
+        'global.override[0].rule_id',
+        '.m.rule.master',
+      );
+    });
+    it('notices what changed since a position', async () => {
+      const data = await world.accountData.load(ALICE);
+      const before = data.latest;
+      await fine('PUT', `${mine}/org.example.two`, { n: 1 });
+      await fine('PUT', `${mine}/org.example.two`, { n: 2 });
+      expect(data.changedSince(before).map(({ type, json }) => [type, json])).to.deep.equal([
+        ['org.example.two', '{"n":2}'],
+      ]);
+      expect(data.changedSince(data.latest)).to.deep.equal([]);
+    });
+  });
+
+  describe('tags', () => {
+    const tags = (): string => `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/tags`;
+    it('adds, changes and removes tags', async () => {
+      expect(await fine('GET', tags())).to.deep.equal({ tags: {} });
+      await Promise.all([fine('PUT', `${tags()}/u.work`, { order: 0.5 }), fine('PUT', `${tags()}/m.favourite`, {})]);
+      expect(await fine('GET', tags())).to.deep.equal({ tags: { 'u.work': { order: 0.5 }, 'm.favourite': {} } });
+      await fine('DELETE', `${tags()}/u.work`);
+      await fine('DELETE', `${tags()}/u.work`);
+      expect(await fine('GET', tags())).to.deep.equal({ tags: { 'm.favourite': {} } });
+    });
+    it('refuses names over 255 bytes and orders that are no numbers', async () => {
+      await refused(400, 'M_INVALID_PARAM', 'PUT', `${tags()}/u.${'x'.repeat(254)}`, {});
+      await refused(400, 'M_BAD_JSON', 'PUT', `${tags()}/u.work`, { order: 'first' });
+    });
+  });
+
+  describe('filters', () => {
+    const path = `/user/${ALICE}/filter`;
+    it('gives the same filter the same id, and gives it back', async () => {
+      const { filter_id: id } = await fine('POST', path, { room: { timeline: { limit: 3 } }, x: 1 });
+      const again = await fine('POST', path, { x: 1, room: { timeline: { limit: 3 } } });
+      expect(again['filter_id']).to.equal(id);
+      expect(await fine('GET', `${path}/${String(id)}`)).to.deep.equal({ room: { timeline: { limit: 3 } }, x: 1 });
+      expect((await world.filters.filterFor(ALICE, String(id))).room.timeline.limit).to.equal(3);
+      await refused(403, 'M_FORBIDDEN', 'GET', `${path}/${String(id)}`, undefined, 'bob');
+      await refused(404, 'M_NOT_FOUND', 'GET', `/user/${BOB}/filter/${String(id)}`, undefined, 'bob');
+    });
+    it('stores one filter when the same comes twice at once', async () => {
+      const answers = await Promise.all([1, 2, 3, 4].map(() => fine('POST', path, { presence: { limit: 7 } })));
+      expect(new Set(answers.map((answer) => answer['filter_id'])).size).to.equal(1);
+    });
+    it('refuses what is no filter and ids that do not exist', async () => {
+      await refused(400, 'M_BAD_JSON', 'POST', path, { room: { timeline: { types: 'm.room.message' } } });
+      await refused(404, 'M_NOT_FOUND', 'GET', `${path}/999999`);
+      await refused(404, 'M_NOT_FOUND', 'GET', `${path}/nonsense`);
+    });
+    it('takes a filter that is given in full', async () => {
+      expect((await world.filters.filterFor(ALICE, '{"room":{"timeline":{"limit":9}}}')).room.timeline.limit).to.equal(
+        9,
+      );
+      expect((await world.filters.filterFor(ALICE, undefined)).room.includeLeave).to.equal(false);
+    });
+  });
+
+  describe('typing', () => {
+    const path = (userId: string): string => `/rooms/${encodeURIComponent(room.roomId)}/typing/${userId}`;
+    it('shows who types until they stop or time is up, and tells each change once', async () => {
+      let told = 0;
+      world.typing.changed.subscribe(() => (told += 1));
+      await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
+      await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
+      await fine('PUT', path(BOB), { typing: true }, 'bob');
+      expect(world.typing.typingIn(room.nid)).to.deep.equal({ users: [ALICE, BOB], at: world.ephemeral.current });
+      await world.clock.advance(11_000);
+      expect(world.typing.typingIn(room.nid).users).to.deep.equal([BOB]);
+      await fine('PUT', path(BOB), { typing: false }, 'bob');
+      await fine('PUT', path(BOB), { typing: false }, 'bob');
+      expect(world.typing.typingIn(room.nid)).to.deep.equal({ users: [], at: world.ephemeral.current });
+      expect(told).to.equal(4);
+    });
+    it('refuses strangers, and to type in the name of others', async () => {
+      await refused(403, 'M_FORBIDDEN', 'PUT', path('@exempt:test'), { typing: true }, 'exempt');
+      await refused(403, 'M_FORBIDDEN', 'PUT', path(BOB), { typing: true });
+      await refused(400, 'M_MISSING_PARAM', 'PUT', path(ALICE), { timeout: 1 });
+    });
+    it('forgets those who leave', async () => {
+      await world.join(room, CAROL);
+      await world.typing.set(CAROL, room.roomId, true);
+      await world.member(room, CAROL, CAROL, 'leave');
+      expect(world.typing.typingIn(room.nid).users).to.deep.equal([]);
+    });
+  });
+
+  describe('receipts and read markers', () => {
+    const receipt = (kind: string, eventId: string): string =>
+      `/rooms/${encodeURIComponent(room.roomId)}/receipt/${kind}/${encodeURIComponent(eventId)}`;
+
+    it('keeps a threaded and an unthreaded receipt at the same event', async () => {
+      const root = await world.say(room, ALICE, 'root');
+      const reply = await world.reply(room, ALICE, root.eventId);
+      await fine('POST', receipt('m.read', reply.eventId), { thread_id: root.eventId }, 'bob');
+      await fine('POST', receipt('m.read', reply.eventId), {}, 'bob');
+      const mine = (await world.receipts.forRoom(room)).all().filter(({ userId }) => userId === BOB);
+      expect(mine.map(({ thread, eventId }) => [thread, eventId])).to.deep.equal([
+        [root.eventId, reply.eventId],
+        [undefined, reply.eventId],
+      ]);
+    });
+    it('does not move backwards and does not write the same twice', async () => {
+      const first = await world.say(room, ALICE, 'first');
+      const second = await world.say(room, ALICE, 'second');
+      await fine('POST', receipt('m.read', second.eventId), {}, 'bob');
+      const before = (await world.receipts.forRoom(room)).latest;
+      const sent = await world.statements(async () => {
+        await fine('POST', receipt('m.read', second.eventId), {}, 'bob');
+        await fine('POST', receipt('m.read', first.eventId), {}, 'bob');
+      });
+      expect([sent, (await world.receipts.forRoom(room)).latest]).to.deep.equal([0, before]);
+      const [a, b] = [await world.say(room, ALICE, 'a'), await world.say(room, ALICE, 'b')];
+      await Promise.all([
+        fine('POST', receipt('m.read', b.eventId), {}, 'bob'),
+        fine('POST', receipt('m.read', a.eventId), {}, 'bob'),
+      ]);
+      expect((await world.receipts.forRoom(room)).of(BOB, 'm.read', undefined)?.eventId).to.equal(b.eventId);
+    });
+    it('shows private receipts to their owner only, and tells what changed since', async () => {
+      const event = await world.say(room, ALICE, 'x');
+      const receipts = await world.receipts.forRoom(room);
+      const before = receipts.latest;
+      await fine('POST', receipt('m.read.private', event.eventId), {}, 'bob');
+      expect(receipts.changedSince(before)).to.have.length(1);
+      expect(receipts.visibleTo(BOB).some(({ kind }) => kind === 'm.read.private')).to.equal(true);
+      expect(receipts.visibleTo(ALICE).some(({ kind }) => kind === 'm.read.private')).to.equal(false);
+    });
+    it('refuses thread ids that are wrong', async () => {
+      const root = await world.say(room, ALICE, 'root');
+      const reply = await world.reply(room, ALICE, root.eventId);
+      const reaction = await world.events.send(room, {
+        type: 'm.reaction',
+        sender: ALICE,
+        content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: reply.eventId, key: 'x' } },
+      });
+      for (const thread of ['', 7, null])
+        await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.read', root.eventId), { thread_id: thread });
+      await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.read', reply.eventId), { thread_id: 'main' });
+      await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.read', reply.eventId), { thread_id: '$other' });
+      await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.fully_read', root.eventId), { thread_id: 'main' });
+      await fine('POST', receipt('m.read', root.eventId), { thread_id: 'main' });
+      await fine('POST', receipt('m.read', root.eventId), { thread_id: root.eventId });
+      await fine('POST', receipt('m.read', reaction.eventId), { thread_id: root.eventId });
+    });
+    it('refuses unknown kinds, unknown events and strangers', async () => {
+      const event = await world.say(room, ALICE, 'x');
+      await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.nonsense', event.eventId), {});
+      await refused(404, 'M_NOT_FOUND', 'POST', receipt('m.read', '$nothing'), {});
+      await refused(403, 'M_FORBIDDEN', 'POST', receipt('m.read', event.eventId), {}, 'exempt');
+    });
+    it('sets all markers in one go, and never moves the fully read marker backwards', async () => {
+      const [first, second] = [await world.say(room, ALICE, '1'), await world.say(room, ALICE, '2')];
+      const path = `/rooms/${encodeURIComponent(room.roomId)}/read_markers`;
+      await fine('POST', path, {
+        'm.fully_read': second.eventId,
+        'm.read': second.eventId,
+        'm.read.private': second.eventId,
+      });
+      await fine('POST', path, { 'm.fully_read': first.eventId });
+      await fine('POST', receipt('m.fully_read', first.eventId));
+      const marker = await fine(
+        'GET',
+        `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.fully_read`,
+      );
+      expect(marker).to.deep.equal({ event_id: second.eventId });
+      const receipts = await world.receipts.forRoom(room);
+      expect(
+        ['m.read', 'm.read.private'].map((kind) => receipts.of(ALICE, kind as 'm.read', undefined)?.eventId),
+      ).to.deep.equal([second.eventId, second.eventId]);
+      await refused(404, 'M_NOT_FOUND', 'POST', path, { 'm.fully_read': '$nothing' });
+    });
+  });
+
+  describe('push rules', () => {
+    const rule = (kind: string, id: string): string => `/pushrules/global/${kind}/${encodeURIComponent(id)}`;
+    it('serves them with and without the last slash', async () => {
+      const all = await fine('GET', '/pushrules/');
+      expect(await fine('GET', '/pushrules')).to.deep.equal(all);
+      expect({ global: await fine('GET', '/pushrules/global/') }).to.deep.equal(all);
+    });
+    it('adds, places, changes and removes rules, and tells of it', async () => {
+      const told: string[] = [];
+      const stop = world.accountData.changed.subscribe(({ type }) => told.push(type));
+      await fine('PUT', rule('content', 'one'), { pattern: 'one', actions: ['notify'] });
+      await fine('PUT', `${rule('content', 'two')}?after=one`, { pattern: 'two', actions: [] });
+      const { content } = await fine('GET', '/pushrules/global/');
+      expect((content as { rule_id: string }[]).map(({ rule_id }) => rule_id)).to.deep.equal(['one', 'two']);
+      await fine('PUT', `${rule('content', 'two')}/enabled`, { enabled: false });
+      expect(await fine('GET', `${rule('content', 'two')}/enabled`)).to.deep.equal({ enabled: false });
+      await fine('PUT', `${rule('content', 'two')}/actions`, {
+        actions: ['notify', { set_tweak: 'sound', value: 'x' }],
+      });
+      expect(await fine('GET', `${rule('content', 'two')}/actions`)).to.deep.equal({
+        actions: ['notify', { set_tweak: 'sound', value: 'x' }],
+      });
+      expect(await fine('GET', rule('content', 'two'))).to.include({
+        rule_id: 'two',
+        pattern: 'two',
+        enabled: false,
+        default: false,
+      });
+      await fine('DELETE', rule('content', 'two'));
+      stop();
+      expect(told).to.deep.equal(Array.from({ length: 5 }, () => 'm.push_rules'));
+      await refused(404, 'M_NOT_FOUND', 'GET', rule('content', 'two'));
+    });
+    it('changes the rules of the server, but does not remove them', async () => {
+      await fine('PUT', `${rule('override', '.m.rule.suppress_notices')}/enabled`, { enabled: false });
+      expect(await fine('GET', rule('override', '.m.rule.suppress_notices'))).to.include({
+        enabled: false,
+        default: true,
+      });
+      await refused(400, 'M_INVALID_PARAM', 'DELETE', rule('override', '.m.rule.master'));
+    });
+    it('refuses what makes no sense', async () => {
+      await refused(400, 'M_INVALID_PARAM', 'PUT', rule('nonsense', 'x'), { actions: [] });
+      await refused(400, 'M_INVALID_PARAM', 'PUT', rule('content', '.x'), { actions: [], pattern: 'x' });
+      await refused(400, 'M_UNKNOWN', 'PUT', `${rule('content', 'x')}?before=nothing`, { actions: [], pattern: 'x' });
+      await refused(400, 'M_MISSING_PARAM', 'PUT', rule('content', 'x'), { pattern: 'x' });
+      await refused(404, 'M_NOT_FOUND', 'PUT', `${rule('override', 'nothing')}/enabled`, { enabled: true });
+    });
+  });
+
+  describe('profiles', () => {
+    const path = `/profile/${ALICE}`;
+    it('sets, shows and removes fields; anybody may look', async () => {
+      await fine('PUT', `${path}/displayname`, { displayname: 'Alice' });
+      await fine('PUT', `${path}/avatar_url`, { avatar_url: 'mxc://test/abc' });
+      await fine('PUT', `${path}/org.example.likes`, { 'org.example.likes': { cake: [true, null] } });
+      const profile = {
+        avatar_url: 'mxc://test/abc',
+        displayname: 'Alice',
+        'org.example.likes': { cake: [true, null] },
+      };
+      const anonymous = await server.ask('GET', `${API}${path}`);
+      expect(anonymous.json).to.deep.equal(profile);
+      expect(await fine('GET', `${path}/org.example.likes`)).to.deep.equal({
+        'org.example.likes': { cake: [true, null] },
+      });
+      await fine('DELETE', `${path}/org.example.likes`);
+      await refused(404, 'M_NOT_FOUND', 'GET', `${path}/org.example.likes`);
+    });
+    it('is changed by its owner and administrators only', async () => {
+      await refused(403, 'M_FORBIDDEN', 'PUT', `${path}/displayname`, { displayname: 'Mallory' }, 'bob');
+      await fine('PUT', `/profile/${CAROL}/displayname`, { displayname: 'Carol' }, 'admin');
+      expect(await fine('GET', `/profile/${CAROL}/displayname`)).to.deep.equal({ displayname: 'Carol' });
+    });
+    it('answers 404 for users that do not exist', async () => {
+      await refused(404, 'M_NOT_FOUND', 'GET', '/profile/@nobody:test');
+      await refused(404, 'M_NOT_FOUND', 'GET', '/profile/@someone:elsewhere/displayname');
+      expect(await fine('GET', `/profile/@admin:test`)).to.deep.equal({});
+    });
+    it('keeps to the limits of the specification', async () => {
+      await refused(400, 'M_KEY_TOO_LARGE', 'PUT', `${path}/org.${'x'.repeat(252)}`, {});
+      await refused(400, 'M_INVALID_PARAM', 'PUT', `${path}/Nope`, { Nope: 1 });
+      await refused(400, 'M_MISSING_PARAM', 'PUT', `${path}/displayname`, { name: 'Alice' });
+      await refused(400, 'M_BAD_JSON', 'PUT', `${path}/displayname`, { displayname: 7 });
+      await refused(400, 'M_INVALID_PARAM', 'PUT', `${path}/avatar_url`, { avatar_url: 'https://example.org/a.png' });
+      await refused(400, 'M_PROFILE_TOO_LARGE', 'PUT', `${path}/org.example.large`, {
+        'org.example.large': 'x'.repeat(66_000),
+      });
+    });
+    it('carries name and avatar into the rooms, without what belonged to the join', async () => {
+      const own = await world.room(ALICE);
+      const bob = await world.join(own, BOB, {
+        join_authorised_via_users_server: ALICE,
+        reason: 'hello',
+        'org.example.kept': 1,
+      });
+      expect(bob.content).to.have.property('reason');
+      await Promise.all(
+        [1, 2, 3].map((i) => fine('PUT', `/profile/${BOB}/displayname`, { displayname: `Bob ${i}` }, 'bob')),
+      );
+      await fine('PUT', `/profile/${BOB}/avatar_url`, { avatar_url: 'mxc://test/bob' }, 'bob');
+      await world.memberProfiles.idle();
+      const event = await world.loader.one(own, own.member(BOB)!.event);
+      expect(event?.content).to.deep.equal({
+        membership: 'join',
+        displayname: 'Bob 3',
+        avatar_url: 'mxc://test/bob',
+        'org.example.kept': 1,
+      });
+      await fine('PUT', `/profile/${BOB}/displayname`, { displayname: '' }, 'bob');
+      await world.memberProfiles.idle();
+      expect((await world.loader.one(own, own.member(BOB)!.event))?.content).to.not.have.property('displayname');
+    });
+  });
+
+  describe('presence', () => {
+    const path = (userId: string): string => `/presence/${userId}/status`;
+    it('answers for oneself before anything was set', async () => {
+      expect(await fine('GET', path(ALICE))).to.deep.equal({ presence: 'offline' });
+    });
+    it('shows what was set to those who share a room', async () => {
+      await fine('PUT', path(ALICE), { presence: 'online', status_msg: 'here' });
+      expect(await fine('GET', path(ALICE), undefined, 'bob')).to.deep.equal({
+        presence: 'online',
+        status_msg: 'here',
+        last_active_ago: 0,
+        currently_active: true,
+      });
+      await refused(403, 'M_FORBIDDEN', 'GET', path(CAROL));
+    });
+    it('refuses to set that of others, and states that do not exist', async () => {
+      await refused(403, 'M_FORBIDDEN', 'PUT', path(BOB), { presence: 'online' });
+      await refused(400, 'M_BAD_JSON', 'PUT', path(ALICE), { presence: 'asleep' });
+      await refused(400, 'M_MISSING_PARAM', 'PUT', path(ALICE), {});
+    });
+  });
+});
