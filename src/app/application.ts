@@ -12,8 +12,8 @@ import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { Signal } from '#src/kernel/signal.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
+import { Farewells } from '#src/services/membership/farewells.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
@@ -23,7 +23,8 @@ import type { Application } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
 import { composeEvents, composeRooms, composeRoomStore } from './rooms.ts';
 import { composeSync } from './sync.ts';
-import { composeNotifications, composeUserData } from './user-data.ts';
+import { composeNotifications, composeUserData, profileSource } from './user-data.ts';
+import { mountWebSocket } from './web-socket.ts';
 
 /** Everything that `defineEntity` made. */
 export const entities = accountEntities;
@@ -53,10 +54,10 @@ export async function createApplication(platform: Platform): Promise<Application
   const notifications = composeNotifications(platform, store, isLocal);
   const signingKey = await openSigningKey(config.signingKeyFile, random);
   const events = composeEvents(platform, store, { serverName: config.serverName, signingKey }, notifications.classifier);
-  const userData = composeUserData(platform, store, events, notifications);
-  const presence = { presenceOf: () => undefined, changedSince: () => [], seen() {}, changed: new Signal<{ userId: string }>() };
-  const rooms = composeRooms(platform, store, events, { profileOf: async () => ({}) });
-  const { sync } = composeSync(platform, store, events, rooms, {
+  const userData = composeUserData(platform, store, events, notifications, users);
+  const { presence } = userData;
+  const rooms = composeRooms(platform, store, events, profileSource(userData.profiles));
+  const engine = composeSync(platform, store, events, rooms, {
     accountData: notifications.accountData,
     receipts: userData.receipts,
     typing: userData.typing,
@@ -64,12 +65,27 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
+  users.onRegistered(({ account, displayName }) => {
+    if (displayName === undefined) return;
+    userData.profiles.setDisplayname(account.userId, displayName).catch((err: unknown) => {
+      logger.error('the name of a new user could not be set', { user_id: account.userId, err });
+    });
+  });
+  const farewells = new Farewells({
+    database,
+    interner: store.interner,
+    accounts: accounts.accounts,
+    membership: rooms.membership,
+    profiles: userData.profiles,
+    logger,
+  });
+  if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
 
   const endpoints = [
     ...accounts.endpoints,
     ...rooms.endpoints,
     ...userData.endpoints,
-    ...syncEndpoints({ sync, filters: userData.filters, presence, greatestTimeoutMs: config.sync.maxTimeoutMs }),
+    ...syncEndpoints({ sync: engine.sync, filters: userData.filters, presence, greatestTimeoutMs: config.sync.maxTimeoutMs }),
     ...capabilitiesEndpoints({
       capabilities: () =>
         advertisedCapabilities({
@@ -139,6 +155,7 @@ export async function createApplication(platform: Platform): Promise<Application
   return {
     async start() {
       await store.writer.start();
+      farewells.resume();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
       if (tls !== undefined) {
@@ -153,6 +170,8 @@ export async function createApplication(platform: Platform): Promise<Application
     },
     async drain() {
       await http.drain(HTTP_DRAIN_MS);
+      await farewells.idle();
+      await userData.close();
       await store.writer.close();
       await activity.close();
     },

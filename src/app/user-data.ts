@@ -1,5 +1,8 @@
 import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
+import { presenceEndpoints } from '#src/http/client-server/presence.ts';
+import { profileEndpoints } from '#src/http/client-server/profile.ts';
+import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
 import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
 import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
@@ -8,6 +11,11 @@ import type { Endpoint } from '#src/http/endpoint.ts';
 import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { FilterService } from '#src/services/filters/filter-service.ts';
+import { SharedRooms } from '#src/services/membership/shared-rooms.ts';
+import type { ProfileSource } from '#src/services/membership/profile-source.ts';
+import { PresenceService } from '#src/services/presence/presence-service.ts';
+import { MemberProfiles } from '#src/services/profile/member-profiles.ts';
+import { ProfileService } from '#src/services/profile/profile-service.ts';
 import { NotificationRules } from '#src/services/push-rules/classifier.ts';
 import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-rule-service.ts';
 import { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
@@ -16,6 +24,7 @@ import { EphemeralCounter } from '#src/services/streams/ephemeral.ts';
 import { TagService } from '#src/services/tags/tag-service.ts';
 import { TypingService } from '#src/services/typing/typing-service.ts';
 import { UnreadCounts } from '#src/services/unread/unread-counts.ts';
+import type { UserService } from '#src/services/users/user-service.ts';
 import type { Platform } from './platform.ts';
 import type { RoomStore } from './rooms.ts';
 
@@ -43,20 +52,33 @@ export interface UserData {
   readonly receipts: ReceiptService;
   readonly readMarkers: ReadMarkerService;
   readonly typing: TypingService;
+  readonly presence: PresenceService;
+  readonly profiles: ProfileService;
   readonly filters: FilterService;
   readonly unread: UnreadCounts;
   readonly ephemeral: EphemeralCounter;
   readonly endpoints: readonly Endpoint[];
+  /** Writes what is written now and then only. */
+  close(): Promise<void>;
 }
+
+/** Profiles in the words of member events. */
+export const profileSource = (profiles: ProfileService): ProfileSource => ({
+  profileOf: async (userId) => {
+    const { displayname, avatarUrl } = await profiles.profileOf(userId);
+    return { displayname, avatar_url: avatarUrl };
+  },
+});
 
 export function composeUserData(
   platform: Platform,
   store: RoomStore,
   events: EventService,
   { accountData, pushRules }: NotificationParts,
+  users: UserService,
 ): UserData {
-  const { clock, database, random, timers } = platform;
-  const { interner, rooms, writer } = store;
+  const { clock, config, database, logger, random, timers } = platform;
+  const { interner, loader, rooms, writer } = store;
   const ephemeral = new EphemeralCounter(random);
   const receipts = new ReceiptService({ database, interner, writer, events, clock });
   const readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
@@ -64,13 +86,42 @@ export function composeUserData(
   const filters = new FilterService(database, interner);
   const tags = new TagService(accountData);
   const unread = new UnreadCounts({ database, interner, events, receipts, pushRules });
+  const profiles = new ProfileService({ database, accountExists: (userId) => users.exists(userId) });
+  const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
+  const sharedRooms = new SharedRooms(database, interner);
+  const presence = new PresenceService({
+    database,
+    clock,
+    timers,
+    logger,
+    ephemeral,
+    enabled: config.presence.enabled,
+    sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
+  });
   const endpoints = [
     ...accountDataEndpoints({ accountData, rooms }),
     ...filterEndpoints({ filters }),
+    ...presenceEndpoints({ presence }),
+    ...profileEndpoints({ profiles }),
+    ...pushRulesEndpoints({ pushRules }),
     ...readMarkersEndpoints({ readMarkers }),
     ...receiptsEndpoints({ readMarkers }),
     ...tagsEndpoints({ tags, rooms }),
     ...typingEndpoints({ typing }),
   ];
-  return { receipts, readMarkers, typing, filters, unread, ephemeral, endpoints };
+  return {
+    receipts,
+    readMarkers,
+    typing,
+    presence,
+    profiles,
+    filters,
+    unread,
+    ephemeral,
+    endpoints,
+    async close() {
+      await memberProfiles.idle();
+      await presence.close();
+    },
+  };
 }

@@ -8,7 +8,10 @@ const path = '/_matrix/client/v3/directory/room/{roomAlias}';
 const params = Type.Object({ roomAlias: Type.String() });
 const visibility = Type.Union([Type.Literal('public'), Type.Literal('private')]);
 
-export const directoryEndpoints = (services: { readonly aliases: AliasService; readonly publicRooms: PublicRooms }): readonly Endpoint[] => [
+export const directoryEndpoints = (services: {
+  readonly aliases: AliasService;
+  readonly publicRooms: PublicRooms;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'setRoomAlias',
     summary: 'Create a new mapping from room alias to room ID',

@@ -29,7 +29,8 @@ export const invitingEndpoints = (services: { readonly membership: MembershipSer
     errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_SERVER_NOT_TRUSTED', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params, body: wish }) {
       if (wish.user_id === undefined) {
-        if (wish.medium === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member user_id is missing from the body.');
+        if (wish.medium === undefined)
+          throw new MatrixError('M_MISSING_PARAM', 'The member user_id is missing from the body.');
         throw new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
       }
       const invite = { target: wish.user_id, reason: wish.reason, isDirect: wish.is_direct };

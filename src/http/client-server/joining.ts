@@ -20,7 +20,14 @@ export const joiningEndpoints = (services: { readonly membership: MembershipServ
     body,
     bodyOptional: true,
     response: roomIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_GUEST_ACCESS_FORBIDDEN', 'M_NOT_FOUND', 'M_UNABLE_TO_GRANT_JOIN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_FORBIDDEN',
+      'M_GUEST_ACCESS_FORBIDDEN',
+      'M_NOT_FOUND',
+      'M_UNABLE_TO_GRANT_JOIN',
+      'M_INVALID_PARAM',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ requester, params, query, body: wish }) {
       const roomId = await services.membership.join(requester, {
         roomIdOrAlias: params.roomId,
@@ -43,7 +50,14 @@ export const joiningEndpoints = (services: { readonly membership: MembershipServ
     body,
     bodyOptional: true,
     response: roomIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_GUEST_ACCESS_FORBIDDEN', 'M_NOT_FOUND', 'M_UNABLE_TO_GRANT_JOIN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_FORBIDDEN',
+      'M_GUEST_ACCESS_FORBIDDEN',
+      'M_NOT_FOUND',
+      'M_UNABLE_TO_GRANT_JOIN',
+      'M_INVALID_PARAM',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ requester, params, query, body: wish }) {
       const roomId = await services.membership.join(requester, {
         roomIdOrAlias: params.roomIdOrAlias,

@@ -29,7 +29,13 @@ export const messagePaginationEndpoints = (services: { readonly history: History
     errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId }, query }) {
       const { dir, from, to, limit } = query;
-      const page = await services.history.messages(roomId, requester, { dir, from, to, limit, filter: roomFilterOf(query.filter) });
+      const page = await services.history.messages(roomId, requester, {
+        dir,
+        from,
+        to,
+        limit,
+        filter: roomFilterOf(query.filter),
+      });
       return jsonReply({
         start: JSON.stringify(page.start),
         end: page.end === undefined ? undefined : JSON.stringify(page.end),

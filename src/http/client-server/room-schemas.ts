@@ -26,6 +26,8 @@ export const jsonList = (items: readonly string[]): string => `[${items.join(','
 
 /** An object whose values are JSON texts; undefined ones are left out. */
 export const jsonReply = (members: Readonly<Record<string, string | undefined>>): Reply => {
-  const parts = Object.entries(members).flatMap(([name, json]) => (json === undefined ? [] : `${JSON.stringify(name)}:${json}`));
+  const parts = Object.entries(members).flatMap(([name, json]) =>
+    json === undefined ? [] : `${JSON.stringify(name)}:${json}`,
+  );
   return new Reply({ json: `{${parts.join(',')}}` });
 };

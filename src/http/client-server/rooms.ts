@@ -6,10 +6,19 @@ import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
 
 const membership = Type.Optional(
-  Type.Union([Type.Literal('join'), Type.Literal('invite'), Type.Literal('knock'), Type.Literal('leave'), Type.Literal('ban')]),
+  Type.Union([
+    Type.Literal('join'),
+    Type.Literal('invite'),
+    Type.Literal('knock'),
+    Type.Literal('leave'),
+    Type.Literal('ban'),
+  ]),
 );
 
-export const roomsEndpoints = (services: { readonly history: History; readonly roomState: RoomState }): readonly Endpoint[] => [
+export const roomsEndpoints = (services: {
+  readonly history: History;
+  readonly roomState: RoomState;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'getOneRoomEvent',
     summary: 'Get a single event by event ID',
@@ -67,7 +76,9 @@ export const roomsEndpoints = (services: { readonly history: History; readonly r
     errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId }, query }) {
       const wanted = { at: query.at, membership: query.membership, notMembership: query.not_membership };
-      return jsonReply({ chunk: jsonList(writeState(await services.roomState.members(roomId, requester.userId, wanted))) });
+      return jsonReply({
+        chunk: jsonList(writeState(await services.roomState.members(roomId, requester.userId, wanted))),
+      });
     },
   }),
   endpoint({

@@ -98,7 +98,10 @@ export class MembershipService {
     }
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
-    const invite = request.thirdPartySigned === undefined ? undefined : this.#thirdPartyInvite(userId, request.thirdPartySigned);
+    const invite =
+      request.thirdPartySigned === undefined
+        ? undefined
+        : this.#thirdPartyInvite(room, userId, request.thirdPartySigned);
     const isInvited = before === 'invite' || invite !== undefined;
     const authorisedBy = isInvited ? undefined : await this.#restricted.authorise(room, userId);
     const content = memberContent('join', await this.#profiles.profileOf(userId), {
@@ -111,15 +114,18 @@ export class MembershipService {
   }
 
   /** The invite that a signed third-party invite stands for, in the name of who made it. */
-  #thirdPartyInvite(userId: string, signed: JsonObject): EventDraft {
+  #thirdPartyInvite(room: Room, userId: string, signed: JsonObject): EventDraft {
     const { sender, mxid, token, signatures } = signed;
     if (!isUserId(sender) || typeof mxid !== 'string' || typeof token !== 'string' || signatures === undefined) {
       throw new MatrixError('M_BAD_JSON', 'third_party_signed needs sender, mxid, token and signatures.');
     }
-    if (!this.#events.isLocal(sender)) throw new MatrixError('M_FORBIDDEN', "The invite has to be redeemed through the inviter's server.");
+    if (!this.#events.isLocal(sender))
+      throw new MatrixError('M_FORBIDDEN', "The invite has to be redeemed through the inviter's server.");
+    const displayName = room.stateText('m.room.third_party_invite', 'display_name', token);
     return memberDraft(sender, userId, {
       membership: 'invite',
-      third_party_invite: { display_name: userId, signed: { mxid, token, signatures } },
+      // All that was signed has to stay together, or the signature says nothing.
+      third_party_invite: { display_name: displayName ?? '', signed },
     });
   }
 
@@ -141,7 +147,10 @@ export class MembershipService {
     const { roomIdOrAlias, servers = [] } = request;
     if (roomIdOrAlias.startsWith('#')) return this.#aliases.resolve(roomIdOrAlias);
     if (!isRoomId(roomIdOrAlias)) {
-      throw new MatrixError('M_INVALID_PARAM', `${roomIdOrAlias} is neither a room id (!...) nor a room alias (#...:server).`);
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `${roomIdOrAlias} is neither a room id (!...) nor a room alias (#...:server).`,
+      );
     }
     return { roomId: roomIdOrAlias, servers };
   }
@@ -175,7 +184,10 @@ export class MembershipService {
   /** The content of an invite's member event. */
   async inviteContent(request: InviteRequest): Promise<JsonObject> {
     const { target, reason, isDirect } = request;
-    return memberContent('invite', await this.#profiles.profileOf(target), { reason, is_direct: isDirect === true ? true : undefined });
+    return memberContent('invite', await this.#profiles.profileOf(target), {
+      reason,
+      is_direct: isDirect === true ? true : undefined,
+    });
   }
 
   /** Leaves a room, rejects an invite or takes back a knock. Having left already is fine. */
@@ -214,7 +226,8 @@ export class MembershipService {
   async unban(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
     const room = await this.#inside(roomId, sender);
-    if (room.headMembership(target) !== 'ban') throw new MatrixError('M_BAD_STATE', `${target} is not banned from the room.`);
+    if (room.headMembership(target) !== 'ban')
+      throw new MatrixError('M_BAD_STATE', `${target} is not banned from the room.`);
     await this.#events.send(room, memberDraft(sender, target, memberContent('leave', {}, { reason })));
   }
 
@@ -223,7 +236,8 @@ export class MembershipService {
     const room = await this.#rooms.byId(roomId);
     const member = room?.member(userId);
     if (room === undefined || member === undefined) throw notFound();
-    if (member.membership === 'join') throw new MatrixError('M_UNKNOWN', 'You are in this room: leave it before you forget it.');
+    if (member.membership === 'join')
+      throw new MatrixError('M_UNKNOWN', 'You are in this room: leave it before you forget it.');
     if (member.forgotten) return;
     await forgetRoom(this.#database, room.nid, member.user);
     const now = room.member(userId);
@@ -270,5 +284,6 @@ export const noFederation = (target: string): MatrixError =>
   new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);
 
 const assertUserId = (userId: string): void => {
-  if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id, such as @alice:example.org.`);
+  if (!isUserId(userId))
+    throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id, such as @alice:example.org.`);
 };

@@ -21,7 +21,11 @@ export const memberContent = (
   more: { readonly [member: string]: JsonObject[string] | undefined } = {},
 ): JsonObject => {
   const content: Record<string, JsonObject[string]> = { membership };
-  for (const [name, value] of Object.entries({ displayname: profile.displayname, avatar_url: profile.avatar_url, ...more })) {
+  for (const [name, value] of Object.entries({
+    displayname: profile.displayname,
+    avatar_url: profile.avatar_url,
+    ...more,
+  })) {
     if (value !== undefined) content[name] = value;
   }
   return content;

@@ -49,11 +49,17 @@ export class RestrictedJoins {
   async authorise(room: Room, userId: string): Promise<string | undefined> {
     if (!this.applies(room)) return undefined;
     if (!(await this.isEntitled(room, userId))) {
-      throw new MatrixError('M_FORBIDDEN', 'This room is for members of certain other rooms, and you are in none of them.');
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'This room is for members of certain other rooms, and you are in none of them.',
+      );
     }
     const user = this.authorisingUser(room);
     if (user === undefined) {
-      throw new MatrixError('M_UNABLE_TO_GRANT_JOIN', 'Nobody of this server may invite to the room, so it cannot vouch for you.');
+      throw new MatrixError(
+        'M_UNABLE_TO_GRANT_JOIN',
+        'Nobody of this server may invite to the room, so it cannot vouch for you.',
+      );
     }
     return user;
   }

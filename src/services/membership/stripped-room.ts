@@ -6,7 +6,11 @@ import type { Room } from '#src/services/rooms/room.ts';
  * What a user who is invited or knocks is told of a room: its stripped state, their own member event, and that of who invited them.
  * Client-Server API, "Stripped state".
  */
-export const strippedStateFor = async (loader: EventLoader, room: Room, userId: string): Promise<StrippedStateEvent[]> => {
+export const strippedStateFor = async (
+  loader: EventLoader,
+  room: Room,
+  userId: string,
+): Promise<StrippedStateEvent[]> => {
   const state = STRIPPED_STATE_TYPES.map((type) => room.stateEvent(type)).filter((event) => event !== undefined);
   const own = room.member(userId);
   const ownEvent = own === undefined ? undefined : await loader.one(room, own.event);

@@ -9,3 +9,32 @@ const JOINED = sql(
 /** The ids of the rooms in which a user is. */
 export const joinedRoomIds = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(JOINED, [user])).map((row) => row.room_id);
+
+const SHARE_ROOM = sql(
+  'member_share_room',
+  `select 1 from member a join member b on b.room = a.room and b.user_nid = $2 and b.membership = 1
+   where a.user_nid = $1 and a.membership = 1 limit 1`,
+);
+
+/** Whether two users are joined to a common room. */
+export const shareRoom = async (database: Database, one: number, other: number): Promise<boolean> =>
+  (await database.query(SHARE_ROOM, [one, other])).length > 0;
+
+const ROOMS_TO_LEAVE = sql(
+  'member_rooms_to_leave',
+  `select r.room_id from member m join rooms r on r.nid = m.room where m.user_nid = $1 and m.membership in (1, 2, 3)
+   order by r.nid`,
+);
+const DEACTIVATED_MEMBERS = sql(
+  'member_deactivated',
+  `select distinct a.user_id from accounts a join users u on u.user_id = a.user_id
+   join member m on m.user_nid = u.nid where a.deactivated and m.membership in (1, 2, 3)`,
+);
+
+/** The ids of the rooms in which a user is, is invited to, or knocks at. */
+export const roomIdsToLeave = async (database: Database, user: number): Promise<string[]> =>
+  (await database.query<{ room_id: string }>(ROOMS_TO_LEAVE, [user])).map((row) => row.room_id);
+
+/** Users whose account is deactivated and who are still in rooms, are invited to some, or knock at some. */
+export const deactivatedMembers = async (database: Database): Promise<string[]> =>
+  (await database.query<{ user_id: string }>(DEACTIVATED_MEMBERS)).map((row) => row.user_id);
