@@ -263,6 +263,37 @@ describe('unread counts', () => {
     );
   });
 
+  it('misses nothing that comes while it reads', async () => {
+    const room = await world.room(ALICE, [BOB, CAROL]);
+    const sending = (async () => {
+      for (let i = 0; i < 60; i++) await world.say(room, ALICE, 'hello', i % 3 === 0 ? mention(BOB) : {});
+    })();
+    let last = 0;
+    for (let i = 0; i < 40; i++) {
+      // Every other time from nothing, as after a redaction.
+      if (i % 2 === 0) await world.events.redact(room, ALICE, '$nothing', {});
+      const { main } = await counts(BOB, room);
+      expect(main[0]).to.be.at.least(last);
+      last = main[0];
+    }
+    await sending;
+    expect(await counts(BOB, room)).to.deep.equal({ main: [60, 20], threads: {} });
+  });
+
+  it('counts on when more has come than the room keeps in memory', async function () {
+    this.timeout(30_000);
+    const room = await world.room(ALICE, [BOB]);
+    await world.say(room, ALICE, 'first', mention(BOB));
+    expect((await counts(BOB, room)).main).to.deep.equal([1, 1]);
+    const message = { type: 'm.room.message', sender: ALICE, content: { msgtype: 'm.text', body: 'more' } };
+    for (let i = 0; i < 6; i++)
+      await world.events.sendAll(
+        room,
+        Array.from({ length: 50 }, () => message),
+      );
+    expect((await counts(BOB, room)).main).to.deep.equal([301, 1]);
+  });
+
   it('finds the same after a restart', async () => {
     const room = await world.room(ALICE, [BOB]);
     const root = await world.say(room, ALICE, 'root', mention(BOB));

@@ -135,14 +135,19 @@ export class World {
   }
 
   /** A room with these members, all joined. */
-  async room(creator: string, others: readonly string[] = [], more: readonly EventDraft[] = []): Promise<Room> {
+  async room(
+    creator: string,
+    others: readonly string[] = [],
+    more: readonly EventDraft[] = [],
+    create: JsonObject = {},
+  ): Promise<Room> {
     const version = roomVersion('11');
     if (version === undefined) throw new Error('room version 11 is missing');
     const state = (type: string, content: JsonObject): EventDraft => ({ type, sender: creator, stateKey: '', content });
     const room = await this.events.createRoom({
       version,
       creator,
-      createContent: { room_version: '11' },
+      createContent: { ...create, room_version: '11' },
       isPublic: false,
       events: () => [
         { type: 'm.room.member', sender: creator, stateKey: creator, content: { membership: 'join' } },

@@ -1,0 +1,42 @@
+import { expect } from 'chai';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { RoomSuccession } from '#src/services/tags/room-succession.ts';
+import { World } from './world.ts';
+
+const ALICE = '@alice:test';
+const BOB = '@bob:test';
+const CAROL = '@carol:test';
+
+describe('the successor of an upgraded room', () => {
+  it('gets the push rules of all users of this server at once, and their tags when they join', async () => {
+    const world = await World.begin();
+    try {
+      const { events, rooms, tags, pushRules } = world;
+      const succession = new RoomSuccession({ events, rooms, tags, pushRules, logger: silentLogger });
+      const old = await world.room(ALICE, [BOB]);
+      await pushRules.put(BOB, 'room', old.roomId, { actions: [] }, {});
+      await tags.set(BOB, old.nid, 'm.favourite', { order: 0.5 });
+      await tags.set(CAROL, old.nid, 'u.never', {});
+      const successor = await world.room(ALICE, [], [], { predecessor: { room_id: old.roomId, event_id: '$x' } });
+      await events.send(old, {
+        type: 'm.room.tombstone',
+        sender: ALICE,
+        stateKey: '',
+        content: { replacement_room: successor.roomId, body: 'moved' },
+      });
+      await succession.idle();
+      expect((await pushRules.rulesetOf(BOB)).room.map((rule) => rule.rule_id)).to.have.members([
+        old.roomId,
+        successor.roomId,
+      ]);
+      expect(await tags.of(BOB, successor.nid)).to.deep.equal({});
+      await world.join(successor, BOB);
+      await world.join(successor, CAROL);
+      await succession.idle();
+      expect(await tags.of(BOB, successor.nid)).to.deep.equal({ 'm.favourite': { order: 0.5 } });
+      expect(await tags.of(CAROL, successor.nid)).to.deep.equal({});
+    } finally {
+      await world.end();
+    }
+  });
+});
