@@ -61,11 +61,13 @@ const requesterOf = (token: string): Requester => {
   };
 };
 
+/** A body as a test reads it: what is expected in it the test says itself. */
+// oxlint-disable-next-line typescript/no-explicit-any
+export type Json = any;
+
 export interface Answer {
   readonly status: number;
-  // What a test expects in a body it says itself.
-  // oxlint-disable-next-line typescript/no-explicit-any
-  readonly body: any;
+  readonly body: Json;
 }
 
 /** The services of rooms on a database of their own, as a server puts them together. */
@@ -77,12 +79,30 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
   const loader = new EventLoader(database);
   const states = new StateStore(database);
   const rooms = new RoomRegistry(database, interner, loader, states);
-  const events = new EventService({ database, interner, loader, rooms, writer, classifier, signer, clock, random: systemRandom });
+  const events = new EventService({
+    database,
+    interner,
+    loader,
+    rooms,
+    writer,
+    classifier,
+    signer,
+    clock,
+    random: systemRandom,
+  });
   const visibility = new EventVisibility(interner, loader, states);
   const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName: SERVER });
   const profileSource = { profileOf: (userId: string) => Promise.resolve(profiles.get(userId) ?? {}) };
-  const membership = new MembershipService({ database, interner, loader, rooms, events, aliases, profiles: profileSource });
+  const membership = new MembershipService({
+    database,
+    interner,
+    loader,
+    rooms,
+    events,
+    aliases,
+    profiles: profileSource,
+  });
   const roomState = new RoomState({ access, database, interner, loader, states });
   const history = new History({
     access,
@@ -106,7 +126,13 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     roomState,
     history,
     publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
-    roomCreation: new RoomCreationService({ events, membership, aliases, profiles: profileSource, defaultVersion: '12' }),
+    roomCreation: new RoomCreationService({
+      events,
+      membership,
+      aliases,
+      profiles: profileSource,
+      defaultVersion: '12',
+    }),
     roomSending: new RoomSending({ access, events, aliases }),
   };
 };
@@ -144,7 +170,7 @@ export class RoomServer {
   async restart(): Promise<void> {
     await this.#http.stop();
     await this.#services.writer.close();
-    this.clock.advance(60_000);
+    await this.clock.advance(60_000);
     this.#services = compose(this.#clone, this.clock, this.profiles);
     this.#http = new TestServer();
     await this.#begin();
@@ -159,19 +185,24 @@ export class RoomServer {
   /** One request; `path` is under /_matrix/client/v3. */
   async ask(token: string | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
     const url = `/_matrix/client/v3${path}`;
-    const answer = await this.#http.ask(method, url, { ...(token === undefined ? {} : { token }), ...(body === undefined ? {} : { body }) });
+    const answer = await this.#http.ask(method, url, {
+      ...(token === undefined ? {} : { token }),
+      ...(body === undefined ? {} : { body }),
+    });
     const json: unknown = answer.text === '' ? undefined : answer.json;
     recorder.record(method, url, answer.status, json);
     if (answer.status === 500) {
-      const { fields } = await this.#http.line(({ level, fields: { request_id: id } }) => level === 'error' && id === (json as { request_id: string }).request_id);
+      const { fields } = await this.#http.line(
+        ({ level, fields: { request_id: id } }) =>
+          level === 'error' && id === (json as { request_id: string }).request_id,
+      );
       throw new Error(`${method} ${path} failed`, { cause: fields['err'] });
     }
     return { status: answer.status, body: json };
   }
 
   /** A request that has to succeed. */
-  // oxlint-disable-next-line typescript/no-explicit-any
-  async must(token: string | undefined, method: string, path: string, body?: unknown): Promise<any> {
+  async must(token: string | undefined, method: string, path: string, body?: unknown): Promise<Json> {
     const answer = await this.ask(token, method, path, body);
     if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
@@ -197,10 +228,8 @@ export class RoomServer {
   }
 
   /** The bodies of the messages of a page. */
-  // oxlint-disable-next-line typescript/no-explicit-any
-  bodies(page: any): string[] {
-    // oxlint-disable-next-line typescript/no-explicit-any
-    return page.chunk.filter((event: any) => event.type === 'm.room.message').map((event: any) => event.content.body);
+  bodies(page: Json): string[] {
+    return page.chunk.filter((event: Json) => event.type === 'm.room.message').map((event: Json) => event.content.body);
   }
 
   /** The token that /sync would give out now. */

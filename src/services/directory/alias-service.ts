@@ -62,7 +62,10 @@ export class AliasService {
   async newAlias(localpart: string): Promise<string> {
     const alias = `#${localpart}:${this.#serverName}`;
     if (localpart === '' || /[\s:#]/.test(localpart) || parseRoomAlias(alias) === undefined) {
-      throw new MatrixError('M_INVALID_PARAM', `room_alias_name must be the part of an alias between # and the colon, without spaces.`);
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `room_alias_name must be the part of an alias between # and the colon, without spaces.`,
+      );
     }
     if ((await aliasByName(this.#database, alias)) !== undefined) {
       throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
@@ -84,7 +87,10 @@ export class AliasService {
     const record = await aliasByName(this.#database, alias);
     if (record === undefined) return undefined;
     const room = await this.#rooms.byNid(record.room);
-    return { roomId: record.room_id, servers: room === undefined ? [this.#serverName] : serversIn(room, this.#serverName) };
+    return {
+      roomId: record.room_id,
+      servers: room === undefined ? [this.#serverName] : serversIn(room, this.#serverName),
+    };
   }
 
   /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM */
@@ -94,7 +100,12 @@ export class AliasService {
       throw new MatrixError('M_INVALID_PARAM', `Aliases made here end in :${this.#serverName}.`);
     }
     const room = await this.#access.joined(roomId, userId);
-    const isNew = await insertAlias(this.#database, { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() });
+    const isNew = await insertAlias(this.#database, {
+      alias,
+      room: room.nid,
+      creator: userId,
+      createdTs: this.#clock.now(),
+    });
     if (!isNew) throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
   }
 
@@ -118,7 +129,8 @@ export class AliasService {
     if (room === undefined || !isOperator) return;
     const before = room.stateEvent(CANONICAL)?.content;
     const content = before === undefined ? undefined : withoutAlias(before, alias);
-    if (content !== undefined) await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
+    if (content !== undefined)
+      await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
   }
 
   /** The aliases that this server has for a room. @throws MatrixError M_FORBIDDEN unless in the room, or it is world-readable */
@@ -136,7 +148,9 @@ export class AliasService {
    * @throws MatrixError M_INVALID_PARAM for what is no alias, M_BAD_ALIAS for one that leads elsewhere or nowhere
    */
   async checkCanonical(room: Room, content: JsonObject): Promise<void> {
-    const before = new Set(room.stateEvent(CANONICAL) === undefined ? [] : aliasesIn(room.stateEvent(CANONICAL)?.content ?? {}, false));
+    const before = new Set(
+      room.stateEvent(CANONICAL) === undefined ? [] : aliasesIn(room.stateEvent(CANONICAL)?.content ?? {}, false),
+    );
     for (const alias of aliasesIn(content, true)) {
       if (before.has(alias)) continue;
       if ((await this.lookUp(alias))?.roomId !== room.roomId) {
@@ -169,11 +183,16 @@ const aliasesIn = (content: JsonObject, isStrict: boolean): string[] => {
   const { alias, alt_aliases: alternatives } = content;
   const named = [...(alias === undefined || alias === null || alias === '' ? [] : [alias])];
   if (Array.isArray(alternatives)) named.push(...alternatives);
-  else if (isStrict && alternatives !== undefined) throw new MatrixError('M_INVALID_PARAM', 'alt_aliases must be a list of aliases.');
+  else if (isStrict && alternatives !== undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'alt_aliases must be a list of aliases.');
   const aliases: string[] = [];
   for (const one of named) {
     if (typeof one === 'string' && parseRoomAlias(one) !== undefined) aliases.push(one);
-    else if (isStrict) throw new MatrixError('M_INVALID_PARAM', `${JSON.stringify(one)} is not a room alias, such as #room:example.org.`);
+    else if (isStrict)
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `${JSON.stringify(one)} is not a room alias, such as #room:example.org.`,
+      );
   }
   return aliases;
 };

@@ -74,7 +74,8 @@ export class PublicRooms {
   /** A page of the directory, the rooms with the most members first. @throws MatrixError M_NOT_FOUND for servers that cannot be asked */
   async list(query: PublicRoomsQuery): Promise<PublicRoomsPage> {
     if (query.server !== undefined && query.server !== this.#serverName) {
-      if (this.#remote === undefined) throw new MatrixError('M_NOT_FOUND', `The rooms of ${query.server} cannot be listed from here.`);
+      if (this.#remote === undefined)
+        throw new MatrixError('M_NOT_FOUND', `The rooms of ${query.server} cannot be listed from here.`);
       return this.#remote.list(query.server, query);
     }
     const start = offsetOf(query.since);
@@ -83,7 +84,9 @@ export class PublicRooms {
     const rooms = [...(await this.#rooms.load(listed)).values()];
     const term = query.searchTerm?.toLowerCase() ?? '';
     const found = rooms
-      .filter((room) => room.isPublic && (query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null)))
+      .filter(
+        (room) => room.isPublic && (query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null)),
+      )
       .filter((room) => term === '' || searchable(room).some((text) => text.toLowerCase().includes(term)))
       .toSorted((a, b) => b.joinedCount - a.joinedCount || a.nid - b.nid);
     return {
@@ -102,11 +105,16 @@ export class PublicRooms {
   }
 
   /** Puts a room on the list or takes it off. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN unless the user may change the canonical alias */
-  async setListed(requester: { readonly userId: string; readonly isAdmin: boolean }, roomId: string, isListed: boolean): Promise<void> {
+  async setListed(
+    requester: { readonly userId: string; readonly isAdmin: boolean },
+    roomId: string,
+    isListed: boolean,
+  ): Promise<void> {
     const room = (await this.isListed(roomId), await this.#access.known(roomId));
     const { userId, isAdmin } = requester;
     const isOperator = room.isJoined(userId) && room.powerLevels().maySend(userId, 'm.room.canonical_alias', true);
-    if (!isOperator && !isAdmin) throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
+    if (!isOperator && !isAdmin)
+      throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
     await setRoomPublic(this.#database, room.nid, isListed);
     room.isPublic = isListed;
   }
@@ -137,7 +145,9 @@ export const publicRoomOf = (room: Room): PublicRoom => {
   };
   return {
     room_id: room.roomId,
-    ...(Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined && text !== '')) as Partial<typeof texts>),
+    ...(Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined && text !== '')) as Partial<
+      typeof texts
+    >),
     num_joined_members: room.joinedCount,
     world_readable: isWorldReadable(room),
     guest_can_join: room.stateText('m.room.guest_access', 'guest_access') === 'can_join',

@@ -27,7 +27,11 @@ export class ClientEvents {
 
   /** JSON of each event, with all that depends on who reads it. */
   async write(room: Room, reader: Reader, events: readonly VisibleEvent[]): Promise<string[]> {
-    const relations = await this.#aggregations?.bundle(room, reader.userId, events.map(({ event }) => event));
+    const relations = await this.#aggregations?.bundle(
+      room,
+      reader.userId,
+      events.map(({ event }) => event),
+    );
     return events.map(({ event, membership }) =>
       event.clientJson(
         {
@@ -42,4 +46,5 @@ export class ClientEvents {
 }
 
 /** JSON of state events, which are the same for everybody. */
-export const writeState = (events: Iterable<StoredEvent>): string[] => Array.from(events, (event) => event.clientJson({}, true));
+export const writeState = (events: Iterable<StoredEvent>): string[] =>
+  Array.from(events, (event) => event.clientJson({}, true));

@@ -19,8 +19,12 @@ export class EventFinder {
   /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user */
   async visible(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
     const event = await this.#events.find(room, eventId);
-    const [visible] = event === undefined || (event.flags & HIDDEN) !== 0 ? [] : await this.#visibility.visibleTo(room, userId, [event]);
-    if (visible === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
+    const [visible] =
+      event === undefined || (event.flags & HIDDEN) !== 0
+        ? []
+        : await this.#visibility.visibleTo(room, userId, [event]);
+    if (visible === undefined)
+      throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
     return visible;
   }
 }

@@ -75,7 +75,14 @@ export class HistoryPages {
     // One more than asked for tells whether there is more.
     let batch = request.wanted === undefined ? Math.min(limit + 1, MAX_BATCH) : Math.min(4 * limit + 1, MAX_BATCH);
     for (let scanned = 0; scanned < MAX_SCANNED; scanned += batch) {
-      const page = { room: room.nid, from: place, upTo, types: this.#types(request.filter), senders: undefined, limit: batch };
+      const page = {
+        room: room.nid,
+        from: place,
+        upTo,
+        types: this.#types(request.filter),
+        senders: undefined,
+        limit: batch,
+      };
       const records = await (dir === 'b' ? pageBack : pageForth)(this.#database, page);
       const read = await this.#loader.adopt(records, () => room);
       const stopAt = stop === undefined ? -1 : read.findIndex((event) => isBeyond(event, stop, dir));
@@ -101,16 +108,25 @@ export class HistoryPages {
     return nids?.every((nid) => nid !== undefined) === true ? nids : undefined;
   }
 
-  async #matching({ room, wanted, filter }: PageRequest, events: readonly StoredEvent[]): Promise<readonly StoredEvent[]> {
+  async #matching(
+    { room, wanted, filter }: PageRequest,
+    events: readonly StoredEvent[],
+  ): Promise<readonly StoredEvent[]> {
     if (wanted === undefined) return events;
     const relations = new Map<number, Relation[]>();
     if (needsRelations(filter) && events.length > 0) {
-      for (const row of await relationsTo(this.#database, room.nid, events.map((event) => event.nid))) {
+      for (const row of await relationsTo(
+        this.#database,
+        room.nid,
+        events.map((event) => event.nid),
+      )) {
         const relation = { sender: row.sender, relType: row.rel_type };
         relations.set(row.target, [...(relations.get(row.target) ?? []), relation]);
       }
     }
-    return events.filter(({ nid, type, sender, content }) => wanted({ type, sender, content, room_id: room.roomId }, relations.get(nid)));
+    return events.filter(({ nid, type, sender, content }) =>
+      wanted({ type, sender, content, room_id: room.roomId }, relations.get(nid)),
+    );
   }
 }
 

@@ -168,8 +168,19 @@ export const filterable = (room: Room, event: StoredEvent): Parameters<EventPred
 
 /** Undefined when everything is wanted. */
 const predicate = (filter: RoomEventFilter): EventPredicate | undefined => {
-  const { types, notTypes, senders, notSenders, rooms, notRooms, containsUrl, relatedBySenders, relatedByRelTypes } = filter;
-  const lists = [types, notTypes, senders, notSenders, rooms, notRooms, containsUrl, relatedBySenders, relatedByRelTypes];
+  const { types, notTypes, senders, notSenders, rooms, notRooms, containsUrl, relatedBySenders, relatedByRelTypes } =
+    filter;
+  const lists = [
+    types,
+    notTypes,
+    senders,
+    notSenders,
+    rooms,
+    notRooms,
+    containsUrl,
+    relatedBySenders,
+    relatedByRelTypes,
+  ];
   return lists.every((list) => list === undefined) ? undefined : compileEventFilter(filter);
 };
 

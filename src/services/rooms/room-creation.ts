@@ -70,7 +70,10 @@ export class RoomCreationService {
   async create(creator: string, request: RoomRequest): Promise<Room> {
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
     if (version === undefined) {
-      throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `This server does not know the room version ${request.roomVersion}.`);
+      throw new MatrixError(
+        'M_UNSUPPORTED_ROOM_VERSION',
+        `This server does not know the room version ${request.roomVersion}.`,
+      );
     }
     const isPublic = request.visibility === 'public';
     const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
@@ -82,13 +85,22 @@ export class RoomCreationService {
     const [profile, invites] = await Promise.all([
       this.#profiles.profileOf(creator),
       Promise.all(
-        invitees.map(async (target) => ({ target, content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }) })),
+        invitees.map(async (target) => ({
+          target,
+          content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }),
+        })),
       ),
     ]);
     const state = initialStateOf(request);
     const powerLevels = powerLevelsOf(version, creator, createContent, preset, invitees, request, state);
-    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({ type, sender: creator, stateKey, content });
-    const isGiven = (type: string): boolean => state.some((event) => event.type === type && (event.state_key ?? '') === '');
+    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
+      type,
+      sender: creator,
+      stateKey,
+      content,
+    });
+    const isGiven = (type: string): boolean =>
+      state.some((event) => event.type === type && (event.state_key ?? '') === '');
     const drafts: EventDraft[] = [
       memberDraft(creator, creator, memberContent('join', profile)),
       own('m.room.power_levels', powerLevels),
@@ -96,10 +108,14 @@ export class RoomCreationService {
       ...presetEvents(preset)
         .filter(({ type }) => !isGiven(type))
         .map(({ type, content }) => own(type, content)),
-      ...state.filter(({ type }) => type !== 'm.room.power_levels').map((event) => own(event.type, event.content, event.state_key)),
+      ...state
+        .filter(({ type }) => type !== 'm.room.power_levels')
+        .map((event) => own(event.type, event.content, event.state_key)),
       ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
       ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
-      ...invites.filter(({ target }) => !remote.includes(target)).map(({ target, content }) => memberDraft(creator, target, content)),
+      ...invites
+        .filter(({ target }) => !remote.includes(target))
+        .map(({ target, content }) => memberDraft(creator, target, content)),
     ];
     const room = await this.#make({
       version,
@@ -131,7 +147,8 @@ const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', mess
 const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
   for (const userId of invite) {
     if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `invite names ${userId}, which is not a user id.`);
-    if (userId === creator) throw new MatrixError('M_INVALID_PARAM', 'invite names you: whoever makes a room is in it already.');
+    if (userId === creator)
+      throw new MatrixError('M_INVALID_PARAM', 'invite names you: whoever makes a room is in it already.');
   }
   return [...new Set(invite)];
 };
@@ -139,7 +156,12 @@ const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
 /** `m.topic` says the topic again for clients that know of rich topics. Client-Server API, `m.room.topic`. */
 const topicContent = (topic: string): JsonObject => ({ topic, 'm.topic': { 'm.text': [{ body: topic }] } });
 
-const createContentOf = (version: RoomVersion, creator: string, request: RoomRequest, trusted: readonly string[]): JsonObject => {
+const createContentOf = (
+  version: RoomVersion,
+  creator: string,
+  request: RoomRequest,
+  trusted: readonly string[],
+): JsonObject => {
   const { room_version: _version, ...content } = request.creationContent ?? {};
   const { type, additional_creators: additional } = content;
   if (type !== undefined && typeof type !== 'string') throw bad('creation_content.type must be a string.');
@@ -151,7 +173,9 @@ const createContentOf = (version: RoomVersion, creator: string, request: RoomReq
     if (additional !== undefined && !(Array.isArray(additional) && additional.every(isUserId))) {
       throw bad('creation_content.additional_creators must be a list of user ids.');
     }
-    const creators = [...new Set([...((additional ?? []) as readonly string[]), ...trusted])].filter((userId) => userId !== creator);
+    const creators = [...new Set([...((additional ?? []) as readonly string[]), ...trusted])].filter(
+      (userId) => userId !== creator,
+    );
     if (creators.length > 0) return { ...content, additional_creators: creators, room_version: version.id };
   }
   return { ...content, ...(implicitCreator ? {} : { creator }), room_version: version.id };
@@ -159,11 +183,16 @@ const createContentOf = (version: RoomVersion, creator: string, request: RoomReq
 
 const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
   const state = request.initialState ?? [];
-  if (state.some(({ type }) => type === 'm.room.create')) throw bad('initial_state cannot hold m.room.create: use creation_content.');
+  if (state.some(({ type }) => type === 'm.room.create'))
+    throw bad('initial_state cannot hold m.room.create: use creation_content.');
   // "name" and "topic" take precedence: what they replace at once need not be written.
   return state.filter(
     ({ type, state_key: stateKey = '' }) =>
-      stateKey !== '' || !((type === 'm.room.name' && request.name !== undefined) || (type === 'm.room.topic' && request.topic !== undefined)),
+      stateKey !== '' ||
+      !(
+        (type === 'm.room.name' && request.name !== undefined) ||
+        (type === 'm.room.topic' && request.topic !== undefined)
+      ),
   );
 };
 
@@ -176,15 +205,25 @@ const powerLevelsOf = (
   request: RoomRequest,
   state: readonly InitialStateEvent[],
 ): JsonObject => {
-  const given = state.findLast(({ type, state_key: stateKey }) => type === 'm.room.power_levels' && (stateKey ?? '') === '')?.content;
+  const given = state.findLast(
+    ({ type, state_key: stateKey }) => type === 'm.room.power_levels' && (stateKey ?? '') === '',
+  )?.content;
   const operators = preset === 'trusted_private_chat' ? invitees : [];
-  const content = { ...(given ?? defaultPowerLevels(version, creator, preset, operators)), ...request.powerLevelContentOverride };
+  const content = {
+    ...(given ?? defaultPowerLevels(version, creator, preset, operators)),
+    ...request.powerLevelContentOverride,
+  };
   assertNoCreators(version, creator, createContent, content);
   return content;
 };
 
 /** "Creators never in users". Room version 12. */
-const assertNoCreators = (version: RoomVersion, creator: string, createContent: JsonObject, content: JsonObject): void => {
+const assertNoCreators = (
+  version: RoomVersion,
+  creator: string,
+  createContent: JsonObject,
+  content: JsonObject,
+): void => {
   if (!version.auth.privilegedCreators || !isJsonObject(content['users'])) return;
   const additional = createContent['additional_creators'];
   const creators: readonly JsonValue[] = [creator, ...(Array.isArray(additional) ? additional : [])];

@@ -82,7 +82,13 @@ export class RoomSending {
   /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
   async redact(sender: Reader, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string> {
     const room = await this.#access.known(roomId);
-    return this.#events.redact(room, sender.userId, eventId, content, transaction(sender, `redact/${roomId}/${eventId}`, txnId));
+    return this.#events.redact(
+      room,
+      sender.userId,
+      eventId,
+      content,
+      transaction(sender, `redact/${roomId}/${eventId}`, txnId),
+    );
   }
 }
 
@@ -94,7 +100,8 @@ const transaction = (sender: Reader, scope: string, txnId: string): Transaction 
 });
 
 const draft = (sender: Reader, { type, content, ts }: SendRequest, stateKey: string | undefined): EventDraft => {
-  if (type === 'm.room.create') throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+  if (type === 'm.room.create')
+    throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
   return {
     type,
     sender: sender.userId,
@@ -110,7 +117,10 @@ const assertNoCreatorListed = (room: Room, content: JsonObject): void => {
   if (create === undefined || !isJsonObject(content['users'])) return;
   for (const creator of privilegedCreatorsOf(room.version, create.pdu)) {
     if (Object.hasOwn(content['users'], creator)) {
-      throw new MatrixError('M_BAD_JSON', `users must not list ${creator}: as a creator of the room they stand above all levels.`);
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `users must not list ${creator}: as a creator of the room they stand above all levels.`,
+      );
     }
   }
 };

@@ -47,7 +47,10 @@ export class RoomState {
   async all(roomId: string, userId: string): Promise<StoredEvent[]> {
     const view = await this.#access.reading(roomId, userId);
     if (!view.isCurrent) return this.eventsOf(view.room, view.state);
-    const members = await this.#load(view.room, Array.from(view.room.members.values(), (member) => member.event));
+    const members = await this.#load(
+      view.room,
+      Array.from(view.room.members.values(), (member) => member.event),
+    );
     return [...Array.from(view.room.state.values(), (slot) => slot.event), ...members];
   }
 
@@ -83,7 +86,10 @@ export class RoomState {
       (query.notMembership === undefined || membership !== query.notMembership);
     if (view.isCurrent && query.at === undefined) {
       const members = [...room.members.values()].filter((member) => wanted(member.membership));
-      return this.#load(room, members.map((member) => member.event));
+      return this.#load(
+        room,
+        members.map((member) => member.event),
+      );
     }
     const state = query.at === undefined ? view.state : await this.#stateAt(view, query.at);
     const events = await this.#load(room, [...state.members().values()]);
@@ -94,7 +100,10 @@ export class RoomState {
   async joinedMembers(roomId: string, userId: string): Promise<StoredEvent[]> {
     const room = await this.#access.joined(roomId, userId);
     const members = [...room.members.values()].filter((member) => member.membership === 'join');
-    return this.#load(room, members.map((member) => member.event));
+    return this.#load(
+      room,
+      members.map((member) => member.event),
+    );
   }
 
   /** The events that make a state up, or those of them that are not about members. */
@@ -104,10 +113,15 @@ export class RoomState {
 
   /** The member events that a state has for some users. */
   async membersOf(room: Room, state: StateChain, userIds: Iterable<string>): Promise<StoredEvent[]> {
-    const keys = Array.from(userIds, (stateKey) => ({ type: MEMBER, stateKey })).filter(({ stateKey }) => room.member(stateKey) !== undefined);
+    const keys = Array.from(userIds, (stateKey) => ({ type: MEMBER, stateKey })).filter(
+      ({ stateKey }) => room.member(stateKey) !== undefined,
+    );
     await this.#interner.ensureStateKeys(keys);
     const nids = keys.map(({ type, stateKey }) => state.get(this.#interner.stateKey(type, stateKey)));
-    return this.#load(room, nids.filter((nid) => nid !== undefined));
+    return this.#load(
+      room,
+      nids.filter((nid) => nid !== undefined),
+    );
   }
 
   /** The state with an id. */
@@ -125,7 +139,8 @@ export class RoomState {
       return this.chain(room, (last.flags & 1) === 0 ? last.state : last.nid);
     }
     const place = decodeRoomToken(token);
-    if (place === undefined) throw new MatrixError('M_INVALID_PARAM', 'The parameter at is not a token of this server.');
+    if (place === undefined)
+      throw new MatrixError('M_INVALID_PARAM', 'The parameter at is not a token of this server.');
     const page = { room: room.nid, from: place, upTo, types: undefined, senders: undefined, limit: 1 };
     const [event] = await this.#loader.adopt(await pageBack(this.#database, page), () => room);
     return event === undefined ? StateChain.EMPTY : this.chain(room, event.stateAfter);

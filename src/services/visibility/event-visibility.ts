@@ -1,4 +1,8 @@
-import { type HistoryVisibility, mayUserSee, parseHistoryVisibility } from '#src/protocol/visibility/history-visibility.ts';
+import {
+  type HistoryVisibility,
+  mayUserSee,
+  parseHistoryVisibility,
+} from '#src/protocol/visibility/history-visibility.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { type Membership, membershipIn } from '#src/services/rooms/membership.ts';
@@ -39,22 +43,26 @@ export class EventVisibility {
   /**
    * The events that a user may see, in the order given. Costs no statement for what came while they were in the room, nor for
    * history that was always open to all members; everything else is judged by the states at the events, read all at once.
+   *
+   * What arrives while a user is in the room is for them, even where its sender did not know of them yet: that is why positions
+   * decide first, and states only where positions do not.
    */
   async visibleTo(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     const member = room.member(userId);
     const joinedSince = member?.membership === 'join' ? member.since : Infinity;
-    if (events.every((event) => event.nid >= joinedSince)) return events.map((event) => ({ event, membership: 'join' }));
+    if (events.every((event) => event.nid >= joinedSince))
+      return events.map((event) => ({ event, membership: 'join' }));
 
-    const periods = member?.membership === 'join' && alwaysShared(room) ? await this.#past.of(room, member) : undefined;
+    const periods = member === undefined ? undefined : await this.#past.of(room, member);
+    const sharedUntil =
+      member !== undefined && alwaysShared(room) ? await this.#past.joinedUntil(room, member) : -Infinity;
     const verdicts: (VisibleEvent | undefined)[] = [];
     const open: { readonly event: StoredEvent; readonly index: number }[] = [];
     for (const [index, event] of events.entries()) {
-      if (event.nid >= joinedSince) verdicts[index] = { event, membership: 'join' };
-      else {
-        const membership = event.nid > 0 ? periods?.at(event.nid) : undefined;
-        if (membership === undefined) open.push({ event, index });
-        else verdicts[index] = { event, membership };
-      }
+      const membership = event.nid > 0 ? periods?.at(event.nid) : undefined;
+      if (membership === 'join' || (membership !== undefined && event.nid < sharedUntil))
+        verdicts[index] = { event, membership };
+      else open.push({ event, index });
     }
     if (open.length > 0) await this.#judge(room, userId, open, verdicts);
     return verdicts.filter((verdict) => verdict !== undefined);
@@ -79,7 +87,10 @@ export class EventVisibility {
     ]);
     const visibilityKey = this.#interner.stateKey(VISIBILITY, '');
     const memberKey = member === undefined ? undefined : this.#interner.stateKey(MEMBER, userId);
-    const chains = await this.#chainsAt(room, open.map(({ event }) => event.state));
+    const chains = await this.#chainsAt(
+      room,
+      open.map(({ event }) => event.state),
+    );
     const places = open.map(({ event }) => {
       const chain = chains.get(event.state);
       return {
@@ -99,11 +110,13 @@ export class EventVisibility {
         visibility: parseHistoryVisibility(at(places[i]?.visibility)?.content),
         membership,
         joinedLater: event.nid < joinedUntil,
-        visibilityAfter: event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
+        visibilityAfter:
+          event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
         membershipAfter,
       });
       // Whoever leaves sees that: without it their client would never learn of it.
-      if (sees || (isOwnMember && membership !== undefined)) verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
+      if (sees || (isOwnMember && membership !== undefined))
+        verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
     }
   }
 

@@ -9,8 +9,14 @@ export interface AliasRecord {
 }
 
 const COLUMNS = 'a.alias, a.room, r.room_id, a.creator';
-const ALIAS = sql('alias_by_name', `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = $1`);
-const ALIASES = sql('aliases_by_name', `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = any($1::text[])`);
+const ALIAS = sql(
+  'alias_by_name',
+  `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = $1`,
+);
+const ALIASES = sql(
+  'aliases_by_name',
+  `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = any($1::text[])`,
+);
 const ALIASES_OF_ROOM = sql('aliases_of_room', 'select alias from aliases where room = $1 order by created_ts, alias');
 const INSERT = sql(
   'alias_insert',
@@ -32,7 +38,8 @@ export const aliasesOfRoom = async (database: Database, room: number): Promise<s
 export const insertAlias = async (
   database: Database,
   alias: { readonly alias: string; readonly room: number; readonly creator: string; readonly createdTs: number },
-): Promise<boolean> => (await database.query(INSERT, [alias.alias, alias.room, alias.creator, alias.createdTs])).length > 0;
+): Promise<boolean> =>
+  (await database.query(INSERT, [alias.alias, alias.room, alias.creator, alias.createdTs])).length > 0;
 
 /** @returns whether it was there */
 export const deleteAlias = async (database: Database, alias: string, room: number): Promise<boolean> =>

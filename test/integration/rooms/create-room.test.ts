@@ -1,8 +1,14 @@
 import { expect } from 'chai';
-import { RoomServer } from '#test/support/room-server.ts';
+import { type Json, RoomServer } from '#test/support/room-server.ts';
 
-// oxlint-disable-next-line typescript/no-explicit-any
-type Event = { type: string; state_key?: string; content: Record<string, any>; sender: string; event_id: string; room_id: string };
+type Event = {
+  type: string;
+  state_key?: string;
+  content: Record<string, Json>;
+  sender: string;
+  event_id: string;
+  room_id: string;
+};
 
 describe('creating rooms', function () {
   this.timeout(60_000);
@@ -12,7 +18,8 @@ describe('creating rooms', function () {
 
   const timeline = async (token: string, roomId: string): Promise<Event[]> =>
     (await server.must(token, 'GET', `/rooms/${roomId}/messages?dir=f&limit=100`)).chunk;
-  const state = (roomId: string, type: string): Promise<Record<string, any>> => server.must('alice', 'GET', `/rooms/${roomId}/state/${type}`);
+  const state = (roomId: string, type: string): Promise<Record<string, Json>> =>
+    server.must('alice', 'GET', `/rooms/${roomId}/state/${type}`);
 
   it('makes the events in the order that the specification names', async () => {
     const roomId = await server.room('alice', {
@@ -47,12 +54,16 @@ describe('creating rooms', function () {
       const roomId = await server.room('alice', { preset });
       expect(await state(roomId, 'm.room.join_rules')).to.deep.equal({ join_rule: rule });
       expect(await state(roomId, 'm.room.history_visibility')).to.deep.equal({ history_visibility: 'shared' });
-      expect((await server.ask('alice', 'GET', `/rooms/${roomId}/state/m.room.guest_access`)).status).to.equal(guests ? 200 : 404);
+      expect((await server.ask('alice', 'GET', `/rooms/${roomId}/state/m.room.guest_access`)).status).to.equal(
+        guests ? 200 : 404,
+      );
     });
   }
 
   it('takes the preset from the visibility when none is named', async () => {
-    expect(await state(await server.room('alice', { visibility: 'public' }), 'm.room.join_rules')).to.deep.equal({ join_rule: 'public' });
+    expect(await state(await server.room('alice', { visibility: 'public' }), 'm.room.join_rules')).to.deep.equal({
+      join_rule: 'public',
+    });
     expect(await state(await server.room('alice', {}), 'm.room.join_rules')).to.deep.equal({ join_rule: 'invite' });
     expect(await state(await server.room('alice'), 'm.room.join_rules')).to.deep.equal({ join_rule: 'invite' });
   });
@@ -65,11 +76,15 @@ describe('creating rooms', function () {
       expect(create['creator']).to.equal(version < 11 ? '@alice:test' : undefined);
       await server.join('bob', roomId);
       const eventId = await server.say('bob', roomId, 'hello');
-      await server.must('bob', 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(eventId)}/r${version}`, { reason: 'typo' });
+      await server.must('bob', 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(eventId)}/r${version}`, {
+        reason: 'typo',
+      });
       const event = await server.must('alice', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(eventId)}`);
       expect(event.content).to.deep.equal({});
       expect(event.unsigned.redacted_because.content.reason).to.equal('typo');
-      expect(event.unsigned.redacted_because.content.redacts ?? event.unsigned.redacted_because.redacts).to.equal(eventId);
+      expect(event.unsigned.redacted_because.content.redacts ?? event.unsigned.redacted_because.redacts).to.equal(
+        eventId,
+      );
     });
   }
 
@@ -79,7 +94,9 @@ describe('creating rooms', function () {
   });
 
   it('answers 400 M_UNSUPPORTED_ROOM_VERSION for one that is not known', async () => {
-    const answer = await server.ask('alice', 'POST', '/createRoom', { room_version: 'ahfgwjyerhgiuveisbruvybseyrugvi' });
+    const answer = await server.ask('alice', 'POST', '/createRoom', {
+      room_version: 'ahfgwjyerhgiuveisbruvybseyrugvi',
+    });
     expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_UNSUPPORTED_ROOM_VERSION']);
   });
 
@@ -88,7 +105,11 @@ describe('creating rooms', function () {
       room_version: '11',
       creation_content: { room_version: 'nonsense', 'm.federate': false, type: 'm.space' },
     });
-    expect(await state(roomId, 'm.room.create')).to.deep.equal({ room_version: '11', 'm.federate': false, type: 'm.space' });
+    expect(await state(roomId, 'm.room.create')).to.deep.equal({
+      room_version: '11',
+      'm.federate': false,
+      type: 'm.space',
+    });
   });
 
   it('writes a topic as m.topic too, and leaves one from initial_state untouched', async () => {
@@ -96,7 +117,10 @@ describe('creating rooms', function () {
     const plain = await server.room('alice', { initial_state: initial });
     expect(await state(plain, 'm.room.topic')).to.deep.equal({ topic: 'given' });
     const both = await server.room('alice', { initial_state: initial, topic: 'wins' });
-    expect(await state(both, 'm.room.topic')).to.deep.equal({ topic: 'wins', 'm.topic': { 'm.text': [{ body: 'wins' }] } });
+    expect(await state(both, 'm.room.topic')).to.deep.equal({
+      topic: 'wins',
+      'm.topic': { 'm.text': [{ body: 'wins' }] },
+    });
   });
 
   it('lets initial_state win over the preset', async () => {
@@ -112,7 +136,10 @@ describe('creating rooms', function () {
   });
 
   it('lays power_level_content_override over the defaults', async () => {
-    const roomId = await server.room('alice', { room_version: '11', power_level_content_override: { events_default: 7, users: { '@alice:test': 100, '@bob:test': 9 } } });
+    const roomId = await server.room('alice', {
+      room_version: '11',
+      power_level_content_override: { events_default: 7, users: { '@alice:test': 100, '@bob:test': 9 } },
+    });
     const levels = await state(roomId, 'm.room.power_levels');
     expect(levels['events_default']).to.equal(7);
     expect(levels['users']).to.deep.equal({ '@alice:test': 100, '@bob:test': 9 });
@@ -129,8 +156,15 @@ describe('creating rooms', function () {
   });
 
   it('gives the invited of a trusted chat the power of the creator', async () => {
-    const roomId = await server.room('alice', { room_version: '11', preset: 'trusted_private_chat', invite: ['@bob:test'] });
-    expect((await state(roomId, 'm.room.power_levels'))['users']).to.deep.equal({ '@alice:test': 100, '@bob:test': 100 });
+    const roomId = await server.room('alice', {
+      room_version: '11',
+      preset: 'trusted_private_chat',
+      invite: ['@bob:test'],
+    });
+    expect((await state(roomId, 'm.room.power_levels'))['users']).to.deep.equal({
+      '@alice:test': 100,
+      '@bob:test': 100,
+    });
   });
 
   describe('in room version 12', () => {
@@ -162,7 +196,9 @@ describe('creating rooms', function () {
         expect((await server.ask('alice', 'POST', '/createRoom', wish)).status, JSON.stringify(wish)).to.equal(400);
       }
       const roomId = await server.room('alice', {});
-      const put = await server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.power_levels/`, { users: { '@alice:test': 100 } });
+      const put = await server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.power_levels/`, {
+        users: { '@alice:test': 100 },
+      });
       expect(put.status).to.equal(400);
     });
   });
@@ -171,8 +207,13 @@ describe('creating rooms', function () {
     server.profiles.set('@alice:test', { displayname: 'Alice', avatar_url: 'mxc://test/alice' });
     server.profiles.set('@bob:test', { displayname: 'Bob' });
     const roomId = await server.room('alice', { invite: ['@bob:test', '@bob:test'], is_direct: true });
-    const member = (userId: string): Promise<unknown> => server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${userId}`);
-    expect(await member('@alice:test')).to.deep.equal({ membership: 'join', displayname: 'Alice', avatar_url: 'mxc://test/alice' });
+    const member = (userId: string): Promise<unknown> =>
+      server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${userId}`);
+    expect(await member('@alice:test')).to.deep.equal({
+      membership: 'join',
+      displayname: 'Alice',
+      avatar_url: 'mxc://test/alice',
+    });
     expect(await member('@bob:test')).to.deep.equal({ membership: 'invite', displayname: 'Bob', is_direct: true });
     server.profiles.clear();
   });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Answer, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
 
 const encode = encodeURIComponent;
 
@@ -14,7 +14,12 @@ describe('names of rooms, and their directory', function () {
     expect([actual, body?.errcode]).to.deep.equal([status, errcode]);
   };
   const alias = (token: string | undefined, method: string, name: string, roomId?: string): Promise<Answer> =>
-    server.ask(token, method, `/directory/room/${encode(name)}`, roomId === undefined ? undefined : { room_id: roomId });
+    server.ask(
+      token,
+      method,
+      `/directory/room/${encode(name)}`,
+      roomId === undefined ? undefined : { room_id: roomId },
+    );
   const canonical = async (roomId: string): Promise<unknown> =>
     (await server.ask('alice', 'GET', `/rooms/${roomId}/state/m.room.canonical_alias`)).body;
 
@@ -50,7 +55,10 @@ describe('names of rooms, and their directory', function () {
       await server.join('bob', roomId);
       await server.join('carol', roomId);
       for (const name of ['#main:test', '#alt:test']) await alias('bob', 'PUT', name, roomId);
-      await server.setState('alice', roomId, 'm.room.canonical_alias', { alias: '#main:test', alt_aliases: ['#alt:test'] });
+      await server.setState('alice', roomId, 'm.room.canonical_alias', {
+        alias: '#main:test',
+        alt_aliases: ['#alt:test'],
+      });
       await refused(alias('carol', 'DELETE', '#main:test'), 403, 'M_FORBIDDEN');
       expect((await alias('alice', 'DELETE', '#alt:test')).status).to.equal(200);
       expect(await canonical(roomId)).to.deep.equal({ alias: '#main:test' });
@@ -63,7 +71,8 @@ describe('names of rooms, and their directory', function () {
     it('must exist and lead to the room: 400 M_BAD_ALIAS', async () => {
       const roomId = await server.room('alice', { room_alias_name: 'here' });
       await server.room('alice', { room_alias_name: 'there' });
-      const put = (content: object): Promise<Answer> => server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.canonical_alias/`, content);
+      const put = (content: object): Promise<Answer> =>
+        server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.canonical_alias/`, content);
       for (const name of ['#there:test', '#nowhere:test', '#a:elsewhere.test']) {
         await refused(put({ alias: name }), 400, 'M_BAD_ALIAS');
         await refused(put({ alt_aliases: [name] }), 400, 'M_BAD_ALIAS');
@@ -76,10 +85,20 @@ describe('names of rooms, and their directory', function () {
       expect((await put({})).status).to.equal(200);
     });
     it('may go on naming what it named before', async () => {
-      const roomId = await server.room('alice', { room_alias_name: 'gone', preset: 'public_chat', invite: ['@bob:test'] });
-      await server.services.database.query({ name: 'test_alias_gone', text: "delete from aliases where alias = '#gone:test'" });
+      const roomId = await server.room('alice', {
+        room_alias_name: 'gone',
+        preset: 'public_chat',
+        invite: ['@bob:test'],
+      });
+      await server.services.database.query({
+        name: 'test_alias_gone',
+        text: "delete from aliases where alias = '#gone:test'",
+      });
       await alias('alice', 'PUT', '#new:test', roomId);
-      await server.setState('alice', roomId, 'm.room.canonical_alias', { alias: '#gone:test', alt_aliases: ['#new:test'] });
+      await server.setState('alice', roomId, 'm.room.canonical_alias', {
+        alias: '#gone:test',
+        alt_aliases: ['#new:test'],
+      });
     });
   });
 
@@ -90,13 +109,17 @@ describe('names of rooms, and their directory', function () {
     before(async () => {
       small = await server.room('alice', { visibility: 'public', name: 'Small Talk', topic: 'weather' });
       large = await server.room('alice', { visibility: 'public', name: 'Large', room_alias_name: 'large' });
-      space = await server.room('alice', { visibility: 'public', name: 'Space', creation_content: { type: 'm.space' } });
+      space = await server.room('alice', {
+        visibility: 'public',
+        name: 'Space',
+        creation_content: { type: 'm.space' },
+      });
       for (const token of ['bob', 'carol']) await server.join(token, large);
       await server.join('bob', space);
       await server.room('alice', { name: 'Hidden' });
     });
-    const ids = (page: any): string[] => page.chunk.map((room: any) => room.room_id);
-    const search = (body: object): Promise<any> => server.must('alice', 'POST', '/publicRooms', body);
+    const ids = (page: Json): string[] => page.chunk.map((room: Json) => room.room_id);
+    const search = (body: object): Promise<Json> => server.must('alice', 'POST', '/publicRooms', body);
 
     it('shows the rooms with the most members first, to anybody', async () => {
       const page = await server.must(undefined, 'GET', '/publicRooms');
@@ -120,7 +143,9 @@ describe('names of rooms, and their directory', function () {
       const second = await server.must(undefined, 'GET', `/publicRooms?limit=2&since=${first.next_batch}`);
       expect(ids(second)).to.deep.equal([small]);
       expect(second).not.to.have.property('next_batch');
-      expect(ids(await server.must(undefined, 'GET', `/publicRooms?limit=2&since=${second.prev_batch}`))).to.deep.equal([large, space]);
+      expect(ids(await server.must(undefined, 'GET', `/publicRooms?limit=2&since=${second.prev_batch}`))).to.deep.equal(
+        [large, space],
+      );
       await refused(server.ask(undefined, 'GET', '/publicRooms?since=x'), 400, 'M_INVALID_PARAM');
     });
     it('is searched by name, topic and alias, whatever the case', async () => {

@@ -1,5 +1,9 @@
 import { expect } from 'chai';
-import { type Answer, RoomServer } from '#test/support/room-server.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { signJson } from '#src/protocol/signing/json-signatures.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
 
 const A = '@alice:test';
 const B = '@bob:test';
@@ -10,20 +14,25 @@ describe('coming into rooms and leaving them', function () {
   before(async () => (server = await RoomServer.start()));
   after(() => server.stop());
 
-  const post = (token: string, path: string, body: object = {}): Promise<Answer> => server.ask(token, 'POST', path, body);
+  const post = (token: string, path: string, body: object = {}): Promise<Answer> =>
+    server.ask(token, 'POST', path, body);
   const refused = async (answer: Promise<Answer>, status: number, errcode: string): Promise<void> => {
     const { status: actual, body } = await answer;
     expect([actual, body?.errcode]).to.deep.equal([status, errcode]);
   };
-  const memberEvent = (roomId: string, userId: string, token = 'alice'): Promise<any> =>
+  const memberEvent = (roomId: string, userId: string, token = 'alice'): Promise<Json> =>
     server.must(token, 'GET', `/rooms/${roomId}/state/m.room.member/${userId}?format=event`);
 
   describe('joining', () => {
     it('works by id and by alias, once: a second join makes no event', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat', room_alias_name: 'joining' });
-      expect(await server.must('bob', 'POST', '/join/%23joining:test?server_name=test&via=test', {})).to.deep.equal({ room_id: roomId });
+      expect(await server.must('bob', 'POST', '/join/%23joining:test?server_name=test&via=test', {})).to.deep.equal({
+        room_id: roomId,
+      });
       const first = await memberEvent(roomId, B);
-      expect(await server.must('bob', 'POST', `/join/${roomId}`, { reason: 'again' })).to.deep.equal({ room_id: roomId });
+      expect(await server.must('bob', 'POST', `/join/${roomId}`, { reason: 'again' })).to.deep.equal({
+        room_id: roomId,
+      });
       expect((await memberEvent(roomId, B)).event_id).to.equal(first.event_id);
       expect((await server.must('bob', 'GET', '/joined_rooms')).joined_rooms).to.deep.equal([roomId]);
     });
@@ -46,7 +55,12 @@ describe('coming into rooms and leaving them', function () {
       await server.must('bob', 'POST', `/rooms/${roomId}/join`, { reason: 'because' });
       server.profiles.clear();
       const event = await memberEvent(roomId, B);
-      expect(event.content).to.deep.equal({ membership: 'join', displayname: 'Bob', avatar_url: 'mxc://test/bob', reason: 'because' });
+      expect(event.content).to.deep.equal({
+        membership: 'join',
+        displayname: 'Bob',
+        avatar_url: 'mxc://test/bob',
+        reason: 'because',
+      });
       expect(event.unsigned.prev_content.membership).to.equal('invite');
       expect(event.unsigned.prev_sender).to.equal(A);
     });
@@ -60,7 +74,7 @@ describe('coming into rooms and leaving them', function () {
       const roomId = await server.room('alice', { preset: 'public_chat' });
       await Promise.all(Array.from({ length: 8 }, () => server.join('bob', roomId)));
       const page = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=100`);
-      expect(page.chunk.filter((event: any) => event.state_key === B)).to.have.length(1);
+      expect(page.chunk.filter((event: Json) => event.state_key === B)).to.have.length(1);
     });
   });
 
@@ -73,7 +87,10 @@ describe('coming into rooms and leaving them', function () {
     for (const rule of ['restricted', 'knock_restricted']) {
       it(`let in who is in one of the named rooms, by a member's word (${rule})`, async () => {
         const space = await server.room('alice', { preset: 'public_chat' });
-        const roomId = await restricted([null, 7, { type: 'x' }, { type: 'm.room_membership' }, { type: 'm.room_membership', room_id: space }], rule);
+        const roomId = await restricted(
+          [null, 7, { type: 'x' }, { type: 'm.room_membership' }, { type: 'm.room_membership', room_id: space }],
+          rule,
+        );
         await refused(post('bob', `/rooms/${roomId}/join`), 403, 'M_FORBIDDEN');
         await server.join('bob', space, roomId);
         expect((await memberEvent(roomId, B)).content.join_authorised_via_users_server).to.equal(A);
@@ -82,7 +99,7 @@ describe('coming into rooms and leaving them', function () {
     it('let nobody in by a list that cannot be read', async () => {
       await refused(post('bob', `/rooms/${await restricted('nonsense')}/join`), 403, 'M_FORBIDDEN');
     });
-    it('let the invited in without anybody\'s word', async () => {
+    it("let the invited in without anybody's word", async () => {
       const roomId = await restricted([]);
       await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B });
       await server.join('bob', roomId);
@@ -111,7 +128,11 @@ describe('coming into rooms and leaving them', function () {
     it('carries reason and is_direct', async () => {
       const roomId = await server.room('alice');
       await server.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: B, reason: 'come', is_direct: true });
-      expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'invite', reason: 'come', is_direct: true });
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({
+        membership: 'invite',
+        reason: 'come',
+        is_direct: true,
+      });
     });
     it('shows the invited the stripped state with both member events', async () => {
       const roomId = await server.room('alice', { name: 'Shown', invite: [B] });
@@ -124,7 +145,8 @@ describe('coming into rooms and leaving them', function () {
         `m.room.member ${A}`,
         `m.room.member ${B}`,
       ]);
-      for (const event of stripped) expect(Object.keys(event).toSorted()).to.deep.equal(['content', 'sender', 'state_key', 'type']);
+      for (const event of stripped)
+        expect(Object.keys(event).toSorted()).to.deep.equal(['content', 'sender', 'state_key', 'type']);
     });
     it('can be rejected when the inviter has gone, and repeatedly', async () => {
       const roomId = await server.room('alice', { invite: [B] });
@@ -135,9 +157,44 @@ describe('coming into rooms and leaving them', function () {
     });
   });
 
+  describe('third-party invites', () => {
+    const identityKey = generateSigningKey((count) => systemRandom.bytes(count));
+    const signed = (mxid: string): JsonObject => signJson({ mxid, sender: A, token: 'tok' }, 'id.test', identityKey);
+    const room = async (): Promise<string> => {
+      const roomId = await server.room('alice');
+      const content = {
+        display_name: 'b...@mail.test',
+        key_validity_url: 'https://id.test/valid',
+        public_key: identityKey.publicKey,
+      };
+      await server.setState('alice', roomId, 'm.room.third_party_invite', content, 'tok');
+      return roomId;
+    };
+    it('let in whom the identity server names, by an invite of who made them', async () => {
+      const roomId = await room();
+      await server.must('bob', 'POST', `/rooms/${roomId}/join`, { third_party_signed: signed(B) });
+      const page = await server.must('bob', 'GET', `/rooms/${roomId}/messages?dir=b&limit=2`);
+      expect(page.chunk.map((event: Json) => [event.sender, event.content.membership])).to.deep.equal([
+        [B, 'join'],
+        [A, 'invite'],
+      ]);
+      expect(page.chunk[1].content.third_party_invite.display_name).to.equal('b...@mail.test');
+    });
+    it('let nobody else in', async () => {
+      const roomId = await room();
+      await refused(post('carol', `/rooms/${roomId}/join`, { third_party_signed: signed(B) }), 403, 'M_FORBIDDEN');
+      const forged = { ...signed(B), mxid: '@carol:test' };
+      await refused(post('carol', `/rooms/${roomId}/join`, { third_party_signed: forged }), 403, 'M_FORBIDDEN');
+      await refused(post('carol', `/rooms/${roomId}/join`, { third_party_signed: { mxid: B } }), 400, 'M_BAD_JSON');
+    });
+  });
+
   describe('knocking', () => {
     const knockable = (): Promise<string> =>
-      server.room('alice', { initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }], room_alias_name: undefined });
+      server.room('alice', {
+        initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }],
+        room_alias_name: undefined,
+      });
     it('is 403 unless the join rule allows it, and for the joined, invited and banned', async () => {
       await refused(post('bob', `/knock/${await server.room('alice')}`), 403, 'M_FORBIDDEN');
       await refused(post('bob', `/knock/${await server.room('alice', { preset: 'public_chat' })}`), 403, 'M_FORBIDDEN');
@@ -151,7 +208,9 @@ describe('coming into rooms and leaving them', function () {
     });
     it('again with another reason is another event', async () => {
       const roomId = await knockable();
-      expect(await server.must('bob', 'POST', `/knock/${roomId}`, { reason: 'one' })).to.deep.equal({ room_id: roomId });
+      expect(await server.must('bob', 'POST', `/knock/${roomId}`, { reason: 'one' })).to.deep.equal({
+        room_id: roomId,
+      });
       const first = await memberEvent(roomId, B);
       await server.must('bob', 'POST', `/knock/${roomId}`, { reason: 'two' });
       const second = await memberEvent(roomId, B);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Answer, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
 
 describe('sending into rooms', function () {
   this.timeout(60_000);
@@ -7,12 +7,13 @@ describe('sending into rooms', function () {
   before(async () => (server = await RoomServer.start()));
   after(() => server.stop());
 
-  const put = (token: string, path: string, body: unknown = {}): Promise<Answer> => server.ask(token, 'PUT', path, body);
+  const put = (token: string, path: string, body: unknown = {}): Promise<Answer> =>
+    server.ask(token, 'PUT', path, body);
   const refused = async (answer: Promise<Answer>, status: number, errcode: string): Promise<void> => {
     const { status: actual, body } = await answer;
     expect([actual, body?.errcode]).to.deep.equal([status, errcode]);
   };
-  const event = (token: string, roomId: string, eventId: string): Promise<any> =>
+  const event = (token: string, roomId: string, eventId: string): Promise<Json> =>
     server.must(token, 'GET', `/rooms/${roomId}/event/${encodeURIComponent(eventId)}`);
 
   it('takes one statement at most when the room is warm', async () => {
@@ -24,7 +25,11 @@ describe('sending into rooms', function () {
     const { roomSending } = server.services;
     const send = (i: number): Promise<string> => {
       const sender = { userId: i % 2 === 0 ? '@alice:test' : '@bob:test', deviceId: 'DEVICE' };
-      return roomSending.message(sender, { roomId, type: 'm.room.message', content: { body: String(i) } }, `at once ${i}`);
+      return roomSending.message(
+        sender,
+        { roomId, type: 'm.room.message', content: { body: String(i) } },
+        `at once ${i}`,
+      );
     };
     const together = await server.statements(() => Promise.all(Array.from({ length: 64 }, (_, i) => send(i))));
     expect(together / 64).to.be.at.most(0.3);
@@ -34,20 +39,28 @@ describe('sending into rooms', function () {
     it('makes one event for one device and room, whatever the content, also after a restart', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat' });
       const path = `/rooms/${roomId}/send/m.room.message/same`;
-      const send = async (token: string, body: string): Promise<string> => (await server.must(token, 'PUT', path, { msgtype: 'm.text', body })).event_id;
+      const send = async (token: string, body: string): Promise<string> =>
+        (await server.must(token, 'PUT', path, { msgtype: 'm.text', body })).event_id;
       const first = await send('alice', 'a');
       expect(await send('alice', 'b')).to.equal(first);
       await server.restart();
       expect(await send('alice', 'c')).to.equal(first);
       expect(await send('alice/PHONE', 'd')).not.to.equal(first);
       const other = await server.room('alice');
-      expect((await server.must('alice', 'PUT', `/rooms/${other}/send/m.room.message/same`, {})).event_id).not.to.equal(first);
-      expect((await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.other/same`, {})).event_id).not.to.equal(first);
+      expect((await server.must('alice', 'PUT', `/rooms/${other}/send/m.room.message/same`, {})).event_id).not.to.equal(
+        first,
+      );
+      expect((await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.other/same`, {})).event_id).not.to.equal(
+        first,
+      );
     });
     it('answers one event to requests at the same time', async () => {
       const roomId = await server.room('alice');
       const ids = await Promise.all(
-        Array.from({ length: 6 }, async () => (await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.x/race`, {})).event_id),
+        Array.from(
+          { length: 6 },
+          async () => (await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.x/race`, {})).event_id,
+        ),
       );
       expect(new Set(ids).size).to.equal(1);
     });
@@ -128,7 +141,8 @@ describe('sending into rooms', function () {
     });
     it('is set with and without a state key in the path', async () => {
       const roomId = await server.room('alice');
-      for (const path of ['m.x', 'm.x/', 'm.x/key']) await server.must('alice', 'PUT', `/rooms/${roomId}/state/${path}`, { at: path });
+      for (const path of ['m.x', 'm.x/', 'm.x/key'])
+        await server.must('alice', 'PUT', `/rooms/${roomId}/state/${path}`, { at: path });
       expect(await server.must('alice', 'GET', `/rooms/${roomId}/state/m.x`)).to.deep.equal({ at: 'm.x/' });
       expect(await server.must('alice', 'GET', `/rooms/${roomId}/state/m.x/key`)).to.deep.equal({ at: 'm.x/key' });
     });
