@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { emptyDatabase } from './database.ts';
+import { recordedFetch } from './http.ts';
 
 const HOME = fileURLToPath(new URL('../../', import.meta.url));
 const NODE = join(HOME, 'node_modules', '.bin', 'node');
@@ -98,7 +99,7 @@ export class ChildServer {
     const deadline = Date.now() + READY_MS;
     while (Date.now() < deadline) {
       if (this.#process === undefined) throw new Error(`the server did not start:\n${this.output}`);
-      const response = await fetch(`${this.url}/_matrix/client/versions`).catch(() => undefined);
+      const response = await recordedFetch(`${this.url}/_matrix/client/versions`).catch(() => undefined);
       await response?.arrayBuffer();
       if (response?.status === 200) return;
       await new Promise((resolve) => setTimeout(resolve, 25));

@@ -36,19 +36,11 @@ import { UserService } from '#src/services/users/user-service.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { recorder } from '#test/support/schema-recorder.ts';
+import { type Answer, recordedFetch } from '#test/support/http.ts';
 
 export const SERVER_NAME = 'tsudoi.test';
 export const SHARED_SECRET = 'a secret of the operator';
 export const PASSWORD = 'correct horse battery';
-
-export interface Answer {
-  readonly status: number;
-  // What a test expects in a body it says itself.
-  // oxlint-disable-next-line typescript/no-explicit-any
-  readonly body: any;
-  readonly headers: Headers;
-}
 
 export interface AccountsServerOptions {
   readonly registration?: Partial<RegistrationOptions>;
@@ -180,7 +172,7 @@ export class AccountsServer {
 
   /** One request; `path` without `/_matrix/client/v3` unless it begins with `/_`. */
   async request(method: string, path: string, body?: unknown, token?: string): Promise<Answer> {
-    const response = await fetch(this.#url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`), {
+    const response = await recordedFetch(this.#url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`), {
       method,
       headers: {
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
@@ -191,9 +183,7 @@ export class AccountsServer {
     });
     const text = await response.text();
     const isText = response.headers.get('content-type')?.startsWith('text/') === true;
-    const received: unknown = isText ? text : JSON.parse(text);
-    recorder.record(method, new URL(response.url).pathname, response.status, received);
-    return { status: response.status, body: received, headers: response.headers };
+    return { status: response.status, body: isText ? text : JSON.parse(text), headers: response.headers };
   }
 
   /** Registers somebody by the API, with a name made up unless one is given. */

@@ -7,6 +7,7 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { ChildServer, environmentWithoutOurs, freePort } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
+import { recordedFetch } from '#test/support/http.ts';
 
 const HOME = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -42,11 +43,11 @@ describe('a server process', function () {
 
     it('answers /health, /livez and /readyz, and serves metrics', async () => {
       for (const path of ['/health', '/livez', '/readyz']) {
-        const response = await fetch(server.url + path);
+        const response = await recordedFetch(server.url + path);
         expect(response.status, path).to.equal(200);
         expect(await response.text(), path).to.equal('OK');
       }
-      const metrics = await (await fetch(`${server.url}/metrics`)).text();
+      const metrics = await (await recordedFetch(`${server.url}/metrics`)).text();
       expect(metrics).to.match(/^tsudoi_sql_statements_total \d+$/m);
       expect(metrics).to.match(/^process_resident_memory_bytes \d+$/m);
       expect(metrics).to.match(/^tsudoi_event_loop_delay_p99_seconds [\d.e-]+$/m);
@@ -54,7 +55,7 @@ describe('a server process', function () {
 
     it('writes one JSON line per request, with method, operation, status and request id', async () => {
       const before = server.output.length;
-      const response = await fetch(`${server.url}/_matrix/client/versions?access_token=never-log-this`);
+      const response = await recordedFetch(`${server.url}/_matrix/client/versions?access_token=never-log-this`);
       await response.arrayBuffer();
       const lines = server.output.slice(before).split('\n').filter(Boolean);
       expect(lines).to.have.length(1);
@@ -72,7 +73,7 @@ describe('a server process', function () {
       });
       expect(second.code).to.equal(1);
       expect(second.output).to.include('in use by another server').and.to.include(String(server.pid));
-      expect((await fetch(`${server.url}/health`)).status).to.equal(200);
+      expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
     });
 
     it('ends with code 0 in under 10 seconds on SIGTERM, database included, and starts again in under 5', async () => {
@@ -96,7 +97,7 @@ describe('a server process', function () {
       expect(await isRunning(postmaster), 'the orphaned database').to.equal(true);
       await server.launch();
       expect(await isRunning(postmaster)).to.equal(false);
-      expect((await fetch(`${server.url}/health`)).status).to.equal(200);
+      expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
     });
 
     it('recovers from SIGKILL of server and database together', async () => {
@@ -106,7 +107,7 @@ describe('a server process', function () {
       process.kill(postmaster, 'SIGKILL');
       await server.kill('SIGKILL');
       await server.launch();
-      expect((await fetch(`${server.url}/health`)).status).to.equal(200);
+      expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
     });
 
     it('outlives the death of its database, which it starts again', async () => {
@@ -118,7 +119,7 @@ describe('a server process', function () {
       const deadline = Date.now() + 20_000;
       let status = 0;
       while (Date.now() < deadline && !(status === 200 && server.output.includes('the embedded database is back'))) {
-        status = (await fetch(`${server.url}/readyz`)).status;
+        status = (await recordedFetch(`${server.url}/readyz`)).status;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       expect(status).to.equal(200);
@@ -140,8 +141,8 @@ describe('a server process', function () {
     it('runs side by side with another one', async () => {
       const other = await ChildServer.start();
       try {
-        expect((await fetch(`${other.url}/health`)).status).to.equal(200);
-        expect((await fetch(`${server.url}/health`)).status).to.equal(200);
+        expect((await recordedFetch(`${other.url}/health`)).status).to.equal(200);
+        expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
       } finally {
         await other.dispose();
       }
