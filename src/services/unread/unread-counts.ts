@@ -1,4 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { isJsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import type { AccountDataEntry } from '#src/services/account-data/user-account-data.ts';
 import { eventIdText } from '#src/services/events/event-ids.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/notification-class.ts';
@@ -34,12 +37,28 @@ const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
   return content === undefined ? undefined : relationOf(content)?.eventId;
 };
 
+const NOBODY: ReadonlySet<string> = new Set();
+const ignoredLists = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
+
+/** Whose events a user does not want to see. Client-Server API, "Ignoring Users". */
+const ignoredIn = (entry: AccountDataEntry | undefined): ReadonlySet<string> => {
+  if (entry === undefined) return NOBODY;
+  let ignored = ignoredLists.get(entry);
+  if (ignored === undefined) {
+    const { ignored_users: users } = JSON.parse(entry.json) as { readonly ignored_users?: JsonValue };
+    ignored = isJsonObject(users) ? new Set(Object.keys(users)) : NOBODY;
+    ignoredLists.set(entry, ignored);
+  }
+  return ignored;
+};
+
 export interface UnreadCountsOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly events: EventService;
   readonly receipts: ReceiptService;
   readonly pushRules: PushRuleService;
+  readonly accountData: AccountDataService;
   /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
   readonly cacheSize?: number;
 }
@@ -55,6 +74,7 @@ export class UnreadCounts {
   readonly #interner: Interner;
   readonly #receipts: ReceiptService;
   readonly #pushRules: PushRuleService;
+  readonly #accountData: AccountDataService;
   readonly #states: LRUCache<string, UnreadState>;
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
   /** Position of each room's last redaction: what was read before it may count an event that notifies nobody any more. */
@@ -65,6 +85,7 @@ export class UnreadCounts {
     this.#interner = options.interner;
     this.#receipts = options.receipts;
     this.#pushRules = options.pushRules;
+    this.#accountData = options.accountData;
     this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
     options.events.committed.subscribe(({ room, events }) => {
       for (const { event, mentions } of events) {
@@ -90,10 +111,15 @@ export class UnreadCounts {
       if (member?.membership !== 'join') return NOTHING;
       const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
+      const ignored = await this.#ignored(userId);
       const key = keyOf(room, user);
       const state = this.#states.get(key);
       const end = Math.min(upTo, room.lastPosition);
-      if (state !== undefined && this.#isValid(state, room, userId) && this.#catchUp(state, room, userId, end)) {
+      if (
+        state !== undefined &&
+        this.#isValid(state, room, userId, ignored) &&
+        this.#catchUp(state, room, userId, end)
+      ) {
         state.read(receipts.readPositions(userId));
         this.#states.set(key, state);
         return state.count(end, rules.modeIn(room.roomId));
@@ -103,7 +129,7 @@ export class UnreadCounts {
     throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
   }
 
-  /** Reads what `counts` needs for several rooms at once, in three statements at most. */
+  /** Reads what `counts` needs for several rooms at once, in four statements at most. */
   async load(userId: string, rooms: readonly Room[]): Promise<void> {
     const user = await this.#interner.userNid(userId);
     await this.#pushRules.load([userId]);
@@ -113,8 +139,15 @@ export class UnreadCounts {
     await this.#load(userId, user, cold);
   }
 
-  #isValid(state: UnreadState, room: Room, userId: string): boolean {
-    return state.since === room.member(userId)?.since && state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
+  async #ignored(userId: string): Promise<ReadonlySet<string>> {
+    return ignoredIn(
+      (this.#accountData.peek(userId) ?? (await this.#accountData.load(userId))).entry(0, 'm.ignored_user_list'),
+    );
+  }
+
+  #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
+    if (state.since !== room.member(userId)?.since || state.ignored !== ignored) return false;
+    return state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
   }
 
   /** Adds what has come since; false when the room's events in memory do not reach back that far. */
@@ -124,7 +157,7 @@ export class UnreadCounts {
     if (events === undefined) return false;
     for (const event of events) {
       const own = event.sender === userId;
-      if (own && event.type === MEMBER) continue;
+      if ((own && event.type === MEMBER) || state.ignored.has(event.sender)) continue;
       state.add({
         nid: event.nid,
         own,
@@ -142,6 +175,7 @@ export class UnreadCounts {
     const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
     const ranges: { room: number; after: number; upTo: number }[] = [];
     const waitFor = new Set<Promise<void>>();
+    const ignored = await this.#ignored(userId);
     for (const room of rooms) {
       const loading = this.#loading.get(keyOf(room, user));
       if (loading !== undefined) {
@@ -150,12 +184,12 @@ export class UnreadCounts {
       }
       const since = room.member(userId)?.since ?? 0;
       const upTo = room.lastPosition;
-      fresh.set(room.nid, { room, state: new UnreadState(since, upTo) });
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored) });
       const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
       ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
     }
     if (fresh.size > 0) {
-      const done = this.#read(user, fresh, ranges);
+      const done = this.#read(user, fresh, ranges, ignored);
       // In reach of those who note exceptions while it is read: nothing that is committed meanwhile is missed.
       for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
       waitFor.add(done);
@@ -167,11 +201,14 @@ export class UnreadCounts {
     user: number,
     fresh: ReadonlyMap<number, { readonly room: Room; readonly state: UnreadState }>,
     ranges: Parameters<typeof unreadEvents>[2],
+    ignored: ReadonlySet<string>,
   ): Promise<void> {
     try {
-      for (const record of await unreadEvents(this.#database, user, ranges, this.#interner.type(MEMBER))) {
+      const records = await unreadEvents(this.#database, user, ranges, this.#interner.type(MEMBER));
+      if (ignored.size > 0) await this.#interner.ensureNames({ users: records.map((record) => record.sender) });
+      for (const record of records) {
         const into = fresh.get(record.room);
-        if (into === undefined) continue;
+        if (into === undefined || (ignored.size > 0 && ignored.has(this.#interner.userName(record.sender)))) continue;
         into.state.add({
           nid: record.nid,
           own: record.sender === user,

@@ -34,6 +34,8 @@ export class UnreadState {
   readonly since: number;
   /** Up to where it was read from the database. */
   readonly loadedUpTo: number;
+  /** Whose events do not count. */
+  readonly ignored: ReadonlySet<string>;
   readonly #main = new UnreadList();
   readonly #threads = new Map<string, UnreadList>();
   /** Every event up to here has been looked at. */
@@ -41,8 +43,9 @@ export class UnreadState {
   /** The user's exceptions for events that were committed since this state is in memory and not looked at yet. */
   readonly #exceptions = new Map<number, MentionKind>();
 
-  constructor(since: number, cursor: number) {
+  constructor(since: number, cursor: number, ignored: ReadonlySet<string>) {
     this.since = since;
+    this.ignored = ignored;
     this.loadedUpTo = cursor;
     this.#cursor = cursor;
   }

@@ -75,6 +75,21 @@ describe('unread counts', () => {
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
   });
 
+  it('leaves out those whom one ignores, as soon as one does', async () => {
+    const erin = '@erin:test';
+    const room = await world.room(ALICE, [erin, BOB]);
+    await world.say(room, ALICE, 'one');
+    await world.say(room, BOB, 'two', mention(erin));
+    expect(await counts(erin, room)).to.deep.equal({ main: [2, 1], threads: {} });
+    await world.accountData.set(erin, 0, 'm.ignored_user_list', { ignored_users: { [BOB]: {} } });
+    expect(await counts(erin, room)).to.deep.equal({ main: [1, 0], threads: {} });
+    await world.say(room, BOB, 'three', mention(erin));
+    await world.say(room, ALICE, 'four');
+    expect(await counts(erin, room)).to.deep.equal({ main: [2, 0], threads: {} });
+    await world.accountData.set(erin, 0, 'm.ignored_user_list', {});
+    expect(await counts(erin, room)).to.deep.equal({ main: [4, 2], threads: {} });
+  });
+
   it('takes a redacted event out', async () => {
     const room = await world.room(ALICE, [BOB]);
     const event = await world.say(room, ALICE, 'oops', mention(BOB));
@@ -117,18 +132,19 @@ describe('unread counts', () => {
     const upTo = (): number => world.writer.committedIn(room.shard);
     await world.receipts.forRoom(room);
     await world.pushRules.load([BOB]);
+    await world.accountData.load(BOB);
     expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(1);
     await world.say(room, ALICE, 'two', mention(BOB));
     expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(0);
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 1], threads: {} });
   });
 
-  it('reads many rooms in three statements', async () => {
+  it('reads many rooms in four statements', async () => {
     const dave = '@dave:test';
     const rooms: Room[] = [];
     for (let i = 0; i < 5; i++) rooms.push(await world.room(ALICE, [dave]));
     for (const room of rooms) await world.say(room, ALICE, 'hello');
-    expect(await world.statements(() => world.unread.load(dave, rooms))).to.be.at.most(3);
+    expect(await world.statements(() => world.unread.load(dave, rooms))).to.be.at.most(4);
     const sent = await world.statements(async () => {
       for (const room of rooms) expect((await counts(dave, room)).main).to.deep.equal([1, 0]);
     });

@@ -98,7 +98,14 @@ export class World {
     this.tags = new TagService(accountData);
     this.filters = new FilterService(database, this.interner);
     this.typing = new TypingService({ rooms, events, timers: clock, ephemeral: this.ephemeral });
-    this.unread = new UnreadCounts({ database, interner: this.interner, events, receipts, pushRules: this.pushRules });
+    this.unread = new UnreadCounts({
+      database,
+      interner: this.interner,
+      events,
+      receipts,
+      pushRules: this.pushRules,
+      accountData,
+    });
     const logger = silentLogger;
     this.profiles = new ProfileService({ database, accountExists: async (userId) => ACCOUNTS.has(userId) });
     const { interner, loader, profiles } = this;
