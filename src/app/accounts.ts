@@ -1,16 +1,4 @@
 import { join } from 'node:path';
-import { accountDeactivationEndpoints } from '#src/http/client-server/account_deactivation.ts';
-import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
-import { loginEndpoints } from '#src/http/client-server/login.ts';
-import { logoutEndpoints } from '#src/http/client-server/logout.ts';
-import { passwordManagementEndpoints } from '#src/http/client-server/password_management.ts';
-import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
-import { registrationEndpoints } from '#src/http/client-server/registration.ts';
-import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
-import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
-import type { Endpoint } from '#src/http/endpoint.ts';
-import { setupEndpoints } from '#src/http/setup.ts';
-import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { DeviceActivity } from '#src/services/devices/device-activity.ts';
 import { DeviceService } from '#src/services/devices/device-service.ts';
@@ -36,14 +24,16 @@ export interface Accounts {
   readonly sessions: SessionService;
   readonly accounts: AccountService;
   readonly activity: DeviceActivity;
+  readonly devices: DeviceService;
   readonly firstAdmin: FirstAdmin;
-  readonly endpoints: readonly Endpoint[];
+  readonly login: LoginService;
+  readonly registration: RegistrationService;
+  readonly sharedSecret: SharedSecretRegistration;
 }
 
 export async function composeAccounts(
   platform: Platform,
   rateLimiter: RateLimiter,
-  publicBaseUrl: () => string,
 ): Promise<Accounts> {
   const { config, clock, database, logger, random, timers } = platform;
   const { serverName } = config;
@@ -95,18 +85,6 @@ export async function composeAccounts(
     random,
     secret: config.registration.sharedSecret ?? undefined,
   });
-  const endpoints = [
-    ...registrationEndpoints({ registration }),
-    ...registrationTokenEndpoints({ registration }),
-    ...loginEndpoints({ login: new LoginService({ credentials, sessions }), serverName, publicBaseUrl }),
-    ...logoutEndpoints({ sessions }),
-    ...refreshEndpoints({ sessions }),
-    ...whoamiEndpoints(),
-    ...passwordManagementEndpoints({ accounts }),
-    ...accountDeactivationEndpoints({ accounts }),
-    ...deviceManagementEndpoints({ devices }),
-    ...sharedSecretRegisterEndpoints({ sharedSecret }),
-    ...setupEndpoints({ firstAdmin }),
-  ];
-  return { users, sessions, accounts, activity, firstAdmin, endpoints };
+  const login = new LoginService({ credentials, sessions });
+  return { users, sessions, accounts, activity, devices, firstAdmin, login, registration, sharedSecret };
 }

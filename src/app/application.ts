@@ -1,15 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
-import { healthEndpoints } from '#src/http/health.ts';
-import { landingEndpoints } from '#src/http/landing.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { HttpServer, type TlsFiles } from '#src/http/server.ts';
-import { versionsEndpoints } from '#src/http/client-server/versions.ts';
-import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
-import { supportEndpoints } from '#src/http/well-known/support.ts';
-import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
-import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
-import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
@@ -18,6 +10,7 @@ import { advertisedCapabilities, advertisedVersions } from '#src/services/server
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { composeAccounts } from './accounts.ts';
+import { declareEndpoints } from './endpoints.ts';
 import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
@@ -41,13 +34,12 @@ export async function createApplication(platform: Platform): Promise<Application
   const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
-  const mayReadMetrics = addressFilter(config.metrics.enabled ? config.metrics.allowIpRanges : []);
 
   const rateLimiter = new TokenBucketLimiter(clock, {
     enabled: config.rateLimits.enabled,
     buckets: config.rateLimits.buckets,
   });
-  const accounts = await composeAccounts(platform, rateLimiter, publicBaseUrl);
+  const accounts = await composeAccounts(platform, rateLimiter);
   const { users, sessions, activity, firstAdmin } = accounts;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const store = composeRoomStore(platform, isLocal);
@@ -81,48 +73,40 @@ export async function createApplication(platform: Platform): Promise<Application
   });
   if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
 
-  const endpoints = [
-    ...accounts.endpoints,
-    ...rooms.endpoints,
-    ...userData.endpoints,
-    ...syncEndpoints({ sync: engine.sync, filters: userData.filters, presence, greatestTimeoutMs: config.sync.maxTimeoutMs }),
-    ...capabilitiesEndpoints({
-      capabilities: () =>
-        advertisedCapabilities({
-          defaultRoomVersion: config.room.defaultVersion,
-          stableRoomVersions: [...ROOM_VERSIONS.keys()],
-          canChangePassword: true,
-        }),
-    }),
-    ...healthEndpoints({
-      isReady: async () =>
-        !http.drainSignal.aborted &&
-        (await database.query(PING).then(
-          () => true,
-          () => false,
-        )),
-      metrics: () => metrics.render(),
-      mayReadMetrics,
-    }),
-    ...landingEndpoints({
-      serverName: config.serverName,
-      softwareVersion: version,
-      publicBaseUrl,
-      versions: () => advertisedVersions().versions,
-    }),
-    ...versionsEndpoints({ versions: advertisedVersions }),
-    ...wellKnownClientEndpoints({ publicBaseUrl }),
-    ...wellKnownServerEndpoints({
-      federationAddress: () => (config.federation.enabled ? (config.wellKnown.server ?? undefined) : undefined),
-    }),
-    ...supportEndpoints({
-      support: () => {
-        const { supportContacts, supportPage } = config.wellKnown;
-        if (supportContacts.length === 0 && supportPage === null) return undefined;
-        return { contacts: supportContacts, ...(supportPage === null ? {} : { supportPage }) };
-      },
-    }),
-  ];
+  const endpoints = declareEndpoints({
+    ...accounts,
+    ...rooms,
+    ...userData,
+    accountData: notifications.accountData,
+    pushRules: notifications.pushRules,
+    rooms: store.rooms,
+    sync: engine.sync,
+    greatestTimeoutMs: config.sync.maxTimeoutMs,
+    serverName: config.serverName,
+    softwareVersion: version,
+    publicBaseUrl,
+    versions: advertisedVersions,
+    capabilities: () =>
+      advertisedCapabilities({
+        defaultRoomVersion: config.room.defaultVersion,
+        stableRoomVersions: [...ROOM_VERSIONS.keys()],
+        canChangePassword: true,
+      }),
+    federationAddress: () => (config.federation.enabled ? (config.wellKnown.server ?? undefined) : undefined),
+    support: () => {
+      const { supportContacts, supportPage } = config.wellKnown;
+      if (supportContacts.length === 0 && supportPage === null) return undefined;
+      return { contacts: supportContacts, ...(supportPage === null ? {} : { supportPage }) };
+    },
+    isReady: async () =>
+      !http.drainSignal.aborted &&
+      (await database.query(PING).then(
+        () => true,
+        () => false,
+      )),
+    metrics: () => metrics.render(),
+    mayReadMetrics: addressFilter(config.metrics.enabled ? config.metrics.allowIpRanges : []),
+  });
   const koa = mountEndpoints(endpoints, {
     authenticate: (token, allow) => sessions.authenticate(token, allow),
     seen: ({ userId, deviceId }, ip, userAgent) => {

@@ -1,5 +1,3 @@
-import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
-import type { Endpoint } from '#src/http/endpoint.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
@@ -57,11 +55,14 @@ export function composeEvents(
 /** The use cases around rooms. */
 export interface Rooms {
   readonly access: RoomAccess;
+  readonly aliases: AliasService;
+  readonly publicRooms: PublicRooms;
   readonly membership: MembershipService;
+  readonly roomCreation: RoomCreationService;
   readonly roomSending: RoomSending;
+  readonly roomState: RoomState;
   readonly history: History;
   readonly visibility: EventVisibility;
-  readonly endpoints: readonly Endpoint[];
 }
 
 export function composeRooms(platform: Platform, store: RoomStore, events: EventService, profiles: ProfileSource): Rooms {
@@ -90,6 +91,5 @@ export function composeRooms(platform: Platform, store: RoomStore, events: Event
     writer: new ClientEvents(events.transactions),
   });
   const roomSending = new RoomSending({ access, events, aliases });
-  const endpoints = roomEndpoints({ aliases, publicRooms, membership, history, roomCreation, roomSending, roomState });
-  return { access, membership, roomSending, history, visibility, endpoints };
+  return { access, aliases, publicRooms, membership, roomCreation, roomSending, roomState, history, visibility };
 }

@@ -1,13 +1,3 @@
-import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
-import { filterEndpoints } from '#src/http/client-server/filter.ts';
-import { presenceEndpoints } from '#src/http/client-server/presence.ts';
-import { profileEndpoints } from '#src/http/client-server/profile.ts';
-import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
-import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
-import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
-import { tagsEndpoints } from '#src/http/client-server/tags.ts';
-import { typingEndpoints } from '#src/http/client-server/typing.ts';
-import type { Endpoint } from '#src/http/endpoint.ts';
 import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { FilterService } from '#src/services/filters/filter-service.ts';
@@ -21,6 +11,7 @@ import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-
 import { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
 import { ReceiptService } from '#src/services/receipts/receipt-service.ts';
 import { EphemeralCounter } from '#src/services/streams/ephemeral.ts';
+import { RoomSuccession } from '#src/services/tags/room-succession.ts';
 import { TagService } from '#src/services/tags/tag-service.ts';
 import { TypingService } from '#src/services/typing/typing-service.ts';
 import { UnreadCounts } from '#src/services/unread/unread-counts.ts';
@@ -57,7 +48,7 @@ export interface UserData {
   readonly filters: FilterService;
   readonly unread: UnreadCounts;
   readonly ephemeral: EphemeralCounter;
-  readonly endpoints: readonly Endpoint[];
+  readonly tags: TagService;
   /** Writes what is written now and then only. */
   close(): Promise<void>;
 }
@@ -85,7 +76,8 @@ export function composeUserData(
   const typing = new TypingService({ rooms, events, timers, ephemeral });
   const filters = new FilterService(database, interner);
   const tags = new TagService(accountData);
-  const unread = new UnreadCounts({ database, interner, events, receipts, pushRules });
+  const unread = new UnreadCounts({ database, interner, events, receipts, pushRules, accountData });
+  const succession = new RoomSuccession({ events, rooms, tags, pushRules, logger });
   const profiles = new ProfileService({ database, accountExists: (userId) => users.exists(userId) });
   const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
   const sharedRooms = new SharedRooms(database, interner);
@@ -98,17 +90,6 @@ export function composeUserData(
     enabled: config.presence.enabled,
     sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
   });
-  const endpoints = [
-    ...accountDataEndpoints({ accountData, rooms }),
-    ...filterEndpoints({ filters }),
-    ...presenceEndpoints({ presence }),
-    ...profileEndpoints({ profiles }),
-    ...pushRulesEndpoints({ pushRules }),
-    ...readMarkersEndpoints({ readMarkers }),
-    ...receiptsEndpoints({ readMarkers }),
-    ...tagsEndpoints({ tags, rooms }),
-    ...typingEndpoints({ typing }),
-  ];
   return {
     receipts,
     readMarkers,
@@ -118,9 +99,10 @@ export function composeUserData(
     filters,
     unread,
     ephemeral,
-    endpoints,
+    tags,
     async close() {
       await memberProfiles.idle();
+      await succession.idle();
       await presence.close();
     },
   };

@@ -28,7 +28,7 @@ export function mountWebSocket(
       users: engine.users,
       filters,
       presence: {
-        seen: (userId, state) => presence.seen(userId, state),
+        seen: (userId, state, deviceId) => presence.seen(userId, state, deviceId),
         set: (userId, state, statusMsg) => presence.set(userId, userId, state, statusMsg),
       },
       typing,
@@ -46,7 +46,7 @@ export function mountWebSocket(
     seen: ({ userId, deviceId }, ip, userAgent) => {
       if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
     },
-    limits: { heartbeatMs: config.websocket.heartbeatMs },
+    limits: { heartbeatMs: config.websocket.heartbeatMs, maxQueueBytes: config.websocket.maxQueueBytes },
   });
   http.onUpgrade(WEBSOCKET_PATH, api.upgrade);
 }

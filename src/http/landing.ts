@@ -9,7 +9,7 @@ export interface LandingServices {
   /** The address that clients are to use. */
   readonly publicBaseUrl: () => string;
   /** Versions of the specification that are advertised, oldest first. */
-  readonly versions: () => readonly string[];
+  readonly versions: () => { readonly versions: readonly string[] };
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -52,7 +52,7 @@ const HEADERS: Readonly<Record<string, string>> = {
 const page = (services: LandingServices): string => {
   const name = escape(services.serverName);
   const url = escape(services.publicBaseUrl());
-  const versions = services.versions();
+  const versions = services.versions().versions;
   const range = escape(`${versions[0] ?? ''} – ${versions.at(-1) ?? ''}`);
   return `<!doctype html>
 <html lang="en">

@@ -40,7 +40,7 @@ describe('what the server says of itself', () => {
         serverName: 'test<script>',
         softwareVersion: '0.1.0',
         publicBaseUrl: () => 'https://matrix.test',
-        versions: () => advertisedVersions().versions,
+        versions: advertisedVersions,
       }),
     ]),
   );

@@ -1,0 +1,78 @@
+import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
+import { accountDeactivationEndpoints } from '#src/http/client-server/account_deactivation.ts';
+import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
+import { filterEndpoints } from '#src/http/client-server/filter.ts';
+import { loginEndpoints } from '#src/http/client-server/login.ts';
+import { logoutEndpoints } from '#src/http/client-server/logout.ts';
+import { passwordManagementEndpoints } from '#src/http/client-server/password_management.ts';
+import { presenceEndpoints } from '#src/http/client-server/presence.ts';
+import { profileEndpoints } from '#src/http/client-server/profile.ts';
+import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
+import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
+import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
+import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
+import { registrationEndpoints } from '#src/http/client-server/registration.ts';
+import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
+import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import { syncEndpoints } from '#src/http/client-server/sync.ts';
+import { tagsEndpoints } from '#src/http/client-server/tags.ts';
+import { typingEndpoints } from '#src/http/client-server/typing.ts';
+import { versionsEndpoints } from '#src/http/client-server/versions.ts';
+import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
+import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
+import { healthEndpoints } from '#src/http/health.ts';
+import { landingEndpoints } from '#src/http/landing.ts';
+import { setupEndpoints } from '#src/http/setup.ts';
+import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
+import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
+import { supportEndpoints } from '#src/http/well-known/support.ts';
+
+/** Every group of endpoints that is served. */
+const GROUPS = [
+  accountDataEndpoints,
+  accountDeactivationEndpoints,
+  capabilitiesEndpoints,
+  deviceManagementEndpoints,
+  filterEndpoints,
+  healthEndpoints,
+  landingEndpoints,
+  loginEndpoints,
+  logoutEndpoints,
+  passwordManagementEndpoints,
+  presenceEndpoints,
+  profileEndpoints,
+  pushRulesEndpoints,
+  readMarkersEndpoints,
+  receiptsEndpoints,
+  refreshEndpoints,
+  registrationEndpoints,
+  registrationTokenEndpoints,
+  roomEndpoints,
+  setupEndpoints,
+  sharedSecretRegisterEndpoints,
+  supportEndpoints,
+  syncEndpoints,
+  tagsEndpoints,
+  typingEndpoints,
+  versionsEndpoints,
+  wellKnownClientEndpoints,
+  wellKnownServerEndpoints,
+  whoamiEndpoints,
+] as const;
+
+type Intersection<Union> = (Union extends unknown ? (part: Union) => void : never) extends (all: infer All) => void ? All : never;
+
+/** What the groups together call. */
+export type EndpointServices = Intersection<NonNullable<Parameters<(typeof GROUPS)[number]>[0]>>;
+
+/** Every endpoint, bound to services. */
+export const declareEndpoints = (services: EndpointServices): readonly Endpoint[] =>
+  GROUPS.flatMap((group): readonly Endpoint[] => group(services));
+
+/** Stands for any service: endpoints can be declared with it, but not called. */
+const nobody: object = new Proxy(() => undefined, { get: () => nobody });
+
+/** Every endpoint as it is declared, for whoever documents them. None can be called. */
+export const declaredEndpoints = (): readonly Endpoint[] => declareEndpoints(nobody as EndpointServices);
