@@ -212,7 +212,12 @@ export class EventService {
     for (let attempt = 0; ; attempt++) {
       const loaded = await this.#builder.prepare(room, drafts);
       const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
-      if (unchanged !== undefined) return [unchanged];
+      if (unchanged !== undefined) {
+        if (unchanged.nid <= this.#writer.committedIn(room.shard)) return [unchanged];
+        // Somebody else's request is just writing it. It is there when it is committed, and not before.
+        await this.#nextCommit();
+        continue;
+      }
       const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(id));
       if (prepared === undefined) {
         if (attempt >= BUILD_ATTEMPTS) throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
@@ -224,6 +229,15 @@ export class EventService {
         if (!(error instanceof BuiltOnFailedWriteError) || attempt >= BUILD_ATTEMPTS) throw error;
       }
     }
+  }
+
+  #nextCommit(): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.#writer.published.subscribe(() => {
+        stop();
+        resolve();
+      });
+    });
   }
 
   async #write(

@@ -198,7 +198,7 @@ export class MembershipService {
       await this.#remote.leave(userId, roomId, reason);
       return;
     }
-    if (room.headMembership(userId) === 'leave') return;
+    if (room.member(userId)?.membership === 'leave') return;
     const isResident = [...room.members.values()].some((member) => member.local && member.membership === 'join');
     if (!isResident && this.#remote !== undefined) await this.#remote.leave(userId, roomId, reason);
     else await this.#events.send(room, memberDraft(userId, userId, memberContent('leave', {}, { reason })));
@@ -248,20 +248,6 @@ export class MembershipService {
   /** Ids of the rooms in which a user is. */
   async joinedRooms(userId: string): Promise<string[]> {
     return joinedRoomIds(this.#database, await this.#interner.userNid(userId));
-  }
-
-  /** Brings a user's member events in all rooms up to date with their profile; rooms that refuse it keep what they have. */
-  async spreadProfile(userId: string): Promise<void> {
-    const profile = await this.#profiles.profileOf(userId);
-    for (const roomId of await this.joinedRooms(userId)) {
-      const room = await this.#rooms.byId(roomId);
-      if (room?.isJoined(userId) !== true) continue;
-      try {
-        await this.#events.send(room, memberDraft(userId, userId, memberContent('join', profile)));
-      } catch (error) {
-        if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
-      }
-    }
   }
 
   async #inside(roomId: string, sender: string): Promise<Room> {

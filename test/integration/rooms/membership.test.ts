@@ -274,14 +274,6 @@ describe('coming into rooms and leaving them', function () {
     });
   });
 
-  it('spreads a changed profile to all rooms', async () => {
-    const roomId = await server.room('alice');
-    server.profiles.set(A, { displayname: 'Alicia' });
-    await server.services.membership.spreadProfile(A);
-    server.profiles.clear();
-    expect((await memberEvent(roomId, A)).content.displayname).to.equal('Alicia');
-  });
-
   it('makes leaving a room that is not known 404, and one that one never was in 403', async () => {
     await refused(post('bob', '/rooms/!nothing:test/leave'), 404, 'M_NOT_FOUND');
     await refused(post('stranger', `/rooms/${await server.room('alice')}/leave`), 403, 'M_FORBIDDEN');

@@ -139,6 +139,16 @@ describe('sending into rooms', function () {
       const second = await server.setState('alice', roomId, 'm.room.name', { name: 'c' });
       expect(await server.setState('alice', roomId, 'm.room.name', { name: 'c' })).to.equal(second);
     });
+    it('that somebody else is just setting is answered when it is there, not before', async () => {
+      const { events, rooms } = server.services;
+      const room = await rooms.byId(await server.room('alice'));
+      if (room === undefined) throw new Error('the room is missing');
+      const draft = { type: 'm.room.topic', sender: '@alice:test', stateKey: '', content: { topic: 'same' } };
+      const first = events.send(room, draft);
+      const second = await events.send(room, draft);
+      expect(room.stateEvent('m.room.topic')?.eventId).to.equal(second.eventId);
+      expect((await first).eventId).to.equal(second.eventId);
+    });
     it('is set with and without a state key in the path', async () => {
       const roomId = await server.room('alice');
       for (const path of ['m.x', 'm.x/', 'm.x/key'])
