@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import { writeState } from '#src/services/rooms/client-events.ts';
 import type { History } from '#src/services/rooms/history.ts';
 import type { RoomState } from '#src/services/rooms/room-state.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
@@ -44,7 +43,9 @@ export const roomsEndpoints = (services: {
     response: Type.Array(clientEvent),
     errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId } }) {
-      return new Reply({ json: jsonList(writeState(await services.roomState.all(roomId, requester.userId))) });
+      const { roomState } = services;
+      const events = await roomState.all(roomId, requester.userId);
+      return new Reply({ json: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
     },
   }),
   endpoint({
@@ -59,8 +60,11 @@ export const roomsEndpoints = (services: {
     response: anyObject,
     errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId, eventType, stateKey }, query }) {
-      const event = await services.roomState.one(roomId, requester.userId, eventType, stateKey);
-      return query.format === 'event' ? new Reply({ json: event.clientJson({}, true) }) : event.content;
+      const { roomState } = services;
+      const event = await roomState.one(roomId, requester.userId, eventType, stateKey);
+      if (query.format !== 'event') return event.content;
+      const [json] = await roomState.writeOf(roomId, requester.userId, [event]);
+      return new Reply(json === undefined ? {} : { json });
     },
   }),
   endpoint({
@@ -76,9 +80,9 @@ export const roomsEndpoints = (services: {
     errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId }, query }) {
       const wanted = { at: query.at, membership: query.membership, notMembership: query.not_membership };
-      return jsonReply({
-        chunk: jsonList(writeState(await services.roomState.members(roomId, requester.userId, wanted))),
-      });
+      const { roomState } = services;
+      const events = await roomState.members(roomId, requester.userId, wanted);
+      return jsonReply({ chunk: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
     },
   }),
   endpoint({

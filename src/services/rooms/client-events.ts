@@ -44,7 +44,3 @@ export class ClientEvents {
     );
   }
 }
-
-/** JSON of state events, which are the same for everybody. */
-export const writeState = (events: Iterable<StoredEvent>): string[] =>
-  Array.from(events, (event) => event.clientJson({}, true));

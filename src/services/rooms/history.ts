@@ -4,7 +4,7 @@ import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { encodeRoomToken, type TopologicalPosition } from '#src/protocol/wire/position.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
-import { type ClientEvents, type Reader, writeState } from './client-events.ts';
+import type { ClientEvents, Reader } from './client-events.ts';
 import type { EventFinder } from './event-finder.ts';
 import type { HistoryPages } from './history-pages.ts';
 import { EARLIEST, type HistoryTokens, LATEST } from './history-tokens.ts';
@@ -105,7 +105,7 @@ export class History {
       start: query.from ?? encodeRoomToken(await this.#startOf(view, from, dir)),
       end: page.isEnd ? undefined : encodeRoomToken(page.end),
       chunk: await this.#writer.write(room, reader, page.events),
-      state: members === undefined ? undefined : writeState(members),
+      state: members === undefined ? undefined : await this.#state.write(room, reader.userId, members),
     };
   }
 
@@ -142,7 +142,11 @@ export class History {
       event: texts[position] ?? notFound(),
       before: texts.slice(0, position),
       after: texts.slice(position + 1),
-      state: writeState(state.filter((event) => passes(filterable(room, event)))),
+      state: await this.#state.write(
+        room,
+        reader.userId,
+        state.filter((event) => passes(filterable(room, event))),
+      ),
     };
   }
 

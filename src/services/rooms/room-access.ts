@@ -3,6 +3,7 @@ import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { MembershipPast } from '#src/services/visibility/membership-past.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { Membership } from './membership.ts';
 import type { Room } from './room.ts';
 import type { RoomRegistry } from './room-registry.ts';
 
@@ -76,6 +77,14 @@ export class RoomAccess {
     }
     if (isWorldReadable(room)) return current;
     throw notThere();
+  }
+
+  /** A user's membership at each position, as far as their member events tell it without much reading. */
+  async membershipAt(room: Room, userId: string): Promise<(position: number) => Membership | undefined> {
+    const member = room.member(userId);
+    if (member === undefined) return () => 'leave';
+    const periods = await this.#past.of(room, member);
+    return (position) => (position > 0 ? periods.at(position) : undefined);
   }
 }
 

@@ -106,6 +106,17 @@ export class RoomState {
     );
   }
 
+  /** JSON of state events for a reader. */
+  async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
+    const membershipAt = await this.#access.membershipAt(room, userId);
+    return events.map((event) => event.clientJson({ membership: membershipAt(event.nid) }, true));
+  }
+
+  /** The same for events of a room that is named by its id. */
+  async writeOf(roomId: string, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
+    return this.write(await this.#access.known(roomId), userId, events);
+  }
+
   /** The events that make a state up, or those of them that are not about members. */
   eventsOf(room: Room, state: StateChain, family: 'all' | 'others' = 'all'): Promise<StoredEvent[]> {
     return this.#load(room, [...state.others().values(), ...(family === 'all' ? state.members().values() : [])]);

@@ -72,6 +72,21 @@ describe('the state and the members of rooms', function () {
     });
   });
 
+  it('tells the reader their membership at each event of the state', async () => {
+    const roomId = await open('bob');
+    await server.setState('alice', roomId, 'm.room.topic', { topic: 't' });
+    const labels = (events: Json): Json =>
+      Object.fromEntries(events.map((event: Json) => [`${event.type} ${event.state_key}`, event.unsigned.membership]));
+    const state = labels(await server.must('bob', 'GET', `/rooms/${roomId}/state`));
+    expect(state['m.room.create ']).to.equal('leave');
+    expect(state[`m.room.member ${B}`]).to.equal('join');
+    expect(state['m.room.topic ']).to.equal('join');
+    const members = labels((await server.must('bob', 'GET', `/rooms/${roomId}/members`)).chunk);
+    expect(members).to.deep.equal({ 'm.room.member @alice:test': 'leave', [`m.room.member ${B}`]: 'join' });
+    const topic = await server.must('bob', 'GET', `/rooms/${roomId}/state/m.room.topic?format=event`);
+    expect(topic.unsigned.membership).to.equal('join');
+  });
+
   describe('members', () => {
     it('are listed by membership, and as of a token of /sync or /messages', async () => {
       const roomId = await open('bob');
