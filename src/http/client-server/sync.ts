@@ -8,7 +8,7 @@ import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 export interface SyncServices {
   readonly sync: SyncEngine;
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
-  readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable'): void };
+  readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable', deviceId?: string): void };
   /** Longest wait for news, in milliseconds, whatever a client asks for. */
   readonly greatestTimeoutMs: number;
 }
@@ -56,7 +56,9 @@ export const syncEndpoints = (services: SyncServices): Endpoint[] => [
       if (since === undefined && query.since !== undefined && query.since !== '') {
         throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
       }
-      services.presence.seen(requester.userId, query.set_presence ?? 'online');
+      const seen = (): void =>
+        services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
+      seen();
       const { body } = await services.sync.sync({
         userId: requester.userId,
         deviceId: requester.deviceId,
@@ -72,6 +74,8 @@ export const syncEndpoints = (services: SyncServices): Endpoint[] => [
               : undefined,
         signal: info.signal,
       });
+      // A long-poll is presence for as long as it lasts.
+      seen();
       return new Reply({ json: body });
     },
   }),

@@ -69,6 +69,11 @@ export class PersonalSections {
     };
   }
 
+  /** Makes the unread counts of rooms known, all at once. */
+  async prepare(userId: string, plans: readonly RoomPlan[]): Promise<void> {
+    if (plans.length > 1) await this.#source.unread.load(userId, plans.map((plan) => plan.room));
+  }
+
   /** Rooms in which something other than events and receipts is new for the user. */
   changedRooms({ user, data }: PersonalAccount, position: SyncPosition, request: SyncRequest): ReadonlySet<number> {
     const changed = new Set<number>();

@@ -99,6 +99,7 @@ export class SyncEngine {
     const ignored = account.ignoredUsers();
     const left = plan.left.length === 0 ? [] : await this.#leftRooms(user, request, plan, filter);
     const sections = await this.#options.sections.build([...plan.joined, ...left], user, request, filter, ignored);
+    await this.#personal.prepare(user.userId, plan.joined);
     const parts: string[] = [];
     let isEmpty = true;
 

@@ -70,6 +70,8 @@ export interface UnreadTally {
   readonly highlight: number;
 }
 export interface UnreadSource {
+  /** Makes the counts of several rooms known, in a handful of statements for all of them. */
+  load(userId: string, rooms: readonly Room[]): Promise<void>;
   counts(
     userId: string,
     room: Room,
