@@ -1,3 +1,4 @@
+import { ClientAddress } from '#src/http/middleware/client-address.ts';
 import type { HttpServer } from '#src/http/server.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { SyncEngine } from '#src/services/sync/sync-engine.ts';
@@ -21,6 +22,7 @@ export function mountWebSocket(
   const { clock, config, logger, metrics, timers } = platform;
   const { activity, sessions } = accounts;
   const { filters, presence, readMarkers, typing } = userData;
+  const addresses = new ClientAddress(config.http.trustedProxies);
   const api = new WebSocketApi({
     services: {
       sessions,
@@ -43,6 +45,7 @@ export function mountWebSocket(
     logger,
     metrics,
     drainSignal: http.drainSignal,
+    clientAddress: (remoteAddress, forwardedFor) => addresses.of(remoteAddress, forwardedFor),
     seen: ({ userId, deviceId }, ip, userAgent) => {
       if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
     },

@@ -89,6 +89,11 @@ export class Connection implements StreamSink, Beating {
     return this.#requester;
   }
 
+  /** Bytes that wait for the peer to read them. */
+  get queuedBytes(): number {
+    return this.#socket.bufferedAmount;
+  }
+
   /** Takes who is at the other end, and begins to push. */
   begin(requester: Requester, token: string, start: StreamStart): void {
     const { deps } = this.#hub;
@@ -170,7 +175,7 @@ export class Connection implements StreamSink, Beating {
   }
 
   mayPush(): boolean {
-    if (!this.#transport.writableNeedDrain) return true;
+    if (!this.#isOverfull()) return true;
     this.#hub.metrics.paused();
     return false;
   }
@@ -294,15 +299,20 @@ export class Connection implements StreamSink, Beating {
     this.#hub.metrics.sent();
     this.#socket.send(this.#hub.frames.bytes(text), TEXT);
     // Whoever does not read the answers need not ask further: memory would grow with each of them.
-    if (!this.#isPaused && this.#transport.writableNeedDrain) {
+    if (!this.#isPaused && this.#isOverfull()) {
       this.#isPaused = true;
       this.#socket.pause();
     }
   }
 
+  /** A stream that asks for it will tell when it has drained; below that there is nothing to wait for. */
+  #isOverfull(): boolean {
+    return this.#transport.writableNeedDrain && this.#socket.bufferedAmount > this.#hub.limits.maxQueueBytes;
+  }
+
   #sayPresent(requester: Requester): void {
     const { deps } = this.#hub;
-    deps.services.presence.seen(requester.userId, this.#stream?.presence ?? 'online');
+    deps.services.presence.seen(requester.userId, this.#stream?.presence ?? 'online', requester.deviceId);
     deps.seen?.(requester, this.#peer.ip, this.#peer.userAgent);
   }
 

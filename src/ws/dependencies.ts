@@ -12,6 +12,11 @@ export interface WebSocketLimits {
   readonly maxFrameBytes: number;
   /** Requests of one socket that may be running at once; more are answered M_LIMIT_EXCEEDED. */
   readonly maxInFlight: number;
+  /**
+   * Bytes that may wait for a reader before nothing more is pushed. A frame is made in one piece, so that it may be more by one; the
+   * bound is never lower than what the operating system's stream holds, 64 KiB.
+   */
+  readonly maxQueueBytes: number;
   /** Milliseconds between two pings; a peer that leaves two of them unanswered is dead. A whole number of seconds. */
   readonly heartbeatMs: number;
   /** Milliseconds in which a new socket must have authenticated. */
@@ -23,6 +28,7 @@ export interface WebSocketLimits {
 export const DEFAULT_WEBSOCKET_LIMITS: WebSocketLimits = {
   maxFrameBytes: 128 * 1024,
   maxInFlight: 16,
+  maxQueueBytes: 256 * 1024,
   heartbeatMs: 30_000,
   authTimeoutMs: 10_000,
   maxRefusals: 100,

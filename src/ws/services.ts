@@ -88,10 +88,10 @@ export interface WebSocketServices {
   readonly users: { open(userId: string): Promise<WatchedUser> };
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
   readonly presence: {
-    /** Tells that a user is there. */
-    seen(userId: string, presence: Presence): void;
-    /** PUT /presence/{userId}/status. */
-    set(userId: string, presence: Presence, statusMsg: string | undefined): void | Promise<void>;
+    /** Tells that a device of a user is there. */
+    seen(userId: string, presence: Presence, deviceId: string | undefined): void;
+    /** PUT /presence/{userId}/status; null takes the status message away. */
+    set(userId: string, presence: Presence, statusMsg: string | null | undefined): void | Promise<void>;
   };
   readonly typing: { set(userId: string, roomId: string, typing: boolean, timeoutMs?: number): Promise<void> };
   readonly readMarkers: {

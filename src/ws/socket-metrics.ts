@@ -12,9 +12,13 @@ export class SocketMetrics {
   readonly #dropped: Counter;
   readonly #seconds: Histogram;
 
-  /** @param open how many sockets are open */
-  constructor(metrics: Metrics, open: () => number) {
+  /**
+   * @param open how many sockets are open
+   * @param queuedBytes how many bytes wait for all their readers
+   */
+  constructor(metrics: Metrics, open: () => number, queuedBytes: () => number) {
     metrics.gaugeOf('tsudoi_websocket_open', 'open WebSockets', open);
+    metrics.gaugeOf('tsudoi_websocket_queued_bytes', 'bytes that wait for slow readers, over all sockets', queuedBytes);
     this.#frames = metrics.counter('tsudoi_websocket_frames_total', 'frames by direction', ['direction']);
     this.#pushes = metrics.counter('tsudoi_websocket_pushes_total', 'sync frames pushed');
     this.#pauses = metrics.counter('tsudoi_websocket_pauses_total', 'pushes put off because the reader was slow');

@@ -90,7 +90,10 @@ export const userMethods: readonly Method[] = [
     sameAs: 'setPresence',
     rateLimit: 'default',
     guests: false,
-    params: Type.Object({ presence: PresenceParam, status_msg: Type.Optional(Type.String()) }),
+    params: Type.Object({
+      presence: PresenceParam,
+      status_msg: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'null takes it away.' })),
+    }),
     result: Empty,
     errors: [],
     example: { presence: 'unavailable', status_msg: 'At lunch' },

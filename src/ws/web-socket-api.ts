@@ -81,7 +81,11 @@ export class WebSocketApi implements ConnectionHub {
   constructor(deps: WebSocketDependencies) {
     this.deps = deps;
     this.limits = { ...DEFAULT_WEBSOCKET_LIMITS, ...deps.limits };
-    this.metrics = new SocketMetrics(deps.metrics, () => this.#open.size);
+    this.metrics = new SocketMetrics(
+      deps.metrics,
+      () => this.#open.size,
+      () => this.#queuedBytes(),
+    );
     const options = {
       noServer: true,
       clientTracking: false,
@@ -193,6 +197,12 @@ export class WebSocketApi implements ConnectionHub {
     this.#open.delete(connection);
     this.closing(connection);
     connection.closed();
+  }
+
+  #queuedBytes(): number {
+    let bytes = 0;
+    for (const connection of this.#open) bytes += connection.queuedBytes;
+    return bytes;
   }
 
   #ofUser(userId: string): readonly Connection[] {

@@ -6,7 +6,8 @@ describe('WebSocket API: authentication', () => {
   let server: StreamServer;
   let alice: Account;
 
-  before(async () => {
+  before(async function () {
+    this.timeout(60_000);
     server = await StreamServer.start({ limits: { heartbeatMs: 30_000, authTimeoutMs: 10_000 } });
     alice = await server.register('alice');
   });

@@ -3,17 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
+import { declareEndpoints } from '#src/app/endpoints.ts';
 import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
 import type { Platform } from '#src/app/platform.ts';
 import { composeEvents, composeRooms, composeRoomStore } from '#src/app/rooms.ts';
 import { composeSync } from '#src/app/sync.ts';
-import { composeNotifications, composeUserData } from '#src/app/user-data.ts';
-import { syncEndpoints } from '#src/http/client-server/sync.ts';
-import type { Endpoint } from '#src/http/endpoint.ts';
+import { composeNotifications, composeUserData, profileSource } from '#src/app/user-data.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { Signal } from '#src/kernel/signal.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { SessionService } from '#src/services/sessions/session-service.ts';
 import type { UserService } from '#src/services/users/user-service.ts';
@@ -84,23 +82,16 @@ export class StreamServer {
       enabled: options.rateLimits !== undefined,
       buckets: options.rateLimits ?? {},
     });
-    const accounts = await composeAccounts(platform, rateLimiter, () => 'http://localhost');
+    const accounts = await composeAccounts(platform, rateLimiter);
     const isLocal = (userId: string): boolean => accounts.users.isLocal(userId);
     const store = composeRoomStore(platform, isLocal);
     const notifications = composeNotifications(platform, store, isLocal);
     const signingKey = await openSigningKey(config.signingKeyFile, systemRandom);
     const signer = { serverName: config.serverName, signingKey };
     const events = composeEvents(platform, store, signer, notifications.classifier);
-    const userData = composeUserData(platform, store, events, notifications);
-    const rooms = composeRooms(platform, store, events, { profileOf: async () => ({}) });
-    const presence = {
-      presenceOf: () => undefined,
-      changedSince: () => [],
-      seen: (userId: string, state: Presence) => void this.presence.push({ userId, presence: state }),
-      set: (userId: string, state: Presence, status: string | undefined) =>
-        void this.presence.push({ userId, presence: state, status }),
-      changed: new Signal<{ userId: string }>(),
-    };
+    const userData = composeUserData(platform, store, events, notifications, accounts.users);
+    const { presence } = userData;
+    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles));
     const { sync, users } = composeSync(platform, store, events, rooms, {
       accountData: notifications.accountData,
       receipts: userData.receipts,
@@ -111,19 +102,39 @@ export class StreamServer {
     });
     this.sessions = accounts.sessions;
     this.users = accounts.users;
-    const endpoints: Endpoint[] = [
-      ...accounts.endpoints,
-      ...rooms.endpoints,
-      ...userData.endpoints,
-      ...syncEndpoints({ sync, filters: userData.filters, presence, greatestTimeoutMs: 10_000 }),
-    ];
+    const endpoints = declareEndpoints({
+      ...accounts,
+      ...rooms,
+      ...userData,
+      accountData: notifications.accountData,
+      pushRules: notifications.pushRules,
+      rooms: store.rooms,
+      sync,
+      greatestTimeoutMs: 10_000,
+      serverName: config.serverName,
+      softwareVersion: '0',
+      publicBaseUrl: () => 'http://localhost',
+      versions: () => ({ versions: [], unstable_features: {} }),
+      capabilities: () => ({ capabilities: {} }),
+      federationAddress: () => undefined,
+      support: () => undefined,
+      isReady: async () => true,
+      metrics: () => metrics.render(),
+      mayReadMetrics: () => true,
+    });
     this.api = new WebSocketApi({
       services: {
         sessions: accounts.sessions,
         sync,
         users,
         filters: userData.filters,
-        presence,
+        presence: {
+          seen: (userId, state, deviceId) => {
+            this.presence.push({ userId, presence: state });
+            presence.seen(userId, state, deviceId);
+          },
+          set: (userId, state, statusMsg) => presence.set(userId, userId, state, statusMsg),
+        },
         typing: userData.typing,
         readMarkers: userData.readMarkers,
         sending: rooms.roomSending,
@@ -145,6 +156,7 @@ export class StreamServer {
     await store.writer.start();
     await this.http.start(endpoints, { authenticate: (token) => accounts.sessions.authenticate(token), rateLimiter });
     this.#close = async () => {
+      await userData.close();
       await store.writer.close();
       await accounts.activity.close();
     };
