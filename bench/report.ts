@@ -106,7 +106,7 @@ export function textTable(outcome: Outcome): string {
   return [...rows.map(line), ...notes, ...error].join('\n');
 }
 
-/** How many figures miss their floor, or were not reached. */
+/** How many figures miss their floor, or were not reached because their workload broke off. */
 export function shortcomings(outcomes: readonly Outcome[]): {
   below: number;
   failed: number;
@@ -114,10 +114,12 @@ export function shortcomings(outcomes: readonly Outcome[]): {
   target: number;
 } {
   let [below, failed, met, target] = [0, 0, 0, 0];
-  for (const { workload, measurements } of outcomes) {
+  for (const { workload, measurements, error } of outcomes) {
     const values = new Map(measurements.map(({ figure, value }) => [figure.id, value]));
     for (const figure of workload.figures) {
       const value = values.get(figure.id);
+      // A short run leaves some out.
+      if (value === undefined && error === undefined) continue;
       const verdict = value === undefined ? 'failed' : verdictOf(value, figure.goal);
       if (verdict === 'failed') failed += 1;
       else if (verdict === 'below floor') below += 1;

@@ -5,8 +5,7 @@ import { openFileLimit } from '../server.ts';
 import { lower, type Workload } from '../workload.ts';
 
 const MIB = 1024 * 1024;
-/** 10 000 sockets in 400 MiB, 20 000 in the same. */
-const PER_SOCKET = lower(40, 20);
+const WANTED = 10_000;
 const SPARE_FILES = 500;
 /** Somebody has a telephone and a computer. */
 const SOCKETS_PER_PERSON = 2;
@@ -18,17 +17,25 @@ export const idleSockets: Workload = {
   limitSeconds: 240,
   figures: [
     { id: 'idle-sockets.count', title: 'idle WebSockets', unit: '' },
-    { id: 'idle-sockets.each', title: 'resident memory per idle WebSocket', unit: 'KiB', goal: PER_SOCKET },
-    { id: 'idle-sockets.total', title: 'resident memory of the server then', unit: 'MiB' },
+    { id: 'idle-sockets.each', title: 'resident memory per idle WebSocket', unit: 'KiB' },
+    // The target: 20 000 of them in 400 MiB.
+    {
+      id: 'idle-sockets.total',
+      title: `resident memory, ${WANTED} idle WebSockets`,
+      unit: 'MiB',
+      goal: lower(400, 200),
+    },
     { id: 'idle-sockets.cpu', title: 'processor time of the server while they idle', unit: 'ms/s' },
   ],
   async run({ server, meter, pick, progress, report }) {
     const files = Math.min(openFileLimit(process.pid), openFileLimit(server.pid)) - SPARE_FILES;
-    const count = Math.min(pick(10_000, 1_000), files);
+    const count = Math.min(pick(WANTED, 1_000), files);
     const crowd = new Crowd(server.endpoint, 32);
     const sockets: StreamSocket[] = [];
     let lost = '';
     try {
+      // Whatever a person, a session and a socket bring with them counts; what the program itself needs does not.
+      const before = residentBytes(server.pid);
       progress(`making ${Math.ceil(count / SOCKETS_PER_PERSON)} people`);
       const people = await crowd.people(Math.ceil(count / SOCKETS_PER_PERSON));
       const open = async (from: number, to: number): Promise<void> => {
@@ -41,12 +48,7 @@ export const idleSockets: Workload = {
           if (sockets.length % 100 === 0) progress(`${sockets.length} of ${count} connected`);
         });
       };
-      // The first few bring in code and caches that are there once.
-      const first = Math.min(100, count / 10);
-      await open(0, first);
-      await new Promise((resolve) => setTimeout(resolve, 2_000));
-      const before = residentBytes(server.pid);
-      await open(first, count);
+      await open(0, count);
       progress(`${count} connected, resting`);
       const { result, cost } = await meter.during('idle-sockets', async () => {
         await new Promise((resolve) => setTimeout(resolve, pick(10_000, 3_000)));
@@ -55,8 +57,10 @@ export const idleSockets: Workload = {
       const after = residentBytes(server.pid);
       if (lost !== '') throw new Error(`a WebSocket was ${lost}`);
       report('idle-sockets.count', result.operations * sockets.length);
-      report('idle-sockets.each', (after - before) / 1024 / (count - first));
-      report('idle-sockets.total', after / MIB);
+      const each = (after - before) / count;
+      report('idle-sockets.each', each / 1024);
+      // Fewer say little of many: what was left behind by making the people weighs more than they do.
+      if (count === WANTED) report('idle-sockets.total', after / MIB);
       if (cost.serverCpuMs !== undefined) report('idle-sockets.cpu', cost.serverCpuMs / cost.seconds);
     } finally {
       for (const socket of sockets) socket.close();
