@@ -67,7 +67,7 @@ export class EventService {
   readonly #random: Random;
   readonly #roomNids: number[] = [];
   #lastCreation = 0;
-  /** Event id -> position of events made lately: what a relation may point at before it can be read from the database. */
+  /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
   readonly transactions: TransactionIds;
   /** Every committed event, in the order of commits: whoever reacts to events listens here. */
@@ -218,7 +218,7 @@ export class EventService {
         await this.#nextCommit();
         continue;
       }
-      const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(id));
+      const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(`${room.nid} ${id}`));
       if (prepared === undefined) {
         if (attempt >= BUILD_ATTEMPTS) throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
         continue;
@@ -250,7 +250,7 @@ export class EventService {
     const events = prepared.map((one) => one.event);
     const last = prepared.at(-1);
     if (last === undefined) return [];
-    for (const event of events) this.#positions.set(event.eventId, event.nid);
+    for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
     const write: EventWrite = {
       ...extra,
       events: prepared.map((one) => one.row),
@@ -273,12 +273,17 @@ export class EventService {
       ],
     };
     if (transaction !== undefined) this.transactions.remember(last.event.nid, transaction.txn);
+    const isNew = extra?.rooms !== undefined;
+    if (isNew) this.#rooms.announce(room);
     await this.#writer.append({
       positions: events.map((event) => event.nid),
       events: write,
       isStale: () => room.generation !== generation,
-      publish: () => this.#publish(room, prepared, extra?.rooms !== undefined),
-      revert: () => room.dropHead(),
+      publish: () => this.#publish(room, prepared, isNew),
+      revert: () => {
+        room.dropHead();
+        if (isNew) this.#rooms.discard(room);
+      },
     });
     return events;
   }

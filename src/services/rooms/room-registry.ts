@@ -90,6 +90,11 @@ export class RoomRegistry {
     return found;
   }
 
+  /** Makes a room that is about to be written the one that everybody gets who finds its row before its publication. */
+  announce(room: Room): void {
+    this.#alive.set(room.nid, new WeakRef(room));
+  }
+
   /** Takes in a room that was just made. */
   add(room: Room): void {
     this.#nids.set(room.roomId, room.nid);
@@ -139,6 +144,11 @@ export class RoomRegistry {
     for (const record of records) {
       const identity = identities.get(record.nid);
       if (identity === undefined) continue;
+      const present = this.peek(record.nid);
+      if (present !== undefined) {
+        found.set(present.nid, present);
+        continue;
+      }
       const room = this.#assemble(record, identity, {
         chain: chains.get(record.state) ?? StateChain.EMPTY,
         event: (nid) => events.get(nid),
