@@ -1,21 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { assertJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/sessions/requester.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
-import {
-  errorFrame,
-  parseFrame,
-  refuseWrittenFloats,
-  type RequestFrame,
-  type RequestId,
-  resultFrame,
-} from './frames.ts';
+import { errorFrame, parseFrame, type RequestFrame, type RequestId, resultFrame } from './frames.ts';
 import type { Beating } from './heartbeat.ts';
 import type { Method } from './method.ts';
+import { closeNameOf, matrixErrorOf } from './failures.ts';
 import { takeToken } from './rate-limit.ts';
+import { runRequest } from './requests.ts';
 import type { SharedFrames } from './shared-frames.ts';
 import type { SocketMetrics } from './socket-metrics.ts';
 import { type StreamStart, streamParamsOf, streamStart, validateAuth } from './stream-params.ts';
@@ -43,20 +37,6 @@ export interface Peer {
 
 /** Heartbeats that may stay unanswered. */
 const MAX_SILENCE = 2;
-
-/** How a socket ends whose token is not, or no longer, good. */
-const closeNameOf = (error: MatrixError): CloseName => {
-  switch (error.errcode) {
-    case 'M_USER_LOCKED':
-      return 'accountLocked';
-    case 'M_LIMIT_EXCEEDED':
-      return 'rateLimited';
-    case 'M_UNKNOWN_TOKEN':
-      return error.fields['soft_logout'] === true ? 'tokenExpired' : 'badAuth';
-    default:
-      return error.status >= 500 ? 'internal' : 'badAuth';
-  }
-};
 
 /** One socket: who is at its other end, the requests that run, and the stream of news. */
 export class Connection implements StreamSink, Beating {
@@ -256,8 +236,7 @@ export class Connection implements StreamSink, Beating {
     let errcode = '';
     this.#inFlight += 1;
     try {
-      if (method === undefined) throw unknownMethod(frame.method);
-      this.#send(resultFrame(id, await this.#run(method, frame, requester)));
+      this.#send(resultFrame(id, await runRequest(this.#hub, method, frame, requester, this.#stream, this.#inFlight)));
     } catch (error) {
       const told = this.#asMatrixError(error, method?.name ?? 'unknown');
       errcode = told.errcode;
@@ -275,23 +254,6 @@ export class Connection implements StreamSink, Beating {
       ip: this.#peer.ip,
     });
     if (this.#isDraining && this.#inFlight === 0) this.close('drain');
-  }
-
-  async #run(method: Method, frame: RequestFrame, requester: Requester): ReturnType<Method['handle']> {
-    const { deps, limits } = this.#hub;
-    const { params } = frame;
-    const stream = this.#stream;
-    if (this.#inFlight > limits.maxInFlight || stream === undefined) throw tooManyAtOnce(limits.maxInFlight);
-    if (requester.isGuest && !method.guests) {
-      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
-    }
-    takeToken(deps.rateLimiter, method.rateLimit, requester);
-    method.validate(params);
-    if (method.eventContent === true) {
-      assertJsonObject(params, 'params', true);
-      refuseWrittenFloats(frame.text);
-    }
-    return method.handle({ params: params as never, requester, services: deps.services, stream });
   }
 
   #send(text: string): void {
@@ -330,35 +292,9 @@ export class Connection implements StreamSink, Beating {
     }
   }
 
-  /** What a client is told of an error. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
   #asMatrixError(error: unknown, method: string): MatrixError {
-    if (error instanceof MatrixError) return error;
-    const err = error instanceof Error ? error : new Error(String(error));
-    this.#hub.deps.logger.error('A WebSocket request failed unexpectedly', {
-      err,
-      method,
-      user: this.#requester?.userId,
-    });
-    return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', {}, 500);
+    return matrixErrorOf(error, this.#hub.deps.logger, { method, user: this.#requester?.userId });
   }
 }
 
 const TEXT = { binary: false } as const;
-
-const unknownMethod = (name: unknown): MatrixError =>
-  typeof name === 'string'
-    ? new MatrixError('M_UNRECOGNIZED', 'This server does not know that method.')
-    : new MatrixError(
-        name === undefined ? 'M_MISSING_PARAM' : 'M_BAD_JSON',
-        'A request needs a method, which is a string.',
-      );
-
-const tooManyAtOnce = (most: number): MatrixError =>
-  new MatrixError(
-    'M_LIMIT_EXCEEDED',
-    `More than ${most} requests of this socket are running: wait for their answers.`,
-    {
-      retry_after_ms: 1_000,
-      'org.tsudoi.limiter': 'in_flight',
-    },
-  );

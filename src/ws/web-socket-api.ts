@@ -4,6 +4,7 @@ import { type RawData, WebSocket, WebSocketServer } from 'ws';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Connection, type ConnectionHub, type Peer } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
+import { matrixErrorOf } from './failures.ts';
 import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
 import { takeToken } from './rate-limit.ts';
@@ -139,11 +140,7 @@ export class WebSocketApi implements ConnectionHub {
       const start = await streamStart(services, requester.userId, streamParamsOf(queryOf(request.url)));
       this.#accept(request, socket, head, { requester, token, start });
     } catch (error) {
-      if (!(error instanceof MatrixError)) logger.error('A WebSocket handshake failed unexpectedly', { err: error });
-      const told =
-        error instanceof MatrixError
-          ? error
-          : new MatrixError('M_UNKNOWN', 'Something went wrong on this server.', {}, 500);
+      const told = matrixErrorOf(error, logger, { method: 'handshake' });
       refuse(socket, told);
     }
   }

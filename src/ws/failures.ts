@@ -1,0 +1,25 @@
+import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { CloseName } from './close-codes.ts';
+
+/** How a socket ends whose token is not, or no longer, good. */
+export const closeNameOf = (error: MatrixError): CloseName => {
+  switch (error.errcode) {
+    case 'M_USER_LOCKED':
+      return 'accountLocked';
+    case 'M_LIMIT_EXCEEDED':
+      return 'rateLimited';
+    case 'M_UNKNOWN_TOKEN':
+      return error.fields['soft_logout'] === true ? 'tokenExpired' : 'badAuth';
+    default:
+      return error.status >= 500 ? 'internal' : 'badAuth';
+  }
+};
+
+/** What a client is told of an error. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
+export const matrixErrorOf = (error: unknown, logger: Logger, fields: LogFields): MatrixError => {
+  if (error instanceof MatrixError) return error;
+  const err = error instanceof Error ? error : new Error(String(error));
+  logger.error('A WebSocket request failed unexpectedly', { ...fields, err });
+  return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', {}, 500);
+};

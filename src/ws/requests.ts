@@ -1,0 +1,54 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { assertJsonObject } from '#src/protocol/json/json-value.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
+import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
+import { refuseWrittenFloats, type RequestFrame } from './frames.ts';
+import type { Method, StreamSettings } from './method.ts';
+import { takeToken } from './rate-limit.ts';
+
+/**
+ * Takes a request through its steps, the same ones in the same order as over HTTP: method, how many run, guests, rate limit,
+ * validation, handler.
+ *
+ * @param method undefined when there is none of that name
+ * @param inFlight requests of this socket that run, this one included
+ */
+export const runRequest = async (
+  { deps, limits }: { readonly deps: WebSocketDependencies; readonly limits: WebSocketLimits },
+  method: Method | undefined,
+  { method: name, params, text }: RequestFrame,
+  requester: Requester,
+  stream: StreamSettings | undefined,
+  inFlight: number,
+): ReturnType<Method['handle']> => {
+  if (method === undefined) throw unknownMethod(name);
+  if (inFlight > limits.maxInFlight || stream === undefined) throw tooManyAtOnce(limits.maxInFlight);
+  if (requester.isGuest && !method.guests) {
+    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
+  }
+  takeToken(deps.rateLimiter, method.rateLimit, requester);
+  method.validate(params);
+  if (method.eventContent === true) {
+    assertJsonObject(params, 'params', true);
+    refuseWrittenFloats(text);
+  }
+  return method.handle({ params: params as never, requester, services: deps.services, stream });
+};
+
+const unknownMethod = (name: unknown): MatrixError =>
+  typeof name === 'string'
+    ? new MatrixError('M_UNRECOGNIZED', 'This server does not know that method.')
+    : new MatrixError(
+        name === undefined ? 'M_MISSING_PARAM' : 'M_BAD_JSON',
+        'A request needs a method, which is a string.',
+      );
+
+const tooManyAtOnce = (most: number): MatrixError =>
+  new MatrixError(
+    'M_LIMIT_EXCEEDED',
+    `More than ${most} requests of this socket are running: wait for their answers.`,
+    {
+      retry_after_ms: 1_000,
+      'org.tsudoi.limiter': 'in_flight',
+    },
+  );
