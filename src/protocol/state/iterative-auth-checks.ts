@@ -36,7 +36,8 @@ function stateFor<Id extends EventName>(
 ): StateAccess {
   return (type, stateKey) => {
     const current = state.get(stateMapKey(type, stateKey));
-    if (current !== undefined) return access.event(current);
+    const event = current === undefined ? undefined : access.event(current);
+    if (event !== undefined) return event;
     for (const authId of access.authEvents(id)) {
       const authEvent = access.event(authId);
       if (authEvent === undefined || authEvent.rejected === true) continue;

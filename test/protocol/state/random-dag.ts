@@ -137,7 +137,7 @@ function randomDraft(
         return dice.chance(70)
           ? { type: dice.of(['m.room.topic', 'm.room.name']), sender, content: { topic: `${dice.below(1000)}` } }
           : {
-              type: dice.of(['org.example.own', 'm.room.power_levels', 'm.room.join_rules']),
+              type: dice.of(['org.example.own', 'm.room.join_rules']),
               sender,
               stateKey: sender,
             };
