@@ -5,7 +5,6 @@ import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
-import { redact } from '#src/protocol/events/redaction.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -18,14 +17,15 @@ import {
   type EventRow,
   type MemberRow,
   type MentionRow,
-  type RedactionRow,
   type StateDeltaRow,
 } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
+import { deltaRowOf } from './delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
 import { eventIdBytes } from './event-ids.ts';
 import type { EventLoader } from './event-loader.ts';
 import type { NotificationClassifier } from './notification-class.ts';
+import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
 import { relationOf, StoredEvent } from './stored-event.ts';
 
 /** An event that is ready to be written, and what the room becomes by it. */
@@ -38,7 +38,7 @@ export interface PreparedEvent {
   readonly member: Member | undefined;
   readonly memberRow: MemberRow | undefined;
   readonly mentions: readonly MentionRow[];
-  readonly redaction: { readonly row: RedactionRow; readonly apply: () => void } | undefined;
+  readonly redaction: PreparedRedaction | undefined;
 }
 
 /** What was read before building. */
@@ -241,12 +241,13 @@ export class EventBuilder {
         rel,
         relType: relation === undefined ? null : interner.type(relation.relType),
         replaces: replaced?.nid ?? null,
+        currentState: null,
         flags,
         json: built.json,
       },
       head: room.head,
       change,
-      delta: change === undefined ? undefined : deltaRow(room),
+      delta: change === undefined ? undefined : deltaRowOf(room.nid, room.head.chain),
       member,
       memberRow: member === undefined ? undefined : memberRow(room, member),
       mentions: notification.exceptions.map(({ userId, kind }) => ({
@@ -256,7 +257,7 @@ export class EventBuilder {
         thread: threadRoot,
         kind,
       })),
-      redaction: this.#redactionBy(room, event, draft, loaded, levels),
+      redaction: draft.redacts === undefined ? undefined : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
     };
   }
 
@@ -315,30 +316,6 @@ export class EventBuilder {
       forgotten: false,
     };
   }
-
-  #redactionBy(
-    room: Room,
-    redaction: StoredEvent,
-    draft: EventDraft,
-    loaded: LoadedEvents,
-    levels: PowerLevels | undefined,
-  ): PreparedEvent['redaction'] {
-    const target = draft.redacts === undefined ? undefined : loaded.targets.get(draft.redacts);
-    if (target === undefined || levels === undefined || target.redactedBecause !== undefined) return undefined;
-    // Room version 3, "Handling redactions": "The power level of the redaction event's sender is greater than or equal to the
-    // redact level", or "The domain of the redaction event's sender matches that of the original event's sender".
-    const allowed =
-      levels.userLevel(redaction.sender) >= levels.redact || domainOf(redaction.sender) === domainOf(target.sender);
-    if (!allowed) return undefined;
-    const json = canonicalJson(redact(room.version, target.pdu), 'lenient');
-    return {
-      row: { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json },
-      apply: () => {
-        target.redact(json, redaction);
-        room.redacted(target, json, redaction);
-      },
-    };
-  }
 }
 
 const subjectOf = (draft: EventDraft): Parameters<typeof authEventKeysFor>[1] => ({
@@ -347,22 +324,6 @@ const subjectOf = (draft: EventDraft): Parameters<typeof authEventKeysFor>[1] =>
   content: draft.content,
   ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
 });
-
-const deltaRow = (room: Room): StateDeltaRow | undefined => {
-  const { deltas } = room.head.chain;
-  const delta = deltas.at(-1);
-  if (delta === undefined) return undefined;
-  return {
-    nid: delta.nid,
-    room: room.nid,
-    seq: delta.seq,
-    chain: deltas.slice(0, -1).map((earlier) => earlier.nid),
-    skeys: [...delta.others.keys()],
-    events: [...delta.others.values()],
-    memberSkeys: [...delta.members.keys()],
-    memberEvents: [...delta.members.values()],
-  };
-};
 
 const memberRow = (room: Room, member: Member): MemberRow => ({
   room: room.nid,

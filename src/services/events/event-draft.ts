@@ -37,4 +37,6 @@ export interface CommittedEvent {
 export interface CommittedEvents {
   readonly room: Room;
   readonly events: readonly CommittedEvent[];
+  /** Memberships that changed because branches of the room's history were resolved, not by an event of this commit. */
+  readonly resolvedMembers?: readonly { readonly before: Member | undefined; readonly after: Member }[];
 }

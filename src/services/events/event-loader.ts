@@ -83,6 +83,7 @@ export class EventLoader {
         state: record.state,
         flags: record.flags,
         replaces: record.replaces ?? undefined,
+        currentState: record.current_state ?? undefined,
         json: record.json,
       });
       events.push(event);

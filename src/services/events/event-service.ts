@@ -52,6 +52,8 @@ export interface NewRoom {
   /** The events after `m.room.create`, once the room id is known. */
   readonly events: (roomId: string) => readonly EventDraft[];
   readonly alias?: string;
+  /** From `newRoomId`, where it had to be known before; without effect in versions in which it comes of `m.room.create`. */
+  readonly roomId?: string;
 }
 
 /** Makes, authorises and stores the events that users of this server send. */
@@ -142,7 +144,7 @@ export class EventService {
       originServerTs: this.#creationTime(),
     };
     const nid = await this.#nextRoomNid();
-    let roomId = `!${this.#random.string(18)}:${this.#serverName}`;
+    let roomId = plan.roomId ?? this.newRoomId();
     if (version.roomIdIsCreateHash) roomId = createdRoomId(this.#builder.sign(version, creation, undefined, [], [], 1).eventId);
     const drafts = [creation, ...plan.events(roomId)];
     const roomType = plan.createContent['type'];
@@ -187,6 +189,11 @@ export class EventService {
     return room;
   }
 
+  /** An id for a room that is about to be made. */
+  newRoomId(): string {
+    return `!${this.#random.string(18)}:${this.#serverName}`;
+  }
+
   /** Where the room id is the hash of `m.room.create`, the same wish within the same millisecond would be the same room. */
   #creationTime(): number {
     this.#lastCreation = Math.max(this.#clock.now(), this.#lastCreation + 1);
@@ -216,6 +223,10 @@ export class EventService {
         if (unchanged.nid <= this.#writer.committedIn(room.shard)) return [unchanged];
         // Somebody else's request is just writing it. It is there when it is committed, and not before.
         await this.#nextCommit();
+        continue;
+      }
+      if (room.isTaken) {
+        await room.free();
         continue;
       }
       const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(`${room.nid} ${id}`));

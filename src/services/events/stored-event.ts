@@ -19,6 +19,8 @@ export interface StoredEventParts {
   readonly flags: number;
   /** The state event whose place it took. */
   readonly replaces: number | undefined;
+  /** The room's state after the event was taken in, where that is not the state after the event. */
+  readonly currentState?: number | undefined;
   /** Canonical JSON of the PDU, or of its redacted form. */
   readonly json: string;
   readonly pdu?: Pdu;
@@ -36,6 +38,8 @@ export class StoredEvent {
   readonly state: number;
   readonly flags: number;
   readonly replaces: number | undefined;
+  /** The room's state after the event was taken in, where that is not the state after the event: it lies on a fork. */
+  readonly currentState: number | undefined;
   #json: string;
   #pdu: Pdu | undefined;
   #head: string | undefined;
@@ -51,6 +55,7 @@ export class StoredEvent {
     this.state = parts.state;
     this.flags = parts.flags;
     this.replaces = parts.replaces;
+    this.currentState = parts.currentState;
     this.#json = parts.json;
     this.#pdu = parts.pdu;
   }

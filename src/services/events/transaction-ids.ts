@@ -69,6 +69,12 @@ export class TransactionIds {
     return answer;
   }
 
+  /** The event that a transaction made or is making; undefined when it is new, or failed. */
+  async answered(key: string): Promise<string | undefined> {
+    const known = this.#answers.get(key);
+    return known === undefined ? this.earlier(key) : known.catch(() => undefined);
+  }
+
   remember(event: number, txn: Transaction): void {
     this.#senders.set(event, txn);
   }

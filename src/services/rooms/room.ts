@@ -11,6 +11,13 @@ export interface StateSlot {
   readonly event: StoredEvent;
 }
 
+/** How the resolution of a fork changed a room's state. */
+export interface ResolvedChanges {
+  /** By `stateMapKey`; undefined takes the entry out. */
+  readonly state: ReadonlyMap<string, StateSlot | undefined>;
+  readonly members: readonly Member[];
+}
+
 /** What new events are built on: the newest events, committed or on their way. */
 export interface RoomHead {
   readonly extremities: readonly StoredEvent[];
@@ -63,6 +70,7 @@ export class Room implements EventRoom {
   /** State of the head that is not committed yet. */
   readonly #pending = new Map<string, StoredEvent>();
   #generation = 0;
+  #exclusive: Promise<void> | undefined;
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
   constructor(parts: RoomParts) {
@@ -209,6 +217,54 @@ export class Room implements EventRoom {
       return;
     }
     this.setMember(change.member);
+  }
+
+  /**
+   * Makes a committed event visible that was not built on the head: it may lie on a fork, and the state that the room has now may
+   * differ from the one before in more than the event.
+   *
+   * @param isShown false for soft-failed and rejected events: they only move the room's position on
+   */
+  applyReceived(event: StoredEvent, head: RoomHead, depth: number, changes: ResolvedChanges, isShown: boolean): void {
+    this.#committed = head;
+    this.#depth = Math.max(this.#depth, depth);
+    this.#head = head;
+    this.#headDepth = this.#depth;
+    this.#lastPosition = event.nid;
+    if (isShown) this.ring.push(event);
+    for (const [key, slot] of changes.state) {
+      if (slot === undefined) this.#state.delete(key);
+      else this.#state.set(key, slot);
+    }
+    for (const member of changes.members) this.setMember(member);
+    this.#powerLevels = undefined;
+  }
+
+  /** Whether something is built on the head that is not committed yet. */
+  get isAhead(): boolean {
+    return this.#head !== this.#committed;
+  }
+
+  /** Waits until nobody has the room for themselves. */
+  async free(): Promise<void> {
+    while (this.#exclusive !== undefined) await this.#exclusive;
+  }
+
+  get isTaken(): boolean {
+    return this.#exclusive !== undefined;
+  }
+
+  /** Keeps everybody from building on the head while `work` runs. Calls wait for each other. */
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    await this.free();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#exclusive = promise;
+    try {
+      return await work();
+    } finally {
+      this.#exclusive = undefined;
+      resolve();
+    }
   }
 
   /** Serves an event in its redacted form wherever this room holds a copy of it. */

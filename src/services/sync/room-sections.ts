@@ -136,7 +136,9 @@ export class RoomSections {
     request: SyncRequest,
     filter: SyncFilter,
   ): number[] {
-    if (changes === undefined || plan.onlyLeave || !filter.stateRoom(plan.room.roomId)) return [];
+    if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
+    // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
+    if (plan.onlyLeave) return request.stateAfter === undefined ? [] : [plan.member.event];
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
     const sent = user.sentMembers(request.deviceId ?? '', false);
     const keep = (userId: string, nid: number): boolean => {

@@ -67,7 +67,7 @@ export class StateReader {
   async statesAt(wanted: readonly { readonly room: number; readonly upTo: number }[]): Promise<Map<number, StateChain>> {
     if (wanted.length === 0) return new Map();
     const rows = await stateAtPositions(this.#database, wanted);
-    const idOf = (row: (typeof rows)[number]): number => ((row.flags & 1) === 0 ? row.state : row.nid);
+    const idOf = (row: (typeof rows)[number]): number => row.current_state ?? ((row.flags & 1) === 0 ? row.state : row.nid);
     const chains = await this.#states.load(rows.map(idOf));
     return new Map(rows.map((row) => [row.room, chains.get(idOf(row)) ?? StateChain.EMPTY]));
   }
@@ -76,8 +76,13 @@ export class StateReader {
 /** Id of the state up to which changes are told. */
 const startState = ({ window, end, upToEnd }: StateRequest): number => {
   const first = window.events[0];
-  return upToEnd || first === undefined || window.hiddenState.length > 0 ? end.nid : first.state;
+  return upToEnd || first === undefined || window.hiddenState.length > 0 || window.events.some(isOnFork)
+    ? end.nid
+    : first.state;
 };
+
+/** Taking such an event in may have changed more of the room's state than the event itself says. */
+const isOnFork = (event: StoredEvent): boolean => event.currentState !== undefined;
 
 const compare = (request: StateRequest, begin: StateChain, to: StateChain): StateChanges => {
   // What stands in the timeline is not told twice, unless the client ignores the timeline's state.
@@ -97,8 +102,9 @@ const fromRing = (request: StateRequest): StateChanges | undefined => {
     // All of it: at hand when the timeline holds no change of state.
     return startState(request) === end.nid ? compare(request, StateChain.EMPTY, end) : undefined;
   }
-  if (!window.limited && window.hiddenState.length === 0 && !upToEnd) return { base: end, others: [], members: [] };
   const events = room.ring.between(after, upTo);
+  if (events === undefined ? window.events.some(isOnFork) : events.some(isOnFork)) return undefined;
+  if (!window.limited && window.hiddenState.length === 0 && !upToEnd) return { base: end, others: [], members: [] };
   if (events === undefined) return undefined;
   const first = window.events[0];
   const shown = new Set<StoredEvent>(window.events);

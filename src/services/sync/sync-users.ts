@@ -53,11 +53,21 @@ export class SyncUsers {
       this.#flush();
     });
     options.presence.changed.subscribe(({ userId }) => {
-      const subject = this.#users.get(userId)?.user;
-      this.#mark(subject);
-      for (const nid of subject?.joined.keys() ?? []) this.#markRoom(nid);
-      this.#flush();
+      const entry = this.#users.get(userId);
+      if (entry?.isReady === true) this.#tellOfPresence(entry.user);
+      // Whoever comes online is only about to be read: nobody knows yet with whom they share rooms.
+      else
+        this.open(userId).then(
+          (user) => this.#tellOfPresence(user),
+          () => undefined,
+        );
     });
+  }
+
+  #tellOfPresence(subject: SyncUser): void {
+    this.#mark(subject);
+    for (const nid of subject.joined.keys()) this.#markRoom(nid);
+    this.#flush();
   }
 
   /** A user with all their memberships, and the rooms that they are joined to in memory. */
@@ -117,8 +127,8 @@ export class SyncUsers {
     for (const { room, member } of early) this.#changeMembership(user, room, member);
   }
 
-  #onEvents({ room, events }: CommittedEvents): void {
-    for (const { member } of events) {
+  #onEvents({ room, events, resolvedMembers }: CommittedEvents): void {
+    for (const member of [...events.map((one) => one.member), ...(resolvedMembers ?? [])]) {
       if (member === undefined || !member.after.local) continue;
       const { after } = member;
       const early = this.#early.get(after.userId);

@@ -12,6 +12,8 @@ export interface EventRecord {
   readonly flags: number;
   readonly replaces: number | null;
   readonly redacted_by: number | null;
+  /** The room's state after the event was taken in, where that is not the state after the event. */
+  readonly current_state: number | null;
   readonly json: string;
 }
 
@@ -50,7 +52,7 @@ export interface MemberRecord {
   readonly forgotten: boolean;
 }
 
-const EVENT_COLUMNS = 'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.json';
+const EVENT_COLUMNS = 'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json';
 /** Flags of events that no client is shown: rejected, soft-failed, outliers. */
 const HIDDEN = 2 | 4 | 8;
 
@@ -70,7 +72,11 @@ const EVENTS_BY_NID = sql(
   `select ${EVENT_COLUMNS} from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid`,
 );
 const EVENT_BY_ID = sql('event_by_id', `select ${EVENT_COLUMNS} from events e where e.event_id = $1`);
-const NIDS_BY_ID = sql('event_nids_by_id', 'select event_id, nid, topo from events where event_id = any($1::bytea[])');
+const NIDS_BY_ID = sql('event_nids_by_id', 'select event_id, nid, room from events where event_id = any($1::bytea[])');
+const AUTH_EDGES = sql(
+  'events_auth_edges',
+  'select nid, auth from events where room = $1 and nid > $2 and skey is not null order by nid',
+);
 const NEWEST_EVENTS = sql(
   'events_newest',
   `select l.* from unnest($1::int[], $2::bigint[], $3::bigint[]) u(room, after, up_to) cross join lateral (
@@ -81,8 +87,8 @@ const NEWEST_EVENTS = sql(
 );
 const STATE_AT = sql(
   'state_at_position',
-  `select l.room, l.nid, l.state, l.flags from unnest($1::int[], $2::bigint[]) u(room, up_to) cross join lateral (
-    select e.room, e.nid, e.state, e.flags from events e
+  `select l.room, l.nid, l.state, l.flags, l.current_state from unnest($1::int[], $2::bigint[]) u(room, up_to) cross join lateral (
+    select e.room, e.nid, e.state, e.flags, e.current_state from events e
     where e.room = u.room and e.nid > 0 and e.nid <= u.up_to and e.flags & ${HIDDEN} = 0 order by e.nid desc limit 1
   ) l`,
 );
@@ -147,7 +153,14 @@ export const eventById = async (database: Database, eventId: Buffer): Promise<Ev
 export const positionsById = (
   database: Database,
   eventIds: readonly Buffer[],
-): Promise<{ event_id: Buffer; nid: number; topo: number }[]> => database.query(NIDS_BY_ID, [eventIds]);
+): Promise<{ event_id: Buffer; nid: number; room: number }[]> => database.query(NIDS_BY_ID, [eventIds]);
+
+/** Which events the state events of a room, from a position on, name as their auth events. */
+export const authEdges = (
+  database: Database,
+  room: number,
+  after: number,
+): Promise<{ nid: number; auth: readonly number[] }[]> => database.query(AUTH_EDGES, [room, after]);
 
 /** Of each room, the newest `limit` events that clients may be shown with `after` < position <= `upTo`, newest first. */
 export const newestEvents = (
@@ -166,7 +179,7 @@ export const newestEvents = (
 export const stateAtPositions = (
   database: Database,
   wanted: readonly { readonly room: number; readonly upTo: number }[],
-): Promise<{ room: number; nid: number; state: number; flags: number }[]> =>
+): Promise<{ room: number; nid: number; state: number; flags: number; current_state: number | null }[]> =>
   database.query(STATE_AT, [wanted.map((one) => one.room), wanted.map((one) => one.upTo)]);
 
 export interface PageQuery {

@@ -37,6 +37,8 @@ export interface EventRow {
   readonly relType: number | null;
   /** The state event whose place it takes. */
   readonly replaces: number | null;
+  /** The room's state after the event was taken in, where that is not the state after the event. */
+  readonly currentState: number | null;
   readonly flags: number;
   readonly json: string;
 }
@@ -142,25 +144,28 @@ const WRITE_EVENTS = sql(
   ), owned as (
     select 1 from guard having count(*) = cardinality($1::smallint[])
   ), new_events as (
-    insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces)
+    insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces,
+      current_state)
     select e.room, e.nid, e.topo, e.event_id, e.type, e.skey, e.sender, e.ts, e.state, e.prev::bigint[], e.auth::bigint[],
-      coalesce(e.rel, (select t.nid from events t where t.event_id = e.rel_id and t.room = e.room)), e.rel_type, e.flags, e.json, e.replaces
+      coalesce(e.rel, (select t.nid from events t where t.event_id = e.rel_id and t.room = e.room)), e.rel_type, e.flags, e.json, e.replaces,
+      e.current_state
     from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[],
-      $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[])
-      e(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces)
+      $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[])
+      e(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces,
+        current_state)
   ), new_tails as (
     insert into room_tail (room, extremities, state, depth, last_pos)
     select t.room, t.extremities::bigint[], t.state, t.depth, t.last_pos
-    from owned, unnest($21::int[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[])
+    from owned, unnest($22::int[], $23::text[], $24::bigint[], $25::bigint[], $26::bigint[])
       t(room, extremities, state, depth, last_pos)
     on conflict (room) do update set extremities = excluded.extremities, state = excluded.state, depth = excluded.depth,
       last_pos = excluded.last_pos
   ), new_txns as (
     insert into txn (key, event_id, day)
-    select t.* from owned, unnest($26::uuid[], $27::text[], $28::int[]) t(key, event_id, day)
+    select t.* from owned, unnest($27::uuid[], $28::text[], $29::int[]) t(key, event_id, day)
   ), new_mentions as (
     insert into mention (user_nid, room, pos, thread, kind)
-    select m.* from owned, unnest($29::int[], $30::int[], $31::bigint[], $32::bigint[], $33::smallint[])
+    select m.* from owned, unnest($30::int[], $31::int[], $32::bigint[], $33::bigint[], $34::smallint[])
       m(user_nid, room, pos, thread, kind)
   ) select 1 from owned`,
 );
@@ -173,24 +178,24 @@ const WRITE_EVENTS_AND_STATE = sql(
     `), new_deltas as (
     insert into state_delta (nid, room, seq, chain, skeys, events, member_skeys, member_events)
     select d.nid, d.room, d.seq, d.chain::bigint[], d.skeys::int[], d.events::bigint[], d.member_skeys::int[], d.member_events::bigint[]
-    from owned, unnest($34::bigint[], $35::int[], $36::int[], $37::text[], $38::text[], $39::text[], $40::text[], $41::text[])
+    from owned, unnest($35::bigint[], $36::int[], $37::int[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[])
       d(nid, room, seq, chain, skeys, events, member_skeys, member_events)
   ), new_members as (
     insert into member (room, user_nid, membership, event, since, local)
-    select m.* from owned, unnest($42::int[], $43::int[], $44::smallint[], $45::bigint[], $46::bigint[], $47::boolean[])
+    select m.* from owned, unnest($43::int[], $44::int[], $45::smallint[], $46::bigint[], $47::bigint[], $48::boolean[])
       m(room, user_nid, membership, event, since, local)
     on conflict (room, user_nid) do update set membership = excluded.membership, event = excluded.event,
       since = excluded.since, forgotten = false
   ), new_rooms as (
     insert into rooms (nid, room_id, version, shard, creator, room_type, is_public, created_ts) overriding system value
-    select r.* from owned, unnest($48::int[], $49::text[], $50::text[], $51::smallint[], $52::int[], $53::text[], $54::boolean[],
-      $55::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
+    select r.* from owned, unnest($49::int[], $50::text[], $51::text[], $52::smallint[], $53::int[], $54::text[], $55::boolean[],
+      $56::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
   ), new_aliases as (
     insert into aliases (alias, room, creator, created_ts)
-    select a.* from owned, unnest($56::text[], $57::int[], $58::text[], $59::bigint[]) a(alias, room, creator, created_ts)
+    select a.* from owned, unnest($57::text[], $58::int[], $59::text[], $60::bigint[]) a(alias, room, creator, created_ts)
   ), redacted as (
     update events e set json = r.json, redacted_by = r.redacted_by
-    from owned, unnest($60::int[], $61::bigint[], $62::bigint[], $63::text[]) r(room, nid, redacted_by, json)
+    from owned, unnest($61::int[], $62::bigint[], $63::bigint[], $64::text[]) r(room, nid, redacted_by, json)
     where e.room = r.room and e.nid = r.nid
   ) select 1 from owned`,
   ),
@@ -238,6 +243,7 @@ export const writeEvents = async (
     column(events, 'flags'),
     column(events, 'json'),
     column(events, 'replaces'),
+    column(events, 'currentState'),
     column(tails, 'room'),
     tails.map((tail) => literal(tail.extremities)),
     column(tails, 'state'),

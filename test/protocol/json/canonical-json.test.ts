@@ -48,7 +48,7 @@ function obvious(value: JsonValue): string {
     const members = Object.keys(value).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
     return `{${members.map((member) => `${obvious(member)}:${obvious(value[member] as JsonValue)}`).join(',')}}`;
   }
-  return value === 0 ? '0' : String(value);
+  return value === 0 ? '0' : JSON.stringify(value);
 }
 
 const text = fc.oneof(

@@ -1,0 +1,19 @@
+import type { StateChain } from '#src/services/state/state-chain.ts';
+import type { StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
+
+/** The row that a state adds to those of its chain. */
+export const deltaRowOf = (room: number, chain: StateChain): StateDeltaRow => {
+  const { deltas } = chain;
+  const delta = deltas.at(-1);
+  if (delta === undefined) throw new Error('the empty state has no row');
+  return {
+    nid: delta.nid,
+    room,
+    seq: delta.seq,
+    chain: deltas.slice(0, -1).map((earlier) => earlier.nid),
+    skeys: [...delta.others.keys()],
+    events: [...delta.others.values()],
+    memberSkeys: [...delta.members.keys()],
+    memberEvents: [...delta.members.values()],
+  };
+};

@@ -1,0 +1,252 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
+import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
+import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import { StateChain, type StateChange } from '#src/services/state/state-chain.ts';
+import { entriesOf, identified, type StateEntries, type StateMerger } from '#src/services/state/state-merger.ts';
+import type { StateStore } from '#src/services/state/state-store.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import { positionsById } from '#src/storage/repositories/event-reads.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import { eventIdBytes, eventIdText } from './event-ids.ts';
+import type { EventLoader } from './event-loader.ts';
+import type { EventService } from './event-service.ts';
+import type { NotificationClassifier } from './notification-class.ts';
+import { OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
+import { prepareRedaction } from './redacting.ts';
+import { relationOf, type StoredEvent } from './stored-event.ts';
+
+/** What became of an event that was not made here. */
+export type Reception =
+  | { readonly outcome: 'accepted'; readonly event: StoredEvent }
+  | { readonly outcome: 'soft-failed' | 'rejected'; readonly event: StoredEvent; readonly reason: string }
+  | { readonly outcome: 'known' }
+  /** Events that it names are not here: they have to be fetched first. Nothing was stored. */
+  | { readonly outcome: 'missing'; readonly ids: readonly string[] };
+
+export interface EventReceiverOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly states: StateStore;
+  readonly merger: StateMerger;
+  readonly writer: Writer;
+  readonly classifier: NotificationClassifier;
+  readonly events: EventService;
+  readonly clock: Clock;
+}
+
+/**
+ * Takes events in that were made elsewhere: they may lie on forks of the room's history. Format, hashes and signatures have been
+ * checked by then. Server-Server API, "Checks performed on receipt of a PDU".
+ */
+export class EventReceiver {
+  readonly #options: EventReceiverOptions;
+
+  constructor(options: EventReceiverOptions) {
+    this.#options = options;
+  }
+
+  /** Takes one event in. While that goes on nobody builds on the room's head. */
+  receive(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
+    return room.exclusively(async () => {
+      while (room.isAhead) await this.#options.writer.idle();
+      return this.#receive(room, incoming);
+    });
+  }
+
+  async #receive(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
+    const { pdu } = incoming;
+    const prevIds = referencedIds(pdu.prev_events);
+    const authIds = referencedIds(pdu.auth_events);
+    const positions = await this.#positions(room, [incoming.eventId, ...prevIds, ...authIds]);
+    if (positions.has(incoming.eventId)) return { outcome: 'known' };
+    const missing = [...new Set([...prevIds, ...authIds])].filter((id) => !positions.has(id));
+    if (missing.length > 0 || prevIds.length === 0) return { outcome: 'missing', ids: missing };
+    const prev = await this.#load(room, prevIds.map((id) => positions.get(id) ?? 0));
+    const auth = await this.#load(room, authIds.map((id) => positions.get(id) ?? 0));
+    await this.#ensureNames(incoming);
+
+    // "the state of the room before the event": the states after its prev_events, resolved.
+    const branches = await this.#statesAfter(prev);
+    const branch = branches[0] ?? StateChain.EMPTY;
+    const before = await this.#options.merger.resolve(room, branches.map(entriesOf));
+    const verdict = await this.#judge(room, incoming, auth, before);
+    const plan = await this.#plan(room, { incoming, prev, auth, branch, before, verdict });
+    const event = await writeReceived(this.#options, room, plan);
+    return verdict.kind === 'accepted'
+      ? { outcome: 'accepted', event }
+      : { outcome: verdict.kind, event, reason: verdict.reason };
+  }
+
+  /** Works out what the event does to the room. Everything that has to be read is read here. */
+  async #plan(
+    room: Room,
+    { incoming, prev, auth, branch, before, verdict }: Judged,
+  ): Promise<ReceivedPlan> {
+    const { classifier, interner, loader, merger } = this.#options;
+    const { pdu } = incoming;
+    const isAccepted = verdict.kind === 'accepted';
+    const own: StateChange | undefined =
+      pdu.state_key === undefined || verdict.kind === 'rejected'
+        ? undefined
+        : {
+            skey: interner.stateKey(pdu.type, pdu.state_key),
+            event: OWN_EVENT,
+            isMember: pdu.type === 'm.room.member',
+          };
+    const after = own === undefined ? before : new Map([...before, [own.skey, OWN_EVENT]]);
+    const others = room.head.extremities.filter((event) => !prev.includes(event));
+    const current = isAccepted ? await this.#currentState(room, incoming, auth, after, others) : entriesOf(room.stateChain);
+    const changes = await merger.changes(entriesOf(room.stateChain), current);
+    const replacedNid = own === undefined ? undefined : before.get(own.skey);
+    const loaded = await loader.load(
+      [...changes.map((change) => change.event), replacedNid ?? 0].filter((nid) => nid > 0).map((nid) => ({ room, nid })),
+    );
+    const targetId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
+    const target = targetId === undefined ? undefined : await loader.byId(room, targetId);
+    await interner.ensureUsers(
+      changes.filter((change) => change.isMember).map((change) => interner.stateKeyNames(change.skey).stateKey),
+    );
+    await classifier.prepare(room);
+    let flags = own === undefined ? 0 : EVENT_FLAGS.state;
+    if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
+    if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;
+    return {
+      incoming,
+      json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
+      flags,
+      isAccepted,
+      prev,
+      auth,
+      replaced: replacedNid === undefined ? undefined : loaded.get(replacedNid),
+      branch,
+      toBefore: await merger.changes(entriesOf(branch), before),
+      own,
+      others,
+      changes,
+      isAfterEvent: isSameState(after, current),
+      stateEvent: (nid) => loaded.get(nid),
+      redaction: (event) => prepareRedaction(room, event, target, room.powerLevels()),
+    };
+  }
+
+  /** The room's state once the event is in: the states after all its forward extremities, resolved. */
+  async #currentState(
+    room: Room,
+    incoming: IdentifiedPdu,
+    auth: readonly StoredEvent[],
+    after: StateEntries,
+    others: readonly StoredEvent[],
+  ): Promise<StateEntries> {
+    if (others.length === 0) return after;
+    const states = await this.#statesAfter(others);
+    const fresh = { nid: OWN_EVENT, event: incoming, auth: auth.map((event) => event.nid) };
+    return this.#options.merger.resolve(room, [after, ...states.map(entriesOf)], fresh);
+  }
+
+  async #positions(room: Room, ids: readonly string[]): Promise<Map<string, number>> {
+    const rows = await positionsById(this.#options.database, ids.map(eventIdBytes));
+    // Events of other rooms are as good as unknown: naming them is an error, and they are never served from here.
+    const own = rows.filter((row) => row.room === room.nid);
+    return new Map(own.map((row) => [eventIdText(room.version, row.event_id), row.nid]));
+  }
+
+  async #load(room: Room, nids: readonly number[]): Promise<StoredEvent[]> {
+    const head = new Map(room.head.extremities.map((event) => [event.nid, event]));
+    const loaded = await this.#options.loader.load(nids.map((nid) => ({ room, nid })));
+    return nids.map((nid) => head.get(nid) ?? loaded.get(nid)).filter((event) => event !== undefined);
+  }
+
+  async #statesAfter(events: readonly StoredEvent[]): Promise<StateChain[]> {
+    const chains = await this.#options.states.load(events.map((event) => event.stateAfter));
+    return events.map((event) => chains.get(event.stateAfter) ?? StateChain.EMPTY);
+  }
+
+  async #ensureNames({ pdu }: IdentifiedPdu): Promise<void> {
+    const { interner } = this.#options;
+    const relation = relationOf(pdu.content);
+    await interner.ensureTypes(relation === undefined ? [pdu.type] : [pdu.type, relation.relType]);
+    await interner.ensureUsers([pdu.sender]);
+    if (pdu.state_key !== undefined) await interner.ensureStateKeys([{ type: pdu.type, stateKey: pdu.state_key }]);
+  }
+
+  /**
+   * "Passes authorization rules based on the event's auth events, otherwise it is rejected", "based on the state before the event,
+   * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
+   */
+  async #judge(
+    room: Room,
+    incoming: IdentifiedPdu,
+    auth: readonly StoredEvent[],
+    before: StateEntries,
+  ): Promise<Verdict> {
+    const { version } = room;
+    const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
+    if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
+    const create = room.stateEvent('m.room.create');
+    const byAuthEvents = checkAuth(version, incoming, (type, stateKey) => {
+      const named = auth.find((event) => event.type === type && event.stateKey === stateKey);
+      // Since v12 the room's id stands for its m.room.create.
+      const implied = type === 'm.room.create' && !version.auth.createEventSelected ? create : undefined;
+      const found = named ?? implied;
+      return found === undefined ? undefined : identified(found);
+    });
+    if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
+    const byStateBefore = await this.#checkAgainst(room, incoming, (skey) => before.get(skey));
+    if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
+    const byCurrentState = await this.#checkAgainst(room, incoming, (skey) => room.stateChain.get(skey));
+    return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
+  }
+
+  /** Judges the event by a state, reading what the rules ask for: they ask without waiting. */
+  async #checkAgainst(
+    room: Room,
+    incoming: IdentifiedPdu,
+    entry: (skey: number) => number | undefined,
+  ): Promise<AuthVerdict> {
+    const { interner, loader } = this.#options;
+    const known = new Map<number, StoredEvent>();
+    for (;;) {
+      const unnamed: { readonly type: string; readonly stateKey: string }[] = [];
+      const unread = new Set<number>();
+      const verdict = checkAuth(room.version, incoming, (type, stateKey) => {
+        const skey = interner.peekStateKey(type, stateKey);
+        if (skey === undefined) unnamed.push({ type, stateKey });
+        const nid = skey === undefined ? undefined : entry(skey);
+        if (nid === undefined) return undefined;
+        const event = known.get(nid);
+        if (event === undefined) unread.add(nid);
+        return event === undefined ? undefined : identified(event);
+      });
+      if (unread.size === 0 && unnamed.length === 0) return verdict;
+      if (unnamed.length > 0) await interner.ensureStateKeys(unnamed);
+      for (const [nid, event] of await loader.load([...unread].map((nid) => ({ room, nid })))) known.set(nid, event);
+      if ([...unread].some((nid) => !known.has(nid))) throw new Error(`a state of ${room.roomId} names events that are not here`);
+    }
+  }
+}
+
+type Verdict = { readonly kind: 'accepted' } | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
+
+interface Judged {
+  readonly incoming: IdentifiedPdu;
+  readonly prev: readonly StoredEvent[];
+  readonly auth: readonly StoredEvent[];
+  readonly branch: StateChain;
+  readonly before: StateEntries;
+  readonly verdict: Verdict;
+}
+
+const withoutUnsigned = (pdu: IdentifiedPdu['pdu']): IdentifiedPdu['pdu'] => {
+  const { unsigned: _unsigned, ...rest } = pdu;
+  return rest as IdentifiedPdu['pdu'];
+};
+
+const isSameState = (one: StateEntries, other: StateEntries): boolean =>
+  one.size === other.size && [...one].every(([skey, nid]) => other.get(skey) === nid);

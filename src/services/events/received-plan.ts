@@ -1,0 +1,222 @@
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
+import { type ResolvedChanges, type Room, type RoomHead, type StateSlot, stateMapKey } from '#src/services/rooms/room.ts';
+import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
+import { EVENT_FLAGS, type EventWrite, type MemberRow, type StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import { deltaRowOf } from './delta-row.ts';
+import { eventIdBytes } from './event-ids.ts';
+import type { EventLoader } from './event-loader.ts';
+import type { EventService } from './event-service.ts';
+import type { NotificationClassifier, NotificationVerdict } from './notification-class.ts';
+import type { PreparedRedaction } from './redacting.ts';
+import { relationOf, StoredEvent } from './stored-event.ts';
+
+/** Stands for the position of the event that is being taken in, until it has one. */
+export const OWN_EVENT = -1;
+
+/** Forward extremities that a room keeps at most; the oldest are let go: what is built next does not refer to them. */
+const MOST_EXTREMITIES = 20;
+
+/** What taking an event in does to its room, worked out without positions. */
+export interface ReceivedPlan {
+  readonly incoming: IdentifiedPdu;
+  /** Canonical JSON without `unsigned`. */
+  readonly json: string;
+  readonly flags: number;
+  readonly isAccepted: boolean;
+  readonly prev: readonly StoredEvent[];
+  readonly auth: readonly StoredEvent[];
+  /** The state event whose place it takes in its branch. */
+  readonly replaced: StoredEvent | undefined;
+  /** The state after the first of its prev_events, and the changes that lead from there to the state before the event. */
+  readonly branch: StateChain;
+  readonly toBefore: readonly StateChange[];
+  /** The change that the event itself makes. */
+  readonly own: StateChange | undefined;
+  /** Forward extremities that stay beside it. */
+  readonly others: readonly StoredEvent[];
+  /** From the room's present state to the one that it has afterwards. */
+  readonly changes: readonly StateChange[];
+  /** The room's state afterwards is the one after the event. */
+  readonly isAfterEvent: boolean;
+  /** Events that `changes` name. */
+  readonly stateEvent: (nid: number) => StoredEvent | undefined;
+  readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
+}
+
+interface Tools {
+  readonly writer: Writer;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly classifier: NotificationClassifier;
+  readonly events: EventService;
+}
+
+const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
+
+/**
+ * Gives the event its position and has it written. Runs in one turn of the event loop up to the queue.
+ * Resolves when it is committed and visible.
+ */
+export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan): Promise<StoredEvent> => {
+  const { classifier, interner, writer } = tools;
+  const { incoming } = plan;
+  const { pdu } = incoming;
+  const positions: number[] = [];
+  const deltas: StateDeltaRow[] = [];
+  const allocate = (): number => {
+    const position = writer.allocate(room.shard);
+    positions.push(position);
+    return position;
+  };
+  const stateAfterChanges = (chain: StateChain, nid: number, changes: readonly StateChange[]): StateChain => {
+    const next = chain.append(nid, changes);
+    deltas.push(deltaRowOf(room.nid, next));
+    return next;
+  };
+
+  const before = plan.toBefore.length === 0 ? plan.branch : stateAfterChanges(plan.branch, allocate(), plan.toBefore);
+  const nid = allocate();
+  const settle = (change: StateChange): StateChange => (change.event === OWN_EVENT ? { ...change, event: nid } : change);
+  const after = plan.own === undefined ? before : stateAfterChanges(before, nid, [settle(plan.own)]);
+  const changes = plan.changes.map(settle);
+  let current = room.stateChain;
+  if (plan.isAccepted && plan.isAfterEvent) current = after;
+  else if (changes.length > 0) current = stateAfterChanges(room.stateChain, allocate(), changes);
+
+  const notification = plan.isAccepted ? classifier.classify(room, pdu) : NOBODY;
+  const relation = relationOf(pdu.content);
+  let { flags } = plan;
+  if (notification.notifies) flags |= EVENT_FLAGS.notifies;
+  if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+  if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
+  const event = new StoredEvent({
+    room,
+    nid,
+    topo: pdu.depth,
+    eventId: incoming.eventId,
+    state: before.nid,
+    flags,
+    replaces: plan.replaced?.nid,
+    currentState: current.nid === after.nid ? undefined : current.nid,
+    json: plan.json,
+    pdu,
+  });
+  event.previous = plan.replaced;
+  const head: RoomHead = plan.isAccepted
+    ? { extremities: [...plan.others, event].slice(-MOST_EXTREMITIES), chain: current }
+    : room.head;
+  const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
+  const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
+  const redaction = plan.redaction(event);
+  const write: EventWrite = {
+    events: [
+      {
+        room: room.nid,
+        nid,
+        topo: event.topo,
+        eventId: eventIdBytes(incoming.eventId),
+        type: interner.type(pdu.type),
+        skey: pdu.state_key === undefined ? null : interner.stateKey(pdu.type, pdu.state_key),
+        sender: interner.user(pdu.sender),
+        ts: event.ts,
+        state: before.nid,
+        prev: plan.prev.map((one) => one.nid),
+        auth: plan.auth.map((one) => one.nid),
+        rel: relation === undefined ? null : eventIdBytes(relation.eventId),
+        relType: relation === undefined ? null : interner.type(relation.relType),
+        replaces: plan.replaced?.nid ?? null,
+        currentState: event.currentState ?? null,
+        flags,
+        json: plan.json,
+      },
+    ],
+    deltas,
+    members: resolved.members.map((member) => memberRow(room, member)),
+    mentions: notification.exceptions.map(({ userId, kind }) => ({
+      user: interner.user(userId),
+      room: room.nid,
+      pos: nid,
+      thread: null,
+      kind,
+    })),
+    redactions: redaction === undefined ? [] : [redaction.row],
+    tails: [
+      {
+        room: room.nid,
+        extremities: head.extremities.map((one) => one.nid),
+        state: head.chain.nid,
+        depth,
+        lastPos: nid,
+      },
+    ],
+  };
+  await writer.append({
+    positions,
+    events: write,
+    publish: () => {
+      const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
+      room.applyReceived(event, head, depth, resolved, plan.isAccepted);
+      tools.loader.remember(event);
+      redaction?.apply();
+      if (!plan.isAccepted) return;
+      const isOwn = (member: Member): boolean => member.event === nid;
+      tools.events.committed.emit({
+        room,
+        events: [
+          {
+            event,
+            member: members.find(({ after: member }) => isOwn(member)),
+            mentions: (write.mentions ?? []).map(({ user, kind }) => ({ user, kind })),
+          },
+        ],
+        resolvedMembers: members.filter(({ after: member }) => !isOwn(member)),
+      });
+    },
+  });
+  return event;
+};
+
+const memberRow = (room: Room, member: Member): MemberRow => ({
+  room: room.nid,
+  user: member.user,
+  membership: membershipCode(member.membership),
+  event: member.event,
+  since: member.since,
+  local: member.local,
+});
+
+/** The changes of the room's state as it is kept in memory. */
+const resolvedChanges = (
+  { events, interner }: Tools,
+  room: Room,
+  own: StoredEvent,
+  changes: readonly StateChange[],
+  stateEvent: (nid: number) => StoredEvent | undefined,
+): ResolvedChanges => {
+  const state = new Map<string, StateSlot | undefined>();
+  const members: Member[] = [];
+  for (const { event: nid, isMember, skey } of changes) {
+    const { type, stateKey } = interner.stateKeyNames(skey);
+    const event = nid === own.nid ? own : stateEvent(nid);
+    if (!isMember) {
+      state.set(stateMapKey(type, stateKey), event === undefined ? undefined : { skey, event });
+      continue;
+    }
+    const before = room.member(stateKey);
+    const membership = event === undefined ? 'leave' : membershipIn(event.content);
+    const goesOn = before?.membership === membership;
+    members.push({
+      userId: stateKey,
+      user: interner.user(stateKey),
+      membership,
+      event: event?.nid ?? own.nid,
+      since: goesOn ? before.since : own.nid,
+      local: events.isLocal(stateKey),
+      forgotten: goesOn && before.forgotten,
+    });
+  }
+  return { state, members };
+};
