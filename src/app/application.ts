@@ -6,9 +6,11 @@ import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { Farewells } from '#src/services/membership/farewells.ts';
+import { ReportService } from '#src/services/reports/report-service.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
+import { ReportEntity } from '#src/storage/entities/report.ts';
 import { composeAccounts } from './accounts.ts';
 import { declareEndpoints } from './endpoints.ts';
 import { openSigningKey } from './keys.ts';
@@ -20,7 +22,7 @@ import { composeNotifications, composeUserData, profileSource } from './user-dat
 import { mountWebSocket } from './web-socket.ts';
 
 /** Everything that `defineEntity` made. */
-export const entities = accountEntities;
+export const entities = [...accountEntities, ReportEntity];
 
 const PING = sql('ping', 'select 1');
 const HTTP_DRAIN_MS = 4_000;
@@ -48,7 +50,7 @@ export async function createApplication(platform: Platform): Promise<Application
   const events = composeEvents(platform, store, { serverName: config.serverName, signingKey }, notifications.classifier);
   const userData = composeUserData(platform, store, events, notifications, users);
   const { presence } = userData;
-  const rooms = composeRooms(platform, store, events, profileSource(userData.profiles));
+  const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData);
   const engine = composeSync(platform, store, events, rooms, {
     accountData: notifications.accountData,
     receipts: userData.receipts,
@@ -73,7 +75,9 @@ export async function createApplication(platform: Platform): Promise<Application
   });
   if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
 
+  const reports = new ReportService({ database, rooms: store.rooms, finder: rooms.finder, users, clock });
   const endpoints = declareEndpoints({
+    reports,
     ...accounts,
     ...rooms,
     ...userData,

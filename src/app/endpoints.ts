@@ -14,7 +14,9 @@ import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
 import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
 import { registrationEndpoints } from '#src/http/client-server/registration.ts';
 import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
+import { reportContentEndpoints } from '#src/http/client-server/report_content.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
@@ -49,7 +51,9 @@ const GROUPS = [
   refreshEndpoints,
   registrationEndpoints,
   registrationTokenEndpoints,
+  reportContentEndpoints,
   roomEndpoints,
+  roomUpgradesEndpoints,
   setupEndpoints,
   sharedSecretRegisterEndpoints,
   supportEndpoints,

@@ -1,4 +1,5 @@
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
@@ -6,7 +7,6 @@ import { EventService } from '#src/services/events/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
 import { MembershipService } from '#src/services/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/membership/profile-source.ts';
-import { ClientEvents } from '#src/services/rooms/client-events.ts';
 import { EventFinder } from '#src/services/rooms/event-finder.ts';
 import { HistoryPages } from '#src/services/rooms/history-pages.ts';
 import { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
@@ -16,12 +16,14 @@ import { RoomCreationService } from '#src/services/rooms/room-creation.ts';
 import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { RoomState } from '#src/services/rooms/room-state.ts';
+import { RoomUpgrade } from '#src/services/rooms/room-upgrade.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
 import { Writer } from '#src/services/streams/writer.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { MembershipPast } from '#src/services/visibility/membership-past.ts';
 import { Interner } from '#src/storage/repositories/interner.ts';
 import type { Platform } from './platform.ts';
+import { composeRelations, type RelationParts } from './relations.ts';
 
 /** What everything that has to do with rooms stands on: names, events, states, rooms in memory, and the writer. */
 export interface RoomStore {
@@ -53,7 +55,7 @@ export function composeEvents(
 }
 
 /** The use cases around rooms. */
-export interface Rooms {
+export interface Rooms extends RelationParts {
   readonly access: RoomAccess;
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
@@ -61,11 +63,19 @@ export interface Rooms {
   readonly roomCreation: RoomCreationService;
   readonly roomSending: RoomSending;
   readonly roomState: RoomState;
+  readonly roomUpgrade: RoomUpgrade;
+  readonly finder: EventFinder;
   readonly history: History;
   readonly visibility: EventVisibility;
 }
 
-export function composeRooms(platform: Platform, store: RoomStore, events: EventService, profiles: ProfileSource): Rooms {
+export function composeRooms(
+  platform: Platform,
+  store: RoomStore,
+  events: EventService,
+  profiles: ProfileSource,
+  accountData: AccountDataService,
+): Rooms {
   const { config, clock, database } = platform;
   const { serverName } = config;
   const { interner, loader, states, rooms } = store;
@@ -81,15 +91,32 @@ export function composeRooms(platform: Platform, store: RoomStore, events: Event
     defaultVersion: config.room.defaultVersion,
   });
   const visibility = new EventVisibility(interner, loader, states);
+  const finder = new EventFinder(events, visibility);
+  const tokens = new HistoryTokens(database, loader);
+  const relations = composeRelations(platform, store, events, accountData, { access, visibility, finder, tokens });
   const roomState = new RoomState({ access, database, interner, loader, states });
   const history = new History({
     access,
-    finder: new EventFinder(events, visibility),
+    finder,
     pages: new HistoryPages({ database, interner, loader, visibility }),
-    tokens: new HistoryTokens(database, loader),
+    tokens,
     state: roomState,
-    writer: new ClientEvents(events.transactions),
+    writer: relations.clientEvents,
   });
-  const roomSending = new RoomSending({ access, events, aliases });
-  return { access, aliases, publicRooms, membership, roomCreation, roomSending, roomState, history, visibility };
+  const roomSending = new RoomSending({ access, events, aliases, relations: relations.relationRules });
+  const roomUpgrade = new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles });
+  return {
+    access,
+    aliases,
+    publicRooms,
+    membership,
+    roomCreation,
+    roomSending,
+    roomState,
+    roomUpgrade,
+    finder,
+    history,
+    visibility,
+    ...relations,
+  };
 }

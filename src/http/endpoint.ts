@@ -22,6 +22,7 @@ export type RateLimitBucket =
   | 'join'
   | 'invite'
   | 'create_room'
+  | 'report'
   | 'sync'
   | 'search';
 

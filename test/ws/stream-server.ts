@@ -15,6 +15,7 @@ import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts'
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { SessionService } from '#src/services/sessions/session-service.ts';
 import type { UserService } from '#src/services/users/user-service.ts';
+import { ReportService } from '#src/services/reports/report-service.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
 import type { Presence, WebSocketServices } from '#src/ws/services.ts';
@@ -91,7 +92,7 @@ export class StreamServer {
     const events = composeEvents(platform, store, signer, notifications.classifier);
     const userData = composeUserData(platform, store, events, notifications, accounts.users);
     const { presence } = userData;
-    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles));
+    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData);
     const { sync, users } = composeSync(platform, store, events, rooms, {
       accountData: notifications.accountData,
       receipts: userData.receipts,
@@ -102,7 +103,15 @@ export class StreamServer {
     });
     this.sessions = accounts.sessions;
     this.users = accounts.users;
+    const reports = new ReportService({
+      database,
+      rooms: store.rooms,
+      finder: rooms.finder,
+      users: accounts.users,
+      clock,
+    });
     const endpoints = declareEndpoints({
+      reports,
       ...accounts,
       ...rooms,
       ...userData,

@@ -8,7 +8,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import { isWorldReadable, type RoomAccess } from '#src/services/rooms/room-access.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { aliasByName, aliasesOfRoom, deleteAlias, insertAlias } from '#src/storage/repositories/aliases.ts';
+import { aliasByName, aliasesOfRoom, deleteAlias, insertAlias, moveAliases } from '#src/storage/repositories/aliases.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
 
@@ -131,6 +131,11 @@ export class AliasService {
     const content = before === undefined ? undefined : withoutAlias(before, alias);
     if (content !== undefined)
       await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
+  }
+
+  /** Lets all aliases that this server has for a room lead to its successor. @returns these aliases */
+  move(from: Room, to: Room): Promise<string[]> {
+    return moveAliases(this.#database, from.nid, to.nid);
   }
 
   /** The aliases that this server has for a room. @throws MatrixError M_FORBIDDEN unless in the room, or it is world-readable */

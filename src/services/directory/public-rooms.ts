@@ -118,6 +118,13 @@ export class PublicRooms {
     await setRoomPublic(this.#database, room.nid, isListed);
     room.isPublic = isListed;
   }
+
+  /** Takes a room off the list that has been replaced by another one. */
+  async delist(room: Room): Promise<void> {
+    if (!room.isPublic) return;
+    await setRoomPublic(this.#database, room.nid, false);
+    room.isPublic = false;
+  }
 }
 
 const offsetOf = (since: string | undefined): number => {

@@ -23,6 +23,7 @@ const INSERT = sql(
   'insert into aliases (alias, room, creator, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning alias',
 );
 const DELETE = sql('alias_delete', 'delete from aliases where alias = $1 and room = $2 returning alias');
+const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1 returning alias');
 
 export const aliasByName = async (database: Database, alias: string): Promise<AliasRecord | undefined> =>
   (await database.query<AliasRecord>(ALIAS, [alias]))[0];
@@ -40,6 +41,10 @@ export const insertAlias = async (
   alias: { readonly alias: string; readonly room: number; readonly creator: string; readonly createdTs: number },
 ): Promise<boolean> =>
   (await database.query(INSERT, [alias.alias, alias.room, alias.creator, alias.createdTs])).length > 0;
+
+/** Gives all aliases of one room to another. @returns these aliases */
+export const moveAliases = async (database: Database, from: number, to: number): Promise<string[]> =>
+  (await database.query<{ alias: string }>(MOVE, [from, to])).map((row) => row.alias);
 
 /** @returns whether it was there */
 export const deleteAlias = async (database: Database, alias: string, room: number): Promise<boolean> =>

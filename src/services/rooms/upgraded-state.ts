@@ -1,0 +1,97 @@
+import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import type { Room } from './room.ts';
+
+const TOMBSTONE = 'm.room.tombstone';
+/** Members of `m.room.power_levels` that are levels themselves, and those that map names to levels. */
+const LEVELS = ['ban', 'events_default', 'invite', 'kick', 'redact', 'state_default', 'users_default'];
+const MAPS = ['events', 'users', 'notifications'];
+
+/** A level as an integer, which is all that later versions let in; undefined for what is none. */
+const integerOf = (value: JsonValue | undefined): number | undefined => {
+  const number = typeof value === 'string' && /^\s*[+-]?\d+\s*$/.test(value) ? Number(value) : value;
+  return typeof number === 'number' && Number.isFinite(number) ? Math.trunc(number) : undefined;
+};
+
+const integersOf = (map: JsonValue | undefined): Record<string, number> => {
+  const levels: Record<string, number> = {};
+  if (!isJsonObject(map)) return levels;
+  for (const [name, value] of Object.entries(map)) {
+    const level = integerOf(value);
+    if (level !== undefined) levels[name] = level;
+  }
+  return levels;
+};
+
+/**
+ * The power levels of an upgraded room: those of the old one, as the new version writes them.
+ *
+ * @param creators who makes the new room, and the additional creators
+ */
+export const upgradedLevels = (old: Room, version: RoomVersion, creators: readonly string[]): JsonObject => {
+  const before = old.stateEvent('m.room.power_levels')?.content ?? {};
+  const content: Record<string, JsonValue> = { ...before };
+  for (const name of LEVELS) {
+    const level = integerOf(before[name]);
+    if (level === undefined) delete content[name];
+    else content[name] = level;
+  }
+  const users = integersOf(before['users']);
+  const events = integersOf(before['events']);
+  const oldCreate = old.stateEvent('m.room.create');
+  const oldCreators = oldCreate === undefined ? [] : [...privilegedCreatorsOf(old.version, oldCreate.pdu)];
+  if (version.auth.privilegedCreators) {
+    // "Creators never in users." Since v12.
+    for (const creator of creators) delete users[creator];
+    // Whoever may replace the room stands above those who have a level at all.
+    if (oldCreators.length === 0) events[TOMBSTONE] = Math.max(150, 1 + Math.max(0, ...Object.values(users)));
+  } else if (oldCreators.length > 0) {
+    // Creators of the old room stood above all levels; here nobody does, and the highest level has to do.
+    const highest = Math.max(100, ...Object.values(users));
+    for (const creator of [...oldCreators, creators[0] ?? '']) if (creator !== '') users[creator] = highest;
+    for (const [type, level] of Object.entries(events)) if (level > highest) events[type] = highest;
+  } else if (Object.keys(before).length === 0) {
+    const [creator] = creators;
+    if (creator !== undefined) users[creator] = 100;
+  }
+  content['users'] = users;
+  content['events'] = events;
+  for (const name of MAPS) {
+    if (name === 'notifications' && before[name] !== undefined) content[name] = integersOf(before[name]);
+  }
+  return content;
+};
+
+/** The join rules of an upgraded room; a rule that the version does not know becomes the nearest one that lets nobody else in. */
+export const upgradedJoinRules = (version: RoomVersion, before: JsonObject | undefined): JsonObject => {
+  const rule = before?.['join_rule'];
+  if (before === undefined || typeof rule !== 'string') return { join_rule: 'invite' };
+  const { knocking, restrictedJoins, knockRestricted } = version.auth;
+  switch (rule) {
+    case 'knock':
+      return knocking ? before : { ...before, join_rule: 'invite' };
+    case 'restricted':
+      return restrictedJoins ? before : { ...before, join_rule: 'invite' };
+    case 'knock_restricted':
+      if (knockRestricted) return before;
+      return { ...before, join_rule: restrictedJoins ? 'restricted' : knocking ? 'knock' : 'invite' };
+    default:
+      return before;
+  }
+};
+
+/**
+ * The power levels with which an old room is closed: "setting events_default and invite to the greater of 50 and
+ * users_default + 1". Undefined when they are so high already.
+ */
+export const lockedLevels = (old: Room): JsonObject | undefined => {
+  const levels = old.powerLevels();
+  const needed = Math.max(50, levels.usersDefault + 1);
+  if (levels.eventsDefault >= needed && levels.invite >= needed) return undefined;
+  return {
+    ...old.stateEvent('m.room.power_levels')?.content,
+    events_default: Math.max(needed, levels.eventsDefault),
+    invite: Math.max(needed, levels.invite),
+  };
+};

@@ -1,0 +1,191 @@
+import { expect } from 'chai';
+import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
+import { ChildServer } from '#test/support/child-server.ts';
+import { ask, must, type Answer } from '#test/support/http.ts';
+
+const VERSIONS = [...ROOM_VERSIONS.keys()];
+const ALICE = '@alice:localhost';
+const BOB = '@bob:localhost';
+const CAROL = '@carol:localhost';
+
+// What a test expects in a body it says itself.
+// oxlint-disable-next-line typescript/no-explicit-any
+type Json = any;
+
+describe('upgrading rooms', function () {
+  this.timeout(120_000);
+  let server: ChildServer;
+  let alice: string;
+  let bob: string;
+
+  before(async () => {
+    server = await ChildServer.start({ database: 'shared' });
+    const register = async (name: string): Promise<string> => {
+      const body = { username: name, password: 'a long password', auth: { type: 'm.login.dummy' } };
+      return (await must(server.url, 'POST', '/register', { body })).access_token;
+    };
+    [alice = '', bob = ''] = [await register('alice'), await register('bob'), await register('carol')];
+  });
+  after(() => server?.dispose());
+
+  const post = (token: string, path: string, body: unknown): Promise<Json> => must(server.url, 'POST', path, { token, body });
+  const create = async (wish: object): Promise<string> => (await post(alice, '/createRoom', wish)).room_id;
+  const upgrade = (token: string, roomId: string, body: unknown): Promise<Answer> =>
+    ask(server.url, 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, { token, body });
+  const upgraded = async (roomId: string, body: object): Promise<string> => {
+    const answer = await upgrade(alice, roomId, body);
+    expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
+    return answer.body.replacement_room;
+  };
+  const setState = (token: string, roomId: string, type: string, content: unknown, key = ''): Promise<Json> =>
+    must(server.url, 'PUT', `/rooms/${roomId}/state/${type}/${encodeURIComponent(key)}`, { token, body: content });
+  const event = async (roomId: string, type: string, key = '', token = alice): Promise<Json> => {
+    const path = `/rooms/${encodeURIComponent(roomId)}/state/${type}/${encodeURIComponent(key)}?format=event`;
+    const answer = await ask(server.url, 'GET', path, { token });
+    return answer.status === 200 ? answer.body : undefined;
+  };
+  const content = async (roomId: string, type: string, key = ''): Promise<Json> => (await event(roomId, type, key))?.content;
+
+  for (const from of VERSIONS) {
+    it(`is possible from version ${from} to every version`, async () => {
+      for (const to of VERSIONS) {
+        const old = await create({ room_version: from, preset: 'public_chat', name: 'Tea', topic: 'of tea' });
+        await setState(alice, old, 'm.room.member', { membership: 'ban', reason: 'spam' }, CAROL);
+        const next = await upgraded(old, { new_version: to });
+        const createEvent = await event(next, 'm.room.create');
+        const tombstone = await event(old, 'm.room.tombstone');
+        expect(createEvent.content.room_version, `${from} to ${to}`).to.equal(to);
+        expect(createEvent.content.predecessor).to.deep.equal(
+          to === '12' ? { room_id: old } : { room_id: old, event_id: tombstone.event_id },
+        );
+        expect(tombstone.content.replacement_room).to.equal(next);
+        expect((await content(next, 'm.room.name')).name).to.equal('Tea');
+        expect((await content(next, 'm.room.topic')).topic).to.equal('of tea');
+        expect((await content(next, 'm.room.join_rules')).join_rule).to.equal('public');
+        expect(await content(next, 'm.room.member', CAROL)).to.deep.equal({ membership: 'ban', reason: 'spam' });
+        const levels = await content(next, 'm.room.power_levels');
+        expect(levels.users, `${from} to ${to}`).to.deep.equal(to === '12' ? {} : { [ALICE]: 100 });
+        expect(levels.events['m.room.tombstone'], `${from} to ${to}`).to.equal(to === '12' ? 150 : 100);
+        const locked = await content(old, 'm.room.power_levels');
+        expect([locked.events_default, locked.invite]).to.deep.equal([50, 50]);
+      }
+    });
+  }
+
+  it('carries over encryption, visibility, guests, avatar, server ACL, power levels and the links of spaces', async () => {
+    const old = await create({ room_version: '10', creation_content: { type: 'm.space' }, preset: 'private_chat' });
+    const state: [string, object, string?][] = [
+      ['m.room.encryption', { algorithm: 'm.megolm.v1.aes-sha2' }],
+      ['m.room.history_visibility', { history_visibility: 'joined' }],
+      ['m.room.guest_access', { guest_access: 'forbidden' }],
+      ['m.room.avatar', { url: 'mxc://localhost/a' }],
+      ['m.room.server_acl', { allow: ['*'], deny: ['evil.test'] }],
+      ['m.space.child', { via: ['localhost'] }, '!child:localhost'],
+      ['m.space.parent', { via: ['localhost'], canonical: true }, '!parent:localhost'],
+      ['m.room.join_rules', { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!parent:localhost' }] }],
+    ];
+    for (const [type, body, key] of state) await setState(alice, old, type, body, key);
+    await setState(alice, old, 'm.space.child', {}, '!gone:localhost');
+    const levels = await content(old, 'm.room.power_levels');
+    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { ...levels.users, [BOB]: 50 }, ban: 60, kick: 70 });
+    const next = await upgraded(old, { new_version: '12' });
+    for (const [type, body, key = ''] of state) expect(await content(next, type, key), type).to.deep.equal(body);
+    expect(await content(next, 'm.space.child', '!gone:localhost')).to.equal(undefined);
+    expect((await content(next, 'm.room.create')).type).to.equal('m.space');
+    expect(await content(next, 'm.room.power_levels')).to.deep.include({ users: { [BOB]: 50 }, ban: 60, kick: 70 });
+  });
+
+  it('makes a join rule that the version does not know stricter, not laxer', async () => {
+    const old = await create({ room_version: '10' });
+    await setState(alice, old, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
+    expect((await content(await upgraded(old, { new_version: '9' }), 'm.room.join_rules')).join_rule).to.equal('restricted');
+    const second = await create({ room_version: '10' });
+    await setState(alice, second, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
+    expect((await content(await upgraded(second, { new_version: '6' }), 'm.room.join_rules')).join_rule).to.equal('invite');
+  });
+
+  it('moves local aliases, the canonical alias and the place in the directory', async () => {
+    const old = await create({ room_alias_name: 'tea', visibility: 'public', room_version: '11' });
+    await must(server.url, 'PUT', `/directory/room/${encodeURIComponent('#chai:localhost')}`, { token: alice, body: { room_id: old } });
+    await setState(alice, old, 'm.room.canonical_alias', { alias: '#tea:localhost', alt_aliases: ['#chai:localhost'] });
+    const next = await upgraded(old, { new_version: '12' });
+    for (const alias of ['#tea:localhost', '#chai:localhost']) {
+      const found = await must(server.url, 'GET', `/directory/room/${encodeURIComponent(alias)}`);
+      expect(found.room_id).to.equal(next);
+    }
+    expect(await content(old, 'm.room.canonical_alias')).to.deep.equal({});
+    expect(await content(next, 'm.room.canonical_alias')).to.deep.equal({
+      alias: '#tea:localhost',
+      alt_aliases: ['#chai:localhost'],
+    });
+    const listed = async (id: string): Promise<string> =>
+      (await must(server.url, 'GET', `/directory/list/room/${encodeURIComponent(id)}`)).visibility;
+    expect([await listed(old), await listed(next)]).to.deep.equal(['private', 'public']);
+  });
+
+  it('gives additional creators their place, takes them out of the users, and drops those of the old room', async () => {
+    const old = await create({ room_version: '12', creation_content: { additional_creators: [CAROL] } });
+    const levels = await content(old, 'm.room.power_levels');
+    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { [BOB]: 75 } });
+    const next = await upgraded(old, { new_version: '12', additional_creators: [BOB] });
+    expect((await content(next, 'm.room.create')).additional_creators).to.deep.equal([BOB]);
+    expect((await content(next, 'm.room.power_levels')).users).to.deep.equal({});
+    const back = await upgraded(next, { new_version: '11', additional_creators: [CAROL] });
+    expect((await content(back, 'm.room.create')).additional_creators).to.equal(undefined);
+    expect((await content(back, 'm.room.power_levels')).users).to.deep.equal({ [ALICE]: 100, [BOB]: 100 });
+  });
+
+  it('takes tags and push rules along', async () => {
+    const old = await create({ room_version: '11' });
+    const tag = { token: alice, body: { order: 0.25 } };
+    await must(server.url, 'PUT', `/user/${ALICE}/rooms/${old}/tags/m.favourite`, tag);
+    await must(server.url, 'PUT', `/pushrules/global/room/${old}`, { token: alice, body: { actions: [] } });
+    const next = await upgraded(old, { new_version: '12' });
+    let tags: Json;
+    let rules: string[] = [];
+    for (let i = 0; i < 50 && !(tags?.tags?.['m.favourite'] && rules.includes(next)); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      tags = await must(server.url, 'GET', `/user/${ALICE}/rooms/${next}/tags`, { token: alice });
+      const { global } = await must(server.url, 'GET', '/pushrules/', { token: alice });
+      rules = global.room.map((rule: Json) => rule.rule_id);
+    }
+    expect(tags).to.deep.equal({ tags: { 'm.favourite': { order: 0.25 } } });
+    expect(rules).to.include(next);
+  });
+
+  it('is refused to those who may not send the tombstone, and for versions that nobody knows', async () => {
+    const old = await create({ preset: 'public_chat', room_version: '11' });
+    await post(bob, `/rooms/${old}/join`, {});
+    const refused = (answer: Answer, status: number, errcode: string): void => {
+      expect([answer.status, answer.body?.errcode]).to.deep.equal([status, errcode]);
+    };
+    refused(await upgrade(bob, old, { new_version: '12' }), 403, 'M_FORBIDDEN');
+    refused(await upgrade(alice, '!none:localhost', { new_version: '12' }), 403, 'M_FORBIDDEN');
+    refused(await upgrade(alice, old, { new_version: '99' }), 400, 'M_UNSUPPORTED_ROOM_VERSION');
+    refused(await upgrade(alice, old, {}), 400, 'M_MISSING_PARAM');
+    refused(await upgrade(alice, old, { new_version: 12 }), 400, 'M_BAD_JSON');
+    refused(await upgrade(alice, old, { new_version: '12', additional_creators: ['nobody'] }), 400, 'M_INVALID_PARAM');
+    expect(await event(old, 'm.room.tombstone')).to.equal(undefined);
+  });
+
+  it('asks for more than level 100 in a room of version 12', async () => {
+    const old = await create({ preset: 'public_chat', room_version: '12' });
+    await post(bob, `/rooms/${old}/join`, {});
+    const levels = await content(old, 'm.room.power_levels');
+    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { [BOB]: 100 } });
+    expect((await upgrade(bob, old, { new_version: '12' })).status).to.equal(403);
+  });
+
+  it('by a moderator leaves them the level that they had', async () => {
+    const old = await create({ preset: 'public_chat', room_version: '10' });
+    await post(bob, `/rooms/${old}/join`, {});
+    const levels = await content(old, 'm.room.power_levels');
+    const events = { ...levels.events, 'm.room.tombstone': 50 };
+    await setState(alice, old, 'm.room.power_levels', { ...levels, events, users: { ...levels.users, [BOB]: 50 } });
+    const answer = await upgrade(bob, old, { new_version: '11' });
+    expect(answer.status).to.equal(200);
+    const next = answer.body.replacement_room;
+    const after = await event(next, 'm.room.power_levels', '', bob);
+    expect(after.content.users).to.deep.equal({ [ALICE]: 100, [BOB]: 50 });
+  });
+});
