@@ -7,6 +7,7 @@ import {
   type IStartClientOpts,
   type ISyncResponse,
   type MatrixClient,
+  type MatrixError,
   MemoryStore,
   type Room,
   SyncAccumulator,
@@ -71,6 +72,7 @@ interface Login {
   readonly access_token: string;
   readonly device_id: string;
   readonly refresh_token?: string;
+  readonly expires_in_ms?: number;
 }
 
 /** One answered request for /sync. */
@@ -90,8 +92,8 @@ export class SdkClient {
   readonly syncs: Sync[] = [];
   /** The sync states it went through. */
   readonly states: SyncState[] = [];
-  /** How often the SDK found out that it is logged out. */
-  loggedOut = 0;
+  /** Why the SDK found out that it is logged out, as often as it did. */
+  readonly loggedOut: MatrixError[] = [];
   readonly #baseUrl: string;
   readonly #store: KeepingStore;
   readonly #waiting = new Set<Listener>();
@@ -119,19 +121,20 @@ export class SdkClient {
       this.states.push(state);
       this.#wake();
     });
-    this.client.on(HttpApiEvent.SessionLoggedOut, () => {
-      this.loggedOut += 1;
+    this.client.on(HttpApiEvent.SessionLoggedOut, (error) => {
+      this.loggedOut.push(error);
       this.#wake();
     });
   }
 
-  /** Registers somebody by the API. */
+  /** Registers somebody by the API; `more` are further members of the request. */
   static async register(
     baseUrl: string,
     username: string,
     options: Partial<ICreateClientOpts> = {},
+    more: object = {},
   ): Promise<SdkClient> {
-    const wish = { username, password: PASSWORD, auth: { type: 'm.login.dummy' } };
+    const wish = { username, password: PASSWORD, auth: { type: 'm.login.dummy' }, ...more };
     return new SdkClient(
       baseUrl,
       await must(baseUrl, 'POST', '/register', { body: wish }),
@@ -151,9 +154,13 @@ export class SdkClient {
     return new SdkClient(baseUrl, login, new KeepingStore(), options);
   }
 
-  /** The same session in an application that was started again: it knows what it saved, nothing more. Not started yet. */
-  reopened(): SdkClient {
-    return new SdkClient(this.#baseUrl, this.login, this.#store.reopened(), {});
+  /**
+   * The same session in an application that was started again: it knows what it saved, nothing more. Not started yet.
+   *
+   * @param login what it got in place of its tokens in the meantime
+   */
+  reopened(login: Partial<Login> = {}): SdkClient {
+    return new SdkClient(this.#baseUrl, { ...this.login, ...login }, this.#store.reopened(), {});
   }
 
   /** Starts to sync, and waits until the client is ready to be used. */

@@ -4,8 +4,10 @@ import type { Filter } from '#src/protocol/filters/filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import type { SyncEngine } from '#src/services/sync/sync-engine.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
+import { type SessionEnds, SessionPolls } from './session-polls.ts';
 
 export interface SyncServices {
+  readonly sessions: SessionEnds;
   readonly sync: SyncEngine;
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
   readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable', deviceId?: string): void };
@@ -32,51 +34,58 @@ const Query = Type.Object({
   filter: Type.Optional(Type.String()),
   since: Type.Optional(Type.String()),
   full_state: Type.Optional(Type.Boolean()),
-  set_presence: Type.Optional(Type.Union([Type.Literal('offline'), Type.Literal('online'), Type.Literal('unavailable')])),
+  set_presence: Type.Optional(
+    Type.Union([Type.Literal('offline'), Type.Literal('online'), Type.Literal('unavailable')]),
+  ),
   timeout: Type.Optional(Type.Integer()),
   use_state_after: Type.Optional(Type.Boolean()),
   'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
 });
 
 /** Client-Server API, "Syncing". */
-export const syncEndpoints = (services: SyncServices): Endpoint[] => [
-  endpoint({
-    operationId: 'sync',
-    summary: 'What happened since a position',
-    method: 'GET',
-    path: '/_matrix/client/v3/sync',
-    auth: 'accessTokenOrGuest',
-    rateLimit: 'sync',
-    longPoll: true,
-    query: Query,
-    response: SyncResponse,
-    errors: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handle: async ({ query, requester, info }) => {
-      const since = query.since === undefined || query.since === '' ? undefined : decodeSyncToken(query.since);
-      if (since === undefined && query.since !== undefined && query.since !== '') {
-        throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
-      }
-      const seen = (): void =>
-        services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
-      seen();
-      const { body } = await services.sync.sync({
-        userId: requester.userId,
-        deviceId: requester.deviceId,
-        since,
-        filter: await services.filters.filterFor(requester.userId, query.filter),
-        fullState: query.full_state ?? false,
-        timeout: Math.min(Math.max(query.timeout ?? 0, 0), services.greatestTimeoutMs),
-        stateAfter:
-          query.use_state_after === true
-            ? 'state_after'
-            : query['org.matrix.msc4222.use_state_after'] === true
-              ? 'org.matrix.msc4222.state_after'
-              : undefined,
-        signal: info.signal,
-      });
-      // A long-poll is presence for as long as it lasts.
-      seen();
-      return new Reply({ json: body });
-    },
-  }),
-];
+export const syncEndpoints = (services: SyncServices): Endpoint[] => {
+  const polls = new SessionPolls(services.sessions);
+  return [
+    endpoint({
+      operationId: 'sync',
+      summary: 'What happened since a position',
+      method: 'GET',
+      path: '/_matrix/client/v3/sync',
+      auth: 'accessTokenOrGuest',
+      rateLimit: 'sync',
+      longPoll: true,
+      query: Query,
+      response: SyncResponse,
+      errors: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
+      handle: async ({ query, requester, info }) => {
+        const since = query.since === undefined || query.since === '' ? undefined : decodeSyncToken(query.since);
+        if (since === undefined && query.since !== undefined && query.since !== '') {
+          throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
+        }
+        const seen = (): void =>
+          services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
+        seen();
+        const request = {
+          userId: requester.userId,
+          deviceId: requester.deviceId,
+          since,
+          filter: await services.filters.filterFor(requester.userId, query.filter),
+          fullState: query.full_state ?? false,
+          timeout: Math.min(Math.max(query.timeout ?? 0, 0), services.greatestTimeoutMs),
+          stateAfter:
+            query.use_state_after === true
+              ? ('state_after' as const)
+              : query['org.matrix.msc4222.use_state_after'] === true
+                ? ('org.matrix.msc4222.state_after' as const)
+                : undefined,
+        };
+        const { body } = await polls.wait(requester, info.signal, (signal) =>
+          services.sync.sync({ ...request, signal }),
+        );
+        // A long-poll is presence for as long as it lasts.
+        seen();
+        return new Reply({ json: body });
+      },
+    }),
+  ];
+};

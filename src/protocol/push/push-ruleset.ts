@@ -25,7 +25,10 @@ export interface SetTweakAction {
   readonly [parameter: string]: unknown;
 }
 
-export type PushAction = 'notify' | SetTweakAction;
+/** Actions of former versions of the specification: kept as clients wrote them, because those look for them again, and without any effect. */
+export type HistoricalAction = 'dont_notify' | 'coalesce';
+
+export type PushAction = 'notify' | HistoricalAction | SetTweakAction;
 
 export interface PushRule {
   /** Unique within the kind. Server-default rules, and only they, start with a dot. */

@@ -2,7 +2,14 @@
 
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import { isMemberCountTest, isSimpleValue } from './conditions.ts';
-import { type PushAction, type PushCondition, type PushRule, type PushRuleKind, isDefaultRuleId } from './push-ruleset.ts';
+import {
+  type HistoricalAction,
+  type PushAction,
+  type PushCondition,
+  type PushRule,
+  type PushRuleKind,
+  isDefaultRuleId,
+} from './push-ruleset.ts';
 
 /** Why a change of push rules is refused: what the error response says. */
 export interface PushRuleRefusal {
@@ -17,8 +24,7 @@ export function refuse(errcode: Errcode, message: string): PushRuleRefusal {
 
 type Checked<T> = { readonly ok: true; readonly value: T } | PushRuleRefusal;
 
-/** Actions of former versions of the specification, which "clients and homeservers MUST ignore". */
-const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set(['dont_notify', 'coalesce']);
+const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set<HistoricalAction>(['dont_notify', 'coalesce']);
 
 /**
  * The rule that a request asks for, enabled and ready for `addRule`.
@@ -28,7 +34,11 @@ const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set(['dont_notify', 'coales
  *
  * @param body the request body
  */
-export function parsePushRule(kind: PushRuleKind, ruleId: string, body: Readonly<Record<string, unknown>>): Checked<PushRule> {
+export function parsePushRule(
+  kind: PushRuleKind,
+  ruleId: string,
+  body: Readonly<Record<string, unknown>>,
+): Checked<PushRule> {
   const idRefusal = refusalOfRuleId(ruleId);
   if (idRefusal !== undefined) return idRefusal;
   if (body['actions'] === undefined) return refuse('M_MISSING_PARAM', 'A push rule needs "actions", a list.');
@@ -58,16 +68,17 @@ function refusalOfRuleId(ruleId: string): PushRuleRefusal | undefined {
   return undefined;
 }
 
-/** The actions of a rule, without the historical ones, which mean nothing. */
+/** The actions of a rule, the historical ones among them. */
 export function parsePushActions(actions: unknown): Checked<readonly PushAction[]> {
   if (!Array.isArray(actions)) return refuse('M_BAD_JSON', '"actions" of a push rule must be a list.');
   const kept: PushAction[] = [];
   for (const action of actions as readonly unknown[]) {
-    if (action === 'notify') kept.push(action);
+    if (action === 'notify' || HISTORICAL_ACTIONS.has(action)) kept.push(action as 'notify' | HistoricalAction);
     else if (typeof action === 'string') {
-      if (!HISTORICAL_ACTIONS.has(action)) {
-        return refuse('M_INVALID_PARAM', `"${action.slice(0, 64)}" is not an action: use "notify" or {"set_tweak": ...}.`);
-      }
+      return refuse(
+        'M_INVALID_PARAM',
+        `"${action.slice(0, 64)}" is not an action: use "notify" or {"set_tweak": ...}.`,
+      );
     } else if (isObject(action) && typeof action['set_tweak'] === 'string') {
       kept.push({ ...action, set_tweak: action['set_tweak'] });
     } else {
@@ -96,14 +107,18 @@ function parseConditions(conditions: unknown): Checked<readonly PushCondition[]>
 function faultOf(kind: string, { key, pattern, value, is }: Readonly<Record<string, unknown>>): string | undefined {
   switch (kind) {
     case 'event_match':
-      return typeof key === 'string' && typeof pattern === 'string' ? undefined : 'a "key" and a "pattern", both strings';
+      return typeof key === 'string' && typeof pattern === 'string'
+        ? undefined
+        : 'a "key" and a "pattern", both strings';
     case 'event_property_is':
     case 'event_property_contains':
       return typeof key === 'string' && isSimpleValue(value)
         ? undefined
         : 'a "key", a string, and a "value" that is a string, an integer, a boolean or null';
     case 'room_member_count':
-      return typeof is === 'string' && isMemberCountTest(is) ? undefined : 'an "is": a number after one of ==, <, >, >=, <= or nothing';
+      return typeof is === 'string' && isMemberCountTest(is)
+        ? undefined
+        : 'an "is": a number after one of ==, <, >, >=, <= or nothing';
     case 'sender_notification_permission':
       return typeof key === 'string' ? undefined : 'a "key", a string';
     default:

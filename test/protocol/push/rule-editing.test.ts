@@ -76,12 +76,12 @@ describe('adding push rules', () => {
     expect(code('content', { actions: [], pattern: 1 })).to.equal('M_BAD_JSON');
   });
 
-  it('keeps conditions it does not know and drops the historical actions', () => {
+  it('keeps conditions it does not know, and the historical actions, which clients look for', () => {
     const unknown = { kind: 'org.example.moon_phase', phase: 'full' };
     const parsed = parsePushRule('override', 'x', { actions: ['dont_notify', 'coalesce', 'notify'], conditions: [unknown] });
     expect(parsed).to.deep.equal({
       ok: true,
-      value: { rule_id: 'x', default: false, enabled: true, actions: ['notify'], conditions: [unknown] },
+      value: { rule_id: 'x', default: false, enabled: true, actions: ['dont_notify', 'coalesce', 'notify'], conditions: [unknown] },
     });
   });
 });
@@ -97,7 +97,7 @@ describe('changing push rules', () => {
   it('enables rules and sets actions, those of the server too, without touching the ruleset given', () => {
     const before = defaultRuleset(ALICE);
     expect(findRule(done(setRuleEnabled(before, 'override', '.m.rule.master', true)), 'override', '.m.rule.master')!.enabled).to.equal(true);
-    expect(findRule(done(setRuleActions(before, 'underride', '.m.rule.message', ['dont_notify'])), 'underride', '.m.rule.message')!.actions).to.deep.equal([]);
+    expect(findRule(done(setRuleActions(before, 'underride', '.m.rule.message', ['dont_notify'])), 'underride', '.m.rule.message')!.actions).to.deep.equal(['dont_notify']);
     expect(before).to.deep.equal(defaultRuleset(ALICE));
     expect(errcode(setRuleEnabled(before, 'override', 'nope', true))).to.equal('M_NOT_FOUND');
     expect(errcode(setRuleEnabled(before, 'override', '.m.rule.master', 'yes'))).to.equal('M_BAD_JSON');
