@@ -27,6 +27,7 @@ export function composeSync(
     timelines: new TimelineReader(database, loader),
     states,
     visibility: rooms.visibility,
+    relations: rooms.aggregations,
     encoder: new EventEncoder(events),
   });
   const sync = new SyncEngine({

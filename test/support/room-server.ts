@@ -1,3 +1,4 @@
+import { composeRelations } from '#src/app/relations.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
@@ -7,6 +8,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import { encodeSyncToken } from '#src/protocol/wire/position.ts';
+import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
@@ -14,7 +16,6 @@ import { EventService } from '#src/services/events/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
 import { MembershipService } from '#src/services/membership/membership-service.ts';
 import type { MemberProfile } from '#src/services/membership/profile-source.ts';
-import { ClientEvents } from '#src/services/rooms/client-events.ts';
 import { EventFinder } from '#src/services/rooms/event-finder.ts';
 import { History } from '#src/services/rooms/history.ts';
 import { HistoryPages } from '#src/services/rooms/history-pages.ts';
@@ -104,13 +105,22 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     profiles: profileSource,
   });
   const roomState = new RoomState({ access, database, interner, loader, states });
+  const finder = new EventFinder(events, visibility);
+  const tokens = new HistoryTokens(database, loader);
+  const accountData = new AccountDataService({ database, interner, writer });
+  const relations = composeRelations({ database }, { interner, loader }, events, accountData, {
+    access,
+    visibility,
+    finder,
+    tokens,
+  });
   const history = new History({
     access,
-    finder: new EventFinder(events, visibility),
+    finder,
     pages: new HistoryPages({ database, interner, loader, visibility }),
-    tokens: new HistoryTokens(database, loader),
+    tokens,
     state: roomState,
-    writer: new ClientEvents(events.transactions),
+    writer: relations.clientEvents,
   });
   return {
     database,
@@ -125,6 +135,8 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     membership,
     roomState,
     history,
+    accountData,
+    ...relations,
     publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
     roomCreation: new RoomCreationService({
       events,
@@ -133,7 +145,7 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
       profiles: profileSource,
       defaultVersion: '12',
     }),
-    roomSending: new RoomSending({ access, events, aliases }),
+    roomSending: new RoomSending({ access, events, aliases, relations: relations.relationRules }),
   };
 };
 
@@ -182,9 +194,9 @@ export class RoomServer {
     await this.#clone.drop();
   }
 
-  /** One request; `path` is under /_matrix/client/v3. */
+  /** One request; `path` is under /_matrix/client/v3, unless it says otherwise: /v1/..., /unstable/... */
   async ask(token: string | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
-    const url = `/_matrix/client/v3${path}`;
+    const url = /^\/(v\d|unstable)\//.test(path) ? `/_matrix/client${path}` : `/_matrix/client/v3${path}`;
     const answer = await this.#http.ask(method, url, {
       ...(token === undefined ? {} : { token }),
       ...(body === undefined ? {} : { body }),

@@ -1,6 +1,8 @@
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { Relations } from '#src/services/relations/relations.ts';
+import type { ThreadsList } from '#src/services/relations/threads-list.ts';
 import type { History } from '#src/services/rooms/history.ts';
 import type { RoomCreationService } from '#src/services/rooms/room-creation.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
@@ -19,9 +21,11 @@ import { listJoinedRoomsEndpoints } from './list_joined_rooms.ts';
 import { listPublicRoomsEndpoints } from './list_public_rooms.ts';
 import { messagePaginationEndpoints } from './message_pagination.ts';
 import { redactionEndpoints } from './redaction.ts';
+import { relationsEndpoints } from './relations.ts';
 import { roomSendEndpoints } from './room_send.ts';
 import { roomStateEndpoints } from './room_state.ts';
 import { roomsEndpoints } from './rooms.ts';
+import { threadsListEndpoints } from './threads_list.ts';
 
 /** What the endpoints about rooms call. */
 export interface RoomEndpointServices {
@@ -32,6 +36,8 @@ export interface RoomEndpointServices {
   readonly roomCreation: RoomCreationService;
   readonly roomSending: RoomSending;
   readonly roomState: RoomState;
+  readonly relations: Relations;
+  readonly threads: ThreadsList;
 }
 
 /** Every endpoint about rooms, their members, their history and the directory. */
@@ -51,6 +57,8 @@ export const roomEndpoints = (services: RoomEndpointServices): readonly Endpoint
     roomsEndpoints,
     messagePaginationEndpoints,
     eventContextEndpoints,
+    relationsEndpoints,
+    threadsListEndpoints,
     directoryEndpoints,
     listPublicRoomsEndpoints,
   ].flatMap((group) => group(services));

@@ -12,7 +12,7 @@ export interface Reader {
 /** Adds up what relates to events. Client-Server API, "Aggregations of child events". */
 export interface BundledAggregations {
   /** Position of an event -> JSON text of its `m.relations`, for those events that have any. */
-  bundle(room: Room, userId: string, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
+  bundle(room: Room, reader: Reader, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
 }
 
 /** Writes events as clients read them. */
@@ -29,7 +29,7 @@ export class ClientEvents {
   async write(room: Room, reader: Reader, events: readonly VisibleEvent[]): Promise<string[]> {
     const relations = await this.#aggregations?.bundle(
       room,
-      reader.userId,
+      reader,
       events.map(({ event }) => event),
     );
     return events.map(({ event, membership }) =>

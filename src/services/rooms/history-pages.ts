@@ -40,7 +40,7 @@ export interface HistoryPage {
 }
 
 /** Whether an event lies at or past the place where a page has to stop. */
-export const isBeyond = (event: StoredEvent, stop: HistoryPlace, dir: 'b' | 'f'): boolean => {
+export const isBeyond = (event: TopologicalPosition, stop: HistoryPlace, dir: 'b' | 'f'): boolean => {
   const isBefore = event.topo < stop.place.topo || (event.topo === stop.place.topo && event.nid < stop.place.nid);
   // A sync token says which events had arrived, not where they stand.
   const isOld = stop.upTo === Infinity ? isBefore : event.nid <= stop.upTo;

@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
+import type { RelationRules } from '#src/services/relations/relation-rules.ts';
 import { MEMBERSHIPS } from './membership.ts';
 import type { Reader } from './client-events.ts';
 import type { Room } from './room.ts';
@@ -23,18 +24,25 @@ export class RoomSending {
   readonly #access: RoomAccess;
   readonly #events: EventService;
   readonly #aliases: AliasService;
+  readonly #relations: RelationRules;
 
-  constructor(options: { readonly access: RoomAccess; readonly events: EventService; readonly aliases: AliasService }) {
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly events: EventService;
+    readonly aliases: AliasService;
+    readonly relations: RelationRules;
+  }) {
     this.#access = options.access;
     this.#events = options.events;
     this.#aliases = options.aliases;
+    this.#relations = options.relations;
   }
 
   /**
    * Sends a message event, at most once for each transaction id.
    *
    * @returns the event's id
-   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_DUPLICATE_ANNOTATION, M_UNKNOWN
    */
   async message(sender: Reader, request: SendRequest, txnId: string): Promise<string> {
     const { roomId, type, content } = request;
@@ -44,7 +52,7 @@ export class RoomSending {
       const { redacts, ...rest } = content;
       return this.#events.redact(room, sender.userId, redacts as string, rest, txn);
     }
-    return this.#events.sendOnce(room, draft(sender, request, undefined), txn);
+    return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
   }
 
   /**

@@ -21,8 +21,12 @@ interface SharedTimeline {
   readonly first: StoredEvent | undefined;
   readonly last: StoredEvent | undefined;
   readonly length: number;
+  readonly relations: Relations | undefined;
   readonly text: string;
 }
+
+/** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */
+export type Relations = ReadonlyMap<number, string>;
 
 /**
  * Writes events for sync as JSON text. What members of a room are shown is the same text for all of them but the sender's own
@@ -41,27 +45,30 @@ export class EventEncoder {
   }
 
   /** The events of a timeline, joined by commas. */
-  timeline(room: Room, events: readonly ReadEvent[], reader: Reader, filter: SyncFilter): string {
+  timeline(room: Room, events: readonly ReadEvent[], reader: Reader, filter: SyncFilter, relations?: Relations): string {
     const plain = filter.reshape === undefined && !filter.federationFormat;
     const shareable = plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
-    if (!shareable) return events.map((one) => this.event(one, reader, filter)).join(',');
+    if (!shareable) return events.map((one) => this.event(one, reader, filter, relations?.get(one.event.nid))).join(',');
     const first = events[0]?.event;
     const last = events.at(-1)?.event;
     const known = this.#shared.get(room);
-    if (known?.first === first && known?.last === last && known?.length === events.length) return known.text;
-    const text = events.map(({ event }) => event.clientJson({ membership: 'join' }, false)).join(',');
-    this.#shared.set(room, { first, last, length: events.length, text });
+    const isKnown = known?.first === first && known?.last === last && known?.length === events.length;
+    if (isKnown && known?.relations === relations) return known.text;
+    const text = events
+      .map(({ event }) => event.clientJson({ membership: 'join', relations: relations?.get(event.nid) }, false))
+      .join(',');
+    this.#shared.set(room, { first, last, length: events.length, relations, text });
     return text;
   }
 
   /** One event. */
-  event({ event, membership }: ReadEvent, reader: Reader, filter: SyncFilter): string {
+  event({ event, membership }: ReadEvent, reader: Reader, filter: SyncFilter, relations?: string): string {
     const transactionId =
       event.sender === reader.userId
         ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
         : undefined;
     if (filter.federationFormat) return JSON.stringify({ ...event.pdu, event_id: event.eventId });
-    const text = event.clientJson({ membership, transactionId }, false);
+    const text = event.clientJson({ membership, transactionId, relations }, false);
     if (filter.reshape === undefined) return text;
     return JSON.stringify(filter.reshape(JSON.parse(text) as Record<string, unknown>));
   }

@@ -5,12 +5,12 @@ import type { Member } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
-import type { EventEncoder, ReadEvent } from './event-encoder.ts';
+import type { EventEncoder, ReadEvent, Relations } from './event-encoder.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncRequest } from './sync-request.ts';
-import type { VisibilitySource } from './sync-sources.ts';
+import type { RelationsSource, VisibilitySource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
 import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
 
@@ -43,6 +43,7 @@ export interface RoomSectionsOptions {
   readonly timelines: TimelineReader;
   readonly states: StateReader;
   readonly visibility: VisibilitySource;
+  readonly relations: RelationsSource;
   readonly encoder: EventEncoder;
 }
 
@@ -86,9 +87,10 @@ export class RoomSections {
         return room === undefined ? [] : nids.map((nid) => ({ room, nid }));
       }),
     );
+    const relations = await this.#relations(drafts, request, ignored);
     return drafts.map((draft, index) => {
       const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
-      return this.#encode(draft, state, request, filter);
+      return this.#encode(draft, state, request, filter, relations.get(draft));
     });
   }
 
@@ -163,7 +165,38 @@ export class RoomSections {
     return [...changes.others, ...members];
   }
 
-  #encode({ plan, window, events }: Draft, state: readonly StoredEvent[], request: SyncRequest, filter: SyncFilter): RoomSection {
+  /**
+   * What is bundled with the events of limited timelines; whoever has seen everything else adds that up themselves.
+   * "GET /sync when the relevant section has a limited value of true". Client-Server API, "Aggregations of child events".
+   */
+  async #relations(
+    drafts: readonly Draft[],
+    request: SyncRequest,
+    ignored: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<Draft, Relations>> {
+    const found = new Map<Draft, Relations>();
+    const limited = drafts.filter(({ window, events }) => window.limited && events.length > 0);
+    if (limited.length === 0) return found;
+    const { relations } = this.#options;
+    if (limited.length > 1) {
+      await relations.prepare(limited.flatMap(({ plan: { room }, events }) => events.map(({ event }) => ({ room, event }))));
+    }
+    const reader = { userId: request.userId, deviceId: request.deviceId };
+    for (const draft of limited) {
+      const events = draft.events.map(({ event }) => event);
+      const bundles = await relations.bundle(draft.plan.room, reader, events, { withRoomId: false, ignored });
+      if (bundles.size > 0) found.set(draft, bundles);
+    }
+    return found;
+  }
+
+  #encode(
+    { plan, window, events }: Draft,
+    state: readonly StoredEvent[],
+    request: SyncRequest,
+    filter: SyncFilter,
+    relations: Relations | undefined,
+  ): RoomSection {
     const { encoder } = this.#options;
     const { room, member } = plan;
     const reader = { userId: request.userId, deviceId: request.deviceId };
@@ -172,7 +205,7 @@ export class RoomSections {
       .map((event) => encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter))
       .join(',');
     let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
-    const timeline = encoder.timeline(room, events, reader, filter);
+    const timeline = encoder.timeline(room, events, reader, filter, relations);
     const first = events[0]?.event;
     const begin =
       first === undefined ? { topo: (room.ring.newest?.topo ?? 0) + 1, nid: 0 } : { topo: first.topo, nid: first.nid };

@@ -87,6 +87,19 @@ export interface VisibilitySource {
   ): Promise<readonly { readonly event: StoredEvent; readonly membership: Membership }[]>;
 }
 
+/** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
+export interface RelationsSource {
+  /** Makes known what relates to events of several rooms, in one statement at most. */
+  prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void>;
+  /** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */
+  bundle(
+    room: Room,
+    reader: { readonly userId: string; readonly deviceId: string | undefined },
+    events: readonly StoredEvent[],
+    form: { readonly withRoomId: boolean; readonly ignored: ReadonlySet<string> },
+  ): Promise<ReadonlyMap<number, string>>;
+}
+
 /** Stripped state for somebody who is invited or knocks. Client-Server API, "Stripped state". */
 export interface StrippedStateSource {
   strippedStateFor(room: Room, userId: string): Promise<readonly object[]>;

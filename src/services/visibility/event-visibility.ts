@@ -68,6 +68,11 @@ export class EventVisibility {
     return verdicts.filter((verdict) => verdict !== undefined);
   }
 
+  /** Whether a user is sure to see every event of a room, without a look at any of them. */
+  seesAll(room: Room, userId: string): boolean {
+    return room.isJoined(userId) && alwaysShared(room);
+  }
+
   /** Whether a user may see one event. */
   async maySee(room: Room, userId: string, event: StoredEvent): Promise<boolean> {
     return (await this.visibleTo(room, userId, [event])).length > 0;

@@ -1,0 +1,66 @@
+import { type TObject, Type } from 'typebox';
+import type { Relations } from '#src/services/relations/relations.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+
+const path = '/_matrix/client/v1/rooms/{roomId}/relations/{eventId}';
+
+const query = Type.Object({
+  dir: Type.Optional(Type.Union([Type.Literal('b'), Type.Literal('f')])),
+  from: Type.Optional(Type.String()),
+  to: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Integer({ minimum: 1 })),
+  recurse: Type.Optional(Type.Boolean()),
+});
+
+const parent = { roomId: Type.String(), eventId: Type.String() };
+
+const relating = <P extends TObject>(
+  relations: Relations,
+  declaration: { readonly operationId: string; readonly summary: string; readonly path: string; readonly params: P },
+): Endpoint =>
+  endpoint({
+    ...declaration,
+    method: 'GET',
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    query,
+    response: Type.Object({
+      chunk: Type.Array(clientEvent),
+      next_batch: Type.Optional(Type.String()),
+      prev_batch: Type.Optional(Type.String()),
+      recursion_depth: Type.Optional(Type.Integer()),
+    }),
+    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params, query: { dir = 'b', recurse = false, ...query } }) {
+      const { roomId = '', eventId = '', relType, eventType } = params as Readonly<Record<string, string>>;
+      const page = await relations.page(roomId, requester, eventId, { ...query, dir, recurse, relType, eventType });
+      return jsonReply({
+        chunk: jsonList(page.chunk),
+        next_batch: page.next === undefined ? undefined : JSON.stringify(page.next),
+        prev_batch: page.previous === undefined ? undefined : JSON.stringify(page.previous),
+        recursion_depth: page.depth?.toString(),
+      });
+    },
+  });
+
+export const relationsEndpoints = ({ relations }: { readonly relations: Relations }): readonly Endpoint[] => [
+  relating(relations, {
+    operationId: 'getRelatingEvents',
+    summary: 'Get the child events for a given parent event',
+    path,
+    params: Type.Object(parent),
+  }),
+  relating(relations, {
+    operationId: 'getRelatingEventsWithRelType',
+    summary: 'Get the child events for a given parent event, with a given relType',
+    path: `${path}/{relType}`,
+    params: Type.Object({ ...parent, relType: Type.String() }),
+  }),
+  relating(relations, {
+    operationId: 'getRelatingEventsWithRelTypeAndEventType',
+    summary: 'Get the child events for a given parent event, with a given relType and eventType',
+    path: `${path}/{relType}/{eventType}`,
+    params: Type.Object({ ...parent, relType: Type.String(), eventType: Type.String() }),
+  }),
+];
