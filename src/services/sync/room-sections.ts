@@ -80,6 +80,10 @@ export class RoomSections {
         upToEnd,
       })),
     );
+    if (filter.lazyLoadMembers) {
+      const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, user.userId)]));
+      await this.#options.interner.ensureStateKeys([...members].map((stateKey) => ({ type: 'm.room.member', stateKey })));
+    }
     const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], user, request, filter));
     const loaded = await this.#options.loader.load(
       wanted.flatMap((nids, index) => {
@@ -144,7 +148,8 @@ export class RoomSections {
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
     const sent = user.sentMembers(request.deviceId ?? '', false);
     const keep = (userId: string, nid: number): boolean => {
-      const key = `${plan.room.nid} ${userId}`;
+      // Whoever comes back to a room begins anew.
+      const key = `${plan.room.nid} ${plan.member.since} ${userId}`;
       const redundant = !filter.includeRedundantMembers && !plan.isFull && sent.get(key) === nid;
       sent.set(key, nid);
       return !redundant;
@@ -152,9 +157,7 @@ export class RoomSections {
     const members = new Set<number>();
     // Changes in a gap are told, redundant or not.
     if (!plan.isFull && (window.limited || request.stateAfter !== undefined)) for (const nid of changes.members) members.add(nid);
-    const wanted = new Set(events.map(({ event }) => event.sender));
-    if (plan.isFull || summaryChanged(events)) for (const hero of heroesOf(plan.room, user.userId)) wanted.add(hero);
-    if (plan.isFull) wanted.add(user.userId);
+    const wanted = membersWanted({ plan, window, events }, user.userId);
     const inTimeline = new Set(events.map(({ event }) => event.nid));
     for (const userId of wanted) {
       const skey = this.#options.interner.peekStateKey('m.room.member', userId);
@@ -221,6 +224,14 @@ export class RoomSections {
     return { plan, json, isEmpty: !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited };
   }
 }
+
+/** Whose member events go with a timeline when members are loaded lazily. Client-Server API, "Lazy-loading room members". */
+const membersWanted = ({ plan, events }: Draft, userId: string): ReadonlySet<string> => {
+  const wanted = new Set(events.map(({ event }) => event.sender));
+  if (plan.isFull || summaryChanged(events)) for (const hero of heroesOf(plan.room, userId)) wanted.add(hero);
+  if (plan.isFull) wanted.add(userId);
+  return wanted;
+};
 
 const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
 

@@ -1,6 +1,7 @@
 import type { Timers } from '#src/kernel/timers.ts';
 import { covers, encodeSyncToken, ORIGIN, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
+import type { Member } from '#src/services/rooms/membership.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
@@ -30,7 +31,7 @@ interface SyncPlan {
   readonly since: PositionVector;
   readonly isInitial: boolean;
   readonly joined: readonly RoomPlan[];
-  readonly left: readonly number[];
+  readonly left: ReadonlyMap<number, Member>;
   readonly invited: readonly number[];
   readonly knocked: readonly number[];
 }
@@ -52,7 +53,7 @@ export class SyncEngine {
   async sync(request: SyncRequest): Promise<SyncResult> {
     const user = await this.#options.users.open(request.userId);
     const filter = syncFilterOf(request.filter);
-    if (request.since === undefined) user.sentMembers(request.deviceId ?? '', true);
+    if (request.since === undefined || request.fullState) user.sentMembers(request.deviceId ?? '', true);
     let over = request.timeout <= 0 || request.since === undefined || request.fullState;
     const timer = over
       ? undefined
@@ -97,8 +98,9 @@ export class SyncEngine {
     const account = await this.#personal.open(user, request.userId);
     const plan = this.#plan(user, request, filter, account);
     const ignored = account.ignoredUsers();
-    const left = plan.left.length === 0 ? [] : await this.#leftRooms(user, request, plan, filter);
-    const sections = await this.#options.sections.build([...plan.joined, ...left], user, request, filter, ignored);
+    const left = plan.left.size === 0 ? [] : await this.#leftRooms(user, request, plan, filter);
+    const joined = await this.#resumed(user, plan);
+    const sections = await this.#options.sections.build([...joined, ...left], user, request, filter, ignored);
     await this.#personal.prepare(user.userId, plan.joined);
     const parts: string[] = [];
     let isEmpty = true;
@@ -145,7 +147,7 @@ export class SyncEngine {
     const isInitial = request.since === undefined;
     const since = request.since?.vector ?? ORIGIN;
     const joined: RoomPlan[] = [];
-    const left: number[] = [];
+    const left = new Map<number, Member>();
     const invited: number[] = [];
     const knocked: number[] = [];
     const personal = this.#personal.changedRooms(account, position, request);
@@ -178,25 +180,44 @@ export class SyncEngine {
         if (isNews) invited.push(nid);
       } else if (member.membership === 'knock') {
         if (isNews) knocked.push(nid);
-      } else if (isNews && (!isInitial || filter.includeLeave)) left.push(nid);
-      else if (request.fullState && filter.includeLeave && !member.forgotten) left.push(nid);
+      } else if (isNews && (!isInitial || filter.includeLeave)) left.set(nid, member);
+      else if (request.fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);
     }
     return { position, since, isInitial, joined, left, invited, knocked };
+  }
+
+  /** Whoever left and came back since then is told what happened in the meantime, and not once more what they know. */
+  async #resumed(user: SyncUser, plan: SyncPlan): Promise<readonly RoomPlan[]> {
+    const { personal, states } = this.#options;
+    const returned: RoomPlan[] = [];
+    for (const one of plan.isInitial ? [] : plan.joined) {
+      if (one.after > 0) continue;
+      const join = await personal.loader.one(one.room, one.member.since);
+      if (join?.replaces !== undefined) returned.push(one);
+    }
+    if (returned.length === 0) return plan.joined;
+    const afterOf = (one: RoomPlan): number => plan.since[one.room.shard] ?? 0;
+    const known = await states.statesAt(returned.map((one) => ({ room: one.room.nid, upTo: afterOf(one) })));
+    const resumed = new Set<RoomPlan>();
+    for (const one of returned) {
+      if (await this.#personal.wasJoined(one.room, user.userId, known.get(one.room.nid))) resumed.add(one);
+    }
+    return plan.joined.map((one) => (resumed.has(one) ? { ...one, after: afterOf(one) } : one));
   }
 
   /** Rooms that the user left: they are shown as they were at the leave. */
   async #leftRooms(user: SyncUser, request: SyncRequest, plan: SyncPlan, filter: SyncFilter): Promise<RoomPlan[]> {
     const { rooms, states } = this.#options;
-    const loaded = [...(await rooms.load(plan.left)).values()].filter((room) => filter.room(room.roomId));
+    const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => filter.room(room.roomId));
     const known = plan.isInitial
       ? new Map()
       : await states.statesAt(loaded.map((room) => ({ room: room.nid, upTo: plan.since[room.shard] ?? 0 })));
     const ends = await states.statesAt(
-      loaded.map((room) => ({ room: room.nid, upTo: user.memberships.get(room.nid)?.event ?? 0 })),
+      loaded.map((room) => ({ room: room.nid, upTo: plan.left.get(room.nid)?.event ?? 0 })),
     );
     const plans: RoomPlan[] = [];
     for (const room of loaded) {
-      const member = user.memberships.get(room.nid);
+      const member = plan.left.get(room.nid);
       const end = ends.get(room.nid);
       if (member === undefined || end === undefined) continue;
       const wasJoined = plan.isInitial || (await this.#personal.wasJoined(room, user.userId, known.get(room.nid)));

@@ -1,0 +1,127 @@
+import { silentLogger } from '#src/kernel/logger.ts';
+import { systemClock } from '#src/kernel/clock.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
+import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { PresenceService } from '#src/services/presence/presence-service.ts';
+import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-rule-service.ts';
+import { ReceiptService } from '#src/services/receipts/receipt-service.ts';
+import { EphemeralCounter } from '#src/services/streams/ephemeral.ts';
+import { EventEncoder } from '#src/services/sync/event-encoder.ts';
+import { RoomSections } from '#src/services/sync/room-sections.ts';
+import { StateReader } from '#src/services/sync/state-window.ts';
+import { SyncEngine } from '#src/services/sync/sync-engine.ts';
+import type { SyncRequest } from '#src/services/sync/sync-request.ts';
+import { SyncUsers } from '#src/services/sync/sync-users.ts';
+import { TimelineReader } from '#src/services/sync/timeline-window.ts';
+import { TypingService } from '#src/services/typing/typing-service.ts';
+import { UnreadCounts } from '#src/services/unread/unread-counts.ts';
+import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import type { Database } from '#src/storage/database.ts';
+import { eventServices, type EventServices } from '#test/support/event-services.ts';
+
+export interface SyncWorld extends EventServices {
+  readonly sync: SyncEngine;
+  readonly users: SyncUsers;
+  readonly receipts: ReceiptService;
+  readonly accountData: AccountDataService;
+  readonly typing: TypingService;
+}
+
+/** The sync engine on real services, as one process has them. */
+export async function syncWorld(database: Database): Promise<SyncWorld> {
+  const store = await eventServices(database);
+  const { interner, loader, rooms, writer, events } = store;
+  const ephemeral = new EphemeralCounter(systemRandom);
+  const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
+  const pushRules = new PushRuleService({ database, interner, accountData });
+  const receipts = new ReceiptService({ database, interner, writer, events, clock: systemClock });
+  const typing = new TypingService({ rooms, events, timers: systemTimers, ephemeral });
+  const unread = new UnreadCounts({ database, interner, events, receipts, pushRules, accountData });
+  const presence = new PresenceService({
+    database,
+    clock: systemClock,
+    timers: systemTimers,
+    logger: silentLogger,
+    ephemeral,
+    enabled: false,
+    sharesRoom: () => Promise.resolve(true),
+  });
+  const personal = { accountData, receipts, typing, presence, unread, ephemeral };
+  const users = new SyncUsers({ ...store, ...personal });
+  const states = new StateReader(database, store.states);
+  const sources = {
+    loader,
+    interner,
+    timelines: new TimelineReader(database, loader),
+    states,
+    visibility: new EventVisibility(interner, loader, store.states),
+    encoder: new EventEncoder(events),
+    // Nothing here relates to anything.
+    relations: { prepare: () => Promise.resolve(), bundle: () => Promise.resolve(new Map<number, string>()) },
+  };
+  const sections = new RoomSections(sources);
+  const sync = new SyncEngine({
+    users,
+    rooms,
+    events,
+    writer,
+    timers: systemTimers,
+    sections,
+    states,
+    personal: { ...personal, loader, interner },
+    stripped: { strippedStateFor: (room, userId) => Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]) },
+  });
+  return { ...store, sync, users, receipts, accountData, typing };
+}
+
+export interface ClientEvent {
+  readonly event_id: string;
+  readonly type: string;
+  readonly sender: string;
+  readonly state_key?: string;
+  readonly content: { readonly membership?: string };
+}
+
+export interface RoomBody {
+  readonly timeline: { readonly events: readonly ClientEvent[]; readonly limited: boolean; readonly prev_batch: string };
+  readonly state?: { readonly events: readonly ClientEvent[] };
+  readonly state_after?: { readonly events: readonly ClientEvent[] };
+}
+
+export interface SyncBody {
+  readonly next_batch: string;
+  readonly rooms?: {
+    readonly join?: Readonly<Record<string, RoomBody>>;
+    readonly leave?: Readonly<Record<string, RoomBody>>;
+    readonly invite?: Readonly<Record<string, unknown>>;
+    readonly knock?: Readonly<Record<string, unknown>>;
+  };
+}
+
+const filters = new Map<string, ReturnType<typeof parseFilter>>();
+
+/** A request with what is usual filled in. */
+export const syncRequest = (
+  userId: string,
+  since: string | undefined,
+  room: object = {},
+  more: Partial<SyncRequest> = {},
+): SyncRequest => {
+  const json = JSON.stringify({ room });
+  const filter = filters.get(json) ?? parseFilter(JSON.parse(json));
+  filters.set(json, filter);
+  return {
+    userId,
+    deviceId: 'DEVICE',
+    since: since === undefined ? undefined : decodeSyncToken(since),
+    filter,
+    fullState: false,
+    timeout: 0,
+    stateAfter: undefined,
+    signal: new AbortController().signal,
+    ...more,
+  };
+};
