@@ -1,11 +1,13 @@
 import { CompiledQuery, type Kysely } from 'kysely';
-import type pg from 'pg';
+import type { PgPool } from 'bullmq';
+import pg from 'pg';
 import { type EntityManager, IsolationLevel, MikroORM, type Options } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
+import { Signal } from '#src/kernel/signal.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
 import { discoverMigrations } from './migrator.ts';
 import { sql, type Statement } from './statement.ts';
@@ -47,6 +49,9 @@ export class Database {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #sent: { count: number };
+  readonly #url: string;
+  /** Fires after a commit that wrote jobs into the outbox. */
+  readonly enqueued = new Signal<void>();
 
   private constructor(orm: MikroORM, pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
     this.#orm = orm;
@@ -54,6 +59,7 @@ export class Database {
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
     this.#sent = sent;
+    this.#url = options.url;
   }
 
   /**
@@ -173,7 +179,7 @@ export class Database {
     const connection = this.#orm.em.getConnection();
     const trx = (await connection.begin(options)) as unknown as Kysely<unknown>;
     const afterCommit: (() => void)[] = [];
-    const context = new TransactionContext(trx, this.#orm, this.#clock, afterCommit);
+    const context = new TransactionContext(trx, this.#orm, this.#clock, afterCommit, () => this.enqueued.emit());
     let result: T;
     try {
       result = await use(context);
@@ -198,6 +204,27 @@ export class Database {
     return result;
   }
 
+  /**
+   * Connections for the job queues, whose tables lie in a schema of their own: what they need of PostgreSQL (LISTEN on a connection
+   * for ever, bigints as text, a search path) is not what everybody else needs. Whoever asks for them ends them.
+   *
+   * @param size connections at most; each worker keeps one to listen on
+   */
+  queueConnections(size: number): PgPool {
+    const url = new URL(this.#url);
+    url.searchParams.set('options', `${url.searchParams.get('options') ?? ''} -c search_path=bullmq`.trim());
+    const pool = new pg.Pool({
+      connectionString: url.href,
+      max: size,
+      connectionTimeoutMillis: 10_000,
+      idleTimeoutMillis: 60_000,
+      keepAlive: true,
+      application_name: 'tsudoi jobs',
+    });
+    pool.on('error', (error) => this.#logger.warn('an idle database connection was lost', { reason: error.message }));
+    return pool as unknown as PgPool;
+  }
+
   /** How many statements were sent so far, BEGIN and COMMIT included. */
   statements(): number {
     return this.#sent.count;
@@ -214,13 +241,21 @@ class TransactionContext implements Tx {
   readonly #orm: MikroORM;
   readonly #clock: Clock;
   readonly #afterCommit: (() => void)[];
+  readonly #wakeRelay: () => void;
   #em: EntityManager | undefined;
 
-  constructor(trx: Kysely<unknown>, orm: MikroORM, clock: Clock, afterCommit: (() => void)[]) {
+  constructor(
+    trx: Kysely<unknown>,
+    orm: MikroORM,
+    clock: Clock,
+    afterCommit: (() => void)[],
+    wakeRelay: () => void,
+  ) {
     this.#trx = trx;
     this.#orm = orm;
     this.#clock = clock;
     this.#afterCommit = afterCommit;
+    this.#wakeRelay = wakeRelay;
   }
 
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
@@ -246,6 +281,7 @@ class TransactionContext implements Tx {
 
   async enqueue(job: string, payload: unknown): Promise<void> {
     await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), this.#clock.now()]);
+    if (!this.#afterCommit.includes(this.#wakeRelay)) this.#afterCommit.push(this.#wakeRelay);
   }
 }
 

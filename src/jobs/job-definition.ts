@@ -1,0 +1,37 @@
+import type { Static, TSchema } from 'typebox';
+
+/** The queues, each with the number of its jobs that run at the same time in one process. */
+export const QUEUES = {
+  /** Work on what is stored, which nobody waits for: one after the other, so that the living feel as little of it as can be. */
+  maintenance: { concurrency: 1 },
+} as const;
+
+export type QueueName = keyof typeof QUEUES;
+
+/** A kind of job: what it is called, what it carries, and what happens when it fails. Who does it, src/workers/ says. */
+export interface JobDefinition<Payload extends TSchema = TSchema> {
+  readonly name: string;
+  readonly queue: QueueName;
+  readonly payload: Payload;
+  /** How often it is tried before it counts as failed. */
+  readonly attempts: number;
+  /** Milliseconds before the second attempt; each further wait is twice as long. */
+  readonly backoffMs: number;
+  /** Jobs with the same key are one job, as long as it is not done. */
+  readonly uniqueBy?: (payload: Static<Payload>) => string;
+}
+
+export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Payload>): JobDefinition<Payload> => definition;
+
+/** What does a job. It may be done twice: a process can be killed between doing it and saying so. */
+export interface JobHandler {
+  readonly definition: JobDefinition;
+  /** @param signal aborted when the process ends: then return `interrupted`, and the job goes on after the next start */
+  readonly run: (payload: unknown, signal: AbortSignal) => Promise<'interrupted' | undefined>;
+}
+
+/** Ties what does a job to its definition. */
+export const jobHandler = <Payload extends TSchema>(
+  definition: JobDefinition<Payload>,
+  run: (payload: Static<Payload>, signal: AbortSignal) => Promise<'interrupted' | undefined>,
+): JobHandler => ({ definition: definition as unknown as JobDefinition, run: run as JobHandler['run'] });

@@ -1,0 +1,204 @@
+import {
+  createPostgresBackend,
+  type Job,
+  type JobsOptions,
+  type PgPool,
+  Queue,
+  runMigrations,
+  WaitingError,
+  Worker,
+  type WorkerOptions,
+} from 'bullmq';
+import { Redis } from 'ioredis';
+import { Value } from 'typebox/value';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
+
+/** Where queues are kept: in PostgreSQL, on connections that storage made for them, or in Redis. */
+export type QueueStore =
+  | { readonly kind: 'postgres'; readonly pool: PgPool }
+  | { readonly kind: 'redis'; readonly url: string; readonly prefix: string };
+
+export interface JobQueuesOptions {
+  readonly store: QueueStore;
+  readonly definitions: readonly JobDefinition[];
+  readonly logger: Logger;
+  readonly timers: Timers;
+  /** Milliseconds after which the job of a process that died is taken up by another, or the next. Default 15 s. */
+  readonly lockMs?: number;
+}
+
+/** Milliseconds that running jobs get to stop at a good place. */
+const CLOSE_MS = 3_000;
+/** Jobs that wait in one queue at most; further ones stay in the outbox. */
+const WAITING_LIMIT = 10_000;
+const KEEP_COMPLETED = { age: 3_600, count: 1_000 };
+const KEEP_FAILED = { age: 7 * 86_400, count: 1_000 };
+
+/** Queues of jobs on BullMQ: they survive the process, and are done at least once. */
+export class JobQueues {
+  readonly #options: JobQueuesOptions;
+  readonly #definitions: ReadonlyMap<string, JobDefinition>;
+  readonly #queues = new Map<QueueName, Queue>();
+  readonly #workers: Worker[] = [];
+  readonly #ending = new AbortController();
+  #redis: Redis | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: JobQueuesOptions) {
+    this.#options = options;
+    this.#definitions = new Map(options.definitions.map((definition) => [definition.name, definition]));
+  }
+
+  /** Connects, and makes the queues' tables where they lie in PostgreSQL. @throws when the store cannot be reached */
+  async open(): Promise<void> {
+    const { store, logger } = this.#options;
+    if (store.kind === 'postgres') {
+      const client = await store.pool.connect();
+      try {
+        await runMigrations(client);
+      } finally {
+        client.release();
+      }
+    } else {
+      this.#redis = new Redis(store.url, { maxRetriesPerRequest: null, lazyConnect: true });
+      this.#redis.on('error', (err) => logger.warn('Redis does not answer', { reason: err.message }));
+      await this.#redis.connect();
+    }
+    for (const name of new Set([...this.#definitions.values()].map(({ queue }) => queue))) {
+      const queue = this.#queue(name);
+      queue.on('error', (err) => logger.warn('a queue is out of reach', { queue: name, reason: err.message }));
+      this.#queues.set(name, queue);
+    }
+    await Promise.all([...this.#queues.values()].map((queue) => queue.waitUntilReady()));
+  }
+
+  /**
+   * Hands a job over. The same id a second time is the same job.
+   *
+   * @returns false when so many wait already that this one has to wait elsewhere
+   * @throws for a job that nobody defined, or a payload that is not as defined
+   */
+  async add(name: string, payload: unknown, id: string): Promise<boolean> {
+    const definition = this.#definitions.get(name);
+    if (definition === undefined) throw new Error(`there is no job ${name}`);
+    if (!Value.Check(definition.payload, payload)) throw new Error(`this is no payload of ${name}`);
+    const queue = this.#of(definition);
+    if ((await queue.getWaitingCount()) >= WAITING_LIMIT) return false;
+    const key = definition.uniqueBy?.(payload);
+    const deduplication = key === undefined ? {} : { deduplication: { id: `${name}-${key}` } };
+    await queue.add(name, payload, { ...optionsOf(definition), jobId: id, ...deduplication });
+    return true;
+  }
+
+  /** Whether a job of this name is defined. */
+  knows(name: string): boolean {
+    return this.#definitions.has(name);
+  }
+
+  /** Makes a job every `ms` milliseconds, from now on and over restarts; asked again with another time, it is that. */
+  async repeat(definition: JobDefinition, ms: number): Promise<void> {
+    const template = { name: definition.name, data: {}, opts: optionsOf(definition) };
+    await this.#of(definition).upsertJobScheduler(definition.name, { every: ms }, template);
+  }
+
+  /** Ends the repetition of a job. */
+  async forget(definition: JobDefinition): Promise<void> {
+    await this.#of(definition).removeJobScheduler(definition.name);
+  }
+
+  /** Begins to do jobs. */
+  async work(handlers: readonly JobHandler[]): Promise<void> {
+    const byName = new Map(handlers.map((handler) => [handler.definition.name, handler]));
+    for (const [name, queue] of this.#queues) {
+      const worker = this.#worker(name, (job, token) => this.#run(byName.get(job.name), job, token));
+      worker.on('error', (err) => this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }));
+      worker.on('failed', (job, err) => {
+        const tried = job?.attemptsMade ?? 0;
+        const isLast = tried >= (job?.opts.attempts ?? 1);
+        this.#options.logger[isLast ? 'error' : 'warn']('a job failed', { job: job?.name, id: job?.id, tried, err });
+      });
+      this.#workers.push(worker);
+    }
+    await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
+  }
+
+  /** Counts of a queue's jobs: waiting, active, delayed, completed, failed. */
+  counts(queue: QueueName): Promise<Record<string, number>> {
+    return this.#queues.get(queue)?.getJobCounts() ?? Promise.resolve({});
+  }
+
+  /** Takes no more jobs, lets running ones stop at a good place, and closes the connections. In 5 s at most. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { store, timers } = this.#options;
+    this.#ending.abort();
+    const closing = Promise.allSettled(this.#workers.map((worker) => worker.close()));
+    await Promise.race([closing, timers.sleep(CLOSE_MS)]);
+    const rest = Promise.allSettled([
+      ...this.#workers.map((worker) => worker.close(true)),
+      ...[...this.#queues.values()].map((queue) => queue.close()),
+    ]).then(async () => {
+      this.#redis?.disconnect();
+      if (store.kind === 'postgres') await store.pool.end();
+    });
+    await Promise.race([rest, timers.sleep(CLOSE_MS / 2)]);
+  }
+
+  async #run(handler: JobHandler | undefined, job: Job, token: string | undefined): Promise<void> {
+    if (handler === undefined) throw new Error(`nobody does the job ${job.name}`);
+    if (!Value.Check(handler.definition.payload, job.data)) throw new Error(`the payload of ${job.name} is not as defined`);
+    const outcome = this.#ending.signal.aborted ? 'interrupted' : await handler.run(job.data, this.#ending.signal);
+    if (outcome !== 'interrupted') return;
+    await job.moveToWait(token);
+    throw new WaitingError();
+  }
+
+  #of(definition: JobDefinition): Queue {
+    const queue = this.#queues.get(definition.queue);
+    if (queue === undefined) throw new Error(`the queue ${definition.queue} is not open`);
+    return queue;
+  }
+
+  #queue(name: QueueName): Queue {
+    const { store } = this.#options;
+    if (store.kind === 'postgres') {
+      return new Queue(name, { connection: store.pool }, createPostgresBackend) as unknown as Queue;
+    }
+    return new Queue(name, { connection: this.#connection(), prefix: store.prefix });
+  }
+
+  #worker(name: QueueName, process: (job: Job, token?: string) => Promise<void>): Worker {
+    const { store, lockMs = 15_000 } = this.#options;
+    const options: Omit<WorkerOptions, 'connection'> = {
+      concurrency: QUEUES[name].concurrency,
+      lockDuration: lockMs,
+      stalledInterval: Math.ceil(lockMs / 3),
+      // A process that is killed says nothing about the job that it did.
+      maxStalledCount: 100,
+      removeOnComplete: KEEP_COMPLETED,
+      removeOnFail: KEEP_FAILED,
+    };
+    if (store.kind === 'postgres') {
+      return new Worker(name, process, { ...options, connection: store.pool }, createPostgresBackend) as unknown as Worker;
+    }
+    return new Worker(name, process, { ...options, connection: this.#connection(), prefix: store.prefix });
+  }
+
+  #connection(): Redis {
+    if (this.#redis === undefined) throw new Error('Redis is not connected');
+    return this.#redis;
+  }
+}
+
+const optionsOf = (definition: JobDefinition): JobsOptions => ({
+  attempts: definition.attempts,
+  backoff: { type: 'exponential', delay: definition.backoffMs },
+  removeOnComplete: KEEP_COMPLETED,
+  removeOnFail: KEEP_FAILED,
+});

@@ -1,0 +1,211 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { Type } from 'typebox';
+import { defineJob, type JobDefinition, jobHandler, type JobHandler } from '#src/jobs/job-definition.ts';
+import { JobQueues, type QueueStore } from '#src/jobs/job-queues.ts';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { OutboxRelay } from '#src/services/jobs/outbox-relay.ts';
+import { outboxSize } from '#src/storage/repositories/outbox.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { redisProgram, startRedis } from './redis.ts';
+
+const note = defineJob({
+  name: 'test.note',
+  queue: 'maintenance',
+  payload: Type.Object({ n: Type.Integer() }),
+  attempts: 3,
+  backoffMs: 20,
+});
+const once1 = defineJob({ ...note, name: 'test.unique', uniqueBy: ({ n }) => String(n) });
+const definitions = [note, once1] as unknown as JobDefinition[];
+
+interface Backend {
+  readonly store: () => QueueStore;
+  /** For another process. */
+  readonly where: () => string;
+  readonly clone: () => TestDatabase;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const until = async (condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> => {
+  for (const end = Date.now() + ms; Date.now() < end; await pause(20)) if (await condition()) return;
+  throw new Error('it did not happen in time');
+};
+
+/** What holds for queues, wherever they are kept. */
+function promises(backend: Backend): void {
+  const opened: JobQueues[] = [];
+  const open = async (handlers?: readonly JobHandler[], lockMs = 15_000): Promise<JobQueues> => {
+    const queues = new JobQueues({ store: backend.store(), definitions, logger: silentLogger, timers: systemTimers, lockMs });
+    opened.push(queues);
+    await queues.open();
+    if (handlers !== undefined) await queues.work(handlers);
+    return queues;
+  };
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((queues) => queues.close()));
+  });
+
+  it('does a job once, however often it is handed over under the same id', async () => {
+    const seen: number[] = [];
+    const queues = await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
+    await Promise.all([queues.add('test.note', { n: 1 }, 'same-1'), queues.add('test.note', { n: 1 }, 'same-1')]);
+    await queues.add('test.note', { n: 2 }, 'other-1');
+    await until(() => seen.length >= 2);
+    await pause(100);
+    expect(seen.toSorted()).to.deep.equal([1, 2]);
+  });
+
+  it('refuses unknown jobs and payloads that are not as defined', async () => {
+    const queues = await open();
+    for (const attempt of [queues.add('test.none', {}, 'x'), queues.add('test.note', { n: 'one' }, 'y')]) {
+      expect(await attempt.then(() => 'taken', () => 'refused')).to.equal('refused');
+    }
+  });
+
+  it('tries a job that failed again, as often as its definition says', async () => {
+    let tries = 0;
+    const queues = await open([
+      jobHandler(note, async () => {
+        tries += 1;
+        throw new Error('not yet');
+      }),
+    ]);
+    await queues.add('test.note', { n: 1 }, 'failing-1');
+    await until(async () => ((await queues.counts('maintenance'))['failed'] ?? 0) >= 1);
+    expect(tries).to.equal(3);
+  });
+
+  it('keeps jobs with the same key from queueing up, and takes them again when the first is done', async () => {
+    let runs = 0;
+    const gate = Promise.withResolvers<void>();
+    const queues = await open([
+      jobHandler(once1, async () => {
+        runs += 1;
+        await gate.promise;
+        return undefined;
+      }),
+    ]);
+    for (let i = 0; i < 3; i++) await queues.add('test.unique', { n: 7 }, `unique-${i}`);
+    await until(() => runs === 1);
+    gate.resolve();
+    await pause(200);
+    expect(runs).to.equal(1);
+    await queues.add('test.unique', { n: 7 }, 'unique-later');
+    await until(() => runs === 2);
+  });
+
+  it('repeats what is to be repeated', async () => {
+    let runs = 0;
+    const empty = defineJob({ name: 'test.repeat', queue: 'maintenance', payload: Type.Object({}), attempts: 1, backoffMs: 1 });
+    const queues = new JobQueues({
+      store: backend.store(),
+      definitions: [empty] as unknown as JobDefinition[],
+      logger: silentLogger,
+      timers: systemTimers,
+    });
+    opened.push(queues);
+    await queues.open();
+    await queues.work([jobHandler(empty, async () => void (runs += 1))]);
+    await queues.repeat(empty as unknown as JobDefinition, 100);
+    await until(() => runs >= 3);
+    await queues.forget(empty as unknown as JobDefinition);
+  });
+
+  it('interrupts jobs when it closes, within a few seconds, and does them after the next start', async () => {
+    let begun = 0;
+    const queues = await open([
+      jobHandler(note, async (_payload, signal) => {
+        begun += 1;
+        while (!signal.aborted) await pause(10);
+        return 'interrupted';
+      }),
+    ]);
+    await queues.add('test.note', { n: 1 }, 'interrupted-1');
+    await until(() => begun === 1);
+    const closing = Date.now();
+    await queues.close();
+    expect(Date.now() - closing).to.be.below(5_000);
+    const seen: number[] = [];
+    await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
+    await until(() => seen.length === 1);
+  });
+
+  it('does what a process left behind that was killed while it did it', async () => {
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('job-process.ts', import.meta.url)), backend.where()],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    await once(child.stdout, 'data');
+    const exit = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exit;
+    const seen: number[] = [];
+    await open([jobHandler(note, async ({ n }) => void seen.push(n))], 1_000);
+    await until(() => seen.includes(99), 15_000);
+  });
+
+  it('hands over what was committed with a transaction, and nothing of one that was not', async () => {
+    const { database } = backend.clone();
+    const seen: number[] = [];
+    const queues = await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
+    const relay = new OutboxRelay({ database, queues, timers: systemTimers, logger: silentLogger });
+    relay.start();
+    try {
+      await database.write(async (tx) => {
+        await tx.enqueue('test.note', { n: 11 });
+        await tx.enqueue('test.note', { n: 12 });
+        await tx.enqueue('test.gone', {});
+      });
+      await database
+        .write(async (tx) => {
+          await tx.enqueue('test.note', { n: 13 });
+          throw new Error('rolled back');
+        })
+        .catch(() => undefined);
+      await until(() => seen.length === 2, 2_000);
+      await relay.idle();
+      await pause(50);
+      expect(seen).to.deep.equal([11, 12]);
+      expect(await outboxSize(database)).to.equal(0);
+    } finally {
+      await relay.close();
+    }
+  });
+}
+
+describe('job queues in PostgreSQL', function () {
+  this.timeout(60_000);
+  let clone: TestDatabase;
+  before(async () => (clone = await cloneDatabase()));
+  after(() => clone.drop());
+  promises({
+    store: () => ({ kind: 'postgres', pool: clone.database.queueConnections(4) }),
+    where: () => clone.url,
+    clone: () => clone,
+  });
+});
+
+describe('job queues in Redis', function () {
+  this.timeout(60_000);
+  let redis: Awaited<ReturnType<typeof startRedis>>;
+  let clone: TestDatabase;
+  before(async function () {
+    if (redisProgram === undefined) this.skip();
+    redis = await startRedis();
+    clone = await cloneDatabase();
+  });
+  after(async () => {
+    await clone?.drop();
+    await redis?.stop();
+  });
+  promises({
+    store: () => ({ kind: 'redis', url: redis.url, prefix: 'tsudoi-test' }),
+    where: () => redis.url,
+    clone: () => clone,
+  });
+});
