@@ -63,6 +63,7 @@ describe('the writer', function () {
     rel: null,
     relType: null,
     replaces: null,
+    currentState: null,
     flags: 0,
     json: '{}',
   });

@@ -166,6 +166,46 @@ describe('the sync engine', function () {
     expect(all.rooms?.leave?.[room.roomId]?.timeline.events.at(-1)?.event_id).to.equal(leave.eventId);
   });
 
+  it('tells whoever left and came back what happened in the meantime, and nothing twice', async () => {
+    const room = await makeRoom(world);
+    const dave = user(43);
+    await world.events.send(room, membership(dave, dave, 'join'));
+    const known = (await body(dave, undefined)).rooms!.join![room.roomId]!.timeline.events.map((event) => event.event_id);
+    const { next_batch: since } = await body(dave, undefined);
+    await world.events.send(room, membership(dave, dave, 'leave'));
+    await world.events.send(room, message(ALICE, 'in between'));
+    const back = await world.events.send(room, membership(dave, dave, 'join'));
+    const section = (await body(dave, since)).rooms!.join![room.roomId]!;
+    const ids = section.timeline.events.map((event) => event.event_id);
+    expect(ids).to.have.length(3);
+    expect(ids.at(-1)).to.equal(back.eventId);
+    expect(ids.filter((id) => known.includes(id))).to.deep.equal([]);
+    expect(section.timeline.limited).to.equal(false);
+    expect(section.state?.events.map((event) => event.type)).to.include('m.room.create');
+  });
+
+  it('tells lazy clients who the senders are, also when this process has only just begun', async () => {
+    const room = await makeRoom(world);
+    await world.events.send(room, message(ALICE, 'x'));
+    world = await syncWorld(clone.database);
+    const lazy = { state: { lazy_load_members: true }, timeline: { limit: 1 } };
+    for (const stateAfter of [undefined, 'state_after'] as const) {
+      const section = (await body(ALICE, undefined, lazy, { stateAfter })).rooms!.join![room.roomId]!;
+      const told = (section.state ?? section.state_after)?.events ?? [];
+      expect(told.filter((event) => event.type === 'm.room.member').map((event) => event.state_key)).to.deep.equal([ALICE]);
+    }
+  });
+
+  it('tells a lazy client that asks for the full state everything anew', async () => {
+    const room = await makeRoom(world);
+    const lazy = { state: { lazy_load_members: true }, timeline: { limit: 1 } };
+    const { next_batch: since } = await body(ALICE, undefined, lazy);
+    const full = (await body(ALICE, since, lazy, { fullState: true })).rooms!.join![room.roomId]!;
+    const types = full.state?.events.map((event) => event.type);
+    expect(types).to.include.members(['m.room.create', 'm.room.member', 'm.room.power_levels']);
+    expect(full.timeline.events).to.deep.equal([]);
+  });
+
   describe('waiting', () => {
     it('is ended by what happens, however closely it follows the request', async () => {
       const room = await makeRoom(world);
