@@ -33,7 +33,18 @@ export function pythonWithSynapse(timeoutMs: number): { readonly python: string 
   try {
     const failure =
       run('python3', '-m', 'venv', half) ??
-      run(join(half, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', SYNAPSE) ??
+      run(
+        join(half, 'bin', 'python'),
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--retries',
+        '1',
+        '--only-binary',
+        ':all:',
+        SYNAPSE,
+      ) ??
       run(join(half, 'bin', 'python'), '-c', 'import synapse.storage.databases.main.event_federation');
     if (failure !== undefined) return { reason: failure };
     // Only what is complete gets the name that is looked for.
