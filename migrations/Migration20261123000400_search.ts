@@ -26,7 +26,8 @@ export class Migration20261123000400_search extends Migration {
     // A search reads the pending list from end to end: it stays short.
     this.addSql(`create index search_docs_grams on search_docs using gin (grams) with (gin_pending_list_limit = 512)`);
 
-    // Whom the user directory can show: accounts that are in use, and users of other servers who are in rooms here.
+    // Whom the user directory can show: accounts that are in use, and users of other servers who are in rooms here. Name and avatar
+    // are JSON, as they lie in profiles: a name that means something in one room only never comes here.
     this.addSql(`create table directory_users (
       user_nid int primary key,
       user_id text not null unique,
@@ -37,7 +38,9 @@ export class Migration20261123000400_search extends Migration {
       folded_name text not null,
       grams int[] not null
     )`);
-    this.addSql(`create index directory_users_grams on directory_users using gin (grams) with (gin_pending_list_limit = 512)`);
+    this.addSql(
+      `create index directory_users_grams on directory_users using gin (grams) with (gin_pending_list_limit = 512)`,
+    );
 
     // Rooms whose members anybody may find: the join rule is public, or the history is world-readable.
     this.addSql(`create table directory_rooms (room int primary key)`);

@@ -17,6 +17,7 @@ import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
 import { composeEvents, composeRooms, composeRoomStore } from './rooms.ts';
+import { composePeople, composeSearch } from './search.ts';
 import { composeSync } from './sync.ts';
 import { composeNotifications, composeUserData, profileSource } from './user-data.ts';
 import { mountWebSocket } from './web-socket.ts';
@@ -59,6 +60,8 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
+  const search = composeSearch(platform, store, events, rooms);
+  const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {
     if (displayName === undefined) return;
     userData.profiles.setDisplayname(account.userId, displayName).catch((err: unknown) => {
@@ -81,6 +84,8 @@ export async function createApplication(platform: Platform): Promise<Application
     ...accounts,
     ...rooms,
     ...userData,
+    ...search,
+    ...people,
     accountData: notifications.accountData,
     pushRules: notifications.pushRules,
     rooms: store.rooms,
@@ -143,6 +148,8 @@ export async function createApplication(platform: Platform): Promise<Application
   return {
     async start() {
       await store.writer.start();
+      await search.start();
+      await people.start();
       farewells.resume();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
@@ -161,6 +168,8 @@ export async function createApplication(platform: Platform): Promise<Application
       await farewells.idle();
       await userData.close();
       await store.writer.close();
+      await search.close();
+      await people.close();
       await activity.close();
     },
     async reload() {

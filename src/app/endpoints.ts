@@ -17,9 +17,11 @@ import { registrationTokenEndpoints } from '#src/http/client-server/registration
 import { reportContentEndpoints } from '#src/http/client-server/report_content.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
 import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
+import { searchEndpoints } from '#src/http/client-server/search.ts';
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
+import { usersEndpoints } from '#src/http/client-server/users.ts';
 import { versionsEndpoints } from '#src/http/client-server/versions.ts';
 import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
@@ -54,12 +56,14 @@ const GROUPS = [
   reportContentEndpoints,
   roomEndpoints,
   roomUpgradesEndpoints,
+  searchEndpoints,
   setupEndpoints,
   sharedSecretRegisterEndpoints,
   supportEndpoints,
   syncEndpoints,
   tagsEndpoints,
   typingEndpoints,
+  usersEndpoints,
   versionsEndpoints,
   wellKnownClientEndpoints,
   wellKnownServerEndpoints,

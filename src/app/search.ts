@@ -7,19 +7,30 @@ import { INDEXED_TYPES, SearchIndex } from '#src/services/search/search-index.ts
 import { SearchPages } from '#src/services/search/search-pages.ts';
 import { SearchScopes } from '#src/services/search/search-scope.ts';
 import { SearchService } from '#src/services/search/search-service.ts';
+import type { ProfileService } from '#src/services/profile/profile-service.ts';
+import { DIRECTORY_TYPES, UserDirectory } from '#src/services/user-directory/user-directory.ts';
+import type { UserService } from '#src/services/users/user-service.ts';
 import type { Platform } from './platform.ts';
 import type { Rooms, RoomStore } from './rooms.ts';
 
-/** What is found: messages, names and topics of rooms. */
-export interface Search {
-  readonly search: SearchService;
-  readonly searchIndex: SearchIndex;
-  /** Begins to follow what happens. To be called once the writer has started. */
+/** Something that follows what happens. */
+interface Following {
+  /** Begins to. To be called once the writer has started. */
   start(): Promise<void>;
-  /** Resolves when everything that was committed before can be found. */
+  /** Resolves when everything that was committed before is taken in. */
   idle(): Promise<void>;
   /** Takes in what waits. To be called once the writer is closed. */
   close(): Promise<void>;
+}
+
+/** What is found: messages, names and topics of rooms. */
+export interface Search extends Following {
+  readonly search: SearchService;
+  readonly searchIndex: SearchIndex;
+}
+
+export interface People extends Following {
+  readonly userDirectory: UserDirectory;
 }
 
 export function composeSearch(
@@ -62,5 +73,43 @@ export function composeSearch(
     start: () => follower.start(),
     idle: () => follower.idle(),
     close: () => follower.close(),
+  };
+}
+
+/** Who is found. */
+export function composePeople(
+  platform: Pick<Platform, 'config' | 'database' | 'logger' | 'timers'>,
+  store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'writer'>,
+  events: EventService,
+  { users, profiles }: { readonly users: UserService; readonly profiles: ProfileService },
+): People {
+  const { config, database, logger, timers } = platform;
+  const { enabled, searchAllUsers } = config.userDirectory;
+  const { interner } = store;
+  const userDirectory = new UserDirectory({ database, interner, users, profiles, logger, enabled, searchAllUsers });
+  const follower = new EventFollower({
+    database,
+    ...store,
+    events,
+    timers,
+    logger,
+    name: 'user_directory',
+    types: DIRECTORY_TYPES,
+    take: (batch) => userDirectory.take(batch),
+  });
+  return {
+    userDirectory,
+    async start() {
+      userDirectory.resume();
+      await follower.start();
+    },
+    async idle() {
+      await userDirectory.idle();
+      await follower.idle();
+    },
+    async close() {
+      await userDirectory.idle();
+      await follower.close();
+    },
   };
 }

@@ -83,10 +83,14 @@ async function administer(statement: string): Promise<void> {
   }
 }
 
-/** Makes an empty database on the test run's PostgreSQL and returns its URL: for servers that migrate it themselves. */
-export async function emptyDatabase(): Promise<string> {
+/**
+ * Makes an empty database on the test run's PostgreSQL and returns its URL: for servers that migrate it themselves.
+ *
+ * @param options what else `create database` takes, such as another locale
+ */
+export async function emptyDatabase(options = ''): Promise<string> {
   const name = `empty_${(clones += 1)}`;
-  await administer(`create database ${name}`);
+  await administer(`create database ${name} ${options}`);
   const { embedded } = await running!;
   return embedded.url(name);
 }

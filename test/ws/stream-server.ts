@@ -8,6 +8,7 @@ import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
 import type { Platform } from '#src/app/platform.ts';
 import { composeEvents, composeRooms, composeRoomStore } from '#src/app/rooms.ts';
+import { composePeople, composeSearch } from '#src/app/search.ts';
 import { composeSync } from '#src/app/sync.ts';
 import { composeNotifications, composeUserData, profileSource } from '#src/app/user-data.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -112,6 +113,8 @@ export class StreamServer {
     });
     const endpoints = declareEndpoints({
       reports,
+      ...composeSearch(platform, store, events, rooms),
+      ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),
       ...accounts,
       ...rooms,
       ...userData,

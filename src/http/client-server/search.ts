@@ -50,9 +50,7 @@ const response = Type.Object({
       Type.Object({
         count: Type.Integer(),
         highlights: Type.Array(text),
-        results: Type.Array(
-          Type.Object({ rank: Type.Number(), result: clientEvent, context: Type.Optional(context) }),
-        ),
+        results: Type.Array(Type.Object({ rank: Type.Number(), result: clientEvent, context: Type.Optional(context) })),
         state: Type.Optional(Type.Record(text, Type.Array(clientEvent))),
         groups: Type.Optional(Type.Record(text, Type.Record(text, group))),
         next_batch: Type.Optional(text),

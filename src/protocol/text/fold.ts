@@ -4,13 +4,13 @@
  */
 
 /** Invisible: variation selectors, joiners, zero-width spaces, soft hyphens, direction marks. */
-const INVISIBLE = /[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff\u{e0100}-\u{e01ef}]+/gu;
+const INVISIBLE = /\p{Default_Ignorable_Code_Point}+/gu;
 const SEPARATORS = /[^\p{L}\p{M}\p{N}\p{So}\p{Extended_Pictographic}\p{Emoji_Modifier}]+/gu;
 const ASCII_SEPARATORS = /[^a-z0-9]+/g;
 // oxlint-disable-next-line no-control-regex
 const ASCII = /^[\x00-\x7f]*$/;
-const MAY_HAVE_ACCENTS = /[\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff]/;
-const ACCENTED_LATIN = /([a-z])[\u0300-\u036f]+/g;
+const MAY_HAVE_ACCENTS = /[\u00c0-\u024f\u1e00-\u1eff]|\p{Mn}/u;
+const ACCENTED_LATIN = /([a-z])\p{Mn}+/gu;
 /** Katakana that have a hiragana of the same sound, and their iteration marks. */
 const KATAKANA = /[\u30a1-\u30f6\u30fd\u30fe]/g;
 const KATAKANA_TO_HIRAGANA = 0x60;

@@ -15,7 +15,8 @@ export const gramsOf = (folded: string): Set<string> => {
   const grams = new Set<string>();
   for (const { isUnspaced, characters } of runsOf(folded)) {
     if (isUnspaced) for (let i = 1; i < characters.length; i++) grams.add(`${characters[i - 1]}${characters[i]}`);
-    else for (const length of PREFIXES) if (characters.length >= length) grams.add(characters.slice(0, length).join(''));
+    else
+      for (const length of PREFIXES) if (characters.length >= length) grams.add(characters.slice(0, length).join(''));
   }
   return grams;
 };

@@ -112,7 +112,10 @@ export class EventFollower {
       if (!this.#isBehind) await this.#drain();
       if (this.#isUnsaved) await this.#save();
     } catch (err) {
-      this.#options.logger.warn('what was not taken in will be by the next process', { follower: this.#options.name, err });
+      this.#options.logger.warn('what was not taken in will be by the next process', {
+        follower: this.#options.name,
+        err,
+      });
     }
   }
 
@@ -223,7 +226,7 @@ export class EventFollower {
     const room = await rooms.byNid(nid);
     if (room === undefined) return;
     const typeNids = types.map((type) => interner.type(type));
-    for (let after = from; !this.#isClosed; ) {
+    for (let after = from; !this.#isClosed;) {
       const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
       const records = await eventsAfter(database, query);
       const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN) === 0);

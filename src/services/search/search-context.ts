@@ -56,7 +56,12 @@ export class SearchContexts {
     const common = { room, userId: reader.userId, upTo, stop: undefined, wanted: undefined, filter };
     const [before, after] = await Promise.all([
       this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.min(wanted.before, MOST_AROUND) }),
-      this.#pages.read({ ...common, dir: 'f', from: { topo, nid: nid + 1 }, limit: Math.min(wanted.after, MOST_AROUND) }),
+      this.#pages.read({
+        ...common,
+        dir: 'f',
+        from: { topo, nid: nid + 1 },
+        limit: Math.min(wanted.after, MOST_AROUND),
+      }),
     ]);
     return {
       start: encodeRoomToken(before.end),

@@ -99,7 +99,11 @@ export class SearchPages {
     const { query, scope, limit, until } = request;
     const matches: SearchMatch[] = [];
     if (scope.length === 0 || query.terms.length === 0) return { matches, end: OLDEST, isEnd: true, estimate: 0 };
-    const rooms = scope.map(({ room, upTo }) => ({ room, upTo, grams: query.grams.map((gram) => gramHash(room, gram)) }));
+    const rooms = scope.map(({ room, upTo }) => ({
+      room,
+      upTo,
+      grams: query.grams.map((gram) => gramHash(room, gram)),
+    }));
     let place = request.before;
     let examined = 0;
     let walks = true;
@@ -150,7 +154,11 @@ export class SearchPages {
     const { senders, types, query } = request;
     const common = { rooms, before, senders, types, limit };
     if (walks) {
-      const walk = await walkSearchDocs(this.#database, common, Math.max(LEAST_WALKED, Math.ceil(WALKED / rooms.length)));
+      const walk = await walkSearchDocs(
+        this.#database,
+        common,
+        Math.max(LEAST_WALKED, Math.ceil(WALKED / rooms.length)),
+      );
       const { candidates: list, horizon, scanned } = walk;
       const last = list.at(-1);
       const isFull = list.length === limit;

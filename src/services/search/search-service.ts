@@ -33,9 +33,7 @@ export interface SearchRequest {
   readonly filter: RoomEventFilter;
   readonly orderBy: 'recent' | 'rank';
   /** Undefined for none. */
-  readonly context:
-    | { readonly before: number; readonly after: number; readonly includeProfile: boolean }
-    | undefined;
+  readonly context: { readonly before: number; readonly after: number; readonly includeProfile: boolean } | undefined;
   readonly groupBy: readonly GroupKey[];
   readonly includeState: boolean;
   readonly nextBatch: string | undefined;
@@ -139,9 +137,7 @@ export class SearchService {
       wanted: ((event, relations) => types.has(event.type) && predicate(event, relations)) as typeof predicate,
       needsRelations: needsRelations(filter),
     };
-    return request.orderBy === 'recent'
-      ? this.#newestFirst(page, limit, start)
-      : this.#bestFirst(page, limit, start);
+    return request.orderBy === 'recent' ? this.#newestFirst(page, limit, start) : this.#bestFirst(page, limit, start);
   }
 
   async #newestFirst(
@@ -223,8 +219,7 @@ export class SearchService {
 
   async #states(reader: Reader, matches: readonly SearchMatch[]): Promise<Map<string, readonly string[]>> {
     const states = new Map<string, readonly string[]>();
-    for (const roomId of new Set(matches.map(({ room }) => room.roomId)))
-      {
+    for (const roomId of new Set(matches.map(({ room }) => room.roomId))) {
       const events = await this.#options.roomState.all(roomId, reader.userId);
       states.set(
         roomId,

@@ -53,7 +53,10 @@ export const decodeSearchToken = (token: string): SearchPosition | undefined => 
   if (last !== null && (lastPlace === undefined || typeof rank !== 'number')) return undefined;
   if (typeof seen !== 'number' || !Number.isSafeInteger(seen) || seen < 0) return undefined;
   const isGroup =
-    Array.isArray(group) && (group[0] === 'r' || group[0] === 's') && typeof group[1] === 'string' && group.length === 2;
+    Array.isArray(group) &&
+    (group[0] === 'r' || group[0] === 's') &&
+    typeof group[1] === 'string' &&
+    group.length === 2;
   if (group !== null && !isGroup) return undefined;
   return {
     before: from,

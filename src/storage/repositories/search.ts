@@ -201,7 +201,10 @@ export const lookUpSearchDocs = async (
   return { candidates: rows.map(({ room, ts, event }) => ({ room, ts, event })), total: rows[0]?.total ?? 0 };
 };
 
-const DEPTHS = sql('search_room_depths', 'select sum(depth)::bigint as depth from room_tail where room = any($1::int[])');
+const DEPTHS = sql(
+  'search_room_depths',
+  'select sum(depth)::bigint as depth from room_tail where room = any($1::int[])',
+);
 
 /** About how many events these rooms have. */
 export const eventsInRooms = async (database: Database, rooms: readonly number[]): Promise<number> =>

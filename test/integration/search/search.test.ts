@@ -12,7 +12,10 @@ describe('searching messages', function () {
   });
   after(() => server.stop());
 
-  const say = (token: string, room: string, text: string): Promise<string> => server.rooms.say(token, room, text);
+  const say = async (token: string, room: string, text: string): Promise<string> => {
+    await server.rooms.clock.advance(1_000);
+    return server.rooms.say(token, room, text);
+  };
   const publicRoom = (token: string, wish: object = {}): Promise<string> =>
     server.rooms.room(token, { preset: 'public_chat', ...wish });
 
@@ -72,7 +75,11 @@ describe('searching messages', function () {
     const room = await publicRoom('keys', { name: '神保町の集い', topic: '神保町で本を探す' });
     await say('keys', room, '神保町に着いた');
     const all = { order_by: 'recent' };
-    expect(await server.texts('keys', '神保町', all)).to.have.members(['神保町の集い', '神保町で本を探す', '神保町に着いた']);
+    expect(await server.texts('keys', '神保町', all)).to.have.members([
+      '神保町の集い',
+      '神保町で本を探す',
+      '神保町に着いた',
+    ]);
     expect(await server.texts('keys', '神保町', { keys: ['content.body'] })).to.deep.equal(['神保町に着いた']);
     expect(await server.texts('keys', '神保町', { keys: ['content.name'] })).to.deep.equal(['神保町の集い']);
     expect(await server.texts('keys', '神保町', { keys: ['content.topic'] })).to.deep.equal(['神保町で本を探す']);
@@ -104,10 +111,13 @@ describe('searching messages', function () {
     await say('crypt', room, '暗号化の後');
     expect(await server.texts('crypt', '暗号')).to.deep.equal([]);
     const { database } = server.rooms.services;
-    const rows = await database.query<{ n: number }>({
-      name: 'test_docs',
-      text: `select count(*)::int as n from search_docs d join rooms r on r.nid = d.room where r.room_id = $1`,
-    }, [room]);
+    const rows = await database.query<{ n: number }>(
+      {
+        name: 'test_docs',
+        text: `select count(*)::int as n from search_docs d join rooms r on r.nid = d.room where r.room_id = $1`,
+      },
+      [room],
+    );
     expect(rows[0]?.n).to.equal(0);
   });
 
@@ -237,9 +247,11 @@ describe('searching messages', function () {
     await server.rooms.join('late', old);
     await say('upg', old, '引越の前の話');
     const next = await publicRoom('upg', { creation_content: { predecessor: { room_id: old, event_id: '$x' } } });
-    await server.rooms.clock.advance(1_000);
     await say('upg', next, '引越の後の話');
-    expect(await server.texts('upg', '引越', { filter: { rooms: [next] } })).to.deep.equal(['引越の後の話', '引越の前の話']);
+    expect(await server.texts('upg', '引越', { filter: { rooms: [next] } })).to.deep.equal([
+      '引越の後の話',
+      '引越の前の話',
+    ]);
     await server.rooms.join('newcomer', next);
     expect(await server.texts('newcomer', '引越', { filter: { rooms: [next] } })).to.deep.equal(['引越の後の話']);
     expect(await server.texts('upg', '引越', { filter: { rooms: [next], not_rooms: [old] } })).to.deep.equal([

@@ -1,0 +1,40 @@
+import { Type } from 'typebox';
+import type { UserDirectory } from '#src/services/user-directory/user-directory.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+
+export const usersEndpoints = (services: { readonly userDirectory: UserDirectory }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'searchUserDirectory',
+    summary: 'Searches the user directory',
+    method: 'POST',
+    path: '/_matrix/client/v3/user_directory/search',
+    auth: 'accessToken',
+    rateLimit: 'search',
+    body: Type.Object({ search_term: Type.String(), limit: Type.Optional(Type.Integer({ minimum: 1 })) }),
+    response: Type.Object({
+      results: Type.Array(
+        Type.Object({
+          user_id: Type.String(),
+          display_name: Type.Optional(Type.String()),
+          avatar_url: Type.Optional(Type.String()),
+        }),
+      ),
+      limited: Type.Boolean(),
+    }),
+    errors: ['M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, body }) {
+      const { users, isLimited } = await services.userDirectory.search(requester.userId, {
+        term: body.search_term,
+        limit: body.limit,
+      });
+      return {
+        results: users.map(({ userId, displayName, avatarUrl }) => ({
+          user_id: userId,
+          ...(displayName === undefined ? {} : { display_name: displayName }),
+          ...(avatarUrl === undefined ? {} : { avatar_url: avatarUrl }),
+        })),
+        limited: isLimited,
+      };
+    },
+  }),
+];

@@ -1,0 +1,137 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** A user as the directory knows them. */
+export interface DirectoryUserRow {
+  readonly user: number;
+  readonly userId: string;
+  readonly local: boolean;
+  /** JSON, as the profile has it; null for none. */
+  readonly displayName: string | null;
+  readonly avatarUrl: string | null;
+  readonly foldedId: string;
+  readonly foldedName: string;
+  readonly grams: readonly number[];
+}
+
+/** What somebody looks for. */
+export interface DirectoryQuery {
+  readonly searcher: number;
+  /** Hashes that whoever is found by name has; null when nobody can be. */
+  readonly nameGrams: readonly number[] | null;
+  /** Hashes that whoever is found by user id has; null when nobody can be. */
+  readonly idGrams: readonly number[] | null;
+  /** Everything that name or id have to hold. The empty text stands for what no name holds. */
+  readonly terms: readonly { readonly name: string; readonly id: string }[];
+  /** Whether all users of this server are found. */
+  readonly allLocal: boolean;
+  readonly limit: number;
+}
+
+export interface FoundUser {
+  readonly user_id: string;
+  readonly display_name: string | null;
+  readonly avatar_url: string | null;
+}
+
+const UPSERT = sql(
+  'directory_upsert',
+  `insert into directory_users (user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
+   select u.user_nid, u.user_id, u.local, u.display_name, u.avatar_url, u.folded_id, u.folded_name, u.grams::int[]
+   from unnest($1::int[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+     u(user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
+   on conflict (user_nid) do update set display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+     folded_name = excluded.folded_name, grams = excluded.grams`,
+);
+const REMOVE = sql('directory_remove', 'delete from directory_users where user_id = any($1::text[])');
+const ADD_ROOMS = sql(
+  'directory_add_rooms',
+  'insert into directory_rooms (room) select unnest($1::int[]) on conflict do nothing',
+);
+const REMOVE_ROOMS = sql('directory_remove_rooms', 'delete from directory_rooms where room = any($1::int[])');
+const OUTDATED = sql(
+  'directory_outdated',
+  `select a.user_id from accounts a
+   left join directory_users d on d.user_id = a.user_id
+   left join profiles n on n.user_id = a.user_id and n.field = 'displayname'
+   left join profiles v on v.user_id = a.user_id and v.field = 'avatar_url'
+   where a.user_id > $1 and case when a.deactivated or a.is_guest then d.user_id is not null
+     else d.user_id is null or d.display_name is distinct from n.value or d.avatar_url is distinct from v.value end
+   order by a.user_id limit $2`,
+);
+const SEARCH = sql(
+  'directory_search',
+  `with found as materialized (
+    select d.* from directory_users d where d.grams @> $2::int[] or d.grams @> $3::int[]
+  ), matching as (
+    select d.*, exists (
+        select 1 from member b join member a on a.room = b.room and a.user_nid = $1 and a.membership = 1
+        where b.user_nid = d.user_nid and b.membership = 1
+      ) as shares
+    from found d
+    where d.user_nid <> $1
+      and not exists (
+        select 1 from unnest($4::text[], $5::text[]) t(name, id)
+        where not (t.name <> '' and strpos(d.folded_name, t.name) > 0) and not (t.id <> '' and starts_with(d.folded_id, t.id))
+      )
+      and not exists (select 1 from accounts a where a.user_id = d.user_id and a.deactivated)
+  )
+  select d.user_id, d.display_name, d.avatar_url from matching d
+  where $6 and d.local or d.shares or exists (
+    select 1 from member b join directory_rooms p on p.room = b.room where b.user_nid = d.user_nid and b.membership = 1
+  )
+  order by case
+      when d.folded_name = ($4::text[])[1] or split_part(d.folded_id, ':', 1) = ($5::text[])[1] then 3
+      when starts_with(d.folded_name, ($4::text[])[1]) or starts_with(d.folded_id, ($5::text[])[1]) then 2
+      when strpos(' ' || d.folded_name, ' ' || ($4::text[])[1]) > 0 then 1
+      else 0
+    end desc, d.shares desc, d.display_name is null, d.avatar_url is null, d.user_id collate "C"
+  limit $7`,
+);
+
+const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
+
+/** Adds users, or brings their names up to date. */
+export const upsertDirectoryUsers = async (database: Database, rows: readonly DirectoryUserRow[]): Promise<void> => {
+  if (rows.length === 0) return;
+  await database.query(UPSERT, [
+    rows.map((row) => row.user),
+    rows.map((row) => row.userId),
+    rows.map((row) => row.local),
+    rows.map((row) => row.displayName),
+    rows.map((row) => row.avatarUrl),
+    rows.map((row) => row.foldedId),
+    rows.map((row) => row.foldedName),
+    rows.map((row) => literal(row.grams)),
+  ]);
+};
+
+export const removeDirectoryUsers = async (database: Database, userIds: readonly string[]): Promise<void> => {
+  await database.query(REMOVE, [userIds]);
+};
+
+/** Says of rooms whether anybody may find their members. */
+export const setDirectoryRooms = async (
+  database: Database,
+  open: readonly number[],
+  closed: readonly number[],
+): Promise<void> => {
+  if (open.length > 0) await database.query(ADD_ROOMS, [open]);
+  if (closed.length > 0) await database.query(REMOVE_ROOMS, [closed]);
+};
+
+/** Accounts after this one, in order, whose entry is missing, too much, or not what their profile says. */
+export const outdatedDirectoryUsers = async (database: Database, after: string, limit: number): Promise<string[]> =>
+  (await database.query<{ user_id: string }>(OUTDATED, [after, limit])).map((row) => row.user_id);
+
+/** Users whom the searcher may find, the best matches first. */
+export const searchDirectory = (database: Database, query: DirectoryQuery): Promise<FoundUser[]> =>
+  database.query<FoundUser>(SEARCH, [
+    query.searcher,
+    query.nameGrams,
+    query.idGrams,
+    query.terms.map((term) => term.name),
+    query.terms.map((term) => term.id),
+    query.allLocal,
+    query.limit,
+  ]);

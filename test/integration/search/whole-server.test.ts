@@ -1,0 +1,201 @@
+import { expect } from 'chai';
+import pg from 'pg';
+import { ChildServer } from '#test/support/child-server.ts';
+import { emptyDatabase } from '#test/support/database.ts';
+import { must } from '#test/support/http.ts';
+import type { Json } from '#test/support/room-server.ts';
+
+const LOCALE_C = `template template0 encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'`;
+
+describe('a server that finds messages and users, on a database with LC_CTYPE=C', function () {
+  this.timeout(60_000);
+  let server: ChildServer;
+  let url: string;
+
+  before(async () => {
+    url = await emptyDatabase(LOCALE_C);
+    server = await ChildServer.start({ database: url, env: { TSUDOI_REGISTRATION__ENABLED: 'true' } });
+  });
+  after(() => server.dispose());
+
+  const register = async (username: string, displayName?: string): Promise<string> => {
+    const body = { username, password: 'a password', auth: { type: 'm.login.dummy' } };
+    const made = await must(server.url, 'POST', '/register', { body });
+    if (displayName !== undefined) await rename(made.access_token, made.user_id, displayName);
+    return made.access_token;
+  };
+  const rename = (token: string, userId: string, displayname: string): Promise<Json> =>
+    must(server.url, 'PUT', `/profile/${encodeURIComponent(userId)}/displayname`, { token, body: { displayname } });
+  const room = async (token: string, body: object = {}): Promise<string> =>
+    (await must(server.url, 'POST', '/createRoom', { token, body: { preset: 'public_chat', ...body } })).room_id;
+  const say = (token: string, roomId: string, body: string, txn: string): Promise<Json> =>
+    must(server.url, 'PUT', `/rooms/${roomId}/send/m.room.message/${txn}`, {
+      token,
+      body: { msgtype: 'm.text', body },
+    });
+  const find = async (token: string, term: string): Promise<string[]> => {
+    const body = {
+      search_categories: { room_events: { search_term: term, order_by: 'recent', filter: { limit: 500 } } },
+    };
+    const { search_categories: found } = await must(server.url, 'POST', '/search', { token, body });
+    return found.room_events.results.map(({ result }: Json) => result.content.body);
+  };
+  const people = async (token: string, term: string, more: object = {}): Promise<Json> =>
+    must(server.url, 'POST', '/user_directory/search', { token, body: { search_term: term, ...more } });
+  const names = async (token: string, term: string): Promise<string[]> =>
+    (await people(token, term)).results.map(({ user_id: userId }: Json) => userId.slice(1).split(':')[0]);
+  /** Asks until the answer is what it should become: what was just sent is found a moment later. */
+  const soon = async <T>(ask: () => Promise<T>, expected: T): Promise<void> => {
+    let answer: T = await ask();
+    for (let i = 0; i < 60 && JSON.stringify(answer) !== JSON.stringify(expected); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      answer = await ask();
+    }
+    expect(answer).to.deep.equal(expected);
+  };
+
+  it('runs on such a database', async () => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    const { rows } = await client.query(`select datctype from pg_database where datname = current_database()`);
+    await client.end();
+    expect(rows).to.deep.equal([{ datctype: 'C' }]);
+  });
+
+  it('finds Japanese, Chinese, Korean and Latin messages within a moment', async () => {
+    const token = await register('locale');
+    const id = await room(token);
+    const texts = ['東京都へ行く', '我在学习', '한국어를 공부합니다', 'Ünïcode Words'];
+    for (const [i, text] of texts.entries()) await say(token, id, text, `l${i}`);
+    for (const [term, text] of [
+      ['京都', texts[0]],
+      ['学习', texts[1]],
+      ['공부', texts[2]],
+      ['unicode WORD', texts[3]],
+    ] as const)
+      await soon(() => find(token, term), [text!]);
+  });
+
+  it('misses nothing when it is killed', async () => {
+    const token = await register('killed');
+    const id = await room(token);
+    const sent = await Promise.all(Array.from({ length: 60 }, (_, i) => say(token, id, `停電の話 ${i}`, `k${i}`)));
+    expect(sent).to.have.length(60);
+    await server.restart('SIGKILL');
+    await soon(async () => (await find(token, '停電')).length, 60);
+    for (let i = 60; i < 70; i++) await say(token, id, `停電の話 ${i}`, `k${i}`);
+    await server.restart('SIGTERM');
+    await soon(async () => (await find(token, '停電')).length, 70);
+  });
+
+  describe('the user directory', () => {
+    let seeker: string;
+
+    before(async () => {
+      seeker = await register('seeker', '探す人');
+      const common = await room(seeker);
+      for (const [user, name] of [
+        ['tanaka', '田中 ﾊﾅｺ'],
+        ['suzuki', 'すずき いちろう'],
+        ['oneill', "Conan O'Neill"],
+        ['kim', '김철수'],
+      ] as const) {
+        const token = await register(user, name);
+        await must(server.url, 'POST', `/join/${common}`, { token, body: {} });
+      }
+    });
+
+    it('finds users by any part of their name, whatever the width, case or kana', async () => {
+      await soon(() => names(seeker, '田中'), ['tanaka']);
+      for (const term of ['中', 'はなこ', 'ハナコ', 'ﾅｺ', 'ハナコ 田'])
+        expect(await names(seeker, term), term).to.deep.equal(['tanaka']);
+      for (const term of ['スズキ', 'ｲﾁﾛｳ', 'ちろ']) expect(await names(seeker, term), term).to.deep.equal(['suzuki']);
+      for (const term of ['CONAN', 'neil', "o'neill", 'ｃｏｎａｎ'])
+        expect(await names(seeker, term), term).to.deep.equal(['oneill']);
+      expect(await names(seeker, '철수')).to.deep.equal(['kim']);
+      expect(await names(seeker, '田中 すずき')).to.deep.equal([]);
+    });
+
+    it('finds users by the beginning of their id, not by its middle', async () => {
+      for (const term of ['tana', '@tana', 'TANAKA', '@tanaka:'])
+        expect(await names(seeker, term), term).to.deep.equal(['tanaka']);
+      expect(await names(seeker, 'anaka')).to.deep.equal([]);
+    });
+
+    it('never lists the searcher', async () => {
+      expect(await names(seeker, '探す')).to.deep.equal([]);
+      expect(await names(seeker, 'seek')).to.deep.equal([]);
+    });
+
+    it('says when there are more than asked for', async () => {
+      for (let i = 0; i < 3; i++) await room(await register(`many${i}`, `大勢の人 ${i}`));
+      await soon(async () => (await people(seeker, '大勢', { limit: 3 })).results.length, 3);
+      expect((await people(seeker, '大勢', { limit: 3 })).limited).to.equal(false);
+      const few = await people(seeker, '大勢', { limit: 2 });
+      expect(few.limited).to.equal(true);
+      expect(few.results).to.have.length(2);
+      expect(few.results[0]).to.have.keys('user_id', 'display_name');
+    });
+
+    it('shows users of public rooms to everybody, others only to who is in a room with them', async () => {
+      const hermit = await register('hermit', '隠者');
+      const cave = await room(hermit, { preset: 'private_chat' });
+      await soon(() => names(hermit, '大勢'), ['many0', 'many1', 'many2']);
+      expect(await names(seeker, '隠者')).to.deep.equal([]);
+      await must(server.url, 'PUT', `/rooms/${cave}/state/m.room.join_rules`, {
+        token: hermit,
+        body: { join_rule: 'public' },
+      });
+      await soon(() => names(seeker, '隠者'), ['hermit']);
+      await must(server.url, 'PUT', `/rooms/${cave}/state/m.room.join_rules`, {
+        token: hermit,
+        body: { join_rule: 'invite' },
+      });
+      await soon(() => names(seeker, '隠者'), []);
+      const whoami = await must(server.url, 'GET', '/account/whoami', { token: seeker });
+      await must(server.url, 'POST', `/rooms/${cave}/invite`, { token: hermit, body: { user_id: whoami.user_id } });
+      expect(await names(seeker, '隠者')).to.deep.equal([]);
+      await must(server.url, 'POST', `/join/${cave}`, { token: seeker, body: {} });
+      expect(await names(seeker, '隠者')).to.deep.equal(['hermit']);
+    });
+
+    it('knows nothing of names that are for one room only', async () => {
+      const spy = await register('spy', '表の名');
+      const id = await room(spy);
+      const { user_id: userId } = await must(server.url, 'GET', '/account/whoami', { token: spy });
+      await soon(() => names(seeker, '表の名'), ['spy']);
+      await must(server.url, 'PUT', `/rooms/${id}/state/m.room.member/${encodeURIComponent(userId)}`, {
+        token: spy,
+        body: { membership: 'join', displayname: '裏の名' },
+      });
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(await names(seeker, '裏の名')).to.deep.equal([]);
+      expect((await people(seeker, 'spy')).results[0].display_name).to.equal('表の名');
+    });
+
+    it('follows changes of name, and deactivation', async () => {
+      const token = await register('changer', '旧姓');
+      await room(token);
+      await soon(() => names(seeker, '旧姓'), ['changer']);
+      const { user_id: userId } = await must(server.url, 'GET', '/account/whoami', { token });
+      await rename(token, userId, '新姓');
+      await soon(() => names(seeker, '新姓'), ['changer']);
+      expect(await names(seeker, '旧姓')).to.deep.equal([]);
+      const auth = {
+        type: 'm.login.password',
+        identifier: { type: 'm.id.user', user: 'changer' },
+        password: 'a password',
+      };
+      await must(server.url, 'POST', '/account/deactivate', { token, body: { auth } });
+      expect(await names(seeker, '新姓')).to.deep.equal([]);
+      expect(await names(seeker, 'changer')).to.deep.equal([]);
+      await server.restart('SIGKILL');
+      await soon(() => names(seeker, '田中'), ['tanaka']);
+      expect(await names(seeker, 'changer')).to.deep.equal([]);
+    });
+
+    it('finds nobody for a term without letters, and refuses bodies that are none', async () => {
+      for (const term of ['', ' ', '@', '、。']) expect(await names(seeker, term), term).to.deep.equal([]);
+    });
+  });
+});
