@@ -53,16 +53,30 @@ interface SyncBody {
     readonly join?: Readonly<
       Record<
         string,
-        { readonly timeline: { readonly events: readonly ClientEvent[]; readonly limited: boolean; readonly prev_batch: string } }
+        {
+          readonly timeline: {
+            readonly events: readonly ClientEvent[];
+            readonly limited: boolean;
+            readonly prev_batch: string;
+          };
+        }
       >
     >;
   };
 }
 
 /** Asks until there is an answer that is not about the server being down. */
-const persistently = async (server: ChildServer, method: string, path: string, token: string, body?: unknown): Promise<Answer> => {
+const persistently = async (
+  server: ChildServer,
+  method: string,
+  path: string,
+  token: string,
+  body?: unknown,
+): Promise<Answer> => {
   for (;;) {
-    const answer = await ask(server.url, method, path, { token, ...(body === undefined ? {} : { body }) }).catch(() => undefined);
+    const answer = await ask(server.url, method, path, { token, ...(body === undefined ? {} : { body }) }).catch(
+      () => undefined,
+    );
     if (answer !== undefined && answer.status < 500 && answer.status !== 429) return answer;
     await pause(20);
   }
@@ -106,7 +120,8 @@ class Timelines {
   }
 
   #push(roomId: string, events: ClientEvent[], event: ClientEvent, where: string): void {
-    if (this.#known.has(event.event_id)) this.faults.push(`${this.#name} got ${event.event_id} (${event.content.body}) of ${roomId} twice, ${where}`);
+    if (this.#known.has(event.event_id))
+      this.faults.push(`${this.#name} got ${event.event_id} (${event.content.body}) of ${roomId} twice, ${where}`);
     this.#known.add(event.event_id);
     events.push(event);
   }
@@ -137,7 +152,8 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
   const rooms: string[] = [];
   const clients: Timelines[] = [];
   const acknowledged = new Map<string, { readonly roomId: string; readonly body: string }>();
-  const sent: { readonly account: Account; readonly path: string; readonly body: object; readonly eventId: string }[] = [];
+  const sent: { readonly account: Account; readonly path: string; readonly body: object; readonly eventId: string }[] =
+    [];
   const faults: string[] = [];
   let sending = true;
   let reading = true;
@@ -235,7 +251,9 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
     }
     for (const [n, account] of accounts.slice(SENDERS).entries()) {
       const client = new Timelines(server, account, `${n < SYNC_CLIENTS ? 'sync' : 'socket'} client ${n}`);
-      await client.apply(await must(server.url, 'GET', `/sync?filter=${encodeURIComponent(filterOf(1))}`, { token: account.token }));
+      await client.apply(
+        await must(server.url, 'GET', `/sync?filter=${encodeURIComponent(filterOf(1))}`, { token: account.token }),
+      );
       clients.push(client);
     }
   });
@@ -252,7 +270,10 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
       const account = accounts[SENDERS + n]!;
       return n < SYNC_CLIENTS ? bySync(client, account, n) : bySocket(client, account, n);
     });
-    const plan = [...Array.from({ length: KILLS }, () => 'server'), ...Array.from({ length: DATABASE_KILLS }, () => 'database')];
+    const plan = [
+      ...Array.from({ length: KILLS }, () => 'server'),
+      ...Array.from({ length: DATABASE_KILLS }, () => 'database'),
+    ];
     while (plan.length > 0) {
       await pause(300 + random(2500));
       const [victim] = plan.splice(random(plan.length), 1);
@@ -282,15 +303,22 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
     for (const roomId of rooms) {
       const wanted = [...acknowledged].filter(([, where]) => where.roomId === roomId).map(([id]) => id);
       const truth = new Timelines(server, accounts[0]!, 'the room itself');
-      await truth.apply(await must(server.url, 'GET', `/sync?filter=${encodeURIComponent(filterOf(1))}`, { token: accounts[0]!.token }));
+      await truth.apply(
+        await must(server.url, 'GET', `/sync?filter=${encodeURIComponent(filterOf(1))}`, { token: accounts[0]!.token }),
+      );
       const order = truth.rooms.get(roomId)!.map((event) => event.event_id);
       for (const client of clients) {
         const seen = client.rooms.get(roomId)!.map((event) => event.event_id);
-        expect(wanted.filter((id) => !seen.includes(id)), 'acknowledged, but not seen').to.deep.equal([]);
+        expect(
+          wanted.filter((id) => !seen.includes(id)),
+          'acknowledged, but not seen',
+        ).to.deep.equal([]);
         expect(seen).to.deep.equal(order);
       }
       // And no transaction made a second one.
-      const bodies = truth.rooms.get(roomId)!.flatMap((event) => (event.type === 'm.room.message' ? [event.content.body] : []));
+      const bodies = truth.rooms
+        .get(roomId)!
+        .flatMap((event) => (event.type === 'm.room.message' ? [event.content.body] : []));
       expect(bodies.toSorted()).to.deep.equal(wanted.map((id) => acknowledged.get(id)!.body).toSorted());
     }
     const gaps = clients.reduce((sum, client) => sum + client.gaps, 0);

@@ -34,7 +34,10 @@ export interface EventServices {
 }
 
 /** Composes them on a database; whoever composes them again takes the database over, as a restarted process does. */
-export async function eventServices(database: Database, writerOptions: Partial<WriterOptions> = {}): Promise<EventServices> {
+export async function eventServices(
+  database: Database,
+  writerOptions: Partial<WriterOptions> = {},
+): Promise<EventServices> {
   const interner = new Interner(database, (userId) => userId.endsWith(`:${SERVER}`));
   const loader = new EventLoader(database);
   const states = new StateStore(database);
@@ -129,7 +132,9 @@ export function portrait(room: Room, newest = 20): object {
         forgotten,
       }))
       .sort((a, b) => (a.userId < b.userId ? -1 : 1)),
-    state: Object.fromEntries([...room.state].map(([key, slot]) => [key, [slot.skey, slot.event.eventId, slot.event.json]]).sort()),
+    state: Object.fromEntries(
+      [...room.state].map(([key, slot]) => [key, [slot.skey, slot.event.eventId, slot.event.json]]).sort(),
+    ),
     stateId: room.stateId,
     chain: room.stateChain.deltas.map((delta) => [delta.nid, delta.seq, [...delta.others], [...delta.members]]),
     extremities: room.head.extremities.map((event) => event.eventId),

@@ -14,24 +14,29 @@ describe('the ring of a room', () => {
 
   it('answers as the whole list of events would, or not at all', () => {
     fc.assert(
-      fc.property(gaps, fc.nat(30), fc.array(fc.tuple(fc.nat(2000), fc.nat(2000), fc.nat(40)), { maxLength: 20 }), (steps, loaded, asked) => {
-        let nid = 0;
-        const all = steps.map((step) => (nid += step));
-        // As after loading: the ring begins with the newest few of those that were there.
-        const start = all.slice(0, loaded).slice(-20);
-        const floor = loaded > 20 && all.length > 20 ? start[0]! - 1 : 0;
-        const ring = new EventRing(start.map(event), floor);
-        for (const later of all.slice(loaded)) ring.push(event(later));
-        expect(ring.newest?.nid).to.equal(all.at(-1));
-        for (const [after, upTo, limit] of asked) {
-          const between = nids(ring.between(after, upTo));
-          if (between !== undefined) expect(between).to.deep.equal(all.filter((one) => one > after && one <= upTo));
-          else expect(after).to.be.below(ring.floor);
-          const newest = nids(ring.newestUpTo(upTo, limit));
-          const expected = limit === 0 ? [] : all.filter((one) => one <= upTo).slice(-limit);
-          if (newest !== undefined) expect(newest).to.deep.equal(expected);
-        }
-      }),
+      fc.property(
+        gaps,
+        fc.nat(30),
+        fc.array(fc.tuple(fc.nat(2000), fc.nat(2000), fc.nat(40)), { maxLength: 20 }),
+        (steps, loaded, asked) => {
+          let nid = 0;
+          const all = steps.map((step) => (nid += step));
+          // As after loading: the ring begins with the newest few of those that were there.
+          const start = all.slice(0, loaded).slice(-20);
+          const floor = loaded > 20 && all.length > 20 ? start[0]! - 1 : 0;
+          const ring = new EventRing(start.map(event), floor);
+          for (const later of all.slice(loaded)) ring.push(event(later));
+          expect(ring.newest?.nid).to.equal(all.at(-1));
+          for (const [after, upTo, limit] of asked) {
+            const between = nids(ring.between(after, upTo));
+            if (between !== undefined) expect(between).to.deep.equal(all.filter((one) => one > after && one <= upTo));
+            else expect(after).to.be.below(ring.floor);
+            const newest = nids(ring.newestUpTo(upTo, limit));
+            const expected = limit === 0 ? [] : all.filter((one) => one <= upTo).slice(-limit);
+            if (newest !== undefined) expect(newest).to.deep.equal(expected);
+          }
+        },
+      ),
     );
   });
 

@@ -4,10 +4,17 @@ import { StateChain, type StateChange } from '#src/services/state/state-chain.ts
 
 const change = fc.record({
   skey: fc.nat(40),
-  event: fc.oneof({ weight: 6, arbitrary: fc.integer({ min: 1, max: 2 ** 40 }) }, { weight: 1, arbitrary: fc.constant(0) }),
+  event: fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: 1, max: 2 ** 40 }) },
+    { weight: 1, arbitrary: fc.constant(0) },
+  ),
 });
 // A state key belongs to one family for ever.
-const family = ({ skey, event }: { skey: number; event: number }): StateChange => ({ skey, event, isMember: skey % 2 === 1 });
+const family = ({ skey, event }: { skey: number; event: number }): StateChange => ({
+  skey,
+  event,
+  isMember: skey % 2 === 1,
+});
 const steps = fc.array(fc.array(change.map(family), { minLength: 1, maxLength: 3 }), { maxLength: 300 });
 
 const sorted = (map: ReadonlyMap<number, number>): [number, number][] => [...map].sort((a, b) => a[0] - b[0]);

@@ -7,7 +7,12 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
-import { BuiltOnFailedWriteError, Writer, type WriterOptions, type WriteRequest } from '#src/services/streams/writer.ts';
+import {
+  BuiltOnFailedWriteError,
+  Writer,
+  type WriterOptions,
+  type WriteRequest,
+} from '#src/services/streams/writer.ts';
 import { Database } from '#src/storage/database.ts';
 import type { EventRow } from '#src/storage/repositories/event-writes.ts';
 import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
@@ -69,7 +74,12 @@ describe('the writer', function () {
   });
 
   /** A write of one event with a new position. */
-  const eventWrite = (writer: Writer, shard: number, more: Partial<WriteRequest> = {}, row: Partial<EventRow> = {}): WriteRequest => {
+  const eventWrite = (
+    writer: Writer,
+    shard: number,
+    more: Partial<WriteRequest> = {},
+    row: Partial<EventRow> = {},
+  ): WriteRequest => {
     const nid = writer.allocate(shard);
     return {
       positions: [nid],
@@ -82,7 +92,12 @@ describe('the writer', function () {
   /** What PostgreSQL refuses whenever it comes: text cannot hold a zero byte. */
   const poison = { json: 'a\0b' };
 
-  const accountData = (writer: Writer, shard: number, content: string, more: Partial<WriteRequest> = {}): WriteRequest => {
+  const accountData = (
+    writer: Writer,
+    shard: number,
+    content: string,
+    more: Partial<WriteRequest> = {},
+  ): WriteRequest => {
     const pos = writer.allocate(shard);
     return {
       positions: [pos],
@@ -223,7 +238,9 @@ describe('the writer', function () {
     for (const result of results) expect((result as PromiseRejectedResult).reason).to.be.instanceOf(StaleEpochError);
     expect([lost, reverted]).to.deep.equal([1, 3]);
     expect(await stored()).to.deep.equal([]);
-    expect(() => first.assertAccepting()).to.throw(MatrixError).with.property('status', 503);
+    expect(() => first.assertAccepting())
+      .to.throw(MatrixError)
+      .with.property('status', 503);
     await second.append(eventWrite(second, 1));
     expect(await stored()).to.have.length(1);
   });
@@ -234,7 +251,9 @@ describe('the writer', function () {
       writer.assertAccepting();
       return writer.append(eventWrite(writer, 1));
     });
-    expect(() => writer.assertAccepting()).to.throw(MatrixError).with.property('errcode', 'M_LIMIT_EXCEEDED');
+    expect(() => writer.assertAccepting())
+      .to.throw(MatrixError)
+      .with.property('errcode', 'M_LIMIT_EXCEEDED');
     await Promise.all(writes);
     writer.assertAccepting();
   });

@@ -40,7 +40,15 @@ export class ModelClient {
     this.options = options;
   }
 
-  async step({ limit, fullState = false, timeout = 0 }: { limit: number; fullState?: boolean; timeout?: number }): Promise<void> {
+  async step({
+    limit,
+    fullState = false,
+    timeout = 0,
+  }: {
+    limit: number;
+    fullState?: boolean;
+    timeout?: number;
+  }): Promise<void> {
     const { userId, deviceId, stateAfter, lazy, includeLeave } = this.options;
     const room = { timeline: { limit }, state: { lazy_load_members: lazy }, include_leave: includeLeave };
     const isInitial = this.#since === undefined;
@@ -90,7 +98,8 @@ export class ModelClient {
     const leave = body.timeline.events.findLast(
       (event) => event.type === 'm.room.member' && event.state_key === this.options.userId,
     );
-    if (leave === undefined || leave !== body.timeline.events.at(-1)) this.#complain(`the leave of ${roomId} does not end its timeline`);
+    if (leave === undefined || leave !== body.timeline.events.at(-1))
+      this.#complain(`the leave of ${roomId} does not end its timeline`);
     if (leave.content.membership !== 'leave' && leave.content.membership !== 'ban') {
       this.#complain(`${roomId} is among the rooms that were left, with membership ${leave.content.membership}`);
     }
@@ -128,8 +137,10 @@ export class ModelClient {
     const { userId, lazy } = this.options;
     const real = room.member(userId)?.membership;
     const known = this.rooms.get(room.roomId);
-    if ((real === 'join') !== (known?.section === 'join')) this.#complain(`membership of ${room.roomId} is ${real}, not ${known?.section}`);
-    if ((real === 'invite') !== this.invites.has(room.roomId)) this.#complain(`membership of ${room.roomId} is ${real}; invites are wrong`);
+    if ((real === 'join') !== (known?.section === 'join'))
+      this.#complain(`membership of ${room.roomId} is ${real}, not ${known?.section}`);
+    if ((real === 'invite') !== this.invites.has(room.roomId))
+      this.#complain(`membership of ${room.roomId} is ${real}; invites are wrong`);
     if (known === undefined) return;
     this.#compareTimeline(room, known, order);
     if (known.section !== 'join') return;
@@ -137,7 +148,8 @@ export class ModelClient {
       if (state.get(key) !== id) this.#complain(`${key} of ${room.roomId} is ${state.get(key)}, not ${id}`);
     }
     for (const key of state.keys()) {
-      if (!known.state.has(key) && !(lazy && key.startsWith('m.room.member\0'))) this.#complain(`${key} of ${room.roomId} is unknown`);
+      if (!known.state.has(key) && !(lazy && key.startsWith('m.room.member\0')))
+        this.#complain(`${key} of ${room.roomId} is unknown`);
     }
   }
 
@@ -148,10 +160,12 @@ export class ModelClient {
       isGap ||= limited;
       if (ids.length === 0) continue;
       const begin = order.indexOf(ids[0]!);
-      if (ids.some((id, index) => order[begin + index] !== id)) this.#complain(`a timeline of ${room.roomId} has holes: ${ids.join(' ')}`);
+      if (ids.some((id, index) => order[begin + index] !== id))
+        this.#complain(`a timeline of ${room.roomId} has holes: ${ids.join(' ')}`);
       if (begin < next) this.#complain(`a timeline of ${room.roomId} goes back`);
       if (begin > next && !isGap) this.#complain(`${order.slice(next, begin).join(' ')} of ${room.roomId} never came`);
-      if (begin === next && limited) this.#complain(`a timeline of ${room.roomId} is limited although nothing is missing`);
+      if (begin === next && limited)
+        this.#complain(`a timeline of ${room.roomId} is limited although nothing is missing`);
       next = begin + ids.length;
       isGap = false;
     }

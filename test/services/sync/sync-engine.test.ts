@@ -36,7 +36,9 @@ describe('the sync engine', function () {
 
   /** Ids of a room's events in order, and of its state, as the database has them. */
   const truth = async (room: Room): Promise<{ order: string[]; state: Map<string, string> }> => {
-    const { rows } = await admin.query<{ nid: string }>('select nid from events where room = $1 order by nid', [room.nid]);
+    const { rows } = await admin.query<{ nid: string }>('select nid from events where room = $1 order by nid', [
+      room.nid,
+    ]);
     const events = await world.loader.load(rows.map((row) => ({ room, nid: Number(row.nid) })));
     const order: string[] = [];
     const state = new Map<string, string>();
@@ -50,7 +52,22 @@ describe('the sync engine', function () {
 
   const USERS = 5;
   const act = fc.record({
-    what: fc.constantFrom('message', 'message', 'message', 'topic', 'name', 'profile', 'join', 'join', 'leave', 'kick', 'ban', 'unban', 'invite', 'redact'),
+    what: fc.constantFrom(
+      'message',
+      'message',
+      'message',
+      'topic',
+      'name',
+      'profile',
+      'join',
+      'join',
+      'leave',
+      'kick',
+      'ban',
+      'unban',
+      'invite',
+      'redact',
+    ),
     actor: fc.nat(USERS - 1),
     target: fc.nat(USERS - 1),
     room: fc.nat(2),
@@ -66,13 +83,21 @@ describe('the sync engine', function () {
   });
   const steps = fc.array(
     fc.record({
-      step: fc.oneof({ weight: 30, arbitrary: act }, { weight: 20, arbitrary: look }, { weight: 1, arbitrary: fc.constant('restart' as const) }),
+      step: fc.oneof(
+        { weight: 30, arbitrary: act },
+        { weight: 20, arbitrary: look },
+        { weight: 1, arbitrary: fc.constant('restart' as const) },
+      ),
       turns: fc.constantFrom(0, 0, 1, 3, 20),
     }),
     { minLength: 5, maxLength: 120 },
   );
 
-  const perform = async (rooms: readonly Room[], name: (n: number) => string, { what, actor, target, room: n, repeat }: (typeof act extends fc.Arbitrary<infer A> ? A : never)): Promise<void> => {
+  const perform = async (
+    rooms: readonly Room[],
+    name: (n: number) => string,
+    { what, actor, target, room: n, repeat }: typeof act extends fc.Arbitrary<infer A> ? A : never,
+  ): Promise<void> => {
     const room = rooms[n]!;
     const [by, of] = [name(actor), name(target)];
     const { events } = world;
@@ -80,8 +105,10 @@ describe('the sync engine', function () {
       try {
         if (what === 'message') await events.send(room, message(by, `${i}`));
         else if (what === 'topic') await events.send(room, topic(by, `${i} ${target}`));
-        else if (what === 'name') await events.send(room, { ...topic(by, ''), type: 'm.room.name', content: { name: `${i % 3}` } });
-        else if (what === 'profile') await events.send(room, membership(by, by, 'join', { displayname: `${i} ${target}` }));
+        else if (what === 'name')
+          await events.send(room, { ...topic(by, ''), type: 'm.room.name', content: { name: `${i % 3}` } });
+        else if (what === 'profile')
+          await events.send(room, membership(by, by, 'join', { displayname: `${i} ${target}` }));
         else if (what === 'redact') {
           const some = room.ring.events.at(-1 - (target % 3));
           if (some !== undefined) await events.redact(room, by, some.eventId, {});
@@ -101,7 +128,11 @@ describe('the sync engine', function () {
       fc.asyncProperty(steps, async (all) => {
         const run = (runs += 1);
         const name = (n: number): string => `@user${n}.${run}:${SERVER}`;
-        let rooms = [await makeRoom(world, name(0)), await makeRoom(world, name(0), '10'), await makeRoom(world, name(0))];
+        let rooms = [
+          await makeRoom(world, name(0)),
+          await makeRoom(world, name(0), '10'),
+          await makeRoom(world, name(0)),
+        ];
         const clients = Array.from(
           { length: 8 },
           (_, n) =>
@@ -155,7 +186,9 @@ describe('the sync engine', function () {
     const leave = await world.events.send(room, membership(BOB, BOB, 'leave'));
     await world.events.send(room, message(ALICE, 'after'));
     const second = await body(BOB, first.next_batch);
-    expect(second.rooms?.leave?.[room.roomId]?.timeline.events.map((event) => event.event_id).at(-1)).to.equal(leave.eventId);
+    expect(second.rooms?.leave?.[room.roomId]?.timeline.events.map((event) => event.event_id).at(-1)).to.equal(
+      leave.eventId,
+    );
     expect(second.rooms?.leave?.[room.roomId]?.timeline.events).to.have.length(2);
     expect(second.rooms?.join?.[room.roomId]).to.equal(undefined);
     await world.events.send(room, message(ALICE, 'long after'));
@@ -170,7 +203,9 @@ describe('the sync engine', function () {
     const room = await makeRoom(world);
     const dave = user(43);
     await world.events.send(room, membership(dave, dave, 'join'));
-    const known = (await body(dave, undefined)).rooms!.join![room.roomId]!.timeline.events.map((event) => event.event_id);
+    const known = (await body(dave, undefined)).rooms!.join![room.roomId]!.timeline.events.map(
+      (event) => event.event_id,
+    );
     const { next_batch: since } = await body(dave, undefined);
     await world.events.send(room, membership(dave, dave, 'leave'));
     await world.events.send(room, message(ALICE, 'in between'));
@@ -192,7 +227,9 @@ describe('the sync engine', function () {
     for (const stateAfter of [undefined, 'state_after'] as const) {
       const section = (await body(ALICE, undefined, lazy, { stateAfter })).rooms!.join![room.roomId]!;
       const told = (section.state ?? section.state_after)?.events ?? [];
-      expect(told.filter((event) => event.type === 'm.room.member').map((event) => event.state_key)).to.deep.equal([ALICE]);
+      expect(told.filter((event) => event.type === 'm.room.member').map((event) => event.state_key)).to.deep.equal([
+        ALICE,
+      ]);
     }
   });
 
@@ -215,7 +252,7 @@ describe('the sync engine', function () {
       for (const reader of readers) since.set(reader, (await body(reader, undefined)).next_batch);
       const wait = async (reader: string, id: Promise<string>): Promise<void> => {
         const started = performance.now();
-        for (let found = false; !found; ) {
+        for (let found = false; !found;) {
           const news = await body(reader, since.get(reader), { timeline: { limit: 100 } }, { timeout: 5_000 });
           since.set(reader, news.next_batch);
           const ids = news.rooms?.join?.[room.roomId]?.timeline.events.map((event) => event.event_id) ?? [];
@@ -267,7 +304,9 @@ describe('the sync engine', function () {
       expect(empty.rooms).to.equal(undefined);
       const said = await world.events.send(room, message(ALICE, 'x'));
       const news = await body(ALICE, empty.next_batch);
-      expect(news.rooms?.join?.[room.roomId]?.timeline.events.map((event) => event.event_id)).to.deep.equal([said.eventId]);
+      expect(news.rooms?.join?.[room.roomId]?.timeline.events.map((event) => event.event_id)).to.deep.equal([
+        said.eventId,
+      ]);
     });
 
     it('ends at once for a client that is gone', async () => {

@@ -72,7 +72,10 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
     sections,
     states,
     personal: { ...personal, loader, interner },
-    stripped: { strippedStateFor: (room, userId) => Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]) },
+    stripped: {
+      strippedStateFor: (room, userId) =>
+        Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]),
+    },
   });
   return { ...store, sync, users, receipts, accountData, typing };
 }
@@ -86,7 +89,11 @@ export interface ClientEvent {
 }
 
 export interface RoomBody {
-  readonly timeline: { readonly events: readonly ClientEvent[]; readonly limited: boolean; readonly prev_batch: string };
+  readonly timeline: {
+    readonly events: readonly ClientEvent[];
+    readonly limited: boolean;
+    readonly prev_batch: string;
+  };
   readonly state?: { readonly events: readonly ClientEvent[] };
   readonly state_after?: { readonly events: readonly ClientEvent[] };
 }

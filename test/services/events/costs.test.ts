@@ -1,0 +1,91 @@
+import { expect } from 'chai';
+import type { Transaction } from '#src/services/events/event-draft.ts';
+import { ALICE, makeRoom, membership, message, SERVER, topic } from '#test/support/event-services.ts';
+import { EventDatabase } from './event-database.ts';
+
+const user = (n: number): string => `@user${n}:${SERVER}`;
+
+const txn = (txnId: string, deviceId = 'DEVICE'): Transaction => ({ userId: ALICE, deviceId, scope: 'send', txnId });
+
+describe('an event costs', function () {
+  this.timeout(20_000);
+  let db: EventDatabase;
+
+  before(async () => {
+    db = await EventDatabase.open();
+  });
+  after(() => db.drop());
+
+  describe('costs', () => {
+    const walBytes = async (work: () => Promise<void>): Promise<number> => {
+      const position = async (): Promise<string> =>
+        (await db.rows<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn'))[0]!.lsn;
+      const begin = await position();
+      await work();
+      const [row] = await db.rows<{ bytes: string }>('select pg_wal_lsn_diff($1, $2) as bytes', [
+        await position(),
+        begin,
+      ]);
+      return Number(row!.bytes);
+    };
+
+    it('at most one statement for a message in a room that is in use', async () => {
+      // A process that finds no transactions of an earlier one has none to look for.
+      await db.admin.query('truncate txn');
+      await db.restart();
+      const room = await makeRoom(db.services);
+      await db.services.events.sendOnce(room, message(ALICE, 'warm'), txn('warm'));
+      const before = db.clone.database.statements();
+      for (let i = 0; i < 50; i++) await db.services.events.sendOnce(room, message(ALICE, `${i}`), txn(`cost${i}`));
+      expect(db.clone.database.statements() - before).to.be.at.most(50);
+    });
+
+    it('at most 0.3 statements for each message of 64 senders at once', async () => {
+      const rooms = await Promise.all(Array.from({ length: 4 }, () => makeRoom(db.services)));
+      await Promise.all(rooms.map((room) => db.services.events.send(room, message(ALICE, 'warm'))));
+      const before = db.clone.database.statements();
+      let sent = 0;
+      await Promise.all(
+        Array.from({ length: 64 }, async (_, sender) => {
+          for (let i = 0; i < 10; i++) {
+            await db.services.events.sendOnce(rooms[sender % 4]!, message(ALICE, `${i}`), txn(`many${sender}.${i}`));
+            sent += 1;
+          }
+        }),
+      );
+      expect(sent).to.equal(640);
+      expect((db.clone.database.statements() - before) / sent).to.be.at.most(0.3);
+    });
+
+    for (const [members, limit] of [
+      [2, 4000],
+      [500, 10_000],
+    ] as const) {
+      it(`at most ${limit} bytes of write-ahead log for a message to ${members} members`, async () => {
+        const room = await makeRoom(db.services, ALICE, '12');
+        await Promise.all(
+          Array.from({ length: members - 1 }, (_, n) =>
+            db.services.events.send(room, membership(user(n), user(n), 'join')),
+          ),
+        );
+        expect(room.joinedCount).to.equal(members);
+        const send = async (count: number): Promise<void> => {
+          for (let i = 0; i < count; i++) await db.services.events.send(room, message(ALICE, 'x'.repeat(60)));
+        };
+        await send(20);
+        const bytes = await walBytes(() => send(200));
+        expect(bytes / 200).to.be.at.most(limit);
+      });
+    }
+
+    it('at most 8 rows to read any state of a room with a long past', async () => {
+      const room = await makeRoom(db.services);
+      for (let i = 0; i < 300; i++) await db.services.events.send(room, topic(ALICE, `${i}`));
+      const [longest] = await db.rows<{ most: number }>(
+        'select max(cardinality(chain)) + 1 as most from state_delta where room = $1',
+        [room.nid],
+      );
+      expect(longest!.most).to.be.at.most(8);
+    });
+  });
+});
