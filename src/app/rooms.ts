@@ -22,6 +22,7 @@ import { Writer } from '#src/services/streams/writer.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { MembershipPast } from '#src/services/visibility/membership-past.ts';
 import { Interner } from '#src/storage/repositories/interner.ts';
+import { composeDiscovery, type Discovery } from './discovery.ts';
 import type { Platform } from './platform.ts';
 import { composeRelations, type RelationParts } from './relations.ts';
 
@@ -55,7 +56,7 @@ export function composeEvents(
 }
 
 /** The use cases around rooms. */
-export interface Rooms extends RelationParts {
+export interface Rooms extends RelationParts, Discovery {
   readonly access: RoomAccess;
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
@@ -118,5 +119,6 @@ export function composeRooms(
     history,
     visibility,
     ...relations,
+    ...composeDiscovery(platform, store, { access, aliases, visibility }),
   };
 }

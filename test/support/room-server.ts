@@ -1,3 +1,4 @@
+import { composeDiscovery } from '#src/app/discovery.ts';
 import { composeRelations } from '#src/app/relations.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
@@ -137,6 +138,7 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     history,
     accountData,
     ...relations,
+    ...composeDiscovery({ database }, { rooms, loader }, { access, aliases, visibility }),
     publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
     roomCreation: new RoomCreationService({
       events,

@@ -1,12 +1,16 @@
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
 import type { Relations } from '#src/services/relations/relations.ts';
 import type { ThreadsList } from '#src/services/relations/threads-list.ts';
+import type { EventByTime } from '#src/services/rooms/event-by-time.ts';
 import type { History } from '#src/services/rooms/history.ts';
 import type { RoomCreationService } from '#src/services/rooms/room-creation.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
 import type { RoomState } from '#src/services/rooms/room-state.ts';
+import type { RoomSummaries } from '#src/services/rooms/room-summaries.ts';
+import type { SpaceHierarchy } from '#src/services/spaces/space-hierarchy.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { banningEndpoints } from './banning.ts';
 import { createRoomEndpoints } from './create_room.ts';
@@ -20,11 +24,15 @@ import { leavingEndpoints } from './leaving.ts';
 import { listJoinedRoomsEndpoints } from './list_joined_rooms.ts';
 import { listPublicRoomsEndpoints } from './list_public_rooms.ts';
 import { messagePaginationEndpoints } from './message_pagination.ts';
+import { mutualRoomsEndpoints } from './mutual_rooms.ts';
 import { redactionEndpoints } from './redaction.ts';
 import { relationsEndpoints } from './relations.ts';
+import { roomEventByTimestampEndpoints } from './room_event_by_timestamp.ts';
 import { roomSendEndpoints } from './room_send.ts';
 import { roomStateEndpoints } from './room_state.ts';
+import { roomSummaryEndpoints } from './room_summary.ts';
 import { roomsEndpoints } from './rooms.ts';
+import { spaceHierarchyEndpoints } from './space_hierarchy.ts';
 import { threadsListEndpoints } from './threads_list.ts';
 
 /** What the endpoints about rooms call. */
@@ -38,6 +46,10 @@ export interface RoomEndpointServices {
   readonly roomState: RoomState;
   readonly relations: Relations;
   readonly threads: ThreadsList;
+  readonly eventByTime: EventByTime;
+  readonly roomSummaries: RoomSummaries;
+  readonly hierarchy: SpaceHierarchy;
+  readonly mutualRooms: MutualRooms;
 }
 
 /** Every endpoint about rooms, their members, their history and the directory. */
@@ -59,6 +71,10 @@ export const roomEndpoints = (services: RoomEndpointServices): readonly Endpoint
     eventContextEndpoints,
     relationsEndpoints,
     threadsListEndpoints,
+    roomEventByTimestampEndpoints,
+    roomSummaryEndpoints,
+    spaceHierarchyEndpoints,
+    mutualRoomsEndpoints,
     directoryEndpoints,
     listPublicRoomsEndpoints,
   ].flatMap((group) => group(services));

@@ -1,0 +1,26 @@
+import { Type } from 'typebox';
+import type { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+
+export const mutualRoomsEndpoints = (services: { readonly mutualRooms: MutualRooms }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getMutualRooms',
+    summary: 'Get the list of rooms that the user shares with another user',
+    method: 'GET',
+    path: '/_matrix/client/v1/mutual_rooms',
+    aliases: ['/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms'],
+    auth: 'accessToken',
+    rateLimit: 'default',
+    query: Type.Object({ user_id: Type.String(), from: Type.Optional(Type.String()) }),
+    response: Type.Object({
+      joined: Type.Array(Type.String()),
+      count: Type.Integer(),
+      next_batch: Type.Optional(Type.String()),
+    }),
+    errors: ['M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, query: { user_id: other, from } }) {
+      const { roomIds, count, next } = await services.mutualRooms.page(requester.userId, other, from);
+      return { joined: roomIds, count, ...(next === undefined ? {} : { next_batch: next }) };
+    },
+  }),
+];

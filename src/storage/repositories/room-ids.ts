@@ -1,0 +1,21 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+const MUTUAL = sql(
+  'rooms_mutual',
+  `select r.nid, r.room_id from users u join users v on v.user_id = $2
+   join member a on a.user_nid = u.nid and a.membership = 1
+   join member b on b.user_nid = v.nid and b.membership = 1 and b.room = a.room
+   join rooms r on r.nid = a.room
+   where u.user_id = $1 order by r.nid`,
+);
+
+/** The rooms in which two users are, in the order in which this server came to know them. */
+export const mutualRooms = (database: Database, one: string, other: string): Promise<{ nid: number; room_id: string }[]> =>
+  database.query(MUTUAL, [one, other]);
+
+const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($1::text[])');
+
+/** The integers of those of these rooms that are known here. */
+export const roomNidsOf = async (database: Database, roomIds: readonly string[]): Promise<number[]> =>
+  (await database.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
