@@ -6,6 +6,7 @@ import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
 import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
+import { search } from './search.ts';
 import { send } from './send.ts';
 
 /** In the order of the report. */
@@ -17,6 +18,7 @@ export const workloads: readonly Workload[] = [
   fanoutSockets,
   initialSync,
   rooms,
+  search,
   accounts,
   idleSockets,
 ];

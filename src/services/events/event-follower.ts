@@ -109,8 +109,9 @@ export class EventFollower {
     await this.#running;
     if (this.#cursors.length === 0) return;
     try {
-      if (!this.#isBehind) await this.#drain();
-      if (this.#isUnsaved) await this.#save();
+      if (this.#isBehind) return;
+      await this.#drain();
+      if (this.#isUnsaved) await this.#reach(this.#heard);
     } catch (err) {
       this.#options.logger.warn('what was not taken in will be by the next process', {
         follower: this.#options.name,
@@ -172,19 +173,20 @@ export class EventFollower {
       }
       const vector = this.#cursors.map((cursor) => cursor.pos);
       await take(batch.filter(({ event }) => !covers(vector, event.nid)));
-      this.#cursors = this.#cursors.map(({ shard, pos }) => ({
-        shard,
-        pos: Math.max(pos, reached[shard] ?? 0),
-        goal: null,
-        room: null,
-      }));
-      await this.#save();
+      await this.#reach(reached);
     }
   }
 
-  async #save(): Promise<void> {
+  /** Remembers that everything up to these positions is taken in. */
+  async #reach(positions: readonly number[]): Promise<void> {
     const { database, name } = this.#options;
     this.#isUnsaved = false;
+    this.#cursors = this.#cursors.map(({ shard, pos }) => ({
+      shard,
+      pos: Math.max(pos, positions[shard] ?? 0),
+      goal: null,
+      room: null,
+    }));
     await saveFollowerCursors(database, name, this.#cursors);
   }
 

@@ -18,7 +18,7 @@ const SAVE = sql(
   'follower_save',
   `insert into event_followers (name, shard, pos, goal, room)
    select $1, c.* from unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room)
-   on conflict (name, shard) do update set pos = excluded.pos, goal = excluded.goal, room = excluded.room`,
+   on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`,
 );
 const ROOMS_BEHIND = sql(
   'follower_rooms_behind',
