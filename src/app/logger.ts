@@ -10,9 +10,11 @@ export interface LoggerOptions {
 
 class PinoLogger implements Logger {
   readonly #pino: Pino;
+  readonly #flushNow: () => void;
 
-  constructor(instance: Pino) {
+  constructor(instance: Pino, flushNow: () => void) {
     this.#pino = instance;
+    this.#flushNow = flushNow;
   }
 
   debug(message: string, fields: LogFields = {}): void {
@@ -29,16 +31,38 @@ class PinoLogger implements Logger {
 
   error(message: string, fields: LogFields = {}): void {
     this.#pino.error(fields, message);
+    this.#flushNow();
   }
 
   child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(fields));
+    return new PinoLogger(this.#pino.child(fields), this.#flushNow);
   }
 }
 
+/** Bytes that are gathered at most, and milliseconds for which. */
+const GATHER_BYTES = 8_192;
+const GATHER_MS = 100;
+
+type Destination = ReturnType<typeof pino.destination>;
+
+const gathering = (): Destination => {
+  const destination = pino.destination({ fd: 1, sync: false, minLength: GATHER_BYTES, periodicFlush: GATHER_MS });
+  process.once('exit', () => flush(destination));
+  return destination;
+};
+
+const flush = (destination: Destination): void => {
+  try {
+    destination.flushSync();
+  } catch {
+    // Standard output is closed, or not open yet: there is nowhere to say so.
+  }
+};
+
 /**
  * The logger of the whole server: a line of JSON each (`time`, `level`, `msg` and fields), or something for human eyes.
- * Written synchronously: lines are few (one per request), and none is lost when the process ends.
+ * JSON lines are gathered for a moment and written together, for there is one for each request; errors are written at once, and so is
+ * everything when the process ends, whichever way but SIGKILL.
  */
 export function createLogger(options: LoggerOptions, stdout: NodeJS.WriteStream = process.stdout): Logger {
   const isPretty = (options.format ?? (stdout.isTTY ? 'pretty' : 'json')) === 'pretty';
@@ -50,7 +74,7 @@ export function createLogger(options: LoggerOptions, stdout: NodeJS.WriteStream 
         sync: true,
         destination: 1,
       })
-    : pino.destination({ fd: 1, sync: true });
+    : gathering();
   return new PinoLogger(
     pino(
       {
@@ -61,5 +85,8 @@ export function createLogger(options: LoggerOptions, stdout: NodeJS.WriteStream 
       },
       destination,
     ),
+    () => {
+      if (!isPretty) flush(destination as Destination);
+    },
   );
 }

@@ -27,6 +27,11 @@ export class EventRing {
     return this.#events;
   }
 
+  /** Takes events out that are in the database no more, or hidden there: what is asked for again is the same without them. */
+  remove(nids: ReadonlySet<number>): void {
+    this.#events = this.#events.filter((event) => !nids.has(event.nid));
+  }
+
   push(event: StoredEvent): void {
     this.#events.push(event);
     // Cut in one go now and then: shifting one off the front at every event would move all the others each time.
@@ -34,6 +39,18 @@ export class EventRing {
       const dropped = this.#events.splice(0, this.#events.length - KEEP);
       this.#floor = dropped.at(-1)?.nid ?? this.#floor;
     }
+  }
+
+  /**
+   * Takes older events in front, as they were read from the database: everything between the first of them and the ring.
+   *
+   * @param older oldest first
+   * @param floor every event after this position is in the ring then
+   */
+  extend(older: readonly StoredEvent[], floor: number): void {
+    if (floor >= this.#floor || this.#events.length + older.length > KEEP) return;
+    this.#events = [...older, ...this.#events];
+    this.#floor = floor;
   }
 
   /** The events with `after` < position <= `upTo`, oldest first; undefined when the ring does not reach back that far. */

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
-import type { EventRoom } from '#src/services/events/stored-event.ts';
+import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
 import { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -11,8 +11,10 @@ import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
 import { Room, type StateSlot, stateMapKey } from './room.ts';
 
-/** How many events a room that is read from the database gets into its ring. */
+/** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
 const RING_LOAD = 24;
+const RING_LOAD_OF_MANY = 11;
+const MANY_ROOMS = 20;
 
 /**
  * The rooms in memory. A room that nobody used for long is let go, but as long as anybody holds it, everybody gets the same
@@ -118,13 +120,14 @@ export class RoomRegistry {
       if (version !== undefined) identities.set(nid, { nid, roomId, version });
     }
     const rooms = [...identities.keys()];
+    const ringSize = nids.length > MANY_ROOMS ? RING_LOAD_OF_MANY : RING_LOAD;
     const [chains, members, newest] = await Promise.all([
       this.#states.load(records.map((record) => record.state)),
       membersOfRooms(this.#database, rooms),
       newestEvents(
         this.#database,
         records.map((record) => ({ room: record.nid, after: 0, upTo: record.last_pos })),
-        RING_LOAD,
+        ringSize,
       ),
     ]);
     await this.#interner.ensureNames({
@@ -152,7 +155,7 @@ export class RoomRegistry {
       const room = this.#assemble(record, identity, {
         chain: chains.get(record.state) ?? StateChain.EMPTY,
         event: (nid) => events.get(nid),
-        ring: (ringEvents.get(record.nid) ?? []).toReversed(),
+        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringSize),
         members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
           userId: this.#interner.userName(row.user_nid),
           user: row.user_nid,
@@ -174,7 +177,7 @@ export class RoomRegistry {
     parts: {
       readonly chain: StateChain;
       readonly event: (nid: number) => ReturnType<EventLoader['peek']>;
-      readonly ring: ConstructorParameters<typeof EventRing>[0];
+      readonly ring: EventRing;
       readonly members: readonly Member[];
     },
   ): Room {
@@ -196,7 +199,11 @@ export class RoomRegistry {
       lastPosition: record.last_pos,
       state,
       members: new Map(parts.members.map((member) => [member.userId, member])),
-      ring: new EventRing(parts.ring, parts.ring.length < RING_LOAD ? 0 : (parts.ring[0]?.nid ?? 1) - 1),
+      ring: parts.ring,
     });
   }
 }
+
+/** @param wanted how many events were asked for: fewer are all that there are */
+const ringOf = (events: StoredEvent[], wanted: number): EventRing =>
+  new EventRing(events, events.length < wanted ? 0 : (events[0]?.nid ?? 1) - 1);

@@ -146,13 +146,11 @@ export class RoomSections {
     // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
     if (plan.onlyLeave) return request.stateAfter === undefined ? [] : [plan.member.event];
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
-    const sent = user.sentMembers(request.deviceId ?? '', false);
+    const sent = user.sentMembers(request.deviceId ?? '');
     const keep = (userId: string, nid: number): boolean => {
       // Whoever comes back to a room begins anew.
-      const key = `${plan.room.nid} ${plan.member.since} ${userId}`;
-      const redundant = !filter.includeRedundantMembers && !plan.isFull && sent.get(key) === nid;
-      sent.set(key, nid);
-      return !redundant;
+      const isRedundant = sent.remember(plan.room.nid, `${plan.member.since} ${userId}`, nid);
+      return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
     const members = new Set<number>();
     // Changes in a gap are told, redundant or not.
@@ -228,7 +226,10 @@ export class RoomSections {
 /** Whose member events go with a timeline when members are loaded lazily. Client-Server API, "Lazy-loading room members". */
 const membersWanted = ({ plan, events }: Draft, userId: string): ReadonlySet<string> => {
   const wanted = new Set(events.map(({ event }) => event.sender));
-  if (plan.isFull || summaryChanged(events)) for (const hero of heroesOf(plan.room, userId)) wanted.add(hero);
+  // The summary names heroes only where the room has no name of its own.
+  if ((plan.isFull || summaryChanged(events)) && !isNamed(plan.room)) {
+    for (const hero of heroesOf(plan.room, userId)) wanted.add(hero);
+  }
   if (plan.isFull) wanted.add(userId);
   return wanted;
 };

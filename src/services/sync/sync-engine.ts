@@ -53,7 +53,8 @@ export class SyncEngine {
   async sync(request: SyncRequest): Promise<SyncResult> {
     const user = await this.#options.users.open(request.userId);
     const filter = syncFilterOf(request.filter);
-    if (request.since === undefined || request.fullState) user.sentMembers(request.deviceId ?? '', true);
+    if (request.since === undefined || request.fullState) user.forgetSentMembers(request.deviceId ?? '');
+    const release = user.hold();
     let over = request.timeout <= 0 || request.since === undefined || request.fullState;
     const timer = over
       ? undefined
@@ -71,6 +72,7 @@ export class SyncEngine {
       }
     } finally {
       timer?.cancel();
+      release();
     }
   }
 
@@ -208,12 +210,17 @@ export class SyncEngine {
   /** Rooms that the user left: they are shown as they were at the leave. */
   async #leftRooms(user: SyncUser, request: SyncRequest, plan: SyncPlan, filter: SyncFilter): Promise<RoomPlan[]> {
     const { rooms, states } = this.#options;
-    const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => filter.room(room.roomId));
+    const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => {
+      // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
+      const member = room.member(user.userId);
+      const isForgotten = member?.forgotten === true && (plan.isInitial || covers(plan.since, member.since));
+      return filter.room(room.roomId) && !isForgotten;
+    });
     const known = plan.isInitial
       ? new Map()
       : await states.statesAt(loaded.map((room) => ({ room: room.nid, upTo: plan.since[room.shard] ?? 0 })));
     const ends = await states.statesAt(
-      loaded.map((room) => ({ room: room.nid, upTo: plan.left.get(room.nid)?.event ?? 0 })),
+      loaded.map((room) => ({ room: room.nid, upTo: leftAt(plan.left.get(room.nid)) })),
     );
     const plans: RoomPlan[] = [];
     for (const room of loaded) {
@@ -226,8 +233,8 @@ export class SyncEngine {
         member,
         section: 'leave',
         isFull: plan.isInitial || request.fullState,
-        after: plan.isInitial ? 0 : wasJoined ? (plan.since[room.shard] ?? 0) : member.event - 1,
-        upTo: member.event,
+        after: plan.isInitial ? 0 : wasJoined ? (plan.since[room.shard] ?? 0) : leftAt(member) - 1,
+        upTo: leftAt(member),
         end,
         onlyLeave: !wasJoined,
       });
@@ -253,3 +260,6 @@ export class SyncEngine {
     return entries;
   }
 }
+
+/** Up to where somebody who left sees the room. Where the resolution of a fork ended a membership its event came before that. */
+const leftAt = (member: Member | undefined): number => Math.max(member?.event ?? 0, member?.since ?? 0);

@@ -1,9 +1,31 @@
-import { LRUCache } from 'lru-cache';
 import type { Member } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 
 /** How many member events we remember having sent to one device. */
 const SENT_MEMBERS = 5000;
+
+/**
+ * Which member events a device was sent already: room and user -> the event. Client-Server API, "Lazy-loading room members": they are
+ * redundant then. Bounded, the oldest being forgotten first; takes no room until there is something to remember.
+ */
+export class SentMembers {
+  readonly #events = new Map<string, number>();
+
+  /** Remembers an event. @returns whether the device has it already */
+  remember(roomNid: number, userId: string, event: number): boolean {
+    const key = `${roomNid} ${userId}`;
+    if (this.#events.get(key) === event) return true;
+    this.#events.delete(key);
+    this.#events.set(key, event);
+    if (this.#events.size > SENT_MEMBERS) {
+      for (const oldest of this.#events.keys()) {
+        this.#events.delete(oldest);
+        break;
+      }
+    }
+    return false;
+  }
+}
 
 /** A user who syncs: which rooms are theirs, and who waits for news. */
 export class SyncUser {
@@ -13,8 +35,9 @@ export class SyncUser {
   /** The rooms that they are joined to. Holding them here keeps them in memory. */
   readonly joined = new Map<number, Room>();
   readonly #waiters = new Set<() => void>();
-  readonly #sentMembers = new Map<string, LRUCache<string, number>>();
+  readonly #sentMembers = new Map<string, SentMembers>();
   #version = 0;
+  #uses = 0;
 
   constructor(userId: string) {
     this.userId = userId;
@@ -45,17 +68,26 @@ export class SyncUser {
     };
   }
 
-  /**
-   * Which member events a device was sent already. Client-Server API, "Lazy-loading room members": they are redundant then.
-   *
-   * @param forget true for a device that starts anew
-   */
-  sentMembers(deviceId: string, forget: boolean): LRUCache<string, number> {
+  /** Keeps the user in memory until the returned function is called. */
+  hold(): () => void {
+    this.#uses++;
+    return () => {
+      this.#uses--;
+    };
+  }
+  get isInUse(): boolean {
+    return this.#uses > 0 || this.#waiters.size > 0;
+  }
+
+  /** What a device was sent. */
+  sentMembers(deviceId: string): SentMembers {
     let sent = this.#sentMembers.get(deviceId);
-    if (sent === undefined || forget) {
-      sent = new LRUCache({ max: SENT_MEMBERS });
-      this.#sentMembers.set(deviceId, sent);
-    }
+    if (sent === undefined) this.#sentMembers.set(deviceId, (sent = new SentMembers()));
     return sent;
+  }
+
+  /** A device starts anew: nothing that it was sent counts any more. */
+  forgetSentMembers(deviceId: string): void {
+    this.#sentMembers.delete(deviceId);
   }
 }

@@ -11,6 +11,8 @@ import { SyncUser } from './sync-user.ts';
 
 /** Users kept although they do not wait. */
 const KEEP_USERS = 10_000;
+/** Users looked at, for every one that comes, to see whether they can be let go. */
+const EVICT_LOOKS = 4;
 /** Users woken in one turn of the event loop. */
 const WAKE_SLICE = 200;
 
@@ -194,11 +196,15 @@ export class SyncUsers {
     slice();
   }
 
+  /** Lets go of users that were not asked for lately. Those in use go to the other end of the line: each is looked at once a round. */
   #evict(): void {
-    if (this.#users.size <= KEEP_USERS) return;
-    for (const { user, isReady } of this.#users.values()) {
-      if (this.#users.size <= KEEP_USERS) return;
-      if (isReady && !user.isWaiting) this.#forget(user);
+    for (let looked = 0; this.#users.size > KEEP_USERS && looked < EVICT_LOOKS; looked++) {
+      const [oldest] = this.#users;
+      if (oldest === undefined) return;
+      const [userId, entry] = oldest;
+      this.#users.delete(userId);
+      if (entry.isReady && !entry.user.isInUse) this.#forget(entry.user);
+      else this.#users.set(userId, entry);
     }
   }
 

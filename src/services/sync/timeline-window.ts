@@ -73,6 +73,7 @@ export class TimelineReader {
   ): Promise<TimelineWindow> {
     const read = [...first];
     let complete = first.length < chunk;
+    extendRing(request, first, complete);
     for (let round = 1; accepts !== undefined && !complete && round < SEARCH_ROUNDS; round++) {
       if (count(read, accepts) > limit) break;
       const upTo = (read.at(-1)?.nid ?? request.upTo) - 1;
@@ -83,6 +84,16 @@ export class TimelineReader {
     return cut(read.toReversed(), limit, accepts, !complete);
   }
 }
+
+/** What was read once for a longer timeline than the ring had is there for the next reader. */
+const extendRing = ({ room, after, upTo }: WindowRequest, newestFirst: readonly StoredEvent[], isComplete: boolean): void => {
+  const { ring } = room;
+  // Only without a hole between what was read and what is there.
+  if (upTo < ring.floor) return;
+  const older = newestFirst.filter((event) => event.nid <= ring.floor).toReversed();
+  const [first] = older;
+  if (first !== undefined) ring.extend(older, isComplete ? after : first.nid - 1);
+};
 
 const count = (events: readonly StoredEvent[], accepts: EventPredicate): number =>
   events.reduce((sum, event) => sum + (accepts(event) ? 1 : 0), 0);
