@@ -8,6 +8,7 @@ import { RegistrationTokens, RegistrationTokenStage } from '#src/services/regist
 import { SharedSecretRegistration } from '#src/services/registration/shared-secret.ts';
 import { AccountService } from '#src/services/sessions/account-service.ts';
 import { LoginService } from '#src/services/sessions/login-service.ts';
+import { LoginTokens } from '#src/services/sessions/login-tokens.ts';
 import { openSessionKey } from '#src/services/sessions/session-key.ts';
 import { SessionService } from '#src/services/sessions/session-service.ts';
 import { dummyStage, PasswordStage } from '#src/services/uia/stages.ts';
@@ -27,6 +28,7 @@ export interface Accounts {
   readonly devices: DeviceService;
   readonly firstAdmin: FirstAdmin;
   readonly login: LoginService;
+  readonly loginTokens: LoginTokens;
   readonly registration: RegistrationService;
   readonly sharedSecret: SharedSecretRegistration;
 }
@@ -85,6 +87,7 @@ export async function composeAccounts(
     random,
     secret: config.registration.sharedSecret ?? undefined,
   });
-  const login = new LoginService({ credentials, sessions });
-  return { users, sessions, accounts, activity, devices, firstAdmin, login, registration, sharedSecret };
+  const loginTokens = new LoginTokens({ database, clock, random, uia, users });
+  const login = new LoginService({ credentials, sessions, tokens: loginTokens });
+  return { users, sessions, accounts, activity, devices, firstAdmin, login, loginTokens, registration, sharedSecret };
 }

@@ -11,8 +11,10 @@ import { advertisedCapabilities, advertisedVersions } from '#src/services/server
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { ReportEntity } from '#src/storage/entities/report.ts';
+import { composeAccountServices } from './account-services.ts';
 import { composeAccounts } from './accounts.ts';
 import { declareEndpoints } from './endpoints.ts';
+import { composeJobs } from './jobs.ts';
 import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './platform.ts';
@@ -60,7 +62,7 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
-  const search = composeSearch(platform, store, events, rooms);
+  const search = composeSearch(platform, store, events, rooms, rooms.clientEvents);
   const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {
     if (displayName === undefined) return;
@@ -68,6 +70,8 @@ export async function createApplication(platform: Platform): Promise<Application
       logger.error('the name of a new user could not be set', { user_id: account.userId, err });
     });
   });
+  const jobs = composeJobs(platform, store);
+  jobs.purge.purged.subscribe((room) => userData.unread.reread(room));
   const farewells = new Farewells({
     database,
     interner: store.interner,
@@ -82,6 +86,7 @@ export async function createApplication(platform: Platform): Promise<Application
   const endpoints = declareEndpoints({
     reports,
     ...accounts,
+    ...composeAccountServices(platform, users),
     ...rooms,
     ...userData,
     ...search,
@@ -95,8 +100,9 @@ export async function createApplication(platform: Platform): Promise<Application
     softwareVersion: version,
     publicBaseUrl,
     versions: advertisedVersions,
-    capabilities: () =>
+    capabilities: ({ isAdmin }) =>
       advertisedCapabilities({
+        canModerateAccounts: isAdmin,
         defaultRoomVersion: config.room.defaultVersion,
         stableRoomVersions: [...ROOM_VERSIONS.keys()],
         canChangePassword: true,
@@ -150,6 +156,7 @@ export async function createApplication(platform: Platform): Promise<Application
       await store.writer.start();
       await search.start();
       await people.start();
+      await jobs.start();
       farewells.resume();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
@@ -165,6 +172,7 @@ export async function createApplication(platform: Platform): Promise<Application
     },
     async drain() {
       await http.drain(HTTP_DRAIN_MS);
+      await jobs.close();
       await farewells.idle();
       await userData.close();
       await store.writer.close();

@@ -1,5 +1,12 @@
 import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
 import { accountDeactivationEndpoints } from '#src/http/client-server/account_deactivation.ts';
+import { adminEndpoints } from '#src/http/client-server/admin.ts';
+import { administrativeContactEndpoints } from '#src/http/client-server/administrative_contact.ts';
+import { loginTokenEndpoints } from '#src/http/client-server/login_token.ts';
+import { openidEndpoints } from '#src/http/client-server/openid.ts';
+import { pusherEndpoints } from '#src/http/client-server/pusher.ts';
+import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
+import { voipEndpoints } from '#src/http/client-server/voip.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
@@ -35,6 +42,13 @@ import { supportEndpoints } from '#src/http/well-known/support.ts';
 
 /** Every group of endpoints that is served. */
 const GROUPS = [
+  voipEndpoints,
+  thirdPartyLookupEndpoints,
+  pusherEndpoints,
+  openidEndpoints,
+  loginTokenEndpoints,
+  administrativeContactEndpoints,
+  adminEndpoints,
   accountDataEndpoints,
   accountDeactivationEndpoints,
   capabilitiesEndpoints,

@@ -2,6 +2,7 @@ import { parse as parseQuery } from 'node:querystring';
 import Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/sessions/requester.ts';
+import { assertAllowed } from '#src/services/sessions/suspension.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply } from './endpoint.ts';
 import { identify } from './middleware/authentication.ts';
@@ -138,6 +139,7 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     exchange.requester = await identify(auth, ctx.req.headers.authorization, query, deps.authenticate, allowLocked);
     if (exchange.requester !== undefined) deps.seen?.(exchange.requester, exchange.ip, ctx.req.headers['user-agent']);
     limit(operation, exchange);
+    if (exchange.requester !== undefined) assertAllowed(exchange.requester, operation.endpoint.operationId);
     const received = await body(ctx, operation);
     const params = operation.validateParams(match.names, match.values);
     let values: Record<string, unknown> = {};

@@ -69,6 +69,11 @@ export class Connection implements StreamSink, Beating {
     return this.#requester;
   }
 
+  /** Says that the user was suspended, or that this was lifted: for all requests from now on. */
+  suspended(isSuspended: boolean): void {
+    if (this.#requester !== undefined) this.#requester = { ...this.#requester, isSuspended };
+  }
+
   /** Bytes that wait for the peer to read them. */
   get queuedBytes(): number {
     return this.#socket.bufferedAmount;

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/sessions/requester.ts';
+import { assertAllowed } from '#src/services/sessions/suspension.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { refuseWrittenFloats, type RequestFrame } from './frames.ts';
 import type { Method, StreamSettings } from './method.ts';
@@ -27,6 +28,7 @@ export const runRequest = async (
     throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
   }
   takeToken(deps.rateLimiter, method.rateLimit, requester);
+  if (method.sameAs !== undefined) assertAllowed(requester, method.sameAs);
   method.validate(params);
   if (method.eventContent === true) {
     assertJsonObject(params, 'params', true);

@@ -83,6 +83,7 @@ export interface WebSocketServices {
     authenticate(token: string): Promise<Requester>;
     onRevoked(listener: (event: Revoked) => void): () => void;
     onLocked(listener: (event: { readonly userId: string }) => void): () => void;
+    onSuspended?(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): () => void;
   };
   readonly sync: { sync(request: SyncRequest): Promise<SyncResult> };
   readonly users: { open(userId: string): Promise<WatchedUser> };

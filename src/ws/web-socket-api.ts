@@ -108,6 +108,13 @@ export class WebSocketApi implements ConnectionHub {
       sessions.onLocked(({ userId }) => {
         for (const connection of this.#ofUser(userId)) connection.close('accountLocked');
       }),
+      ...(sessions.onSuspended === undefined
+        ? []
+        : [
+            sessions.onSuspended(({ userId, suspended }) => {
+              for (const connection of this.#ofUser(userId)) connection.suspended(suspended);
+            }),
+          ]),
     ];
     deps.drainSignal.addEventListener('abort', () => this.#drain(), { once: true });
   }

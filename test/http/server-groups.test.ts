@@ -26,6 +26,7 @@ describe('what the server says of itself', () => {
             defaultRoomVersion: '12',
             stableRoomVersions: ['1', '11', '12'],
             canChangePassword: true,
+            canModerateAccounts: false,
           }),
       }),
       ...wellKnownClientEndpoints({ publicBaseUrl: () => 'https://matrix.test' }),
@@ -61,7 +62,7 @@ describe('what the server says of itself', () => {
       'm.room_versions': { default: '12', available: { 1: 'stable', 11: 'stable', 12: 'stable' } },
       'm.change_password': { enabled: true },
       'm.3pid_changes': { enabled: false },
-      'm.get_login_token': { enabled: false },
+      'm.get_login_token': { enabled: true },
       'm.profile_fields': { enabled: true },
     });
     expect(json['capabilities']).not.to.have.property('m.account_moderation');

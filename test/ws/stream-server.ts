@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { declareEndpoints } from '#src/app/endpoints.ts';
@@ -24,7 +25,6 @@ import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import { type Line, recordingLogger, TestServer } from '#test/http/serve.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { recorder } from '#test/support/schema-recorder.ts';
 import { type Frame, StreamClient, type StreamClientOptions } from './stream-client.ts';
 
 export interface StreamServerOptions extends Pick<WebSocketDependencies, 'limits' | 'seen' | 'clientAddress'> {
@@ -116,6 +116,7 @@ export class StreamServer {
       ...composeSearch(platform, store, events, rooms),
       ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),
       ...accounts,
+      ...composeAccountServices(platform, accounts.users),
       ...rooms,
       ...userData,
       accountData: notifications.accountData,
@@ -193,7 +194,6 @@ export class StreamServer {
       ...(account === undefined ? {} : { token: account.token }),
       ...(body === undefined ? {} : { body }),
     });
-    recorder.record(method, url, answer.status, answer.json);
     return { status: answer.status, body: answer.json };
   }
 

@@ -127,6 +127,13 @@ export const configSchema = section({
   presence: section({ enabled: flag, federate: flag }),
   user_directory: section({ enabled: flag, search_all_users: flag }),
   sync: section({ max_timeout_ms: countOrNone, default_timeline_limit: count, max_timeline_limit: count }),
+  turn: section({
+    uris: Type.Array(Type.String({ pattern: '^turns?:.+', title: 'a URI that begins with turn: or turns:' })),
+    shared_secret: nullable(text),
+    username: nullable(text),
+    password: nullable(text),
+    lifetime_ms: Type.Integer({ minimum: 1_000 }),
+  }),
   websocket: section({ enabled: flag, heartbeat_ms: Type.Integer({ minimum: 100 }), max_queue_bytes: count }),
   retention: section({
     enabled: flag,

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
+import type { Requester } from '#src/services/sessions/requester.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export interface CapabilitiesServices {
   /** Body of the answer. */
-  readonly capabilities: () => { capabilities: Record<string, unknown> };
+  readonly capabilities: (requester: Requester) => { capabilities: Record<string, unknown> };
 }
 
 /** Client-Server API, "Capabilities negotiation". */
@@ -17,6 +18,6 @@ export const capabilitiesEndpoints = (services: CapabilitiesServices): Endpoint[
     rateLimit: 'default',
     response: Type.Object({ capabilities: Type.Record(Type.String(), Type.Unknown()) }),
     errors: [],
-    handle: async () => services.capabilities(),
+    handle: async ({ requester }) => services.capabilities(requester),
   }),
 ];

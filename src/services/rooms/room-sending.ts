@@ -4,11 +4,19 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
+import { userSuspended } from '#src/services/sessions/suspension.ts';
 import type { RelationRules } from '#src/services/relations/relation-rules.ts';
 import { MEMBERSHIPS } from './membership.ts';
 import type { Reader } from './client-events.ts';
 import type { Room } from './room.ts';
 import type { RoomAccess } from './room-access.ts';
+
+/** Who sends. */
+export interface Sender extends Reader {
+  readonly isGuest?: boolean | undefined;
+  /** May redact their own events, and send nothing else. Client-Server API, "Account suspension". */
+  readonly isSuspended?: boolean | undefined;
+}
 
 /** What is sent, and into which room. */
 export interface SendRequest {
@@ -44,14 +52,16 @@ export class RoomSending {
    * @returns the event's id
    * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_DUPLICATE_ANNOTATION, M_UNKNOWN
    */
-  async message(sender: Reader, request: SendRequest, txnId: string): Promise<string> {
+  async message(sender: Sender, request: SendRequest, txnId: string): Promise<string> {
     const { roomId, type, content } = request;
     const room = await this.#access.known(roomId);
     const txn = transaction(sender, `send/${roomId}/${type}`, txnId);
     if (type === 'm.room.redaction' && typeof content['redacts'] === 'string') {
       const { redacts, ...rest } = content;
+      await this.#assertMayRedact(sender, room, redacts as string);
       return this.#events.redact(room, sender.userId, redacts as string, rest, txn);
     }
+    if (sender.isSuspended === true) throw userSuspended();
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
   }
 
@@ -61,7 +71,7 @@ export class RoomSending {
    * @returns the event's id
    * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_BAD_ALIAS, M_INVALID_PARAM
    */
-  async state(sender: Reader, request: SendRequest, stateKey: string): Promise<string> {
+  async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
     const { roomId, type, content } = request;
     const room = await this.#access.known(roomId);
     await this.#check(room, type, stateKey, content);
@@ -88,8 +98,9 @@ export class RoomSending {
   }
 
   /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
-  async redact(sender: Reader, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string> {
+  async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string> {
     const room = await this.#access.known(roomId);
+    await this.#assertMayRedact(sender, room, eventId);
     return this.#events.redact(
       room,
       sender.userId,
@@ -97,6 +108,12 @@ export class RoomSending {
       content,
       transaction(sender, `redact/${roomId}/${eventId}`, txnId),
     );
+  }
+
+  async #assertMayRedact(sender: Sender, room: Room, eventId: string): Promise<void> {
+    if (sender.isSuspended !== true) return;
+    const event = await this.#events.find(room, eventId);
+    if (event?.sender !== sender.userId) throw userSuspended();
   }
 }
 

@@ -39,6 +39,8 @@ export interface CapabilitySettings {
   readonly stableRoomVersions: readonly string[];
   /** Whether passwords of this server's users are kept, and so changed, here. */
   readonly canChangePassword: boolean;
+  /** Whether whoever asks may lock and suspend accounts. */
+  readonly canModerateAccounts: boolean;
 }
 
 /** Body of GET /_matrix/client/v3/capabilities. Client-Server API, "Capabilities negotiation". */
@@ -53,6 +55,7 @@ export const advertisedCapabilities = (settings: CapabilitySettings): { capabili
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },
     'm.3pid_changes': { enabled: false },
-    'm.get_login_token': { enabled: false },
+    'm.get_login_token': { enabled: true },
+    ...(settings.canModerateAccounts ? { 'm.account_moderation': { lock: true, suspend: true } } : {}),
   },
 });

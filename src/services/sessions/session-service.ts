@@ -73,6 +73,7 @@ export class SessionService {
   readonly #loading = new Map<string, Promise<LiveToken>>();
   readonly #revoked: Listeners<Revoked>;
   readonly #locked: Listeners<{ readonly userId: string }>;
+  readonly #suspended: Listeners<{ readonly userId: string; readonly suspended: boolean }>;
   readonly #newDevice: Listeners<{ readonly userId: string; readonly deviceId: string }>;
   /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
   #epoch = 0;
@@ -84,10 +85,12 @@ export class SessionService {
     this.#live = new LiveSessions(deps.options?.maxLiveTokens ?? 100_000);
     this.#revoked = new Listeners('session revoked', deps.logger);
     this.#locked = new Listeners('account locked', deps.logger);
+    this.#suspended = new Listeners('account suspended', deps.logger);
     this.#newDevice = new Listeners('new device', deps.logger);
     deps.users.onChanged(({ userId, changes }) => {
       this.#forget(userId);
       if (changes.locked === true) this.#locked.emit({ userId });
+      if (changes.suspended !== undefined) this.#suspended.emit({ userId, suspended: changes.suspended });
     });
   }
 
@@ -142,6 +145,7 @@ export class SessionService {
         deviceId: session.deviceId,
         isGuest: session.isGuest,
         isAdmin: session.admin,
+        isSuspended: session.suspended,
         rateLimited: !session.rateLimitExempt,
       },
       userId: session.userId,
@@ -249,6 +253,11 @@ export class SessionService {
   /** Heard after an account was locked: its sessions stay, but must not be served. */
   onLocked(listener: (event: { readonly userId: string }) => void): Unsubscribe {
     return this.#locked.add(listener);
+  }
+
+  /** Heard after an account was suspended, or that was lifted: for whoever holds on to a `Requester`. */
+  onSuspended(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): Unsubscribe {
+    return this.#suspended.add(listener);
   }
 
   /** Heard after somebody logged in with a new device. */

@@ -10,6 +10,7 @@ export interface SessionRecord {
   readonly isGuest: boolean;
   readonly admin: boolean;
   readonly locked: boolean;
+  readonly suspended: boolean;
   readonly deactivated: boolean;
   readonly rateLimitExempt: boolean;
 }
@@ -30,7 +31,7 @@ export interface RefreshTokenRecord {
 const SELECT_SESSION = sql(
   'session_select',
   `select s.session_id as "sessionId", s.user_id as "userId", s.device_id as "deviceId", s.generation, a.is_guest as "isGuest",
-     a.admin, a.locked, a.deactivated, a.rate_limit_exempt as "rateLimitExempt"
+     a.admin, a.locked, a.suspended, a.deactivated, a.rate_limit_exempt as "rateLimitExempt"
    from sessions s join accounts a using (user_id) where s.session_id = $1`,
 );
 const DELETE_SESSION = sql(

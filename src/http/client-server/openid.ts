@@ -1,0 +1,39 @@
+import { Type } from 'typebox';
+import type { OpenIdTokens } from '#src/services/openid/openid-tokens.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { assertOwn } from './own-user.ts';
+import { anyObject } from './room-schemas.ts';
+
+export const openidEndpoints = (services: {
+  readonly openId: OpenIdTokens;
+  readonly serverName: string;
+}): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'requestOpenIdToken',
+    summary: "Get an OpenID token object to verify the requester's identity.",
+    method: 'POST',
+    path: '/_matrix/client/v3/user/{userId}/openid/request_token',
+    auth: 'accessToken',
+    rateLimit: 'default',
+    params: Type.Object({ userId: Type.String() }),
+    body: anyObject,
+    bodyOptional: true,
+    response: Type.Object({
+      access_token: Type.String(),
+      token_type: Type.Literal('Bearer'),
+      matrix_server_name: Type.String(),
+      expires_in: Type.Integer(),
+    }),
+    errors: ['M_FORBIDDEN', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { userId } }) {
+      assertOwn(requester, userId, 'OpenID tokens');
+      const { token, expiresIn } = await services.openId.issue(userId);
+      return {
+        access_token: token,
+        token_type: 'Bearer',
+        matrix_server_name: services.serverName,
+        expires_in: expiresIn,
+      };
+    },
+  }),
+];

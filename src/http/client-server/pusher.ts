@@ -1,0 +1,80 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { PusherRecord, PusherService } from '#src/services/pushers/pusher-service.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { anyObject, empty } from './room-schemas.ts';
+
+const body = (pusher: PusherRecord): Record<string, unknown> => ({
+  pushkey: pusher.pushkey,
+  kind: pusher.kind,
+  app_id: pusher.appId,
+  app_display_name: pusher.appDisplayName,
+  device_display_name: pusher.deviceDisplayName,
+  ...(pusher.profileTag === null ? {} : { profile_tag: pusher.profileTag }),
+  lang: pusher.lang,
+  data: JSON.parse(pusher.data) as unknown,
+});
+
+export const pusherEndpoints = (services: { readonly pushers: PusherService }): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'getPushers',
+    summary: 'Gets the current pushers for the authenticated user',
+    method: 'GET',
+    path: '/_matrix/client/v3/pushers',
+    auth: 'accessToken',
+    rateLimit: 'default',
+    response: Type.Object({
+      pushers: Type.Array(
+        Type.Object({
+          pushkey: Type.String(),
+          kind: Type.String(),
+          app_id: Type.String(),
+          app_display_name: Type.String(),
+          device_display_name: Type.String(),
+          profile_tag: Type.Optional(Type.String()),
+          lang: Type.String(),
+          data: anyObject,
+        }),
+      ),
+    }),
+    errors: ['M_LIMIT_EXCEEDED'],
+    async handle({ requester }) {
+      return { pushers: (await services.pushers.list(requester.userId)).map(body) };
+    },
+  }),
+  endpoint({
+    operationId: 'postPusher',
+    summary: 'Modify a pusher for this user on the homeserver.',
+    method: 'POST',
+    path: '/_matrix/client/v3/pushers/set',
+    auth: 'accessToken',
+    rateLimit: 'default',
+    body: Type.Object({
+      kind: Type.Union([Type.String(), Type.Null()]),
+      app_id: Type.String(),
+      pushkey: Type.String(),
+      app_display_name: Type.Optional(Type.String()),
+      device_display_name: Type.Optional(Type.String()),
+      profile_tag: Type.Optional(Type.String()),
+      lang: Type.Optional(Type.String()),
+      data: Type.Optional(anyObject),
+      append: Type.Optional(Type.Boolean()),
+    }),
+    response: empty,
+    errors: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_NOT_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, body: wish }) {
+      await services.pushers.set(requester, {
+        kind: wish.kind,
+        appId: wish.app_id,
+        pushkey: wish.pushkey,
+        appDisplayName: wish.app_display_name,
+        deviceDisplayName: wish.device_display_name,
+        profileTag: wish.profile_tag,
+        lang: wish.lang,
+        data: wish.data as JsonObject | undefined,
+        append: wish.append ?? false,
+      });
+      return {};
+    },
+  }),
+];

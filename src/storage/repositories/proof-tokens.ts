@@ -1,0 +1,43 @@
+import { sql, type Database, type Tx } from '../database.ts';
+
+export interface ProofToken {
+  readonly hash: Buffer;
+  readonly userId: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresTs: number;
+}
+
+const OPENID_SWEEP = sql('openid_tokens_sweep', 'delete from openid_tokens where expires_ts <= $1');
+const OPENID_INSERT = sql('openid_token_insert', 'insert into openid_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)');
+const OPENID_USER = sql(
+  'openid_token_user',
+  `select t.user_id as "userId" from openid_tokens t join accounts a using (user_id)
+   where t.token_hash = $1 and t.expires_ts > $2 and not a.deactivated and not a.locked`,
+);
+const LOGIN_SWEEP = sql('login_tokens_sweep', 'delete from login_tokens where expires_ts <= $1');
+const LOGIN_INSERT = sql('login_token_insert', 'insert into login_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)');
+// Deleting is taking: of two logins with one token, one finds nothing.
+const LOGIN_TAKE = sql(
+  'login_token_take',
+  `delete from login_tokens where token_hash = $1 returning user_id as "userId", expires_ts as "expiresTs"`,
+);
+
+/** Keeps an OpenID token, and forgets those that have expired. */
+export const insertOpenIdToken = async (tx: Tx, token: ProofToken, now: number): Promise<void> => {
+  await tx.query(OPENID_SWEEP, [now]);
+  await tx.query(OPENID_INSERT, [token.hash, token.userId, token.expiresTs]);
+};
+
+/** Whose OpenID token this is, while it is good and the account can be used. */
+export const userOfOpenIdToken = async (database: Database, hash: Buffer, now: number): Promise<string | undefined> =>
+  (await database.query<{ userId: string }>(OPENID_USER, [hash, now]))[0]?.userId;
+
+/** Keeps a login token, and forgets those that have expired. */
+export const insertLoginToken = async (tx: Tx, token: ProofToken, now: number): Promise<void> => {
+  await tx.query(LOGIN_SWEEP, [now]);
+  await tx.query(LOGIN_INSERT, [token.hash, token.userId, token.expiresTs]);
+};
+
+/** Takes a login token away: it is good once. */
+export const takeLoginToken = async (tx: Tx, hash: Buffer): Promise<Omit<ProofToken, 'hash'> | undefined> =>
+  (await tx.query<Omit<ProofToken, 'hash'>>(LOGIN_TAKE, [hash]))[0];
