@@ -188,7 +188,8 @@ export class EventBuilder {
       if (event !== undefined) authEvents.push(event);
     }
     const prevEvents = room.head.extremities.slice(0, 20);
-    const topo = room.headDepth + 1;
+    // Other servers may send any depth: integers end somewhere.
+    const topo = Math.min(room.headDepth + 1, Number.MAX_SAFE_INTEGER);
     const built = this.sign(version, { ...draft, originServerTs: draft.originServerTs ?? now }, room.roomId, prevEvents, authEvents, topo);
     const levels = draft.type === 'm.room.create' ? undefined : this.#powerLevels(room, loaded);
     const verdict = checkAuth(version, built, (type, stateKey) => this.#headEvent(room, type, stateKey, loaded), levels);

@@ -17,7 +17,7 @@ import { eventIdBytes, eventIdText } from './event-ids.ts';
 import type { EventLoader } from './event-loader.ts';
 import type { EventService } from './event-service.ts';
 import type { NotificationClassifier } from './notification-class.ts';
-import { OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
+import { MOST_EXTREMITIES, OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
 import { prepareRedaction } from './redacting.ts';
 import { relationOf, type StoredEvent } from './stored-event.ts';
 
@@ -55,7 +55,7 @@ export class EventReceiver {
   /** Takes one event in. While that goes on nobody builds on the room's head. */
   receive(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
     return room.exclusively(async () => {
-      while (room.isAhead) await this.#options.writer.idle();
+      while (room.isAhead) await this.#options.writer.nextBatch();
       return this.#receive(room, incoming);
     });
   }
@@ -73,11 +73,10 @@ export class EventReceiver {
     await this.#ensureNames(incoming);
 
     // "the state of the room before the event": the states after its prev_events, resolved.
-    const branches = await this.#statesAfter(prev);
-    const branch = branches[0] ?? StateChain.EMPTY;
+    const branches = await this.#statesAfter(room, prev);
     const before = await this.#options.merger.resolve(room, branches.map(entriesOf));
     const verdict = await this.#judge(room, incoming, auth, before);
-    const plan = await this.#plan(room, { incoming, prev, auth, branch, before, verdict });
+    const plan = await this.#plan(room, { incoming, prev, auth, branches, before, verdict });
     const event = await writeReceived(this.#options, room, plan);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
@@ -87,7 +86,7 @@ export class EventReceiver {
   /** Works out what the event does to the room. Everything that has to be read is read here. */
   async #plan(
     room: Room,
-    { incoming, prev, auth, branch, before, verdict }: Judged,
+    { incoming, prev, auth, branches, before, verdict }: Judged,
   ): Promise<ReceivedPlan> {
     const { classifier, interner, loader, merger } = this.#options;
     const { pdu } = incoming;
@@ -101,9 +100,11 @@ export class EventReceiver {
             isMember: pdu.type === 'm.room.member',
           };
     const after = own === undefined ? before : new Map([...before, [own.skey, OWN_EVENT]]);
-    const others = room.head.extremities.filter((event) => !prev.includes(event));
+    const superseded = isAccepted ? await this.#superseded(room, prev) : new Set<number>();
+    const others = room.head.extremities.filter((event) => !superseded.has(event.nid)).slice(1 - MOST_EXTREMITIES);
     const current = isAccepted ? await this.#currentState(room, incoming, auth, after, others) : entriesOf(room.stateChain);
     const changes = await merger.changes(entriesOf(room.stateChain), current);
+    const { branch, toBefore } = await this.#nearest([...branches, room.stateChain], before);
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
     const loaded = await loader.load(
       [...changes.map((change) => change.event), replacedNid ?? 0].filter((nid) => nid > 0).map((nid) => ({ room, nid })),
@@ -126,7 +127,7 @@ export class EventReceiver {
       auth,
       replaced: replacedNid === undefined ? undefined : loaded.get(replacedNid),
       branch,
-      toBefore: await merger.changes(entriesOf(branch), before),
+      toBefore,
       own,
       others,
       changes,
@@ -145,7 +146,7 @@ export class EventReceiver {
     others: readonly StoredEvent[],
   ): Promise<StateEntries> {
     if (others.length === 0) return after;
-    const states = await this.#statesAfter(others);
+    const states = await this.#statesAfter(room, others);
     const fresh = { nid: OWN_EVENT, event: incoming, auth: auth.map((event) => event.nid) };
     return this.#options.merger.resolve(room, [after, ...states.map(entriesOf)], fresh);
   }
@@ -163,9 +164,41 @@ export class EventReceiver {
     return nids.map((nid) => head.get(nid) ?? loaded.get(nid)).filter((event) => event !== undefined);
   }
 
-  async #statesAfter(events: readonly StoredEvent[]): Promise<StateChain[]> {
-    const chains = await this.#options.states.load(events.map((event) => event.stateAfter));
-    return events.map((event) => chains.get(event.stateAfter) ?? StateChain.EMPTY);
+  async #statesAfter(room: Room, events: readonly StoredEvent[]): Promise<StateChain[]> {
+    const { stateChain } = room;
+    const nids = new Set(events.map((event) => event.stateAfter));
+    const chains = await this.#options.states.load([...nids].filter((nid) => nid !== stateChain.nid));
+    return [...nids].map((nid) => chains.get(nid) ?? stateChain);
+  }
+
+  /**
+   * The forward extremities that an event with these prev_events takes the place of. Soft-failed and rejected events are none
+   * themselves: what comes after one comes after what that one was built on.
+   */
+  async #superseded(room: Room, prev: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
+    const found = new Set(prev.map((event) => event.nid));
+    let hidden = prev.filter(isHidden);
+    for (let step = 0; step < HIDDEN_STEPS && hidden.length > 0; step++) {
+      const positions = await this.#positions(room, hidden.flatMap((event) => referencedIds(event.pdu.prev_events)));
+      const earlier = await this.#load(room, [...positions.values()].filter((nid) => !found.has(nid)));
+      for (const event of earlier) found.add(event.nid);
+      hidden = earlier.filter(isHidden);
+    }
+    return found;
+  }
+
+  /** Of some stored states the one from which the fewest changes lead to the state before the event. */
+  async #nearest(
+    stored: readonly StateChain[],
+    before: StateEntries,
+  ): Promise<{ readonly branch: StateChain; readonly toBefore: readonly StateChange[] }> {
+    let nearest: { readonly branch: StateChain; readonly toBefore: readonly StateChange[] } | undefined;
+    for (const branch of new Set(stored)) {
+      const toBefore = await this.#options.merger.changes(entriesOf(branch), before);
+      if (nearest === undefined || toBefore.length < nearest.toBefore.length) nearest = { branch, toBefore };
+      if (toBefore.length === 0) break;
+    }
+    return nearest ?? { branch: StateChain.EMPTY, toBefore: [] };
   }
 
   async #ensureNames({ pdu }: IdentifiedPdu): Promise<void> {
@@ -232,13 +265,19 @@ export class EventReceiver {
   }
 }
 
+/** How far back a run of soft-failed and rejected events is followed. */
+const HIDDEN_STEPS = 20;
+
+const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
+
 type Verdict = { readonly kind: 'accepted' } | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
 
 interface Judged {
   readonly incoming: IdentifiedPdu;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
-  readonly branch: StateChain;
+  /** The states after its prev_events. */
+  readonly branches: readonly StateChain[];
   readonly before: StateEntries;
   readonly verdict: Verdict;
 }

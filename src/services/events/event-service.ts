@@ -56,6 +56,15 @@ export interface NewRoom {
   readonly roomId?: string;
 }
 
+/** A transaction and the key under which it is remembered. */
+interface NamedTransaction {
+  readonly key: string;
+  readonly txn: Transaction;
+}
+
+/** What is written of a new room along with its first events. */
+type NewRoomRows = Pick<EventWrite, 'rooms' | 'aliases'>;
+
 /** Makes, authorises and stores the events that users of this server send. */
 export class EventService {
   readonly #database: Database;
@@ -205,57 +214,63 @@ export class EventService {
     return this.#roomNids.shift() ?? this.#nextRoomNid();
   }
 
-  /**
-   * Builds the events on the room's head and has them written. What has to be read first is read before: building itself is one
-   * turn of the event loop, so that nobody comes between an event and the head that it is built on.
-   */
   async #create(
     room: Room,
     drafts: readonly EventDraft[],
-    transaction?: { readonly key: string; readonly txn: Transaction },
-    extra?: Pick<EventWrite, 'rooms' | 'aliases'>,
+    transaction?: NamedTransaction,
+    extra?: NewRoomRows,
   ): Promise<readonly StoredEvent[]> {
     this.#writer.assertAccepting();
     for (let attempt = 0; ; attempt++) {
-      const loaded = await this.#builder.prepare(room, drafts);
-      const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
-      if (unchanged !== undefined) {
-        if (unchanged.nid <= this.#writer.committedIn(room.shard)) return [unchanged];
-        // Somebody else's request is just writing it. It is there when it is committed, and not before.
-        await this.#nextCommit();
-        continue;
-      }
-      if (room.isTaken) {
-        await room.free();
-        continue;
-      }
-      const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(`${room.nid} ${id}`));
-      if (prepared === undefined) {
+      // While events from elsewhere are taken in, everybody gets in line.
+      const queued = room.isTaken
+        ? await room.exclusively(() => this.#queue(room, drafts, true, transaction, extra))
+        : await this.#queue(room, drafts, false, transaction, extra);
+      if (queued === undefined) {
         if (attempt >= BUILD_ATTEMPTS) throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
         continue;
       }
       try {
-        return await this.#write(room, prepared, transaction, extra);
+        const events = await queued.written;
+        if (events !== undefined) return events;
       } catch (error) {
         if (!(error instanceof BuiltOnFailedWriteError) || attempt >= BUILD_ATTEMPTS) throw error;
       }
     }
   }
 
-  #nextCommit(): Promise<void> {
-    return new Promise((resolve) => {
-      const stop = this.#writer.published.subscribe(() => {
-        stop();
-        resolve();
-      });
-    });
+  /**
+   * Builds the events on the room's head and queues them for writing. What has to be read first is read before: building itself
+   * is one turn of the event loop, so that nobody comes between an event and the head that it is built on.
+   *
+   * @param isInLine whether the caller has the room for itself
+   * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
+   *   undefined when somebody else has just written the same
+   */
+  async #queue(
+    room: Room,
+    drafts: readonly EventDraft[],
+    isInLine: boolean,
+    transaction: NamedTransaction | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
+    const loaded = await this.#builder.prepare(room, drafts);
+    const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
+    if (unchanged !== undefined) {
+      const isWritten = unchanged.nid <= this.#writer.committedIn(room.shard);
+      // Somebody else's request is just writing it. It is there when it is committed, and not before.
+      return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
+    }
+    if (room.isTaken && !isInLine) return undefined;
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(`${room.nid} ${id}`));
+    return prepared === undefined ? undefined : { written: this.#write(room, prepared, transaction, extra) };
   }
 
   async #write(
     room: Room,
     prepared: readonly PreparedEvent[],
-    transaction: { readonly key: string; readonly txn: Transaction } | undefined,
-    extra: Pick<EventWrite, 'rooms' | 'aliases'> | undefined,
+    transaction: NamedTransaction | undefined,
+    extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
     const { generation } = room;
     const events = prepared.map((one) => one.event);

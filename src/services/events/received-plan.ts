@@ -2,6 +2,7 @@ import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
 import { type ResolvedChanges, type Room, type RoomHead, type StateSlot, stateMapKey } from '#src/services/rooms/room.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
+import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import { EVENT_FLAGS, type EventWrite, type MemberRow, type StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
@@ -16,8 +17,11 @@ import { relationOf, StoredEvent } from './stored-event.ts';
 /** Stands for the position of the event that is being taken in, until it has one. */
 export const OWN_EVENT = -1;
 
-/** Forward extremities that a room keeps at most; the oldest are let go: what is built next does not refer to them. */
-const MOST_EXTREMITIES = 20;
+/**
+ * Forward extremities that a room keeps at most; the oldest are let go: what is built next does not refer to them, and their
+ * branches no longer count for the room's state.
+ */
+export const MOST_EXTREMITIES = 20;
 
 /** What taking an event in does to its room, worked out without positions. */
 export interface ReceivedPlan {
@@ -30,12 +34,12 @@ export interface ReceivedPlan {
   readonly auth: readonly StoredEvent[];
   /** The state event whose place it takes in its branch. */
   readonly replaced: StoredEvent | undefined;
-  /** The state after the first of its prev_events, and the changes that lead from there to the state before the event. */
+  /** A state that is stored already, and the changes that lead from there to the state before the event. */
   readonly branch: StateChain;
   readonly toBefore: readonly StateChange[];
   /** The change that the event itself makes. */
   readonly own: StateChange | undefined;
-  /** Forward extremities that stay beside it. */
+  /** Forward extremities that stay beside it: less than `MOST_EXTREMITIES`. */
   readonly others: readonly StoredEvent[];
   /** From the room's present state to the one that it has afterwards. */
   readonly changes: readonly StateChange[];
@@ -50,6 +54,7 @@ interface Tools {
   readonly writer: Writer;
   readonly interner: Interner;
   readonly loader: EventLoader;
+  readonly states: StateStore;
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
 }
@@ -66,6 +71,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   const { pdu } = incoming;
   const positions: number[] = [];
   const deltas: StateDeltaRow[] = [];
+  const fresh: StateChain[] = [];
   const allocate = (): number => {
     const position = writer.allocate(room.shard);
     positions.push(position);
@@ -74,6 +80,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   const stateAfterChanges = (chain: StateChain, nid: number, changes: readonly StateChange[]): StateChain => {
     const next = chain.append(nid, changes);
     deltas.push(deltaRowOf(room.nid, next));
+    fresh.push(next);
     return next;
   };
 
@@ -106,7 +113,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   });
   event.previous = plan.replaced;
   const head: RoomHead = plan.isAccepted
-    ? { extremities: [...plan.others, event].slice(-MOST_EXTREMITIES), chain: current }
+    ? { extremities: [...plan.others, event], chain: current }
     : room.head;
   const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
   const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
@@ -158,6 +165,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     events: write,
     publish: () => {
       const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
+      for (const chain of fresh) tools.states.remember(chain);
       room.applyReceived(event, head, depth, resolved, plan.isAccepted);
       tools.loader.remember(event);
       redaction?.apply();
@@ -212,7 +220,7 @@ const resolvedChanges = (
       userId: stateKey,
       user: interner.user(stateKey),
       membership,
-      event: event?.nid ?? own.nid,
+      event: event?.nid ?? 0,
       since: goesOn ? before.since : own.nid,
       local: events.isLocal(stateKey),
       forgotten: goesOn && before.forgotten,

@@ -19,7 +19,7 @@ export interface Member {
   readonly userId: string;
   readonly user: number;
   readonly membership: Membership;
-  /** Position of the member event. */
+  /** Position of the member event; 0 when there is none: the resolution of a fork left the user without a membership. */
   readonly event: number;
   /** Position at which this membership began: changes of name or avatar do not move it. */
   readonly since: number;

@@ -70,7 +70,9 @@ export class Room implements EventRoom {
   /** State of the head that is not committed yet. */
   readonly #pending = new Map<string, StoredEvent>();
   #generation = 0;
-  #exclusive: Promise<void> | undefined;
+  /** Resolves when everybody who wanted the room for themselves so far has had it. */
+  #turns: Promise<void> = Promise.resolve();
+  #waiting = 0;
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
   constructor(parts: RoomParts) {
@@ -169,7 +171,7 @@ export class Room implements EventRoom {
     const slot = this.#state.get(key);
     if (slot !== undefined) return { nid: slot.event.nid, event: slot.event };
     const member = type === 'm.room.member' ? this.#members.get(stateKey) : undefined;
-    return member === undefined ? undefined : { nid: member.event, event: undefined };
+    return member === undefined || member.event === 0 ? undefined : { nid: member.event, event: undefined };
   }
 
   /** Moves the head on by an event that is about to be queued for writing. */
@@ -245,24 +247,22 @@ export class Room implements EventRoom {
     return this.#head !== this.#committed;
   }
 
-  /** Waits until nobody has the room for themselves. */
-  async free(): Promise<void> {
-    while (this.#exclusive !== undefined) await this.#exclusive;
-  }
-
+  /** Whether somebody has the room for themselves, or waits for it: whoever builds on the head gets in line. */
   get isTaken(): boolean {
-    return this.#exclusive !== undefined;
+    return this.#waiting > 0;
   }
 
-  /** Keeps everybody from building on the head while `work` runs. Calls wait for each other. */
+  /** Keeps everybody from building on the head while `work` runs. Calls take their turns in the order in which they came. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
-    await this.free();
+    const before = this.#turns;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#exclusive = promise;
+    this.#turns = promise;
+    this.#waiting++;
+    await before;
     try {
       return await work();
     } finally {
-      this.#exclusive = undefined;
+      this.#waiting--;
       resolve();
     }
   }
@@ -292,6 +292,42 @@ export class Room implements EventRoom {
   headMembership(userId: string): string | undefined {
     const pending = this.#pending.get(stateMapKey('m.room.member', userId));
     return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  setMember(member: Member): void {
+    const before = this.#members.get(member.userId);
+    if (before !== undefined) this.#count(before, -1);
+    this.#members.set(member.userId, member);
+    this.#count(member, 1);
+  }
+
+  #count(member: Member, by: 1 | -1): void {
+    if (member.membership === 'join') this.#joined += by;
+    else if (member.membership === 'invite') this.#invited += by;
+  }
+
+  /** The membership that the head gives a user, if any. */
+  headMembership(userId: string): string | undefined {
+    const pending = this.#pending.get(stateMapKey('m.room.member', userId));
+    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  /** Says that old events were deleted, and others detached that are only kept for the state. */
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
+    for (const event of this.#held()) if (detached.has(event.nid)) event.detach(state);
+    this.ring.remove(gone);
+    this.ring.remove(detached);
+  }
+
+  /** Lets no event of the room show the content of these deleted ones, whose place it took. */
+  forgetPrevious(gone: ReadonlySet<number>): void {
+    for (const event of this.#held()) {
+      if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
+    }
+  }
+
+  #held(): StoredEvent[] {
+    return [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
   }
 
   /** Rough size in memory, in bytes. */

@@ -24,6 +24,11 @@ export class StateStore {
     this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (chain) => chain.size });
   }
 
+  /** Takes in a state that was just written. */
+  remember(chain: StateChain): void {
+    this.#cache.set(chain.nid, chain);
+  }
+
   /** The states with these ids, in one statement at most. State 0 is empty. */
   async load(ids: Iterable<number>): Promise<Map<number, StateChain>> {
     const found = new Map<number, StateChain>();

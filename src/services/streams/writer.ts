@@ -170,6 +170,16 @@ export class Writer {
     while (this.#running !== undefined) await this.#running;
   }
 
+  /** Resolves when the next batch has been written or refused. */
+  nextBatch(): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.published.subscribe(() => {
+        stop();
+        resolve();
+      });
+    });
+  }
+
   /** Takes nothing new and writes what is queued. */
   async close(): Promise<void> {
     this.#closed = true;

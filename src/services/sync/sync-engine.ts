@@ -1,3 +1,4 @@
+import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { covers, encodeSyncToken, ORIGIN, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
@@ -12,6 +13,12 @@ import type { SyncRequest, SyncResult } from './sync-request.ts';
 import type { StrippedStateSource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
 import type { SyncUsers } from './sync-users.ts';
+
+/**
+ * First syncs computed at once. When everybody comes back together after an outage, more of them would only wait for each other's
+ * database connections and hold all of it in memory.
+ */
+const LARGE_AT_ONCE = 8;
 
 export interface SyncEngineOptions {
   readonly users: SyncUsers;
@@ -43,6 +50,7 @@ interface SyncPlan {
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
   readonly #personal: PersonalSections;
+  readonly #large = new Gate(LARGE_AT_ONCE);
 
   constructor(options: SyncEngineOptions) {
     this.#options = options;
@@ -55,6 +63,7 @@ export class SyncEngine {
     const filter = syncFilterOf(request.filter);
     if (request.since === undefined || request.fullState) user.forgetSentMembers(request.deviceId ?? '');
     const release = user.hold();
+    const isLarge = request.since === undefined || request.fullState;
     let over = request.timeout <= 0 || request.since === undefined || request.fullState;
     const timer = over
       ? undefined
@@ -65,7 +74,9 @@ export class SyncEngine {
     try {
       for (;;) {
         const { version } = user;
-        const result = await this.#compute(user, request, filter);
+        const result = await (isLarge
+          ? this.#large.run(() => this.#compute(user, request, filter))
+          : this.#compute(user, request, filter));
         if (!result.isEmpty || over || request.signal.aborted) return result;
         // What came while we computed was not in the answer: no waiting then.
         if (user.version === version) await this.#news(user, request.signal, () => over);

@@ -38,7 +38,9 @@ export class MembershipPast {
 
   async of(room: Room, member: Member): Promise<MembershipPeriods> {
     const periods: { from: number; membership: Membership }[] = [{ from: member.since, membership: member.membership }];
-    let event = await this.#loader.one(room, member.since);
+    const first = await this.#loader.one(room, member.since);
+    // A fork that was resolved gives and takes memberships without an event of theirs: then the chain of events does not tell.
+    let event = first?.type === 'm.room.member' && first.stateKey === member.userId ? first : undefined;
     for (let step = 0; step < STEPS && event?.replaces !== undefined; step++) {
       event = await this.#before(room, event);
       if (event !== undefined) periods.push({ from: event.nid, membership: membershipIn(event.content) });
@@ -52,6 +54,8 @@ export class MembershipPast {
    */
   async joinedUntil(room: Room, member: Member): Promise<number> {
     if (member.membership === 'join') return Infinity;
+    // The resolution of a fork ended it.
+    if (member.event < member.since) return member.since;
     const known = this.#joinedUntil.get(member.event);
     if (known !== undefined) return known;
     let until = 0;
