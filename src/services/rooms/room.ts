@@ -294,42 +294,6 @@ export class Room implements EventRoom {
     return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
   }
 
-  setMember(member: Member): void {
-    const before = this.#members.get(member.userId);
-    if (before !== undefined) this.#count(before, -1);
-    this.#members.set(member.userId, member);
-    this.#count(member, 1);
-  }
-
-  #count(member: Member, by: 1 | -1): void {
-    if (member.membership === 'join') this.#joined += by;
-    else if (member.membership === 'invite') this.#invited += by;
-  }
-
-  /** The membership that the head gives a user, if any. */
-  headMembership(userId: string): string | undefined {
-    const pending = this.#pending.get(stateMapKey('m.room.member', userId));
-    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
-  }
-
-  /** Says that old events were deleted, and others detached that are only kept for the state. */
-  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
-    for (const event of this.#held()) if (detached.has(event.nid)) event.detach(state);
-    this.ring.remove(gone);
-    this.ring.remove(detached);
-  }
-
-  /** Lets no event of the room show the content of these deleted ones, whose place it took. */
-  forgetPrevious(gone: ReadonlySet<number>): void {
-    for (const event of this.#held()) {
-      if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
-    }
-  }
-
-  #held(): StoredEvent[] {
-    return [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
-  }
-
   /** Rough size in memory, in bytes. */
   get size(): number {
     return 2000 + this.#members.size * 200 + this.#state.size * 400 + this.#committed.chain.size + this.ring.size;
