@@ -1,0 +1,31 @@
+/** Lets only so many pass at once; the others wait in line. */
+export class Gate {
+  readonly #limit: number;
+  readonly #line: (() => void)[] = [];
+  #inside = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Runs `work` when there is room for it. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#inside >= this.#limit) {
+      await new Promise<void>((resolve) => {
+        this.#line.push(resolve);
+      });
+    } else this.#inside++;
+    try {
+      return await work();
+    } finally {
+      // Whoever is next takes the place over: nobody who comes now can slip in before them.
+      const next = this.#line.shift();
+      if (next === undefined) this.#inside--;
+      else next();
+    }
+  }
+
+  get waiting(): number {
+    return this.#line.length;
+  }
+}
