@@ -41,7 +41,7 @@ async function load(
   let depth = Number(at.depth);
   // The server still counts for itself while it runs: room for what it may write meanwhile.
   let seq = Number(at.seq) + 1_000;
-  for (let done = 0; done < messages; ) {
+  for (let done = 0; done < messages;) {
     const count = Math.min(ROWS_AT_ONCE, messages - done);
     const rows = Array.from({ length: count }, (_, i) => {
       const ts = startTs + (done + i) * 1_000;
@@ -57,7 +57,13 @@ async function load(
         signatures: {},
         type: 'm.room.message',
       };
-      return { nid: (seq + i + 1) * SHARDS + shard, topo: depth + i + 1, id: randomBytes(32), ts, json: JSON.stringify(pdu) };
+      return {
+        nid: (seq + i + 1) * SHARDS + shard,
+        topo: depth + i + 1,
+        id: randomBytes(32),
+        ts,
+        json: JSON.stringify(pdu),
+      };
     });
     await server.sql(
       `insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, flags, json)

@@ -159,18 +159,18 @@ export class SearchPages {
         common,
         Math.max(LEAST_WALKED, Math.ceil(WALKED / rooms.length)),
       );
-      const { candidates: list, horizon, scanned } = walk;
+      const { candidates: list, horizon, matching, scanned } = walk;
       const last = list.at(-1);
       const isFull = list.length === limit;
       if (isFull || horizon === undefined || query.grams.length === 0) {
         const end = (isFull ? last : horizon) ?? OLDEST;
         const total = async (): Promise<number> => {
-          if (horizon === undefined) return list.length;
+          if (horizon === undefined) return matching;
           const events = await eventsInRooms(
             this.#database,
             rooms.map(({ room }) => room),
           );
-          return Math.round((list.length / Math.max(1, scanned)) * events);
+          return Math.round((matching / Math.max(1, scanned)) * events);
         };
         return { list, end, isEnd: !isFull && horizon === undefined, total };
       }

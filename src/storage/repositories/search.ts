@@ -44,8 +44,9 @@ export interface Walk {
   readonly candidates: readonly SearchCandidate[];
   /** Up to where nothing was left out; undefined when the walk came to the end of all rooms. */
   readonly horizon: SearchPlace | undefined;
-  /** Events that were looked at. */
+  /** How many events were looked at, and how many of them are candidates, handed out or not. */
   readonly scanned: number;
+  readonly matching: number;
 }
 
 const INSERT = sql(
@@ -84,13 +85,15 @@ const WALK = sql(
     ) l
   ), horizon as materialized (
     select ts, event from walked where step = $8 order by ts desc, event desc limit 1
+  ), matching as materialized (
+    select d.room, d.ts, d.event from walked d where d.found @> d.grams and ${WANTED_EVENT}
   ), hits as (
-    select d.room, d.ts, d.event from walked d
-    where d.found @> d.grams and ${WANTED_EVENT}
-      and ((d.ts, d.event) >= (select ts, event from horizon) or not exists (select 1 from horizon))
+    select d.room, d.ts, d.event from matching d
+    where (d.ts, d.event) >= (select ts, event from horizon) or not exists (select 1 from horizon)
     order by d.ts desc, d.event desc limit $5
   )
-  select h.room, h.ts, h.event, z.ts as horizon_ts, z.event as horizon_event, (select count(*) from walked) as scanned
+  select h.room, h.ts, h.event, z.ts as horizon_ts, z.event as horizon_event, (select count(*) from walked) as scanned,
+    (select count(*) from matching) as matching
   from (select 1) one left join horizon z on true left join hits h on true order by h.ts desc, h.event desc`,
 );
 
@@ -150,6 +153,7 @@ interface WalkRow {
   readonly horizon_ts: number | null;
   readonly horizon_event: number;
   readonly scanned: number;
+  readonly matching: number;
 }
 
 const commonValues = (query: CandidateQuery): unknown[] => [
@@ -177,6 +181,7 @@ export const walkSearchDocs = async (database: Database, query: CandidateQuery, 
         ? undefined
         : { ts: first.horizon_ts, event: first.horizon_event },
     scanned: first?.scanned ?? 0,
+    matching: first?.matching ?? 0,
   };
 };
 

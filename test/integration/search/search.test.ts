@@ -278,6 +278,53 @@ describe('searching messages', function () {
     expect((await server.find('single', '')).count).to.equal(0);
   });
 
+  it('finds what is old and rare among thousands of messages, in one room and in all', async () => {
+    const one = await publicRoom('many');
+    const two = await publicRoom('many');
+    await say('many', one, '珊瑚礁の写真');
+    await say('many', two, '珊瑚礁の地図と鯨');
+    await say('many', one, 'Coral reefs, old');
+    const { rooms, events } = server.rooms.services;
+    for (const id of [one, two]) {
+      const room = (await rooms.byId(id))!;
+      for (let i = 0; i < 6; i++) {
+        await server.rooms.clock.advance(1_000);
+        const drafts = Array.from({ length: 400 }, (_, j) => ({
+          type: 'm.room.message',
+          sender: '@many:test',
+          content: { msgtype: 'm.text', body: `東京の話 ${i} ${j}` },
+        }));
+        await events.sendAll(room, drafts);
+      }
+    }
+    expect(await server.texts('many', '珊瑚')).to.deep.equal(['珊瑚礁の地図と鯨', '珊瑚礁の写真']);
+    expect(await server.texts('many', '珊瑚礁の写真')).to.deep.equal(['珊瑚礁の写真']);
+    expect(await server.texts('many', '珊瑚 地図')).to.deep.equal(['珊瑚礁の地図と鯨']);
+    expect(await server.texts('many', 'coral reef')).to.deep.equal(['Coral reefs, old']);
+    expect(await server.texts('many', '珊瑚', { filter: { rooms: [two] } })).to.deep.equal(['珊瑚礁の地図と鯨']);
+    expect(
+      await server.texts('many', '珊瑚', { filter: { senders: ['@many:test'] }, keys: ['content.body'] }),
+    ).to.have.length(2);
+    expect((await server.find('many', '珊瑚')).count).to.equal(2);
+    const common = await server.find('many', '東京');
+    expect(common.results).to.have.length(10);
+    expect(common.count).to.be.within(4_000, 6_000);
+    expect((await server.find('many', '東京', { filter: { rooms: [one] } })).count).to.be.within(2_000, 3_000);
+
+    // A single character is looked for text by text: a page may end before it is found, and says where to go on.
+    let nextBatch: string | undefined;
+    let found: string[] = [];
+    let pages = 0;
+    do {
+      const page: Json = await server.find('many', '鯨', {}, nextBatch);
+      found = [...found, ...page.results.map(({ result }: Json) => result.content.body)];
+      nextBatch = page.next_batch;
+      pages += 1;
+    } while (nextBatch !== undefined && pages < 10);
+    expect(found).to.deep.equal(['珊瑚礁の地図と鯨']);
+    expect(nextBatch).to.equal(undefined);
+  });
+
   it('refuses tokens and bodies that are none', async () => {
     expect((await server.ask('single', { search_term: 'x' }, 'nonsense')).body.errcode).to.equal('M_INVALID_PARAM');
     expect((await server.ask('single', { search_term: 'x' }, 'f1_W10')).body.errcode).to.equal('M_INVALID_PARAM');
