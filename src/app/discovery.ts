@@ -1,12 +1,13 @@
 import type { AliasService } from '#src/services/directory/alias-service.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
 import { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
 import { EventByTime } from '#src/services/rooms/event-by-time.ts';
 import type { RoomAccess } from '#src/services/rooms/room-access.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import { RoomSummaries } from '#src/services/rooms/room-summaries.ts';
 import { SpaceHierarchy } from '#src/services/spaces/space-hierarchy.ts';
 import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import type { Platform } from './platform.ts';
-import type { RoomStore } from './rooms.ts';
 
 /** How users find rooms, and their way within them. */
 export interface Discovery {
@@ -18,8 +19,12 @@ export interface Discovery {
 
 export function composeDiscovery(
   { database }: Pick<Platform, 'database'>,
-  { rooms, loader }: Pick<RoomStore, 'rooms' | 'loader'>,
-  { access, aliases, visibility }: { readonly access: RoomAccess; readonly aliases: AliasService; readonly visibility: EventVisibility },
+  { rooms, loader }: { readonly rooms: RoomRegistry; readonly loader: EventLoader },
+  {
+    access,
+    aliases,
+    visibility,
+  }: { readonly access: RoomAccess; readonly aliases: AliasService; readonly visibility: EventVisibility },
 ): Discovery {
   const summaries = new RoomSummaries({ rooms, aliases });
   return {

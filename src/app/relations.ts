@@ -1,5 +1,6 @@
 import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { Aggregations } from '#src/services/relations/bundled-aggregations.ts';
 import { RelationIndex } from '#src/services/relations/relation-index.ts';
@@ -11,11 +12,13 @@ import type { EventFinder } from '#src/services/rooms/event-finder.ts';
 import type { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
 import type { RoomAccess } from '#src/services/rooms/room-access.ts';
 import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
 import type { Platform } from './platform.ts';
-import type { RoomStore } from './rooms.ts';
 
 /** What has to do with events that relate to each other. */
 export interface RelationParts {
+  /** What relates to what. Whoever deletes events has it forget the room. */
+  readonly relationIndex: RelationIndex;
   readonly aggregations: Aggregations;
   readonly relationRules: RelationRules;
   readonly relations: Relations;
@@ -26,7 +29,7 @@ export interface RelationParts {
 
 export function composeRelations(
   { database }: Pick<Platform, 'database'>,
-  { interner, loader }: Pick<RoomStore, 'interner' | 'loader'>,
+  { interner, loader }: { readonly interner: Interner; readonly loader: EventLoader },
   events: EventService,
   accountData: Pick<AccountDataService, 'get'>,
   parts: {
@@ -45,6 +48,7 @@ export function composeRelations(
   const writer = new ClientEvents(transactions, aggregations);
   const common = { ...parts, loader, ignoredUsers, writer };
   return {
+    relationIndex: index,
     aggregations,
     relationRules: new RelationRules({ events, index, loader }),
     relations: new Relations({ ...common, index }),

@@ -15,9 +15,14 @@ const query = Type.Object({
 
 const parent = { roomId: Type.String(), eventId: Type.String() };
 
-const relating = <P extends TObject>(
+const relating = (
   relations: Relations,
-  declaration: { readonly operationId: string; readonly summary: string; readonly path: string; readonly params: P },
+  declaration: {
+    readonly operationId: string;
+    readonly summary: string;
+    readonly path: string;
+    readonly params: TObject;
+  },
 ): Endpoint =>
   endpoint({
     ...declaration,

@@ -20,7 +20,11 @@ export const threadsListEndpoints = (services: { readonly threads: ThreadsList }
     response: Type.Object({ chunk: Type.Array(clientEvent), next_batch: Type.Optional(Type.String()) }),
     errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId }, query: { include, limit, from } }) {
-      const page = await services.threads.page(roomId, requester, { participated: include === 'participated', limit, from });
+      const page = await services.threads.page(roomId, requester, {
+        participated: include === 'participated',
+        limit,
+        from,
+      });
       return jsonReply({
         chunk: jsonList(page.chunk),
         next_batch: page.next === undefined ? undefined : JSON.stringify(page.next),

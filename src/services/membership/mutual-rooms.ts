@@ -24,7 +24,8 @@ export class MutualRooms {
 
   /** @throws MatrixError M_INVALID_PARAM for oneself, for what is no user id, and for a token that is none */
   async page(userId: string, other: string, from: string | undefined): Promise<MutualRoomsPage> {
-    if (!isUserId(other)) throw new MatrixError('M_INVALID_PARAM', 'user_id is not a user id, such as @alice:example.org.');
+    if (!isUserId(other))
+      throw new MatrixError('M_INVALID_PARAM', 'user_id is not a user id, such as @alice:example.org.');
     if (other === userId) throw new MatrixError('M_INVALID_PARAM', 'user_id must be that of somebody else.');
     const token = from === undefined ? undefined : TOKEN.exec(from);
     if (token === null) throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');

@@ -1,4 +1,4 @@
-import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { EventLoader, EventPlace } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { BundledAggregations, Reader } from '#src/services/rooms/client-events.ts';
@@ -6,7 +6,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import { REL, type RelatedEvent } from './related-events.ts';
-import type { RelationIndex, RelationTarget } from './relation-index.ts';
+import type { RelationIndex } from './relation-index.ts';
 import { editsOf, isReplacement } from './replacements.ts';
 
 /** Whom a user does not want to hear. Client-Server API, "Ignoring Users". */
@@ -60,9 +60,36 @@ export class Aggregations implements BundledAggregations {
     this.#options = options;
   }
 
-  /** Makes known what relates to events of several rooms: `bundle` reads that no more. One statement at most, often none. */
-  async prepare(targets: readonly RelationTarget[]): Promise<void> {
-    await this.#options.index.all(targets);
+  /**
+   * Makes known what `bundle` will write for events of several rooms: it reads that no more. A handful of statements at most, however
+   * many rooms, and none where nothing relates to the events.
+   */
+  async prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void> {
+    const replies = await this.#prepare(targets);
+    if (replies.length > 0) await this.#prepare(replies);
+  }
+
+  /** @returns the latest replies of the threads among them */
+  async #prepare(
+    targets: readonly { readonly room: Room; readonly event: StoredEvent }[],
+  ): Promise<readonly { readonly room: Room; readonly event: StoredEvent }[]> {
+    const { index, loader } = this.#options;
+    const related = await index.all(targets);
+    if (related.size === 0) return [];
+    const edits: EventPlace[] = [];
+    const latest: { readonly room: Room; readonly nid: number }[] = [];
+    for (const { room, event } of targets) {
+      const some = related.get(event.nid) ?? [];
+      const edit = some.length === 0 ? undefined : editsOf(event, some)[0];
+      const reply = some.findLast(({ relType }) => relType === REL.thread);
+      if (edit !== undefined) edits.push({ room, nid: edit.nid });
+      if (reply !== undefined) latest.push({ room, nid: reply.nid });
+    }
+    const loaded = await loader.load([...edits, ...latest]);
+    return latest.flatMap(({ room, nid }) => {
+      const event = loaded.get(nid);
+      return event === undefined ? [] : [{ room, event }];
+    });
   }
 
   /**
@@ -94,7 +121,8 @@ export class Aggregations implements BundledAggregations {
     const isShareable = !isNested && ignored.size === 0 && isTheSameForAll(room, reader, targets, related);
     const version = index.version(room);
     const known = isShareable ? this.#shared.get(room) : undefined;
-    if (known?.version === version && known.withRoomId === form.withRoomId && isSame(known.events, events)) return known.bundles;
+    if (known?.version === version && known.withRoomId === form.withRoomId && isSame(known.events, events))
+      return known.bundles;
     const bundles = await this.#compute(room, reader, targets, related, { ...form, ignored }, isNested);
     if (isShareable && index.version(room) === version) {
       this.#shared.set(room, { version, withRoomId: form.withRoomId, events: [...events], bundles });
@@ -114,7 +142,10 @@ export class Aggregations implements BundledAggregations {
     const drafts = await this.#drafts(room, targets, shown, isNested);
     const within = drafts.flatMap(({ edit, latest }) => [edit, latest].filter((event) => event !== undefined));
     const memberships = new Map(
-      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map(({ event, membership }) => [event, membership]),
+      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map(({ event, membership }) => [
+        event,
+        membership,
+      ]),
     );
     const latest = drafts.flatMap((draft) => draft.latest ?? []);
     // "child events of the latest_event should themselves be aggregated". A reply cannot be the root of a thread: it goes no deeper.
@@ -183,7 +214,8 @@ export class Aggregations implements BundledAggregations {
       const related = shown.get(event.nid) ?? [];
       if (related.length === 0) return [];
       // "It is not possible to create a thread from an event which itself is the child of an event relationship".
-      const replies = isNested || event.relation !== undefined ? [] : related.filter(({ relType }) => relType === REL.thread);
+      const replies =
+        isNested || event.relation !== undefined ? [] : related.filter(({ relType }) => relType === REL.thread);
       const references = related.filter(({ relType }) => relType === REL.reference);
       return [{ event, replies, references, edits: editsOf(event, related) }];
     });

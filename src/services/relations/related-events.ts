@@ -11,10 +11,8 @@ export interface RelatedEvent {
 }
 
 /** Topological order, the earliest first. */
-export const byPlace = (
-  a: Pick<RelatedEvent, 'topo' | 'nid'>,
-  b: Pick<RelatedEvent, 'topo' | 'nid'>,
-): number => a.topo - b.topo || a.nid - b.nid;
+export const byPlace = (a: Pick<RelatedEvent, 'topo' | 'nid'>, b: Pick<RelatedEvent, 'topo' | 'nid'>): number =>
+  a.topo - b.topo || a.nid - b.nid;
 
 /** The relation types that the specification gives a meaning. Client-Server API, "Relationship types". */
 export const REL = {

@@ -38,7 +38,8 @@ export class RelationRules {
         return this.#events.sendOnce(room, draft, txn);
       });
     }
-    if (relation?.relType === REL.thread && (await this.#isNew(txn))) await this.#assertMayStartThread(room, relation.eventId);
+    if (relation?.relType === REL.thread && (await this.#isNew(txn)))
+      await this.#assertMayStartThread(room, relation.eventId);
     return this.#events.sendOnce(room, draft, txn);
   }
 

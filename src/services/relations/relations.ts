@@ -96,7 +96,11 @@ export class Relations {
   }
 
   /** What relates to an event in the way that is wanted, in topological order. */
-  async #gather(room: Room, event: { readonly nid: number; readonly eventId: string }, query: RelationsQuery): Promise<RelatedEvent[]> {
+  async #gather(
+    room: Room,
+    event: { readonly nid: number; readonly eventId: string },
+    query: RelationsQuery,
+  ): Promise<RelatedEvent[]> {
     const { relType, eventType } = query;
     // "Filters [...] will be applied to all events returned, whether direct or indirect relations": on each step of the way.
     const matches = (one: RelatedEvent): boolean =>

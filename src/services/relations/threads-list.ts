@@ -66,7 +66,8 @@ export class ThreadsList {
     let place = LATEST;
     if (query.from !== undefined) {
       const from = decodeRoomToken(query.from);
-      if (from === undefined) throw new MatrixError('M_INVALID_PARAM', 'The pagination token is not one of this server.');
+      if (from === undefined)
+        throw new MatrixError('M_INVALID_PARAM', 'The pagination token is not one of this server.');
       place = from;
     }
     const ignored = await this.#ignoredUsers(reader.userId);
@@ -92,7 +93,9 @@ export class ThreadsList {
       place = page.at(-1) ?? place;
       shown.push(...(await this.#roots(room, reader, page)));
     }
-    const events = shown.map((one) => (ignored.has(one.event.sender) ? { ...one, event: withoutContent(room, one.event) } : one));
+    const events = shown.map((one) =>
+      ignored.has(one.event.sender) ? { ...one, event: withoutContent(room, one.event) } : one,
+    );
     return {
       chunk: await this.#writer.write(room, reader, events),
       next: isEnd ? undefined : encodeRoomToken(place),
@@ -104,7 +107,9 @@ export class ThreadsList {
     { userId }: Reader,
     records: readonly { readonly root: number; readonly nid: number }[],
   ): Promise<readonly VisibleEvent[]> {
-    const loaded = await this.#loader.load(records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))));
+    const loaded = await this.#loader.load(
+      records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))),
+    );
     const visible = new Map(
       (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
     );

@@ -36,7 +36,8 @@ export class RoomSummaries {
    */
   async summary(roomIdOrAlias: string, userId: string | undefined): Promise<RoomSummary> {
     const roomId = roomIdOrAlias.startsWith('#') ? (await this.#aliases.resolve(roomIdOrAlias)).roomId : roomIdOrAlias;
-    if (!roomId.startsWith('!')) throw new MatrixError('M_INVALID_PARAM', 'This is neither a room id nor a room alias.');
+    if (!roomId.startsWith('!'))
+      throw new MatrixError('M_INVALID_PARAM', 'This is neither a room id nor a room alias.');
     const room = await this.#rooms.byId(roomId);
     if (room === undefined || !(await this.isOpenTo(room, userId))) {
       throw new MatrixError('M_NOT_FOUND', 'There is no such room, or it is not open to you.');

@@ -33,7 +33,11 @@ export class SpaceHierarchy {
   readonly #rooms: RoomRegistry;
   readonly #summaries: RoomSummaries;
 
-  constructor(options: { readonly database: Database; readonly rooms: RoomRegistry; readonly summaries: RoomSummaries }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly rooms: RoomRegistry;
+    readonly summaries: RoomSummaries;
+  }) {
     this.#database = options.database;
     this.#rooms = options.rooms;
     this.#summaries = options.summaries;
@@ -79,7 +83,8 @@ export class SpaceHierarchy {
       if (depth > 0 && !(await this.#summaries.isOpenTo(room, userId))) continue;
       yield room;
       if (depth >= maxDepth || !isSpace(room)) continue;
-      for (const child of (await this.#children(room, suggestedOnly)).toReversed()) stack.push({ room: child, depth: depth + 1 });
+      for (const child of (await this.#children(room, suggestedOnly)).toReversed())
+        stack.push({ room: child, depth: depth + 1 });
     }
   }
 
@@ -108,7 +113,8 @@ const withChildren = (room: Room, suggestedOnly: boolean): HierarchyRoom => ({
 const offsetOf = (from: string | undefined, maxDepth: number, suggestedOnly: boolean): number => {
   if (from === undefined) return 0;
   const [, offset, depth, suggested] = TOKEN.exec(from) ?? [];
-  if (offset === undefined) throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
+  if (offset === undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
   if (Number(depth) !== maxDepth || (suggested === '1') !== suggestedOnly) {
     throw new MatrixError('M_INVALID_PARAM', 'suggested_only and max_depth cannot change from one page to the next.');
   }

@@ -11,8 +11,11 @@ const MUTUAL = sql(
 );
 
 /** The rooms in which two users are, in the order in which this server came to know them. */
-export const mutualRooms = (database: Database, one: string, other: string): Promise<{ nid: number; room_id: string }[]> =>
-  database.query(MUTUAL, [one, other]);
+export const mutualRooms = (
+  database: Database,
+  one: string,
+  other: string,
+): Promise<{ nid: number; room_id: string }[]> => database.query(MUTUAL, [one, other]);
 
 const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($1::text[])');
 

@@ -39,7 +39,11 @@ describe('finding rooms and events', function () {
       await refused(get('alice', path(roomId, 5, 'b')), 404, 'M_NOT_FOUND');
       const { event_id: eventId, origin_server_ts: ts } = await server.must('alice', 'GET', path(roomId, at + 1, 'f'));
       expect([eventId, ts]).to.deep.equal([second, later]);
-      const context = await server.must('alice', 'GET', `/rooms/${roomId}/context/${encodeURIComponent(eventId)}?limit=2`);
+      const context = await server.must(
+        'alice',
+        'GET',
+        `/rooms/${roomId}/context/${encodeURIComponent(eventId)}?limit=2`,
+      );
       expect(context.events_before[0].event_id).to.equal(first);
     });
     it('decides between events of the same time by their place in the room', async () => {
@@ -132,7 +136,8 @@ describe('finding rooms and events', function () {
   });
 
   describe('spaces', () => {
-    const space = (wish: object = {}): Promise<string> => publicRoom({ creation_content: { type: 'm.space' }, ...wish });
+    const space = (wish: object = {}): Promise<string> =>
+      publicRoom({ creation_content: { type: 'm.space' }, ...wish });
     const child = async (parent: string, roomId: string, content: object = {}): Promise<string> => {
       await server.clock.advance(1);
       return server.setState('alice', parent, 'm.space.child', { via: ['test'], ...content }, roomId);
@@ -176,7 +181,11 @@ describe('finding rooms and events', function () {
       expect(found).to.deep.equal(all);
       const { next_batch: token } = await hierarchy('bob', root, '?limit=2');
       await refused(get('bob', `/v1/rooms/${root}/hierarchy?from=${token}&max_depth=1`), 400, 'M_INVALID_PARAM');
-      await refused(get('bob', `/v1/rooms/${root}/hierarchy?from=${token}&suggested_only=true`), 400, 'M_INVALID_PARAM');
+      await refused(
+        get('bob', `/v1/rooms/${root}/hierarchy?from=${token}&suggested_only=true`),
+        400,
+        'M_INVALID_PARAM',
+      );
       await refused(get('bob', `/v1/rooms/${root}/hierarchy?from=x`), 400, 'M_INVALID_PARAM');
     });
     it('show only suggested rooms when that is wanted', async () => {

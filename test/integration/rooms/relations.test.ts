@@ -98,7 +98,10 @@ describe('events that relate to each other', function () {
       const target = await send('alice', roomId, 'm.room.encrypted', encrypted);
       await edit('alice', roomId, target, 'in the clear');
       expect(await bundled('alice', roomId, target)).to.equal(undefined);
-      const hidden = await send('alice', roomId, 'm.room.encrypted', { ...encrypted, ...relating('m.replace', target) });
+      const hidden = await send('alice', roomId, 'm.room.encrypted', {
+        ...encrypted,
+        ...relating('m.replace', target),
+      });
       expect((await bundled('alice', roomId, target))['m.replace'].event_id).to.equal(hidden);
     });
     it('sum a thread up: the latest reply with its own edit, the count, and whether one takes part', async () => {
@@ -233,7 +236,9 @@ describe('events that relate to each other', function () {
         expect(found).to.deep.equal(dir === 'f' ? some : some.toReversed());
       }
       expect(ids(await relations('alice', roomId, target, `?dir=f&from=${token}`))).to.deep.equal(some.slice(4));
-      expect(ids(await relations('alice', roomId, target, `?from=${token}`))).to.deep.equal(some.slice(0, 4).toReversed());
+      expect(ids(await relations('alice', roomId, target, `?from=${token}`))).to.deep.equal(
+        some.slice(0, 4).toReversed(),
+      );
       expect(ids(await relations('alice', roomId, target, `?to=${token}`))).to.deep.equal(some.slice(4).toReversed());
       const { end } = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=2`);
       expect(ids(await relations('alice', roomId, target, `?limit=1&from=${end}`))).to.deep.equal([some[4]]);

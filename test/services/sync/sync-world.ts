@@ -5,9 +5,12 @@ import { systemTimers } from '#src/kernel/timers.ts';
 import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import { PresenceService } from '#src/services/presence/presence-service.ts';
 import { PushRuleService, servedPushRules } from '#src/services/push-rules/push-rule-service.ts';
 import { ReceiptService } from '#src/services/receipts/receipt-service.ts';
+import { Aggregations } from '#src/services/relations/bundled-aggregations.ts';
+import { RelationIndex } from '#src/services/relations/relation-index.ts';
 import { EphemeralCounter } from '#src/services/streams/ephemeral.ts';
 import { EventEncoder } from '#src/services/sync/event-encoder.ts';
 import { RoomSections } from '#src/services/sync/room-sections.ts';
@@ -52,15 +55,22 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
   const personal = { accountData, receipts, typing, presence, unread, ephemeral };
   const users = new SyncUsers({ ...store, ...personal });
   const states = new StateReader(database, store.states);
+  const visibility = new EventVisibility(interner, loader, store.states);
+  const ignored = new IgnoredUsers(accountData);
   const sources = {
     loader,
     interner,
     timelines: new TimelineReader(database, loader),
     states,
-    visibility: new EventVisibility(interner, loader, store.states),
+    visibility,
     encoder: new EventEncoder(events),
-    // Nothing here relates to anything.
-    relations: { prepare: () => Promise.resolve(), bundle: () => Promise.resolve(new Map<number, string>()) },
+    relations: new Aggregations({
+      index: new RelationIndex({ database, interner, events }),
+      loader,
+      visibility,
+      transactions: events.transactions,
+      ignoredUsers: (userId) => ignored.of(userId),
+    }),
   };
   const sections = new RoomSections(sources);
   const sync = new SyncEngine({
