@@ -171,8 +171,7 @@ export async function createApplication(platform: Platform): Promise<Application
       return { address };
     },
     async drain() {
-      await http.drain(HTTP_DRAIN_MS);
-      await jobs.close();
+      await Promise.all([http.drain(HTTP_DRAIN_MS), jobs.close()]);
       await farewells.idle();
       await userData.close();
       await store.writer.close();

@@ -225,6 +225,20 @@ export class Database {
     return pool as unknown as PgPool;
   }
 
+  /**
+   * Runs a statement that no transaction can hold (VACUUM, REINDEX CONCURRENTLY), on a connection that is thrown away afterwards,
+   * settings and all.
+   */
+  async maintain(settings: readonly string[], statement: string): Promise<void> {
+    const client = await this.#pool.connect();
+    try {
+      for (const setting of settings) await client.query(setting);
+      await client.query(statement);
+    } finally {
+      client.release(true);
+    }
+  }
+
   /** How many statements were sent so far, BEGIN and COMMIT included. */
   statements(): number {
     return this.#sent.count;

@@ -31,6 +31,19 @@ export class EventLoader {
     this.#cache.set(event.nid, event);
   }
 
+  /** Forgets deleted events, and detaches those that are only kept for the state. */
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
+    for (const nid of gone) this.#cache.delete(nid);
+    for (const nid of detached) this.#cache.get(nid)?.detach(state);
+  }
+
+  /** Lets no event show the content of these deleted ones, whose place it took. */
+  forgetPrevious(gone: ReadonlySet<number>): void {
+    for (const event of this.#cache.values()) {
+      if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
+    }
+  }
+
   /** The events at these places; what does not exist is left out. One statement for all, and one for what they replace. */
   async load(places: readonly EventPlace[]): Promise<Map<number, StoredEvent>> {
     const found = new Map<number, StoredEvent>();

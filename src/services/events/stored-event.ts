@@ -9,6 +9,10 @@ export interface EventRoom {
   readonly version: RoomVersion;
 }
 
+/** Bits of `flags`. */
+const STATE = 1;
+const OUTLIER = 8;
+
 export interface StoredEventParts {
   readonly room: EventRoom;
   readonly nid: number;
@@ -35,11 +39,10 @@ export class StoredEvent {
   readonly nid: number;
   readonly topo: number;
   readonly eventId: string;
-  readonly state: number;
-  readonly flags: number;
   readonly replaces: number | undefined;
-  /** The room's state after the event was taken in, where that is not the state after the event: it lies on a fork. */
-  readonly currentState: number | undefined;
+  #state: number;
+  #flags: number;
+  #currentState: number | undefined;
   #json: string;
   #pdu: Pdu | undefined;
   #head: string | undefined;
@@ -52,12 +55,24 @@ export class StoredEvent {
     this.nid = parts.nid;
     this.topo = parts.topo;
     this.eventId = parts.eventId;
-    this.state = parts.state;
-    this.flags = parts.flags;
+    this.#state = parts.state;
+    this.#flags = parts.flags;
     this.replaces = parts.replaces;
-    this.currentState = parts.currentState;
+    this.#currentState = parts.currentState;
     this.#json = parts.json;
     this.#pdu = parts.pdu;
+  }
+
+  /** Id of the state before the event. */
+  get state(): number {
+    return this.#state;
+  }
+  get flags(): number {
+    return this.#flags;
+  }
+  /** The room's state after the event was taken in, where that is not the state after the event: it lies on a fork. */
+  get currentState(): number | undefined {
+    return this.#currentState;
   }
 
   get json(): string {
@@ -89,7 +104,7 @@ export class StoredEvent {
   }
   /** The state after the event, when it took part in the room's state. */
   get stateAfter(): number {
-    return (this.flags & 1) !== 0 ? this.nid : this.state;
+    return (this.flags & STATE) !== 0 ? this.nid : this.state;
   }
 
   /** What it relates to, as `m.relates_to` says. Client-Server API, "Relationship types". */
@@ -103,6 +118,13 @@ export class StoredEvent {
     this.#pdu = undefined;
     this.#head = undefined;
     this.#redactedBecause = because;
+  }
+
+  /** The history around the event is gone: it is kept for the sake of the state, hidden, and stands in the oldest state that is left. */
+  detach(state: number): void {
+    this.#state = state;
+    this.#flags = (this.#flags | OUTLIER) & ~STATE;
+    this.#currentState = undefined;
   }
 
   /** Rough size in memory, in bytes. */

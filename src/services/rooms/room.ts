@@ -269,8 +269,7 @@ export class Room implements EventRoom {
 
   /** Serves an event in its redacted form wherever this room holds a copy of it. */
   redacted(target: StoredEvent, json: string, because: StoredEvent): void {
-    const held = [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
-    for (const event of held) {
+    for (const event of this.#held()) {
       if (event.nid === target.nid && event !== target) event.redact(json, because);
     }
     this.#powerLevels = undefined;
@@ -292,6 +291,24 @@ export class Room implements EventRoom {
   headMembership(userId: string): string | undefined {
     const pending = this.#pending.get(stateMapKey('m.room.member', userId));
     return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  /** Says that old events were deleted, and others detached that are only kept for the state. */
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
+    for (const event of this.#held()) if (detached.has(event.nid)) event.detach(state);
+    this.ring.remove(gone);
+    this.ring.remove(detached);
+  }
+
+  /** Lets no event of the room show the content of these deleted ones, whose place it took. */
+  forgetPrevious(gone: ReadonlySet<number>): void {
+    for (const event of this.#held()) {
+      if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
+    }
+  }
+
+  #held(): StoredEvent[] {
+    return [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
   }
 
   /** Rough size in memory, in bytes. */

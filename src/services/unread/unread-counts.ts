@@ -99,6 +99,11 @@ export class UnreadCounts {
     });
   }
 
+  /** Forgets what is known of a room of which events were taken away: it is counted anew. */
+  reread(room: Room): void {
+    this.#redacted.set(room.nid, room.lastPosition);
+  }
+
   /**
    * What a user has not read in a room.
    *

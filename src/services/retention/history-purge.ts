@@ -1,0 +1,162 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import {
+  deleteDeltas,
+  endPurge,
+  purgeEvents,
+  purgeProgress,
+  type PurgeScanRecord,
+  readForArchive,
+  savePurgeProgress,
+  scanForPurge,
+} from '#src/storage/repositories/purges.ts';
+import { planPurge, type PurgePlan } from './purge-plan.ts';
+import type { RoomArchive } from './room-archive.ts';
+
+export interface HistoryPurgeOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Events that are deleted in one transaction. */
+  readonly batchSize: number;
+  /** Milliseconds between two batches at least; slow batches are followed by longer pauses. */
+  readonly pauseMs: number;
+  /** Where events go before they are deleted; nowhere when left out. */
+  readonly archive?: RoomArchive | undefined;
+}
+
+export interface PurgeOutcome {
+  /** Events that are gone. */
+  readonly deleted: number;
+  /** Whether it came to its end; else it goes on from where it is when called again. */
+  readonly isDone: boolean;
+}
+
+/** Batches take a share of the time: what they leave belongs to the living. */
+const PAUSE_PER_WORK = 2;
+const NEVER = new AbortController().signal;
+
+/**
+ * Takes the old part of a room's history away while the room is in use: events from before a time, with the mentions, search texts
+ * and states that belong to them alone. What stays: the newest event and the forward extremities; everything that the current state
+ * or the state at a kept event names, and the auth events behind that (hidden as outliers where they are old themselves, since
+ * without them a fork could not be resolved as other servers resolve it).
+ *
+ * Each event is judged by its own time, so that one with a forged time takes none along. Backward extremities are not made of what
+ * is gone: it was let go on purpose and is not to be fetched again.
+ */
+export class HistoryPurge {
+  readonly #options: HistoryPurgeOptions;
+  readonly #serial = new SerialByKey<number>();
+  /** Fires when events of a room have been taken away. */
+  readonly purged = new Signal<Room>();
+
+  constructor(options: HistoryPurgeOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Lets a room's events from before `beforeTs` (milliseconds since the epoch) go. Goes on where an earlier call with the same time
+   * stopped or was killed.
+   */
+  purgeHistory(room: Room, beforeTs: number, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
+    return this.#serial.run(room.nid, () => this.#purge(room, beforeTs, signal));
+  }
+
+  async #purge(room: Room, beforeTs: number, signal: AbortSignal): Promise<PurgeOutcome> {
+    const { database, loader, timers } = this.#options;
+    const pause = (workMs: number): Promise<void> =>
+      timers.sleep(Math.max(this.#options.pauseMs, PAUSE_PER_WORK * workMs), signal);
+    const progress = await purgeProgress(database, room.nid, beforeTs);
+    const plan = await planPurge({ database, room: room.nid, beforeTs, signal, pause });
+    if (plan === undefined) return { deleted: progress?.deleted ?? 0, isDone: !signal.aborted };
+    let cursor = progress?.cursor ?? -Number.MAX_SAFE_INTEGER;
+    let deleted = progress?.deleted ?? 0;
+    const goneState = new Set<number>();
+    try {
+      while (cursor < plan.oldUpTo) {
+        if (signal.aborted) return { deleted, isDone: false };
+        const started = this.#options.clock.monotonic();
+        const records = await scanForPurge(database, room.nid, cursor, plan.oldUpTo, this.#options.batchSize);
+        const last = records.at(-1);
+        if (last === undefined) break;
+        cursor = last.nid;
+        const gone = await this.#take(room, beforeTs, plan, records, { cursor, deleted });
+        deleted += gone.length;
+        for (const record of gone) if (record.has_skey) goneState.add(record.nid);
+        await pause(this.#options.clock.monotonic() - started);
+      }
+      if (!(await this.#sweepStates(room, plan, signal, pause))) return { deleted, isDone: false };
+    } finally {
+      // Those whose place the events had taken are shown with them, as `prev_content`.
+      if (goneState.size > 0) {
+        room.forgetPrevious(goneState);
+        loader.forgetPrevious(goneState);
+      }
+    }
+    await endPurge(database, room.nid);
+    return { deleted, isDone: true };
+  }
+
+  /** @returns what was deleted */
+  async #take(
+    room: Room,
+    beforeTs: number,
+    plan: PurgePlan,
+    records: readonly PurgeScanRecord[],
+    progress: { readonly cursor: number; readonly deleted: number },
+  ): Promise<readonly PurgeScanRecord[]> {
+    const { database, rooms, loader, clock, archive } = this.#options;
+    const old = records.filter((record) => isOld(record, beforeTs, plan));
+    const gone = old.filter((record) => !plan.needed.has(record.nid));
+    const detached = old.filter((record) => plan.needed.has(record.nid) && (record.flags & EVENT_FLAGS.outlier) === 0);
+    const taken = [...gone, ...detached];
+    if (archive !== undefined && taken.length > 0) {
+      // Hidden ones were archived when they were hidden.
+      const fresh = taken.filter((record) => (record.flags & EVENT_FLAGS.outlier) === 0).map((record) => record.nid);
+      await archive.append(room, await readForArchive(database, room.nid, fresh));
+    }
+    await database.write(async (tx) => {
+      await purgeEvents(tx, room.nid, { gone, detached, state: plan.floorState });
+      const { cursor, deleted } = progress;
+      await savePurgeProgress(tx, { room: room.nid, beforeTs, cursor, deleted: deleted + gone.length, now: clock.now() });
+    });
+    if (taken.length === 0) return gone;
+    const goneNids = new Set(gone.map((record) => record.nid));
+    const detachedNids = new Set(detached.map((record) => record.nid));
+    // Whoever had the room read anew meanwhile holds another object.
+    for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids, plan.floorState);
+    loader.letGo(goneNids, detachedNids, plan.floorState);
+    this.purged.emit(room);
+    return gone;
+  }
+
+  /** Deletes rows of state that were there when the plan was made and that no kept event needs. */
+  async #sweepStates(
+    room: Room,
+    plan: PurgePlan,
+    signal: AbortSignal,
+    pause: (workMs: number) => Promise<void>,
+  ): Promise<boolean> {
+    const { database, clock, batchSize } = this.#options;
+    for (let start = 0; start < plan.unusedStates.length; start += batchSize) {
+      if (signal.aborted) return false;
+      const started = clock.monotonic();
+      await deleteDeltas(database, room.nid, plan.unusedStates.slice(start, start + batchSize));
+      await pause(clock.monotonic() - started);
+    }
+    return true;
+  }
+}
+
+const isOld = (record: PurgeScanRecord, beforeTs: number, plan: PurgePlan): boolean =>
+  !plan.staying.has(record.nid) && (record.ts < beforeTs || (record.flags & EVENT_FLAGS.outlier) !== 0);

@@ -1,0 +1,57 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { Database } from '#src/storage/database.ts';
+import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/repositories/stream-cleaning.ts';
+
+const DAY_MS = 86_400_000;
+
+export interface StreamCleanerOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Whole days for which transaction ids are remembered. */
+  readonly transactionDays: number;
+  /** Rows that are looked at in one statement. */
+  readonly batchSize: number;
+  /** Milliseconds between two statements. */
+  readonly pauseMs: number;
+}
+
+/**
+ * Owns what streams leave behind: transaction ids that no client will repeat any more, and exceptions from notifications that lie
+ * behind their users' read positions. The outbox empties itself by being handed over.
+ */
+export class StreamCleaner {
+  readonly #options: StreamCleanerOptions;
+
+  constructor(options: StreamCleanerOptions) {
+    this.#options = options;
+  }
+
+  /** @returns what was deleted; as much as there was until the signal came */
+  async clean(signal: AbortSignal): Promise<{ readonly transactions: number; readonly mentions: number }> {
+    const { database, clock, batchSize, transactionDays } = this.#options;
+    const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
+    let transactions = 0;
+    while (!signal.aborted) {
+      const deleted = await deleteOldTxns(database, firstDay, batchSize);
+      transactions += deleted;
+      if (deleted < batchSize) break;
+      await this.#pause(signal);
+    }
+    let mentions = 0;
+    let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
+    while (!signal.aborted) {
+      const block = await deleteReadMentions(database, place, batchSize);
+      if (block === undefined) break;
+      mentions += block.deleted;
+      place = block;
+      await this.#pause(signal);
+    }
+    return { transactions, mentions };
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    return this.#options.timers.sleep(this.#options.pauseMs, signal);
+  }
+}

@@ -1,0 +1,47 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+const OLD_TXNS = sql(
+  'clean_txns',
+  'delete from txn where ctid = any(array(select ctid from txn where day < $1 limit $2)) returning 1',
+);
+// A threaded receipt reads one thread, an unthreaded one everything: an exception goes when the receipt that covers it is past it,
+// or when the user has left the room. The newest of each user and room are looked at in blocks of rows, on from where the last
+// block ended.
+const READ_MENTIONS = sql(
+  'clean_mentions',
+  `with block as (
+     select m.user_nid, m.room, m.pos, m.thread from mention m
+     where (m.user_nid, m.room, m.pos) > ($1, $2, $3) order by m.user_nid, m.room, m.pos limit $4
+   ), gone as (
+     delete from mention d using block b
+     where d.user_nid = b.user_nid and d.room = b.room and d.pos = b.pos and (
+       not exists (select 1 from member w where w.room = b.room and w.user_nid = b.user_nid and w.membership = 1)
+       or exists (
+         select 1 from receipts r where r.room = b.room and r.user_nid = b.user_nid and r.event >= b.pos
+           and (r.thread = '' or (r.thread = 'main' and b.thread is null))
+       )
+     ) returning 1
+   ) select b.user_nid, b.room, b.pos, (select count(*)::int from gone) as deleted from block b
+   order by b.user_nid desc, b.room desc, b.pos desc limit 1`,
+);
+
+/** Deletes up to `limit` transaction ids from before a day (days since the epoch). @returns how many */
+export const deleteOldTxns = async (database: Database, day: number, limit: number): Promise<number> =>
+  (await database.query(OLD_TXNS, [day, limit])).length;
+
+export interface MentionPlace {
+  readonly user_nid: number;
+  readonly room: number;
+  readonly pos: number;
+}
+
+/** Deletes what has been read of the next `limit` exceptions after a place. @returns where that ended; undefined at the end */
+export const deleteReadMentions = async (
+  database: Database,
+  after: MentionPlace,
+  limit: number,
+): Promise<(MentionPlace & { readonly deleted: number }) | undefined> =>
+  (
+    await database.query<MentionPlace & { deleted: number }>(READ_MENTIONS, [after.user_nid, after.room, after.pos, limit])
+  )[0];
