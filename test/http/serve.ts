@@ -13,6 +13,7 @@ import type { HttpDependencies } from '#src/http/dependencies.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { HttpServer, type ServerLimits } from '#src/http/server.ts';
+import { recorder } from '#test/support/schema-recorder.ts';
 
 export interface Line {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -76,9 +77,12 @@ export class TestServer {
   readonly lines: Line[] = [];
   readonly samples: { name: string; labels: Labels }[] = [];
   readonly server: HttpServer;
+  readonly #records: boolean;
   port = 0;
 
-  constructor(limits: Partial<ServerLimits> = {}) {
+  /** @param records whether its answers are held against the specification: where real endpoints are served */
+  constructor(limits: Partial<ServerLimits> = {}, records = false) {
+    this.#records = records;
     this.server = new HttpServer({ logger: recordingLogger(this.lines), timers: systemTimers, limits });
   }
 
@@ -128,6 +132,15 @@ export class TestServer {
         response.on('end', () => {
           const bytes = Buffer.concat(chunks);
           const text = bytes.toString('utf8');
+          const isJson = response.headers['content-type']?.startsWith('application/json') === true;
+          const isPlain = response.headers['content-encoding'] === undefined;
+          if (this.#records && isPlain)
+            recorder.record(
+              method,
+              path,
+              response.statusCode ?? 0,
+              isJson && text !== '' ? JSON.parse(text) : undefined,
+            );
           resolve({
             status: response.statusCode ?? 0,
             headers: response.headers,

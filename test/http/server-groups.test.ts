@@ -11,7 +11,7 @@ import { advertisedCapabilities, advertisedVersions } from '#src/services/server
 import { TestServer } from './serve.ts';
 
 describe('what the server says of itself', () => {
-  const server = new TestServer();
+  const server = new TestServer({}, true);
   let isReady = true;
   let federationAddress: string | undefined;
   let support: SupportInformation | undefined;

@@ -34,7 +34,6 @@ import { Interner } from '#src/storage/repositories/interner.ts';
 import { TestServer } from '#test/http/serve.ts';
 import { cloneDatabase, type TestDatabase } from './database.ts';
 import { ManualClock } from './manual-clock.ts';
-import { recorder } from './schema-recorder.ts';
 
 export const SERVER = 'test';
 const signer = { serverName: SERVER, signingKey: generateSigningKey((count) => systemRandom.bytes(count)) };
@@ -156,7 +155,7 @@ export class RoomServer {
   readonly clock = new ManualClock();
   readonly profiles = new Map<string, MemberProfile>();
   readonly #clone: TestDatabase;
-  #http = new TestServer();
+  #http = new TestServer({}, true);
   #services: ReturnType<typeof compose>;
   #count = 0;
 
@@ -186,7 +185,7 @@ export class RoomServer {
     await this.#services.writer.close();
     await this.clock.advance(60_000);
     this.#services = compose(this.#clone, this.clock, this.profiles);
-    this.#http = new TestServer();
+    this.#http = new TestServer({}, true);
     await this.#begin();
   }
 
@@ -204,7 +203,6 @@ export class RoomServer {
       ...(body === undefined ? {} : { body }),
     });
     const json: unknown = answer.text === '' ? undefined : answer.json;
-    recorder.record(method, url, answer.status, json);
     if (answer.status === 500) {
       const { fields } = await this.#http.line(
         ({ level, fields: { request_id: id } }) =>

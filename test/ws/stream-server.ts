@@ -51,7 +51,7 @@ export class StreamServer {
   /** What was said of users' presence, in order. */
   readonly presence: { readonly userId: string; readonly presence: Presence; readonly status?: string | undefined }[] =
     [];
-  readonly http = new TestServer();
+  readonly http = new TestServer({}, true);
   api!: WebSocketApi;
   sessions!: SessionService;
   users!: UserService;

@@ -11,7 +11,7 @@ const PATH = '/_matrix/client/v3/search';
 export class SearchServer {
   readonly rooms: RoomServer;
   #search: Search;
-  #http = new TestServer();
+  #http = new TestServer({}, true);
 
   private constructor(rooms: RoomServer) {
     this.rooms = rooms;
@@ -50,7 +50,7 @@ export class SearchServer {
     await this.#search.close();
     await this.rooms.restart();
     this.#search = this.#compose();
-    this.#http = new TestServer();
+    this.#http = new TestServer({}, true);
     await this.begin();
   }
 

@@ -23,7 +23,7 @@ describe('user data over HTTP', () => {
   let room: Room;
   before(async () => {
     world = await World.begin();
-    server = await new TestServer().start([
+    server = await new TestServer({}, true).start([
       ...accountDataEndpoints(world),
       ...tagsEndpoints(world),
       ...filterEndpoints(world),
