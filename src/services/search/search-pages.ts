@@ -15,14 +15,17 @@ import {
   type SearchCandidate,
   type SearchedRoom,
   type SearchPlace,
+  type Walk,
   walkSearchDocs,
 } from '#src/storage/repositories/search.ts';
 import type { SearchableRoom } from './search-scope.ts';
 import { searchableText } from './searchable-text.ts';
 
-/** Texts that are walked through before the index is asked, in all rooms together. */
-const WALKED = 2_000;
-const LEAST_WALKED = 5;
+/** Texts that are looked through at first, in all rooms together, and in each at least. */
+const GLANCE = 500;
+const LEAST_GLANCE = 5;
+/** Texts of a room that are looked through where a glance shows that this will do. */
+const MOST_WALKED = 4_000;
 /** Most candidates that are read at once, and for one page. */
 const MOST_READ = 500;
 const MOST_EXAMINED = 4_000;
@@ -107,7 +110,7 @@ export class SearchPages {
     let place = request.before;
     let examined = 0;
     let walks = true;
-    let size = Math.min(2 * limit + 10, MOST_READ);
+    let size = Math.min(limit + 5, MOST_READ);
     let total: (() => Promise<number>) | undefined;
     while (examined < MOST_EXAMINED) {
       const next = await this.#candidates(request, rooms, place, size, walks);
@@ -141,8 +144,8 @@ export class SearchPages {
   }
 
   /**
-   * What is said often is met among the newest texts, what is said seldom in the index: the walk comes first, and where it did not
-   * meet enough the index is asked.
+   * What is said often is met among the newest texts, what is said seldom in the index: a glance at the newest texts of all rooms
+   * tells which of the two it is.
    */
   async #candidates(
     request: SearchPageRequest,
@@ -154,29 +157,33 @@ export class SearchPages {
     const { senders, types, query } = request;
     const common = { rooms, before, senders, types, limit };
     if (walks) {
-      const walk = await walkSearchDocs(
-        this.#database,
-        common,
-        Math.max(LEAST_WALKED, Math.ceil(WALKED / rooms.length)),
+      const perRoom = Math.max(
+        LEAST_GLANCE,
+        Math.ceil((query.grams.length > 0 ? GLANCE : 2 * MOST_READ) / rooms.length),
       );
-      const { candidates: list, horizon, matching, scanned } = walk;
-      const last = list.at(-1);
-      const isFull = list.length === limit;
-      if (isFull || horizon === undefined || query.grams.length === 0) {
-        const end = (isFull ? last : horizon) ?? OLDEST;
-        const total = async (): Promise<number> => {
-          if (horizon === undefined) return matching;
-          const events = await eventsInRooms(
-            this.#database,
-            rooms.map(({ room }) => room),
-          );
-          return Math.round((matching / Math.max(1, scanned)) * events);
-        };
-        return { list, end, isEnd: !isFull && horizon === undefined, total };
+      const glance = await walkSearchDocs(this.#database, common, perRoom);
+      const total = (): Promise<number> => this.#estimate(rooms, glance);
+      if (glance.candidates.length === limit || glance.horizon === undefined || query.grams.length === 0)
+        return this.#walked(glance, limit, total);
+      const longer = Math.ceil((1.5 * limit * glance.scanned) / glance.matching);
+      if (longer <= MOST_WALKED && (glance.floor !== undefined || longer * rooms.length <= MOST_WALKED)) {
+        const walk = await walkSearchDocs(this.#database, common, Math.max(longer, perRoom), glance.floor);
+        if (walk.candidates.length === limit) return this.#walked(walk, limit, total);
       }
     }
     const { candidates: list, total } = await lookUpSearchDocs(this.#database, common);
     return { list, end: list.at(-1) ?? OLDEST, isEnd: list.length < limit, total: async () => total };
+  }
+
+  #walked({ candidates: list, horizon }: Walk, limit: number, total: () => Promise<number>): Candidates {
+    const last = list.length === limit ? list.at(-1) : undefined;
+    return { list, end: last ?? horizon ?? OLDEST, isEnd: last === undefined && horizon === undefined, total };
+  }
+
+  async #estimate(rooms: readonly SearchedRoom[], { horizon, matching, scanned }: Walk): Promise<number> {
+    if (horizon === undefined) return matching;
+    const nids = rooms.map(({ room }) => room);
+    return Math.round((matching / Math.max(1, scanned)) * (await eventsInRooms(this.#database, nids)));
   }
 
   /** The candidates that are matches, each in its place. */

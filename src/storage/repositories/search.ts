@@ -47,6 +47,8 @@ export interface Walk {
   /** How many events were looked at, and how many of them are candidates, handed out or not. */
   readonly scanned: number;
   readonly matching: number;
+  /** The time of the last one of as many candidates as are wanted: older ones are not among the newest. Undefined for fewer. */
+  readonly floor: number | undefined;
 }
 
 const INSERT = sql(
@@ -80,7 +82,8 @@ const WALK = sql(
   ), walked as materialized (
     select u.room, u.grams, l.* from wanted u cross join lateral (
       select d.ts, d.event, d.grams as found, row_number() over (order by d.ts desc, d.event desc) as step
-      from search_docs d where d.room = u.room and (d.ts, d.event) < ($3, $4) and d.event <= u.up_to
+      from search_docs d
+      where d.room = u.room and (d.ts, d.event) < ($3, $4) and d.event <= u.up_to and ($10::bigint is null or d.ts >= $10)
       order by d.ts desc, d.event desc limit $8
     ) l
   ), horizon as materialized (
@@ -93,7 +96,8 @@ const WALK = sql(
     order by d.ts desc, d.event desc limit $5
   )
   select h.room, h.ts, h.event, z.ts as horizon_ts, z.event as horizon_event, (select count(*) from walked) as scanned,
-    (select count(*) from matching) as matching
+    (select count(*) from matching) as matching,
+    (select ts from matching order by ts desc offset $5 - 1 limit 1) as floor
   from (select 1) one left join horizon z on true left join hits h on true order by h.ts desc, h.event desc`,
 );
 
@@ -154,6 +158,7 @@ interface WalkRow {
   readonly horizon_event: number;
   readonly scanned: number;
   readonly matching: number;
+  readonly floor: number | null;
 }
 
 const commonValues = (query: CandidateQuery): unknown[] => [
@@ -166,12 +171,22 @@ const commonValues = (query: CandidateQuery): unknown[] => [
   query.types ?? null,
 ];
 
-/** Looks through the newest `perRoom` texts of each room: the way to what is said often. */
-export const walkSearchDocs = async (database: Database, query: CandidateQuery, perRoom: number): Promise<Walk> => {
+/**
+ * Looks through the newest `perRoom` texts of each room: the way to what is said often.
+ *
+ * @param floor only texts from this time on
+ */
+export const walkSearchDocs = async (
+  database: Database,
+  query: CandidateQuery,
+  perRoom: number,
+  floor?: number,
+): Promise<Walk> => {
   const rows = await database.query<WalkRow>(WALK, [
     ...commonValues(query),
     perRoom,
     query.rooms.map((room) => literal(room.grams)),
+    floor ?? null,
   ]);
   const first = rows[0];
   return {
@@ -182,6 +197,7 @@ export const walkSearchDocs = async (database: Database, query: CandidateQuery, 
         : { ts: first.horizon_ts, event: first.horizon_event },
     scanned: first?.scanned ?? 0,
     matching: first?.matching ?? 0,
+    floor: first?.floor ?? undefined,
   };
 };
 
