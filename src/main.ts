@@ -6,6 +6,7 @@ import { createApplication, entities } from './app/application.ts';
 import { loadConfig } from './app/config/load.ts';
 import { generatedFiles } from './app/generated.ts';
 import { serve } from './app/lifecycle.ts';
+import { importArchive } from './app/import-archive.ts';
 import { createLogger } from './app/logger.ts';
 import { probeDatabase } from './app/probes.ts';
 import { runCli } from './cli/cli.ts';
@@ -21,6 +22,7 @@ const code = await runCli(process.argv.slice(2), {
     return serve({ config, logger: createLogger(config.log), entities, createApplication });
   },
   probeDatabase,
+  importArchive: (files, path) => importArchive(loadConfig(files, process.env), entities, path),
   async generate() {
     const written: string[] = [];
     for (const [path, content] of generatedFiles()) {

@@ -13,6 +13,8 @@ const HELP = `tsudoi: a Matrix homeserver
                                               make an account on the running server (needs registration.shared_secret)
   tsudoi doctor          [--config FILE]... [--url URL]
                                               look at configuration, machine, database and running server, and explain
+  tsudoi import-archive  [--config FILE]... FILE
+                                              put archived events of a room back, while the server is stopped
   tsudoi generate                             for developers: write config/schema.json and spec/ anew
 
 --config may be repeated, later files win; a directory means its *.yaml files in order. Every key can be set in the
@@ -36,6 +38,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'config check': [],
   'register-user': ['url', 'user', 'admin', 'password-file'],
   doctor: ['url'],
+  'import-archive': [],
   generate: [],
 };
 
@@ -53,7 +56,9 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
     return 2;
   }
   const { values, positionals } = parsed;
-  const command = positionals.join(' ');
+  const [first, path] = positionals;
+  const takesPath = first === 'import-archive' && positionals.length === 2;
+  const command = takesPath ? first : positionals.join(' ');
   if (values.help === true || command === 'help') {
     ports.out(HELP);
     return 0;
@@ -66,6 +71,10 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
   const foreign = Object.keys(values).find((name) => name !== 'config' && !known.includes(name as OptionName));
   if (foreign !== undefined) {
     ports.err(`tsudoi ${command} takes no --${foreign}.\nSee tsudoi --help.\n`);
+    return 2;
+  }
+  if (command === 'import-archive' && path === undefined) {
+    ports.err('tsudoi import-archive needs the file to read.\nSee tsudoi --help.\n');
     return 2;
   }
   const files = values.config ?? [];
@@ -85,6 +94,9 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
           passwordFile: values['password-file'],
           url: values.url,
         });
+      case 'import-archive':
+        ports.out(`${await ports.importArchive(files, path ?? '')}\n`);
+        return 0;
       case 'doctor':
         return await doctor(ports, files, values.url);
       default: {

@@ -22,6 +22,8 @@ export interface CliPorts {
   readonly start: (files: readonly string[]) => Promise<number>;
   /** Returns what was found. @throws with what is wrong */
   readonly probeDatabase: (url: string | null) => Promise<string>;
+  /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */
+  readonly importArchive: (configFiles: readonly string[], path: string) => Promise<string>;
   /** Writes the generated files and returns the paths of those that changed. */
   readonly generate: () => Promise<readonly string[]>;
 }

@@ -34,6 +34,7 @@ function terminal(config: Partial<CliConfig> = {}) {
       seen.started += 1;
       return 0;
     },
+    importArchive: async (_files, path) => `read ${path}`,
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');
       return 'PostgreSQL answers';
@@ -162,5 +163,14 @@ describe('tsudoi', () => {
       expect(await config.run('doctor', '--config', 'bad.yaml')).to.equal(1);
       expect(config.seen.out).to.match(/BAD {3}configuration: http\.prot/);
     });
+  });
+});
+
+describe('tsudoi import-archive', () => {
+  it('reads the file that is named, and asks for one', async () => {
+    const { seen, run } = terminal();
+    expect(await run('import-archive', '/tmp/2026-01.jsonl')).to.equal(0);
+    expect(seen.out).to.equal('read /tmp/2026-01.jsonl\n');
+    expect(await run('import-archive')).to.equal(2);
   });
 });

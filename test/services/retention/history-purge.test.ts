@@ -1,10 +1,11 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { sql } from '#src/storage/database.ts';
+import { ArchiveImport } from '#src/services/retention/archive-import.ts';
 import { HistoryPurge, type HistoryPurgeOptions } from '#src/services/retention/history-purge.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import type { Room } from '#src/services/rooms/room.ts';
@@ -176,5 +177,43 @@ describe('purging the history of a room', function () {
     expect(lines.map((line) => line.position).toSorted((a, b) => a - b)).to.deep.equal(rows.map(({ nid }) => nid));
     expect(lines.filter((line) => line.pdu.type === 'm.room.message')).to.have.length(12);
     expect(lines.every((line) => line.pdu.signatures !== undefined)).to.equal(true);
+  });
+
+  it('archives what can be put back: the events stand where they stood, and again is once', async () => {
+    const room = await makeRoom(services);
+    await say(room, 12);
+    for (let i = 0; i < 20; i++) await services.events.send(room, topic(ALICE, `topic ${i}`));
+    const old = await stored(room);
+    await age(room);
+    await say(room, 1, 'young');
+    await purger({ archive: new RoomArchive(archive) }).purgeHistory(room, before());
+    const [folder = ''] = await readdir(archive);
+    const again = new ArchiveImport(services);
+    let restored = 0;
+    for (const file of await readdir(join(archive, folder))) restored += (await again.file(join(archive, folder, file))).restored;
+    expect(restored).to.equal(old.length);
+    const back = await stored(room);
+    expect(back.map(({ nid }) => nid)).to.include.members(old.map(({ nid }) => nid));
+    expect(back.every(({ flags }) => (flags & 14) === 0)).to.equal(true);
+    await assertStatesReadable(room);
+    for (const file of await readdir(join(archive, folder))) {
+      expect((await again.file(join(archive, folder, file))).restored).to.equal(0);
+    }
+  });
+
+  it('refuses archives that were changed, and what is none', async () => {
+    const room = await makeRoom(services);
+    await say(room, 2);
+    await age(room);
+    await say(room, 1, 'young');
+    await purger({ archive: new RoomArchive(archive) }).purgeHistory(room, before());
+    const [folder = ''] = await readdir(archive);
+    const [file = ''] = await readdir(join(archive, folder));
+    const path = join(archive, folder, file);
+    await writeFile(path, (await readFile(path, 'utf8')).replaceAll(ALICE, BOB));
+    const refused = (): Promise<string> => new ArchiveImport(services).file(path).then(() => 'taken', (error: Error) => error.message);
+    expect(await refused()).to.contain('changed');
+    await writeFile(path, 'nonsense\n');
+    expect(await refused()).to.contain('line 1');
   });
 });

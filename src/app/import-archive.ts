@@ -1,0 +1,28 @@
+import { silentLogger } from '#src/kernel/logger.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { ArchiveImport } from '#src/services/retention/archive-import.ts';
+import type { DatabaseOptions } from '#src/storage/database.ts';
+import type { Config } from './config/config.ts';
+import { openPlatform } from './platform.ts';
+import { composeRoomStore } from './rooms.ts';
+
+/**
+ * Puts archived events back, on a server that is not running.
+ *
+ * @returns a sentence about what was done
+ * @throws when the server runs, or the file is no archive of its rooms
+ */
+export async function importArchive(
+  config: Config,
+  entities: NonNullable<DatabaseOptions['entities']>,
+  path: string,
+): Promise<string> {
+  const platform = await openPlatform(config, silentLogger, entities);
+  try {
+    const store = composeRoomStore(platform, (userId) => domainOf(userId) === config.serverName);
+    const { read, restored } = await new ArchiveImport({ database: platform.database, ...store }).file(path);
+    return `${restored} of ${read} events came back${restored < read ? '; the others were there already' : ''}.`;
+  } finally {
+    await platform.close();
+  }
+}

@@ -1,0 +1,136 @@
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { eventId as eventIdOf } from '#src/protocol/events/event-hashes.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
+import { eventIdBytes } from '#src/services/events/event-ids.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import { floorStateOf, restoreEvents, type RestoredRow, statesThatAreThere } from '#src/storage/repositories/archive-writes.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import type { ArchivedEvent } from './room-archive.ts';
+
+const BATCH = 200;
+const PDU = ',"pdu":';
+
+interface Line {
+  readonly head: Omit<ArchivedEvent, 'pdu'>;
+  readonly pdu: Pdu;
+  /** As it was signed, byte for byte. */
+  readonly json: string;
+}
+
+/**
+ * Puts archived events back into their rooms. What is there already stays as it is, so that an archive can be read again after a
+ * failure. Events stand in the states they stood in, where these can still be read, and in the room's oldest one otherwise.
+ * Meant for a server that is not running: rooms that are in memory do not see what comes back.
+ */
+export class ArchiveImport {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #rooms: RoomRegistry;
+
+  constructor(options: { readonly database: Database; readonly interner: Interner; readonly rooms: RoomRegistry }) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#rooms = options.rooms;
+  }
+
+  /**
+   * @returns how many events came back, and how many the file holds
+   * @throws for a line that is none of an archive, or a room that is not of this database
+   */
+  async file(path: string): Promise<{ readonly restored: number; readonly read: number }> {
+    const lines = createInterface({ input: createReadStream(path, 'utf8'), crlfDelay: Infinity });
+    let restored = 0;
+    let read = 0;
+    let batch: Line[] = [];
+    const write = async (): Promise<void> => {
+      for (const [roomId, ofRoom] of Map.groupBy(batch, (line) => line.head.room_id)) {
+        restored += await this.#restore(roomId, ofRoom);
+      }
+      batch = [];
+    };
+    for await (const text of lines) {
+      if (text.trim() === '') continue;
+      read += 1;
+      batch.push(parseLine(text, `${path}, line ${read}`));
+      if (batch.length >= BATCH) await write();
+    }
+    await write();
+    return { restored, read };
+  }
+
+  async #restore(roomId: string, lines: readonly Line[]): Promise<number> {
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) throw new Error(`the room ${roomId} is not in this database`);
+    const interner = this.#interner;
+    await interner.ensureTypes(lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])));
+    await interner.ensureUsers(lines.map(({ pdu }) => pdu.sender));
+    await interner.ensureStateKeys(
+      lines.flatMap(({ pdu }) => (pdu.state_key === undefined ? [] : [{ type: pdu.type, stateKey: pdu.state_key }])),
+    );
+    const floor = await floorStateOf(this.#database, room.nid);
+    const wanted = lines.flatMap(({ head }) => [head.state, head.position, head.current_state ?? head.state]);
+    const states = await statesThatAreThere(this.#database, room.nid, wanted);
+    const rows = new Map(lines.map((line) => [line.head.event_id, this.#rowOf(room, line, states, floor)]));
+    try {
+      return await restoreEvents(this.#database, room.nid, [...rows.values()]);
+    } catch (error) {
+      if (violatesUnique(error, 'events_pkey')) {
+        throw new Error(`positions of ${roomId} are taken by other events: the archive is of another database`, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  #rowOf(room: Room, { head, pdu, json }: Line, states: ReadonlySet<number>, floor: number): RestoredRow {
+    if (eventIdIn(room, head.event_id, pdu) !== head.event_id) {
+      throw new Error(`the archived event ${head.event_id} is not what its id says: the file was changed`);
+    }
+    const interner = this.#interner;
+    const isReadable = (state: number | null): state is number => state !== null && (state === 0 || states.has(state));
+    const tookPart = (head.flags & EVENT_FLAGS.state) !== 0 && states.has(head.position);
+    return {
+      nid: head.position,
+      topo: head.depth,
+      eventId: eventIdBytes(head.event_id),
+      type: interner.type(pdu.type),
+      skey: pdu.state_key === undefined ? null : interner.stateKey(pdu.type, pdu.state_key),
+      sender: interner.user(pdu.sender),
+      ts: pdu.origin_server_ts,
+      state: isReadable(head.state) ? head.state : floor,
+      currentState: isReadable(head.current_state) ? head.current_state : null,
+      prev: head.prev,
+      auth: head.auth,
+      rel: head.rel,
+      relType: head.rel_type === null ? null : interner.type(head.rel_type),
+      replaces: head.replaces,
+      redactedBy: head.redacted_by,
+      flags: tookPart ? head.flags : head.flags & ~EVENT_FLAGS.state,
+      json,
+    };
+  }
+}
+
+/** The id that the event's content makes; before version 3 ids are assigned, and only what the file says can be known. */
+const eventIdIn = (room: Room, assigned: string, pdu: Pdu): string =>
+  room.version.eventIdFormat === 'assigned' ? assigned : eventIdOf(room.version, pdu);
+
+const parseLine = (text: string, where: string): Line => {
+  const start = text.indexOf(PDU);
+  try {
+    if (start < 0) throw new Error('it has no pdu');
+    const head = JSON.parse(`${text.slice(0, start)}}`) as Line['head'];
+    const json = text.slice(start + PDU.length, -1);
+    const pdu = JSON.parse(json) as Pdu;
+    if (head.v !== 1 || typeof head.room_id !== 'string' || typeof head.position !== 'number' || typeof pdu.type !== 'string') {
+      throw new Error('members are missing');
+    }
+    return { head, pdu, json };
+  } catch (error) {
+    throw new Error(`${where} is no line of an archive: ${(error as Error).message}`, { cause: error });
+  }
+};

@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import { lifetimeIn, type RetentionLimits } from '#src/services/retention/retention-policy.ts';
+import { monthOf } from '#src/services/retention/room-archive.ts';
+
+const limits = (more: Partial<RetentionLimits> = {}): RetentionLimits => ({
+  defaultMaxLifetimeMs: null,
+  allowedMinLifetimeMs: 0,
+  allowedMaxLifetimeMs: null,
+  ...more,
+});
+
+describe('how long a room keeps its events', () => {
+  it('is what it says, within what the server allows', () => {
+    const bounds = limits({ allowedMinLifetimeMs: 100, allowedMaxLifetimeMs: 1_000 });
+    expect(lifetimeIn({ max_lifetime: 500 }, bounds)).to.equal(500);
+    expect(lifetimeIn({ max_lifetime: 5 }, bounds)).to.equal(100);
+    expect(lifetimeIn({ max_lifetime: 5_000 }, bounds)).to.equal(1_000);
+    expect(lifetimeIn({ max_lifetime: 5_000 }, limits())).to.equal(5_000);
+  });
+  it('is what the server says, where the room says nothing or nonsense; and for ever where neither does', () => {
+    for (const content of [undefined, {}, { max_lifetime: '5' }, { max_lifetime: -1 }, { max_lifetime: 1, min_lifetime: 2 }]) {
+      expect(lifetimeIn(content, limits({ defaultMaxLifetimeMs: 700 }))).to.equal(700);
+      expect(lifetimeIn(content, limits())).to.equal(undefined);
+    }
+    expect(lifetimeIn({ min_lifetime: 900 }, limits({ defaultMaxLifetimeMs: 700 }))).to.equal(900);
+  });
+});
+
+describe('the month of an archived event', () => {
+  it('is that of UTC, also around leap days and the turn of years', () => {
+    for (const text of ['1970-01-01T00:00:00Z', '2000-02-29T23:59:59Z', '2000-03-01T00:00:00Z', '2024-12-31T23:59:59.999Z']) {
+      expect(monthOf(Date.parse(text))).to.equal(text.slice(0, 7));
+    }
+    for (let ts = Date.parse('2023-01-01T00:00:00Z'); ts < Date.parse('2029-01-01T00:00:00Z'); ts += 86_400_000) {
+      expect(monthOf(ts)).to.equal(new Date(ts).toISOString().slice(0, 7));
+    }
+  });
+});
