@@ -6,7 +6,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import { REL, type RelatedEvent } from './related-events.ts';
-import type { RelationIndex } from './relation-index.ts';
+import type { RelationIndex, RelationTarget } from './relation-index.ts';
 import { editsOf, isReplacement } from './replacements.ts';
 
 /** Whom a user does not want to hear. Client-Server API, "Ignoring Users". */
@@ -67,6 +67,11 @@ export class Aggregations implements BundledAggregations {
   async prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void> {
     const replies = await this.#prepare(targets);
     if (replies.length > 0) await this.#prepare(replies);
+  }
+
+  /** What relates to events, by their positions, whoever may see it: for filters. */
+  relationsOf(targets: readonly RelationTarget[]): Promise<ReadonlyMap<number, readonly RelatedEvent[]>> {
+    return this.#options.index.all(targets);
   }
 
   /** @returns the latest replies of the threads among them */

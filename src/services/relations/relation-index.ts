@@ -87,6 +87,19 @@ export class RelationIndex {
     return this.#entries.get(eventId)?.nid;
   }
 
+  /** Keeps the position of an event at hand, and what relates to it: more is likely to come. */
+  async watch(room: Room, event: RelationTarget['event']): Promise<void> {
+    const related = await this.of(room, event);
+    if (related.length > 0 || this.#entries.has(event.eventId)) return;
+    this.#keep(event.eventId, {
+      room: room.nid,
+      horizon: this.#horizon(room),
+      nid: event.nid,
+      related: [],
+      isComplete: true,
+    });
+  }
+
   /** Forgets what is known of a room: for those who delete events. */
   forget(room: Room): void {
     const horizon = this.#horizon(room);

@@ -38,8 +38,7 @@ export class RelationRules {
         return this.#events.sendOnce(room, draft, txn);
       });
     }
-    if (relation?.relType === REL.thread && (await this.#isNew(txn)))
-      await this.#assertMayStartThread(room, relation.eventId);
+    if (relation?.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
     return this.#events.sendOnce(room, draft, txn);
   }
 
@@ -65,7 +64,11 @@ export class RelationRules {
   /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */
   async #assertMayStartThread(room: Room, eventId: string): Promise<void> {
     const root = await this.#find(room, eventId);
-    if (root?.relation === undefined) return;
+    if (root?.relation === undefined) {
+      // From now on it is at hand, however far back it lies.
+      if (root !== undefined) await this.#index.watch(room, root);
+      return;
+    }
     throw new MatrixError('M_UNKNOWN', 'A thread cannot start at an event that relates to another one.');
   }
 

@@ -1,4 +1,5 @@
 import { encodeRoomToken } from '#src/protocol/wire/position.ts';
+import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
@@ -21,6 +22,8 @@ export interface RoomPlan {
   readonly section: 'join' | 'leave';
   /** The client knows nothing of the room, or wants all of its state. */
   readonly isFull: boolean;
+  /** Joined since the client's position: what it may know of an earlier stay does not go on in this timeline. */
+  readonly isNewlyJoined: boolean;
   /** The timeline begins after this position; 0 when the client knows nothing of the room. */
   readonly after: number;
   readonly upTo: number;
@@ -106,15 +109,32 @@ export class RoomSections {
   ): Promise<Draft[]> {
     const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
     const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
-    const windows = await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
+    const windows = filter.needsRelations
+      ? await this.#relatedWindows(shown, filter, accepts)
+      : await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
     const byRoom = new Map(shown.map((plan, index) => [plan, windows[index]]));
     return Promise.all(
       plans.map(async (plan) => {
         const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
         const events = await this.#visible(plan, window, user.userId);
-        return { plan, window: plan.onlyLeave ? { ...window, limited: false, hiddenState: [] } : window, events };
+        if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events };
+        return { plan, window: plan.isNewlyJoined ? { ...window, limited: true } : window, events };
       }),
     );
+  }
+
+  /** Timelines of a filter that asks what relates to the events. */
+  async #relatedWindows(
+    shown: readonly RoomPlan[],
+    filter: SyncFilter,
+    accepts: SyncFilter['timeline'],
+  ): Promise<TimelineWindow[]> {
+    const related = new Map<number, readonly Relation[]>();
+    const passes = (event: Parameters<NonNullable<typeof accepts>>[0] & { readonly nid?: number }): boolean =>
+      accepts?.(event, related.get(event.nid ?? 0)) !== false;
+    return this.#options.timelines.read(shown, filter.timelineLimit, passes, async (events) => {
+      for (const [nid, relations] of await this.#options.relations.relationsOf(events)) related.set(nid, relations);
+    });
   }
 
   /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
@@ -242,5 +262,9 @@ const isNamed = (room: Room): boolean =>
 /** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
 const withoutIgnored =
   (filter: SyncFilter, ignored: ReadonlySet<string>) =>
-  (event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined }): boolean =>
-    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) && filter.timeline?.(event) !== false;
+  (
+    event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined },
+    relations?: readonly Relation[],
+  ): boolean =>
+    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) &&
+    filter.timeline?.(event, relations) !== false;

@@ -15,6 +15,8 @@ export interface SyncFilter {
   readonly timelineLimit: number;
   /** Undefined: takes every event. */
   readonly timeline: EventPredicate | undefined;
+  /** `timeline` has to be told what relates to the events. */
+  readonly needsRelations: boolean;
   readonly state: EventPredicate | undefined;
   readonly ephemeral: EventPredicate | undefined;
   readonly roomAccountData: EventPredicate | undefined;
@@ -53,6 +55,7 @@ export const syncFilterOf = (source: Filter): SyncFilter => {
     source,
     timelineLimit: Math.min(limit ?? DEFAULT_LIMIT, GREATEST_LIMIT),
     timeline: predicate(timeline),
+    needsRelations: timeline.relatedBySenders !== undefined || timeline.relatedByRelTypes !== undefined,
     state: predicate(room.state),
     ephemeral: predicate(room.ephemeral),
     roomAccountData: predicate(room.accountData),

@@ -89,6 +89,10 @@ export interface VisibilitySource {
 
 /** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
 export interface RelationsSource {
+  /** Who relates how to events, by their positions. */
+  relationsOf(
+    targets: readonly { readonly room: Room; readonly event: StoredEvent }[],
+  ): Promise<ReadonlyMap<number, readonly { readonly sender: string; readonly relType: string }[]>>;
   /** Makes known what relates to events of several rooms, in one statement at most. */
   prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void>;
   /** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */

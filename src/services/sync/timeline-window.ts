@@ -23,6 +23,8 @@ export interface TimelineWindow {
   readonly hiddenState: readonly StoredEvent[];
 }
 
+type PrepareEvents = (events: readonly { readonly room: Room; readonly event: StoredEvent }[]) => Promise<void>;
+
 /** How many events a filter may throw away before we call the timeline limited. */
 const SEARCH_ROUNDS = 5;
 const SEARCH_CHUNK = 200;
@@ -39,28 +41,49 @@ export class TimelineReader {
     this.#loader = loader;
   }
 
-  /** @param accepts undefined takes every event */
-  async read(requests: readonly WindowRequest[], limit: number, accepts: EventPredicate | undefined): Promise<TimelineWindow[]> {
-    const windows: (TimelineWindow | undefined)[] = requests.map((request) => fromRing(request, limit, accepts));
+  /**
+   * @param accepts undefined takes every event
+   * @param prepare makes known what `accepts` has to know of events
+   */
+  async read(
+    requests: readonly WindowRequest[],
+    limit: number,
+    accepts: EventPredicate | undefined,
+    prepare?: PrepareEvents,
+  ): Promise<TimelineWindow[]> {
+    const windows: (TimelineWindow | undefined)[] = requests.map((request) =>
+      prepare === undefined ? fromRing(request, limit, accepts) : undefined,
+    );
     const missing = requests.filter((_, index) => windows[index] === undefined);
     if (missing.length > 0) {
       const chunk = accepts === undefined ? limit + 1 : Math.max(limit + 1, SEARCH_CHUNK);
-      const read = await this.#newest(missing, chunk);
+      const read = await this.#newest(missing, chunk, prepare);
       for (const [index, request] of requests.entries()) {
-        windows[index] ??= await this.#fromDatabase(request, read.get(request.room.nid) ?? [], chunk, limit, accepts);
+        windows[index] ??= await this.#fromDatabase(request, read.get(request.room.nid) ?? [], chunk, limit, accepts, prepare);
       }
     }
     return windows.filter((window) => window !== undefined);
   }
 
-  async #newest(requests: readonly WindowRequest[], count: number): Promise<Map<number, StoredEvent[]>> {
+  async #newest(
+    requests: readonly WindowRequest[],
+    count: number,
+    prepare: PrepareEvents | undefined,
+  ): Promise<Map<number, StoredEvent[]>> {
     const rooms = new Map(requests.map((request) => [request.room.nid, request.room]));
     const records = await newestEvents(
       this.#database,
       requests.map((request) => ({ room: request.room.nid, after: request.after, upTo: request.upTo })),
       count,
     );
-    return Map.groupBy(await this.#loader.adopt(records, (nid) => rooms.get(nid)), (event) => event.room.nid);
+    const events = await this.#loader.adopt(records, (nid) => rooms.get(nid));
+    await prepare?.(
+      events.flatMap((event) => {
+        const room = rooms.get(event.room.nid);
+        return room === undefined ? [] : [{ room, event }];
+      }),
+    );
+    return Map.groupBy(events, (event) => event.room.nid);
   }
 
   /** @param first the newest events of the stretch, newest first */
@@ -70,6 +93,7 @@ export class TimelineReader {
     chunk: number,
     limit: number,
     accepts: EventPredicate | undefined,
+    prepare: PrepareEvents | undefined,
   ): Promise<TimelineWindow> {
     const read = [...first];
     let complete = first.length < chunk;
@@ -77,7 +101,7 @@ export class TimelineReader {
     for (let round = 1; accepts !== undefined && !complete && round < SEARCH_ROUNDS; round++) {
       if (count(read, accepts) > limit) break;
       const upTo = (read.at(-1)?.nid ?? request.upTo) - 1;
-      const more = (await this.#newest([{ ...request, upTo }], chunk)).get(request.room.nid) ?? [];
+      const more = (await this.#newest([{ ...request, upTo }], chunk, prepare)).get(request.room.nid) ?? [];
       read.push(...more);
       complete = more.length < chunk;
     }

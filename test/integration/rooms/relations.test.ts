@@ -319,6 +319,18 @@ describe('events that relate to each other', function () {
       const wrong = await server.ask('alice', 'GET', `/v1/rooms/${roomId}/threads?from=x`);
       expect([wrong.status, wrong.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
     });
+    it('cost a reply no more than any other message, however far back they began', async () => {
+      const roomId = await open();
+      const root = await message('alice', roomId, 'root');
+      const room = (await server.services.rooms.byId(roomId))!;
+      const drafts = Array.from({ length: 300 }, (_, i) => ({ type: 'x', sender: A, content: { i } }));
+      await server.services.events.sendAll(room, drafts);
+      await reply('alice', roomId, root, 'first');
+      const plain = await server.statements(() => message('alice', roomId, 'plain'));
+      expect(await server.statements(() => reply('alice', roomId, root, 'second'))).to.equal(plain);
+      expect(await server.statements(() => reply('alice', roomId, root, 'third'))).to.equal(plain);
+      expect((await bundled('alice', roomId, root))['m.thread'].count).to.equal(3);
+    });
     it('do not start at what relates to another event', async () => {
       const roomId = await open();
       const target = await message('alice', roomId, 'a');

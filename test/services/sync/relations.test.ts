@@ -104,6 +104,21 @@ describe('relations in sync', function () {
     expect(shown).to.equal(undefined);
   });
 
+  it('decide which events a filter by relations takes', async () => {
+    const room = await open(BOB, CAROL);
+    const root = await world.events.send(room, message(ALICE, 'root'));
+    const other = await world.events.send(room, message(ALICE, 'other'));
+    await relate(room, BOB, 'm.thread', root);
+    await relate(room, BOB, 'm.reference', other);
+    const ids = async (timelineFilter: object): Promise<string[]> => {
+      const { body } = await world.sync.sync(syncRequest(CAROL, undefined, { timeline: timelineFilter }));
+      return timeline(body, room).events.map((event: Json) => event.event_id);
+    };
+    expect(await ids({ related_by_rel_types: ['m.thread'] })).to.deep.equal([root.eventId]);
+    expect(await ids({ related_by_senders: [BOB] })).to.deep.equal([root.eventId, other.eventId]);
+    expect(await ids({ related_by_senders: [ALICE] })).to.deep.equal([]);
+  });
+
   it('are read for all rooms together after a restart, however many they are', async () => {
     const fill = async (reader: string, count: number): Promise<void> => {
       for (let i = 0; i < count; i++) {
