@@ -5,6 +5,7 @@ import { HttpServer, type TlsFiles } from '#src/http/server.ts';
 import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
+import { GuestAccess } from '#src/services/membership/guest-access.ts';
 import { Farewells } from '#src/services/membership/farewells.ts';
 import { ReportService } from '#src/services/reports/report-service.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
@@ -17,6 +18,7 @@ import { declareEndpoints } from './endpoints.ts';
 import { composeJobs } from './jobs.ts';
 import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
+import { composePeeking } from './peeking.ts';
 import type { Platform } from './platform.ts';
 import { composeEvents, composeRooms, composeRoomStore } from './rooms.ts';
 import { composePeople, composeSearch } from './search.ts';
@@ -62,7 +64,7 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
-  const search = composeSearch(platform, store, events, rooms, rooms.clientEvents);
+  const search = composeSearch(platform, store, events, rooms, notifications.accountData);
   const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {
     if (displayName === undefined) return;
@@ -80,6 +82,7 @@ export async function createApplication(platform: Platform): Promise<Application
     profiles: userData.profiles,
     logger,
   });
+  const guestAccess = new GuestAccess({ database, rooms: store.rooms, events, membership: rooms.membership, logger });
   if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
 
   const reports = new ReportService({ database, rooms: store.rooms, finder: rooms.finder, users, clock });
@@ -87,6 +90,7 @@ export async function createApplication(platform: Platform): Promise<Application
     reports,
     ...accounts,
     ...composeAccountServices(platform, users),
+    ...composePeeking(platform, store, events, rooms, userData, notifications.accountData),
     ...rooms,
     ...userData,
     ...search,
@@ -158,6 +162,7 @@ export async function createApplication(platform: Platform): Promise<Application
       await people.start();
       await jobs.start();
       farewells.resume();
+      guestAccess.resume();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
       if (tls !== undefined) {
@@ -173,6 +178,7 @@ export async function createApplication(platform: Platform): Promise<Application
     async drain() {
       await Promise.all([http.drain(HTTP_DRAIN_MS), jobs.close()]);
       await farewells.idle();
+      await guestAccess.idle();
       await userData.close();
       await store.writer.close();
       await search.close();

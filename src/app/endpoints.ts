@@ -7,6 +7,9 @@ import { openidEndpoints } from '#src/http/client-server/openid.ts';
 import { pusherEndpoints } from '#src/http/client-server/pusher.ts';
 import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
 import { voipEndpoints } from '#src/http/client-server/voip.ts';
+import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
+import { roomInitialSyncEndpoints } from '#src/http/client-server/room_initial_sync.ts';
+import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
@@ -42,6 +45,9 @@ import { supportEndpoints } from '#src/http/well-known/support.ts';
 
 /** Every group of endpoints that is served. */
 const GROUPS = [
+  oldSyncEndpoints,
+  roomInitialSyncEndpoints,
+  peekingEventsEndpoints,
   voipEndpoints,
   thirdPartyLookupEndpoints,
   pusherEndpoints,

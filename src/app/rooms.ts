@@ -1,5 +1,6 @@
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
 import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { InvitePermission } from '#src/services/account-data/invite-permission.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
@@ -83,13 +84,24 @@ export function composeRooms(
   const access = new RoomAccess({ rooms, loader, states, past: new MembershipPast(loader) });
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName });
   const publicRooms = new PublicRooms({ database, rooms, access, serverName });
-  const membership = new MembershipService({ database, interner, loader, rooms, events, aliases, profiles });
+  const invitePermission = new InvitePermission(accountData, (userId) => events.isLocal(userId));
+  const membership = new MembershipService({
+    database,
+    interner,
+    loader,
+    rooms,
+    events,
+    aliases,
+    profiles,
+    invitePermission,
+  });
   const roomCreation = new RoomCreationService({
     events,
     membership,
     aliases,
     profiles,
     defaultVersion: config.room.defaultVersion,
+    mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
   });
   const visibility = new EventVisibility(interner, loader, states);
   const finder = new EventFinder(events, visibility);
@@ -104,7 +116,13 @@ export function composeRooms(
     state: roomState,
     writer: relations.clientEvents,
   });
-  const roomSending = new RoomSending({ access, events, aliases, relations: relations.relationRules });
+  const roomSending = new RoomSending({
+    access,
+    events,
+    aliases,
+    relations: relations.relationRules,
+    invitePermission,
+  });
   const roomUpgrade = new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles });
   return {
     access,

@@ -25,7 +25,7 @@ export const userMethods: readonly Method[] = [
     summary: 'Begins, goes on or stops to type.',
     sameAs: 'setTyping',
     rateLimit: 'default',
-    guests: true,
+    guests: false,
     params: Type.Object({
       room_id: RoomId,
       typing: Type.Boolean(),
@@ -44,7 +44,7 @@ export const userMethods: readonly Method[] = [
     summary: 'Says up to where the user has read.',
     sameAs: 'postReceipt',
     rateLimit: 'default',
-    guests: true,
+    guests: false,
     params: Type.Object({
       room_id: RoomId,
       receipt_type: Type.String({ description: 'm.read, m.read.private or m.fully_read.' }),
@@ -65,7 +65,7 @@ export const userMethods: readonly Method[] = [
     summary: 'Moves the fully read marker and sends receipts in one go.',
     sameAs: 'setReadMarker',
     rateLimit: 'default',
-    guests: true,
+    guests: false,
     params: Type.Object({
       room_id: RoomId,
       'm.fully_read': Type.Optional(Type.String()),

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { composePeeking } from '#src/app/peeking.ts';
 import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
@@ -113,10 +114,11 @@ export class StreamServer {
     });
     const endpoints = declareEndpoints({
       reports,
-      ...composeSearch(platform, store, events, rooms),
+      ...composeSearch(platform, store, events, rooms, notifications.accountData),
       ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),
       ...accounts,
       ...composeAccountServices(platform, accounts.users),
+      ...composePeeking(platform, store, events, rooms, userData, notifications.accountData),
       ...rooms,
       ...userData,
       accountData: notifications.accountData,

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/room-creation.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { noIdentityServer } from '#src/services/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './room-schemas.ts';
 
@@ -44,11 +44,13 @@ export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreat
       'M_UNSUPPORTED_ROOM_VERSION',
       'M_SERVER_NOT_TRUSTED',
       'M_FORBIDDEN',
+      'M_INVITE_BLOCKED',
+      'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
     async handle({ requester, body: wish }) {
       if (wish.invite_3pid !== undefined && wish.invite_3pid.length > 0) {
-        throw new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
+        throw noIdentityServer();
       }
       const room = await services.roomCreation.create(requester.userId, {
         visibility: wish.visibility,

@@ -26,12 +26,15 @@ export const invitingEndpoints = (services: { readonly membership: MembershipSer
     params: roomParams,
     body,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_SERVER_NOT_TRUSTED', 'M_LIMIT_EXCEEDED'],
+    errors: ['M_FORBIDDEN', 'M_INVITE_BLOCKED', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_SERVER_NOT_TRUSTED', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params, body: wish }) {
+      const { medium, address, id_server: server, id_access_token: token } = wish;
       if (wish.user_id === undefined) {
-        if (wish.medium === undefined)
+        if (medium === undefined && address === undefined)
           throw new MatrixError('M_MISSING_PARAM', 'The member user_id is missing from the body.');
-        throw new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
+        if (medium === undefined || address === undefined || server === undefined || token === undefined)
+          throw new MatrixError('M_MISSING_PARAM', 'An invite needs id_server, id_access_token, medium and address.');
+        return services.membership.inviteByThirdPartyId(requester.userId, params.roomId);
       }
       const invite = { target: wish.user_id, reason: wish.reason, isDirect: wish.is_direct };
       await services.membership.invite(requester.userId, params.roomId, invite);

@@ -13,7 +13,7 @@ export const presenceEndpoints = (services: { readonly presence: PresenceService
     summary: "Update this user's presence state.",
     method: 'PUT',
     path,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params,
     body: Type.Object({

@@ -1,6 +1,8 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { ProfileService } from '#src/services/profile/profile-service.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/sessions/requester.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 
@@ -9,6 +11,12 @@ const fieldParams = Type.Object({ userId: Type.String(), keyName: Type.String() 
 const fields = Type.Object({}, { additionalProperties: true });
 /** The names of this feature before it became part of the specification (MSC4133). */
 const aliases = ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'];
+
+/** "Guest users may only modify their display name". Client-Server API, "Guest Access". */
+const assertGuestMay = (requester: Requester, keyName: string): void => {
+  if (requester.isGuest && keyName !== 'displayname')
+    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests can change nothing of their profile but the display name.');
+};
 
 export const profileEndpoints = (services: { readonly profiles: ProfileService }): readonly Endpoint[] => [
   endpoint({
@@ -53,13 +61,14 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     method: 'PUT',
     path: `${path}/{keyName}`,
     aliases,
-    auth: 'accessToken',
+    auth: 'accessTokenOrGuest',
     rateLimit: 'default',
     params: fieldParams,
     body: fields,
     response: empty,
     errors: [
       'M_FORBIDDEN',
+      'M_GUEST_ACCESS_FORBIDDEN',
       'M_NOT_FOUND',
       'M_BAD_JSON',
       'M_NOT_JSON',
@@ -70,6 +79,7 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
       'M_LIMIT_EXCEEDED',
     ],
     async handle({ requester, params: { userId, keyName }, body }) {
+      assertGuestMay(requester, keyName);
       await services.profiles.set(requester, userId, keyName, body as JsonObject);
       return {};
     },
@@ -80,12 +90,13 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     method: 'DELETE',
     path: `${path}/{keyName}`,
     aliases,
-    auth: 'accessToken',
+    auth: 'accessTokenOrGuest',
     rateLimit: 'default',
     params: fieldParams,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    errors: ['M_FORBIDDEN', 'M_GUEST_ACCESS_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { userId, keyName } }) {
+      assertGuestMay(requester, keyName);
       await services.profiles.remove(requester, userId, keyName);
       return {};
     },

@@ -9,7 +9,7 @@ export const readMarkersEndpoints = (services: { readonly readMarkers: ReadMarke
     summary: 'Set the position of the read marker for a room.',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/read_markers',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String() }),
     body: Type.Object({

@@ -9,7 +9,7 @@ export const receiptsEndpoints = (services: { readonly readMarkers: ReadMarkerSe
     summary: 'Send a receipt for the given event ID.',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), receiptType: Type.String(), eventId: Type.String() }),
     body: Type.Object(

@@ -10,7 +10,7 @@ export const redactionEndpoints = (services: { readonly roomSending: RoomSending
     summary: 'Strips all non-integrity-critical information out of an event',
     method: 'PUT',
     path: '/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String(), txnId: Type.String() }),
     body: Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true }),

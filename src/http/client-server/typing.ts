@@ -10,7 +10,7 @@ export const typingEndpoints = (services: { readonly typing: TypingService }): r
     summary: 'Informs the server that the user has started or stopped typing.',
     method: 'PUT',
     path: '/_matrix/client/v3/rooms/{roomId}/typing/{userId}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), userId: Type.String() }),
     body: Type.Object({

@@ -2,6 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import type { InvitePermission } from '#src/services/account-data/invite-permission.ts';
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft } from '#src/services/events/event-draft.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
@@ -14,6 +15,7 @@ import type { Database } from '#src/storage/database.ts';
 import { forgetRoom } from '#src/storage/repositories/event-reads.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { joinedRoomIds } from '#src/storage/repositories/joined-rooms.ts';
+import { assertGuestsMayJoin } from './guest-access.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { RemoteMembership } from './remote-membership.ts';
 import { RestrictedJoins } from './restricted-joins.ts';
@@ -44,6 +46,8 @@ export interface MembershipServiceOptions {
   readonly events: EventService;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
+  /** Without it everybody may be invited. */
+  readonly invitePermission?: InvitePermission | undefined;
   readonly remote?: RemoteMembership | undefined;
 }
 
@@ -58,6 +62,7 @@ export class MembershipService {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
+  readonly #invitePermission: InvitePermission | undefined;
   readonly #remote: RemoteMembership | undefined;
   readonly #restricted: RestrictedJoins;
 
@@ -69,6 +74,7 @@ export class MembershipService {
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
+    this.#invitePermission = options.invitePermission;
     this.#remote = options.remote;
     this.#restricted = new RestrictedJoins(options.rooms);
   }
@@ -93,9 +99,7 @@ export class MembershipService {
       return roomId;
     }
     if (room.isJoined(userId)) return roomId;
-    if (requester.isGuest && room.stateText('m.room.guest_access', 'guest_access') !== 'can_join') {
-      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'This room does not let guests in: register an account first.');
-    }
+    if (requester.isGuest) assertGuestsMayJoin(room);
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     const invite =
@@ -166,7 +170,7 @@ export class MembershipService {
     await this.#remote.enter(how, { userId, roomId, servers, reason, profile: await this.#profiles.profileOf(userId) });
   }
 
-  /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVALID_PARAM */
+  /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVITE_BLOCKED, M_INVALID_PARAM */
   async invite(sender: string, roomId: string, request: InviteRequest): Promise<void> {
     const { target } = request;
     assertUserId(target);
@@ -181,9 +185,22 @@ export class MembershipService {
     await this.#remote.invite(room, sender, target, content);
   }
 
-  /** The content of an invite's member event. */
+  /**
+   * Refuses an invite by mail or phone number: whom it belongs to only an identity server can say, and this server asks none.
+   *
+   * @throws MatrixError M_FORBIDDEN for who is not in the room or may not invite, else M_SERVER_NOT_TRUSTED
+   */
+  async inviteByThirdPartyId(sender: string, roomId: string): Promise<never> {
+    const levels = (await this.#inside(roomId, sender)).powerLevels();
+    if (levels.userLevel(sender) < levels.invite)
+      throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
+    throw noIdentityServer();
+  }
+
+  /** The content of an invite's member event. @throws MatrixError M_INVITE_BLOCKED when the target wants no invites */
   async inviteContent(request: InviteRequest): Promise<JsonObject> {
     const { target, reason, isDirect } = request;
+    await this.#invitePermission?.assertInvitable(target);
     return memberContent('invite', await this.#profiles.profileOf(target), {
       reason,
       is_direct: isDirect === true ? true : undefined,
@@ -265,6 +282,9 @@ export const memberDraft = (sender: string, stateKey: string, content: JsonObjec
   stateKey,
   content,
 });
+
+export const noIdentityServer = (): MatrixError =>
+  new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
 
 export const noFederation = (target: string): MatrixError =>
   new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);

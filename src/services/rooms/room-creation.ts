@@ -41,6 +41,8 @@ export interface RoomCreationOptions {
   readonly remote?: RemoteMembership | undefined;
   /** Version of rooms whose maker names none. */
   readonly defaultVersion: string;
+  /** How many users may be invited at once; undefined for any number. */
+  readonly mostInvites?: number | undefined;
 }
 
 /** Makes rooms. */
@@ -51,6 +53,7 @@ export class RoomCreationService {
   readonly #profiles: ProfileSource;
   readonly #remote: RemoteMembership | undefined;
   readonly #defaultVersion: string;
+  readonly #mostInvites: number | undefined;
 
   constructor(options: RoomCreationOptions) {
     this.#events = options.events;
@@ -59,13 +62,14 @@ export class RoomCreationService {
     this.#profiles = options.profiles;
     this.#remote = options.remote;
     this.#defaultVersion = options.defaultVersion;
+    this.#mostInvites = options.mostInvites;
   }
 
   /**
    * Makes a room with all its first events in one commit.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
-   *   itself, M_BAD_JSON, M_INVALID_PARAM
+   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited
    */
   async create(creator: string, request: RoomRequest): Promise<Room> {
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
@@ -78,6 +82,8 @@ export class RoomCreationService {
     const isPublic = request.visibility === 'public';
     const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
     const invitees = inviteesOf(creator, request.invite ?? []);
+    if (invitees.length > (this.#mostInvites ?? Infinity))
+      throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
     const remote = invitees.filter((userId) => !this.#events.isLocal(userId));
     if (remote[0] !== undefined && this.#remote === undefined) throw noFederation(remote[0]);
     const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? invitees : []);

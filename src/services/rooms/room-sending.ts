@@ -1,9 +1,11 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { InvitePermission } from '#src/services/account-data/invite-permission.ts';
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
+import { assertGuestsMayJoin } from '#src/services/membership/guest-access.ts';
 import { userSuspended } from '#src/services/sessions/suspension.ts';
 import type { RelationRules } from '#src/services/relations/relation-rules.ts';
 import { MEMBERSHIPS } from './membership.ts';
@@ -33,17 +35,21 @@ export class RoomSending {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #relations: RelationRules;
+  readonly #invitePermission: InvitePermission | undefined;
 
   constructor(options: {
     readonly access: RoomAccess;
     readonly events: EventService;
     readonly aliases: AliasService;
     readonly relations: RelationRules;
+    /** Without it everybody may be invited. */
+    readonly invitePermission?: InvitePermission | undefined;
   }) {
     this.#access = options.access;
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#relations = options.relations;
+    this.#invitePermission = options.invitePermission;
   }
 
   /**
@@ -69,16 +75,17 @@ export class RoomSending {
    * Sets an entry of the state. What is there already is not written again.
    *
    * @returns the event's id
-   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_BAD_ALIAS, M_INVALID_PARAM
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_BAD_ALIAS, M_INVALID_PARAM, M_INVITE_BLOCKED, M_GUEST_ACCESS_FORBIDDEN,
+   *   M_USER_SUSPENDED
    */
   async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
     const { roomId, type, content } = request;
     const room = await this.#access.known(roomId);
-    await this.#check(room, type, stateKey, content);
+    await this.#check(sender, room, type, stateKey, content);
     return (await this.#events.send(room, draft(sender, request, stateKey))).eventId;
   }
 
-  async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+  async #check(sender: Sender, room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
     switch (type) {
       case 'm.room.create':
         throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
@@ -92,6 +99,9 @@ export class RoomSending {
         if (!MEMBERSHIPS.some((membership) => membership === content['membership'])) {
           throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
         }
+        if (content['membership'] === 'invite') await this.#invitePermission?.assertInvitable(stateKey);
+        if (content['membership'] === 'join' && sender.isGuest === true && !room.isJoined(stateKey))
+          assertGuestsMayJoin(room);
         return;
       default:
     }

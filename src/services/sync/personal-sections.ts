@@ -1,3 +1,4 @@
+import { blocksInvites, INVITE_PERMISSION } from '#src/services/account-data/invite-permission.ts';
 import { covers, shardOfName, type EphemeralPosition, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
@@ -39,6 +40,8 @@ export interface PersonalAccount {
   readonly data: UserAccountData;
   readonly receiptsOf: (room: Room) => RoomReceiptsView | undefined;
   ignoredUsers(): ReadonlySet<string>;
+  /** Whether the user wants to see no invites. Client-Server API, "Invite permission". */
+  blocksInvites(): boolean;
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -66,6 +69,11 @@ export class PersonalSections {
       data,
       receiptsOf: (room) => receipts.peek(room) ?? read?.get(room.nid),
       ignoredUsers: () => ignoredIn(data),
+      blocksInvites: () => {
+        for (const { roomNid, type, json } of data.entries())
+          if (roomNid === 0 && type === INVITE_PERMISSION) return blocksInvites(json);
+        return false;
+      },
     };
   }
 

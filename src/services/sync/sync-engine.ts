@@ -3,6 +3,7 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { covers, encodeSyncToken, ORIGIN, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
+import { membershipIn } from '#src/services/rooms/membership.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
@@ -19,6 +20,9 @@ import type { SyncUsers } from './sync-users.ts';
  * database connections and hold all of it in memory.
  */
 const LARGE_AT_ONCE = 8;
+
+/** Changes of one membership that are looked through for an earlier stay. */
+const MEMBERSHIPS_BACK = 20;
 
 export interface SyncEngineOptions {
   readonly users: SyncUsers;
@@ -130,7 +134,8 @@ export class SyncEngine {
       if (section.isEmpty && personal.isEmpty) continue;
       join.push(`${JSON.stringify(room.roomId)}:{${section.json},${personal.json}}`);
     }
-    const invite = await this.#stripped(user, plan.invited, 'invite_state', ignored);
+    const invited = plan.invited.length === 0 || account.blocksInvites() ? [] : plan.invited;
+    const invite = await this.#stripped(user, invited, 'invite_state', ignored);
     const knock = await this.#stripped(user, plan.knocked, 'knock_state', new Set());
     const rooms = [
       ['join', join],
@@ -181,6 +186,7 @@ export class SyncEngine {
           member,
           section: 'join',
           isFull: isNew || request.fullState,
+          isReturned: false,
           after: isNew ? 0 : (since[room.shard] ?? 0),
           upTo: vector[room.shard] ?? 0,
           end: room.stateChain,
@@ -215,7 +221,23 @@ export class SyncEngine {
     for (const one of returned) {
       if (await this.#personal.wasJoined(one.room, user.userId, known.get(one.room.nid))) resumed.add(one);
     }
-    return plan.joined.map((one) => (resumed.has(one) ? { ...one, after: afterOf(one) } : one));
+    const stayed = new Set<RoomPlan>();
+    for (const one of returned) if (!resumed.has(one) && (await this.#stayedBefore(one))) stayed.add(one);
+    return plan.joined.map((one) => {
+      if (resumed.has(one)) return { ...one, after: afterOf(one) };
+      return stayed.has(one) ? { ...one, isReturned: true } : one;
+    });
+  }
+
+  /** Whether the user had been joined before they came back: going back through their memberships, which are few. */
+  async #stayedBefore({ member, room }: RoomPlan): Promise<boolean> {
+    const { loader } = this.#options.personal;
+    let event = await loader.one(room, member.since);
+    for (let step = 0; step < MEMBERSHIPS_BACK && event?.replaces !== undefined; step++) {
+      event = await loader.one(room, event.replaces);
+      if (event !== undefined && membershipIn(event.content) === 'join') return true;
+    }
+    return false;
   }
 
   /** Rooms that the user left: they are shown as they were at the leave. */
@@ -244,6 +266,7 @@ export class SyncEngine {
         member,
         section: 'leave',
         isFull: plan.isInitial || request.fullState,
+        isReturned: false,
         after: plan.isInitial ? 0 : wasJoined ? (plan.since[room.shard] ?? 0) : leftAt(member) - 1,
         upTo: leftAt(member),
         end,

@@ -1,0 +1,55 @@
+import { Type } from 'typebox';
+import type { InitialSync } from '#src/services/peeking/initial-sync.ts';
+import type { EventLookup } from '#src/services/rooms/event-lookup.ts';
+import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
+import { roomSnapshot, snapshotMembers } from './room_initial_sync.ts';
+import { anyObject, clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+
+export const oldSyncEndpoints = (services: {
+  readonly initialSync: InitialSync;
+  readonly eventLookup: EventLookup;
+}): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'initialSync',
+    summary: "Get the user's current state.",
+    method: 'GET',
+    path: '/_matrix/client/v3/initialSync',
+    auth: 'accessToken',
+    rateLimit: 'sync',
+    query: Type.Object({
+      limit: Type.Optional(Type.Integer({ minimum: 0 })),
+      archived: Type.Optional(Type.Boolean()),
+    }),
+    response: Type.Object({
+      end: Type.String(),
+      rooms: Type.Array(roomSnapshot),
+      presence: Type.Array(anyObject),
+      account_data: Type.Array(anyObject),
+    }),
+    errors: ['M_LIMIT_EXCEEDED'],
+    async handle({ requester, query }) {
+      const all = await services.initialSync.all(requester, query.limit, query.archived ?? false);
+      const rooms = all.rooms.map((room) => jsonReply(snapshotMembers(room)).json?.toString() ?? '{}');
+      return jsonReply({
+        end: JSON.stringify(all.end),
+        rooms: jsonList(rooms),
+        presence: jsonList(all.presence),
+        account_data: jsonList(all.accountData),
+      });
+    },
+  }),
+  endpoint({
+    operationId: 'getOneEvent',
+    summary: 'Get a single event by event ID.',
+    method: 'GET',
+    path: '/_matrix/client/v3/events/{eventId}',
+    auth: 'accessToken',
+    rateLimit: 'default',
+    params: Type.Object({ eventId: Type.String() }),
+    response: clientEvent,
+    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { eventId } }) {
+      return new Reply({ json: await services.eventLookup.event(requester, eventId) });
+    },
+  }),
+];
