@@ -22,8 +22,8 @@ export interface RoomPlan {
   readonly section: 'join' | 'leave';
   /** The client knows nothing of the room, or wants all of its state. */
   readonly isFull: boolean;
-  /** Joined since the client's position: what it may know of an earlier stay does not go on in this timeline. */
-  readonly isNewlyJoined: boolean;
+  /** Joined anew since the client's position: what it may know of an earlier stay does not go on in this timeline. */
+  readonly isReturned: boolean;
   /** The timeline begins after this position; 0 when the client knows nothing of the room. */
   readonly after: number;
   readonly upTo: number;
@@ -118,7 +118,7 @@ export class RoomSections {
         const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
         const events = await this.#visible(plan, window, user.userId);
         if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events };
-        return { plan, window: plan.isNewlyJoined ? { ...window, limited: true } : window, events };
+        return { plan, window: plan.isReturned ? { ...window, limited: true } : window, events };
       }),
     );
   }
