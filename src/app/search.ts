@@ -1,6 +1,7 @@
+import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import { EventFollower } from '#src/services/events/event-follower.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
-import { ClientEvents } from '#src/services/rooms/client-events.ts';
 import { HistoryPages } from '#src/services/rooms/history-pages.ts';
 import { SearchContexts } from '#src/services/search/search-context.ts';
 import { INDEXED_TYPES, SearchIndex } from '#src/services/search/search-index.ts';
@@ -37,8 +38,8 @@ export function composeSearch(
   platform: Pick<Platform, 'database' | 'logger' | 'timers'>,
   store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'writer'>,
   events: EventService,
-  { access, roomState, visibility }: Pick<Rooms, 'access' | 'roomState' | 'visibility'>,
-  clientEvents: ClientEvents = new ClientEvents(events.transactions),
+  { access, roomState, visibility, clientEvents }: Pick<Rooms, 'access' | 'roomState' | 'visibility' | 'clientEvents'>,
+  accountData: AccountDataService,
 ): Search {
   const { database, logger, timers } = platform;
   const { interner, loader, rooms } = store;
@@ -66,6 +67,7 @@ export function composeSearch(
     }),
     roomState,
     writer: clientEvents,
+    ignoredUsers: new IgnoredUsers(accountData),
   });
   return {
     search,

@@ -102,6 +102,7 @@ export class SearchPages {
     const { query, scope, limit, until } = request;
     const matches: SearchMatch[] = [];
     if (scope.length === 0 || query.terms.length === 0) return { matches, end: OLDEST, isEnd: true, estimate: 0 };
+    if (limit <= 0) return { matches, end: request.before, isEnd: false, estimate: 0 };
     const rooms = scope.map(({ room, upTo }) => ({
       room,
       upTo,

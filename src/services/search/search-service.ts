@@ -2,6 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { compileEventFilter, needsRelations } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { parseSearchQuery } from '#src/protocol/text/search-query.ts';
+import type { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import type { ClientEvents, Reader } from '#src/services/rooms/client-events.ts';
 import type { RoomState } from '#src/services/rooms/room-state.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -20,6 +21,7 @@ import type { SearchScopes } from './search-scope.ts';
 import { decodeSearchToken, encodeSearchToken, type SearchPosition } from './search-token.ts';
 import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
 
+const MESSAGE = 'm.room.message';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 500;
 /** By rank, this many of the newest matches are sorted at a time. */
@@ -78,6 +80,7 @@ export interface SearchServiceOptions {
   readonly contexts: SearchContexts;
   readonly roomState: RoomState;
   readonly writer: ClientEvents;
+  readonly ignoredUsers: IgnoredUsers;
 }
 
 /** Finds messages, names and topics of rooms. Client-Server API, "Server Side Search". */
@@ -128,13 +131,18 @@ export class SearchService {
     const predicate = compileEventFilter(senders === undefined ? others : { ...others, senders });
     const types = new Set((request.keys ?? SEARCH_KEYS).map((key) => TYPE_OF_KEY[key]));
     await this.#options.interner.ensureTypes(types);
+    const ignored = await this.#options.ignoredUsers.of(userId);
     const page = {
       userId,
       query,
       scope,
       senders: senders === undefined ? undefined : await knownUsers(this.#options.database, senders),
       types: request.keys === undefined ? undefined : [...types].map((type) => this.#options.interner.type(type)),
-      wanted: ((event, relations) => types.has(event.type) && predicate(event, relations)) as typeof predicate,
+      wanted: ((event, relations) =>
+        types.has(event.type) &&
+        // State of users who are ignored is state all the same.
+        !(event.type === MESSAGE && event.sender !== undefined && ignored.has(event.sender)) &&
+        predicate(event, relations)) as typeof predicate,
       needsRelations: needsRelations(filter),
     };
     return request.orderBy === 'recent' ? this.#newestFirst(page, limit, start) : this.#bestFirst(page, limit, start);
@@ -147,11 +155,12 @@ export class SearchService {
   ): Promise<Results> {
     const page = await this.#options.pages.read({ ...request, before: start.before, until: undefined, limit });
     const seen = start.seen + page.matches.length;
-    const goesOn = page.matches.length === limit || !page.isEnd;
+    const count = Math.max(start.count ?? start.seen + page.estimate, seen);
+    const goesOn = limit > 0 && (page.matches.length === limit || !page.isEnd);
     return {
       matches: page.matches,
-      count: start.seen + page.estimate,
-      next: limit > 0 && goesOn ? { before: page.end, seen, ...groupOf(start) } : undefined,
+      count,
+      next: goesOn ? { before: page.end, seen, count, ...groupOf(start) } : undefined,
     };
   }
 
@@ -163,7 +172,7 @@ export class SearchService {
   ): Promise<Results> {
     const matches: SearchMatch[] = [];
     let position = start;
-    let count = 0;
+    let { count } = start;
     for (;;) {
       const { before, until, last } = position;
       const page: SearchPage = await this.#options.pages.read({
@@ -172,33 +181,30 @@ export class SearchService {
         until,
         limit: Math.max(limit, RANKED_AT_ONCE),
       });
-      // What was handed out of this stretch before is part of the estimate already.
-      const handedOut = last === undefined ? 0 : page.matches.filter((match) => !comesAfter(match, last)).length;
-      count ||= start.seen - handedOut + page.estimate;
       const left = page.matches
         .filter((match) => last === undefined || comesAfter(match, last))
         .toSorted((a, b) => b.rank - a.rank || (isBefore(a, b) ? 1 : -1));
+      // What was handed out of this stretch before is part of the estimate already.
+      count ??= start.seen - (page.matches.length - left.length) + page.estimate;
       const taken = left.slice(0, limit - matches.length);
       matches.push(...taken);
       const lastTaken = taken.at(-1);
       const seen = start.seen + matches.length;
+      count = Math.max(count, seen);
+      const common = { ...groupOf(start), seen, count };
       if (matches.length === limit) {
         const next: SearchPosition = {
           before,
           until: until ?? page.end,
-          ...(lastTaken === undefined
-            ? {}
-            : { last: { ts: lastTaken.ts, event: lastTaken.event, rank: lastTaken.rank } }),
-          ...groupOf(start),
-          seen,
+          ...(lastTaken === undefined ? {} : { last: placeOf(lastTaken) }),
+          ...common,
         };
-        return { matches, count: Math.max(count, seen), next: limit > 0 ? next : undefined };
+        return { matches, count, next: limit > 0 ? next : undefined };
       }
-      if (page.isEnd) return { matches, count: Math.max(count, seen), next: undefined };
-      position = { before: page.end, ...groupOf(start), seen };
-      // A stretch without a match that took long to look through: the client decides whether to go on.
-      if (until === undefined && page.matches.length < RANKED_AT_ONCE)
-        return { matches, count: Math.max(count, seen), next: position };
+      if (page.isEnd) return { matches, count, next: undefined };
+      position = { before: page.end, ...common };
+      // A stretch that took long to look through and held little: the client decides whether to go on.
+      if (until === undefined && page.matches.length < RANKED_AT_ONCE) return { matches, count, next: position };
     }
   }
 
@@ -233,6 +239,8 @@ export class SearchService {
 const groupOf = (position: SearchPosition): Pick<SearchPosition, 'group'> =>
   position.group === undefined ? {} : { group: position.group };
 
+const placeOf = ({ ts, event, rank }: SearchMatch): NonNullable<SearchPosition['last']> => ({ ts, event, rank });
+
 /** Whether a match comes after another one by rank. */
 const comesAfter = (match: SearchMatch, last: NonNullable<SearchPosition['last']>): boolean =>
   match.rank < last.rank || (match.rank === last.rank && isBefore(match, last));
@@ -244,11 +252,17 @@ const groupsOf = (
 ): Map<string, SearchGroup> => {
   const members = Map.groupBy(matches, ({ room, visible }) => (key === 'room_id' ? room.roomId : visible.event.sender));
   const groups = new Map<string, SearchGroup>();
+  const nextIn = (value: string, seen: number): string | undefined => {
+    if (next === undefined) return undefined;
+    // A group counts for itself.
+    const { count: _count, ...position } = next;
+    return encodeSearchToken({ ...position, group: { key, value }, seen: next.group === undefined ? seen : next.seen });
+  };
   for (const [value, inGroup] of members) {
     groups.set(value, {
       order: groups.size + 1,
       results: inGroup.map(({ visible }) => visible.event.eventId),
-      nextBatch: next === undefined ? undefined : encodeSearchToken({ ...next, group: { key, value } }),
+      nextBatch: nextIn(value, inGroup.length),
     });
   }
   return groups;

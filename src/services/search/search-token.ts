@@ -12,6 +12,8 @@ export interface SearchPosition {
   readonly group?: { readonly key: 'room_id' | 'sender'; readonly value: string };
   /** How many results were handed out before. */
   readonly seen: number;
+  /** About how many results there are in all, as the first page said. */
+  readonly count?: number;
 }
 
 type Wire = readonly [
@@ -20,16 +22,18 @@ type Wire = readonly [
   last: readonly [number, number, number] | null,
   group: readonly ['r' | 's', string] | null,
   seen: number,
+  count: number | null,
 ];
 
 /** The token for a place in a search (`next_batch`). Opaque to clients; the leading letter and digit name kind and version. */
-export const encodeSearchToken = ({ before, until, last, group, seen }: SearchPosition): string => {
+export const encodeSearchToken = ({ before, until, last, group, seen, count }: SearchPosition): string => {
   const wire: Wire = [
     [before.ts, before.event],
     until === undefined ? null : [until.ts, until.event],
     last === undefined ? null : [last.ts, last.event, last.rank],
     group === undefined ? null : [group.key === 'room_id' ? 'r' : 's', group.value],
     seen,
+    count ?? null,
   ];
   return `f1_${Buffer.from(JSON.stringify(wire)).toString('base64url')}`;
 };
@@ -43,15 +47,15 @@ export const decodeSearchToken = (token: string): SearchPosition | undefined => 
   } catch {
     return undefined;
   }
-  if (!Array.isArray(wire) || wire.length !== 5) return undefined;
-  const [before, until, last, group, seen] = wire as readonly unknown[];
+  if (!Array.isArray(wire) || wire.length !== 6) return undefined;
+  const [before, until, last, group, seen, count] = wire as readonly unknown[];
   const from = placeIn(before);
   const to = until === null ? undefined : placeIn(until);
   const lastPlace = last === null ? undefined : placeIn(last);
   const rank: unknown = Array.isArray(last) ? last[2] : undefined;
   if (from === undefined || (until !== null && to === undefined)) return undefined;
   if (last !== null && (lastPlace === undefined || typeof rank !== 'number')) return undefined;
-  if (typeof seen !== 'number' || !Number.isSafeInteger(seen) || seen < 0) return undefined;
+  if (!isCount(seen) || (count !== null && !isCount(count))) return undefined;
   const isGroup =
     Array.isArray(group) &&
     (group[0] === 'r' || group[0] === 's') &&
@@ -64,8 +68,11 @@ export const decodeSearchToken = (token: string): SearchPosition | undefined => 
     ...(lastPlace === undefined ? {} : { last: { ...lastPlace, rank: rank as number } }),
     ...(isGroup ? { group: { key: group[0] === 'r' ? 'room_id' : 'sender', value: group[1] as string } } : {}),
     seen,
+    ...(count === null ? {} : { count }),
   };
 };
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 const placeIn = (value: unknown): SearchPlace | undefined => {
   if (!Array.isArray(value)) return undefined;

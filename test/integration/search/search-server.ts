@@ -2,6 +2,8 @@ import { composeSearch, type Search } from '#src/app/search.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
+import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { ClientEvents } from '#src/services/rooms/client-events.ts';
 import { TestServer } from '#test/http/serve.ts';
 import { type Answer, type Json, RoomServer, SERVER } from '#test/support/room-server.ts';
 
@@ -10,6 +12,7 @@ const PATH = '/_matrix/client/v3/search';
 /** A server of rooms, with search beside it. */
 export class SearchServer {
   readonly rooms: RoomServer;
+  #accountData!: AccountDataService;
   #search: Search;
   #http = new TestServer({}, true);
 
@@ -21,7 +24,9 @@ export class SearchServer {
   #compose(): Search {
     const { services } = this.rooms;
     const platform = { database: services.database, logger: silentLogger, timers: systemTimers };
-    return composeSearch(platform, services, services.events, services);
+    const clientEvents = new ClientEvents(services.events.transactions);
+    this.#accountData = new AccountDataService({ ...services, served: [] });
+    return composeSearch(platform, services, services.events, { ...services, clientEvents }, this.#accountData);
   }
 
   static async start(rooms?: RoomServer): Promise<SearchServer> {
@@ -62,6 +67,12 @@ export class SearchServer {
 
   get index(): Search['searchIndex'] {
     return this.#search.searchIndex;
+  }
+
+  /** Makes somebody ignore others from now on. */
+  ignore(name: string, others: readonly string[]): Promise<void> {
+    const ignored = Object.fromEntries(others.map((other) => [`@${other}:${SERVER}`, {}]));
+    return this.#accountData.set(`@${name}:${SERVER}`, 0, 'm.ignored_user_list', { ignored_users: ignored });
   }
 
   idle(): Promise<void> {

@@ -215,6 +215,7 @@ describe('searching messages', function () {
       const restIds = rest.results.map(({ result }: Json) => result.event_id);
       expect(rest.results.every(({ result }: Json) => result.room_id === two)).to.equal(true);
       expect(restIds.length + byRoom[two].results.length, orderBy).to.equal(3);
+      expect(rest.count, orderBy).to.equal(3);
       expect(byRoom[two].results.some((id: string) => restIds.includes(id))).to.equal(false);
     }
   });
@@ -240,6 +241,18 @@ describe('searching messages', function () {
     expect(await of({ contains_url: true })).to.deep.equal(['濾過.pdf']);
     expect(await of({ types: ['m.room.name'] })).to.deep.equal([]);
     expect(await of({ rooms: [] })).to.deep.equal([]);
+    expect(await of({ limit: 0 })).to.deep.equal([]);
+  });
+
+  it('leaves out what ignored users said', async () => {
+    const room = await publicRoom('calm');
+    await server.rooms.join('loud', room);
+    await say('loud', room, '騒音の話');
+    await say('calm', room, '騒音の後の話');
+    expect(await server.texts('calm', '騒音')).to.have.length(2);
+    await server.ignore('calm', ['loud']);
+    expect(await server.texts('calm', '騒音')).to.deep.equal(['騒音の後の話']);
+    expect(await server.texts('loud', '騒音')).to.have.length(2);
   });
 
   it('crosses upgraded rooms in which the user was', async () => {
