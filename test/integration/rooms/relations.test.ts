@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { sql } from '#src/storage/statement.ts';
 import { type Json, RoomServer } from '#test/support/room-server.ts';
 
 const A = '@alice:test';
@@ -182,6 +183,23 @@ describe('events that relate to each other', function () {
       const after = await edit('alice', roomId, target, 'e');
       await server.clock.advance(5);
       expect([changed, after]).to.include((await bundled('alice', roomId, target))['m.replace'].event_id);
+    });
+    it('are made up anew when events were deleted', async () => {
+      const roomId = await open();
+      const root = await message('alice', roomId, 'root');
+      await reply('alice', roomId, root, 'kept');
+      const deleted = await reply('alice', roomId, root, 'deleted');
+      const room = (await server.services.rooms.byId(roomId))!;
+      const event = (await server.services.events.find(room, deleted))!;
+      await server.services.database.query(sql('test_delete', 'delete from events where room = $1 and nid = $2'), [
+        room.nid,
+        event.nid,
+      ]);
+      server.services.relationIndex.forget(room);
+      const thread = (await bundled('alice', roomId, root))['m.thread'];
+      expect([thread.count, thread.latest_event.content.body]).to.deep.equal([1, 'kept']);
+      await reply('alice', roomId, root, 'another');
+      expect((await bundled('alice', roomId, root))['m.thread'].count).to.equal(2);
     });
     it('cost no statement for what nothing relates to, nor again for what was read', async () => {
       const roomId = await open('bob');
