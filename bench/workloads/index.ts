@@ -4,6 +4,7 @@ import { databaseSize } from './database-size.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
 import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
+import { retention } from './retention.ts';
 import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
 import { search } from './search.ts';
@@ -20,5 +21,6 @@ export const workloads: readonly Workload[] = [
   rooms,
   search,
   accounts,
+  retention,
   idleSockets,
 ];
