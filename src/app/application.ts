@@ -74,6 +74,7 @@ export async function createApplication(platform: Platform): Promise<Application
   });
   const jobs = composeJobs(platform, store);
   jobs.purge.purged.subscribe((room) => userData.unread.reread(room));
+  jobs.purge.purged.subscribe((room) => rooms.relationIndex.forget(room));
   const farewells = new Farewells({
     database,
     interner: store.interner,
