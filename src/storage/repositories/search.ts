@@ -83,7 +83,7 @@ const WALK = sql(
     select u.room, u.grams, l.* from wanted u cross join lateral (
       select d.ts, d.event, d.grams as found, row_number() over (order by d.ts desc, d.event desc) as step
       from search_docs d
-      where d.room = u.room and (d.ts, d.event) < ($3, $4) and d.event <= u.up_to and ($10::bigint is null or d.ts >= $10)
+      where d.room = u.room and (d.ts, d.event) < ($3, $4) and d.event <= u.up_to and d.ts >= $10
       order by d.ts desc, d.event desc limit $8
     ) l
   ), horizon as materialized (
@@ -186,7 +186,7 @@ export const walkSearchDocs = async (
     ...commonValues(query),
     perRoom,
     query.rooms.map((room) => literal(room.grams)),
-    floor ?? null,
+    floor ?? -Number.MAX_SAFE_INTEGER,
   ]);
   const first = rows[0];
   return {
