@@ -61,7 +61,7 @@ export interface RemoteDraft {
   readonly depth?: number;
 }
 
-let stamps = 1_700_000_000_000;
+
 
 /** What other servers know of a room that was made here, and what they send. */
 export class RemoteRoom {
@@ -118,7 +118,7 @@ export class RemoteRoom {
         sender: draft.sender,
         roomId,
         content: draft.content,
-        originServerTs: draft.ts ?? stamps++,
+        originServerTs: draft.ts ?? systemClock.now(),
         depth: draft.depth ?? Math.max(...depths) + 1,
         prevEvents: prev.map(reference),
         authEvents: auth.map(reference),

@@ -107,7 +107,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     state: before.nid,
     flags,
     replaces: plan.replaced?.nid,
-    currentState: current.nid === after.nid ? undefined : current.nid,
+    currentState: current.nid === after.nid && changes.every((change) => change.event === nid) ? undefined : current.nid,
     json: plan.json,
     pdu,
   });

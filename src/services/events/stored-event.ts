@@ -23,7 +23,7 @@ export interface StoredEventParts {
   readonly flags: number;
   /** The state event whose place it took. */
   readonly replaces: number | undefined;
-  /** The room's state after the event was taken in, where that is not the state after the event. */
+  /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly currentState?: number | undefined;
   /** Canonical JSON of the PDU, or of its redacted form. */
   readonly json: string;
@@ -70,7 +70,7 @@ export class StoredEvent {
   get flags(): number {
     return this.#flags;
   }
-  /** The room's state after the event was taken in, where that is not the state after the event: it lies on a fork. */
+  /** The room's state after the event was taken in, where the event is not all that changed it: it lies on a fork. */
   get currentState(): number | undefined {
     return this.#currentState;
   }

@@ -12,7 +12,7 @@ export interface EventRecord {
   readonly flags: number;
   readonly replaces: number | null;
   readonly redacted_by: number | null;
-  /** The room's state after the event was taken in, where that is not the state after the event. */
+  /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly current_state: number | null;
   readonly json: string;
 }

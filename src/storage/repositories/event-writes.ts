@@ -37,7 +37,7 @@ export interface EventRow {
   readonly relType: number | null;
   /** The state event whose place it takes. */
   readonly replaces: number | null;
-  /** The room's state after the event was taken in, where that is not the state after the event. */
+  /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly currentState: number | null;
   readonly flags: number;
   readonly json: string;

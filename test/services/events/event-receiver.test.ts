@@ -1,11 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { sql } from '#src/storage/statement.ts';
+import { forkStep, levels, perform } from '#test/support/random-forks.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import {
   ALICE,
-  BOB,
   type EventServices,
   eventServices,
   makeRoom,
@@ -16,7 +15,6 @@ import {
 import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft, receiverOf } from '#test/support/remote-room.ts';
 
 const VERSIONS = ['1', '2', '6', '10', '11', '12'];
-const PEOPLE = [ALICE, BOB, CAROL, DAVE, EVE];
 
 describe('events from elsewhere', function () {
   this.timeout(120_000);
@@ -40,12 +38,6 @@ describe('events from elsewhere', function () {
     return remote;
   };
   const head = (remote: RemoteRoom): string[] => [...remote.replay.extremities];
-  const levels = (content: object): RemoteDraft => ({
-    type: 'm.room.power_levels',
-    sender: ALICE,
-    stateKey: '',
-    content: { users: {}, state_default: 0, redact: 50, ...content } as RemoteDraft['content'],
-  });
   /** Power levels for who is not a creator by the room version. */
   const local = async (remote: RemoteRoom, draft: RemoteDraft): Promise<string> => {
     const event = await services.events.send(remote.room, draft);
@@ -96,75 +88,16 @@ describe('events from elsewhere', function () {
     });
   }
 
-  const step = fc.record({
-    who: fc.nat(4),
-    target: fc.nat(4),
-    what: fc.constantFrom('message', 'topic', 'topic', 'join', 'leave', 'ban', 'kick', 'invite', 'levels', 'levels', 'rules', 'rename', 'redact'),
-    value: fc.nat(3),
-    prev: fc.array(fc.nat(30), { minLength: 0, maxLength: 3 }),
-    oldAuth: fc.nat(12).map((n) => n === 0),
-    isLocal: fc.nat(4).map((n) => n === 0),
-  });
-  type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
-
-  const draftOf = (remote: RemoteRoom, { who, target, what, value }: Step): RemoteDraft => {
-    const sender = PEOPLE[who]!;
-    const other = PEOPLE[target]!;
-    switch (what) {
-      case 'message':
-        return message(sender, `${value}`);
-      case 'topic':
-        return topic(sender, `${value}`);
-      case 'join':
-      case 'leave':
-        return membership(sender, sender, what);
-      case 'rename':
-        return membership(sender, sender, 'join', { displayname: `${value}` });
-      case 'ban':
-      case 'invite':
-        return membership(sender, other, what);
-      case 'kick':
-        return membership(sender, other, 'leave');
-      case 'rules':
-        return { type: 'm.room.join_rules', sender, stateKey: '', content: { join_rule: value < 2 ? 'public' : 'invite' } };
-      case 'levels': {
-        const creators = remote.room.version.auth.privilegedCreators ? {} : { [ALICE]: 100 };
-        const users = { ...creators, ...(other === ALICE ? {} : { [other]: [0, 50, 100, 100][value]! }) };
-        return { ...levels({ users, events: { 'm.room.topic': value * 10 } }), sender };
-      }
-      case 'redact': {
-        const ids = [...remote.replay.events.keys()];
-        return { type: 'm.room.redaction', sender, content: {}, redacts: ids.at(-1 - (value % ids.length))! };
-      }
-    }
-  };
-
   for (const version of VERSIONS) {
     it(`leave any room, however it forks, as the algorithms say and as it is read back (room version ${version})`, async () => {
       await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 30 }), async (steps) => {
+        fc.asyncProperty(fc.array(forkStep, { minLength: 4, maxLength: 30 }), async (steps) => {
           services = await eventServices(clone.database);
           const remote = await remoteRoom(version);
-          for (const one of steps) {
-            const draft = draftOf(remote, one);
-            if (one.isLocal || draft.sender === ALICE || draft.sender === BOB) {
-              try {
-                await services.events.send(remote.room, draft);
-              } catch (error) {
-                if (!(error instanceof MatrixError)) throw error;
-              }
-              await remote.catchUp();
-              continue;
-            }
-            const ids = [...remote.replay.events.keys()].slice(4);
-            const prev = one.prev.length === 0 ? head(remote) : [...new Set(one.prev.map((n) => ids.at(-1 - (n % ids.length))!))];
-            const auth = one.oldAuth ? remote.build({ ...draft, prev: [ids[0]!] }).pdu.auth_events : undefined;
-            const old = auth?.map((reference) => (typeof reference === 'string' ? reference : reference[0]));
-            await remote.send({ ...draft, prev, ...(old === undefined ? {} : { auth: old }) });
-          }
+          for (const one of steps) await perform(services, remote, one);
           await remote.verify();
         }),
-        { numRuns: 12 },
+        { numRuns: 12, endOnFailure: true },
       );
     });
   }
