@@ -91,7 +91,7 @@ export async function createApplication(platform: Platform): Promise<Application
     reports,
     ...accounts,
     ...composeAccountServices(platform, users),
-    ...composePeeking(platform, store, events, rooms, userData, notifications.accountData),
+    ...composePeeking(platform, store, events, rooms, userData, notifications),
     ...rooms,
     ...userData,
     ...search,

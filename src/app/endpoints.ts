@@ -10,6 +10,7 @@ import { voipEndpoints } from '#src/http/client-server/voip.ts';
 import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
 import { roomInitialSyncEndpoints } from '#src/http/client-server/room_initial_sync.ts';
 import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
+import { notificationsEndpoints } from '#src/http/client-server/notifications.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
@@ -45,6 +46,7 @@ import { supportEndpoints } from '#src/http/well-known/support.ts';
 
 /** Every group of endpoints that is served. */
 const GROUPS = [
+  notificationsEndpoints,
   oldSyncEndpoints,
   roomInitialSyncEndpoints,
   peekingEventsEndpoints,

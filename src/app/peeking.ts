@@ -4,16 +4,19 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import { EventStream } from '#src/services/peeking/event-stream.ts';
 import { InitialSync } from '#src/services/peeking/initial-sync.ts';
 import { Invitations } from '#src/services/peeking/invitations.ts';
+import { NotificationList } from '#src/services/notifications/notification-list.ts';
+import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
 import { EventLookup } from '#src/services/rooms/event-lookup.ts';
 import type { Platform } from './platform.ts';
 import type { Rooms, RoomStore } from './rooms.ts';
 import type { UserData } from './user-data.ts';
 
-/** Looking into rooms, as members did before there was /sync, and as others do still. */
+/** Looking into rooms, as members did before there was /sync, and as others do still; and at what they notified of. */
 export interface Peeking {
   readonly eventStream: EventStream;
   readonly initialSync: InitialSync;
   readonly eventLookup: EventLookup;
+  readonly notificationList: NotificationList;
 }
 
 export function composePeeking(
@@ -21,13 +24,14 @@ export function composePeeking(
   store: RoomStore,
   events: EventService,
   rooms: Rooms,
-  userData: Pick<UserData, 'ephemeral' | 'presence'>,
-  accountData: AccountDataService,
+  userData: Pick<UserData, 'ephemeral' | 'presence' | 'receipts'>,
+  { accountData, pushRules }: { readonly accountData: AccountDataService; readonly pushRules: PushRuleService },
 ): Peeking {
   const { database, timers } = platform;
   const { interner, loader, writer } = store;
   const { access, clientEvents, history, roomState, visibility } = rooms;
-  const invitations = new Invitations({ loader, accountData, ignoredUsers: new IgnoredUsers(accountData) });
+  const ignoredUsers = new IgnoredUsers(accountData);
+  const invitations = new Invitations({ loader, accountData, ignoredUsers });
   const eventStream = new EventStream({
     database,
     interner,
@@ -55,5 +59,16 @@ export function composePeeking(
     invitations,
     stream: eventStream,
   });
-  return { eventStream, initialSync, eventLookup: new EventLookup({ database, rooms: store.rooms, history }) };
+  const notificationList = new NotificationList({
+    database,
+    interner,
+    loader,
+    rooms: store.rooms,
+    pushRules,
+    receipts: userData.receipts,
+    ignoredUsers,
+    clientEvents,
+  });
+  const eventLookup = new EventLookup({ database, rooms: store.rooms, history });
+  return { eventStream, initialSync, eventLookup, notificationList };
 }

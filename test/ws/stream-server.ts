@@ -118,7 +118,7 @@ export class StreamServer {
       ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),
       ...accounts,
       ...composeAccountServices(platform, accounts.users),
-      ...composePeeking(platform, store, events, rooms, userData, notifications.accountData),
+      ...composePeeking(platform, store, events, rooms, userData, notifications),
       ...rooms,
       ...userData,
       accountData: notifications.accountData,

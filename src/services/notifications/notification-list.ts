@@ -1,0 +1,214 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
+import { PushSubject } from '#src/protocol/push/push-event.ts';
+import type { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import { MENTION_KINDS } from '#src/services/events/notification-class.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
+import { compileDefaults, DEFAULT_USER_RULES, type RoomMode, type UserRules } from '#src/services/push-rules/user-rules.ts';
+import type { ReceiptService } from '#src/services/receipts/receipt-service.ts';
+import type { ReadPositions } from '#src/services/receipts/room-receipts.ts';
+import type { ClientEvents, Reader } from '#src/services/rooms/client-events.ts';
+import { membershipOfCode } from '#src/services/rooms/membership.ts';
+import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { Room } from '#src/services/rooms/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUser } from '#src/storage/repositories/event-reads.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import type { Interner } from '#src/storage/repositories/interner.ts';
+import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/repositories/notifications.ts';
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 100;
+/** Pages that are read in vain, because the user ignores all senders, before the answer says where to go on. */
+const ROUNDS = 5;
+
+export interface NotificationListOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
+  readonly pushRules: PushRuleService;
+  readonly receipts: ReceiptService;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly clientEvents: ClientEvents;
+}
+
+export interface Notification {
+  readonly actions: readonly PushAction[];
+  /** JSON text. */
+  readonly event: string;
+  readonly read: boolean;
+  readonly roomId: string;
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+}
+
+export interface NotificationPage {
+  readonly notifications: readonly Notification[];
+  /** Undefined when there are no more. */
+  readonly next: string | undefined;
+}
+
+interface Place {
+  readonly ts: number;
+  readonly nid: number;
+}
+
+/** What users were notified of. Client-Server API, "Listing notifications". */
+export class NotificationList {
+  readonly #options: NotificationListOptions;
+
+  constructor(options: NotificationListOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The newest first, by the time that their senders say.
+   *
+   * @throws MatrixError M_INVALID_PARAM for a token that is none
+   */
+  async page(
+    reader: Reader,
+    query: { readonly from?: string | undefined; readonly limit?: number | undefined; readonly only?: string | undefined },
+  ): Promise<NotificationPage> {
+    const { database, interner, pushRules, ignoredUsers } = this.#options;
+    const { userId } = reader;
+    const limit = Math.min(Math.max(query.limit ?? DEFAULT_LIMIT, 1), MAX_LIMIT);
+    const onlyHighlights = query.only === 'highlight';
+    const user = await interner.userNid(userId);
+    const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
+    const ignored = await ignoredUsers.of(userId);
+    const rooms = await this.#rooms(user);
+    const wanted = [...rooms.values()].map(({ room, since }) => ({
+      room: room.nid,
+      since,
+      classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
+    }));
+    const found: { readonly event: StoredEvent; readonly record: NotifyingRecord }[] = [];
+    let before = placeOf(query.from);
+    let isEnd = false;
+    for (let round = 0; round < ROUNDS && !isEnd && found.length < limit; round++) {
+      const leastKind = onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify;
+      // One more than is wanted tells whether there is more.
+      const records = await notificationsOf(database, { user, rooms: wanted, leastKind, before, limit: limit + 1 });
+      const events = await this.#options.loader.adopt(records, (nid) => rooms.get(nid)?.room);
+      isEnd = records.length <= limit;
+      for (const [index, event] of events.entries()) {
+        if (found.length >= limit) {
+          isEnd = false;
+          break;
+        }
+        const record = records[index];
+        if (record === undefined) break;
+        before = { ts: record.ts, nid: record.nid };
+        if (!ignored.has(event.sender)) found.push({ event, record });
+      }
+    }
+    return {
+      notifications: await this.#notifications(reader, rules, found),
+      next: isEnd ? undefined : `n${before.ts}_${before.nid}`,
+    };
+  }
+
+  /** The rooms that can notify a user: those that they are in, and those that they are invited to. */
+  async #rooms(user: number): Promise<Map<number, { readonly room: Room; readonly since: number }>> {
+    const { database, rooms } = this.#options;
+    const since = new Map<number, number>();
+    for (const row of await roomsOfUser(database, user)) {
+      const membership = membershipOfCode(row.membership);
+      if (membership === 'join') since.set(row.room, row.since);
+      else if (membership === 'invite') since.set(row.room, Number.MAX_SAFE_INTEGER);
+    }
+    const loaded = await rooms.load([...since.keys()]);
+    return new Map([...loaded].map(([nid, room]) => [nid, { room, since: since.get(nid) ?? 0 }]));
+  }
+
+  async #notifications(
+    reader: Reader,
+    rules: UserRules,
+    found: readonly { readonly event: StoredEvent; readonly record: NotifyingRecord }[],
+  ): Promise<Notification[]> {
+    const { clientEvents, receipts, rooms } = this.#options;
+    const loaded = await rooms.load([...new Set(found.map(({ record }) => record.room))]);
+    const read = await receipts.forRooms([...loaded.values()]);
+    const byRoom = Map.groupBy(found, ({ record }) => record.room);
+    const json = new Map<number, string>();
+    const names = new Map<number, string | undefined>();
+    for (const [nid, entries] of byRoom) {
+      const room = loaded.get(nid);
+      if (room === undefined) continue;
+      const membership = room.isJoined(reader.userId) ? 'join' : 'invite';
+      const visible = entries.map(({ event }) => ({ event, membership }) as const);
+      const texts = await clientEvents.write(room, reader, visible);
+      for (const [index, { event }] of entries.entries()) json.set(event.nid, texts[index] ?? '{}');
+      names.set(nid, await this.#displayName(room, reader.userId));
+    }
+    return found.flatMap(({ event, record }) => {
+      const room = loaded.get(record.room);
+      if (room === undefined) return [];
+      return {
+        actions: actionsOf(room, event, record, reader.userId, rules, names.get(record.room)),
+        event: json.get(event.nid) ?? '{}',
+        read: hasRead(event, read.get(record.room)?.readPositions(reader.userId)),
+        roomId: room.roomId,
+        ts: record.ts,
+      };
+    });
+  }
+
+  async #displayName(room: Room, userId: string): Promise<string | undefined> {
+    const member = room.member(userId);
+    const name = member && (await this.#options.loader.one(room, member.event))?.content['displayname'];
+    return typeof name === 'string' ? name : undefined;
+  }
+}
+
+const classesOf = (mode: RoomMode, onlyHighlights: boolean): RoomClasses =>
+  mode === 'muted' ? 'none' : mode === 'mentions' || onlyHighlights ? 'highlight' : 'notify';
+
+const placeOf = (token: string | undefined): Place => {
+  if (token === undefined || token === '') return { ts: Number.MAX_SAFE_INTEGER, nid: Number.MAX_SAFE_INTEGER };
+  const [, ts, nid] = /^n(-?\d{1,16})_(-?\d{1,16})$/.exec(token) ?? [];
+  if (ts === undefined || nid === undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a next_token of this server.');
+  return { ts: Number(ts), nid: Number(nid) };
+};
+
+/** Whether a receipt of the user covers the event, in its thread or without one. */
+const hasRead = (event: StoredEvent, positions: ReadPositions | undefined): boolean => {
+  const root = (event.flags & EVENT_FLAGS.threaded) === 0 ? undefined : event.relation?.eventId;
+  const inThread = root === undefined ? positions?.main : positions?.threads.get(root);
+  return event.nid <= Math.max(positions?.unthreaded ?? 0, inThread ?? 0);
+};
+
+/**
+ * What the user's rules have done for the event. Whether it notified and highlighted was noted when it was made; where the rules say the
+ * same today, theirs are the actions.
+ */
+const actionsOf = (
+  room: Room,
+  event: StoredEvent,
+  { flags, kind }: NotifyingRecord,
+  userId: string,
+  rules: UserRules,
+  displayName: string | undefined,
+): readonly PushAction[] => {
+  const highlighted = kind === null ? (flags & EVENT_FLAGS.highlightsAll) !== 0 : kind === MENTION_KINDS.highlight;
+  const compiled = rules === DEFAULT_USER_RULES ? compileDefaults(userId) : rules.compiled;
+  const levels = room.powerLevels();
+  const { type, sender, content, stateKey } = event;
+  const verdict = compiled.evaluate(
+    new PushSubject({ type, sender, content, room_id: room.roomId, ...(stateKey === undefined ? {} : { state_key: stateKey }) }),
+    {
+      memberCount: room.joinedCount,
+      senderPowerLevel: levels.userLevel(sender),
+      notificationPowerLevels: Object.fromEntries(levels.notifications),
+      userId,
+      displayName,
+    },
+  );
+  if (verdict.notify && verdict.highlight === highlighted) return verdict.actions;
+  return highlighted ? ['notify', { set_tweak: 'highlight' }] : ['notify'];
+};
