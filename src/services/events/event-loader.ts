@@ -32,9 +32,9 @@ export class EventLoader {
   }
 
   /** Forgets deleted events, and detaches those that are only kept for the state. */
-  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
     for (const nid of gone) this.#cache.delete(nid);
-    for (const nid of detached) this.#cache.get(nid)?.detach(state);
+    for (const nid of detached) this.#cache.get(nid)?.detach();
   }
 
   /** Lets no event show the content of these deleted ones, whose place it took. */

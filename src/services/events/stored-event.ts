@@ -120,9 +120,12 @@ export class StoredEvent {
     this.#redactedBecause = because;
   }
 
-  /** The history around the event is gone: it is kept for the sake of the state, hidden, and stands in the oldest state that is left. */
-  detach(state: number): void {
-    this.#state = state;
+  /**
+   * The history around the event is gone: it is kept for the sake of the state, hidden, and stands in no state. (In a later one it would
+   * show to those who left by it what was decided after them.)
+   */
+  detach(): void {
+    this.#state = 0;
     this.#flags = (this.#flags | OUTLIER) & ~STATE;
     this.#currentState = undefined;
   }

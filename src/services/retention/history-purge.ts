@@ -126,7 +126,7 @@ export class HistoryPurge {
       await archive.append(room, await readForArchive(database, room.nid, fresh));
     }
     await database.write(async (tx) => {
-      await purgeEvents(tx, room.nid, { gone, detached, state: plan.floorState });
+      await purgeEvents(tx, room.nid, { gone, detached });
       const { cursor, deleted } = progress;
       await savePurgeProgress(tx, { room: room.nid, beforeTs, cursor, deleted: deleted + gone.length, now: clock.now() });
     });
@@ -134,8 +134,8 @@ export class HistoryPurge {
     const goneNids = new Set(gone.map((record) => record.nid));
     const detachedNids = new Set(detached.map((record) => record.nid));
     // Whoever had the room read anew meanwhile holds another object.
-    for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids, plan.floorState);
-    loader.letGo(goneNids, detachedNids, plan.floorState);
+    for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids);
+    loader.letGo(goneNids, detachedNids);
     this.purged.emit(room);
     return gone;
   }

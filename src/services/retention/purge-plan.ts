@@ -13,8 +13,6 @@ export interface PurgePlan {
   readonly needed: ReadonlySet<number>;
   /** Rows of state that nothing kept needs. */
   readonly unusedStates: readonly number[];
-  /** The oldest state that can still be read: what hidden events stand in. */
-  readonly floorState: number;
   /** The newest event that is old: nothing after it is looked at again. */
   readonly oldUpTo: number;
 }
@@ -42,7 +40,6 @@ export async function planPurge(options: {
   const staying = new Set([...tail.extremities, ...(newest === undefined ? [] : [newest.nid])]);
   const states = new Set([tail.state]);
   const needed = new Set<number>();
-  let floorState: number | undefined;
   let oldUpTo = -Infinity;
   for (let cursor = -Number.MAX_SAFE_INTEGER; ; ) {
     if (signal.aborted) return undefined;
@@ -53,7 +50,6 @@ export async function planPurge(options: {
         oldUpTo = record.nid;
         continue;
       }
-      floorState ??= record.state;
       states.add(record.state);
       if ((record.flags & EVENT_FLAGS.state) !== 0) states.add(record.nid);
       if (record.current_state !== null) states.add(record.current_state);
@@ -78,7 +74,6 @@ export async function planPurge(options: {
     staying,
     needed,
     unusedStates: deltas.filter(({ nid }) => !used.has(nid)).map(({ nid }) => nid),
-    floorState: floorState ?? tail.state,
     oldUpTo,
   };
 }

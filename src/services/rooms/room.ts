@@ -294,8 +294,8 @@ export class Room implements EventRoom {
   }
 
   /** Says that old events were deleted, and others detached that are only kept for the state. */
-  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>, state: number): void {
-    for (const event of this.#held()) if (detached.has(event.nid)) event.detach(state);
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
+    for (const event of this.#held()) if (detached.has(event.nid)) event.detach();
     this.ring.remove(gone);
     this.ring.remove(detached);
   }

@@ -71,7 +71,7 @@ const READ = sql(
 const DELETE_EVENTS = sql('purge_events', 'delete from events where room = $1 and nid = any($2::bigint[])');
 const DETACH = sql(
   'purge_detach',
-  `update events set flags = (flags | ${EVENT_FLAGS.outlier}) & ~${EVENT_FLAGS.state}, state = $3, current_state = null
+  `update events set flags = (flags | ${EVENT_FLAGS.outlier}) & ~${EVENT_FLAGS.state}, state = 0, current_state = null
    where room = $1 and nid = any($2::bigint[])`,
 );
 const DELETE_MENTIONS = sql(
@@ -149,8 +149,6 @@ export const purgeEvents = async (
   batch: {
     readonly gone: readonly { readonly nid: number; readonly ts: number }[];
     readonly detached: readonly { readonly nid: number; readonly ts: number }[];
-    /** The state that hidden events stand in from now on. */
-    readonly state: number;
   },
 ): Promise<void> => {
   const gone = batch.gone.map(({ nid }) => nid);
@@ -161,7 +159,7 @@ export const purgeEvents = async (
     await tx.query(DELETE_EVENTS, [room, gone]);
     await tx.query(DELETE_MISSING, [room, gone]);
   }
-  if (batch.detached.length > 0) await tx.query(DETACH, [room, batch.detached.map(({ nid }) => nid), batch.state]);
+  if (batch.detached.length > 0) await tx.query(DETACH, [room, batch.detached.map(({ nid }) => nid)]);
   await tx.query(DELETE_MENTIONS, [room, nids, Math.min(...nids), Math.max(...nids)]);
   await tx.query(DELETE_SEARCH, [room, nids, all.map(({ ts }) => ts)]);
 };

@@ -76,6 +76,8 @@ describe('purging the history of a room', function () {
     const names = [...room.state.values()].map(({ event }) => event.nid);
     const members = [...room.members.values()].map(({ event }) => event);
     expect(left.map(({ nid }) => nid)).to.include.members([...names, ...members]);
+    const hidden = left.filter(({ flags }) => (flags & 8) !== 0);
+    expect(hidden.every(({ flags, state }) => (flags & 1) === 0 && state === 0)).to.equal(true);
     expect(room.stateText('m.room.topic', 'topic')).to.equal('topic 39');
     expect(room.ring.events.map((event) => event.content['body'])).to.deep.equal(['young0', 'young1', 'young2']);
     expect((await services.database.query(DELTAS, [room.nid])).length).to.be.below(10);
