@@ -2,8 +2,11 @@ import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { EventFollower, type EventFollowerOptions, type FollowedEvent } from '#src/services/events/event-follower.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, type EventServices, eventServices, makeRoom, message, topic } from '#test/support/event-services.ts';
+
+const bodyOf = (event: StoredEvent): string => event.content['body'] as string;
 
 describe('a follower of events', function () {
   this.timeout(30_000);
@@ -33,7 +36,7 @@ describe('a follower of events', function () {
       name: 'test',
       types: ['m.room.message'],
       take: async (events: readonly FollowedEvent[]) => {
-        for (const { event } of events) taken.push(String(event.content['body']));
+        for (const { event } of events) taken.push(bodyOf(event));
       },
       lagMs: 5,
       ...more,
@@ -103,7 +106,7 @@ describe('a follower of events', function () {
       timers: { ...systemTimers, sleep: () => Promise.resolve() },
       take: async (events) => {
         if (failures-- > 0) throw new Error('the index is away');
-        for (const { event } of events) taken.push(String(event.content['body']));
+        for (const { event } of events) taken.push(bodyOf(event));
       },
     });
     await say(room, 0, 12);
@@ -118,7 +121,7 @@ describe('a follower of events', function () {
     const first = await follow(taken, {
       batchSize: 3,
       take: async (events) => {
-        for (const { event } of events) taken.push(String(event.content['body']));
+        for (const { event } of events) taken.push(bodyOf(event));
         if (taken.length > 40) void first.close();
       },
     });

@@ -1,0 +1,45 @@
+import { expect } from 'chai';
+import { ChildServer } from '#test/support/child-server.ts';
+import { must } from '#test/support/http.ts';
+
+describe('settings of the user directory', function () {
+  this.timeout(60_000);
+
+  const found = async (env: Readonly<Record<string, string>>): Promise<readonly unknown[]> => {
+    const server = await ChildServer.start({
+      database: 'shared',
+      env: { TSUDOI_REGISTRATION__ENABLED: 'true', ...env },
+    });
+    try {
+      const tokens: string[] = [];
+      for (const username of ['loner', 'seeker']) {
+        const body = { username, password: 'a password', auth: { type: 'm.login.dummy' } };
+        tokens.push((await must(server.url, 'POST', '/register', { body })).access_token);
+      }
+      // Restarted, the server finds what it had no time to write.
+      await server.restart('SIGKILL');
+      const ask = async (): Promise<readonly { user_id: string }[]> => {
+        const body = { search_term: 'loner' };
+        return (await must(server.url, 'POST', '/user_directory/search', { token: tokens[1], body })).results;
+      };
+      let results = await ask();
+      for (let i = 0; i < 20 && results.length === 0; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        results = await ask();
+      }
+      return results.map(({ user_id: userId }) => userId);
+    } finally {
+      await server.dispose();
+    }
+  };
+
+  it('search_all_users lets everybody find users of this server who are in no room', async () => {
+    expect(await found({ TSUDOI_USER_DIRECTORY__SEARCH_ALL_USERS: 'true' })).to.have.length(1);
+    expect(await found({ TSUDOI_USER_DIRECTORY__SEARCH_ALL_USERS: 'false' })).to.deep.equal([]);
+  });
+
+  it('nobody is found where it is switched off', async () => {
+    const env = { TSUDOI_USER_DIRECTORY__SEARCH_ALL_USERS: 'true', TSUDOI_USER_DIRECTORY__ENABLED: 'false' };
+    expect(await found(env)).to.deep.equal([]);
+  });
+});
