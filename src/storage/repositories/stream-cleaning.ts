@@ -6,8 +6,8 @@ const OLD_TXNS = sql(
   'delete from txn where ctid = any(array(select ctid from txn where day < $1 limit $2)) returning 1',
 );
 // A threaded receipt reads one thread, an unthreaded one everything: an exception goes when the receipt that covers it is past it,
-// or when the user has left the room. The newest of each user and room are looked at in blocks of rows, on from where the last
-// block ended.
+// or when the user has left the room. Receipts name threads by the root's event id, in either alphabet of base64 (ids that were
+// assigned, in rooms of version 1 and 2, wait for an unthreaded receipt).
 const READ_MENTIONS = sql(
   'clean_mentions',
   `with block as (
@@ -19,7 +19,11 @@ const READ_MENTIONS = sql(
        not exists (select 1 from member w where w.room = b.room and w.user_nid = b.user_nid and w.membership = 1)
        or exists (
          select 1 from receipts r where r.room = b.room and r.user_nid = b.user_nid and r.event >= b.pos
-           and (r.thread = '' or (r.thread = 'main' and b.thread is null))
+           and (r.thread = '' or (r.thread = 'main' and b.thread is null) or (b.thread is not null and r.thread in (
+             select unnest(array['$' || translate(i.id, '+/=', '-_'), '$' || translate(i.id, '=', '')]) from (
+               select encode(t.event_id, 'base64') as id from events t where t.room = b.room and t.nid = b.thread
+             ) i
+           )))
        )
      ) returning 1
    ) select b.user_nid, b.room, b.pos, (select count(*)::int from gone) as deleted from block b

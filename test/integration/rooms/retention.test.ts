@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import pg from 'pg';
+import { redisProgram, startRedis } from '#test/jobs/redis.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { ask, must } from '#test/support/http.ts';
@@ -10,8 +11,8 @@ type Json = any;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe('room retention', function () {
-  this.timeout(90_000);
+/** The same wherever the queues are. */
+function promises(env: () => Readonly<Record<string, string>>): void {
   let server: ChildServer;
   let database: pg.Client;
   let alice: string;
@@ -19,7 +20,7 @@ describe('room retention', function () {
     const url = await emptyDatabase();
     server = await ChildServer.start({
       database: url,
-      env: { TSUDOI_RETENTION__INTERVAL_MS: '300', TSUDOI_RETENTION__PAUSE_MS: '0' },
+      env: { TSUDOI_RETENTION__INTERVAL_MS: '300', TSUDOI_RETENTION__PAUSE_MS: '0', ...env() },
     });
     database = new pg.Client({ connectionString: url });
     await database.connect();
@@ -94,4 +95,30 @@ describe('room retention', function () {
     const types = (await get(`/rooms/${roomId}/state`)).map((event: Json) => event.type);
     expect(types).to.include.members(['m.room.create', 'm.room.name', 'm.room.retention', 'm.room.member']);
   });
+
+  it('goes on after it was killed', async () => {
+    const roomId = await room();
+    for (let i = 0; i < 5; i++) await say(roomId, `old ${i}`);
+    await age(roomId);
+    await keepFor(roomId, 1);
+    await server.kill('SIGKILL');
+    await server.launch();
+    await until(async () => (await bodies(roomId)).length === 0);
+  });
+}
+
+describe('room retention', function () {
+  this.timeout(90_000);
+  promises(() => ({}));
+});
+
+describe('room retention with queues in Redis', function () {
+  this.timeout(90_000);
+  let redis: Awaited<ReturnType<typeof startRedis>> | undefined;
+  before(async function () {
+    if (redisProgram === undefined) this.skip();
+    redis = await startRedis();
+  });
+  after(() => redis?.stop());
+  promises(() => ({ TSUDOI_REDIS__URL: redis!.url }));
 });

@@ -20,16 +20,19 @@ describe('what streams and purges leave behind', function () {
   const run = <R extends object>(text: string): Promise<R[]> => clone.database.query<R>(sql(`test_space_${statements++}`, text));
 
   it('transaction ids go after some days, and exceptions from notifications when they are read', async () => {
+    const root = Buffer.alloc(32, 0xfb);
     const today = Math.floor(Date.now() / DAY);
     await run(`insert into txn select gen_random_uuid(), 'e', ${today} - n / 100 from generate_series(0, 999) n`);
     await run(`insert into member (room, user_nid, membership, event, since, local) values (1, 1, 1, 1, 1, true), (1, 2, 4, 1, 1, true)`);
     await run(`insert into mention (user_nid, room, pos, thread, kind)
-      values (1, 1, 10, null, 2), (1, 1, 20, null, 2), (1, 1, 12, 5, 2), (1, 1, 30, null, 2), (2, 1, 30, null, 2)`);
+      values (1, 1, 10, null, 2), (1, 1, 20, null, 2), (1, 1, 12, 5, 2), (1, 1, 13, 6, 2), (1, 1, 30, null, 2), (2, 1, 30, null, 2)`);
     await run(`insert into receipts (room, user_nid, kind, thread, event_id, event, ts, pos) values
-      (1, 1, 1, '', 'x', 11, 0, 1), (1, 1, 1, 'main', 'y', 20, 0, 2)`);
+      (1, 1, 1, '', 'x', 11, 0, 1), (1, 1, 1, 'main', 'y', 20, 0, 2), (1, 1, 1, '$${root.toString('base64url')}', 'z', 14, 0, 3)`);
+    await run(`insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, flags, json)
+      values (1, 6, 6, '\\x${root.toString('hex')}', 1, 1, 0, 0, '{}', '{}', 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
-    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 3 });
+    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4 });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([[1, 12], [1, 30]]);
     expect(await run('select 1 from txn')).to.have.length(400);
@@ -37,7 +40,7 @@ describe('what streams and purges leave behind', function () {
 
   it('the space of purged rows is given back, and the rows at the end stay what they were', async () => {
     await run(`insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, flags, json)
-      select 1 + n / 20000, n, n, decode(md5(n::text), 'hex'), 1, 1, 0, 0, '{}', '{}', 0, repeat(md5(n::text), 20)
+      select 7 + n / 20000, n, n, decode(md5(n::text), 'hex'), 1, 1, 0, 0, '{}', '{}', 0, repeat(md5(n::text), 20)
       from generate_series(1, 30000) n`);
     const before = await tableSize(clone.database, 'events');
     const sum = 'select count(*)::int as count, sum(nid)::bigint as nids, md5(string_agg(md5(json), $$$$ order by nid)) as texts from events';
