@@ -14,6 +14,7 @@ import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { membershipIn } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import { AuthGraphs } from '#src/services/state/auth-graph.ts';
+import { ResolutionThread } from '#src/services/state/resolution-thread.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import { StateMerger } from '#src/services/state/state-merger.ts';
 import { sql } from '#src/storage/statement.ts';
@@ -32,10 +33,13 @@ const keyOf = (server: string): SigningKey => {
   return known;
 };
 
+/** One for all tests of a process. */
+export const resolutionThread = new ResolutionThread();
+
 /** The services that take events in from other servers. */
 export function receiverOf(services: EventServices): EventReceiver {
   const graphs = new AuthGraphs(services.database);
-  const merger = new StateMerger({ interner: services.interner, loader: services.loader, graphs });
+  const merger = new StateMerger({ ...services, graphs, thread: resolutionThread });
   return new EventReceiver({
     ...services,
     merger,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '#src/kernel/clock.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
@@ -106,9 +107,7 @@ export class EventReceiver {
     const changes = await merger.changes(entriesOf(room.stateChain), current);
     const { branch, toBefore } = await this.#nearest([...branches, room.stateChain], before);
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
-    const loaded = await loader.load(
-      [...changes.map((change) => change.event), replacedNid ?? 0].filter((nid) => nid > 0).map((nid) => ({ room, nid })),
-    );
+    const loaded = await this.#stateEvents(room, [...changes.map((change) => change.event), replacedNid ?? 0]);
     const targetId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
     const target = targetId === undefined ? undefined : await loader.byId(room, targetId);
     await interner.ensureUsers(
@@ -201,6 +200,18 @@ export class EventReceiver {
     return nearest ?? { branch: StateChain.EMPTY, toBefore: [] };
   }
 
+  /** State events, read and parsed a few at a time: a large fork must not hold everybody else up. */
+  async #stateEvents(room: Room, nids: readonly number[]): Promise<Map<number, StoredEvent>> {
+    const found = new Map<number, StoredEvent>();
+    const stored = nids.filter((nid) => nid !== OWN_EVENT && nid !== 0);
+    for (let at = 0; at < stored.length; at += SLICE) {
+      if (at > 0) await setImmediate();
+      const places = stored.slice(at, at + SLICE).map((nid) => ({ room, nid }));
+      for (const [nid, event] of await this.#options.loader.load(places)) if (event.pdu !== undefined) found.set(nid, event);
+    }
+    return found;
+  }
+
   async #ensureNames({ pdu }: IdentifiedPdu): Promise<void> {
     const { interner } = this.#options;
     const relation = relationOf(pdu.content);
@@ -264,6 +275,9 @@ export class EventReceiver {
     }
   }
 }
+
+/** State events that are taken in without a pause. */
+const SLICE = 250;
 
 /** How far back a run of soft-failed and rejected events is followed. */
 const HIDDEN_STEPS = 20;
