@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { InitialSync, RoomSnapshot } from '#src/services/peeking/initial-sync.ts';
-import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
+import { type Endpoint, endpoint, type Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
 
 /** Schema of a room at one moment. */

@@ -1,22 +1,11 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { guestsAmong, roomsOfGuests } from '#src/storage/repositories/guests.ts';
+import { GUEST_ACCESS, letsGuestsIn } from './guest-rules.ts';
 import type { MembershipService } from './membership-service.ts';
-
-const GUEST_ACCESS = 'm.room.guest_access';
-
-/** Whether guests may be in a room. Client-Server API, `m.room.guest_access`. */
-export const letsGuestsIn = (room: Room): boolean => room.stateText(GUEST_ACCESS, 'guest_access') === 'can_join';
-
-/** @throws MatrixError M_GUEST_ACCESS_FORBIDDEN */
-export const assertGuestsMayJoin = (room: Room): void => {
-  if (letsGuestsIn(room)) return;
-  throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'This room does not let guests in: register an account first.');
-};
 
 export interface GuestAccessOptions {
   readonly database: Database;

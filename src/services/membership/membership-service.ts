@@ -15,7 +15,7 @@ import type { Database } from '#src/storage/database.ts';
 import { forgetRoom } from '#src/storage/repositories/event-reads.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { joinedRoomIds } from '#src/storage/repositories/joined-rooms.ts';
-import { assertGuestsMayJoin } from './guest-access.ts';
+import { assertGuestsMayJoin } from './guest-rules.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { RemoteMembership } from './remote-membership.ts';
 import { RestrictedJoins } from './restricted-joins.ts';

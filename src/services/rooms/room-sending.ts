@@ -5,7 +5,7 @@ import type { InvitePermission } from '#src/services/account-data/invite-permiss
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
-import { assertGuestsMayJoin } from '#src/services/membership/guest-access.ts';
+import { assertGuestsMayJoin } from '#src/services/membership/guest-rules.ts';
 import { userSuspended } from '#src/services/sessions/suspension.ts';
 import type { RelationRules } from '#src/services/relations/relation-rules.ts';
 import { MEMBERSHIPS } from './membership.ts';

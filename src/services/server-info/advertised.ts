@@ -21,6 +21,8 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
   ['v1.10', 'support contacts, Retry-After, relations of relations'],
   ['v1.11', 'authenticated media'],
   ['v1.12', 'account locking, rooms marked as unread, via on join and knock'],
+  ['v1.13', 'account suspension, reporting of rooms'],
+  ['v1.14', 'reporting of users'],
 ];
 
 /** Experimental features by the name clients look for. Only what is served in full stands here. */
