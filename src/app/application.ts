@@ -20,7 +20,7 @@ import { openSigningKey } from './keys.ts';
 import type { Application } from './lifecycle.ts';
 import { composePeeking } from './peeking.ts';
 import type { Platform } from './platform.ts';
-import { composeEvents, composeRooms, composeRoomStore } from './rooms.ts';
+import { composeEvents, composeReception, composeRooms, composeRoomStore } from './rooms.ts';
 import { composePeople, composeSearch } from './search.ts';
 import { composeSync } from './sync.ts';
 import { composeNotifications, composeUserData, profileSource } from './user-data.ts';
@@ -53,6 +53,7 @@ export async function createApplication(platform: Platform): Promise<Application
   const notifications = composeNotifications(platform, store, isLocal);
   const signingKey = await openSigningKey(config.signingKeyFile, random);
   const events = composeEvents(platform, store, { serverName: config.serverName, signingKey }, notifications.classifier);
+  const reception = composeReception(platform, store, events, notifications.classifier);
   const userData = composeUserData(platform, store, events, notifications, users);
   const { presence } = userData;
   const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData);
@@ -181,6 +182,7 @@ export async function createApplication(platform: Platform): Promise<Application
       await farewells.idle();
       await guestAccess.idle();
       await userData.close();
+      await reception.close();
       await store.writer.close();
       await search.close();
       await people.close();

@@ -4,6 +4,7 @@ import { InvitePermission } from '#src/services/account-data/invite-permission.t
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
+import { EventReceiver } from '#src/services/events/event-receiver.ts';
 import { EventService } from '#src/services/events/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
 import { MembershipService } from '#src/services/membership/membership-service.ts';
@@ -18,6 +19,9 @@ import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { RoomState } from '#src/services/rooms/room-state.ts';
 import { RoomUpgrade } from '#src/services/rooms/room-upgrade.ts';
+import { AuthGraphs } from '#src/services/state/auth-graph.ts';
+import { ResolutionThread } from '#src/services/state/resolution-thread.ts';
+import { StateMerger } from '#src/services/state/state-merger.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
 import { Writer } from '#src/services/streams/writer.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
@@ -54,6 +58,25 @@ export function composeEvents(
 ): EventService {
   const { clock, database, random } = platform;
   return new EventService({ database, clock, random, ...store, classifier, signer });
+}
+
+/** What takes in the events that other servers made. */
+export interface Reception {
+  readonly receiver: EventReceiver;
+  close(): Promise<void>;
+}
+
+export function composeReception(
+  platform: Platform,
+  store: RoomStore,
+  events: EventService,
+  classifier: NotificationClassifier,
+): Reception {
+  const { clock, database } = platform;
+  const thread = new ResolutionThread();
+  const merger = new StateMerger({ database, ...store, graphs: new AuthGraphs(database), thread });
+  const receiver = new EventReceiver({ database, clock, ...store, merger, classifier, events });
+  return { receiver, close: () => thread.close() };
 }
 
 /** The use cases around rooms. */
