@@ -136,7 +136,7 @@ export const roomMethods: readonly Method[] = [
     params: Type.Object({ room_id: RoomId, user_id: Type.String({ minLength: 1 }), reason: Reason }),
     eventContent: true,
     result: Empty,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM'],
+    errors: ['M_FORBIDDEN', 'M_INVITE_BLOCKED', 'M_INVALID_PARAM'],
     example: { room_id: ROOM, user_id: '@bob:example.org' },
     handle: async ({ params, requester, services }) => {
       const request = { target: params.user_id, reason: params.reason };

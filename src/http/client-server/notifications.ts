@@ -3,7 +3,9 @@ import type { NotificationList } from '#src/services/notifications/notification-
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 
-export const notificationsEndpoints = (services: { readonly notificationList: NotificationList }): readonly Endpoint[] => [
+export const notificationsEndpoints = (services: {
+  readonly notificationList: NotificationList;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'getNotifications',
     summary: 'Gets a list of events that the user has been notified about',

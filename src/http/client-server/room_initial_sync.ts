@@ -15,7 +15,8 @@ export const roomSnapshot = Type.Object({
   account_data: Type.Optional(Type.Array(anyObject)),
 });
 
-const text = (value: string | undefined): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
+const text = (value: string | undefined): string | undefined =>
+  value === undefined ? undefined : JSON.stringify(value);
 
 /** The JSON members of a room at one moment. */
 export const snapshotMembers = (room: RoomSnapshot): Record<string, string | undefined> => {
@@ -26,8 +27,7 @@ export const snapshotMembers = (room: RoomSnapshot): Record<string, string | und
     // A knock is not among the words that this API has.
     membership: membership === 'knock' ? undefined : text(membership),
     visibility: text(room.visibility),
-    messages:
-      contents && `{${start}"end":${JSON.stringify(contents.end)},"chunk":${jsonList(contents.chunk)}}`,
+    messages: contents && `{${start}"end":${JSON.stringify(contents.end)},"chunk":${jsonList(contents.chunk)}}`,
     state: contents && jsonList(contents.state),
     account_data: contents && jsonList(contents.accountData),
     invite: room.invite,

@@ -6,7 +6,12 @@ import type { EventLoader } from '#src/services/events/event-loader.ts';
 import { MENTION_KINDS } from '#src/services/events/notification-class.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
-import { compileDefaults, DEFAULT_USER_RULES, type RoomMode, type UserRules } from '#src/services/push-rules/user-rules.ts';
+import {
+  compileDefaults,
+  DEFAULT_USER_RULES,
+  type RoomMode,
+  type UserRules,
+} from '#src/services/push-rules/user-rules.ts';
 import type { ReceiptService } from '#src/services/receipts/receipt-service.ts';
 import type { ReadPositions } from '#src/services/receipts/room-receipts.ts';
 import type { ClientEvents, Reader } from '#src/services/rooms/client-events.ts';
@@ -71,7 +76,11 @@ export class NotificationList {
    */
   async page(
     reader: Reader,
-    query: { readonly from?: string | undefined; readonly limit?: number | undefined; readonly only?: string | undefined },
+    query: {
+      readonly from?: string | undefined;
+      readonly limit?: number | undefined;
+      readonly only?: string | undefined;
+    },
   ): Promise<NotificationPage> {
     const { database, interner, pushRules, ignoredUsers } = this.#options;
     const { userId } = reader;
@@ -200,7 +209,13 @@ const actionsOf = (
   const levels = room.powerLevels();
   const { type, sender, content, stateKey } = event;
   const verdict = compiled.evaluate(
-    new PushSubject({ type, sender, content, room_id: room.roomId, ...(stateKey === undefined ? {} : { state_key: stateKey }) }),
+    new PushSubject({
+      type,
+      sender,
+      content,
+      room_id: room.roomId,
+      ...(stateKey === undefined ? {} : { state_key: stateKey }),
+    }),
     {
       memberCount: room.joinedCount,
       senderPowerLevel: levels.userLevel(sender),

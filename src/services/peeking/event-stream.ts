@@ -81,7 +81,8 @@ export class EventStream {
     const { timers } = this.#options;
     const start = request.from === undefined || request.from === '' ? this.now() : request.from;
     const since = decodeSyncToken(start);
-    if (since === undefined) throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
+    if (since === undefined)
+      throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
     let over = request.timeout <= 0;
     let wake: () => void = () => undefined;
     const timer = over
@@ -168,7 +169,8 @@ export class EventStream {
         ? await invitations.since(room, reader.userId, after)
         : await visibility.visibleTo(room, reader.userId, await this.#between(room, after, end));
       const json = await clientEvents.write(room, reader, visible);
-      for (const [index, { event }] of visible.entries()) found.push({ ts: event.pdu.origin_server_ts, json: json[index] ?? '{}' });
+      for (const [index, { event }] of visible.entries())
+        found.push({ ts: event.pdu.origin_server_ts, json: json[index] ?? '{}' });
     }
     // Rooms count for themselves: between them the time decides. The sort is stable, so that each keeps its own order.
     return (rooms.length === 1 ? found : found.sort((a, b) => a.ts - b.ts)).map(({ json }) => json);

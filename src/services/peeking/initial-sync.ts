@@ -110,7 +110,12 @@ export class InitialSync {
     const { roomId } = room;
     const most = Math.min(Math.max(limit ?? DEFAULT_LIMIT, 0), MAX_LIMIT);
     // From the token on backwards: what comes while this is read is for the stream to tell.
-    const page = await history.messages(roomId, reader, { dir: 'b', from: end, limit: most, filter: NO_ROOM_EVENT_FILTER });
+    const page = await history.messages(roomId, reader, {
+      dir: 'b',
+      from: end,
+      limit: most,
+      filter: NO_ROOM_EVENT_FILTER,
+    });
     const state = await roomState.all(roomId, reader.userId);
     return {
       roomId,

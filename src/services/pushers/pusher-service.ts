@@ -71,13 +71,15 @@ export class PusherService {
 
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
 
-const checked = (
-  request: PusherRequest,
-  kind: string,
-): Omit<PusherRecord, 'userId' | 'deviceId' | 'createdTs'> => {
+const checked = (request: PusherRequest, kind: string): Omit<PusherRecord, 'userId' | 'deviceId' | 'createdTs'> => {
   const { appId, pushkey, appDisplayName, deviceDisplayName, profileTag, lang, data } = request;
   if (appDisplayName === undefined || deviceDisplayName === undefined || lang === undefined || data === undefined) {
-    const missing = Object.entries({ app_display_name: appDisplayName, device_display_name: deviceDisplayName, lang, data })
+    const missing = Object.entries({
+      app_display_name: appDisplayName,
+      device_display_name: deviceDisplayName,
+      lang,
+      data,
+    })
       .filter(([, value]) => value === undefined)
       .map(([name]) => name);
     throw new MatrixError('M_MISSING_PARAM', `Missing parameters: ${missing.join(', ')}.`);

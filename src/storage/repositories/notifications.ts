@@ -29,7 +29,8 @@ export interface NotificationsQuery {
   readonly limit: number;
 }
 
-const COLUMNS = 'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json, e.ts';
+const COLUMNS =
+  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json, e.ts';
 const SHOWN = `e.flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier} = 0
   and e.redacted_by is null and e.sender <> $1`;
 

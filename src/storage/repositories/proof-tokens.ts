@@ -8,14 +8,20 @@ export interface ProofToken {
 }
 
 const OPENID_SWEEP = sql('openid_tokens_sweep', 'delete from openid_tokens where expires_ts <= $1');
-const OPENID_INSERT = sql('openid_token_insert', 'insert into openid_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)');
+const OPENID_INSERT = sql(
+  'openid_token_insert',
+  'insert into openid_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)',
+);
 const OPENID_USER = sql(
   'openid_token_user',
   `select t.user_id as "userId" from openid_tokens t join accounts a using (user_id)
    where t.token_hash = $1 and t.expires_ts > $2 and not a.deactivated and not a.locked`,
 );
 const LOGIN_SWEEP = sql('login_tokens_sweep', 'delete from login_tokens where expires_ts <= $1');
-const LOGIN_INSERT = sql('login_token_insert', 'insert into login_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)');
+const LOGIN_INSERT = sql(
+  'login_token_insert',
+  'insert into login_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)',
+);
 // Deleting is taking: of two logins with one token, one finds nothing.
 const LOGIN_TAKE = sql(
   'login_token_take',

@@ -33,7 +33,10 @@ const UPSERT = sql(
      profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data`,
 );
 const DELETE = sql('pusher_delete', 'delete from pushers where user_id = $1 and app_id = $2 and pushkey = $3');
-const DELETE_OTHERS = sql('pusher_delete_others', 'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3');
+const DELETE_OTHERS = sql(
+  'pusher_delete_others',
+  'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3',
+);
 
 /** A user's pushers, the oldest first. */
 export const pushersOf = (database: Database, userId: string): Promise<PusherRecord[]> =>

@@ -64,7 +64,7 @@ describe('what is done for accounts', function () {
     const { status, body } = await send(alice, 'POST', '/user/@alice:localhost/openid/request_token');
     expect(status).to.equal(200);
     expect(body).to.deep.include({ token_type: 'Bearer', matrix_server_name: 'localhost', expires_in: 3600 });
-    const { rows } = await database.query("select user_id, token_hash, expires_ts from openid_tokens");
+    const { rows } = await database.query('select user_id, token_hash, expires_ts from openid_tokens');
     expect(rows).to.have.length(1);
     expect(rows[0].user_id).to.equal('@alice:localhost');
     expect(rows[0].token_hash.toString('latin1')).not.to.include(body.access_token);
@@ -109,7 +109,9 @@ describe('what is done for accounts', function () {
       expect(await list(alice)).to.deep.equal([{ ...pusher, lang: 'en' }]);
       await send(alice, 'POST', '/pushers/set', { kind: null, app_id: 'test.app', pushkey: 'key 1' });
       expect(await list(alice)).to.deep.equal([]);
-      expect((await send(alice, 'POST', '/pushers/set', { kind: null, app_id: 'x', pushkey: 'y' })).status).to.equal(200);
+      expect((await send(alice, 'POST', '/pushers/set', { kind: null, app_id: 'x', pushkey: 'y' })).status).to.equal(
+        200,
+      );
     });
     it('are refused when something is missing or wrong', async () => {
       const { lang: _lang, ...incomplete } = pusher;
@@ -148,7 +150,8 @@ describe('what is done for accounts', function () {
   describe('login tokens', () => {
     const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'alice' }, password: PASSWORD };
     const issue = (body: object): Promise<Answer> => send(alice, 'POST', '/_matrix/client/v1/login/get_token', body);
-    const redeem = (token: string): Promise<Answer> => send(undefined, 'POST', '/login', { type: 'm.login.token', token });
+    const redeem = (token: string): Promise<Answer> =>
+      send(undefined, 'POST', '/login', { type: 'm.login.token', token });
 
     it('log a further client in, once', async () => {
       const challenge = await issue({});
@@ -173,7 +176,9 @@ describe('what is done for accounts', function () {
     it('are offered and advertised', async () => {
       const { flows } = (await get(undefined, '/login')).body;
       expect(flows).to.deep.include({ type: 'm.login.token', get_login_token: true });
-      expect((await get(alice, '/capabilities')).body.capabilities['m.get_login_token']).to.deep.equal({ enabled: true });
+      expect((await get(alice, '/capabilities')).body.capabilities['m.get_login_token']).to.deep.equal({
+        enabled: true,
+      });
       await refused(send(undefined, 'POST', '/login', { type: 'm.login.token' }), 400, 'M_MISSING_PARAM');
     });
   });
@@ -185,7 +190,9 @@ describe('what is done for accounts', function () {
       expect(Object.keys(own.body.devices)).to.have.length(1);
       const [device] = Object.values<{ sessions: { connections: { ip: string }[] }[] }>(own.body.devices);
       expect(device?.sessions[0]?.connections[0]?.ip).to.equal('127.0.0.1');
-      expect((await get(admin, '/admin/whois/@bob:localhost')).body.devices).to.have.keys(Object.keys(own.body.devices));
+      expect((await get(admin, '/admin/whois/@bob:localhost')).body.devices).to.have.keys(
+        Object.keys(own.body.devices),
+      );
       await refused(get(bob, '/admin/whois/@alice:localhost'), 403, 'M_FORBIDDEN');
     });
   });
@@ -221,8 +228,11 @@ describe('what is done for accounts', function () {
     });
 
     it('lets suspended users read and leave, and refuses them all that others would notice', async () => {
-      const roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { preset: 'public_chat' } })).room_id;
-      const other = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { invite: ['@bob:localhost'] } })).room_id;
+      const roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { preset: 'public_chat' } }))
+        .room_id;
+      const other = (
+        await must(server.url, 'POST', '/createRoom', { token: alice, body: { invite: ['@bob:localhost'] } })
+      ).room_id;
       await must(server.url, 'POST', `/join/${roomId}`, { token: bob, body: {} });
       const say = (token: string, txn: string): Promise<Answer> =>
         send(token, 'PUT', `/rooms/${roomId}/send/m.room.message/${txn}`, { msgtype: 'm.text', body: txn });
@@ -231,14 +241,20 @@ describe('what is done for accounts', function () {
       const foreign = (await say(alice, 'foreign')).body.event_id;
       // Power to redact, so that only the suspension stands in the way.
       const levels = (await get(alice, `/rooms/${roomId}/state/m.room.power_levels`)).body;
-      await must(server.url, 'PUT', `/rooms/${roomId}/state/m.room.power_levels`, { token: alice, body: { ...levels, redact: 0 } });
+      await must(server.url, 'PUT', `/rooms/${roomId}/state/m.room.power_levels`, {
+        token: alice,
+        body: { ...levels, redact: 0 },
+      });
       await send(admin, 'PUT', path('suspend', '@bob:localhost'), { suspended: true });
       const id = encodeURIComponent;
       for (const answer of [
         say(bob, 'more'),
         send(bob, 'PUT', `/rooms/${roomId}/send/m.room.redaction/r0`, { redacts: foreign }),
         send(bob, 'PUT', `/rooms/${roomId}/redact/${id(foreign)}/r1`),
-        send(bob, 'PUT', `/rooms/${roomId}/state/m.room.member/@bob:localhost`, { membership: 'join', displayname: 'B' }),
+        send(bob, 'PUT', `/rooms/${roomId}/state/m.room.member/@bob:localhost`, {
+          membership: 'join',
+          displayname: 'B',
+        }),
         send(bob, 'POST', `/join/${other}`),
         send(bob, 'POST', `/rooms/${other}/join`),
         send(bob, 'POST', `/knock/${other}`),

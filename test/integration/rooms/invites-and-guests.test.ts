@@ -39,12 +39,18 @@ describe('invites and guests on a whole server', function () {
     it('refuses invites with 403 M_INVITE_BLOCKED, by whatever way they come', async () => {
       const roomId = await room(alice);
       await allow({ default_action: 'block' });
-      await refused(send(alice, 'POST', `/rooms/${roomId}/invite`, { user_id: '@bob:localhost' }), 403, 'M_INVITE_BLOCKED');
+      await refused(
+        send(alice, 'POST', `/rooms/${roomId}/invite`, { user_id: '@bob:localhost' }),
+        403,
+        'M_INVITE_BLOCKED',
+      );
       await refused(send(alice, 'POST', '/createRoom', { invite: ['@bob:localhost'] }), 403, 'M_INVITE_BLOCKED');
       const path = `/rooms/${roomId}/state/m.room.member/@bob:localhost`;
       await refused(send(alice, 'PUT', path, { membership: 'invite' }), 403, 'M_INVITE_BLOCKED');
       await allow({});
-      expect((await send(alice, 'POST', `/rooms/${roomId}/invite`, { user_id: '@bob:localhost' })).status).to.equal(200);
+      expect((await send(alice, 'POST', `/rooms/${roomId}/invite`, { user_id: '@bob:localhost' })).status).to.equal(
+        200,
+      );
     });
     it('takes only "block" for blocking', async () => {
       for (const content of [{ default_action: 'allow' }, { default_action: null }, { other: 'block' }]) {
@@ -119,7 +125,10 @@ describe('invites and guests on a whole server', function () {
       await refused(send(token, 'PUT', path, { membership: 'join' }), 403, 'M_GUEST_ACCESS_FORBIDDEN');
       await setAccess(roomId, 'can_join');
       expect((await send(token, 'POST', `/rooms/${roomId}/join`)).status).to.equal(200);
-      const message = await send(token, 'PUT', `/rooms/${roomId}/send/m.room.message/1`, { msgtype: 'm.text', body: 'hi' });
+      const message = await send(token, 'PUT', `/rooms/${roomId}/send/m.room.message/1`, {
+        msgtype: 'm.text',
+        body: 'hi',
+      });
       expect(message.status).to.equal(200);
     });
     it('leave when guest access ends; everybody else stays', async () => {
@@ -141,7 +150,12 @@ describe('invites and guests on a whole server', function () {
       const goes = await guest();
       for (const { access_token: token } of [stays, goes]) await send(token, 'POST', `/join/${roomId}`);
       const username = stays.user_id.slice(1).split(':')[0];
-      const body = { username, password: PASSWORD, guest_access_token: stays.access_token, auth: { type: 'm.login.dummy' } };
+      const body = {
+        username,
+        password: PASSWORD,
+        guest_access_token: stays.access_token,
+        auth: { type: 'm.login.dummy' },
+      };
       await must(server.url, 'POST', '/register', { body });
       await setAccess(roomId, 'forbidden');
       await until(roomId, goes.user_id, 'leave');
@@ -152,7 +166,11 @@ describe('invites and guests on a whole server', function () {
       const path = `/profile/${userId}`;
       expect((await send(token, 'PUT', `${path}/displayname`, { displayname: 'Guest' })).status).to.equal(200);
       expect((await get(alice, `${path}/displayname`)).body).to.deep.equal({ displayname: 'Guest' });
-      await refused(send(token, 'PUT', `${path}/avatar_url`, { avatar_url: 'mxc://a/b' }), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+      await refused(
+        send(token, 'PUT', `${path}/avatar_url`, { avatar_url: 'mxc://a/b' }),
+        403,
+        'M_GUEST_ACCESS_FORBIDDEN',
+      );
       await refused(send(token, 'DELETE', `${path}/avatar_url`), 403, 'M_GUEST_ACCESS_FORBIDDEN');
       expect((await send(token, 'DELETE', `${path}/displayname`)).status).to.equal(200);
     });
@@ -181,7 +199,8 @@ describe('invites and guests on a whole server', function () {
         const answer = await (method === 'GET' ? get(token, path) : send(token, method, path));
         expect([path, answer.status, answer.body.errcode]).to.deep.equal([path, 403, 'M_GUEST_ACCESS_FORBIDDEN']);
       }
-      for (const path of ['/sync', '/devices', '/account/whoami']) expect((await get(token, path)).status, path).to.equal(200);
+      for (const path of ['/sync', '/devices', '/account/whoami'])
+        expect((await get(token, path)).status, path).to.equal(200);
     });
   });
 });

@@ -2,7 +2,9 @@ import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
 import { type Answer, ask, must } from '#test/support/http.ts';
 
-const WORLD = { initial_state: [{ type: 'm.room.history_visibility', content: { history_visibility: 'world_readable' } }] };
+const WORLD = {
+  initial_state: [{ type: 'm.room.history_visibility', content: { history_visibility: 'world_readable' } }],
+};
 
 describe('looking into rooms', function () {
   this.timeout(60_000);
@@ -55,9 +57,9 @@ describe('looking into rooms', function () {
         const eventId = await say(alice, roomId, 'hello');
         const { body } = await poll;
         expect(body.start).to.equal(first.body.end);
-        expect(body.chunk.map((event: { event_id: string; room_id: string }) => [event.event_id, event.room_id])).to.deep.equal([
-          [eventId, roomId],
-        ]);
+        expect(
+          body.chunk.map((event: { event_id: string; room_id: string }) => [event.event_id, event.room_id]),
+        ).to.deep.equal([[eventId, roomId]]);
         await say(alice, roomId, 'again');
         const next = await get(token(), `/events?room_id=${roomId}&from=${body.end}&timeout=20000`);
         expect(bodies(next.body.chunk)).to.deep.equal(['again']);
@@ -76,7 +78,9 @@ describe('looking into rooms', function () {
       await refused(get(guest, '/events?room_id=!nothing:localhost'), 403, 'M_FORBIDDEN');
       const { end } = (await get(alice, `/events?room_id=${roomId}`)).body;
       await say(alice, roomId, 'among us');
-      expect(bodies((await get(alice, `/events?room_id=${roomId}&from=${end}`)).body.chunk)).to.deep.equal(['among us']);
+      expect(bodies((await get(alice, `/events?room_id=${roomId}&from=${end}`)).body.chunk)).to.deep.equal([
+        'among us',
+      ]);
     });
     it('ends for those who are not in the room when it is closed to them', async () => {
       const roomId = await room(alice, WORLD);
@@ -103,7 +107,9 @@ describe('looking into rooms', function () {
       const { body } = await get(bob, `/events?from=${end}&timeout=5000`);
       expect(bodies(body.chunk)).to.deep.equal(['mine']);
       const invites = body.chunk.filter((event: { room_id: string }) => event.room_id === invited);
-      expect(invites.map(({ content }: { content: { membership: string } }) => content.membership)).to.deep.equal(['invite']);
+      expect(invites.map(({ content }: { content: { membership: string } }) => content.membership)).to.deep.equal([
+        'invite',
+      ]);
     });
   });
 
@@ -115,7 +121,10 @@ describe('looking into rooms', function () {
       const { body } = await get(alice, `/rooms/${roomId}/initialSync?limit=2`);
       expect(body).to.deep.include({ room_id: roomId, membership: 'join', visibility: 'public' });
       expect(bodies(body.messages.chunk)).to.deep.equal(['2', '3']);
-      expect(body.state.map(({ type }: { type: string }) => type)).to.include.members(['m.room.create', 'm.room.member']);
+      expect(body.state.map(({ type }: { type: string }) => type)).to.include.members([
+        'm.room.create',
+        'm.room.member',
+      ]);
       expect(body.account_data).to.deep.include({ type: 'test.own', content: { a: 1 } });
       const older = await get(alice, `/rooms/${roomId}/messages?dir=b&limit=1&from=${body.messages.start}`);
       expect(bodies(older.body.chunk)).to.deep.equal(['1']);
@@ -152,10 +161,16 @@ describe('looking into rooms', function () {
     const invited = await room(alice, { invite: ['@carol:localhost'] });
     const memberships = async (query = ''): Promise<Record<string, string>> => {
       const { body } = await get(carol, `/initialSync${query}`);
-      return Object.fromEntries(body.rooms.map((one: { room_id: string; membership: string }) => [one.room_id, one.membership]));
+      return Object.fromEntries(
+        body.rooms.map((one: { room_id: string; membership: string }) => [one.room_id, one.membership]),
+      );
     };
     expect(await memberships()).to.deep.equal({ [joined]: 'join', [invited]: 'invite' });
-    expect(await memberships('?archived=true')).to.deep.equal({ [joined]: 'join', [invited]: 'invite', [left]: 'leave' });
+    expect(await memberships('?archived=true')).to.deep.equal({
+      [joined]: 'join',
+      [invited]: 'invite',
+      [left]: 'leave',
+    });
     const { body } = await get(carol, '/initialSync?limit=1');
     const [snapshot] = body.rooms.filter((one: { room_id: string }) => one.room_id === joined);
     expect(bodies(snapshot.messages.chunk)).to.deep.equal(['hi']);

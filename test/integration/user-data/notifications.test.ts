@@ -32,7 +32,8 @@ describe('GET /notifications', function () {
     const name = `reader${(users += 1)}`;
     const token = await register(name);
     const third = await register(`third${users}`);
-    const roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { preset: 'public_chat' } })).room_id;
+    const roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { preset: 'public_chat' } }))
+      .room_id;
     for (const one of [token, third]) await send(one, 'POST', `/join/${roomId}`);
     return { token, userId: `@${name}:localhost`, roomId };
   };
@@ -119,7 +120,8 @@ describe('GET /notifications', function () {
   });
   it('lists invites, and passes over those whom the user ignores', async () => {
     const { token, userId, roomId } = await reader();
-    const invited = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { invite: [userId] } })).room_id;
+    const invited = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { invite: [userId] } }))
+      .room_id;
     const [invite] = (await page(token)).notifications;
     expect([invite?.room_id, invite?.event.type]).to.deep.equal([invited, 'm.room.member']);
     await say(alice, roomId, 'hello');
