@@ -232,7 +232,9 @@ export class SyncEngine {
   /** Whether the user had been joined before they came back: going back through their memberships, which are few. */
   async #stayedBefore({ member, room }: RoomPlan): Promise<boolean> {
     const { loader } = this.#options.personal;
-    let event = await loader.one(room, member.since);
+    // Where branches were resolved, a membership may begin at an event that is not about the user.
+    const first = await loader.one(room, member.since);
+    let event = first?.stateKey === member.userId ? first : await loader.one(room, member.event);
     for (let step = 0; step < MEMBERSHIPS_BACK && event?.replaces !== undefined; step++) {
       event = await loader.one(room, event.replaces);
       if (event !== undefined && membershipIn(event.content) === 'join') return true;

@@ -23,6 +23,8 @@ interface KnownRoom {
   readonly state: Map<string, string>;
   readonly stretches: Stretch[];
   readonly seen: Set<string>;
+  /** The client had been in the room before. */
+  readonly isReturned: boolean;
 }
 
 const keyOf = (event: ClientEvent): string => `${event.type}\0${event.state_key}`;
@@ -34,6 +36,8 @@ export class ModelClient {
   readonly rooms = new Map<string, KnownRoom>();
   readonly invites = new Set<string>();
   readonly #leavesShown = new Set<string>();
+  /** Rooms that the client has ever been in. */
+  readonly #stayed = new Set<string>();
   #since: string | undefined;
   isCaughtUp = false;
 
@@ -84,7 +88,8 @@ export class ModelClient {
     this.invites.delete(roomId);
     let room = this.rooms.get(roomId);
     if (room?.section !== 'join') {
-      room = { section: 'join', state: new Map(), stretches: [], seen: new Set() };
+      room = { section: 'join', state: new Map(), stretches: [], seen: new Set(), isReturned: this.#stayed.has(roomId) };
+      this.#stayed.add(roomId);
       this.rooms.set(roomId, room);
     } else if (isFull) room.state.clear();
     this.#take(roomId, room, body);
@@ -167,7 +172,9 @@ export class ModelClient {
         this.#complain(`a timeline of ${room.roomId} has holes: ${ids.join(' ')}`);
       if (begin < next) this.#complain(`a timeline of ${room.roomId} goes back`);
       if (begin > next && !isGap) this.#complain(`${order.slice(next, begin).join(' ')} of ${room.roomId} never came`);
-      if (begin === next && limited)
+      // Who comes back begins anew: what they know of their earlier stay does not go on there.
+      const beginsAnew = next === 0 && known.isReturned;
+      if (begin === next && limited && !beginsAnew)
         this.#complain(`a timeline of ${room.roomId} is limited although nothing is missing`);
       next = begin + ids.length;
       isGap = false;
