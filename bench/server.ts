@@ -138,6 +138,16 @@ export class BenchServer {
     await this.launch();
   }
 
+  /** URL of a database in the embedded PostgreSQL. */
+  async databaseUrl(name: string): Promise<string> {
+    const [, , , port, socketFolder, address] = this.#postmasterFile();
+    const password = (await readFile(join(this.dataDir, 'postgres.password'), 'utf8')).trim();
+    const url = new URL(`postgresql://tsudoi@localhost:${port}/${name}`);
+    url.password = password;
+    url.searchParams.set('host', (socketFolder === '' ? address : socketFolder) ?? '');
+    return url.href;
+  }
+
   /** Rows of a statement on a connection of our own, which the server's counters do not see. */
   async sql<R extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<R[]> {
     if (this.#database === undefined) {

@@ -2,6 +2,7 @@ import type { Workload } from '../workload.ts';
 import { accounts } from './accounts.ts';
 import { databaseSize } from './database-size.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
+import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
 import { retention } from './retention.ts';
@@ -15,6 +16,7 @@ export const workloads: readonly Workload[] = [
   send,
   sendLargeRoom,
   databaseSize,
+  forkedRoom,
   fanoutPolls,
   fanoutSockets,
   initialSync,

@@ -73,7 +73,7 @@ describe('states as chains of deltas', () => {
       expect(written.nid).to.equal(nid);
       entries += written.members.size;
     }
-    // 5 digits in base 8, about four entries for each of them.
+    // Seven digits, of one and a half to seven and a half entries each.
     expect(entries / changes).to.be.at.most(20);
     expect(chain.deltas.length).to.be.at.most(8);
   });
