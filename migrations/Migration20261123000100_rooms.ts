@@ -165,8 +165,22 @@ export class Migration20261123000100_rooms extends Migration {
 
   override down(): void {
     for (const table of [
-      'aliases', 'account_data', 'receipts', 'mention', 'txn', 'member', 'state_delta', 'missing_prev', 'events', 'room_tail',
-      'rooms', 'users', 'state_keys', 'strings', 'shards',
-    ]) this.addSql(`drop table ${table}`);
+      'aliases',
+      'account_data',
+      'receipts',
+      'mention',
+      'txn',
+      'member',
+      'state_delta',
+      'missing_prev',
+      'events',
+      'room_tail',
+      'rooms',
+      'users',
+      'state_keys',
+      'strings',
+      'shards',
+    ])
+      this.addSql(`drop table ${table}`);
   }
 }

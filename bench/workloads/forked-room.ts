@@ -41,7 +41,12 @@ const shares = ({ changes, indexes, rows_only: rows }: Sizes): string =>
 
 /** An event of another server's user, built on some events of the room. */
 async function remoteEvent(world: SyncWorld, room: Room, sender: string, name: string, prev: readonly StoredEvent[]) {
-  const subject = { type: 'm.room.member', sender, state_key: sender, content: { membership: 'join', displayname: name } };
+  const subject = {
+    type: 'm.room.member',
+    sender,
+    state_key: sender,
+    content: { membership: 'join', displayname: name },
+  };
   const auth = await Promise.all(
     authEventKeysFor(room.version, subject).map(async ([type, key]) => {
       const slot = room.headState(type, key);
@@ -75,7 +80,12 @@ export const forkedRoom: Workload = {
   title: 'A large room with forks',
   limitSeconds: 300,
   figures: [
-    { id: 'forked-room.state-bytes', title: 'database bytes of states per state change', unit: 'bytes', goal: lower(300, 300) },
+    {
+      id: 'forked-room.state-bytes',
+      title: 'database bytes of states per state change',
+      unit: 'bytes',
+      goal: lower(300, 300),
+    },
     { id: 'forked-room.event-bytes', title: 'database bytes of events per state change', unit: 'bytes' },
     { id: 'forked-room.rows', title: 'rows read for a state, at most', unit: '', goal: lower(8, 8) },
     { id: 'forked-room.rebuild', title: 'time to rebuild any state, p50', unit: 'ms' },
@@ -99,7 +109,10 @@ export const forkedRoom: Workload = {
       for (let at = 0; at < changes; at += 100) {
         progress(`${at} of ${changes} state changes, ${Math.min(at, members)} ${MEMBERS}`);
         const locals = Array.from({ length: 92 }, (_, i) => (at + i) % members).filter((i) => i % 4 !== 0);
-        await world.events.sendAll(room, locals.map((i) => membership(user(i), user(i), 'join', { displayname: `${at}` })));
+        await world.events.sendAll(
+          room,
+          locals.map((i) => membership(user(i), user(i), 'join', { displayname: `${at}` })),
+        );
         await world.events.send(room, topic(ALICE, `${at}`));
         // Events of another server on three branches; the next local event merges them.
         const { extremities } = room.head;
@@ -110,7 +123,10 @@ export const forkedRoom: Workload = {
           if (i < 3) await receiver.receive(room, event);
           else {
             const [head] = room.head.extremities.slice(-1);
-            await receiver.receive(room, await remoteEvent(world, room, event.pdu.sender, `${at}`, i % 10 === 0 ? room.head.extremities : [head!]));
+            await receiver.receive(
+              room,
+              await remoteEvent(world, room, event.pdu.sender, `${at}`, i % 10 === 0 ? room.head.extremities : [head!]),
+            );
           }
           received.push(performance.now() - start);
         }
@@ -120,7 +136,12 @@ export const forkedRoom: Workload = {
       report('forked-room.state-bytes', sizes!.states / sizes!.changes, undefined, shares(sizes!));
       report('forked-room.event-bytes', sizes!.events / sizes!.changes);
       report('forked-room.rows', sizes!.rows);
-      report('forked-room.receive', percentile(received, 0.5), undefined, `p99 ${percentile(received, 0.99).toFixed(1)} ms`);
+      report(
+        'forked-room.receive',
+        percentile(received, 0.5),
+        undefined,
+        `p99 ${percentile(received, 0.99).toFixed(1)} ms`,
+      );
       progress('rebuilding states');
       const times: number[] = [];
       for (const { nid } of await database.query<{ nid: number }>(STATES, [room.nid, 300])) {
@@ -135,7 +156,12 @@ export const forkedRoom: Workload = {
       const cold = await syncWorld(database);
       const start = performance.now();
       const { body } = await cold.sync.sync(syncRequest(user(1), undefined, { state: { lazy_load_members: true } }));
-      report('forked-room.first-sync', performance.now() - start, undefined, `${body.length} bytes, ${room.joinedCount} ${MEMBERS}`);
+      report(
+        'forked-room.first-sync',
+        performance.now() - start,
+        undefined,
+        `${body.length} bytes, ${room.joinedCount} ${MEMBERS}`,
+      );
     } finally {
       await database.close();
     }

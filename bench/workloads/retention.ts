@@ -49,7 +49,10 @@ export const retention: Workload = {
       const before = percentile(calm.result.latencies, 0.99);
       report('retention.p99.before', before, calm.cost);
 
-      const while_ = async (text: string, goesOn: () => Promise<boolean>): Promise<{ p99: number; seconds: number }> => {
+      const while_ = async (
+        text: string,
+        goesOn: () => Promise<boolean>,
+      ): Promise<{ p99: number; seconds: number }> => {
         const latencies: number[] = [];
         const start = performance.now();
         while ((await goesOn()) && performance.now() - start < LIMIT_MS) {
@@ -61,7 +64,10 @@ export const retention: Workload = {
       };
       const path = `/_matrix/client/v3/rooms/${room}/state/m.room.retention/`;
       await crowd.json('PUT', path, people[0]!.token, { max_lifetime: 3_600_000 });
-      const purge = await while_('purging', async () => (await server.sql('select 1 from events where nid < 0 limit 1')).length > 0);
+      const purge = await while_(
+        'purging',
+        async () => (await server.sql('select 1 from events where nid < 0 limit 1')).length > 0,
+      );
       report('retention.p99', purge.p99);
       report('retention.ratio', purge.p99 / before);
       report('retention.seconds', purge.seconds, undefined, `${Math.round(count / purge.seconds)} events/s`);

@@ -33,10 +33,7 @@ export interface Accounts {
   readonly sharedSecret: SharedSecretRegistration;
 }
 
-export async function composeAccounts(
-  platform: Platform,
-  rateLimiter: RateLimiter,
-): Promise<Accounts> {
+export async function composeAccounts(platform: Platform, rateLimiter: RateLimiter): Promise<Accounts> {
   const { config, clock, database, logger, random, timers } = platform;
   const { serverName } = config;
   const shared = { database, clock, logger, random, serverName };

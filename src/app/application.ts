@@ -52,7 +52,12 @@ export async function createApplication(platform: Platform): Promise<Application
   const store = composeRoomStore(platform, isLocal);
   const notifications = composeNotifications(platform, store, isLocal);
   const signingKey = await openSigningKey(config.signingKeyFile, random);
-  const events = composeEvents(platform, store, { serverName: config.serverName, signingKey }, notifications.classifier);
+  const events = composeEvents(
+    platform,
+    store,
+    { serverName: config.serverName, signingKey },
+    notifications.classifier,
+  );
   const reception = composeReception(platform, store, events, notifications.classifier);
   const userData = composeUserData(platform, store, events, notifications, users);
   const { presence } = userData;

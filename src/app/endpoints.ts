@@ -92,7 +92,9 @@ const GROUPS = [
   whoamiEndpoints,
 ] as const;
 
-type Intersection<Union> = (Union extends unknown ? (part: Union) => void : never) extends (all: infer All) => void ? All : never;
+type Intersection<Union> = (Union extends unknown ? (part: Union) => void : never) extends (all: infer All) => void
+  ? All
+  : never;
 
 /** What the groups together call. */
 export type EndpointServices = Intersection<NonNullable<Parameters<(typeof GROUPS)[number]>[0]>>;

@@ -45,4 +45,9 @@ export const returnSpace = defineJob({
 });
 
 /** Every kind of job. */
-export const JOBS: readonly JobDefinition[] = [findDueRooms, purgeRoom, cleanStreams, returnSpace] as unknown as JobDefinition[];
+export const JOBS: readonly JobDefinition[] = [
+  findDueRooms,
+  purgeRoom,
+  cleanStreams,
+  returnSpace,
+] as unknown as JobDefinition[];

@@ -21,7 +21,8 @@ export interface JobDefinition<Payload extends TSchema = TSchema> {
   readonly uniqueBy?: (payload: Static<Payload>) => string;
 }
 
-export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Payload>): JobDefinition<Payload> => definition;
+export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Payload>): JobDefinition<Payload> =>
+  definition;
 
 /** What does a job. It may be done twice: a process can be killed between doing it and saying so. */
 export interface JobHandler {

@@ -113,7 +113,9 @@ export class JobQueues {
     const byName = new Map(handlers.map((handler) => [handler.definition.name, handler]));
     for (const [name, queue] of this.#queues) {
       const worker = this.#worker(name, (job, token) => this.#run(byName.get(job.name), job, token));
-      worker.on('error', (err) => this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }));
+      worker.on('error', (err) =>
+        this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }),
+      );
       worker.on('failed', (job, err) => {
         const tried = job?.attemptsMade ?? 0;
         const isLast = tried >= (job?.opts.attempts ?? 1);
@@ -152,7 +154,8 @@ export class JobQueues {
 
   async #run(handler: JobHandler | undefined, job: Job, token: string | undefined): Promise<void> {
     if (handler === undefined) throw new Error(`nobody does the job ${job.name}`);
-    if (!Value.Check(handler.definition.payload, job.data)) throw new Error(`the payload of ${job.name} is not as defined`);
+    if (!Value.Check(handler.definition.payload, job.data))
+      throw new Error(`the payload of ${job.name} is not as defined`);
     const outcome = this.#ending.signal.aborted ? 'interrupted' : await handler.run(job.data, this.#ending.signal);
     if (outcome !== 'interrupted') return;
     await job.moveToWait(token);
@@ -185,7 +188,12 @@ export class JobQueues {
       removeOnFail: KEEP_FAILED,
     };
     if (store.kind === 'postgres') {
-      return new Worker(name, process, { ...options, connection: store.pool }, createPostgresBackend) as unknown as Worker;
+      return new Worker(
+        name,
+        process,
+        { ...options, connection: store.pool },
+        createPostgresBackend,
+      ) as unknown as Worker;
     }
     return new Worker(name, process, { ...options, connection: this.#connection(), prefix: store.prefix });
   }

@@ -258,13 +258,7 @@ class TransactionContext implements Tx {
   readonly #wakeRelay: () => void;
   #em: EntityManager | undefined;
 
-  constructor(
-    trx: Kysely<unknown>,
-    orm: MikroORM,
-    clock: Clock,
-    afterCommit: (() => void)[],
-    wakeRelay: () => void,
-  ) {
+  constructor(trx: Kysely<unknown>, orm: MikroORM, clock: Clock, afterCommit: (() => void)[], wakeRelay: () => void) {
     this.#trx = trx;
     this.#orm = orm;
     this.#clock = clock;

@@ -23,7 +23,9 @@ function examplesOf(specification: Specification, response: Located): [string, u
   }
   const schema = specification.child(media, 'schema');
   const holder = 'example' in media.node ? media : schema;
-  return holder !== undefined && 'example' in holder.node ? [['example', specification.example(holder.node['example'], holder.file)]] : [];
+  return holder !== undefined && 'example' in holder.node
+    ? [['example', specification.example(holder.node['example'], holder.file)]]
+    : [];
 }
 
 describe('the schema recorder', function () {
@@ -44,19 +46,25 @@ describe('the schema recorder', function () {
     }
     const shape = (path: string): string => path.replaceAll(/\{[^}]*\}/g, 'x');
     // Some endpoints are described twice, as two operations (`inviteUser` and `inviteBy3PID`): either will do.
-    const declared = new Set(recorder.specification!.operations.map((o) => `${o.operationId} ${o.method} ${shape(o.path)}`));
+    const declared = new Set(
+      recorder.specification!.operations.map((o) => `${o.operationId} ${o.method} ${shape(o.path)}`),
+    );
     const missing: string[] = [];
     for (const line of list.trim().split('\n').slice(1)) {
       const [, method = '', path = '', , , , operationId = ''] = line.split('\t');
       const found = recorder.specification!.find(method, shape(path));
-      const same = found !== undefined && shape(found.path) === shape(path) && declared.has(`${operationId} ${method} ${shape(path)}`);
+      const same =
+        found !== undefined &&
+        shape(found.path) === shape(path) &&
+        declared.has(`${operationId} ${method} ${shape(path)}`);
       if (!same) missing.push(`${method} ${path}: ${found?.operationId ?? 'nothing'} instead of ${operationId}`);
     }
     expect(missing).to.deep.equal([]);
   });
 
   it('prefers literal segments, ignores the query and knows r0', () => {
-    const id = (method: string, url: string): string | undefined => recorder.specification!.find(method, url)?.operationId;
+    const id = (method: string, url: string): string | undefined =>
+      recorder.specification!.find(method, url)?.operationId;
     expect(id('GET', '/_matrix/client/v3/sync?since=x%2F')).to.equal('sync');
     expect(id('get', '/_matrix/client/r0/account/whoami')).to.equal('getTokenOwner');
     expect(id('GET', '/_matrix/client/v3/pushrules/global/')).to.equal('getPushRulesGlobal');
@@ -66,11 +74,14 @@ describe('the schema recorder', function () {
   });
 
   it('catches wrong answers of a known endpoint', () => {
-    const check = (status: number, body: unknown): string[] => recorder.check('GET', '/_matrix/client/v3/account/whoami', status, body);
+    const check = (status: number, body: unknown): string[] =>
+      recorder.check('GET', '/_matrix/client/v3/account/whoami', status, body);
     const name = 'GET /_matrix/client/v3/account/whoami (getTokenOwner)';
     expect(check(200, { user_id: '@a:example.org', device_id: 'X' })).to.deep.equal([]);
     expect(check(200, {})).to.deep.equal([`${name} 200: the body must have required property 'user_id'`]);
-    expect(check(200, { user_id: '@a:example.org', is_guest: 'no' })).to.deep.equal([`${name} 200: /is_guest must be boolean`]);
+    expect(check(200, { user_id: '@a:example.org', is_guest: 'no' })).to.deep.equal([
+      `${name} 200: /is_guest must be boolean`,
+    ]);
     expect(check(200, { user_id: '@a' })).to.deep.equal([`${name} 200: /user_id must match format "mx-user-id"`]);
     expect(check(200, undefined)).to.deep.equal([`${name} 200: the body is not JSON`]);
     expect(check(204, undefined)).to.deep.equal([`${name} 204: the specification knows no such status here`]);

@@ -18,7 +18,9 @@ describe('the router', () => {
   const ours = new Router<string>();
   const koa = new KoaRouter({ strict: true, sensitive: true });
   // @koa/router takes the first that matches; ours the most specific.
-  for (const { method, name, template } of declared.toSorted((a, b) => fixedSegments(b.template) - fixedSegments(a.template))) {
+  for (const { method, name, template } of declared.toSorted(
+    (a, b) => fixedSegments(b.template) - fixedSegments(a.template),
+  )) {
     koa.register(koaPath(template), [method], () => undefined, { name });
   }
   for (const { method, name, template } of declared) ours.add(method, template, name);
@@ -26,17 +28,22 @@ describe('the router', () => {
   it('finds what @koa/router finds among all endpoints of this server, whatever stands for the parameters', () => {
     const segment = fc.stringMatching(/^[A-Za-z0-9!$@#:._~%-]{1,12}$/).filter((text) => text !== '.' && text !== '..');
     fc.assert(
-      fc.property(fc.constantFrom(...declared), fc.constantFrom(...METHODS), fc.array(segment, { minLength: 6, maxLength: 6 }), (one, method, fillers) => {
-        let at = 0;
-        const path = one.template.replace(/\{[^}]+\}/g, () => fillers[at++ % fillers.length] ?? 'x');
-        const found = ours.match(method, path);
-        const theirs = koa.match(path, method).pathAndMethod[0];
-        if (found.kind !== 'found') {
-          expect(theirs, `${method} ${path}`).to.equal(undefined);
-          return;
-        }
-        expect(theirs?.name, `${method} ${path}`).to.equal(found.target);
-      }),
+      fc.property(
+        fc.constantFrom(...declared),
+        fc.constantFrom(...METHODS),
+        fc.array(segment, { minLength: 6, maxLength: 6 }),
+        (one, method, fillers) => {
+          let at = 0;
+          const path = one.template.replace(/\{[^}]+\}/g, () => fillers[at++ % fillers.length] ?? 'x');
+          const found = ours.match(method, path);
+          const theirs = koa.match(path, method).pathAndMethod[0];
+          if (found.kind !== 'found') {
+            expect(theirs, `${method} ${path}`).to.equal(undefined);
+            return;
+          }
+          expect(theirs?.name, `${method} ${path}`).to.equal(found.target);
+        },
+      ),
       { numRuns: 500 },
     );
   });

@@ -39,7 +39,13 @@ const until = async (condition: () => boolean | Promise<boolean>, ms = 10_000): 
 function promises(backend: Backend): void {
   const opened: JobQueues[] = [];
   const open = async (handlers?: readonly JobHandler[], lockMs = 15_000): Promise<JobQueues> => {
-    const queues = new JobQueues({ store: backend.store(), definitions, logger: silentLogger, timers: systemTimers, lockMs });
+    const queues = new JobQueues({
+      store: backend.store(),
+      definitions,
+      logger: silentLogger,
+      timers: systemTimers,
+      lockMs,
+    });
     opened.push(queues);
     await queues.open();
     if (handlers !== undefined) await queues.work(handlers);
@@ -62,7 +68,12 @@ function promises(backend: Backend): void {
   it('refuses unknown jobs and payloads that are not as defined', async () => {
     const queues = await open();
     for (const attempt of [queues.add('test.none', {}, 'x'), queues.add('test.note', { n: 'one' }, 'y')]) {
-      expect(await attempt.then(() => 'taken', () => 'refused')).to.equal('refused');
+      expect(
+        await attempt.then(
+          () => 'taken',
+          () => 'refused',
+        ),
+      ).to.equal('refused');
     }
   });
 
@@ -100,7 +111,13 @@ function promises(backend: Backend): void {
 
   it('repeats what is to be repeated', async () => {
     let runs = 0;
-    const empty = defineJob({ name: 'test.repeat', queue: 'maintenance', payload: Type.Object({}), attempts: 1, backoffMs: 1 });
+    const empty = defineJob({
+      name: 'test.repeat',
+      queue: 'maintenance',
+      payload: Type.Object({}),
+      attempts: 1,
+      backoffMs: 1,
+    });
     const queues = new JobQueues({
       store: backend.store(),
       definitions: [empty] as unknown as JobDefinition[],

@@ -18,7 +18,21 @@ export const levels = (content: JsonObject): RemoteDraft => ({
 export const forkStep = fc.record({
   who: fc.nat(4),
   target: fc.nat(4),
-  what: fc.constantFrom('message', 'topic', 'topic', 'join', 'leave', 'ban', 'kick', 'invite', 'levels', 'levels', 'rules', 'rename', 'redact'),
+  what: fc.constantFrom(
+    'message',
+    'topic',
+    'topic',
+    'join',
+    'leave',
+    'ban',
+    'kick',
+    'invite',
+    'levels',
+    'levels',
+    'rules',
+    'rename',
+    'redact',
+  ),
   value: fc.nat(3),
   prev: fc.array(fc.nat(30), { minLength: 0, maxLength: 3 }),
   oldAuth: fc.nat(12).map((n) => n === 0),
@@ -45,7 +59,12 @@ const draftOf = (remote: RemoteRoom, { who, target, what, value }: ForkStep): Re
     case 'kick':
       return membership(sender, other, 'leave');
     case 'rules':
-      return { type: 'm.room.join_rules', sender, stateKey: '', content: { join_rule: value < 2 ? 'public' : 'invite' } };
+      return {
+        type: 'm.room.join_rules',
+        sender,
+        stateKey: '',
+        content: { join_rule: value < 2 ? 'public' : 'invite' },
+      };
     case 'levels': {
       const creators = remote.room.version.auth.privilegedCreators ? {} : { [ALICE]: 100 };
       const users = { ...creators, ...(other === ALICE ? {} : { [other]: [0, 50, 100, 100][value]! }) };
@@ -57,7 +76,6 @@ const draftOf = (remote: RemoteRoom, { who, target, what, value }: ForkStep): Re
     }
   }
 };
-
 
 /** Does it. What the rules refuse here stays undone; what they refuse elsewhere is taken in all the same. */
 export async function perform(services: EventServices, remote: RemoteRoom, step: ForkStep): Promise<void> {
@@ -73,7 +91,9 @@ export async function perform(services: EventServices, remote: RemoteRoom, step:
   }
   const ids = [...remote.replay.events.keys()].slice(4);
   const prev =
-    step.prev.length === 0 ? remote.replay.extremities : [...new Set(step.prev.map((n) => ids.at(-1 - (n % ids.length))!))];
+    step.prev.length === 0
+      ? remote.replay.extremities
+      : [...new Set(step.prev.map((n) => ids.at(-1 - (n % ids.length))!))];
   const auth = step.oldAuth ? remote.build({ ...draft, prev: [ids[0]!] }).pdu.auth_events : undefined;
   const old = auth?.map((reference) => (typeof reference === 'string' ? reference : reference[0]));
   await remote.send({ ...draft, prev, ...(old === undefined ? {} : { auth: old }) });

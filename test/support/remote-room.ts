@@ -65,8 +65,6 @@ export interface RemoteDraft {
   readonly depth?: number;
 }
 
-
-
 /** What other servers know of a room that was made here, and what they send. */
 export class RemoteRoom {
   readonly room: Room;
@@ -139,7 +137,9 @@ export class RemoteRoom {
   }
 
   /** Makes an event elsewhere and has it taken in. */
-  async send(draft: RemoteDraft): Promise<{ readonly id: string; readonly reception: Reception; readonly event: StoredEvent }> {
+  async send(
+    draft: RemoteDraft,
+  ): Promise<{ readonly id: string; readonly reception: Reception; readonly event: StoredEvent }> {
     const built = this.build(draft);
     const reception = await this.receive(built);
     await this.catchUp();
@@ -150,7 +150,8 @@ export class RemoteRoom {
   /** Like `send`, for events that have to be accepted. */
   async accepted(draft: RemoteDraft): Promise<string> {
     const { id, reception } = await this.send(draft);
-    if (reception.outcome !== 'accepted') throw new Error(`not accepted: ${'reason' in reception ? reception.reason : ''}`);
+    if (reception.outcome !== 'accepted')
+      throw new Error(`not accepted: ${'reason' in reception ? reception.reason : ''}`);
     return id;
   }
 
@@ -184,13 +185,19 @@ export class RemoteRoom {
       const expected = this.replay.events.get(ids.get(row.nid)!)!;
       const what = `${expected.event.pdu.type} ${ids.get(row.nid)}`;
       expect(await named(row.state), `state before ${what}`).to.deep.equal(sorted(expected.before));
-      expect(await named((row.flags & 1) !== 0 ? row.nid : row.state), `state after ${what}`).to.deep.equal(sorted(expected.after));
+      expect(await named((row.flags & 1) !== 0 ? row.nid : row.state), `state after ${what}`).to.deep.equal(
+        sorted(expected.after),
+      );
     }
     expect(this.room.head.extremities.map((event) => event.eventId)).to.deep.equal(this.replay.extremities);
     expect(await this.#names(services, this.room.stateChain, ids)).to.deep.equal(sorted(this.replay.current));
   }
 
-  async #names(services: EventServices, chain: StateChain, ids: ReadonlyMap<number, string>): Promise<Record<string, string>> {
+  async #names(
+    services: EventServices,
+    chain: StateChain,
+    ids: ReadonlyMap<number, string>,
+  ): Promise<Record<string, string>> {
     const entries = [...chain.others(), ...chain.members()];
     await services.interner.ensureNames({ stateKeys: entries.map(([skey]) => skey) });
     return sorted(
@@ -203,7 +210,9 @@ export class RemoteRoom {
 
   /** The current state in memory, the member table and the counts. */
   async #verifyRoom(services: EventServices, room: Room): Promise<void> {
-    const members = await services.loader.load([...room.members.values()].map((member) => ({ room, nid: member.event })));
+    const members = await services.loader.load(
+      [...room.members.values()].map((member) => ({ room, nid: member.event })),
+    );
     const found: [string, string][] = [...room.state].map(([key, slot]) => [key, slot.event.eventId]);
     let joined = 0;
     for (const member of room.members.values()) {

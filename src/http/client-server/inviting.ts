@@ -26,7 +26,14 @@ export const invitingEndpoints = (services: { readonly membership: MembershipSer
     params: roomParams,
     body,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_INVITE_BLOCKED', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_SERVER_NOT_TRUSTED', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_FORBIDDEN',
+      'M_INVITE_BLOCKED',
+      'M_INVALID_PARAM',
+      'M_MISSING_PARAM',
+      'M_SERVER_NOT_TRUSTED',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ requester, params, body: wish }) {
       const { medium, address, id_server: server, id_access_token: token } = wish;
       if (wish.user_id === undefined) {

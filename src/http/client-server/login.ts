@@ -18,7 +18,9 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
     path: '/_matrix/client/v3/login',
     auth: 'none',
     rateLimit: 'default',
-    response: Type.Object({ flows: Type.Array(Type.Object({ type: Type.String(), get_login_token: Type.Optional(Type.Boolean()) })) }),
+    response: Type.Object({
+      flows: Type.Array(Type.Object({ type: Type.String(), get_login_token: Type.Optional(Type.Boolean()) })),
+    }),
     errors: ['M_LIMIT_EXCEEDED'],
     handle: () => Promise.resolve({ flows: options.login.flows() }),
   }),

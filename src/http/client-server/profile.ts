@@ -15,7 +15,10 @@ const aliases = ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{ke
 /** "Guest users may only modify their display name". Client-Server API, "Guest Access". */
 const assertGuestMay = (requester: Requester, keyName: string): void => {
   if (requester.isGuest && keyName !== 'displayname')
-    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests can change nothing of their profile but the display name.');
+    throw new MatrixError(
+      'M_GUEST_ACCESS_FORBIDDEN',
+      'Guests can change nothing of their profile but the display name.',
+    );
 };
 
 export const profileEndpoints = (services: { readonly profiles: ProfileService }): readonly Endpoint[] => [
@@ -94,7 +97,14 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     rateLimit: 'default',
     params: fieldParams,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_GUEST_ACCESS_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_FORBIDDEN',
+      'M_GUEST_ACCESS_FORBIDDEN',
+      'M_NOT_FOUND',
+      'M_INVALID_PARAM',
+      'M_KEY_TOO_LARGE',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ requester, params: { userId, keyName } }) {
       assertGuestMay(requester, keyName);
       await services.profiles.remove(requester, userId, keyName);

@@ -17,7 +17,16 @@ export const roomStateEndpoints = (services: { readonly roomSending: RoomSending
     body: anyObject,
     eventBody: true,
     response: eventIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_BAD_ALIAS', 'M_INVALID_PARAM', 'M_INVITE_BLOCKED', 'M_GUEST_ACCESS_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errors: [
+      'M_FORBIDDEN',
+      'M_TOO_LARGE',
+      'M_BAD_JSON',
+      'M_BAD_ALIAS',
+      'M_INVALID_PARAM',
+      'M_INVITE_BLOCKED',
+      'M_GUEST_ACCESS_FORBIDDEN',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handle({ requester, params: { roomId, eventType: type, stateKey }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
       const request = { roomId, type, content: body as JsonObject, ts };

@@ -81,7 +81,12 @@ export class MatrixError extends Error {
   readonly status: number;
   readonly fields: MatrixErrorFields;
 
-  constructor(errcode: Errcode, message: string, fields: MatrixErrorFields = {}, status: number = ERRCODE_STATUS[errcode]) {
+  constructor(
+    errcode: Errcode,
+    message: string,
+    fields: MatrixErrorFields = {},
+    status: number = ERRCODE_STATUS[errcode],
+  ) {
     super(message);
     this.name = 'MatrixError';
     this.errcode = errcode;

@@ -127,7 +127,12 @@ export interface EventSelection {
 /** The lists of a filter, prepared for SQL. */
 export function selectionOf(filter: EventFilter | RoomEventFilter): EventSelection {
   const { types, notTypes, limit: _limit, ...rest } = filter;
-  const { lazyLoadMembers: _lazy, includeRedundantMembers: _redundant, unreadThreadNotifications: _threads, ...lists } = {
+  const {
+    lazyLoadMembers: _lazy,
+    includeRedundantMembers: _redundant,
+    unreadThreadNotifications: _threads,
+    ...lists
+  } = {
     lazyLoadMembers: false,
     includeRedundantMembers: false,
     unreadThreadNotifications: false,

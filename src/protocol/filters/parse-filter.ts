@@ -93,7 +93,10 @@ function parseEventFilter(filter: Json, path: string): EventFilter {
 
 function objectOf(value: unknown, name: string): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new MatrixError('M_BAD_JSON', `${name === 'the filter' ? 'A filter' : `"${name}" of a filter`} must be an object.`);
+    throw new MatrixError(
+      'M_BAD_JSON',
+      `${name === 'the filter' ? 'A filter' : `"${name}" of a filter`} must be an object.`,
+    );
   }
   return value as Json;
 }
@@ -112,14 +115,18 @@ function boolean(json: Json, name: string, path: string): boolean | undefined {
 function strings(json: Json, name: string, path: string): readonly string[] | undefined {
   const value = json[name];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string')) throw wrongType(path + name, 'a list of strings');
+  if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string'))
+    throw wrongType(path + name, 'a list of strings');
   return value;
 }
 
 function roomIds(json: Json, name: string, path: string): readonly string[] | undefined {
   const ids = strings(json, name, path);
   if (ids?.every(isRoomId) === false) {
-    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter must hold room ids, such as "!abc:example.org".`);
+    throw new MatrixError(
+      'M_INVALID_PARAM',
+      `"${path}${name}" of a filter must hold room ids, such as "!abc:example.org".`,
+    );
   }
   return ids;
 }
@@ -127,7 +134,10 @@ function roomIds(json: Json, name: string, path: string): readonly string[] | un
 function userIds(json: Json, name: string, path: string): readonly string[] | undefined {
   const ids = strings(json, name, path);
   if (ids?.every(isUserId) === false) {
-    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter must hold user ids, such as "@alice:example.org".`);
+    throw new MatrixError(
+      'M_INVALID_PARAM',
+      `"${path}${name}" of a filter must hold user ids, such as "@alice:example.org".`,
+    );
   }
   return ids;
 }

@@ -28,7 +28,8 @@ export function parsePropertyPath(path: string): readonly string[] {
 export function valueAtPath(root: unknown, names: readonly string[]): unknown {
   let value = root;
   for (const name of names) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) return undefined;
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name))
+      return undefined;
     value = (value as Record<string, unknown>)[name];
   }
   return value;

@@ -101,7 +101,9 @@ function roomMemberCount(is: string): ConditionPredicate | undefined {
 function senderNotificationPermission(key: string): ConditionPredicate {
   return (_subject, { senderPowerLevel, notificationPowerLevels }) => {
     const level =
-      notificationPowerLevels !== undefined && Object.hasOwn(notificationPowerLevels, key) ? notificationPowerLevels[key] : undefined;
+      notificationPowerLevels !== undefined && Object.hasOwn(notificationPowerLevels, key)
+        ? notificationPowerLevels[key]
+        : undefined;
     return senderPowerLevel >= (level ?? DEFAULT_NOTIFICATION_LEVEL);
   };
 }

@@ -13,7 +13,12 @@ const typeIs = (pattern: string): PushCondition => ({ kind: 'event_match', key: 
 const stateKeyIs = (pattern: string): PushCondition => ({ kind: 'event_match', key: 'state_key', pattern });
 const twoMembers: PushCondition = { kind: 'room_member_count', is: '2' };
 
-function rule(ruleId: string, conditions: readonly PushCondition[], actions: readonly PushAction[], enabled = true): PushRule {
+function rule(
+  ruleId: string,
+  conditions: readonly PushCondition[],
+  actions: readonly PushAction[],
+  enabled = true,
+): PushRule {
   return { rule_id: ruleId, default: true, enabled, conditions, actions };
 }
 
@@ -28,7 +33,11 @@ const SUPPRESS_NOTICES = rule(
 const inviteForMe = (userId: string): PushRule =>
   rule(
     '.m.rule.invite_for_me',
-    [typeIs('m.room.member'), { kind: 'event_match', key: 'content.membership', pattern: 'invite' }, stateKeyIs(userId)],
+    [
+      typeIs('m.room.member'),
+      { kind: 'event_match', key: 'content.membership', pattern: 'invite' },
+      stateKeyIs(userId),
+    ],
     ['notify', SOUND_DEFAULT],
   );
 
@@ -53,7 +62,11 @@ const OVERRIDES_AFTER_MENTION: readonly PushRule[] = [
   rule('.m.rule.tombstone', [typeIs('m.room.tombstone'), stateKeyIs('')], ['notify', HIGHLIGHT]),
   rule('.m.rule.reaction', [typeIs('m.reaction')], []),
   rule('.m.rule.room.server_acl', [typeIs('m.room.server_acl'), stateKeyIs('')], []),
-  rule('.m.rule.suppress_edits', [{ kind: 'event_property_is', key: 'content.m\\.relates_to.rel_type', value: 'm.replace' }], []),
+  rule(
+    '.m.rule.suppress_edits',
+    [{ kind: 'event_property_is', key: 'content.m\\.relates_to.rel_type', value: 'm.replace' }],
+    [],
+  ),
 ];
 
 const UNDERRIDES: readonly PushRule[] = [
@@ -67,7 +80,14 @@ const UNDERRIDES: readonly PushRule[] = [
 /** The ruleset of a user who has changed nothing. */
 export function defaultRuleset(userId: string): PushRuleset {
   return {
-    override: [MASTER, SUPPRESS_NOTICES, inviteForMe(userId), MEMBER_EVENT, isUserMention(userId), ...OVERRIDES_AFTER_MENTION],
+    override: [
+      MASTER,
+      SUPPRESS_NOTICES,
+      inviteForMe(userId),
+      MEMBER_EVENT,
+      isUserMention(userId),
+      ...OVERRIDES_AFTER_MENTION,
+    ],
     content: [],
     room: [],
     sender: [],

@@ -2,7 +2,13 @@
 
 import { type ConditionPredicate, bodyMatches, compileCondition } from './conditions.ts';
 import { type PushContext, type PushEvent, PushSubject } from './push-event.ts';
-import { PUSH_RULE_KINDS, type PushAction, type PushRule, type PushRuleKind, type PushRuleset } from './push-ruleset.ts';
+import {
+  PUSH_RULE_KINDS,
+  type PushAction,
+  type PushRule,
+  type PushRuleKind,
+  type PushRuleset,
+} from './push-ruleset.ts';
 
 export interface PushVerdict {
   /** Whether the event counts as a notification and goes to the user's pushers. */
@@ -85,7 +91,8 @@ export function verdictOf(actions: readonly PushAction[]): PushVerdict {
   let highlight = false;
   for (const action of actions) {
     if (action === 'notify') notify = true;
-    else if (typeof action === 'object' && action.set_tweak === 'highlight') highlight = action.value === undefined || action.value === true;
+    else if (typeof action === 'object' && action.set_tweak === 'highlight')
+      highlight = action.value === undefined || action.value === true;
   }
   return { notify, highlight: notify && highlight, actions };
 }

@@ -36,13 +36,22 @@ export function findRule(ruleset: PushRuleset, kind: PushRuleKind, ruleId: strin
  *
  * @param rule made by `parsePushRule`
  */
-export function addRule(ruleset: PushRuleset, kind: PushRuleKind, rule: PushRule, place: PushRulePlace = {}): PushRulesetChange {
+export function addRule(
+  ruleset: PushRuleset,
+  kind: PushRuleKind,
+  rule: PushRule,
+  place: PushRulePlace = {},
+): PushRulesetChange {
   const rules = ruleset[kind];
   const at = rules.findIndex(({ rule_id }) => rule_id === rule.rule_id);
   const added: PushRule = at < 0 ? rule : { ...rule, enabled: rules[at]!.enabled };
   const relativeTo = place.before ?? place.after;
   if (relativeTo === undefined) {
-    return changed(ruleset, kind, at < 0 ? rules.toSpliced(firstOwnPlace(kind, rules), 0, added) : rules.with(at, added));
+    return changed(
+      ruleset,
+      kind,
+      at < 0 ? rules.toSpliced(firstOwnPlace(kind, rules), 0, added) : rules.with(at, added),
+    );
   }
   if (isDefaultRuleId(relativeTo)) {
     return refuse('M_INVALID_PARAM', 'A push rule cannot be placed relative to one of the rules of the server.');
@@ -61,18 +70,29 @@ export function removeRule(ruleset: PushRuleset, kind: PushRuleKind, ruleId: str
   const rules = ruleset[kind];
   const at = rules.findIndex(({ rule_id }) => rule_id === ruleId);
   if (at < 0) return notFound();
-  if (rules[at]!.default) return refuse('M_INVALID_PARAM', 'The rules of the server cannot be removed: disable the rule instead.');
+  if (rules[at]!.default)
+    return refuse('M_INVALID_PARAM', 'The rules of the server cannot be removed: disable the rule instead.');
   return changed(ruleset, kind, rules.toSpliced(at, 1));
 }
 
 /** Enables or disables a rule, the user's own or the server's. Refusals: M_NOT_FOUND, M_BAD_JSON. */
-export function setRuleEnabled(ruleset: PushRuleset, kind: PushRuleKind, ruleId: string, enabled: unknown): PushRulesetChange {
+export function setRuleEnabled(
+  ruleset: PushRuleset,
+  kind: PushRuleKind,
+  ruleId: string,
+  enabled: unknown,
+): PushRulesetChange {
   if (typeof enabled !== 'boolean') return refuse('M_BAD_JSON', '"enabled" must be true or false.');
   return withRule(ruleset, kind, ruleId, (rule) => ({ ...rule, enabled }));
 }
 
 /** Gives a rule, the user's own or the server's, other actions. Refusals: M_NOT_FOUND and those of `parsePushActions`. */
-export function setRuleActions(ruleset: PushRuleset, kind: PushRuleKind, ruleId: string, actions: unknown): PushRulesetChange {
+export function setRuleActions(
+  ruleset: PushRuleset,
+  kind: PushRuleKind,
+  ruleId: string,
+  actions: unknown,
+): PushRulesetChange {
   const parsed = parsePushActions(actions);
   if (!parsed.ok) return parsed;
   return withRule(ruleset, kind, ruleId, (rule) => ({ ...rule, actions: parsed.value }));
@@ -99,11 +119,15 @@ export function copyRoomRules(ruleset: PushRuleset, oldRoomId: string, newRoomId
 
 function forRoom(rule: PushRule, kind: PushRuleKind, oldRoomId: string, newRoomId: string): PushRule | undefined {
   if (kind === 'room') return rule.rule_id === oldRoomId ? { ...rule, rule_id: newRoomId } : undefined;
-  const names = rule.conditions?.some(({ kind: is, key, pattern }) => is === 'event_match' && key === 'room_id' && pattern === oldRoomId);
+  const names = rule.conditions?.some(
+    ({ kind: is, key, pattern }) => is === 'event_match' && key === 'room_id' && pattern === oldRoomId,
+  );
   if (names !== true) return undefined;
   return {
     ...rule,
-    rule_id: rule.rule_id.includes(oldRoomId) ? rule.rule_id.replaceAll(oldRoomId, () => newRoomId) : `${rule.rule_id}_${newRoomId}`,
+    rule_id: rule.rule_id.includes(oldRoomId)
+      ? rule.rule_id.replaceAll(oldRoomId, () => newRoomId)
+      : `${rule.rule_id}_${newRoomId}`,
     conditions: rule.conditions!.map((condition) =>
       condition.kind === 'event_match' && condition.key === 'room_id' && condition.pattern === oldRoomId
         ? { ...condition, pattern: newRoomId }
@@ -116,7 +140,9 @@ function forRoom(rule: PushRule, kind: PushRuleKind, oldRoomId: string, newRoomI
 export interface StoredPushRules {
   readonly own: { readonly [K in PushRuleKind]?: readonly PushRule[] };
   /** By rule id. */
-  readonly defaults: { readonly [ruleId: string]: { readonly enabled?: boolean; readonly actions?: readonly PushAction[] } };
+  readonly defaults: {
+    readonly [ruleId: string]: { readonly enabled?: boolean; readonly actions?: readonly PushAction[] };
+  };
 }
 
 /** What to store of a user's rules. */
@@ -161,7 +187,12 @@ function firstOwnPlace(kind: PushRuleKind, rules: readonly PushRule[]): number {
   return kind === 'override' && rules[0]?.rule_id === MASTER_RULE_ID ? 1 : 0;
 }
 
-function withRule(ruleset: PushRuleset, kind: PushRuleKind, ruleId: string, change: (rule: PushRule) => PushRule): PushRulesetChange {
+function withRule(
+  ruleset: PushRuleset,
+  kind: PushRuleKind,
+  ruleId: string,
+  change: (rule: PushRule) => PushRule,
+): PushRulesetChange {
   const at = ruleset[kind].findIndex(({ rule_id }) => rule_id === ruleId);
   if (at < 0) return notFound();
   return changed(ruleset, kind, ruleset[kind].with(at, change(ruleset[kind][at]!)));

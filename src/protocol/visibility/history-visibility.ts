@@ -8,7 +8,9 @@ export const DEFAULT_HISTORY_VISIBILITY: HistoryVisibility = 'shared';
 /** The visibility that the content of an m.room.history_visibility event sets; `undefined` where there is no such event. */
 export function parseHistoryVisibility(content: Readonly<Record<string, unknown>> | undefined): HistoryVisibility {
   const value = content?.['history_visibility'];
-  return value === 'world_readable' || value === 'shared' || value === 'invited' || value === 'joined' ? value : DEFAULT_HISTORY_VISIBILITY;
+  return value === 'world_readable' || value === 'shared' || value === 'invited' || value === 'joined'
+    ? value
+    : DEFAULT_HISTORY_VISIBILITY;
 }
 
 export interface VisibilityQuestion {

@@ -8,7 +8,13 @@ import type { Room } from '#src/services/rooms/room.ts';
 import { isWorldReadable, type RoomAccess } from '#src/services/rooms/room-access.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { aliasByName, aliasesOfRoom, deleteAlias, insertAlias, moveAliases } from '#src/storage/repositories/aliases.ts';
+import {
+  aliasByName,
+  aliasesOfRoom,
+  deleteAlias,
+  insertAlias,
+  moveAliases,
+} from '#src/storage/repositories/aliases.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
 

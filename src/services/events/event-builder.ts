@@ -92,7 +92,8 @@ export class EventBuilder {
       }
     }
     if (nids.size > 0) {
-      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid })))) byNid.set(nid, event);
+      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid }))))
+        byNid.set(nid, event);
     }
     const targets = new Map<string, StoredEvent>();
     for (const { redacts } of drafts) {
@@ -127,7 +128,10 @@ export class EventBuilder {
   }
 
   #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {
-    const needed: (readonly [string, string])[] = [...authEventKeysFor(room.version, subjectOf(draft)), ['m.room.create', '']];
+    const needed: (readonly [string, string])[] = [
+      ...authEventKeysFor(room.version, subjectOf(draft)),
+      ['m.room.create', ''],
+    ];
     if (draft.stateKey !== undefined) needed.push([draft.type, draft.stateKey]);
     return needed;
   }
@@ -190,12 +194,25 @@ export class EventBuilder {
     const prevEvents = room.head.extremities.slice(0, 20);
     // Other servers may send any depth: integers end somewhere.
     const topo = Math.min(room.headDepth + 1, Number.MAX_SAFE_INTEGER);
-    const built = this.sign(version, { ...draft, originServerTs: draft.originServerTs ?? now }, room.roomId, prevEvents, authEvents, topo);
+    const built = this.sign(
+      version,
+      { ...draft, originServerTs: draft.originServerTs ?? now },
+      room.roomId,
+      prevEvents,
+      authEvents,
+      topo,
+    );
     const levels = draft.type === 'm.room.create' ? undefined : this.#powerLevels(room, loaded);
-    const verdict = checkAuth(version, built, (type, stateKey) => this.#headEvent(room, type, stateKey, loaded), levels);
+    const verdict = checkAuth(
+      version,
+      built,
+      (type, stateKey) => this.#headEvent(room, type, stateKey, loaded),
+      levels,
+    );
     if (!verdict.ok) throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${verdict.reason}.`);
 
-    const replaced = draft.stateKey === undefined ? undefined : this.#headEvent(room, draft.type, draft.stateKey, loaded);
+    const replaced =
+      draft.stateKey === undefined ? undefined : this.#headEvent(room, draft.type, draft.stateKey, loaded);
     const notification = this.#classifier.classify(room, subject);
     const relation = relationOf(draft.content);
     let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
@@ -258,7 +275,10 @@ export class EventBuilder {
         thread: threadRoot,
         kind,
       })),
-      redaction: draft.redacts === undefined ? undefined : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
+      redaction:
+        draft.redacts === undefined
+          ? undefined
+          : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
     };
   }
 
@@ -272,7 +292,8 @@ export class EventBuilder {
     depth: number,
   ): BuiltPdu {
     const isCreate = draft.type === 'm.room.create';
-    const reference = (event: StoredEvent): ReturnType<typeof eventReference> => eventReference(version, event.eventId, event.pdu);
+    const reference = (event: StoredEvent): ReturnType<typeof eventReference> =>
+      eventReference(version, event.eventId, event.pdu);
     return buildPdu(
       version,
       {
@@ -286,7 +307,9 @@ export class EventBuilder {
         ...(roomId === undefined || (isCreate && version.roomIdIsCreateHash) ? {} : { roomId }),
         ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
         ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
-        ...(version.eventIdFormat === 'assigned' ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` } : {}),
+        ...(version.eventIdFormat === 'assigned'
+          ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` }
+          : {}),
       },
       this.#signer,
     );
@@ -296,7 +319,8 @@ export class EventBuilder {
   #powerLevels(room: Room, loaded: LoadedEvents): PowerLevels {
     const from = this.#headEvent(room, 'm.room.power_levels', '', loaded);
     if (from === room.stateEvent('m.room.power_levels')) return room.powerLevels();
-    if (this.#levels?.room !== room || this.#levels.from !== from) this.#levels = { room, from, levels: room.parseLevels(from) };
+    if (this.#levels?.room !== room || this.#levels.from !== from)
+      this.#levels = { room, from, levels: room.parseLevels(from) };
     return this.#levels.levels;
   }
 

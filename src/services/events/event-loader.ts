@@ -55,7 +55,10 @@ export class EventLoader {
     }
     if (missing.size === 0) return found;
     const rooms = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
-    const records = await eventsByNid(this.#database, [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })));
+    const records = await eventsByNid(
+      this.#database,
+      [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })),
+    );
     for (const event of await this.adopt(records, (room) => rooms.get(room))) found.set(event.nid, event);
     return found;
   }
@@ -111,7 +114,8 @@ export class EventLoader {
       const loaded = await this.#loadCompanions(companions.filter((place) => !own.has(place.nid)));
       for (const { event, record } of fresh) {
         if (record.replaces !== null) event.previous = own.get(record.replaces) ?? loaded.get(record.replaces);
-        const because = record.redacted_by === null ? undefined : (own.get(record.redacted_by) ?? loaded.get(record.redacted_by));
+        const because =
+          record.redacted_by === null ? undefined : (own.get(record.redacted_by) ?? loaded.get(record.redacted_by));
         if (because !== undefined) event.setRedactedBecause(because);
       }
     }
@@ -129,7 +133,10 @@ export class EventLoader {
     }
     if (missing.size === 0) return found;
     const rooms = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
-    for (const record of await eventsByNid(this.#database, [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })))) {
+    for (const record of await eventsByNid(
+      this.#database,
+      [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })),
+    )) {
       const room = rooms.get(record.room);
       if (room === undefined) continue;
       const eventId = eventIdText(room.version, record.event_id);

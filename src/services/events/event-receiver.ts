@@ -69,8 +69,14 @@ export class EventReceiver {
     if (positions.has(incoming.eventId)) return { outcome: 'known' };
     const missing = [...new Set([...prevIds, ...authIds])].filter((id) => !positions.has(id));
     if (missing.length > 0 || prevIds.length === 0) return { outcome: 'missing', ids: missing };
-    const prev = await this.#load(room, prevIds.map((id) => positions.get(id) ?? 0));
-    const auth = await this.#load(room, authIds.map((id) => positions.get(id) ?? 0));
+    const prev = await this.#load(
+      room,
+      prevIds.map((id) => positions.get(id) ?? 0),
+    );
+    const auth = await this.#load(
+      room,
+      authIds.map((id) => positions.get(id) ?? 0),
+    );
     await this.#ensureNames(incoming);
 
     // "the state of the room before the event": the states after its prev_events, resolved.
@@ -85,10 +91,7 @@ export class EventReceiver {
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
-  async #plan(
-    room: Room,
-    { incoming, prev, auth, branches, before, verdict }: Judged,
-  ): Promise<ReceivedPlan> {
+  async #plan(room: Room, { incoming, prev, auth, branches, before, verdict }: Judged): Promise<ReceivedPlan> {
     const { classifier, interner, loader, merger } = this.#options;
     const { pdu } = incoming;
     const isAccepted = verdict.kind === 'accepted';
@@ -103,7 +106,9 @@ export class EventReceiver {
     const after = own === undefined ? before : new Map([...before, [own.skey, OWN_EVENT]]);
     const superseded = isAccepted ? await this.#superseded(room, prev) : new Set<number>();
     const others = room.head.extremities.filter((event) => !superseded.has(event.nid)).slice(1 - MOST_EXTREMITIES);
-    const current = isAccepted ? await this.#currentState(room, incoming, auth, after, others) : entriesOf(room.stateChain);
+    const current = isAccepted
+      ? await this.#currentState(room, incoming, auth, after, others)
+      : entriesOf(room.stateChain);
     const changes = await merger.changes(entriesOf(room.stateChain), current);
     const { branch, toBefore } = await this.#nearest([...branches, room.stateChain], before);
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
@@ -178,8 +183,14 @@ export class EventReceiver {
     const found = new Set(prev.map((event) => event.nid));
     let hidden = prev.filter(isHidden);
     for (let step = 0; step < HIDDEN_STEPS && hidden.length > 0; step++) {
-      const positions = await this.#positions(room, hidden.flatMap((event) => referencedIds(event.pdu.prev_events)));
-      const earlier = await this.#load(room, [...positions.values()].filter((nid) => !found.has(nid)));
+      const positions = await this.#positions(
+        room,
+        hidden.flatMap((event) => referencedIds(event.pdu.prev_events)),
+      );
+      const earlier = await this.#load(
+        room,
+        [...positions.values()].filter((nid) => !found.has(nid)),
+      );
       for (const event of earlier) found.add(event.nid);
       hidden = earlier.filter(isHidden);
     }
@@ -207,7 +218,8 @@ export class EventReceiver {
     for (let at = 0; at < stored.length; at += SLICE) {
       if (at > 0) await setImmediate();
       const places = stored.slice(at, at + SLICE).map((nid) => ({ room, nid }));
-      for (const [nid, event] of await this.#options.loader.load(places)) if (event.pdu !== undefined) found.set(nid, event);
+      for (const [nid, event] of await this.#options.loader.load(places))
+        if (event.pdu !== undefined) found.set(nid, event);
     }
     return found;
   }
@@ -271,7 +283,8 @@ export class EventReceiver {
       if (unread.size === 0 && unnamed.length === 0) return verdict;
       if (unnamed.length > 0) await interner.ensureStateKeys(unnamed);
       for (const [nid, event] of await loader.load([...unread].map((nid) => ({ room, nid })))) known.set(nid, event);
-      if ([...unread].some((nid) => !known.has(nid))) throw new Error(`a state of ${room.roomId} names events that are not here`);
+      if ([...unread].some((nid) => !known.has(nid)))
+        throw new Error(`a state of ${room.roomId} names events that are not here`);
     }
   }
 }

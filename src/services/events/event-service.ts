@@ -131,7 +131,9 @@ export class EventService {
         if (event === undefined) throw new Error('an event was written but is not there');
         return event.eventId;
       } catch (error) {
-        const earlier = violatesUnique(error, 'txn_pkey') ? (await eventsOfTxns(this.#database, [key])).get(key) : undefined;
+        const earlier = violatesUnique(error, 'txn_pkey')
+          ? (await eventsOfTxns(this.#database, [key])).get(key)
+          : undefined;
         if (earlier === undefined) throw error;
         return earlier;
       }
@@ -154,7 +156,8 @@ export class EventService {
     };
     const nid = await this.#nextRoomNid();
     let roomId = plan.roomId ?? this.newRoomId();
-    if (version.roomIdIsCreateHash) roomId = createdRoomId(this.#builder.sign(version, creation, undefined, [], [], 1).eventId);
+    if (version.roomIdIsCreateHash)
+      roomId = createdRoomId(this.#builder.sign(version, creation, undefined, [], [], 1).eventId);
     const drafts = [creation, ...plan.events(roomId)];
     const roomType = plan.createContent['type'];
     const room = new Room({
@@ -227,7 +230,8 @@ export class EventService {
         ? await room.exclusively(() => this.#queue(room, drafts, true, transaction, extra))
         : await this.#queue(room, drafts, false, transaction, extra);
       if (queued === undefined) {
-        if (attempt >= BUILD_ATTEMPTS) throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
+        if (attempt >= BUILD_ATTEMPTS)
+          throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
         continue;
       }
       try {
@@ -262,7 +266,9 @@ export class EventService {
       return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
     }
     if (room.isTaken && !isInLine) return undefined;
-    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) => this.#positions.get(`${room.nid} ${id}`));
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) =>
+      this.#positions.get(`${room.nid} ${id}`),
+    );
     return prepared === undefined ? undefined : { written: this.#write(room, prepared, transaction, extra) };
   }
 
@@ -336,7 +342,10 @@ export class EventService {
     const event = await this.find(room, target);
     const isOwn = event !== undefined && event.sender === sender;
     if (event !== undefined && !isOwn && room.powerLevels().userLevel(sender) < room.powerLevels().redact) {
-      throw new MatrixError('M_FORBIDDEN', 'Only those with the power level to redact may redact the events of others.');
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'Only those with the power level to redact may redact the events of others.',
+      );
     }
     const draft: EventDraft = { type: 'm.room.redaction', sender, content, redacts: target };
     return txn === undefined ? (await this.send(room, draft)).eventId : this.sendOnce(room, draft, txn);

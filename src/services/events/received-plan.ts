@@ -1,10 +1,21 @@
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
-import { type ResolvedChanges, type Room, type RoomHead, type StateSlot, stateMapKey } from '#src/services/rooms/room.ts';
+import {
+  type ResolvedChanges,
+  type Room,
+  type RoomHead,
+  type StateSlot,
+  stateMapKey,
+} from '#src/services/rooms/room.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
-import { EVENT_FLAGS, type EventWrite, type MemberRow, type StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
+import {
+  EVENT_FLAGS,
+  type EventWrite,
+  type MemberRow,
+  type StateDeltaRow,
+} from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { deltaRowOf } from './delta-row.ts';
 import { eventIdBytes } from './event-ids.ts';
@@ -86,7 +97,8 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
 
   const before = plan.toBefore.length === 0 ? plan.branch : stateAfterChanges(plan.branch, allocate(), plan.toBefore);
   const nid = allocate();
-  const settle = (change: StateChange): StateChange => (change.event === OWN_EVENT ? { ...change, event: nid } : change);
+  const settle = (change: StateChange): StateChange =>
+    change.event === OWN_EVENT ? { ...change, event: nid } : change;
   const after = plan.own === undefined ? before : stateAfterChanges(before, nid, [settle(plan.own)]);
   const changes = plan.changes.map(settle);
   let current = room.stateChain;
@@ -107,14 +119,13 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     state: before.nid,
     flags,
     replaces: plan.replaced?.nid,
-    currentState: current.nid === after.nid && changes.every((change) => change.event === nid) ? undefined : current.nid,
+    currentState:
+      current.nid === after.nid && changes.every((change) => change.event === nid) ? undefined : current.nid,
     json: plan.json,
     pdu,
   });
   event.previous = plan.replaced;
-  const head: RoomHead = plan.isAccepted
-    ? { extremities: [...plan.others, event], chain: current }
-    : room.head;
+  const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
   const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
   const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
   const redaction = plan.redaction(event);

@@ -83,7 +83,11 @@ export class OutboxRelay {
         if (isFull) break;
         done.push(row);
       }
-      if (done.length > 0) await deleteOutbox(tx, done.map((row) => row.id));
+      if (done.length > 0)
+        await deleteOutbox(
+          tx,
+          done.map((row) => row.id),
+        );
       return !isFull && rows.length === BATCH;
     });
   }

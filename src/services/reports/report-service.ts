@@ -3,7 +3,13 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventFinder } from '#src/services/rooms/event-finder.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { deleteReport, insertReport, listReports, type NewReport, type ReportRecord } from '#src/storage/repositories/reports.ts';
+import {
+  deleteReport,
+  insertReport,
+  listReports,
+  type NewReport,
+  type ReportRecord,
+} from '#src/storage/repositories/reports.ts';
 
 /** Longer reasons are cut: administrators read them, and a report must not be a way to store things here. */
 const MAX_REASON = 10_000;

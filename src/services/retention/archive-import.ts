@@ -7,7 +7,12 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
-import { floorStateOf, restoreEvents, type RestoredRow, statesThatAreThere } from '#src/storage/repositories/archive-writes.ts';
+import {
+  floorStateOf,
+  restoreEvents,
+  type RestoredRow,
+  statesThatAreThere,
+} from '#src/storage/repositories/archive-writes.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import type { ArchivedEvent } from './room-archive.ts';
@@ -67,7 +72,9 @@ export class ArchiveImport {
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) throw new Error(`the room ${roomId} is not in this database`);
     const interner = this.#interner;
-    await interner.ensureTypes(lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])));
+    await interner.ensureTypes(
+      lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])),
+    );
     await interner.ensureUsers(lines.map(({ pdu }) => pdu.sender));
     await interner.ensureStateKeys(
       lines.flatMap(({ pdu }) => (pdu.state_key === undefined ? [] : [{ type: pdu.type, stateKey: pdu.state_key }])),
@@ -80,7 +87,9 @@ export class ArchiveImport {
       return await restoreEvents(this.#database, room.nid, [...rows.values()]);
     } catch (error) {
       if (violatesUnique(error, 'events_pkey')) {
-        throw new Error(`positions of ${roomId} are taken by other events: the archive is of another database`, { cause: error });
+        throw new Error(`positions of ${roomId} are taken by other events: the archive is of another database`, {
+          cause: error,
+        });
       }
       throw error;
     }
@@ -126,7 +135,12 @@ const parseLine = (text: string, where: string): Line => {
     const head = JSON.parse(`${text.slice(0, start)}}`) as Line['head'];
     const json = text.slice(start + PDU.length, -1);
     const pdu = JSON.parse(json) as Pdu;
-    if (head.v !== 1 || typeof head.room_id !== 'string' || typeof head.position !== 'number' || typeof pdu.type !== 'string') {
+    if (
+      head.v !== 1 ||
+      typeof head.room_id !== 'string' ||
+      typeof head.position !== 'number' ||
+      typeof pdu.type !== 'string'
+    ) {
       throw new Error('members are missing');
     }
     return { head, pdu, json };

@@ -128,7 +128,13 @@ export class HistoryPurge {
     await database.write(async (tx) => {
       await purgeEvents(tx, room.nid, { gone, detached });
       const { cursor, deleted } = progress;
-      await savePurgeProgress(tx, { room: room.nid, beforeTs, cursor, deleted: deleted + gone.length, now: clock.now() });
+      await savePurgeProgress(tx, {
+        room: room.nid,
+        beforeTs,
+        cursor,
+        deleted: deleted + gone.length,
+        now: clock.now(),
+      });
     });
     if (taken.length === 0) return gone;
     const goneNids = new Set(gone.map((record) => record.nid));

@@ -1,7 +1,13 @@
 import type { Database } from '#src/storage/database.ts';
 import { newestEvents } from '#src/storage/repositories/event-reads.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
-import { authOfEvents, deltasOfRoom, eventsNamedByDeltas, roomTail, scanForPurge } from '#src/storage/repositories/purges.ts';
+import {
+  authOfEvents,
+  deltasOfRoom,
+  eventsNamedByDeltas,
+  roomTail,
+  scanForPurge,
+} from '#src/storage/repositories/purges.ts';
 
 const WINDOW = 2_000;
 
@@ -41,7 +47,7 @@ export async function planPurge(options: {
   const states = new Set([tail.state]);
   const needed = new Set<number>();
   let oldUpTo = -Infinity;
-  for (let cursor = -Number.MAX_SAFE_INTEGER; ; ) {
+  for (let cursor = -Number.MAX_SAFE_INTEGER; ;) {
     if (signal.aborted) return undefined;
     const records = await scanForPurge(database, room, cursor, tail.last_pos, WINDOW);
     for (const record of records) {
@@ -80,7 +86,7 @@ export async function planPurge(options: {
 
 /** Resolving a fork looks at the auth events of state events, and at theirs, down to the room's creation. */
 async function addAuthEvents(database: Database, room: number, needed: Set<number>): Promise<void> {
-  for (let layer = [...needed]; layer.length > 0; ) {
+  for (let layer = [...needed]; layer.length > 0;) {
     const next = new Set<number>();
     for (let start = 0; start < layer.length; start += WINDOW) {
       for (const auth of await authOfEvents(database, room, layer.slice(start, start + WINDOW))) {

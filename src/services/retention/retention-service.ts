@@ -35,7 +35,7 @@ export class RetentionService {
     await interner.ensureStateKeys([key]);
     const skey = interner.stateKey(key.type, key.stateKey);
     let count = 0;
-    for (let after = 0; !signal.aborted; ) {
+    for (let after = 0; !signal.aborted;) {
       const records = await retentionOfRooms(database, after, skey, ROOMS_AT_ONCE);
       const last = records.at(-1);
       if (last === undefined) break;
@@ -67,4 +67,3 @@ export class RetentionService {
     return isDone;
   }
 }
-

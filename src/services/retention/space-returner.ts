@@ -50,7 +50,7 @@ export class SpaceReturner {
     await vacuum(database, table);
     const { bytes } = await tableSize(database, table);
     if (bytes >= SMALL) {
-      for (let end: number | undefined = pagesOf(bytes); end !== undefined; ) {
+      for (let end: number | undefined = pagesOf(bytes); end !== undefined;) {
         if (signal.aborted) return false;
         const started = clock.monotonic();
         end = await moveForward(database, table, end);
@@ -59,7 +59,8 @@ export class SpaceReturner {
       await vacuum(database, table);
     }
     const after = await tableSize(database, table);
-    if (before.bytes - after.bytes > REBUILD_SHARE * before.bytes && before.indexes >= SMALL) await rebuildIndexes(database, table);
+    if (before.bytes - after.bytes > REBUILD_SHARE * before.bytes && before.indexes >= SMALL)
+      await rebuildIndexes(database, table);
     const now = await tableSize(database, table);
     const returned = before.bytes + before.indexes - now.bytes - now.indexes;
     if (returned > 0) logger.info('disk space was given back', { table, bytes: returned });

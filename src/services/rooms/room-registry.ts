@@ -5,7 +5,13 @@ import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.t
 import { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { membersOfRooms, newestEvents, type RoomRecord, roomById, roomsByNid } from '#src/storage/repositories/event-reads.ts';
+import {
+  membersOfRooms,
+  newestEvents,
+  type RoomRecord,
+  roomById,
+  roomsByNid,
+} from '#src/storage/repositories/event-reads.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
@@ -34,7 +40,13 @@ export class RoomRegistry {
   });
 
   /** @param cacheBytes about how much memory rooms may take that nobody uses */
-  constructor(database: Database, interner: Interner, events: EventLoader, states: StateStore, cacheBytes = 256 * 1024 * 1024) {
+  constructor(
+    database: Database,
+    interner: Interner,
+    events: EventLoader,
+    states: StateStore,
+    cacheBytes = 256 * 1024 * 1024,
+  ) {
     this.#database = database;
     this.#interner = interner;
     this.#events = events;
@@ -113,7 +125,9 @@ export class RoomRegistry {
   }
 
   async #read(nids: readonly number[], found: Map<number, Room>): Promise<void> {
-    const records = (await roomsByNid(this.#database, nids)).filter((record) => roomVersion(record.version) !== undefined);
+    const records = (await roomsByNid(this.#database, nids)).filter(
+      (record) => roomVersion(record.version) !== undefined,
+    );
     const identities = new Map<number, EventRoom>();
     for (const { nid, room_id: roomId, version: id } of records) {
       const version = roomVersion(id);

@@ -56,7 +56,12 @@ export class RoomUpgrade {
    * @returns the new room
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_FORBIDDEN unless the user may send `m.room.tombstone`, M_INVALID_PARAM
    */
-  async upgrade(userId: string, roomId: string, versionId: string, additionalCreators: readonly string[] = []): Promise<Room> {
+  async upgrade(
+    userId: string,
+    roomId: string,
+    versionId: string,
+    additionalCreators: readonly string[] = [],
+  ): Promise<Room> {
     const version = roomVersion(versionId);
     if (version === undefined) {
       throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `This server does not know the room version ${versionId}.`);
@@ -65,10 +70,15 @@ export class RoomUpgrade {
     if (!old.powerLevels().maySend(userId, TOMBSTONE, true)) {
       throw new MatrixError('M_FORBIDDEN', 'Your power level in this room is too low to upgrade it.');
     }
-    const creators = version.auth.privilegedCreators ? [...new Set(additionalCreators)].filter((one) => one !== userId) : [];
+    const creators = version.auth.privilegedCreators
+      ? [...new Set(additionalCreators)].filter((one) => one !== userId)
+      : [];
     const wrong = creators.find((one) => !isUserId(one));
     if (wrong !== undefined) {
-      throw new MatrixError('M_INVALID_PARAM', `additional_creators names ${JSON.stringify(wrong)}, which is not a user id.`);
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `additional_creators names ${JSON.stringify(wrong)}, which is not a user id.`,
+      );
     }
     const successor = version.roomIdIsCreateHash
       ? await this.#createThenClose(old, version, userId, creators)
@@ -121,7 +131,12 @@ export class RoomUpgrade {
       ...(version.auth.implicitCreator ? {} : { creator: userId }),
       ...(creators.length === 0 ? {} : { additional_creators: [...creators] }),
     };
-    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({ type, sender: userId, stateKey, content });
+    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
+      type,
+      sender: userId,
+      stateKey,
+      content,
+    });
     const joinRules = old.stateEvent('m.room.join_rules')?.content;
     const bans = await this.#bans(old);
     const profile = await profiles.profileOf(userId);
@@ -209,4 +224,3 @@ const ifAllowed = async (sending: Promise<unknown>): Promise<void> => {
     if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
   }
 };
-

@@ -164,7 +164,10 @@ export class Room implements EventRoom {
     return this.#generation;
   }
   /** A state event of the head; for memberships only what is on its way (others have to be loaded). */
-  headState(type: string, stateKey: string): { readonly nid: number; readonly event: StoredEvent | undefined } | undefined {
+  headState(
+    type: string,
+    stateKey: string,
+  ): { readonly nid: number; readonly event: StoredEvent | undefined } | undefined {
     const key = stateMapKey(type, stateKey);
     const pending = this.#pending.get(key);
     if (pending !== undefined) return { nid: pending.nid, event: pending };
@@ -206,7 +209,11 @@ export class Room implements EventRoom {
   }
 
   /** Makes a committed event visible to readers. */
-  apply(event: StoredEvent, head: RoomHead, change: (StateChange & { readonly member: Member | undefined }) | undefined): void {
+  apply(
+    event: StoredEvent,
+    head: RoomHead,
+    change: (StateChange & { readonly member: Member | undefined }) | undefined,
+  ): void {
     this.#committed = head;
     this.#depth = event.topo;
     this.#lastPosition = event.nid;

@@ -29,7 +29,7 @@ export class ResolutionThread {
       const worker = this.#worker;
       const post = (message: ToWorker): void => worker.postMessage(message);
       post({ kind: 'begin', task });
-      for (let wanted = first; ; ) {
+      for (let wanted = first; ;) {
         for (let at = 0; at < wanted.length; at += SLICE) {
           post({ kind: 'events', events: await read(wanted.slice(at, at + SLICE)) });
         }
@@ -37,7 +37,8 @@ export class ResolutionThread {
         post({ kind: 'run' });
         const answer = await answered;
         if (answer.kind === 'failed') throw new Error(`a fork could not be resolved: ${answer.reason}`);
-        if (answer.kind === 'resolved') return new Map(answer.keys.map((key, index) => [key, answer.events[index] ?? 0]));
+        if (answer.kind === 'resolved')
+          return new Map(answer.keys.map((key, index) => [key, answer.events[index] ?? 0]));
         wanted = answer.nids;
       }
     });

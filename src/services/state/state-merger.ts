@@ -68,7 +68,9 @@ export class StateMerger {
     const disputed = conflicted(states);
     let resolved: StateMap<number>;
     if (disputed.size < LARGE) {
-      const named = states.map((state): StateMap<number> => new Map([...state].map(([skey, nid]) => [keyOf(skey), nid])));
+      const named = states.map(
+        (state): StateMap<number> => new Map([...state].map(([skey, nid]) => [keyOf(skey), nid])),
+      );
       resolved = await this.#run(room, named, disputed, fresh);
     } else resolved = await this.#runInThread(room, states, disputed, keyOf, fresh);
     return new Map(
@@ -112,7 +114,7 @@ export class StateMerger {
     const create = createIn(room, states, stateMapKey('m.room.create', ''));
     const algorithm = states.some((state) => state.size > MANY_ENTRIES) ? resolveLargeState : resolveState;
     const asked = new Set<number>();
-    for (let wanted: ReadonlySet<number> = closure(disputed, edges); ; ) {
+    for (let wanted: ReadonlySet<number> = closure(disputed, edges); ;) {
       const places = [...wanted].filter((nid) => nid !== fresh?.nid).map((nid) => ({ room, nid }));
       for (const [nid, event] of await loader.load(places)) loaded.set(nid, identified(event));
       for (const nid of wanted) asked.add(nid);
@@ -153,14 +155,12 @@ export class StateMerger {
     };
     const read = async (nids: readonly number[]): Promise<TaskEvent[]> => {
       const stored = nids.filter((nid) => nid !== fresh?.nid).map((nid) => ({ room: room.nid, nid }));
-      const found = (await eventsByNid(database, stored)).map(
-        (record): TaskEvent => ({
-          nid: record.nid,
-          eventId: eventIdText(room.version, record.event_id),
-          rejected: (record.flags & REJECTED) !== 0,
-          json: record.json,
-        }),
-      );
+      const found = (await eventsByNid(database, stored)).map((record): TaskEvent => ({
+        nid: record.nid,
+        eventId: eventIdText(room.version, record.event_id),
+        rejected: (record.flags & REJECTED) !== 0,
+        json: record.json,
+      }));
       if (fresh === undefined || !nids.includes(fresh.nid)) return found;
       const { eventId, pdu } = fresh.event;
       return [...found, { nid: fresh.nid, eventId, rejected: false, json: JSON.stringify(pdu) }];

@@ -4,11 +4,23 @@ import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { ORIGIN, type PositionVector, positionOf, SHARDS, sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
+import {
+  ORIGIN,
+  type PositionVector,
+  positionOf,
+  SHARDS,
+  sequenceOf,
+  shardOfPosition,
+} from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
 import { claimShards, eventExists } from '#src/storage/repositories/event-reads.ts';
-import { type EventWrite, type ShardGuard, StaleEpochError, writeEvents } from '#src/storage/repositories/event-writes.ts';
+import {
+  type EventWrite,
+  type ShardGuard,
+  StaleEpochError,
+  writeEvents,
+} from '#src/storage/repositories/event-writes.ts';
 import { type StreamWrite, writeStreams } from '#src/storage/repositories/stream-writes.ts';
 
 /** Thrown to those whose write built on one that failed: they build it anew on what is really there. */
@@ -141,9 +153,12 @@ export class Writer {
    * @throws MatrixError M_LIMIT_EXCEEDED when more writes wait than can be done in reasonable time, M_UNKNOWN (503) when the server stops
    */
   assertAccepting(): void {
-    if (this.#closed) throw new MatrixError('M_UNKNOWN', 'The server is shutting down. Try again in a moment.', {}, 503);
+    if (this.#closed)
+      throw new MatrixError('M_UNKNOWN', 'The server is shutting down. Try again in a moment.', {}, 503);
     if (this.#queue.length >= this.#queueLimit) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });
+      throw new MatrixError('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', {
+        retry_after_ms: 1000,
+      });
     }
   }
 
@@ -222,7 +237,10 @@ export class Writer {
 
   /** Finds the poisonous operation: the others are written all the same. */
   async #writeOneByOne(batch: readonly Operation[], reason: unknown): Promise<void> {
-    this.#logger.warn('a batch was refused; writing its operations one by one', { err: reason, operations: batch.length });
+    this.#logger.warn('a batch was refused; writing its operations one by one', {
+      err: reason,
+      operations: batch.length,
+    });
     for (const operation of batch) {
       if (this.#dropIfStale(operation)) continue;
       try {

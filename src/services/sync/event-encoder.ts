@@ -45,10 +45,18 @@ export class EventEncoder {
   }
 
   /** The events of a timeline, joined by commas. */
-  timeline(room: Room, events: readonly ReadEvent[], reader: Reader, filter: SyncFilter, relations?: Relations): string {
+  timeline(
+    room: Room,
+    events: readonly ReadEvent[],
+    reader: Reader,
+    filter: SyncFilter,
+    relations?: Relations,
+  ): string {
     const plain = filter.reshape === undefined && !filter.federationFormat;
-    const shareable = plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
-    if (!shareable) return events.map((one) => this.event(one, reader, filter, relations?.get(one.event.nid))).join(',');
+    const shareable =
+      plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
+    if (!shareable)
+      return events.map((one) => this.event(one, reader, filter, relations?.get(one.event.nid))).join(',');
     const first = events[0]?.event;
     const last = events.at(-1)?.event;
     const known = this.#shared.get(room);

@@ -1,5 +1,11 @@
 import { blocksInvites, INVITE_PERMISSION } from '#src/services/account-data/invite-permission.ts';
-import { covers, shardOfName, type EphemeralPosition, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
+import {
+  covers,
+  shardOfName,
+  type EphemeralPosition,
+  type PositionVector,
+  type SyncPosition,
+} from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { membershipIn } from '#src/services/rooms/membership.ts';
@@ -79,7 +85,11 @@ export class PersonalSections {
 
   /** Makes the unread counts of rooms known, all at once. */
   async prepare(userId: string, plans: readonly RoomPlan[]): Promise<void> {
-    if (plans.length > 1) await this.#source.unread.load(userId, plans.map((plan) => plan.room));
+    if (plans.length > 1)
+      await this.#source.unread.load(
+        userId,
+        plans.map((plan) => plan.room),
+      );
   }
 
   /** Rooms in which something other than events and receipts is new for the user. */
@@ -114,8 +124,11 @@ export class PersonalSections {
     const ephemeral: string[] = [];
     if (filter.ephemeralRoom(room.roomId)) {
       const receipts = account.receiptsOf(room);
-      const news = receipts === undefined ? [] : isFull ? receipts.all() : receipts.changedSince(since[room.shard] ?? 0);
-      const shown = news.filter((receipt) => covers(position.vector, receipt.pos) && (receipt.kind === 'm.read' || receipt.userId === userId));
+      const news =
+        receipts === undefined ? [] : isFull ? receipts.all() : receipts.changedSince(since[room.shard] ?? 0);
+      const shown = news.filter(
+        (receipt) => covers(position.vector, receipt.pos) && (receipt.kind === 'm.read' || receipt.userId === userId),
+      );
       if (shown.length > 0 && accepts(filter.ephemeral, 'm.receipt')) {
         ephemeral.push(`{"type":"m.receipt","content":${receiptContent(shown)}}`);
       }
@@ -135,7 +148,9 @@ export class PersonalSections {
     if (filter.threadCounts) {
       const entriesOfThreads = [...counts.threads].filter(([, tally]) => tally.notification > 0 || tally.highlight > 0);
       if (entriesOfThreads.length > 0) {
-        const object = Object.fromEntries(entriesOfThreads.map(([root, tally]) => [root, countsJson(tally.notification, tally.highlight)]));
+        const object = Object.fromEntries(
+          entriesOfThreads.map(([root, tally]) => [root, countsJson(tally.notification, tally.highlight)]),
+        );
         threads = `,"unread_thread_notifications":${JSON.stringify(object)}`;
       }
     } else {
@@ -160,7 +175,9 @@ export class PersonalSections {
     filter: SyncFilter,
   ): string {
     const parts: string[] = [];
-    const entries = this.#accountData(account, 0, isInitial, since, position.vector).filter((entry) => accepts(filter.accountData, entry.type));
+    const entries = this.#accountData(account, 0, isInitial, since, position.vector).filter((entry) =>
+      accepts(filter.accountData, entry.type),
+    );
     if (entries.length > 0) parts.push(`"account_data":{"events":[${entries.map(accountDataJson).join(',')}]}`);
     const presence = this.#presence(account.user, since, isInitial, request, filter);
     if (presence.length > 0) parts.push(`"presence":{"events":[${presence.join(',')}]}`);
@@ -179,7 +196,13 @@ export class PersonalSections {
     return entries.filter((entry) => entry.roomNid === roomNid && covers(upTo, entry.pos));
   }
 
-  #presence(user: SyncUser, since: PositionVector, isInitial: boolean, request: SyncRequest, filter: SyncFilter): string[] {
+  #presence(
+    user: SyncUser,
+    since: PositionVector,
+    isInitial: boolean,
+    request: SyncRequest,
+    filter: SyncFilter,
+  ): string[] {
     const { presence } = this.#source;
     const seen = request.since === undefined ? 0 : this.#seenEphemeral(request.since.ephemeral);
     const subjects = new Set<string>();
@@ -205,8 +228,11 @@ export class PersonalSections {
     const events: string[] = [];
     for (const userId of subjects) {
       const known = presence.presenceOf(userId);
-      if (known === undefined || filter.presence?.({ type: 'm.presence', sender: userId, content: {} }) === false) continue;
-      events.push(`{"type":"m.presence","sender":${JSON.stringify(userId)},"content":${JSON.stringify(known.content)}}`);
+      if (known === undefined || filter.presence?.({ type: 'm.presence', sender: userId, content: {} }) === false)
+        continue;
+      events.push(
+        `{"type":"m.presence","sender":${JSON.stringify(userId)},"content":${JSON.stringify(known.content)}}`,
+      );
     }
     return events;
   }
@@ -227,11 +253,16 @@ export class PersonalSections {
   }
 }
 
-const accepts = (predicate: SyncFilter['ephemeral'], type: string): boolean => predicate?.({ type, content: {} }) !== false;
+const accepts = (predicate: SyncFilter['ephemeral'], type: string): boolean =>
+  predicate?.({ type, content: {} }) !== false;
 
-const accountDataJson = (entry: AccountDataEntry): string => `{"type":${JSON.stringify(entry.type)},"content":${entry.json}}`;
+const accountDataJson = (entry: AccountDataEntry): string =>
+  `{"type":${JSON.stringify(entry.type)},"content":${entry.json}}`;
 
-const countsJson = (notification: number, highlight: number): { notification_count: number; highlight_count: number } => ({
+const countsJson = (
+  notification: number,
+  highlight: number,
+): { notification_count: number; highlight_count: number } => ({
   notification_count: notification,
   highlight_count: highlight,
 });

@@ -85,7 +85,9 @@ export class RoomSections {
     );
     if (filter.lazyLoadMembers) {
       const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, user.userId)]));
-      await this.#options.interner.ensureStateKeys([...members].map((stateKey) => ({ type: 'm.room.member', stateKey })));
+      await this.#options.interner.ensureStateKeys(
+        [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
+      );
     }
     const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], user, request, filter));
     const loaded = await this.#options.loader.load(
@@ -174,7 +176,8 @@ export class RoomSections {
     };
     const members = new Set<number>();
     // Changes in a gap are told, redundant or not.
-    if (!plan.isFull && (window.limited || request.stateAfter !== undefined)) for (const nid of changes.members) members.add(nid);
+    if (!plan.isFull && (window.limited || request.stateAfter !== undefined))
+      for (const nid of changes.members) members.add(nid);
     const wanted = membersWanted({ plan, window, events }, user.userId);
     const inTimeline = new Set(events.map(({ event }) => event.nid));
     for (const userId of wanted) {
@@ -200,7 +203,9 @@ export class RoomSections {
     if (limited.length === 0) return found;
     const { relations } = this.#options;
     if (limited.length > 1) {
-      await relations.prepare(limited.flatMap(({ plan: { room }, events }) => events.map(({ event }) => ({ room, event }))));
+      await relations.prepare(
+        limited.flatMap(({ plan: { room }, events }) => events.map(({ event }) => ({ room, event }))),
+      );
     }
     const reader = { userId: request.userId, deviceId: request.deviceId };
     for (const draft of limited) {
@@ -223,7 +228,9 @@ export class RoomSections {
     const reader = { userId: request.userId, deviceId: request.deviceId };
     const stateEvents = filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true);
     const stateJson = stateEvents
-      .map((event) => encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter))
+      .map((event) =>
+        encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter),
+      )
       .join(',');
     let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations);
@@ -231,7 +238,10 @@ export class RoomSections {
     const begin =
       first === undefined ? { topo: (room.ring.newest?.topo ?? 0) + 1, nid: 0 } : { topo: first.topo, nid: first.nid };
     json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${encodeRoomToken(begin)}"}`;
-    if (plan.section === 'join' && (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))) {
+    if (
+      plan.section === 'join' &&
+      (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))
+    ) {
       const summary: Record<string, unknown> = {
         'm.joined_member_count': room.joinedCount,
         'm.invited_member_count': room.invitedCount,
@@ -257,7 +267,8 @@ const membersWanted = ({ plan, events }: Draft, userId: string): ReadonlySet<str
 const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
 
 const isNamed = (room: Room): boolean =>
-  (room.stateText('m.room.name', 'name') ?? '') !== '' || (room.stateText('m.room.canonical_alias', 'alias') ?? '') !== '';
+  (room.stateText('m.room.name', 'name') ?? '') !== '' ||
+  (room.stateText('m.room.canonical_alias', 'alias') ?? '') !== '';
 
 /** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
 const withoutIgnored =

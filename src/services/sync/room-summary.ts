@@ -23,9 +23,14 @@ const earliest = (room: Room, wanted: (membership: string) => boolean, userId: s
  */
 export const heroesOf = (room: Room, userId: string): readonly string[] => {
   const present = earliest(room, (membership) => membership === 'join' || membership === 'invite', userId);
-  return present.length > 0 ? present : earliest(room, (membership) => membership === 'leave' || membership === 'ban', userId);
+  return present.length > 0
+    ? present
+    : earliest(room, (membership) => membership === 'leave' || membership === 'ban', userId);
 };
 
 /** Whether any of these events can change who is a member, or whether the room has a name of its own. */
 export const summaryChanged = (events: readonly ReadEvent[]): boolean =>
-  events.some(({ event }) => event.type === 'm.room.member' || event.type === 'm.room.name' || event.type === 'm.room.canonical_alias');
+  events.some(
+    ({ event }) =>
+      event.type === 'm.room.member' || event.type === 'm.room.name' || event.type === 'm.room.canonical_alias',
+  );

@@ -64,10 +64,13 @@ export class StateReader {
   }
 
   /** The states of rooms at positions. */
-  async statesAt(wanted: readonly { readonly room: number; readonly upTo: number }[]): Promise<Map<number, StateChain>> {
+  async statesAt(
+    wanted: readonly { readonly room: number; readonly upTo: number }[],
+  ): Promise<Map<number, StateChain>> {
     if (wanted.length === 0) return new Map();
     const rows = await stateAtPositions(this.#database, wanted);
-    const idOf = (row: (typeof rows)[number]): number => row.current_state ?? ((row.flags & 1) === 0 ? row.state : row.nid);
+    const idOf = (row: (typeof rows)[number]): number =>
+      row.current_state ?? ((row.flags & 1) === 0 ? row.state : row.nid);
     const chains = await this.#states.load(rows.map(idOf));
     return new Map(rows.map((row) => [row.room, chains.get(idOf(row)) ?? StateChain.EMPTY]));
   }
@@ -112,7 +115,9 @@ const fromRing = (request: StateRequest): StateChanges | undefined => {
   const members = new Map<string, number>();
   for (const event of events) {
     if (event.stateKey === undefined) continue;
-    const told = upToEnd || (!shown.has(event) && (first === undefined || event.nid < first.nid || window.hiddenState.includes(event)));
+    const told =
+      upToEnd ||
+      (!shown.has(event) && (first === undefined || event.nid < first.nid || window.hiddenState.includes(event)));
     if (!told) continue;
     if (event.type === 'm.room.member') members.set(event.stateKey, event.nid);
     else others.set(`${event.type}\0${event.stateKey}`, event.nid);

@@ -1,6 +1,12 @@
 import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { covers, encodeSyncToken, ORIGIN, type PositionVector, type SyncPosition } from '#src/protocol/wire/position.ts';
+import {
+  covers,
+  encodeSyncToken,
+  ORIGIN,
+  type PositionVector,
+  type SyncPosition,
+} from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
 import { membershipIn } from '#src/services/rooms/membership.ts';
@@ -130,7 +136,15 @@ export class SyncEngine {
         leave.push(`${JSON.stringify(room.roomId)}:{${section.json},"account_data":{"events":[]}}`);
         continue;
       }
-      const personal = await this.#personal.ofRoom(account, section.plan, plan.position, plan.since, plan.isInitial, request, filter);
+      const personal = await this.#personal.ofRoom(
+        account,
+        section.plan,
+        plan.position,
+        plan.since,
+        plan.isInitial,
+        request,
+        filter,
+      );
       if (section.isEmpty && personal.isEmpty) continue;
       join.push(`${JSON.stringify(room.roomId)}:{${section.json},${personal.json}}`);
     }
@@ -143,7 +157,9 @@ export class SyncEngine {
       ['knock', knock],
       ['leave', leave],
     ] as const;
-    const roomsJson = rooms.filter(([, entries]) => entries.length > 0).map(([name, entries]) => `"${name}":{${entries.join(',')}}`);
+    const roomsJson = rooms
+      .filter(([, entries]) => entries.length > 0)
+      .map(([name, entries]) => `"${name}":{${entries.join(',')}}`);
     if (roomsJson.length > 0) {
       isEmpty = false;
       parts.push(`"rooms":{${roomsJson.join(',')}}`);

@@ -38,7 +38,15 @@ export interface SyncFilter {
 
 const compiled = new WeakMap<Filter, SyncFilter>();
 
-const RESTRICTIONS = ['types', 'notTypes', 'senders', 'notSenders', 'containsUrl', 'relatedBySenders', 'relatedByRelTypes'] as const;
+const RESTRICTIONS = [
+  'types',
+  'notTypes',
+  'senders',
+  'notSenders',
+  'containsUrl',
+  'relatedBySenders',
+  'relatedByRelTypes',
+] as const;
 
 const predicate = (filter: EventFilter | RoomEventFilter): EventPredicate | undefined => {
   if (filter.limit === 0) return () => false;

@@ -59,7 +59,14 @@ export class TimelineReader {
       const chunk = accepts === undefined ? limit + 1 : Math.max(limit + 1, SEARCH_CHUNK);
       const read = await this.#newest(missing, chunk, prepare);
       for (const [index, request] of requests.entries()) {
-        windows[index] ??= await this.#fromDatabase(request, read.get(request.room.nid) ?? [], chunk, limit, accepts, prepare);
+        windows[index] ??= await this.#fromDatabase(
+          request,
+          read.get(request.room.nid) ?? [],
+          chunk,
+          limit,
+          accepts,
+          prepare,
+        );
       }
     }
     return windows.filter((window) => window !== undefined);
@@ -110,7 +117,11 @@ export class TimelineReader {
 }
 
 /** What was read once for a longer timeline than the ring had is there for the next reader. */
-const extendRing = ({ room, after, upTo }: WindowRequest, newestFirst: readonly StoredEvent[], isComplete: boolean): void => {
+const extendRing = (
+  { room, after, upTo }: WindowRequest,
+  newestFirst: readonly StoredEvent[],
+  isComplete: boolean,
+): void => {
   const { ring } = room;
   // Only without a hole between what was read and what is there.
   if (upTo < ring.floor) return;
@@ -122,7 +133,11 @@ const extendRing = ({ room, after, upTo }: WindowRequest, newestFirst: readonly 
 const count = (events: readonly StoredEvent[], accepts: EventPredicate): number =>
   events.reduce((sum, event) => sum + (accepts(event) ? 1 : 0), 0);
 
-const fromRing = (request: WindowRequest, limit: number, accepts: EventPredicate | undefined): TimelineWindow | undefined => {
+const fromRing = (
+  request: WindowRequest,
+  limit: number,
+  accepts: EventPredicate | undefined,
+): TimelineWindow | undefined => {
   const { room, after, upTo } = request;
   const events = room.ring.between(after, upTo);
   if (events !== undefined) return cut(events, limit, accepts, false);

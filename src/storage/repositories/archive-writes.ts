@@ -50,7 +50,11 @@ const FLOOR = sql(
 );
 
 /** @returns how many were not there, or were hidden */
-export const restoreEvents = async (database: Database, room: number, rows: readonly RestoredRow[]): Promise<number> => {
+export const restoreEvents = async (
+  database: Database,
+  room: number,
+  rows: readonly RestoredRow[],
+): Promise<number> => {
   const column = <Key extends keyof RestoredRow>(key: Key): RestoredRow[Key][] => rows.map((row) => row[key]);
   const values = [
     room,
@@ -76,7 +80,11 @@ export const restoreEvents = async (database: Database, room: number, rows: read
 };
 
 /** Which of these states can still be read. */
-export const statesThatAreThere = async (database: Database, room: number, states: readonly number[]): Promise<Set<number>> =>
+export const statesThatAreThere = async (
+  database: Database,
+  room: number,
+  states: readonly number[],
+): Promise<Set<number>> =>
   new Set((await database.query<{ nid: number }>(STATES, [room, states])).map((row) => row.nid));
 
 /** The oldest state that an event of the room stands in. */

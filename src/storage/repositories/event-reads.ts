@@ -52,7 +52,8 @@ export interface MemberRecord {
   readonly forgotten: boolean;
 }
 
-const EVENT_COLUMNS = 'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json';
+const EVENT_COLUMNS =
+  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json';
 /** Flags of events that no client is shown: rejected, soft-failed, outliers. */
 const HIDDEN = 2 | 4 | 8;
 
@@ -66,7 +67,10 @@ const ROOMS_BY_NID = sql(
   'rooms_by_nid',
   `select ${ROOM_COLUMNS} from rooms r join room_tail t on t.room = r.nid where r.nid = any($1::int[])`,
 );
-const RESERVE_ROOMS = sql('rooms_reserve', `select nextval('rooms_nid_seq')::int as nid from generate_series(1, $1::int)`);
+const RESERVE_ROOMS = sql(
+  'rooms_reserve',
+  `select nextval('rooms_nid_seq')::int as nid from generate_series(1, $1::int)`,
+);
 const EVENTS_BY_NID = sql(
   'events_by_nid',
   `select ${EVENT_COLUMNS} from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid`,
@@ -126,7 +130,10 @@ const SHARDS_CLAIM = sql(
   'update shards set epoch = epoch + 1 where id = any($1::smallint[]) returning id, epoch, seq',
 );
 const EVENT_EXISTS = sql('event_exists', 'select 1 from events where room = $1 and nid = $2');
-const FORGET = sql('member_forget', 'update member set forgotten = true where room = $1 and user_nid = $2 and membership <> 1');
+const FORGET = sql(
+  'member_forget',
+  'update member set forgotten = true where room = $1 and user_nid = $2 and membership <> 1',
+);
 const SET_PUBLIC = sql('room_set_public', 'update rooms set is_public = $2 where nid = $1');
 const PUBLIC_ROOMS = sql('rooms_public_list', 'select nid from rooms where is_public order by nid');
 

@@ -219,7 +219,10 @@ export const writeEvents = async (
   writes: readonly EventWrite[],
 ): Promise<void> => {
   const events = writes.flatMap((write) => write.events);
-  const tails = lastOf(writes.flatMap((write) => write.tails), (row) => row.room);
+  const tails = lastOf(
+    writes.flatMap((write) => write.tails),
+    (row) => row.room,
+  );
   const txns = writes.flatMap((write) => write.txns ?? []);
   const mentions = writes.flatMap((write) => write.mentions ?? []);
   const values: unknown[] = [
@@ -259,12 +262,17 @@ export const writeEvents = async (
     column(mentions, 'kind'),
   ];
   const deltas = writes.flatMap((write) => write.deltas ?? []);
-  const members = lastOf(writes.flatMap((write) => write.members ?? []), (row) => `${row.room} ${row.user}`);
+  const members = lastOf(
+    writes.flatMap((write) => write.members ?? []),
+    (row) => `${row.room} ${row.user}`,
+  );
   const rooms = writes.flatMap((write) => write.rooms ?? []);
   const aliases = writes.flatMap((write) => write.aliases ?? []);
-  const redactions = lastOf(writes.flatMap((write) => write.redactions ?? []), (row) => row.nid);
-  const plain =
-    deltas.length + members.length + rooms.length + aliases.length + redactions.length === 0;
+  const redactions = lastOf(
+    writes.flatMap((write) => write.redactions ?? []),
+    (row) => row.nid,
+  );
+  const plain = deltas.length + members.length + rooms.length + aliases.length + redactions.length === 0;
   if (!plain) {
     values.push(
       column(deltas, 'nid'),

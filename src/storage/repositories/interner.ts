@@ -52,7 +52,8 @@ class NameTable {
   }
 }
 
-const unknownName = (family: string, key: string | number): Error => new Error(`${family} ${key} was not interned before use`);
+const unknownName = (family: string, key: string | number): Error =>
+  new Error(`${family} ${key} was not interned before use`);
 
 /**
  * Gives every event type, state key and user id an integer: integers inside, strings at the edge.

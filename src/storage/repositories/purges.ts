@@ -79,7 +79,10 @@ const DELETE_MENTIONS = sql(
   `delete from mention m using member w where w.room = $1 and w.local and m.user_nid = w.user_nid and m.room = $1
      and m.pos between $3 and $4 and m.pos = any($2::bigint[])`,
 );
-const DELETE_MISSING = sql('purge_missing_prev', 'delete from missing_prev where room = $1 and referrer = any($2::bigint[])');
+const DELETE_MISSING = sql(
+  'purge_missing_prev',
+  'delete from missing_prev where room = $1 and referrer = any($2::bigint[])',
+);
 const DELETE_SEARCH = sql(
   'purge_search_docs',
   `delete from search_docs d using unnest($2::bigint[], $3::bigint[]) u(event, ts)
@@ -126,10 +129,8 @@ export const scanForPurge = (
   limit: number,
 ): Promise<PurgeScanRecord[]> => database.query<PurgeScanRecord>(SCAN, [room, after, upTo, limit]);
 
-export const deltasOfRoom = (
-  database: Database,
-  room: number,
-): Promise<{ nid: number; chain: readonly number[] }[]> => database.query(DELTAS, [room]);
+export const deltasOfRoom = (database: Database, room: number): Promise<{ nid: number; chain: readonly number[] }[]> =>
+  database.query(DELTAS, [room]);
 
 /** Every event that these rows of state name. */
 export const eventsNamedByDeltas = async (database: Database, deltas: readonly number[]): Promise<number[]> =>

@@ -11,7 +11,10 @@ const MOVES = 40;
 export const PURGED_TABLES = ['events', 'state_delta', 'search_docs'] as const;
 export type PurgedTable = (typeof PURGED_TABLES)[number];
 
-const onTables = (make: (table: PurgedTable) => string, name: string): ReadonlyMap<PurgedTable, ReturnType<typeof sql>> =>
+const onTables = (
+  make: (table: PurgedTable) => string,
+  name: string,
+): ReadonlyMap<PurgedTable, ReturnType<typeof sql>> =>
   new Map(PURGED_TABLES.map((table) => [table, sql(`${name}_${table}`, make(table))]));
 
 // Setting a column to itself writes a new version of the row where there is room, in front.
@@ -22,7 +25,10 @@ const MOVE = onTables(
     returning (ctid::text::point)[0]::int as page`,
   'space_move',
 );
-const SIZE = sql('space_size', 'select pg_relation_size($1::text::regclass) as bytes, pg_indexes_size($1::text::regclass) as indexes');
+const SIZE = sql(
+  'space_size',
+  'select pg_relation_size($1::text::regclass) as bytes, pg_indexes_size($1::text::regclass) as indexes',
+);
 
 /** Bytes of a table alone, and of its indexes. */
 export const tableSize = async (database: Database, table: PurgedTable): Promise<{ bytes: number; indexes: number }> =>
@@ -30,7 +36,10 @@ export const tableSize = async (database: Database, table: PurgedTable): Promise
 
 /** Makes the places of deleted rows known, and gives empty pages at the table's end back. Waits a little after every page. */
 export const vacuum = (database: Database, table: PurgedTable): Promise<void> =>
-  database.maintain(['set vacuum_cost_delay = 1', 'set vacuum_cost_limit = 400'], `vacuum (analyze, truncate) ${table}`);
+  database.maintain(
+    ['set vacuum_cost_delay = 1', 'set vacuum_cost_limit = 400'],
+    `vacuum (analyze, truncate) ${table}`,
+  );
 
 /** Writes a table's indexes anew, in which deleted rows have left holes; reading and writing go on meanwhile. */
 export const rebuildIndexes = (database: Database, table: PurgedTable): Promise<void> =>

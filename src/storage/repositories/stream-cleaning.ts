@@ -47,5 +47,10 @@ export const deleteReadMentions = async (
   limit: number,
 ): Promise<(MentionPlace & { readonly deleted: number }) | undefined> =>
   (
-    await database.query<MentionPlace & { deleted: number }>(READ_MENTIONS, [after.user_nid, after.room, after.pos, limit])
+    await database.query<MentionPlace & { deleted: number }>(READ_MENTIONS, [
+      after.user_nid,
+      after.room,
+      after.pos,
+      limit,
+    ])
   )[0];

@@ -68,11 +68,15 @@ export const writeStreams = async (
 ): Promise<void> => {
   const receipts = [
     ...new Map(
-      writes.flatMap((write) => write.receipts ?? []).map((row) => [`${row.room} ${row.user} ${row.kind} ${row.thread}`, row]),
+      writes
+        .flatMap((write) => write.receipts ?? [])
+        .map((row) => [`${row.room} ${row.user} ${row.kind} ${row.thread}`, row]),
     ).values(),
   ];
   const accountData = [
-    ...new Map(writes.flatMap((write) => write.accountData ?? []).map((row) => [`${row.user} ${row.room} ${row.type}`, row])).values(),
+    ...new Map(
+      writes.flatMap((write) => write.accountData ?? []).map((row) => [`${row.user} ${row.room} ${row.type}`, row]),
+    ).values(),
   ];
   const rows = await database.query(WRITE_STREAMS, [
     guards.map((guard) => guard.shard),

@@ -20,7 +20,11 @@ describe('reporting to the administrators', function () {
   const report = (token: string, path: string, body: unknown): Promise<Answer> =>
     ask(server.url, 'POST', `${path}/report`, { token, body });
   const newest = async (): Promise<Record<string, unknown>> =>
-    (await database.query('select kind, reporter, room_id, event_id, user_id, reason, score from reports order by id desc limit 1')).rows[0];
+    (
+      await database.query(
+        'select kind, reporter, room_id, event_id, user_id, reason, score from reports order by id desc limit 1',
+      )
+    ).rows[0];
   const refused = (answer: Answer, status: number, errcode: string): void => {
     expect([answer.status, answer.body?.errcode]).to.deep.equal([status, errcode]);
   };
@@ -34,7 +38,8 @@ describe('reporting to the administrators', function () {
     bob = await register('bob');
     roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: {} })).room_id;
     const path = `/rooms/${roomId}/send/m.room.message/1`;
-    eventId = (await must(server.url, 'PUT', path, { token: alice, body: { msgtype: 'm.text', body: 'bad' } })).event_id;
+    eventId = (await must(server.url, 'PUT', path, { token: alice, body: { msgtype: 'm.text', body: 'bad' } }))
+      .event_id;
   });
   after(async () => {
     await database?.end();
@@ -78,7 +83,9 @@ describe('reporting to the administrators', function () {
     expect((await report(bob, '/users/@far:elsewhere.test', { reason: 'rude' })).status).to.equal(200);
     refused(await report(bob, '/users/@nobody:localhost', { reason: 'x' }), 404, 'M_NOT_FOUND');
     refused(await report(bob, '/users/nonsense', { reason: 'x' }), 400, 'M_INVALID_PARAM');
-    expect((await ask(server.url, 'POST', '/users/@alice:localhost/report', { body: { reason: 'x' } })).status).to.equal(401);
+    expect(
+      (await ask(server.url, 'POST', '/users/@alice:localhost/report', { body: { reason: 'x' } })).status,
+    ).to.equal(401);
   });
 });
 

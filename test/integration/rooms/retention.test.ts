@@ -40,7 +40,9 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     return (await must(server.url, 'PUT', path, { token: alice, body: { msgtype: 'm.text', body: text } })).event_id;
   };
   const age = (roomId: string): Promise<unknown> =>
-    database.query('update events set ts = ts - 86400000 where room = (select nid from rooms where room_id = $1)', [roomId]);
+    database.query('update events set ts = ts - 86400000 where room = (select nid from rooms where room_id = $1)', [
+      roomId,
+    ]);
   const keepFor = (roomId: string, ms: number): Promise<Json> =>
     must(server.url, 'PUT', `/rooms/${roomId}/state/m.room.retention/`, { token: alice, body: { max_lifetime: ms } });
   const bodies = async (roomId: string): Promise<string[]> => {
@@ -71,7 +73,11 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     const context = await get(`/rooms/${roomId}/context/${young}`);
     expect(context.event.event_id).to.equal(young);
     expect(context.events_before).to.deep.equal([]);
-    expect(context.state.map((event: Json) => event.type)).to.include.members(['m.room.create', 'm.room.name', 'm.room.member']);
+    expect(context.state.map((event: Json) => event.type)).to.include.members([
+      'm.room.create',
+      'm.room.name',
+      'm.room.member',
+    ]);
     for (const query of ['', `?since=${since}`]) {
       const { rooms } = await get(`/sync${query}`);
       const texts = rooms.join[roomId].timeline.events.map((event: Json) => event.content.body).filter(Boolean);

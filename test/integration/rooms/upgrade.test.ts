@@ -28,7 +28,8 @@ describe('upgrading rooms', function () {
   });
   after(() => server?.dispose());
 
-  const post = (token: string, path: string, body: unknown): Promise<Json> => must(server.url, 'POST', path, { token, body });
+  const post = (token: string, path: string, body: unknown): Promise<Json> =>
+    must(server.url, 'POST', path, { token, body });
   const create = async (wish: object): Promise<string> => (await post(alice, '/createRoom', wish)).room_id;
   const upgrade = (token: string, roomId: string, body: unknown): Promise<Answer> =>
     ask(server.url, 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, { token, body });
@@ -44,7 +45,8 @@ describe('upgrading rooms', function () {
     const answer = await ask(server.url, 'GET', path, { token });
     return answer.status === 200 ? answer.body : undefined;
   };
-  const content = async (roomId: string, type: string, key = ''): Promise<Json> => (await event(roomId, type, key))?.content;
+  const content = async (roomId: string, type: string, key = ''): Promise<Json> =>
+    (await event(roomId, type, key))?.content;
 
   for (const from of VERSIONS) {
     it(`is possible from version ${from} to every version`, async () => {
@@ -82,12 +84,20 @@ describe('upgrading rooms', function () {
       ['m.room.server_acl', { allow: ['*'], deny: ['evil.test'] }],
       ['m.space.child', { via: ['localhost'] }, '!child:localhost'],
       ['m.space.parent', { via: ['localhost'], canonical: true }, '!parent:localhost'],
-      ['m.room.join_rules', { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!parent:localhost' }] }],
+      [
+        'm.room.join_rules',
+        { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!parent:localhost' }] },
+      ],
     ];
     for (const [type, body, key] of state) await setState(alice, old, type, body, key);
     await setState(alice, old, 'm.space.child', {}, '!gone:localhost');
     const levels = await content(old, 'm.room.power_levels');
-    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { ...levels.users, [BOB]: 50 }, ban: 60, kick: 70 });
+    await setState(alice, old, 'm.room.power_levels', {
+      ...levels,
+      users: { ...levels.users, [BOB]: 50 },
+      ban: 60,
+      kick: 70,
+    });
     const next = await upgraded(old, { new_version: '12' });
     for (const [type, body, key = ''] of state) expect(await content(next, type, key), type).to.deep.equal(body);
     expect(await content(next, 'm.space.child', '!gone:localhost')).to.equal(undefined);
@@ -98,15 +108,22 @@ describe('upgrading rooms', function () {
   it('makes a join rule that the version does not know stricter, not laxer', async () => {
     const old = await create({ room_version: '10' });
     await setState(alice, old, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
-    expect((await content(await upgraded(old, { new_version: '9' }), 'm.room.join_rules')).join_rule).to.equal('restricted');
+    expect((await content(await upgraded(old, { new_version: '9' }), 'm.room.join_rules')).join_rule).to.equal(
+      'restricted',
+    );
     const second = await create({ room_version: '10' });
     await setState(alice, second, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
-    expect((await content(await upgraded(second, { new_version: '6' }), 'm.room.join_rules')).join_rule).to.equal('invite');
+    expect((await content(await upgraded(second, { new_version: '6' }), 'm.room.join_rules')).join_rule).to.equal(
+      'invite',
+    );
   });
 
   it('moves local aliases, the canonical alias and the place in the directory', async () => {
     const old = await create({ room_alias_name: 'tea', visibility: 'public', room_version: '11' });
-    await must(server.url, 'PUT', `/directory/room/${encodeURIComponent('#chai:localhost')}`, { token: alice, body: { room_id: old } });
+    await must(server.url, 'PUT', `/directory/room/${encodeURIComponent('#chai:localhost')}`, {
+      token: alice,
+      body: { room_id: old },
+    });
     await setState(alice, old, 'm.room.canonical_alias', { alias: '#tea:localhost', alt_aliases: ['#chai:localhost'] });
     const next = await upgraded(old, { new_version: '12' });
     for (const alias of ['#tea:localhost', '#chai:localhost']) {

@@ -1,7 +1,13 @@
 import { expect } from 'chai';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { applyEventFields } from '#src/protocol/filters/event-fields.ts';
-import { type FilterableEvent, compileEventFilter, compileRooms, needsRelations, selectionOf } from '#src/protocol/filters/event-predicate.ts';
+import {
+  type FilterableEvent,
+  compileEventFilter,
+  compileRooms,
+  needsRelations,
+  selectionOf,
+} from '#src/protocol/filters/event-predicate.ts';
 import { parseFilter, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 
 function errcodeOf(json: unknown): string | undefined {
@@ -22,7 +28,8 @@ const event = (members: Partial<FilterableEvent> = {}): FilterableEvent => ({
   ...members,
 });
 
-const takes = (json: unknown, subject: FilterableEvent): boolean => compileEventFilter(parseRoomEventFilter(json))(subject);
+const takes = (json: unknown, subject: FilterableEvent): boolean =>
+  compileEventFilter(parseRoomEventFilter(json))(subject);
 
 describe('parsing filters', () => {
   it('reads every member', () => {
@@ -35,8 +42,20 @@ describe('parsing filters', () => {
         rooms: ['!a:example.org', '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'],
         not_rooms: [],
         include_leave: true,
-        timeline: { limit: 10, contains_url: false, lazy_load_members: true, include_redundant_members: true, unread_thread_notifications: true },
-        state: { types: ['m.room.*'], not_types: ['m.room.member'], senders: ['@a:b'], rooms: ['!x:y'], not_rooms: ['!z:y'] },
+        timeline: {
+          limit: 10,
+          contains_url: false,
+          lazy_load_members: true,
+          include_redundant_members: true,
+          unread_thread_notifications: true,
+        },
+        state: {
+          types: ['m.room.*'],
+          not_types: ['m.room.member'],
+          senders: ['@a:b'],
+          rooms: ['!x:y'],
+          not_rooms: ['!z:y'],
+        },
         ephemeral: { related_by_senders: ['@a:b'], related_by_rel_types: ['m.thread'] },
       },
     });
@@ -50,8 +69,21 @@ describe('parsing filters', () => {
         rooms: ['!a:example.org', '!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM'],
         notRooms: [],
         includeLeave: true,
-        timeline: { limit: 10, containsUrl: false, lazyLoadMembers: true, includeRedundantMembers: true, unreadThreadNotifications: true },
-        state: { types: ['m.room.*'], notTypes: ['m.room.member'], senders: ['@a:b'], rooms: ['!x:y'], notRooms: ['!z:y'], ...plain },
+        timeline: {
+          limit: 10,
+          containsUrl: false,
+          lazyLoadMembers: true,
+          includeRedundantMembers: true,
+          unreadThreadNotifications: true,
+        },
+        state: {
+          types: ['m.room.*'],
+          notTypes: ['m.room.member'],
+          senders: ['@a:b'],
+          rooms: ['!x:y'],
+          notRooms: ['!z:y'],
+          ...plain,
+        },
         ephemeral: { relatedBySenders: ['@a:b'], relatedByRelTypes: ['m.thread'], ...plain },
         accountData: plain,
       },
@@ -87,7 +119,8 @@ describe('parsing filters', () => {
     ['event_fields that is a string', { event_fields: 'type' }],
     ['event_format that is a number', { event_format: 1 }],
   ];
-  for (const [name, json] of badJson) it(`answers M_BAD_JSON for ${name}`, () => expect(errcodeOf(json)).to.equal('M_BAD_JSON'));
+  for (const [name, json] of badJson)
+    it(`answers M_BAD_JSON for ${name}`, () => expect(errcodeOf(json)).to.equal('M_BAD_JSON'));
 
   const invalid: readonly (readonly [string, unknown])[] = [
     ['rooms that are not room ids', { room: { rooms: ['not_a_room_id'] } }],
@@ -98,7 +131,8 @@ describe('parsing filters', () => {
     ['a negative limit', { room: { timeline: { limit: -1 } } }],
     ['an unknown event_format', { event_format: 'raw' }],
   ];
-  for (const [name, json] of invalid) it(`answers M_INVALID_PARAM for ${name}`, () => expect(errcodeOf(json)).to.equal('M_INVALID_PARAM'));
+  for (const [name, json] of invalid)
+    it(`answers M_INVALID_PARAM for ${name}`, () => expect(errcodeOf(json)).to.equal('M_INVALID_PARAM'));
 });
 
 describe('applying filters', () => {
@@ -141,11 +175,20 @@ describe('applying filters', () => {
     expect(needsRelations(parseRoomEventFilter({}))).to.equal(false);
     expect(matches(event())).to.equal(false);
     expect(matches(event(), [{ sender: '@a:x', relType: 'm.thread' }])).to.equal(true);
-    expect(matches(event(), [{ sender: '@a:x', relType: 'm.annotation' }, { sender: '@b:x', relType: 'm.thread' }])).to.equal(false);
+    expect(
+      matches(event(), [
+        { sender: '@a:x', relType: 'm.annotation' },
+        { sender: '@b:x', relType: 'm.thread' },
+      ]),
+    ).to.equal(false);
   });
 
   it('gives queries the same lists', () => {
-    expect(selectionOf(parseRoomEventFilter({ types: ['m.room.*', 'a_b%*', 'm.x'], senders: ['@a:x'], contains_url: true, limit: 5 }))).to.deep.equal({
+    expect(
+      selectionOf(
+        parseRoomEventFilter({ types: ['m.room.*', 'a_b%*', 'm.x'], senders: ['@a:x'], contains_url: true, limit: 5 }),
+      ),
+    ).to.deep.equal({
       types: { exact: ['m.x'], like: ['m.room.%', 'a\\_b\\%%'] },
       senders: ['@a:x'],
       containsUrl: true,
@@ -159,7 +202,11 @@ describe('applying filters', () => {
 });
 
 describe('event_fields', () => {
-  const source = { type: 'm.room.message', sender: '@a:x', content: { body: 'b', 'm.relates_to': { rel_type: 'm.thread', x: 1 }, n: 1 } };
+  const source = {
+    type: 'm.room.message',
+    sender: '@a:x',
+    content: { body: 'b', 'm.relates_to': { rel_type: 'm.thread', x: 1 }, n: 1 },
+  };
 
   it('keep only the members asked for', () => {
     expect(applyEventFields(source, ['type', 'content.body', 'content.m\\.relates_to.rel_type'])).to.deep.equal({

@@ -37,24 +37,31 @@ describe('glob-style matching', () => {
   it('agrees with regular expressions on any pattern', () => {
     const pattern = fc.string({ unit: fc.constantFrom('a', 'b', '*', '?', '.', '🦊'), maxLength: 6 });
     const text = fc.string({ unit: fc.constantFrom('a', 'b', '.', '🦊'), maxLength: 8 });
-    fc.assert(fc.property(pattern, text, (p, t) => whole(p, t) === asRegExp(p).test(t)), { numRuns: 2000 });
+    fc.assert(
+      fc.property(pattern, text, (p, t) => whole(p, t) === asRegExp(p).test(t)),
+      { numRuns: 2000 },
+    );
   });
 
   it('finds words as the obvious way finds them', () => {
     const pattern = fc.string({ unit: fc.constantFrom('a', 'b', '*', '?', ' '), maxLength: 5 });
     const text = fc.string({ unit: fc.constantFrom('a', 'b', ' ', '_', '-'), maxLength: 8 });
     const isWord = (char: string | undefined): boolean => char !== undefined && /[A-Za-z0-9_]/.test(char);
-    const boundary = (t: string, at: number): boolean => at === 0 || at === t.length || !isWord(t[at - 1]) || !isWord(t[at]);
+    const boundary = (t: string, at: number): boolean =>
+      at === 0 || at === t.length || !isWord(t[at - 1]) || !isWord(t[at]);
     const slow = (p: string, t: string): boolean => {
       for (let from = 0; from <= t.length; from++)
         for (let to = from; to <= t.length; to++)
           if (boundary(t, from) && boundary(t, to) && asRegExp(p).test(t.slice(from, to))) return true;
       return false;
     };
-    fc.assert(fc.property(pattern, text, (p, t) => words(p, t) === slow(p, t)), { numRuns: 3000 });
+    fc.assert(
+      fc.property(pattern, text, (p, t) => words(p, t) === slow(p, t)),
+      { numRuns: 3000 },
+    );
   });
 
-  it('finds the specification\'s examples in words', () => {
+  it("finds the specification's examples in words", () => {
     expect(words('ex*ple', 'an example event.')).to.equal(true);
     expect(words('ex*ple', 'exple')).to.equal(true);
     expect(words('ex*ple', 'an exciting triple-whammy')).to.equal(true);

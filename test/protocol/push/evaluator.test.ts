@@ -35,9 +35,15 @@ describe('the default push rules', () => {
 
   it('notify of messages, with a sound in rooms of two', () => {
     expect(say(text('hello'))).to.deep.equal({ notify: true, highlight: false, actions: ['notify'] });
-    expect(say(text('hello'), context({ memberCount: 2 })).actions).to.deep.equal(['notify', { set_tweak: 'sound', value: 'default' }]);
+    expect(say(text('hello'), context({ memberCount: 2 })).actions).to.deep.equal([
+      'notify',
+      { set_tweak: 'sound', value: 'default' },
+    ]);
     expect(say(event({}, { type: 'm.room.encrypted' })).notify).to.equal(true);
-    expect(say(event({}, { type: 'm.call.invite' })).actions).to.deep.equal(['notify', { set_tweak: 'sound', value: 'ring' }]);
+    expect(say(event({}, { type: 'm.call.invite' })).actions).to.deep.equal([
+      'notify',
+      { set_tweak: 'sound', value: 'ring' },
+    ]);
   });
 
   it('never notify the sender', () => {
@@ -47,10 +53,14 @@ describe('the default push rules', () => {
   it('are silent about notices, memberships, reactions, server ACLs, edits and unknown events', () => {
     expect(say(event({ msgtype: 'm.notice', body: 'x' })).notify).to.equal(false);
     expect(say(event({ membership: 'join' }, { type: 'm.room.member', state_key: BOB })).notify).to.equal(false);
-    expect(say(event({ membership: 'invite' }, { type: 'm.room.member', state_key: '@carol:example.org' })).notify).to.equal(false);
+    expect(
+      say(event({ membership: 'invite' }, { type: 'm.room.member', state_key: '@carol:example.org' })).notify,
+    ).to.equal(false);
     expect(say(event({}, { type: 'm.reaction' })).notify).to.equal(false);
     expect(say(event({}, { type: 'm.room.server_acl', state_key: '' })).notify).to.equal(false);
-    expect(say(event({ body: '* x', 'm.relates_to': { rel_type: 'm.replace', event_id: '$x' } })).notify).to.equal(false);
+    expect(say(event({ body: '* x', 'm.relates_to': { rel_type: 'm.replace', event_id: '$x' } })).notify).to.equal(
+      false,
+    );
     expect(say(event({}, { type: 'm.room.topic', state_key: '' })).notify).to.equal(false);
   });
 
@@ -69,9 +79,13 @@ describe('the default push rules', () => {
     const mention = event({ body: 'x', 'm.mentions': { room: true } });
     expect(say(mention, context({ senderPowerLevel: 49 }))).to.include({ notify: true, highlight: false });
     expect(say(mention, context({ senderPowerLevel: 50 })).highlight).to.equal(true);
-    expect(say(mention, context({ senderPowerLevel: 10, notificationPowerLevels: { room: 10 } })).highlight).to.equal(true);
+    expect(say(mention, context({ senderPowerLevel: 10, notificationPowerLevels: { room: 10 } })).highlight).to.equal(
+      true,
+    );
     expect(say(mention, context({ senderPowerLevel: Infinity })).highlight).to.equal(true);
-    expect(say(event({ body: 'x', 'm.mentions': { room: 'true' } }), context({ senderPowerLevel: 100 })).highlight).to.equal(false);
+    expect(
+      say(event({ body: 'x', 'm.mentions': { room: 'true' } }), context({ senderPowerLevel: 100 })).highlight,
+    ).to.equal(false);
   });
 
   it('highlight a tombstone, but not an event that only looks like one', () => {
@@ -81,7 +95,10 @@ describe('the default push rules', () => {
 
   it('are all silent when the master rule is enabled', () => {
     const ruleset = defaultRuleset(ALICE);
-    const muted = { ...ruleset, override: ruleset.override.map((r) => (r.rule_id === '.m.rule.master' ? { ...r, enabled: true } : r)) };
+    const muted = {
+      ...ruleset,
+      override: ruleset.override.map((r) => (r.rule_id === '.m.rule.master' ? { ...r, enabled: true } : r)),
+    };
     expect(compileRuleset(muted).evaluate(text('x'), context()).notify).to.equal(false);
   });
 });
@@ -132,15 +149,28 @@ describe('push conditions', () => {
   });
 
   it('room_member_count understands all its prefixes', () => {
-    const of = (is: string, memberCount: number): boolean => matches({ kind: 'room_member_count', is }, text('x'), context({ memberCount }));
+    const of = (is: string, memberCount: number): boolean =>
+      matches({ kind: 'room_member_count', is }, text('x'), context({ memberCount }));
     expect([of('2', 2), of('==2', 2), of('2', 3)]).to.deep.equal([true, true, false]);
-    expect([of('<2', 1), of('<2', 2), of('<=2', 2), of('>2', 3), of('>2', 2), of('>=2', 2)]).to.deep.equal([true, false, true, true, false, true]);
+    expect([of('<2', 1), of('<2', 2), of('<=2', 2), of('>2', 3), of('>2', 2), of('>=2', 2)]).to.deep.equal([
+      true,
+      false,
+      true,
+      true,
+      false,
+      true,
+    ]);
     expect([of('=2', 2), of('two', 2), of('', 0), of(' 2', 2)]).to.deep.equal([false, false, false, false]);
   });
 
   it('of an unknown kind never match, whatever stands beside them', () => {
     expect(matches({ kind: 'org.matrix.msc3931.room_version_supports', feature: 'x' }, text('x'))).to.equal(false);
-    const both = rule({ conditions: [{ kind: 'event_match', key: 'type', pattern: '*' }, { kind: 'im.nheko.msc3664.related_event_match' }] });
+    const both = rule({
+      conditions: [
+        { kind: 'event_match', key: 'type', pattern: '*' },
+        { kind: 'im.nheko.msc3664.related_event_match' },
+      ],
+    });
     expect(compileRuleset({ ...EMPTY, override: [both] }).evaluate(text('x'), context()).notify).to.equal(false);
   });
 });
@@ -158,7 +188,9 @@ describe('push rule evaluation', () => {
     const kinds = Object.keys(all);
     const order: unknown[] = [];
     for (let i = 0; i < kinds.length; i++) {
-      const rest = Object.fromEntries(kinds.map((kind, k) => [kind, k < i ? [] : [all[kind]!]])) as unknown as PushRuleset;
+      const rest = Object.fromEntries(
+        kinds.map((kind, k) => [kind, k < i ? [] : [all[kind]!]]),
+      ) as unknown as PushRuleset;
       order.push((compileRuleset(rest).evaluate(text('the cake'), context()).actions[1] as { value: unknown }).value);
     }
     expect(order).to.deep.equal(kinds);
@@ -167,7 +199,9 @@ describe('push rule evaluation', () => {
   it('passes over disabled rules and stops at the first that matches, even if it does nothing', () => {
     const off = rule({ enabled: false });
     const silent = rule({ actions: [] });
-    expect(compileRuleset({ ...EMPTY, override: [off, silent, rule({})] }).evaluate(text('x'), context()).notify).to.equal(false);
+    expect(
+      compileRuleset({ ...EMPTY, override: [off, silent, rule({})] }).evaluate(text('x'), context()).notify,
+    ).to.equal(false);
   });
 
   it('takes a highlight without a value for true, and no highlight without a notification', () => {
@@ -211,7 +245,9 @@ describe('the default notification class', () => {
       for (const userId of [ALICE, '@carol:example.org']) {
         if (personallyConcerned(sample).has(userId)) continue;
         const { notify, highlight } = compileRuleset(defaultRuleset(userId)).evaluate(sample, { ...room, userId });
-        expect(defaultClassOf(sample, room), JSON.stringify(sample)).to.equal(highlight ? 'highlight' : notify ? 'notify' : 'none');
+        expect(defaultClassOf(sample, room), JSON.stringify(sample)).to.equal(
+          highlight ? 'highlight' : notify ? 'notify' : 'none',
+        );
       }
     }
     expect(samples.map((sample) => defaultClassOf(sample, room))).to.include.members(['none', 'notify', 'highlight']);

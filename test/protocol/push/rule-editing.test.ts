@@ -1,7 +1,17 @@
 import { expect } from 'chai';
 import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
 import type { PushRuleKind, PushRuleset } from '#src/protocol/push/push-ruleset.ts';
-import { type PushRulesetChange, addRule, copyRoomRules, findRule, removeRule, rulesetFrom, setRuleActions, setRuleEnabled, storedRulesOf } from '#src/protocol/push/rule-editing.ts';
+import {
+  type PushRulesetChange,
+  addRule,
+  copyRoomRules,
+  findRule,
+  removeRule,
+  rulesetFrom,
+  setRuleActions,
+  setRuleEnabled,
+  storedRulesOf,
+} from '#src/protocol/push/rule-editing.ts';
 import { parsePushRule } from '#src/protocol/push/rule-validation.ts';
 
 const ALICE = '@alice:example.org';
@@ -13,18 +23,29 @@ function done(change: PushRulesetChange): PushRuleset {
 
 const errcode = (change: { readonly ok: boolean; readonly errcode?: string }): string | undefined => change.errcode;
 
-function add(ruleset: PushRuleset, kind: PushRuleKind, id: string, place: { before?: string; after?: string } = {}): PushRuleset {
+function add(
+  ruleset: PushRuleset,
+  kind: PushRuleKind,
+  id: string,
+  place: { before?: string; after?: string } = {},
+): PushRuleset {
   const parsed = parsePushRule(kind, id, { actions: ['notify'], ...(kind === 'content' ? { pattern: id } : {}) });
   if (!parsed.ok) throw new Error(parsed.message);
   return done(addRule(ruleset, kind, parsed.value, place));
 }
 
-const ids = (ruleset: PushRuleset, kind: PushRuleKind): string[] => ruleset[kind].map((rule) => rule.rule_id).filter((id) => !id.startsWith('.'));
+const ids = (ruleset: PushRuleset, kind: PushRuleKind): string[] =>
+  ruleset[kind].map((rule) => rule.rule_id).filter((id) => !id.startsWith('.'));
 
 describe('adding push rules', () => {
   it('makes a new rule the most important of the user, but below the master rule', () => {
     const ruleset = add(add(defaultRuleset(ALICE), 'override', 'a'), 'override', 'b');
-    expect(ruleset.override.slice(0, 4).map((rule) => rule.rule_id)).to.deep.equal(['.m.rule.master', 'b', 'a', '.m.rule.suppress_notices']);
+    expect(ruleset.override.slice(0, 4).map((rule) => rule.rule_id)).to.deep.equal([
+      '.m.rule.master',
+      'b',
+      'a',
+      '.m.rule.suppress_notices',
+    ]);
     expect(add(defaultRuleset(ALICE), 'underride', 'u').underride[0]!.rule_id).to.equal('u');
   });
 
@@ -33,7 +54,12 @@ describe('adding push rules', () => {
     for (const id of ['c', 'b', 'a']) ruleset = add(ruleset, 'content', id);
     expect(ids(add(ruleset, 'content', 'x', { before: 'b' }), 'content')).to.deep.equal(['a', 'x', 'b', 'c']);
     expect(ids(add(ruleset, 'content', 'x', { after: 'b' }), 'content')).to.deep.equal(['a', 'b', 'x', 'c']);
-    expect(ids(add(ruleset, 'content', 'x', { before: 'a', after: 'c' }), 'content')).to.deep.equal(['x', 'a', 'b', 'c']);
+    expect(ids(add(ruleset, 'content', 'x', { before: 'a', after: 'c' }), 'content')).to.deep.equal([
+      'x',
+      'a',
+      'b',
+      'c',
+    ]);
     expect(ids(add(ruleset, 'content', 'a', { after: 'b' }), 'content')).to.deep.equal(['b', 'a', 'c']);
     expect(ids(add(ruleset, 'content', 'c', { before: 'a' }), 'content')).to.deep.equal(['c', 'a', 'b']);
     expect(ids(add(ruleset, 'content', 'b', { before: 'b' }), 'content')).to.deep.equal(['a', 'b', 'c']);
@@ -51,7 +77,9 @@ describe('adding push rules', () => {
   it('refuses places beside rules that do not exist or belong to the server', () => {
     const rule = { rule_id: 'x', default: false, enabled: true, actions: [] };
     expect(errcode(addRule(defaultRuleset(ALICE), 'override', rule, { before: 'nope' }))).to.equal('M_UNKNOWN');
-    expect(errcode(addRule(defaultRuleset(ALICE), 'override', rule, { after: '.m.rule.master' }))).to.equal('M_INVALID_PARAM');
+    expect(errcode(addRule(defaultRuleset(ALICE), 'override', rule, { after: '.m.rule.master' }))).to.equal(
+      'M_INVALID_PARAM',
+    );
   });
 
   it('refuses reserved and malformed rule ids', () => {
@@ -61,7 +89,8 @@ describe('adding push rules', () => {
   });
 
   it('refuses bodies that are not rules', () => {
-    const code = (kind: PushRuleKind, body: Record<string, unknown>): string | undefined => errcode(parsePushRule(kind, 'x', body));
+    const code = (kind: PushRuleKind, body: Record<string, unknown>): string | undefined =>
+      errcode(parsePushRule(kind, 'x', body));
     expect(code('override', {})).to.equal('M_MISSING_PARAM');
     expect(code('override', { actions: 'notify' })).to.equal('M_BAD_JSON');
     expect(code('override', { actions: ['shout'] })).to.equal('M_INVALID_PARAM');
@@ -69,19 +98,34 @@ describe('adding push rules', () => {
     expect(code('override', { actions: [null] })).to.equal('M_BAD_JSON');
     expect(code('override', { actions: [], conditions: {} })).to.equal('M_BAD_JSON');
     expect(code('override', { actions: [], conditions: ['event_match'] })).to.equal('M_BAD_JSON');
-    expect(code('override', { actions: [], conditions: [{ kind: 'event_match', key: 'type' }] })).to.equal('M_BAD_JSON');
-    expect(code('override', { actions: [], conditions: [{ kind: 'room_member_count', is: 'many' }] })).to.equal('M_BAD_JSON');
-    expect(code('override', { actions: [], conditions: [{ kind: 'event_property_is', key: 'a', value: [] }] })).to.equal('M_BAD_JSON');
+    expect(code('override', { actions: [], conditions: [{ kind: 'event_match', key: 'type' }] })).to.equal(
+      'M_BAD_JSON',
+    );
+    expect(code('override', { actions: [], conditions: [{ kind: 'room_member_count', is: 'many' }] })).to.equal(
+      'M_BAD_JSON',
+    );
+    expect(
+      code('override', { actions: [], conditions: [{ kind: 'event_property_is', key: 'a', value: [] }] }),
+    ).to.equal('M_BAD_JSON');
     expect(code('content', { actions: [] })).to.equal('M_MISSING_PARAM');
     expect(code('content', { actions: [], pattern: 1 })).to.equal('M_BAD_JSON');
   });
 
   it('keeps conditions it does not know, and the historical actions, which clients look for', () => {
     const unknown = { kind: 'org.example.moon_phase', phase: 'full' };
-    const parsed = parsePushRule('override', 'x', { actions: ['dont_notify', 'coalesce', 'notify'], conditions: [unknown] });
+    const parsed = parsePushRule('override', 'x', {
+      actions: ['dont_notify', 'coalesce', 'notify'],
+      conditions: [unknown],
+    });
     expect(parsed).to.deep.equal({
       ok: true,
-      value: { rule_id: 'x', default: false, enabled: true, actions: ['dont_notify', 'coalesce', 'notify'], conditions: [unknown] },
+      value: {
+        rule_id: 'x',
+        default: false,
+        enabled: true,
+        actions: ['dont_notify', 'coalesce', 'notify'],
+        conditions: [unknown],
+      },
     });
   });
 });
@@ -96,8 +140,16 @@ describe('changing push rules', () => {
 
   it('enables rules and sets actions, those of the server too, without touching the ruleset given', () => {
     const before = defaultRuleset(ALICE);
-    expect(findRule(done(setRuleEnabled(before, 'override', '.m.rule.master', true)), 'override', '.m.rule.master')!.enabled).to.equal(true);
-    expect(findRule(done(setRuleActions(before, 'underride', '.m.rule.message', ['dont_notify'])), 'underride', '.m.rule.message')!.actions).to.deep.equal(['dont_notify']);
+    expect(
+      findRule(done(setRuleEnabled(before, 'override', '.m.rule.master', true)), 'override', '.m.rule.master')!.enabled,
+    ).to.equal(true);
+    expect(
+      findRule(
+        done(setRuleActions(before, 'underride', '.m.rule.message', ['dont_notify'])),
+        'underride',
+        '.m.rule.message',
+      )!.actions,
+    ).to.deep.equal(['dont_notify']);
     expect(before).to.deep.equal(defaultRuleset(ALICE));
     expect(errcode(setRuleEnabled(before, 'override', 'nope', true))).to.equal('M_NOT_FOUND');
     expect(errcode(setRuleEnabled(before, 'override', '.m.rule.master', 'yes'))).to.equal('M_BAD_JSON');
@@ -110,7 +162,10 @@ describe('changing push rules', () => {
     ruleset = done(setRuleEnabled(ruleset, 'override', '.m.rule.suppress_notices', false));
     ruleset = done(setRuleActions(ruleset, 'underride', '.m.rule.message', []));
     const stored = JSON.parse(JSON.stringify(storedRulesOf(ruleset, ALICE))) as ReturnType<typeof storedRulesOf>;
-    expect(stored.defaults).to.deep.equal({ '.m.rule.suppress_notices': { enabled: false }, '.m.rule.message': { actions: [] } });
+    expect(stored.defaults).to.deep.equal({
+      '.m.rule.suppress_notices': { enabled: false },
+      '.m.rule.message': { actions: [] },
+    });
     expect(rulesetFrom(stored, ALICE)).to.deep.equal(ruleset);
     expect(rulesetFrom(undefined, ALICE)).to.deep.equal(defaultRuleset(ALICE));
   });
@@ -125,7 +180,9 @@ describe('changing push rules', () => {
     ruleset = done(addRule(ruleset, 'override', mute.value));
     const copied = copyRoomRules(ruleset, '!old:example.org', '!new');
     expect(ids(copied, 'room')).to.have.members(['!old:example.org', '!new']);
-    expect(findRule(copied, 'override', '!new')!.conditions).to.deep.equal([{ kind: 'event_match', key: 'room_id', pattern: '!new' }]);
+    expect(findRule(copied, 'override', '!new')!.conditions).to.deep.equal([
+      { kind: 'event_match', key: 'room_id', pattern: '!new' },
+    ]);
     expect(copied.override[0]!.rule_id).to.equal('.m.rule.master');
     expect(copyRoomRules(copied, '!old:example.org', '!new')).to.deep.equal(copied);
   });

@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { type HistoryVisibility, mayServerSee, mayUserSee, parseHistoryVisibility } from '#src/protocol/visibility/history-visibility.ts';
+import {
+  type HistoryVisibility,
+  mayServerSee,
+  mayUserSee,
+  parseHistoryVisibility,
+} from '#src/protocol/visibility/history-visibility.ts';
 
 const ALL: readonly HistoryVisibility[] = ['world_readable', 'shared', 'invited', 'joined'];
 const MEMBERSHIPS = [undefined, 'leave', 'knock', 'ban', 'invite', 'join'] as const;
@@ -9,7 +14,8 @@ describe('history visibility', () => {
     expect(parseHistoryVisibility(undefined)).to.equal('shared');
     expect(parseHistoryVisibility({ history_visibility: 'secret' })).to.equal('shared');
     expect(parseHistoryVisibility({ history_visibility: 7 })).to.equal('shared');
-    for (const visibility of ALL) expect(parseHistoryVisibility({ history_visibility: visibility })).to.equal(visibility);
+    for (const visibility of ALL)
+      expect(parseHistoryVisibility({ history_visibility: visibility })).to.equal(visibility);
   });
 
   it('decides as the table of the specification, for every combination', () => {
@@ -17,7 +23,8 @@ describe('history visibility', () => {
     for (const visibility of ALL)
       for (const membership of MEMBERSHIPS)
         for (const joinedLater of [false, true])
-          if (mayUserSee({ visibility, membership, joinedLater })) seen.push(`${visibility}/${membership ?? '-'}/${joinedLater ? 'later' : 'never'}`);
+          if (mayUserSee({ visibility, membership, joinedLater }))
+            seen.push(`${visibility}/${membership ?? '-'}/${joinedLater ? 'later' : 'never'}`);
     const both = (v: string, m: string): string[] => [`${v}/${m}/never`, `${v}/${m}/later`];
     const names = MEMBERSHIPS.map((m) => m ?? '-');
     expect(seen).to.have.members([
@@ -43,7 +50,9 @@ describe('history visibility', () => {
     expect(mayUserSee({ ...joined, membership: 'join', membershipAfter: 'leave' })).to.equal(true);
     expect(mayUserSee({ ...joined, membership: 'join', membershipAfter: 'ban' })).to.equal(true);
     expect(mayUserSee({ ...joined, membership: 'leave', membershipAfter: 'invite' })).to.equal(false);
-    expect(mayUserSee({ visibility: 'invited', joinedLater: false, membership: 'leave', membershipAfter: 'invite' })).to.equal(true);
+    expect(
+      mayUserSee({ visibility: 'invited', joinedLater: false, membership: 'leave', membershipAfter: 'invite' }),
+    ).to.equal(true);
   });
 
   it('gives a server what any of its users may have', () => {

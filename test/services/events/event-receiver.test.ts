@@ -174,7 +174,9 @@ describe('events from elsewhere', function () {
     const fork = head(remote);
     await local(remote, membership(ALICE, EVE, 'ban'));
     const committed: string[] = [];
-    const stop = services.events.committed.subscribe(({ events }) => committed.push(...events.map(({ event }) => event.eventId)));
+    const stop = services.events.committed.subscribe(({ events }) =>
+      committed.push(...events.map(({ event }) => event.eventId)),
+    );
     const soft = await remote.send({ ...topic(EVE, 'before the ban'), prev: fork });
     expect(soft.reception.outcome).to.equal('soft-failed');
     expect(committed).to.deep.equal([]);
@@ -183,7 +185,9 @@ describe('events from elsewhere', function () {
     const child = await remote.accepted({ ...message(CAROL, 'after it'), prev: [soft.id, ...head(remote)] });
     expect(committed).to.deep.equal([child]);
     // The event that was soft-failed takes part in the state of those that come after it.
-    expect(remote.replay.events.get(child)!.before.get('m.room.topic\0')).to.equal(remote.replay.current.get('m.room.topic\0'));
+    expect(remote.replay.events.get(child)!.before.get('m.room.topic\0')).to.equal(
+      remote.replay.current.get('m.room.topic\0'),
+    );
     expect(remote.room.head.extremities.map((event) => event.eventId)).to.deep.equal([child]);
     stop();
     await remote.verify();
@@ -199,7 +203,9 @@ describe('events from elsewhere', function () {
     const soft = await remote.send({ ...message(EVE, 'soft'), prev: [right] });
     expect(soft.reception.outcome).to.equal('soft-failed');
     const next = await remote.accepted({ ...message(DAVE, 'next'), prev: [soft.id] });
-    expect(remote.room.head.extremities.map((event) => event.eventId)).to.include(next).and.not.include(right);
+    expect(remote.room.head.extremities.map((event) => event.eventId))
+      .to.include(next)
+      .and.not.include(right);
     await remote.verify();
   });
 
@@ -208,7 +214,12 @@ describe('events from elsewhere', function () {
       const remote = await remoteRoom(version);
       const mine = await remote.accepted(message(CAROL, 'mine'));
       const theirs = await remote.accepted(message(DAVE, 'theirs'));
-      const redaction = (sender: string, redacts: string): RemoteDraft => ({ type: 'm.room.redaction', sender, content: {}, redacts });
+      const redaction = (sender: string, redacts: string): RemoteDraft => ({
+        type: 'm.room.redaction',
+        sender,
+        content: {},
+        redacts,
+      });
       await remote.accepted(redaction(CAROL, theirs));
       expect((await services.events.find(remote.room, theirs))!.content).to.deep.include({ body: 'theirs' });
       const own = await remote.accepted(redaction(CAROL, mine));
@@ -248,7 +259,13 @@ describe('events from elsewhere', function () {
     const remote = await remoteRoom();
     await promoted(remote, { [CAROL]: 100 });
     const fork = head(remote);
-    await remote.accepted({ type: 'm.room.join_rules', sender: CAROL, stateKey: '', content: { join_rule: 'invite' }, prev: fork });
+    await remote.accepted({
+      type: 'm.room.join_rules',
+      sender: CAROL,
+      stateKey: '',
+      content: { join_rule: 'invite' },
+      prev: fork,
+    });
     const frank = '@frank:b.example';
     const join = await remote.send({ ...membership(frank, frank, 'join'), prev: fork });
     expect(join.reception.outcome).to.equal('soft-failed');
@@ -281,7 +298,12 @@ describe('events from elsewhere', function () {
     const fork = head(remote);
     const built = Array.from({ length: 40 }, (_, i) => {
       const sender = [CAROL, DAVE, EVE][i % 3]!;
-      const what = i % 4 === 0 ? topic(sender, `${i}`) : i % 4 === 1 ? membership(sender, sender, 'join', { displayname: `${i}` }) : message(sender, `${i}`);
+      const what =
+        i % 4 === 0
+          ? topic(sender, `${i}`)
+          : i % 4 === 1
+            ? membership(sender, sender, 'join', { displayname: `${i}` })
+            : message(sender, `${i}`);
       return remote.build({ ...what, prev: fork });
     });
     const work: Promise<unknown>[] = [];
@@ -305,13 +327,15 @@ describe('events from elsewhere', function () {
     const order: number[] = [];
     await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        remote.room.exclusively(async () => {
-          expect(++inside).to.equal(1);
-          await new Promise((resolve) => setImmediate(resolve));
-          order.push(i);
-          inside--;
-          if (i === 3) throw new Error('one that fails');
-        }).catch(() => undefined),
+        remote.room
+          .exclusively(async () => {
+            expect(++inside).to.equal(1);
+            await new Promise((resolve) => setImmediate(resolve));
+            order.push(i);
+            inside--;
+            if (i === 3) throw new Error('one that fails');
+          })
+          .catch(() => undefined),
       ),
     );
     expect(order).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);

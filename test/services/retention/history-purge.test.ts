@@ -10,7 +10,16 @@ import { HistoryPurge, type HistoryPurgeOptions } from '#src/services/retention/
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import { ALICE, BOB, type EventServices, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
+import {
+  ALICE,
+  BOB,
+  type EventServices,
+  eventServices,
+  makeRoom,
+  membership,
+  message,
+  topic,
+} from '#test/support/event-services.ts';
 
 const HOUR = 3_600_000;
 const EVENTS = sql('test_events', 'select nid, flags, state from events where room = $1 order by nid');
@@ -192,7 +201,8 @@ describe('purging the history of a room', function () {
     const [folder = ''] = await readdir(archive);
     const again = new ArchiveImport(services);
     let restored = 0;
-    for (const file of await readdir(join(archive, folder))) restored += (await again.file(join(archive, folder, file))).restored;
+    for (const file of await readdir(join(archive, folder)))
+      restored += (await again.file(join(archive, folder, file))).restored;
     expect(restored).to.equal(old.length);
     const back = await stored(room);
     expect(back.map(({ nid }) => nid)).to.include.members(old.map(({ nid }) => nid));
@@ -213,7 +223,11 @@ describe('purging the history of a room', function () {
     const [file = ''] = await readdir(join(archive, folder));
     const path = join(archive, folder, file);
     await writeFile(path, (await readFile(path, 'utf8')).replaceAll(ALICE, BOB));
-    const refused = (): Promise<string> => new ArchiveImport(services).file(path).then(() => 'taken', (error: Error) => error.message);
+    const refused = (): Promise<string> =>
+      new ArchiveImport(services).file(path).then(
+        () => 'taken',
+        (error: Error) => error.message,
+      );
     expect(await refused()).to.contain('changed');
     await writeFile(path, 'nonsense\n');
     expect(await refused()).to.contain('line 1');

@@ -18,7 +18,13 @@ describe('how long a room keeps its events', () => {
     expect(lifetimeIn({ max_lifetime: 5_000 }, limits())).to.equal(5_000);
   });
   it('is what the server says, where the room says nothing or nonsense; and for ever where neither does', () => {
-    for (const content of [undefined, {}, { max_lifetime: '5' }, { max_lifetime: -1 }, { max_lifetime: 1, min_lifetime: 2 }]) {
+    for (const content of [
+      undefined,
+      {},
+      { max_lifetime: '5' },
+      { max_lifetime: -1 },
+      { max_lifetime: 1, min_lifetime: 2 },
+    ]) {
       expect(lifetimeIn(content, limits({ defaultMaxLifetimeMs: 700 }))).to.equal(700);
       expect(lifetimeIn(content, limits())).to.equal(undefined);
     }
@@ -28,7 +34,12 @@ describe('how long a room keeps its events', () => {
 
 describe('the month of an archived event', () => {
   it('is that of UTC, also around leap days and the turn of years', () => {
-    for (const text of ['1970-01-01T00:00:00Z', '2000-02-29T23:59:59Z', '2000-03-01T00:00:00Z', '2024-12-31T23:59:59.999Z']) {
+    for (const text of [
+      '1970-01-01T00:00:00Z',
+      '2000-02-29T23:59:59Z',
+      '2000-03-01T00:00:00Z',
+      '2024-12-31T23:59:59.999Z',
+    ]) {
       expect(monthOf(Date.parse(text))).to.equal(text.slice(0, 7));
     }
     for (let ts = Date.parse('2023-01-01T00:00:00Z'); ts < Date.parse('2029-01-01T00:00:00Z'); ts += 86_400_000) {

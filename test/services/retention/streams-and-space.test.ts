@@ -17,13 +17,16 @@ describe('what streams and purges leave behind', function () {
   before(async () => (clone = await cloneDatabase()));
   after(() => clone.drop());
   let statements = 0;
-  const run = <R extends object>(text: string): Promise<R[]> => clone.database.query<R>(sql(`test_space_${statements++}`, text));
+  const run = <R extends object>(text: string): Promise<R[]> =>
+    clone.database.query<R>(sql(`test_space_${statements++}`, text));
 
   it('transaction ids go after some days, and exceptions from notifications when they are read', async () => {
     const root = Buffer.alloc(32, 0xfb);
     const today = Math.floor(Date.now() / DAY);
     await run(`insert into txn select gen_random_uuid(), 'e', ${today} - n / 100 from generate_series(0, 999) n`);
-    await run(`insert into member (room, user_nid, membership, event, since, local) values (1, 1, 1, 1, 1, true), (1, 2, 4, 1, 1, true)`);
+    await run(
+      `insert into member (room, user_nid, membership, event, since, local) values (1, 1, 1, 1, 1, true), (1, 2, 4, 1, 1, true)`,
+    );
     await run(`insert into mention (user_nid, room, pos, thread, kind)
       values (1, 1, 10, null, 2), (1, 1, 20, null, 2), (1, 1, 12, 5, 2), (1, 1, 13, 6, 2), (1, 1, 30, null, 2), (2, 1, 30, null, 2)`);
     await run(`insert into receipts (room, user_nid, kind, thread, event_id, event, ts, pos) values
@@ -34,7 +37,10 @@ describe('what streams and purges leave behind', function () {
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
     expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4 });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
-    expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([[1, 12], [1, 30]]);
+    expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([
+      [1, 12],
+      [1, 30],
+    ]);
     expect(await run('select 1 from txn')).to.have.length(400);
   });
 
@@ -43,10 +49,17 @@ describe('what streams and purges leave behind', function () {
       select 7 + n / 20000, n, n, decode(md5(n::text), 'hex'), 1, 1, 0, 0, '{}', '{}', 0, repeat(md5(n::text), 20)
       from generate_series(1, 30000) n`);
     const before = await tableSize(clone.database, 'events');
-    const sum = 'select count(*)::int as count, sum(nid)::bigint as nids, md5(string_agg(md5(json), $$$$ order by nid)) as texts from events';
+    const sum =
+      'select count(*)::int as count, sum(nid)::bigint as nids, md5(string_agg(md5(json), $$$$ order by nid)) as texts from events';
     await run('delete from events where nid <= 20000 and nid % 10 <> 0');
     const kept = await run(sum);
-    const returner = new SpaceReturner({ database: clone.database, clock: systemClock, timers: systemTimers, logger: silentLogger, pauseMs: 0 });
+    const returner = new SpaceReturner({
+      database: clone.database,
+      clock: systemClock,
+      timers: systemTimers,
+      logger: silentLogger,
+      pauseMs: 0,
+    });
     expect(await returner.returnSpace(signal)).to.equal(true);
     const after = await tableSize(clone.database, 'events');
     expect(after.bytes).to.be.below(0.5 * before.bytes);

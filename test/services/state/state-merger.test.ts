@@ -9,7 +9,14 @@ import { AuthGraphs } from '#src/services/state/auth-graph.ts';
 import { ResolutionThread } from '#src/services/state/resolution-thread.ts';
 import { entriesOf, identified, StateMerger } from '#src/services/state/state-merger.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import { ALICE, type EventServices, eventServices, makeRoom, membership, SERVER } from '#test/support/event-services.ts';
+import {
+  ALICE,
+  type EventServices,
+  eventServices,
+  makeRoom,
+  membership,
+  SERVER,
+} from '#test/support/event-services.ts';
 
 describe('the resolution of large forks', function () {
   this.timeout(120_000);
@@ -27,7 +34,10 @@ describe('the resolution of large forks', function () {
   });
 
   /** A room and two of its states, between which every member changed their name. */
-  const largeFork = async (version: string, members: number): Promise<{ room: Room; states: readonly [number, number] }> => {
+  const largeFork = async (
+    version: string,
+    members: number,
+  ): Promise<{ room: Room; states: readonly [number, number] }> => {
     const room = await makeRoom(services, ALICE, version);
     const users = Array.from({ length: members }, (_, i) => `@user${i}:${SERVER}`);
     const everybody = async (more: object): Promise<void> => {
@@ -58,7 +68,8 @@ describe('the resolution of large forks', function () {
       const resolved = await (await merger()).resolve(room, sets);
       const nids = new Set(sets.flatMap((set) => [...set.values()]));
       const byId = new Map<string, StoredEvent>();
-      for (const event of (await services.loader.load([...nids].map((nid) => ({ room, nid })))).values()) byId.set(event.eventId, event);
+      for (const event of (await services.loader.load([...nids].map((nid) => ({ room, nid })))).values())
+        byId.set(event.eventId, event);
       const find = async (id: string): Promise<void> => {
         if (byId.has(id)) return;
         const event = (await services.loader.byId(room, id))!;

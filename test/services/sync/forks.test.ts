@@ -5,7 +5,14 @@ import { ALICE, BOB, makeRoom, membership, message, topic } from '#test/support/
 import { forkStep, levels, perform } from '#test/support/random-forks.ts';
 import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
 import { ModelClient } from './model-client.ts';
-import { type ClientEvent, type RoomBody, type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
+import {
+  type ClientEvent,
+  type RoomBody,
+  type SyncBody,
+  syncRequest,
+  type SyncWorld,
+  syncWorld,
+} from './sync-world.ts';
 
 describe('sync over forks', function () {
   this.timeout(120_000);
@@ -118,7 +125,13 @@ describe('sync over forks', function () {
       const answered = await body(frank, undefined);
       expect(answered.rooms?.join?.[remote.room.roomId]).to.not.equal(undefined);
       const waiting = world.sync.sync(syncRequest(frank, answered.next_batch, {}, { timeout: 10_000 }));
-      await remote.accepted({ type: 'm.room.join_rules', sender: CAROL, stateKey: '', content: { join_rule: 'invite' }, prev: base });
+      await remote.accepted({
+        type: 'm.room.join_rules',
+        sender: CAROL,
+        stateKey: '',
+        content: { join_rule: 'invite' },
+        prev: base,
+      });
       expect(remote.room.isJoined(frank)).to.equal(false);
       const answer = JSON.parse((await waiting).body) as SyncBody;
       expect(answer.rooms?.join?.[remote.room.roomId]).to.equal(undefined);
@@ -127,7 +140,9 @@ describe('sync over forks', function () {
       const secret = (await world.events.send(remote.room, message(ALICE, 'among us'))).eventId;
       const next = await world.sync.sync(syncRequest(frank, answer.next_batch));
       expect(next.body).to.not.include(secret);
-      const refused = await world.events.send(remote.room, message(frank, 'still here')).catch((error: unknown) => error);
+      const refused = await world.events
+        .send(remote.room, message(frank, 'still here'))
+        .catch((error: unknown) => error);
       expect(refused).to.include({ errcode: 'M_FORBIDDEN' });
       await remote.verify();
       world = await syncWorld(clone.database);
