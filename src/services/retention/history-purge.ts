@@ -5,6 +5,7 @@ import type { Timers } from '#src/kernel/timers.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { sweepStates } from '#src/services/state/state-sweep.ts';
 import type { Database } from '#src/storage/database.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import {
@@ -96,6 +97,8 @@ export class HistoryPurge {
         await pause(this.#options.clock.monotonic() - started);
       }
       if (!(await this.#sweepStates(room, plan, signal, pause))) return { deleted, isDone: false };
+      // And those that nothing refers to for other reasons: states of forks that came to nothing.
+      await sweepStates(database, room.nid, this.#options.batchSize);
     } finally {
       // Those whose place the events had taken are shown with them, as `prev_content`.
       if (goneState.size > 0) {
