@@ -22,7 +22,7 @@ import {
 } from '#test/support/event-services.ts';
 
 const HOUR = 3_600_000;
-const EVENTS = sql('test_events', 'select nid, flags, state from events where room = $1 order by nid');
+const EVENTS = sql('test_purge_events', 'select nid, flags, state from events where room = $1 order by nid');
 const DELTAS = sql('test_deltas', 'select nid from state_delta where room = $1');
 const LONG_AGO = sql('test_age', 'update events set ts = ts - 86400000 where room = $1 and nid <= $2');
 
