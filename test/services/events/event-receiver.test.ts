@@ -121,7 +121,7 @@ describe('events from elsewhere', function () {
     expect(await remote.receive(auth)).to.deep.equal({ outcome: 'missing', ids: ['$noauth'] });
     expect(remote.room.lastPosition).to.be.greaterThan(last);
     const [row] = await services.database.query<{ n: number }>(
-      sql('test_count', 'select count(*)::int as n from events where room = $1 and nid > $2'),
+      sql('test_count_after', 'select count(*)::int as n from events where room = $1 and nid > $2'),
       [remote.room.nid, last],
     );
     expect(row!.n).to.equal(1);
