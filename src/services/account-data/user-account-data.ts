@@ -23,7 +23,6 @@ class Entry implements AccountDataEntry {
   readonly stored: string | undefined;
   readonly pos: number;
   readonly #serve: (() => string) | undefined;
-  #json: string | undefined;
 
   constructor(roomNid: number, type: string, stored: string | undefined, pos: number, serve?: () => string) {
     this.roomNid = roomNid;
@@ -34,8 +33,8 @@ class Entry implements AccountDataEntry {
   }
 
   get json(): string {
-    this.#json ??= this.#serve === undefined ? (this.stored ?? '{}') : this.#serve();
-    return this.#json;
+    // Not kept: push rules are kilobytes for everybody who has changed nothing, and are read in first syncs only.
+    return this.#serve === undefined ? (this.stored ?? '{}') : this.#serve();
   }
 }
 
