@@ -62,9 +62,7 @@ export const syncEndpoints = (services: SyncServices): Endpoint[] => {
         if (since === undefined && query.since !== undefined && query.since !== '') {
           throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
         }
-        const seen = (): void =>
-          services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
-        seen();
+        services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
         const request = {
           userId: requester.userId,
           deviceId: requester.deviceId,
@@ -82,8 +80,6 @@ export const syncEndpoints = (services: SyncServices): Endpoint[] => {
         const { body } = await polls.wait(requester, info.signal, (signal) =>
           services.sync.sync({ ...request, signal }),
         );
-        // A long-poll is presence for as long as it lasts.
-        seen();
         return new Reply({ json: body });
       },
     }),
