@@ -39,7 +39,7 @@ describe('WebSocket API: the stream', () => {
   it('sends a first frame even when nothing happened since: the client has caught up', async () => {
     let since = (await server.must(alice, 'GET', '/sync')).next_batch;
     // By her first sync Alice has come online, which she is told a moment later.
-    for (let before = ''; before !== since; ) {
+    for (let before = ''; before !== since;) {
       before = since;
       since = (await server.must(alice, 'GET', `/sync?since=${since}&timeout=300`)).next_batch;
     }
