@@ -2,6 +2,7 @@ import { EventEncoder } from '#src/services/sync/event-encoder.ts';
 import { RoomSections } from '#src/services/sync/room-sections.ts';
 import { StateReader } from '#src/services/sync/state-window.ts';
 import { SyncEngine } from '#src/services/sync/sync-engine.ts';
+import { SyncFilters } from '#src/services/sync/sync-filter.ts';
 import type { PersonalSource } from '#src/services/sync/personal-sections.ts';
 import { SyncUsers } from '#src/services/sync/sync-users.ts';
 import { TimelineReader } from '#src/services/sync/timeline-window.ts';
@@ -17,7 +18,8 @@ export function composeSync(
   rooms: Rooms,
   personal: Omit<PersonalSource, 'loader' | 'interner'>,
 ): { readonly sync: SyncEngine; readonly users: SyncUsers } {
-  const { database, timers } = platform;
+  const { config, database, timers } = platform;
+  const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const { interner, loader } = store;
   const users = new SyncUsers({ database, ...store, events, ...personal });
   const states = new StateReader(database, store.states);
@@ -36,6 +38,7 @@ export function composeSync(
     events,
     writer: store.writer,
     timers,
+    filters: new SyncFilters({ usual, greatest }),
     sections,
     states,
     personal: { ...personal, loader, interner },

@@ -49,7 +49,9 @@ for (const [transport, follow] of [
 
     before(async function () {
       this.timeout(60_000);
-      server = await StreamServer.start();
+      server = await StreamServer.start({
+        env: { TSUDOI_SYNC__DEFAULT_TIMELINE_LIMIT: '8', TSUDOI_SYNC__MAX_TIMELINE_LIMIT: '12' },
+      });
     });
     after(() => server.stop());
     beforeEach(async () => {
@@ -102,6 +104,22 @@ for (const [transport, follow] of [
       expect(timeline.events.map((event: Body) => event.content.body)).to.deep.equal(['d', 'e']);
       const page = await server.must(bob, 'GET', path(`/messages?dir=b&limit=3&from=${timeline.prev_batch}`));
       expect(page.chunk.map((event: Body) => event.content.body)).to.deep.equal(['c', 'b', 'a']);
+    });
+
+    it('shows as many events as the configuration says: without a limit of the filter, and at most', async () => {
+      for (let said = 0; said < 15; said++) await server.say(alice, roomId, `${said}`);
+      for (const [limit, length] of [
+        [undefined, 8],
+        [10, 10],
+        [100, 12],
+      ] as const) {
+        const filter = limit === undefined ? undefined : { room: { timeline: { limit } } };
+        const follower = await follow(server, bob, filter === undefined ? {} : { filter });
+        const timeline = await until(follower, (body) => body.rooms?.join?.[roomId]?.timeline);
+        await follower.end();
+        expect(timeline.events, `limit ${limit}`).to.have.length(length);
+        expect(timeline.limited).to.equal(true);
+      }
     });
 
     it('tells of invites, of joining and of leaving', async () => {

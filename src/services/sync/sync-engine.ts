@@ -15,7 +15,7 @@ import type { Writer } from '#src/services/streams/writer.ts';
 import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
 import type { RoomPlan, RoomSections } from './room-sections.ts';
 import type { StateReader } from './state-window.ts';
-import { type SyncFilter, syncFilterOf } from './sync-filter.ts';
+import type { SyncFilter, SyncFilters } from './sync-filter.ts';
 import type { SyncRequest, SyncResult } from './sync-request.ts';
 import type { StrippedStateSource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
@@ -36,6 +36,7 @@ export interface SyncEngineOptions {
   readonly events: EventService;
   readonly writer: Writer;
   readonly timers: Timers;
+  readonly filters: SyncFilters;
   readonly sections: RoomSections;
   readonly states: StateReader;
   readonly personal: PersonalSource;
@@ -70,7 +71,7 @@ export class SyncEngine {
   /** Answers at once when there is news, else waits for some until the timeout. */
   async sync(request: SyncRequest): Promise<SyncResult> {
     const user = await this.#options.users.open(request.userId);
-    const filter = syncFilterOf(request.filter);
+    const filter = this.#options.filters.of(request.filter);
     if (request.since === undefined || request.fullState) user.forgetSentMembers(request.deviceId ?? '');
     const release = user.hold();
     const isLarge = request.since === undefined || request.fullState;

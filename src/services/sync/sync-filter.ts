@@ -2,10 +2,13 @@ import { compileEventFields } from '#src/protocol/filters/event-fields.ts';
 import { compileEventFilter, compileRooms, type EventPredicate } from '#src/protocol/filters/event-predicate.ts';
 import type { EventFilter, Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
 
-/** Events in a timeline when the filter does not say. */
-const DEFAULT_LIMIT = 10;
-/** Events in a timeline at most. */
-const GREATEST_LIMIT = 1000;
+/** How many events of a room a timeline has. */
+export interface TimelineLimits {
+  /** When the filter does not say. */
+  readonly usual: number;
+  /** At most, whatever the filter says. */
+  readonly greatest: number;
+}
 
 type RoomTest = (roomId: string) => boolean;
 
@@ -36,8 +39,6 @@ export interface SyncFilter {
   readonly federationFormat: boolean;
 }
 
-const compiled = new WeakMap<Filter, SyncFilter>();
-
 const RESTRICTIONS = [
   'types',
   'notTypes',
@@ -54,14 +55,30 @@ const predicate = (filter: EventFilter | RoomEventFilter): EventPredicate | unde
   return restricts ? compileEventFilter(filter) : undefined;
 };
 
-export const syncFilterOf = (source: Filter): SyncFilter => {
-  const known = compiled.get(source);
-  if (known !== undefined) return known;
+/** Makes filters ready for sync, each of them once. */
+export class SyncFilters {
+  readonly #limits: TimelineLimits;
+  readonly #compiled = new WeakMap<Filter, SyncFilter>();
+
+  constructor(limits: TimelineLimits) {
+    this.#limits = limits;
+  }
+
+  of(source: Filter): SyncFilter {
+    const known = this.#compiled.get(source);
+    if (known !== undefined) return known;
+    const filter = compile(source, this.#limits);
+    this.#compiled.set(source, filter);
+    return filter;
+  }
+}
+
+const compile = (source: Filter, limits: TimelineLimits): SyncFilter => {
   const { room } = source;
   const { limit, ...timeline } = room.timeline;
-  const filter: SyncFilter = {
+  return {
     source,
-    timelineLimit: Math.min(limit ?? DEFAULT_LIMIT, GREATEST_LIMIT),
+    timelineLimit: Math.min(limit ?? limits.usual, limits.greatest),
     timeline: predicate(timeline),
     needsRelations: timeline.relatedBySenders !== undefined || timeline.relatedByRelTypes !== undefined,
     state: predicate(room.state),
@@ -81,6 +98,4 @@ export const syncFilterOf = (source: Filter): SyncFilter => {
     reshape: source.eventFields === undefined ? undefined : compileEventFields(source.eventFields),
     federationFormat: source.eventFormat === 'federation',
   };
-  compiled.set(source, filter);
-  return filter;
 };

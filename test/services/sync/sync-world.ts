@@ -16,6 +16,7 @@ import { EventEncoder } from '#src/services/sync/event-encoder.ts';
 import { RoomSections } from '#src/services/sync/room-sections.ts';
 import { StateReader } from '#src/services/sync/state-window.ts';
 import { SyncEngine } from '#src/services/sync/sync-engine.ts';
+import { SyncFilters } from '#src/services/sync/sync-filter.ts';
 import type { SyncRequest } from '#src/services/sync/sync-request.ts';
 import { SyncUsers } from '#src/services/sync/sync-users.ts';
 import { TimelineReader } from '#src/services/sync/timeline-window.ts';
@@ -79,6 +80,7 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
     events,
     writer,
     timers: systemTimers,
+    filters: new SyncFilters({ usual: 10, greatest: 1000 }),
     sections,
     states,
     personal: { ...personal, loader, interner },
