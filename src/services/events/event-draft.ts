@@ -14,6 +14,8 @@ export interface EventDraft {
   readonly redacts?: string;
   /** Milliseconds since the epoch; now, when left out. Application services may choose it. */
   readonly originServerTs?: number;
+  /** Milliseconds, 0 to 3 600 000, for which it is to be a sticky event (MSC4354). */
+  readonly stickyDurationMs?: number;
 }
 
 /** The transaction id under which a device sent an event. */
