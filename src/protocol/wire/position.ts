@@ -95,6 +95,13 @@ const decodeInteger = (text: string): number | undefined => {
 export const encodeSyncToken = (position: SyncPosition): string =>
   `s1_${encodeVector(position.vector)}_${position.ephemeral.run}.${position.ephemeral.count.toString(36)}`;
 
+/** The token for what had arrived in one shard up to a position: the end of a timeline that shows no event. */
+export const encodeArrivalToken = (position: number): string =>
+  encodeSyncToken({
+    vector: ORIGIN.with(shardOfPosition(position), position),
+    ephemeral: { run: '0', count: 0 },
+  });
+
 /** Reads a `next_batch`; undefined when it is not one of ours. */
 export const decodeSyncToken = (token: string): SyncPosition | undefined => {
   const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)$/.exec(token);

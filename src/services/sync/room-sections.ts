@@ -1,4 +1,4 @@
-import { encodeRoomToken } from '#src/protocol/wire/position.ts';
+import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
@@ -235,9 +235,8 @@ export class RoomSections {
     let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations);
     const first = events[0]?.event;
-    const begin =
-      first === undefined ? { topo: (room.ring.newest?.topo ?? 0) + 1, nid: 0 } : { topo: first.topo, nid: first.nid };
-    json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${encodeRoomToken(begin)}"}`;
+    const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first);
+    json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
       (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))

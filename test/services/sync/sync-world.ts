@@ -29,6 +29,7 @@ import { eventServices, type EventServices } from '#test/support/event-services.
 export interface SyncWorld extends EventServices {
   readonly sync: SyncEngine;
   readonly users: SyncUsers;
+  readonly sections: RoomSections;
   readonly receipts: ReceiptService;
   readonly accountData: AccountDataService;
   readonly typing: TypingService;
@@ -89,7 +90,7 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
         Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]),
     },
   });
-  return { ...store, sync, users, receipts, accountData, typing };
+  return { ...store, sync, users, sections, receipts, accountData, typing };
 }
 
 export interface ClientEvent {
