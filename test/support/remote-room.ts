@@ -132,8 +132,9 @@ export class RemoteRoom {
     );
   }
 
-  receive(event: IdentifiedPdu): Promise<Reception> {
-    return this.receiver.receive(this.room, event);
+  /** @param origin the server that sends it; undefined for what was asked for */
+  receive(event: IdentifiedPdu, origin?: string): Promise<Reception> {
+    return this.receiver.receive(this.room, event, origin);
   }
 
   /** Makes an event elsewhere and has it taken in. */

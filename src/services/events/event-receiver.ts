@@ -27,6 +27,8 @@ export type Reception =
   | { readonly outcome: 'accepted'; readonly event: StoredEvent }
   | { readonly outcome: 'soft-failed' | 'rejected'; readonly event: StoredEvent; readonly reason: string }
   | { readonly outcome: 'known' }
+  /** The room's server ACL denies the server that sent it. Nothing was stored. */
+  | { readonly outcome: 'denied'; readonly reason: string }
   /** Events that it names are not here: they have to be fetched first. Nothing was stored. */
   | { readonly outcome: 'missing'; readonly ids: readonly string[] };
 
@@ -53,10 +55,18 @@ export class EventReceiver {
     this.#options = options;
   }
 
-  /** Takes one event in. While that goes on nobody builds on the room's head. */
-  receive(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
+  /**
+   * Takes one event in. While that goes on nobody builds on the room's head.
+   *
+   * @param origin the server that sent it of its own accord (not always the one where it was made): "ACLs MUST be applied to all PDUs on a
+   *   per-PDU basis". Server-Server API, "Server Access Control Lists". Undefined for what was asked for.
+   */
+  receive(room: Room, incoming: IdentifiedPdu, origin?: string): Promise<Reception> {
     return room.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
+      if (origin !== undefined && !room.allowsServer(origin)) {
+        return { outcome: 'denied', reason: `The server ACL of the room denies ${origin}.` };
+      }
       return this.#receive(room, incoming);
     });
   }

@@ -2,6 +2,7 @@ import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-lev
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
+import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
 import { type Member, membershipIn } from './membership.ts';
 
@@ -73,6 +74,7 @@ export class Room implements EventRoom {
   /** Resolves when everybody who wanted the room for themselves so far has had it. */
   #turns: Promise<void> = Promise.resolve();
   #waiting = 0;
+  readonly #acl = new CompiledAcl();
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
   constructor(parts: RoomParts) {
@@ -136,6 +138,10 @@ export class Room implements EventRoom {
   }
   get isEncrypted(): boolean {
     return this.stateEvent('m.room.encryption') !== undefined;
+  }
+  /** Whether a server may take part, by `m.room.server_acl`. Client-Server API, "Server Access Control Lists". */
+  allowsServer(serverName: string): boolean {
+    return this.#acl.allows(this.stateEvent('m.room.server_acl'), serverName);
   }
   /** Power levels of the committed state. */
   powerLevels(): PowerLevels {
