@@ -6,7 +6,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message } from '#test/support/event-services.ts';
-import { type RoomBody, type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
+import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
 
 describe('the prev_batch of a timeline without events', () => {
   let clone: TestDatabase;
@@ -66,7 +66,7 @@ describe('the prev_batch of a timeline without events', () => {
     await say('before');
     const filter = { timeline: { limit: 0 } };
     const body = await syncWhile(() => say('meanwhile'), BOB, undefined, filter);
-    const { timeline } = body.rooms?.join?.[room.roomId] as RoomBody;
+    const { timeline } = body.rooms!.join![room.roomId]!;
     expect(timeline.events).to.deep.equal([]);
     expect(await bodiesBefore(timeline.prev_batch)).to.deep.equal([
       'before',
@@ -83,7 +83,7 @@ describe('the prev_batch of a timeline without events', () => {
     for (const text of ['a', 'b']) await say(text);
     const filter = { timeline: { types: ['m.room.name'] } };
     const body = await syncWhile(() => say('meanwhile'), BOB, first.next_batch, filter, { fullState: true });
-    const { timeline } = body.rooms?.join?.[room.roomId] as RoomBody;
+    const { timeline } = body.rooms!.join![room.roomId]!;
     expect(timeline.events).to.deep.equal([]);
     expect(await bodiesBefore(timeline.prev_batch)).to.deep.equal(['b', 'a', 'm.room.member']);
   });
