@@ -101,13 +101,18 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
     ...(stateKey === undefined ? {} : { state_key: stateKey }),
     type,
   };
-  const oversize = oversizeKey(version, pdu);
-  if (oversize !== undefined)
-    throw new MatrixError('M_TOO_LARGE', `The ${oversize} of an event must not be longer than ${MAX_KEY_LENGTH}.`);
+  assertKeysFit(version, pdu);
   if (json.length > MAX_EVENT_BYTES || Buffer.byteLength(json) > MAX_EVENT_BYTES) {
     throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
   }
   return { pdu, eventId: ownId ?? hashedEventId(version, signed), json };
+}
+
+/** @throws MatrixError M_TOO_LARGE if one of an event's keys is over its limit. Client-Server API, "Size limits" */
+export function assertKeysFit(version: RoomVersion, event: JsonObject): void {
+  const oversize = oversizeKey(version, event);
+  if (oversize !== undefined)
+    throw new MatrixError('M_TOO_LARGE', `The ${oversize} of an event must not be longer than ${MAX_KEY_LENGTH}.`);
 }
 
 function hashedEventId(version: RoomVersion, signed: string): string {

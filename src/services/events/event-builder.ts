@@ -3,7 +3,7 @@ import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { assertKeysFit, buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -81,7 +81,7 @@ export class EventBuilder {
 
   /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
   async prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
-    await this.#ensureNames(drafts);
+    await this.#ensureNames(room.version, drafts);
     const nids = new Set<number>();
     const byNid = new Map<number, StoredEvent>();
     for (const draft of drafts) {
@@ -108,12 +108,15 @@ export class EventBuilder {
     return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
   }
 
-  async #ensureNames(drafts: readonly EventDraft[]): Promise<void> {
+  async #ensureNames(version: RoomVersion, drafts: readonly EventDraft[]): Promise<void> {
     const interner = this.#interner;
     const types = new Set<string>();
     const users = new Set<string>();
     const stateKeys: { type: string; stateKey: string }[] = [];
     for (const { type, stateKey, sender, content } of drafts) {
+      // The rest of an event is kept as JSON, these two as PostgreSQL's text.
+      if (type.includes('\0') || stateKey?.includes('\0') === true)
+        throw new MatrixError('M_BAD_JSON', 'The type and the state key of an event must not hold NUL characters.');
       if (interner.peekType(type) === undefined) types.add(type);
       const relation = relationOf(content);
       if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);
@@ -122,6 +125,8 @@ export class EventBuilder {
       if (type === 'm.room.member' && interner.peekUser(stateKey) === undefined) users.add(stateKey);
       if (interner.peekStateKey(type, stateKey) === undefined) stateKeys.push({ type, stateKey });
     }
+    // What is too long for an event is too long for an index, too.
+    if (types.size + stateKeys.length > 0) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
     if (types.size > 0) await interner.ensureTypes(types);
     if (users.size > 0) await interner.ensureUsers(users);
     if (stateKeys.length > 0) await interner.ensureStateKeys(stateKeys);
@@ -229,6 +234,7 @@ export class EventBuilder {
       state,
       flags,
       replaces: replaced?.nid,
+      delayId: draft.delayId,
       json: built.json,
       pdu: built.pdu,
     });
@@ -261,6 +267,7 @@ export class EventBuilder {
         replaces: replaced?.nid ?? null,
         currentState: null,
         flags,
+        delayId: draft.delayId,
         json: built.json,
       },
       head: room.head,

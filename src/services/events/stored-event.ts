@@ -1,5 +1,7 @@
 import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
+import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 
 /** What an event needs to know of its room. */
@@ -25,6 +27,8 @@ export interface StoredEventParts {
   readonly replaces: number | undefined;
   /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly currentState?: number | undefined;
+  /** The delayed event that it was, if it was one. */
+  readonly delayId?: string | undefined;
   /** Canonical JSON of the PDU, or of its redacted form. */
   readonly json: string;
   readonly pdu?: Pdu;
@@ -40,6 +44,7 @@ export class StoredEvent {
   readonly topo: number;
   readonly eventId: string;
   readonly replaces: number | undefined;
+  readonly #delayId: string | undefined;
   #state: number;
   #flags: number;
   #currentState: number | undefined;
@@ -59,6 +64,7 @@ export class StoredEvent {
     this.#flags = parts.flags;
     this.replaces = parts.replaces;
     this.#currentState = parts.currentState;
+    this.#delayId = parts.delayId;
     this.#json = parts.json;
     this.#pdu = parts.pdu;
   }
@@ -105,6 +111,11 @@ export class StoredEvent {
   /** The state after the event, when it took part in the room's state. */
   get stateAfter(): number {
     return (this.flags & STATE) !== 0 ? this.nid : this.state;
+  }
+
+  /** The delayed event that it was, for its sender and nobody else (MSC4140). */
+  delayIdFor(userId: string): string | undefined {
+    return this.#delayId !== undefined && this.sender === userId ? this.#delayId : undefined;
   }
 
   /** What it relates to, as `m.relates_to` says. Client-Server API, "Relationship types". */
@@ -155,14 +166,15 @@ export class StoredEvent {
   /**
    * The event as a client reads it.
    *
-   * @param reader what depends on who asks: their membership at the event, the transaction id if their device sent it, bundled
-   *   aggregations (JSON text of `m.relations`)
+   * @param reader what depends on who asks: their membership at the event, the transaction id if their device sent it, the delay id
+   *   if they did, bundled aggregations (JSON text of `m.relations`)
    * @param withRoomId /sync leaves the room id out
    */
   clientJson(
     reader: {
       readonly membership?: string | undefined;
       readonly transactionId?: string | undefined;
+      readonly delayId?: string | undefined;
       readonly relations?: string | undefined;
     },
     withRoomId: boolean,
@@ -172,6 +184,7 @@ export class StoredEvent {
     let unsigned = '';
     if (reader.membership !== undefined) unsigned += `,"membership":"${reader.membership}"`;
     if (reader.transactionId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(reader.transactionId)}`;
+    if (reader.delayId !== undefined) unsigned += `,"org.matrix.msc4140.delay_id":${JSON.stringify(reader.delayId)}`;
     if (this.previous !== undefined) {
       unsigned += `,"prev_content":${JSON.stringify(this.previous.content)},"prev_sender":${JSON.stringify(this.previous.sender)}`;
       unsigned += `,"replaces_state":${JSON.stringify(this.previous.eventId)}`;
@@ -197,6 +210,10 @@ const contentForClients = (version: RoomVersion, pdu: Pdu): JsonObject => {
   return target === undefined ? pdu.content : { ...pdu.content, redacts: target };
 };
 
+/** What is longer, or no text at all, is the name of no type: types of relations are named as those of events are. */
+const isRelType = (value: JsonValue | undefined): value is string =>
+  typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !value.includes('\0') && value.isWellFormed();
+
 /** The relation that an event's content declares, if it declares one properly. */
 export const relationOf = (
   content: JsonObject,
@@ -204,6 +221,6 @@ export const relationOf = (
   const relates = content['m.relates_to'];
   if (!isJsonObject(relates)) return undefined;
   const { rel_type: relType, event_id: eventId, key } = relates;
-  if (typeof relType !== 'string' || typeof eventId !== 'string') return undefined;
+  if (!isRelType(relType) || !isEventId(eventId)) return undefined;
   return { relType, eventId, key: typeof key === 'string' ? key : undefined };
 };

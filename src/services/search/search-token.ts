@@ -1,3 +1,4 @@
+import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { SearchPlace } from '#src/storage/repositories/search.ts';
 
 /** Where a search goes on. */
@@ -58,9 +59,8 @@ export const decodeSearchToken = (token: string): SearchPosition | undefined => 
   if (!isCount(seen) || (count !== null && !isCount(count))) return undefined;
   const isGroup =
     Array.isArray(group) &&
-    (group[0] === 'r' || group[0] === 's') &&
-    typeof group[1] === 'string' &&
-    group.length === 2;
+    group.length === 2 &&
+    ((group[0] === 'r' && isRoomId(group[1])) || (group[0] === 's' && isUserId(group[1])));
   if (group !== null && !isGroup) return undefined;
   return {
     before: from,
