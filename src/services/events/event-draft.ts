@@ -14,6 +14,8 @@ export interface EventDraft {
   readonly redacts?: string;
   /** Milliseconds since the epoch; now, when left out. Application services may choose it. */
   readonly originServerTs?: number;
+  /** The delayed event that is sent: written as sent in the same commit. */
+  readonly delayId?: string;
   /** Milliseconds, 0 to 3 600 000, for which it is to be a sticky event (MSC4354). */
   readonly stickyDurationMs?: number;
 }

@@ -100,6 +100,7 @@ export class EventLoader {
         flags: record.flags,
         replaces: record.replaces ?? undefined,
         currentState: record.current_state ?? undefined,
+        delayId: record.delay_id ?? undefined,
         json: record.json,
       });
       events.push(event);

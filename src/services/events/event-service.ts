@@ -290,6 +290,9 @@ export class EventService {
       members: prepared.flatMap((one) => one.memberRow ?? []),
       mentions: prepared.flatMap((one) => one.mentions),
       redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
+      sentDelayed: prepared.flatMap(({ event, row: { delayId } }) =>
+        delayId === undefined ? [] : [{ delayId, eventId: event.eventId, sentTs: this.#clock.now() }],
+      ),
       txns:
         transaction === undefined
           ? []
@@ -338,7 +341,14 @@ export class EventService {
    *
    * @throws MatrixError M_FORBIDDEN when the sender may neither redact others' events nor sent it
    */
-  async redact(room: Room, sender: string, target: string, content: JsonObject, txn?: Transaction): Promise<string> {
+  async redact(
+    room: Room,
+    sender: string,
+    target: string,
+    content: JsonObject,
+    txn?: Transaction,
+    delayId?: string,
+  ): Promise<string> {
     const event = await this.find(room, target);
     const isOwn = event !== undefined && event.sender === sender;
     if (event !== undefined && !isOwn && room.powerLevels().userLevel(sender) < room.powerLevels().redact) {
@@ -347,7 +357,13 @@ export class EventService {
         'Only those with the power level to redact may redact the events of others.',
       );
     }
-    const draft: EventDraft = { type: 'm.room.redaction', sender, content, redacts: target };
+    const draft: EventDraft = {
+      type: 'm.room.redaction',
+      sender,
+      content,
+      redacts: target,
+      ...(delayId === undefined ? {} : { delayId }),
+    };
     return txn === undefined ? (await this.send(room, draft)).eventId : this.sendOnce(room, draft, txn);
   }
 

@@ -1,4 +1,5 @@
 import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
+import { STICKY, stickyDurationOf } from '#src/protocol/events/sticky.ts';
 import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
 import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
@@ -13,6 +14,7 @@ export interface EventRoom {
 
 /** Bits of `flags`. */
 const STATE = 1;
+const SOFT_FAILED = 4;
 const OUTLIER = 8;
 
 export interface StoredEventParts {
@@ -118,6 +120,11 @@ export class StoredEvent {
     return this.#delayId !== undefined && this.sender === userId ? this.#delayId : undefined;
   }
 
+  /** For how many milliseconds it sticks, from when it was made or came; undefined for most events, and for redacted ones. MSC4354. */
+  get stickyDuration(): number | undefined {
+    return stickyDurationOf(this.pdu);
+  }
+
   /** What it relates to, as `m.relates_to` says. Client-Server API, "Relationship types". */
   get relation(): { readonly relType: string; readonly eventId: string } | undefined {
     return relationOf(this.content);
@@ -141,6 +148,11 @@ export class StoredEvent {
     this.#currentState = undefined;
   }
 
+  /** It was soft-failed, and is valid by the room's state of now. */
+  accept(): void {
+    this.#flags &= ~SOFT_FAILED;
+  }
+
   /** Rough size in memory, in bytes. */
   get size(): number {
     return 400 + this.#json.length * (this.#pdu === undefined ? 2 : 5);
@@ -154,6 +166,7 @@ export class StoredEvent {
     if (this.#head !== undefined) return this.#head;
     const { pdu } = this;
     let head = `{"content":${JSON.stringify(contentForClients(this.room.version, pdu))},"event_id":${JSON.stringify(this.eventId)}`;
+    if (stickyDurationOf(pdu) !== undefined) head += `,"${STICKY}":${JSON.stringify(pdu[STICKY])}`;
     head += `,"origin_server_ts":${pdu.origin_server_ts},"sender":${JSON.stringify(pdu.sender)}`;
     if (pdu.state_key !== undefined) head += `,"state_key":${JSON.stringify(pdu.state_key)}`;
     const redacts = pdu.type === 'm.room.redaction' ? redactionTarget(this.room.version, pdu) : undefined;
@@ -167,7 +180,8 @@ export class StoredEvent {
    * The event as a client reads it.
    *
    * @param reader what depends on who asks: their membership at the event, the transaction id if their device sent it, the delay id
-   *   if they did, bundled aggregations (JSON text of `m.relations`)
+   *   if they did, bundled aggregations (JSON text of `m.relations`), and how many
+   *   milliseconds it is still sticky
    * @param withRoomId /sync leaves the room id out
    */
   clientJson(
@@ -176,6 +190,7 @@ export class StoredEvent {
       readonly transactionId?: string | undefined;
       readonly delayId?: string | undefined;
       readonly relations?: string | undefined;
+      readonly stickyTtl?: number | undefined;
     },
     withRoomId: boolean,
   ): string {
@@ -193,6 +208,7 @@ export class StoredEvent {
       const because = this.#redactedBecause.clientJson({}, true);
       unsigned += `,"redacted_because":${because}`;
     }
+    if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY}_duration_ttl_ms":${reader.stickyTtl}`;
     if (reader.relations !== undefined) unsigned += `,"m.relations":${reader.relations}`;
     return unsigned === '' ? `${text}}` : `${text},"unsigned":{${unsigned.slice(1)}}}`;
   }

@@ -160,6 +160,7 @@ export class Aggregations implements BundledAggregations {
         {
           membership: memberships.get(event),
           transactionId: this.#options.transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          delayId: event.delayIdFor(reader.userId),
           relations,
         },
         form.withRoomId,

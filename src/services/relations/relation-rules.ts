@@ -23,23 +23,28 @@ export class RelationRules {
   }
 
   /**
-   * Sends an event if its relation is allowed. What is repeated under its transaction id has been allowed already.
+   * Sends an event if its relation is allowed, at most once where there is a transaction id. What is repeated under that has been
+   * allowed already.
    *
    * @throws MatrixError M_DUPLICATE_ANNOTATION, M_UNKNOWN (400) for a thread that starts at what relates to something itself
    */
-  async sendOnce(room: Room, draft: EventDraft, txn: Transaction): Promise<string> {
+  async sendOnce(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
     const relation = relationOf(draft.content);
     if (relation?.relType === REL.annotation && relation.key !== undefined) {
       const { eventId, key } = relation;
       // One after the other: of two that come at the same time, the second one finds the first.
       const like = JSON.stringify([eventId, draft.sender, draft.type, key]);
       return this.#annotations.run(like, async () => {
-        if (await this.#isNew(txn)) await this.#assertFirst(room, draft, eventId, key);
-        return this.#events.sendOnce(room, draft, txn);
+        if (txn === undefined || (await this.#isNew(txn))) await this.#assertFirst(room, draft, eventId, key);
+        return this.#send(room, draft, txn);
       });
     }
     if (relation?.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
-    return this.#events.sendOnce(room, draft, txn);
+    return this.#send(room, draft, txn);
+  }
+
+  async #send(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
+    return txn === undefined ? (await this.#events.send(room, draft)).eventId : this.#events.sendOnce(room, draft, txn);
   }
 
   async #isNew(txn: Transaction): Promise<boolean> {

@@ -37,6 +37,7 @@ export class ClientEvents {
         {
           membership,
           transactionId: this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          delayId: event.delayIdFor(reader.userId),
           relations: relations?.get(event.nid),
         },
         true,

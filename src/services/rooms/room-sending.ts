@@ -5,13 +5,17 @@ import type { InvitePermission } from '#src/services/account-data/invite-permiss
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import { assertGuestsMayJoin } from '#src/services/membership/guest-rules.ts';
+import type { RestrictedJoins } from '#src/services/membership/restricted-joins.ts';
 import { userSuspended } from '#src/services/sessions/suspension.ts';
 import type { RelationRules } from '#src/services/relations/relation-rules.ts';
 import { MEMBERSHIPS } from './membership.ts';
 import type { Reader } from './client-events.ts';
 import type { Room } from './room.ts';
 import type { RoomAccess } from './room-access.ts';
+
+const MEMBER = 'm.room.member';
 
 /** Who sends. */
 export interface Sender extends Reader {
@@ -27,6 +31,14 @@ export interface SendRequest {
   readonly content: JsonObject;
   /** Milliseconds since the epoch, for those who may choose it. */
   readonly ts?: number | undefined;
+  /** Milliseconds for which it is to be a sticky event (MSC4354). */
+  readonly stickyDurationMs?: number | undefined;
+}
+
+/** A delayed event whose time has come. */
+export interface ScheduledRequest extends SendRequest {
+  readonly delayId: string;
+  readonly stateKey: string | undefined;
 }
 
 /** Sends what users want to say into rooms. */
@@ -35,6 +47,7 @@ export class RoomSending {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #relations: RelationRules;
+  readonly #restricted: RestrictedJoins;
   readonly #invitePermission: InvitePermission | undefined;
 
   constructor(options: {
@@ -42,6 +55,7 @@ export class RoomSending {
     readonly events: EventService;
     readonly aliases: AliasService;
     readonly relations: RelationRules;
+    readonly restricted: RestrictedJoins;
     /** Without it everybody may be invited. */
     readonly invitePermission?: InvitePermission | undefined;
   }) {
@@ -49,6 +63,7 @@ export class RoomSending {
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#relations = options.relations;
+    this.#restricted = options.restricted;
     this.#invitePermission = options.invitePermission;
   }
 
@@ -59,13 +74,21 @@ export class RoomSending {
    * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_DUPLICATE_ANNOTATION, M_UNKNOWN
    */
   async message(sender: Sender, request: SendRequest, txnId: string): Promise<string> {
-    const { roomId, type, content } = request;
-    const room = await this.#access.known(roomId);
-    const txn = transaction(sender, `send/${roomId}/${type}`, txnId);
+    const room = await this.#access.known(request.roomId);
+    return this.#message(sender, room, request, transaction(sender, `send/${request.roomId}/${request.type}`, txnId));
+  }
+
+  async #message(
+    sender: Sender,
+    room: Room,
+    request: SendRequest & Partial<ScheduledRequest>,
+    txn: Transaction | undefined,
+  ): Promise<string> {
+    const { type, content, delayId } = request;
     if (type === 'm.room.redaction' && typeof content['redacts'] === 'string') {
       const { redacts, ...rest } = content;
       await this.#assertMayRedact(sender, room, redacts as string);
-      return this.#events.redact(room, sender.userId, redacts as string, rest, txn);
+      return this.#events.redact(room, sender.userId, redacts as string, rest, txn, delayId);
     }
     if (sender.isSuspended === true) throw userSuspended();
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
@@ -79,13 +102,56 @@ export class RoomSending {
    *   M_USER_SUSPENDED
    */
   async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
-    const { roomId, type, content } = request;
-    const room = await this.#access.known(roomId);
-    await this.#check(sender, room, type, stateKey, content);
-    return (await this.#events.send(room, draft(sender, request, stateKey))).eventId;
+    return (await this.#state(sender, await this.#access.known(request.roomId), request, stateKey)).eventId;
   }
 
-  async #check(sender: Sender, room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+  /**
+   * Sends a delayed event as if it had been sent just now: who may send it is decided now. That it was sent is written in the same commit.
+   *
+   * @returns the event's id, and whether it was written at all: what is in the state already is not written again
+   * @throws MatrixError what `message` and `state` throw
+   */
+  async scheduled(
+    sender: Sender,
+    request: ScheduledRequest,
+  ): Promise<{ readonly eventId: string; readonly isWritten: boolean }> {
+    const room = await this.#access.known(request.roomId);
+    if (request.stateKey === undefined)
+      return { eventId: await this.#message(sender, room, request, undefined), isWritten: true };
+    if (sender.isSuspended === true) throw userSuspended();
+    const event = await this.#state(sender, room, request, request.stateKey);
+    return { eventId: event.eventId, isWritten: event.delayIdFor(sender.userId) === request.delayId };
+  }
+
+  async #state(
+    sender: Sender,
+    room: Room,
+    request: SendRequest & Partial<ScheduledRequest>,
+    stateKey: string,
+  ): Promise<StoredEvent> {
+    const { type } = request;
+    const content = type === MEMBER ? await this.#membership(sender, room, stateKey, request.content) : request.content;
+    await this.#check(room, type, stateKey, content);
+    return this.#events.send(room, draft(sender, { ...request, content }, stateKey));
+  }
+
+  /** The content of a member event, once it is sure that it may be sent. A join has to be one that `/join` would make. */
+  async #membership(sender: Sender, room: Room, stateKey: string, content: JsonObject): Promise<JsonObject> {
+    const { membership } = content;
+    if (!MEMBERSHIPS.some((known) => known === membership))
+      throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
+    if (membership === 'invite') await this.#invitePermission?.assertInvitable(stateKey);
+    if (membership !== 'join') return content;
+    if (sender.isGuest === true && !room.isJoined(stateKey)) assertGuestsMayJoin(room);
+    // It stands for the word of this server: nobody else may say it.
+    const { join_authorised_via_users_server: _claimed, ...rest } = content;
+    const before = room.headMembership(stateKey);
+    const isComing = stateKey === sender.userId && before !== 'join' && before !== 'invite' && before !== 'ban';
+    const authorisedBy = isComing ? await this.#restricted.authorise(room, stateKey) : undefined;
+    return authorisedBy === undefined ? rest : { ...rest, join_authorised_via_users_server: authorisedBy };
+  }
+
+  async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
     switch (type) {
       case 'm.room.create':
         throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
@@ -94,14 +160,6 @@ export class RoomSending {
         return;
       case 'm.room.power_levels':
         if (stateKey === '') assertNoCreatorListed(room, content);
-        return;
-      case 'm.room.member':
-        if (!MEMBERSHIPS.some((membership) => membership === content['membership'])) {
-          throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
-        }
-        if (content['membership'] === 'invite') await this.#invitePermission?.assertInvitable(stateKey);
-        if (content['membership'] === 'join' && sender.isGuest === true && !room.isJoined(stateKey))
-          assertGuestsMayJoin(room);
         return;
       default:
     }
@@ -134,7 +192,11 @@ const transaction = (sender: Reader, scope: string, txnId: string): Transaction 
   txnId,
 });
 
-const draft = (sender: Reader, { type, content, ts }: SendRequest, stateKey: string | undefined): EventDraft => {
+const draft = (
+  sender: Reader,
+  { type, content, ts, stickyDurationMs, delayId }: SendRequest & Partial<ScheduledRequest>,
+  stateKey: string | undefined,
+): EventDraft => {
   if (type === 'm.room.create')
     throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
   return {
@@ -143,6 +205,8 @@ const draft = (sender: Reader, { type, content, ts }: SendRequest, stateKey: str
     content,
     ...(stateKey === undefined ? {} : { stateKey }),
     ...(ts === undefined ? {} : { originServerTs: ts }),
+    ...(stickyDurationMs === undefined ? {} : { stickyDurationMs }),
+    ...(delayId === undefined ? {} : { delayId }),
   };
 };
 

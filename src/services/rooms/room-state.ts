@@ -71,7 +71,7 @@ export class RoomState {
     if (type === MEMBER && room.member(stateKey) === undefined) return undefined;
     // Reading the names of what is there makes no integers for what never was, whatever is asked for.
     if (type === MEMBER) await this.#interner.ensureStateKeys([{ type, stateKey }]);
-    else await this.#interner.ensureNames({ stateKeys: state.others().keys() });
+    else await this.#interner.ensureNames({ stateKeys: state.others().keys });
     const skey = this.#interner.peekStateKey(type, stateKey);
     const nid = skey === undefined ? undefined : state.get(skey);
     return nid === undefined ? undefined : this.#loader.one(room, nid);
@@ -92,7 +92,7 @@ export class RoomState {
       );
     }
     const state = query.at === undefined ? view.state : await this.#stateAt(view, query.at);
-    const events = await this.#load(room, [...state.members().values()]);
+    const events = await this.#load(room, [...state.members().events]);
     return events.filter((event) => wanted(membershipIn(event.content)));
   }
 
@@ -109,7 +109,9 @@ export class RoomState {
   /** JSON of state events for a reader. */
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
     const membershipAt = await this.#access.membershipAt(room, userId);
-    return events.map((event) => event.clientJson({ membership: membershipAt(event.nid) }, true));
+    return events.map((event) =>
+      event.clientJson({ membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
+    );
   }
 
   /** The same for events of a room that is named by its id. */
@@ -119,7 +121,7 @@ export class RoomState {
 
   /** The events that make a state up, or those of them that are not about members. */
   eventsOf(room: Room, state: StateChain, family: 'all' | 'others' = 'all'): Promise<StoredEvent[]> {
-    return this.#load(room, [...state.others().values(), ...(family === 'all' ? state.members().values() : [])]);
+    return this.#load(room, [...state.others().events, ...(family === 'all' ? state.members().events : [])]);
   }
 
   /** The member events that a state has for some users. */

@@ -229,7 +229,7 @@ export class SearchService {
       const events = await this.#options.roomState.all(roomId, reader.userId);
       states.set(
         roomId,
-        events.map((event) => event.clientJson({}, true)),
+        events.map((event) => event.clientJson({ delayId: event.delayIdFor(reader.userId) }, true)),
       );
     }
     return states;

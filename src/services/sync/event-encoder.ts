@@ -76,7 +76,10 @@ export class EventEncoder {
         ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
         : undefined;
     if (filter.federationFormat) return JSON.stringify({ ...event.pdu, event_id: event.eventId });
-    const text = event.clientJson({ membership, transactionId, relations }, false);
+    const text = event.clientJson(
+      { membership, transactionId, delayId: event.delayIdFor(reader.userId), relations },
+      false,
+    );
     if (filter.reshape === undefined) return text;
     return JSON.stringify(filter.reshape(JSON.parse(text) as Record<string, unknown>));
   }

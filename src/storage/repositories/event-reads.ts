@@ -14,6 +14,8 @@ export interface EventRecord {
   readonly redacted_by: number | null;
   /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly current_state: number | null;
+  /** The delayed event that it was, if it was one. */
+  readonly delay_id: string | null;
   readonly json: string;
 }
 
@@ -36,10 +38,9 @@ export interface StateDeltaRecord {
   readonly state: number;
   readonly nid: number;
   readonly seq: number;
-  readonly skeys: readonly number[];
-  readonly events: readonly number[];
-  readonly member_skeys: readonly number[];
-  readonly member_events: readonly number[];
+  /** Entries as `protocol/wire/packed-state.ts` packs them. */
+  readonly others: Buffer;
+  readonly members: Buffer;
 }
 
 export interface MemberRecord {
@@ -52,8 +53,9 @@ export interface MemberRecord {
   readonly forgotten: boolean;
 }
 
-const EVENT_COLUMNS =
-  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.json';
+/** Columns of `EventRecord`, of `events e`. */
+export const EVENT_COLUMNS =
+  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.json';
 /** Flags of events that no client is shown: rejected, soft-failed, outliers. */
 const HIDDEN = 2 | 4 | 8;
 
@@ -110,10 +112,18 @@ const PAGE_FORTH = sql(
      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
    order by e.topo, e.nid limit $7`,
 );
+/** The rows of the state `s`, its own included: its chain unpacked, see `protocol/wire/packed-state.ts`. */
+const ROWS_OF_STATE = `(
+    select array(
+      select s.nid - ('x' || lpad(encode(substr(s.chain, 2 + i * get_byte(s.chain, 0), get_byte(s.chain, 0)), 'hex'), 16, '0'))::bit(64)::bigint
+      from generate_series(0, case when length(s.chain) = 0 then -1 else (length(s.chain) - 1) / get_byte(s.chain, 0) - 1 end) i
+    ) || s.nid as nids offset 0
+  )`;
 const STATE_CHAIN = sql(
   'state_chain',
-  `select s.nid as state, d.nid, d.seq, d.skeys, d.events, d.member_skeys, d.member_events
-   from state_delta s join state_delta d on d.nid = any(s.chain || s.nid) where s.nid = any($1::bigint[]) order by s.nid, d.seq`,
+  `select s.nid as state, d.nid, d.seq, d.others, d.members
+   from state_delta s cross join lateral ${ROWS_OF_STATE} c join state_delta d on d.nid = any(c.nids)
+   where s.nid = any($1::bigint[]) order by s.nid, d.seq`,
 );
 const MEMBERS_OF_ROOM = sql(
   'members_of_room',

@@ -1,5 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
+import { type StickyWrite, stickyValues, withStickyEvents } from './sticky-writes.ts';
 
 /** Bits of `events.flags`. */
 export const EVENT_FLAGS = {
@@ -40,6 +41,8 @@ export interface EventRow {
   /** The room's state after the event was taken in, where the event is not all that changed it. */
   readonly currentState: number | null;
   readonly flags: number;
+  /** The delayed event that it was. */
+  readonly delayId?: string | undefined;
   readonly json: string;
 }
 
@@ -48,12 +51,10 @@ export interface StateDeltaRow {
   readonly room: number;
   /** How many changes lie between this state and the empty one at the root of its chain. */
   readonly seq: number;
-  /** Ids of the rows that come before this one, oldest first. */
-  readonly chain: readonly number[];
-  readonly skeys: readonly number[];
-  readonly events: readonly number[];
-  readonly memberSkeys: readonly number[];
-  readonly memberEvents: readonly number[];
+  /** The rows before this one, its entries but memberships, and its memberships, as `protocol/wire/packed-state.ts` packs them. */
+  readonly chain: Buffer;
+  readonly others: Buffer;
+  readonly members: Buffer;
 }
 
 export interface MemberRow {
@@ -106,8 +107,15 @@ export interface RedactionRow {
   readonly json: string;
 }
 
+/** A delayed event that has been sent. */
+export interface SentDelayedRow {
+  readonly delayId: string;
+  readonly eventId: string;
+  readonly sentTs: number;
+}
+
 /** What has to be written together: the events of one request and everything that follows from them. */
-export interface EventWrite {
+export interface EventWrite extends StickyWrite {
   readonly rooms?: readonly NewRoomRow[];
   readonly events: readonly EventRow[];
   readonly deltas?: readonly StateDeltaRow[];
@@ -116,6 +124,7 @@ export interface EventWrite {
   readonly txns?: readonly TxnRow[];
   readonly mentions?: readonly MentionRow[];
   readonly redactions?: readonly RedactionRow[];
+  readonly sentDelayed?: readonly SentDelayedRow[];
   readonly aliases?: readonly { alias: string; room: number; creator: string; createdTs: number }[];
 }
 
@@ -145,14 +154,15 @@ const WRITE_EVENTS = sql(
     select 1 from guard having count(*) = cardinality($1::smallint[])
   ), new_events as (
     insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces,
-      current_state)
+      current_state, delay_id)
     select e.room, e.nid, e.topo, e.event_id, e.type, e.skey, e.sender, e.ts, e.state, e.prev::bigint[], e.auth::bigint[],
       coalesce(e.rel, (select t.nid from events t where t.event_id = e.rel_id and t.room = e.room)), e.rel_type, e.flags, e.json, e.replaces,
-      e.current_state
+      e.current_state, e.delay_id
     from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[],
-      $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[])
+      $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[],
+      $35::text[])
       e(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces,
-        current_state)
+        current_state, delay_id)
   ), new_tails as (
     insert into room_tail (room, extremities, state, depth, last_pos)
     select t.room, t.extremities::bigint[], t.state, t.depth, t.last_pos
@@ -170,35 +180,44 @@ const WRITE_EVENTS = sql(
   ) select 1 from owned`,
 );
 
-// Batches with state changes, new rooms, aliases or redactions: the same statement with the rarer tables in front.
+// Batches with state changes, new rooms, aliases, redactions or delayed events: the same statement with the rarer tables in front.
 const WRITE_EVENTS_AND_STATE = sql(
   'write_events_and_state',
   WRITE_EVENTS.text.replace(
     ') select 1 from owned',
     `), new_deltas as (
-    insert into state_delta (nid, room, seq, chain, skeys, events, member_skeys, member_events)
-    select d.nid, d.room, d.seq, d.chain::bigint[], d.skeys::int[], d.events::bigint[], d.member_skeys::int[], d.member_events::bigint[]
-    from owned, unnest($35::bigint[], $36::int[], $37::int[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[])
-      d(nid, room, seq, chain, skeys, events, member_skeys, member_events)
+    insert into state_delta (nid, room, seq, chain, others, members)
+    select d.* from owned, unnest($36::bigint[], $37::int[], $38::int[], $39::bytea[], $40::bytea[], $41::bytea[])
+      d(nid, room, seq, chain, others, members)
   ), new_members as (
     insert into member (room, user_nid, membership, event, since, local)
-    select m.* from owned, unnest($43::int[], $44::int[], $45::smallint[], $46::bigint[], $47::bigint[], $48::boolean[])
+    select m.* from owned, unnest($42::int[], $43::int[], $44::smallint[], $45::bigint[], $46::bigint[], $47::boolean[])
       m(room, user_nid, membership, event, since, local)
     on conflict (room, user_nid) do update set membership = excluded.membership, event = excluded.event,
       since = excluded.since, forgotten = false
   ), new_rooms as (
     insert into rooms (nid, room_id, version, shard, creator, room_type, is_public, created_ts) overriding system value
-    select r.* from owned, unnest($49::int[], $50::text[], $51::text[], $52::smallint[], $53::int[], $54::text[], $55::boolean[],
-      $56::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
+    select r.* from owned, unnest($48::int[], $49::text[], $50::text[], $51::smallint[], $52::int[], $53::text[], $54::boolean[],
+      $55::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
   ), new_aliases as (
     insert into aliases (alias, room, creator, created_ts)
-    select a.* from owned, unnest($57::text[], $58::int[], $59::text[], $60::bigint[]) a(alias, room, creator, created_ts)
+    select a.* from owned, unnest($56::text[], $57::int[], $58::text[], $59::bigint[]) a(alias, room, creator, created_ts)
   ), redacted as (
     update events e set json = r.json, redacted_by = r.redacted_by
-    from owned, unnest($61::int[], $62::bigint[], $63::bigint[], $64::text[]) r(room, nid, redacted_by, json)
+    from owned, unnest($60::int[], $61::bigint[], $62::bigint[], $63::text[]) r(room, nid, redacted_by, json)
     where e.room = r.room and e.nid = r.nid
+  ), sent_delayed as (
+    update delayed_events d set finalised_ts = s.sent_ts, event_id = s.event_id
+    from owned, unnest($64::text[], $65::text[], $66::bigint[]) s(delay_id, event_id, sent_ts)
+    where d.delay_id = s.delay_id and d.finalised_ts is null
   ) select 1 from owned`,
   ),
+);
+
+// Batches with sticky events.
+const WRITE_STICKY_EVENTS = sql(
+  'write_sticky_events',
+  withStickyEvents(WRITE_EVENTS_AND_STATE.text, EVENT_FLAGS.softFailed),
 );
 
 const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
@@ -260,6 +279,7 @@ export const writeEvents = async (
     column(mentions, 'pos'),
     column(mentions, 'thread'),
     column(mentions, 'kind'),
+    events.map((event) => event.delayId ?? null),
   ];
   const deltas = writes.flatMap((write) => write.deltas ?? []);
   const members = lastOf(
@@ -272,17 +292,18 @@ export const writeEvents = async (
     writes.flatMap((write) => write.redactions ?? []),
     (row) => row.nid,
   );
-  const plain = deltas.length + members.length + rooms.length + aliases.length + redactions.length === 0;
-  if (!plain) {
+  const sentDelayed = writes.flatMap((write) => write.sentDelayed ?? []);
+  const plain =
+    deltas.length + members.length + rooms.length + aliases.length + redactions.length + sentDelayed.length === 0;
+  const sticky = stickyValues(writes);
+  if (!plain || sticky !== undefined) {
     values.push(
       column(deltas, 'nid'),
       column(deltas, 'room'),
       column(deltas, 'seq'),
-      deltas.map((delta) => literal(delta.chain)),
-      deltas.map((delta) => literal(delta.skeys)),
-      deltas.map((delta) => literal(delta.events)),
-      deltas.map((delta) => literal(delta.memberSkeys)),
-      deltas.map((delta) => literal(delta.memberEvents)),
+      column(deltas, 'chain'),
+      column(deltas, 'others'),
+      column(deltas, 'members'),
       column(members, 'room'),
       column(members, 'user'),
       column(members, 'membership'),
@@ -305,8 +326,14 @@ export const writeEvents = async (
       column(redactions, 'nid'),
       column(redactions, 'redactedBy'),
       column(redactions, 'json'),
+      column(sentDelayed, 'delayId'),
+      column(sentDelayed, 'eventId'),
+      column(sentDelayed, 'sentTs'),
     );
   }
-  const rows = await database.query(plain ? WRITE_EVENTS : WRITE_EVENTS_AND_STATE, values);
+  const rows = await database.query(
+    sticky !== undefined ? WRITE_STICKY_EVENTS : plain ? WRITE_EVENTS : WRITE_EVENTS_AND_STATE,
+    [...values, ...(sticky ?? [])],
+  );
   if (rows.length === 0) throw new StaleEpochError();
 };
