@@ -63,6 +63,7 @@ export function composePeeking(
     database,
     interner,
     loader,
+    writer: store.writer,
     rooms: store.rooms,
     pushRules,
     receipts: userData.receipts,

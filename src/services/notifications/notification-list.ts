@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
 import { PushSubject } from '#src/protocol/push/push-event.ts';
 import type { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
@@ -18,21 +19,22 @@ import type { ClientEvents, Reader } from '#src/services/rooms/client-events.ts'
 import { membershipOfCode } from '#src/services/rooms/membership.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Room } from '#src/services/rooms/room.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/repositories/event-reads.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/repositories/notifications.ts';
+import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
-/** Pages that are read in vain, because the user ignores all senders, before the answer says where to go on. */
-const ROUNDS = 5;
 
 export interface NotificationListOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly loader: EventLoader;
+  readonly writer: Pick<Writer, 'committed'>;
   readonly rooms: RoomRegistry;
   readonly pushRules: PushRuleService;
   readonly receipts: ReceiptService;
@@ -56,11 +58,6 @@ export interface NotificationPage {
   readonly next: string | undefined;
 }
 
-interface Place {
-  readonly ts: number;
-  readonly nid: number;
-}
-
 /** What users were notified of. Client-Server API, "Listing notifications". */
 export class NotificationList {
   readonly #options: NotificationListOptions;
@@ -70,7 +67,7 @@ export class NotificationList {
   }
 
   /**
-   * The newest first, by the time that their senders say.
+   * The newest first, in an order that stays: what notified after the first page was made is not in the pages that follow it.
    *
    * @throws MatrixError M_INVALID_PARAM for a token that is none
    */
@@ -82,42 +79,42 @@ export class NotificationList {
       readonly only?: string | undefined;
     },
   ): Promise<NotificationPage> {
-    const { database, interner, pushRules, ignoredUsers } = this.#options;
+    const { database, interner, loader, pushRules, ignoredUsers, writer } = this.#options;
     const { userId } = reader;
     const limit = Math.min(Math.max(query.limit ?? DEFAULT_LIMIT, 1), MAX_LIMIT);
     const onlyHighlights = query.only === 'highlight';
+    const upTo = query.from === undefined || query.from === '' ? writer.committed() : positionsIn(query.from);
     const user = await interner.userNid(userId);
     const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
-    const ignored = await ignoredUsers.of(userId);
+    const ignored = [...(await ignoredUsers.of(userId))];
+    await interner.ensureUsers(ignored);
     const rooms = await this.#rooms(user);
-    const wanted = [...rooms.values()].map(({ room, since }) => ({
-      room: room.nid,
-      since,
-      classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
-    }));
-    const found: { readonly event: StoredEvent; readonly record: NotifyingRecord }[] = [];
-    let before = placeOf(query.from);
-    let isEnd = false;
-    for (let round = 0; round < ROUNDS && !isEnd && found.length < limit; round++) {
-      const leastKind = onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify;
+    const records = await notificationsOf(database, {
+      user,
+      rooms: [...rooms.values()].map(({ room, since }) => ({
+        room: room.nid,
+        since,
+        upTo: upTo[room.shard] ?? 0,
+        classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
+      })),
+      leastKind: onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify,
+      without: ignored.map((one) => interner.user(one)),
       // One more than is wanted tells whether there is more.
-      const records = await notificationsOf(database, { user, rooms: wanted, leastKind, before, limit: limit + 1 });
-      const events = await this.#options.loader.adopt(records, (nid) => rooms.get(nid)?.room);
-      isEnd = records.length <= limit;
-      for (const [index, event] of events.entries()) {
-        if (found.length >= limit) {
-          isEnd = false;
-          break;
-        }
-        const record = records[index];
-        if (record === undefined) break;
-        before = { ts: record.ts, nid: record.nid };
-        if (!ignored.has(event.sender)) found.push({ event, record });
-      }
-    }
+      limit: limit + 1,
+    });
+    const taken = newestFirst(records, limit);
+    const places = taken.flatMap(({ room: nid, nid: position }) => {
+      const room = rooms.get(nid)?.room;
+      return room === undefined ? [] : [{ room, nid: position }];
+    });
+    const events = await loader.load(places);
+    const found = taken.flatMap((record) => {
+      const event = events.get(record.nid);
+      return event === undefined ? [] : [{ event, record }];
+    });
     return {
       notifications: await this.#notifications(reader, rules, found),
-      next: isEnd ? undefined : `n${before.ts}_${before.nid}`,
+      next: records.length > taken.length ? encodeNotificationToken(upToAfter(upTo, taken)) : undefined,
     };
   }
 
@@ -177,12 +174,11 @@ export class NotificationList {
 const classesOf = (mode: RoomMode, onlyHighlights: boolean): RoomClasses =>
   mode === 'muted' ? 'none' : mode === 'mentions' || onlyHighlights ? 'highlight' : 'notify';
 
-const placeOf = (token: string | undefined): Place => {
-  if (token === undefined || token === '') return { ts: Number.MAX_SAFE_INTEGER, nid: Number.MAX_SAFE_INTEGER };
-  const [, ts, nid] = /^n(-?\d{1,16})_(-?\d{1,16})$/.exec(token) ?? [];
-  if (ts === undefined || nid === undefined)
+const positionsIn = (token: string): PositionVector => {
+  const upTo = decodeNotificationToken(token);
+  if (upTo === undefined)
     throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a next_token of this server.');
-  return { ts: Number(ts), nid: Number(nid) };
+  return upTo;
 };
 
 /** Whether a receipt of the user covers the event, in its thread or without one. */
