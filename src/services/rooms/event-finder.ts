@@ -3,6 +3,7 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Room } from './room.ts';
+import { isWorldReadable } from './room-access.ts';
 
 const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 
@@ -16,9 +17,11 @@ export class EventFinder {
     this.#visibility = visibility;
   }
 
-  /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user */
+  /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
   async visible(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
-    const event = await this.#events.find(room, eventId);
+    // "this user will no longer be able to retrieve history for this room": what the world may read they may read like anybody.
+    const isForgotten = room.member(userId)?.forgotten === true && !isWorldReadable(room);
+    const event = isForgotten ? undefined : await this.#events.find(room, eventId);
     const [visible] =
       event === undefined || (event.flags & HIDDEN) !== 0
         ? []
