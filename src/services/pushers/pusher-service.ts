@@ -95,11 +95,18 @@ const checked = (request: PusherRequest, kind: string): Omit<PusherRecord, 'user
   return { appId, pushkey, kind, ...names, data: text };
 };
 
-/** "MUST be an HTTPS URL with a path of /_matrix/push/v1/notify"; plain HTTP is for gateways inside the operator's own network. */
+/** Names of the machine itself. */
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/**
+ * "MUST be an HTTPS URL with a path of /_matrix/push/v1/notify" (`POST /pushers/set`). What would go to a gateway on the same machine does
+ * not pass a network: there, plain HTTP is let in. Whether deliveries may go to that address, the rules for outbound requests say.
+ */
 const checkUrl = (url: unknown): void => {
   if (typeof url !== 'string') throw new MatrixError('M_MISSING_PARAM', 'Missing parameters: data.url.');
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || !['https:', 'http:'].includes(parsed.protocol) || parsed.pathname !== PUSH_PATH) {
+  const isSafe = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && LOOPBACK.test(parsed.hostname));
+  if (!isSafe || parsed?.pathname !== PUSH_PATH) {
     throw invalid(`data.url must be an https:// URL with the path ${PUSH_PATH}.`);
   }
 };

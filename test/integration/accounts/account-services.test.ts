@@ -125,6 +125,20 @@ describe('what is done for accounts', function () {
         await refused(set(alice, { data: { url } }), 400, 'M_INVALID_PARAM');
       expect(await list(alice)).to.deep.equal([]);
     });
+    it('go to https gateways, and in plain text only to one on the same machine', async () => {
+      const to = (host: string): Promise<Answer> => set(alice, { data: { url: `${host}/_matrix/push/v1/notify` } });
+      for (const host of ['http://push.test', 'http://192.168.1.5:8080', 'http://ntfy', 'http://127.0.0.1.push.test'])
+        await refused(to(host), 400, 'M_INVALID_PARAM');
+      await refused(set(alice, { data: { url: 'https://push.test/_matrix/push/v1/notify/' } }), 400, 'M_INVALID_PARAM');
+      for (const host of [
+        'https://push.test:8443',
+        'http://localhost:5000',
+        'http://127.0.0.1:5000',
+        'http://[::1]:5000',
+      ])
+        expect((await to(host)).status, host).to.equal(200);
+      await send(alice, 'POST', '/pushers/set', { ...pusher, kind: null });
+    });
     it('take the pushkey over from other users, unless they append', async () => {
       await set(alice);
       await set(bob, { append: true });
