@@ -9,6 +9,7 @@ import { EventService } from '#src/services/events/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
 import { MembershipService } from '#src/services/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/membership/profile-source.ts';
+import { RestrictedJoins } from '#src/services/membership/restricted-joins.ts';
 import { EventFinder } from '#src/services/rooms/event-finder.ts';
 import { HistoryPages } from '#src/services/rooms/history-pages.ts';
 import { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
@@ -144,6 +145,7 @@ export function composeRooms(
     events,
     aliases,
     relations: relations.relationRules,
+    restricted: new RestrictedJoins(rooms),
     invitePermission,
   });
   const roomUpgrade = new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles });

@@ -17,6 +17,7 @@ import { EventService } from '#src/services/events/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/notification-class.ts';
 import { MembershipService } from '#src/services/membership/membership-service.ts';
 import type { MemberProfile } from '#src/services/membership/profile-source.ts';
+import { RestrictedJoins } from '#src/services/membership/restricted-joins.ts';
 import { EventFinder } from '#src/services/rooms/event-finder.ts';
 import { History } from '#src/services/rooms/history.ts';
 import { HistoryPages } from '#src/services/rooms/history-pages.ts';
@@ -146,7 +147,13 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
       profiles: profileSource,
       defaultVersion: '12',
     }),
-    roomSending: new RoomSending({ access, events, aliases, relations: relations.relationRules }),
+    roomSending: new RoomSending({
+      access,
+      events,
+      aliases,
+      relations: relations.relationRules,
+      restricted: new RestrictedJoins(rooms),
+    }),
   };
 };
 

@@ -25,6 +25,7 @@ export const roomStateEndpoints = (services: { readonly roomSending: RoomSending
       'M_INVALID_PARAM',
       'M_INVITE_BLOCKED',
       'M_GUEST_ACCESS_FORBIDDEN',
+      'M_UNABLE_TO_GRANT_JOIN',
       'M_LIMIT_EXCEEDED',
     ],
     async handle({ requester, params: { roomId, eventType: type, stateKey }, query, body }) {

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { isWorldReadable, type RoomAccess } from '#src/services/rooms/room-access.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
@@ -143,11 +144,14 @@ const searchable = (room: Room): string[] =>
 
 /** A room as the directory, and whoever else shows rooms to those who are not in them, describes it. */
 export const publicRoomOf = (room: Room): PublicRoom => {
+  const alias = room.stateText('m.room.canonical_alias', 'alias');
+  const avatar = room.stateText('m.room.avatar', 'url');
   const texts = {
     name: room.stateText('m.room.name', 'name'),
     topic: room.stateText('m.room.topic', 'topic'),
-    canonical_alias: room.stateText('m.room.canonical_alias', 'alias'),
-    avatar_url: room.stateText('m.room.avatar', 'url'),
+    // Whoever may send them may write anything there.
+    canonical_alias: isRoomAlias(alias) ? alias : undefined,
+    avatar_url: parseMxcUri(avatar) === undefined ? undefined : avatar,
     room_type: room.roomType,
   };
   return {

@@ -5,8 +5,8 @@ import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 
 /** Bytes of a whole profile as JSON. Client-Server API, `PUT /profile/{userId}/{keyName}`: "the total profile MUST be under 64 KiB". */
 const LARGEST_PROFILE = 65_536;
-/** Members carry the name in every room, so it is bounded apart: a member event has to stay far below 64 KiB. */
-const LONGEST_NAME = 256;
+/** Characters. Members carry the name in every room, so it is bounded apart: a member event has to stay far below 64 KiB. */
+export const LONGEST_NAME = 256;
 const LONGEST_URL = 1_000;
 
 /** Appendices, "Common Namespaced Identifier Grammar", and the fields that were there before it. */
@@ -36,6 +36,9 @@ export const profileValueIn = (key: string, body: JsonObject): JsonValue | undef
   if (key !== 'displayname' && key !== 'avatar_url' && key !== 'm.tz') return value;
   if (typeof value !== 'string') throw new MatrixError('M_BAD_JSON', `${key} must be a string.`);
   if (value === '') return undefined;
+  // Members carry it in every room, and what UTF-8 cannot express cannot be part of an event.
+  if (!value.isWellFormed())
+    throw new MatrixError('M_INVALID_PARAM', `${key} holds half of a surrogate pair, which UTF-8 cannot express.`);
   if (key === 'displayname' && value.length > LONGEST_NAME) {
     throw new MatrixError('M_INVALID_PARAM', `A display name must not be longer than ${LONGEST_NAME} characters.`);
   }

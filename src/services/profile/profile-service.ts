@@ -10,7 +10,7 @@ import {
   removeProfileField,
   setProfileField,
 } from '#src/storage/repositories/profiles.ts';
-import { assertProfileKey, assertProfileSize, profileValueIn } from './profile-fields.ts';
+import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
 
 /** A user's profile. */
 export interface Profile {
@@ -125,9 +125,10 @@ export class ProfileService {
     await this.#change(userId, key, undefined);
   }
 
-  /** The name that somebody registered with. */
+  /** The name that somebody registered with, as far as it can be one. */
   setDisplayname(userId: string, displayname: string): Promise<void> {
-    return this.#change(userId, 'displayname', displayname === '' ? undefined : displayname);
+    const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
+    return this.#change(userId, 'displayname', name === '' ? undefined : name);
   }
 
   /** Removes everything, when an account is deactivated. Rooms are not told: the user has left them. */

@@ -9,7 +9,7 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import { type MembershipService, memberDraft, noFederation } from '#src/services/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/membership/profile-source.ts';
 import type { RemoteMembership } from '#src/services/membership/remote-membership.ts';
-import { defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
+import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
 import type { Room } from './room.ts';
 
 export interface InitialStateEvent {
@@ -98,6 +98,12 @@ export class RoomCreationService {
       ),
     ]);
     const state = initialStateOf(request);
+    for (const { type, state_key: target = '', content } of state) {
+      if (type !== 'm.room.member' || content['membership'] !== 'invite') continue;
+      if (!this.#events.isLocal(target)) throw noFederation(target);
+      // An invite is one however it is asked for.
+      await this.#membership.inviteContent({ target });
+    }
     const powerLevels = powerLevelsOf(version, creator, createContent, preset, invitees, request, state);
     const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
       type,
@@ -148,6 +154,8 @@ export class RoomCreationService {
   }
 }
 
+const TOMBSTONE = 'm.room.tombstone';
+
 const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
 
 const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
@@ -168,9 +176,11 @@ const createContentOf = (
   request: RoomRequest,
   trusted: readonly string[],
 ): JsonObject => {
-  const { room_version: _version, ...content } = request.creationContent ?? {};
+  // What the server alone says is not taken from others, in versions without a "creator" neither.
+  const { room_version: _version, creator: _creator, ...content } = request.creationContent ?? {};
   const { type, additional_creators: additional } = content;
-  if (type !== undefined && typeof type !== 'string') throw bad('creation_content.type must be a string.');
+  if (type !== undefined && (typeof type !== 'string' || type.includes('\0')))
+    throw bad('creation_content.type must be a string without NUL characters.');
   if (content['m.federate'] !== undefined && typeof content['m.federate'] !== 'boolean') {
     throw bad('creation_content.m.federate must be true or false.');
   }
@@ -220,7 +230,18 @@ const powerLevelsOf = (
     ...request.powerLevelContentOverride,
   };
   assertNoCreators(version, creator, createContent, content);
-  return content;
+  return version.auth.privilegedCreators ? withTombstoneLevel(content) : content;
+};
+
+/** "the power level for sending m.room.tombstone events MUST explicitly be higher than state_default": what is asked for may say no level. */
+const withTombstoneLevel = (content: JsonObject): JsonObject => {
+  const { events = {}, state_default: stateDefault = 50 } = content;
+  const asked = typeof stateDefault === 'number' ? stateDefault : 50;
+  if (!isJsonObject(events) || asked >= Number.MAX_SAFE_INTEGER) return content;
+  const level = events[TOMBSTONE];
+  // 150 is what stands there by default, and not what somebody wished for.
+  if (level !== undefined && level !== DEFAULT_TOMBSTONE_LEVEL) return content;
+  return { ...content, events: { ...events, [TOMBSTONE]: Math.max(DEFAULT_TOMBSTONE_LEVEL, asked + 1) } };
 };
 
 /** "Creators never in users". Room version 12. */

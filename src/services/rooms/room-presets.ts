@@ -4,6 +4,9 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 export const PRESETS = ['private_chat', 'public_chat', 'trusted_private_chat'] as const;
 export type Preset = (typeof PRESETS)[number];
 
+/** Since v12 only creators replace a room by another: 100 is what they can give away. */
+export const DEFAULT_TOMBSTONE_LEVEL = 150;
+
 /** The state that a preset stands for. Client-Server API, `POST /createRoom`. */
 export const presetEvents = (preset: Preset): readonly { readonly type: string; readonly content: JsonObject }[] => [
   { type: 'm.room.join_rules', content: { join_rule: preset === 'public_chat' ? 'public' : 'invite' } },
@@ -35,8 +38,7 @@ export const defaultPowerLevels = (
       'm.room.history_visibility': 100,
       'm.room.encryption': 100,
       'm.room.server_acl': 100,
-      // Since v12 only creators replace a room by another: 100 is what they can give away.
-      'm.room.tombstone': privilegedCreators ? 150 : 100,
+      'm.room.tombstone': privilegedCreators ? DEFAULT_TOMBSTONE_LEVEL : 100,
     },
     events_default: 0,
     state_default: 50,

@@ -58,6 +58,8 @@ export class RoomRegistry {
   async byId(roomId: string): Promise<Room | undefined> {
     const known = this.#nids.get(roomId);
     if (known !== undefined) return this.byNid(known);
+    // Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL.
+    if (roomId.includes('\0')) return undefined;
     const record = await roomById(this.#database, roomId);
     if (record === undefined) return undefined;
     this.#nids.set(roomId, record.nid);
@@ -146,13 +148,13 @@ export class RoomRegistry {
     ]);
     await this.#interner.ensureNames({
       users: members.map((member) => member.user_nid),
-      stateKeys: [...chains.values()].flatMap((chain) => [...chain.others().keys()]),
+      stateKeys: [...chains.values()].flatMap((chain) => [...chain.others().keys]),
     });
     const wanted = records.flatMap((record) => {
       const room = identities.get(record.nid);
       if (room === undefined) return [];
       const state = chains.get(record.state) ?? StateChain.EMPTY;
-      return [...state.others().values(), ...record.extremities].map((nid) => ({ room, nid }));
+      return [...state.others().events, ...record.extremities].map((nid) => ({ room, nid }));
     });
     const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
     const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import { type PublicRoom, publicRoomOf } from '#src/services/directory/public-rooms.ts';
@@ -90,6 +91,6 @@ const allowedRoomIds = (room: Room): readonly string[] => {
   if (!Array.isArray(allow)) return [];
   return allow.flatMap((entry) => {
     if (!isJsonObject(entry) || entry['type'] !== 'm.room_membership') return [];
-    return typeof entry['room_id'] === 'string' ? [entry['room_id']] : [];
+    return isRoomId(entry['room_id']) ? [entry['room_id']] : [];
   });
 };

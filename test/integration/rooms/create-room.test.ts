@@ -177,6 +177,22 @@ describe('creating rooms', function () {
       expect(create?.room_id).to.equal(roomId);
       expect(`!${create?.event_id.slice(1)}`).to.equal(roomId);
     });
+    it('keeps the level for a tombstone above state_default, unless another one is asked for', async () => {
+      const tombstone = async (override: object): Promise<number> => {
+        const roomId = await server.room('alice', { power_level_content_override: override });
+        return (await state(roomId, 'm.room.power_levels'))['events']['m.room.tombstone'];
+      };
+      expect(await tombstone({ events: { 'm.room.name': 0 } })).to.equal(150);
+      expect(await tombstone({ state_default: 200 })).to.equal(201);
+      expect(await tombstone({ events: { 'm.room.tombstone': 75 } })).to.equal(75);
+      const roomId = await server.room('alice', {
+        initial_state: [{ type: 'm.room.power_levels', content: { users: { '@bob:test': 100 } } }],
+      });
+      expect(await state(roomId, 'm.room.power_levels')).to.deep.equal({
+        users: { '@bob:test': 100 },
+        events: { 'm.room.tombstone': 150 },
+      });
+    });
     it('makes the invited of a trusted chat additional creators', async () => {
       const roomId = await server.room('alice', {
         preset: 'trusted_private_chat',
@@ -225,6 +241,41 @@ describe('creating rooms', function () {
     expect([taken.status, taken.body.errcode]).to.deep.equal([400, 'M_ROOM_IN_USE']);
     const wrong = await server.ask('alice', 'POST', '/createRoom', { room_alias_name: 'a:b' });
     expect([wrong.status, wrong.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
+  it('answers 400 for a type, a state key or a type of room with NUL, and keeps it in names', async () => {
+    for (const wish of [
+      { initial_state: [{ type: 'a\0', content: {} }] },
+      { initial_state: [{ type: 'a', state_key: '\0', content: {} }] },
+      { creation_content: { type: '\0' } },
+    ]) {
+      const { status, body } = await server.ask('alice', 'POST', '/createRoom', wish);
+      expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    }
+    expect(await state(await server.room('alice', { name: 'a\0b' }), 'm.room.name')).to.deep.equal({ name: 'a\0b' });
+  });
+
+  it('leaves no creator in creation_content, also where versions have none', async () => {
+    for (const [version, expected] of [
+      ['10', '@alice:test'],
+      ['11', undefined],
+      ['12', undefined],
+    ]) {
+      const wish = { room_version: version, creation_content: { creator: '@eve:test' } };
+      expect((await state(await server.room('alice', wish), 'm.room.create'))['creator']).to.equal(expected);
+    }
+  });
+
+  it('gives an alias that several ask for at once to one room', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => server.ask('alice', 'POST', '/createRoom', { room_alias_name: 'wanted' })),
+    );
+    expect(answers.map(({ status, body }) => body.errcode ?? status).sort()).to.deep.equal([
+      200,
+      'M_ROOM_IN_USE',
+      'M_ROOM_IN_USE',
+      'M_ROOM_IN_USE',
+    ]);
   });
 
   it('makes two rooms of one wish made twice at the same moment', async () => {

@@ -45,6 +45,8 @@ describe('invites and guests on a whole server', function () {
         'M_INVITE_BLOCKED',
       );
       await refused(send(alice, 'POST', '/createRoom', { invite: ['@bob:localhost'] }), 403, 'M_INVITE_BLOCKED');
+      const invite = { type: 'm.room.member', state_key: '@bob:localhost', content: { membership: 'invite' } };
+      await refused(send(alice, 'POST', '/createRoom', { initial_state: [invite] }), 403, 'M_INVITE_BLOCKED');
       const path = `/rooms/${roomId}/state/m.room.member/@bob:localhost`;
       await refused(send(alice, 'PUT', path, { membership: 'invite' }), 403, 'M_INVITE_BLOCKED');
       await allow({});

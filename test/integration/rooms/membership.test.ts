@@ -105,6 +105,25 @@ describe('coming into rooms and leaving them', function () {
       await server.join('bob', roomId);
       expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'join' });
     });
+    it('take no word for a join but that of this server, which gives it to those who write their own member event too', async () => {
+      const space = await server.room('alice', { preset: 'public_chat' });
+      const roomId = await restricted([{ type: 'm.room_membership', room_id: space }]);
+      const join = (): Promise<Answer> =>
+        server.ask('bob', 'PUT', `/rooms/${roomId}/state/m.room.member/${B}`, {
+          membership: 'join',
+          displayname: 'Bob',
+          join_authorised_via_users_server: A,
+        });
+      await refused(join(), 403, 'M_FORBIDDEN');
+      await server.join('bob', space);
+      await server.must('bob', 'PUT', `/rooms/${roomId}/state/m.room.member/${B}`, { membership: 'join' });
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({
+        membership: 'join',
+        join_authorised_via_users_server: A,
+      });
+      expect((await join()).status).to.equal(200);
+      expect((await memberEvent(roomId, B)).content).to.deep.equal({ membership: 'join', displayname: 'Bob' });
+    });
     it('cannot be joined when nobody here may invite', async () => {
       const space = await server.room('bob', { preset: 'public_chat' });
       const roomId = await restricted([{ type: 'm.room_membership', room_id: space }]);
