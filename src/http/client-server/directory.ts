@@ -63,7 +63,7 @@ export const directoryEndpoints = (services: {
     summary: 'Get a list of local aliases on a given room',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/aliases',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params: roomParams,
     response: Type.Object({ aliases: Type.Array(Type.String()) }),

@@ -8,7 +8,7 @@ export const listJoinedRoomsEndpoints = (services: { readonly membership: Member
     summary: "Lists the user's current rooms",
     method: 'GET',
     path: '/_matrix/client/v3/joined_rooms',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     response: Type.Object({ joined_rooms: Type.Array(Type.String()) }),
     errors: ['M_LIMIT_EXCEEDED'],

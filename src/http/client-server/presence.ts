@@ -32,7 +32,7 @@ export const presenceEndpoints = (services: { readonly presence: PresenceService
     summary: "Get this user's presence state.",
     method: 'GET',
     path,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params,
     response: Type.Object({

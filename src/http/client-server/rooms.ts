@@ -90,7 +90,7 @@ export const roomsEndpoints = (services: {
     summary: 'Gets the list of currently joined users and their profile data',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/joined_members',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
     rateLimit: 'default',
     params: roomParams,
     response: Type.Object({

@@ -197,11 +197,15 @@ describe('invites and guests on a whole server', function () {
         ['GET', '/account/3pid'],
         ['GET', '/initialSync'],
         ['GET', '/events'],
+        ['GET', '/joined_rooms'],
+        ['GET', `/rooms/${roomId}/joined_members`],
+        ['GET', `/rooms/${roomId}/aliases`],
+        ['GET', '/presence/@alice:localhost/status'],
       ] as const) {
         const answer = await (method === 'GET' ? get(token, path) : send(token, method, path));
         expect([path, answer.status, answer.body.errcode]).to.deep.equal([path, 403, 'M_GUEST_ACCESS_FORBIDDEN']);
       }
-      for (const path of ['/sync', '/devices', '/account/whoami'])
+      for (const path of ['/sync', '/devices', '/account/whoami', '/capabilities'])
         expect((await get(token, path)).status, path).to.equal(200);
     });
   });
