@@ -1,4 +1,5 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { Room } from './room.ts';
@@ -8,10 +9,24 @@ const TOMBSTONE = 'm.room.tombstone';
 const LEVELS = ['ban', 'events_default', 'invite', 'kick', 'redact', 'state_default', 'users_default'];
 const MAPS = ['events', 'users', 'notifications'];
 
+/** Canonical JSON of later versions holds less: what was let into an old room may not fit into a new one. */
+export const fits = (version: RoomVersion, content: JsonObject): boolean => {
+  if (!version.strictCanonicalJson) return true;
+  try {
+    canonicalJson(content, 'strict');
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const GREATEST = Number.MAX_SAFE_INTEGER;
+const within = (level: number): number => Math.min(Math.max(Math.trunc(level), -GREATEST), GREATEST);
+
 /** A level as an integer, which is all that later versions let in; undefined for what is none. */
 const integerOf = (value: JsonValue | undefined): number | undefined => {
   const number = typeof value === 'string' && /^\s*[+-]?\d+\s*$/.test(value) ? Number(value) : value;
-  return typeof number === 'number' && Number.isFinite(number) ? Math.trunc(number) : undefined;
+  return typeof number === 'number' && !Number.isNaN(number) ? within(number) : undefined;
 };
 
 const integersOf = (map: JsonValue | undefined): Record<string, number> => {
@@ -31,7 +46,9 @@ const integersOf = (map: JsonValue | undefined): Record<string, number> => {
  */
 export const upgradedLevels = (old: Room, version: RoomVersion, creators: readonly string[]): JsonObject => {
   const before = old.stateEvent('m.room.power_levels')?.content ?? {};
-  const content: Record<string, JsonValue> = { ...before };
+  const content: Record<string, JsonValue> = Object.fromEntries(
+    Object.entries(before).filter(([name, value]) => fits(version, { [name]: value })),
+  );
   for (const name of LEVELS) {
     const level = integerOf(before[name]);
     if (level === undefined) delete content[name];
@@ -45,7 +62,7 @@ export const upgradedLevels = (old: Room, version: RoomVersion, creators: readon
     // "Creators never in users." Since v12.
     for (const creator of creators) delete users[creator];
     // Whoever may replace the room stands above those who have a level at all.
-    if (oldCreators.length === 0) events[TOMBSTONE] = Math.max(150, 1 + Math.max(0, ...Object.values(users)));
+    if (oldCreators.length === 0) events[TOMBSTONE] = within(Math.max(150, 1 + Math.max(0, ...Object.values(users))));
   } else if (oldCreators.length > 0) {
     // Creators of the old room stood above all levels; here nobody does, and the highest level has to do.
     const highest = Math.max(100, ...Object.values(users));
@@ -66,7 +83,7 @@ export const upgradedLevels = (old: Room, version: RoomVersion, creators: readon
 /** The join rules of an upgraded room; a rule that the version does not know becomes the nearest one that lets nobody else in. */
 export const upgradedJoinRules = (version: RoomVersion, before: JsonObject | undefined): JsonObject => {
   const rule = before?.['join_rule'];
-  if (before === undefined || typeof rule !== 'string') return { join_rule: 'invite' };
+  if (before === undefined || typeof rule !== 'string' || !fits(version, before)) return { join_rule: 'invite' };
   const { knocking, restrictedJoins, knockRestricted } = version.auth;
   switch (rule) {
     case 'knock':
@@ -87,10 +104,10 @@ export const upgradedJoinRules = (version: RoomVersion, before: JsonObject | und
  */
 export const lockedLevels = (old: Room): JsonObject | undefined => {
   const levels = old.powerLevels();
-  const needed = Math.max(50, levels.usersDefault + 1);
+  const needed = within(Math.max(50, levels.usersDefault + 1));
   if (levels.eventsDefault >= needed && levels.invite >= needed) return undefined;
   return {
-    ...old.stateEvent('m.room.power_levels')?.content,
+    ...(old.stateEvent('m.room.power_levels')?.content ?? { users: Object.fromEntries(levels.users) }),
     events_default: Math.max(needed, levels.eventsDefault),
     invite: Math.max(needed, levels.invite),
   };

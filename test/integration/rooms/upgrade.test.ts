@@ -185,6 +185,54 @@ describe('upgrading rooms', function () {
     expect(await event(old, 'm.room.tombstone')).to.equal(undefined);
   });
 
+  for (const version of ['11', '12']) {
+    it(`makes one successor however often it is asked for at once, and one after the other otherwise (to ${version})`, async () => {
+      const old = await create({ preset: 'public_chat', room_version: '10', room_alias_name: `once${version}` });
+      const same = await Promise.all([1, 2, 3].map(() => upgraded(old, { new_version: version })));
+      expect(new Set(same).size).to.equal(1);
+      expect((await content(old, 'm.room.tombstone')).replacement_room).to.equal(same[0]);
+      const second = await create({ preset: 'public_chat', room_version: '10' });
+      const others = await Promise.all([version, '9'].map((one) => upgraded(second, { new_version: one })));
+      expect((await content(second, 'm.room.tombstone')).replacement_room).to.equal(others[1]);
+      for (const roomId of others) expect(await event(roomId, 'm.room.create')).to.not.equal(undefined);
+    });
+  }
+
+  it('makes levels of integers of whatever was a level in an old room', async () => {
+    const greatest = Number.MAX_SAFE_INTEGER;
+    const old = await create({
+      preset: 'public_chat',
+      room_version: '5',
+      power_level_content_override: {
+        users: { [ALICE]: String(greatest), [BOB]: ' +12 ' },
+        users_default: String(greatest),
+        ban: '99999999999999999999',
+        'org.example.more': { kept: [1] },
+        events: { 'm.room.name': '7' },
+        notifications: { room: '20' },
+      },
+    });
+    const next = await upgraded(old, { new_version: '12' });
+    expect(await content(next, 'm.room.power_levels')).to.deep.include({
+      users: { [BOB]: 12 },
+      users_default: greatest,
+      ban: greatest,
+      'org.example.more': { kept: [1] },
+      events: { 'm.room.name': 7, 'm.room.tombstone': 150 },
+      notifications: { room: 20 },
+    });
+    const locked = await content(old, 'm.room.power_levels');
+    expect([locked.events_default, locked.invite]).to.deep.equal([greatest, greatest]);
+  });
+
+  it('does not ban those from the new room who become its creators', async () => {
+    const old = await create({ preset: 'public_chat', room_version: '12' });
+    for (const userId of [BOB, CAROL]) await setState(alice, old, 'm.room.member', { membership: 'ban' }, userId);
+    const next = await upgraded(old, { new_version: '12', additional_creators: [CAROL] });
+    expect((await content(next, 'm.room.member', BOB)).membership).to.equal('ban');
+    expect(await content(next, 'm.room.member', CAROL)).to.equal(undefined);
+  });
+
   it('asks for more than level 100 in a room of version 12', async () => {
     const old = await create({ preset: 'public_chat', room_version: '12' });
     await post(bob, `/rooms/${old}/join`, {});
