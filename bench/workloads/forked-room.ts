@@ -24,7 +24,7 @@ const SIZES = sql(
   `select pg_total_relation_size('state_delta')::float8 as states, pg_total_relation_size('events')::float8 as events,
      pg_table_size('state_delta')::float8 as rows_only, pg_indexes_size('state_delta')::float8 as indexes,
      (select count(*)::int from events where skey is not null) as changes,
-     (select max(cardinality(chain)) + 1 from state_delta) as rows`,
+     (select max(case when length(chain) = 0 then 1 else 1 + (length(chain) - 1) / get_byte(chain, 0) end) from state_delta) as rows`,
 );
 
 interface Sizes {

@@ -1,3 +1,4 @@
+import { packChain, packEntries } from '#src/protocol/wire/packed-state.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
 
@@ -10,10 +11,16 @@ export const deltaRowOf = (room: number, chain: StateChain): StateDeltaRow => {
     nid: delta.nid,
     room,
     seq: delta.seq,
-    chain: deltas.slice(0, -1).map((earlier) => earlier.nid),
-    skeys: [...delta.others.keys()],
-    events: [...delta.others.values()],
-    memberSkeys: [...delta.members.keys()],
-    memberEvents: [...delta.members.values()],
+    chain: bufferOf(
+      packChain(
+        delta.nid,
+        deltas.slice(0, -1).map((earlier) => earlier.nid),
+      ),
+    ),
+    others: bufferOf(packEntries(delta.nid, delta.others)),
+    members: bufferOf(packEntries(delta.nid, delta.members)),
   };
 };
+
+const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength);

@@ -1,11 +1,9 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
-import { sweepStates } from '#src/services/state/state-sweep.ts';
 import type { Database } from '#src/storage/database.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import {
@@ -16,9 +14,9 @@ import {
   type PurgeScanRecord,
   readForArchive,
   savePurgeProgress,
-  scanForPurge,
+  scanBack,
 } from '#src/storage/repositories/purges.ts';
-import { planPurge, type PurgePlan } from './purge-plan.ts';
+import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 
 export interface HistoryPurgeOptions {
@@ -52,12 +50,14 @@ const NEVER = new AbortController().signal;
  * or the state at a kept event names, and the auth events behind that (hidden as outliers where they are old themselves, since
  * without them a fork could not be resolved as other servers resolve it).
  *
+ * The newest of the old ones go first, so that whatever is still there is there with its state: an event from elsewhere may be built
+ * on it at any time. Such events are taken in between two steps, never during one, and each step keeps what they need.
+ *
  * Each event is judged by its own time, so that one with a forged time takes none along. Backward extremities are not made of what
  * is gone: it was let go on purpose and is not to be fetched again.
  */
 export class HistoryPurge {
   readonly #options: HistoryPurgeOptions;
-  readonly #serial = new SerialByKey<number>();
   /** Fires when events of a room have been taken away. */
   readonly purged = new Signal<Room>();
 
@@ -70,7 +70,7 @@ export class HistoryPurge {
    * stopped or was killed.
    */
   purgeHistory(room: Room, beforeTs: number, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
-    return this.#serial.run(room.nid, () => this.#purge(room, beforeTs, signal));
+    return room.rewritePast(() => this.#purge(room, beforeTs, signal));
   }
 
   async #purge(room: Room, beforeTs: number, signal: AbortSignal): Promise<PurgeOutcome> {
@@ -78,27 +78,29 @@ export class HistoryPurge {
     const pause = (workMs: number): Promise<void> =>
       timers.sleep(Math.max(this.#options.pauseMs, PAUSE_PER_WORK * workMs), signal);
     const progress = await purgeProgress(database, room.nid, beforeTs);
-    const plan = await planPurge({ database, room: room.nid, beforeTs, signal, pause });
+    const alone = <T>(work: () => Promise<T>): Promise<T> => room.besidesHead(work);
+    const plan = await PurgePlan.make({ database, room: room.nid, beforeTs, signal, pause, alone });
     if (plan === undefined) return { deleted: progress?.deleted ?? 0, isDone: !signal.aborted };
-    let cursor = progress?.cursor ?? -Number.MAX_SAFE_INTEGER;
+    let cursor = Math.min(progress?.cursor ?? Infinity, plan.oldUpTo + 1);
     let deleted = progress?.deleted ?? 0;
     const goneState = new Set<number>();
     try {
-      while (cursor < plan.oldUpTo) {
+      for (;;) {
         if (signal.aborted) return { deleted, isDone: false };
         const started = this.#options.clock.monotonic();
-        const records = await scanForPurge(database, room.nid, cursor, plan.oldUpTo, this.#options.batchSize);
+        const records = await scanBack(database, room.nid, cursor, this.#options.batchSize);
         const last = records.at(-1);
         if (last === undefined) break;
         cursor = last.nid;
-        const gone = await this.#take(room, beforeTs, plan, records, { cursor, deleted });
+        const gone = await alone(async () => {
+          await plan.catchUp();
+          return this.#take(room, beforeTs, plan, records, { cursor, deleted });
+        });
         deleted += gone.length;
         for (const record of gone) if (record.has_skey) goneState.add(record.nid);
         await pause(this.#options.clock.monotonic() - started);
       }
-      if (!(await this.#sweepStates(room, plan, signal, pause))) return { deleted, isDone: false };
-      // And those that nothing refers to for other reasons: states of forks that came to nothing.
-      await sweepStates(database, room.nid, this.#options.batchSize);
+      if (!(await this.#sweepStates(plan, signal, pause, alone))) return { deleted, isDone: false };
     } finally {
       // Those whose place the events had taken are shown with them, as `prev_content`.
       if (goneState.size > 0) {
@@ -149,21 +151,26 @@ export class HistoryPurge {
     return gone;
   }
 
-  /** Deletes rows of state that were there when the plan was made and that no kept event needs. */
+  /** Deletes rows of state that no kept event needs, those of forks that came to nothing among them. */
   async #sweepStates(
-    room: Room,
     plan: PurgePlan,
     signal: AbortSignal,
     pause: (workMs: number) => Promise<void>,
+    alone: (work: () => Promise<number>) => Promise<number>,
   ): Promise<boolean> {
     const { database, clock, batchSize } = this.#options;
-    for (let start = 0; start < plan.unusedStates.length; start += batchSize) {
+    for (;;) {
       if (signal.aborted) return false;
       const started = clock.monotonic();
-      await deleteDeltas(database, room.nid, plan.unusedStates.slice(start, start + batchSize));
+      const deleted = await alone(async () => {
+        await plan.catchUp();
+        const unused = plan.takeUnused(batchSize);
+        if (unused.length > 0) await deleteDeltas(database, unused);
+        return unused.length;
+      });
+      if (deleted === 0) return true;
       await pause(clock.monotonic() - started);
     }
-    return true;
   }
 }
 

@@ -1,3 +1,4 @@
+import { SerialByKey } from '#src/kernel/serial.ts';
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
@@ -74,6 +75,7 @@ export class Room implements EventRoom {
   /** Resolves when everybody who wanted the room for themselves so far has had it. */
   #turns: Promise<void> = Promise.resolve();
   #waiting = 0;
+  readonly #past = new SerialByKey<'past'>();
   readonly #acl = new CompiledAcl();
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
@@ -252,7 +254,6 @@ export class Room implements EventRoom {
       else this.#state.set(key, slot);
     }
     for (const member of changes.members) this.setMember(member);
-    this.#powerLevels = undefined;
   }
 
   /** Whether something is built on the head that is not committed yet. */
@@ -278,6 +279,27 @@ export class Room implements EventRoom {
       this.#waiting--;
       resolve();
     }
+  }
+
+  /**
+   * Keeps those who want the room for themselves waiting, while everybody else goes on building on the head: for work on its past,
+   * which events from elsewhere may be built on.
+   */
+  async besidesHead<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#turns;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turns = promise;
+    await before;
+    try {
+      return await work();
+    } finally {
+      resolve();
+    }
+  }
+
+  /** One after the other: those who take old events away, or bring them back. It may take hours, and nobody else waits for it. */
+  rewritePast<T>(work: () => Promise<T>): Promise<T> {
+    return this.#past.run('past', work);
   }
 
   /** Serves an event in its redacted form wherever this room holds a copy of it. */

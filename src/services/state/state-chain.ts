@@ -1,3 +1,5 @@
+import { EntryList } from './entry-list.ts';
+
 /**
  * States as chains of deltas.
  *
@@ -17,8 +19,8 @@ export interface Delta {
   readonly nid: number;
   readonly seq: number;
   /** Everything but memberships. */
-  readonly others: ReadonlyMap<number, number>;
-  readonly members: ReadonlyMap<number, number>;
+  readonly others: EntryList;
+  readonly members: EntryList;
 }
 
 /** One change of a state. */
@@ -65,24 +67,25 @@ export class StateChain {
     const seq = this.seq + 1;
     const keepUpTo = parentSequence(seq);
     const kept = this.deltas.filter((delta) => delta.seq <= keepUpTo);
-    const others = new Map<number, number>();
-    const members = new Map<number, number>();
-    for (const delta of this.deltas.slice(kept.length)) {
-      for (const [skey, event] of delta.others) others.set(skey, event);
-      for (const [skey, event] of delta.members) members.set(skey, event);
+    let others = entriesOf(changes, false);
+    let members = entriesOf(changes, true);
+    for (let i = this.deltas.length - 1; i >= kept.length; i--) {
+      const delta = this.deltas[i];
+      if (delta === undefined) continue;
+      others = delta.others.under(others);
+      members = delta.members.under(members);
     }
-    for (const change of changes) (change.isMember ? members : others).set(change.skey, change.event);
     return new StateChain([...kept, { nid, seq, others, members }]);
   }
 
-  /** All entries but memberships. */
-  others(): Map<number, number> {
-    return this.#merge((delta) => delta.others);
+  /** All entries but memberships. Costs a copy of them. */
+  others(): EntryList {
+    return merged(this.deltas, 'others').present();
   }
 
-  /** All memberships. */
-  members(): Map<number, number> {
-    return this.#merge((delta) => delta.members);
+  /** All memberships. Costs a copy of them. */
+  members(): EntryList {
+    return merged(this.deltas, 'members').present();
   }
 
   /** One entry: the state event, or undefined. */
@@ -95,19 +98,38 @@ export class StateChain {
     return undefined;
   }
 
-  #merge(family: (delta: Delta) => ReadonlyMap<number, number>): Map<number, number> {
-    const merged = new Map<number, number>();
-    for (const delta of this.deltas) {
-      for (const [skey, event] of family(delta)) {
-        if (event === 0) merged.delete(skey);
-        else merged.set(skey, event);
+  /** The changes that lead to another state, ascending by state key in each family. What both have from the same rows is not looked at. */
+  changesTo(to: StateChain): StateChange[] {
+    let shared = 0;
+    while (shared < this.deltas.length && this.deltas[shared]?.nid === to.deltas[shared]?.nid) shared++;
+    const base = new StateChain(this.deltas.slice(0, shared));
+    const changes: StateChange[] = [];
+    for (const family of ['others', 'members'] as const) {
+      const here = merged(this.deltas.slice(shared), family);
+      const there = merged(to.deltas.slice(shared), family);
+      let i = 0;
+      let j = 0;
+      while (i < here.size || j < there.size) {
+        const a = here.keys[i] ?? Infinity;
+        const b = there.keys[j] ?? Infinity;
+        const skey = Math.min(a, b);
+        const before = (a === skey ? here.events[i++] : base.get(skey)) ?? 0;
+        const event = (b === skey ? there.events[j++] : base.get(skey)) ?? 0;
+        if (event !== before) changes.push({ skey, event, isMember: family === 'members' });
       }
     }
-    return merged;
+    return changes;
   }
 
   /** Rough size in memory, in bytes. */
   get size(): number {
-    return this.deltas.reduce((sum, delta) => sum + 200 + 40 * (delta.others.size + delta.members.size), 100);
+    return this.deltas.reduce((sum, delta) => sum + 400 + 12 * (delta.others.size + delta.members.size), 100);
   }
 }
+
+/** Small rows first: the large ones, which are the oldest, are copied once. */
+const merged = (deltas: readonly Delta[], family: 'others' | 'members'): EntryList =>
+  deltas.reduceRight((newer, delta) => delta[family].under(newer), EntryList.EMPTY);
+
+const entriesOf = (changes: readonly StateChange[], isMember: boolean): EntryList =>
+  EntryList.from(changes.filter((one) => one.isMember === isMember).map(({ skey, event }) => [skey, event]));

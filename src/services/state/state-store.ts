@@ -1,16 +1,15 @@
 import { LRUCache } from 'lru-cache';
+import { unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type StateDeltaRecord, stateChains } from '#src/storage/repositories/event-reads.ts';
+import { EntryList } from './entry-list.ts';
 import { type Delta, StateChain } from './state-chain.ts';
 
-const zip = (keys: readonly number[], values: readonly number[]): Map<number, number> =>
-  new Map(keys.map((key, index) => [key, values[index] ?? 0]));
-
-const deltaOf = (record: StateDeltaRecord): Delta => ({
-  nid: record.nid,
-  seq: record.seq,
-  others: zip(record.skeys, record.events),
-  members: zip(record.member_skeys, record.member_events),
+const deltaOf = ({ nid, seq, others, members }: StateDeltaRecord): Delta => ({
+  nid,
+  seq,
+  others: new EntryList(unpackEntries(nid, others)),
+  members: new EntryList(unpackEntries(nid, members)),
 });
 
 /** Reads states by their ids. The most recently used ones stay in memory, bounded in bytes. */
@@ -39,11 +38,18 @@ export class StateStore {
       else found.set(id, known);
     }
     if (missing.length === 0) return found;
-    const deltas = Map.groupBy(await stateChains(this.#database, missing), (record) => record.state);
+    const byState = Map.groupBy(await stateChains(this.#database, missing), (record) => record.state);
+    // States that are read together have most of their rows in common.
+    const deltas = new Map<number, Delta>();
+    const delta = (record: StateDeltaRecord): Delta => {
+      const known = deltas.get(record.nid) ?? deltaOf(record);
+      deltas.set(record.nid, known);
+      return known;
+    };
     for (const id of missing) {
-      const records = deltas.get(id);
+      const records = byState.get(id);
       if (records === undefined) throw new Error(`state ${id} is not in the database`);
-      const chain = new StateChain(records.map(deltaOf));
+      const chain = new StateChain(records.map(delta));
       this.#cache.set(id, chain);
       found.set(id, chain);
     }

@@ -28,12 +28,6 @@ export interface StateChanges {
   readonly members: readonly number[];
 }
 
-const difference = (from: ReadonlyMap<number, number>, to: ReadonlyMap<number, number>): number[] => {
-  const changed: number[] = [];
-  for (const [skey, nid] of to) if (from.get(skey) !== nid) changed.push(nid);
-  return changed;
-};
-
 /** Works out changes of state; many rooms in two statements at most, none for rooms whose ring reaches back far enough. */
 export class StateReader {
   readonly #database: Database;
@@ -90,12 +84,12 @@ const isOnFork = (event: StoredEvent): boolean => event.currentState !== undefin
 const compare = (request: StateRequest, begin: StateChain, to: StateChain): StateChanges => {
   // What stands in the timeline is not told twice, unless the client ignores the timeline's state.
   const shown = new Set(request.upToEnd ? [] : request.window.events.map((event) => event.nid));
-  const notShown = (nid: number): boolean => !shown.has(nid);
-  return {
-    base: to,
-    others: difference(begin.others(), to.others()).filter(notShown),
-    members: difference(begin.members(), to.members()).filter(notShown),
-  };
+  const others: number[] = [];
+  const members: number[] = [];
+  for (const { event, isMember } of begin.changesTo(to)) {
+    if (event !== 0 && !shown.has(event)) (isMember ? members : others).push(event);
+  }
+  return { base: to, others, members };
 };
 
 /** The common cases, without reading anything: nothing but the timeline happened, or all that happened is in the ring. */

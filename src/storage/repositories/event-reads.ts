@@ -112,8 +112,8 @@ const PAGE_FORTH = sql(
      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
    order by e.topo, e.nid limit $7`,
 );
-/** The rows of the state `s`, its own included: its chain unpacked, see `protocol/wire/packed-state.ts`. */
-const ROWS_OF_STATE = `(
+/** A lateral table of the ids (`nids`) of the rows that make the state `s` up: its chain, as `protocol/wire/packed-state.ts` packs it. */
+export const ROWS_OF_STATE = `(
     select array(
       select s.nid - ('x' || lpad(encode(substr(s.chain, 2 + i * get_byte(s.chain, 0), get_byte(s.chain, 0)), 'hex'), 16, '0'))::bit(64)::bigint
       from generate_series(0, case when length(s.chain) = 0 then -1 else (length(s.chain) - 1) / get_byte(s.chain, 0) - 1 end) i

@@ -1,7 +1,11 @@
+import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { ROWS_OF_STATE } from './event-reads.ts';
 import { EVENT_FLAGS } from './event-writes.ts';
 
+/** Rows of state that are unpacked together: the largest ones hold all members of a room. */
+const ROWS_AT_ONCE = 100;
 const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 
 /** What a purge looks at of an event. */
@@ -49,18 +53,19 @@ export interface RetentionRecord {
 }
 
 const TAIL = sql('purge_tail', 'select extremities, state, last_pos from room_tail where room = $1');
+const SCAN_COLUMNS = `nid, ts, flags, state, current_state, skey is not null as has_skey,
+     case when skey is null then '{}'::bigint[] else auth end as auth`;
 const SCAN = sql(
   'purge_scan',
-  `select nid, ts, flags, state, current_state, skey is not null as has_skey,
-     case when skey is null then '{}'::bigint[] else auth end as auth
-   from events where room = $1 and nid > $2 and nid <= $3 order by nid limit $4`,
+  `select ${SCAN_COLUMNS} from events where room = $1 and nid > $2 and nid <= $3 order by nid limit $4`,
+);
+const SCAN_BACK = sql(
+  'purge_scan_back',
+  `select ${SCAN_COLUMNS} from events where room = $1 and nid < $2 order by nid desc limit $3`,
 );
 const DELTAS = sql('purge_deltas', 'select nid, chain from state_delta where room = $1');
-const NAMED = sql(
-  'purge_named_by_deltas',
-  `select distinct v.event from state_delta d cross join lateral unnest(d.events || d.member_events) v(event)
-   where d.nid = any($1::bigint[]) and v.event <> 0`,
-);
+const CHAINS = sql('purge_chains', 'select nid, chain from state_delta where nid = any($1::bigint[])');
+const ENTRIES = sql('purge_entries', 'select nid, others, members from state_delta where nid = any($1::bigint[])');
 const AUTH = sql('purge_auth', 'select auth from events where room = $1 and nid = any($2::bigint[])');
 const READ = sql(
   'purge_read',
@@ -88,7 +93,11 @@ const DELETE_SEARCH = sql(
   `delete from search_docs d using unnest($2::bigint[], $3::bigint[]) u(event, ts)
    where d.room = $1 and d.ts = u.ts and d.event = u.event`,
 );
-const DELETE_DELTAS = sql('purge_delete_deltas', 'delete from state_delta where room = $1 and nid = any($2::bigint[])');
+const DELETE_STICKY = sql(
+  'purge_sticky_events',
+  'delete from sticky_events where room = $1 and event = any($2::bigint[])',
+);
+const DELETE_DELTAS = sql('purge_delete_deltas', 'delete from state_delta where nid = any($1::bigint[])');
 const PROGRESS = sql('purge_progress', 'select cursor, deleted from room_purges where room = $1 and before_ts = $2');
 const SAVE = sql(
   'purge_save',
@@ -98,20 +107,24 @@ const SAVE = sql(
 const DONE = sql('purge_done', 'delete from room_purges where room = $1');
 const RETENTION = sql(
   'retention_of_rooms',
-  `select r.nid as room, e.json, o.ts as oldest_ts from rooms r join room_tail t on t.room = r.nid
-   left join lateral (
-     select u.event from state_delta s join state_delta d on d.nid = any(s.chain || s.nid)
-     cross join lateral unnest(d.skeys, d.events) u(skey, event)
-     where s.nid = t.state and u.skey = $2 order by d.seq desc limit 1
-   ) p on true
-   left join events e on e.room = r.nid and e.nid = p.event
+  `select r.nid as room, t.state, o.ts as oldest_ts from rooms r join room_tail t on t.room = r.nid
    left join lateral (
      select min(x.ts) as ts from (
        select v.ts from events v where v.room = r.nid and v.flags & ${HIDDEN} = 0 and v.nid <> t.last_pos
          and not v.nid = any(t.extremities) order by v.nid limit 5
      ) x
    ) o on true
-   where r.nid > $1 order by r.nid limit $3`,
+   where r.nid > $1 order by r.nid limit $2`,
+);
+const OTHERS = sql(
+  'retention_state_others',
+  `select s.nid as state, d.nid, d.others
+   from state_delta s cross join lateral ${ROWS_OF_STATE} c join state_delta d on d.nid = any(c.nids)
+   where s.nid = any($1::bigint[]) order by s.nid, d.seq`,
+);
+const TEXTS = sql(
+  'retention_texts',
+  'select e.nid, e.json from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid',
 );
 
 export const roomTail = async (
@@ -129,12 +142,42 @@ export const scanForPurge = (
   limit: number,
 ): Promise<PurgeScanRecord[]> => database.query<PurgeScanRecord>(SCAN, [room, after, upTo, limit]);
 
-export const deltasOfRoom = (database: Database, room: number): Promise<{ nid: number; chain: readonly number[] }[]> =>
-  database.query(DELTAS, [room]);
+/** The last `limit` events of a room before a position, the newest first. */
+export const scanBack = (database: Database, room: number, before: number, limit: number): Promise<PurgeScanRecord[]> =>
+  database.query<PurgeScanRecord>(SCAN_BACK, [room, before, limit]);
 
-/** Every event that these rows of state name. */
-export const eventsNamedByDeltas = async (database: Database, deltas: readonly number[]): Promise<number[]> =>
-  (await database.query<{ event: number }>(NAMED, [deltas])).map((row) => row.event);
+/** A row of state with the ids of those before it. */
+export interface DeltaChain {
+  readonly nid: number;
+  readonly chain: readonly number[];
+}
+
+const withChains = (rows: readonly { nid: number; chain: Buffer }[]): DeltaChain[] =>
+  rows.map(({ nid, chain }) => ({ nid, chain: unpackChain(nid, chain) }));
+
+export const deltasOfRoom = async (database: Database, room: number): Promise<DeltaChain[]> =>
+  withChains(await database.query(DELTAS, [room]));
+
+export const chainsOfStates = async (database: Database, states: readonly number[]): Promise<DeltaChain[]> =>
+  withChains(await database.query(CHAINS, [states]));
+
+/** Adds every event that these rows of state name to `named`. A few rows are in memory at a time. */
+export const addEventsNamedByDeltas = async (
+  database: Database,
+  deltas: readonly number[],
+  named: Set<number>,
+): Promise<void> => {
+  for (let start = 0; start < deltas.length; start += ROWS_AT_ONCE) {
+    const rows = await database.query<{ nid: number; others: Buffer; members: Buffer }>(ENTRIES, [
+      deltas.slice(start, start + ROWS_AT_ONCE),
+    ]);
+    for (const { nid, others, members } of rows) {
+      for (const packed of [others, members]) {
+        for (const event of unpackEntries(nid, packed).events) if (event !== 0) named.add(event);
+      }
+    }
+  }
+};
 
 /** The auth events of these events. */
 export const authOfEvents = async (database: Database, room: number, nids: readonly number[]): Promise<number[]> =>
@@ -163,10 +206,11 @@ export const purgeEvents = async (
   if (batch.detached.length > 0) await tx.query(DETACH, [room, batch.detached.map(({ nid }) => nid)]);
   await tx.query(DELETE_MENTIONS, [room, nids, Math.min(...nids), Math.max(...nids)]);
   await tx.query(DELETE_SEARCH, [room, nids, all.map(({ ts }) => ts)]);
+  await tx.query(DELETE_STICKY, [room, nids]);
 };
 
-export const deleteDeltas = async (database: Database, room: number, nids: readonly number[]): Promise<void> => {
-  await database.query(DELETE_DELTAS, [room, nids]);
+export const deleteDeltas = async (database: Database, nids: readonly number[]): Promise<void> => {
+  await database.query(DELETE_DELTAS, [nids]);
 };
 
 /** How far a purge with the same aim has come. */
@@ -188,9 +232,33 @@ export const endPurge = async (database: Database, room: number): Promise<void> 
 };
 
 /** Rooms after the one with this number. @param skey the integer of the state key `m.room.retention` */
-export const retentionOfRooms = (
+export const retentionOfRooms = async (
   database: Database,
   after: number,
   skey: number,
   limit: number,
-): Promise<RetentionRecord[]> => database.query<RetentionRecord>(RETENTION, [after, skey, limit]);
+): Promise<RetentionRecord[]> => {
+  const rooms = await database.query<{ room: number; state: number; oldest_ts: number | null }>(RETENTION, [
+    after,
+    limit,
+  ]);
+  const states = rooms.map(({ state }) => state);
+  const policies = new Map<number, number>();
+  for (const row of await database.query<{ state: number; nid: number; others: Buffer }>(OTHERS, [states])) {
+    const { keys, events } = unpackEntries(row.nid, row.others);
+    const at = keys.indexOf(skey);
+    if (at >= 0) policies.set(row.state, events[at] ?? 0);
+  }
+  const named = rooms.filter(({ state }) => (policies.get(state) ?? 0) !== 0);
+  const texts = new Map<number, string>();
+  if (named.length > 0) {
+    const places = [named.map(({ room }) => room), named.map(({ state }) => policies.get(state))];
+    for (const { nid, json } of await database.query<{ nid: number; json: string }>(TEXTS, places))
+      texts.set(nid, json);
+  }
+  return rooms.map(({ room, state, oldest_ts }) => ({
+    room,
+    json: texts.get(policies.get(state) ?? 0) ?? null,
+    oldest_ts,
+  }));
+};

@@ -60,7 +60,7 @@ describe('purging the history of a room', function () {
       const event = (await fresh.loader.one(again, nid))!;
       for (const id of [event.state, event.stateAfter]) {
         const state = await fresh.states.get(id);
-        const named = [...state.others().values(), ...state.members().values()];
+        const named = [...state.others().events, ...state.members().events];
         const found = await fresh.loader.load(named.map((one) => ({ room: again, nid: one })));
         expect(found.size, `state ${id} at ${nid}`).to.equal(new Set(named).size);
       }
