@@ -1,0 +1,187 @@
+import { expect } from 'chai';
+import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
+import { type Json, RoomServer } from '#test/support/room-server.ts';
+
+const BOB = '@bob:test';
+
+describe('redactions, asked for over HTTP', function () {
+  this.timeout(120_000);
+  let server: RoomServer;
+  let txn = 0;
+  before(async () => (server = await RoomServer.start()));
+  after(() => server.stop());
+
+  const eventPath = (roomId: string, eventId: string): string =>
+    `/rooms/${roomId}/event/${encodeURIComponent(eventId)}`;
+  const event = (token: string, roomId: string, eventId: string): Promise<Json> =>
+    server.must(token, 'GET', eventPath(roomId, eventId));
+  const redact = (token: string, roomId: string, eventId: string, body: object = {}, id = `x${(txn += 1)}`) =>
+    server.ask(token, 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(eventId)}/${id}`, body);
+  const done = async (answer: ReturnType<typeof redact>): Promise<string> => {
+    const { status, body } = await answer;
+    expect(status, JSON.stringify(body)).to.equal(200);
+    return body.event_id;
+  };
+  const open = async (version = '12'): Promise<string> => {
+    const roomId = await server.room('alice', { preset: 'public_chat', room_version: version });
+    await server.join('bob', roomId);
+    return roomId;
+  };
+
+  for (const version of ROOM_VERSIONS.keys()) {
+    it(`empty a message in version ${version}, by either endpoint, and name it at both places`, async () => {
+      const roomId = await open(version);
+      for (const endpoint of ['redact', 'send']) {
+        const said = await server.say('bob', roomId, 'secret');
+        const id =
+          endpoint === 'redact'
+            ? await done(redact('bob', roomId, said, { reason: 'why', redacts: '$other', 'x.y': 1 }))
+            : (
+                await server.must('bob', 'PUT', `/rooms/${roomId}/send/m.room.redaction/s${(txn += 1)}`, {
+                  redacts: said,
+                  reason: 'why',
+                  'x.y': 1,
+                })
+              ).event_id;
+        for (const restart of [false, true]) {
+          if (restart && endpoint === 'send') await server.restart();
+          const redacted = await event('alice', roomId, said);
+          expect(redacted.content).to.deep.equal({});
+          const because = redacted.unsigned.redacted_because;
+          expect(because).to.deep.include({ event_id: id, sender: BOB, type: 'm.room.redaction', redacts: said });
+          expect(because.content).to.deep.equal({ reason: 'why', redacts: said, 'x.y': 1 });
+          const itself = await event('alice', roomId, id);
+          expect([itself.redacts, itself.content.redacts]).to.deep.equal([said, said]);
+        }
+      }
+    });
+
+    it(`leave what version ${version} keeps of state, and the state in force`, async () => {
+      const roomId = await open(version);
+      const v = Number(version);
+      const levels = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.power_levels`);
+      const cases: [string, object, object][] = [
+        ['m.room.name', { name: 'secret' }, {}],
+        [
+          'm.room.join_rules',
+          { join_rule: 'public', allow: [], x: 1 },
+          { join_rule: 'public', ...(v >= 8 ? { allow: [] } : {}) },
+        ],
+        ['m.room.history_visibility', { history_visibility: 'joined', x: 1 }, { history_visibility: 'joined' }],
+        ['m.room.power_levels', { ...levels, invite: 3, notifications: { room: 20 } }, { invite: 3 }],
+        ['m.room.canonical_alias', { x: 1 }, {}],
+      ];
+      for (const [type, content, kept] of cases) {
+        const id = await server.setState('alice', roomId, type, content);
+        await done(redact('alice', roomId, id));
+        const state = await server.must('alice', 'GET', `/rooms/${roomId}/state/${type}`);
+        if (type !== 'm.room.power_levels') expect(state, type).to.deep.equal(kept);
+        else {
+          expect(state).not.to.have.property('notifications');
+          expect(state.invite).to.equal(v >= 11 ? 3 : undefined);
+          expect(state.events).to.deep.equal(levels.events);
+        }
+      }
+      await server.setState('bob', roomId, 'm.room.member', { membership: 'join', displayname: 'secret' }, BOB);
+      const whole = await server.must('bob', 'GET', `/rooms/${roomId}/state/m.room.member/${BOB}?format=event`);
+      await done(redact('bob', roomId, whole.event_id));
+      expect((await server.must('alice', 'GET', `/rooms/${roomId}/joined_members`)).joined[BOB]).to.deep.equal({});
+      await server.say('bob', roomId, 'still here');
+      const create = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.create?format=event`);
+      await done(redact('alice', roomId, create.event_id));
+      const after = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.create`);
+      expect(after).to.deep.equal(v >= 11 ? create.content : { creator: '@alice:test' });
+      await server.restart();
+      await server.say('bob', roomId, 'and still');
+      await server.say('alice', roomId, 'and so');
+    });
+  }
+
+  it('are for everybody of what they said themselves, and of others for those with the power to', async () => {
+    const roomId = await open();
+    const [hers, his] = [await server.say('alice', roomId, 'hers'), await server.say('bob', roomId, 'his')];
+    const refused = await redact('bob', roomId, hers);
+    expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    const sent = await server.ask('bob', 'PUT', `/rooms/${roomId}/send/m.room.redaction/s${(txn += 1)}`, {
+      redacts: hers,
+    });
+    expect([sent.status, sent.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    expect((await redact('stranger', roomId, his)).status).to.equal(403);
+    await server.must('alice', 'POST', `/rooms/${roomId}/kick`, { user_id: BOB });
+    expect((await redact('bob', roomId, his)).status).to.equal(403);
+    await done(redact('alice', roomId, his));
+    expect((await event('alice', roomId, his)).content).to.deep.equal({});
+    expect((await event('alice', roomId, hers)).content.body).to.equal('hers');
+  });
+
+  it('of ids that nobody knows, and of events of other rooms, are sent and change nothing', async () => {
+    const [here, there] = [await open(), await open()];
+    const said = await server.say('alice', there, 'stays');
+    for (const target of [said, `$${'a'.repeat(43)}`, '$old:elsewhere.org']) {
+      const id = await done(redact('alice', here, target));
+      expect((await event('bob', here, id)).redacts).to.equal(target);
+    }
+    expect((await event('alice', there, said)).content.body).to.equal('stays');
+  });
+
+  it('happen once: the first one stays the reason, and transactions repeat their answer', async () => {
+    const roomId = await open();
+    const said = await server.say('alice', roomId, 'twice');
+    const first = await done(redact('alice', roomId, said, {}, 'same'));
+    expect(await done(redact('alice', roomId, said, { reason: 'else' }, 'same'))).to.equal(first);
+    await done(redact('alice', roomId, said, { reason: 'again' }));
+    expect((await event('bob', roomId, said)).unsigned.redacted_because.event_id).to.equal(first);
+    expect((await event('alice', roomId, first)).unsigned.transaction_id).to.equal('same');
+    expect((await event('alice/PHONE', roomId, first)).unsigned).not.to.have.property('transaction_id');
+    expect((await event('bob', roomId, first)).unsigned).not.to.have.property('transaction_id');
+  });
+
+  it('are seen wherever the redacted event shows: as prev_content, too', async () => {
+    const roomId = await open();
+    const rename = (displayname: string): Promise<string> =>
+      server.setState('bob', roomId, 'm.room.member', { membership: 'join', displayname }, BOB);
+    const secret = await rename('secret');
+    const later = await rename('harmless');
+    const topic = await server.setState('alice', roomId, 'm.room.topic', { topic: 'secret' });
+    await server.setState('alice', roomId, 'm.room.topic', { topic: 'harmless' });
+    await server.restart();
+    const shown = async (): Promise<string> =>
+      JSON.stringify([
+        await server.must('alice', 'GET', `/rooms/${roomId}/state`),
+        await server.must('alice', 'GET', `/rooms/${roomId}/members`),
+        await event('alice', roomId, later),
+        await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=50`),
+      ]);
+    // What replaced them is in memory, and they themselves only along with it.
+    await server.must('alice', 'GET', `/rooms/${roomId}/members`);
+    await server.must('alice', 'GET', `/rooms/${roomId}/state`);
+    for (const id of [secret, topic]) await done(redact('alice', roomId, id));
+    expect(await shown()).not.to.contain('secret');
+    await server.restart();
+    expect(await shown()).not.to.contain('secret');
+  });
+
+  it('at once with an edit and a reaction leave one redacted event and no aggregation', async () => {
+    const roomId = await open();
+    for (let round = 0; round < 10; round++) {
+      const said = await server.say('bob', roomId, 'secret');
+      const relates = { rel_type: 'm.replace', event_id: said };
+      const edit = server.ask('bob', 'PUT', `/rooms/${roomId}/send/m.room.message/e${(txn += 1)}`, {
+        msgtype: 'm.text',
+        body: 'x',
+        'm.new_content': { msgtype: 'm.text', body: 'x' },
+        'm.relates_to': relates,
+      });
+      const both = [redact('bob', roomId, said), redact('alice', roomId, said)];
+      const ids = await Promise.all(both.map(done));
+      expect((await edit).status).to.equal(200);
+      const redacted = await event('alice', roomId, said);
+      expect(redacted.content).to.deep.equal({});
+      expect(redacted.unsigned).not.to.have.property('m.relations');
+      expect(ids).to.include(redacted.unsigned.redacted_because.event_id);
+      const { redacted_because: because } = redacted.unsigned;
+      if (round === 9) await server.restart();
+      expect((await event('alice', roomId, said)).unsigned.redacted_because.event_id).to.equal(because.event_id);
+    }
+  });
+});
