@@ -45,7 +45,7 @@ export function composeRelations(
   const { visibility } = parts;
   const { transactions } = events;
   const aggregations = new Aggregations({ index, loader, visibility, transactions, ignoredUsers });
-  const writer = new ClientEvents(transactions, aggregations);
+  const writer = new ClientEvents(transactions, aggregations, events.sticky);
   const common = { ...parts, loader, ignoredUsers, writer };
   return {
     relationIndex: index,

@@ -30,6 +30,7 @@ export function composeSync(
     states,
     visibility: rooms.visibility,
     relations: rooms.aggregations,
+    sticky: events.sticky,
     encoder: new EventEncoder(events),
   });
   const sync = new SyncEngine({

@@ -10,6 +10,7 @@ import { canonicalJsonModeOf } from './event-hashes.ts';
 import type { EventReference, Pdu } from './pdu.ts';
 import { MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_LENGTH, MAX_PREV_EVENTS, oversizeKey } from './pdu-format.ts';
 import { redactContent } from './redaction.ts';
+import { STICKY } from './sticky.ts';
 
 /** What a new event is made of; hashes, signatures and (but for v1 and v2) the event id are computed. */
 export interface PduTemplate {
@@ -26,6 +27,8 @@ export interface PduTemplate {
   readonly authEvents: readonly EventReference[];
   /** The event to redact; it is put where the room version wants it. */
   readonly redacts?: string;
+  /** Milliseconds for which it is to be sticky. MSC4354. */
+  readonly stickyDurationMs?: number;
   /** Room versions 1 and 2 only, where the sending server chooses it: `$opaque:domain`. */
   readonly eventId?: string;
 }
@@ -56,6 +59,7 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   }
   const mode = canonicalJsonModeOf(version);
   const { type, sender, roomId, stateKey, originServerTs, depth, prevEvents, authEvents, redacts } = template;
+  const sticky = template.stickyDurationMs === undefined ? undefined : { duration_ms: template.stickyDurationMs };
   const ownId = version.eventIdFormat === 'assigned' ? template.eventId : undefined;
   if (version.eventIdFormat === 'assigned' && ownId === undefined)
     throw new TypeError('events of this room version are given their id');
@@ -66,17 +70,23 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   const quote = (text: string): string => canonicalJson(text, mode);
   const contentJson = canonicalJson(content, mode);
   const keptContentJson = canonicalJson(redactContent(version, type, content), mode);
-  // The members of an event in the order of their code points: auth_events, content, depth, event_id, hashes, origin_server_ts,
+  // The members of an event in the order of their code points: auth_events, content, depth, event_id, hashes, msc4354_sticky, origin_server_ts,
   // prev_events, redacts, room_id, sender, signatures, state_key, type.
   const head = `{"auth_events":${canonicalJson(authEvents, mode)},"content":`;
   const upToHashes = `,"depth":${canonicalJson(depth, mode)}${ownId === undefined ? '' : `,"event_id":${quote(ownId)}`}`;
+  // Redaction does not keep it: it is hashed, but the signature only covers it by the hash.
+  const stickyJson = sticky === undefined ? '' : `,"${STICKY}":${canonicalJson(sticky, mode)}`;
   const upToRedacts = `,"origin_server_ts":${canonicalJson(originServerTs, mode)},"prev_events":${canonicalJson(prevEvents, mode)}`;
   const redactsJson = atTop ? `,"redacts":${quote(redacts)}` : '';
   const upToSignatures = `${roomId === undefined ? '' : `,"room_id":${quote(roomId)}`},"sender":${quote(sender)}`;
   const tail = `${stateKey === undefined ? '' : `,"state_key":${quote(stateKey)}`},"type":${quote(type)}}`;
 
   const sha256 = withoutPadding(
-    hash('sha256', head + contentJson + upToHashes + upToRedacts + redactsJson + upToSignatures + tail, 'base64'),
+    hash(
+      'sha256',
+      head + contentJson + upToHashes + stickyJson + upToRedacts + redactsJson + upToSignatures + tail,
+      'base64',
+    ),
   );
   const hashesJson = `,"hashes":{"sha256":"${sha256}"}`;
   const signed = head + keptContentJson + upToHashes + hashesJson + upToRedacts + upToSignatures + tail;
@@ -84,7 +94,16 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   const { keyId } = signer.signingKey;
   const signaturesJson = `,"signatures":{${quote(signer.serverName)}:{${quote(keyId)}:"${signature}"}}`;
   const json =
-    head + contentJson + upToHashes + hashesJson + upToRedacts + redactsJson + upToSignatures + signaturesJson + tail;
+    head +
+    contentJson +
+    upToHashes +
+    hashesJson +
+    stickyJson +
+    upToRedacts +
+    redactsJson +
+    upToSignatures +
+    signaturesJson +
+    tail;
 
   const pdu: Pdu = {
     auth_events: authEvents,
@@ -92,6 +111,7 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
     depth,
     ...(ownId === undefined ? {} : { event_id: ownId }),
     hashes: { sha256 },
+    ...(sticky === undefined ? {} : { [STICKY]: sticky }),
     origin_server_ts: originServerTs,
     prev_events: prevEvents,
     ...(atTop ? { redacts } : {}),

@@ -4,6 +4,7 @@ import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertKeysFit, buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -39,6 +40,8 @@ export interface PreparedEvent {
   readonly memberRow: MemberRow | undefined;
   readonly mentions: readonly MentionRow[];
   readonly redaction: PreparedRedaction | undefined;
+  /** When it stops being sticky, in milliseconds since the epoch; undefined when it is not sticky, or not any more. */
+  readonly stickyUntil: number | undefined;
 }
 
 /** What was read before building. */
@@ -248,6 +251,7 @@ export class EventBuilder {
     const rel = relation === undefined ? null : (relTarget ?? eventIdBytes(relation.eventId));
     const threadRoot = relation?.relType === 'm.thread' && typeof rel === 'number' ? rel : null;
     const member = this.#memberAfter(room, event, replaced);
+    const until = stickyUntil(built.pdu, now);
     return {
       event,
       row: {
@@ -286,6 +290,7 @@ export class EventBuilder {
         draft.redacts === undefined
           ? undefined
           : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
+      stickyUntil: until !== undefined && until > now ? until : undefined,
     };
   }
 
@@ -314,6 +319,7 @@ export class EventBuilder {
         ...(roomId === undefined || (isCreate && version.roomIdIsCreateHash) ? {} : { roomId }),
         ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
         ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
+        ...(draft.stickyDurationMs === undefined ? {} : { stickyDurationMs: draft.stickyDurationMs }),
         ...(version.eventIdFormat === 'assigned'
           ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` }
           : {}),

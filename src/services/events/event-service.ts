@@ -15,6 +15,7 @@ import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import { StateChain } from '#src/services/state/state-chain.ts';
 import { BuiltOnFailedWriteError, type Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
+import { StickyEvents } from '#src/services/sticky-events/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { eventsOfTxns, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
 import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-writes.ts';
@@ -40,6 +41,8 @@ export interface EventServiceOptions {
   readonly signer: PduSigner;
   readonly clock: Clock;
   readonly random: Random;
+  /** Unexpired sticky events that a sender may have in a room. */
+  readonly mostStickyEvents?: number;
 }
 
 /** What a new room is made of. */
@@ -81,6 +84,7 @@ export class EventService {
   /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
   readonly transactions: TransactionIds;
+  readonly sticky: StickyEvents;
   /** Every committed event, in the order of commits: whoever reacts to events listens here. */
   readonly committed = new Signal<CommittedEvents>();
 
@@ -93,6 +97,7 @@ export class EventService {
     this.#clock = options.clock;
     this.#random = options.random;
     this.transactions = new TransactionIds(options.database, options.clock);
+    this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
     this.#serverName = options.signer.serverName;
     this.#builder = new EventBuilder({
       interner: options.interner,
@@ -224,6 +229,22 @@ export class EventService {
     extra?: NewRoomRows,
   ): Promise<readonly StoredEvent[]> {
     this.#writer.assertAccepting();
+    const isSticky = drafts.some((draft) => draft.stickyDurationMs !== undefined);
+    if (!isSticky) return this.#createAdmitted(room, drafts, transaction, extra);
+    const release = await this.sticky.admit(room, drafts);
+    try {
+      return await this.#createAdmitted(room, drafts, transaction, extra);
+    } finally {
+      release();
+    }
+  }
+
+  async #createAdmitted(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction: NamedTransaction | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<readonly StoredEvent[]> {
     for (let attempt = 0; ; attempt++) {
       // While events from elsewhere are taken in, everybody gets in line.
       const queued = room.isTaken
@@ -290,6 +311,9 @@ export class EventService {
       members: prepared.flatMap((one) => one.memberRow ?? []),
       mentions: prepared.flatMap((one) => one.mentions),
       redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
+      stickies: prepared.flatMap(({ event: { nid }, stickyUntil: expires }) =>
+        expires === undefined ? [] : [{ room: room.nid, event: nid, pos: nid, expires }],
+      ),
       sentDelayed: prepared.flatMap(({ event, row: { delayId } }) =>
         delayId === undefined ? [] : [{ delayId, eventId: event.eventId, sentTs: this.#clock.now() }],
       ),
@@ -325,11 +349,12 @@ export class EventService {
 
   #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {
     if (isNew) this.#rooms.add(room);
-    const committed = prepared.map(({ event, head, change, member, mentions, redaction }) => {
+    const committed = prepared.map(({ event, head, change, member, mentions, redaction, stickyUntil: until }) => {
       const before = member === undefined ? undefined : room.member(member.userId);
       room.apply(event, head, change === undefined ? undefined : { ...change, member });
       this.#loader.remember(event);
       redaction?.apply();
+      if (until !== undefined) this.sticky.committed(room, { event, pos: event.nid, until });
       return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
     });
     this.committed.emit({ room, events: committed });
@@ -347,7 +372,7 @@ export class EventService {
     target: string,
     content: JsonObject,
     txn?: Transaction,
-    delayId?: string,
+    more: Pick<EventDraft, 'delayId' | 'stickyDurationMs'> = {},
   ): Promise<string> {
     const event = await this.find(room, target);
     const isOwn = event !== undefined && event.sender === sender;
@@ -362,7 +387,7 @@ export class EventService {
       sender,
       content,
       redacts: target,
-      ...(delayId === undefined ? {} : { delayId }),
+      ...more,
     };
     return txn === undefined ? (await this.send(room, draft)).eventId : this.sendOnce(room, draft, txn);
   }

@@ -59,6 +59,8 @@ export interface ReceivedPlan {
   /** Events that `changes` name. */
   readonly stateEvent: (nid: number) => StoredEvent | undefined;
   readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
+  /** When it stops being sticky, in milliseconds since the epoch; undefined when it does not stick. */
+  readonly stickyUntil: number | undefined;
 }
 
 interface Tools {
@@ -161,6 +163,10 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       kind,
     })),
     redactions: redaction === undefined ? [] : [redaction.row],
+    stickies:
+      plan.stickyUntil === undefined
+        ? []
+        : [{ room: room.nid, event: nid, pos: plan.isAccepted ? nid : null, expires: plan.stickyUntil }],
     tails: [
       {
         room: room.nid,
@@ -180,6 +186,10 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       room.applyReceived(event, head, depth, resolved, plan.isAccepted);
       tools.loader.remember(event);
       redaction?.apply();
+      if (plan.stickyUntil !== undefined) {
+        const pos = plan.isAccepted ? nid : undefined;
+        tools.events.sticky.committed(room, { event, pos, until: plan.stickyUntil });
+      }
       if (!plan.isAccepted) return;
       const isOwn = (member: Member): boolean => member.event === nid;
       tools.events.committed.emit({

@@ -1,5 +1,5 @@
 import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
-import { STICKY, stickyDurationOf } from '#src/protocol/events/sticky.ts';
+import { STICKY, STICKY_TTL, stickyDurationOf } from '#src/protocol/events/sticky.ts';
 import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
 import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
@@ -208,7 +208,7 @@ export class StoredEvent {
       const because = this.#redactedBecause.clientJson({}, true);
       unsigned += `,"redacted_because":${because}`;
     }
-    if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY}_duration_ttl_ms":${reader.stickyTtl}`;
+    if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY_TTL}":${reader.stickyTtl}`;
     if (reader.relations !== undefined) unsigned += `,"m.relations":${reader.relations}`;
     return unsigned === '' ? `${text}}` : `${text},"unsigned":{${unsigned.slice(1)}}}`;
   }

@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
+import { deleteExpiredSticky } from '#src/storage/repositories/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/repositories/stream-cleaning.ts';
 
 const DAY_MS = 86_400_000;
@@ -18,8 +19,8 @@ export interface StreamCleanerOptions {
 }
 
 /**
- * Owns what streams leave behind: transaction ids that no client will repeat any more, and exceptions from notifications that lie
- * behind their users' read positions. The outbox empties itself by being handed over.
+ * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
+ * behind their users' read positions, and the rows of sticky events that have expired. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -29,16 +30,15 @@ export class StreamCleaner {
   }
 
   /** @returns what was deleted; as much as there was until the signal came */
-  async clean(signal: AbortSignal): Promise<{ readonly transactions: number; readonly mentions: number }> {
+  async clean(signal: AbortSignal): Promise<{
+    readonly transactions: number;
+    readonly mentions: number;
+    readonly stickyEvents: number;
+  }> {
     const { database, clock, batchSize, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
-    let transactions = 0;
-    while (!signal.aborted) {
-      const deleted = await deleteOldTxns(database, firstDay, batchSize);
-      transactions += deleted;
-      if (deleted < batchSize) break;
-      await this.#pause(signal);
-    }
+    const transactions = await this.#all(signal, () => deleteOldTxns(database, firstDay, batchSize));
+    const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {
@@ -48,7 +48,19 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions };
+    return { transactions, mentions, stickyEvents };
+  }
+
+  /** Deletes one batch after the other. @returns how many rows */
+  async #all(signal: AbortSignal, batch: () => Promise<number>): Promise<number> {
+    let all = 0;
+    while (!signal.aborted) {
+      const deleted = await batch();
+      all += deleted;
+      if (deleted < this.#options.batchSize) break;
+      await this.#pause(signal);
+    }
+    return all;
   }
 
   #pause(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
-import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
+import type { StickySource, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import type { Room } from './room.ts';
 
 /** For whom events are written. */
@@ -19,10 +19,12 @@ export interface BundledAggregations {
 export class ClientEvents {
   readonly #transactions: TransactionIds;
   readonly #aggregations: BundledAggregations | undefined;
+  readonly #sticky: StickySource | undefined;
 
-  constructor(transactions: TransactionIds, aggregations?: BundledAggregations) {
+  constructor(transactions: TransactionIds, aggregations?: BundledAggregations, sticky?: StickySource) {
     this.#transactions = transactions;
     this.#aggregations = aggregations;
+    this.#sticky = sticky;
   }
 
   /** JSON of each event, with all that depends on who reads it. */
@@ -32,6 +34,9 @@ export class ClientEvents {
       reader,
       events.map(({ event }) => event),
     );
+    const sticky = events.some(({ event }) => event.stickyDuration !== undefined)
+      ? (await this.#sticky?.forRooms([room]))?.get(room.nid)
+      : undefined;
     return events.map(({ event, membership }) =>
       event.clientJson(
         {
@@ -39,6 +44,7 @@ export class ClientEvents {
           transactionId: this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
           delayId: event.delayIdFor(reader.userId),
           relations: relations?.get(event.nid),
+          stickyTtl: sticky?.ttl(event),
         },
         true,
       ),

@@ -41,6 +41,13 @@ export class EventRing {
     }
   }
 
+  /** Puts an event that was hidden until now in its place. Before the floor it is read from the database as all others there. */
+  insert(event: StoredEvent): void {
+    if (event.nid <= this.#floor || this.#events.some((one) => one.nid === event.nid)) return;
+    const index = this.#events.findIndex((one) => one.nid > event.nid);
+    this.#events.splice(index < 0 ? this.#events.length : index, 0, event);
+  }
+
   /**
    * Takes older events in front, as they were read from the database: everything between the first of them and the ring.
    *

@@ -84,11 +84,11 @@ export class RoomSending {
     request: SendRequest & Partial<ScheduledRequest>,
     txn: Transaction | undefined,
   ): Promise<string> {
-    const { type, content, delayId } = request;
+    const { type, content } = request;
     if (type === 'm.room.redaction' && typeof content['redacts'] === 'string') {
       const { redacts, ...rest } = content;
       await this.#assertMayRedact(sender, room, redacts as string);
-      return this.#events.redact(room, sender.userId, redacts as string, rest, txn, delayId);
+      return this.#events.redact(room, sender.userId, redacts as string, rest, txn, fateOf(request));
     }
     if (sender.isSuspended === true) throw userSuspended();
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
@@ -192,11 +192,20 @@ const transaction = (sender: Reader, scope: string, txnId: string): Transaction 
   txnId,
 });
 
+const fateOf = ({
+  stickyDurationMs,
+  delayId,
+}: SendRequest & Partial<ScheduledRequest>): Pick<EventDraft, 'delayId' | 'stickyDurationMs'> => ({
+  ...(stickyDurationMs === undefined ? {} : { stickyDurationMs }),
+  ...(delayId === undefined ? {} : { delayId }),
+});
+
 const draft = (
   sender: Reader,
-  { type, content, ts, stickyDurationMs, delayId }: SendRequest & Partial<ScheduledRequest>,
+  request: SendRequest & Partial<ScheduledRequest>,
   stateKey: string | undefined,
 ): EventDraft => {
+  const { type, content, ts } = request;
   if (type === 'm.room.create')
     throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
   return {
@@ -205,8 +214,7 @@ const draft = (
     content,
     ...(stateKey === undefined ? {} : { stateKey }),
     ...(ts === undefined ? {} : { originServerTs: ts }),
-    ...(stickyDurationMs === undefined ? {} : { stickyDurationMs }),
-    ...(delayId === undefined ? {} : { delayId }),
+    ...fateOf(request),
   };
 };
 

@@ -6,6 +6,7 @@ import type { StateChain, StateChange } from '#src/services/state/state-chain.ts
 import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
 import { type Member, membershipIn } from './membership.ts';
+import type { StickySet } from './sticky-set.ts';
 
 /** A state event with the integer of its state key. */
 export interface StateSlot {
@@ -57,6 +58,8 @@ export class Room implements EventRoom {
   /** Listed in the room directory. */
   isPublic: boolean;
   readonly ring: EventRing;
+  /** Its sticky events, once they were asked for. */
+  sticky: StickySet | undefined;
   /** Committed: the current state but memberships. */
   readonly #state: Map<string, StateSlot>;
   /** Committed: everybody who is or was a member. */
@@ -256,6 +259,14 @@ export class Room implements EventRoom {
     for (const member of changes.members) this.setMember(member);
   }
 
+  /** Shows an event of earlier that was hidden as soft-failed. @param position the room's newest, by which that is told */
+  show(event: StoredEvent, position: number): void {
+    for (const held of this.#held()) if (held.nid === event.nid) held.accept();
+    event.accept();
+    this.ring.insert(event);
+    this.#lastPosition = position;
+  }
+
   /** Whether something is built on the head that is not committed yet. */
   get isAhead(): boolean {
     return this.#head !== this.#committed;
@@ -333,6 +344,8 @@ export class Room implements EventRoom {
     for (const event of this.#held()) if (detached.has(event.nid)) event.detach();
     this.ring.remove(gone);
     this.ring.remove(detached);
+    this.sticky?.remove(gone);
+    this.sticky?.remove(detached);
   }
 
   /** Lets no event of the room show the content of these deleted ones, whose place it took. */
@@ -343,11 +356,19 @@ export class Room implements EventRoom {
   }
 
   #held(): StoredEvent[] {
-    return [...this.ring.events, ...[...this.#state.values()].map((slot) => slot.event)];
+    const state = [...this.#state.values()].map((slot) => slot.event);
+    return [...this.ring.events, ...state, ...(this.sticky?.events ?? [])];
   }
 
   /** Rough size in memory, in bytes. */
   get size(): number {
-    return 2000 + this.#members.size * 200 + this.#state.size * 400 + this.#committed.chain.size + this.ring.size;
+    return (
+      2000 +
+      this.#members.size * 200 +
+      this.#state.size * 400 +
+      this.#committed.chain.size +
+      this.ring.size +
+      (this.sticky?.size ?? 0)
+    );
   }
 }

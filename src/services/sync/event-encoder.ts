@@ -2,7 +2,9 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { Membership } from '#src/services/rooms/membership.ts';
+import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
 import type { Room } from '#src/services/rooms/room.ts';
+import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
 import type { SyncFilter } from './sync-filter.ts';
 
 /** Who reads. */
@@ -22,6 +24,8 @@ interface SharedTimeline {
   readonly last: StoredEvent | undefined;
   readonly length: number;
   readonly relations: Relations | undefined;
+  /** When it was written, where an event of it is sticky: the text says for how much longer. */
+  readonly writtenAt: number | undefined;
   readonly text: string;
 }
 
@@ -42,6 +46,7 @@ export class EventEncoder {
     events.committed.subscribe((committed) => {
       if (committed.events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(committed.room);
     });
+    events.sticky.revived.subscribe(({ room }) => this.#shared.delete(room));
   }
 
   /** The events of a timeline, joined by commas. */
@@ -51,33 +56,50 @@ export class EventEncoder {
     reader: Reader,
     filter: SyncFilter,
     relations?: Relations,
+    sticky?: StickyView,
   ): string {
     const plain = filter.reshape === undefined && !filter.federationFormat;
     const shareable =
       plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
     if (!shareable)
-      return events.map((one) => this.event(one, reader, filter, relations?.get(one.event.nid))).join(',');
+      return events
+        .map((one) => this.event(one, reader, filter, relations?.get(one.event.nid), sticky?.ttl(one.event)))
+        .join(',');
     const first = events[0]?.event;
     const last = events.at(-1)?.event;
+    const isSticky = sticky !== undefined && events.some(({ event }) => sticky.ttl(event) !== undefined);
+    const writtenAt = isSticky ? sticky.now : undefined;
     const known = this.#shared.get(room);
     const isKnown = known?.first === first && known?.last === last && known?.length === events.length;
-    if (isKnown && known?.relations === relations) return known.text;
+    if (isKnown && known?.relations === relations && known?.writtenAt === writtenAt) return known.text;
     const text = events
-      .map(({ event }) => event.clientJson({ membership: 'join', relations: relations?.get(event.nid) }, false))
+      .map(({ event }) => {
+        const shown = { membership: 'join', relations: relations?.get(event.nid), stickyTtl: sticky?.ttl(event) };
+        return event.clientJson(shown, false);
+      })
       .join(',');
-    this.#shared.set(room, { first, last, length: events.length, relations, text });
+    this.#shared.set(room, { first, last, length: events.length, relations, writtenAt, text });
     return text;
   }
 
   /** One event. */
-  event({ event, membership }: ReadEvent, reader: Reader, filter: SyncFilter, relations?: string): string {
+  event(
+    { event, membership }: ReadEvent,
+    reader: Reader,
+    filter: SyncFilter,
+    relations?: string,
+    stickyTtl?: number,
+  ): string {
     const transactionId =
       event.sender === reader.userId
         ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
         : undefined;
-    if (filter.federationFormat) return JSON.stringify({ ...event.pdu, event_id: event.eventId });
+    if (filter.federationFormat) {
+      const unsigned = stickyTtl === undefined ? {} : { unsigned: { [STICKY_TTL]: stickyTtl } };
+      return JSON.stringify({ ...event.pdu, event_id: event.eventId, ...unsigned });
+    }
     const text = event.clientJson(
-      { membership, transactionId, delayId: event.delayIdFor(reader.userId), relations },
+      { membership, transactionId, delayId: event.delayIdFor(reader.userId), relations, stickyTtl },
       false,
     );
     if (filter.reshape === undefined) return text;

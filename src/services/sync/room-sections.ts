@@ -1,4 +1,5 @@
 import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
+import { STICKY } from '#src/protocol/events/sticky.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
@@ -11,7 +12,8 @@ import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncRequest } from './sync-request.ts';
-import type { RelationsSource, VisibilitySource } from './sync-sources.ts';
+import { stickySections, type StickySection } from './sticky-section.ts';
+import type { RelationsSource, StickySource, VisibilitySource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
 import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
 
@@ -47,6 +49,7 @@ export interface RoomSectionsOptions {
   readonly states: StateReader;
   readonly visibility: VisibilitySource;
   readonly relations: RelationsSource;
+  readonly sticky: StickySource;
   readonly encoder: EventEncoder;
 }
 
@@ -54,9 +57,10 @@ interface Draft {
   readonly plan: RoomPlan;
   readonly window: TimelineWindow;
   readonly events: readonly ReadEvent[];
+  readonly sticky?: StickySection;
 }
 
-/** The parts of rooms that all come of their events: timeline, state, summary. All rooms of a response are read together. */
+/** The parts of rooms that all come of their events: timeline, state, summary, sticky events. All rooms of a response are read together. */
 export class RoomSections {
   readonly #options: RoomSectionsOptions;
 
@@ -71,7 +75,7 @@ export class RoomSections {
     filter: SyncFilter,
     ignored: ReadonlySet<string>,
   ): Promise<RoomSection[]> {
-    const drafts = await this.#timelines(plans, user, filter, ignored);
+    const drafts = await this.#withSticky(await this.#timelines(plans, user, filter, ignored), ignored);
     const upToEnd = request.stateAfter !== undefined;
     const changes = await this.#options.states.read(
       drafts.map(({ plan, window, events }) => ({
@@ -125,6 +129,15 @@ export class RoomSections {
     );
   }
 
+  async #withSticky(drafts: readonly Draft[], ignored: ReadonlySet<string>): Promise<readonly Draft[]> {
+    const sections = await stickySections(this.#options.sticky, drafts, ignored);
+    if (sections.size === 0) return drafts;
+    return drafts.map((draft) => {
+      const sticky = sections.get(draft);
+      return sticky === undefined ? draft : { ...draft, events: sticky.timeline, sticky };
+    });
+  }
+
   /** Timelines of a filter that asks what relates to the events. */
   async #relatedWindows(
     shown: readonly RoomPlan[],
@@ -158,12 +171,13 @@ export class RoomSections {
 
   /** Positions of the state events to be told, after filter and lazy loading. */
   #stateEvents(
-    { plan, window, events }: Draft,
+    draft: Draft,
     changes: StateChanges | undefined,
     user: SyncUser,
     request: SyncRequest,
     filter: SyncFilter,
   ): number[] {
+    const { plan, window, events } = draft;
     if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
     // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
     if (plan.onlyLeave) return request.stateAfter === undefined ? [] : [plan.member.event];
@@ -178,7 +192,7 @@ export class RoomSections {
     // Changes in a gap are told, redundant or not.
     if (!plan.isFull && (window.limited || request.stateAfter !== undefined))
       for (const nid of changes.members) members.add(nid);
-    const wanted = membersWanted({ plan, window, events }, user.userId);
+    const wanted = membersWanted(draft, user.userId);
     const inTimeline = new Set(events.map(({ event }) => event.nid));
     for (const userId of wanted) {
       const skey = this.#options.interner.peekStateKey('m.room.member', userId);
@@ -217,7 +231,7 @@ export class RoomSections {
   }
 
   #encode(
-    { plan, window, events }: Draft,
+    { plan, window, events, sticky }: Draft,
     state: readonly StoredEvent[],
     request: SyncRequest,
     filter: SyncFilter,
@@ -233,7 +247,7 @@ export class RoomSections {
       )
       .join(',');
     let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
-    const timeline = encoder.timeline(room, events, reader, filter, relations);
+    const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
     const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first);
     json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
@@ -248,13 +262,23 @@ export class RoomSections {
       if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
       json += `,"summary":${JSON.stringify(summary)}`;
     }
-    return { plan, json, isEmpty: !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited };
+    const stuck = sticky?.events ?? [];
+    if (sticky !== undefined && stuck.length > 0) {
+      const texts = stuck.map((event) => {
+        const membership = event.nid >= member.since ? member.membership : 'leave';
+        return encoder.event({ event, membership }, reader, filter, undefined, sticky.view.ttl(event));
+      });
+      json += `,"${STICKY}":{"events":[${texts.join(',')}]}`;
+    }
+    const told = events.length + stateEvents.length + stuck.length;
+    return { plan, json, isEmpty: !plan.isFull && told === 0 && !window.limited };
   }
 }
 
 /** Whose member events go with a timeline when members are loaded lazily. Client-Server API, "Lazy-loading room members". */
-const membersWanted = ({ plan, events }: Draft, userId: string): ReadonlySet<string> => {
+const membersWanted = ({ plan, events, sticky }: Draft, userId: string): ReadonlySet<string> => {
   const wanted = new Set(events.map(({ event }) => event.sender));
+  for (const { sender } of sticky?.events ?? []) wanted.add(sender);
   // The summary names heroes only where the room has no name of its own.
   if ((plan.isFull || summaryChanged(events)) && !isNamed(plan.room)) {
     for (const hero of heroesOf(plan.room, userId)) wanted.add(hero);

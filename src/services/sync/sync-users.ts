@@ -44,6 +44,7 @@ export class SyncUsers {
     this.#interner = options.interner;
     this.#rooms = options.rooms;
     options.events.committed.subscribe((committed) => this.#onEvents(committed));
+    options.events.sticky.revived.subscribe(({ room }) => this.#markRoom(room.nid));
     options.writer.published.subscribe(() => this.#flush());
     options.accountData.changed.subscribe(({ userId }) => {
       this.#mark(this.#users.get(userId)?.user);

@@ -10,6 +10,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
+import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
 import { MembershipPast } from './membership-past.ts';
 
 const VISIBILITY = 'm.room.history_visibility';
@@ -21,14 +22,21 @@ export interface VisibleEvent {
   readonly membership: Membership;
 }
 
+/** Knows which events of rooms are sticky. */
+export interface StickySource {
+  forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>>;
+}
+
 /** Who may see which events of a room. Client-Server API, "Room History Visibility". */
 export class EventVisibility {
   readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #states: StateStore;
   readonly #past: MembershipPast;
+  readonly #sticky: StickySource | undefined;
 
-  constructor(interner: Interner, loader: EventLoader, states: StateStore) {
+  constructor(interner: Interner, loader: EventLoader, states: StateStore, sticky?: StickySource) {
+    this.#sticky = sticky;
     this.#interner = interner;
     this.#loader = loader;
     this.#states = states;
@@ -105,6 +113,11 @@ export class EventVisibility {
     });
     const nids = new Set(places.flatMap((place) => [place.visibility ?? [], place.member ?? []].flat()));
     const loaded = await this.#loader.load([...nids].map((nid) => ({ room, nid })));
+    const sticky = await this.#stickyFor(
+      room,
+      userId,
+      open.map(({ event }) => event),
+    );
     const at = (nid: number | undefined): StoredEvent | undefined => (nid === undefined ? undefined : loaded.get(nid));
     for (const [i, { event, index }] of open.entries()) {
       const before = at(places[i]?.member);
@@ -120,9 +133,15 @@ export class EventVisibility {
         membershipAfter,
       });
       // Whoever leaves sees that: without it their client would never learn of it.
-      if (sees || (isOwnMember && membership !== undefined))
+      if (sees || sticky?.ttl(event) !== undefined || (isOwnMember && membership !== undefined))
         verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
     }
+  }
+
+  /** "Any joined user or server is authorised to see sticky events for the duration they remain sticky." MSC4354. */
+  async #stickyFor(room: Room, userId: string, events: readonly StoredEvent[]): Promise<StickyView | undefined> {
+    if (!room.isJoined(userId) || events.every((event) => event.stickyDuration === undefined)) return undefined;
+    return (await this.#sticky?.forRooms([room]))?.get(room.nid);
   }
 
   async #chainsAt(room: Room, ids: readonly number[]): Promise<Map<number, StateChain>> {

@@ -35,7 +35,7 @@ describe('what streams and purges leave behind', function () {
       values (1, 6, 6, '\\x${root.toString('hex')}', 1, 1, 0, 0, '{}', '{}', 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
-    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4 });
+    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, stickyEvents: 0 });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([
       [1, 12],

@@ -57,7 +57,7 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
   const personal = { accountData, receipts, typing, presence, unread, ephemeral };
   const users = new SyncUsers({ ...store, ...personal });
   const states = new StateReader(database, store.states);
-  const visibility = new EventVisibility(interner, loader, store.states);
+  const visibility = new EventVisibility(interner, loader, store.states, events.sticky);
   const ignored = new IgnoredUsers(accountData);
   const sources = {
     loader,
@@ -66,6 +66,7 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
     states,
     visibility,
     encoder: new EventEncoder(events),
+    sticky: events.sticky,
     relations: new Aggregations({
       index: new RelationIndex({ database, interner, events }),
       loader,
