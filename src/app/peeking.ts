@@ -42,6 +42,7 @@ export function composePeeking(
     visibility,
     clientEvents,
     invitations,
+    ignoredUsers,
     writer,
     ephemeral: userData.ephemeral,
     timers,

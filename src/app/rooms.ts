@@ -1,4 +1,5 @@
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import { InvitePermission } from '#src/services/account-data/invite-permission.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
@@ -135,7 +136,7 @@ export function composeRooms(
   const history = new History({
     access,
     finder,
-    pages: new HistoryPages({ database, interner, loader, visibility }),
+    pages: new HistoryPages({ database, interner, loader, visibility, ignoredUsers: new IgnoredUsers(accountData) }),
     tokens,
     state: roomState,
     writer: relations.clientEvents,

@@ -54,6 +54,7 @@ export function composeSearch(
     types: INDEXED_TYPES,
     take: (batch) => searchIndex.take(batch),
   });
+  const ignoredUsers = new IgnoredUsers(accountData);
   const search = new SearchService({
     database,
     interner,
@@ -61,13 +62,13 @@ export function composeSearch(
     pages: new SearchPages({ database, rooms, loader, visibility }),
     contexts: new SearchContexts({
       access,
-      pages: new HistoryPages({ database, interner, loader, visibility }),
+      pages: new HistoryPages({ database, interner, loader, visibility, ignoredUsers }),
       roomState,
       writer: clientEvents,
     }),
     roomState,
     writer: clientEvents,
-    ignoredUsers: new IgnoredUsers(accountData),
+    ignoredUsers,
   });
   return {
     search,

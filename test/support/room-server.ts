@@ -10,6 +10,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import { encodeSyncToken } from '#src/protocol/wire/position.ts';
 import { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
 import { AliasService } from '#src/services/directory/alias-service.ts';
 import { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
@@ -118,7 +119,7 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
   const history = new History({
     access,
     finder,
-    pages: new HistoryPages({ database, interner, loader, visibility }),
+    pages: new HistoryPages({ database, interner, loader, visibility, ignoredUsers: new IgnoredUsers(accountData) }),
     tokens,
     state: roomState,
     writer: relations.clientEvents,

@@ -3,6 +3,12 @@ import type { AccountDataService } from './account-data-service.ts';
 
 const NOBODY: ReadonlySet<string> = new Set();
 
+/** Whether those who ignore these users are spared an event. State is told whoever sent it. Client-Server API, "Ignoring Users". */
+export const isIgnored = (
+  event: { readonly sender: string; readonly stateKey: string | undefined },
+  ignored: ReadonlySet<string>,
+): boolean => event.stateKey === undefined && ignored.has(event.sender);
+
 /** Whom users ignore. Client-Server API, "Ignoring Users". */
 export class IgnoredUsers {
   readonly #accountData: Pick<AccountDataService, 'get'>;

@@ -1,6 +1,7 @@
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSyncToken, encodeSyncToken, type PositionVector } from '#src/protocol/wire/position.ts';
+import { type IgnoredUsers, isIgnored } from '#src/services/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
@@ -27,6 +28,7 @@ export interface EventStreamOptions {
   readonly access: RoomAccess;
   readonly events: EventService;
   readonly invitations: Invitations;
+  readonly ignoredUsers: IgnoredUsers;
   readonly visibility: EventVisibility;
   readonly clientEvents: ClientEvents;
   readonly writer: Writer;
@@ -157,7 +159,8 @@ export class EventStream {
     upTo: PositionVector,
     isOwn: boolean,
   ): Promise<string[]> {
-    const { clientEvents, invitations, visibility } = this.#options;
+    const { clientEvents, ignoredUsers, invitations, visibility } = this.#options;
+    const ignored = await ignoredUsers.of(reader.userId);
     const found: { readonly ts: number; readonly json: string }[] = [];
     for (const room of rooms) {
       const after = since[room.shard] ?? 0;
@@ -167,7 +170,9 @@ export class EventStream {
       const isWaiting = isOwn && (member?.membership === 'invite' || member?.membership === 'knock');
       const visible = isWaiting
         ? await invitations.since(room, reader.userId, after)
-        : await visibility.visibleTo(room, reader.userId, await this.#between(room, after, end));
+        : (await visibility.visibleTo(room, reader.userId, await this.#between(room, after, end))).filter(
+            ({ event }) => !isIgnored(event, ignored),
+          );
       const json = await clientEvents.write(room, reader, visible);
       for (const [index, { event }] of visible.entries())
         found.push({ ts: event.pdu.origin_server_ts, json: json[index] ?? '{}' });

@@ -2,6 +2,7 @@ import type { EventPredicate, Relation } from '#src/protocol/filters/event-predi
 import { needsRelations } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import type { TopologicalPosition } from '#src/protocol/wire/position.ts';
+import { type IgnoredUsers, isIgnored } from '#src/services/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
@@ -47,23 +48,29 @@ export const isBeyond = (event: TopologicalPosition, stop: HistoryPlace, dir: 'b
   return dir === 'b' ? isOld : !isOld;
 };
 
-/** Reads a room's events in topological order: those that a filter wants and a user may see. */
+/**
+ * Reads a room's events in topological order: those that a filter wants and a user may see. "Once ignored, the client will no longer
+ * receive events sent by that user, with the exception of state events." Client-Server API, "Ignoring Users".
+ */
 export class HistoryPages {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #visibility: EventVisibility;
+  readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
 
   constructor(options: {
     readonly database: Database;
     readonly interner: Interner;
     readonly loader: EventLoader;
     readonly visibility: EventVisibility;
+    readonly ignoredUsers: Pick<IgnoredUsers, 'of'>;
   }) {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#loader = options.loader;
     this.#visibility = options.visibility;
+    this.#ignoredUsers = options.ignoredUsers;
   }
 
   async read(request: PageRequest): Promise<HistoryPage> {
@@ -72,6 +79,7 @@ export class HistoryPages {
     let place = request.from;
     if (limit <= 0) return { events: found, end: place, isEnd: false };
     const upTo = Math.min(request.upTo, Number.MAX_SAFE_INTEGER);
+    const ignored = await this.#ignoredUsers.of(userId);
     // One more than asked for tells whether there is more.
     let batch = request.wanted === undefined ? Math.min(limit + 1, MAX_BATCH) : Math.min(4 * limit + 1, MAX_BATCH);
     for (let scanned = 0; scanned < MAX_SCANNED; scanned += batch) {
@@ -88,7 +96,8 @@ export class HistoryPages {
       const stopAt = stop === undefined ? -1 : read.findIndex((event) => isBeyond(event, stop, dir));
       const events = stopAt < 0 ? read : read.slice(0, stopAt);
       const isLast = stopAt >= 0 || records.length < batch;
-      const visible = await this.#visibility.visibleTo(room, userId, await this.#matching(request, events));
+      const heard = ignored.size === 0 ? events : events.filter((event) => !isIgnored(event, ignored));
+      const visible = await this.#visibility.visibleTo(room, userId, await this.#matching(request, heard));
       for (const one of visible) {
         found.push(one);
         if (found.length < limit) continue;

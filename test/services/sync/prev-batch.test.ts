@@ -45,6 +45,7 @@ describe('the prev_batch of a timeline without events', () => {
       interner,
       loader,
       visibility: new EventVisibility(interner, loader, states),
+      ignoredUsers: { of: async () => new Set() },
     });
     const { events } = await pages.read({
       room,
