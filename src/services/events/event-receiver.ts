@@ -2,12 +2,12 @@ import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '#src/kernel/clock.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
-import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
+import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Room } from '#src/services/rooms/room.ts';
-import { StateChain, type StateChange } from '#src/services/state/state-chain.ts';
-import { entriesOf, identified, type StateEntries, type StateMerger } from '#src/services/state/state-merger.ts';
+import type { StateChange } from '#src/services/state/state-chain.ts';
+import { identified, type StateMerger } from '#src/services/state/state-merger.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -19,7 +19,9 @@ import type { EventLoader } from './event-loader.ts';
 import type { EventService } from './event-service.ts';
 import type { NotificationClassifier } from './notification-class.ts';
 import { MOST_EXTREMITIES, OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
+import { ReceivedStates, type StateBefore } from './received-state.ts';
 import { prepareRedaction } from './redacting.ts';
+import { checkAgainst } from './state-check.ts';
 import { relationOf, type StoredEvent } from './stored-event.ts';
 
 /** What became of an event that was not made here. */
@@ -29,7 +31,10 @@ export type Reception =
   | { readonly outcome: 'known' }
   /** The room's server ACL denies the server that sent it. Nothing was stored. */
   | { readonly outcome: 'denied'; readonly reason: string }
-  /** Events that it names are not here: they have to be fetched first. Nothing was stored. */
+  /**
+   * Events that it names are not here, or the state at one that it comes after is not: they have to be fetched first. Nothing was
+   * stored.
+   */
   | { readonly outcome: 'missing'; readonly ids: readonly string[] };
 
 export interface EventReceiverOptions {
@@ -50,9 +55,11 @@ export interface EventReceiverOptions {
  */
 export class EventReceiver {
   readonly #options: EventReceiverOptions;
+  readonly #around: ReceivedStates;
 
   constructor(options: EventReceiverOptions) {
     this.#options = options;
+    this.#around = new ReceivedStates(options);
   }
 
   /**
@@ -78,22 +85,23 @@ export class EventReceiver {
     const positions = await this.#positions(room, [incoming.eventId, ...prevIds, ...authIds]);
     if (positions.has(incoming.eventId)) return { outcome: 'known' };
     const missing = [...new Set([...prevIds, ...authIds])].filter((id) => !positions.has(id));
-    if (missing.length > 0 || prevIds.length === 0) return { outcome: 'missing', ids: missing };
+    if (missing.length > 0) return { outcome: 'missing', ids: missing };
     const prev = await this.#load(
       room,
       prevIds.map((id) => positions.get(id) ?? 0),
     );
+    // The state at an outlier is not known here, and without it none after it: the history before it is gone, or never came.
+    const outliers = prev.filter((event) => (event.flags & EVENT_FLAGS.outlier) !== 0);
+    if (outliers.length > 0) return { outcome: 'missing', ids: outliers.map((event) => event.eventId) };
     const auth = await this.#load(
       room,
       authIds.map((id) => positions.get(id) ?? 0),
     );
     await this.#ensureNames(incoming);
 
-    // "the state of the room before the event": the states after its prev_events, resolved.
-    const branches = await this.#statesAfter(room, prev);
-    const before = await this.#options.merger.resolve(room, branches.map(entriesOf));
+    const before = await this.#around.before(room, prev);
     const verdict = await this.#judge(room, incoming, auth, before);
-    const plan = await this.#plan(room, { incoming, prev, auth, branches, before, verdict });
+    const plan = await this.#plan(room, { incoming, prev, auth, before, verdict });
     const event = await writeReceived(this.#options, room, plan);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
@@ -101,8 +109,8 @@ export class EventReceiver {
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
-  async #plan(room: Room, { incoming, prev, auth, branches, before, verdict }: Judged): Promise<ReceivedPlan> {
-    const { classifier, interner, loader, merger } = this.#options;
+  async #plan(room: Room, { incoming, prev, auth, before, verdict }: Judged): Promise<ReceivedPlan> {
+    const { classifier, interner, loader } = this.#options;
     const { pdu } = incoming;
     const isAccepted = verdict.kind === 'accepted';
     const own: StateChange | undefined =
@@ -113,14 +121,11 @@ export class EventReceiver {
             event: OWN_EVENT,
             isMember: pdu.type === 'm.room.member',
           };
-    const after = own === undefined ? before : new Map([...before, [own.skey, OWN_EVENT]]);
     const superseded = isAccepted ? await this.#superseded(room, prev) : new Set<number>();
     const others = room.head.extremities.filter((event) => !superseded.has(event.nid)).slice(1 - MOST_EXTREMITIES);
-    const current = isAccepted
-      ? await this.#currentState(room, incoming, auth, after, others)
-      : entriesOf(room.stateChain);
-    const changes = await merger.changes(entriesOf(room.stateChain), current);
-    const { branch, toBefore } = await this.#nearest([...branches, room.stateChain], before);
+    const { changes, isAfterEvent } = isAccepted
+      ? await this.#around.afterwards(room, { incoming, auth, before, own }, others)
+      : { changes: [], isAfterEvent: false };
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
     const loaded = await this.#stateEvents(room, [...changes.map((change) => change.event), replacedNid ?? 0]);
     const targetId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
@@ -140,29 +145,26 @@ export class EventReceiver {
       prev,
       auth,
       replaced: replacedNid === undefined ? undefined : loaded.get(replacedNid),
-      branch,
-      toBefore,
+      branch: before.branch,
+      toBefore: before.toBefore,
       own,
       others,
       changes,
-      isAfterEvent: isSameState(after, current),
+      isAfterEvent,
       stateEvent: (nid) => loaded.get(nid),
       redaction: (event) => prepareRedaction(room, event, target, room.powerLevels()),
+      stickyUntil: await this.#stickyUntil(room, pdu, verdict),
     };
   }
 
-  /** The room's state once the event is in: the states after all its forward extremities, resolved. */
-  async #currentState(
-    room: Room,
-    incoming: IdentifiedPdu,
-    auth: readonly StoredEvent[],
-    after: StateEntries,
-    others: readonly StoredEvent[],
-  ): Promise<StateEntries> {
-    if (others.length === 0) return after;
-    const states = await this.#statesAfter(room, others);
-    const fresh = { nid: OWN_EVENT, event: incoming, auth: auth.map((event) => event.nid) };
-    return this.#options.merger.resolve(room, [after, ...states.map(entriesOf)], fresh);
+  /** When the event stops being sticky, if it is now. Of one sender only so many stick in a room: what comes beyond is an ordinary event. */
+  async #stickyUntil(room: Room, pdu: IdentifiedPdu['pdu'], verdict: Verdict): Promise<number | undefined> {
+    const now = this.#options.clock.now();
+    const until = stickyUntil(pdu, now);
+    if (until === undefined || until <= now || verdict.kind === 'rejected') return undefined;
+    // State that is soft-failed gets its chance by state resolution.
+    if (verdict.kind === 'soft-failed' && pdu.state_key !== undefined) return undefined;
+    return (await this.#options.events.sticky.isFull(room, pdu.sender)) ? undefined : until;
   }
 
   async #positions(room: Room, ids: readonly string[]): Promise<Map<string, number>> {
@@ -176,13 +178,6 @@ export class EventReceiver {
     const head = new Map(room.head.extremities.map((event) => [event.nid, event]));
     const loaded = await this.#options.loader.load(nids.map((nid) => ({ room, nid })));
     return nids.map((nid) => head.get(nid) ?? loaded.get(nid)).filter((event) => event !== undefined);
-  }
-
-  async #statesAfter(room: Room, events: readonly StoredEvent[]): Promise<StateChain[]> {
-    const { stateChain } = room;
-    const nids = new Set(events.map((event) => event.stateAfter));
-    const chains = await this.#options.states.load([...nids].filter((nid) => nid !== stateChain.nid));
-    return [...nids].map((nid) => chains.get(nid) ?? stateChain);
   }
 
   /**
@@ -205,20 +200,6 @@ export class EventReceiver {
       hidden = earlier.filter(isHidden);
     }
     return found;
-  }
-
-  /** Of some stored states the one from which the fewest changes lead to the state before the event. */
-  async #nearest(
-    stored: readonly StateChain[],
-    before: StateEntries,
-  ): Promise<{ readonly branch: StateChain; readonly toBefore: readonly StateChange[] }> {
-    let nearest: { readonly branch: StateChain; readonly toBefore: readonly StateChange[] } | undefined;
-    for (const branch of new Set(stored)) {
-      const toBefore = await this.#options.merger.changes(entriesOf(branch), before);
-      if (nearest === undefined || toBefore.length < nearest.toBefore.length) nearest = { branch, toBefore };
-      if (toBefore.length === 0) break;
-    }
-    return nearest ?? { branch: StateChain.EMPTY, toBefore: [] };
   }
 
   /** State events, read and parsed a few at a time: a large fork must not hold everybody else up. */
@@ -250,9 +231,11 @@ export class EventReceiver {
     room: Room,
     incoming: IdentifiedPdu,
     auth: readonly StoredEvent[],
-    before: StateEntries,
+    before: StateBefore,
   ): Promise<Verdict> {
     const { version } = room;
+    // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
+    if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
     const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
     if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
     const create = room.stateEvent('m.room.create');
@@ -264,38 +247,10 @@ export class EventReceiver {
       return found === undefined ? undefined : identified(found);
     });
     if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
-    const byStateBefore = await this.#checkAgainst(room, incoming, (skey) => before.get(skey));
+    const byStateBefore = await checkAgainst(this.#options, room, incoming, before.get);
     if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
-    const byCurrentState = await this.#checkAgainst(room, incoming, (skey) => room.stateChain.get(skey));
+    const byCurrentState = await checkAgainst(this.#options, room, incoming, (skey) => room.stateChain.get(skey));
     return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
-  }
-
-  /** Judges the event by a state, reading what the rules ask for: they ask without waiting. */
-  async #checkAgainst(
-    room: Room,
-    incoming: IdentifiedPdu,
-    entry: (skey: number) => number | undefined,
-  ): Promise<AuthVerdict> {
-    const { interner, loader } = this.#options;
-    const known = new Map<number, StoredEvent>();
-    for (;;) {
-      const unnamed: { readonly type: string; readonly stateKey: string }[] = [];
-      const unread = new Set<number>();
-      const verdict = checkAuth(room.version, incoming, (type, stateKey) => {
-        const skey = interner.peekStateKey(type, stateKey);
-        if (skey === undefined) unnamed.push({ type, stateKey });
-        const nid = skey === undefined ? undefined : entry(skey);
-        if (nid === undefined) return undefined;
-        const event = known.get(nid);
-        if (event === undefined) unread.add(nid);
-        return event === undefined ? undefined : identified(event);
-      });
-      if (unread.size === 0 && unnamed.length === 0) return verdict;
-      if (unnamed.length > 0) await interner.ensureStateKeys(unnamed);
-      for (const [nid, event] of await loader.load([...unread].map((nid) => ({ room, nid })))) known.set(nid, event);
-      if ([...unread].some((nid) => !known.has(nid)))
-        throw new Error(`a state of ${room.roomId} names events that are not here`);
-    }
   }
 }
 
@@ -313,9 +268,7 @@ interface Judged {
   readonly incoming: IdentifiedPdu;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
-  /** The states after its prev_events. */
-  readonly branches: readonly StateChain[];
-  readonly before: StateEntries;
+  readonly before: StateBefore;
   readonly verdict: Verdict;
 }
 
@@ -323,6 +276,3 @@ const withoutUnsigned = (pdu: IdentifiedPdu['pdu']): IdentifiedPdu['pdu'] => {
   const { unsigned: _unsigned, ...rest } = pdu;
   return rest as IdentifiedPdu['pdu'];
 };
-
-const isSameState = (one: StateEntries, other: StateEntries): boolean =>
-  one.size === other.size && [...one].every(([skey, nid]) => other.get(skey) === nid);

@@ -159,6 +159,29 @@ describe('events from elsewhere', function () {
     await remote.verify();
   });
 
+  for (const version of ['10', '12']) {
+    it(`are rejected when they come after no other event (room version ${version})`, async () => {
+      const remote = await remoteRoom(version);
+      const { extremities } = remote.replay;
+      const rootless = remote.build({ ...message(CAROL, 'out of nowhere'), depth: 1 });
+      const reception = await remote.receive({ ...rootless, pdu: { ...rootless.pdu, prev_events: [] } });
+      expect(reception.outcome).to.equal('rejected');
+      expect(await remote.receive(rootless)).to.deep.equal({ outcome: 'known' });
+      const create = remote.build({
+        type: 'm.room.create',
+        sender: ALICE,
+        stateKey: '',
+        content: { room_version: version, creator: ALICE },
+        auth: [],
+      });
+      const second = await remote.receive({ ...create, pdu: { ...create.pdu, prev_events: [] } });
+      expect(second.outcome).to.equal('rejected');
+      expect(remote.room.head.extremities.map((event) => event.eventId)).to.deep.equal(extremities);
+      expect(remote.room.stateEvent('m.room.create')!.eventId).to.not.equal(create.eventId);
+      await services.events.send(remote.room, message(ALICE, 'goes on'));
+    });
+  }
+
   it('are rejected when the state before them does not allow them', async () => {
     const remote = await remoteRoom('11');
     const before = remote.build(message(EVE, 'still here'));
