@@ -1,0 +1,261 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { ChildServer } from '#test/support/child-server.ts';
+import { ask, must } from '#test/support/http.ts';
+
+// What a test expects in a body it says itself.
+// oxlint-disable-next-line typescript/no-explicit-any
+type Json = any;
+
+const RUNS = 10;
+
+/** State that the server reads, with the members of its content that it looks at. */
+const READ: Readonly<Record<string, readonly string[]>> = {
+  'm.room.name': ['name'],
+  'm.room.topic': ['topic', 'm.topic'],
+  'm.room.avatar': ['url', 'info'],
+  'm.room.canonical_alias': ['alias', 'alt_aliases'],
+  'm.room.encryption': ['algorithm', 'rotation_period_ms'],
+  'm.room.history_visibility': ['history_visibility'],
+  'm.room.guest_access': ['guest_access'],
+  'm.room.join_rules': ['join_rule', 'allow'],
+  'm.room.server_acl': ['allow', 'deny', 'allow_ip_literals'],
+  'm.room.retention': ['min_lifetime', 'max_lifetime'],
+  'm.room.pinned_events': ['pinned'],
+  'm.room.tombstone': ['body', 'replacement_room'],
+  'm.room.third_party_invite': ['display_name', 'key_validity_url', 'public_key', 'public_keys'],
+  'm.room.aliases': ['aliases'],
+  'm.space.child': ['via', 'order', 'suggested'],
+  'm.space.parent': ['via', 'canonical'],
+  'm.policy.rule.user': ['entity', 'recommendation', 'reason'],
+  'm.room.member': ['membership', 'displayname', 'avatar_url', 'reason', 'is_direct', 'third_party_invite'],
+  'm.room.power_levels': [
+    'ban',
+    'events',
+    'events_default',
+    'invite',
+    'kick',
+    'notifications',
+    'redact',
+    'state_default',
+    'users',
+    'users_default',
+  ],
+};
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.constantFrom(
+    '\0',
+    '\u202e',
+    '！部屋',
+    '!\0:x',
+    '#\0:localhost',
+    '@\0:localhost',
+    '$\0',
+    '__proto__',
+    'constructor',
+    '',
+  ),
+  fc.constantFrom(
+    'invite',
+    'public',
+    'knock',
+    'restricted',
+    'knock_restricted',
+    'world_readable',
+    'joined',
+    'can_join',
+  ),
+  fc.constant('x'.repeat(2000)),
+);
+const integer = fc.oneof(fc.integer(), fc.constantFrom(0, 100, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER));
+const json = fc.letrec<{ value: Json; list: Json[]; map: Json }>((tie) => ({
+  value: fc.oneof({ maxDepth: 3 }, fc.constantFrom(null, true, false), integer, text, tie('list'), tie('map')),
+  list: fc.array(tie('value'), { maxLength: 3 }),
+  map: fc.dictionary(
+    fc.oneof(
+      fc.constantFrom('type', 'room_id', 'room', 'm.text', 'body', 'signed', 'm.room_membership', '@bob:localhost'),
+      text,
+    ),
+    tie('value'),
+    { maxKeys: 3 },
+  ),
+})).value;
+
+/** Entries that are nearly right reach further into the code than those that are nothing at all. */
+const nearly: Readonly<Record<string, fc.Arbitrary<Json>>> = {
+  allow: fc.array(fc.record({ type: fc.constant('m.room_membership'), room_id: fc.oneof(text, json) }), {
+    maxLength: 3,
+  }),
+  join_rule: fc.constantFrom('restricted', 'knock_restricted', 'public', 'knock'),
+  alt_aliases: fc.array(json, { maxLength: 3 }),
+  via: fc.array(fc.oneof(fc.constant('localhost'), json), { minLength: 1, maxLength: 3 }),
+  notifications: fc.dictionary(text, json, { maxKeys: 2 }),
+  membership: fc.constantFrom('join', 'invite', 'ban', 'leave'),
+};
+
+const valueOf = (member: string): fc.Arbitrary<Json> => {
+  // The specification's schema knows one algorithm, and clients have to be told of others, too.
+  if (member === 'algorithm') return fc.oneof(fc.constant('m.megolm.v1.aes-sha2'), integer, fc.constant(null));
+  const close = nearly[member];
+  return close === undefined ? json : fc.oneof(close, json);
+};
+
+const contentOf = (members: readonly string[]): fc.Arbitrary<Json> =>
+  fc.oneof(
+    { weight: 1, arbitrary: fc.dictionary(text, json, { maxKeys: 3 }) },
+    {
+      weight: 6,
+      arbitrary: fc.record(Object.fromEntries(members.map((member) => [member, valueOf(member)])), {
+        requiredKeys: [],
+      }),
+    },
+  );
+
+const keyOf = (type: string): fc.Arbitrary<string> => {
+  if (type === 'm.room.member')
+    return fc.constantFrom('@alice:localhost', '@carol:localhost', '@dora:localhost', '@nobody:localhost');
+  if (type.startsWith('m.space.')) return fc.oneof(fc.constantFrom('SECOND', '!none:localhost', '!a:b:c', ''), text);
+  return fc.oneof({ weight: 4, arbitrary: fc.constant('') }, { weight: 1, arbitrary: text });
+};
+
+const stateEvents = fc.tuple(
+  ...Object.entries(READ).map(([type, members]) =>
+    fc.record({ type: fc.constant(type), key: keyOf(type), content: contentOf(members) }),
+  ),
+);
+
+describe('state that makes no sense', function () {
+  this.timeout(180_000);
+  let server: ChildServer;
+  const tokens = new Map<string, string>();
+
+  before(async () => {
+    server = await ChildServer.start({ database: 'shared' });
+    for (const name of ['alice', 'bob', 'carol', 'dora']) {
+      const body = { username: name, password: 'a long password', auth: { type: 'm.login.dummy' } };
+      tokens.set(name, (await must(server.url, 'POST', '/register', { body })).access_token);
+    }
+  });
+  after(() => server?.dispose());
+
+  const post = (name: string, path: string, body: unknown): Promise<Json> =>
+    must(server.url, 'POST', path, { token: tokens.get(name), body });
+
+  /** What a request is answered, with what it was: a 5xx is never one. */
+  const calm = async (name: string | undefined, method: string, path: string, body?: unknown): Promise<Json> => {
+    const answer = await ask(server.url, method, path, {
+      token: name === undefined ? undefined : tokens.get(name),
+      ...(body === undefined ? {} : { body }),
+    });
+    expect(answer.status, `${method} ${path} ${JSON.stringify(answer.body)}\n${errorsOf(server)}`).to.be.below(500);
+    return answer;
+  };
+
+  const readAll = async (name: string, roomId: string, eventId: string): Promise<void> => {
+    const room = encodeURIComponent(roomId);
+    const event = encodeURIComponent(eventId);
+    for (const path of [
+      `/_matrix/client/v1/room_summary/${room}`,
+      `/_matrix/client/unstable/im.nheko.summary/summary/${room}`,
+      `/_matrix/client/v1/rooms/${room}/hierarchy`,
+      `/_matrix/client/v1/rooms/${room}/hierarchy?suggested_only=true&max_depth=1`,
+      '/publicRooms',
+      `/rooms/${room}/state`,
+      `/rooms/${room}/members`,
+      `/rooms/${room}/joined_members`,
+      `/rooms/${room}/messages?dir=b&limit=50`,
+      `/rooms/${room}/messages?dir=f&limit=50&filter=${encodeURIComponent('{"lazy_load_members":true}')}`,
+      `/rooms/${room}/context/${event}`,
+      `/rooms/${room}/event/${event}`,
+      `/rooms/${room}/initialSync`,
+      `/rooms/${room}/aliases`,
+      `/_matrix/client/v1/rooms/${room}/threads`,
+      `/_matrix/client/v1/rooms/${room}/relations/${event}`,
+      `/_matrix/client/v1/rooms/${room}/timestamp_to_event?ts=0&dir=f`,
+      `/events?room_id=${room}`,
+      '/initialSync',
+      '/notifications',
+      '/pushrules/',
+    ])
+      await calm(name, 'GET', path);
+    const search = {
+      search_categories: { room_events: { search_term: 'hello', event_context: {}, include_state: true } },
+    };
+    await calm(name, 'POST', '/search', search);
+    await calm(name, 'POST', '/publicRooms', { filter: { generic_search_term: 'o', room_types: [null, 'm.space'] } });
+    await calm(name, 'POST', '/user_directory/search', { search_term: 'a' });
+  };
+
+  it('does not come of names and pictures: what cannot be in an event is no name', async () => {
+    const path = '/profile/@alice:localhost/displayname';
+    const { status, body } = await calm('alice', 'PUT', path, { displayname: 'half \ud83d' });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+    expect((await calm('alice', 'PUT', path, { displayname: 'a\0\u202eb\ud83d\ude00' })).status).to.equal(200);
+    await post('alice', '/createRoom', {});
+  });
+
+  it('breaks no way of reading a room, nor its upgrade', async () => {
+    await fc.assert(
+      fc.asyncProperty(stateEvents, fc.constantFrom('1', '6', '9', '10', '11', '12'), async (events, version) => {
+        const { room_id: roomId } = await post('alice', '/createRoom', {
+          room_version: version,
+          visibility: 'public',
+          preset: 'public_chat',
+          creation_content: { type: 'm.space' },
+        });
+        const { room_id: second } = await post('alice', '/createRoom', { preset: 'public_chat' });
+        for (const name of ['bob', 'carol']) await post(name, `/rooms/${encodeURIComponent(roomId)}/join`, {});
+        const since = (await calm('bob', 'GET', '/sync?timeout=0')).body.next_batch;
+        const say = async (name: string, txn: string): Promise<Json> =>
+          calm(name, 'PUT', `/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn}`, {
+            msgtype: 'm.text',
+            body: 'hello',
+          });
+        const { event_id: eventId } = (await say('bob', 'first')).body;
+        for (const { type, key, content } of events) {
+          const stateKey = encodeURIComponent(key === 'SECOND' ? second : key);
+          await calm('alice', 'PUT', `/rooms/${encodeURIComponent(roomId)}/state/${type}/${stateKey}`, content);
+          await calm('alice', 'GET', `/rooms/${encodeURIComponent(roomId)}/state/${type}/${stateKey}`);
+        }
+        await say('alice', 'second');
+        for (const name of ['bob', 'alice', 'carol', 'dora']) await readAll(name, roomId, eventId);
+        await calm(undefined, 'GET', `/_matrix/client/v1/room_summary/${encodeURIComponent(roomId)}`);
+        await calm('dora', 'POST', `/knock/${encodeURIComponent(roomId)}`, {});
+        await calm('dora', 'POST', `/join/${encodeURIComponent(roomId)}`, {});
+        const upgrade = await calm('alice', 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, {
+          new_version: '12',
+        });
+        expect(upgrade.status, JSON.stringify(upgrade.body)).to.be.oneOf([200, 403]);
+        if (upgrade.status === 200) await readAll('alice', upgrade.body.replacement_room, eventId);
+        await calm('carol', 'POST', `/rooms/${encodeURIComponent(roomId)}/leave`, {});
+        for (const name of ['alice', 'bob', 'carol', 'dora']) {
+          expect((await calm(name, 'GET', '/sync?timeout=0')).status).to.equal(200);
+          const full = await calm(name, 'GET', '/sync?timeout=0&full_state=true');
+          expect(full.status).to.equal(200);
+        }
+        const news = await calm('bob', 'GET', `/sync?timeout=0&since=${encodeURIComponent(since)}`);
+        expect(news.status).to.equal(200);
+        expect({ ...news.body.rooms.join, ...news.body.rooms.leave }).to.have.property(roomId);
+        // Rooms that stay would make every further run slower.
+        for (const name of ['alice', 'bob', 'carol', 'dora']) {
+          for (const id of (await calm(name, 'GET', '/joined_rooms')).body.joined_rooms) {
+            await calm(name, 'POST', `/rooms/${encodeURIComponent(id)}/leave`, {});
+            await calm(name, 'POST', `/rooms/${encodeURIComponent(id)}/forget`, {});
+          }
+        }
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  });
+});
+
+/** What the server last said of something that went wrong in it. */
+const errorsOf = (server: ChildServer): string =>
+  server.output
+    .split('\n')
+    .filter((line) => line.includes('"level":50') || line.includes('"level":"error"') || line.includes('ERROR'))
+    .slice(-2)
+    .join('\n')
+    .slice(0, 3000);
