@@ -35,6 +35,8 @@ export interface CommittedEvent {
   readonly member: { readonly before: Member | undefined; readonly after: Member } | undefined;
   /** Those for whom it notifies otherwise than its class says. */
   readonly mentions: readonly Pick<MentionRow, 'user' | 'kind'>[];
+  /** Events that came before it relate to it. */
+  readonly wasAwaited?: boolean;
 }
 
 /** What listeners to the stream of room events are told, once for each commit and room, in order. */

@@ -132,6 +132,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
   const redaction = plan.redaction(event);
   const write: EventWrite = {
+    isReceived: true,
     events: [
       {
         room: room.nid,
@@ -180,7 +181,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   await writer.append({
     positions,
     events: write,
-    publish: () => {
+    publish: (wasAwaited) => {
       const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
       for (const chain of fresh) tools.states.remember(chain);
       room.applyReceived(event, head, depth, resolved, plan.isAccepted);
@@ -199,6 +200,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
             event,
             member: members.find(({ after: member }) => isOwn(member)),
             mentions: (write.mentions ?? []).map(({ user, kind }) => ({ user, kind })),
+            wasAwaited: wasAwaited(nid),
           },
         ],
         resolvedMembers: members.filter(({ after: member }) => !isOwn(member)),

@@ -147,6 +147,8 @@ export class RelationIndex {
   /** Undefined when the database has to be asked. */
   #known({ room, event }: RelationTarget): readonly RelatedEvent[] | undefined {
     const entry = this.#entries.get(event.eventId);
+    // Another room's entry was made for an event that says that it relates to this one.
+    if (entry !== undefined && entry.room !== room.nid) return undefined;
     if (entry !== undefined) return entry.isComplete ? entry.related : undefined;
     return event.nid > this.#horizon(room).floor ? NOTHING : undefined;
   }
@@ -224,7 +226,8 @@ export class RelationIndex {
       horizon = { floor, newest: floor, version: 0 };
       this.#horizons.set(room, horizon);
     }
-    for (const { event } of events) {
+    for (const { event, wasAwaited } of events) {
+      if (wasAwaited === true) this.#awaited(room, horizon, event);
       horizon.newest = Math.max(horizon.newest, event.nid);
       if (event.type === 'm.room.redaction') this.#redacted(room, horizon, redactionTarget(room.version, event.pdu));
       const { relation } = event;
@@ -243,10 +246,19 @@ export class RelationIndex {
     }
   }
 
+  /** Events that came before it relate to it: they are read when somebody asks. */
+  #awaited(room: Room, horizon: Horizon, { nid, eventId }: RelationTarget['event']): void {
+    horizon.version++;
+    this.#targets.get(room.nid)?.delete(eventId);
+    this.#keep(eventId, { room: room.nid, horizon, nid, related: [], isComplete: false });
+  }
+
   #related(room: Room, horizon: Horizon, targetId: string, related: RelatedEvent): void {
     const loading = this.#loading.get(targetId);
-    if (loading !== undefined) add(loading.entry.related, related);
     const known = this.#entries.peek(targetId);
+    // Both events have to be in the same room: others do not relate to each other, whatever one of them says.
+    if ([loading, known].some((one) => one !== undefined && one.room !== room.nid)) return;
+    if (loading !== undefined) add(loading.entry.related, related);
     if (known !== undefined) {
       add(known.related, related);
       this.#keep(targetId, known);

@@ -14,6 +14,7 @@ import {
 } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
+import type { WasAwaited } from '#src/storage/repositories/awaited-relations.ts';
 import { claimShards, eventExists } from '#src/storage/repositories/event-reads.ts';
 import {
   type EventWrite,
@@ -35,6 +36,9 @@ export class BuiltOnFailedWriteError extends Error {
 const RECONNECT_ATTEMPTS = 300;
 const RECONNECT_PAUSE_MS = 200;
 
+/** Where no answer says so, any event may have been awaited. */
+const UNKNOWN: WasAwaited = () => true;
+
 interface Operation {
   /** Positions that the operation took, ascending in each shard. */
   readonly positions: readonly number[];
@@ -43,7 +47,7 @@ interface Operation {
   /** Whether something it was built on failed in the meantime. */
   readonly isStale: () => boolean;
   /** Makes it visible to readers; runs after the commit, in order. */
-  readonly publish: () => void;
+  readonly publish: (wasAwaited: WasAwaited) => void;
   /** Takes back what was prepared in memory; runs when the database refused it. */
   readonly revert: () => void;
   readonly resolve: () => void;
@@ -58,7 +62,7 @@ export interface WriteRequest {
   readonly events?: EventWrite;
   readonly streams?: StreamWrite;
   readonly isStale?: () => boolean;
-  readonly publish: () => void;
+  readonly publish: (wasAwaited: WasAwaited) => void;
   readonly revert?: () => void;
 }
 
@@ -218,8 +222,7 @@ export class Writer {
     const live = batch.filter((operation) => !this.#dropIfStale(operation));
     if (live.length > 0) {
       try {
-        await this.#commit(live);
-        this.#publish(live);
+        this.#publish(live, await this.#commit(live));
       } catch (error) {
         if (live.length === 1 || error instanceof StaleEpochError) this.#refuse(live, error);
         else await this.#writeOneByOne(live, error);
@@ -244,8 +247,7 @@ export class Writer {
     for (const operation of batch) {
       if (this.#dropIfStale(operation)) continue;
       try {
-        await this.#commit([operation]);
-        this.#publish([operation]);
+        this.#publish([operation], await this.#commit([operation]));
       } catch (error) {
         this.#refuse([operation], error);
       }
@@ -269,10 +271,10 @@ export class Writer {
     }
   }
 
-  #publish(operations: readonly Operation[]): void {
+  #publish(operations: readonly Operation[], wasAwaited: WasAwaited): void {
     for (const operation of operations) {
       try {
-        operation.publish();
+        operation.publish(wasAwaited);
       } catch (err) {
         // It is committed: whoever fails to show it must not make its sender believe that it is not.
         this.#logger.error('a committed write could not be published', { err });
@@ -304,13 +306,14 @@ export class Writer {
    * Commits events and streams, each in one statement. When the connection is lost in the middle, nobody knows whether the batch
    * was committed: its first event tells. Receipts and account data are simply written again.
    */
-  async #commit(operations: readonly Operation[]): Promise<void> {
+  async #commit(operations: readonly Operation[]): Promise<WasAwaited> {
+    let wasAwaited: WasAwaited | undefined;
     const withEvents = operations.filter((operation) => operation.events !== undefined && !operation.areEventsWritten);
     const withStreams = operations.filter((operation) => operation.streams !== undefined);
     if (withEvents.length > 0) {
       const writes = withEvents.map((operation) => operation.events).filter((write) => write !== undefined);
       const first = writes.flatMap((write) => write.events)[0];
-      await this.#surely(
+      wasAwaited = await this.#surely(
         () => writeEvents(this.#database, this.#guards(withEvents), writes),
         async () => first !== undefined && (await eventExists(this.#database, first.room, first.nid)),
       );
@@ -323,20 +326,24 @@ export class Writer {
         () => Promise.resolve(false),
       );
     }
+    return wasAwaited ?? UNKNOWN;
   }
 
-  /** Repeats a write whose fate is unknown until the database is back and says what became of it. */
-  async #surely(write: () => Promise<void>, isCommitted: () => Promise<boolean>): Promise<void> {
+  /**
+   * Repeats a write whose fate is unknown until the database is back and says what became of it.
+   *
+   * @returns undefined when it was committed without an answer
+   */
+  async #surely<T>(write: () => Promise<T>, isCommitted: () => Promise<boolean>): Promise<T | undefined> {
     let lost = false;
     for (let attempt = 0; ; attempt++) {
       try {
-        if (lost && (await isCommitted())) return;
-        await write();
-        return;
+        if (lost && (await isCommitted())) return undefined;
+        return await write();
       } catch (error) {
         if (!isConnectionLoss(error)) {
           // The first attempt went on in the database after its connection broke, and was committed before this one.
-          if (lost && (await isCommitted())) return;
+          if (lost && (await isCommitted())) return undefined;
           throw error;
         }
         if (attempt >= RECONNECT_ATTEMPTS) throw error;

@@ -1,5 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
+import { type WasAwaited, withAwaitedRelations } from './awaited-relations.ts';
 import { type StickyWrite, stickyValues, withStickyEvents } from './sticky-writes.ts';
 
 /** Bits of `events.flags`. */
@@ -116,6 +117,8 @@ export interface SentDelayedRow {
 
 /** What has to be written together: the events of one request and everything that follows from them. */
 export interface EventWrite extends StickyWrite {
+  /** Made elsewhere: events that relate to them may be here already. */
+  readonly isReceived?: boolean;
   readonly rooms?: readonly NewRoomRow[];
   readonly events: readonly EventRow[];
   readonly deltas?: readonly StateDeltaRow[];
@@ -180,12 +183,11 @@ const WRITE_EVENTS = sql(
   ) select 1 from owned`,
 );
 
-// Batches with state changes, new rooms, aliases, redactions or delayed events: the same statement with the rarer tables in front.
-const WRITE_EVENTS_AND_STATE = sql(
-  'write_events_and_state',
-  WRITE_EVENTS.text.replace(
-    ') select 1 from owned',
-    `), new_deltas as (
+// Batches with state changes, new rooms, aliases, redactions or delayed events, with events from elsewhere, or with relations to what
+// is not in memory: the same statement with the rarer tables in front.
+const WITH_STATE = WRITE_EVENTS.text.replace(
+  ') select 1 from owned',
+  `), new_deltas as (
     insert into state_delta (nid, room, seq, chain, others, members)
     select d.* from owned, unnest($36::bigint[], $37::int[], $38::int[], $39::bytea[], $40::bytea[], $41::bytea[])
       d(nid, room, seq, chain, others, members)
@@ -211,13 +213,13 @@ const WRITE_EVENTS_AND_STATE = sql(
     from owned, unnest($64::text[], $65::text[], $66::bigint[]) s(delay_id, event_id, sent_ts)
     where d.delay_id = s.delay_id and d.finalised_ts is null
   ) select 1 from owned`,
-  ),
 );
+const WRITE_EVENTS_AND_STATE = sql('write_events_and_state', withAwaitedRelations(WITH_STATE));
 
 // Batches with sticky events.
 const WRITE_STICKY_EVENTS = sql(
   'write_sticky_events',
-  withStickyEvents(WRITE_EVENTS_AND_STATE.text, EVENT_FLAGS.softFailed),
+  withAwaitedRelations(withStickyEvents(WITH_STATE, EVENT_FLAGS.softFailed)),
 );
 
 const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
@@ -227,16 +229,19 @@ const lastOf = <Row>(rows: readonly Row[], key: (row: Row) => string | number): 
   ...new Map(rows.map((row) => [key(row), row])).values(),
 ];
 
+const NOTHING_AWAITED: WasAwaited = () => false;
+
 /**
  * Writes a batch in one statement and one commit.
  *
+ * @returns which of its events earlier ones relate to: these are connected with them
  * @throws StaleEpochError when a shard has another owner by now; nothing is written then
  */
 export const writeEvents = async (
   database: Database,
   guards: readonly ShardGuard[],
   writes: readonly EventWrite[],
-): Promise<void> => {
+): Promise<WasAwaited> => {
   const events = writes.flatMap((write) => write.events);
   const tails = lastOf(
     writes.flatMap((write) => write.tails),
@@ -294,7 +299,9 @@ export const writeEvents = async (
   );
   const sentDelayed = writes.flatMap((write) => write.sentDelayed ?? []);
   const plain =
-    deltas.length + members.length + rooms.length + aliases.length + redactions.length + sentDelayed.length === 0;
+    deltas.length + members.length + rooms.length + aliases.length + redactions.length + sentDelayed.length === 0 &&
+    !writes.some((write) => write.isReceived) &&
+    !events.some((event) => event.rel !== null && typeof event.rel !== 'number');
   const sticky = stickyValues(writes);
   if (!plain || sticky !== undefined) {
     values.push(
@@ -331,9 +338,12 @@ export const writeEvents = async (
       column(sentDelayed, 'sentTs'),
     );
   }
-  const rows = await database.query(
+  const rows = await database.query<{ readonly awaited?: readonly number[] | null }>(
     sticky !== undefined ? WRITE_STICKY_EVENTS : plain ? WRITE_EVENTS : WRITE_EVENTS_AND_STATE,
     [...values, ...(sticky ?? [])],
   );
-  if (rows.length === 0) throw new StaleEpochError();
+  const [row] = rows;
+  if (row === undefined) throw new StaleEpochError();
+  const awaited = new Set(row.awaited);
+  return awaited.size === 0 ? NOTHING_AWAITED : (position) => awaited.has(position);
 };

@@ -93,6 +93,10 @@ const DELETE_SEARCH = sql(
   `delete from search_docs d using unnest($2::bigint[], $3::bigint[]) u(event, ts)
    where d.room = $1 and d.ts = u.ts and d.event = u.event`,
 );
+const DELETE_AWAITED = sql(
+  'purge_awaited_relations',
+  'delete from awaited_relations where room = $1 and child = any($2::bigint[])',
+);
 const DELETE_STICKY = sql(
   'purge_sticky_events',
   'delete from sticky_events where room = $1 and event = any($2::bigint[])',
@@ -207,6 +211,7 @@ export const purgeEvents = async (
   await tx.query(DELETE_MENTIONS, [room, nids, Math.min(...nids), Math.max(...nids)]);
   await tx.query(DELETE_SEARCH, [room, nids, all.map(({ ts }) => ts)]);
   await tx.query(DELETE_STICKY, [room, nids]);
+  await tx.query(DELETE_AWAITED, [room, nids]);
 };
 
 export const deleteDeltas = async (database: Database, nids: readonly number[]): Promise<void> => {
