@@ -8,7 +8,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { EventDraft } from '#src/services/events/event-draft.ts';
 import { EventLoader } from '#src/services/events/event-loader.ts';
-import { EventService } from '#src/services/events/event-service.ts';
+import { EventService, type EventServiceOptions } from '#src/services/events/event-service.ts';
 import { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
@@ -37,6 +37,7 @@ export interface EventServices {
 export async function eventServices(
   database: Database,
   writerOptions: Partial<WriterOptions> = {},
+  more: Pick<Partial<EventServiceOptions>, 'clock' | 'mostStickyEvents'> = {},
 ): Promise<EventServices> {
   const interner = new Interner(database, (userId) => userId.endsWith(`:${SERVER}`));
   const loader = new EventLoader(database);
@@ -64,6 +65,7 @@ export async function eventServices(
       classify: () => ({ notifies: true, highlightsAll: false, exceptions: [] }),
     },
     signer: { serverName: SERVER, signingKey },
+    ...more,
   });
   return { database, interner, loader, states, rooms, writer, events };
 }

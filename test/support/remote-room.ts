@@ -63,6 +63,7 @@ export interface RemoteDraft {
   /** Ids of its auth events; by the selection of the specification when left out. */
   readonly auth?: readonly string[];
   readonly ts?: number;
+  readonly stickyDurationMs?: number;
   readonly depth?: number;
 }
 
@@ -127,6 +128,7 @@ export class RemoteRoom {
         authEvents: auth.map(reference),
         ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
         ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
+        ...(draft.stickyDurationMs === undefined ? {} : { stickyDurationMs: draft.stickyDurationMs }),
         ...(version.eventIdFormat === 'assigned' ? { eventId: `$${systemRandom.string(16)}:${server}` } : {}),
       },
       { serverName: server, signingKey: keyOf(server) },

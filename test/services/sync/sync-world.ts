@@ -33,11 +33,15 @@ export interface SyncWorld extends EventServices {
   readonly receipts: ReceiptService;
   readonly accountData: AccountDataService;
   readonly typing: TypingService;
+  readonly visibility: EventVisibility;
 }
 
 /** The sync engine on real services, as one process has them. */
-export async function syncWorld(database: Database): Promise<SyncWorld> {
-  const store = await eventServices(database);
+export async function syncWorld(
+  database: Database,
+  more: Parameters<typeof eventServices>[2] = {},
+): Promise<SyncWorld> {
+  const store = await eventServices(database, {}, more);
   const { interner, loader, rooms, writer, events } = store;
   const ephemeral = new EphemeralCounter(systemRandom);
   const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
@@ -91,7 +95,7 @@ export async function syncWorld(database: Database): Promise<SyncWorld> {
         Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]),
     },
   });
-  return { ...store, sync, users, sections, receipts, accountData, typing };
+  return { ...store, sync, users, sections, receipts, accountData, typing, visibility };
 }
 
 export interface ClientEvent {
@@ -100,6 +104,8 @@ export interface ClientEvent {
   readonly sender: string;
   readonly state_key?: string;
   readonly content: { readonly membership?: string };
+  readonly msc4354_sticky?: { readonly duration_ms: number };
+  readonly unsigned?: { readonly msc4354_sticky_duration_ttl_ms?: number };
 }
 
 export interface RoomBody {
@@ -110,6 +116,7 @@ export interface RoomBody {
   };
   readonly state?: { readonly events: readonly ClientEvent[] };
   readonly state_after?: { readonly events: readonly ClientEvent[] };
+  readonly msc4354_sticky?: { readonly events: readonly ClientEvent[] };
 }
 
 export interface SyncBody {
