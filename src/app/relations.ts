@@ -52,7 +52,7 @@ export function composeRelations(
     aggregations,
     relationRules: new RelationRules({ events, index, loader }),
     relations: new Relations({ ...common, index }),
-    threads: new ThreadsList({ ...common, database, interner }),
+    threads: new ThreadsList({ ...common, index, database, interner }),
     clientEvents: writer,
   };
 }

@@ -13,6 +13,8 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { threadsOf } from '#src/storage/repositories/relation-reads.ts';
 import type { IgnoredUsers } from './bundled-aggregations.ts';
+import { REL } from './related-events.ts';
+import type { RelationIndex } from './relation-index.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 200;
@@ -29,6 +31,7 @@ export class ThreadsList {
   readonly #access: RoomAccess;
   readonly #database: Database;
   readonly #interner: Interner;
+  readonly #index: RelationIndex;
   readonly #loader: EventLoader;
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: IgnoredUsers;
@@ -38,6 +41,7 @@ export class ThreadsList {
     readonly access: RoomAccess;
     readonly database: Database;
     readonly interner: Interner;
+    readonly index: RelationIndex;
     readonly loader: EventLoader;
     readonly visibility: EventVisibility;
     readonly ignoredUsers: IgnoredUsers;
@@ -46,6 +50,7 @@ export class ThreadsList {
     this.#access = options.access;
     this.#database = options.database;
     this.#interner = options.interner;
+    this.#index = options.index;
     this.#loader = options.loader;
     this.#visibility = options.visibility;
     this.#ignoredUsers = options.ignoredUsers;
@@ -91,7 +96,7 @@ export class ThreadsList {
       isEnd = records.length <= wanted;
       const page = records.slice(0, wanted);
       place = page.at(-1) ?? place;
-      shown.push(...(await this.#roots(room, reader, page)));
+      shown.push(...(await this.#roots(room, reader, page, ignored)));
     }
     const events = shown.map((one) =>
       ignored.has(one.event.sender) ? { ...one, event: withoutContent(room, one.event) } : one,
@@ -106,6 +111,7 @@ export class ThreadsList {
     room: Room,
     { userId }: Reader,
     records: readonly { readonly root: number; readonly nid: number }[],
+    ignored: ReadonlySet<string>,
   ): Promise<readonly VisibleEvent[]> {
     const loaded = await this.#loader.load(
       records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))),
@@ -113,11 +119,28 @@ export class ThreadsList {
     const visible = new Map(
       (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
     );
-    return records.flatMap(({ root, nid }) => {
-      const event = visible.get(root);
+    const roots: VisibleEvent[] = [];
+    for (const { root, nid } of records) {
+      const one = visible.get(root);
       // What relates to another event itself is no root of a thread.
-      return event === undefined || !visible.has(nid) || event.event.relation !== undefined ? [] : [event];
-    });
+      if (one === undefined || one.event.relation !== undefined) continue;
+      if (visible.has(nid) || (await this.#hasVisibleReply(room, userId, one.event, ignored))) roots.push(one);
+    }
+    return roots;
+  }
+
+  /** The latest reply is not for everybody who may see earlier ones: those who were away meanwhile. */
+  async #hasVisibleReply(
+    room: Room,
+    userId: string,
+    root: StoredEvent,
+    ignored: ReadonlySet<string>,
+  ): Promise<boolean> {
+    const replies = (await this.#index.of(room, root)).filter(
+      ({ relType, sender }) => relType === REL.thread && !ignored.has(sender),
+    );
+    const loaded = await this.#loader.load(replies.map(({ nid }) => ({ room, nid })));
+    return (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).length > 0;
   }
 }
 

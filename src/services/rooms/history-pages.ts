@@ -36,7 +36,7 @@ export interface HistoryPage {
   readonly events: readonly VisibleEvent[];
   /** Where to go on. */
   readonly end: TopologicalPosition;
-  /** Nothing is left in this direction. */
+  /** Nothing is left in this direction, or before the place where to stop. */
   readonly isEnd: boolean;
 }
 
@@ -101,11 +101,15 @@ export class HistoryPages {
       for (const one of visible) {
         found.push(one);
         if (found.length < limit) continue;
-        return { events: found, end: placeAfter(one.event, dir), isEnd: isLast && one.event === events.at(-1) };
+        return {
+          events: found,
+          end: placeAfter(one.event, dir),
+          isEnd: records.length < batch && one.event === read.at(-1),
+        };
       }
       const last = events.at(-1);
       if (last !== undefined) place = placeAfter(last, dir);
-      if (isLast) return { events: found, end: place, isEnd: true };
+      if (isLast) return { events: found, end: place, isEnd: stopAt < 0 || found.length === 0 };
       batch = MAX_BATCH;
     }
     return { events: found, end: place, isEnd: false };

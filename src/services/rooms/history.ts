@@ -100,7 +100,9 @@ export class History {
       wanted: predicate(filter),
       filter,
     });
-    const members = filter.lazyLoadMembers ? await this.#senders(room, page.events, page.events[0]?.event) : undefined;
+    // As of the latest event: whoever speaks in the chunk has a membership there.
+    const latest = dir === 'b' ? page.events[0] : page.events.at(-1);
+    const members = filter.lazyLoadMembers ? await this.#senders(room, page.events, latest?.event) : undefined;
     return {
       start: query.from ?? encodeRoomToken(await this.#startOf(view, from, dir)),
       end: page.isEnd ? undefined : encodeRoomToken(page.end),

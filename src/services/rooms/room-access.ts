@@ -79,11 +79,19 @@ export class RoomAccess {
     throw notThere();
   }
 
-  /** A user's membership at each position, as far as their member events tell it without much reading. */
-  async membershipAt(room: Room, userId: string): Promise<(position: number) => Membership | undefined> {
+  /**
+   * A user's membership at each position, as far as their member events tell it without much reading.
+   *
+   * @param oldest the first position that will be asked for
+   */
+  async membershipAt(
+    room: Room,
+    userId: string,
+    oldest: number,
+  ): Promise<(position: number) => Membership | undefined> {
     const member = room.member(userId);
     if (member === undefined) return () => 'leave';
-    const periods = await this.#past.of(room, member);
+    const periods = await this.#past.of(room, member, oldest);
     return (position) => (position > 0 ? periods.at(position) : undefined);
   }
 }

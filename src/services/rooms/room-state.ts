@@ -108,7 +108,8 @@ export class RoomState {
 
   /** JSON of state events for a reader. */
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
-    const membershipAt = await this.#access.membershipAt(room, userId);
+    const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
+    const membershipAt = await this.#access.membershipAt(room, userId, oldest);
     return events.map((event) =>
       event.clientJson({ membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
     );

@@ -226,11 +226,9 @@ export class SearchService {
   async #states(reader: Reader, matches: readonly SearchMatch[]): Promise<Map<string, readonly string[]>> {
     const states = new Map<string, readonly string[]>();
     for (const roomId of new Set(matches.map(({ room }) => room.roomId))) {
-      const events = await this.#options.roomState.all(roomId, reader.userId);
-      states.set(
-        roomId,
-        events.map((event) => event.clientJson({ delayId: event.delayIdFor(reader.userId) }, true)),
-      );
+      const { roomState } = this.#options;
+      const events = await roomState.all(roomId, reader.userId);
+      states.set(roomId, await roomState.writeOf(roomId, reader.userId, events));
     }
     return states;
   }

@@ -6,7 +6,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 
 /** How many member events of a user are looked at before the states at the events are asked instead. */
 const STEPS = 6;
-/** How many member events are looked at to find the last join of somebody who is not in the room. */
+/** How many member events are looked at where the states do not help, or are many. */
 const JOIN_STEPS = 50;
 
 /** A user's memberships of a room, newest first, as far back as they were looked at. */
@@ -36,12 +36,15 @@ export class MembershipPast {
     this.#loader = loader;
   }
 
-  async of(room: Room, member: Member): Promise<MembershipPeriods> {
+  /** @param reach position back to which the memberships are wanted in any case */
+  async of(room: Room, member: Member, reach?: number): Promise<MembershipPeriods> {
     const periods: { from: number; membership: Membership }[] = [{ from: member.since, membership: member.membership }];
     const first = await this.#loader.one(room, member.since);
     // A fork that was resolved gives and takes memberships without an event of theirs: then the chain of events does not tell.
     let event = first?.type === 'm.room.member' && first.stateKey === member.userId ? first : undefined;
-    for (let step = 0; step < STEPS && event?.replaces !== undefined; step++) {
+    const goesOn = (step: number, at: number): boolean =>
+      step < STEPS || (reach !== undefined && at > reach && step < JOIN_STEPS);
+    for (let step = 0; event?.replaces !== undefined && goesOn(step, event.nid); step++) {
       event = await this.#before(room, event);
       if (event !== undefined) periods.push({ from: event.nid, membership: membershipIn(event.content) });
     }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { SearchServer } from '#test/integration/search/search-server.ts';
+import type { Json, RoomServer } from '#test/support/room-server.ts';
 
 const BOB = '@bob:test';
 
@@ -50,9 +51,13 @@ const maySee = (told: readonly Told[], at: number): boolean => {
 describe('what a user sees of a room, whatever happened there', function () {
   this.timeout(180_000);
   let server: RoomServer;
+  let search: SearchServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
-  after(() => server.stop());
+  before(async () => {
+    search = await SearchServer.start();
+    server = search.rooms;
+  });
+  after(() => search.stop());
 
   const pages = async (roomId: string, dir: 'b' | 'f', limit: number): Promise<Json[] | undefined> => {
     const found: Json[] = [];
@@ -69,6 +74,9 @@ describe('what a user sees of a room, whatever happened there', function () {
       from = `&from=${body.end}`;
     }
   };
+
+  const everything = async (roomId: string): Promise<Json[]> =>
+    (await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=f&limit=99`)).chunk;
 
   it('equals the rules of the specification, word for word', async () => {
     const step = fc.constantFrom<Step>(
@@ -100,7 +108,7 @@ describe('what a user sees of a room, whatever happened there', function () {
           const roomId = await server.room('alice', { preset: 'public_chat', room_version: version });
           const creation: Json[] = (await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=f&limit=99`))
             .chunk;
-          let visibility: Visibility = 'shared';
+          let visibility = 'shared' as Visibility;
           let membership = 'leave';
           let left = Infinity;
           let forgotten = false;
@@ -129,7 +137,7 @@ describe('what a user sees of a room, whatever happened there', function () {
           };
           for (const one of steps) {
             txn += 1;
-            if (one === 'say') tell(await server.say('alice', roomId, `${txn}`));
+            if (one === 'say') tell(await server.say('alice', roomId, `needle ${txn}`));
             else if (one === 'invite') await becomes('alice', 'invite', { reason: `${txn}` });
             else if (one === 'join') await becomes('bob', 'join');
             else if (one === 'rename') {
@@ -142,7 +150,7 @@ describe('what a user sees of a room, whatever happened there', function () {
             else if (one === 'forget') {
               if ((await server.ask('bob', 'POST', `/rooms/${roomId}/forget`, {})).status === 200) forgotten = true;
             } else if (one === 'restart') {
-              if (restarts++ < 15) await server.restart();
+              if (restarts++ < 15) await search.restart();
             } else
               tell(await server.setState('alice', roomId, 'm.room.history_visibility', { history_visibility: one }), {
                 visibilityAfter: one,
@@ -169,6 +177,15 @@ describe('what a user sees of a room, whatever happened there', function () {
                 .map((one) => one.eventId)
                 .filter((id) => expected.includes(id))
             : undefined;
+          const ofMember = everJoined && !forgotten ? (listed ?? []) : [];
+          const said = (await everything(roomId)).filter(({ type }) => type === 'm.room.message');
+          const found = await search.find('bob', 'needle', { filter: { rooms: [roomId], limit: 99 } });
+          expect(found.results.map(({ result }: Json) => result.event_id).toSorted(), 'found').to.deep.equal(
+            said
+              .map((event) => event.event_id)
+              .filter((id) => ofMember.includes(id))
+              .toSorted(),
+          );
           for (const dir of ['b', 'f'] as const) {
             const seen = (await pages(roomId, dir, limit))?.map((event) => event.event_id);
             if (dir === 'b') seen?.reverse();
