@@ -9,20 +9,25 @@ import { GuestAccess } from '#src/services/membership/guest-access.ts';
 import { Farewells } from '#src/services/membership/farewells.ts';
 import { ReportService } from '#src/services/reports/report-service.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
+import { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { ReportEntity } from '#src/storage/entities/report.ts';
+import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
 import { composeAccountServices } from './account-services.ts';
 import { composeAccounts } from './accounts.ts';
+import { composeDelayedEvents } from './delayed-events.ts';
 import { declareEndpoints } from './endpoints.ts';
 import { composeJobs } from './jobs.ts';
-import { openSigningKey } from './keys.ts';
+import { openSigningKeys } from './keys.ts';
 import type { Application } from './lifecycle.ts';
+import { composeOutbound } from './outbound.ts';
 import { composePeeking } from './peeking.ts';
 import type { Platform } from './platform.ts';
 import { composeEvents, composeReception, composeRooms, composeRoomStore } from './rooms.ts';
 import { composePeople, composeSearch } from './search.ts';
 import { composeSync } from './sync.ts';
+import { composeThirdPartyInvites } from './third-party-invites.ts';
 import { composeNotifications, composeUserData, profileSource } from './user-data.ts';
 import { mountWebSocket } from './web-socket.ts';
 
@@ -51,17 +56,32 @@ export async function createApplication(platform: Platform): Promise<Application
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const store = composeRoomStore(platform, isLocal);
   const notifications = composeNotifications(platform, store, isLocal);
-  const signingKey = await openSigningKey(config.signingKeyFile, random);
+  const signingKeys = await openSigningKeys(config.signingKeyFile, random);
+  const outbound = await composeOutbound(platform, version);
   const events = composeEvents(
     platform,
     store,
-    { serverName: config.serverName, signingKey },
+    { serverName: config.serverName, signingKey: signingKeys[0] },
     notifications.classifier,
   );
   const reception = composeReception(platform, store, events, notifications.classifier);
   const userData = composeUserData(platform, store, events, notifications, users);
   const { presence } = userData;
-  const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData);
+  const profiles = profileSource(userData.profiles);
+  const rooms = composeRooms(platform, store, events, profiles, notifications.accountData, (parts) =>
+    composeThirdPartyInvites(platform, {
+      ...parts,
+      rooms: store.rooms,
+      events,
+      profiles,
+      rateLimiter,
+      signingKeys,
+      publicBaseUrl,
+      http: outbound,
+    }),
+  );
+  const { inviteRedemption } = rooms;
+  const accountThreepids = new AccountThreepids({ database, clock, users, redemption: inviteRedemption });
   const engine = composeSync(platform, store, events, rooms, {
     accountData: notifications.accountData,
     receipts: userData.receipts,
@@ -70,6 +90,7 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
+  const delayed = composeDelayedEvents(platform, rateLimiter, users, rooms.roomSending);
   const search = composeSearch(platform, store, events, rooms, notifications.accountData);
   const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {
@@ -78,9 +99,13 @@ export async function createApplication(platform: Platform): Promise<Application
       logger.error('the name of a new user could not be set', { user_id: account.userId, err });
     });
   });
-  const jobs = composeJobs(platform, store);
+  const jobs = composeJobs(platform, store, [redeemThirdPartyInviteHandler(inviteRedemption)]);
   jobs.purge.purged.subscribe((room) => userData.unread.reread(room));
   jobs.purge.purged.subscribe((room) => rooms.relationIndex.forget(room));
+  events.sticky.revived.subscribe(({ room }) => {
+    userData.unread.reread(room);
+    rooms.relationIndex.forget(room);
+  });
   const farewells = new Farewells({
     database,
     interner: store.interner,
@@ -89,16 +114,30 @@ export async function createApplication(platform: Platform): Promise<Application
     profiles: userData.profiles,
     logger,
   });
+  accounts.accounts.onDeactivated(({ userId }) => {
+    accountThreepids.release(userId).catch((err: unknown) => {
+      logger.error('the addresses of a deactivated user could not be released', { user_id: userId, err });
+    });
+  });
   const guestAccess = new GuestAccess({ database, rooms: store.rooms, events, membership: rooms.membership, logger });
   if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
+
+  accounts.accounts.onDeactivated(({ userId }) => {
+    delayed.delayedEvents.cancelAll(userId).catch((err: unknown) => {
+      // None of them will be sent all the same: that is asked at the time.
+      logger.warn('the delayed events of a deactivated user could not be cancelled', { user_id: userId, err });
+    });
+  });
 
   const reports = new ReportService({ database, rooms: store.rooms, finder: rooms.finder, users, clock });
   const endpoints = declareEndpoints({
     reports,
+    accountThreepids,
     ...accounts,
     ...composeAccountServices(platform, users),
     ...composePeeking(platform, store, events, rooms, userData, notifications),
     ...rooms,
+    ...delayed,
     ...userData,
     ...search,
     ...people,
@@ -114,6 +153,7 @@ export async function createApplication(platform: Platform): Promise<Application
     capabilities: ({ isAdmin }) =>
       advertisedCapabilities({
         canModerateAccounts: isAdmin,
+        delayedEvents: config.delayedEvents,
         defaultRoomVersion: config.room.defaultVersion,
         stableRoomVersions: [...ROOM_VERSIONS.keys()],
         canChangePassword: true,
@@ -165,11 +205,14 @@ export async function createApplication(platform: Platform): Promise<Application
   return {
     async start() {
       await store.writer.start();
+      await events.sticky.start();
       await search.start();
       await people.start();
       await jobs.start();
+      await inviteRedemption.resume();
       farewells.resume();
       guestAccess.resume();
+      delayed.start();
       const tls = await certificate();
       address = (await http.listen({ bind: config.http.bind, port: config.http.port })).url;
       if (tls !== undefined) {
@@ -184,6 +227,9 @@ export async function createApplication(platform: Platform): Promise<Application
     },
     async drain() {
       await Promise.all([http.drain(HTTP_DRAIN_MS), jobs.close()]);
+      await delayed.close();
+      await outbound.close();
+      await inviteRedemption.close();
       await farewells.idle();
       await guestAccess.idle();
       await userData.close();

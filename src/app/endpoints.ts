@@ -12,6 +12,7 @@ import { roomInitialSyncEndpoints } from '#src/http/client-server/room_initial_s
 import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
 import { notificationsEndpoints } from '#src/http/client-server/notifications.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
 import { loginEndpoints } from '#src/http/client-server/login.ts';
@@ -38,9 +39,11 @@ import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 import { healthEndpoints } from '#src/http/health.ts';
+import { identityKeyEndpoints } from '#src/http/identity/v2_pubkey.ts';
 import { landingEndpoints } from '#src/http/landing.ts';
 import { setupEndpoints } from '#src/http/setup.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
+import { threepidEndpoints } from '#src/http/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
 
@@ -60,9 +63,11 @@ const GROUPS = [
   accountDataEndpoints,
   accountDeactivationEndpoints,
   capabilitiesEndpoints,
+  delayedEventsEndpoints,
   deviceManagementEndpoints,
   filterEndpoints,
   healthEndpoints,
+  identityKeyEndpoints,
   landingEndpoints,
   loginEndpoints,
   logoutEndpoints,
@@ -84,6 +89,7 @@ const GROUPS = [
   supportEndpoints,
   syncEndpoints,
   tagsEndpoints,
+  threepidEndpoints,
   typingEndpoints,
   usersEndpoints,
   versionsEndpoints,

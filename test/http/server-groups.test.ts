@@ -16,6 +16,7 @@ describe('what the server says of itself', () => {
   let federationAddress: string | undefined;
   let support: SupportInformation | undefined;
   let mayReadMetrics = true;
+  let limits: { maxDelayMs: number | null; maxScheduled: number | null } = { maxDelayMs: 86_400_000, maxScheduled: 10 };
 
   before(() =>
     server.start([
@@ -27,6 +28,7 @@ describe('what the server says of itself', () => {
             stableRoomVersions: ['1', '11', '12'],
             canChangePassword: true,
             canModerateAccounts: false,
+            delayedEvents: limits,
           }),
       }),
       ...wellKnownClientEndpoints({ publicBaseUrl: () => 'https://matrix.test' }),
@@ -53,7 +55,7 @@ describe('what the server says of itself', () => {
     expect(versions[0]).to.equal('r0.6.1');
     expect(versions).to.include('v1.1').and.include('v1.14');
     for (const version of versions) expect(version).to.match(/^(r\d+\.\d+\.\d+|v\d+\.\d+)$/);
-    expect(json['unstable_features']).to.deep.equal({});
+    expect(json['unstable_features']).to.include({ 'org.matrix.msc4140': true });
   });
   it('lists capabilities to those who have a token', async () => {
     expect((await server.ask('GET', '/_matrix/client/v3/capabilities')).status).to.equal(401);
@@ -66,6 +68,17 @@ describe('what the server says of itself', () => {
       'm.profile_fields': { enabled: true },
     });
     expect(json['capabilities']).not.to.have.property('m.account_moderation');
+  });
+  it('says how late and how many events may be scheduled; nothing where nothing is limited', async () => {
+    const asked = async (): Promise<unknown> => {
+      const { json } = await server.ask('GET', '/_matrix/client/v3/capabilities', { token: 'alice' });
+      return (json['capabilities'] as Record<string, unknown>)['org.matrix.msc4140.delayed_events'];
+    };
+    expect(await asked()).to.deep.equal({ max_delay_ms: 86_400_000, max_scheduled: 10 });
+    limits = { maxDelayMs: null, maxScheduled: 0 };
+    expect(await asked()).to.deep.equal({ max_scheduled: 0 });
+    limits = { maxDelayMs: null, maxScheduled: null };
+    expect(await asked()).to.deep.equal({});
   });
   it('tells clients where it is, to be read from any origin', async () => {
     const answer = await server.ask('GET', '/.well-known/matrix/client');

@@ -17,7 +17,7 @@ export const recordedFetch: typeof fetch = async (input, init) => {
   if (text !== undefined)
     recorder.record(
       method,
-      url.pathname,
+      url.pathname + url.search,
       response.status,
       type.startsWith('application/json') ? JSON.parse(text) : undefined,
     );

@@ -1,9 +1,13 @@
+import type { Config } from '#src/app/config/config.ts';
+import { composeDelayedEvents } from '#src/app/delayed-events.ts';
 import { composeDiscovery } from '#src/app/discovery.ts';
 import { composeRelations } from '#src/app/relations.ts';
+import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
+import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -30,6 +34,7 @@ import { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { RoomState } from '#src/services/rooms/room-state.ts';
 import type { Requester } from '#src/services/sessions/requester.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
+import type { Account } from '#src/services/users/user-service.ts';
 import { Writer } from '#src/services/streams/writer.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { Interner } from '#src/storage/repositories/interner.ts';
@@ -73,8 +78,25 @@ export interface Answer {
   readonly body: Json;
 }
 
+export interface RoomServerOptions {
+  readonly delayedEvents?: Partial<Config['delayedEvents']>;
+  /** None, when left out. */
+  readonly rateLimits?: Readonly<Record<string, RateLimit>>;
+}
+
+/** What users and tests have set up outside the services of rooms. */
+interface Surroundings {
+  readonly profiles: ReadonlyMap<string, MemberProfile>;
+  readonly accounts: ReadonlyMap<string, Partial<Account>>;
+}
+
 /** The services of rooms on a database of their own, as a server puts them together. */
-const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<string, MemberProfile>) => {
+const compose = (
+  clone: TestDatabase,
+  clock: ManualClock,
+  { profiles, accounts }: Surroundings,
+  options: RoomServerOptions,
+) => {
   const { database } = clone;
   const isLocal = (userId: string): boolean => domainOf(userId) === SERVER;
   const interner = new Interner(database, isLocal);
@@ -93,7 +115,7 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     clock,
     random: systemRandom,
   });
-  const visibility = new EventVisibility(interner, loader, states);
+  const visibility = new EventVisibility(interner, loader, states, events.sticky);
   const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName: SERVER });
   const profileSource = { profileOf: (userId: string) => Promise.resolve(profiles.get(userId) ?? {}) };
@@ -124,7 +146,39 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
     state: roomState,
     writer: relations.clientEvents,
   });
+  const roomSending = new RoomSending({
+    access,
+    events,
+    aliases,
+    relations: relations.relationRules,
+    restricted: new RestrictedJoins(rooms),
+  });
+  const buckets = options.rateLimits ?? {};
+  const delayed = composeDelayedEvents(
+    {
+      clock,
+      timers: clock,
+      database,
+      logger: silentLogger,
+      random: systemRandom,
+      config: {
+        delayedEvents: {
+          maxDelayMs: 86_400_000,
+          maxScheduled: 100,
+          maxFinalised: 1_000,
+          finalisedLifetimeMs: 604_800_000,
+          requireToken: false,
+          ...options.delayedEvents,
+        },
+      },
+    },
+    new TokenBucketLimiter(clock, { enabled: true, buckets }),
+    { account: async (userId) => accounts.get(userId) as Account | undefined },
+    roomSending,
+  );
   return {
+    delayed,
+    delayedEvents: delayed.delayedEvents,
     database,
     interner,
     writer,
@@ -148,13 +202,7 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
       profiles: profileSource,
       defaultVersion: '12',
     }),
-    roomSending: new RoomSending({
-      access,
-      events,
-      aliases,
-      relations: relations.relationRules,
-      restricted: new RestrictedJoins(rooms),
-    }),
+    roomSending,
   };
 };
 
@@ -162,25 +210,31 @@ const compose = (clone: TestDatabase, clock: ManualClock, profiles: ReadonlyMap<
 export class RoomServer {
   readonly clock = new ManualClock();
   readonly profiles = new Map<string, MemberProfile>();
+  /** What is known of users' accounts; nothing, unless a test says so. */
+  readonly accounts = new Map<string, Partial<Account>>();
+  readonly #options: RoomServerOptions;
   readonly #clone: TestDatabase;
   #http = new TestServer({}, true);
   #services: ReturnType<typeof compose>;
   #count = 0;
 
-  private constructor(clone: TestDatabase) {
+  private constructor(clone: TestDatabase, options: RoomServerOptions) {
     this.#clone = clone;
-    this.#services = compose(clone, this.clock, this.profiles);
+    this.#options = options;
+    this.#services = compose(clone, this.clock, this, options);
   }
 
-  static async start(): Promise<RoomServer> {
-    const server = new RoomServer(await cloneDatabase());
+  static async start(options: RoomServerOptions = {}): Promise<RoomServer> {
+    const server = new RoomServer(await cloneDatabase(), options);
     await server.#begin();
     return server;
   }
 
   async #begin(): Promise<void> {
     await this.#services.writer.start();
-    await this.#http.start(roomEndpoints(this.#services), { authenticate: async (token) => requesterOf(token) });
+    const endpoints = [...roomEndpoints(this.#services), ...delayedEventsEndpoints(this.#services.delayed)];
+    this.#services.delayed.start();
+    await this.#http.start(endpoints, { authenticate: async (token) => requesterOf(token) });
   }
 
   get services(): ReturnType<typeof compose> {
@@ -190,15 +244,17 @@ export class RoomServer {
   /** Starts again on the same database, with nothing in memory. */
   async restart(): Promise<void> {
     await this.#http.stop();
+    await this.#services.delayed.close();
     await this.#services.writer.close();
     await this.clock.advance(60_000);
-    this.#services = compose(this.#clone, this.clock, this.profiles);
+    this.#services = compose(this.#clone, this.clock, this, this.#options);
     this.#http = new TestServer({}, true);
     await this.#begin();
   }
 
   async stop(): Promise<void> {
     await this.#http.stop();
+    await this.#services.delayed.close();
     await this.#services.writer.close();
     await this.#clone.drop();
   }

@@ -107,6 +107,8 @@ export class SchemaRecorder {
 
   /** Checks a response and remembers what is wrong with it for `assertNoViolations`. */
   record(method: string, url: string, status: number, body: unknown): void {
+    // MSC4140 once gave these endpoints another answer when an event is to be sent later, and clients rely on it.
+    if (url.includes('org.matrix.msc4140.delay=')) return;
     if (this.specification?.find(method, url) === undefined) return;
     this.#checked++;
     for (const violation of this.check(method, url, status, body))

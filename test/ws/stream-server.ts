@@ -5,6 +5,7 @@ import { composePeeking } from '#src/app/peeking.ts';
 import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
+import { composeDelayedEvents } from '#src/app/delayed-events.ts';
 import { declareEndpoints } from '#src/app/endpoints.ts';
 import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
@@ -94,7 +95,7 @@ export class StreamServer {
     const events = composeEvents(platform, store, signer, notifications.classifier);
     const userData = composeUserData(platform, store, events, notifications, accounts.users);
     const { presence } = userData;
-    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData);
+    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData, () => ({}));
     const { sync, users } = composeSync(platform, store, events, rooms, {
       accountData: notifications.accountData,
       receipts: userData.receipts,
@@ -120,6 +121,7 @@ export class StreamServer {
       ...composeAccountServices(platform, accounts.users),
       ...composePeeking(platform, store, events, rooms, userData, notifications),
       ...rooms,
+      ...composeDelayedEvents(platform, rateLimiter, accounts.users, rooms.roomSending),
       ...userData,
       accountData: notifications.accountData,
       pushRules: notifications.pushRules,

@@ -1,8 +1,10 @@
+import type { DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import type { MembershipService } from '#src/services/membership/membership-service.ts';
 import type { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
 import type { Relations } from '#src/services/relations/relations.ts';
+import type { ThirdPartyInvites } from '#src/services/third-party-invites/third-party-invites.ts';
 import type { ThreadsList } from '#src/services/relations/threads-list.ts';
 import type { EventByTime } from '#src/services/rooms/event-by-time.ts';
 import type { History } from '#src/services/rooms/history.ts';
@@ -38,6 +40,7 @@ import { threadsListEndpoints } from './threads_list.ts';
 /** What the endpoints about rooms call. */
 export interface RoomEndpointServices {
   readonly aliases: AliasService;
+  readonly delayedEvents: DelayedEventService;
   readonly publicRooms: PublicRooms;
   readonly membership: MembershipService;
   readonly history: History;
@@ -50,6 +53,7 @@ export interface RoomEndpointServices {
   readonly roomSummaries: RoomSummaries;
   readonly hierarchy: SpaceHierarchy;
   readonly mutualRooms: MutualRooms;
+  readonly thirdPartyInvites: ThirdPartyInvites;
 }
 
 /** Every endpoint about rooms, their members, their history and the directory. */

@@ -1,10 +1,16 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
+import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
 import { anyObject, eventIdAnswer } from './room-schemas.ts';
+import { stickyDurationOf, stickyParameter } from './sticky_parameter.ts';
 
-export const roomStateEndpoints = (services: { readonly roomSending: RoomSending }): readonly Endpoint[] => [
+export const roomStateEndpoints = (services: {
+  readonly roomSending: RoomSending;
+  readonly delayedEvents: DelayedEventService;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'setRoomStateWithKey',
     summary: 'Send a state event to the given room',
@@ -13,10 +19,10 @@ export const roomStateEndpoints = (services: { readonly roomSending: RoomSending
     auth: 'accessTokenOrGuest',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
-    query: Type.Object({ ts: Type.Optional(Type.Integer()) }),
+    query: Type.Object({ ts: Type.Optional(Type.Integer()), ...stickyParameter, ...delayParameters }),
     body: anyObject,
     eventBody: true,
-    response: eventIdAnswer,
+    response: Type.Union([eventIdAnswer, delayIdAnswer]),
     errors: [
       'M_FORBIDDEN',
       'M_TOO_LARGE',
@@ -26,11 +32,17 @@ export const roomStateEndpoints = (services: { readonly roomSending: RoomSending
       'M_INVITE_BLOCKED',
       'M_GUEST_ACCESS_FORBIDDEN',
       'M_UNABLE_TO_GRANT_JOIN',
+      'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
     async handle({ requester, params: { roomId, eventType: type, stateKey }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
-      const request = { roomId, type, content: body as JsonObject, ts };
+      const request = { roomId, type, content: body as JsonObject, ts, stickyDurationMs: stickyDurationOf(query) };
+      const delayMs = delayOf(query);
+      if (delayMs !== undefined) {
+        const delayed = { ...request, delayMs, stateKey, isOlderForm: true };
+        return { delay_id: await services.delayedEvents.schedule(requester, delayed) };
+      }
       return { event_id: await services.roomSending.state(requester, request, stateKey) };
     },
   }),

@@ -26,7 +26,10 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
 ];
 
 /** Experimental features by the name clients look for. Only what is served in full stands here. */
-export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {};
+export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
+  // Delayed events: scheduling, managing and listing them, in the proposal's form and in the one that it had before.
+  'org.matrix.msc4140': true,
+};
 
 /** Body of GET /_matrix/client/versions. */
 export const advertisedVersions = (): { versions: string[]; unstable_features: Record<string, boolean> } => ({
@@ -43,6 +46,8 @@ export interface CapabilitySettings {
   readonly canChangePassword: boolean;
   /** Whether whoever asks may lock and suspend accounts. */
   readonly canModerateAccounts: boolean;
+  /** Limits on delayed events; null: there is none. */
+  readonly delayedEvents: { readonly maxDelayMs: number | null; readonly maxScheduled: number | null };
 }
 
 /** Body of GET /_matrix/client/v3/capabilities. Client-Server API, "Capabilities negotiation". */
@@ -58,6 +63,10 @@ export const advertisedCapabilities = (settings: CapabilitySettings): { capabili
     'm.profile_fields': { enabled: true },
     'm.3pid_changes': { enabled: false },
     'm.get_login_token': { enabled: true },
+    'org.matrix.msc4140.delayed_events': {
+      ...(settings.delayedEvents.maxDelayMs === null ? {} : { max_delay_ms: settings.delayedEvents.maxDelayMs }),
+      ...(settings.delayedEvents.maxScheduled === null ? {} : { max_scheduled: settings.delayedEvents.maxScheduled }),
+    },
     ...(settings.canModerateAccounts ? { 'm.account_moderation': { lock: true, suspend: true } } : {}),
   },
 });

@@ -94,11 +94,12 @@ const MOVE_ON = sql(
 const DUE = sql(
   'delayed_due',
   `select ${COLUMNS} from delayed_events where finalised_ts is null and look_at <= $1 and scheduled_at + delay_ms <= $1
-   order by scheduled_at + delay_ms, delay_id limit $2`,
+     and delay_id <> all($2::text[])
+   order by scheduled_at + delay_ms, delay_id limit $3`,
 );
 const NEXT_LOOK = sql(
   'delayed_next_look',
-  'select min(look_at) as look_at from delayed_events where finalised_ts is null',
+  'select min(look_at) as look_at from delayed_events where finalised_ts is null and delay_id <> all($1::text[])',
 );
 const LOOK_LATER = sql(
   'delayed_look_later',
@@ -212,13 +213,17 @@ export const cancelDelayedEventsOf = async (database: Database, userId: string, 
 export const moveDelayedEventsOn = async (database: Database, now: number, limit: number): Promise<number> =>
   (await database.query(MOVE_ON, [now, limit])).length;
 
-/** Delayed events that are to be sent by now, those that have waited longest first. */
-export const dueDelayedEvents = (database: Database, now: number, limit: number): Promise<DelayedEventRecord[]> =>
-  database.query<DelayedEventRecord>(DUE, [now, limit]);
+/** Delayed events that are to be sent by now, those that have waited longest first, but for the ones that are in hand. */
+export const dueDelayedEvents = (
+  database: Database,
+  now: number,
+  inHand: readonly string[],
+  limit: number,
+): Promise<DelayedEventRecord[]> => database.query<DelayedEventRecord>(DUE, [now, inHand, limit]);
 
-/** When there will be something to look at; undefined when nothing is scheduled. */
-export const nextDelayedLook = async (database: Database): Promise<number | undefined> =>
-  (await database.query<{ look_at: number | null }>(NEXT_LOOK))[0]?.look_at ?? undefined;
+/** When there will be something to look at, but for those in hand; undefined when nothing is scheduled. */
+export const nextDelayedLook = async (database: Database, inHand: readonly string[]): Promise<number | undefined> =>
+  (await database.query<{ look_at: number | null }>(NEXT_LOOK, [inHand]))[0]?.look_at ?? undefined;
 
 /** Leaves a delayed event alone for a while. */
 export const lookLater = async (database: Database, delayId: string, at: number): Promise<void> => {

@@ -1,0 +1,205 @@
+import { Type } from 'typebox';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { DelayedEventList, DelayedEventPage } from '#src/services/delayed-events/delayed-event-list.ts';
+import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
+import type { DelayedManagement } from '#src/services/delayed-events/delayed-management.ts';
+import { type Endpoint, endpoint } from '../endpoint.ts';
+import { delayIdAnswer } from './delayed_parameters.ts';
+import { anyObject, empty } from './room-schemas.ts';
+import { stickyDurationOf, stickyParameter } from './sticky_parameter.ts';
+
+const BASE = '/_matrix/client/unstable/org.matrix.msc4140';
+const delayParams = Type.Object({ delayId: Type.String() });
+
+type DelayedEvent = Awaited<ReturnType<DelayedEventService['one']>>;
+
+interface Services {
+  readonly delayedEvents: DelayedEventService;
+  readonly delayedEventList: DelayedEventList;
+  readonly delayedManagement: DelayedManagement;
+}
+
+/** A delayed event as clients read it; `delay`, `running_since` and `delayed_since_ts` are names that it had in earlier texts. */
+const delayedEvent = Type.Object({
+  delay_id: Type.String(),
+  room_id: Type.String(),
+  type: Type.String(),
+  state_key: Type.Optional(Type.String()),
+  delay_ms: Type.Integer(),
+  scheduled_at: Type.Integer(),
+  content: anyObject,
+  delay: Type.Integer(),
+  running_since: Type.Integer(),
+  delayed_since_ts: Type.Integer(),
+  error: Type.Optional(anyObject),
+  event_id: Type.Optional(Type.String()),
+  finalised_ts: Type.Optional(Type.Integer()),
+  finalised: Type.Optional(anyObject),
+});
+
+const scheduledShape = (event: DelayedEvent): object => ({
+  delay_id: event.delay_id,
+  room_id: event.room_id,
+  type: event.type,
+  ...(event.state_key === null ? {} : { state_key: event.state_key }),
+  delay_ms: event.delay_ms,
+  scheduled_at: event.scheduled_at,
+  content: JSON.parse(event.content) as JsonObject,
+  delay: event.delay_ms,
+  running_since: event.scheduled_at,
+  delayed_since_ts: event.scheduled_at,
+});
+
+const outcomeOf = ({ error, event_id: eventId }: DelayedEvent): object => ({
+  ...(error === null ? {} : { error: JSON.parse(error) as JsonObject }),
+  ...(eventId === null ? {} : { event_id: eventId }),
+});
+
+const singleShape = (event: DelayedEvent): object => {
+  if (event.finalised_ts === null) return scheduledShape(event);
+  const finalised = { ...outcomeOf(event), finalised_ts: event.finalised_ts };
+  return { ...scheduledShape(event), ...finalised, finalised };
+};
+
+/** A finalised event in a list, which is a thing of earlier texts only. */
+const listedOutcome = (event: DelayedEvent): object => {
+  const isManual = event.finalised_ts !== null && event.finalised_ts < event.scheduled_at + event.delay_ms;
+  return {
+    delayed_event: scheduledShape(event),
+    outcome: event.event_id === null ? 'cancel' : 'send',
+    reason: event.error === null ? (event.event_id === null || isManual ? 'action' : 'delay') : 'error',
+    ...outcomeOf(event),
+    origin_server_ts: event.finalised_ts,
+  };
+};
+
+const listShape = ({ scheduled, finalised, next }: DelayedEventPage): object => {
+  const events = scheduled?.map(scheduledShape);
+  return {
+    delayed_events: events ?? [],
+    ...(events === undefined ? {} : { scheduled: events }),
+    ...(finalised === undefined ? {} : { finalised: finalised.map(listedOutcome) }),
+    ...(next === undefined ? {} : { next_batch: next }),
+  };
+};
+
+/** Delayed events. MSC4140; the action in the body, filters and pages are of its earlier texts. */
+export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] => [
+  endpoint({
+    operationId: 'scheduleDelayedEvent',
+    summary: 'Schedule an event to be sent at a later time.',
+    method: 'PUT',
+    path: `${BASE}/rooms/{roomId}/delayed_event/{eventType}/{txnId}`,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'message',
+    params: Type.Object({ roomId: Type.String(), eventType: Type.String(), txnId: Type.String() }),
+    query: Type.Object({
+      ts: Type.Optional(Type.Integer()),
+      ...stickyParameter,
+    }),
+    body: Type.Object({
+      delay_ms: Type.Integer({ minimum: 1 }),
+      state_key: Type.Optional(Type.String()),
+      content: anyObject,
+    }),
+    eventBody: true,
+    response: delayIdAnswer,
+    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventType: type, txnId }, query, body }) {
+      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const delayId = await services.delayedEvents.schedule(requester, {
+        roomId,
+        type,
+        stateKey: body.state_key,
+        content: body.content as JsonObject,
+        delayMs: body.delay_ms,
+        ts,
+        stickyDurationMs: stickyDurationOf(query),
+        txnId,
+        isOlderForm: false,
+      });
+      return { delay_id: delayId };
+    },
+  }),
+  endpoint({
+    operationId: 'getDelayedEvents',
+    summary: 'The delayed events that the requester has scheduled.',
+    method: 'GET',
+    path: `${BASE}/delayed_events`,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    query: Type.Object({
+      status: Type.Optional(Type.Union([Type.Literal('scheduled'), Type.Literal('finalised')])),
+      delay_id: Type.Optional(Type.Array(Type.String(), { maxItems: 500 })),
+      from: Type.Optional(Type.String()),
+    }),
+    response: Type.Object({
+      delayed_events: Type.Array(delayedEvent),
+      scheduled: Type.Optional(Type.Array(delayedEvent)),
+      finalised: Type.Optional(Type.Array(anyObject)),
+      next_batch: Type.Optional(Type.String()),
+    }),
+    errors: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, query: { status, delay_id: delayIds, from } }) {
+      services.delayedManagement.limit(requester);
+      return listShape(await services.delayedEventList.page(requester.userId, { status, delayIds, from }));
+    },
+  }),
+  endpoint({
+    operationId: 'getDelayedEvent',
+    summary: 'A delayed event that the requester has scheduled, and what became of it.',
+    method: 'GET',
+    path: `${BASE}/delayed_events/{delayId}`,
+    auth: 'accessTokenOrGuest',
+    rateLimit: 'default',
+    params: delayParams,
+    response: delayedEvent,
+    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { delayId } }) {
+      services.delayedManagement.limit(requester);
+      return singleShape(await services.delayedEvents.one(requester.userId, delayId));
+    },
+  }),
+  ...DELAYED_ACTIONS.map((action) =>
+    endpoint({
+      operationId: `${action}DelayedEvent`,
+      summary: `Manage a scheduled delayed event: ${action}.`,
+      method: 'POST',
+      path: `${BASE}/delayed_events/{delayId}/${action}`,
+      auth: 'optionalToken',
+      rateLimit: 'default',
+      params: delayParams,
+      response: empty,
+      errors: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
+      async handle({ requester, params: { delayId } }) {
+        await services.delayedManagement.manage(action, delayId, requester);
+        return {};
+      },
+    }),
+  ),
+  endpoint({
+    operationId: 'updateDelayedEvent',
+    summary: 'Manage a scheduled delayed event, with the action in the body.',
+    method: 'POST',
+    path: `${BASE}/delayed_events/{delayId}`,
+    auth: 'optionalToken',
+    rateLimit: 'default',
+    params: delayParams,
+    body: Type.Object({ action: Type.String() }),
+    response: empty,
+    errors: [
+      'M_NOT_FOUND',
+      'M_UNKNOWN',
+      'M_FORBIDDEN',
+      'M_NOT_JSON',
+      'M_MISSING_PARAM',
+      'M_INVALID_PARAM',
+      'M_MISSING_TOKEN',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handle({ requester, params: { delayId }, body: { action } }) {
+      await services.delayedManagement.manage(action, delayId, requester);
+      return {};
+    },
+  }),
+];

@@ -1,0 +1,36 @@
+import { SerialByKey } from '#src/kernel/serial.ts';
+
+/** Whoever does something to a delayed event has it to themselves meanwhile. */
+export class DelayTurns {
+  readonly #turns = new SerialByKey<string>();
+  /** How many do something to it, or wait for their turn. */
+  readonly #busy = new Map<string, number>();
+  #touched: Set<string> | undefined;
+
+  async take<T>(delayId: string, work: () => Promise<T>): Promise<T> {
+    this.#busy.set(delayId, (this.#busy.get(delayId) ?? 0) + 1);
+    try {
+      return await this.#turns.run(delayId, work);
+    } finally {
+      const left = (this.#busy.get(delayId) ?? 1) - 1;
+      if (left > 0) this.#busy.set(delayId, left);
+      else this.#busy.delete(delayId);
+      this.#touched?.add(delayId);
+    }
+  }
+
+  /**
+   * Reads delayed events, and leaves out those to which somebody does or did something meanwhile: what was read of them may be over.
+   * One at a time; the result has to be used in the same turn of the event loop.
+   */
+  async untouched<T extends { readonly delay_id: string }>(read: () => Promise<readonly T[]>): Promise<readonly T[]> {
+    const touched = new Set<string>();
+    this.#touched = touched;
+    try {
+      const found = await read();
+      return found.filter(({ delay_id: id }) => !touched.has(id) && !this.#busy.has(id));
+    } finally {
+      this.#touched = undefined;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import type { Account } from '#src/services/users/user-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type DelayedEventRecord, finaliseDelayedEvent } from '#src/storage/repositories/delayed-events.ts';
+
+export interface DelayedSendingOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
+  readonly users: { account(userId: string): Promise<Account | undefined> };
+  readonly roomSending: RoomSending;
+}
+
+/** Sends delayed events, each as if its sender sent it at this moment. MSC4140, "Power levels are evaluated at the point of sending". */
+export class DelayedSending {
+  readonly #options: DelayedSendingOptions;
+
+  constructor(options: DelayedSendingOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sends one that is scheduled. That it was sent is committed together with the event: however the process ends, it is sent once.
+   *
+   * @returns why it may not be sent; undefined when it was
+   * @throws what has nothing to do with the event: it may be tried again
+   */
+  async send(record: DelayedEventRecord): Promise<MatrixError | undefined> {
+    try {
+      const account = await this.#options.users.account(record.user_id);
+      this.#assertAllowed(record, account);
+      await this.#deliver(record, account);
+      return undefined;
+    } catch (error) {
+      if (error instanceof Refused) return error.reason;
+      // More than the server can write, or its end, is no fault of the event.
+      if (!(error instanceof MatrixError) || error.status >= 500 || error.status === 429) throw error;
+      return error;
+    }
+  }
+
+  #assertAllowed(record: DelayedEventRecord, account: Account | undefined): void {
+    if (account?.deactivated === true)
+      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account?.locked === true) throw new MatrixError('M_USER_LOCKED', 'This account is locked.');
+    if (account?.rateLimitExempt === true) return;
+    const verdict = this.#options.rateLimiter.take('message', record.user_id);
+    if (verdict.ok) return;
+    throw new Refused(
+      new MatrixError('M_LIMIT_EXCEEDED', 'Too many events were sent when the time of this one came.', {
+        retry_after_ms: verdict.retryAfterMs,
+        'org.tsudoi.limiter': 'message',
+      }),
+    );
+  }
+
+  async #deliver(record: DelayedEventRecord, account: Account | undefined): Promise<void> {
+    const { database, clock, roomSending } = this.#options;
+    const sender = {
+      userId: record.user_id,
+      deviceId: record.device_id ?? undefined,
+      isGuest: account?.isGuest === true,
+      isSuspended: account?.suspended === true,
+    };
+    const { eventId, isWritten } = await roomSending.scheduled(sender, {
+      delayId: record.delay_id,
+      roomId: record.room_id,
+      type: record.type,
+      stateKey: record.state_key ?? undefined,
+      content: JSON.parse(record.content) as JsonObject,
+      ts: record.origin_server_ts ?? undefined,
+      stickyDurationMs: record.sticky_duration_ms ?? undefined,
+    });
+    // The room's state said this already: there was nothing to commit it with.
+    if (!isWritten) await finaliseDelayedEvent(database, record.delay_id, { ts: clock.now(), eventId });
+  }
+}
+
+/** Too many at once: unlike an overload of the server, that is an answer. */
+class Refused extends Error {
+  readonly reason: MatrixError;
+
+  constructor(reason: MatrixError) {
+    super(reason.message);
+    this.reason = reason;
+  }
+}
