@@ -50,7 +50,7 @@ export function composeRelations(
   return {
     relationIndex: index,
     aggregations,
-    relationRules: new RelationRules({ events, index, loader }),
+    relationRules: new RelationRules({ database, events, index, loader }),
     relations: new Relations({ ...common, index }),
     threads: new ThreadsList({ ...common, index, database, interner }),
     clientEvents: writer,

@@ -1,22 +1,32 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
+import { eventIdBytes } from '#src/services/events/event-ids.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { relationOf, type StoredEvent } from '#src/services/events/stored-event.ts';
 import { transactionKey } from '#src/services/events/transaction-ids.ts';
 import type { Room } from '#src/services/rooms/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { positionsById } from '#src/storage/repositories/event-reads.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
 /** Which relations users may send. */
 export class RelationRules {
+  readonly #database: Database;
   readonly #events: EventService;
   readonly #index: RelationIndex;
   readonly #loader: EventLoader;
   readonly #annotations = new SerialByKey<string>();
 
-  constructor(options: { readonly events: EventService; readonly index: RelationIndex; readonly loader: EventLoader }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly events: EventService;
+    readonly index: RelationIndex;
+    readonly loader: EventLoader;
+  }) {
+    this.#database = options.database;
     this.#events = options.events;
     this.#index = options.index;
     this.#loader = options.loader;
@@ -26,7 +36,8 @@ export class RelationRules {
    * Sends an event if its relation is allowed, at most once where there is a transaction id. What is repeated under that has been
    * allowed already.
    *
-   * @throws MatrixError M_DUPLICATE_ANNOTATION, M_UNKNOWN (400) for a thread that starts at what relates to something itself
+   * @throws MatrixError M_DUPLICATE_ANNOTATION, M_UNKNOWN (400) for a thread that starts at what relates to something itself or
+   *   lies in another room
    */
   async sendOnce(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
     const relation = relationOf(draft.content);
@@ -69,9 +80,14 @@ export class RelationRules {
   /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */
   async #assertMayStartThread(room: Room, eventId: string): Promise<void> {
     const root = await this.#find(room, eventId);
-    if (root?.relation === undefined) {
+    if (root === undefined) {
+      const [elsewhere] = await positionsById(this.#database, [eventIdBytes(eventId)]);
+      if (elsewhere === undefined || elsewhere.room === room.nid) return;
+      throw new MatrixError('M_UNKNOWN', 'A thread starts at an event of the same room.');
+    }
+    if (root.relation === undefined) {
       // From now on it is at hand, however far back it lies.
-      if (root !== undefined) await this.#index.watch(room, root);
+      await this.#index.watch(room, root);
       return;
     }
     throw new MatrixError('M_UNKNOWN', 'A thread cannot start at an event that relates to another one.');

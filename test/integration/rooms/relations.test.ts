@@ -349,6 +349,15 @@ describe('events that relate to each other', function () {
       expect(await server.statements(() => reply('alice', roomId, root, 'third'))).to.equal(plain);
       expect((await bundled('alice', roomId, root))['m.thread'].count).to.equal(3);
     });
+    it('do not start at what is in another room', async () => {
+      const [roomId, other] = [await open('bob'), await open('bob')];
+      const root = await message('alice', other, 'elsewhere');
+      const content = { msgtype: 'm.text', body: 'c', ...relating('m.thread', root) };
+      const { status, body } = await attempt('bob', roomId, 'm.room.message', content);
+      expect([status, body.errcode]).to.deep.equal([400, 'M_UNKNOWN']);
+      expect(await threads('bob', roomId)).to.deep.equal({ chunk: [] });
+      expect(await threads('bob', other)).to.deep.equal({ chunk: [] });
+    });
     it('do not start at what relates to another event', async () => {
       const roomId = await open();
       const target = await message('alice', roomId, 'a');
