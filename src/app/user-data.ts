@@ -77,7 +77,7 @@ export function composeUserData(
   const filters = new FilterService(database, interner);
   const tags = new TagService(accountData);
   const unread = new UnreadCounts({ database, interner, events, receipts, pushRules, accountData });
-  const succession = new RoomSuccession({ events, rooms, tags, pushRules, logger });
+  const succession = new RoomSuccession({ events, rooms, accountData, tags, pushRules, logger });
   const profiles = new ProfileService({ database, accountExists: (userId) => users.exists(userId) });
   const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
   const sharedRooms = new SharedRooms(database, interner);

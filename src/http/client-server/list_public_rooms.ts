@@ -24,7 +24,7 @@ const response = Type.Object({
   total_room_count_estimate: Type.Integer(),
 });
 
-const limit = Type.Optional(Type.Integer({ minimum: 1 }));
+const limit = Type.Optional(Type.Integer({ minimum: 0 }));
 const server = Type.Optional(Type.String());
 
 export const listPublicRoomsEndpoints = (services: { readonly publicRooms: PublicRooms }): readonly Endpoint[] => [

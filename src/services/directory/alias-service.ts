@@ -135,8 +135,13 @@ export class AliasService {
     if (room === undefined || !isOperator) return;
     const before = room.stateEvent(CANONICAL)?.content;
     const content = before === undefined ? undefined : withoutAlias(before, alias);
-    if (content !== undefined)
+    if (content === undefined) return;
+    try {
       await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
+    } catch (error) {
+      // "delete the alias and return a successful response even if the user does not have permission": they had it a moment ago.
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+    }
   }
 
   /** Lets all aliases that this server has for a room lead to its successor. @returns these aliases */

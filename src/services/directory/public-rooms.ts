@@ -1,5 +1,6 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
+import { foldText } from '#src/protocol/text/fold.ts';
 import { isWorldReadable, type RoomAccess } from '#src/services/rooms/room-access.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
@@ -80,15 +81,16 @@ export class PublicRooms {
       return this.#remote.list(query.server, query);
     }
     const start = offsetOf(query.since);
-    const limit = Math.min(query.limit ?? MAX_LIMIT, MAX_LIMIT);
+    // Clients of old say 0 for as many as there are.
+    const limit = Math.min(query.limit === 0 ? MAX_LIMIT : (query.limit ?? MAX_LIMIT), MAX_LIMIT);
     const listed = query.thirdPartyInstanceId === undefined ? await publicRoomNids(this.#database) : [];
     const rooms = [...(await this.#rooms.load(listed)).values()];
-    const term = query.searchTerm?.toLowerCase() ?? '';
+    const matches = matcherOf(query.searchTerm ?? '');
     const found = rooms
-      .filter(
-        (room) => room.isPublic && (query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null)),
-      )
-      .filter((room) => term === '' || searchable(room).some((text) => text.toLowerCase().includes(term)))
+      // Where nobody is left there is nobody to join.
+      .filter((room) => room.isPublic && room.joinedCount > 0)
+      .filter((room) => query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null))
+      .filter((room) => matches === undefined || searchable(room).some(matches))
       .toSorted((a, b) => b.joinedCount - a.joinedCount || a.nid - b.nid);
     return {
       chunk: found.slice(start, start + limit).map(publicRoomOf),
@@ -133,6 +135,17 @@ const offsetOf = (since: string | undefined): number => {
   const match = TOKEN.exec(since);
   if (match === null) throw new MatrixError('M_INVALID_PARAM', 'The parameter since is not a token of this server.');
   return Number(match[1]);
+};
+
+/**
+ * Whether a text holds what is searched for: as it stands but for upper and lower case, or with width, kind of kana and accents made
+ * equal. Undefined when nothing is searched for.
+ */
+const matcherOf = (searched: string): ((text: string) => boolean) | undefined => {
+  const term = searched.toLowerCase().trim();
+  if (term === '') return undefined;
+  const folded = foldText(term);
+  return (text) => text.toLowerCase().includes(term) || (folded !== '' && foldText(text).includes(folded));
 };
 
 const searchable = (room: Room): string[] =>

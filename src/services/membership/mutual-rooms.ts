@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { mutualRooms } from '#src/storage/repositories/room-ids.ts';
 
@@ -24,7 +24,7 @@ export class MutualRooms {
 
   /** @throws MatrixError M_INVALID_PARAM for oneself, for what is no user id, and for a token that is none */
   async page(userId: string, other: string, from: string | undefined): Promise<MutualRoomsPage> {
-    if (!isUserId(other))
+    if (!isCompliantUserId(other))
       throw new MatrixError('M_INVALID_PARAM', 'user_id is not a user id, such as @alice:example.org.');
     if (other === userId) throw new MatrixError('M_INVALID_PARAM', 'user_id must be that of somebody else.');
     const token = from === undefined ? undefined : TOKEN.exec(from);

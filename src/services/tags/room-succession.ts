@@ -1,5 +1,6 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import { isJsonObject } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import type { CommittedEvent } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
@@ -8,9 +9,12 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { TagService } from './tag-service.ts';
 
+const DIRECT = 'm.direct';
+
 export interface RoomSuccessionOptions {
   readonly events: EventService;
   readonly rooms: RoomRegistry;
+  readonly accountData: AccountDataService;
   readonly tags: TagService;
   readonly pushRules: PushRuleService;
   readonly logger: Logger;
@@ -18,7 +22,7 @@ export interface RoomSuccessionOptions {
 
 /**
  * Carries what users of this server said of a room over to its successor, wherever the upgrade was made: push rules as soon as the
- * old room names its successor, tags (and rules made since) when the user joins it. Client-Server API, "Room Upgrades".
+ * old room names its successor, tags, direct chats (and rules made since) when the user joins it. Client-Server API, "Room Upgrades".
  */
 export class RoomSuccession {
   readonly #options: RoomSuccessionOptions;
@@ -60,12 +64,13 @@ export class RoomSuccession {
   }
 
   async #joined(room: Room, oldRoomId: string, userId: string): Promise<void> {
-    const { rooms, tags, pushRules } = this.#options;
+    const { accountData, rooms, tags, pushRules } = this.#options;
     const old = await rooms.byId(oldRoomId);
     // Only who was in the old room said anything of it; a room that merely claims to be its successor changes nothing for others.
     if (old?.member(userId) === undefined) return;
     await pushRules.copyRoom(userId, oldRoomId, room.roomId);
     await tags.copy(userId, old.nid, room.nid);
+    await accountData.update(userId, 0, DIRECT, (content) => withSuccessor(content, oldRoomId, room.roomId));
   }
 
   #run(room: Room, work: () => Promise<void>): void {
@@ -80,3 +85,14 @@ export class RoomSuccession {
     this.#running.add(running);
   }
 }
+
+/** `m.direct` with a room's successor wherever it names the room; undefined when it names it nowhere, or the successor already. */
+const withSuccessor = (direct: JsonObject | undefined, old: string, successor: string): JsonObject | undefined => {
+  let isNew = false;
+  const entries = Object.entries(direct ?? {}).map(([userId, rooms]) => {
+    if (!Array.isArray(rooms) || !rooms.includes(old) || rooms.includes(successor)) return [userId, rooms] as const;
+    isNew = true;
+    return [userId, [...rooms, successor]] as const;
+  });
+  return isNew ? Object.fromEntries(entries) : undefined;
+};

@@ -1,4 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
+import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import {
   directoryGrams,
@@ -104,7 +105,8 @@ export class UserDirectory {
       if (event.type !== MEMBER)
         rooms.set(room.nid, room.stateText('m.room.join_rules', 'join_rule') === 'public' || isWorldReadable(room));
       const member = event.type === MEMBER ? room.member(stateKey) : undefined;
-      if (member?.membership === 'join' && !member.local)
+      // "they SHOULD NOT forward such user IDs to clients when referenced outside the context of an event."
+      if (member?.membership === 'join' && !member.local && isCompliantUserId(stateKey))
         remote.set(stateKey, rowOf(member.user, stateKey, { local: false, displayName: null, avatarUrl: null }));
     }
     const of = (isOpen: boolean): number[] => [...rooms].flatMap(([nid, is]) => (is === isOpen ? nid : []));

@@ -155,6 +155,22 @@ describe('names of rooms, and their directory', function () {
       expect(ids(await search({ filter: { generic_search_term: 'hidden' } }))).to.deep.equal([]);
       expect(ids(await search({ limit: 1 }))).to.deep.equal([large]);
     });
+    it('is searched whatever the width, the kind of kana and the accents', async () => {
+      const cafe = await server.room('alice', { visibility: 'public', name: '東京カフェ Crème' });
+      for (const term of ['カフェ', 'ｶﾌｪ', 'かふぇ', '京カ', 'creme', 'ＣＲＥＭＥ', 'ぇ c'])
+        expect(ids(await search({ filter: { generic_search_term: term } })), term).to.deep.equal([cafe]);
+      for (const term of ['茶', '%', '_', '\\', '\0', '#none'])
+        expect(ids(await search({ filter: { generic_search_term: term } })), term).to.deep.equal([]);
+      expect(ids(await search({ filter: { generic_search_term: ' ' } }))).to.have.length(4);
+      await server.must('alice', 'PUT', `/directory/list/room/${cafe}`, { visibility: 'private' });
+    });
+    it('shows as many as there are for limit 0, and no room that everybody has left', async () => {
+      const roomId = await server.room('alice', { visibility: 'public' });
+      expect(ids(await server.must(undefined, 'GET', '/publicRooms?limit=0'))).to.include(roomId);
+      await server.must('alice', 'POST', `/rooms/${roomId}/leave`, {});
+      const page = await server.must(undefined, 'GET', '/publicRooms?limit=0');
+      expect([ids(page).length, page.total_room_count_estimate]).to.deep.equal([3, 3]);
+    });
     it('is narrowed to types of rooms', async () => {
       expect(ids(await search({ filter: { room_types: ['m.space'] } }))).to.deep.equal([space]);
       expect(ids(await search({ filter: { room_types: [null] } }))).to.deep.equal([large, small]);

@@ -249,6 +249,7 @@ describe('finding rooms and events', function () {
     it('are refused for oneself, for what is no user, and for tokens that are none', async () => {
       await refused(mutual('alice', '@alice:test'), 400, 'M_INVALID_PARAM');
       await refused(mutual('alice', 'bob'), 400, 'M_INVALID_PARAM');
+      await refused(mutual('alice', '@no body:test'), 400, 'M_INVALID_PARAM');
       await refused(mutual('alice', B, '&from=x'), 400, 'M_INVALID_PARAM');
       await refused(get('alice', '/v1/mutual_rooms'), 400, 'M_MISSING_PARAM');
     });
