@@ -122,6 +122,36 @@ for (const [transport, follow] of [
       }
     });
 
+    it('tells of sticky events whatever came after them, once, and to those who join as long as they stick', async () => {
+      const minute = 60_000;
+      const filter = { room: { timeline: { limit: 2 } } };
+      const since = (await server.must(bob, 'GET', '/sync')).next_batch as string;
+      const stick = `${path('/send/m.rtc.member/sticky')}?org.matrix.msc4354.sticky_duration_ms=${10 * minute}`;
+      const { event_id: sticky } = await server.must(alice, 'PUT', stick, { msc4354_sticky_key: 'LAPTOP' });
+      for (const text of ['a', 'b', 'c']) await server.say(alice, roomId, text);
+      await server.pass(minute);
+      const section = (body: Body): Body => body.rooms?.join?.[roomId]?.msc4354_sticky;
+      const follower = await follow(server, bob, { since, filter });
+      const { events } = await until(follower, section);
+      expect(events.map((event: Body) => event.event_id)).to.deep.equal([sticky]);
+      expect(events[0].msc4354_sticky).to.deep.equal({ duration_ms: 10 * minute });
+      expect(events[0].unsigned.msc4354_sticky_duration_ttl_ms).to.equal(9 * minute);
+      await server.say(alice, roomId, 'd');
+      const later = await until(follower, (body) => body.rooms?.join?.[roomId]);
+      expect(later).not.to.have.property('msc4354_sticky');
+      await follower.end();
+
+      const carol = await server.register();
+      const newcomer = await follow(server, carol, { filter });
+      await newcomer.next();
+      await server.must(carol, 'POST', path('/join'), {});
+      expect((await until(newcomer, section)).events[0].event_id).to.equal(sticky);
+      await newcomer.end();
+      await server.pass(10 * minute);
+      const again = await server.must(carol, 'GET', `/sync?filter=${encodeURIComponent(JSON.stringify(filter))}`);
+      expect(section(again)).to.equal(undefined);
+    });
+
     it('tells of invites, of joining and of leaving', async () => {
       const carol = await server.register();
       const follower = await follow(server, carol);
