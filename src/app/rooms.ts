@@ -25,6 +25,7 @@ import { AuthGraphs } from '#src/services/state/auth-graph.ts';
 import { ResolutionThread } from '#src/services/state/resolution-thread.ts';
 import { StateMerger } from '#src/services/state/state-merger.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
+import { StickyReview } from '#src/services/sticky-events/sticky-review.ts';
 import { Writer } from '#src/services/streams/writer.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { MembershipPast } from '#src/services/visibility/membership-past.ts';
@@ -58,13 +59,15 @@ export function composeEvents(
   signer: PduSigner,
   classifier: NotificationClassifier,
 ): EventService {
-  const { clock, database, random } = platform;
-  return new EventService({ database, clock, random, ...store, classifier, signer });
+  const { config, clock, database, random } = platform;
+  const mostStickyEvents = config.room.maxStickyEvents;
+  return new EventService({ database, clock, random, ...store, classifier, signer, mostStickyEvents });
 }
 
 /** What takes in the events that other servers made. */
 export interface Reception {
   readonly receiver: EventReceiver;
+  readonly stickyReview: StickyReview;
   close(): Promise<void>;
 }
 
@@ -78,7 +81,13 @@ export function composeReception(
   const thread = new ResolutionThread();
   const merger = new StateMerger({ database, ...store, graphs: new AuthGraphs(database), thread });
   const receiver = new EventReceiver({ database, clock, ...store, merger, classifier, events });
-  return { receiver, close: () => thread.close() };
+  const { logger } = platform;
+  const stickyReview = new StickyReview({ ...store, events, logger });
+  const close = async (): Promise<void> => {
+    await stickyReview.idle();
+    await thread.close();
+  };
+  return { receiver, stickyReview, close };
 }
 
 /** The use cases around rooms. */
@@ -128,7 +137,7 @@ export function composeRooms(
     defaultVersion: config.room.defaultVersion,
     mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
   });
-  const visibility = new EventVisibility(interner, loader, states);
+  const visibility = new EventVisibility(interner, loader, states, events.sticky);
   const finder = new EventFinder(events, visibility);
   const tokens = new HistoryTokens(database, loader);
   const relations = composeRelations(platform, store, events, accountData, { access, visibility, finder, tokens });
