@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
-import type { JobDefinition } from '#src/jobs/job-definition.ts';
+import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/jobs/outbox-relay.ts';
 import { HistoryPurge } from '#src/services/retention/history-purge.ts';
@@ -17,8 +17,8 @@ import type { Platform } from './platform.ts';
 import type { RoomStore } from './rooms.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
-/** One to listen on, the others for what jobs say of themselves. */
-const QUEUE_CONNECTIONS = 4;
+/** One for each queue to listen on, the others for what jobs say of themselves. */
+const QUEUE_CONNECTIONS = 5;
 
 /** Work that is done behind the requests. */
 export interface Jobs {
@@ -32,7 +32,8 @@ export interface Jobs {
 /** Where archives of rooms go. */
 export const archiveFolder = (config: Config): string => config.retention.archiveDir ?? join(config.dataDir, 'archive');
 
-export function composeJobs(platform: Platform, store: RoomStore): Jobs {
+/** @param handlers of jobs that others make */
+export function composeJobs(platform: Platform, store: RoomStore, handlers: readonly JobHandler[] = []): Jobs {
   const { config, clock, database, logger, timers } = platform;
   const { interner, loader, rooms } = store;
   const { batchSize, pauseMs } = config.retention;
@@ -85,6 +86,7 @@ export function composeJobs(platform: Platform, store: RoomStore): Jobs {
         purgeRoomHandler(retention),
         cleanStreamsHandler(cleaner),
         returnSpaceHandler(returner),
+        ...handlers,
       ]);
       const looking = findDueRooms as unknown as JobDefinition;
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);

@@ -7,13 +7,17 @@ import {
   type SigningKey,
 } from '#src/protocol/signing/signing-key.ts';
 
+/** The key that signs events. @throws if the file is there but holds no key */
+export const openSigningKey = async (path: string, random: Random): Promise<SigningKey> =>
+  (await openSigningKeys(path, random))[0];
+
 /**
- * Reads the key that signs events, or makes it with mode 0600: one line, `ed25519 a_xxxx <unpadded base64>`. The first line of a
- * file with several is the one that signs.
+ * Reads the server's keys, or makes one with mode 0600: one line, `ed25519 a_xxxx <unpadded base64>`. The first line of a file with
+ * several is the one that signs.
  *
  * @throws if the file is there but holds no key
  */
-export async function openSigningKey(path: string, random: Random): Promise<SigningKey> {
+export async function openSigningKeys(path: string, random: Random): Promise<readonly [SigningKey, ...SigningKey[]]> {
   let text: string | undefined;
   try {
     text = await readFile(path, 'utf8');
@@ -22,12 +26,12 @@ export async function openSigningKey(path: string, random: Random): Promise<Sign
   }
   if (text !== undefined) {
     try {
-      return parseSigningKeys(text)[0];
+      return parseSigningKeys(text);
     } catch (error) {
       throw new Error(`signing_key_file ${path} holds no usable key: ${(error as Error).message}`, { cause: error });
     }
   }
   const key = generateSigningKey((count) => random.bytes(count));
   await writeFile(path, `${formatSigningKey(key)}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  return key;
+  return [key];
 }

@@ -27,6 +27,7 @@ import { StateMerger } from '#src/services/state/state-merger.ts';
 import { StateStore } from '#src/services/state/state-store.ts';
 import { StickyReview } from '#src/services/sticky-events/sticky-review.ts';
 import { Writer } from '#src/services/streams/writer.ts';
+import type { ThirdPartyInvites } from '#src/services/third-party-invites/third-party-invites.ts';
 import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
 import { MembershipPast } from '#src/services/visibility/membership-past.ts';
 import { Interner } from '#src/storage/repositories/interner.ts';
@@ -105,13 +106,15 @@ export interface Rooms extends RelationParts, Discovery {
   readonly visibility: EventVisibility;
 }
 
-export function composeRooms(
+/** @param more makes what stands on memberships, and is needed to make rooms */
+export function composeRooms<More extends { readonly thirdPartyInvites?: ThirdPartyInvites }>(
   platform: Platform,
   store: RoomStore,
   events: EventService,
   profiles: ProfileSource,
   accountData: AccountDataService,
-): Rooms {
+  more: (parts: { readonly membership: MembershipService; readonly invitePermission: InvitePermission }) => More,
+): Rooms & More {
   const { config, clock, database } = platform;
   const { serverName } = config;
   const { interner, loader, states, rooms } = store;
@@ -129,11 +132,13 @@ export function composeRooms(
     profiles,
     invitePermission,
   });
+  const others = more({ membership, invitePermission });
   const roomCreation = new RoomCreationService({
     events,
     membership,
     aliases,
     profiles,
+    thirdPartyInvites: others.thirdPartyInvites,
     defaultVersion: config.room.defaultVersion,
     mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
   });
@@ -160,6 +165,7 @@ export function composeRooms(
   });
   const roomUpgrade = new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles });
   return {
+    ...others,
     access,
     aliases,
     publicRooms,

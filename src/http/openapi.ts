@@ -9,6 +9,7 @@ const TITLES: Readonly<Record<Api, string>> = {
   'client-server': 'Client-Server API',
   'server-server': 'Server-Server API',
   'application-service': 'Application Service API',
+  identity: 'Identity Service API',
   'synapse-admin': 'Admin API (compatible with Synapse)',
   'well-known': 'Discovery',
   server: 'The server itself',

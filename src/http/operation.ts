@@ -6,7 +6,14 @@ import type { Endpoint } from './endpoint.ts';
 import { Router } from './router.ts';
 
 /** The folder of the specification that an operation belongs to, or `server` for what is Tsudoi's own. */
-export type Api = 'client-server' | 'server-server' | 'application-service' | 'synapse-admin' | 'well-known' | 'server';
+export type Api =
+  | 'client-server'
+  | 'server-server'
+  | 'application-service'
+  | 'identity'
+  | 'synapse-admin'
+  | 'well-known'
+  | 'server';
 
 const PREFIXES: readonly (readonly [string, Api])[] = [
   ['/_matrix/client/', 'client-server'],
@@ -14,6 +21,7 @@ const PREFIXES: readonly (readonly [string, Api])[] = [
   ['/_matrix/federation/', 'server-server'],
   ['/_matrix/key/', 'server-server'],
   ['/_matrix/app/', 'application-service'],
+  ['/_matrix/identity/', 'identity'],
   ['/_synapse/metrics', 'server'],
   ['/_synapse/', 'synapse-admin'],
   ['/.well-known/', 'well-known'],

@@ -44,10 +44,20 @@ export const returnSpace = defineJob({
   uniqueBy: () => 'all',
 });
 
+/** Turns an invitation of an address into one of the user who owns it now. One that is under way may have come too early: none is left out. */
+export const redeemThirdPartyInvite = defineJob({
+  name: 'third_party_invites.redeem',
+  queue: 'prompt',
+  payload: Type.Object({ token: Type.String() }),
+  attempts: 12,
+  backoffMs: 500,
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
   purgeRoom,
   cleanStreams,
   returnSpace,
+  redeemThirdPartyInvite,
 ] as unknown as JobDefinition[];

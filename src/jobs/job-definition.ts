@@ -4,6 +4,8 @@ import type { Static, TSchema } from 'typebox';
 export const QUEUES = {
   /** Work on what is stored, which nobody waits for: one after the other, so that the living feel as little of it as can be. */
   maintenance: { concurrency: 1 },
+  /** What somebody will notice soon: it must not wait behind a long purge. */
+  prompt: { concurrency: 4 },
 } as const;
 
 export type QueueName = keyof typeof QUEUES;

@@ -41,6 +41,7 @@ import { Interner } from '#src/storage/repositories/interner.ts';
 import { TestServer } from '#test/http/serve.ts';
 import { cloneDatabase, type TestDatabase } from './database.ts';
 import { ManualClock } from './manual-clock.ts';
+import { thirdPartyInviting, type ThirdPartyInvitingSettings } from './third-party-inviting.ts';
 
 export const SERVER = 'test';
 const signer = { serverName: SERVER, signingKey: generateSigningKey((count) => systemRandom.bytes(count)) };
@@ -79,6 +80,7 @@ export interface Answer {
 }
 
 export interface RoomServerOptions {
+  readonly thirdPartyInvites?: Partial<ThirdPartyInvitingSettings>;
   readonly delayedEvents?: Partial<Config['delayedEvents']>;
   /** None, when left out. */
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
@@ -176,7 +178,13 @@ const compose = (
     { account: async (userId) => accounts.get(userId) as Account | undefined },
     roomSending,
   );
+  const inviting = thirdPartyInviting(
+    { database, clock },
+    { rooms, events, membership, profiles: profileSource, accountData, signingKeys: [signer.signingKey] },
+    { serverName: SERVER, ...options.thirdPartyInvites },
+  );
   return {
+    ...inviting,
     delayed,
     delayedEvents: delayed.delayedEvents,
     database,
@@ -200,6 +208,7 @@ const compose = (
       membership,
       aliases,
       profiles: profileSource,
+      thirdPartyInvites: inviting.thirdPartyInvites,
       defaultVersion: '12',
     }),
     roomSending,

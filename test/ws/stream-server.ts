@@ -6,6 +6,8 @@ import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { composeDelayedEvents } from '#src/app/delayed-events.ts';
+import { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
+import { thirdPartyInviting } from '#test/support/third-party-inviting.ts';
 import { declareEndpoints } from '#src/app/endpoints.ts';
 import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
@@ -95,7 +97,26 @@ export class StreamServer {
     const events = composeEvents(platform, store, signer, notifications.classifier);
     const userData = composeUserData(platform, store, events, notifications, accounts.users);
     const { presence } = userData;
-    const rooms = composeRooms(platform, store, events, profileSource(userData.profiles), notifications.accountData, () => ({}));
+    const rooms = composeRooms(
+      platform,
+      store,
+      events,
+      profileSource(userData.profiles),
+      notifications.accountData,
+      (parts) =>
+        thirdPartyInviting(
+          { database, clock },
+          {
+            ...parts,
+            rooms: store.rooms,
+            events,
+            profiles: profileSource(userData.profiles),
+            accountData: notifications.accountData,
+            signingKeys: [signingKey],
+          },
+          { serverName: config.serverName },
+        ),
+    );
     const { sync, users } = composeSync(platform, store, events, rooms, {
       accountData: notifications.accountData,
       receipts: userData.receipts,
@@ -113,7 +134,9 @@ export class StreamServer {
       users: accounts.users,
       clock,
     });
+    const redemption = rooms.inviteRedemption;
     const endpoints = declareEndpoints({
+      accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, redemption }),
       reports,
       ...composeSearch(platform, store, events, rooms, notifications.accountData),
       ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),

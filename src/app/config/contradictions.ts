@@ -57,6 +57,9 @@ export function findContradictions(config: RawConfig): Contradiction[] {
         refuse(key, `holds ${network}, which is no IP address or network (10.0.0.0/8, fd00::/8)`);
     }
   }
+  for (const name of config.identity.trusted_servers) {
+    if (!isServerName(name)) refuse('identity.trusted_servers', `holds ${name}, which is no host, or host:port`);
+  }
   for (const [name, target] of Object.entries(config.federation.static_hosts)) {
     if (!isServerName(name)) refuse(`federation.static_hosts.${name}`, 'is no server name');
     if (!isServerName(target)) refuse(`federation.static_hosts.${name}`, `must be host:port, but is ${target}`);

@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/room-creation.ts';
-import { noIdentityServer } from '#src/services/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './room-schemas.ts';
+import { THIRD_PARTY_INVITE_ERRORS, thirdPartyInviteBody, thirdPartyInviteRequest } from './third-party-invite-body.ts';
 
 const body = Type.Object({
   visibility: Type.Optional(Type.Union([Type.Literal('public'), Type.Literal('private')])),
@@ -11,7 +11,7 @@ const body = Type.Object({
   name: Type.Optional(Type.String()),
   topic: Type.Optional(Type.String()),
   invite: Type.Optional(Type.Array(Type.String())),
-  invite_3pid: Type.Optional(Type.Array(anyObject)),
+  invite_3pid: Type.Optional(Type.Array(thirdPartyInviteBody)),
   room_version: Type.Optional(Type.String()),
   creation_content: Type.Optional(anyObject),
   initial_state: Type.Optional(
@@ -42,22 +42,21 @@ export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreat
       'M_INVALID_ROOM_STATE',
       'M_ROOM_IN_USE',
       'M_UNSUPPORTED_ROOM_VERSION',
-      'M_SERVER_NOT_TRUSTED',
+      ...THIRD_PARTY_INVITE_ERRORS,
       'M_FORBIDDEN',
       'M_INVITE_BLOCKED',
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
     async handle({ requester, body: wish }) {
-      if (wish.invite_3pid !== undefined && wish.invite_3pid.length > 0) {
-        throw noIdentityServer();
-      }
       const room = await services.roomCreation.create(requester.userId, {
         visibility: wish.visibility,
         roomAliasName: wish.room_alias_name,
         name: wish.name,
         topic: wish.topic,
         invite: wish.invite,
+        thirdPartyInvites: wish.invite_3pid?.map(thirdPartyInviteRequest),
+        rateLimited: requester.rateLimited,
         roomVersion: wish.room_version,
         creationContent: wish.creation_content as JsonObject | undefined,
         initialState: wish.initial_state as InitialStateEvent[] | undefined,

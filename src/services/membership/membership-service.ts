@@ -185,18 +185,6 @@ export class MembershipService {
     await this.#remote.invite(room, sender, target, content);
   }
 
-  /**
-   * Refuses an invite by mail or phone number: whom it belongs to only an identity server can say, and this server asks none.
-   *
-   * @throws MatrixError M_FORBIDDEN for who is not in the room or may not invite, else M_SERVER_NOT_TRUSTED
-   */
-  async inviteByThirdPartyId(sender: string, roomId: string): Promise<never> {
-    const levels = (await this.#inside(roomId, sender)).powerLevels();
-    if (levels.userLevel(sender) < levels.invite)
-      throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
-    throw noIdentityServer();
-  }
-
   /** The content of an invite's member event. @throws MatrixError M_INVITE_BLOCKED when the target wants no invites */
   async inviteContent(request: InviteRequest): Promise<JsonObject> {
     const { target, reason, isDirect } = request;
@@ -282,9 +270,6 @@ export const memberDraft = (sender: string, stateKey: string, content: JsonObjec
   stateKey,
   content,
 });
-
-export const noIdentityServer = (): MatrixError =>
-  new MatrixError('M_SERVER_NOT_TRUSTED', 'This server trusts no identity server: invite by user id.');
 
 export const noFederation = (target: string): MatrixError =>
   new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);

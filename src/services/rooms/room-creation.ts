@@ -9,6 +9,11 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import { type MembershipService, memberDraft, noFederation } from '#src/services/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/membership/profile-source.ts';
 import type { RemoteMembership } from '#src/services/membership/remote-membership.ts';
+import type {
+  PreparedThirdPartyInvite,
+  ThirdPartyInviteRequest,
+  ThirdPartyInvites,
+} from '#src/services/third-party-invites/third-party-invites.ts';
 import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
 import type { Room } from './room.ts';
 
@@ -25,6 +30,10 @@ export interface RoomRequest {
   readonly name?: string | undefined;
   readonly topic?: string | undefined;
   readonly invite?: readonly string[] | undefined;
+  /** People to invite of whom only an address is known. */
+  readonly thirdPartyInvites?: readonly ThirdPartyInviteRequest[] | undefined;
+  /** Whether the creator has to keep to the rate limit of those; so by default. */
+  readonly rateLimited?: boolean | undefined;
   readonly roomVersion?: string | undefined;
   readonly creationContent?: JsonObject | undefined;
   readonly initialState?: readonly InitialStateEvent[] | undefined;
@@ -39,6 +48,8 @@ export interface RoomCreationOptions {
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
   readonly remote?: RemoteMembership | undefined;
+  /** Without it nobody can be invited by address. */
+  readonly thirdPartyInvites?: ThirdPartyInvites | undefined;
   /** Version of rooms whose maker names none. */
   readonly defaultVersion: string;
   /** How many users may be invited at once; undefined for any number. */
@@ -52,6 +63,7 @@ export class RoomCreationService {
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
   readonly #remote: RemoteMembership | undefined;
+  readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
   readonly #defaultVersion: string;
   readonly #mostInvites: number | undefined;
 
@@ -61,15 +73,16 @@ export class RoomCreationService {
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
+    this.#thirdPartyInvites = options.thirdPartyInvites;
     this.#defaultVersion = options.defaultVersion;
     this.#mostInvites = options.mostInvites;
   }
 
   /**
-   * Makes a room with all its first events in one commit.
+   * Makes a room with all its first events in one commit. Invitations by address follow, where it is not known whose address it is.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
-   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited
+   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
   async create(creator: string, request: RoomRequest): Promise<Room> {
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
@@ -81,12 +94,15 @@ export class RoomCreationService {
     }
     const isPublic = request.visibility === 'public';
     const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
-    const invitees = inviteesOf(creator, request.invite ?? []);
-    if (invitees.length > (this.#mostInvites ?? Infinity))
+    const named = inviteesOf(creator, request.invite ?? []);
+    if (named.length > (this.#mostInvites ?? Infinity))
       throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
+    const byAddress = await this.#prepare(creator, request);
+    const found = byAddress.flatMap(({ userId }) => userId ?? []);
+    const invitees = [...new Set([...named, ...inviteesOf(creator, found)])];
     const remote = invitees.filter((userId) => !this.#events.isLocal(userId));
     if (remote[0] !== undefined && this.#remote === undefined) throw noFederation(remote[0]);
-    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? invitees : []);
+    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? named : []);
     const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
     const [profile, invites] = await Promise.all([
       this.#profiles.profileOf(creator),
@@ -104,7 +120,7 @@ export class RoomCreationService {
       // An invite is one however it is asked for.
       await this.#membership.inviteContent({ target });
     }
-    const powerLevels = powerLevelsOf(version, creator, createContent, preset, invitees, request, state);
+    const powerLevels = powerLevelsOf(version, creator, createContent, preset, named, request, state);
     const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
       type,
       sender: creator,
@@ -140,7 +156,18 @@ export class RoomCreationService {
     for (const { target, content } of invites) {
       if (remote.includes(target)) await this.#remote?.invite(room, creator, target, content);
     }
+    for (const one of byAddress) {
+      if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(creator, room, one);
+    }
     return room;
+  }
+
+  async #prepare(userId: string, request: RoomRequest): Promise<readonly PreparedThirdPartyInvite[]> {
+    const { thirdPartyInvites = [], rateLimited = true } = request;
+    if (thirdPartyInvites.length === 0) return [];
+    if (this.#thirdPartyInvites === undefined)
+      throw new MatrixError('M_SERVER_NOT_TRUSTED', 'Nobody can be invited by address here: invite by user id.');
+    return this.#thirdPartyInvites.prepare({ userId, rateLimited }, thirdPartyInvites);
   }
 
   async #make(plan: Parameters<EventService['createRoom']>[0]): Promise<Room> {

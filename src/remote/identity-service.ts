@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
+
+/** An identity server, and the token with which a user may use it. */
+export interface IdentityAccess {
+  /** `host` or `host:port`. */
+  readonly server: string;
+  readonly accessToken: string;
+}
+
+/** What an identity server is told of an invitation, to be put into its mail. Identity Service API, `POST /store-invite`. */
+export interface InviteToStore extends ThirdPartyId {
+  readonly roomId: string;
+  readonly sender: string;
+  /** `room_name`, `sender_display_name` and so on; members that are undefined are left out. */
+  readonly details: Readonly<Record<string, string | undefined>>;
+}
+
+export interface InviteKey {
+  readonly publicKey: string;
+  readonly keyValidityUrl: string;
+}
+
+/** What an identity server made of an invitation. */
+export interface StoredInvite {
+  readonly token: string;
+  readonly displayName: string;
+  /** The long-term one first. */
+  readonly publicKeys: readonly [InviteKey, ...InviteKey[]];
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: JsonObject;
+}
+
+const TOKEN = /^[0-9a-zA-Z.=_-]{1,255}$/;
+const MAX_BODY_BYTES = 131_072;
+const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
+
+const strange = (server: string, what: string): MatrixError =>
+  new MatrixError('M_CONNECTION_FAILED', `The identity server ${server} ${what}.`);
+
+/** Asks identity servers. Identity Service API v2. */
+export class IdentityService {
+  readonly #http: Pick<OutboundHttp, 'request'>;
+  readonly #timeouts: Partial<OutboundTimeouts>;
+
+  constructor(http: Pick<OutboundHttp, 'request'>, timeouts: Partial<OutboundTimeouts> = {}) {
+    this.#http = http;
+    this.#timeouts = { ...TIMEOUTS, ...timeouts };
+  }
+
+  /**
+   * The user who has bound an address; undefined when nobody has. The address goes out as a hash, unless the server knows no hashes.
+   *
+   * @throws MatrixError M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT, M_FORBIDDEN when it does not accept the token,
+   *   M_TERMS_NOT_SIGNED, M_LIMIT_EXCEEDED
+   */
+  async lookup(access: IdentityAccess, id: ThirdPartyId): Promise<string | undefined> {
+    // "Clients SHOULD make a call to /hash_details to get a new pepper in this scenario, being careful to avoid retry loops."
+    const answer = (await this.#lookupOnce(access, id)) ?? (await this.#lookupOnce(access, id));
+    if (answer === undefined) throw strange(access.server, 'changes its pepper all the time');
+    return answer.userId;
+  }
+
+  /** @returns undefined when the pepper has been changed meanwhile */
+  async #lookupOnce(
+    access: IdentityAccess,
+    id: ThirdPartyId,
+  ): Promise<{ readonly userId: string | undefined } | undefined> {
+    const { server } = access;
+    const details = await this.#ask(access, 'GET', '/hash_details');
+    if (details.status !== 200) throw refusal(server, details);
+    const { lookup_pepper: pepper, algorithms } = details.body;
+    if (typeof pepper !== 'string' || !Array.isArray(algorithms)) throw strange(server, 'does not say how it hashes');
+    const algorithm = ['sha256', 'none'].find((name) => algorithms.includes(name));
+    if (algorithm === undefined) throw strange(server, 'uses no way of looking up that this server knows');
+    const query = algorithm === 'sha256' ? hashed(id, pepper) : `${id.address} ${id.medium}`;
+    const answer = await this.#ask(access, 'POST', '/lookup', { algorithm, pepper, addresses: [query] });
+    if (answer.status === 400 && answer.body['errcode'] === 'M_INVALID_PEPPER') return undefined;
+    if (answer.status !== 200) throw refusal(server, answer);
+    const { mappings } = answer.body;
+    if (!isJsonObject(mappings)) throw strange(server, 'answered a look-up with nothing that can be understood');
+    const userId = Object.hasOwn(mappings, query) ? mappings[query] : undefined;
+    if (userId !== undefined && !isUserId(userId)) throw strange(server, 'names somebody who is no Matrix user');
+    return { userId };
+  }
+
+  /**
+   * Has an invitation kept until its address is bound, and the invitee told of it.
+   *
+   * @returns the user id where the address has been bound already
+   * @throws MatrixError as `lookup`, M_THREEPID_MEDIUM_NOT_SUPPORTED
+   */
+  async storeInvite(access: IdentityAccess, invite: InviteToStore): Promise<StoredInvite | string> {
+    const { server } = access;
+    const { medium, address, roomId, sender, details } = invite;
+    const body = { ...details, medium, address, room_id: roomId, sender };
+    const answer = await this.#ask(access, 'POST', '/store-invite', body);
+    const { errcode, mxid } = answer.body;
+    if (answer.status === 400 && errcode === 'M_THREEPID_IN_USE' && isUserId(mxid)) return mxid;
+    if (answer.status === 400 && errcode === 'M_UNRECOGNIZED')
+      throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `${server} keeps no invitations by ${medium}.`);
+    if (answer.status !== 200) throw refusal(server, answer);
+    const { token, display_name: displayName, public_keys: keys } = answer.body;
+    const [first, ...others] = Array.isArray(keys) ? keys.map(inviteKey) : [];
+    if (typeof token !== 'string' || !TOKEN.test(token) || typeof displayName !== 'string' || first === undefined)
+      throw strange(server, 'kept the invitation, but did not say how to redeem it');
+    return { token, displayName, publicKeys: [first, ...others.filter((key) => key !== undefined)] };
+  }
+
+  async #ask(access: IdentityAccess, method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    const { server, accessToken } = access;
+    const result = await this.#http.request({
+      method,
+      url: `https://${server}/_matrix/identity/v2${path}`,
+      headers: {
+        authorization: `Bearer ${accessToken}`,
+        accept: 'application/json',
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      maxBodyBytes: MAX_BODY_BYTES,
+      timeouts: this.#timeouts,
+    });
+    if (!result.ok) {
+      const errcode = result.kind === 'timeout' ? 'M_CONNECTION_TIMEOUT' : 'M_CONNECTION_FAILED';
+      throw new MatrixError(errcode, `The identity server ${server} did not answer: ${result.reason}.`);
+    }
+    const json = parsed(result.body);
+    if (json === undefined && result.status === 200) throw strange(server, 'did not answer with JSON');
+    return { status: result.status, body: json ?? {} };
+  }
+}
+
+/** "strings separated by spaces in the format <address> <medium> <pepper>", SHA-256, URL-safe unpadded base64. */
+const hashed = ({ address, medium }: ThirdPartyId, pepper: string): string =>
+  createHash('sha256').update(`${address} ${medium} ${pepper}`).digest('base64url');
+
+const parsed = (bytes: Buffer): JsonObject | undefined => {
+  try {
+    const value = JSON.parse(bytes.toString()) as JsonValue;
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const inviteKey = (entry: JsonValue): InviteKey | undefined => {
+  if (!isJsonObject(entry)) return undefined;
+  const { public_key: publicKey, key_validity_url: keyValidityUrl } = entry;
+  return typeof publicKey === 'string' && typeof keyValidityUrl === 'string'
+    ? { publicKey, keyValidityUrl }
+    : undefined;
+};
+
+const refusal = (server: string, { status, body }: Answer): MatrixError => {
+  if (body['errcode'] === 'M_TERMS_NOT_SIGNED')
+    return new MatrixError('M_TERMS_NOT_SIGNED', `Accept the terms of the identity server ${server} first.`);
+  if (status === 401 || status === 403)
+    return new MatrixError('M_FORBIDDEN', `The identity server ${server} does not accept the id_access_token.`);
+  if (status === 429) {
+    const wait = body['retry_after_ms'];
+    const fields = typeof wait === 'number' ? { retry_after_ms: wait } : {};
+    return new MatrixError('M_LIMIT_EXCEEDED', `The identity server ${server} is asked too often.`, fields);
+  }
+  return strange(server, `answered with ${status}`);
+};
