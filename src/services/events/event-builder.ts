@@ -6,6 +6,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertKeysFit, buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -120,6 +121,11 @@ export class EventBuilder {
       // The rest of an event is kept as JSON, these two as PostgreSQL's text.
       if (type.includes('\0') || stateKey?.includes('\0') === true)
         throw new MatrixError('M_BAD_JSON', 'The type and the state key of an event must not hold NUL characters.');
+      if (type === 'm.room.member' && stateKey !== undefined && !isUserId(stateKey))
+        throw new MatrixError(
+          'M_BAD_JSON',
+          'The state key of m.room.member is the id of the user whose membership it is.',
+        );
       if (interner.peekType(type) === undefined) types.add(type);
       const relation = relationOf(content);
       if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);

@@ -13,7 +13,7 @@ const MAX_LIMIT = 100;
 const MAX_DEPTH = 100;
 /** How many rooms of a tree are looked at for one answer. */
 const MAX_VISITED = 10_000;
-const TOKEN = /^h1_(\d{1,5})_(\d{1,3})_([01])$/;
+const TOKEN = /^h1_([0-9a-z]{1,10})_(\d{1,5})_(\d{1,3})_([01])$/;
 
 export interface HierarchyQuery {
   readonly suggestedOnly: boolean;
@@ -59,12 +59,12 @@ export class SpaceHierarchy {
     }
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const maxDepth = Math.min(query.maxDepth ?? MAX_DEPTH, MAX_DEPTH);
-    const skip = offsetOf(query.from, maxDepth, query.suggestedOnly);
+    const skip = offsetOf(query.from, root, maxDepth, query.suggestedOnly);
     const rooms: HierarchyRoom[] = [];
     let seen = 0;
     for await (const room of this.#walk(root, userId, maxDepth, query.suggestedOnly)) {
       if (seen === skip + limit) {
-        return { rooms, next: `h1_${seen}_${maxDepth}_${query.suggestedOnly ? 1 : 0}` };
+        return { rooms, next: `h1_${root.nid.toString(36)}_${seen}_${maxDepth}_${query.suggestedOnly ? 1 : 0}` };
       }
       if (seen >= skip) rooms.push(withChildren(room, query.suggestedOnly));
       seen += 1;
@@ -110,11 +110,11 @@ const withChildren = (room: Room, suggestedOnly: boolean): HierarchyRoom => ({
 });
 
 /** How many rooms earlier pages told. @throws MatrixError M_INVALID_PARAM */
-const offsetOf = (from: string | undefined, maxDepth: number, suggestedOnly: boolean): number => {
+const offsetOf = (from: string | undefined, root: Room, maxDepth: number, suggestedOnly: boolean): number => {
   if (from === undefined) return 0;
-  const [, offset, depth, suggested] = TOKEN.exec(from) ?? [];
-  if (offset === undefined)
-    throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
+  const [, space, offset, depth, suggested] = TOKEN.exec(from) ?? [];
+  if (space !== root.nid.toString(36))
+    throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server for this space.');
   if (Number(depth) !== maxDepth || (suggested === '1') !== suggestedOnly) {
     throw new MatrixError('M_INVALID_PARAM', 'suggested_only and max_depth cannot change from one page to the next.');
   }

@@ -187,6 +187,7 @@ describe('finding rooms and events', function () {
         'M_INVALID_PARAM',
       );
       await refused(get('bob', `/v1/rooms/${root}/hierarchy?from=x`), 400, 'M_INVALID_PARAM');
+      await refused(get('bob', `/v1/rooms/${await space()}/hierarchy?from=${token}`), 400, 'M_INVALID_PARAM');
     });
     it('show only suggested rooms when that is wanted', async () => {
       const [root, a, b] = [await space(), ...(await rooms(2))] as [string, string, string];

@@ -132,6 +132,23 @@ describe('coming into rooms and leaving them', function () {
     });
   });
 
+  it('is nothing for what is no user id, by whatever way it is asked for', async () => {
+    const roomId = await server.room('alice');
+    for (const key of ['nobody', '@', '@x', '!room:test', ''])
+      await refused(
+        server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.member/${encodeURIComponent(key)}`, {
+          membership: 'invite',
+        }),
+        400,
+        'M_BAD_JSON',
+      );
+    for (const path of ['invite', 'kick', 'ban', 'unban'])
+      await refused(post('alice', `/rooms/${roomId}/${path}`, { user_id: 'nobody' }), 400, 'M_INVALID_PARAM');
+    const invite = { type: 'm.room.member', state_key: 'nobody', content: { membership: 'invite' } };
+    const ban = { ...invite, content: { membership: 'ban' } };
+    await refused(post('alice', '/createRoom', { initial_state: [ban] }), 400, 'M_BAD_JSON');
+  });
+
   describe('inviting', () => {
     it('is 403 for oneself, for members, for the banned and from outside', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat' });

@@ -115,7 +115,14 @@ const contentOf = (members: readonly string[]): fc.Arbitrary<Json> =>
 
 const keyOf = (type: string): fc.Arbitrary<string> => {
   if (type === 'm.room.member')
-    return fc.constantFrom('@alice:localhost', '@carol:localhost', '@dora:localhost', '@nobody:localhost');
+    return fc.constantFrom(
+      '@alice:localhost',
+      '@carol:localhost',
+      '@dora:localhost',
+      '@nobody:localhost',
+      'nobody',
+      '@',
+    );
   if (type.startsWith('m.space.')) return fc.oneof(fc.constantFrom('SECOND', '!none:localhost', '!a:b:c', ''), text);
   return fc.oneof({ weight: 4, arbitrary: fc.constant('') }, { weight: 1, arbitrary: text });
 };
