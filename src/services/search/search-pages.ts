@@ -1,3 +1,4 @@
+import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHash } from '#src/protocol/text/grams.ts';
@@ -15,6 +16,7 @@ import {
   type SearchCandidate,
   type SearchedRoom,
   type SearchPlace,
+  textsOf,
   type Walk,
   walkSearchDocs,
 } from '#src/storage/repositories/search.ts';
@@ -29,6 +31,12 @@ const MOST_WALKED = 4_000;
 /** Most candidates that are read at once, and for one page. */
 const MOST_READ = 500;
 const MOST_EXAMINED = 4_000;
+
+/**
+ * The same for a page where nothing typed is long enough to be looked up, and every text is read: a rare character that was said long ago is
+ * found within a few pages, or in the first one.
+ */
+const MOST_LEAFED_THROUGH = 20_000;
 
 /** After every event. */
 export const NEWEST: SearchPlace = { ts: Number.MAX_SAFE_INTEGER, event: Number.MAX_SAFE_INTEGER };
@@ -111,12 +119,17 @@ export class SearchPages {
     let place = request.before;
     let examined = 0;
     let walks = true;
+    const isLookedUp = query.grams.length > 0;
+    const most = isLookedUp ? MOST_EXAMINED : MOST_LEAFED_THROUGH;
+    let perRoom = Math.max(LEAST_GLANCE, Math.ceil((isLookedUp ? GLANCE : 2 * MOST_READ) / rooms.length));
     let size = Math.min(limit + 5, MOST_READ);
     let total: (() => Promise<number>) | undefined;
-    while (examined < MOST_EXAMINED) {
-      const next = await this.#candidates(request, rooms, place, size, walks);
+    while (examined < most) {
+      const next = await this.#candidates(request, rooms, place, size, walks ? perRoom : undefined);
       total ??= next.total;
-      if (query.grams.length > 0) walks = false;
+      if (isLookedUp) walks = false;
+      // Where most texts are in few of the rooms, as many of each room lead not far enough.
+      else if (2 * next.list.length < size) perRoom = Math.min(2 * perRoom, MOST_READ);
       const stopAt = until === undefined ? -1 : next.list.findIndex((candidate) => isBefore(candidate, until));
       const list = stopAt < 0 ? next.list : next.list.slice(0, stopAt);
       const found = await this.#verify(request, list);
@@ -137,7 +150,7 @@ export class SearchPages {
       if (stopAt >= 0 && until !== undefined) return { matches, end: until, isEnd: false, estimate: matches.length };
       if (next.isEnd) return { matches, end: OLDEST, isEnd: true, estimate: matches.length };
       // Many rooms with nothing in them still cost a look each.
-      examined += query.grams.length > 0 ? 0 : 1;
+      examined += isLookedUp ? 0 : 1;
       place = next.end;
       size = MOST_READ;
     }
@@ -153,15 +166,11 @@ export class SearchPages {
     rooms: readonly SearchedRoom[],
     before: SearchPlace,
     limit: number,
-    walks: boolean,
+    perRoom: number | undefined,
   ): Promise<Candidates> {
     const { senders, types, query } = request;
     const common = { rooms, before, senders, types, limit };
-    if (walks) {
-      const perRoom = Math.max(
-        LEAST_GLANCE,
-        Math.ceil((query.grams.length > 0 ? GLANCE : 2 * MOST_READ) / rooms.length),
-      );
+    if (perRoom !== undefined) {
       const glance = await walkSearchDocs(this.#database, common, perRoom);
       const total = (): Promise<number> => this.#estimate(rooms, glance);
       if (glance.candidates.length === limit || glance.horizon === undefined || query.grams.length === 0)
@@ -196,10 +205,11 @@ export class SearchPages {
   ): Promise<(SearchMatch | undefined)[]> {
     const rooms = await this.#rooms.load(candidates.map((candidate) => candidate.room));
     const found = new Map<number, SearchMatch>();
-    const places = candidates.flatMap(({ room: nid, event }) => {
+    const all = candidates.flatMap(({ room: nid, event }) => {
       const room = rooms.get(nid);
       return room === undefined || room.isEncrypted ? [] : [{ room, nid: event }];
     });
+    const places = request.query.grams.length > 0 ? all : await this.#answering(request.query, all);
     const events = await this.#loader.load(places);
     const ranks = new Map<number, number>();
     const byRoom = new Map<Room, StoredEvent[]>();
@@ -219,6 +229,20 @@ export class SearchPages {
       }
     }
     return candidates.map(({ event }) => found.get(event));
+  }
+
+  /** Of many texts those that answer: only they become events, so that the others do not push out what is in use. */
+  async #answering<Place extends { readonly room: Room; readonly nid: number }>(
+    query: SearchQuery,
+    places: readonly Place[],
+  ): Promise<Place[]> {
+    const wanted = places.map(({ room, nid }) => ({ room: room.nid, nid }));
+    const found = new Set<number>();
+    for (const { nid, json } of await textsOf(this.#database, wanted)) {
+      const { type, content } = JSON.parse(json) as Pick<Pdu, 'type' | 'content'>;
+      if (rankOf(foldText(searchableText(type, content)), query) > 0) found.add(nid);
+    }
+    return places.filter(({ nid }) => found.has(nid));
   }
 
   async #wanted(request: SearchPageRequest, room: Room, events: readonly StoredEvent[]): Promise<StoredEvent[]> {

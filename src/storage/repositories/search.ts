@@ -231,6 +231,19 @@ const DEPTHS = sql(
 export const eventsInRooms = async (database: Database, rooms: readonly number[]): Promise<number> =>
   (await database.query<{ depth: number | null }>(DEPTHS, [rooms]))[0]?.depth ?? 0;
 
+const TEXTS = sql(
+  'search_texts',
+  `select e.nid, e.json from unnest($1::int[], $2::bigint[]) u(room, nid)
+   join events e on e.room = u.room and e.nid = u.nid and e.redacted_by is null`,
+);
+
+/** The JSON of events. */
+export const textsOf = (
+  database: Database,
+  events: readonly { readonly room: number; readonly nid: number }[],
+): Promise<{ nid: number; json: string }[]> =>
+  database.query(TEXTS, [events.map(({ room }) => room), events.map(({ nid }) => nid)]);
+
 const KNOWN_USERS = sql('search_known_users', 'select nid from users where user_id = any($1::text[])');
 
 /** The integers of those of these users that this server has heard of. */

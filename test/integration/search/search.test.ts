@@ -324,7 +324,9 @@ describe('searching messages', function () {
     expect(common.count).to.be.within(4_000, 6_000);
     expect((await server.find('many', '東京', { filter: { rooms: [one] } })).count).to.be.within(2_000, 3_000);
 
-    // A single character is looked for text by text: a page may end before it is found, and says where to go on.
+    // A single character is looked for text by text, many thousands for a page.
+    expect(await server.texts('many', '鯨')).to.deep.equal(['珊瑚礁の地図と鯨']);
+    // A page may end before it is found, and says where to go on.
     let nextBatch: string | undefined;
     let found: string[] = [];
     let pages = 0;
