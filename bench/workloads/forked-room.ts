@@ -84,7 +84,7 @@ export const forkedRoom: Workload = {
       id: 'forked-room.state-bytes',
       title: 'database bytes of states per state change',
       unit: 'bytes',
-      goal: lower(300, 300),
+      goal: lower(300, 220),
     },
     { id: 'forked-room.event-bytes', title: 'database bytes of events per state change', unit: 'bytes' },
     { id: 'forked-room.rows', title: 'rows read for a state, at most', unit: '', goal: lower(8, 8) },

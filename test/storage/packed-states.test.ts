@@ -72,7 +72,7 @@ describe('rows of state that were arrays', function () {
     const found = (await discoverMigrations()).find(({ name }) => name === NAME);
     // It only lists statements: there is nothing to connect to for that.
     const migration = new found!.class(undefined as never, undefined as never);
-    migration.down();
+    await migration.down();
     await client.query('begin');
     for (const query of migration.getQueries()) await client.query(query as string);
     await client.query('delete from migrations where name = $1', [NAME]);

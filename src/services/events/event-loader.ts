@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Database } from '#src/storage/database.ts';
 import { type EventRecord, eventById, eventsByNid } from '#src/storage/repositories/event-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
-import { type EventRoom, StoredEvent } from './stored-event.ts';
+import { type EventRoom, type EventStanding, StoredEvent } from './stored-event.ts';
 
 /** An event to be loaded: where it is, and its room. */
 export interface EventPlace {
@@ -35,6 +35,11 @@ export class EventLoader {
   letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
     for (const nid of gone) this.#cache.delete(nid);
     for (const nid of detached) this.#cache.get(nid)?.detach();
+  }
+
+  /** Says that old events are back, by their positions. */
+  cameBack(restored: ReadonlyMap<number, EventStanding>): void {
+    for (const [nid, standing] of restored) this.#cache.peek(nid)?.attach(standing);
   }
 
   /** Lets no event show the content of these deleted ones, whose place it took. */

@@ -17,6 +17,15 @@ const STATE = 1;
 const SOFT_FAILED = 4;
 const OUTLIER = 8;
 
+/** Where an event stands in its room's history. */
+export interface EventStanding {
+  /** Id of the state before it. */
+  readonly state: number;
+  readonly flags: number;
+  /** The room's state after it was taken in, where it is not all that changed it. */
+  readonly currentState: number | undefined;
+}
+
 export interface StoredEventParts {
   readonly room: EventRoom;
   readonly nid: number;
@@ -146,6 +155,13 @@ export class StoredEvent {
     this.#state = 0;
     this.#flags = (this.#flags | OUTLIER) & ~STATE;
     this.#currentState = undefined;
+  }
+
+  /** The history around the event is back. */
+  attach({ state, flags, currentState }: EventStanding): void {
+    this.#state = state;
+    this.#flags = flags;
+    this.#currentState = currentState;
   }
 
   /** It was soft-failed, and is valid by the room's state of now. */

@@ -100,11 +100,11 @@ export class RelationIndex {
     });
   }
 
-  /** Forgets what is known of a room: for those who delete events. */
+  /** Forgets what is known of a room, that nothing relates to an event included: for those who delete events, or bring them back. */
   forget(room: Room): void {
-    const horizon = this.#horizon(room);
-    horizon.floor = horizon.newest;
-    horizon.version++;
+    const { newest, version } = this.#horizon(room);
+    // Entries are worth what their horizon is.
+    this.#horizons.set(room, { floor: newest, newest, version: version + 1 });
     for (const eventId of this.#targets.get(room.nid) ?? []) this.#entries.delete(eventId);
     this.#targets.delete(room.nid);
     for (const loading of this.#loading.values()) if (loading.room === room.nid) loading.isStale = true;
@@ -146,11 +146,12 @@ export class RelationIndex {
 
   /** Undefined when the database has to be asked. */
   #known({ room, event }: RelationTarget): readonly RelatedEvent[] | undefined {
+    const horizon = this.#horizon(room);
     const entry = this.#entries.get(event.eventId);
     // Another room's entry was made for an event that says that it relates to this one.
     if (entry !== undefined && entry.room !== room.nid) return undefined;
-    if (entry !== undefined) return entry.isComplete ? entry.related : undefined;
-    return event.nid > this.#horizon(room).floor ? NOTHING : undefined;
+    if (entry?.horizon === horizon) return entry.isComplete ? entry.related : undefined;
+    return event.nid > horizon.floor ? NOTHING : undefined;
   }
 
   /** Reads what relates to events; undefined for those where it changed so that it must be read again. */
@@ -255,7 +256,9 @@ export class RelationIndex {
 
   #related(room: Room, horizon: Horizon, targetId: string, related: RelatedEvent): void {
     const loading = this.#loading.get(targetId);
-    const known = this.#entries.peek(targetId);
+    const found = this.#entries.peek(targetId);
+    const isForgotten = found?.room === room.nid && found.horizon !== horizon;
+    const known = isForgotten ? undefined : found;
     // Both events have to be in the same room: others do not relate to each other, whatever one of them says.
     if ([loading, known].some((one) => one !== undefined && one.room !== room.nid)) return;
     if (loading !== undefined) add(loading.entry.related, related);

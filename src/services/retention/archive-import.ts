@@ -1,8 +1,11 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { Signal } from '#src/kernel/signal.ts';
 import { eventId as eventIdOf } from '#src/protocol/events/event-hashes.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import { eventIdBytes } from '#src/services/events/event-ids.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { EventStanding } from '#src/services/events/stored-event.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -29,18 +32,29 @@ interface Line {
 
 /**
  * Puts archived events back into their rooms. What is there already stays as it is, so that an archive can be read again after a
- * failure. Events stand in the states they stood in, where these can still be read, and in the room's oldest one otherwise.
- * Meant for a server that is not running: rooms that are in memory do not see what comes back.
+ * failure. Events stand in the states they stood in, where these can still be read, and in the room's oldest one otherwise: what that
+ * one says of later than the event is not taken for true at the event by those who decide who sees it.
+ *
+ * Purges of the room wait meanwhile, and events from elsewhere are taken in between two batches: they may name what comes back.
  */
 export class ArchiveImport {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #rooms: RoomRegistry;
+  readonly #loader: EventLoader;
+  /** Fires when events of a room are back: for those who know what was there without them. */
+  readonly restored = new Signal<Room>();
 
-  constructor(options: { readonly database: Database; readonly interner: Interner; readonly rooms: RoomRegistry }) {
+  constructor(options: {
+    readonly database: Database;
+    readonly interner: Interner;
+    readonly rooms: RoomRegistry;
+    readonly loader: EventLoader;
+  }) {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#rooms = options.rooms;
+    this.#loader = options.loader;
   }
 
   /**
@@ -71,6 +85,13 @@ export class ArchiveImport {
   async #restore(roomId: string, lines: readonly Line[]): Promise<number> {
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) throw new Error(`the room ${roomId} is not in this database`);
+    const standings = await room.rewritePast(() => room.besidesHead(() => this.#write(room, lines)));
+    if (standings.size > 0) this.restored.emit(room);
+    return standings.size;
+  }
+
+  /** @returns where those stand that were not there */
+  async #write(room: Room, lines: readonly Line[]): Promise<ReadonlyMap<number, EventStanding>> {
     const interner = this.#interner;
     await interner.ensureTypes(
       lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])),
@@ -84,10 +105,19 @@ export class ArchiveImport {
     const states = await statesThatAreThere(this.#database, room.nid, wanted);
     const rows = new Map(lines.map((line) => [line.head.event_id, this.#rowOf(room, line, states, floor)]));
     try {
-      return await restoreEvents(this.#database, room.nid, [...rows.values()]);
+      const restored = new Set(await restoreEvents(this.#database, room.nid, [...rows.values()]));
+      const standings = new Map<number, EventStanding>();
+      for (const { nid, state, flags, currentState } of rows.values()) {
+        if (restored.has(nid)) standings.set(nid, { state, flags, currentState: currentState ?? undefined });
+      }
+      if (standings.size > 0) {
+        room.cameBack(standings);
+        this.#loader.cameBack(standings);
+      }
+      return standings;
     } catch (error) {
       if (violatesUnique(error, 'events_pkey')) {
-        throw new Error(`positions of ${roomId} are taken by other events: the archive is of another database`, {
+        throw new Error(`positions of ${room.roomId} are taken by other events: the archive is of another database`, {
           cause: error,
         });
       }

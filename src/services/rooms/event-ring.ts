@@ -32,6 +32,12 @@ export class EventRing {
     this.#events = this.#events.filter((event) => !nids.has(event.nid));
   }
 
+  /** Forgets what is at or before a position: there are other events by now, and whoever wants them reads them. */
+  readAgain(upTo: number): void {
+    this.#events = this.#events.filter((event) => event.nid > upTo);
+    this.#floor = Math.max(this.#floor, upTo);
+  }
+
   push(event: StoredEvent): void {
     this.#events.push(event);
     // Cut in one go now and then: shifting one off the front at every event would move all the others each time.

@@ -1,7 +1,7 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
+import type { EventRoom, EventStanding, StoredEvent } from '#src/services/events/stored-event.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
@@ -346,6 +346,15 @@ export class Room implements EventRoom {
     this.ring.remove(detached);
     this.sticky?.remove(gone);
     this.sticky?.remove(detached);
+  }
+
+  /** Says that old events are back, by their positions. */
+  cameBack(restored: ReadonlyMap<number, EventStanding>): void {
+    for (const event of this.#held()) {
+      const standing = restored.get(event.nid);
+      if (standing !== undefined) event.attach(standing);
+    }
+    this.ring.readAgain(Math.max(...restored.keys()));
   }
 
   /** Lets no event of the room show the content of these deleted ones, whose place it took. */

@@ -106,9 +106,14 @@ export class EventVisibility {
     );
     const places = open.map(({ event }) => {
       const chain = chains.get(event.state);
+      const visibility = chain?.get(visibilityKey);
+      const own = memberKey === undefined ? undefined : chain?.get(memberKey);
+      // An event that came back out of an archive may stand in a later state than its own, which is gone.
+      const isLater = (nid: number | undefined): boolean => event.nid > 0 && nid !== undefined && nid > event.nid;
       return {
-        visibility: chain?.get(visibilityKey),
-        member: memberKey === undefined ? undefined : chain?.get(memberKey),
+        visibility,
+        isVisibilityLater: isLater(visibility),
+        member: isLater(own) ? undefined : own,
       };
     });
     const nids = new Set(places.flatMap((place) => [place.visibility ?? [], place.member ?? []].flat()));
@@ -125,7 +130,8 @@ export class EventVisibility {
       const isOwnMember = event.type === MEMBER && event.stateKey === userId;
       const membershipAfter = isOwnMember ? membershipIn(event.content) : undefined;
       const sees = mayUserSee({
-        visibility: parseHistoryVisibility(at(places[i]?.visibility)?.content),
+        visibility:
+          places[i]?.isVisibilityLater === true ? 'joined' : parseHistoryVisibility(at(places[i]?.visibility)?.content),
         membership,
         joinedLater: event.nid < joinedUntil,
         visibilityAfter:

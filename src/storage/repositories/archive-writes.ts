@@ -38,7 +38,7 @@ const RESTORE = sql(
        current_state)
    on conflict (event_id) do update set flags = excluded.flags, state = excluded.state, current_state = excluded.current_state
      where events.room = $1 and events.flags & ${EVENT_FLAGS.outlier} <> 0
-   returning 1`,
+   returning nid`,
 );
 const STATES = sql('archive_states', 'select nid from state_delta where room = $1 and nid = any($2::bigint[])');
 const FLOOR = sql(
@@ -49,12 +49,12 @@ const FLOOR = sql(
    ) as state`,
 );
 
-/** @returns how many were not there, or were hidden */
+/** @returns positions of those that were not there, or were hidden */
 export const restoreEvents = async (
   database: Database,
   room: number,
   rows: readonly RestoredRow[],
-): Promise<number> => {
+): Promise<number[]> => {
   const column = <Key extends keyof RestoredRow>(key: Key): RestoredRow[Key][] => rows.map((row) => row[key]);
   const values = [
     room,
@@ -76,7 +76,7 @@ export const restoreEvents = async (
     column('redactedBy'),
     column('currentState'),
   ];
-  return (await database.query(RESTORE, values)).length;
+  return (await database.query<{ nid: number }>(RESTORE, values)).map(({ nid }) => nid);
 };
 
 /** Which of these states can still be read. */

@@ -1,84 +1,32 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { expect } from 'chai';
-import { systemClock } from '#src/kernel/clock.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
+import { packChain } from '#src/protocol/wire/packed-state.ts';
 import { sql } from '#src/storage/database.ts';
-import { ArchiveImport } from '#src/services/retention/archive-import.ts';
-import { HistoryPurge, type HistoryPurgeOptions } from '#src/services/retention/history-purge.ts';
-import { RoomArchive } from '#src/services/retention/room-archive.ts';
-import type { Room } from '#src/services/rooms/room.ts';
-import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import {
-  ALICE,
-  BOB,
-  type EventServices,
-  eventServices,
-  makeRoom,
-  membership,
-  message,
-  topic,
-} from '#test/support/event-services.ts';
+import { ALICE, BOB, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
+import { CAROL, DAVE } from '#test/support/remote-room.ts';
+import { PurgeWorld } from './purge-world.ts';
 
-const HOUR = 3_600_000;
-const EVENTS = sql('test_purge_events', 'select nid, flags, state from events where room = $1 order by nid');
 const DELTAS = sql('test_deltas', 'select nid from state_delta where room = $1');
-const LONG_AGO = sql('test_age', 'update events set ts = ts - 86400000 where room = $1 and nid <= $2');
+const ORPHAN = sql('test_orphan_state', 'insert into state_delta values ($1, $2, 900, $3, $4, $4)');
 
 describe('purging the history of a room', function () {
   this.timeout(60_000);
-  let clone: TestDatabase;
-  let services: EventServices;
-  let archive: string;
+  let world: PurgeWorld;
   beforeEach(async () => {
-    clone = await cloneDatabase();
-    services = await eventServices(clone.database);
-    archive = await mkdtemp(join(tmpdir(), 'tsudoi-test-archive-'));
+    world = await PurgeWorld.open();
   });
-  afterEach(async () => {
-    await services.writer.close();
-    await clone.drop();
-    await rm(archive, { recursive: true, force: true });
-  });
-
-  const purger = (options: Partial<HistoryPurgeOptions> = {}): HistoryPurge =>
-    new HistoryPurge({ ...services, clock: systemClock, timers: systemTimers, batchSize: 10, pauseMs: 0, ...options });
-  const before = (): number => Date.now() - HOUR;
-  /** Everything so far was sent yesterday. */
-  const age = (room: Room): Promise<unknown> => services.database.query(LONG_AGO, [room.nid, room.lastPosition]);
-  const stored = (room: Room): Promise<{ nid: number; flags: number; state: number }[]> =>
-    services.database.query(EVENTS, [room.nid]);
-  const say = async (room: Room, count: number, text = 'm'): Promise<void> => {
-    for (let i = 0; i < count; i++) await services.events.send(room, message(ALICE, `${text}${i}`));
-  };
-  /** Every state that a kept event stands in can be read, with all the events that it names. */
-  const assertStatesReadable = async (room: Room): Promise<void> => {
-    const fresh = await eventServices(services.database);
-    const again = (await fresh.rooms.byNid(room.nid))!;
-    for (const { nid } of await stored(room)) {
-      const event = (await fresh.loader.one(again, nid))!;
-      for (const id of [event.state, event.stateAfter]) {
-        const state = await fresh.states.get(id);
-        const named = [...state.others().events, ...state.members().events];
-        const found = await fresh.loader.load(named.map((one) => ({ room: again, nid: one })));
-        expect(found.size, `state ${id} at ${nid}`).to.equal(new Set(named).size);
-      }
-    }
-    await fresh.writer.close();
-  };
+  afterEach(() => world.close());
 
   it('takes old messages and superseded state away, and leaves the state, the newest event and what is young', async () => {
-    const room = await makeRoom(services);
-    await say(room, 30, 'old');
-    for (let i = 0; i < 40; i++) await services.events.send(room, topic(ALICE, `topic ${i}`));
-    await services.events.send(room, membership(BOB, BOB, 'join'));
-    await say(room, 5, 'older');
-    await age(room);
-    await say(room, 3, 'young');
-    const outcome = await purger().purgeHistory(room, before());
+    const room = await makeRoom(world.services);
+    await world.say(room, 30, 'old');
+    for (let i = 0; i < 40; i++) await world.services.events.send(room, topic(ALICE, `topic ${i}`));
+    await world.services.events.send(room, membership(BOB, BOB, 'join'));
+    await world.say(room, 5, 'older');
+    await world.age(room);
+    await world.say(room, 3, 'young');
+    const outcome = await world.purger().purgeHistory(room, world.before());
     expect(outcome.isDone).to.equal(true);
-    const left = await stored(room);
+    const left = await world.stored(room);
     const visible = left.filter(({ flags }) => (flags & 14) === 0);
     expect(visible).to.have.length(3);
     expect(outcome.deleted).to.be.greaterThan(60);
@@ -89,59 +37,59 @@ describe('purging the history of a room', function () {
     expect(hidden.every(({ flags, state }) => (flags & 1) === 0 && state === 0)).to.equal(true);
     expect(room.stateText('m.room.topic', 'topic')).to.equal('topic 39');
     expect(room.ring.events.map((event) => event.content['body'])).to.deep.equal(['young0', 'young1', 'young2']);
-    expect((await services.database.query(DELTAS, [room.nid])).length).to.be.below(10);
-    await assertStatesReadable(room);
+    expect((await world.services.database.query(DELTAS, [room.nid])).length).to.be.below(10);
+    await world.assertStatesReadable(room);
   });
 
   it('leaves the newest event of a room that nobody writes in any more, and the room goes on', async () => {
-    const room = await makeRoom(services, ALICE, '10');
-    await say(room, 20);
-    await age(room);
-    await purger().purgeHistory(room, before());
-    const visible = (await stored(room)).filter(({ flags }) => (flags & 14) === 0);
+    const room = await makeRoom(world.services, ALICE, '10');
+    await world.say(room, 20);
+    await world.age(room);
+    await world.purger().purgeHistory(room, world.before());
+    const visible = (await world.stored(room)).filter(({ flags }) => (flags & 14) === 0);
     expect(visible.map(({ nid }) => nid)).to.deep.equal([room.lastPosition]);
-    const next = await eventServices(services.database);
+    const next = await eventServices(world.services.database);
     const again = (await next.rooms.byNid(room.nid))!;
     await next.events.send(again, message(ALICE, 'still here'));
     await next.events.send(again, topic(ALICE, 'new'));
     await next.events.send(again, membership(BOB, BOB, 'join'));
     expect(again.joinedCount).to.equal(2);
-    await assertStatesReadable(again);
+    await world.assertStatesReadable(again);
     await next.writer.close();
   });
 
   it('judges every event by its own time: a forged one takes no others along', async () => {
-    const room = await makeRoom(services);
-    await age(room);
-    await services.events.send(room, { ...message(ALICE, 'forged'), originServerTs: 1 });
-    await say(room, 3, 'young');
-    await purger().purgeHistory(room, before());
+    const room = await makeRoom(world.services);
+    await world.age(room);
+    await world.services.events.send(room, { ...message(ALICE, 'forged'), originServerTs: 1 });
+    await world.say(room, 3, 'young');
+    await world.purger().purgeHistory(room, world.before());
     expect(room.ring.events.map((event) => event.content['body'])).to.deep.equal(['young0', 'young1', 'young2']);
   });
 
   it('shows nobody what a deleted state event said before', async () => {
-    const room = await makeRoom(services);
-    await services.events.send(room, topic(ALICE, 'secret'));
-    await age(room);
-    const shown = await services.events.send(room, topic(ALICE, 'public'));
+    const room = await makeRoom(world.services);
+    await world.services.events.send(room, topic(ALICE, 'secret'));
+    await world.age(room);
+    const shown = await world.services.events.send(room, topic(ALICE, 'public'));
     expect(shown.clientJson({}, true)).to.contain('secret');
-    await say(room, 70);
-    for (let i = 0; i < 70; i++) await services.events.send(room, { ...topic(ALICE, `${i}`), type: 'm.other' });
-    await purger().purgeHistory(room, before());
-    const again = await services.loader.one(room, shown.nid);
-    const rows = await stored(room);
+    await world.say(room, 70);
+    for (let i = 0; i < 70; i++) await world.services.events.send(room, { ...topic(ALICE, `${i}`), type: 'm.other' });
+    await world.purger().purgeHistory(room, world.before());
+    const again = await world.services.loader.one(room, shown.nid);
+    const rows = await world.stored(room);
     const isGone = !rows.some(({ nid }) => nid === shown.replaces);
     expect(again!.clientJson({}, true).includes('secret')).to.equal(!isGone);
   });
 
   it('stops when it is told to, and goes on where it was', async () => {
-    const room = await makeRoom(services);
-    await say(room, 60);
-    await age(room);
-    await say(room, 1, 'young');
+    const room = await makeRoom(world.services);
+    await world.say(room, 60);
+    await world.age(room);
+    await world.say(room, 1, 'young');
     const ending = new AbortController();
-    const purge = purger();
-    const time = before();
+    const purge = world.purger();
+    const time = world.before();
     let steps = 0;
     purge.purged.subscribe(() => {
       if (++steps === 2) ending.abort();
@@ -149,87 +97,108 @@ describe('purging the history of a room', function () {
     const first = await purge.purgeHistory(room, time, ending.signal);
     expect(first.isDone).to.equal(false);
     expect(first.deleted).to.be.within(1, 25);
-    const second = await purger().purgeHistory(room, time);
+    const second = await world.purger().purgeHistory(room, time);
     expect(second.isDone).to.equal(true);
     expect(second.deleted).to.be.greaterThan(first.deleted);
-    expect((await stored(room)).filter(({ flags }) => (flags & 14) === 0)).to.have.length(1);
+    expect((await world.stored(room)).filter(({ flags }) => (flags & 14) === 0)).to.have.length(1);
   });
 
   it('lets events be sent while it runs, and loses none of them', async () => {
-    const room = await makeRoom(services);
-    await say(room, 150);
-    await age(room);
-    const purging = purger({ batchSize: 5 }).purgeHistory(room, before());
+    const room = await makeRoom(world.services);
+    await world.say(room, 150);
+    await world.age(room);
+    const purging = world.purger({ batchSize: 5 }).purgeHistory(room, world.before());
     for (let i = 0; i < 40; i++) {
-      await services.events.send(room, i % 4 === 0 ? topic(ALICE, `live ${i}`) : message(ALICE, `live ${i}`));
+      await world.services.events.send(room, i % 4 === 0 ? topic(ALICE, `live ${i}`) : message(ALICE, `live ${i}`));
     }
     await purging;
-    await purger().purgeHistory(room, before());
-    expect((await stored(room)).filter(({ flags }) => (flags & 14) === 0)).to.have.length(40);
-    await assertStatesReadable(room);
+    await world.purger().purgeHistory(room, world.before());
+    expect((await world.stored(room)).filter(({ flags }) => (flags & 14) === 0)).to.have.length(40);
+    await world.assertStatesReadable(room);
   });
 
-  it('archives what it takes, by room and month, before it deletes it', async () => {
-    const room = await makeRoom(services);
-    await say(room, 12, 'kept in files ');
-    const rows = await stored(room);
-    await age(room);
-    await say(room, 1, 'young');
-    await purger({ archive: new RoomArchive(archive) }).purgeHistory(room, before());
-    const [folder] = await readdir(archive);
-    expect(decodeURIComponent(folder!)).to.equal(room.roomId);
-    const files = await readdir(join(archive, folder!));
-    const lines = (await Promise.all(files.map((file) => readFile(join(archive, folder!, file), 'utf8'))))
-      .join('')
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    expect(files.every((file) => /^\d{4}-\d{2}\.jsonl$/.test(file))).to.equal(true);
-    expect(lines.map((line) => line.position).toSorted((a, b) => a - b)).to.deep.equal(rows.map(({ nid }) => nid));
-    expect(lines.filter((line) => line.pdu.type === 'm.room.message')).to.have.length(12);
-    expect(lines.every((line) => line.pdu.signatures !== undefined)).to.equal(true);
-  });
-
-  it('archives what can be put back: the events stand where they stood, and again is once', async () => {
-    const room = await makeRoom(services);
-    await say(room, 12);
-    for (let i = 0; i < 20; i++) await services.events.send(room, topic(ALICE, `topic ${i}`));
-    const old = await stored(room);
-    await age(room);
-    await say(room, 1, 'young');
-    await purger({ archive: new RoomArchive(archive) }).purgeHistory(room, before());
-    const [folder = ''] = await readdir(archive);
-    const again = new ArchiveImport(services);
-    let restored = 0;
-    for (const file of await readdir(join(archive, folder)))
-      restored += (await again.file(join(archive, folder, file))).restored;
-    expect(restored).to.equal(old.length);
-    const back = await stored(room);
-    expect(back.map(({ nid }) => nid)).to.include.members(old.map(({ nid }) => nid));
-    expect(back.every(({ flags }) => (flags & 14) === 0)).to.equal(true);
-    await assertStatesReadable(room);
-    for (const file of await readdir(join(archive, folder))) {
-      expect((await again.file(join(archive, folder, file))).restored).to.equal(0);
+  it('keeps what events need that come from elsewhere while it runs, whatever old event they are built on', async () => {
+    const remote = await world.remoteRoom();
+    const { room } = remote;
+    const old: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      old.push(await remote.accepted(topic(CAROL, `old ${i}`)).catch(() => ''));
+      await world.services.events.send(room, topic(ALICE, `topic ${i}`));
+      await world.services.events.send(room, message(ALICE, `said ${i}`));
+      await remote.catchUp();
+      old.push(await remote.accepted(message(DAVE, `heard ${i}`)));
     }
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await remote.catchUp();
+    const built = old
+      .filter((id) => id !== '')
+      .map((id, i) => remote.build({ ...message(i % 2 === 0 ? CAROL : DAVE, `late ${i}`), prev: [id] }));
+    const state = old
+      .filter((id) => id !== '')
+      .map((id, i) => remote.build({ ...membership(CAROL, CAROL, 'join', { displayname: `late ${i}` }), prev: [id] }));
+    const purge = world.purger({ batchSize: 7 });
+    const outcomes: string[] = [];
+    const arriving: Promise<unknown>[] = [];
+    let next = 0;
+    // After each step some arrive, the first of which are built on the oldest events that are still there.
+    purge.purged.subscribe(() => {
+      for (const event of [built[next], state[next]]) {
+        if (event !== undefined) arriving.push(remote.receive(event).then(({ outcome }) => outcomes.push(outcome)));
+      }
+      next += 1;
+    });
+    expect((await purge.purgeHistory(room, world.before())).isDone).to.equal(true);
+    await Promise.all(arriving);
+    expect(new Set(outcomes)).to.include('accepted');
+    expect(outcomes.filter((outcome) => outcome === 'accepted').length).to.be.greaterThan(4);
+    await world.assertStatesReadable(room);
+    await world.purger().purgeHistory(room, world.before());
+    await world.assertStatesReadable(room);
   });
 
-  it('refuses archives that were changed, and what is none', async () => {
-    const room = await makeRoom(services);
-    await say(room, 2);
-    await age(room);
-    await say(room, 1, 'young');
-    await purger({ archive: new RoomArchive(archive) }).purgeHistory(room, before());
-    const [folder = ''] = await readdir(archive);
-    const [file = ''] = await readdir(join(archive, folder));
-    const path = join(archive, folder, file);
-    await writeFile(path, (await readFile(path, 'utf8')).replaceAll(ALICE, BOB));
-    const refused = (): Promise<string> =>
-      new ArchiveImport(services).file(path).then(
-        () => 'taken',
-        (error: Error) => error.message,
-      );
-    expect(await refused()).to.contain('changed');
-    await writeFile(path, 'nonsense\n');
-    expect(await refused()).to.contain('line 1');
+  it('leaves what comes later the choice between an old event with its state and none at all', async () => {
+    const remote = await world.remoteRoom();
+    const { room } = remote;
+    const joined = remote.replay.extremities;
+    await world.services.events.send(room, topic(ALICE, 'a'));
+    await world.services.events.send(room, topic(ALICE, 'b'));
+    await remote.catchUp();
+    const onGone = remote.build({ ...message(CAROL, 'late'), prev: joined });
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await world.purger().purgeHistory(room, world.before());
+    // The join is kept, hidden, because the state names it: what stood before it is gone.
+    expect(await remote.receive(onGone)).to.deep.equal({ outcome: 'missing', ids: joined });
+  });
+
+  it('deletes rows of state that nothing refers to, in batches, and nothing else', async () => {
+    const remote = await world.remoteRoom();
+    const { room } = remote;
+    const fork = remote.replay.extremities;
+    await remote.accepted({ ...topic(ALICE, 'left'), prev: fork }).catch(() => undefined);
+    for (let i = 0; i < 30; i++) await world.services.events.send(room, topic(ALICE, `${i}`));
+    const rows = async (): Promise<number> => (await world.services.database.query(DELTAS, [room.nid])).length;
+    const all = await rows();
+    // One that stands alone, and two that are built on each other and on one in use.
+    const inUse = room.stateId;
+    for (const [nid, chain] of [
+      [inUse - 3, []],
+      [inUse - 5, []],
+      [inUse - 6, [inUse - 5]],
+      [inUse - 7, [inUse - 5, inUse - 32]],
+    ] as const) {
+      const packed = Buffer.from(packChain(nid, chain));
+      await world.services.database.query(ORPHAN, [nid, room.nid, packed, Buffer.of()]);
+    }
+    expect(await rows()).to.equal(all + 4);
+    await world.services.events.send(room, { ...message(ALICE, 'old'), originServerTs: 1 });
+    await world.services.events.send(room, message(ALICE, 'after'));
+    expect(await world.purger({ batchSize: 3 }).purgeHistory(room, world.before())).to.deep.equal({
+      deleted: 1,
+      isDone: true,
+    });
+    expect(await rows()).to.equal(all);
+    await world.assertStatesReadable(room);
   });
 });

@@ -1,0 +1,156 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { RelationIndex } from '#src/services/relations/relation-index.ts';
+import { ArchiveImport } from '#src/services/retention/archive-import.ts';
+import { RoomArchive } from '#src/services/retention/room-archive.ts';
+import { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import { ALICE, BOB, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
+import { DAVE } from '#test/support/remote-room.ts';
+import { PurgeWorld } from './purge-world.ts';
+
+const REACTION = { type: 'm.reaction', sender: ALICE };
+
+describe('the archive of a room', function () {
+  this.timeout(60_000);
+  let world: PurgeWorld;
+  beforeEach(async () => {
+    world = await PurgeWorld.open();
+  });
+  afterEach(() => world.close());
+
+  it('archives what it takes, by room and month, before it deletes it', async () => {
+    const room = await makeRoom(world.services);
+    await world.say(room, 12, 'kept in files ');
+    const rows = await world.stored(room);
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await world.purger({ archive: new RoomArchive(world.archive) }).purgeHistory(room, world.before());
+    const [folder] = await readdir(world.archive);
+    expect(decodeURIComponent(folder!)).to.equal(room.roomId);
+    const files = await readdir(join(world.archive, folder!));
+    const lines = (await Promise.all(files.map((file) => readFile(join(world.archive, folder!, file), 'utf8'))))
+      .join('')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(files.every((file) => /^\d{4}-\d{2}\.jsonl$/.test(file))).to.equal(true);
+    expect(lines.map((line) => line.position).toSorted((a, b) => a - b)).to.deep.equal(rows.map(({ nid }) => nid));
+    expect(lines.filter((line) => line.pdu.type === 'm.room.message')).to.have.length(12);
+    expect(lines.every((line) => line.pdu.signatures !== undefined)).to.equal(true);
+  });
+
+  it('archives what can be put back: the events stand where they stood, and again is once', async () => {
+    const room = await makeRoom(world.services);
+    await world.say(room, 12);
+    for (let i = 0; i < 20; i++) await world.services.events.send(room, topic(ALICE, `topic ${i}`));
+    const old = await world.stored(room);
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await world.purger({ archive: new RoomArchive(world.archive) }).purgeHistory(room, world.before());
+    const [folder = ''] = await readdir(world.archive);
+    const again = new ArchiveImport(world.services);
+    let restored = 0;
+    for (const file of await readdir(join(world.archive, folder)))
+      restored += (await again.file(join(world.archive, folder, file))).restored;
+    expect(restored).to.equal(old.length);
+    const back = await world.stored(room);
+    expect(back.map(({ nid }) => nid)).to.include.members(old.map(({ nid }) => nid));
+    expect(back.every(({ flags }) => (flags & 14) === 0)).to.equal(true);
+    await world.assertStatesReadable(room);
+    for (const file of await readdir(join(world.archive, folder))) {
+      expect((await again.file(join(world.archive, folder, file))).restored).to.equal(0);
+    }
+  });
+
+  it('brings events back for a server that runs: they are shown, with what relates to them', async () => {
+    const { database, interner, events } = world.services;
+    const room = await makeRoom(world.services);
+    const index = new RelationIndex({ database, interner, events });
+    const said = await events.send(room, message(ALICE, 'said'));
+    const named = await events.send(room, topic(ALICE, 'named'));
+    const relates = (to: string): JsonObject => ({
+      'm.relates_to': { rel_type: 'm.annotation', event_id: to, key: 'x' },
+    });
+    const reaction = await events.send(room, { ...REACTION, content: relates(said.eventId) });
+    await world.age(room);
+    await world.say(room, 2, 'young');
+    const purge = world.purger({ archive: new RoomArchive(world.archive) });
+    purge.purged.subscribe((purged) => index.forget(purged));
+    const files = await world.archived(room, purge);
+    expect(await index.of(room, said)).to.deep.equal([]);
+    expect(room.stateEvent('m.room.topic')!.flags & 8).to.equal(8);
+    const archiveImport = new ArchiveImport(world.services);
+    archiveImport.restored.subscribe((restored) => index.forget(restored));
+    for (const file of files) await archiveImport.file(file);
+    expect((await index.of(room, said)).map(({ eventId }) => eventId)).to.deep.equal([reaction.eventId]);
+    const shown = room.stateEvent('m.room.topic')!;
+    expect([shown.eventId, shown.flags & 8]).to.deep.equal([named.eventId, 0]);
+    const ring = room.ring.newestUpTo(room.lastPosition, 50);
+    expect(ring, 'what came back is read').to.equal(undefined);
+    expect((await world.services.loader.one(room, said.nid))!.content['body']).to.equal('said');
+    await world.assertStatesReadable(room);
+  });
+
+  it('takes turns with those who bring events back, and with events from elsewhere', async () => {
+    const remote = await world.remoteRoom();
+    const { room } = remote;
+    for (let i = 0; i < 20; i++) await world.services.events.send(room, topic(ALICE, `topic ${i}`));
+    await world.say(room, 20);
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await remote.catchUp();
+    const files = await world.archived(room);
+    const purge = world.purger({ batchSize: 3 });
+    const work: Promise<unknown>[] = [purge.purgeHistory(room, world.before())];
+    for (const file of files) work.push(new ArchiveImport(world.services).file(file));
+    work.push(purge.purgeHistory(room, world.before() + 1));
+    for (let i = 0; i < 10; i++) {
+      const event = remote.build(membership(DAVE, DAVE, 'join', { displayname: `${i}` }));
+      work.push(remote.receive(event));
+    }
+    await Promise.all(work);
+    await world.assertStatesReadable(room);
+  });
+
+  it('shows nobody what came back from before their time, even where the state of then is gone', async () => {
+    const room = await makeRoom(world.services);
+    const visibility = { type: 'm.room.history_visibility', sender: ALICE, stateKey: '' };
+    await world.services.events.send(room, { ...visibility, content: { history_visibility: 'joined' } });
+    const secret = await world.services.events.send(room, message(ALICE, 'secret'));
+    for (let i = 0; i < 70; i++) await world.services.events.send(room, topic(ALICE, `topic ${i}`));
+    await world.services.events.send(room, membership(BOB, BOB, 'join'));
+    for (let i = 0; i < 70; i++) await world.services.events.send(room, topic(ALICE, `topic ${i} again`));
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    for (const file of await world.archived(room)) await new ArchiveImport(world.services).file(file);
+    const fresh = await eventServices(world.services.database);
+    const again = (await fresh.rooms.byNid(room.nid))!;
+    const event = (await fresh.loader.one(again, secret.nid))!;
+    const sees = new EventVisibility(fresh.interner, fresh.loader, fresh.states);
+    expect(event.state, 'a later state').to.be.greaterThan(secret.nid);
+    expect([await sees.maySee(again, ALICE, event), await sees.maySee(again, BOB, event)]).to.deep.equal([true, false]);
+    await fresh.writer.close();
+  });
+
+  it('refuses archives that were changed, and what is none', async () => {
+    const room = await makeRoom(world.services);
+    await world.say(room, 2);
+    await world.age(room);
+    await world.say(room, 1, 'young');
+    await world.purger({ archive: new RoomArchive(world.archive) }).purgeHistory(room, world.before());
+    const [folder = ''] = await readdir(world.archive);
+    const [file = ''] = await readdir(join(world.archive, folder));
+    const path = join(world.archive, folder, file);
+    await writeFile(path, (await readFile(path, 'utf8')).replaceAll(ALICE, BOB));
+    const refused = (): Promise<string> =>
+      new ArchiveImport(world.services).file(path).then(
+        () => 'taken',
+        (error: Error) => error.message,
+      );
+    expect(await refused()).to.contain('changed');
+    await writeFile(path, 'nonsense\n');
+    expect(await refused()).to.contain('line 1');
+  });
+});
