@@ -1,6 +1,6 @@
 import { packChain, packEntries } from '#src/protocol/wire/packed-state.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
-import type { StateDeltaRow } from '#src/storage/repositories/event-writes.ts';
+import type { StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
 
 /** The row that a state adds to those of its chain. */
 export const deltaRowOf = (room: number, chain: StateChain): StateDeltaRow => {

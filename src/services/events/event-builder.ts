@@ -14,13 +14,8 @@ import { type Member, membershipCode, membershipIn } from '#src/services/rooms/m
 import type { Room, RoomHead } from '#src/services/rooms/room.ts';
 import type { StateChange } from '#src/services/state/state-chain.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
-import {
-  EVENT_FLAGS,
-  type EventRow,
-  type MemberRow,
-  type MentionRow,
-  type StateDeltaRow,
-} from '#src/storage/repositories/event-writes.ts';
+import type { EventRow, MemberRow, MentionRow, StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { deltaRowOf } from './delta-row.ts';
 import type { EventDraft } from './event-draft.ts';

@@ -1,7 +1,7 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
-import type { MentionRow } from '#src/storage/repositories/event-writes.ts';
+import type { MentionRow } from '#src/storage/repositories/event-rows.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** An event that somebody on this server wants to send. */

@@ -18,7 +18,7 @@ import type { Database } from '#src/storage/database.ts';
 import { StickyEvents } from '#src/services/sticky-events/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { eventsOfTxns, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
-import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-writes.ts';
+import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-rows.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { EventBuilder, type PreparedEvent } from './event-builder.ts';
 import type { CommittedEvents, EventDraft, Transaction } from './event-draft.ts';

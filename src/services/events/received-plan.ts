@@ -10,12 +10,8 @@ import {
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
-import {
-  EVENT_FLAGS,
-  type EventWrite,
-  type MemberRow,
-  type StateDeltaRow,
-} from '#src/storage/repositories/event-writes.ts';
+import type { EventWrite, MemberRow, StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { deltaRowOf } from './delta-row.ts';
 import { eventIdBytes } from './event-ids.ts';

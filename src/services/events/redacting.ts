@@ -4,7 +4,7 @@ import { redact } from '#src/protocol/events/redaction.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import { identified } from '#src/services/state/state-merger.ts';
-import type { RedactionRow } from '#src/storage/repositories/event-writes.ts';
+import type { RedactionRow } from '#src/storage/repositories/event-rows.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** A redaction that is to be carried out: its row, and what makes it visible after the commit. */

@@ -16,12 +16,8 @@ import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
 import type { WasAwaited } from '#src/storage/repositories/awaited-relations.ts';
 import { claimShards, eventExists } from '#src/storage/repositories/event-reads.ts';
-import {
-  type EventWrite,
-  type ShardGuard,
-  StaleEpochError,
-  writeEvents,
-} from '#src/storage/repositories/event-writes.ts';
+import type { EventWrite } from '#src/storage/repositories/event-rows.ts';
+import { type ShardGuard, StaleEpochError, writeEvents } from '#src/storage/repositories/event-writes.ts';
 import { type StreamWrite, writeStreams } from '#src/storage/repositories/stream-writes.ts';
 
 /** Thrown to those whose write built on one that failed: they build it anew on what is really there. */

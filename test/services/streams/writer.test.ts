@@ -14,7 +14,7 @@ import {
   type WriteRequest,
 } from '#src/services/streams/writer.ts';
 import { Database } from '#src/storage/database.ts';
-import type { EventRow } from '#src/storage/repositories/event-writes.ts';
+import type { EventRow } from '#src/storage/repositories/event-rows.ts';
 import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { SeveringProxy } from '#test/support/severing-proxy.ts';
