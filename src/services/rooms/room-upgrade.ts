@@ -17,6 +17,8 @@ import { fits, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgrade
 const TOMBSTONE = 'm.room.tombstone';
 const CANONICAL_ALIAS = 'm.room.canonical_alias';
 const POWER_LEVELS = 'm.room.power_levels';
+/** What is built at once keeps everybody else waiting. */
+const BANS_AT_ONCE = 100;
 
 /** State that is said again in the new room, with empty state key. Client-Server API, "Room Upgrades", step 3. */
 const TRANSFERRED = [
@@ -157,17 +159,21 @@ export class RoomUpgrade {
       content,
     });
     const joinRules = old.stateEvent('m.room.join_rules')?.content;
-    const bans = (await this.#bans(old)).filter(({ target }) => !creators.includes(target));
+    const bans = (await this.#bans(old))
+      .filter(({ target }) => !creators.includes(target))
+      .map(({ target, content }) => own('m.room.member', content, target));
     const profile = await profiles.profileOf(userId);
+    const levels = own(POWER_LEVELS, upgradedLevels(old, version, [userId, ...creators]));
+    // The old room's levels may leave to its creator less than is needed here: they come last.
+    const meanwhile = version.auth.privilegedCreators ? levels : own(POWER_LEVELS, { users: { [userId]: 100 } });
     const drafts = [
       own('m.room.member', memberContent('join', profile), userId),
       own('m.room.join_rules', upgradedJoinRules(version, joinRules)),
       ...this.#transferred(old, version).map(({ type, stateKey, content }) => own(type, content, stateKey)),
-      ...bans.map(({ target, content }) => own('m.room.member', content, target)),
-      // Last: until there are levels the creator may do everything, whatever the old room's levels leave to them.
-      own(POWER_LEVELS, upgradedLevels(old, version, [userId, ...creators])),
+      ...bans.slice(0, BANS_AT_ONCE),
+      bans.length > BANS_AT_ONCE ? meanwhile : levels,
     ];
-    return events.createRoom({
+    const successor = await events.createRoom({
       version,
       creator: userId,
       createContent,
@@ -175,6 +181,10 @@ export class RoomUpgrade {
       events: () => drafts,
       ...(roomId === undefined ? {} : { roomId }),
     });
+    for (let at = BANS_AT_ONCE; at < bans.length; at += BANS_AT_ONCE)
+      await events.sendAll(successor, bans.slice(at, at + BANS_AT_ONCE));
+    if (bans.length > BANS_AT_ONCE) await events.send(successor, levels);
+    return successor;
   }
 
   #transferred(old: Room, version: RoomVersion): { type: string; stateKey: string; content: JsonObject }[] {

@@ -225,6 +225,33 @@ describe('upgrading rooms', function () {
     expect([locked.events_default, locked.invite]).to.deep.equal([greatest, greatest]);
   });
 
+  it('carries any number of bans over, by whoever upgrades', async () => {
+    const bans = Array.from({ length: 250 }, (_, i) => ({
+      type: 'm.room.member',
+      state_key: `@spam${i}:elsewhere.test`,
+      content: { membership: 'ban', reason: `spam ${i}` },
+    }));
+    const banned = async (roomId: string): Promise<string[]> => {
+      const { chunk } = await must(server.url, 'GET', `/rooms/${roomId}/members?membership=ban`, { token: bob });
+      return chunk.map((event: Json) => `${event.state_key} ${event.content.reason}`);
+    };
+    const old = await create({ preset: 'public_chat', room_version: '10', initial_state: bans });
+    await post(bob, `/rooms/${old}/join`, {});
+    const levels = await content(old, 'm.room.power_levels');
+    const events = { ...levels.events, 'm.room.tombstone': 50 };
+    const mine = { ...levels, ban: 75, events, users: { ...levels.users, [BOB]: 50 } };
+    await setState(alice, old, 'm.room.power_levels', mine);
+    for (const version of ['11', '12']) {
+      const answer = await upgrade(bob, old, { new_version: version });
+      expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
+      const next = answer.body.replacement_room;
+      expect(await banned(next)).to.have.members(bans.map((ban) => `${ban.state_key} ${ban.content.reason}`));
+      const after = await event(next, 'm.room.power_levels', '', bob);
+      expect(after.content.ban).to.equal(75);
+      expect(after.content.users).to.deep.equal(version === '12' ? { [ALICE]: 100 } : { [ALICE]: 100, [BOB]: 50 });
+    }
+  });
+
   it('does not ban those from the new room who become its creators', async () => {
     const old = await create({ preset: 'public_chat', room_version: '12' });
     for (const userId of [BOB, CAROL]) await setState(alice, old, 'm.room.member', { membership: 'ban' }, userId);
