@@ -55,7 +55,7 @@ describe('what the server says of itself', () => {
     expect(versions[0]).to.equal('r0.6.1');
     expect(versions).to.include('v1.1').and.include('v1.14');
     for (const version of versions) expect(version).to.match(/^(r\d+\.\d+\.\d+|v\d+\.\d+)$/);
-    expect(json['unstable_features']).to.include({ 'org.matrix.msc4140': true });
+    expect(json['unstable_features']).to.include({ 'org.matrix.msc4140': true, 'org.matrix.msc4354': true });
   });
   it('lists capabilities to those who have a token', async () => {
     expect((await server.ask('GET', '/_matrix/client/v3/capabilities')).status).to.equal(401);

@@ -25,6 +25,8 @@ const ROOMS_AT_ONCE = 100;
 export interface FollowedEvent {
   readonly room: Room;
   readonly event: StoredEvent;
+  /** It was hidden until now: what came after it was taken in before. */
+  readonly isLate?: boolean;
 }
 
 export interface EventFollowerOptions {
@@ -86,9 +88,14 @@ export class EventFollower {
     const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
     this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
-    this.#stop = events.committed.subscribe(({ room, events: committed }) => {
+    const stopCommitted = events.committed.subscribe(({ room, events: committed }) => {
       for (const { event } of committed) this.#hear(room, event);
     });
+    const stopRevived = events.sticky.revived.subscribe(({ room, event }) => this.#hearLate(room, event));
+    this.#stop = () => {
+      stopCommitted();
+      stopRevived();
+    };
     this.#wake(0);
   }
 
@@ -132,6 +139,12 @@ export class EventFollower {
     if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
   }
 
+  #hearLate(room: Room, event: StoredEvent): void {
+    if (!this.#types.has(event.type) || this.#queue.length >= this.#queueLimit) return;
+    this.#queue.push({ room, event, isLate: true });
+    if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+  }
+
   #wake(ms: number): void {
     if (this.#isClosed) return;
     this.#timer?.cancel();
@@ -172,7 +185,7 @@ export class EventFollower {
         reached[shard] = Math.max(reached[shard] ?? 0, event.nid);
       }
       const vector = this.#cursors.map((cursor) => cursor.pos);
-      await take(batch.filter(({ event }) => !covers(vector, event.nid)));
+      await take(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
       await this.#reach(reached);
     }
   }

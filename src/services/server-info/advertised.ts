@@ -29,6 +29,8 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
 export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   // Delayed events: scheduling, managing and listing them, in the proposal's form and in the one that it had before.
   'org.matrix.msc4140': true,
+  // Sticky events: sending them, and their section of /sync.
+  'org.matrix.msc4354': true,
 };
 
 /** Body of GET /_matrix/client/versions. */

@@ -41,6 +41,15 @@ describe('an event costs', function () {
       expect(db.clone.database.statements() - before).to.be.at.most(50);
     });
 
+    it('at most one statement for a sticky event in a room that is in use', async () => {
+      const room = await makeRoom(db.services);
+      const sticky = { ...message(ALICE, 'sticky'), stickyDurationMs: 60_000 };
+      await db.services.events.send(room, sticky);
+      const before = db.clone.database.statements();
+      for (let i = 0; i < 20; i++) await db.services.events.send(room, sticky);
+      expect(db.clone.database.statements() - before).to.be.at.most(21);
+    });
+
     it('at most 0.3 statements for each message of 64 senders at once', async () => {
       const rooms = await Promise.all(Array.from({ length: 4 }, () => makeRoom(db.services)));
       await Promise.all(rooms.map((room) => db.services.events.send(room, message(ALICE, 'warm'))));

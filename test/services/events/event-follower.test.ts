@@ -53,6 +53,21 @@ describe('a follower of events', function () {
     );
   };
 
+  it('takes in what was hidden while others came after it', async () => {
+    const room = await makeRoom(services);
+    const taken: string[] = [];
+    const follower = await follow(taken);
+    await say(room, 0, 5);
+    await follower.idle();
+    const [event] = room.ring.events.slice(-4);
+    services.events.sticky.revived.emit({ room, event: event! });
+    await follower.idle();
+    expect(taken).to.deep.equal([...numbers(0, 5), '1']);
+    await say(room, 5, 7);
+    await follower.idle();
+    expect(taken.slice(6)).to.deep.equal(numbers(5, 7));
+  });
+
   it('takes in what was there before and what comes, in order, and only the types it wants', async () => {
     const room = await makeRoom(services);
     await say(room, 0, 30);
