@@ -32,7 +32,7 @@ export interface DelayedScheduleOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
-  readonly sending: DelayedSending;
+  readonly sending: Pick<DelayedSending, 'send'>;
   readonly turns: DelayTurns;
 }
 
