@@ -15,6 +15,7 @@ import {
 } from '#src/services/push-rules/user-rules.ts';
 import type { ReceiptService } from '#src/services/receipts/receipt-service.ts';
 import type { ReadPositions } from '#src/services/receipts/room-receipts.ts';
+import { threadOf } from '#src/services/receipts/threads.ts';
 import type { ClientEvents, Reader } from '#src/services/rooms/client-events.ts';
 import { membershipOfCode } from '#src/services/rooms/membership.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
@@ -151,17 +152,20 @@ export class NotificationList {
       for (const [index, { event }] of entries.entries()) json.set(event.nid, texts[index] ?? '{}');
       names.set(nid, await this.#displayName(room, reader.userId));
     }
-    return found.flatMap(({ event, record }) => {
+    const notifications: Notification[] = [];
+    for (const { event, record } of found) {
       const room = loaded.get(record.room);
-      if (room === undefined) return [];
-      return {
+      if (room === undefined) continue;
+      const thread = await threadOf({ find: (_, eventId) => this.#options.loader.byId(room, eventId) }, room, event);
+      notifications.push({
         actions: actionsOf(room, event, record, reader.userId, rules, names.get(record.room)),
         event: json.get(event.nid) ?? '{}',
-        read: hasRead(event, read.get(record.room)?.readPositions(reader.userId)),
+        read: hasRead(event, thread, read.get(record.room)?.readPositions(reader.userId)),
         roomId: room.roomId,
         ts: record.ts,
-      };
-    });
+      });
+    }
+    return notifications;
   }
 
   async #displayName(room: Room, userId: string): Promise<string | undefined> {
@@ -182,8 +186,7 @@ const positionsIn = (token: string): PositionVector => {
 };
 
 /** Whether a receipt of the user covers the event, in its thread or without one. */
-const hasRead = (event: StoredEvent, positions: ReadPositions | undefined): boolean => {
-  const root = (event.flags & EVENT_FLAGS.threaded) === 0 ? undefined : event.relation?.eventId;
+const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPositions | undefined): boolean => {
   const inThread = root === undefined ? positions?.main : positions?.threads.get(root);
   return event.nid <= Math.max(positions?.unthreaded ?? 0, inThread ?? 0);
 };

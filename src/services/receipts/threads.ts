@@ -6,9 +6,16 @@ import type { Room } from '#src/services/rooms/room.ts';
 /** "a maximum of 3 hops is recommended to cover indirect relationships". Client-Server API, "Threaded read receipts". */
 const MAX_HOPS = 3;
 
+/** Finds events of a room by their ids. */
+type Finder = Pick<EventService, 'find'>;
+
+/** The id of the root of the thread that an event is in, be it by what it relates to; undefined for the main timeline. */
+export const threadOf = async (events: Finder, room: Room, event: StoredEvent): Promise<string | undefined> =>
+  (await relationsOf(events, room, event)).root;
+
 /** The thread that an event is in, and everything that it relates to on the way. */
 const relationsOf = async (
-  events: EventService,
+  events: Finder,
   room: Room,
   event: StoredEvent,
 ): Promise<{ readonly root: string | undefined; readonly path: ReadonlySet<string> }> => {

@@ -7,6 +7,7 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/notification-class.ts';
 import { relationOf, type StoredEvent } from '#src/services/events/stored-event.ts';
 import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
+import { threadOf } from '#src/services/receipts/threads.ts';
 import type { ReceiptService } from '#src/services/receipts/receipt-service.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -29,11 +30,11 @@ const asKind = (kind: number): MentionKind =>
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
-/** Id of the root of the thread that an event says it is in; only asked of events that are flagged as threaded. */
+/** Id of the root of the thread that an event is in. */
 const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
-  if ((record.flags & EVENT_FLAGS.threaded) === 0) return undefined;
   if (record.root_id !== null) return eventIdText(room.version, record.root_id);
-  const { content } = JSON.parse(record.json ?? '{}') as Partial<Pick<StoredEvent['pdu'], 'content'>>;
+  if (record.json === null) return undefined;
+  const { content } = JSON.parse(record.json) as Partial<Pick<StoredEvent['pdu'], 'content'>>;
   return content === undefined ? undefined : relationOf(content)?.eventId;
 };
 
@@ -71,17 +72,21 @@ export interface UnreadCountsOptions {
  */
 export class UnreadCounts {
   readonly #database: Database;
+  readonly #events: EventService;
   readonly #interner: Interner;
   readonly #receipts: ReceiptService;
   readonly #pushRules: PushRuleService;
   readonly #accountData: AccountDataService;
   readonly #states: LRUCache<string, UnreadState>;
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
+  /** The threads of events that are in one, or in none, by what they relate to. */
+  readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
   /** Position of each room's last redaction: what was read before it may count an event that notifies nobody any more. */
   readonly #redacted = new LRUCache<number, number>({ max: 100_000 });
 
   constructor(options: UnreadCountsOptions) {
     this.#database = options.database;
+    this.#events = options.events;
     this.#interner = options.interner;
     this.#receipts = options.receipts;
     this.#pushRules = options.pushRules;
@@ -118,8 +123,10 @@ export class UnreadCounts {
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
       const ignored = await this.#ignored(userId);
       const key = keyOf(room, user);
-      const state = this.#states.get(key);
       const end = Math.min(upTo, room.lastPosition);
+      const unsure = this.#unsure(this.#states.get(key), room, userId, end);
+      for (const event of unsure) this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
+      const state = this.#states.get(key);
       if (
         state !== undefined &&
         this.#isValid(state, room, userId, ignored) &&
@@ -155,11 +162,29 @@ export class UnreadCounts {
     return state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
   }
 
-  /** Adds what has come since; false when the room's events in memory do not reach back that far. */
+  /** What has come since and counts, and is in a thread perhaps: what it relates to tells. */
+  #unsure(state: UnreadState | undefined, room: Room, userId: string, upTo: number): readonly StoredEvent[] {
+    if (state === undefined || upTo <= state.cursor) return [];
+    return (room.ring.between(state.cursor, upTo) ?? []).filter(
+      (event) => this.#needsThread(event, state, userId) && !this.#threads.has(event),
+    );
+  }
+
+  #needsThread(event: StoredEvent, state: UnreadState, userId: string): boolean {
+    if ((event.flags & EVENT_FLAGS.threaded) !== 0) return false;
+    const counts =
+      event.sender === userId ||
+      (event.flags & EVENT_FLAGS.notifies) !== 0 ||
+      state.exceptionOf(event.nid) !== undefined;
+    return counts && event.relation !== undefined;
+  }
+
+  /** Adds what has come since; false when the room's events in memory do not reach back that far, or tell too little. */
   #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
     if (upTo <= state.cursor) return true;
     const events = room.ring.between(state.cursor, upTo);
     if (events === undefined) return false;
+    if (events.some((event) => this.#needsThread(event, state, userId) && !this.#threads.has(event))) return false;
     for (const event of events) {
       const own = event.sender === userId;
       if ((own && event.type === MEMBER) || state.ignored.has(event.sender)) continue;
@@ -167,7 +192,7 @@ export class UnreadCounts {
         nid: event.nid,
         own,
         flags: event.flags,
-        root: (event.flags & EVENT_FLAGS.threaded) === 0 ? undefined : event.relation?.eventId,
+        root: (event.flags & EVENT_FLAGS.threaded) === 0 ? this.#threads.get(event)?.root : event.relation?.eventId,
         exception: state.exceptionOf(event.nid),
       });
     }

@@ -1,5 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
+import { joinRelated, ofThreaded } from './thread-roots.ts';
 
 const OLD_TXNS = sql(
   'clean_txns',
@@ -10,9 +11,12 @@ const OLD_TXNS = sql(
 // assigned, in rooms of version 1 and 2, wait for an unthreaded receipt).
 const READ_MENTIONS = sql(
   'clean_mentions',
-  `with block as (
+  `with read as (
      select m.user_nid, m.room, m.pos, m.thread from mention m
      where (m.user_nid, m.room, m.pos) > ($1, $2, $3) order by m.user_nid, m.room, m.pos limit $4
+   ), block as (
+     select r.user_nid, r.room, r.pos, coalesce(r.thread, ${ofThreaded('e', 'rel')}) as thread
+     from read r left join events e on e.room = r.room and e.nid = r.pos ${joinRelated('e')}
    ), gone as (
      delete from mention d using block b
      where d.user_nid = b.user_nid and d.room = b.room and d.pos = b.pos and (

@@ -98,18 +98,19 @@ describe('GET /notifications', function () {
   it('says what was read, with and without threads', async () => {
     const { token, roomId } = await reader();
     const root = await say(alice, roomId, 'root');
-    await say(alice, roomId, 'in thread', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
+    const reply = await say(alice, roomId, 'in thread', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
+    await say(alice, roomId, 'about it', { 'm.relates_to': { rel_type: 'm.reference', event_id: reply } });
     await say(alice, roomId, 'last');
     const read = async (): Promise<boolean[]> => (await page(token)).notifications.map((one) => one.read);
-    expect(await read()).to.deep.equal([false, false, false]);
+    expect(await read()).to.deep.equal([false, false, false, false]);
     await send(token, 'POST', `/rooms/${roomId}/receipt/m.read/${encodeURIComponent(root)}`, { thread_id: 'main' });
-    expect(await read()).to.deep.equal([false, false, true]);
+    expect(await read()).to.deep.equal([false, false, false, true]);
     const { notifications } = await page(token);
     const last = encodeURIComponent(notifications[0]?.event.event_id ?? '');
     await send(token, 'POST', `/rooms/${roomId}/receipt/m.read/${last}`, { thread_id: 'main' });
-    expect(await read()).to.deep.equal([true, false, true]);
+    expect(await read()).to.deep.equal([true, false, false, true]);
     await send(token, 'POST', `/rooms/${roomId}/receipt/m.read/${last}`);
-    expect(await read()).to.deep.equal([true, true, true]);
+    expect(await read()).to.deep.equal([true, true, true, true]);
   });
   it('obeys the push rules of a room', async () => {
     const { token, userId, roomId } = await reader();

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomUnread } from '#src/services/unread/unread-state.ts';
@@ -51,6 +52,38 @@ describe('unread counts', () => {
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: {} });
     await world.say(room, BOB, 'main');
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
+  });
+
+  it('counts in a thread what relates to something in it, up to three hops away', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    const relate = (relType: string, eventId: string): JsonObject => ({
+      'm.relates_to': { rel_type: relType, event_id: eventId },
+    });
+    const root = await world.say(room, ALICE, 'root');
+    const reply = await world.reply(room, ALICE, root.eventId);
+    const edit = { 'm.new_content': { msgtype: 'm.text', body: 'for bob' }, ...mention(BOB) };
+    const edited = await world.say(room, ALICE, '* for bob', { ...edit, ...relate('m.replace', reply.eventId) });
+    await world.say(room, ALICE, 'about that', relate('m.reference', edited.eventId));
+    await world.say(room, ALICE, 'about the root', relate('m.reference', root.eventId));
+    const expected = { main: [2, 0], threads: { [root.eventId]: [3, 1] } };
+    expect(await counts(BOB, room)).to.deep.equal(expected);
+    const reaction = { type: 'm.reaction', sender: BOB, content: relate('m.annotation', edited.eventId) };
+    world = await world.restart();
+    const again = (await world.rooms.byId(room.roomId))!;
+    expect(await counts(BOB, again)).to.deep.equal(expected);
+    await world.events.send(again, reaction);
+    expect(await counts(BOB, again)).to.deep.equal({ main: [2, 0], threads: {} });
+    // What the events in memory say no more is read.
+    for (let i = 0; i < 6; i++)
+      await world.events.sendAll(
+        again,
+        Array.from({ length: 50 }, () => ({ type: 'x.silent', sender: ALICE, content: {} })),
+      );
+    await world.say(again, ALICE, 'late', relate('m.reference', edited.eventId));
+    expect(await counts(BOB, again)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 0] } });
+    world = await world.restart();
+    const last = (await world.rooms.byId(room.roomId))!;
+    expect(await counts(BOB, last)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 0] } });
   });
 
   it('is not impressed by a change of name', async () => {
@@ -162,6 +195,7 @@ describe('unread counts', () => {
           readonly how: 'unthreaded' | 'main' | 'thread';
           readonly isPrivate: boolean;
         }
+      | { readonly do: 'relate'; readonly by: number; readonly at: number; readonly names: number }
       | { readonly do: 'redact'; readonly at: number }
       | { readonly do: 'rejoin'; readonly by: number }
       | { readonly do: 'ask'; readonly by: number };
@@ -180,6 +214,10 @@ describe('unread counts', () => {
           how: fc.constantFrom('unthreaded' as const, 'main' as const, 'thread' as const),
           isPrivate: fc.boolean(),
         }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ do: fc.constant('relate' as const), by: user, at: fc.nat(20), names: fc.nat(5) }),
       },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('redact' as const), at: fc.nat(60) }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('rejoin' as const), by: fc.integer({ min: 1, max: 2 }) }) },
@@ -205,7 +243,15 @@ describe('unread counts', () => {
           cake: boolean;
           names: string | undefined;
           redacted: boolean;
+          to: string | undefined;
         }[] = [];
+        /** The thread of an event: found along what it relates to, in three hops at most. */
+        const threadAlong = (eventId: string | undefined, hops = 3): string | undefined => {
+          const one = sent.find(({ event }) => event.eventId === eventId);
+          // What was redacted relates to nothing any more.
+          if (one === undefined || hops === 0 || (one.redacted && hops < 3)) return undefined;
+          return one.root ?? threadAlong(one.to, hops - 1);
+        };
         const roots: string[] = [];
         const since = new Map(users.map((userId) => [userId, room.member(userId)!.since]));
         const read = new Map<string, number>();
@@ -213,10 +259,15 @@ describe('unread counts', () => {
           void read.set(`${userId} ${thread}`, Math.max(read.get(`${userId} ${thread}`) ?? 0, nid));
         const naive = (userId: string): ReturnType<typeof plain> => {
           const result: ReturnType<typeof plain> = { main: [0, 0], threads: {} };
-          for (const { event, by, root, cake, names, redacted } of sent) {
+          for (const { event, by, cake, names, redacted } of sent) {
+            const root = threadAlong(event.eventId);
             if (by === userId || redacted || event.nid <= since.get(userId)!) continue;
             const thread = root ?? 'main';
             if (event.nid <= Math.max(read.get(`${userId} `) ?? 0, read.get(`${userId} ${thread}`) ?? 0)) continue;
+            const isAnswered = sent.some(
+              (own) => own.by === userId && own.event.nid > event.nid && threadAlong(own.event.eventId) === root,
+            );
+            if (isAnswered) continue;
             // Override rules (mentions) come before content rules, and these before sender rules.
             let verdict = names === userId ? 2 : 1;
             if (userId === CAROL && verdict === 1) verdict = cake ? 2 : by === ALICE ? 0 : 1;
@@ -245,13 +296,25 @@ describe('unread counts', () => {
                 ? await world.say(room, by, body, content)
                 : await world.reply(room, by, root, body, content);
             if (root === undefined && roots.length < 3) roots.push(event.eventId);
-            sent.push({ event, by, root, cake, names, redacted: false });
-            move(by, root ?? 'main', event.nid);
+            sent.push({ event, by, root, cake, names, redacted: false, to: undefined });
+          } else if (one.do === 'relate') {
+            const target = sent[one.at % Math.max(sent.length, 1)];
+            if (target === undefined) continue;
+            const by = users[one.by]!;
+            const names = users[one.names];
+            const to = target.event.eventId;
+            const relation = { 'm.relates_to': { rel_type: 'm.reference', event_id: to } };
+            const event = await world.say(room, by, 'hello', {
+              ...relation,
+              ...(names === undefined ? {} : mention(names)),
+            });
+            sent.push({ event, by, root: undefined, cake: false, names, redacted: false, to });
           } else if (one.do === 'read') {
             const target = sent[one.at];
             if (target === undefined) continue;
-            const thread = one.how === 'unthreaded' ? undefined : one.how === 'main' ? 'main' : target.root;
-            if (one.how === 'main' && target.root !== undefined) continue;
+            const root = threadAlong(target.event.eventId);
+            const thread = one.how === 'unthreaded' ? undefined : one.how === 'main' ? 'main' : root;
+            if (one.how === 'main' && root !== undefined) continue;
             const userId = users[one.by]!;
             await world.receipts.receive(
               room,

@@ -28,17 +28,22 @@ describe('what streams and purges leave behind', function () {
       `insert into member (room, user_nid, membership, event, since, local) values (1, 1, 1, 1, 1, true), (1, 2, 4, 1, 1, true)`,
     );
     await run(`insert into mention (user_nid, room, pos, thread, kind)
-      values (1, 1, 10, null, 2), (1, 1, 20, null, 2), (1, 1, 12, 5, 2), (1, 1, 13, 6, 2), (1, 1, 30, null, 2), (2, 1, 30, null, 2)`);
+      values (1, 1, 10, null, 2), (1, 1, 20, null, 2), (1, 1, 12, 5, 2), (1, 1, 13, 6, 2), (1, 1, 30, null, 2), (2, 1, 30, null, 2),
+      (1, 1, 16, null, 2)`);
     await run(`insert into receipts (room, user_nid, kind, thread, event_id, event, ts, pos) values
       (1, 1, 1, '', 'x', 11, 0, 1), (1, 1, 1, 'main', 'y', 20, 0, 2), (1, 1, 1, '$${root.toString('base64url')}', 'z', 14, 0, 3)`);
     await run(`insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, flags, json)
       values (1, 6, 6, '\\x${root.toString('hex')}', 1, 1, 0, 0, '{}', '{}', 0, '{}')`);
+    // What relates to something in a thread is in it.
+    await run(`insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, rel, rel_type, flags, json) values
+      (1, 15, 15, '\\x15', 1, 1, 0, 0, '{}', '{}', 6, 1, 64, '{}'), (1, 16, 16, '\\x16', 1, 1, 0, 0, '{}', '{}', 15, 1, 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
     expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, stickyEvents: 0 });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([
       [1, 12],
+      [1, 16],
       [1, 30],
     ]);
     expect(await run('select 1 from txn')).to.have.length(400);
