@@ -3,31 +3,27 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
-import { createdRoomId } from '#src/protocol/events/pdu.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { shardOfName } from '#src/protocol/wire/position.ts';
-import { EventRing } from '#src/services/rooms/event-ring.ts';
-import { Room } from '#src/services/rooms/room.ts';
+import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
-import { StateChain } from '#src/services/state/state-chain.ts';
 import { BuiltOnFailedWriteError, type Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { StickyEvents } from '#src/services/sticky-events/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
-import { eventsOfTxns, reserveRoomNids } from '#src/storage/repositories/event-reads.ts';
-import type { EventWrite, NewRoomRow } from '#src/storage/repositories/event-rows.ts';
+import { eventsOfTxns } from '#src/storage/repositories/event-reads.ts';
+import type { EventWrite } from '#src/storage/repositories/event-rows.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { EventBuilder, type PreparedEvent } from './event-builder.ts';
 import type { CommittedEvents, EventDraft, Transaction } from './event-draft.ts';
 import type { EventLoader } from './event-loader.ts';
+import { type NewRoom, type NewRoomRows, RoomFounder } from './new-room.ts';
 import type { NotificationClassifier } from './notification-class.ts';
+import { type NamedTransaction, writeOf } from './prepared-write.ts';
 import type { StoredEvent } from './stored-event.ts';
 import { TransactionIds, transactionKey } from './transaction-ids.ts';
 
-const DAY_MS = 86_400_000;
 /** How often an event is built anew when the ground under it moved. */
 const BUILD_ATTEMPTS = 100;
 
@@ -45,42 +41,16 @@ export interface EventServiceOptions {
   readonly mostStickyEvents?: number;
 }
 
-/** What a new room is made of. */
-export interface NewRoom {
-  readonly version: RoomVersion;
-  readonly creator: string;
-  /** Content of `m.room.create`. */
-  readonly createContent: JsonObject;
-  readonly isPublic: boolean;
-  /** The events after `m.room.create`, once the room id is known. */
-  readonly events: (roomId: string) => readonly EventDraft[];
-  readonly alias?: string;
-  /** From `newRoomId`, where it had to be known before; without effect in versions in which it comes of `m.room.create`. */
-  readonly roomId?: string;
-}
-
-/** A transaction and the key under which it is remembered. */
-interface NamedTransaction {
-  readonly key: string;
-  readonly txn: Transaction;
-}
-
-/** What is written of a new room along with its first events. */
-type NewRoomRows = Pick<EventWrite, 'rooms' | 'aliases'>;
-
 /** Makes, authorises and stores the events that users of this server send. */
 export class EventService {
   readonly #database: Database;
-  readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #rooms: RoomRegistry;
   readonly #writer: Writer;
   readonly #builder: EventBuilder;
   readonly #serverName: string;
   readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #roomNids: number[] = [];
-  #lastCreation = 0;
+  readonly #founder: RoomFounder;
   /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
   readonly transactions: TransactionIds;
@@ -90,12 +60,10 @@ export class EventService {
 
   constructor(options: EventServiceOptions) {
     this.#database = options.database;
-    this.#interner = options.interner;
     this.#loader = options.loader;
     this.#rooms = options.rooms;
     this.#writer = options.writer;
     this.#clock = options.clock;
-    this.#random = options.random;
     this.transactions = new TransactionIds(options.database, options.clock);
     this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
     this.#serverName = options.signer.serverName;
@@ -107,6 +75,7 @@ export class EventService {
       signer: options.signer,
       random: options.random,
     });
+    this.#founder = new RoomFounder({ ...options, builder: this.#builder, serverName: this.#serverName });
   }
 
   /**
@@ -151,55 +120,12 @@ export class EventService {
    * @throws MatrixError M_FORBIDDEN when an event is refused, M_ROOM_IN_USE when the alias was taken in the meantime
    */
   async createRoom(plan: NewRoom): Promise<Room> {
-    const { version, creator } = plan;
-    const creation: EventDraft = {
-      type: 'm.room.create',
-      sender: creator,
-      stateKey: '',
-      content: plan.createContent,
-      originServerTs: this.#creationTime(),
-    };
-    const nid = await this.#nextRoomNid();
-    let roomId = plan.roomId ?? this.newRoomId();
-    if (version.roomIdIsCreateHash)
-      roomId = createdRoomId(this.#builder.sign(version, creation, undefined, [], [], 1).eventId);
-    const drafts = [creation, ...plan.events(roomId)];
-    const roomType = plan.createContent['type'];
-    const room = new Room({
-      nid,
-      roomId,
-      version,
-      shard: shardOfName(roomId),
-      roomType: typeof roomType === 'string' ? roomType : undefined,
-      isPublic: plan.isPublic,
-      head: { extremities: [], chain: StateChain.EMPTY },
-      depth: 0,
-      lastPosition: 0,
-      state: new Map(),
-      members: new Map(),
-      ring: new EventRing([], 0),
-    });
-    await this.#interner.ensureUsers([creator]);
-    const now = this.#clock.now();
-    const row: NewRoomRow = {
-      nid,
-      roomId,
-      version: version.id,
-      shard: room.shard,
-      creator: this.#interner.user(creator),
-      roomType: room.roomType ?? null,
-      isPublic: plan.isPublic,
-      createdTs: now,
-    };
-    const alias = plan.alias;
+    const { room, drafts, rows } = await this.#founder.found(plan);
     try {
-      await this.#create(room, drafts, undefined, {
-        rooms: [row],
-        aliases: alias === undefined ? [] : [{ alias, room: nid, creator, createdTs: now }],
-      });
+      await this.#create(room, drafts, undefined, rows);
     } catch (error) {
       if (violatesUnique(error, 'aliases_pkey')) {
-        throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
+        throw new MatrixError('M_ROOM_IN_USE', `The alias ${plan.alias} is taken: choose another room_alias_name.`);
       }
       throw error;
     }
@@ -208,18 +134,7 @@ export class EventService {
 
   /** An id for a room that is about to be made. */
   newRoomId(): string {
-    return `!${this.#random.string(18)}:${this.#serverName}`;
-  }
-
-  /** Where the room id is the hash of `m.room.create`, the same wish within the same millisecond would be the same room. */
-  #creationTime(): number {
-    this.#lastCreation = Math.max(this.#clock.now(), this.#lastCreation + 1);
-    return this.#lastCreation;
-  }
-
-  async #nextRoomNid(): Promise<number> {
-    if (this.#roomNids.length === 0) this.#roomNids.push(...(await reserveRoomNids(this.#database, 64)));
-    return this.#roomNids.shift() ?? this.#nextRoomNid();
+    return this.#founder.newRoomId();
   }
 
   async #create(
@@ -304,33 +219,7 @@ export class EventService {
     const last = prepared.at(-1);
     if (last === undefined) return [];
     for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
-    const write: EventWrite = {
-      ...extra,
-      events: prepared.map((one) => one.row),
-      deltas: prepared.flatMap((one) => one.delta ?? []),
-      members: prepared.flatMap((one) => one.memberRow ?? []),
-      mentions: prepared.flatMap((one) => one.mentions),
-      redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
-      stickies: prepared.flatMap(({ event: { nid }, stickyUntil: expires }) =>
-        expires === undefined ? [] : [{ room: room.nid, event: nid, pos: nid, expires }],
-      ),
-      sentDelayed: prepared.flatMap(({ event, row: { delayId } }) =>
-        delayId === undefined ? [] : [{ delayId, eventId: event.eventId, sentTs: this.#clock.now() }],
-      ),
-      txns:
-        transaction === undefined
-          ? []
-          : [{ key: transaction.key, eventId: last.event.eventId, day: Math.floor(this.#clock.now() / DAY_MS) }],
-      tails: [
-        {
-          room: room.nid,
-          extremities: last.head.extremities.map((event) => event.nid),
-          state: last.head.chain.nid,
-          depth: last.event.topo,
-          lastPos: last.event.nid,
-        },
-      ],
-    };
+    const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.#clock.now()) };
     if (transaction !== undefined) this.transactions.remember(last.event.nid, transaction.txn);
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);
