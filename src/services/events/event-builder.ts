@@ -3,10 +3,9 @@ import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { assertKeysFit, buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
-import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -17,6 +16,7 @@ import type { Writer } from '#src/services/streams/writer.ts';
 import type { EventRow, MemberRow, MentionRow, StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
+import { BuildingNeeds, type LoadedEvents, subjectOf } from './building-needs.ts';
 import { deltaRowOf } from './delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
 import { eventIdBytes } from './event-ids.ts';
@@ -40,13 +40,6 @@ export interface PreparedEvent {
   readonly stickyUntil: number | undefined;
 }
 
-/** What was read before building. */
-export interface LoadedEvents {
-  readonly byNid: ReadonlyMap<number, StoredEvent>;
-  /** Events to redact, by id. */
-  readonly targets: ReadonlyMap<string, StoredEvent>;
-}
-
 export interface EventBuilderOptions {
   readonly interner: Interner;
   readonly loader: EventLoader;
@@ -62,7 +55,7 @@ class NotLoadedError extends Error {}
 /** Builds events on a room's head: chooses what they refer to, authorises, hashes, signs, and works out what follows from them. */
 export class EventBuilder {
   readonly #interner: Interner;
-  readonly #loader: EventLoader;
+  readonly #needs: BuildingNeeds;
   readonly #writer: Writer;
   readonly #classifier: NotificationClassifier;
   readonly #signer: PduSigner;
@@ -71,7 +64,7 @@ export class EventBuilder {
 
   constructor(options: EventBuilderOptions) {
     this.#interner = options.interner;
-    this.#loader = options.loader;
+    this.#needs = new BuildingNeeds(options);
     this.#writer = options.writer;
     this.#classifier = options.classifier;
     this.#signer = options.signer;
@@ -79,70 +72,8 @@ export class EventBuilder {
   }
 
   /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
-  async prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
-    await this.#ensureNames(room.version, drafts);
-    const nids = new Set<number>();
-    const byNid = new Map<number, StoredEvent>();
-    for (const draft of drafts) {
-      for (const [type, stateKey] of this.#stateNeeded(room, draft)) {
-        const slot = room.headState(type, stateKey);
-        if (slot?.event !== undefined) byNid.set(slot.nid, slot.event);
-        else if (slot !== undefined) nids.add(slot.nid);
-      }
-    }
-    if (nids.size > 0) {
-      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid }))))
-        byNid.set(nid, event);
-    }
-    const targets = new Map<string, StoredEvent>();
-    for (const { redacts } of drafts) {
-      const target = redacts === undefined ? undefined : await this.#target(room, redacts);
-      if (target !== undefined) targets.set(target.eventId, target);
-    }
-    await this.#classifier.prepare(room);
-    return { byNid, targets };
-  }
-
-  async #target(room: Room, eventId: string): Promise<StoredEvent | undefined> {
-    return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
-  }
-
-  async #ensureNames(version: RoomVersion, drafts: readonly EventDraft[]): Promise<void> {
-    const interner = this.#interner;
-    const types = new Set<string>();
-    const users = new Set<string>();
-    const stateKeys: { type: string; stateKey: string }[] = [];
-    for (const { type, stateKey, sender, content } of drafts) {
-      // The rest of an event is kept as JSON, these two as PostgreSQL's text.
-      if (type.includes('\0') || stateKey?.includes('\0') === true)
-        throw new MatrixError('M_BAD_JSON', 'The type and the state key of an event must not hold NUL characters.');
-      if (type === 'm.room.member' && stateKey !== undefined && !isUserId(stateKey))
-        throw new MatrixError(
-          'M_BAD_JSON',
-          'The state key of m.room.member is the id of the user whose membership it is.',
-        );
-      if (interner.peekType(type) === undefined) types.add(type);
-      const relation = relationOf(content);
-      if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);
-      if (interner.peekUser(sender) === undefined) users.add(sender);
-      if (stateKey === undefined) continue;
-      if (type === 'm.room.member' && interner.peekUser(stateKey) === undefined) users.add(stateKey);
-      if (interner.peekStateKey(type, stateKey) === undefined) stateKeys.push({ type, stateKey });
-    }
-    // What is too long for an event is too long for an index, too.
-    if (types.size + stateKeys.length > 0) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
-    if (types.size > 0) await interner.ensureTypes(types);
-    if (users.size > 0) await interner.ensureUsers(users);
-    if (stateKeys.length > 0) await interner.ensureStateKeys(stateKeys);
-  }
-
-  #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {
-    const needed: (readonly [string, string])[] = [
-      ...authEventKeysFor(room.version, subjectOf(draft)),
-      ['m.room.create', ''],
-    ];
-    if (draft.stateKey !== undefined) needed.push([draft.type, draft.stateKey]);
-    return needed;
+  prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
+    return this.#needs.read(room, drafts);
   }
 
   #headEvent(room: Room, type: string, stateKey: string, loaded: LoadedEvents): StoredEvent | undefined {
@@ -356,13 +287,6 @@ export class EventBuilder {
     };
   }
 }
-
-const subjectOf = (draft: EventDraft): Parameters<typeof authEventKeysFor>[1] => ({
-  type: draft.type,
-  sender: draft.sender,
-  content: draft.content,
-  ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
-});
 
 const memberRow = (room: Room, member: Member): MemberRow => ({
   room: room.nid,
