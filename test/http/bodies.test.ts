@@ -18,7 +18,7 @@ const ENDPOINTS: Endpoint[] = [
     body: Type.Object({
       name: Type.String(),
       count: Type.Optional(Type.Integer()),
-      inner: Type.Optional(Type.Object({ needed: Type.String() })),
+      inner: Type.Optional(Type.Object({ needed: Type.String(), spare: Type.Optional(Type.String()) })),
       kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b')])),
       list: Type.Optional(Type.Array(Type.String())),
     }),
@@ -118,6 +118,18 @@ describe('bodies', () => {
   it('keeps members that it does not know, and never converts', async () => {
     const body = { name: '1', 'org.example.more': { deep: [1.5, null] } };
     expect((await server.ask('POST', echo, { body })).json).to.deep.equal(body);
+  });
+  it('takes null for an optional member as if it were absent, also inside, and for no other', async () => {
+    const answer = await server.ask('POST', echo, {
+      body: { name: 'n', count: null, list: null, inner: { needed: 'i', spare: null }, 'org.example.more': null },
+    });
+    expect(answer.json).to.deep.equal({ name: 'n', inner: { needed: 'i' }, 'org.example.more': null });
+    expect((await server.ask('POST', '/_matrix/client/v3/optional', { body: { reason: null } })).json).to.deep.equal({
+      received: {},
+    });
+    await refused('POST', echo, '{"name":null,"count":null}', 400, 'M_BAD_JSON', 'name');
+    await refused('POST', echo, '{"name":"n","inner":{"needed":null}}', 400, 'M_BAD_JSON', 'inner.needed');
+    expect((await server.ask('PUT', event, { body: { body: null } })).json).to.deep.equal({ body: null });
   });
   it('does not mind the Content-Type, and reads chunked bodies', async () => {
     const answer = await server.ask('POST', echo, { body: { name: 'n' }, headers: { 'content-type': 'text/plain' } });

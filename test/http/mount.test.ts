@@ -298,6 +298,14 @@ describe('mountEndpoints', () => {
       });
       expect((await server.ask('GET', `${convert}?via=a&dir=f`)).json['query']).to.deep.equal({ via: ['a'], dir: 'f' });
     });
+    it('takes an optional query parameter without a value as absent', async () => {
+      expect((await server.ask('GET', `${convert}?limit=&full_state=&via=&via=a&dir=f`)).json['query']).to.deep.equal({
+        via: ['a'],
+        dir: 'f',
+      });
+      const answer = await server.ask('GET', `${convert}?dir=`);
+      expect([answer.status, answer.json['errcode']]).to.deep.equal([400, 'M_INVALID_PARAM']);
+    });
     it('answers 400 M_MISSING_PARAM for a missing parameter and M_INVALID_PARAM for a wrong one, and names it', async () => {
       for (const [path, errcode, name] of [
         [convert, 'M_MISSING_PARAM', 'dir'],

@@ -44,14 +44,46 @@ const lastError = (validate: ValidateFunction): ErrorObject => {
   return error;
 };
 
+interface ShapeSchema {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, ShapeSchema>>;
+  readonly required?: readonly string[];
+  readonly anyOf?: readonly ShapeSchema[];
+}
+
+const takesNull = ({ type, anyOf }: ShapeSchema): boolean =>
+  anyOf === undefined ? type === undefined || type === 'null' : anyOf.some(takesNull);
+
 /**
- * Checks JSON bodies.
+ * Removes members that are null where they may as well be absent: many clients write what they do not say as null. Members that are not
+ * declared stay as they are, and so does null where the schema gives it a meaning.
+ */
+const nullRemover = ({ type, properties, required = [] }: ShapeSchema): ((value: unknown) => void) | undefined => {
+  if (type !== 'object' || properties === undefined) return undefined;
+  const members = Object.entries(properties);
+  const optional = members.filter(([name, schema]) => !required.includes(name) && !takesNull(schema));
+  const inner = members.flatMap(([name, schema]) => {
+    const remove = nullRemover(schema);
+    return remove === undefined ? [] : [{ name, remove }];
+  });
+  return (value) => {
+    if (typeof value !== 'object' || value === null) return;
+    const body = value as Record<string, unknown>;
+    for (const [name] of optional) if (body[name] === null) Reflect.deleteProperty(body, name);
+    for (const { name, remove } of inner) remove(body[name]);
+  };
+};
+
+/**
+ * Checks JSON bodies, and leaves out optional members that are null.
  *
  * @returns a function that throws M_MISSING_PARAM when a member of the body itself is missing and M_BAD_JSON for everything else
  */
 export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
   const validate = ajv.compile(schema as object);
+  const removeNulls = nullRemover(schema as ShapeSchema);
   return (body) => {
+    removeNulls?.(body);
     if (validate(body)) return;
     const error = lastError(validate);
     const name = error.keyword === 'required' ? missingName(error) : memberName(error);
@@ -100,7 +132,7 @@ export type Texts = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
  * Converts and checks path or query parameters. Keys that are not declared are left out; of a repeated key that is not declared as an
- * array the first counts.
+ * array the first counts. An optional query parameter without a value (`?from=&limit=10`) counts as absent: it is how many clients write that.
  *
  * @returns a function that throws M_MISSING_PARAM or M_INVALID_PARAM
  */
@@ -109,15 +141,18 @@ export const textValidator = (schema: TObject, what: 'path' | 'query'): ((texts:
   const fields = Object.entries(schema.properties as Record<string, LooseSchema>).map(([name, property]) => ({
     name,
     isArray: property.type === 'array',
+    mayBeAbsent: what === 'query' && !(schema.required ?? []).includes(name),
     convert: converter(property.type === 'array' ? property.items : property),
   }));
   return (texts) => {
     const result: Record<string, unknown> = {};
-    for (const { name, isArray, convert } of fields) {
+    for (const { name, isArray, mayBeAbsent, convert } of fields) {
       const given = texts[name];
       if (given === undefined) continue;
-      if (isArray) result[name] = (typeof given === 'string' ? [given] : given).map(convert);
-      else result[name] = convert(typeof given === 'string' ? given : (given[0] as string));
+      const all = typeof given === 'string' ? [given] : given;
+      const values = mayBeAbsent ? all.filter((value) => value !== '') : all;
+      if (values.length === 0) continue;
+      result[name] = isArray ? values.map(convert) : convert(values[0] as string);
     }
     if (validate(result)) return result;
     const error = lastError(validate);
