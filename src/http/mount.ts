@@ -28,6 +28,7 @@ interface Exchange {
   readonly ip: string;
   operation: Operation | undefined;
   requester: Requester | undefined;
+  errcode?: string;
 }
 
 /** The path of a request target, and what follows the question mark. RFC 9112, 3.2: proxies may send the absolute form. */
@@ -205,7 +206,9 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
             ctx.respond = false;
             return;
           }
-          await responder.sendError(ctx, failure(error, exchange));
+          const refusal = failure(error, exchange);
+          exchange.errcode = refusal.errcode;
+          await responder.sendError(ctx, refusal);
         }
       }
       // The client must not send its next request on a connection that is about to close.

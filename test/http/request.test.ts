@@ -119,7 +119,8 @@ describe('rate limits, log and metrics of requests', () => {
   });
   it('raises errors and slow requests to info, but not long-polls', async () => {
     await server.ask('GET', '/nope');
-    expect((await server.line(({ fields }) => fields['status'] === 404)).level).to.equal('info');
+    const refused = await server.line(({ fields }) => fields['status'] === 404);
+    expect([refused.level, refused.fields['errcode']]).to.deep.equal(['info', 'M_UNRECOGNIZED']);
     await server.ask('GET', '/_matrix/client/v3/slow?ms=60');
     expect((await server.line(({ fields }) => fields['operation'] === 'client-server.slow')).level).to.equal('info');
     await server.ask('GET', '/_matrix/client/v3/poll?ms=60');

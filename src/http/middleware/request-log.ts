@@ -11,6 +11,8 @@ interface Recorded {
   readonly ip: string;
   readonly operation: Operation | undefined;
   readonly requester: Requester | undefined;
+  /** What it was refused with. */
+  readonly errcode?: string | undefined;
 }
 
 /**
@@ -37,6 +39,7 @@ export const requestRecorder = (
       method: ctx.method,
       operation,
       status,
+      errcode: request.errcode,
       ms: Math.round(ms * 100) / 100,
       user: request.requester?.userId,
       ip: request.ip,
