@@ -63,6 +63,7 @@ export const directoryEndpoints = (services: {
     summary: 'Get a list of local aliases on a given room',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/aliases',
+    aliases: ['/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases'],
     auth: 'accessToken',
     rateLimit: 'default',
     params: roomParams,

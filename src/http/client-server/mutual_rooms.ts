@@ -11,16 +11,22 @@ export const mutualRoomsEndpoints = (services: { readonly mutualRooms: MutualRoo
     aliases: ['/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms'],
     auth: 'accessToken',
     rateLimit: 'default',
-    query: Type.Object({ user_id: Type.String(), from: Type.Optional(Type.String()) }),
+    query: Type.Object({
+      user_id: Type.String(),
+      from: Type.Optional(Type.String()),
+      batch_token: Type.Optional(Type.String()),
+    }),
     response: Type.Object({
       joined: Type.Array(Type.String()),
       count: Type.Integer(),
       next_batch: Type.Optional(Type.String()),
+      next_batch_token: Type.Optional(Type.String()),
     }),
     errors: ['M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, query: { user_id: other, from } }) {
-      const { roomIds, count, next } = await services.mutualRooms.page(requester.userId, other, from);
-      return { joined: roomIds, count, ...(next === undefined ? {} : { next_batch: next }) };
+    async handle({ requester, query: { user_id: other, from, batch_token: olderFrom } }) {
+      const { roomIds, count, next } = await services.mutualRooms.page(requester.userId, other, from ?? olderFrom);
+      // What the tokens were called before the specification had them, and are for matrix-js-sdk.
+      return { joined: roomIds, count, ...(next === undefined ? {} : { next_batch: next, next_batch_token: next }) };
     },
   }),
 ];

@@ -4,6 +4,8 @@ import type { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { eventIdAnswer } from './room-schemas.ts';
 
+const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
+
 export const redactionEndpoints = (services: { readonly roomSending: RoomSending }): readonly Endpoint[] => [
   endpoint({
     operationId: 'redactEvent',
@@ -13,13 +15,31 @@ export const redactionEndpoints = (services: { readonly roomSending: RoomSending
     auth: 'accessToken',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String(), txnId: Type.String() }),
-    body: Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true }),
+    body: reason,
     bodyOptional: true,
     eventBody: true,
     response: eventIdAnswer,
     errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId, eventId, txnId }, body }) {
       return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
+    },
+  }),
+  // Not in the specification, but like its counterpart for sending in old guides and scripts.
+  endpoint({
+    operationId: 'redactEventWithoutTransaction',
+    summary: 'Strips all non-integrity-critical information out of an event, by a new redaction for each request',
+    method: 'POST',
+    path: '/_matrix/client/v3/rooms/{roomId}/redact/{eventId}',
+    auth: 'accessToken',
+    rateLimit: 'message',
+    params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
+    body: reason,
+    bodyOptional: true,
+    eventBody: true,
+    response: eventIdAnswer,
+    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventId }, body }) {
+      return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject) };
     },
   }),
 ];

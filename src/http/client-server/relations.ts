@@ -4,6 +4,8 @@ import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 
 const path = '/_matrix/client/v1/rooms/{roomId}/relations/{eventId}';
+/** From before relations were in the specification; matrix-bot-sdk calls it still. */
+const olderPath = path.replace('/v1/', '/unstable/');
 
 const query = Type.Object({
   dir: Type.Optional(Type.Union([Type.Literal('b'), Type.Literal('f')])),
@@ -17,15 +19,21 @@ const parent = { roomId: Type.String(), eventId: Type.String() };
 
 const relating = (
   relations: Relations,
-  declaration: {
+  {
+    suffix,
+    ...declaration
+  }: {
     readonly operationId: string;
     readonly summary: string;
-    readonly path: string;
+    /** After the path of all relations. */
+    readonly suffix: string;
     readonly params: TObject;
   },
 ): Endpoint =>
   endpoint({
     ...declaration,
+    path: path + suffix,
+    aliases: [olderPath + suffix],
     method: 'GET',
     auth: 'accessTokenOrGuest',
     rateLimit: 'default',
@@ -53,19 +61,19 @@ export const relationsEndpoints = ({ relations }: { readonly relations: Relation
   relating(relations, {
     operationId: 'getRelatingEvents',
     summary: 'Get the child events for a given parent event',
-    path,
+    suffix: '',
     params: Type.Object(parent),
   }),
   relating(relations, {
     operationId: 'getRelatingEventsWithRelType',
     summary: 'Get the child events for a given parent event, with a given relType',
-    path: `${path}/{relType}`,
+    suffix: '/{relType}',
     params: Type.Object({ ...parent, relType: Type.String() }),
   }),
   relating(relations, {
     operationId: 'getRelatingEventsWithRelTypeAndEventType',
     summary: 'Get the child events for a given parent event, with a given relType and eventType',
-    path: `${path}/{relType}/{eventType}`,
+    suffix: '/{relType}/{eventType}',
     params: Type.Object({ ...parent, relType: Type.String(), eventType: Type.String() }),
   }),
 ];

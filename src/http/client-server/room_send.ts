@@ -35,4 +35,24 @@ export const roomSendEndpoints = (services: {
       return { event_id: await services.roomSending.message(requester, request, txnId) };
     },
   }),
+  // Not in the specification, but in its old guides and so in many scripts: every request makes a new event.
+  endpoint({
+    operationId: 'sendMessageWithoutTransaction',
+    summary: 'Send a message event to the given room, once for each request',
+    method: 'POST',
+    path: '/_matrix/client/v3/rooms/{roomId}/send/{eventType}',
+    auth: 'accessToken',
+    rateLimit: 'message',
+    params: Type.Object({ roomId: Type.String(), eventType: Type.String() }),
+    query: Type.Object({ ts: Type.Optional(Type.Integer()) }),
+    body: anyObject,
+    eventBody: true,
+    response: eventIdAnswer,
+    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventType: type }, query, body }) {
+      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const request = { roomId, type, content: body as JsonObject, ts };
+      return { event_id: await services.roomSending.message(requester, request) };
+    },
+  }),
 ];

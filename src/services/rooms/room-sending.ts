@@ -68,12 +68,12 @@ export class RoomSending {
   }
 
   /**
-   * Sends a message event, at most once for each transaction id.
+   * Sends a message event, at most once for each transaction id; without one, once for each call.
    *
    * @returns the event's id
    * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_DUPLICATE_ANNOTATION, M_UNKNOWN
    */
-  async message(sender: Sender, request: SendRequest, txnId: string): Promise<string> {
+  async message(sender: Sender, request: SendRequest, txnId?: string): Promise<string> {
     const room = await this.#access.known(request.roomId);
     return this.#message(sender, room, request, transaction(sender, `send/${request.roomId}/${request.type}`, txnId));
   }
@@ -166,7 +166,7 @@ export class RoomSending {
   }
 
   /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
-  async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string> {
+  async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId?: string): Promise<string> {
     const room = await this.#access.known(roomId);
     await this.#assertMayRedact(sender, room, eventId);
     return this.#events.redact(
@@ -185,12 +185,8 @@ export class RoomSending {
   }
 }
 
-const transaction = (sender: Reader, scope: string, txnId: string): Transaction => ({
-  userId: sender.userId,
-  deviceId: sender.deviceId,
-  scope,
-  txnId,
-});
+const transaction = (sender: Reader, scope: string, txnId: string | undefined): Transaction | undefined =>
+  txnId === undefined ? undefined : { userId: sender.userId, deviceId: sender.deviceId, scope, txnId };
 
 const fateOf = ({
   stickyDurationMs,
