@@ -9,10 +9,10 @@ import {
 } from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
-import { membershipIn } from '#src/services/rooms/membership.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
+import { resumedRooms } from './resumed-rooms.ts';
 import type { RoomPlan, RoomSections } from './room-sections.ts';
 import type { StateReader } from './state-window.ts';
 import type { SyncFilter, SyncFilters } from './sync-filter.ts';
@@ -26,9 +26,6 @@ import type { SyncUsers } from './sync-users.ts';
  * database connections and hold all of it in memory.
  */
 const LARGE_AT_ONCE = 8;
-
-/** Changes of one membership that are looked through for an earlier stay. */
-const MEMBERSHIPS_BACK = 20;
 
 export interface SyncEngineOptions {
   readonly users: SyncUsers;
@@ -123,7 +120,10 @@ export class SyncEngine {
     const plan = this.#plan(user, request, filter, account);
     const ignored = account.ignoredUsers();
     const left = plan.left.size === 0 ? [] : await this.#leftRooms(user, request, plan, filter);
-    const joined = await this.#resumed(user, plan);
+    const { personal, states } = this.#options;
+    const joined = plan.isInitial
+      ? plan.joined
+      : await resumedRooms(user.userId, plan, { loader: personal.loader, personal: this.#personal, states });
     const sections = await this.#options.sections.build([...joined, ...left], user, request, filter, ignored);
     await this.#personal.prepare(user.userId, plan.joined);
     const parts: string[] = [];
@@ -220,43 +220,6 @@ export class SyncEngine {
       else if (request.fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);
     }
     return { position, since, isInitial, joined, left, invited, knocked };
-  }
-
-  /** Whoever left and came back since then is told what happened in the meantime, and not once more what they know. */
-  async #resumed(user: SyncUser, plan: SyncPlan): Promise<readonly RoomPlan[]> {
-    const { personal, states } = this.#options;
-    const returned: RoomPlan[] = [];
-    for (const one of plan.isInitial ? [] : plan.joined) {
-      if (one.after > 0) continue;
-      const join = await personal.loader.one(one.room, one.member.since);
-      if (join?.replaces !== undefined) returned.push(one);
-    }
-    if (returned.length === 0) return plan.joined;
-    const afterOf = (one: RoomPlan): number => plan.since[one.room.shard] ?? 0;
-    const known = await states.statesAt(returned.map((one) => ({ room: one.room.nid, upTo: afterOf(one) })));
-    const resumed = new Set<RoomPlan>();
-    for (const one of returned) {
-      if (await this.#personal.wasJoined(one.room, user.userId, known.get(one.room.nid))) resumed.add(one);
-    }
-    const stayed = new Set<RoomPlan>();
-    for (const one of returned) if (!resumed.has(one) && (await this.#stayedBefore(one))) stayed.add(one);
-    return plan.joined.map((one) => {
-      if (resumed.has(one)) return { ...one, after: afterOf(one) };
-      return stayed.has(one) ? { ...one, isReturned: true } : one;
-    });
-  }
-
-  /** Whether the user had been joined before they came back: going back through their memberships, which are few. */
-  async #stayedBefore({ member, room }: RoomPlan): Promise<boolean> {
-    const { loader } = this.#options.personal;
-    // Where branches were resolved, a membership may begin at an event that is not about the user.
-    const first = await loader.one(room, member.since);
-    let event = first?.stateKey === member.userId ? first : await loader.one(room, member.event);
-    for (let step = 0; step < MEMBERSHIPS_BACK && event?.replaces !== undefined; step++) {
-      event = await loader.one(room, event.replaces);
-      if (event !== undefined && membershipIn(event.content) === 'join') return true;
-    }
-    return false;
   }
 
   /** Rooms that the user left: they are shown as they were at the leave. */
