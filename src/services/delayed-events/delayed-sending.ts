@@ -3,6 +3,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import { WriterOverloadedError } from '#src/services/streams/writer.ts';
 import type { Account } from '#src/services/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayedEventRecord, finaliseDelayedEvent } from '#src/storage/repositories/delayed-events.ts';
@@ -36,9 +37,9 @@ export class DelayedSending {
       await this.#deliver(record, account);
       return undefined;
     } catch (error) {
-      if (error instanceof Refused) return error.reason;
       // More than the server can write, or its end, is no fault of the event.
-      if (!(error instanceof MatrixError) || error.status >= 500 || error.status === 429) throw error;
+      const isRefusal = error instanceof MatrixError && error.status < 500 && !(error instanceof WriterOverloadedError);
+      if (!isRefusal) throw error;
       return error;
     }
   }
@@ -50,12 +51,10 @@ export class DelayedSending {
     if (account?.rateLimitExempt === true) return;
     const verdict = this.#options.rateLimiter.take('message', record.user_id);
     if (verdict.ok) return;
-    throw new Refused(
-      new MatrixError('M_LIMIT_EXCEEDED', 'Too many events were sent when the time of this one came.', {
-        retry_after_ms: verdict.retryAfterMs,
-        'org.tsudoi.limiter': 'message',
-      }),
-    );
+    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many events were sent when the time of this one came.', {
+      retry_after_ms: verdict.retryAfterMs,
+      'org.tsudoi.limiter': 'message',
+    });
   }
 
   async #deliver(record: DelayedEventRecord, account: Account | undefined): Promise<void> {
@@ -77,15 +76,5 @@ export class DelayedSending {
     });
     // The room's state said this already: there was nothing to commit it with.
     if (!isWritten) await finaliseDelayedEvent(database, record.delay_id, { ts: clock.now(), eventId });
-  }
-}
-
-/** Too many at once: unlike an overload of the server, that is an answer. */
-class Refused extends Error {
-  readonly reason: MatrixError;
-
-  constructor(reason: MatrixError) {
-    super(reason.message);
-    this.reason = reason;
   }
 }

@@ -28,6 +28,14 @@ export class BuiltOnFailedWriteError extends Error {
   }
 }
 
+/** More waits to be written than can be done in reasonable time: nobody's fault, and over in a moment. */
+export class WriterOverloadedError extends MatrixError {
+  constructor() {
+    super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });
+    this.name = 'WriterOverloadedError';
+  }
+}
+
 /** Together a minute: a database that takes longer to come back is not coming back. */
 const RECONNECT_ATTEMPTS = 300;
 const RECONNECT_PAUSE_MS = 200;
@@ -155,11 +163,7 @@ export class Writer {
   assertAccepting(): void {
     if (this.#closed)
       throw new MatrixError('M_UNKNOWN', 'The server is shutting down. Try again in a moment.', {}, 503);
-    if (this.#queue.length >= this.#queueLimit) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', {
-        retry_after_ms: 1000,
-      });
-    }
+    if (this.#queue.length >= this.#queueLimit) throw new WriterOverloadedError();
   }
 
   /** Queues a write. Resolves when it is committed and published; rejects when the database refused it. */
