@@ -88,6 +88,28 @@ describe('an event costs', function () {
       });
     }
 
+    it('at most 220 bytes of rows and indexes, and 2500 of write-ahead log, for a change of the state of many members', async () => {
+      const size = async (): Promise<number> =>
+        Number((await db.rows<{ n: string }>(`select pg_total_relation_size('state_delta') as n`))[0]!.n);
+      const begin = await size();
+      const room = await makeRoom(db.services, ALICE, '12');
+      const members = 500;
+      const rounds = 4;
+      const bytes = await walBytes(async () => {
+        for (let round = 0; round < rounds; round++) {
+          for (let at = 0; at < members; at += 10) {
+            const who = Array.from({ length: 10 }, (_, i) => user(at + i));
+            await db.services.events.sendAll(
+              room,
+              who.map((id) => membership(id, id, 'join', { displayname: `${round}` })),
+            );
+          }
+        }
+      });
+      expect(((await size()) - begin) / (rounds * members)).to.be.at.most(220);
+      expect(bytes / (rounds * members)).to.be.at.most(2500);
+    });
+
     it('at most 8 rows to read any state of a room with a long past', async () => {
       const room = await makeRoom(db.services);
       for (let i = 0; i < 300; i++) await db.services.events.send(room, topic(ALICE, `${i}`));
