@@ -44,7 +44,8 @@ import { ManualClock } from './manual-clock.ts';
 import { thirdPartyInviting, type ThirdPartyInvitingSettings } from './third-party-inviting.ts';
 
 export const SERVER = 'test';
-const signer = { serverName: SERVER, signingKey: generateSigningKey((count) => systemRandom.bytes(count)) };
+export const SIGNING_KEY = generateSigningKey((count) => systemRandom.bytes(count));
+const signer = { serverName: SERVER, signingKey: SIGNING_KEY };
 
 /** Messages notify, everything else does not. */
 const classifier: NotificationClassifier = {

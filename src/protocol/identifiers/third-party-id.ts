@@ -18,8 +18,9 @@ const MSISDN = /^[1-9][0-9]{1,14}$/;
 /** The address as it is compared; undefined when it is no address of that medium, or the medium is not known. */
 export const thirdPartyId = (medium: string, address: string): ThirdPartyId | undefined => {
   if (medium === 'email') {
+    if (!isEmail(address)) return undefined;
     const canonical = caseFold(address);
-    return isEmail(address) && isEmail(canonical) ? { medium, address: canonical } : undefined;
+    return isEmail(canonical) ? { medium, address: canonical } : undefined;
   }
   return medium === 'msisdn' && MSISDN.test(address) ? { medium, address } : undefined;
 };

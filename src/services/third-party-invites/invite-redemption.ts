@@ -72,9 +72,14 @@ export class InviteRedemption {
     });
   }
 
+  /** Resolves when every revocation that was heard of has been noted. */
+  async noted(): Promise<void> {
+    await Promise.all(this.#noting);
+  }
+
   async close(): Promise<void> {
     this.#stopListening();
-    await Promise.all(this.#noting);
+    await this.noted();
   }
 
   /**

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import nacl from 'tweetnacl';
+
+const path = (name: string): string => fileURLToPath(new URL(`certificates/${name}`, import.meta.url));
+
+/** The certificate of `localhost` and 127.0.0.1, which stands for itself. */
+export const LOOPBACK_CA_FILE = path('loopback.crt');
+
+/** A request as the identity server was asked. */
+export interface IdentityRequest {
+  readonly path: string;
+  readonly token: string | undefined;
+  // What is expected in it the test says itself.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly body: any;
+}
+
+/** How an answer is replaced: status and body, or `hang` for none at all. */
+type Replacement = readonly [number, unknown] | 'hang';
+
+/** An identity server on the loopback interface: Identity Service API v2 as far as inviting needs it, over TLS. */
+export class IdentityServer {
+  readonly asked: IdentityRequest[] = [];
+  /** `address medium` -> user id. */
+  readonly bindings = new Map<string, string>();
+  readonly longTerm = nacl.sign.keyPair();
+  algorithms: readonly string[] = ['none', 'sha256'];
+  pepper = 'matrixrocks';
+  token = 'identity token';
+  /** By path: answers instead of the right ones, the first one first. */
+  readonly replacements = new Map<string, Replacement[]>();
+  readonly #server: Server;
+  #invites = 0;
+
+  private constructor() {
+    const files = { cert: readFileSync(path('loopback.crt')), key: readFileSync(path('loopback.key')) };
+    this.#server = createServer(files, (request, response) => void this.#serve(request, response));
+  }
+
+  static async start(): Promise<IdentityServer> {
+    const identity = new IdentityServer();
+    await new Promise<void>((resolve) => {
+      identity.#server.listen(0, '127.0.0.1', resolve);
+    });
+    return identity;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** `host:port`, as clients give it in `id_server`. */
+  get name(): string {
+    return `localhost:${this.port}`;
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => {
+      this.#server.close(resolve);
+    });
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let text = '';
+    for await (const chunk of request) text += String(chunk);
+    const where = (request.url ?? '').replace('/_matrix/identity/v2', '');
+    const body = text === '' ? undefined : JSON.parse(text);
+    const token = request.headers.authorization?.replace(/^Bearer /, '');
+    this.asked.push({ path: where, token, body });
+    const replacement = this.replacements.get(where)?.shift();
+    if (replacement === 'hang') return;
+    const [status, answer] = replacement ?? this.#answer(`${request.method} ${where}`, token, body);
+    response.writeHead(status, { 'Content-Type': 'application/json' });
+    response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
+  }
+
+  #answer(what: string, token: string | undefined, body: IdentityRequest['body']): readonly [number, unknown] {
+    if (token !== this.token) return [401, { errcode: 'M_UNAUTHORIZED', error: 'no' }];
+    if (what === 'GET /hash_details') return [200, { lookup_pepper: this.pepper, algorithms: this.algorithms }];
+    if (what === 'POST /lookup') {
+      if (body.pepper !== this.pepper) return [400, { errcode: 'M_INVALID_PEPPER', error: 'rotated' }];
+      if (!this.algorithms.includes(body.algorithm)) return [400, { errcode: 'M_INVALID_PARAM', error: 'unknown' }];
+      const queryOf = (bound: string): string =>
+        body.algorithm === 'none' ? bound : createHash('sha256').update(`${bound} ${this.pepper}`).digest('base64url');
+      const found = [...this.bindings].map(([bound, userId]) => [queryOf(bound), userId] as const);
+      return [200, { mappings: Object.fromEntries(found.filter(([query]) => body.addresses.includes(query))) }];
+    }
+    if (what !== 'POST /store-invite') return [404, { errcode: 'M_UNRECOGNIZED', error: 'what?' }];
+    const url = `https://${this.name}/_matrix/identity/v2/pubkey`;
+    const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64').replaceAll('=', '');
+    const publicKeys = [
+      { public_key: base64(this.longTerm.publicKey), key_validity_url: `${url}/isvalid` },
+      { public_key: base64(nacl.sign.keyPair().publicKey), key_validity_url: `${url}/ephemeral/isvalid` },
+    ];
+    this.#invites += 1;
+    return [200, { token: `stored_${this.#invites}`, public_keys: publicKeys, display_name: 's...@m...' }];
+  }
+}
