@@ -1,3 +1,4 @@
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from './account-data-service.ts';
 
@@ -26,7 +27,8 @@ export class IgnoredUsers {
     const known = this.#parsed.get(userId);
     if (known?.json === json) return known.users;
     const { ignored_users: ignored } = JSON.parse(json) as { ignored_users?: unknown };
-    const users = new Set(isJsonObject(ignored) ? Object.keys(ignored) : []);
+    // Clients write what they like there; only users can be ignored.
+    const users = new Set(isJsonObject(ignored) ? Object.keys(ignored).filter(isUserId) : []);
     this.#parsed.delete(userId);
     this.#parsed.set(userId, { json, users });
     if (this.#parsed.size > 10_000) this.#parsed.delete(this.#parsed.keys().next().value ?? '');

@@ -5,9 +5,17 @@ import type { AccountDataService } from '#src/services/account-data/account-data
 
 const TYPE = 'm.tag';
 
+/** Clients may also write tags as account data, and anything into them: what is no tag is left out. */
 const tagsIn = (content: JsonObject | undefined): JsonObject => {
   const tags = content?.['tags'];
-  return isJsonObject(tags) ? tags : {};
+  if (!isJsonObject(tags)) return {};
+  return Object.fromEntries(
+    Object.entries(tags).flatMap(([tag, about]) => {
+      if (!isJsonObject(about)) return [];
+      const { order, ...rest } = about;
+      return [[tag, order === undefined || typeof order === 'number' ? about : rest]];
+    }),
+  );
 };
 
 /** Tags that users give their rooms, kept as account data of the room. Client-Server API, "Room Tagging". */

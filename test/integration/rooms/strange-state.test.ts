@@ -2,12 +2,13 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { ChildServer } from '#test/support/child-server.ts';
 import { ask, must } from '#test/support/http.ts';
+import { integer, json, text } from '#test/support/strange-json.ts';
 
 // What a test expects in a body it says itself.
 // oxlint-disable-next-line typescript/no-explicit-any
 type Json = any;
 
-const RUNS = 10;
+const RUNS = 8;
 
 /** State that the server reads, with the members of its content that it looks at. */
 const READ: Readonly<Record<string, readonly string[]>> = {
@@ -42,46 +43,6 @@ const READ: Readonly<Record<string, readonly string[]>> = {
     'users_default',
   ],
 };
-
-const text = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 20 }),
-  fc.constantFrom(
-    '\0',
-    '\u202e',
-    '！部屋',
-    '!\0:x',
-    '#\0:localhost',
-    '@\0:localhost',
-    '$\0',
-    '__proto__',
-    'constructor',
-    '',
-  ),
-  fc.constantFrom(
-    'invite',
-    'public',
-    'knock',
-    'restricted',
-    'knock_restricted',
-    'world_readable',
-    'joined',
-    'can_join',
-  ),
-  fc.constant('x'.repeat(2000)),
-);
-const integer = fc.oneof(fc.integer(), fc.constantFrom(0, 100, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER));
-const json = fc.letrec<{ value: Json; list: Json[]; map: Json }>((tie) => ({
-  value: fc.oneof({ maxDepth: 3 }, fc.constantFrom(null, true, false), integer, text, tie('list'), tie('map')),
-  list: fc.array(tie('value'), { maxLength: 3 }),
-  map: fc.dictionary(
-    fc.oneof(
-      fc.constantFrom('type', 'room_id', 'room', 'm.text', 'body', 'signed', 'm.room_membership', '@bob:localhost'),
-      text,
-    ),
-    tie('value'),
-    { maxKeys: 3 },
-  ),
-})).value;
 
 /** Entries that are nearly right reach further into the code than those that are nothing at all. */
 const nearly: Readonly<Record<string, fc.Arbitrary<Json>>> = {
@@ -252,6 +213,53 @@ describe('state that makes no sense', function () {
             await calm(name, 'POST', `/rooms/${encodeURIComponent(id)}/forget`, {});
           }
         }
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  });
+
+  it('nor does account data of any content, for the user or for a room', async () => {
+    const { room_id: old } = await post('alice', '/createRoom', { preset: 'public_chat', room_version: '11' });
+    for (const name of ['bob', 'carol']) await post(name, `/rooms/${encodeURIComponent(old)}/join`, {});
+    const { replacement_room: next } = await post('alice', `/rooms/${encodeURIComponent(old)}/upgrade`, {
+      new_version: '12',
+    });
+    const event = await calm('bob', 'PUT', `/rooms/${encodeURIComponent(old)}/send/m.room.message/strange`, {
+      msgtype: 'm.text',
+      body: 'hello',
+    });
+    const names = fc.oneof(fc.constantFrom('@alice:localhost', '@bob:localhost', next, old), text);
+    const map = fc.oneof(fc.dictionary(names, json, { maxKeys: 3 }), json);
+    const data = fc.record({
+      'm.ignored_user_list': fc.record({ ignored_users: map }, { requiredKeys: [] }),
+      'm.direct': fc.dictionary(names, fc.oneof(fc.array(fc.oneof(names, json), { maxLength: 3 }), json), {
+        maxKeys: 3,
+      }),
+      'm.invite_permission_config': fc.record({ default_action: json }, { requiredKeys: [] }),
+      'm.tag': fc.record({ tags: map }, { requiredKeys: [] }),
+      'm.marked_unread': fc.record({ unread: json }, { requiredKeys: [] }),
+      'm.widgets': fc.dictionary(text, json, { maxKeys: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(data, async (content) => {
+        for (const [type, value] of Object.entries(content)) {
+          for (const where of ['', `/rooms/${encodeURIComponent(old)}`]) {
+            const path = `/user/@carol:localhost${where}/account_data/${type}`;
+            expect((await calm('carol', 'PUT', path, value)).status).to.equal(200);
+            expect((await calm('carol', 'GET', path)).body).to.deep.equal(JSON.parse(JSON.stringify(value)));
+          }
+        }
+        expect(
+          (await calm('carol', 'GET', `/user/@carol:localhost/rooms/${encodeURIComponent(old)}/tags`)).status,
+        ).to.equal(200);
+        await calm('alice', 'POST', `/rooms/${encodeURIComponent(next)}/invite`, { user_id: '@carol:localhost' });
+        await readAll('carol', old, event.body.event_id);
+        const joined = await calm('carol', 'POST', `/rooms/${encodeURIComponent(next)}/join`, {});
+        expect(joined.status, JSON.stringify(joined.body)).to.equal(200);
+        const { status, body } = await calm('carol', 'GET', '/sync?timeout=0');
+        expect(status).to.equal(200);
+        expect(Object.keys(body.rooms.join)).to.include.members([old, next]);
+        await calm('carol', 'POST', `/rooms/${encodeURIComponent(next)}/leave`, {});
       }),
       { numRuns: RUNS, endOnFailure: true },
     );
