@@ -42,12 +42,14 @@ export class EventByTime {
   async nearest(roomId: string, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent> {
     const room = await this.#access.joined(roomId, userId);
     const sign = dir === 'f' ? 1 : -1;
-    let from: EventTime = { ts, topo: -sign * FURTHEST, nid: -sign * FURTHEST };
+    const start: EventTime = { ts, topo: -sign * FURTHEST, nid: -sign * FURTHEST };
+    const common = { room: room.nid, upTo: room.lastPosition };
+    let from = start;
     let scanned = 0;
     for (const reach of [...REACHES_MS, undefined]) {
       const to = reach === undefined ? sign * FURTHEST : ts + sign * reach;
       for (let isDone = false; !isDone && scanned < MAX_SCANNED; scanned += BATCH) {
-        const query = { room: room.nid, from, to, upTo: room.lastPosition, limit: BATCH };
+        const query = { ...common, from, to, since: -FURTHEST, limit: BATCH };
         const places = await eventsByTime(this.#database, dir, query);
         isDone = places.length < BATCH;
         from = places.at(-1) ?? from;
@@ -57,6 +59,12 @@ export class EventByTime {
         if (nearest !== undefined) return nearest.event;
       }
     }
+    // Of a long past that is not for them nothing is left but what came since they joined: all of that is.
+    const since = room.member(userId)?.since ?? FURTHEST;
+    const query = { ...common, from: start, to: sign * FURTHEST, since, limit: 1 };
+    const [place] = scanned < MAX_SCANNED ? [] : await eventsByTime(this.#database, dir, query);
+    const nearest = place === undefined ? undefined : await this.#loader.one(room, place.nid);
+    if (nearest !== undefined) return nearest;
     const direction = dir === 'f' ? 'after' : 'before';
     throw new MatrixError('M_NOT_FOUND', `There is no event ${direction} this time that you may see.`);
   }

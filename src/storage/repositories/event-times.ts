@@ -14,13 +14,13 @@ const HIDDEN = 2 | 4 | 8;
 const SINCE = sql(
   'events_since_time',
   `select ts, topo, nid from events where room = $1 and ts >= $2 and ts <= $3 and (ts, topo, nid) > ($2, $4, $5)
-     and nid <= $6 and flags & ${HIDDEN} = 0
+     and nid <= $6 and nid >= $8 and flags & ${HIDDEN} = 0
    order by ts, topo, nid limit $7`,
 );
 const UNTIL = sql(
   'events_until_time',
   `select ts, topo, nid from events where room = $1 and ts <= $2 and ts >= $3 and (ts, topo, nid) < ($2, $4, $5)
-     and nid <= $6 and flags & ${HIDDEN} = 0
+     and nid <= $6 and nid >= $8 and flags & ${HIDDEN} = 0
    order by ts desc, topo desc, nid desc limit $7`,
 );
 
@@ -34,7 +34,8 @@ export const eventsByTime = (
     readonly from: EventTime;
     /** Inclusive, milliseconds since the epoch. */
     readonly to: number;
-    /** Greatest position. */
+    /** Least and greatest position. */
+    readonly since: number;
     readonly upTo: number;
     readonly limit: number;
   },
@@ -47,4 +48,5 @@ export const eventsByTime = (
     query.from.nid,
     query.upTo,
     query.limit,
+    query.since,
   ]);

@@ -68,6 +68,27 @@ describe('finding rooms and events', function () {
       const { origin_server_ts: ts } = await server.must('bob', 'GET', path(roomId, at, 'f'));
       expect(ts).to.equal(joined);
     });
+    it('finds what came since the user joined, however much came before that is not for them', async () => {
+      const roomId = await publicRoom({
+        initial_state: [{ type: 'm.room.history_visibility', content: { history_visibility: 'joined' } }],
+      });
+      await server.clock.advance(1000);
+      const at = server.clock.now();
+      const room = (await server.services.rooms.byId(roomId))!;
+      const hidden = { type: 'm.room.message', sender: '@alice:test', content: { msgtype: 'm.text', body: 'hidden' } };
+      for (let i = 0; i < 22; i++) {
+        await server.services.events.sendAll(
+          room,
+          Array.from({ length: 100 }, () => hidden),
+        );
+      }
+      await server.clock.advance(1000);
+      await server.join('bob', roomId);
+      const joined = server.clock.now();
+      const { origin_server_ts: ts } = await server.must('bob', 'GET', path(roomId, at, 'f'));
+      expect(ts).to.equal(joined);
+      await refused(get('bob', path(roomId, joined - 500, 'b')), 404, 'M_NOT_FOUND');
+    });
     it('is for members only, even in public rooms', async () => {
       const roomId = await publicRoom();
       await refused(get('bob', path(roomId, 0, 'f')), 403, 'M_FORBIDDEN');
