@@ -186,7 +186,13 @@ const packEdges = (events: ReadonlySet<number>, edgesOf: (nid: number) => readon
 };
 
 /** All entries of a state. */
-export const entriesOf = (chain: StateChain): StateEntries => new Map([...chain.others(), ...chain.members()]);
+export const entriesOf = (chain: StateChain): StateEntries => {
+  const entries = new Map<number, number>();
+  for (const { keys, events } of [chain.others(), chain.members()]) {
+    for (let i = 0; i < keys.length; i++) entries.set(keys[i] ?? 0, events[i] ?? 0);
+  }
+  return entries;
+};
 
 const isSame = (one: StateEntries, other: StateEntries): boolean => {
   if (one.size !== other.size) return false;
