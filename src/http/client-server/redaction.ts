@@ -1,12 +1,17 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
+import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
 import { eventIdAnswer } from './room-schemas.ts';
 
 const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
 
-export const redactionEndpoints = (services: { readonly roomSending: RoomSending }): readonly Endpoint[] => [
+export const redactionEndpoints = (services: {
+  readonly roomSending: RoomSending;
+  readonly delayedEvents: DelayedEventService;
+}): readonly Endpoint[] => [
   endpoint({
     operationId: 'redactEvent',
     summary: 'Strips all non-integrity-critical information out of an event',
@@ -15,12 +20,21 @@ export const redactionEndpoints = (services: { readonly roomSending: RoomSending
     auth: 'accessToken',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String(), txnId: Type.String() }),
+    query: Type.Object(delayParameters),
     body: reason,
     bodyOptional: true,
     eventBody: true,
-    response: eventIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId, txnId }, body }) {
+    response: Type.Union([eventIdAnswer, delayIdAnswer]),
+    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
+    async handle({ requester, params: { roomId, eventId, txnId }, query, body }) {
+      const delayMs = delayOf(query);
+      if (delayMs !== undefined) {
+        // SDKs put the parameter here, too. Redacting at once would be the one thing that nobody wants.
+        const content = { ...(body as JsonObject), redacts: eventId };
+        const request = { roomId, type: 'm.room.redaction', content, delayMs, isOlderForm: true };
+        const delayId = await services.delayedEvents.schedule(requester, { ...request, txnId: `${eventId} ${txnId}` });
+        return { delay_id: delayId };
+      }
       return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
     },
   }),

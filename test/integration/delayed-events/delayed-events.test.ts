@@ -417,6 +417,18 @@ describe('delayed events', function () {
       expect(await bodies()).to.deep.equal([]);
     });
 
+    it('schedule redactions', async () => {
+      const target = await server.say('alice', room, 'for a while');
+      const path = `/rooms/${room}/redact/${target}/r1?${DELAY}=1000`;
+      const { delay_id: id } = await server.must('alice', 'PUT', path, { reason: 'over' });
+      const content = async (): Promise<object> =>
+        (await server.must('alice', 'GET', `/rooms/${room}/event/${target}`)).content;
+      expect(await content()).to.not.deep.equal({});
+      await server.clock.advance(1_000);
+      await finalised('alice', id);
+      expect(await content()).to.deep.equal({});
+    });
+
     it('make events whose end clients learn as not found', async () => {
       const { delay_id: id } = await server.must(
         'alice',
