@@ -153,6 +153,32 @@ describe('input that means harm', function () {
     await server.must('bob', 'GET', `/rooms/${roomId}/state`);
   });
 
+  it('does no harm in new rooms, invitations and aliases', async () => {
+    const state = mixed({ type: oddText, state_key: oddText, content: fc.constantFrom({}, { membership: 'join' }) });
+    const wish = mixed({
+      name: oddText,
+      topic: oddText,
+      room_alias_name: oddText,
+      room_version: oddText,
+      preset: fc.constantFrom('public_chat', 'private_chat'),
+      invite: fc.array(fc.oneof(oddText, fc.constantFrom('@bob:test')), { maxLength: 2 }),
+      initial_state: fc.array(state, { maxLength: 3 }),
+      creation_content: fc.dictionary(oddText, odd, { maxKeys: 2 }),
+      power_level_content_override: fc.dictionary(fc.constantFrom('users', 'events', 'ban'), odd, { maxKeys: 2 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(wish, oddText, async (wanted, text) => {
+        await answered('POST', '/createRoom', wanted);
+        await answered('POST', `/rooms/${roomId}/invite`, { user_id: text, reason: text });
+        await answered('POST', `/rooms/${roomId}/kick`, { user_id: text });
+        await answered('POST', `/rooms/${roomId}/ban`, { user_id: text });
+        await answered('PUT', `/directory/room/${path(text)}`, { room_id: text });
+        await answered('PUT', `/rooms/${roomId}/state/m.room.canonical_alias`, { alias: text, alt_aliases: [text] });
+      }),
+      { numRuns: 40 },
+    );
+  });
+
   it('does no harm in filters, tokens, limits and times', async () => {
     const list = fc.array(oddText, { maxLength: 3 });
     const filter = mixed({
