@@ -451,6 +451,25 @@ describe('delayed events', function () {
     expect((await one('as-bridge', answer.body.delay_id)).finalised_ts).to.be.greaterThan(1_234_567);
   });
 
+  it('sends sticky events, which stick from then on', async () => {
+    const sticky = 'org.matrix.msc4354.sticky_duration_ms=60000';
+    const newForm = await schedule('alice', { delay_ms: HOUR, content: text('new') }, { query: `?${sticky}` });
+    const path = `/rooms/${room}/send/m.room.message/sticky?org.matrix.msc4140.delay=${HOUR}&${sticky}`;
+    const oldForm = await server.must('alice', 'PUT', path, text('old'));
+    for (const id of [newForm.body.delay_id, oldForm.delay_id]) {
+      await manage('alice', id, 'send');
+      const { event_id: eventId } = await one('alice', id);
+      const event = await server.must('alice', 'GET', `/rooms/${room}/event/${eventId}`);
+      expect(event.msc4354_sticky).to.deep.equal({ duration_ms: 60_000 });
+    }
+    const long = await schedule(
+      'alice',
+      { delay_ms: 1, content: {} },
+      { query: '?org.matrix.msc4354.sticky_duration_ms=-1' },
+    );
+    expect(long.body.errcode).to.equal('M_INVALID_PARAM');
+  });
+
   it('serves guests', async () => {
     expect((await schedule('guest-x', { delay_ms: 1_000, content: text('x') })).status).to.equal(200);
     expect((await list('guest-x')).delayed_events).to.have.length(1);
