@@ -89,6 +89,23 @@ describe('a soft-failed sticky event', function () {
     await remote.verify();
   });
 
+  it('comes once also where it becomes valid while an answer is written', async () => {
+    const { next } = await sync();
+    await levels(50);
+    const failed = await remote.send(call());
+    const { sections } = world;
+    sections.build = async (...args) => {
+      Reflect.deleteProperty(sections, 'build');
+      await levels(0);
+      await review.idle();
+      return sections.build(...args);
+    };
+    const first = await sync(next, 20);
+    expect([...ids(first.stuck), ...first.shown]).not.to.include(failed.id);
+    const second = await sync(first.next);
+    expect([...ids(second.stuck), ...second.shown].filter((id) => id === failed.id)).to.have.length(1);
+  });
+
   it('wakes those who wait when it is delivered', async () => {
     await levels(50);
     const failed = await remote.send(call());

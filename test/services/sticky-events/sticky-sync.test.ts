@@ -226,6 +226,34 @@ describe('sticky events in sync', () => {
     expect(ttls((await sync(BOB, next)).body!.msc4354_sticky!.events)).to.deep.equal([10 * MINUTE, 6 * MINUTE]);
   });
 
+  it('come once to everybody who follows while they are sent, also when they were not in memory before', async () => {
+    world = await syncWorld(clone.database, { clock });
+    room = (await world.rooms.byId(room.roomId))!;
+    const sent: string[] = [];
+    let isOver = false;
+    const readers = [BOB, ALICE, BOB, ALICE].map(async (userId, index) => {
+      const deviceId = `DEVICE${index}`;
+      const seen: string[] = [];
+      let since: string | undefined;
+      for (let last = 0; last < 2; last += isOver ? 1 : 0) {
+        const { next, body, stuck } = await sync(userId, since, { timeline: { limit: index } }, { deviceId });
+        const shown = body?.timeline.events.filter((event) => event.msc4354_sticky !== undefined);
+        seen.push(...stuck, ...ids(shown));
+        since = next;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return seen;
+    });
+    const send = async (sender: string): Promise<void> => {
+      for (let n = 0; n < 50; n++) {
+        sent.push(await stick(`${n}`, 10, sender));
+        if (n % 3 === 0) await say(3);
+      }
+    };
+    await Promise.all([send(ALICE), send(BOB)]).finally(() => (isOver = true));
+    for (const seen of await Promise.all(readers)) expect(seen.sort()).to.deep.equal([...sent].sort());
+  });
+
   it('cost a room without any nothing, and a room with some one statement at first', async () => {
     await world.events.sticky.start();
     await sync(BOB);
