@@ -200,7 +200,8 @@ export class RoomUpgrade {
     const loaded = await this.#options.loader.load(banned.map(({ event }) => ({ room: old, nid: event })));
     return banned.map(({ userId, event }) => {
       const reason = loaded.get(event)?.content['reason'];
-      return { target: userId, content: { membership: 'ban', ...(typeof reason === 'string' ? { reason } : {}) } };
+      const isText = typeof reason === 'string' && reason.isWellFormed();
+      return { target: userId, content: { membership: 'ban', ...(isText ? { reason } : {}) } };
     });
   }
 

@@ -252,6 +252,17 @@ describe('upgrading rooms', function () {
     }
   });
 
+  it('carries a ban over without a reason that the version cannot hold', async () => {
+    const old = await create({ preset: 'public_chat', room_version: '5' });
+    const { status } = await ask(server.url, 'POST', `/rooms/${old}/ban`, {
+      token: alice,
+      body: { user_id: BOB, reason: 'half \ud83d' },
+    });
+    if (status !== 200) await post(alice, `/rooms/${old}/ban`, { user_id: BOB });
+    const next = await upgraded(old, { new_version: '12' });
+    expect(await content(next, 'm.room.member', BOB)).to.deep.equal({ membership: 'ban' });
+  });
+
   it('does not ban those from the new room who become its creators', async () => {
     const old = await create({ preset: 'public_chat', room_version: '12' });
     for (const userId of [BOB, CAROL]) await setState(alice, old, 'm.room.member', { membership: 'ban' }, userId);
