@@ -129,6 +129,20 @@ describe('sticky events in sync', () => {
     expect((await sync(BOB)).stuck).to.deep.equal([]);
   });
 
+  it('are told anew to whoever left and came back', async () => {
+    const id = await stick('call');
+    const { next } = await sync(BOB);
+    await say(12);
+    await world.events.send(room, membership(BOB, BOB, 'leave'));
+    await world.events.send(room, membership(BOB, BOB, 'join'));
+    const back = await sync(BOB, next);
+    expect(back.stuck).to.deep.equal([id]);
+    expect((await sync(BOB, back.next)).body).to.equal(undefined);
+    // A new name is no return.
+    await world.events.send(room, membership(BOB, BOB, 'join', { displayname: 'Bob' }));
+    expect((await sync(BOB, back.next)).stuck).to.deep.equal([]);
+  });
+
   it('are told whatever the history visibility, to those who are joined', async () => {
     await world.events.send(room, {
       type: 'm.room.history_visibility',
