@@ -10,6 +10,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
 import { discoverMigrations } from './migrator.ts';
+import { OpenConnections } from './open-connections.ts';
 import { sql, type Statement } from './statement.ts';
 import type { SqlRow, Tx } from './transaction.ts';
 
@@ -50,6 +51,7 @@ export class Database {
   readonly #clock: Clock;
   readonly #sent: { count: number };
   readonly #url: string;
+  readonly #connections: OpenConnections;
   /** Fires after a commit that wrote jobs into the outbox. */
   readonly enqueued = new Signal<void>();
 
@@ -60,6 +62,7 @@ export class Database {
     this.#clock = options.clock ?? systemClock;
     this.#sent = sent;
     this.#url = options.url;
+    this.#connections = new OpenConnections(options.logger);
   }
 
   /**
@@ -104,9 +107,6 @@ export class Database {
       ensureDatabase: false,
     });
     const pool = (await orm.em.getConnection().getNativeClient()) as unknown as pg.Pool;
-    pool.on('error', (error) => {
-      options.logger.warn('an idle database connection was lost', { reason: error.message });
-    });
     options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
     options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
     options.metrics.gaugeOf(
@@ -115,6 +115,7 @@ export class Database {
       () => pool.waitingCount,
     );
     const database = new Database(orm, pool, options, sent);
+    database.#connections.watch(pool);
     try {
       await pool.query('select 1');
     } catch (error) {
@@ -221,7 +222,7 @@ export class Database {
       keepAlive: true,
       application_name: 'tsudoi jobs',
     });
-    pool.on('error', (error) => this.#logger.warn('an idle database connection was lost', { reason: error.message }));
+    this.#connections.watch(pool);
     return pool as unknown as PgPool;
   }
 
@@ -247,6 +248,7 @@ export class Database {
   /** Waits for running queries, then closes every connection. */
   async close(): Promise<void> {
     await this.#orm.close(true);
+    await this.#connections.closed();
   }
 }
 

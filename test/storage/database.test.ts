@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import pg from 'pg';
-import { sql } from '#src/storage/database.ts';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { Database, sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { SeveringProxy } from '#test/support/severing-proxy.ts';
 
 const NUMBERS = sql(
   'test_numbers',
@@ -23,6 +26,16 @@ describe('Database', () => {
   it('returns bigint columns and arrays as numbers', async () => {
     const [row] = await clone.database.query(NUMBERS);
     expect(row).to.deep.equal({ big: Number.MAX_SAFE_INTEGER, list: [1, null, 3], none: [] });
+  });
+
+  it('is closed when PostgreSQL has closed its connections too, so that it can be stopped', async () => {
+    const proxy = await SeveringProxy.to(clone.url, { goodbyeMs: 300 });
+    const database = await Database.open({ url: proxy.url, logger: silentLogger, metrics: noMetrics });
+    await Promise.all([1, 2, 3].map(() => database.write((tx) => tx.query(COUNT))));
+    expect(proxy.connections()).to.equal(3);
+    await database.close();
+    expect(proxy.connections()).to.equal(0);
+    await proxy.close();
   });
 
   it('prepares statements under their names, inside transactions too', async () => {

@@ -1,4 +1,5 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { systemTimers } from '#src/kernel/timers.ts';
 
 /** A path to PostgreSQL that a test can cut: what clients send arrives, and what becomes of the answers is the test's choice. */
 export class SeveringProxy {
@@ -13,8 +14,11 @@ export class SeveringProxy {
     this.url = url;
   }
 
-  /** @param target URL of the database itself: a TCP address, or a Unix socket given as `?host=/folder` */
-  static async to(target: string): Promise<SeveringProxy> {
+  /**
+   * @param target URL of the database itself: a TCP address, or a Unix socket given as `?host=/folder`
+   * @param options.goodbyeMs milliseconds that it takes until a client that ends its connection sees the other end close
+   */
+  static async to(target: string, options: { readonly goodbyeMs?: number } = {}): Promise<SeveringProxy> {
     const address = new URL(target);
     const folder = address.searchParams.get('host');
     const port = Number(address.port === '' ? (address.searchParams.get('port') ?? '5432') : address.port);
@@ -22,7 +26,10 @@ export class SeveringProxy {
       folder === null
         ? createConnection({ host: address.hostname, port })
         : createConnection({ path: `${folder}/.s.PGSQL.${port}` });
-    const server = createServer((client) => proxy.#accept(client, connect()));
+    const { goodbyeMs } = options;
+    const server = createServer({ allowHalfOpen: goodbyeMs !== undefined }, (client) => {
+      proxy.#accept(client, connect(), goodbyeMs);
+    });
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve);
     });
@@ -37,7 +44,7 @@ export class SeveringProxy {
     return proxy;
   }
 
-  #accept(client: Socket, upstream: Socket): void {
+  #accept(client: Socket, upstream: Socket, goodbyeMs: number | undefined): void {
     const pair = { client, upstream };
     this.#pairs.add(pair);
     client.on('data', (chunk) => upstream.write(chunk));
@@ -46,11 +53,24 @@ export class SeveringProxy {
     });
     client.on('error', () => undefined);
     upstream.on('error', () => undefined);
-    upstream.on('close', () => client.destroy());
+    if (goodbyeMs === undefined) upstream.on('close', () => client.destroy());
+    else {
+      client.on('end', () => {
+        void systemTimers.sleep(goodbyeMs).then(() => {
+          this.#pairs.delete(pair);
+          client.end();
+        });
+      });
+    }
     client.on('close', () => {
       this.#pairs.delete(pair);
       upstream.end();
     });
+  }
+
+  /** How many connections have not ended on both sides. */
+  connections(): number {
+    return this.#pairs.size;
   }
 
   /** From now on no answer of the database arrives; what is sent to it does. */
