@@ -85,10 +85,12 @@ export class RoomSending {
     txn: Transaction | undefined,
   ): Promise<string> {
     const { type, content } = request;
-    if (type === 'm.room.redaction' && typeof content['redacts'] === 'string') {
+    if (type === 'm.room.redaction') {
       const { redacts, ...rest } = content;
-      await this.#assertMayRedact(sender, room, redacts as string);
-      return this.#events.redact(room, sender.userId, redacts as string, rest, txn, fateOf(request));
+      if (typeof redacts !== 'string')
+        throw new MatrixError('M_BAD_JSON', 'A redaction must name the event that it redacts in redacts.');
+      await this.#assertMayRedact(sender, room, redacts);
+      return this.#events.redact(room, sender.userId, redacts, rest, txn, fateOf(request));
     }
     if (sender.isSuspended === true) throw userSuspended();
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
@@ -155,6 +157,9 @@ export class RoomSending {
     switch (type) {
       case 'm.room.create':
         throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+      case 'm.room.redaction':
+        // As state it would not be carried out here, and by other servers perhaps.
+        throw new MatrixError('M_BAD_JSON', 'A redaction is no state: send it as a message event, or ask for /redact.');
       case 'm.room.canonical_alias':
         if (stateKey === '') await this.#aliases.checkCanonical(room, content);
         return;

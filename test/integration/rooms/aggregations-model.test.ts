@@ -110,63 +110,70 @@ describe('aggregations, whatever was sent, edited and redacted', function () {
         weight: 2,
       },
     );
+    const versions = fc.constantFrom('1', '3', '11', '12');
     let restarts = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), fc.boolean(), async (actions, ignores) => {
-        const roomId = await server.room('alice', {
-          preset: 'public_chat',
-          power_level_content_override: { state_default: 0 },
-        });
-        for (const name of PEOPLE.slice(1)) await server.join(name, roomId);
-        const ids = [await server.say('alice', roomId, 'first')];
-        const send = async (name: string, kind: string, content: object, isState: boolean): Promise<void> => {
-          txn += 1;
-          const path = isState ? `state/${kind}/k${txn}` : `send/${kind}/g${txn}`;
-          const { status, body } = await server.ask(name, 'PUT', `/rooms/${roomId}/${path}`, content);
-          if (status === 200) ids.push(body.event_id);
-          else expect(status).to.equal(400);
-        };
-        const look = async (name: string): Promise<Json[]> =>
-          (await server.must(name, 'GET', `/rooms/${roomId}/messages?dir=f&limit=1000`)).chunk;
-        const check = async (name: string, ignored: ReadonlySet<string>): Promise<void> => {
-          const all = await look('alice');
-          const served = await look(name);
-          const reader = idOf(name);
-          for (const event of served)
-            expect(brief(event.unsigned?.['m.relations']), `${name} ${event.event_id}`).to.deep.equal(
-              bundleOf(event, all, reader, ignored),
-            );
-        };
-        for (const one of actions) {
-          if (one.do === 'wait') await server.clock.advance(2);
-          else if (one.do === 'restart') {
-            if (restarts++ < 12) await server.restart();
-          } else if (one.do === 'read') await look(PEOPLE[(txn += 1) % 3] ?? '');
-          else if (one.do === 'redact') {
-            const target = ids[one.at % ids.length] ?? '';
-            await server.must(
-              'alice',
-              'PUT',
-              `/rooms/${roomId}/redact/${encodeURIComponent(target)}/g${(txn += 1)}`,
-              {},
-            );
-          } else if (one.do === 'send' || one.do === 'relate') {
-            const content: Json = { msgtype: 'm.text', body: `${(txn += 1)}` };
-            if (one.do === 'relate') {
-              const target = ids[one.to % ids.length];
-              content['m.relates_to'] = { rel_type: one.rel, event_id: target, key: `${txn}` };
-              if (one.whole) content['m.new_content'] = { body: 'new' };
+      fc.asyncProperty(
+        fc.array(action, { minLength: 5, maxLength: 40 }),
+        fc.boolean(),
+        versions,
+        async (actions, ignores, version) => {
+          const roomId = await server.room('alice', {
+            preset: 'public_chat',
+            room_version: version,
+            power_level_content_override: { state_default: 0 },
+          });
+          for (const name of PEOPLE.slice(1)) await server.join(name, roomId);
+          const ids = [await server.say('alice', roomId, 'first')];
+          const send = async (name: string, kind: string, content: object, isState: boolean): Promise<void> => {
+            txn += 1;
+            const path = isState ? `state/${kind}/k${txn}` : `send/${kind}/g${txn}`;
+            const { status, body } = await server.ask(name, 'PUT', `/rooms/${roomId}/${path}`, content);
+            if (status === 200) ids.push(body.event_id);
+            else expect(status).to.equal(400);
+          };
+          const look = async (name: string): Promise<Json[]> =>
+            (await server.must(name, 'GET', `/rooms/${roomId}/messages?dir=f&limit=1000`)).chunk;
+          const check = async (name: string, ignored: ReadonlySet<string>): Promise<void> => {
+            const all = await look('alice');
+            const served = await look(name);
+            const reader = idOf(name);
+            for (const event of served)
+              expect(brief(event.unsigned?.['m.relations']), `${name} ${event.event_id}`).to.deep.equal(
+                bundleOf(event, all, reader, ignored),
+              );
+          };
+          for (const one of actions) {
+            if (one.do === 'wait') await server.clock.advance(2);
+            else if (one.do === 'restart') {
+              if (restarts++ < 12) await server.restart();
+            } else if (one.do === 'read') await look(PEOPLE[(txn += 1) % 3] ?? '');
+            else if (one.do === 'redact') {
+              const target = ids[one.at % ids.length] ?? '';
+              await server.must(
+                'alice',
+                'PUT',
+                `/rooms/${roomId}/redact/${encodeURIComponent(target)}/g${(txn += 1)}`,
+                {},
+              );
+            } else if (one.do === 'send' || one.do === 'relate') {
+              const content: Json = { msgtype: 'm.text', body: `${(txn += 1)}` };
+              if (one.do === 'relate') {
+                const target = ids[one.to % ids.length];
+                content['m.relates_to'] = { rel_type: one.rel, event_id: target, key: `${txn}` };
+                if (one.whole) content['m.new_content'] = { body: 'new' };
+              }
+              await send(one.by, one.type, content, one.do === 'send' && one.state && one.type === 'x.y');
             }
-            await send(one.by, one.type, content, one.do === 'send' && one.state && one.type === 'x.y');
           }
-        }
-        await server.services.accountData.setByClient(idOf('carol'), 0, 'm.ignored_user_list', {
-          ignored_users: ignores ? { [idOf('bob')]: {} } : {},
-        });
-        await check('alice', new Set());
-        await check('bob', new Set());
-        await check('carol', new Set(ignores ? [idOf('bob')] : []));
-      }),
+          await server.services.accountData.setByClient(idOf('carol'), 0, 'm.ignored_user_list', {
+            ignored_users: ignores ? { [idOf('bob')]: {} } : {},
+          });
+          await check('alice', new Set());
+          await check('bob', new Set());
+          await check('carol', new Set(ignores ? [idOf('bob')] : []));
+        },
+      ),
       { numRuns: 25 },
     );
   });

@@ -114,6 +114,19 @@ describe('redactions, asked for over HTTP', function () {
     expect((await event('alice', roomId, hers)).content.body).to.equal('hers');
   });
 
+  it('name what they redact, and are never state', async () => {
+    const roomId = await open();
+    const said = await server.say('alice', roomId, 'stays');
+    for (const redacts of [undefined, 1, [said]]) {
+      const path = `/rooms/${roomId}/send/m.room.redaction/s${(txn += 1)}`;
+      const { status, body } = await server.ask('alice', 'PUT', path, { redacts });
+      expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    }
+    const state = await server.ask('alice', 'PUT', `/rooms/${roomId}/state/m.room.redaction/`, { redacts: said });
+    expect([state.status, state.body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    expect((await event('bob', roomId, said)).content.body).to.equal('stays');
+  });
+
   it('of ids that nobody knows, and of events of other rooms, are sent and change nothing', async () => {
     const [here, there] = [await open(), await open()];
     const said = await server.say('alice', there, 'stays');
