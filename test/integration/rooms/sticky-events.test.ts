@@ -46,7 +46,7 @@ describe('sticky events over HTTP', function () {
   });
 
   it('are refused with a duration that is none, and nothing is sent', async () => {
-    for (const wrong of [-1, 3_600_001, 1.5, 'x', '', 'null', 1e30]) {
+    for (const wrong of [-1, 3_600_001, 1.5, 'x', '5m', 1e30]) {
       const answer = await send('alice', wrong);
       expect([answer.status, answer.body.errcode], String(wrong)).to.deep.equal([400, 'M_INVALID_PARAM']);
     }
