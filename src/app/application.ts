@@ -8,6 +8,7 @@ import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { GuestAccess } from '#src/services/membership/guest-access.ts';
 import { Farewells } from '#src/services/membership/farewells.ts';
 import { ReportService } from '#src/services/reports/report-service.ts';
+import { retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
 import { sql } from '#src/storage/database.ts';
@@ -150,6 +151,7 @@ export async function createApplication(platform: Platform): Promise<Application
     softwareVersion: version,
     publicBaseUrl,
     versions: advertisedVersions,
+    retentionConfiguration: () => retentionConfiguration(config.retention.enabled ? config.retention : undefined),
     capabilities: ({ isAdmin }) =>
       advertisedCapabilities({
         canModerateAccounts: isAdmin,

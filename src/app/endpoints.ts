@@ -27,6 +27,7 @@ import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
 import { registrationEndpoints } from '#src/http/client-server/registration.ts';
 import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
 import { reportContentEndpoints } from '#src/http/client-server/report_content.ts';
+import { retentionConfigurationEndpoints } from '#src/http/client-server/retention_configuration.ts';
 import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
 import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
@@ -78,6 +79,7 @@ const GROUPS = [
   readMarkersEndpoints,
   receiptsEndpoints,
   refreshEndpoints,
+  retentionConfigurationEndpoints,
   registrationEndpoints,
   registrationTokenEndpoints,
   reportContentEndpoints,

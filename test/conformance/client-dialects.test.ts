@@ -78,6 +78,12 @@ describe('requests in the forms that clients in the field send', function () {
     expect((await server.ask(bob, 'POST', send, hello)).status).to.equal(403);
   });
 
+  it('tells clients how long it keeps messages, under the path that matrix-js-sdk calls', async () => {
+    const path = '/_matrix/client/unstable/org.matrix.msc1763/retention/configuration';
+    expect(await server.must(alice, 'GET', path)).to.deep.equal({ policies: {}, limits: {} });
+    expect((await server.ask(undefined, 'GET', path)).body.errcode).to.equal('M_MISSING_TOKEN');
+  });
+
   it('says under the names that clients look for that it lists mutual rooms and keeps profile fields', async () => {
     const { unstable_features: features } = await server.must(undefined, 'GET', '/_matrix/client/versions');
     for (const name of [

@@ -155,6 +155,7 @@ export class StreamServer {
       softwareVersion: '0',
       publicBaseUrl: () => 'http://localhost',
       versions: () => ({ versions: [], unstable_features: {} }),
+      retentionConfiguration: () => ({ policies: {}, limits: {} }),
       capabilities: () => ({ capabilities: {} }),
       federationAddress: () => undefined,
       support: () => undefined,

@@ -30,6 +30,26 @@ export const lifetimeIn = (content: JsonObject | undefined, limits: RetentionLim
   return Math.min(Math.max(wanted, allowedMinLifetimeMs), allowedMaxLifetimeMs ?? Infinity);
 };
 
+/** What clients learn of the limits. MSC1763, in the form of its endpoint `/retention/configuration`. */
+export interface RetentionConfiguration {
+  readonly policies: Readonly<Record<string, { readonly max_lifetime: number }>>;
+  readonly limits: { readonly max_lifetime?: { readonly min?: number; readonly max?: number } };
+}
+
+/** @param limits undefined when nothing is deleted for its age */
+export const retentionConfiguration = (limits: RetentionLimits | undefined): RetentionConfiguration => {
+  if (limits === undefined) return { policies: {}, limits: {} };
+  const { defaultMaxLifetimeMs, allowedMinLifetimeMs, allowedMaxLifetimeMs } = limits;
+  const range = {
+    ...(allowedMinLifetimeMs === 0 ? {} : { min: allowedMinLifetimeMs }),
+    ...(allowedMaxLifetimeMs === null ? {} : { max: allowedMaxLifetimeMs }),
+  };
+  return {
+    policies: defaultMaxLifetimeMs === null ? {} : { '*': { max_lifetime: defaultMaxLifetimeMs } },
+    limits: Object.keys(range).length === 0 ? {} : { max_lifetime: range },
+  };
+};
+
 /** The content of an event in JSON. */
 export const contentOf = (json: string | null): JsonObject | undefined => {
   const event: unknown = json === null ? undefined : JSON.parse(json);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { lifetimeIn, type RetentionLimits } from '#src/services/retention/retention-policy.ts';
+import { lifetimeIn, type RetentionLimits, retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { monthOf } from '#src/services/retention/room-archive.ts';
 
 const limits = (more: Partial<RetentionLimits> = {}): RetentionLimits => ({
@@ -45,5 +45,24 @@ describe('the month of an archived event', () => {
     for (let ts = Date.parse('2023-01-01T00:00:00Z'); ts < Date.parse('2029-01-01T00:00:00Z'); ts += 86_400_000) {
       expect(monthOf(ts)).to.equal(new Date(ts).toISOString().slice(0, 7));
     }
+  });
+});
+
+describe('what clients learn of retention', () => {
+  it('is the lifetime of rooms that do not say it, and the range of those that do', () => {
+    const limits = {
+      defaultMaxLifetimeMs: 86_400_000,
+      allowedMinLifetimeMs: 60_000,
+      allowedMaxLifetimeMs: 172_800_000,
+    };
+    expect(retentionConfiguration(limits)).to.deep.equal({
+      policies: { '*': { max_lifetime: 86_400_000 } },
+      limits: { max_lifetime: { min: 60_000, max: 172_800_000 } },
+    });
+  });
+  it('is nothing where there are no limits, and where nothing is deleted', () => {
+    const limits = { defaultMaxLifetimeMs: null, allowedMinLifetimeMs: 0, allowedMaxLifetimeMs: null };
+    expect(retentionConfiguration(limits)).to.deep.equal({ policies: {}, limits: {} });
+    expect(retentionConfiguration(undefined)).to.deep.equal({ policies: {}, limits: {} });
   });
 });
