@@ -180,7 +180,11 @@ export class RoomSections {
     const { plan, window, events } = draft;
     if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
     // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
-    if (plan.onlyLeave) return request.stateAfter === undefined ? [] : [plan.member.event];
+    // Nor does it stand in a timeline where a resolution brought an older leave back.
+    if (plan.onlyLeave) {
+      const isShown = request.stateAfter === undefined && events.length > 0;
+      return isShown || plan.member.event === 0 ? [] : [plan.member.event];
+    }
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
     const sent = user.sentMembers(request.deviceId ?? '');
     const keep = (userId: string, nid: number): boolean => {

@@ -134,6 +134,8 @@ export class SyncEngine {
     for (const section of sections) {
       const { room } = section.plan;
       if (section.plan.section === 'leave') {
+        // A resolution ended what was no stay, without an event.
+        if (section.plan.onlyLeave && section.isEmpty) continue;
         leave.push(`${JSON.stringify(room.roomId)}:{${section.json},"account_data":{"events":[]}}`);
         continue;
       }

@@ -72,7 +72,8 @@ export class ModelClient {
     const { join = {}, leave = {}, invite = {} } = body.rooms ?? {};
     const told = [...Object.keys(join), ...Object.keys(leave), ...Object.keys(invite)];
     if (new Set(told).size !== told.length) this.#complain(`a room is in two sections: ${told.join(' ')}`);
-    for (const [roomId, section] of Object.entries(join)) this.#joined(roomId, section, fullState || isInitial);
+    for (const [roomId, section] of Object.entries(join))
+      this.#joined(roomId, section, fullState || isInitial, isInitial);
     for (const [roomId, section] of Object.entries(leave)) this.#left(roomId, section, fullState || isInitial);
     for (const roomId of Object.keys(invite)) {
       this.invites.add(roomId);
@@ -84,7 +85,7 @@ export class ModelClient {
     throw new Error(`${JSON.stringify(this.options)}: ${what}`);
   }
 
-  #joined(roomId: string, body: RoomBody, isFull: boolean): void {
+  #joined(roomId: string, body: RoomBody, isFull: boolean, isInitial: boolean): void {
     this.invites.delete(roomId);
     let room = this.rooms.get(roomId);
     if (room?.section !== 'join') {
@@ -93,7 +94,7 @@ export class ModelClient {
         state: new Map(),
         stretches: [],
         seen: new Set(),
-        isReturned: this.#stayed.has(roomId),
+        isReturned: this.#stayed.has(roomId) || (!isInitial && this.#stayedUnseen(body)),
       };
       this.#stayed.add(roomId);
       this.rooms.set(roomId, room);
@@ -106,23 +107,40 @@ export class ModelClient {
     }
   }
 
+  /** The user had been in the room, and left, before this client looked for the first time. */
+  #stayedUnseen({ timeline }: RoomBody): boolean {
+    const { forks, userId } = this.options;
+    // Where a resolution took a join back no event says so.
+    if (forks === true) return true;
+    const own = timeline.events.filter((event) => event.type === 'm.room.member' && event.state_key === userId);
+    const joined = own.findIndex((event) => event.content.membership === 'join');
+    return joined !== -1 && own.slice(joined + 1).some((event) => event.content.membership !== 'join');
+  }
+
   #left(roomId: string, body: RoomBody, isFull: boolean): void {
     this.invites.delete(roomId);
-    const leave = body.timeline.events.findLast(
-      (event) => event.type === 'm.room.member' && event.state_key === this.options.userId,
-    );
-    if (leave === undefined || leave !== body.timeline.events.at(-1))
+    const known = this.rooms.get(roomId);
+    const isOwn = (event: ClientEvent): boolean =>
+      event.type === 'm.room.member' && event.state_key === this.options.userId;
+    const inTimeline = body.timeline.events.findLast(isOwn);
+    // A resolution ends a membership without an event, or by one that is older: that comes as state, if there is one.
+    const isResolved = this.options.forks === true && inTimeline === undefined;
+    const leave = isResolved ? (body.state_after ?? body.state)?.events.find(isOwn) : inTimeline;
+    if (!isResolved && (leave === undefined || leave !== body.timeline.events.at(-1)))
       this.#complain(`the leave of ${roomId} does not end its timeline`);
-    if (leave.content.membership !== 'leave' && leave.content.membership !== 'ban') {
+    if (leave === undefined && known?.section !== 'join')
+      this.#complain(`nothing was told of ${roomId}, which was left`);
+    if (leave !== undefined && leave.content.membership !== 'leave' && leave.content.membership !== 'ban') {
       this.#complain(`${roomId} is among the rooms that were left, with membership ${leave.content.membership}`);
     }
-    if (this.#leavesShown.has(leave.event_id) && !isFull) this.#complain(`the leave of ${roomId} is shown twice`);
-    this.#leavesShown.add(leave.event_id);
-    const room = this.rooms.get(roomId);
-    if (room?.section === 'join') {
-      if (isFull) room.state.clear();
-      this.#take(roomId, room, body);
-      room.section = 'leave';
+    if (leave !== undefined && !isResolved) {
+      if (this.#leavesShown.has(leave.event_id) && !isFull) this.#complain(`the leave of ${roomId} is shown twice`);
+      this.#leavesShown.add(leave.event_id);
+    }
+    if (known?.section === 'join') {
+      if (isFull) known.state.clear();
+      this.#take(roomId, known, body);
+      known.section = 'leave';
     }
   }
 
