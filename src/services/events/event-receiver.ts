@@ -69,7 +69,7 @@ export class EventReceiver {
    *   per-PDU basis". Server-Server API, "Server Access Control Lists". Undefined for what was asked for.
    */
   receive(room: Room, incoming: IdentifiedPdu, origin?: string): Promise<Reception> {
-    return room.exclusively(async () => {
+    return room.turns.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
       if (origin !== undefined && !room.allowsServer(origin)) {
         return { outcome: 'denied', reason: `The server ACL of the room denies ${origin}.` };

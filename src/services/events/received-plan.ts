@@ -1,12 +1,8 @@
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
-import {
-  type ResolvedChanges,
-  type Room,
-  type RoomHead,
-  type StateSlot,
-  stateMapKey,
-} from '#src/services/rooms/room.ts';
+import type { RoomHead } from '#src/services/rooms/building-head.ts';
+import type { ResolvedChanges, Room, StateSlot } from '#src/services/rooms/room.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';

@@ -85,7 +85,7 @@ export class ArchiveImport {
   async #restore(roomId: string, lines: readonly Line[]): Promise<number> {
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) throw new Error(`the room ${roomId} is not in this database`);
-    const standings = await room.rewritePast(() => room.besidesHead(() => this.#write(room, lines)));
+    const standings = await room.turns.rewritePast(() => room.turns.besidesHead(() => this.#write(room, lines)));
     if (standings.size > 0) this.restored.emit(room);
     return standings.size;
   }

@@ -70,7 +70,7 @@ export class HistoryPurge {
    * stopped or was killed.
    */
   purgeHistory(room: Room, beforeTs: number, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
-    return room.rewritePast(() => this.#purge(room, beforeTs, signal));
+    return room.turns.rewritePast(() => this.#purge(room, beforeTs, signal));
   }
 
   async #purge(room: Room, beforeTs: number, signal: AbortSignal): Promise<PurgeOutcome> {
@@ -78,7 +78,7 @@ export class HistoryPurge {
     const pause = (workMs: number): Promise<void> =>
       timers.sleep(Math.max(this.#options.pauseMs, PAUSE_PER_WORK * workMs), signal);
     const progress = await purgeProgress(database, room.nid, beforeTs);
-    const alone = <T>(work: () => Promise<T>): Promise<T> => room.besidesHead(work);
+    const alone = <T>(work: () => Promise<T>): Promise<T> => room.turns.besidesHead(work);
     const plan = await PurgePlan.make({ database, room: room.nid, beforeTs, signal, pause, alone });
     if (plan === undefined) return { deleted: progress?.deleted ?? 0, isDone: !signal.aborted };
     let cursor = Math.min(progress?.cursor ?? Infinity, plan.oldUpTo + 1);

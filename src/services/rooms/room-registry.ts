@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { EventRoom, StoredEvent } from '#src/services/events/stored-event.ts';
 import { StateChain } from '#src/services/state/state-chain.ts';
@@ -15,7 +16,7 @@ import {
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
-import { Room, type StateSlot, stateMapKey } from './room.ts';
+import { Room, type StateSlot } from './room.ts';
 
 /** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
 const RING_LOAD = 24;

@@ -1,11 +1,14 @@
-import { SerialByKey } from '#src/kernel/serial.ts';
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventRoom, EventStanding, StoredEvent } from '#src/services/events/stored-event.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
+import { BuildingHead, type RoomHead } from './building-head.ts';
 import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
+import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
+import { RoomTurns } from './room-turns.ts';
 import type { StickySet } from './sticky-set.ts';
 
 /** A state event with the integer of its state key. */
@@ -19,12 +22,6 @@ export interface ResolvedChanges {
   /** By `stateMapKey`; undefined takes the entry out. */
   readonly state: ReadonlyMap<string, StateSlot | undefined>;
   readonly members: readonly Member[];
-}
-
-/** What new events are built on: the newest events, committed or on their way. */
-export interface RoomHead {
-  readonly extremities: readonly StoredEvent[];
-  readonly chain: StateChain;
 }
 
 export interface RoomParts {
@@ -42,9 +39,6 @@ export interface RoomParts {
   readonly ring: EventRing;
 }
 
-/** Key of a state entry in memory. */
-export const stateMapKey = (type: string, stateKey: string): string => `${type}\0${stateKey}`;
-
 /**
  * A room in memory: what readers see (everything up to the last commit), and the head on which new events are built, which may be
  * ahead of it by what is being committed. There is at most one object for each room in a process.
@@ -58,27 +52,18 @@ export class Room implements EventRoom {
   /** Listed in the room directory. */
   isPublic: boolean;
   readonly ring: EventRing;
+  /** Who has the room for themselves, and who rewrites its past. */
+  readonly turns = new RoomTurns();
   /** Its sticky events, once they were asked for. */
   sticky: StickySet | undefined;
   /** Committed: the current state but memberships. */
   readonly #state: Map<string, StateSlot>;
-  /** Committed: everybody who is or was a member. */
-  readonly #members: Map<string, Member>;
+  readonly #members: MemberTable;
   #committed: RoomHead;
   #lastPosition: number;
   #depth: number;
-  #joined = 0;
-  #invited = 0;
 
-  #head: RoomHead;
-  #headDepth: number;
-  /** State of the head that is not committed yet. */
-  readonly #pending = new Map<string, StoredEvent>();
-  #generation = 0;
-  /** Resolves when everybody who wanted the room for themselves so far has had it. */
-  #turns: Promise<void> = Promise.resolve();
-  #waiting = 0;
-  readonly #past = new SerialByKey<'past'>();
+  readonly #building: BuildingHead;
   readonly #acl = new CompiledAcl();
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
@@ -91,13 +76,11 @@ export class Room implements EventRoom {
     this.isPublic = parts.isPublic;
     this.ring = parts.ring;
     this.#state = parts.state;
-    this.#members = parts.members;
+    this.#members = new MemberTable(parts.members);
     this.#committed = parts.head;
-    this.#head = parts.head;
+    this.#building = new BuildingHead(parts.head, parts.depth);
     this.#lastPosition = parts.lastPosition;
     this.#depth = parts.depth;
-    this.#headDepth = parts.depth;
-    for (const member of this.#members.values()) this.#count(member, 1);
   }
 
   // What readers see.
@@ -114,14 +97,14 @@ export class Room implements EventRoom {
     return this.#committed.chain;
   }
   get joinedCount(): number {
-    return this.#joined;
+    return this.#members.joined;
   }
   get invitedCount(): number {
-    return this.#invited;
+    return this.#members.invited;
   }
   /** Everybody who is or was a member. */
   get members(): ReadonlyMap<string, Member> {
-    return this.#members;
+    return this.#members.all;
   }
   member(userId: string): Member | undefined {
     return this.#members.get(userId);
@@ -157,7 +140,7 @@ export class Room implements EventRoom {
     return this.#powerLevels.levels;
   }
   parseLevels(from: StoredEvent | undefined): PowerLevels {
-    const create = this.stateEvent('m.room.create') ?? this.#pending.get(stateMapKey('m.room.create', ''));
+    const create = this.stateEvent('m.room.create') ?? this.#building.pending(stateMapKey('m.room.create', ''));
     if (create === undefined) throw new Error(`room ${this.roomId} has no m.room.create`);
     return parsePowerLevels(this.version, from?.content, create.pdu);
   }
@@ -165,14 +148,14 @@ export class Room implements EventRoom {
   // What new events are built on.
 
   get head(): RoomHead {
-    return this.#head;
+    return this.#building.now;
   }
   get headDepth(): number {
-    return this.#headDepth;
+    return this.#building.depth;
   }
   /** Changes whenever the head was dropped: what was built on it before is worth nothing. */
   get generation(): number {
-    return this.#generation;
+    return this.#building.generation;
   }
   /** A state event of the head; for memberships only what is on its way (others have to be loaded). */
   headState(
@@ -180,7 +163,7 @@ export class Room implements EventRoom {
     stateKey: string,
   ): { readonly nid: number; readonly event: StoredEvent | undefined } | undefined {
     const key = stateMapKey(type, stateKey);
-    const pending = this.#pending.get(key);
+    const pending = this.#building.pending(key);
     if (pending !== undefined) return { nid: pending.nid, event: pending };
     const slot = this.#state.get(key);
     if (slot !== undefined) return { nid: slot.event.nid, event: slot.event };
@@ -188,35 +171,30 @@ export class Room implements EventRoom {
     return member === undefined || member.event === 0 ? undefined : { nid: member.event, event: undefined };
   }
 
+  /** The membership that the head gives a user, if any. */
+  headMembership(userId: string): string | undefined {
+    const pending = this.#building.pending(stateMapKey('m.room.member', userId));
+    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  /** Whether something is built on the head that is not committed yet. */
+  get isAhead(): boolean {
+    return this.#building.now !== this.#committed;
+  }
+
   /** Moves the head on by an event that is about to be queued for writing. */
   advanceHead(event: StoredEvent, change: StateChange | undefined): void {
-    this.#head = {
-      extremities: [event],
-      chain: change === undefined ? this.#head.chain : this.#head.chain.append(event.nid, [change]),
-    };
-    this.#headDepth = event.topo;
-    if (event.stateKey !== undefined) this.#pending.set(stateMapKey(event.type, event.stateKey), event);
+    this.#building.advance(event, change);
   }
 
   /** Remembers the head as it is now; what comes back restores it, as long as nothing was queued in between. */
   saveHead(): () => void {
-    const head = this.#head;
-    const depth = this.#headDepth;
-    const pending = new Map(this.#pending);
-    return () => {
-      this.#head = head;
-      this.#headDepth = depth;
-      this.#pending.clear();
-      for (const [key, event] of pending) this.#pending.set(key, event);
-    };
+    return this.#building.save();
   }
 
   /** Goes back to what is committed. Everything that was built on the head since then becomes stale. */
   dropHead(): void {
-    this.#generation++;
-    this.#pending.clear();
-    this.#head = this.#committed;
-    this.#headDepth = this.#depth;
+    this.#building.dropTo(this.#committed, this.#depth);
   }
 
   /** Makes a committed event visible to readers. */
@@ -231,12 +209,12 @@ export class Room implements EventRoom {
     this.ring.push(event);
     if (change === undefined || event.stateKey === undefined) return;
     const key = stateMapKey(event.type, event.stateKey);
-    if (this.#pending.get(key) === event) this.#pending.delete(key);
+    this.#building.committed(key, event);
     if (change.member === undefined) {
       this.#state.set(key, { skey: change.skey, event });
       return;
     }
-    this.setMember(change.member);
+    this.#members.set(change.member);
   }
 
   /**
@@ -248,15 +226,14 @@ export class Room implements EventRoom {
   applyReceived(event: StoredEvent, head: RoomHead, depth: number, changes: ResolvedChanges, isShown: boolean): void {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, depth);
-    this.#head = head;
-    this.#headDepth = this.#depth;
+    this.#building.moveTo(head, this.#depth);
     this.#lastPosition = event.nid;
     if (isShown) this.ring.push(event);
     for (const [key, slot] of changes.state) {
       if (slot === undefined) this.#state.delete(key);
       else this.#state.set(key, slot);
     }
-    for (const member of changes.members) this.setMember(member);
+    for (const member of changes.members) this.#members.set(member);
   }
 
   /** Shows an event of earlier that was hidden as soft-failed. @param position the room's newest, by which that is told */
@@ -265,52 +242,6 @@ export class Room implements EventRoom {
     event.accept();
     this.ring.insert(event);
     this.#lastPosition = position;
-  }
-
-  /** Whether something is built on the head that is not committed yet. */
-  get isAhead(): boolean {
-    return this.#head !== this.#committed;
-  }
-
-  /** Whether somebody has the room for themselves, or waits for it: whoever builds on the head gets in line. */
-  get isTaken(): boolean {
-    return this.#waiting > 0;
-  }
-
-  /** Keeps everybody from building on the head while `work` runs. Calls take their turns in the order in which they came. */
-  async exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#turns;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#turns = promise;
-    this.#waiting++;
-    await before;
-    try {
-      return await work();
-    } finally {
-      this.#waiting--;
-      resolve();
-    }
-  }
-
-  /**
-   * Keeps those who want the room for themselves waiting, while everybody else goes on building on the head: for work on its past,
-   * which events from elsewhere may be built on.
-   */
-  async besidesHead<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#turns;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#turns = promise;
-    await before;
-    try {
-      return await work();
-    } finally {
-      resolve();
-    }
-  }
-
-  /** One after the other: those who take old events away, or bring them back. It may take hours, and nobody else waits for it. */
-  rewritePast<T>(work: () => Promise<T>): Promise<T> {
-    return this.#past.run('past', work);
   }
 
   /** Serves an event in its redacted form wherever this room holds a copy of it. */
@@ -322,21 +253,7 @@ export class Room implements EventRoom {
   }
 
   setMember(member: Member): void {
-    const before = this.#members.get(member.userId);
-    if (before !== undefined) this.#count(before, -1);
-    this.#members.set(member.userId, member);
-    this.#count(member, 1);
-  }
-
-  #count(member: Member, by: 1 | -1): void {
-    if (member.membership === 'join') this.#joined += by;
-    else if (member.membership === 'invite') this.#invited += by;
-  }
-
-  /** The membership that the head gives a user, if any. */
-  headMembership(userId: string): string | undefined {
-    const pending = this.#pending.get(stateMapKey('m.room.member', userId));
-    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+    this.#members.set(member);
   }
 
   /** Says that old events were deleted, and others detached that are only kept for the state. */
@@ -373,7 +290,7 @@ export class Room implements EventRoom {
   get size(): number {
     return (
       2000 +
-      this.#members.size * 200 +
+      this.#members.all.size * 200 +
       this.#state.size * 400 +
       this.#committed.chain.size +
       this.ring.size +

@@ -72,7 +72,7 @@ export class StickyReview {
   async #review(room: Room): Promise<void> {
     const { events, writer } = this.#options;
     if ((await events.sticky.softFailed(room)).length === 0) return;
-    await room.exclusively(async () => {
+    await room.turns.exclusively(async () => {
       while (room.isAhead) await writer.nextBatch();
       for (const entry of await events.sticky.softFailed(room)) {
         const { event } = entry;

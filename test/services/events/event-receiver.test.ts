@@ -350,7 +350,7 @@ describe('events from elsewhere', function () {
     const order: number[] = [];
     await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        remote.room
+        remote.room.turns
           .exclusively(async () => {
             expect(++inside).to.equal(1);
             await new Promise((resolve) => setImmediate(resolve));
@@ -362,7 +362,7 @@ describe('events from elsewhere', function () {
       ),
     );
     expect(order).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect(remote.room.isTaken).to.equal(false);
+    expect(remote.room.turns.isTaken).to.equal(false);
   });
 
   it('that the database refuses leave the room as it was', async () => {

@@ -1,0 +1,45 @@
+import { SerialByKey } from '#src/kernel/serial.ts';
+
+/** Who works on a room when: those who want it for themselves take turns, and so do those who rewrite its past. */
+export class RoomTurns {
+  /** Resolves when everybody who wanted the room for themselves so far has had it. */
+  #last: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  readonly #past = new SerialByKey<'past'>();
+
+  /** Whether somebody has the room for themselves, or waits for it: whoever builds on the head gets in line. */
+  get isTaken(): boolean {
+    return this.#waiting > 0;
+  }
+
+  /** Keeps everybody from building on the head while `work` runs. Calls take their turns in the order in which they came. */
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    this.#waiting++;
+    try {
+      return await this.besidesHead(work);
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  /**
+   * Keeps those who want the room for themselves waiting, while everybody else goes on building on the head: for work on its past,
+   * which events from elsewhere may be built on.
+   */
+  async besidesHead<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
+    try {
+      return await work();
+    } finally {
+      resolve();
+    }
+  }
+
+  /** One after the other: those who take old events away, or bring them back. It may take hours, and nobody else waits for it. */
+  rewritePast<T>(work: () => Promise<T>): Promise<T> {
+    return this.#past.run('past', work);
+  }
+}
