@@ -24,7 +24,8 @@ export type RateLimitBucket =
   | 'create_room'
   | 'report'
   | 'sync'
-  | 'search';
+  | 'search'
+  | 'delayed_event_relay';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -85,6 +85,8 @@ export interface RoomServerOptions {
   readonly delayedEvents?: Partial<Config['delayedEvents']>;
   /** None, when left out. */
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
+  /** Of requests. None, when left out. */
+  readonly requestLimits?: Readonly<Record<string, RateLimit>>;
 }
 
 /** What users and tests have set up outside the services of rooms. */
@@ -244,7 +246,9 @@ export class RoomServer {
     await this.#services.writer.start();
     const endpoints = [...roomEndpoints(this.#services), ...delayedEventsEndpoints(this.#services.delayed)];
     this.#services.delayed.start();
-    await this.#http.start(endpoints, { authenticate: async (token) => requesterOf(token) });
+    const buckets = this.#options.requestLimits ?? {};
+    const rateLimiter = new TokenBucketLimiter(this.clock, { enabled: true, buckets });
+    await this.#http.start(endpoints, { authenticate: async (token) => requesterOf(token), rateLimiter });
   }
 
   get services(): ReturnType<typeof compose> {

@@ -120,6 +120,7 @@ export const configSchema = section({
     media_upload: limit,
     media_fetch: limit,
     delayed_event: limit,
+    delayed_event_relay: limit,
     federation: limit,
   }),
   room: section({

@@ -125,6 +125,24 @@ describe('limits of delayed events', function () {
     expect((await manage(undefined, first, 'restart')).status).to.equal(200);
   });
 
+  it('does not hold back a service that manages those of many from one address', async () => {
+    const few = { perSecond: 0.5, burst: 4 };
+    const many = { perSecond: 0.5, burst: 20 };
+    await start({
+      requestLimits: { default: few, message: many, create_room: few, delayed_event_relay: many },
+      rateLimits: { delayed_event: few },
+    });
+    const all: string[] = [];
+    for (let index = 0; index < 10; index++) all.push(await scheduled(HOUR));
+    const restarts = await Promise.all(all.map((id) => manage(undefined, id, 'restart')));
+    expect(restarts.map(({ status }) => status)).to.deep.equal(all.map(() => 200));
+    const sends = await Promise.all(all.map((id) => manage(undefined, id, 'send')));
+    expect(sends.map(({ status }) => status)).to.deep.equal(all.map(() => 200));
+    // Guessing ids has an end, too.
+    const guess = await manage(undefined, 'x'.repeat(32), 'restart');
+    expect([guess.status, guess.body['org.tsudoi.limiter']]).to.deep.equal([429, 'delayed_event_relay']);
+  });
+
   it('keeps what is over for as long, and as many, as it is told to', async () => {
     await start({});
     const { database } = server.services;
