@@ -33,6 +33,8 @@ export class ResolutionThread {
         for (let at = 0; at < wanted.length; at += SLICE) {
           post({ kind: 'events', events: await read(wanted.slice(at, at + SLICE)) });
         }
+        // While events were read it may have ended, and then it says so no more.
+        if (this.#worker !== worker) throw hasEnded();
         const answered = this.#answer(worker);
         post({ kind: 'run' });
         const answer = await answered;
@@ -66,10 +68,12 @@ export class ResolutionThread {
     const { promise, resolve, reject } = Promise.withResolvers<FromWorker>();
     const onMessage = (answer: FromWorker): void => resolve(answer);
     const onError = (error: Error): void => reject(error);
-    const onExit = (): void => reject(new Error('the thread that resolves forks has ended'));
+    const onExit = (): void => reject(hasEnded());
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     return promise.finally(() => {
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
     });
   }
 }
+
+const hasEnded = (): Error => new Error('the thread that resolves forks has ended');

@@ -114,15 +114,29 @@ describe('the resolution of large forks', function () {
     expect(Math.min(...delays)).to.be.lessThan(50);
   });
 
-  it('can be ended while it runs', async () => {
-    const { room, states } = await largeFork('12', 300);
-    const sets = [...(await services.states.load(states)).values()].map(entriesOf);
-    const ending = new ResolutionThread();
-    const running = new StateMerger({ ...services, graphs: new AuthGraphs(clone.database), thread: ending })
-      .resolve(room, sets)
-      .catch((error: unknown) => error);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    await ending.close();
-    expect(await running).to.be.instanceOf(Error);
-  });
+  /** Ends as soon as events are read for it. */
+  class EndedWhileReading extends ResolutionThread {
+    override resolve(...[task, first, read]: Parameters<ResolutionThread['resolve']>): Promise<Map<string, number>> {
+      return super.resolve(task, first, async (nids) => {
+        await this.close();
+        return read(nids);
+      });
+    }
+  }
+
+  for (const [moment, ending] of [
+    ['while events are read for it', new EndedWhileReading()],
+    ['while it runs', new ResolutionThread()],
+  ] as const) {
+    it(`can be ended ${moment}`, async () => {
+      const { room, states } = await largeFork('12', 300);
+      const sets = [...(await services.states.load(states)).values()].map(entriesOf);
+      const running = new StateMerger({ ...services, graphs: new AuthGraphs(clone.database), thread: ending })
+        .resolve(room, sets)
+        .catch((error: unknown) => error);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await ending.close();
+      expect(await running).to.be.instanceOf(Error);
+    });
+  }
 });
