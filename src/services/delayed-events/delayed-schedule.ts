@@ -21,8 +21,8 @@ const MOST_AT_ONCE = 200;
 const MOVED_AT_ONCE = 1_000;
 /** Between two looks at the least: in calls there is always somebody whose time would be up but for a restart. */
 const PAUSE_MS = 50;
-/** The clock may have been set meanwhile. */
-const LONGEST_WAIT_MS = 600_000;
+/** The clock may have been set meanwhile. "Homeservers MAY add up to 30 seconds to the scheduled send time." */
+const LONGEST_WAIT_MS = 30_000;
 const RETRY_MS = 2_000;
 /** How often something that fails for no good reason is tried, each time after twice the pause. */
 const ATTEMPTS = 8;
@@ -46,10 +46,12 @@ export class DelayedSchedule {
   /** Those that are being sent. */
   readonly #inHand = new Map<string, Promise<void>>();
   readonly #failures = new Map<string, number>();
+  /** When it looks next, by the clock that nobody sets. */
   #timer: { readonly timer: Timer; readonly at: number } | undefined;
   #running: Promise<void> | undefined;
   /** Somebody asked for an earlier look while one was going on. */
   #isStale = false;
+  /** By the clock that nobody sets. */
   #lastLook = -Infinity;
   #isClosed = false;
 
@@ -65,7 +67,7 @@ export class DelayedSchedule {
   /** Says that there is something to send at this time. */
   expect(at: number): void {
     if (this.#running !== undefined) this.#isStale = true;
-    else if (this.#timer === undefined || at < this.#timer.at) this.#wake(at);
+    else this.#wake(at);
   }
 
   /** Begins nothing new, and waits for what is being sent. */
@@ -76,19 +78,22 @@ export class DelayedSchedule {
     await Promise.all(this.#inHand.values());
   }
 
+  /** Looks at this time, unless it does so earlier. */
   #wake(at: number): void {
     if (this.#isClosed) return;
+    const { clock, timers } = this.#options;
+    const now = clock.monotonic();
+    const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), LONGEST_WAIT_MS);
+    if (this.#timer !== undefined && this.#timer.at <= now + wait) return;
     this.#timer?.timer.cancel();
-    const now = this.#options.clock.now();
-    const wait = Math.min(Math.max(at - now, this.#lastLook + PAUSE_MS - now, 0), LONGEST_WAIT_MS);
-    this.#timer = { timer: this.#options.timers.after(wait, () => this.#look()), at: now + wait };
+    this.#timer = { timer: timers.after(wait, () => this.#look()), at: now + wait };
   }
 
   #look(): void {
     this.#timer = undefined;
     if (this.#running !== undefined || this.#isClosed) return;
     this.#isStale = false;
-    this.#lastLook = this.#options.clock.now();
+    this.#lastLook = this.#options.clock.monotonic();
     this.#running = this.#sendDue()
       .catch((err: unknown): number => {
         this.#options.logger.error('delayed events could not be read; trying again', { err });

@@ -65,9 +65,10 @@ const NEXT_OF_USER = sql(
   'select min(scheduled_at + delay_ms) as due from delayed_events where user_id = $1 and finalised_ts is null',
 );
 const BY_ID = sql('delayed_by_id', `select ${COLUMNS} from delayed_events where delay_id = $1`);
+// look_at stays as it is, and with it every index, unless the clock was set back.
 const RESTART = sql(
   'delayed_restart',
-  `update delayed_events d set scheduled_at = greatest(d.scheduled_at, r.at)
+  `update delayed_events d set scheduled_at = r.at, look_at = least(d.look_at, r.at + d.delay_ms)
    from unnest($1::text[], $2::text[], $3::bigint[]) r(delay_id, user_id, at)
    where d.delay_id = r.delay_id and (r.user_id is null or d.user_id = r.user_id) and d.finalised_ts is null
    returning d.delay_id`,

@@ -183,6 +183,44 @@ describe('the schedule of delayed events', function () {
     await until(() => sent.includes('a'));
   });
 
+  describe('when the clock is set', () => {
+    it('goes on at once after it was set back', async () => {
+      schedule.start();
+      await insert('a', 1_000);
+      await clock.advance(1_000);
+      await until(() => sent.length === 1);
+      clock.set(-3_600_000);
+      await insert('b', 1_000);
+      await clock.advance(1_000);
+      await until(() => sent.length === 2);
+    });
+
+    it('sends within half a minute what is due after it was set forward', async () => {
+      schedule.start();
+      await insert('a', 1_800_000);
+      await quiet();
+      clock.set(3_600_000);
+      await clock.advance(30_000);
+      await until(() => sent.length === 1);
+    });
+
+    it('lets the time of what is restarted begin at the time that it says by now', async () => {
+      schedule.start();
+      await insert('a', 60_000);
+      clock.set(3_600_000);
+      await restartDelayedEvents(clone.database, [{ delayId: 'a', userId: undefined, at: clock.now() }]);
+      await clock.advance(30_000);
+      await until(async () => (await lookAt('a')) > 0);
+      clock.set(-3_600_000);
+      await restartDelayedEvents(clone.database, [{ delayId: 'a', userId: undefined, at: clock.now() }]);
+      await clock.advance(59_999);
+      await quiet();
+      expect(sent).to.deep.equal([]);
+      await clock.advance(30_001);
+      await until(() => sent.length === 1);
+    });
+  });
+
   it('begins nothing any more once it is closed', async () => {
     schedule.start();
     await insert('a', 1_000);
