@@ -146,7 +146,7 @@ export function composeRooms<More extends { readonly thirdPartyInvites?: ThirdPa
   const finder = new EventFinder(events, visibility);
   const tokens = new HistoryTokens(database, loader);
   const relations = composeRelations(platform, store, events, accountData, { access, visibility, finder, tokens });
-  const roomState = new RoomState({ access, database, interner, loader, states });
+  const roomState = new RoomState({ access, clock, database, interner, loader, states });
   const history = new History({
     access,
     finder,

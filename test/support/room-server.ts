@@ -133,7 +133,7 @@ const compose = (
     aliases,
     profiles: profileSource,
   });
-  const roomState = new RoomState({ access, database, interner, loader, states });
+  const roomState = new RoomState({ access, clock, database, interner, loader, states });
   const finder = new EventFinder(events, visibility);
   const tokens = new HistoryTokens(database, loader);
   const accountData = new AccountDataService({ database, interner, writer });

@@ -49,7 +49,7 @@ export class EventService {
   readonly #writer: Writer;
   readonly #builder: EventBuilder;
   readonly #serverName: string;
-  readonly clock: Clock;
+  readonly #clock: Clock;
   readonly #founder: RoomFounder;
   /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
@@ -63,7 +63,7 @@ export class EventService {
     this.#loader = options.loader;
     this.#rooms = options.rooms;
     this.#writer = options.writer;
-    this.clock = options.clock;
+    this.#clock = options.clock;
     this.transactions = new TransactionIds(options.database, options.clock);
     this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
     this.#serverName = options.signer.serverName;
@@ -202,7 +202,7 @@ export class EventService {
       return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
     }
     if (room.turns.isTaken && !isInLine) return undefined;
-    const prepared = this.#builder.build(room, drafts, loaded, this.clock.now(), (id) =>
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) =>
       this.#positions.get(`${room.nid} ${id}`),
     );
     return prepared === undefined ? undefined : { written: this.#write(room, prepared, transaction, extra) };
@@ -219,7 +219,7 @@ export class EventService {
     const last = prepared.at(-1);
     if (last === undefined) return [];
     for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
-    const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.clock.now()) };
+    const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.#clock.now()) };
     if (transaction !== undefined) this.transactions.remember(last.event.nid, transaction.txn);
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);
@@ -285,6 +285,11 @@ export class EventService {
   async find(room: Room, eventId: string): Promise<StoredEvent | undefined> {
     const recent = room.ring.events.findLast((event) => event.eventId === eventId);
     return recent ?? this.#loader.byId(room, eventId);
+  }
+
+  /** The clock by which events are made, for whoever says how old they are. */
+  get clock(): Clock {
+    return this.#clock;
   }
 
   /** Whether a user belongs to this server. */

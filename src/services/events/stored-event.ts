@@ -195,13 +195,14 @@ export class StoredEvent {
   /**
    * The event as a client reads it.
    *
-   * @param reader what depends on who asks: their membership at the event, the transaction id if their device sent it, the delay id
+   * @param reader what depends on who asks, and when (`now`, in milliseconds since the epoch): the age, their membership at the event, the transaction id if their device sent it, the delay id
    *   if they did, bundled aggregations (JSON text of `m.relations`), and how many
    *   milliseconds it is still sticky
    * @param withRoomId /sync leaves the room id out
    */
   clientJson(
     reader: {
+      readonly now: number;
       readonly membership?: string | undefined;
       readonly transactionId?: string | undefined;
       readonly delayId?: string | undefined;
@@ -212,7 +213,7 @@ export class StoredEvent {
   ): string {
     let text = this.#clientHead();
     if (withRoomId) text += `,"room_id":${JSON.stringify(this.room.roomId)}`;
-    let unsigned = '';
+    let unsigned = `"age":${ageOf(this.pdu, reader.now)}`;
     if (reader.membership !== undefined) unsigned += `,"membership":"${reader.membership}"`;
     if (reader.transactionId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(reader.transactionId)}`;
     if (reader.delayId !== undefined) unsigned += `,"org.matrix.msc4140.delay_id":${JSON.stringify(reader.delayId)}`;
@@ -221,12 +222,12 @@ export class StoredEvent {
       unsigned += `,"replaces_state":${JSON.stringify(this.previous.eventId)}`;
     }
     if (this.#redactedBecause !== undefined) {
-      const because = this.#redactedBecause.clientJson({}, true);
+      const because = this.#redactedBecause.clientJson({ now: reader.now }, true);
       unsigned += `,"redacted_because":${because}`;
     }
     if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY_TTL}":${reader.stickyTtl}`;
     if (reader.relations !== undefined) unsigned += `,"m.relations":${reader.relations}`;
-    return unsigned === '' ? `${text}}` : `${text},"unsigned":{${unsigned.slice(1)}}}`;
+    return `${text},"unsigned":{${unsigned}}}`;
   }
 
   /** The loader's way of saying by what a stored event was redacted. */
@@ -234,6 +235,24 @@ export class StoredEvent {
     this.#redactedBecause = event;
   }
 }
+
+/**
+ * For how many milliseconds an event has been there. Never negative, whatever the clock of its server says, and always an integer that
+ * JSON can carry. Client-Server API, "Room event format", `unsigned.age`.
+ */
+export const ageOf = ({ origin_server_ts: ts }: Pick<Pdu, 'origin_server_ts'>, now: number): number =>
+  Math.min(Math.max(0, now - ts), Number.MAX_SAFE_INTEGER);
+
+/**
+ * For how long a text with ages in it is handed out again, in milliseconds: what is shared between all members of a room is so written
+ * once for all of them. Clients use ages to leave out what is minutes old (calls that nobody waits in any more), or to work out how wrong a
+ * clock is; the way of the answer takes about as long.
+ */
+const SHARED_TEXT_MS = 1_000;
+
+/** Whether a text that was written at one moment may still be handed out at another one. */
+export const isFresh = (writtenAt: number, now: number): boolean =>
+  now >= writtenAt && now - writtenAt <= SHARED_TEXT_MS;
 
 /** The redacted event's id is served both where old and where new clients look for it. Room version 11, "Moving the redacts property". */
 const contentForClients = (version: RoomVersion, pdu: Pdu): JsonObject => {

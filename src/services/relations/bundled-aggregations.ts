@@ -1,5 +1,6 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader, EventPlace } from '#src/services/events/event-loader.ts';
-import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import { isFresh, type StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { BundledAggregations, Reader } from '#src/services/rooms/client-events.ts';
 import type { Room } from '#src/services/rooms/room.ts';
@@ -28,6 +29,8 @@ interface SharedBundles {
   readonly withRoomId: boolean;
   readonly events: readonly StoredEvent[];
   readonly bundles: Bundles;
+  /** They tell how old events are, so they hold for a short while only. */
+  readonly writtenAt: number;
 }
 
 /** What is bundled with one event, before it is written. */
@@ -46,7 +49,7 @@ export interface AggregationsOptions {
   readonly index: RelationIndex;
   readonly loader: EventLoader;
   readonly visibility: EventVisibility;
-  readonly transactions: TransactionIds;
+  readonly events: { readonly transactions: TransactionIds; readonly clock: Clock };
   readonly ignoredUsers: IgnoredUsers;
 }
 
@@ -126,11 +129,17 @@ export class Aggregations implements BundledAggregations {
     const isShareable = !isNested && ignored.size === 0 && isTheSameForAll(room, reader, targets, related);
     const version = index.version(room);
     const known = isShareable ? this.#shared.get(room) : undefined;
-    if (known?.version === version && known.withRoomId === form.withRoomId && isSame(known.events, events))
+    const now = this.#options.events.clock.now();
+    if (
+      known?.version === version &&
+      isFresh(known.writtenAt, now) &&
+      known.withRoomId === form.withRoomId &&
+      isSame(known.events, events)
+    )
       return known.bundles;
     const bundles = await this.#compute(room, reader, targets, related, { ...form, ignored }, isNested);
     if (isShareable && index.version(room) === version) {
-      this.#shared.set(room, { version, withRoomId: form.withRoomId, events: [...events], bundles });
+      this.#shared.set(room, { version, withRoomId: form.withRoomId, events: [...events], bundles, writtenAt: now });
     }
     return bundles;
   }
@@ -155,11 +164,14 @@ export class Aggregations implements BundledAggregations {
     const latest = drafts.flatMap((draft) => draft.latest ?? []);
     // "child events of the latest_event should themselves be aggregated". A reply cannot be the root of a thread: it goes no deeper.
     const nested = latest.length === 0 ? NONE : await this.#bundle(room, reader, latest, form, true);
+    const { clock, transactions } = this.#options.events;
+    const now = clock.now();
     const write = (event: StoredEvent, relations?: string): string =>
       event.clientJson(
         {
+          now,
           membership: memberships.get(event),
-          transactionId: this.#options.transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          transactionId: transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
           delayId: event.delayIdFor(reader.userId),
           relations,
         },

@@ -1,3 +1,4 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { StickySource, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
@@ -18,11 +19,17 @@ export interface BundledAggregations {
 /** Writes events as clients read them. */
 export class ClientEvents {
   readonly #transactions: TransactionIds;
+  readonly #clock: Clock;
   readonly #aggregations: BundledAggregations | undefined;
   readonly #sticky: StickySource | undefined;
 
-  constructor(transactions: TransactionIds, aggregations?: BundledAggregations, sticky?: StickySource) {
+  constructor(
+    { transactions, clock }: { readonly transactions: TransactionIds; readonly clock: Clock },
+    aggregations?: BundledAggregations,
+    sticky?: StickySource,
+  ) {
     this.#transactions = transactions;
+    this.#clock = clock;
     this.#aggregations = aggregations;
     this.#sticky = sticky;
   }
@@ -37,9 +44,11 @@ export class ClientEvents {
     const sticky = events.some(({ event }) => event.stickyDuration !== undefined)
       ? (await this.#sticky?.forRooms([room]))?.get(room.nid)
       : undefined;
+    const now = this.#clock.now();
     return events.map(({ event, membership }) =>
       event.clientJson(
         {
+          now,
           membership,
           transactionId: this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
           delayId: event.delayIdFor(reader.userId),

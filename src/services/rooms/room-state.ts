@@ -1,3 +1,4 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
@@ -24,6 +25,7 @@ export interface MembersQuery {
 /** Reads the state of rooms, as much of it as the reader may see. */
 export class RoomState {
   readonly #access: RoomAccess;
+  readonly #clock: Clock;
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #loader: EventLoader;
@@ -31,12 +33,14 @@ export class RoomState {
 
   constructor(options: {
     readonly access: RoomAccess;
+    readonly clock: Clock;
     readonly database: Database;
     readonly interner: Interner;
     readonly loader: EventLoader;
     readonly states: StateStore;
   }) {
     this.#access = options.access;
+    this.#clock = options.clock;
     this.#database = options.database;
     this.#interner = options.interner;
     this.#loader = options.loader;
@@ -110,8 +114,9 @@ export class RoomState {
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
     const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
     const membershipAt = await this.#access.membershipAt(room, userId, oldest);
+    const now = this.#clock.now();
     return events.map((event) =>
-      event.clientJson({ membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
+      event.clientJson({ now, membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
     );
   }
 

@@ -1,5 +1,6 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
-import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import { ageOf, isFresh, type StoredEvent } from '#src/services/events/stored-event.ts';
 import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { Membership } from '#src/services/rooms/membership.ts';
 import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
@@ -24,8 +25,9 @@ interface SharedTimeline {
   readonly last: StoredEvent | undefined;
   readonly length: number;
   readonly relations: Relations | undefined;
-  /** When it was written, where an event of it is sticky: the text says for how much longer. */
-  readonly writtenAt: number | undefined;
+  /** The text says how old the events are, and for how much longer sticky ones stick. */
+  readonly writtenAt: number;
+  readonly isSticky: boolean;
   readonly text: string;
 }
 
@@ -34,14 +36,17 @@ export type Relations = ReadonlyMap<number, string>;
 
 /**
  * Writes events for sync as JSON text. What members of a room are shown is the same text for all of them but the sender's own
- * device, so the last one made for each room is kept and handed out again.
+ * device, so the last one made for each room is kept and handed out again, for as long as its ages are accurate enough. Then it is put
+ * together anew of parts that are kept with the events.
  */
 export class EventEncoder {
   readonly #transactions: TransactionIds;
+  readonly #clock: Clock;
   readonly #shared = new WeakMap<Room, SharedTimeline>();
 
   constructor(events: EventService) {
     this.#transactions = events.transactions;
+    this.#clock = events.clock;
     // A redaction changes its event in place: what was written before must not be handed out any more.
     events.committed.subscribe((committed) => {
       if (committed.events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(committed.room);
@@ -61,24 +66,26 @@ export class EventEncoder {
     const plain = filter.reshape === undefined && !filter.federationFormat;
     const shareable =
       plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
+    const now = sticky?.now ?? this.#clock.now();
     if (!shareable)
       return events
-        .map((one) => this.event(one, reader, filter, relations?.get(one.event.nid), sticky?.ttl(one.event)))
+        .map((one) => this.event(one, reader, filter, relations?.get(one.event.nid), sticky?.ttl(one.event), now))
         .join(',');
     const first = events[0]?.event;
     const last = events.at(-1)?.event;
     const isSticky = sticky !== undefined && events.some(({ event }) => sticky.ttl(event) !== undefined);
-    const writtenAt = isSticky ? sticky.now : undefined;
     const known = this.#shared.get(room);
     const isKnown = known?.first === first && known?.last === last && known?.length === events.length;
-    if (isKnown && known?.relations === relations && known?.writtenAt === writtenAt) return known.text;
+    // What sticks does so to the millisecond.
+    const holds = known !== undefined && (isSticky ? known.writtenAt === now : isFresh(known.writtenAt, now));
+    if (isKnown && holds && known.relations === relations && known.isSticky === isSticky) return known.text;
     const text = events
       .map(({ event }) => {
-        const shown = { membership: 'join', relations: relations?.get(event.nid), stickyTtl: sticky?.ttl(event) };
+        const shown = { now, membership: 'join', relations: relations?.get(event.nid), stickyTtl: sticky?.ttl(event) };
         return event.clientJson(shown, false);
       })
       .join(',');
-    this.#shared.set(room, { first, last, length: events.length, relations, writtenAt, text });
+    this.#shared.set(room, { first, last, length: events.length, relations, writtenAt: now, isSticky, text });
     return text;
   }
 
@@ -89,17 +96,18 @@ export class EventEncoder {
     filter: SyncFilter,
     relations?: string,
     stickyTtl?: number,
+    now = this.#clock.now(),
   ): string {
     const transactionId =
       event.sender === reader.userId
         ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
         : undefined;
     if (filter.federationFormat) {
-      const unsigned = stickyTtl === undefined ? {} : { unsigned: { [STICKY_TTL]: stickyTtl } };
-      return JSON.stringify({ ...event.pdu, event_id: event.eventId, ...unsigned });
+      const unsigned = { age: ageOf(event.pdu, now), ...(stickyTtl === undefined ? {} : { [STICKY_TTL]: stickyTtl }) };
+      return JSON.stringify({ ...event.pdu, event_id: event.eventId, unsigned });
     }
     const text = event.clientJson(
-      { membership, transactionId, delayId: event.delayIdFor(reader.userId), relations, stickyTtl },
+      { now, membership, transactionId, delayId: event.delayIdFor(reader.userId), relations, stickyTtl },
       false,
     );
     if (filter.reshape === undefined) return text;

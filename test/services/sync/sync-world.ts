@@ -75,7 +75,7 @@ export async function syncWorld(
       index: new RelationIndex({ database, interner, events }),
       loader,
       visibility,
-      transactions: events.transactions,
+      events,
       ignoredUsers: (userId) => ignored.of(userId),
     }),
   };
