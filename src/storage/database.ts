@@ -1,7 +1,7 @@
-import { CompiledQuery, type Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { PgPool } from 'bullmq';
 import pg from 'pg';
-import { type EntityManager, IsolationLevel, MikroORM, type Options } from '@mikro-orm/postgresql';
+import { IsolationLevel, MikroORM, type Options } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
@@ -13,6 +13,7 @@ import { discoverMigrations } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
 import { sql, type Statement } from './statement.ts';
 import type { SqlRow, Tx } from './transaction.ts';
+import { TransactionContext } from './transaction-context.ts';
 
 export { sql, type Statement } from './statement.ts';
 export type { SqlRow, Tx } from './transaction.ts';
@@ -32,7 +33,6 @@ export interface DatabaseOptions {
 /** Any number will do, as long as every node takes the same. */
 const MIGRATION_LOCK = 7_305_817_001;
 
-const INSERT_OUTBOX = sql('outbox_insert', 'insert into outbox (job, payload, created_ts) values ($1, $2, $3)');
 const SELECT_META = sql('server_meta_select', 'select value from server_meta where key = $1');
 const CLAIM_META = sql(
   'server_meta_claim',
@@ -249,49 +249,6 @@ export class Database {
   async close(): Promise<void> {
     await this.#orm.close(true);
     await this.#connections.closed();
-  }
-}
-
-class TransactionContext implements Tx {
-  readonly #trx: Kysely<unknown>;
-  readonly #orm: MikroORM;
-  readonly #clock: Clock;
-  readonly #afterCommit: (() => void)[];
-  readonly #wakeRelay: () => void;
-  #em: EntityManager | undefined;
-
-  constructor(trx: Kysely<unknown>, orm: MikroORM, clock: Clock, afterCommit: (() => void)[], wakeRelay: () => void) {
-    this.#trx = trx;
-    this.#orm = orm;
-    this.#clock = clock;
-    this.#afterCommit = afterCommit;
-    this.#wakeRelay = wakeRelay;
-  }
-
-  async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
-    const result = await this.#trx.executeQuery<R>(CompiledQuery.raw(statement.text, [...values]));
-    return result.rows;
-  }
-
-  get em(): EntityManager {
-    if (this.#em === undefined) {
-      this.#em = this.#orm.em.fork();
-      this.#em.setTransactionContext(this.#trx);
-    }
-    return this.#em;
-  }
-
-  async flush(): Promise<void> {
-    await this.#em?.flush();
-  }
-
-  afterCommit(callback: () => void): void {
-    this.#afterCommit.push(callback);
-  }
-
-  async enqueue(job: string, payload: unknown): Promise<void> {
-    await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), this.#clock.now()]);
-    if (!this.#afterCommit.includes(this.#wakeRelay)) this.#afterCommit.push(this.#wakeRelay);
   }
 }
 

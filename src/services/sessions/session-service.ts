@@ -3,7 +3,6 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserService } from '#src/services/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/repositories/devices.ts';
@@ -11,16 +10,16 @@ import {
   confirmGeneration,
   deleteRefreshTokens,
   findRefreshToken,
-  findSession,
   insertRefreshToken,
   replaceSession,
 } from '#src/storage/repositories/sessions.ts';
-import { type AccessTokenClaims, AccessTokens } from './access-token.ts';
+import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from './device-names.ts';
-import { LiveSessions, type LiveToken } from './live-sessions.ts';
 import type { Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+import { unknownToken, userLocked } from './token-errors.ts';
+import { VerifiedTokens } from './verified-tokens.ts';
 
 export type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
 
@@ -51,14 +50,6 @@ const SPENT_GENERATIONS = 20;
 /** How long the tokens of an answer that got lost stay usable once the refresh was repeated. */
 const REPEAT_WINDOW_MS = 60_000;
 
-const unknownToken = (message: string, softLogout = false): MatrixError =>
-  new MatrixError('M_UNKNOWN_TOKEN', message, { soft_logout: softLogout });
-
-const userLocked = (): MatrixError =>
-  new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
-    soft_logout: true,
-  });
-
 const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
 
 /**
@@ -69,26 +60,28 @@ export class SessionService {
   readonly #deps: SessionServiceDependencies;
   readonly #tokens: AccessTokens;
   readonly #lifetimeMs: number;
-  readonly #live: LiveSessions;
-  readonly #loading = new Map<string, Promise<LiveToken>>();
+  readonly #verified: VerifiedTokens;
   readonly #revoked: Listeners<Revoked>;
   readonly #locked: Listeners<{ readonly userId: string }>;
   readonly #suspended: Listeners<{ readonly userId: string; readonly suspended: boolean }>;
   readonly #newDevice: Listeners<{ readonly userId: string; readonly deviceId: string }>;
-  /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
-  #epoch = 0;
 
   constructor(deps: SessionServiceDependencies) {
     this.#deps = deps;
     this.#tokens = new AccessTokens(deps.key, deps.serverName);
     this.#lifetimeMs = deps.options?.accessTokenLifetimeMs ?? DEFAULT_LIFETIME_MS;
-    this.#live = new LiveSessions(deps.options?.maxLiveTokens ?? 100_000);
+    this.#verified = new VerifiedTokens(
+      deps.database,
+      deps.clock,
+      this.#tokens,
+      deps.options?.maxLiveTokens ?? 100_000,
+    );
     this.#revoked = new Listeners('session revoked', deps.logger);
     this.#locked = new Listeners('account locked', deps.logger);
     this.#suspended = new Listeners('account suspended', deps.logger);
     this.#newDevice = new Listeners('new device', deps.logger);
     deps.users.onChanged(({ userId, changes }) => {
-      this.#forget(userId);
+      this.#verified.forget(userId);
       if (changes.locked === true) this.#locked.emit({ userId });
       if (changes.suspended !== undefined) this.#suspended.emit({ userId, suspended: changes.suspended });
     });
@@ -100,59 +93,8 @@ export class SessionService {
    * @param allow `locked`: for logging out, which locked accounts may do
    * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
    */
-  async authenticate(token: string, allow?: 'locked'): Promise<Requester> {
-    const live = this.#live.get(token) ?? (await this.#loadOnce(token));
-    if (live.expiresTs <= this.#deps.clock.now()) {
-      // It may have ended since it was remembered; the answer differs.
-      await this.#load(token);
-      throw unknownToken('The access token has expired: refresh it.', true);
-    }
-    if (live.locked && allow !== 'locked') throw userLocked();
-    return live.requester;
-  }
-
-  #loadOnce(token: string): Promise<LiveToken> {
-    const running = this.#loading.get(token);
-    if (running !== undefined) return running;
-    const loading = this.#load(token).finally(() => this.#loading.delete(token));
-    this.#loading.set(token, loading);
-    return loading;
-  }
-
-  async #load(token: string): Promise<LiveToken> {
-    const claims = this.#tokens.read(token);
-    if (claims === undefined) throw unknownToken('This is not an access token of this server.');
-    for (;;) {
-      const epoch = this.#epoch;
-      const live = await this.#verify(claims);
-      if (epoch !== this.#epoch) continue;
-      this.#live.set(token, live);
-      return live;
-    }
-  }
-
-  async #verify(claims: AccessTokenClaims): Promise<LiveToken> {
-    const { database, clock } = this.#deps;
-    const session = await findSession(database, claims.sessionId);
-    if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');
-    const expired = claims.expiresTs !== undefined && claims.expiresTs <= clock.now();
-    // "The old refresh token remains valid until the new access token or refresh token is used"
-    if (claims.generation > session.generation && !expired)
-      await confirmGeneration(database, session.sessionId, claims.generation);
-    return {
-      requester: {
-        userId: session.userId,
-        deviceId: session.deviceId,
-        isGuest: session.isGuest,
-        isAdmin: session.admin,
-        isSuspended: session.suspended,
-        rateLimited: !session.rateLimitExempt,
-      },
-      userId: session.userId,
-      sessionId: session.sessionId,
-      locked: session.locked,
-      expiresTs: claims.expiresTs ?? Infinity,
-    };
+  authenticate(token: string, allow?: 'locked'): Promise<Requester> {
+    return this.#verified.authenticate(token, allow);
   }
 
   /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM */
@@ -275,16 +217,10 @@ export class SessionService {
   }
 
   #ended(event: Revoked, sessionId?: string): void {
-    this.#epoch += 1;
-    this.#live.drop(event.userId, (live) =>
+    this.#verified.forget(event.userId, (live) =>
       sessionId === undefined ? live.requester.deviceId === event.deviceId : live.sessionId === sessionId,
     );
     this.#revoked.emit(event);
-  }
-
-  #forget(userId: string): void {
-    this.#epoch += 1;
-    this.#live.drop(userId);
   }
 
   #sign(userId: string, deviceId: string, sessionId: string, generation: number, expires: boolean): string {

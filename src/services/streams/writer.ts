@@ -4,21 +4,13 @@ import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import {
-  ORIGIN,
-  type PositionVector,
-  positionOf,
-  SHARDS,
-  sequenceOf,
-  shardOfPosition,
-} from '#src/protocol/wire/position.ts';
+import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
-import { isConnectionLoss } from '#src/storage/failures.ts';
 import type { WasAwaited } from '#src/storage/repositories/awaited-relations.ts';
-import { claimShards, eventExists } from '#src/storage/repositories/event-reads.ts';
-import type { EventWrite } from '#src/storage/repositories/event-rows.ts';
-import { type ShardGuard, StaleEpochError, writeEvents } from '#src/storage/repositories/event-writes.ts';
-import { type StreamWrite, writeStreams } from '#src/storage/repositories/stream-writes.ts';
+import { claimShards } from '#src/storage/repositories/event-reads.ts';
+import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
+import { BatchCommit } from './batch-commit.ts';
+import type { Operation, WriteRequest } from './operation.ts';
 
 /** Thrown to those whose write built on one that failed: they build it anew on what is really there. */
 export class BuiltOnFailedWriteError extends Error {
@@ -34,40 +26,6 @@ export class WriterOverloadedError extends MatrixError {
     super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });
     this.name = 'WriterOverloadedError';
   }
-}
-
-/** Together a minute: a database that takes longer to come back is not coming back. */
-const RECONNECT_ATTEMPTS = 300;
-const RECONNECT_PAUSE_MS = 200;
-
-/** Where no answer says so, any event may have been awaited. */
-const UNKNOWN: WasAwaited = () => true;
-
-interface Operation {
-  /** Positions that the operation took, ascending in each shard. */
-  readonly positions: readonly number[];
-  readonly events: EventWrite | undefined;
-  readonly streams: StreamWrite | undefined;
-  /** Whether something it was built on failed in the meantime. */
-  readonly isStale: () => boolean;
-  /** Makes it visible to readers; runs after the commit, in order. */
-  readonly publish: (wasAwaited: WasAwaited) => void;
-  /** Takes back what was prepared in memory; runs when the database refused it. */
-  readonly revert: () => void;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-  /** Its events are in the database already: only the rest is left to write. */
-  areEventsWritten: boolean;
-}
-
-/** An operation before the writer has taken it. */
-export interface WriteRequest {
-  readonly positions: readonly number[];
-  readonly events?: EventWrite;
-  readonly streams?: StreamWrite;
-  readonly isStale?: () => boolean;
-  readonly publish: (wasAwaited: WasAwaited) => void;
-  readonly revert?: () => void;
 }
 
 export interface WriterOptions {
@@ -90,8 +48,8 @@ export interface WriterOptions {
 export class Writer {
   readonly #database: Database;
   readonly #clock: Clock;
-  readonly #timers: Timers;
   readonly #logger: Logger;
+  readonly #commit: BatchCommit;
   readonly #batchSize: number;
   readonly #queueLimit: number;
   readonly #sequences: number[] = Array.from({ length: SHARDS }, () => 0);
@@ -110,8 +68,8 @@ export class Writer {
   constructor(options: WriterOptions) {
     this.#database = options.database;
     this.#clock = options.clock;
-    this.#timers = options.timers;
     this.#logger = options.logger;
+    this.#commit = new BatchCommit(options.database, options.timers, options.logger);
     this.#batchSize = options.batchSize ?? 400;
     this.#queueLimit = options.queueLimit ?? 20_000;
     this.#batchSeconds = options.metrics.histogram(
@@ -222,7 +180,7 @@ export class Writer {
     const live = batch.filter((operation) => !this.#dropIfStale(operation));
     if (live.length > 0) {
       try {
-        this.#publish(live, await this.#commit(live));
+        this.#publish(live, await this.#commit.commit(live, this.#epochs));
       } catch (error) {
         if (live.length === 1 || error instanceof StaleEpochError) this.#refuse(live, error);
         else await this.#writeOneByOne(live, error);
@@ -247,7 +205,7 @@ export class Writer {
     for (const operation of batch) {
       if (this.#dropIfStale(operation)) continue;
       try {
-        this.#publish([operation], await this.#commit([operation]));
+        this.#publish([operation], await this.#commit.commit([operation], this.#epochs));
       } catch (error) {
         this.#refuse([operation], error);
       }
@@ -288,69 +246,6 @@ export class Writer {
     for (const position of positions) {
       const shard = shardOfPosition(position);
       if (position > (this.#committed[shard] ?? 0)) this.#committed[shard] = position;
-    }
-  }
-
-  #guards(operations: readonly Operation[]): ShardGuard[] {
-    const newest = new Map<number, number>();
-    for (const operation of operations) {
-      for (const position of operation.positions) {
-        const shard = shardOfPosition(position);
-        newest.set(shard, Math.max(newest.get(shard) ?? 0, sequenceOf(position)));
-      }
-    }
-    return [...newest].map(([shard, sequence]) => ({ shard, epoch: this.#epochs[shard] ?? -1, sequence }));
-  }
-
-  /**
-   * Commits events and streams, each in one statement. When the connection is lost in the middle, nobody knows whether the batch
-   * was committed: its first event tells. Receipts and account data are simply written again.
-   */
-  async #commit(operations: readonly Operation[]): Promise<WasAwaited> {
-    let wasAwaited: WasAwaited | undefined;
-    const withEvents = operations.filter((operation) => operation.events !== undefined && !operation.areEventsWritten);
-    const withStreams = operations.filter((operation) => operation.streams !== undefined);
-    if (withEvents.length > 0) {
-      const writes = withEvents.map((operation) => operation.events).filter((write) => write !== undefined);
-      const first = writes.flatMap((write) => write.events)[0];
-      wasAwaited = await this.#surely(
-        () => writeEvents(this.#database, this.#guards(withEvents), writes),
-        async () => first !== undefined && (await eventExists(this.#database, first.room, first.nid)),
-      );
-      for (const operation of withEvents) operation.areEventsWritten = true;
-    }
-    if (withStreams.length > 0) {
-      const writes = withStreams.map((operation) => operation.streams).filter((write) => write !== undefined);
-      await this.#surely(
-        () => writeStreams(this.#database, this.#guards(withStreams), writes),
-        () => Promise.resolve(false),
-      );
-    }
-    return wasAwaited ?? UNKNOWN;
-  }
-
-  /**
-   * Repeats a write whose fate is unknown until the database is back and says what became of it.
-   *
-   * @returns undefined when it was committed without an answer
-   */
-  async #surely<T>(write: () => Promise<T>, isCommitted: () => Promise<boolean>): Promise<T | undefined> {
-    let lost = false;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        if (lost && (await isCommitted())) return undefined;
-        return await write();
-      } catch (error) {
-        if (!isConnectionLoss(error)) {
-          // The first attempt went on in the database after its connection broke, and was committed before this one.
-          if (lost && (await isCommitted())) return undefined;
-          throw error;
-        }
-        if (attempt >= RECONNECT_ATTEMPTS) throw error;
-        if (!lost) this.#logger.warn('the database went away during a commit; waiting for it', { err: error });
-        lost = true;
-        await this.#timers.sleep(RECONNECT_PAUSE_MS);
-      }
     }
   }
 }

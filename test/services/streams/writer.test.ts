@@ -7,12 +7,8 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
-import {
-  BuiltOnFailedWriteError,
-  Writer,
-  type WriterOptions,
-  type WriteRequest,
-} from '#src/services/streams/writer.ts';
+import type { WriteRequest } from '#src/services/streams/operation.ts';
+import { BuiltOnFailedWriteError, Writer, type WriterOptions } from '#src/services/streams/writer.ts';
 import { Database } from '#src/storage/database.ts';
 import type { EventRow } from '#src/storage/repositories/event-rows.ts';
 import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
