@@ -13,7 +13,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { receiptContent } from './receipt-content.ts';
-import type { RoomPlan } from './room-sections.ts';
+import type { RoomPlan } from './room-plan.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncRequest } from './sync-request.ts';
 import type {

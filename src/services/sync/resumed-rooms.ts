@@ -2,7 +2,7 @@ import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import { membershipIn } from '#src/services/rooms/membership.ts';
 import type { PersonalSections } from './personal-sections.ts';
-import type { RoomPlan } from './room-sections.ts';
+import type { RoomPlan } from './room-plan.ts';
 import type { StateReader } from './state-window.ts';
 
 /** Changes of one membership that are looked through for an earlier stay. */

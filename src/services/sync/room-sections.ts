@@ -1,39 +1,18 @@
 import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import { STICKY } from '#src/protocol/events/sticky.ts';
-import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
-import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
-import type { EventEncoder, ReadEvent, Relations } from './event-encoder.ts';
+import type { EventEncoder, Relations } from './event-encoder.ts';
+import type { RoomPlan } from './room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncRequest } from './sync-request.ts';
-import { stickySections, type StickySection } from './sticky-section.ts';
-import type { RelationsSource, StickySource, VisibilitySource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
-import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
-
-/** A room that the response will speak of, as it was when the response was planned. */
-export interface RoomPlan {
-  readonly room: Room;
-  readonly member: Member;
-  readonly section: 'join' | 'leave';
-  /** The client knows nothing of the room, or wants all of its state. */
-  readonly isFull: boolean;
-  /** Joined anew since the client's position: what it may know of an earlier stay does not go on in this timeline. */
-  readonly isReturned: boolean;
-  /** The timeline begins after this position; 0 when the client knows nothing of the room. */
-  readonly after: number;
-  readonly upTo: number;
-  /** The state at `upTo`. */
-  readonly end: StateChain;
-  /** Show nothing but the user's own leave. */
-  readonly onlyLeave: boolean;
-}
+import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } from './visible-timelines.ts';
 
 /** Timeline, state and summary of a room, as JSON members. */
 export interface RoomSection {
@@ -42,30 +21,21 @@ export interface RoomSection {
   readonly isEmpty: boolean;
 }
 
-export interface RoomSectionsOptions {
+export interface RoomSectionsOptions extends VisibleTimelinesOptions {
   readonly loader: EventLoader;
   readonly interner: Interner;
-  readonly timelines: TimelineReader;
   readonly states: StateReader;
-  readonly visibility: VisibilitySource;
-  readonly relations: RelationsSource;
-  readonly sticky: StickySource;
   readonly encoder: EventEncoder;
-}
-
-interface Draft {
-  readonly plan: RoomPlan;
-  readonly window: TimelineWindow;
-  readonly events: readonly ReadEvent[];
-  readonly sticky?: StickySection;
 }
 
 /** The parts of rooms that all come of their events: timeline, state, summary, sticky events. All rooms of a response are read together. */
 export class RoomSections {
   readonly #options: RoomSectionsOptions;
+  readonly #timelines: VisibleTimelines;
 
   constructor(options: RoomSectionsOptions) {
     this.#options = options;
+    this.#timelines = new VisibleTimelines(options);
   }
 
   async build(
@@ -75,7 +45,7 @@ export class RoomSections {
     filter: SyncFilter,
     ignored: ReadonlySet<string>,
   ): Promise<RoomSection[]> {
-    const drafts = await this.#withSticky(await this.#timelines(plans, user, filter, ignored), ignored);
+    const drafts = await this.#timelines.read(plans, user.userId, filter, ignored);
     const upToEnd = request.stateAfter !== undefined;
     const changes = await this.#options.states.read(
       drafts.map(({ plan, window, events }) => ({
@@ -107,71 +77,22 @@ export class RoomSections {
     });
   }
 
-  async #timelines(
-    plans: readonly RoomPlan[],
-    user: SyncUser,
-    filter: SyncFilter,
-    ignored: ReadonlySet<string>,
-  ): Promise<Draft[]> {
-    const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
-    const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
-    const windows = filter.needsRelations
-      ? await this.#relatedWindows(shown, filter, accepts)
-      : await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
-    const byRoom = new Map(shown.map((plan, index) => [plan, windows[index]]));
-    return Promise.all(
-      plans.map(async (plan) => {
-        const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
-        const events = await this.#visible(plan, window, user.userId);
-        if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events };
-        return { plan, window: plan.isReturned ? { ...window, limited: true } : window, events };
-      }),
-    );
-  }
-
-  async #withSticky(drafts: readonly Draft[], ignored: ReadonlySet<string>): Promise<readonly Draft[]> {
-    const sections = await stickySections(this.#options.sticky, drafts, ignored);
-    if (sections.size === 0) return drafts;
-    return drafts.map((draft) => {
-      const sticky = sections.get(draft);
-      return sticky === undefined ? draft : { ...draft, events: sticky.timeline, sticky };
-    });
-  }
-
-  /** Timelines of a filter that asks what relates to the events. */
-  async #relatedWindows(
-    shown: readonly RoomPlan[],
-    filter: SyncFilter,
-    accepts: SyncFilter['timeline'],
-  ): Promise<TimelineWindow[]> {
-    const related = new Map<number, readonly Relation[]>();
-    const passes = (event: Parameters<NonNullable<typeof accepts>>[0] & { readonly nid?: number }): boolean =>
-      accepts?.(event, related.get(event.nid ?? 0)) !== false;
-    return this.#options.timelines.read(shown, filter.timelineLimit, passes, async (events) => {
-      for (const [nid, relations] of await this.#options.relations.relationsOf(events)) related.set(nid, relations);
-    });
-  }
-
-  /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
-  async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly ReadEvent[]> {
-    const { member, room } = plan;
-    if (plan.onlyLeave) {
-      const leave = window.events.find((event) => event.nid === member.event);
-      return leave === undefined ? [] : [{ event: leave, membership: member.membership }];
+  /** Up to where somebody who is not in rooms any more sees them, by number of the room. Those in which they never were are left out. */
+  async seenUntil(left: readonly { readonly room: Room; readonly member: Member }[]): Promise<Map<number, number>> {
+    const { loader, visibility } = this.#options;
+    // All at once: what each of them replaced comes along.
+    await loader.load(left.map(({ room, member }) => ({ room, nid: member.event })));
+    const found = new Map<number, number>();
+    for (const { room, member } of left) {
+      const until = await visibility.past.joinedUntil(room, member);
+      if (until > 0) found.set(room.nid, until);
     }
-    if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since)) {
-      return window.events.map((event) => ({ event, membership: 'join' as const }));
-    }
-    const visible = await this.#options.visibility.visibleTo(room, userId, window.events);
-    if (plan.section === 'join' || visible.some(({ event }) => event.nid === member.event)) return visible;
-    // One's own leave is always shown.
-    const leave = window.events.find((event) => event.nid === member.event);
-    return leave === undefined ? visible : [...visible, { event: leave, membership: member.membership }];
+    return found;
   }
 
   /** Positions of the state events to be told, after filter and lazy loading. */
   #stateEvents(
-    draft: Draft,
+    draft: SectionDraft,
     changes: StateChanges | undefined,
     user: SyncUser,
     request: SyncRequest,
@@ -212,11 +133,11 @@ export class RoomSections {
    * "GET /sync when the relevant section has a limited value of true". Client-Server API, "Aggregations of child events".
    */
   async #relations(
-    drafts: readonly Draft[],
+    drafts: readonly SectionDraft[],
     request: SyncRequest,
     ignored: ReadonlySet<string>,
-  ): Promise<ReadonlyMap<Draft, Relations>> {
-    const found = new Map<Draft, Relations>();
+  ): Promise<ReadonlyMap<SectionDraft, Relations>> {
+    const found = new Map<SectionDraft, Relations>();
     const limited = drafts.filter(({ window, events }) => window.limited && events.length > 0);
     if (limited.length === 0) return found;
     const { relations } = this.#options;
@@ -235,7 +156,7 @@ export class RoomSections {
   }
 
   #encode(
-    { plan, window, events, sticky }: Draft,
+    { plan, window, events, sticky }: SectionDraft,
     state: readonly StoredEvent[],
     request: SyncRequest,
     filter: SyncFilter,
@@ -280,7 +201,7 @@ export class RoomSections {
 }
 
 /** Whose member events go with a timeline when members are loaded lazily. Client-Server API, "Lazy-loading room members". */
-const membersWanted = ({ plan, events, sticky }: Draft, userId: string): ReadonlySet<string> => {
+const membersWanted = ({ plan, events, sticky }: SectionDraft, userId: string): ReadonlySet<string> => {
   const wanted = new Set(events.map(({ event }) => event.sender));
   for (const { sender } of sticky?.events ?? []) wanted.add(sender);
   // The summary names heroes only where the room has no name of its own.
@@ -296,13 +217,3 @@ const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member'
 const isNamed = (room: Room): boolean =>
   (room.stateText('m.room.name', 'name') ?? '') !== '' ||
   (room.stateText('m.room.canonical_alias', 'alias') ?? '') !== '';
-
-/** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
-const withoutIgnored =
-  (filter: SyncFilter, ignored: ReadonlySet<string>) =>
-  (
-    event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined },
-    relations?: readonly Relation[],
-  ): boolean =>
-    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) &&
-    filter.timeline?.(event, relations) !== false;

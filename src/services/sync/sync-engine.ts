@@ -9,11 +9,13 @@ import {
 } from '#src/protocol/wire/position.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
+import type { Room } from '#src/services/rooms/room.ts';
 import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import { type PersonalAccount, type PersonalSource, PersonalSections } from './personal-sections.ts';
 import { resumedRooms } from './resumed-rooms.ts';
-import type { RoomPlan, RoomSections } from './room-sections.ts';
+import type { RoomPlan } from './room-plan.ts';
+import type { RoomSections } from './room-sections.ts';
 import type { StateReader } from './state-window.ts';
 import type { SyncFilter, SyncFilters } from './sync-filter.ts';
 import type { SyncRequest, SyncResult } from './sync-request.ts';
@@ -224,9 +226,12 @@ export class SyncEngine {
     return { position, since, isInitial, joined, left, invited, knocked };
   }
 
-  /** Rooms that the user left: they are shown as they were at the leave. */
+  /**
+   * Rooms that the user left: they are shown as they were at the leave, whatever became of the user there afterwards. Of a room in
+   * which they never were, only that they were turned away, or turned away from it.
+   */
   async #leftRooms(user: SyncUser, request: SyncRequest, plan: SyncPlan, filter: SyncFilter): Promise<RoomPlan[]> {
-    const { rooms, states } = this.#options;
+    const { rooms, sections, states } = this.#options;
     const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => {
       // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
       const member = room.member(user.userId);
@@ -236,25 +241,33 @@ export class SyncEngine {
     const known = plan.isInitial
       ? new Map()
       : await states.statesAt(loaded.map((room) => ({ room: room.nid, upTo: plan.since[room.shard] ?? 0 })));
+    const wereThere: { readonly room: Room; readonly member: Member }[] = [];
+    for (const room of loaded) {
+      const member = plan.left.get(room.nid);
+      if (member === undefined) continue;
+      if (plan.isInitial || (await this.#personal.wasJoined(room, user.userId, known.get(room.nid))))
+        wereThere.push({ room, member });
+    }
+    const seenUntil = await sections.seenUntil(wereThere);
     const ends = await states.statesAt(
-      loaded.map((room) => ({ room: room.nid, upTo: leftAt(plan.left.get(room.nid)) })),
+      loaded.map((room) => ({ room: room.nid, upTo: seenUntil.get(room.nid) ?? leftAt(plan.left.get(room.nid)) })),
     );
     const plans: RoomPlan[] = [];
     for (const room of loaded) {
       const member = plan.left.get(room.nid);
       const end = ends.get(room.nid);
       if (member === undefined || end === undefined) continue;
-      const wasJoined = plan.isInitial || (await this.#personal.wasJoined(room, user.userId, known.get(room.nid)));
+      const until = seenUntil.get(room.nid);
       plans.push({
         room,
         member,
         section: 'leave',
         isFull: plan.isInitial || request.fullState,
         isReturned: false,
-        after: plan.isInitial ? 0 : wasJoined ? (plan.since[room.shard] ?? 0) : leftAt(member) - 1,
-        upTo: leftAt(member),
+        after: until === undefined ? leftAt(member) - 1 : plan.isInitial ? 0 : (plan.since[room.shard] ?? 0),
+        upTo: until ?? leftAt(member),
         end,
-        onlyLeave: !wasJoined,
+        onlyLeave: until === undefined,
       });
     }
     return plans;

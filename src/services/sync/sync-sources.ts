@@ -1,6 +1,6 @@
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { Membership } from '#src/services/rooms/membership.ts';
+import type { Member, Membership } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
 
@@ -86,6 +86,10 @@ export interface VisibilitySource {
     userId: string,
     events: readonly StoredEvent[],
   ): Promise<readonly { readonly event: StoredEvent; readonly membership: Membership }[]>;
+  readonly past: {
+    /** The position of the event with which somebody ceased to be joined; 0 when they never were. */
+    joinedUntil(room: Room, member: Member): Promise<number>;
+  };
 }
 
 /** Sticky events that have not expired. MSC4354. */
