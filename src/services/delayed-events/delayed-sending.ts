@@ -8,6 +8,9 @@ import type { Account } from '#src/services/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayedEventRecord, finaliseDelayedEvent } from '#src/storage/repositories/delayed-events.ts';
 
+/** What is later than this is late because of the server: it was down, or its database. */
+const LATE_MS = 5_000;
+
 export interface DelayedSendingOptions {
   readonly database: Database;
   readonly clock: Clock;
@@ -48,13 +51,18 @@ export class DelayedSending {
     if (account?.deactivated === true)
       throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
     if (account?.locked === true) throw new MatrixError('M_USER_LOCKED', 'This account is locked.');
-    if (account?.rateLimitExempt === true) return;
+    if (account?.rateLimitExempt === true || this.#isLate(record)) return;
     const verdict = this.#options.rateLimiter.take('message', record.user_id);
     if (verdict.ok) return;
     throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many events were sent when the time of this one came.', {
       retry_after_ms: verdict.retryAfterMs,
       'org.tsudoi.limiter': 'message',
     });
+  }
+
+  /** Then it comes together with others from which its sender kept it apart; how many they are has a limit of its own. */
+  #isLate({ scheduled_at: since, delay_ms: delay }: DelayedEventRecord): boolean {
+    return since + delay + LATE_MS < this.#options.clock.now();
   }
 
   async #deliver(record: DelayedEventRecord, account: Account | undefined): Promise<void> {

@@ -111,6 +111,15 @@ describe('limits of delayed events', function () {
     expect((await one(late)).finalised_ts).to.equal(undefined);
   });
 
+  it('counts nothing that comes at once only because the server was away', async () => {
+    await start({ rateLimits: { message: { perSecond: 0.001, burst: 2 } } });
+    const all: string[] = [];
+    for (const delay of [3_000, 1_000, 4_000, 2_000]) all.push(await scheduled(delay));
+    await server.restart();
+    for (const id of all) expect((await finalised(id)).event_id).to.be.a('string');
+    expect(await sent()).to.deep.equal([1, 2, 3, 4].map((seconds) => `after ${seconds}000`));
+  });
+
   it('limits managing: for each delayed event where nobody says who they are', async () => {
     await start({ rateLimits: { delayed_event: { perSecond: 0.5, burst: 3 } } });
     const first = await scheduled(HOUR);
