@@ -9,29 +9,52 @@ export interface StickyEntry {
   readonly until: number;
 }
 
+export type DeliveredSticky = StickyEntry & { readonly pos: number };
+
+/** The sticky events of a room that have not expired, as of some moment; nothing of it changes, so that all answers share it. */
+export interface StickySnapshot {
+  readonly entries: ReadonlyMap<number, StickyEntry>;
+  /** Without soft-failed ones, in the order of their positions. */
+  readonly delivered: readonly DeliveredSticky[];
+  /** When the first of them expires. */
+  readonly until: number;
+}
+
 /** The sticky events of one room that have not expired. A redacted one is sticky no more. */
 export class StickySet {
   readonly #entries = new Map<number, StickyEntry>();
+  #snapshot: StickySnapshot | undefined;
 
   /** Takes one in, or says anew how it stands with one. */
   add(entry: StickyEntry): void {
     this.#entries.set(entry.event.nid, entry);
+    this.#snapshot = undefined;
   }
 
   /** Takes in what was read; what is here already is newer. */
   addOlder(entries: readonly StickyEntry[]): void {
-    for (const entry of entries) if (!this.#entries.has(entry.event.nid)) this.#entries.set(entry.event.nid, entry);
+    for (const entry of entries) if (!this.#entries.has(entry.event.nid)) this.add(entry);
   }
 
-  /** What has not expired; the rest is let go. */
-  unexpired(now: number): readonly StickyEntry[] {
+  /** What has not expired; the rest is let go. The same snapshot for all who ask as long as nothing changes, but for redactions. */
+  unexpired(now: number): StickySnapshot {
+    if (this.#snapshot === undefined || this.#snapshot.until <= now) this.#snapshot = this.#take(now);
+    return this.#snapshot;
+  }
+
+  #take(now: number): StickySnapshot {
     for (const [nid, { until, event }] of this.#entries)
       if (until <= now || event.stickyDuration === undefined) this.#entries.delete(nid);
-    return [...this.#entries.values()];
+    const all = [...this.#entries.values()];
+    return {
+      entries: new Map(this.#entries),
+      delivered: all.filter(isDelivered).toSorted((one, other) => one.pos - other.pos),
+      until: all.reduce((first, { until }) => Math.min(first, until), Infinity),
+    };
   }
 
   remove(nids: ReadonlySet<number>): void {
-    for (const nid of this.#entries.keys()) if (nids.has(nid)) this.#entries.delete(nid);
+    for (const nid of nids) if (this.#entries.delete(nid)) this.#snapshot = undefined;
   }
 
   get events(): readonly StoredEvent[] {
@@ -43,3 +66,5 @@ export class StickySet {
     return this.events.reduce((sum, event) => sum + 100 + event.size, 0);
   }
 }
+
+const isDelivered = (entry: StickyEntry): entry is DeliveredSticky => entry.pos !== undefined;

@@ -6,7 +6,7 @@ import type { EventDraft } from '#src/services/events/event-draft.ts';
 import type { EventLoader } from '#src/services/events/event-loader.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Room } from '#src/services/rooms/room.ts';
-import { type StickyEntry, StickySet } from '#src/services/rooms/sticky-set.ts';
+import { type StickyEntry, StickySet, type StickySnapshot } from '#src/services/rooms/sticky-set.ts';
 import type { Database } from '#src/storage/database.ts';
 import { stickyOfRooms, stickyRooms } from '#src/storage/repositories/sticky-events.ts';
 import { StickyView } from './sticky-view.ts';
@@ -75,8 +75,8 @@ export class StickyEvents {
     const now = this.#clock.now();
     const views = new Map<number, StickyView>();
     for (const room of wanted) {
-      const entries = this.#unexpired(room, now);
-      if (entries.length > 0) views.set(room.nid, new StickyView(entries, now));
+      const snapshot = this.#unexpired(room, now);
+      if (snapshot !== undefined) views.set(room.nid, new StickyView(snapshot, now));
     }
     return views;
   }
@@ -86,7 +86,7 @@ export class StickyEvents {
     if (!this.#isStarted) await this.start();
     if (!this.#rooms.has(room.nid)) return [];
     await this.#load([room]);
-    return this.#unexpired(room, this.#clock.now()).filter((entry) => entry.pos === undefined);
+    return this.#entries(room, this.#clock.now()).filter((entry) => entry.pos === undefined);
   }
 
   /**
@@ -144,13 +144,20 @@ export class StickyEvents {
 
   #ofSender(room: Room, sender: string, now: number): readonly StickyEntry[] {
     if (!this.#rooms.has(room.nid)) return [];
-    return this.#unexpired(room, now).filter((entry) => entry.event.sender === sender);
+    return this.#entries(room, now).filter((entry) => entry.event.sender === sender);
   }
 
-  #unexpired(room: Room, now: number): readonly StickyEntry[] {
-    const entries = room.sticky?.unexpired(now) ?? [];
-    if (entries.length === 0 && !this.#loading.has(room)) this.#rooms.delete(room.nid);
-    return entries;
+  #entries(room: Room, now: number): readonly StickyEntry[] {
+    const entries = [...(this.#unexpired(room, now)?.entries.values() ?? [])];
+    return entries.filter(({ event }) => event.stickyDuration !== undefined);
+  }
+
+  /** Undefined when there are none. */
+  #unexpired(room: Room, now: number): StickySnapshot | undefined {
+    const snapshot = room.sticky?.unexpired(now);
+    if (snapshot !== undefined && snapshot.entries.size > 0) return snapshot;
+    if (!this.#loading.has(room)) this.#rooms.delete(room.nid);
+    return undefined;
   }
 
   async #load(rooms: readonly Room[]): Promise<void> {

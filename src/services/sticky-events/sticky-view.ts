@@ -1,35 +1,46 @@
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { StickyEntry } from '#src/services/rooms/sticky-set.ts';
+import type { StickyEntry, StickySnapshot } from '#src/services/rooms/sticky-set.ts';
 
-type Delivered = StickyEntry & { readonly pos: number };
-
-const isDelivered = (entry: StickyEntry): entry is Delivered => entry.pos !== undefined;
-
-/** The unexpired sticky events of a room at one moment, soft-failed ones left out. */
+/** The unexpired sticky events of a room at one moment, soft-failed ones and redacted ones left out. Costs what is asked of it. */
 export class StickyView {
   /** The moment, in milliseconds since the epoch. */
   readonly now: number;
-  readonly #entries: ReadonlyMap<number, Delivered>;
+  readonly #snapshot: StickySnapshot;
 
-  constructor(entries: readonly StickyEntry[], now: number) {
+  constructor(snapshot: StickySnapshot, now: number) {
     this.now = now;
-    this.#entries = new Map(entries.filter(isDelivered).map((entry) => [entry.event.nid, entry]));
+    this.#snapshot = snapshot;
   }
 
   /** For how many more milliseconds an event is sticky; undefined for one that is not. */
   ttl(event: Pick<StoredEvent, 'nid'>): number | undefined {
-    const entry = this.#entries.get(event.nid);
+    const entry = this.#delivered(event);
     return entry === undefined ? undefined : entry.until - this.now;
   }
 
   /** The position by which an event is delivered, if it is sticky. It is the event's own, unless the event was hidden for a while. */
   positionOf(event: Pick<StoredEvent, 'nid'>): number | undefined {
-    return this.#entries.get(event.nid)?.pos;
+    return this.#delivered(event)?.pos;
   }
 
   /** Those with `after` < position <= `upTo`, in that order. */
   between(after: number, upTo: number): readonly StoredEvent[] {
-    const found = [...this.#entries.values()].filter(({ pos }) => pos > after && pos <= upTo);
-    return found.sort((one, other) => one.pos - other.pos).map(({ event }) => event);
+    const found: StoredEvent[] = [];
+    // Most answers are for those who know all but the last.
+    const { delivered } = this.#snapshot;
+    for (let index = delivered.length - 1; index >= 0; index--) {
+      const entry = delivered[index];
+      if (entry === undefined || entry.pos <= after) break;
+      if (entry.pos <= upTo && isSticky(entry)) found.push(entry.event);
+    }
+    return found.reverse();
+  }
+
+  #delivered({ nid }: Pick<StoredEvent, 'nid'>): StickyEntry | undefined {
+    const entry = this.#snapshot.entries.get(nid);
+    return entry?.pos === undefined || !isSticky(entry) ? undefined : entry;
   }
 }
+
+/** What was redacted since is sticky no more. */
+const isSticky = ({ event }: StickyEntry): boolean => event.stickyDuration !== undefined;
