@@ -43,8 +43,8 @@ export function composeRelations(
   const ignored = new IgnoredUsers(accountData);
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => ignored.of(userId);
   const { visibility } = parts;
-  const aggregations = new Aggregations({ index, loader, visibility, events, ignoredUsers });
-  const writer = new ClientEvents(events, aggregations, events.sticky);
+  const aggregations = new Aggregations({ index, loader, visibility, clock: events.clock, ignoredUsers });
+  const writer = new ClientEvents(events.clock, aggregations, events.sticky);
   const common = { ...parts, loader, ignoredUsers, writer };
   return {
     relationIndex: index,

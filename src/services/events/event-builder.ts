@@ -171,6 +171,7 @@ export class EventBuilder {
       flags,
       replaces: replaced?.nid,
       delayId: draft.delayId,
+      sentBy: draft.sentBy,
       json: built.json,
       pdu: built.pdu,
     });
@@ -205,6 +206,7 @@ export class EventBuilder {
         currentState: null,
         flags,
         delayId: draft.delayId,
+        sentBy: draft.sentBy,
         json: built.json,
       },
       head: room.head,

@@ -16,6 +16,8 @@ export interface EventDraft {
   readonly originServerTs?: number;
   /** The delayed event that is sent: written as sent in the same commit. */
   readonly delayId?: string;
+  /** The device that sends it, and its transaction id, as `sent-by.ts` writes them. */
+  readonly sentBy?: string;
   /** Milliseconds, 0 to 3 600 000, for which it is to be a sticky event (MSC4354). */
   readonly stickyDurationMs?: number;
 }

@@ -106,6 +106,7 @@ export class EventLoader {
         replaces: record.replaces ?? undefined,
         currentState: record.current_state ?? undefined,
         delayId: record.delay_id ?? undefined,
+        sentBy: record.sent_by ?? undefined,
         json: record.json,
       });
       events.push(event);

@@ -20,7 +20,8 @@ import type { CommittedEvents, EventDraft, Transaction } from './event-draft.ts'
 import type { EventLoader } from './event-loader.ts';
 import { type NewRoom, type NewRoomRows, RoomFounder } from './new-room.ts';
 import type { NotificationClassifier } from './notification-class.ts';
-import { type NamedTransaction, writeOf } from './prepared-write.ts';
+import { writeOf } from './prepared-write.ts';
+import { sentByOf } from './sent-by.ts';
 import type { StoredEvent } from './stored-event.ts';
 import { TransactionIds, transactionKey } from './transaction-ids.ts';
 
@@ -101,7 +102,7 @@ export class EventService {
       const known = await this.transactions.earlier(key);
       if (known !== undefined) return known;
       try {
-        const [event] = await this.#create(room, [draft], { key, txn });
+        const [event] = await this.#create(room, [{ ...draft, sentBy: sentByOf(txn) }], key);
         if (event === undefined) throw new Error('an event was written but is not there');
         return event.eventId;
       } catch (error) {
@@ -140,7 +141,7 @@ export class EventService {
   async #create(
     room: Room,
     drafts: readonly EventDraft[],
-    transaction?: NamedTransaction,
+    transaction?: string,
     extra?: NewRoomRows,
   ): Promise<readonly StoredEvent[]> {
     this.#writer.assertAccepting();
@@ -157,7 +158,7 @@ export class EventService {
   async #createAdmitted(
     room: Room,
     drafts: readonly EventDraft[],
-    transaction: NamedTransaction | undefined,
+    transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
     for (let attempt = 0; ; attempt++) {
@@ -191,7 +192,7 @@ export class EventService {
     room: Room,
     drafts: readonly EventDraft[],
     isInLine: boolean,
-    transaction: NamedTransaction | undefined,
+    transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
     const loaded = await this.#builder.prepare(room, drafts);
@@ -211,7 +212,7 @@ export class EventService {
   async #write(
     room: Room,
     prepared: readonly PreparedEvent[],
-    transaction: NamedTransaction | undefined,
+    transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
     const { generation } = room;
@@ -220,7 +221,6 @@ export class EventService {
     if (last === undefined) return [];
     for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
     const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.#clock.now()) };
-    if (transaction !== undefined) this.transactions.remember(last.event.nid, transaction.txn);
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);
     await this.#writer.append({

@@ -1,26 +1,20 @@
 import type { Room } from '#src/services/rooms/room.ts';
 import type { EventWrite } from '#src/storage/repositories/event-rows.ts';
 import type { PreparedEvent } from './event-builder.ts';
-import type { Transaction } from './event-draft.ts';
 
 const DAY_MS = 86_400_000;
-
-/** A transaction and the key under which it is remembered. */
-export interface NamedTransaction {
-  readonly key: string;
-  readonly txn: Transaction;
-}
 
 /**
  * What is written of events that were built one on the other.
  *
  * @param last the last one of them
+ * @param transaction the key of the transaction that they are, if they are one
  */
 export const writeOf = (
   room: Room,
   prepared: readonly PreparedEvent[],
   last: PreparedEvent,
-  transaction: NamedTransaction | undefined,
+  transaction: string | undefined,
   now: number,
 ): EventWrite => ({
   events: prepared.map((one) => one.row),
@@ -35,9 +29,7 @@ export const writeOf = (
     delayId === undefined ? [] : [{ delayId, eventId: event.eventId, sentTs: now }],
   ),
   txns:
-    transaction === undefined
-      ? []
-      : [{ key: transaction.key, eventId: last.event.eventId, day: Math.floor(now / DAY_MS) }],
+    transaction === undefined ? [] : [{ key: transaction, eventId: last.event.eventId, day: Math.floor(now / DAY_MS) }],
   tails: [
     {
       room: room.nid,

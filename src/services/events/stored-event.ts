@@ -4,6 +4,7 @@ import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
 import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { transactionIdOf } from './sent-by.ts';
 
 /** What an event needs to know of its room. */
 export interface EventRoom {
@@ -40,6 +41,8 @@ export interface StoredEventParts {
   readonly currentState?: number | undefined;
   /** The delayed event that it was, if it was one. */
   readonly delayId?: string | undefined;
+  /** The device that sent it, and the transaction id, as `sent-by.ts` writes them. */
+  readonly sentBy?: string | undefined;
   /** Canonical JSON of the PDU, or of its redacted form. */
   readonly json: string;
   readonly pdu?: Pdu;
@@ -56,6 +59,7 @@ export class StoredEvent {
   readonly eventId: string;
   readonly replaces: number | undefined;
   readonly #delayId: string | undefined;
+  readonly #sentBy: string | undefined;
   #state: number;
   #flags: number;
   #currentState: number | undefined;
@@ -76,6 +80,7 @@ export class StoredEvent {
     this.replaces = parts.replaces;
     this.#currentState = parts.currentState;
     this.#delayId = parts.delayId;
+    this.#sentBy = parts.sentBy;
     this.#json = parts.json;
     this.#pdu = parts.pdu;
   }
@@ -127,6 +132,18 @@ export class StoredEvent {
   /** The delayed event that it was, for its sender and nobody else (MSC4140). */
   delayIdFor(userId: string): string | undefined {
     return this.#delayId !== undefined && this.sender === userId ? this.#delayId : undefined;
+  }
+
+  /** The transaction id under which it was sent, for the device that sent it and nobody else. Client-Server API, `unsigned.transaction_id`. */
+  transactionIdFor({
+    userId,
+    deviceId,
+  }: {
+    readonly userId: string;
+    readonly deviceId: string | undefined;
+  }): string | undefined {
+    if (this.#sentBy === undefined || this.sender !== userId) return undefined;
+    return transactionIdOf(this.#sentBy, deviceId);
   }
 
   /** For how many milliseconds it sticks, from when it was made or came; undefined for most events, and for redacted ones. MSC4354. */

@@ -18,12 +18,11 @@ export const transactionKey = (txn: Transaction): string => {
 };
 
 /**
- * Transactions of late: what was answered, or is about to be, and which device sent which event.
+ * Transactions of late: what was answered, or is about to be. Which device sent which event, the event itself says.
  * Client-Server API, "Transaction identifiers".
  */
 export class TransactionIds {
   readonly #answers = new LRUCache<string, Promise<string>>({ max: 100_000 });
-  readonly #senders = new LRUCache<number, Transaction>({ max: 100_000 });
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;
@@ -73,15 +72,5 @@ export class TransactionIds {
   async answered(key: string): Promise<string | undefined> {
     const known = this.#answers.get(key);
     return known === undefined ? this.earlier(key) : known.catch(() => undefined);
-  }
-
-  remember(event: number, txn: Transaction): void {
-    this.#senders.set(event, txn);
-  }
-
-  /** The transaction id of an event, for the device that sent it and nobody else. */
-  transactionIdFor(event: number, userId: string, deviceId: string | undefined): string | undefined {
-    const txn = this.#senders.get(event);
-    return txn !== undefined && txn.userId === userId && txn.deviceId === deviceId ? txn.txnId : undefined;
   }
 }

@@ -1,7 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader, EventPlace } from '#src/services/events/event-loader.ts';
 import { isFresh, type StoredEvent } from '#src/services/events/stored-event.ts';
-import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { BundledAggregations, Reader } from '#src/services/rooms/client-events.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
@@ -49,7 +48,7 @@ export interface AggregationsOptions {
   readonly index: RelationIndex;
   readonly loader: EventLoader;
   readonly visibility: EventVisibility;
-  readonly events: { readonly transactions: TransactionIds; readonly clock: Clock };
+  readonly clock: Clock;
   readonly ignoredUsers: IgnoredUsers;
 }
 
@@ -129,7 +128,7 @@ export class Aggregations implements BundledAggregations {
     const isShareable = !isNested && ignored.size === 0 && isTheSameForAll(room, reader, targets, related);
     const version = index.version(room);
     const known = isShareable ? this.#shared.get(room) : undefined;
-    const now = this.#options.events.clock.now();
+    const now = this.#options.clock.now();
     if (
       known?.version === version &&
       isFresh(known.writtenAt, now) &&
@@ -164,14 +163,13 @@ export class Aggregations implements BundledAggregations {
     const latest = drafts.flatMap((draft) => draft.latest ?? []);
     // "child events of the latest_event should themselves be aggregated". A reply cannot be the root of a thread: it goes no deeper.
     const nested = latest.length === 0 ? NONE : await this.#bundle(room, reader, latest, form, true);
-    const { clock, transactions } = this.#options.events;
-    const now = clock.now();
+    const now = this.#options.clock.now();
     const write = (event: StoredEvent, relations?: string): string =>
       event.clientJson(
         {
           now,
           membership: memberships.get(event),
-          transactionId: transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          transactionId: event.transactionIdFor(reader),
           delayId: event.delayIdFor(reader.userId),
           relations,
         },

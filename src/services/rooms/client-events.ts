@@ -1,6 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { StickySource, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import type { Room } from './room.ts';
 
@@ -18,17 +17,11 @@ export interface BundledAggregations {
 
 /** Writes events as clients read them. */
 export class ClientEvents {
-  readonly #transactions: TransactionIds;
   readonly #clock: Clock;
   readonly #aggregations: BundledAggregations | undefined;
   readonly #sticky: StickySource | undefined;
 
-  constructor(
-    { transactions, clock }: { readonly transactions: TransactionIds; readonly clock: Clock },
-    aggregations?: BundledAggregations,
-    sticky?: StickySource,
-  ) {
-    this.#transactions = transactions;
+  constructor(clock: Clock, aggregations?: BundledAggregations, sticky?: StickySource) {
     this.#clock = clock;
     this.#aggregations = aggregations;
     this.#sticky = sticky;
@@ -50,7 +43,7 @@ export class ClientEvents {
         {
           now,
           membership,
-          transactionId: this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId),
+          transactionId: event.transactionIdFor(reader),
           delayId: event.delayIdFor(reader.userId),
           relations: relations?.get(event.nid),
           stickyTtl: sticky?.ttl(event),

@@ -1,7 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { ageOf, isFresh, type StoredEvent } from '#src/services/events/stored-event.ts';
-import type { TransactionIds } from '#src/services/events/transaction-ids.ts';
 import type { Membership } from '#src/services/rooms/membership.ts';
 import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
 import type { Room } from '#src/services/rooms/room.ts';
@@ -40,12 +39,10 @@ export type Relations = ReadonlyMap<number, string>;
  * together anew of parts that are kept with the events.
  */
 export class EventEncoder {
-  readonly #transactions: TransactionIds;
   readonly #clock: Clock;
   readonly #shared = new WeakMap<Room, SharedTimeline>();
 
   constructor(events: EventService) {
-    this.#transactions = events.transactions;
     this.#clock = events.clock;
     // A redaction changes its event in place: what was written before must not be handed out any more.
     events.committed.subscribe((committed) => {
@@ -98,10 +95,7 @@ export class EventEncoder {
     stickyTtl?: number,
     now = this.#clock.now(),
   ): string {
-    const transactionId =
-      event.sender === reader.userId
-        ? this.#transactions.transactionIdFor(event.nid, reader.userId, reader.deviceId)
-        : undefined;
+    const transactionId = event.transactionIdFor(reader);
     if (filter.federationFormat) {
       const unsigned = { age: ageOf(event.pdu, now), ...(stickyTtl === undefined ? {} : { [STICKY_TTL]: stickyTtl }) };
       return JSON.stringify({ ...event.pdu, event_id: event.eventId, unsigned });

@@ -7,7 +7,7 @@ const END = ') select 1 from owned';
  * The statement that writes a batch of events, which keeps what they relate to as long as that is nowhere, and connects what waited for
  * them. It answers with the positions of those that were awaited.
  *
- * Its parameters are those of the events ($4 room, $5 position, $7 id, $16 id of what it relates to) and of redactions ($60, $61): a row
+ * Its parameters are those of the events ($4 room, $5 position, $7 id, $16 id of what it relates to) and of redactions ($61, $62): a row
  * is changed once in a statement, and what is redacted relates to nothing.
  */
 export const withAwaitedRelations = (text: string): string =>
@@ -22,6 +22,6 @@ export const withAwaitedRelations = (text: string): string =>
     where a.room = e.room and a.target = e.event_id returning a.room, a.child, e.nid as target
   ), connected as (
     update events e set rel = a.target from arrived a where e.room = a.room and e.nid = a.child
-      and not exists (select 1 from unnest($60::int[], $61::bigint[]) r(room, nid) where r.room = e.room and r.nid = e.nid)
+      and not exists (select 1 from unnest($61::int[], $62::bigint[]) r(room, nid) where r.room = e.room and r.nid = e.nid)
   ) select (select array_agg(distinct a.target) from arrived a) as awaited from owned`,
   );

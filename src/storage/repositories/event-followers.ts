@@ -27,7 +27,7 @@ const ROOMS_BEHIND = sql(
 );
 const EVENTS_AFTER = sql(
   'follower_events_after',
-  `select e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.json
+  `select e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json
    from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
 );
 

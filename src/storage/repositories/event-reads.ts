@@ -16,6 +16,8 @@ export interface EventRecord {
   readonly current_state: number | null;
   /** The delayed event that it was, if it was one. */
   readonly delay_id: string | null;
+  /** The device that sent it, and its transaction id. */
+  readonly sent_by: string | null;
   readonly json: string;
 }
 
@@ -55,7 +57,7 @@ export interface MemberRecord {
 
 /** Columns of `EventRecord`, of `events e`. */
 export const EVENT_COLUMNS =
-  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.json';
+  'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json';
 /** Flags of events that no client is shown: rejected, soft-failed, outliers. */
 const HIDDEN = 2 | 4 | 8;
 

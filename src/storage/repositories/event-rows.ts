@@ -25,6 +25,8 @@ export interface EventRow {
   readonly flags: number;
   /** The delayed event that it was. */
   readonly delayId?: string | undefined;
+  /** The device that sent it, and its transaction id, as `services/events/sent-by.ts` writes them. */
+  readonly sentBy?: string | undefined;
   readonly json: string;
 }
 

@@ -48,15 +48,15 @@ const WRITE_EVENTS = sql(
     select 1 from guard having count(*) = cardinality($1::smallint[])
   ), new_events as (
     insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces,
-      current_state, delay_id)
+      current_state, delay_id, sent_by)
     select e.room, e.nid, e.topo, e.event_id, e.type, e.skey, e.sender, e.ts, e.state, e.prev::bigint[], e.auth::bigint[],
       coalesce(e.rel, (select t.nid from events t where t.event_id = e.rel_id and t.room = e.room)), e.rel_type, e.flags, e.json, e.replaces,
-      e.current_state, e.delay_id
+      e.current_state, e.delay_id, e.sent_by
     from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[],
       $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[],
-      $35::text[])
+      $35::text[], $36::text[])
       e(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces,
-        current_state, delay_id)
+        current_state, delay_id, sent_by)
   ), new_tails as (
     insert into room_tail (room, extremities, state, depth, last_pos)
     select t.room, t.extremities::bigint[], t.state, t.depth, t.last_pos
@@ -80,28 +80,28 @@ const WITH_STATE = WRITE_EVENTS.text.replace(
   ') select 1 from owned',
   `), new_deltas as (
     insert into state_delta (nid, room, seq, chain, others, members)
-    select d.* from owned, unnest($36::bigint[], $37::int[], $38::int[], $39::bytea[], $40::bytea[], $41::bytea[])
+    select d.* from owned, unnest($37::bigint[], $38::int[], $39::int[], $40::bytea[], $41::bytea[], $42::bytea[])
       d(nid, room, seq, chain, others, members)
   ), new_members as (
     insert into member (room, user_nid, membership, event, since, local)
-    select m.* from owned, unnest($42::int[], $43::int[], $44::smallint[], $45::bigint[], $46::bigint[], $47::boolean[])
+    select m.* from owned, unnest($43::int[], $44::int[], $45::smallint[], $46::bigint[], $47::bigint[], $48::boolean[])
       m(room, user_nid, membership, event, since, local)
     on conflict (room, user_nid) do update set membership = excluded.membership, event = excluded.event,
       since = excluded.since, forgotten = false
   ), new_rooms as (
     insert into rooms (nid, room_id, version, shard, creator, room_type, is_public, created_ts) overriding system value
-    select r.* from owned, unnest($48::int[], $49::text[], $50::text[], $51::smallint[], $52::int[], $53::text[], $54::boolean[],
-      $55::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
+    select r.* from owned, unnest($49::int[], $50::text[], $51::text[], $52::smallint[], $53::int[], $54::text[], $55::boolean[],
+      $56::bigint[]) r(nid, room_id, version, shard, creator, room_type, is_public, created_ts)
   ), new_aliases as (
     insert into aliases (alias, room, creator, created_ts)
-    select a.* from owned, unnest($56::text[], $57::int[], $58::text[], $59::bigint[]) a(alias, room, creator, created_ts)
+    select a.* from owned, unnest($57::text[], $58::int[], $59::text[], $60::bigint[]) a(alias, room, creator, created_ts)
   ), redacted as (
     update events e set json = r.json, redacted_by = r.redacted_by
-    from owned, unnest($60::int[], $61::bigint[], $62::bigint[], $63::text[]) r(room, nid, redacted_by, json)
+    from owned, unnest($61::int[], $62::bigint[], $63::bigint[], $64::text[]) r(room, nid, redacted_by, json)
     where e.room = r.room and e.nid = r.nid
   ), sent_delayed as (
     update delayed_events d set finalised_ts = s.sent_ts, event_id = s.event_id
-    from owned, unnest($64::text[], $65::text[], $66::bigint[]) s(delay_id, event_id, sent_ts)
+    from owned, unnest($65::text[], $66::text[], $67::bigint[]) s(delay_id, event_id, sent_ts)
     where d.delay_id = s.delay_id and d.finalised_ts is null
   ) select 1 from owned`,
 );
@@ -176,6 +176,7 @@ export const writeEvents = async (
     column(mentions, 'thread'),
     column(mentions, 'kind'),
     events.map((event) => event.delayId ?? null),
+    events.map((event) => event.sentBy ?? null),
   ];
   const deltas = writes.flatMap((write) => write.deltas ?? []);
   const members = lastOf(

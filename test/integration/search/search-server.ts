@@ -24,7 +24,7 @@ export class SearchServer {
   #compose(): Search {
     const { services } = this.rooms;
     const platform = { database: services.database, logger: silentLogger, timers: systemTimers };
-    const clientEvents = new ClientEvents(services.events);
+    const clientEvents = new ClientEvents(services.events.clock);
     this.#accountData = new AccountDataService({ ...services, served: [] });
     return composeSearch(platform, services, services.events, { ...services, clientEvents }, this.#accountData);
   }

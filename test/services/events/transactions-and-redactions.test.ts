@@ -87,11 +87,11 @@ describe('the event service keeps its word about', function () {
     it('are shown to the device that sent the event, and to no other', async () => {
       const room = await makeRoom(db.services);
       const id = await db.services.events.sendOnce(room, message(ALICE, 'x'), txn('mine', 'D1'));
-      const { nid } = (await db.services.events.find(room, id))!;
-      const { transactions } = db.services.events;
-      expect(transactions.transactionIdFor(nid, ALICE, 'D1')).to.equal('mine');
-      expect(transactions.transactionIdFor(nid, ALICE, 'D2')).to.equal(undefined);
-      expect(transactions.transactionIdFor(nid, BOB, 'D1')).to.equal(undefined);
+      const event = (await db.services.events.find(room, id))!;
+      expect(event.transactionIdFor({ userId: ALICE, deviceId: 'D1' })).to.equal('mine');
+      expect(event.transactionIdFor({ userId: ALICE, deviceId: 'D2' })).to.equal(undefined);
+      expect(event.transactionIdFor({ userId: ALICE, deviceId: undefined })).to.equal(undefined);
+      expect(event.transactionIdFor({ userId: BOB, deviceId: 'D1' })).to.equal(undefined);
     });
   });
 

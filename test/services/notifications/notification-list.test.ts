@@ -23,7 +23,7 @@ describe('the list of notifications', () => {
       pushRules,
       receipts,
       ignoredUsers: new IgnoredUsers(accountData),
-      clientEvents: new ClientEvents(events),
+      clientEvents: new ClientEvents(events.clock),
     });
   });
   afterEach(() => world.end());

@@ -102,7 +102,7 @@ describe('events that came before what they relate to', function () {
       index,
       loader,
       visibility: new EventVisibility(interner, loader, states),
-      events,
+      clock: events.clock,
       ignoredUsers: () => Promise.resolve(new Set()),
     });
     const bundles = await aggregations.bundle(remote.room, { userId: ALICE, deviceId: 'D' }, [stored]);

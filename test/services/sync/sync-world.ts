@@ -75,7 +75,7 @@ export async function syncWorld(
       index: new RelationIndex({ database, interner, events }),
       loader,
       visibility,
-      events,
+      clock: events.clock,
       ignoredUsers: (userId) => ignored.of(userId),
     }),
   };
