@@ -1,24 +1,12 @@
 import { Type } from 'typebox';
 import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
+import { publicRoom } from './room-schemas.ts';
 
 const path = '/_matrix/client/v3/publicRooms';
 
 const response = Type.Object({
-  chunk: Type.Array(
-    Type.Object({
-      room_id: Type.String(),
-      name: Type.Optional(Type.String()),
-      topic: Type.Optional(Type.String()),
-      canonical_alias: Type.Optional(Type.String()),
-      avatar_url: Type.Optional(Type.String()),
-      num_joined_members: Type.Integer(),
-      world_readable: Type.Boolean(),
-      guest_can_join: Type.Boolean(),
-      join_rule: Type.String(),
-      room_type: Type.Optional(Type.String()),
-    }),
-  ),
+  chunk: Type.Array(Type.Object(publicRoom)),
   next_batch: Type.Optional(Type.String()),
   prev_batch: Type.Optional(Type.String()),
   total_room_count_estimate: Type.Integer(),

@@ -31,3 +31,17 @@ export const jsonReply = (members: Readonly<Record<string, string | undefined>>)
   );
   return new Reply({ json: `{${parts.join(',')}}` });
 };
+
+/** A room as the directory shows it. */
+export const publicRoom = {
+  room_id: Type.String(),
+  name: Type.Optional(Type.String()),
+  topic: Type.Optional(Type.String()),
+  canonical_alias: Type.Optional(Type.String()),
+  avatar_url: Type.Optional(Type.String()),
+  num_joined_members: Type.Integer(),
+  world_readable: Type.Boolean(),
+  guest_can_join: Type.Boolean(),
+  join_rule: Type.String(),
+  room_type: Type.Optional(Type.String()),
+};

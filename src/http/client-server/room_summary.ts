@@ -1,19 +1,11 @@
 import { Type } from 'typebox';
 import type { RoomSummaries } from '#src/services/rooms/room-summaries.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
+import { publicRoom } from './room-schemas.ts';
 
 /** A room as those see it who may want to join. */
 export const roomSummary = {
-  room_id: Type.String(),
-  name: Type.Optional(Type.String()),
-  topic: Type.Optional(Type.String()),
-  canonical_alias: Type.Optional(Type.String()),
-  avatar_url: Type.Optional(Type.String()),
-  num_joined_members: Type.Integer(),
-  world_readable: Type.Boolean(),
-  guest_can_join: Type.Boolean(),
-  join_rule: Type.String(),
-  room_type: Type.Optional(Type.String()),
+  ...publicRoom,
   room_version: Type.String(),
   encryption: Type.Optional(Type.String()),
   allowed_room_ids: Type.Optional(Type.Array(Type.String())),

@@ -1,15 +1,26 @@
-import { Type } from 'typebox';
+import { type TArray, type TObject, Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject } from './room-schemas.ts';
 
 const root = '/_matrix/client/v3/thirdparty';
-const protocol = Type.Object({ protocol: Type.String() });
 const found = Type.Array(anyObject);
 
 /** Protocols are what bridges bring along; without one there is nothing to look anything up in. */
-const unknownProtocol = ({ params }: { readonly params: { readonly protocol: string } }): Promise<never> =>
-  Promise.reject(new MatrixError('M_NOT_FOUND', `No bridge of this server knows the protocol ${params.protocol}.`));
+const ofProtocol = (operationId: string, summary: string, folder: string, response: TObject | TArray): Endpoint =>
+  endpoint({
+    operationId,
+    summary,
+    method: 'GET',
+    path: `${root}/${folder}/{protocol}`,
+    auth: 'accessToken',
+    rateLimit: 'default',
+    params: Type.Object({ protocol: Type.String() }),
+    response,
+    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    handle: ({ params: { protocol } }) =>
+      Promise.reject(new MatrixError('M_NOT_FOUND', `No bridge of this server knows the protocol ${protocol}.`)),
+  });
 
 export const thirdPartyLookupEndpoints = (): readonly Endpoint[] => [
   endpoint({
@@ -23,42 +34,19 @@ export const thirdPartyLookupEndpoints = (): readonly Endpoint[] => [
     errors: ['M_LIMIT_EXCEEDED'],
     handle: () => Promise.resolve({}),
   }),
-  endpoint({
-    operationId: 'getProtocolMetadata',
-    summary: 'Retrieve metadata about a specific protocol that the homeserver supports.',
-    method: 'GET',
-    path: `${root}/protocol/{protocol}`,
-    auth: 'accessToken',
-    rateLimit: 'default',
-    params: protocol,
-    response: anyObject,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    handle: unknownProtocol,
-  }),
-  endpoint({
-    operationId: 'queryLocationByProtocol',
-    summary: 'Retrieve Matrix-side portals rooms leading to a third-party location.',
-    method: 'GET',
-    path: `${root}/location/{protocol}`,
-    auth: 'accessToken',
-    rateLimit: 'default',
-    params: protocol,
-    response: found,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    handle: unknownProtocol,
-  }),
-  endpoint({
-    operationId: 'queryUserByProtocol',
-    summary: 'Retrieve the Matrix User ID of a corresponding third-party user.',
-    method: 'GET',
-    path: `${root}/user/{protocol}`,
-    auth: 'accessToken',
-    rateLimit: 'default',
-    params: protocol,
-    response: found,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    handle: unknownProtocol,
-  }),
+  ofProtocol(
+    'getProtocolMetadata',
+    'Retrieve metadata about a specific protocol that the homeserver supports.',
+    'protocol',
+    anyObject,
+  ),
+  ofProtocol(
+    'queryLocationByProtocol',
+    'Retrieve Matrix-side portals rooms leading to a third-party location.',
+    'location',
+    found,
+  ),
+  ofProtocol('queryUserByProtocol', 'Retrieve the Matrix User ID of a corresponding third-party user.', 'user', found),
   endpoint({
     operationId: 'queryLocationByAlias',
     summary: 'Reverse-lookup third-party locations given a Matrix room alias.',

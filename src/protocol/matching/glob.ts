@@ -5,7 +5,6 @@
  * the matcher below takes time proportional to pattern x text, whatever the pattern.
  */
 
-const STAR = 0x2a;
 const QUESTION_MARK = 0x3f;
 
 /** A parsed pattern: the pieces between its asterisks. */
@@ -29,15 +28,6 @@ export function parseGlob(pattern: string): Glob {
 /** A pattern without wildcards: every character stands for itself. */
 export function literalGlob(text: string): Glob {
   return { pattern: text, pieces: [{ text, wild: false }] };
-}
-
-/** Whether the pattern holds `*` or `?`. */
-export function hasWildcards(pattern: string): boolean {
-  for (let i = 0; i < pattern.length; i++) {
-    const unit = pattern.charCodeAt(i);
-    if (unit === STAR || unit === QUESTION_MARK) return true;
-  }
-  return false;
 }
 
 /** Whether the pattern matches the whole of the text. */

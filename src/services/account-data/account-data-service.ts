@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -38,7 +39,7 @@ export class AccountDataService {
   readonly #writer: Writer;
   readonly #served: ReadonlyMap<string, ServedType>;
   readonly #users: LRUCache<string, UserAccountData>;
-  readonly #loading = new Map<string, Promise<UserAccountData>>();
+  readonly #loading = new OnceByKey<string, UserAccountData>();
   readonly #reading = new Map<string, UserAccountData>();
   readonly #updates = new SerialByKey<string>();
   /** Fires once a change is committed and visible. */
@@ -61,12 +62,7 @@ export class AccountDataService {
   load(userId: string): Promise<UserAccountData> {
     const known = this.#users.get(userId);
     if (known !== undefined) return Promise.resolve(known);
-    let loading = this.#loading.get(userId);
-    if (loading === undefined) {
-      loading = this.#read(userId).finally(() => this.#loading.delete(userId));
-      this.#loading.set(userId, loading);
-    }
-    return loading;
+    return this.#loading.run(userId, () => this.#read(userId));
   }
 
   async #read(userId: string): Promise<UserAccountData> {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -37,7 +38,7 @@ export class PresenceService {
   readonly #known: LRUCache<string, UserPresence>;
   /** Users who are not offline: those whom time changes. */
   readonly #active = new Map<string, UserPresence>();
-  readonly #loading = new Map<string, Promise<UserPresence>>();
+  readonly #loading = new OnceByKey<string, UserPresence>();
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   readonly #unstored = new Set<UserPresence>();
   #sweep: Timer | undefined;
@@ -128,12 +129,7 @@ export class PresenceService {
   #load(userId: string): Promise<UserPresence> {
     const known = this.#peek(userId);
     if (known !== undefined) return Promise.resolve(known);
-    let loading = this.#loading.get(userId);
-    if (loading === undefined) {
-      loading = this.#read(userId).finally(() => this.#loading.delete(userId));
-      this.#loading.set(userId, loading);
-    }
-    return loading;
+    return this.#loading.run(userId, () => this.#read(userId));
   }
 
   async #read(userId: string): Promise<UserPresence> {

@@ -1,3 +1,4 @@
+import { OnceByKey } from '#src/kernel/once.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
@@ -47,7 +48,7 @@ export interface RoomUpgradeOptions {
 export class RoomUpgrade {
   readonly #options: RoomUpgradeOptions;
   readonly #turns = new SerialByKey<string>();
-  readonly #running = new Map<string, Promise<Room>>();
+  readonly #running = new OnceByKey<string, Room>();
 
   constructor(options: RoomUpgradeOptions) {
     this.#options = options;
@@ -68,13 +69,9 @@ export class RoomUpgrade {
     additionalCreators: readonly string[] = [],
   ): Promise<Room> {
     const wish = JSON.stringify([userId, roomId, versionId, additionalCreators]);
-    const running = this.#running.get(wish);
-    if (running !== undefined) return running;
-    const upgrade = this.#turns
-      .run(roomId, () => this.#upgrade(userId, roomId, versionId, additionalCreators))
-      .finally(() => this.#running.delete(wish));
-    this.#running.set(wish, upgrade);
-    return upgrade;
+    return this.#running.run(wish, () =>
+      this.#turns.run(roomId, () => this.#upgrade(userId, roomId, versionId, additionalCreators)),
+    );
   }
 
   async #upgrade(

@@ -1,4 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import type { Database } from '#src/storage/database.ts';
 import { confirmGeneration, findSession } from '#src/storage/repositories/sessions.ts';
 import type { AccessTokenClaims, AccessTokens } from './access-token.ts';
@@ -12,7 +13,7 @@ export class VerifiedTokens {
   readonly #clock: Clock;
   readonly #tokens: AccessTokens;
   readonly #live: LiveSessions;
-  readonly #loading = new Map<string, Promise<LiveToken>>();
+  readonly #loading = new OnceByKey<string, LiveToken>();
   /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
   #epoch = 0;
 
@@ -31,7 +32,7 @@ export class VerifiedTokens {
    * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
    */
   async authenticate(token: string, allow?: 'locked'): Promise<Requester> {
-    const live = this.#live.get(token) ?? (await this.#loadOnce(token));
+    const live = this.#live.get(token) ?? (await this.#loading.run(token, () => this.#load(token)));
     if (live.expiresTs <= this.#clock.now()) {
       // It may have ended since it was remembered; the answer differs.
       await this.#load(token);
@@ -39,14 +40,6 @@ export class VerifiedTokens {
     }
     if (live.locked && allow !== 'locked') throw userLocked();
     return live.requester;
-  }
-
-  #loadOnce(token: string): Promise<LiveToken> {
-    const running = this.#loading.get(token);
-    if (running !== undefined) return running;
-    const loading = this.#load(token).finally(() => this.#loading.delete(token));
-    this.#loading.set(token, loading);
-    return loading;
   }
 
   async #load(token: string): Promise<LiveToken> {

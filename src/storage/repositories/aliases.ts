@@ -13,10 +13,6 @@ const ALIAS = sql(
   'alias_by_name',
   `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = $1`,
 );
-const ALIASES = sql(
-  'aliases_by_name',
-  `select ${COLUMNS} from aliases a join rooms r on r.nid = a.room where a.alias = any($1::text[])`,
-);
 const ALIASES_OF_ROOM = sql('aliases_of_room', 'select alias from aliases where room = $1 order by created_ts, alias');
 const INSERT = sql(
   'alias_insert',
@@ -27,9 +23,6 @@ const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1 r
 
 export const aliasByName = async (database: Database, alias: string): Promise<AliasRecord | undefined> =>
   (await database.query<AliasRecord>(ALIAS, [alias]))[0];
-
-export const aliasesByName = (database: Database, aliases: readonly string[]): Promise<AliasRecord[]> =>
-  database.query<AliasRecord>(ALIASES, [aliases]);
 
 /** The aliases of a room, oldest first. */
 export const aliasesOfRoom = async (database: Database, room: number): Promise<string[]> =>
