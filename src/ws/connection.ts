@@ -2,17 +2,17 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/sessions/requester.ts';
+import { admit, admitAgain } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { errorFrame, parseFrame, type RequestFrame, type RequestId, resultFrame } from './frames.ts';
 import type { Beating } from './heartbeat.ts';
 import type { Method } from './method.ts';
 import { closeNameOf, matrixErrorOf } from './failures.ts';
-import { takeToken } from './rate-limit.ts';
 import { runRequest } from './requests.ts';
 import type { SharedFrames } from './shared-frames.ts';
 import type { SocketMetrics } from './socket-metrics.ts';
-import { type StreamStart, streamParamsOf, streamStart, validateAuth } from './stream-params.ts';
+import type { StreamStart } from './stream-params.ts';
 import { type StreamSink, SyncStream } from './sync-stream.ts';
 
 /** What all connections share. */
@@ -179,23 +179,17 @@ export class Connection implements StreamSink, Beating {
     const frame = parseFrame(text);
     if (frame === undefined) this.close('protocolError');
     else if (frame.method === 'auth')
-      void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame));
+      void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame, this.#requester));
     else if (this.#requester === undefined || frame.id === undefined) this.close('badAuth');
     else void this.#serve(frame, frame.id, this.#requester);
   }
 
   async #authenticate(frame: RequestFrame): Promise<void> {
-    const { deps } = this.#hub;
     this.#held = [];
     try {
-      const { params } = frame;
-      validateAuth(params);
-      const requester = await deps.services.sessions.authenticate(params.token);
-      takeToken(deps.rateLimiter, 'sync', requester);
-      const asked = { ...streamParamsOf(this.#peer.query), ...params };
-      const start = await streamStart(deps.services, requester.userId, asked);
+      const { requester, token, start } = await admit(this.#hub.deps, this.#peer.query, frame.params);
       if (this.#isClosing) return;
-      this.begin(requester, params.token, start);
+      this.begin(requester, token, start);
       this.#welcome(frame.id, requester);
     } catch (error) {
       if (this.#isClosing) return;
@@ -210,18 +204,11 @@ export class Connection implements StreamSink, Beating {
   }
 
   /** The client goes on with a fresh token of the same device. */
-  async #renew(frame: RequestFrame): Promise<void> {
-    const { deps } = this.#hub;
+  async #renew(frame: RequestFrame, current: Requester): Promise<void> {
     try {
-      const { params } = frame;
-      validateAuth(params);
-      if (this.#requester !== undefined) takeToken(deps.rateLimiter, 'default', this.#requester);
-      const requester = await deps.services.sessions.authenticate(params.token);
-      if (requester.userId !== this.#requester?.userId || requester.deviceId !== this.#requester.deviceId) {
-        throw new MatrixError('M_FORBIDDEN', 'This socket belongs to another device: open one of its own.');
-      }
+      const { requester, token } = await admitAgain(this.#hub.deps, current, frame.params);
       this.#requester = requester;
-      this.#token = params.token;
+      this.#token = token;
       this.#welcome(frame.id, requester);
     } catch (error) {
       this.#send(errorFrame(frame.id, this.#asMatrixError(error, 'auth')));
