@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventList, DelayedEventPage } from '#src/services/delayed-events/delayed-event-list.ts';
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
@@ -107,6 +108,9 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
     errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handle({ requester, params: { roomId, eventType: type, txnId }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const stickyDurationMs = stickyDurationOf(query);
+      if (stickyDurationMs !== undefined && body.state_key !== undefined)
+        throw new MatrixError('M_INVALID_PARAM', 'State events do not stick: leave out state_key, or the duration.');
       const delayId = await services.delayedEvents.schedule(requester, {
         roomId,
         type,
@@ -114,7 +118,7 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
         content: body.content as JsonObject,
         delayMs: body.delay_ms,
         ts,
-        stickyDurationMs: stickyDurationOf(query),
+        stickyDurationMs,
         txnId,
         isOlderForm: false,
       });

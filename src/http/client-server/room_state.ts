@@ -5,7 +5,6 @@ import type { RoomSending } from '#src/services/rooms/room-sending.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
 import { anyObject, eventIdAnswer } from './room-schemas.ts';
-import { stickyDurationOf, stickyParameter } from './sticky_parameter.ts';
 
 export const roomStateEndpoints = (services: {
   readonly roomSending: RoomSending;
@@ -19,7 +18,7 @@ export const roomStateEndpoints = (services: {
     auth: 'accessTokenOrGuest',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
-    query: Type.Object({ ts: Type.Optional(Type.Integer()), ...stickyParameter, ...delayParameters }),
+    query: Type.Object({ ts: Type.Optional(Type.Integer()), ...delayParameters }),
     body: anyObject,
     eventBody: true,
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
@@ -37,7 +36,7 @@ export const roomStateEndpoints = (services: {
     ],
     async handle({ requester, params: { roomId, eventType: type, stateKey }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
-      const request = { roomId, type, content: body as JsonObject, ts, stickyDurationMs: stickyDurationOf(query) };
+      const request = { roomId, type, content: body as JsonObject, ts };
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {
         const delayed = { ...request, delayMs, stateKey, isOlderForm: true };

@@ -55,6 +55,22 @@ describe('sticky events over HTTP', function () {
     expect(chunk.filter((one: Json) => one.type === 'm.rtc.member')).to.have.length(3);
   });
 
+  it('are messages: state does not stick, now or later', async () => {
+    const query = 'org.matrix.msc4354.sticky_duration_ms=60000';
+    const path = `/rooms/${room}/state/m.rtc.member/alice`;
+    // A parameter that this endpoint does not have, like any other.
+    const { event_id: id } = await server.must('alice', 'PUT', `${path}?${query}`, {});
+    expect((await event('alice', id)).body).not.to.have.property('msc4354_sticky');
+    const later = await server.must('alice', 'PUT', `${path}?${query}&org.matrix.msc4140.delay=1000`, { a: 1 });
+    const delayed = '/unstable/org.matrix.msc4140';
+    await server.must('alice', 'POST', `${delayed}/delayed_events/${later.delay_id}/send`);
+    const { event_id: sentId } = await server.must('alice', 'GET', `${delayed}/delayed_events/${later.delay_id}`);
+    expect((await event('alice', sentId)).body).not.to.have.property('msc4354_sticky');
+    const scheduled = `${delayed}/rooms/${room}/delayed_event/m.rtc.member/state?${query}`;
+    const refused = await server.ask('alice', 'PUT', scheduled, { delay_ms: 1_000, state_key: '', content: {} });
+    expect([refused.status, refused.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
   it('are seen by who joined later, whatever the history visibility, until they expire', async () => {
     const plain = (await server.must('alice', 'PUT', `/rooms/${room}/send/m.room.message/p${(count += 1)}`, {}))
       .event_id;
