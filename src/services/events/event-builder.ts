@@ -9,7 +9,7 @@ import { eventReference } from '#src/protocol/events/event-hashes.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
+import { type Member, membershipIn } from '#src/services/rooms/membership.ts';
 import type { RoomHead } from '#src/services/rooms/building-head.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChange } from '#src/services/state/state-chain.ts';
@@ -22,6 +22,7 @@ import { deltaRowOf } from './delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
 import { eventIdBytes } from './event-ids.ts';
 import type { EventLoader } from './event-loader.ts';
+import { memberRow } from './member-row.ts';
 import type { NotificationClassifier } from './notification-class.ts';
 import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
 import { relationOf, StoredEvent } from './stored-event.ts';
@@ -290,12 +291,3 @@ export class EventBuilder {
     };
   }
 }
-
-const memberRow = (room: Room, member: Member): MemberRow => ({
-  room: room.nid,
-  user: member.user,
-  membership: membershipCode(member.membership),
-  event: member.event,
-  since: member.since,
-  local: member.local,
-});

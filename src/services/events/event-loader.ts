@@ -52,18 +52,10 @@ export class EventLoader {
   /** The events at these places; what does not exist is left out. One statement for all, and one for what they replace. */
   async load(places: readonly EventPlace[]): Promise<Map<number, StoredEvent>> {
     const found = new Map<number, StoredEvent>();
-    const missing = new Map<number, EventPlace>();
-    for (const place of places) {
-      const known = this.#cache.get(place.nid);
-      if (known === undefined) missing.set(place.nid, place);
-      else found.set(place.nid, known);
-    }
+    const missing = this.#recall(places, found);
     if (missing.size === 0) return found;
     const rooms = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
-    const records = await eventsByNid(
-      this.#database,
-      [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })),
-    );
+    const records = await this.#read(missing);
     for (const event of await this.adopt(records, (room) => rooms.get(room))) found.set(event.nid, event);
     return found;
   }
@@ -129,21 +121,31 @@ export class EventLoader {
     return events;
   }
 
-  /** Companions are read without companions of their own: only their content and id are served. */
-  async #loadCompanions(places: readonly EventPlace[]): Promise<Map<number, StoredEvent>> {
-    const found = new Map<number, StoredEvent>();
+  /** Puts what is in memory into `found`, and returns the rest. */
+  #recall(places: readonly EventPlace[], found: Map<number, StoredEvent>): Map<number, EventPlace> {
     const missing = new Map<number, EventPlace>();
     for (const place of places) {
       const known = this.#cache.get(place.nid);
       if (known === undefined) missing.set(place.nid, place);
       else found.set(place.nid, known);
     }
-    if (missing.size === 0) return found;
-    const rooms = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
-    for (const record of await eventsByNid(
+    return missing;
+  }
+
+  #read(missing: ReadonlyMap<number, EventPlace>): Promise<EventRecord[]> {
+    return eventsByNid(
       this.#database,
       [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })),
-    )) {
+    );
+  }
+
+  /** Companions are read without companions of their own: only their content and id are served. */
+  async #loadCompanions(places: readonly EventPlace[]): Promise<Map<number, StoredEvent>> {
+    const found = new Map<number, StoredEvent>();
+    const missing = this.#recall(places, found);
+    if (missing.size === 0) return found;
+    const rooms = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
+    for (const record of await this.#read(missing)) {
       const room = rooms.get(record.room);
       if (room === undefined) continue;
       const eventId = eventIdText(room.version, record.event_id);

@@ -1,18 +1,19 @@
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
-import { type Member, membershipCode, membershipIn } from '#src/services/rooms/membership.ts';
+import { type Member, membershipIn } from '#src/services/rooms/membership.ts';
 import type { RoomHead } from '#src/services/rooms/building-head.ts';
 import type { ResolvedChanges, Room, StateSlot } from '#src/services/rooms/room.ts';
 import type { StateChain, StateChange } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
-import type { EventWrite, MemberRow, StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
+import type { EventWrite, StateDeltaRow } from '#src/storage/repositories/event-rows.ts';
 import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { deltaRowOf } from './delta-row.ts';
 import { eventIdBytes } from './event-ids.ts';
 import type { EventLoader } from './event-loader.ts';
 import type { EventService } from './event-service.ts';
+import { memberRow } from './member-row.ts';
 import type { NotificationClassifier, NotificationVerdict } from './notification-class.ts';
 import type { PreparedRedaction } from './redacting.ts';
 import { relationOf, StoredEvent } from './stored-event.ts';
@@ -104,7 +105,6 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   let { flags } = plan;
   if (notification.notifies) flags |= EVENT_FLAGS.notifies;
   if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
-  if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
   const event = new StoredEvent({
     room,
     nid,
@@ -201,15 +201,6 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   });
   return event;
 };
-
-const memberRow = (room: Room, member: Member): MemberRow => ({
-  room: room.nid,
-  user: member.user,
-  membership: membershipCode(member.membership),
-  event: member.event,
-  since: member.since,
-  local: member.local,
-});
 
 /** The changes of the room's state as it is kept in memory. */
 const resolvedChanges = (

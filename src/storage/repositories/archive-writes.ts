@@ -1,28 +1,14 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
+import type { EventRow } from './event-rows.ts';
 import { EVENT_FLAGS } from './event-writes.ts';
 
 const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 
 /** An event that comes back out of an archive. */
-export interface RestoredRow {
-  readonly nid: number;
-  readonly topo: number;
-  readonly eventId: Buffer;
-  readonly type: number;
-  readonly skey: number | null;
-  readonly sender: number;
-  readonly ts: number;
-  readonly state: number;
-  readonly currentState: number | null;
-  readonly prev: readonly number[];
-  readonly auth: readonly number[];
+export interface RestoredRow extends Omit<EventRow, 'room' | 'rel' | 'delayId' | 'sentBy'> {
   readonly rel: number | null;
-  readonly relType: number | null;
-  readonly replaces: number | null;
   readonly redactedBy: number | null;
-  readonly flags: number;
-  readonly json: string;
 }
 
 // Those that stayed, hidden, for the sake of the state are shown again.
