@@ -82,7 +82,15 @@ export class EventReceiver {
     const { pdu } = incoming;
     const prevIds = referencedIds(pdu.prev_events);
     const authIds = referencedIds(pdu.auth_events);
-    const positions = await this.#positions(room, [incoming.eventId, ...prevIds, ...authIds]);
+    const relation = relationOf(pdu.content);
+    const root = relation?.relType === 'm.thread' ? relation.eventId : undefined;
+    const places = await this.#places([
+      incoming.eventId,
+      ...prevIds,
+      ...authIds,
+      ...(root === undefined ? [] : [root]),
+    ]);
+    const positions = positionsIn(room, places);
     if (positions.has(incoming.eventId)) return { outcome: 'known' };
     const missing = [...new Set([...prevIds, ...authIds])].filter((id) => !positions.has(id));
     if (missing.length > 0) return { outcome: 'missing', ids: missing };
@@ -101,7 +109,8 @@ export class EventReceiver {
 
     const before = await this.#around.before(room, prev);
     const verdict = await this.#judge(room, incoming, auth, before);
-    const plan = await this.#plan(room, { incoming, prev, auth, before, verdict });
+    const isThreaded = root !== undefined && !isElsewhere(room, places, root);
+    const plan = await this.#plan(room, { incoming, prev, auth, before, verdict, isThreaded });
     const event = await writeReceived(this.#options, room, plan);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
@@ -109,7 +118,7 @@ export class EventReceiver {
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
-  async #plan(room: Room, { incoming, prev, auth, before, verdict }: Judged): Promise<ReceivedPlan> {
+  async #plan(room: Room, { incoming, prev, auth, before, verdict, isThreaded }: Judged): Promise<ReceivedPlan> {
     const { classifier, interner, loader } = this.#options;
     const { pdu } = incoming;
     const isAccepted = verdict.kind === 'accepted';
@@ -137,6 +146,7 @@ export class EventReceiver {
     let flags = own === undefined ? 0 : EVENT_FLAGS.state;
     if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
     if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;
+    if (isThreaded) flags |= EVENT_FLAGS.threaded;
     return {
       incoming,
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
@@ -168,10 +178,11 @@ export class EventReceiver {
   }
 
   async #positions(room: Room, ids: readonly string[]): Promise<Map<string, number>> {
-    const rows = await positionsById(this.#options.database, ids.map(eventIdBytes));
-    // Events of other rooms are as good as unknown: naming them is an error, and they are never served from here.
-    const own = rows.filter((row) => row.room === room.nid);
-    return new Map(own.map((row) => [eventIdText(room.version, row.event_id), row.nid]));
+    return positionsIn(room, await this.#places(ids));
+  }
+
+  #places(ids: readonly string[]): Promise<readonly Place[]> {
+    return positionsById(this.#options.database, ids.map(eventIdBytes));
   }
 
   async #load(room: Room, nids: readonly number[]): Promise<StoredEvent[]> {
@@ -260,6 +271,20 @@ const SLICE = 250;
 /** How far back a run of soft-failed and rejected events is followed. */
 const HIDDEN_STEPS = 20;
 
+type Place = Awaited<ReturnType<typeof positionsById>>[number];
+
+/** Events of other rooms are as good as unknown: naming them is an error, and they are never served from here. */
+const positionsIn = (room: Room, places: readonly Place[]): Map<string, number> => {
+  const own = places.filter((place) => place.room === room.nid);
+  return new Map(own.map((place) => [eventIdText(room.version, place.event_id), place.nid]));
+};
+
+/** Whether an event is known to be in another room. What is in no room yet may come to this one. */
+const isElsewhere = (room: Room, places: readonly Place[], eventId: string): boolean => {
+  const id = eventIdBytes(eventId);
+  return places.some((place) => place.room !== room.nid && place.event_id.equals(id));
+};
+
 const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
 
 type Verdict = { readonly kind: 'accepted' } | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
@@ -270,6 +295,8 @@ interface Judged {
   readonly auth: readonly StoredEvent[];
   readonly before: StateBefore;
   readonly verdict: Verdict;
+  /** It is a reply in a thread of this room, as far as is known. */
+  readonly isThreaded: boolean;
 }
 
 const withoutUnsigned = (pdu: IdentifiedPdu['pdu']): IdentifiedPdu['pdu'] => {

@@ -2,6 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Room } from '#src/services/rooms/room.ts';
+import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
 
 /** "a maximum of 3 hops is recommended to cover indirect relationships". Client-Server API, "Threaded read receipts". */
 const MAX_HOPS = 3;
@@ -25,7 +26,9 @@ const relationsOf = async (
     const { relation }: StoredEvent = at;
     if (relation === undefined) break;
     path.add(relation.eventId);
-    if (relation.relType === 'm.thread') return { root: relation.eventId, path };
+    // A thread whose root lies in another room is none.
+    if (relation.relType === 'm.thread')
+      return { root: (at.flags & EVENT_FLAGS.threaded) === 0 ? undefined : relation.eventId, path };
     at = await events.find(room, relation.eventId);
   }
   return { root: undefined, path };
