@@ -94,8 +94,22 @@ function compileTypes(types: readonly string[]): ((type: string) => boolean) | u
     else exact.add(type);
   }
   if (globs.length === 0) return (type) => exact.has(type);
-  return (type) => exact.has(type) || globs.some((glob) => globMatches(glob, type));
+  // A room has few types of events, and many events: no list of patterns, however long, is gone through for each of them.
+  const known = new Map<string, boolean>();
+  return (type) => {
+    if (exact.has(type)) return true;
+    let matches = known.get(type);
+    if (matches === undefined) {
+      matches = globs.some((glob) => globMatches(glob, type));
+      if (known.size >= MOST_KNOWN_TYPES) known.clear();
+      known.set(type, matches);
+    }
+    return matches;
+  };
 }
+
+/** Verdicts on types that a predicate remembers. */
+const MOST_KNOWN_TYPES = 200;
 
 /** Unlike in other patterns, a question mark in an event type is a question mark. */
 function parseTypePattern(pattern: string): Glob {
