@@ -7,7 +7,8 @@ import type { RoomState } from '#src/services/rooms/room-state.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 
-const MOST_AROUND = 100;
+/** Events before a result, and after it. */
+export const MOST_AROUND = 100;
 
 /** A profile as it was; named as on the wire. */
 export interface HistoricProfile {

@@ -8,7 +8,7 @@ import type { RoomState } from '#src/services/rooms/room-state.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
 import { knownUsers } from '#src/storage/repositories/search.ts';
-import type { SearchContext, SearchContexts } from './search-context.ts';
+import { MOST_AROUND, type SearchContext, type SearchContexts } from './search-context.ts';
 import {
   isBefore,
   NEWEST,
@@ -24,6 +24,10 @@ import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
 const MESSAGE = 'm.room.message';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 500;
+/** Events on a page, those around the results included: with many around each there are fewer results to a page. */
+const MOST_EVENTS = 1_500;
+/** Characters. */
+const LONGEST_TERM = 5_000;
 /** By rank, this many of the newest matches are sorted at a time. */
 const RANKED_AT_ONCE = 200;
 
@@ -91,13 +95,15 @@ export class SearchService {
     this.#options = options;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for a `next_batch` that is not one of this server */
+  /** @throws MatrixError M_INVALID_PARAM for a `next_batch` that is not one of this server, and for terms that are too long */
   async search(reader: Reader, request: SearchRequest): Promise<SearchAnswer> {
     const position = request.nextBatch === undefined ? undefined : decodeSearchToken(request.nextBatch);
     if (request.nextBatch !== undefined && position === undefined)
       throw new MatrixError('M_INVALID_PARAM', 'The parameter next_batch is not a token of a search on this server.');
+    if (request.term.length > LONGEST_TERM)
+      throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${LONGEST_TERM} characters.`);
     const query = parseSearchQuery(request.term);
-    const limit = Math.min(request.filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const limit = Math.min(request.filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT, resultsPerPage(request.context));
     const start: SearchPosition = position ?? { before: NEWEST, seen: 0 };
     const found = await this.#find(reader.userId, request, { query, limit }, start);
     const { matches, next } = found;
@@ -233,6 +239,12 @@ export class SearchService {
     return states;
   }
 }
+
+const resultsPerPage = (context: SearchRequest['context']): number => {
+  const most = (count: number): number => Math.min(count, MOST_AROUND);
+  const around = context === undefined ? 0 : most(context.before) + most(context.after);
+  return Math.floor(MOST_EVENTS / (1 + around));
+};
 
 const groupOf = (position: SearchPosition): Pick<SearchPosition, 'group'> =>
   position.group === undefined ? {} : { group: position.group };

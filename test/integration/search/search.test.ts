@@ -173,6 +173,32 @@ describe('searching messages', function () {
     expect(recent.results[1].result.content.body).to.equal('蕎麦と蕎麦と蕎麦');
   });
 
+  it('has fewer results to a page when many events are wanted around each, and goes on with the others', async () => {
+    const roomId = await server.rooms.room('alice');
+    for (let i = 0; i < 30; i++) await server.rooms.say('alice', roomId, `surroundings ${i}`);
+    const wide = { event_context: { before_limit: 1_000_000, after_limit: 1_000_000 }, filter: { limit: 500 } };
+    for (const order of ['recent', 'rank']) {
+      const found: string[] = [];
+      let next: string | undefined;
+      do {
+        const page = await server.find('alice', 'surroundings', { ...wide, order_by: order }, next);
+        const sizes = page.results.map(
+          ({ context }: Json) => context.events_before.length + context.events_after.length,
+        );
+        expect(sizes.length).to.be.within(0, 7);
+        expect(Math.max(0, ...sizes)).to.be.at.most(200);
+        found.push(...page.results.map(({ result }: Json) => result.content.body));
+        next = page.next_batch;
+      } while (next !== undefined);
+      expect(found).to.have.length(30);
+      expect(new Set(found)).to.have.property('size', 30);
+    }
+  });
+  it('refuses a term that nobody types', async () => {
+    const { status, body } = await server.ask('alice', { search_term: '東京 '.repeat(10_000) });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
   it('shows what stands around a result, the events before it newest first', async () => {
     const room = await publicRoom('ctx');
     server.rooms.profiles.set('@ctx2:test', { displayname: 'Contexta' });
