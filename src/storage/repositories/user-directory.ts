@@ -59,6 +59,7 @@ const OUTDATED = sql(
      else d.user_id is null or d.display_name is distinct from n.value or d.avatar_url is distinct from v.value end
    order by a.user_id limit $2`,
 );
+// A scalar subquery is looked up for each user; as a join, PostgreSQL may compare everybody found with all accounts.
 const SEARCH = sql(
   'directory_search',
   `with found as materialized (
@@ -74,7 +75,7 @@ const SEARCH = sql(
         select 1 from unnest($4::text[], $5::text[]) t(name, id)
         where not (t.name <> '' and strpos(d.folded_name, t.name) > 0) and not (t.id <> '' and starts_with(d.folded_id, t.id))
       )
-      and not exists (select 1 from accounts a where a.user_id = d.user_id and a.deactivated)
+      and not coalesce((select a.deactivated from accounts a where a.user_id = d.user_id), false)
   )
   select d.user_id, d.display_name, d.avatar_url from matching d
   where $6 and d.local or d.shares or exists (
