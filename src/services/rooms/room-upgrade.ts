@@ -13,7 +13,7 @@ import type { EventService } from '#src/services/events/event-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/membership/profile-source.ts';
 import type { RoomAccess } from './room-access.ts';
 import type { Room } from './room.ts';
-import { fits, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgraded-state.ts';
+import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgraded-state.ts';
 
 const TOMBSTONE = 'm.room.tombstone';
 const CANONICAL_ALIAS = 'm.room.canonical_alias';
@@ -139,7 +139,7 @@ export class RoomUpgrade {
     predecessor: JsonObject,
     roomId?: string,
   ): Promise<Room> {
-    const { events, profiles } = this.#options;
+    const { events, loader, profiles } = this.#options;
     const oldCreate = old.stateEvent('m.room.create')?.content ?? {};
     const createContent: JsonObject = {
       room_version: version.id,
@@ -160,7 +160,8 @@ export class RoomUpgrade {
       .filter(({ target }) => !creators.includes(target))
       .map(({ target, content }) => own('m.room.member', content, target));
     const profile = await profiles.profileOf(userId);
-    const levels = own(POWER_LEVELS, upgradedLevels(old, version, [userId, ...creators]));
+    const before = await levelsBeforeLock(old, loader);
+    const levels = own(POWER_LEVELS, upgradedLevels(old, version, before, [userId, ...creators]));
     // The old room's levels may leave to its creator less than is needed here: they come last.
     const meanwhile = version.auth.privilegedCreators ? levels : own(POWER_LEVELS, { users: { [userId]: 100 } });
     const drafts = [

@@ -2,9 +2,12 @@ import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import type { EventLoader } from '#src/services/events/event-loader.ts';
+import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Room } from './room.ts';
 
 const TOMBSTONE = 'm.room.tombstone';
+const POWER_LEVELS = 'm.room.power_levels';
 /** Members of `m.room.power_levels` that are levels themselves, and those that map names to levels. */
 const LEVELS = ['ban', 'events_default', 'invite', 'kick', 'redact', 'state_default', 'users_default'];
 const MAPS = ['events', 'users', 'notifications'];
@@ -39,13 +42,39 @@ const integersOf = (map: JsonValue | undefined): Record<string, number> => {
   return levels;
 };
 
+/** How many tombstones are looked back over, in a room that is upgraded again and again. */
+const MOST_TOMBSTONES = 50;
+
+/**
+ * The power levels of a room as people set them: what an upgrade of it did to them, to lock it, is not meant for a further successor. The
+ * lock is told by what it changes, and by coming after a tombstone of the same user.
+ */
+export const levelsBeforeLock = async (old: Room, loader: Pick<EventLoader, 'one'>): Promise<JsonObject> => {
+  const levels = old.stateEvent(POWER_LEVELS);
+  if (levels === undefined) return {};
+  const before = levels.previous;
+  const lock = before === undefined ? undefined : lockOf(old, before);
+  if (before === undefined || lock === undefined) return levels.content;
+  if (canonicalJson(lock, 'lenient') !== canonicalJson(levels.content, 'lenient')) return levels.content;
+  let tombstone = old.stateEvent(TOMBSTONE);
+  for (let step = 0; step < MOST_TOMBSTONES && tombstone !== undefined && tombstone.nid > levels.nid; step++)
+    tombstone = tombstone.replaces === undefined ? undefined : await loader.one(old, tombstone.replaces);
+  const isLock = tombstone !== undefined && tombstone.nid < levels.nid && tombstone.sender === levels.sender;
+  return isLock ? before.content : levels.content;
+};
+
 /**
  * The power levels of an upgraded room: those of the old one, as the new version writes them.
  *
+ * @param before the old room's levels
  * @param creators who makes the new room, and the additional creators
  */
-export const upgradedLevels = (old: Room, version: RoomVersion, creators: readonly string[]): JsonObject => {
-  const before = old.stateEvent('m.room.power_levels')?.content ?? {};
+export const upgradedLevels = (
+  old: Room,
+  version: RoomVersion,
+  before: JsonObject,
+  creators: readonly string[],
+): JsonObject => {
   const content: Record<string, JsonValue> = Object.fromEntries(
     Object.entries(before).filter(([name, value]) => fits(version, { [name]: value })),
   );
@@ -102,12 +131,14 @@ export const upgradedJoinRules = (version: RoomVersion, before: JsonObject | und
  * The power levels with which an old room is closed: "setting events_default and invite to the greater of 50 and
  * users_default + 1". Undefined when they are so high already.
  */
-export const lockedLevels = (old: Room): JsonObject | undefined => {
-  const levels = old.powerLevels();
+export const lockedLevels = (old: Room): JsonObject | undefined => lockOf(old, old.stateEvent(POWER_LEVELS));
+
+const lockOf = (old: Room, before: StoredEvent | undefined): JsonObject | undefined => {
+  const levels = old.parseLevels(before);
   const needed = within(Math.max(50, levels.usersDefault + 1));
   if (levels.eventsDefault >= needed && levels.invite >= needed) return undefined;
   return {
-    ...(old.stateEvent('m.room.power_levels')?.content ?? { users: Object.fromEntries(levels.users) }),
+    ...(before?.content ?? { users: Object.fromEntries(levels.users) }),
     events_default: Math.max(needed, levels.eventsDefault),
     invite: Math.max(needed, levels.invite),
   };

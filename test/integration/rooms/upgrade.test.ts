@@ -152,6 +152,32 @@ describe('upgrading rooms', function () {
     expect((await content(back, 'm.room.power_levels')).users).to.deep.equal({ [ALICE]: 100, [BOB]: 100 });
   });
 
+  it('gives a second successor the levels that the room had before the first upgrade locked it', async () => {
+    for (const from of ['10', '12']) {
+      const old = await create({ preset: 'public_chat', room_version: from });
+      const before = await content(old, 'm.room.power_levels');
+      await setState(alice, old, 'm.room.power_levels', { ...before, events_default: 10, invite: 5 });
+      for (const version of ['11', '12', '11']) {
+        const levels = await content(await upgraded(old, { new_version: version }), 'm.room.power_levels');
+        expect([levels.events_default, levels.invite], `${from} to ${version}`).to.deep.equal([10, 5]);
+      }
+      const locked = await content(old, 'm.room.power_levels');
+      expect([locked.events_default, locked.invite]).to.deep.equal([50, 50]);
+      // What was set since then is meant.
+      await setState(alice, old, 'm.room.power_levels', { ...locked, ban: 60 });
+      const last = await content(await upgraded(old, { new_version: '11' }), 'm.room.power_levels');
+      expect([last.events_default, last.invite, last.ban]).to.deep.equal([50, 50, 60]);
+    }
+    // Who had such levels from the beginning keeps them.
+    const strict = await create({
+      room_version: '10',
+      power_level_content_override: { events_default: 50, invite: 50 },
+    });
+    await upgraded(strict, { new_version: '11' });
+    const levels = await content(await upgraded(strict, { new_version: '11' }), 'm.room.power_levels');
+    expect([levels.events_default, levels.invite]).to.deep.equal([50, 50]);
+  });
+
   it('takes tags and push rules along', async () => {
     const old = await create({ room_version: '11' });
     const tag = { token: alice, body: { order: 0.25 } };
