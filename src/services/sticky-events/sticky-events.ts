@@ -13,6 +13,8 @@ import { StickyView } from './sticky-view.ts';
 
 /** Unexpired sticky events of one sender in one room, when nobody says otherwise. */
 const MOST_OF_SENDER = 100;
+/** For how large a sticky event is taken, in characters: whoever sends larger ones has fewer. Those of calls have about 3000. */
+const USUAL_SIZE = 10_240;
 
 const NOTHING: ReadonlyMap<number, StickyView> = new Map();
 
@@ -111,11 +113,11 @@ export class StickyEvents {
       const key = `${room.nid} ${sender}`;
       const now = this.#clock.now();
       const own = this.#ofSender(room, sender, now);
-      if (own.length + (this.#pending.get(key) ?? 0) >= this.#mostOfSender) {
+      if (this.#isTooMuch(own, this.#pending.get(key))) {
         release();
         throw new MatrixError(
           'M_LIMIT_EXCEEDED',
-          `You have ${this.#mostOfSender} sticky events in this room. Wait until one of them expires.`,
+          `You have ${own.length} sticky events in this room, which is as much as may be. Wait until one of them expires.`,
           { retry_after_ms: Math.max(1, Math.min(...own.map((entry) => entry.until - now), LONGEST_STICKY_MS)) },
         );
       }
@@ -128,7 +130,12 @@ export class StickyEvents {
   /** Whether a sender has as many as may stick: what comes from them is an ordinary event then. */
   async isFull(room: Room, sender: string): Promise<boolean> {
     await this.#loadAll(room);
-    return this.#ofSender(room, sender, this.#clock.now()).length >= this.#mostOfSender;
+    return this.#isTooMuch(this.#ofSender(room, sender, this.#clock.now()));
+  }
+
+  #isTooMuch(own: readonly StickyEntry[], pending = 0): boolean {
+    const size = own.reduce((sum, { event }) => sum + event.json.length, 0);
+    return own.length + pending >= this.#mostOfSender || size >= this.#mostOfSender * USUAL_SIZE;
   }
 
   /** Hears of a sticky event that was committed just now. */

@@ -224,6 +224,18 @@ describe('sticky events in sync', () => {
     await stick('6');
   });
 
+  it('are refused when those of a sender are too large together, however few', async () => {
+    // Three may stick here.
+    await stick('x'.repeat(20_000), 1);
+    await stick('x'.repeat(20_000));
+    const refusal = await stick('small').catch((error: unknown) => error as MatrixError);
+    expect(refusal).to.include({ errcode: 'M_LIMIT_EXCEEDED' });
+    expect((refusal as MatrixError).fields['retry_after_ms']).to.equal(MINUTE);
+    await stick('of another', 10, BOB);
+    await clock.advance(MINUTE);
+    await stick('small');
+  });
+
   it('do not stick when they are to for no time at all', async () => {
     const { next } = await sync(BOB);
     await stick('call', 0);
