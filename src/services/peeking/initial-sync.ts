@@ -1,3 +1,4 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
 import type { PresenceService } from '#src/services/presence/presence-service.ts';
@@ -94,7 +95,8 @@ export class InitialSync {
         const invite = await this.#invite(reader, room);
         if (invite !== undefined) snapshots.push(invite);
       } else if (archived && !forgotten && membership !== 'knock') {
-        snapshots.push(await this.#snapshot(reader, room, limit, end));
+        const snapshot = await this.#archived(reader, room, limit, end);
+        if (snapshot !== undefined) snapshots.push(snapshot);
       }
     }
     return {
@@ -103,6 +105,21 @@ export class InitialSync {
       presence: this.#presence(companions),
       accountData: await this.#accountData(reader.userId, 0),
     };
+  }
+
+  /** A room that the user left; undefined when they never were in it, but declined an invite, or were banned. */
+  async #archived(
+    reader: Reader,
+    room: Room,
+    limit: number | undefined,
+    end: string,
+  ): Promise<RoomSnapshot | undefined> {
+    try {
+      return await this.#snapshot(reader, room, limit, end);
+    } catch (error) {
+      if (error instanceof MatrixError && error.errcode === 'M_FORBIDDEN') return undefined;
+      throw error;
+    }
   }
 
   async #snapshot(reader: Reader, room: Room, limit: number | undefined, end: string): Promise<RoomSnapshot> {
