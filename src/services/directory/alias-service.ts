@@ -169,10 +169,18 @@ export class AliasService {
     );
     for (const alias of aliasesIn(content, true)) {
       if (before.has(alias)) continue;
-      if ((await this.lookUp(alias))?.roomId !== room.roomId) {
-        throw new MatrixError('M_BAD_ALIAS', `The alias ${alias} does not lead to this room.`);
-      }
+      if ((await this.lookUp(alias))?.roomId !== room.roomId) throw badAlias(alias);
     }
+  }
+
+  /**
+   * The same for a room that is about to be made: nothing leads to it but the alias that it is made with.
+   *
+   * @throws MatrixError M_INVALID_PARAM, M_BAD_ALIAS
+   */
+  checkFirstCanonical(content: JsonObject, own: string | undefined): void {
+    const other = aliasesIn(content, true).find((alias) => alias !== own);
+    if (other !== undefined) throw badAlias(other);
   }
 }
 
@@ -187,6 +195,9 @@ export const serversIn = (room: Room, serverName: string): string[] => {
   const others = [...counts].toSorted((a, b) => b[1] - a[1]).map(([server]) => server);
   return [serverName, ...others.slice(0, 19)];
 };
+
+const badAlias = (alias: string): MatrixError =>
+  new MatrixError('M_BAD_ALIAS', `The alias ${alias} does not lead to this room.`);
 
 const assertAlias = (alias: string): void => {
   if (parseRoomAlias(alias) === undefined) {

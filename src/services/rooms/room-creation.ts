@@ -82,7 +82,7 @@ export class RoomCreationService {
    * Makes a room with all its first events in one commit. Invitations by address follow, where it is not known whose address it is.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
-   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
+   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
   async create(creator: string, request: RoomRequest): Promise<Room> {
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
@@ -115,6 +115,7 @@ export class RoomCreationService {
     ]);
     const state = initialStateOf(request);
     for (const { type, state_key: target = '', content } of state) {
+      if (type === 'm.room.canonical_alias' && target === '') this.#aliases.checkFirstCanonical(content, alias);
       if (type !== 'm.room.member' || content['membership'] !== 'invite') continue;
       if (!this.#events.isLocal(target)) throw noFederation(target);
       // An invite is one however it is asked for.

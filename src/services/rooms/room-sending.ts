@@ -1,11 +1,13 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InvitePermission } from '#src/services/account-data/invite-permission.ts';
 import type { AliasService } from '#src/services/directory/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/event-draft.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import { noFederation } from '#src/services/membership/membership-service.ts';
 import { assertGuestsMayJoin } from '#src/services/membership/guest-rules.ts';
 import type { RestrictedJoins } from '#src/services/membership/restricted-joins.ts';
 import { userSuspended } from '#src/services/sessions/suspension.ts';
@@ -142,7 +144,11 @@ export class RoomSending {
     const { membership } = content;
     if (!MEMBERSHIPS.some((known) => known === membership))
       throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
-    if (membership === 'invite') await this.#invitePermission?.assertInvitable(stateKey);
+    if (membership === 'invite') {
+      await this.#invitePermission?.assertInvitable(stateKey);
+      // As /invite has it: the server of the invited would have to hear of it.
+      if (isUserId(stateKey) && !this.#events.isLocal(stateKey)) throw noFederation(stateKey);
+    }
     if (membership !== 'join') return content;
     if (sender.isGuest === true && !room.isJoined(stateKey)) assertGuestsMayJoin(room);
     // It stands for the word of this server: nobody else may say it.

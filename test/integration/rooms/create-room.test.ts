@@ -243,6 +243,34 @@ describe('creating rooms', function () {
     expect([wrong.status, wrong.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
   });
 
+  it('refuses a canonical alias in initial_state as it is refused later, and takes the one that it makes', async () => {
+    const canonical = (content: object, more: object = {}) => ({
+      ...more,
+      initial_state: [{ type: 'm.room.canonical_alias', content }],
+    });
+    await server.room('alice', { room_alias_name: 'another' });
+    for (const [content, errcode] of [
+      [{ alias: '#another:test' }, 'M_BAD_ALIAS'],
+      [{ alias: '#nobody:test' }, 'M_BAD_ALIAS'],
+      [{ alias: '#new:test', alt_aliases: ['#another:test'] }, 'M_BAD_ALIAS'],
+      [{ alias: 'another' }, 'M_INVALID_PARAM'],
+      [{ alias: 7 }, 'M_INVALID_PARAM'],
+      [{ alt_aliases: '#new:test' }, 'M_INVALID_PARAM'],
+    ] as const) {
+      const { status, body } = await server.ask(
+        'alice',
+        'POST',
+        '/createRoom',
+        canonical(content, { room_alias_name: 'new' }),
+      );
+      expect([status, body.errcode], JSON.stringify(content)).to.deep.equal([400, errcode]);
+    }
+    const own = { alias: '#new:test', alt_aliases: ['#new:test'] };
+    const made = await server.room('alice', canonical(own, { room_alias_name: 'new' }));
+    expect(await state(made, 'm.room.canonical_alias')).to.deep.equal(own);
+    expect(await state(await server.room('alice', canonical({})), 'm.room.canonical_alias')).to.deep.equal({});
+  });
+
   it('answers 400 for a type, a state key or a type of room with NUL, and keeps it in names', async () => {
     for (const wish of [
       { initial_state: [{ type: 'a\0', content: {} }] },

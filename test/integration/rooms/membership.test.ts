@@ -23,6 +23,20 @@ describe('coming into rooms and leaving them', function () {
   const memberEvent = (roomId: string, userId: string, token = 'alice'): Promise<Json> =>
     server.must(token, 'GET', `/rooms/${roomId}/state/m.room.member/${userId}?format=event`);
 
+  describe('inviting somebody of another server', () => {
+    it('is refused alike by /invite and as state, as long as this server talks to no other', async () => {
+      const roomId = await server.room('alice');
+      const target = '@far:elsewhere.test';
+      const invited = await post('alice', `/rooms/${roomId}/invite`, { user_id: target });
+      const path = `/rooms/${roomId}/state/m.room.member/${encodeURIComponent(target)}`;
+      const set = await server.ask('alice', 'PUT', path, { membership: 'invite' });
+      expect([set.status, set.body]).to.deep.equal([403, invited.body]);
+      expect(invited.body.errcode).to.equal('M_FORBIDDEN');
+      // Keeping them out is this server's own business.
+      await server.must('alice', 'PUT', path, { membership: 'ban' });
+    });
+  });
+
   describe('joining', () => {
     it('works by id and by alias, once: a second join makes no event', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat', room_alias_name: 'joining' });
