@@ -7,6 +7,9 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFilter, Filter, RoomEventFilter, RoomFilter } from './filter.ts';
 
+/** Wildcards in a list of types. Each of them is looked for in each type of event. */
+const MOST_WILDCARDS = 1_000;
+
 type Json = Readonly<Record<string, unknown>>;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -80,15 +83,23 @@ function parseEventFilter(filter: Json, path: string): EventFilter {
     if (limit < 0) throw new MatrixError('M_INVALID_PARAM', `"${path}limit" of a filter must not be negative.`);
     result.limit = limit;
   }
-  const types = strings(filter, 'types', path);
+  const types = typePatterns(filter, 'types', path);
   if (types !== undefined) result.types = types;
-  const notTypes = strings(filter, 'not_types', path);
+  const notTypes = typePatterns(filter, 'not_types', path);
   if (notTypes !== undefined) result.notTypes = notTypes;
   const senders = userIds(filter, 'senders', path);
   if (senders !== undefined) result.senders = senders;
   const notSenders = userIds(filter, 'not_senders', path);
   if (notSenders !== undefined) result.notSenders = notSenders;
   return result;
+}
+
+function typePatterns(filter: Json, name: string, path: string): readonly string[] | undefined {
+  const types = strings(filter, name, path);
+  const wildcards = types?.reduce((sum, type) => sum + type.split('*').length - 1, 0) ?? 0;
+  if (wildcards > MOST_WILDCARDS)
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" has more than ${MOST_WILDCARDS} wildcards.`);
+  return types;
 }
 
 function objectOf(value: unknown, name: string): Json {

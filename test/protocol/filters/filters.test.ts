@@ -135,6 +135,15 @@ describe('parsing filters', () => {
     it(`answers M_INVALID_PARAM for ${name}`, () => expect(errcodeOf(json)).to.equal('M_INVALID_PARAM'));
 });
 
+describe('lists of types in filters', () => {
+  it('are refused when they have more wildcards than anybody needs', () => {
+    const types = Array.from({ length: 30 }, (_, at) => `${'m*'.repeat(40)}${at}`);
+    expect(errcodeOf({ room: { timeline: { types } } })).to.equal('M_INVALID_PARAM');
+    expect(errcodeOf({ presence: { not_types: types } })).to.equal('M_INVALID_PARAM');
+    expect(errcodeOf({ room: { timeline: { types: types.slice(0, 20) } } })).to.equal(undefined);
+  });
+});
+
 describe('applying filters', () => {
   it('takes everything where nothing is said', () => {
     expect(takes({}, event())).to.equal(true);
@@ -200,11 +209,11 @@ describe('applying filters', () => {
     expect(selectionOf(parseRoomEventFilter({ rooms: [] })).nothing).to.equal(true);
   });
   it('goes through a long list of wildcards once for each type of event, not for each event', () => {
-    const types = Array.from({ length: 2_000 }, (_, at) => `*${'m*'.repeat(50)}${at}`);
+    const types = Array.from({ length: 19 }, (_, at) => `*${'m*'.repeat(50)}${at}`);
     const accepts = compileEventFilter(parseRoomEventFilter({ types }));
     const begin = performance.now();
-    for (let i = 0; i < 20_000; i++) accepts({ type: `m.room.member${i % 3}`, content: {} });
-    // For each event it would be forty million comparisons.
+    for (let i = 0; i < 500_000; i++) accepts({ type: `m.room.member${i % 3}`, content: {} });
+    // For each event it would be tens of millions of comparisons.
     expect(performance.now() - begin).to.be.below(200);
   });
 });
