@@ -40,24 +40,23 @@ export interface ThreadRecord {
   readonly nid: number;
 }
 
-// Read backwards, the first reply of each thread that comes along is its latest one.
+// All replies of the room are gone through once: to ask of each whether a later one is there would take the square of a long thread.
 const THREADS = sql(
   'room_threads',
-  `select e.rel as root, e.topo, e.nid from events e
-   where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & 64 <> 0 and e.flags & ${HIDDEN} = 0
-     and e.redacted_by is null and e.rel is not null and e.sender <> all($5::int[])
-     and not exists (
-       select 1 from events l where l.rel = e.rel and l.rel_type = e.rel_type and l.room = e.room and l.nid <= $4
-         and (l.topo, l.nid) > (e.topo, e.nid) and l.flags & ${HIDDEN} = 0 and l.redacted_by is null
-         and l.sender <> all($5::int[])
-     )
+  `select t.root, t.topo, t.nid from (
+     select distinct on (e.rel) e.rel as root, e.rel_type, e.topo, e.nid from events e
+     where e.room = $1 and e.nid <= $4 and e.flags & 64 <> 0 and e.flags & ${HIDDEN} = 0
+       and e.redacted_by is null and e.rel is not null and e.sender <> all($5::int[])
+     order by e.rel, e.topo desc, e.nid desc
+   ) t
+   where (t.topo, t.nid) < ($2, $3)
      and ($6::int is null
-       or exists (select 1 from events r where r.room = e.room and r.nid = e.rel and r.sender = $6)
+       or exists (select 1 from events r where r.room = $1 and r.nid = t.root and r.sender = $6)
        or exists (
-         select 1 from events p where p.rel = e.rel and p.rel_type = e.rel_type and p.room = e.room and p.sender = $6
+         select 1 from events p where p.rel = t.root and p.rel_type = t.rel_type and p.room = $1 and p.sender = $6
            and p.redacted_by is null
        ))
-   order by e.topo desc, e.nid desc limit $7`,
+   order by t.topo desc, t.nid desc limit $7`,
 );
 
 /** Threads of a room by their latest reply, the latest first. */
