@@ -91,7 +91,7 @@ export async function createApplication(platform: Platform): Promise<Application
     ephemeral: userData.ephemeral,
     presence,
   });
-  const delayed = composeDelayedEvents(platform, rateLimiter, users, rooms.roomSending);
+  const delayed = composeDelayedEvents(platform, rateLimiter, users, rooms.roomSending, store.writer);
   const search = composeSearch(platform, store, events, rooms, notifications.accountData);
   const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {

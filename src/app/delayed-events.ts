@@ -8,6 +8,7 @@ import { DelayedSending } from '#src/services/delayed-events/delayed-sending.ts'
 import { DelayRestarts } from '#src/services/delayed-events/delay-restarts.ts';
 import { DelayTurns } from '#src/services/delayed-events/delay-turns.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import type { Writer } from '#src/services/streams/writer.ts';
 import type { UserService } from '#src/services/users/user-service.ts';
 import type { Config } from './config/config.ts';
 import type { Platform } from './platform.ts';
@@ -29,11 +30,12 @@ export function composeDelayedEvents(
   rateLimiter: RateLimiter,
   users: Pick<UserService, 'account'>,
   roomSending: RoomSending,
+  writer: Writer,
 ): DelayedEvents {
   const { clock, config, database, logger, random, timers } = platform;
   const { finalisedLifetimeMs, maxDelayMs, maxFinalised, maxScheduled, requireToken } = config.delayedEvents;
   const turns = new DelayTurns();
-  const sending = new DelayedSending({ database, clock, rateLimiter, users, roomSending });
+  const sending = new DelayedSending({ database, clock, rateLimiter, users, roomSending, writer });
   const schedule = new DelayedSchedule({ database, clock, timers, logger, sending, turns });
   const delayedEvents = new DelayedEventService({
     database,

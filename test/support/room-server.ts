@@ -180,6 +180,7 @@ const compose = (
     new TokenBucketLimiter(clock, { enabled: true, buckets }),
     { account: async (userId) => accounts.get(userId) as Account | undefined },
     roomSending,
+    writer,
   );
   const inviting = thirdPartyInviting(
     { database, clock },

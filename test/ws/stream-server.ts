@@ -144,7 +144,7 @@ export class StreamServer {
       ...composeAccountServices(platform, accounts.users),
       ...composePeeking(platform, store, events, rooms, userData, notifications),
       ...rooms,
-      ...composeDelayedEvents(platform, rateLimiter, accounts.users, rooms.roomSending),
+      ...composeDelayedEvents(platform, rateLimiter, accounts.users, rooms.roomSending, store.writer),
       ...userData,
       accountData: notifications.accountData,
       pushRules: notifications.pushRules,

@@ -3,7 +3,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomSending } from '#src/services/rooms/room-sending.ts';
-import { WriterOverloadedError } from '#src/services/streams/writer.ts';
+import { type Writer, WriterOverloadedError } from '#src/services/streams/writer.ts';
 import type { Account } from '#src/services/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayedEventRecord, finaliseDelayedEvent } from '#src/storage/repositories/delayed-events.ts';
@@ -17,6 +17,7 @@ export interface DelayedSendingOptions {
   readonly rateLimiter: RateLimiter;
   readonly users: { account(userId: string): Promise<Account | undefined> };
   readonly roomSending: RoomSending;
+  readonly writer: Pick<Writer, 'assertOwner'>;
 }
 
 /** Sends delayed events, each as if its sender sent it at this moment. MSC4140, "Power levels are evaluated at the point of sending". */
@@ -43,6 +44,8 @@ export class DelayedSending {
       // More than the server can write, or its end, is no fault of the event.
       const isRefusal = error instanceof MatrixError && error.status < 500 && !(error instanceof WriterOverloadedError);
       if (!isRefusal) throw error;
+      // A process whose place another one has taken knows the rooms of before.
+      await this.#options.writer.assertOwner();
       return error;
     }
   }
@@ -66,7 +69,7 @@ export class DelayedSending {
   }
 
   async #deliver(record: DelayedEventRecord, account: Account | undefined): Promise<void> {
-    const { database, clock, roomSending } = this.#options;
+    const { database, clock, roomSending, writer } = this.#options;
     const sender = {
       userId: record.user_id,
       deviceId: record.device_id ?? undefined,
@@ -83,6 +86,8 @@ export class DelayedSending {
       stickyDurationMs: record.sticky_duration_ms ?? undefined,
     });
     // The room's state said this already: there was nothing to commit it with.
-    if (!isWritten) await finaliseDelayedEvent(database, record.delay_id, { ts: clock.now(), eventId });
+    if (isWritten) return;
+    await writer.assertOwner();
+    await finaliseDelayedEvent(database, record.delay_id, { ts: clock.now(), eventId });
   }
 }

@@ -7,7 +7,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { WasAwaited } from '#src/storage/repositories/awaited-relations.ts';
-import { claimShards } from '#src/storage/repositories/event-reads.ts';
+import { claimShards, shardEpochs } from '#src/storage/repositories/event-reads.ts';
 import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
 import { BatchCommit } from './batch-commit.ts';
 import type { Operation, WriteRequest } from './operation.ts';
@@ -93,6 +93,18 @@ export class Writer {
       this.#epochs[row.id] = row.epoch;
       this.#committed[row.id] = positionOf(row.seq, row.id);
     }
+  }
+
+  /**
+   * Writes see for themselves who owns the shards. This is for what is decided by memory, and written otherwise.
+   *
+   * @throws StaleEpochError when another process has taken over
+   */
+  async assertOwner(): Promise<void> {
+    const owners = await shardEpochs(this.#database, [...this.#epochs.keys()]);
+    if (owners.every(({ id, epoch }) => epoch === this.#epochs[id])) return;
+    this.#loseOwnership();
+    throw new StaleEpochError();
   }
 
   /** The newest published position of every shard; a snapshot that does not change. */
@@ -218,11 +230,13 @@ export class Writer {
     return true;
   }
 
+  #loseOwnership(): void {
+    this.#closed = true;
+    this.lostOwnership.emit();
+  }
+
   #refuse(operations: readonly Operation[], error: unknown): void {
-    if (error instanceof StaleEpochError) {
-      this.#closed = true;
-      this.lostOwnership.emit();
-    }
+    if (error instanceof StaleEpochError) this.#loseOwnership();
     for (const operation of operations) {
       operation.revert();
       operation.reject(error);

@@ -141,6 +141,7 @@ const SHARDS_CLAIM = sql(
   'shards_claim',
   'update shards set epoch = epoch + 1 where id = any($1::smallint[]) returning id, epoch, seq',
 );
+const SHARD_EPOCHS = sql('shard_epochs', 'select id, epoch from shards where id = any($1::smallint[])');
 const EVENT_EXISTS = sql('event_exists', 'select 1 from events where room = $1 and nid = $2');
 const FORGET = sql(
   'member_forget',
@@ -253,6 +254,10 @@ export const claimShards = (
   database: Database,
   shards: readonly number[],
 ): Promise<{ id: number; epoch: number; seq: number }[]> => database.query(SHARDS_CLAIM, [shards]);
+
+/** Under which epochs shards are owned by now. */
+export const shardEpochs = (database: Database, shards: readonly number[]): Promise<{ id: number; epoch: number }[]> =>
+  database.query(SHARD_EPOCHS, [shards]);
 
 /** Whether a batch that this event was part of has been committed. */
 export const eventExists = async (database: Database, room: number, nid: number): Promise<boolean> =>

@@ -218,6 +218,11 @@ describe('limits of delayed events', function () {
   it('sends nothing by a process whose place another one has taken', async () => {
     await start({});
     const id = await scheduled(1_000);
+    // What this process would refuse, or take for done, may be otherwise in what the other one has written since.
+    const unknown = await scheduled(1_000, 'bob');
+    const state = `/rooms/${room}/state/m.room.topic/`;
+    await server.must('alice', 'PUT', state, { topic: 'x' });
+    const same = (await server.must('alice', 'PUT', `${state}?org.matrix.msc4140.delay=1000`, { topic: 'x' })).delay_id;
     const { database } = server.services;
     const other = new Writer({
       database,
@@ -233,7 +238,13 @@ describe('limits of delayed events', function () {
       () => 'refused',
     );
     expect(byHand).to.equal('refused');
+    for (let tries = 0; tries < 20; tries++) {
+      await server.clock.advance(20);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     expect((await one(id)).finalised_ts).to.equal(undefined);
+    expect((await one(unknown, 'bob')).finalised_ts).to.equal(undefined);
+    expect((await one(same)).finalised_ts).to.equal(undefined);
     expect(await sent()).to.deep.equal([]);
     await other.close();
     await server.restart();
