@@ -40,6 +40,7 @@ export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreat
       'M_BAD_JSON',
       'M_INVALID_PARAM',
       'M_INVALID_ROOM_STATE',
+      'M_BAD_ALIAS',
       'M_ROOM_IN_USE',
       'M_UNSUPPORTED_ROOM_VERSION',
       ...THIRD_PARTY_INVITE_ERRORS,
