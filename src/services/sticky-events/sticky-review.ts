@@ -78,9 +78,9 @@ export class StickyReview {
         const { event } = entry;
         const basis = await this.#basisOf(room, event);
         if (this.#basis.get(event) === basis) continue;
-        this.#basis.set(event, basis);
         const verdict = await checkAgainst(this.#options, room, identified(event), (skey) => room.stateChain.get(skey));
         if (verdict.ok) await this.#revive(room, entry);
+        this.#basis.set(event, basis);
       }
     });
   }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { StickyReview } from '#src/services/sticky-events/sticky-review.ts';
+import { Writer } from '#src/services/streams/writer.ts';
 import { sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
@@ -117,6 +118,24 @@ describe('a soft-failed sticky event', function () {
     const body = JSON.parse((await waiting).body) as SyncBody;
     expect(ids(body.rooms!.join![remote.room.roomId]!.msc4354_sticky!.events)).to.deep.equal([failed.id]);
     expect(Date.now() - started).to.be.below(20_000);
+  });
+
+  it('is judged anew by the next change of the state where its delivery could not be written', async () => {
+    await levels(50);
+    const failed = await remote.send(call());
+    const { next } = await sync();
+    const { writer } = world;
+    writer.append = async (request) => {
+      if (request.events?.revivals === undefined) return Writer.prototype.append.call(writer, request);
+      Reflect.deleteProperty(writer, 'append');
+      throw new Error('the database refused it');
+    };
+    await levels(0);
+    await review.idle();
+    expect((await sync(next)).stuck).to.deep.equal([]);
+    await world.events.send(remote.room, topic(ALICE, 'something else'));
+    await review.idle();
+    expect(ids((await sync(next)).stuck)).to.deep.equal([failed.id]);
   });
 
   it('is delivered after a restart as well', async () => {
