@@ -11,6 +11,7 @@ import { OutboxRelay } from '#src/services/jobs/outbox-relay.ts';
 import { outboxSize } from '#src/storage/repositories/outbox.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { redisProgram, startRedis } from './redis.ts';
+import { pause, until } from '#test/support/until.ts';
 
 const note = defineJob({
   name: 'test.note',
@@ -28,12 +29,6 @@ interface Backend {
   readonly where: () => string;
   readonly clone: () => TestDatabase;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-const until = async (condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> => {
-  for (const end = Date.now() + ms; Date.now() < end; await pause(20)) if (await condition()) return;
-  throw new Error('it did not happen in time');
-};
 
 /** What holds for queues, wherever they are kept. */
 function promises(backend: Backend): void {
@@ -60,7 +55,7 @@ function promises(backend: Backend): void {
     const queues = await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
     await Promise.all([queues.add('test.note', { n: 1 }, 'same-1'), queues.add('test.note', { n: 1 }, 'same-1')]);
     await queues.add('test.note', { n: 2 }, 'other-1');
-    await until(() => seen.length >= 2);
+    await until('both are done', () => seen.length >= 2);
     await pause(100);
     expect(seen.toSorted()).to.deep.equal([1, 2]);
   });
@@ -86,7 +81,7 @@ function promises(backend: Backend): void {
       }),
     ]);
     await queues.add('test.note', { n: 1 }, 'failing-1');
-    await until(async () => ((await queues.counts('maintenance'))['failed'] ?? 0) >= 1);
+    await until('it has failed', async () => ((await queues.counts('maintenance'))['failed'] ?? 0) >= 1);
     expect(tries).to.equal(3);
   });
 
@@ -101,12 +96,12 @@ function promises(backend: Backend): void {
       }),
     ]);
     for (let i = 0; i < 3; i++) await queues.add('test.unique', { n: 7 }, `unique-${i}`);
-    await until(() => runs === 1);
+    await until('it runs', () => runs === 1);
     gate.resolve();
     await pause(200);
     expect(runs).to.equal(1);
     await queues.add('test.unique', { n: 7 }, 'unique-later');
-    await until(() => runs === 2);
+    await until('it runs again', () => runs === 2);
   });
 
   it('repeats what is to be repeated', async () => {
@@ -128,7 +123,7 @@ function promises(backend: Backend): void {
     await queues.open();
     await queues.work([jobHandler(empty, async () => void (runs += 1))]);
     await queues.repeat(empty as unknown as JobDefinition, 100);
-    await until(() => runs >= 3);
+    await until('it comes back', () => runs >= 3);
     await queues.forget(empty as unknown as JobDefinition);
   });
 
@@ -142,13 +137,13 @@ function promises(backend: Backend): void {
       }),
     ]);
     await queues.add('test.note', { n: 1 }, 'interrupted-1');
-    await until(() => begun === 1);
+    await until('it has begun', () => begun === 1);
     const closing = Date.now();
     await queues.close();
     expect(Date.now() - closing).to.be.below(5_000);
     const seen: number[] = [];
     await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
-    await until(() => seen.length === 1);
+    await until('it is done', () => seen.length === 1);
   });
 
   it('does what a process left behind that was killed while it did it', async () => {
@@ -163,7 +158,7 @@ function promises(backend: Backend): void {
     await exit;
     const seen: number[] = [];
     await open([jobHandler(note, async ({ n }) => void seen.push(n))], 1_000);
-    await until(() => seen.includes(99), 15_000);
+    await until('the last one is done', () => seen.includes(99), 15_000);
   });
 
   it('hands over what was committed with a transaction, and nothing of one that was not', async () => {
@@ -184,7 +179,7 @@ function promises(backend: Backend): void {
           throw new Error('rolled back');
         })
         .catch(() => undefined);
-      await until(() => seen.length === 2, 2_000);
+      await until('both are done', () => seen.length === 2, 2_000);
       await relay.idle();
       await pause(50);
       expect(seen).to.deep.equal([11, 12]);

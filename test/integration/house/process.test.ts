@@ -8,6 +8,7 @@ import pg from 'pg';
 import { ChildServer, environmentWithoutOurs, freePort } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { recordedFetch } from '#test/support/http.ts';
+import { until } from '#test/support/until.ts';
 
 const HOME = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -58,7 +59,7 @@ describe('a server process', function () {
       await response.arrayBuffer();
       const requestId = response.headers.get('x-request-id')!;
       // Lines are gathered for a tenth of a second.
-      while (!server.output.includes(requestId)) await new Promise((resolve) => setTimeout(resolve, 20));
+      await until('the line is written', () => server.output.includes(requestId));
       const lines = server.output.split('\n').filter((line) => line.includes(requestId));
       expect(lines).to.have.length(1);
       const line = JSON.parse(lines[0]!) as Record<string, unknown>;
@@ -199,14 +200,21 @@ describe('a server process', function () {
   it('says so when the database cannot be reached, or the port is taken', async () => {
     const server = await ChildServer.start({ database: 'shared' });
     try {
-      const folder = join(server.dataDir, 'other');
-      await mkdir(folder);
-      const env = { TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(server.port) };
-      const unreachable = `postgresql://x@127.0.0.1:${await freePort()}/x`;
-      const nowhere = await tsudoi(['start'], { ...env, TSUDOI_DATABASE__URL: unreachable });
+      const start = async (name: string, database: string): ReturnType<typeof tsudoi> => {
+        const folder = join(server.dataDir, name);
+        await mkdir(folder);
+        return tsudoi(['start'], {
+          TSUDOI_DATA_DIR: folder,
+          TSUDOI_HTTP__PORT: String(server.port),
+          TSUDOI_DATABASE__URL: database,
+        });
+      };
+      const [nowhere, taken] = await Promise.all([
+        start('nowhere', `postgresql://x@127.0.0.1:${await freePort()}/x`),
+        start('taken', await emptyDatabase()),
+      ]);
       expect(nowhere.code).to.equal(1);
       expect(nowhere.output).to.include('ECONNREFUSED');
-      const taken = await tsudoi(['start'], { ...env, TSUDOI_DATABASE__URL: await emptyDatabase() });
       expect(taken.code).to.equal(1);
       expect(taken.output).to.include('EADDRINUSE');
     } finally {
@@ -226,7 +234,11 @@ describe('a server process', function () {
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
     try {
-      while (!output.includes('Tsudoi is ready')) await new Promise((resolve) => setTimeout(resolve, 25));
+      await until(
+        () => `it is ready:\n${output}`,
+        () => output.includes('Tsudoi is ready'),
+        30_000,
+      );
       child.kill('SIGTERM');
       expect(await exit).to.equal(0);
       expect(output).to.include('"msg":"stopped"');
@@ -249,7 +261,11 @@ describe('a server process', function () {
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
     try {
-      while (!output.includes('Tsudoi is ready')) await new Promise((resolve) => setTimeout(resolve, 25));
+      await until(
+        () => `it is ready:\n${output}`,
+        () => output.includes('Tsudoi is ready'),
+        30_000,
+      );
       process.kill(-child.pid!, 'SIGINT');
       expect(await exit).to.equal(0);
       expect(output).to.include('"msg":"stopped"').and.not.include('"level":"error"');

@@ -6,6 +6,7 @@ import { ChildServer } from '#test/support/child-server.ts';
 import { type Answer, ask, must } from '#test/support/http.ts';
 import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
+import { until } from '#test/support/until.ts';
 
 const canonicaljson = createRequire(import.meta.url)('canonicaljson') as { stringify(value: unknown): string };
 
@@ -14,7 +15,6 @@ const SECRET = 'shared secret';
 const TYPE = 'm.room.third_party_invite';
 const BOB = '@bob:localhost';
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64').replaceAll('=', '');
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 // What is expected in it the test says itself.
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -63,14 +63,7 @@ describe('invites by mail address on a whole server', function () {
   const invitation = async (roomId: string): Promise<Json> => (await stateOf(roomId)).find(({ type }) => type === TYPE);
   const member = async (roomId: string, userId = BOB): Promise<Json> =>
     (await stateOf(roomId)).find(({ type, state_key: key }) => type === 'm.room.member' && key === userId)?.content;
-  const becomesInvited = async (roomId: string): Promise<Json> => {
-    for (let tries = 0; tries < 400; tries++) {
-      const content = await member(roomId);
-      if (content !== undefined) return content;
-      await pause(25);
-    }
-    throw new Error('he was not invited');
-  };
+  const becomesInvited = (roomId: string): Promise<Json> => until('he is invited', () => member(roomId));
 
   before(async () => {
     identity = await IdentityServer.start();
@@ -185,8 +178,7 @@ describe('invites by mail address on a whole server', function () {
       }
       await done(alice, 'PUT', `/rooms/${roomId}/state/${TYPE}/${token}`, {});
       const { public_key: ephemeral, key_validity_url: url } = content.public_keys[1];
-      for (let tries = 0; tries < 100 && (await valid(url, ephemeral)); tries++) await pause(20);
-      expect(await valid(url, ephemeral)).to.equal(false);
+      await until('the key is valid no more', async () => (await valid(url, ephemeral)) === false);
     });
     it('are published by key id, as signatures name it', async () => {
       const address = someone();
@@ -238,9 +230,26 @@ describe('invites by mail address on a whole server', function () {
       await bind('@leaver:localhost', address);
       const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'leaver' }, password: PASSWORD };
       await done(token, 'POST', '/account/deactivate', { auth });
-      for (let tries = 0; tries < 100 && (await bind(BOB, address)).status !== 200; tries++) await pause(20);
-      expect((await bind(BOB, address)).status).to.equal(200);
+      await until('the address is free', async () => (await bind(BOB, address)).status === 200);
       await refused(bind('@leaver:localhost', someone()), 404, 'M_NOT_FOUND');
+    });
+    it('that were invited are forgotten along with the account of the inviter', async () => {
+      const token = await register('inviter');
+      const { room_id: roomId } = await done(token, 'POST', '/createRoom', {
+        power_level_content_override: { users: { '@inviter:localhost': 100, '@alice:localhost': 100 } },
+        invite: ['@alice:localhost'],
+      });
+      await done(alice, 'POST', `/rooms/${roomId}/join`);
+      await done(token, 'POST', `/rooms/${roomId}/invite`, { medium: 'email', address: someone() });
+      const [, { public_key: key }] = (await invitation(roomId)).content.public_keys;
+      const isValid = async (): Promise<boolean> => {
+        const path = `/_matrix/identity/v2/pubkey/ephemeral/isvalid?public_key=${encodeURIComponent(key)}`;
+        return (await ask(server.url, 'GET', path)).body.valid;
+      };
+      expect(await isValid()).to.equal(true);
+      const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'inviter' }, password: PASSWORD };
+      await done(token, 'POST', '/account/deactivate', { auth });
+      await until('the invitation is forgotten', async () => !(await isValid()));
     });
   });
 

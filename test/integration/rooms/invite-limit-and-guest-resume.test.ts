@@ -3,6 +3,7 @@ import pg from 'pg';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { ask, must } from '#test/support/http.ts';
+import { until } from '#test/support/until.ts';
 
 describe('a server with limits that starts again', function () {
   this.timeout(60_000);
@@ -47,11 +48,9 @@ describe('a server with limits that starts again', function () {
     await database.query("update accounts set is_guest = true where user_id = '@guest:localhost'");
     await server.launch();
     const path = `/rooms/${room.room_id}/state/m.room.member/@guest:localhost`;
-    let membership: string | undefined;
-    for (let tries = 0; tries < 100 && membership !== 'leave'; tries++) {
-      ({ membership } = await must(server.url, 'GET', path, { token }));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    expect(membership).to.equal('leave');
+    await until(
+      'the guest leaves',
+      async () => (await must(server.url, 'GET', path, { token })).membership === 'leave',
+    );
   });
 });

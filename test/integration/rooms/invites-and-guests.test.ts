@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
 import { type Answer, ask, must } from '#test/support/http.ts';
+import { until } from '#test/support/until.ts';
 
 const PASSWORD = 'a long password';
 
@@ -111,13 +112,8 @@ describe('invites and guests on a whole server', function () {
       send(alice, 'PUT', `/rooms/${roomId}/state/${ACCESS}/`, { guest_access: access });
     const membership = async (roomId: string, userId: string): Promise<string> =>
       (await get(alice, `/rooms/${roomId}/state/m.room.member/${userId}`)).body.membership;
-    const until = async (roomId: string, userId: string, wanted: string): Promise<void> => {
-      for (let tries = 0; tries < 100; tries++) {
-        if ((await membership(roomId, userId)) === wanted) return;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      expect(await membership(roomId, userId)).to.equal(wanted);
-    };
+    const hasLeft = (roomId: string, userId: string): Promise<boolean> =>
+      until(`${userId} leaves`, async () => (await membership(roomId, userId)) === 'leave');
 
     it('join only where guest_access is can_join, by whatever way they come', async () => {
       const { access_token: token, user_id: userId } = await guest();
@@ -140,7 +136,7 @@ describe('invites and guests on a whole server', function () {
       for (const { access_token: token } of guests) await send(token, 'POST', `/join/${roomId}`);
       await send(bob, 'POST', `/join/${roomId}`);
       await setAccess(roomId, 'forbidden');
-      for (const { user_id: userId } of guests) await until(roomId, userId, 'leave');
+      for (const { user_id: userId } of guests) await hasLeft(roomId, userId);
       expect(await membership(roomId, '@bob:localhost')).to.equal('join');
       const [{ access_token: token } = { access_token: '' }] = guests;
       await refused(send(token, 'POST', `/join/${roomId}`), 403, 'M_GUEST_ACCESS_FORBIDDEN');
@@ -160,7 +156,7 @@ describe('invites and guests on a whole server', function () {
       };
       await must(server.url, 'POST', '/register', { body });
       await setAccess(roomId, 'forbidden');
-      await until(roomId, goes.user_id, 'leave');
+      await hasLeft(roomId, goes.user_id);
       expect(await membership(roomId, stays.user_id)).to.equal('join');
     });
     it('may change their display name, and nothing else of their profile', async () => {

@@ -4,12 +4,11 @@ import { redisProgram, startRedis } from '#test/jobs/redis.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { ask, must } from '#test/support/http.ts';
+import { until } from '#test/support/until.ts';
 
 // What a test expects in a body it says itself.
 // oxlint-disable-next-line typescript/no-explicit-any
 type Json = any;
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The same wherever the queues are. */
 function promises(env: () => Readonly<Record<string, string>>): void {
@@ -50,10 +49,8 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     expect(page.end).to.equal(undefined);
     return page.chunk.filter((event: Json) => event.type === 'm.room.message').map((event: Json) => event.content.body);
   };
-  const until = async (condition: () => Promise<boolean>): Promise<void> => {
-    for (const end = Date.now() + 20_000; Date.now() < end; await pause(100)) if (await condition()) return;
-    throw new Error(`it did not happen in time:\n${server.output.slice(-2_000)}`);
-  };
+  const purged = (isPurged: () => Promise<boolean>): Promise<boolean> =>
+    until(() => `it is purged:\n${server.output.slice(-2_000)}`, isPurged, 20_000);
 
   it('lets old messages go where the room says so, and history ends cleanly', async () => {
     const roomId = await room();
@@ -65,7 +62,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     await age(other);
     const young = await say(roomId, 'young');
     await keepFor(roomId, 3_600_000);
-    await until(async () => !(await bodies(roomId)).includes('old'));
+    await purged(async () => !(await bodies(roomId)).includes('old'));
     expect(await bodies(roomId)).to.deep.equal(['young']);
     expect(await bodies(other)).to.deep.equal(['kept']);
     expect((await ask(server.url, 'GET', `/rooms/${roomId}/event/${gone}`, { token: alice })).status).to.equal(404);
@@ -94,7 +91,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     expect(await server.stop()).to.equal(0);
     expect(Date.now() - stopping).to.be.below(10_000);
     await server.launch();
-    await until(async () => (await bodies(roomId)).length === 0);
+    await purged(async () => (await bodies(roomId)).length === 0);
     const next = await say(roomId, 'goes on');
     const { rooms } = await get('/sync');
     expect(rooms.join[roomId].timeline.events.at(-1).event_id).to.equal(next);
@@ -109,7 +106,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     await keepFor(roomId, 1);
     await server.kill('SIGKILL');
     await server.launch();
-    await until(async () => (await bodies(roomId)).length === 0);
+    await purged(async () => (await bodies(roomId)).length === 0);
   });
 }
 

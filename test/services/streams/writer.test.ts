@@ -14,6 +14,7 @@ import type { EventRow } from '#src/storage/repositories/event-rows.ts';
 import { StaleEpochError } from '#src/storage/repositories/event-writes.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { SeveringProxy } from '#test/support/severing-proxy.ts';
+import { until } from '#test/support/until.ts';
 
 const ROOM = 1;
 
@@ -105,14 +106,6 @@ describe('the writer', function () {
 
   const stored = async (): Promise<number[]> =>
     (await admin.query<{ nid: string }>('select nid from events order by nid')).rows.map((row) => Number(row.nid));
-
-  const until = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
-    for (let attempt = 0; attempt < 400; attempt++) {
-      if (await condition()) return;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error(`never happened: ${what}`);
-  };
 
   it('publishes in the order of positions, and only what is committed by then', async () => {
     const writer = await start({ batchSize: 7 });
