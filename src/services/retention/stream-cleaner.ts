@@ -3,8 +3,11 @@ import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { deleteExpiredSticky } from '#src/storage/repositories/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/repositories/stream-cleaning.ts';
+import { deleteUnclaimedInvites } from '#src/storage/repositories/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
+/** Days for which the address of somebody who was invited by it is kept when nobody turns out to own it. */
+const UNCLAIMED_DAYS = 365;
 
 export interface StreamCleanerOptions {
   readonly database: Database;
@@ -20,7 +23,8 @@ export interface StreamCleanerOptions {
 
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
- * behind their users' read positions, and the rows of sticky events that have expired. The outbox empties itself by being handed over.
+ * behind their users' read positions, the rows of sticky events that have expired, and addresses that were invited and that nobody
+ * has claimed for a year. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -34,11 +38,14 @@ export class StreamCleaner {
     readonly transactions: number;
     readonly mentions: number;
     readonly stickyEvents: number;
+    readonly invitations: number;
   }> {
     const { database, clock, batchSize, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
     const transactions = await this.#all(signal, () => deleteOldTxns(database, firstDay, batchSize));
     const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
+    const unclaimed = clock.now() - UNCLAIMED_DAYS * DAY_MS;
+    const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {
@@ -48,7 +55,7 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions, stickyEvents };
+    return { transactions, mentions, stickyEvents, invitations };
   }
 
   /** Deletes one batch after the other. @returns how many rows */

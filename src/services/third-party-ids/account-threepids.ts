@@ -13,6 +13,7 @@ import {
   lockAddress,
   ownerOfAddress,
 } from '#src/storage/repositories/account-threepids.ts';
+import { deleteThirdPartyInvitesOf } from '#src/storage/repositories/third-party-invites.ts';
 
 export interface AccountThreepidsOptions {
   readonly database: Database;
@@ -34,9 +35,12 @@ export class AccountThreepids {
     return this.#options.database.read((tx) => listAccountThreepids(tx, userId));
   }
 
-  /** Takes all addresses from an account that has come to its end. */
+  /** Takes all addresses from an account that has come to its end, and forgets whom its user has invited by theirs. */
   async release(userId: string): Promise<void> {
-    await this.#options.database.write((tx) => deleteAccountThreepids(tx, userId));
+    await this.#options.database.write(async (tx) => {
+      await deleteAccountThreepids(tx, userId);
+      await deleteThirdPartyInvitesOf(tx, userId);
+    });
   }
 
   /**

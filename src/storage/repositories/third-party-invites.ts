@@ -45,6 +45,13 @@ const CLAIMED = sql(
 );
 const DELETE = sql('third_party_invite_delete', 'delete from third_party_invites where token = $1');
 const REVOKE = sql('third_party_invite_revoke', 'delete from third_party_invites where token = $1 and room_id = $2');
+const DELETE_OF = sql('third_party_invites_delete_of', 'delete from third_party_invites where inviter = $1');
+const CLEAN = sql(
+  'third_party_invites_clean',
+  `delete from third_party_invites where token = any(array(
+     select token from third_party_invites where claimed_by is null and created_ts < $1 limit $2
+   )) and claimed_by is null returning 1`,
+);
 const HAS_KEY = sql('third_party_invite_has_key', 'select 1 from third_party_invites where ephemeral_key = $1');
 
 export const insertThirdPartyInvite = async (
@@ -92,6 +99,15 @@ export const deleteThirdPartyInvite = async (database: Database, token: string):
 export const revokeThirdPartyInvite = async (database: Database, token: string, roomId: string): Promise<void> => {
   await database.query(REVOKE, [token, roomId]);
 };
+
+/** Deletes all invitations by somebody. */
+export const deleteThirdPartyInvitesOf = async (tx: Tx, inviter: string): Promise<void> => {
+  await tx.query(DELETE_OF, [inviter]);
+};
+
+/** Deletes up to `limit` invitations from before a time (milliseconds since the epoch) that nobody has claimed. @returns how many */
+export const deleteUnclaimedInvites = async (database: Database, before: number, limit: number): Promise<number> =>
+  (await database.query(CLEAN, [before, limit])).length;
 
 /** Whether an invitation that still stands was published with this key. */
 export const isEphemeralInviteKey = async (database: Database, key: string): Promise<boolean> =>

@@ -236,7 +236,7 @@ describe('invites by mail address on a whole server', function () {
     it('that were invited are forgotten along with the account of the inviter', async () => {
       const token = await register('inviter');
       const { room_id: roomId } = await done(token, 'POST', '/createRoom', {
-        power_level_content_override: { users: { '@inviter:localhost': 100, '@alice:localhost': 100 } },
+        preset: 'private_chat',
         invite: ['@alice:localhost'],
       });
       await done(alice, 'POST', `/rooms/${roomId}/join`);

@@ -39,7 +39,8 @@ describe('what streams and purges leave behind', function () {
       (1, 15, 15, '\\x15', 1, 1, 0, 0, '{}', '{}', 6, 1, 64, '{}'), (1, 16, 16, '\\x16', 1, 1, 0, 0, '{}', '{}', 15, 1, 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
-    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, stickyEvents: 0 });
+    const none = { stickyEvents: 0, invitations: 0 };
+    expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, ...none });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([
       [1, 12],
@@ -47,6 +48,18 @@ describe('what streams and purges leave behind', function () {
       [1, 30],
     ]);
     expect(await run('select 1 from txn')).to.have.length(400);
+  });
+
+  it('addresses that were invited are forgotten after a year, unless somebody has claimed them', async () => {
+    await run(`insert into third_party_invites (token, medium, address, room_id, inviter, ephemeral_key, sent, claimed_by, created_ts)
+      select 't' || n, 'email', n || '@mail.test', '!r', '@a:test', 'k' || n, true, case when n = 1 then '@b:test' end,
+        extract(epoch from now() - make_interval(days => n * 100)) * 1000 from generate_series(1, 8) n
+      union all select 'old', 'email', 'x@mail.test', '!r', '@a:test', 'k', true, '@b:test', 0`);
+    const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
+    const cleaner = new StreamCleaner({ ...options, transactionDays: 3, batchSize: 2 });
+    expect((await cleaner.clean(signal)).invitations).to.equal(5);
+    const left = await run<{ token: string }>('select token from third_party_invites order by token');
+    expect(left.map(({ token }) => token)).to.deep.equal(['old', 't1', 't2', 't3']);
   });
 
   it('the space of purged rows is given back, and the rows at the end stay what they were', async () => {
