@@ -30,7 +30,7 @@ export interface Jobs {
 }
 
 /** Where archives of rooms go. */
-export const archiveFolder = (config: Config): string => config.retention.archiveDir ?? join(config.dataDir, 'archive');
+const archiveFolder = (config: Config): string => config.retention.archiveDir ?? join(config.dataDir, 'archive');
 
 /** @param handlers of jobs that others make */
 export function composeJobs(platform: Platform, store: RoomStore, handlers: readonly JobHandler[] = []): Jobs {

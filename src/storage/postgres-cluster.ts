@@ -134,7 +134,7 @@ async function initialise(
 }
 
 /** The process id in `postmaster.pid`, if the file is there. */
-export async function postmasterOf(folder: string): Promise<number | undefined> {
+async function postmasterOf(folder: string): Promise<number | undefined> {
   try {
     const pid = Number((await readFile(join(folder, 'postmaster.pid'), 'utf8')).split('\n')[0]);
     return Number.isInteger(pid) && pid > 0 ? pid : undefined;

@@ -15,7 +15,7 @@ export function membershipOf(state: StateAccess, userId: string): string {
 }
 
 /** The join rule in a state; `invite` if there is none. */
-export function joinRuleOf(state: StateAccess): string {
+function joinRuleOf(state: StateAccess): string {
   const event = state('m.room.join_rules', '');
   if (event === undefined) return 'invite';
   const { join_rule: joinRule } = event.pdu.content;

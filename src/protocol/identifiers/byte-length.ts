@@ -1,5 +1,5 @@
 /** The limit, in bytes of UTF-8, of user ids, room ids, aliases and event ids. Appendices, "Identifier Grammar". */
-export const MAX_IDENTIFIER_BYTES = 255;
+const MAX_IDENTIFIER_BYTES = 255;
 
 /** Whether a string's UTF-8 form has at most `limit` bytes. */
 export function fitsBytes(text: string, limit: number = MAX_IDENTIFIER_BYTES): boolean {

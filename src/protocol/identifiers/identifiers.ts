@@ -56,7 +56,7 @@ export function isHashRoomId(id: unknown): id is string {
 }
 
 /** Whether `id` is a room id with a domain. Until v11. */
-export function isDomainRoomId(id: unknown): id is string {
+function isDomainRoomId(id: unknown): id is string {
   return parseDomainIdentifier('!', id) !== undefined && fitsBytes(id as string);
 }
 

@@ -85,7 +85,7 @@ const SURROGATE = /[\ud800-\udfff]/;
 const SHORT = 24;
 
 /** Sorts in place, "lexicographically sorted by Unicode codepoint", and returns its argument. */
-export function sortByCodePoint(members: string[]): string[] {
+function sortByCodePoint(members: string[]): string[] {
   // UTF-16 order, which is what `<` means for strings, differs from code point order only where surrogates are involved.
   for (const member of members) if (SURROGATE.test(member)) return members.sort(compareCodePoints);
   if (members.length > SHORT) return members.sort();

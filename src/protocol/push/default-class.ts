@@ -18,7 +18,7 @@ const IMPERSONAL: CompiledRuleset = compileRuleset(IMPERSONAL_RULESET);
 const MENTIONED_USERS = ['content', 'm.mentions', 'user_ids'];
 
 /** What the default rules say to everyone but the sender and those whom the event names, with the actions for their pushers. */
-export function defaultVerdictOf(event: PushEvent | PushSubject, room: RoomPushContext): PushVerdict {
+function defaultVerdictOf(event: PushEvent | PushSubject, room: RoomPushContext): PushVerdict {
   // No user has the empty id, so nobody's own events are left out here.
   return IMPERSONAL.evaluate(event, { ...room, userId: '' });
 }

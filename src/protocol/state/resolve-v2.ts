@@ -38,10 +38,7 @@ export function resolveV2<Id extends EventName>(
  * 5. "Update the result by replacing any event with the event with the same key from the unconflicted state map, if such an event
  * exists, to get the final resolved state." Since v2.1 most of that state is first added here.
  */
-export function applyUnconflicted<Id extends EventName>(
-  resolved: StateMap<Id>,
-  unconflicted: StateMap<Id>,
-): StateMap<Id> {
+function applyUnconflicted<Id extends EventName>(resolved: StateMap<Id>, unconflicted: StateMap<Id>): StateMap<Id> {
   const state = new Map(resolved);
   for (const [key, id] of unconflicted) state.set(key, id);
   return state;

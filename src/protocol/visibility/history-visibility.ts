@@ -3,7 +3,7 @@
 export type HistoryVisibility = 'world_readable' | 'shared' | 'invited' | 'joined';
 
 /** "If no `history_visibility` is set, or if the value is not understood, the visibility is assumed to be `shared`." */
-export const DEFAULT_HISTORY_VISIBILITY: HistoryVisibility = 'shared';
+const DEFAULT_HISTORY_VISIBILITY: HistoryVisibility = 'shared';
 
 /** The visibility that the content of an m.room.history_visibility event sets; `undefined` where there is no such event. */
 export function parseHistoryVisibility(content: Readonly<Record<string, unknown>> | undefined): HistoryVisibility {

@@ -185,7 +185,7 @@ export class AliasService {
 }
 
 /** The servers in a room: this one first, then those with the most members. */
-export const serversIn = (room: Room, serverName: string): string[] => {
+const serversIn = (room: Room, serverName: string): string[] => {
   const counts = new Map<string, number>();
   for (const { userId, membership } of room.members.values()) {
     const server = membership === 'join' ? domainOf(userId) : undefined;

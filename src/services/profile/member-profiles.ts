@@ -21,10 +21,7 @@ const OF_THE_JOIN = [
 ];
 
 /** The content of a member event with another profile. */
-export const memberContentWith = (
-  content: JsonObject,
-  profile: Pick<Profile, 'displayname' | 'avatarUrl'>,
-): JsonObject => {
+const memberContentWith = (content: JsonObject, profile: Pick<Profile, 'displayname' | 'avatarUrl'>): JsonObject => {
   const { displayname, avatarUrl } = profile;
   return {
     ...Object.fromEntries(Object.entries(content).filter(([member]) => !OF_THE_JOIN.includes(member))),

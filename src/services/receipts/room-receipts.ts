@@ -113,5 +113,4 @@ export class RoomReceipts {
 }
 
 /** Private receipts are for their owner only. Client-Server API, "Private read receipts". */
-export const isVisible = (receipt: Receipt, userId: string): boolean =>
-  receipt.kind === 'm.read' || receipt.userId === userId;
+const isVisible = (receipt: Receipt, userId: string): boolean => receipt.kind === 'm.read' || receipt.userId === userId;

@@ -28,7 +28,7 @@ export interface SharedSecretDependencies {
 const NONCE_LIFETIME_MS = 60_000;
 
 /** What a client signs: the members with NUL between them, the user type only when there is one. */
-export const sharedSecretMac = (
+const sharedSecretMac = (
   secret: string,
   request: Pick<SharedSecretRequest, 'nonce' | 'username' | 'password' | 'admin' | 'userType'>,
 ): string => {

@@ -165,7 +165,7 @@ export class History {
   }
 }
 
-export const filterable = (room: Room, event: StoredEvent): Parameters<EventPredicate>[0] => ({
+const filterable = (room: Room, event: StoredEvent): Parameters<EventPredicate>[0] => ({
   type: event.type,
   sender: event.sender,
   room_id: room.roomId,

@@ -22,7 +22,7 @@ export interface CountedEvent {
   readonly exception: MentionKind | undefined;
 }
 
-export const classOfFlags = (flags: number): NotificationClass =>
+const classOfFlags = (flags: number): NotificationClass =>
   (flags & EVENT_FLAGS.notifies) === 0 ? 'none' : (flags & EVENT_FLAGS.highlightsAll) === 0 ? 'notify' : 'highlight';
 
 /**
