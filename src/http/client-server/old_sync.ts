@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
 import type { InitialSync } from '#src/services/peeking/initial-sync.ts';
 import type { EventLookup } from '#src/services/rooms/event-lookup.ts';
@@ -29,7 +30,12 @@ export const oldSyncEndpoints = (services: {
     errors: ['M_LIMIT_EXCEEDED'],
     async handle({ requester, query }) {
       const all = await services.initialSync.all(requester, query.limit, query.archived ?? false);
-      const rooms = all.rooms.map((room) => jsonReply(snapshotMembers(room)).json?.toString() ?? '{}');
+      const rooms: string[] = [];
+      for (const room of all.rooms) {
+        rooms.push(jsonReply(snapshotMembers(room)).json?.toString() ?? '{}');
+        // Somebody in large rooms is told megabytes: others have their turn in between.
+        await setImmediate();
+      }
       return jsonReply({
         end: JSON.stringify(all.end),
         rooms: jsonList(rooms),

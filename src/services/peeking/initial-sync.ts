@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
@@ -88,6 +89,8 @@ export class InitialSync {
       const room = loaded.get(nid);
       const membership = membershipOfCode(code);
       if (room === undefined) continue;
+      // Where all is in memory nothing else would have its turn before the last of them.
+      await setImmediate();
       if (membership === 'join') {
         for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
         snapshots.push(await this.#snapshot(reader, room, limit, end));
