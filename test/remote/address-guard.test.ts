@@ -17,7 +17,15 @@ describe('address guard with the default ranges', () => {
     'carrier-grade NAT': ['100.64.0.1', '100.127.255.255'],
     'link-local and metadata addresses': ['169.254.1.1', '169.254.169.254', 'fe80::1', 'fe80::1%eth0', 'fec0::1'],
     'multicast and broadcast': ['224.0.0.1', '239.255.255.250', '255.255.255.255', 'ff02::1'],
-    'documentation and benchmarks': ['192.0.2.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '2001:db8::1'],
+    'documentation and benchmarks': [
+      '192.0.2.1',
+      '198.18.0.1',
+      '198.51.100.1',
+      '203.0.113.1',
+      '2001:db8::1',
+      '3fff::1',
+    ],
+    'tunnels that carry an address in disguise': ['2001:0:4136:e378:8000:63bf:80ff:fffe'],
     'IPv4 addresses in IPv6 ones': [
       '::ffff:127.0.0.1',
       '::ffff:7f00:1',
