@@ -1,13 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '#src/kernel/clock.ts';
-import { checkAuth } from '#src/protocol/auth/check-auth.ts';
-import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChange } from '#src/services/state/state-chain.ts';
-import { identified, type StateMerger } from '#src/services/state/state-merger.ts';
+import type { StateMerger } from '#src/services/state/state-merger.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Writer } from '#src/services/streams/writer.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -20,8 +18,8 @@ import type { EventService } from './event-service.ts';
 import type { NotificationClassifier } from './notification-class.ts';
 import { MOST_EXTREMITIES, OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
 import { ReceivedStates, type StateBefore } from './received-state.ts';
+import { judgeReceived, type Verdict } from './received-verdict.ts';
 import { prepareRedaction } from './redacting.ts';
-import { checkAgainst } from './state-check.ts';
 import { relationOf, type StoredEvent } from './stored-event.ts';
 
 /** What became of an event that was not made here. */
@@ -108,7 +106,7 @@ export class EventReceiver {
     await this.#ensureNames(incoming);
 
     const before = await this.#around.before(room, prev);
-    const verdict = await this.#judge(room, incoming, auth, before);
+    const verdict = await judgeReceived(this.#options, room, incoming, auth, before);
     const isThreaded = root !== undefined && !isElsewhere(room, places, root);
     const plan = await this.#plan(room, { incoming, prev, auth, before, verdict, isThreaded });
     const event = await writeReceived(this.#options, room, plan);
@@ -233,36 +231,6 @@ export class EventReceiver {
     await interner.ensureUsers([pdu.sender]);
     if (pdu.state_key !== undefined) await interner.ensureStateKeys([{ type: pdu.type, stateKey: pdu.state_key }]);
   }
-
-  /**
-   * "Passes authorization rules based on the event's auth events, otherwise it is rejected", "based on the state before the event,
-   * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
-   */
-  async #judge(
-    room: Room,
-    incoming: IdentifiedPdu,
-    auth: readonly StoredEvent[],
-    before: StateBefore,
-  ): Promise<Verdict> {
-    const { version } = room;
-    // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
-    if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
-    const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
-    if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
-    const create = room.stateEvent('m.room.create');
-    const byAuthEvents = checkAuth(version, incoming, (type, stateKey) => {
-      const named = auth.find((event) => event.type === type && event.stateKey === stateKey);
-      // Since v12 the room's id stands for its m.room.create.
-      const implied = type === 'm.room.create' && !version.auth.createEventSelected ? create : undefined;
-      const found = named ?? implied;
-      return found === undefined ? undefined : identified(found);
-    });
-    if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
-    const byStateBefore = await checkAgainst(this.#options, room, incoming, before.get);
-    if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
-    const byCurrentState = await checkAgainst(this.#options, room, incoming, (skey) => room.stateChain.get(skey));
-    return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
-  }
 }
 
 /** State events that are taken in without a pause. */
@@ -286,8 +254,6 @@ const isElsewhere = (room: Room, places: readonly Place[], eventId: string): boo
 };
 
 const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
-
-type Verdict = { readonly kind: 'accepted' } | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
 
 interface Judged {
   readonly incoming: IdentifiedPdu;
