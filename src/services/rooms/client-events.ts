@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { StickySource, VisibleEvent } from '#src/services/visibility/event-visibility.ts';
+import type { StickySource } from '#src/services/sticky-events/sticky-view.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import type { Room } from './room.ts';
 
 /** For whom events are written. */

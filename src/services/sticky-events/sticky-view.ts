@@ -1,4 +1,5 @@
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
+import type { Room } from '#src/services/rooms/room.ts';
 import type { StickyEntry, StickySnapshot } from '#src/services/rooms/sticky-set.ts';
 
 /** The unexpired sticky events of a room at one moment, soft-failed ones and redacted ones left out. Costs what is asked of it. */
@@ -44,3 +45,9 @@ export class StickyView {
 
 /** What was redacted since is sticky no more. */
 const isSticky = ({ event }: StickyEntry): boolean => event.stickyDuration !== undefined;
+
+/** Sticky events that have not expired. MSC4354. */
+export interface StickySource {
+  /** Those of several rooms as of now, in one statement at most; rooms without any are left out. */
+  forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>>;
+}

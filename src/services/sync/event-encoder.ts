@@ -1,23 +1,12 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventService } from '#src/services/events/event-service.ts';
 import { ageOf, isFresh, type StoredEvent } from '#src/services/events/stored-event.ts';
-import type { Membership } from '#src/services/rooms/membership.ts';
 import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
+import type { Reader } from '#src/services/rooms/client-events.ts';
 import type { Room } from '#src/services/rooms/room.ts';
 import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import type { SyncFilter } from './sync-filter.ts';
-
-/** Who reads. */
-export interface Reader {
-  readonly userId: string;
-  readonly deviceId: string | undefined;
-}
-
-/** An event with the reader's membership at it. */
-export interface ReadEvent {
-  readonly event: StoredEvent;
-  readonly membership: Membership;
-}
 
 interface SharedTimeline {
   readonly first: StoredEvent | undefined;
@@ -54,7 +43,7 @@ export class EventEncoder {
   /** The events of a timeline, joined by commas. */
   timeline(
     room: Room,
-    events: readonly ReadEvent[],
+    events: readonly VisibleEvent[],
     reader: Reader,
     filter: SyncFilter,
     relations?: Relations,
@@ -88,7 +77,7 @@ export class EventEncoder {
 
   /** One event. */
   event(
-    { event, membership }: ReadEvent,
+    { event, membership }: VisibleEvent,
     reader: Reader,
     filter: SyncFilter,
     relations?: string,

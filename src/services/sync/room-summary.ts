@@ -1,5 +1,5 @@
 import type { Room } from '#src/services/rooms/room.ts';
-import type { ReadEvent } from './event-encoder.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 
 const HEROES = 5;
 
@@ -29,7 +29,7 @@ export const heroesOf = (room: Room, userId: string): readonly string[] => {
 };
 
 /** Whether any of these events can change who is a member, or whether the room has a name of its own. */
-export const summaryChanged = (events: readonly ReadEvent[]): boolean =>
+export const summaryChanged = (events: readonly VisibleEvent[]): boolean =>
   events.some(
     ({ event }) =>
       event.type === 'm.room.member' || event.type === 'm.room.name' || event.type === 'm.room.canonical_alias',

@@ -1,9 +1,8 @@
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Member } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
-import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
-import type { ReadEvent } from './event-encoder.ts';
-import type { StickySource } from './sync-sources.ts';
+import type { StickySource, StickyView } from '#src/services/sticky-events/sticky-view.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 
 /** A room of a response, as far as sticky events go. */
 export interface StickyDraft {
@@ -16,14 +15,14 @@ export interface StickyDraft {
     readonly upTo: number;
   };
   /** The timeline. */
-  readonly events: readonly ReadEvent[];
+  readonly events: readonly VisibleEvent[];
 }
 
 /** What sticks in a room of a response. */
 export interface StickySection {
   readonly view: StickyView;
   /** The timeline without events that become visible only after the response's end. */
-  readonly timeline: readonly ReadEvent[];
+  readonly timeline: readonly VisibleEvent[];
   /** Sticky events that the timeline does not have. */
   readonly events: readonly StoredEvent[];
 }

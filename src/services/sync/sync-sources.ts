@@ -2,7 +2,6 @@ import type { Subscribable } from '#src/kernel/signal.ts';
 import type { StoredEvent } from '#src/services/events/stored-event.ts';
 import type { Member, Membership } from '#src/services/rooms/membership.ts';
 import type { Room } from '#src/services/rooms/room.ts';
-import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
 
 /** One entry of account data as sync shows it. */
 export interface AccountDataEntry {
@@ -90,12 +89,6 @@ export interface VisibilitySource {
     /** The position of the event with which somebody ceased to be joined; 0 when they never were. */
     joinedUntil(room: Room, member: Member): Promise<number>;
   };
-}
-
-/** Sticky events that have not expired. MSC4354. */
-export interface StickySource {
-  /** Those of several rooms as of now, in one statement at most; rooms without any are left out. */
-  forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>>;
 }
 
 /** What relates to events of timelines. Client-Server API, "Aggregations of child events". */

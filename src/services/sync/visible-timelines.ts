@@ -1,9 +1,10 @@
+import type { StickySource } from '#src/services/sticky-events/sticky-view.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
-import type { ReadEvent } from './event-encoder.ts';
+import type { VisibleEvent } from '#src/services/visibility/event-visibility.ts';
 import type { RoomPlan } from './room-plan.ts';
 import { stickySections, type StickySection } from './sticky-section.ts';
 import type { SyncFilter } from './sync-filter.ts';
-import type { RelationsSource, StickySource, VisibilitySource } from './sync-sources.ts';
+import type { RelationsSource, VisibilitySource } from './sync-sources.ts';
 import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
 
 export interface VisibleTimelinesOptions {
@@ -17,7 +18,7 @@ export interface VisibleTimelinesOptions {
 export interface SectionDraft {
   readonly plan: RoomPlan;
   readonly window: TimelineWindow;
-  readonly events: readonly ReadEvent[];
+  readonly events: readonly VisibleEvent[];
   readonly sticky?: StickySection;
 }
 
@@ -85,7 +86,7 @@ export class VisibleTimelines {
   }
 
   /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
-  async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly ReadEvent[]> {
+  async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly VisibleEvent[]> {
     const { member, room } = plan;
     if (plan.onlyLeave) {
       const leave = window.events.find((event) => event.nid === member.event);

@@ -10,7 +10,7 @@ import type { Room } from '#src/services/rooms/room.ts';
 import type { StateChain } from '#src/services/state/state-chain.ts';
 import type { StateStore } from '#src/services/state/state-store.ts';
 import type { Interner } from '#src/storage/repositories/interner.ts';
-import type { StickyView } from '#src/services/sticky-events/sticky-view.ts';
+import type { StickySource, StickyView } from '#src/services/sticky-events/sticky-view.ts';
 import { MembershipPast } from './membership-past.ts';
 
 const VISIBILITY = 'm.room.history_visibility';
@@ -20,11 +20,6 @@ const MEMBER = 'm.room.member';
 export interface VisibleEvent {
   readonly event: StoredEvent;
   readonly membership: Membership;
-}
-
-/** Knows which events of rooms are sticky. */
-export interface StickySource {
-  forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>>;
 }
 
 /** Who may see which events of a room. Client-Server API, "Room History Visibility". */
