@@ -1,15 +1,15 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { askSecret } from './app/ask-secret.ts';
-import { createApplication, entities } from './app/application.ts';
-import { loadConfig } from './app/config/load.ts';
-import { generatedFiles } from './app/generated.ts';
-import { serve } from './app/lifecycle.ts';
-import { importArchive } from './app/import-archive.ts';
-import { createLogger } from './app/logger.ts';
-import { probeDatabase } from './app/probes.ts';
-import { runCli } from './cli/cli.ts';
+import { askSecret } from '#src/app/ask-secret.ts';
+import { createApplication, entities } from '#src/app/application.ts';
+import { loadConfig } from '#src/app/config/load.ts';
+import { generatedFiles } from '#src/app/generated.ts';
+import { serve } from '#src/app/lifecycle.ts';
+import { importArchive } from '#src/app/import-archive.ts';
+import { createLogger } from '#src/app/logger.ts';
+import { probeDatabase } from '#src/app/probes.ts';
+import { runCli } from '#src/cli/cli.ts';
 
 const code = await runCli(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),

@@ -1,8 +1,8 @@
-import { AccountModeration } from '#src/services/moderation/account-moderation.ts';
-import { OpenIdTokens } from '#src/services/openid/openid-tokens.ts';
-import { PusherService } from '#src/services/pushers/pusher-service.ts';
-import type { UserService } from '#src/services/users/user-service.ts';
-import { TurnCredentials } from '#src/services/voip/turn-credentials.ts';
+import { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
+import { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
+import { PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
 import type { Platform } from './platform.ts';
 
 /** What is done for accounts beside logging in. */

@@ -5,12 +5,12 @@ import { HttpServer, type TlsFiles } from '#src/http/server.ts';
 import { SETUP_PATH } from '#src/http/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
-import { GuestAccess } from '#src/services/membership/guest-access.ts';
-import { Farewells } from '#src/services/membership/farewells.ts';
-import { ReportService } from '#src/services/reports/report-service.ts';
+import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
+import { Farewells } from '#src/services/rooms/membership/farewells.ts';
+import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
-import { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
+import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { ReportEntity } from '#src/storage/entities/report.ts';
@@ -82,7 +82,7 @@ export async function createApplication(platform: Platform): Promise<Application
     }),
   );
   const { inviteRedemption } = rooms;
-  const accountThreepids = new AccountThreepids({ database, clock, users, redemption: inviteRedemption });
+  const accountThreepids = new AccountThreepids({ database, clock, users, claims: inviteRedemption });
   const engine = composeSync(platform, store, events, rooms, {
     accountData: notifications.accountData,
     receipts: userData.receipts,

@@ -1,15 +1,15 @@
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import { DelayedCleaner } from '#src/services/delayed-events/delayed-cleaner.ts';
-import { DelayedEventList } from '#src/services/delayed-events/delayed-event-list.ts';
-import { DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
-import { DelayedManagement } from '#src/services/delayed-events/delayed-management.ts';
-import { DelayedSchedule } from '#src/services/delayed-events/delayed-schedule.ts';
-import { DelayedSending } from '#src/services/delayed-events/delayed-sending.ts';
-import { DelayRestarts } from '#src/services/delayed-events/delay-restarts.ts';
-import { DelayTurns } from '#src/services/delayed-events/delay-turns.ts';
-import type { RoomSending } from '#src/services/rooms/room-sending.ts';
-import type { Writer } from '#src/services/streams/writer.ts';
-import type { UserService } from '#src/services/users/user-service.ts';
+import { DelayedCleaner } from '#src/services/rooms/delayed-events/delayed-cleaner.ts';
+import { DelayedEventList } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
+import { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
+import { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
+import { DelayedSchedule } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
+import { DelayedSending } from '#src/services/rooms/delayed-events/delayed-sending.ts';
+import { DelayRestarts } from '#src/services/rooms/delayed-events/delay-restarts.ts';
+import { DelayTurns } from '#src/services/rooms/delayed-events/delay-turns.ts';
+import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Config } from './config/config.ts';
 import type { Platform } from './platform.ts';
 

@@ -1,12 +1,12 @@
-import type { AliasService } from '#src/services/directory/alias-service.ts';
-import type { EventLoader } from '#src/services/events/event-loader.ts';
-import { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
-import { EventByTime } from '#src/services/rooms/event-by-time.ts';
-import type { RoomAccess } from '#src/services/rooms/room-access.ts';
-import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
-import { RoomSummaries } from '#src/services/rooms/room-summaries.ts';
-import { SpaceHierarchy } from '#src/services/spaces/space-hierarchy.ts';
-import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
+import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
+import { EventByTime } from '#src/services/reading/history/event-by-time.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
+import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Platform } from './platform.ts';
 
 /** How users find rooms, and their way within them. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
-import { OutboxRelay } from '#src/services/jobs/outbox-relay.ts';
+import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { HistoryPurge } from '#src/services/retention/history-purge.ts';
 import { RetentionService } from '#src/services/retention/retention-service.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';

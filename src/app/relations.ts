@@ -1,18 +1,18 @@
-import { IgnoredUsers } from '#src/services/account-data/ignored-users.ts';
-import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
-import type { EventLoader } from '#src/services/events/event-loader.ts';
-import type { EventService } from '#src/services/events/event-service.ts';
-import { Aggregations } from '#src/services/relations/bundled-aggregations.ts';
-import { RelationIndex } from '#src/services/relations/relation-index.ts';
-import { RelationRules } from '#src/services/relations/relation-rules.ts';
-import { Relations } from '#src/services/relations/relations.ts';
-import { ThreadsList } from '#src/services/relations/threads-list.ts';
-import { ClientEvents } from '#src/services/rooms/client-events.ts';
-import type { EventFinder } from '#src/services/rooms/event-finder.ts';
-import type { HistoryTokens } from '#src/services/rooms/history-tokens.ts';
-import type { RoomAccess } from '#src/services/rooms/room-access.ts';
-import type { EventVisibility } from '#src/services/visibility/event-visibility.ts';
-import type { Interner } from '#src/storage/repositories/interner.ts';
+import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
+import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
+import { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
+import { Relations } from '#src/services/reading/relations/relations.ts';
+import { ThreadsList } from '#src/services/reading/relations/threads-list.ts';
+import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
+import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
+import type { HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Platform } from './platform.ts';
 
 /** What has to do with events that relate to each other. */

@@ -1,12 +1,12 @@
-import { EventEncoder } from '#src/services/sync/event-encoder.ts';
-import { RoomSections } from '#src/services/sync/room-sections.ts';
-import { StateReader } from '#src/services/sync/state-window.ts';
-import { SyncEngine } from '#src/services/sync/sync-engine.ts';
-import { SyncFilters } from '#src/services/sync/sync-filter.ts';
-import type { PersonalSource } from '#src/services/sync/personal-sections.ts';
-import { SyncUsers } from '#src/services/sync/sync-users.ts';
-import { TimelineReader } from '#src/services/sync/timeline-window.ts';
-import type { EventService } from '#src/services/events/event-service.ts';
+import { EventEncoder } from '#src/services/sync/engine/event-encoder.ts';
+import { RoomSections } from '#src/services/sync/engine/room-sections.ts';
+import { StateReader } from '#src/services/sync/engine/state-window.ts';
+import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
+import type { PersonalSource } from '#src/services/sync/engine/personal-sections.ts';
+import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
+import { TimelineReader } from '#src/services/sync/engine/timeline-window.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { Platform } from './platform.ts';
 import type { Rooms, RoomStore } from './rooms.ts';
 

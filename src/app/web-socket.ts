@@ -1,8 +1,8 @@
 import { ClientAddress } from '#src/http/middleware/client-address.ts';
 import type { HttpServer } from '#src/http/server.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import type { SyncEngine } from '#src/services/sync/sync-engine.ts';
-import type { SyncUsers } from '#src/services/sync/sync-users.ts';
+import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import type { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import type { Accounts } from './accounts.ts';
 import type { Platform } from './platform.ts';

@@ -4,7 +4,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 
 /** Bounds on what one request may use. */
 export interface HttpLimits {

@@ -1,6 +1,6 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 
 /** Who may call an endpoint. `accessToken` refuses guests; `optionalToken` serves both with and without a token. */
 export type EndpointAuth =

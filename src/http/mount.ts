@@ -1,8 +1,8 @@
 import { parse as parseQuery } from 'node:querystring';
 import Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
-import { assertAllowed } from '#src/services/sessions/suspension.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { assertAllowed } from '#src/services/accounts/sessions/suspension.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply } from './endpoint.ts';
 import { identify } from './middleware/authentication.ts';

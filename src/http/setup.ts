@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { FirstAdmin } from '#src/services/registration/first-admin.ts';
+import type { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
 import { type Endpoint, endpoint, Reply } from './endpoint.ts';
 
 /** Where the link leads with which the first administrator is made: `SETUP_PATH?token=...` */

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
-import type { UserService } from '#src/services/users/user-service.ts';
+import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { type Endpoint, endpoint } from './endpoint.ts';
 
 const path = '/_tsudoi/admin/v1/users/{userId}/threepids';

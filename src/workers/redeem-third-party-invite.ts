@@ -1,6 +1,6 @@
 import { redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
 import { type JobHandler, jobHandler } from '#src/jobs/job-definition.ts';
-import type { InviteRedemption } from '#src/services/third-party-invites/invite-redemption.ts';
+import type { InviteRedemption } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 
 export const redeemThirdPartyInviteHandler = (redemption: InviteRedemption): JobHandler =>
   jobHandler(redeemThirdPartyInvite, async ({ token }) => {

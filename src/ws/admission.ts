@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketDependencies } from './dependencies.ts';
 import { takeToken } from './rate-limit.ts';
 import { type StreamStart, streamParamsOf, streamStart, validateAuth } from './stream-params.ts';

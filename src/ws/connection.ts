@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { admit, admitAgain } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';

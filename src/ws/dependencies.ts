@@ -3,7 +3,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketServices } from './services.ts';
 
 /** Bounds on what one socket may use. */

@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject } from '#src/protocol/json/json-value.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
-import { assertAllowed } from '#src/services/sessions/suspension.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { assertAllowed } from '#src/services/accounts/sessions/suspension.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { refuseWrittenFloats, type RequestFrame } from './frames.ts';
 import type { Method, StreamSettings } from './method.ts';

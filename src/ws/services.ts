@@ -1,8 +1,8 @@
 import type { Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
-import type { Revoked } from '#src/services/sessions/session-service.ts';
-import type { SyncRequest, SyncResult } from '#src/services/sync/sync-request.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
+import type { SyncRequest, SyncResult } from '#src/services/sync/engine/sync-request.ts';
 
 export type Presence = 'online' | 'offline' | 'unavailable';
 

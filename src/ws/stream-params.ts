@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { decodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.ts';
-import type { SyncRequest } from '#src/services/sync/sync-request.ts';
+import type { SyncRequest } from '#src/services/sync/engine/sync-request.ts';
 import type { Presence, WebSocketServices } from './services.ts';
 import { paramsValidator } from './validation.ts';
 

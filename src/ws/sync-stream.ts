@@ -1,6 +1,6 @@
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { StreamSettings } from './method.ts';
 import type { Presence, WatchedUser, WebSocketServices } from './services.ts';
 import type { StreamStart } from './stream-params.ts';

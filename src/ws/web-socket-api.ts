@@ -11,7 +11,7 @@ import { takeToken } from './rate-limit.ts';
 import { SharedFrames } from './shared-frames.ts';
 import { SocketMetrics } from './socket-metrics.ts';
 import { type StreamStart, streamParamsOf, streamStart } from './stream-params.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 
 /** The path of the API, for `HttpServer.onUpgrade`. */
 export const WEBSOCKET_PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';

@@ -9,7 +9,10 @@ const HOME = fileURLToPath(new URL('../../', import.meta.url));
 const DEPCRUISE = join(HOME, 'node_modules', 'dependency-cruiser', 'bin', 'dependency-cruise.mjs');
 
 interface Report {
-  readonly modules: readonly { readonly source: string }[];
+  readonly modules: readonly {
+    readonly source: string;
+    readonly dependencies: readonly { readonly resolved: string }[];
+  }[];
   readonly summary: {
     readonly violations: readonly {
       readonly from: string;
@@ -37,6 +40,29 @@ async function filesOf(folder: string): Promise<string[]> {
   return found.filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`);
 }
 
+/** The arrows between folders of services and of storage that lie on a circle: each as `from -> to`. */
+function cyclesOfFolders(report: Report): string[] {
+  const arrows = new Map<string, Set<string>>();
+  for (const { source, dependencies } of report.modules) {
+    const from = dirname(source);
+    for (const { resolved } of dependencies) {
+      const to = dirname(resolved);
+      if (to !== from && /^src\/(services|storage)\//.test(resolved))
+        arrows.set(from, (arrows.get(from) ?? new Set()).add(to));
+    }
+  }
+  const reaches = (from: string, goal: string, seen = new Set<string>()): boolean =>
+    from === goal ||
+    [...(arrows.get(from) ?? [])].some((next) => {
+      if (seen.has(next)) return false;
+      seen.add(next);
+      return reaches(next, goal, seen);
+    });
+  return [...arrows].flatMap(([from, tos]) =>
+    [...tos].filter((to) => reaches(to, from)).map((to) => `${from} -> ${to}`),
+  );
+}
+
 describe('the import law', function () {
   this.timeout(60_000);
 
@@ -47,9 +73,10 @@ describe('the import law', function () {
     expect(unseen).to.deep.equal([]);
     const violations = report.summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} -> ${to}`);
     expect(violations).to.deep.equal([]);
+    expect(cyclesOfFolders(report), 'folders that import each other in a circle').to.deep.equal([]);
   });
 
-  it('catches an import that points up, one between siblings, one of SQL, and a cycle', async () => {
+  it('catches an import that points up, one between siblings, one of SQL, one between areas, and a cycle of files or of folders', async () => {
     const home = await mkdtemp(join(tmpdir(), 'tsudoi-test-layering-'));
     try {
       await mkdir(join(home, 'config/tools'), { recursive: true });
@@ -59,6 +86,11 @@ describe('the import law', function () {
       const files: Record<string, string> = {
         'src/kernel/clock.ts': `import '#src/services/rooms.ts';`,
         'src/services/rooms.ts': `export type { Pool } from 'pg';`,
+        'src/services/events/e.ts': `import '#src/services/sync/f.ts';`,
+        'src/services/sync/f.ts': `import '#src/services/events/g/g.ts';`,
+        'src/services/events/g/g.ts': `import '../h/h.ts';`,
+        'src/services/events/g/i.ts': '',
+        'src/services/events/h/h.ts': `import '../g/i.ts';`,
         'src/http/a.ts': `import type { B } from '#src/ws/b.ts';\nexport type A = B;`,
         'src/ws/b.ts': `import '#src/storage/c.ts';\nexport type B = 1;`,
         'src/storage/c.ts': `import './d.ts';`,
@@ -70,15 +102,18 @@ describe('the import law', function () {
         await mkdir(dirname(join(home, path)), { recursive: true });
         await writeFile(join(home, path), content);
       }
-      const { summary } = await cruise(home, ['src']);
-      const broken = summary.violations.map(({ rule }) => rule.name);
+      const report = await cruise(home, ['src']);
+      const broken = report.summary.violations.map(({ rule }) => rule.name);
       expect(broken).to.include.members([
         'kernel-imports-down',
         'http-imports-down',
         'ws-imports-down',
         'no-cycles',
         'only-storage-talks-sql',
+        'services-are-in-areas',
+        'services-events-imports-down',
       ]);
+      expect(cyclesOfFolders(report)).to.include('src/services/events/g -> src/services/events/h');
     } finally {
       await rm(home, { recursive: true, force: true });
     }

@@ -8,7 +8,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { HttpDependencies } from '#src/http/dependencies.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 import { mountEndpoints } from '#src/http/mount.ts';

@@ -7,8 +7,8 @@ import { defineJob, type JobDefinition, jobHandler, type JobHandler } from '#src
 import { JobQueues, type QueueStore } from '#src/jobs/job-queues.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { OutboxRelay } from '#src/services/jobs/outbox-relay.ts';
-import { outboxSize } from '#src/storage/repositories/outbox.ts';
+import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
+import { outboxSize } from '#src/storage/delivery/outbox.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { redisProgram, startRedis } from './redis.ts';
 import { pause, until } from '#test/support/until.ts';

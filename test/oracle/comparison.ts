@@ -1,7 +1,7 @@
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { resolveLargeState } from '#src/protocol/state/packed/resolve-large-state.ts';
 import { resolveState } from '#src/protocol/state/resolve-state.ts';
-import { randomDag } from '../protocol/state/random-dag.ts';
+import { randomDag } from '#test/protocol/state/random-dag.ts';
 import { pdusOf } from './synapse.ts';
 import type { SynapseResolver } from './synapse.ts';
 

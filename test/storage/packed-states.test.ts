@@ -3,7 +3,7 @@ import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
-import { StateStore } from '#src/services/state/state-store.ts';
+import { StateStore } from '#src/services/room-model/state/state-store.ts';
 import { Database } from '#src/storage/database.ts';
 import { discoverMigrations } from '#src/storage/migrator.ts';
 import { emptyDatabase } from '#test/support/database.ts';

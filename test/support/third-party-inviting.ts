@@ -10,8 +10,8 @@ import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
-import { InvitePermission } from '#src/services/account-data/invite-permission.ts';
-import type { AccountDataService } from '#src/services/account-data/account-data-service.ts';
+import { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { Database } from '#src/storage/database.ts';
 
 export interface ThirdPartyInvitingSettings {

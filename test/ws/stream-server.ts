@@ -6,7 +6,7 @@ import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { composeDelayedEvents } from '#src/app/delayed-events.ts';
-import { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
+import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { thirdPartyInviting } from '#test/support/third-party-inviting.ts';
 import { declareEndpoints } from '#src/app/endpoints.ts';
 import { openSigningKey } from '#src/app/keys.ts';
@@ -19,9 +19,9 @@ import { composeNotifications, composeUserData, profileSource } from '#src/app/u
 import { systemRandom } from '#src/kernel/random.ts';
 import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import type { SessionService } from '#src/services/sessions/session-service.ts';
-import type { UserService } from '#src/services/users/user-service.ts';
-import { ReportService } from '#src/services/reports/report-service.ts';
+import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
 import type { Presence, WebSocketServices } from '#src/ws/services.ts';
@@ -136,7 +136,7 @@ export class StreamServer {
     });
     const redemption = rooms.inviteRedemption;
     const endpoints = declareEndpoints({
-      accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, redemption }),
+      accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, claims: redemption }),
       reports,
       ...composeSearch(platform, store, events, rooms, notifications.accountData),
       ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { DeviceService } from '#src/services/devices/device-service.ts';
-import type { AccountModeration } from '#src/services/moderation/account-moderation.ts';
+import type { DeviceService } from '#src/services/accounts/devices/device-service.ts';
+import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 const params = Type.Object({ userId: Type.String() });

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { AccountThreepids } from '#src/services/third-party-ids/account-threepids.ts';
+import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 const threepid = Type.Object({

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import type { AuthData } from '#src/services/uia/stages.ts';
-import type { NewSession } from '#src/services/sessions/session-service.ts';
+import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import type { NewSession } from '#src/services/accounts/sessions/session-service.ts';
 
 /** The `auth` member of requests with user-interactive authentication. */
 export const authData = Type.Object(

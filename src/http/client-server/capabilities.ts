@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export interface CapabilitiesServices {

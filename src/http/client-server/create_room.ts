@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/room-creation.ts';
+import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './room-schemas.ts';
 import { THIRD_PARTY_INVITE_ERRORS, thirdPartyInviteBody, thirdPartyInviteRequest } from './third-party-invite-body.ts';

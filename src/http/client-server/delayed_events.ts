@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { DelayedEventList, DelayedEventPage } from '#src/services/delayed-events/delayed-event-list.ts';
-import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
-import type { DelayedManagement } from '#src/services/delayed-events/delayed-management.ts';
+import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
+import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
+import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { delayIdAnswer } from './delayed_parameters.ts';
 import { anyObject, empty } from './room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { Device, DeviceService } from '#src/services/devices/device-service.ts';
+import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { asAuth, authData, empty } from './auth-schemas.ts';
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import type { AliasService } from '#src/services/directory/alias-service.ts';
-import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './room-schemas.ts';
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { FilterService } from '#src/services/filters/filter-service.ts';
+import type { FilterService } from '#src/services/user-data/filters/filter-service.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 import { assertOwn } from './own-user.ts';
 

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { MembershipService } from '#src/services/membership/membership-service.ts';
-import type { ThirdPartyInvites } from '#src/services/third-party-invites/third-party-invites.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import type { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './room-schemas.ts';
 import { THIRD_PARTY_INVITE_ERRORS, thirdPartyInviteBody, thirdPartyInviteRequest } from './third-party-invite-body.ts';

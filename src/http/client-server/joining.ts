@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './room-schemas.ts';
 

@@ -1,4 +1,4 @@
-import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty, roomParams, targetBody } from './room-schemas.ts';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { reasonBody, roomIdAnswer } from './room-schemas.ts';
 

@@ -1,4 +1,4 @@
-import type { MembershipService } from '#src/services/membership/membership-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty, reasonBody, roomParams } from './room-schemas.ts';
 

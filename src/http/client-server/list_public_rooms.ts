@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { PublicRooms } from '#src/services/directory/public-rooms.ts';
+import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { publicRoom } from './room-schemas.ts';
 

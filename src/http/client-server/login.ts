@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { LoginService } from '#src/services/sessions/login-service.ts';
+import type { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { sessionMembers } from './auth-schemas.ts';
 

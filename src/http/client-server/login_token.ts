@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { LoginTokens } from '#src/services/sessions/login-tokens.ts';
+import type { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { asAuth, authData } from './auth-schemas.ts';
 

@@ -1,4 +1,4 @@
-import type { SessionService } from '#src/services/sessions/session-service.ts';
+import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { History } from '#src/services/rooms/history.ts';
+import type { History } from '#src/services/reading/history/history.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { roomFilterOf } from './room-filter.ts';
 import { clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';

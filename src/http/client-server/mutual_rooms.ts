@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { MutualRooms } from '#src/services/membership/mutual-rooms.ts';
+import type { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export const mutualRoomsEndpoints = (services: { readonly mutualRooms: MutualRooms }): readonly Endpoint[] => [

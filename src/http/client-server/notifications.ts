@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { NotificationList } from '#src/services/notifications/notification-list.ts';
+import type { NotificationList } from '#src/services/push/notifications/notification-list.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 

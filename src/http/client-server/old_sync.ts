@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
-import type { InitialSync } from '#src/services/peeking/initial-sync.ts';
-import type { EventLookup } from '#src/services/rooms/event-lookup.ts';
+import type { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
+import type { EventLookup } from '#src/services/reading/history/event-lookup.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 import { roomSnapshot, snapshotMembers } from './room_initial_sync.ts';
 import { anyObject, clientEvent, jsonList, jsonReply } from './room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { OpenIdTokens } from '#src/services/openid/openid-tokens.ts';
+import type { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { assertOwn } from './own-user.ts';
 import { anyObject } from './room-schemas.ts';

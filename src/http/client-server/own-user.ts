@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 
 /**
  * Refuses whoever asks for what belongs to another user.

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { AccountService } from '#src/services/sessions/account-service.ts';
+import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { asAuth, authData, empty } from './auth-schemas.ts';
 

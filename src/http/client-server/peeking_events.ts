@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { EventStream } from '#src/services/peeking/event-stream.ts';
+import type { EventStream } from '#src/services/sync/legacy/event-stream.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 import { type SessionEnds, SessionPolls } from './session-polls.ts';

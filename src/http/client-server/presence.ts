@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { PresenceService } from '#src/services/presence/presence-service.ts';
+import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 

@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { ProfileService } from '#src/services/profile/profile-service.ts';
+import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { PusherRecord, PusherService } from '#src/services/pushers/pusher-service.ts';
+import type { PusherRecord, PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, empty } from './room-schemas.ts';
 

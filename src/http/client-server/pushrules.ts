@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { PushRuleService } from '#src/services/push-rules/push-rule-service.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { ReadMarkerService } from '#src/services/receipts/read-marker-service.ts';
+import type { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { SessionService } from '#src/services/sessions/session-service.ts';
+import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export const refreshEndpoints = (services: { readonly sessions: SessionService }): readonly Endpoint[] => [

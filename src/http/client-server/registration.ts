@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { Registration, RegistrationService } from '#src/services/registration/registration-service.ts';
+import type { Registration, RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { asAuth, authData, sessionMembers } from './auth-schemas.ts';
 

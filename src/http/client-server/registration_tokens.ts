@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { RegistrationService } from '#src/services/registration/registration-service.ts';
+import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export const registrationTokenEndpoints = (services: {

@@ -1,5 +1,5 @@
 import { type TObject, Type } from 'typebox';
-import type { Relations } from '#src/services/relations/relations.ts';
+import type { Relations } from '#src/services/reading/relations/relations.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 

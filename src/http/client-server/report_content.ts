@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { ReportService } from '#src/services/reports/report-service.ts';
+import type { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './room-schemas.ts';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { EventByTime } from '#src/services/rooms/event-by-time.ts';
+import type { EventByTime } from '#src/services/reading/history/event-by-time.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { roomParams } from './room-schemas.ts';
 

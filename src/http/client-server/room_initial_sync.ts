@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { InitialSync, RoomSnapshot } from '#src/services/peeking/initial-sync.ts';
+import type { InitialSync, RoomSnapshot } from '#src/services/sync/legacy/initial-sync.ts';
 import { type Endpoint, endpoint, type Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
 

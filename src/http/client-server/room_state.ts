@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { DelayedEventService } from '#src/services/delayed-events/delayed-event-service.ts';
-import type { RoomSending } from '#src/services/rooms/room-sending.ts';
+import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
+import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
 import { anyObject, eventIdAnswer } from './room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { RoomSummaries } from '#src/services/rooms/room-summaries.ts';
+import type { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { publicRoom } from './room-schemas.ts';
 

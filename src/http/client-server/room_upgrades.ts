@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { RoomUpgrade } from '#src/services/rooms/room-upgrade.ts';
+import type { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { roomParams } from './room-schemas.ts';
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import type { History } from '#src/services/rooms/history.ts';
-import type { RoomState } from '#src/services/rooms/room-state.ts';
+import type { History } from '#src/services/reading/history/history.ts';
+import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
 

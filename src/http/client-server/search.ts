@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
-import type { SearchContext } from '#src/services/search/search-context.ts';
-import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/search/search-service.ts';
+import type { SearchContext } from '#src/services/reading/search/search-context.ts';
+import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/reading/search/search-service.ts';
 import { type Endpoint, endpoint, type Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply } from './room-schemas.ts';
 

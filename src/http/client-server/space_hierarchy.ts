@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { SpaceHierarchy } from '#src/services/spaces/space-hierarchy.ts';
+import type { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { anyObject, roomParams } from './room-schemas.ts';
 import { roomSummary } from './room_summary.ts';

@@ -2,7 +2,7 @@ import Type from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
-import type { SyncEngine } from '#src/services/sync/sync-engine.ts';
+import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
 import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
 import { type SessionEnds, SessionPolls } from './session-polls.ts';
 

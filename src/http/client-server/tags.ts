@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
-import type { TagService } from '#src/services/tags/tag-service.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { roomNidOf } from './account-data.ts';
 import { empty } from './auth-schemas.ts';

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
-import type { ThirdPartyInviteRequest } from '#src/services/third-party-invites/third-party-invites.ts';
+import type { ThirdPartyInviteRequest } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
 
 /** `definitions/invite_3pid.yaml`. What of it is needed depends on who keeps the invitation. */
 export const thirdPartyInviteBody = Type.Object({

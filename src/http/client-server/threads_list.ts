@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { ThreadsList } from '#src/services/relations/threads-list.ts';
+import type { ThreadsList } from '#src/services/reading/relations/threads-list.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
 

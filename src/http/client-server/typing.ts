@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { TypingService } from '#src/services/typing/typing-service.ts';
+import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { empty } from './auth-schemas.ts';
 import { assertOwn } from './own-user.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { UserDirectory } from '#src/services/user-directory/user-directory.ts';
+import type { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export const usersEndpoints = (services: { readonly userDirectory: UserDirectory }): readonly Endpoint[] => [

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { TurnCredentials } from '#src/services/voip/turn-credentials.ts';
+import type { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 export const voipEndpoints = (services: { readonly turn: TurnCredentials }): readonly Endpoint[] => [

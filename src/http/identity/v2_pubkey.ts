@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { InviteKeys } from '#src/services/third-party-invites/invite-keys.ts';
+import type { InviteKeys } from '#src/services/rooms/third-party-invites/invite-keys.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 
 const query = Type.Object({ public_key: Type.String() });

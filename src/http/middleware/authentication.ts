@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { EndpointAuth } from '../endpoint.ts';
 import type { Texts } from './validation.ts';
 

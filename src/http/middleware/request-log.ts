@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import type { LogFields } from '#src/kernel/logger.ts';
-import type { Requester } from '#src/services/sessions/requester.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { HttpDependencies, RequestLogOptions } from '../dependencies.ts';
 import type { Operation } from '../operation.ts';
 

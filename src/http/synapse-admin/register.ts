@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { SharedSecretRegistration } from '#src/services/registration/shared-secret.ts';
+import type { SharedSecretRegistration } from '#src/services/accounts/registration/shared-secret.ts';
 import { type Endpoint, endpoint } from '../endpoint.ts';
 import { registrationBody } from '../client-server/registration.ts';
 

@@ -3,11 +3,11 @@ import { createInterface } from 'node:readline';
 import { Signal } from '#src/kernel/signal.ts';
 import { eventId as eventIdOf } from '#src/protocol/events/event-hashes.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
-import { eventIdBytes } from '#src/services/events/event-ids.ts';
-import type { EventLoader } from '#src/services/events/event-loader.ts';
-import type { EventStanding } from '#src/services/events/stored-event.ts';
-import type { Room } from '#src/services/rooms/room.ts';
-import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventStanding } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import {
@@ -15,9 +15,9 @@ import {
   restoreEvents,
   type RestoredRow,
   statesThatAreThere,
-} from '#src/storage/repositories/archive-writes.ts';
-import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
-import type { Interner } from '#src/storage/repositories/interner.ts';
+} from '#src/storage/retention/archive-writes.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { ArchivedEvent } from './room-archive.ts';
 
 const BATCH = 200;

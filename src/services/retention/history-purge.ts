@@ -1,11 +1,11 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { EventLoader } from '#src/services/events/event-loader.ts';
-import type { Room } from '#src/services/rooms/room.ts';
-import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import {
   deleteDeltas,
   endPurge,
@@ -15,7 +15,7 @@ import {
   readForArchive,
   savePurgeProgress,
   scanBack,
-} from '#src/storage/repositories/purges.ts';
+} from '#src/storage/retention/purges.ts';
 import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 

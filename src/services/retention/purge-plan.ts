@@ -1,6 +1,6 @@
 import type { Database } from '#src/storage/database.ts';
-import { newestEvents } from '#src/storage/repositories/event-reads.ts';
-import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import { newestEvents } from '#src/storage/room-model/event-reads.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import {
   addEventsNamedByDeltas,
   authOfEvents,
@@ -9,7 +9,7 @@ import {
   type PurgeScanRecord,
   roomTail,
   scanForPurge,
-} from '#src/storage/repositories/purges.ts';
+} from '#src/storage/retention/purges.ts';
 
 const WINDOW = 2_000;
 

@@ -1,10 +1,10 @@
 import { purgeRoom, returnSpace } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { RoomRegistry } from '#src/services/rooms/room-registry.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { Interner } from '#src/storage/repositories/interner.ts';
-import { retentionOfRooms } from '#src/storage/repositories/purges.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { retentionOfRooms } from '#src/storage/retention/purges.ts';
 import type { HistoryPurge } from './history-purge.ts';
 import { contentOf, lifetimeIn, type RetentionLimits } from './retention-policy.ts';
 

@@ -1,8 +1,8 @@
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { eventIdText } from '#src/services/events/event-ids.ts';
-import type { EventRoom } from '#src/services/events/stored-event.ts';
-import type { ArchivedRecord } from '#src/storage/repositories/purges.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
+import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
 
 const DAY_MS = 86_400_000;
 

@@ -10,7 +10,7 @@ import {
   rebuildIndexes,
   tableSize,
   vacuum,
-} from '#src/storage/repositories/space.ts';
+} from '#src/storage/rooms/space.ts';
 
 /** A table that has become smaller by this share has indexes that are worth writing anew. */
 const REBUILD_SHARE = 0.2;

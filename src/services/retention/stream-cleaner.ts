@@ -1,9 +1,9 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
-import { deleteExpiredSticky } from '#src/storage/repositories/sticky-events.ts';
-import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/repositories/stream-cleaning.ts';
-import { deleteUnclaimedInvites } from '#src/storage/repositories/third-party-invites.ts';
+import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
+import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
+import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
 /** Days for which the address of somebody who was invited by it is kept when nobody turns out to own it. */

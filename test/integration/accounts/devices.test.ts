@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { DeviceChange } from '#src/services/devices/device-service.ts';
-import { findDevice } from '#src/storage/repositories/devices.ts';
+import type { DeviceChange } from '#src/services/accounts/devices/device-service.ts';
+import { findDevice } from '#src/storage/accounts/devices.ts';
 import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
 
 describe('devices', () => {

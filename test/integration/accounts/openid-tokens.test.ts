@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
-import { OpenIdTokens } from '#src/services/openid/openid-tokens.ts';
+import { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
 import { AccountsServer } from './accounts-server.ts';
 
 describe('OpenID tokens', function () {

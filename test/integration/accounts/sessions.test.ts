@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import type { Revoked } from '#src/services/sessions/session-service.ts';
-import { PasswordHasher } from '#src/services/users/password-hasher.ts';
+import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
+import { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { sql } from '#src/storage/database.ts';
-import { findCredentials } from '#src/storage/repositories/accounts.ts';
+import { findCredentials } from '#src/storage/accounts/accounts.ts';
 import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
 
 describe('logging in and out', () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { SearchServer } from '#test/integration/search/search-server.ts';
+import { SearchServer } from '#test/integration/reading/search/search-server.ts';
 import { type Json, RoomServer } from '#test/support/room-server.ts';
 
 /** Nothing that could be stored more shortly. */

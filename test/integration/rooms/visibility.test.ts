@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Room } from '#src/services/rooms/room.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import { RoomServer } from '#test/support/room-server.ts';
 
 const B = '@bob:test';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { Room } from '#src/services/rooms/room.ts';
-import { EVENT_FLAGS } from '#src/storage/repositories/event-writes.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';

@@ -8,7 +8,7 @@ import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
 import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
-import type { Room } from '#src/services/rooms/room.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Answer, TestServer } from '#test/http/serve.ts';
 import { World } from './world.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
-import { RoomSuccession } from '#src/services/tags/room-succession.ts';
+import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { StoredEvent } from '#src/services/events/stored-event.ts';
-import type { Room } from '#src/services/rooms/room.ts';
-import type { RoomUnread } from '#src/services/unread/unread-state.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomUnread } from '#src/services/push/unread/unread-state.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';

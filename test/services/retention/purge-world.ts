@@ -6,7 +6,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { HistoryPurge, type HistoryPurgeOptions } from '#src/services/retention/history-purge.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
-import type { Room } from '#src/services/rooms/room.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import {

@@ -5,7 +5,7 @@ import { systemTimers } from '#src/kernel/timers.ts';
 import { SpaceReturner } from '#src/services/retention/space-returner.ts';
 import { StreamCleaner } from '#src/services/retention/stream-cleaner.ts';
 import { sql } from '#src/storage/database.ts';
-import { tableSize } from '#src/storage/repositories/space.ts';
+import { tableSize } from '#src/storage/rooms/space.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 
 const DAY = 86_400_000;

@@ -1,0 +1,115 @@
+import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
+import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type DeviceRecord, findDevice, listDevices, renameDevice } from '#src/storage/accounts/devices.ts';
+import type { DeviceActivity } from './device-activity.ts';
+
+/** A device of a local user. */
+export type Device = DeviceRecord;
+
+export interface DeviceServiceDependencies {
+  readonly database: Database;
+  readonly sessions: SessionService;
+  readonly uia: UiaService;
+  readonly activity: DeviceActivity;
+  readonly logger: Logger;
+}
+
+export interface DeviceChange {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly change: 'created' | 'renamed' | 'deleted';
+}
+
+const PASSWORD_FLOWS = [['m.login.password']];
+
+const noSuchDevice = (): MatrixError => new MatrixError('M_NOT_FOUND', 'You have no device with that id.');
+
+/** The devices of local users. Client-Server API, "Device Management". */
+export class DeviceService {
+  readonly #deps: DeviceServiceDependencies;
+  readonly #changed: Listeners<DeviceChange>;
+
+  constructor(deps: DeviceServiceDependencies) {
+    this.#deps = deps;
+    this.#changed = new Listeners('device changed', deps.logger);
+    deps.sessions.onNewDevice(({ userId, deviceId }) => this.#changed.emit({ userId, deviceId, change: 'created' }));
+    deps.sessions.onRevoked(({ userId, deviceId, reason }) => {
+      if (reason !== 'replaced') this.#changed.emit({ userId, deviceId, change: 'deleted' });
+    });
+  }
+
+  /** In the order in which they were made. */
+  async list(userId: string): Promise<Device[]> {
+    const devices = await this.#deps.database.read((tx) => listDevices(tx, userId));
+    return devices.map((device) => this.#withLatest(device));
+  }
+
+  /** @throws MatrixError M_NOT_FOUND */
+  async get(userId: string, deviceId: string): Promise<Device> {
+    const device = deviceId.includes('\0')
+      ? undefined
+      : await this.#deps.database.read((tx) => findDevice(tx, userId, deviceId));
+    if (device === undefined) throw noSuchDevice();
+    return this.#withLatest(device);
+  }
+
+  /** Changes the display name; without one nothing changes. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
+  async rename(userId: string, deviceId: string, displayName: string | undefined): Promise<void> {
+    if (displayName === undefined) {
+      await this.get(userId, deviceId);
+      return;
+    }
+    checkDeviceName(displayName);
+    if (deviceId.includes('\0')) throw noSuchDevice();
+    await this.#deps.database.write(async (tx) => {
+      if (!(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
+      tx.afterCommit(() => this.#changed.emit({ userId, deviceId, change: 'renamed' }));
+    });
+  }
+
+  /**
+   * Deletes devices of the requester after user-interactive authentication; their tokens are dead at once. Devices that do not exist
+   * (any more) are passed over.
+   *
+   * @param operation the operationId, so that a session begun for one operation is not used for another
+   * @throws UiaChallenge
+   */
+  async delete(
+    requester: Requester,
+    operation: 'deleteDevice' | 'deleteDevices',
+    deviceIds: readonly string[],
+    auth: AuthData | undefined,
+    ip: string,
+  ): Promise<void> {
+    const { uia, sessions } = this.#deps;
+    await uia.authorize({
+      operation,
+      parameters: deviceIds.toSorted(),
+      flows: PASSWORD_FLOWS,
+      userId: requester.userId,
+      reuseFor: requester.deviceId,
+      auth,
+      ip,
+    });
+    const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
+    await sessions.revokeDevices(requester.userId, possible, 'device_deleted');
+  }
+
+  /** Heard after a device was made, renamed or deleted: what device lists of others must show. */
+  onChanged(listener: (event: DeviceChange) => void): Unsubscribe {
+    return this.#changed.add(listener);
+  }
+
+  #withLatest(device: Device): Device {
+    const seen = this.#deps.activity.latest(device.userId, device.deviceId);
+    if (seen === undefined) return device;
+    return { ...device, lastSeenTs: seen.ts, lastSeenIp: seen.ip, lastSeenUserAgent: seen.userAgent ?? null };
+  }
+}

@@ -1,0 +1,55 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { Random } from '#src/kernel/random.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Registration, RegistrationService } from './registration-service.ts';
+
+/** Makes the first administrator of a new server, by a link that is shown where the server starts. */
+export class FirstAdmin {
+  readonly #users: UserService;
+  readonly #registration: RegistrationService;
+  readonly #random: Random;
+  #token: string | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: {
+    readonly users: UserService;
+    readonly registration: RegistrationService;
+    readonly random: Random;
+  }) {
+    this.#users = deps.users;
+    this.#registration = deps.registration;
+    this.#random = deps.random;
+  }
+
+  /** The token for the link; undefined when there is an administrator. It is good until there is one or the server stops. */
+  async token(): Promise<string | undefined> {
+    if (await this.#users.adminExists()) return undefined;
+    this.#token ??= this.#random.string(32);
+    return this.#token;
+  }
+
+  /** @throws MatrixError M_FORBIDDEN when the token is not the one, or there is an administrator already */
+  async check(token: string): Promise<void> {
+    const wanted = Buffer.from(this.#token ?? '');
+    const given = Buffer.from(token);
+    const matches = wanted.length > 0 && given.length === wanted.length && timingSafeEqual(given, wanted);
+    if (!matches || (await this.#users.adminExists())) {
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'This link is not, or no longer, valid. The server shows a new one when it starts without an administrator.',
+      );
+    }
+  }
+
+  /** Makes the administrator. @throws MatrixError M_FORBIDDEN, and what `registerByAdmin` throws */
+  register(token: string, username: string, password: string): Promise<Registration> {
+    // One after the other: of two who have the link only the first becomes administrator.
+    const registration = this.#running.then(async () => {
+      await this.check(token);
+      return this.#registration.registerByAdmin({ username, password, admin: true }, { inhibitLogin: true });
+    });
+    this.#running = registration.catch(() => undefined);
+    return registration;
+  }
+}

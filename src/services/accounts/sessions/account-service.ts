@@ -1,0 +1,127 @@
+import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
+import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
+import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { Requester } from './requester.ts';
+import type { SessionService } from './session-service.ts';
+
+export interface AccountServiceDependencies {
+  readonly database: Database;
+  readonly users: UserService;
+  readonly sessions: SessionService;
+  readonly uia: UiaService;
+  readonly hasher: PasswordHasher;
+  readonly logger: Logger;
+  readonly passwordPolicy?: PasswordPolicy;
+}
+
+export interface Deactivated {
+  readonly userId: string;
+  /** Whether the user wants as much as possible to be erased. */
+  readonly erase: boolean;
+}
+
+const PASSWORD_FLOWS = [['m.login.password']];
+
+/** What users do to their own accounts. Client-Server API, "Password management", "Account deactivation". */
+export class AccountService {
+  readonly #deps: AccountServiceDependencies;
+  readonly #deactivated: Listeners<Deactivated>;
+
+  constructor(deps: AccountServiceDependencies) {
+    this.#deps = deps;
+    this.#deactivated = new Listeners('account deactivated', deps.logger);
+  }
+
+  /**
+   * Changes the requester's password after user-interactive authentication. Other devices are logged out and deleted unless
+   * `logoutDevices` is false; the requester's own stays.
+   *
+   * @throws UiaChallenge; MatrixError M_WEAK_PASSWORD, M_INVALID_PARAM
+   */
+  async changePassword(
+    requester: Requester,
+    change: {
+      readonly newPassword: string;
+      readonly logoutDevices: boolean;
+      readonly auth: AuthData | undefined;
+      readonly ip: string;
+    },
+  ): Promise<void> {
+    const { uia, passwordPolicy } = this.#deps;
+    checkNewPassword(change.newPassword, passwordPolicy ?? {});
+    await uia.authorize({
+      operation: 'changePassword',
+      parameters: [change.newPassword, change.logoutDevices],
+      flows: PASSWORD_FLOWS,
+      userId: requester.userId,
+      auth: change.auth,
+      ip: change.ip,
+    });
+    await this.setPassword(
+      requester.userId,
+      change.newPassword,
+      change.logoutDevices ? 'others' : 'none',
+      requester.deviceId,
+    );
+  }
+
+  /**
+   * Sets a password without asking for the old one.
+   *
+   * @param logOut `others`: all devices but `keepDeviceId` are logged out and deleted
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async setPassword(userId: string, password: string, logOut: 'others' | 'none', keepDeviceId?: string): Promise<void> {
+    const { database, users, sessions, hasher } = this.#deps;
+    const passwordHash = await hasher.hash(password);
+    await database.write(async (tx) => {
+      await users.change(tx, userId, { passwordHash });
+      if (logOut === 'others') await sessions.revokeAllIn(tx, userId, 'password_changed', keepDeviceId);
+    });
+  }
+
+  /** Deactivates the requester's account after user-interactive authentication. @throws UiaChallenge */
+  async deactivateOwn(
+    requester: Requester,
+    request: { readonly erase: boolean; readonly auth: AuthData | undefined; readonly ip: string },
+  ): Promise<void> {
+    await this.#deps.uia.authorize({
+      operation: 'deactivateAccount',
+      parameters: [request.erase],
+      flows: PASSWORD_FLOWS,
+      userId: requester.userId,
+      auth: request.auth,
+      ip: request.ip,
+    });
+    await this.deactivate(requester.userId, request.erase);
+  }
+
+  /**
+   * Makes an account unusable for ever: sessions end, the password goes, and nobody else gets its name. Heard by `onDeactivated`.
+   *
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async deactivate(userId: string, erase: boolean): Promise<void> {
+    const { database, users, sessions } = this.#deps;
+    await database.write(async (tx) => {
+      await users.change(tx, userId, {
+        deactivated: true,
+        admin: false,
+        passwordHash: null,
+        ...(erase ? { erased: true } : {}),
+      });
+      await sessions.revokeAllIn(tx, userId, 'deactivated');
+      tx.afterCommit(() => this.#deactivated.emit({ userId, erase }));
+    });
+  }
+
+  /** Heard after an account was deactivated: for leaving its rooms and clearing its profile. */
+  onDeactivated(listener: (event: Deactivated) => void): Unsubscribe {
+    return this.#deactivated.add(listener);
+  }
+}

@@ -1,0 +1,70 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
+import type { LoginTokens } from './login-tokens.ts';
+import type { NewSession, SessionService } from './session-service.ts';
+
+export interface LoginRequest extends PasswordClaim {
+  readonly type: string;
+  /** For `m.login.token`. */
+  readonly token?: string | undefined;
+  readonly deviceId?: string | undefined;
+  readonly displayName?: string | undefined;
+  readonly refreshable?: boolean | undefined;
+}
+
+/** Logging in. Client-Server API, "Login" of the legacy API. */
+export class LoginService {
+  readonly #credentials: Credentials;
+  readonly #sessions: SessionService;
+  readonly #tokens: LoginTokens | undefined;
+
+  constructor(deps: {
+    readonly credentials: Credentials;
+    readonly sessions: SessionService;
+    /** Without it there is no `m.login.token`. */
+    readonly tokens?: LoginTokens;
+  }) {
+    this.#credentials = deps.credentials;
+    this.#sessions = deps.sessions;
+    this.#tokens = deps.tokens;
+  }
+
+  /** The types of login that `login` knows. */
+  flows(): readonly { readonly type: string; readonly get_login_token?: boolean }[] {
+    const token = this.#tokens === undefined ? [] : [{ type: 'm.login.token', get_login_token: true }];
+    return [{ type: 'm.login.password' }, ...token];
+  }
+
+  /**
+   * Logs somebody in.
+   *
+   * @throws MatrixError M_UNKNOWN for an unknown type, M_FORBIDDEN for a wrong user or password, M_USER_DEACTIVATED, M_USER_LOCKED,
+   *   M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM
+   */
+  async login(request: LoginRequest): Promise<NewSession> {
+    const account = await this.#account(request);
+    if (account.locked) {
+      throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
+        soft_logout: true,
+      });
+    }
+    return this.#sessions.createSession({
+      userId: account.userId,
+      deviceId: request.deviceId,
+      displayName: request.displayName,
+      refreshable: request.refreshable,
+    });
+  }
+
+  async #account(request: LoginRequest): Promise<{ readonly userId: string; readonly locked: boolean }> {
+    if (request.type === 'm.login.token' && this.#tokens !== undefined) {
+      if (request.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
+      return this.#tokens.redeem(request.token);
+    }
+    if (request.type !== 'm.login.password')
+      throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
+    const account = await this.#credentials.check(Credentials.userOf(request), request.password, undefined);
+    if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
+    return account;
+  }
+}

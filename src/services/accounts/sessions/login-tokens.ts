@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { insertLoginToken, takeLoginToken } from '#src/storage/accounts/proof-tokens.ts';
+import type { Requester } from './requester.ts';
+
+/** "`120000` (2 minutes) is recommended as a default." */
+const LIFETIME_MS = 120_000;
+const PASSWORD_FLOWS = [['m.login.password']];
+const hashOf = (token: string): Buffer => createHash('sha256').update(token).digest();
+
+export interface LoginToken {
+  readonly token: string;
+  readonly expiresInMs: number;
+}
+
+/** Tokens with which a user logs a further client in. Client-Server API, "POST /login/get_token". */
+export class LoginTokens {
+  readonly #deps: {
+    readonly database: Database;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly uia: UiaService;
+    readonly users: UserService;
+  };
+
+  constructor(deps: {
+    readonly database: Database;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly uia: UiaService;
+    readonly users: UserService;
+  }) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Makes a token that is good for one login within two minutes. "Servers MUST always re-prompt the user": each token needs an
+   * authentication of its own.
+   *
+   * @throws UiaChallenge
+   */
+  async issue(requester: Requester, auth: AuthData | undefined, ip: string): Promise<LoginToken> {
+    const { database, clock, random, uia } = this.#deps;
+    const { userId } = requester;
+    const session = await uia.authorize({ operation: 'generateLoginToken', flows: PASSWORD_FLOWS, userId, auth, ip });
+    await uia.end(session);
+    const token = `tdl_${random.string(43)}`;
+    const now = clock.now();
+    await database.write((tx) =>
+      insertLoginToken(tx, { hash: hashOf(token), userId, expiresTs: now + LIFETIME_MS }, now),
+    );
+    return { token, expiresInMs: LIFETIME_MS };
+  }
+
+  /** Whose token this is; it is spent with that. @throws MatrixError M_FORBIDDEN when it is none, was used or has expired; M_USER_DEACTIVATED */
+  async redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
+    const { database, clock, users } = this.#deps;
+    const taken = await database.write((tx) => takeLoginToken(tx, hashOf(token)));
+    if (taken === undefined || taken.expiresTs <= clock.now())
+      throw new MatrixError('M_FORBIDDEN', 'This login token is not, or no longer, good: ask for a new one.');
+    const account = await users.account(taken.userId);
+    if (account === undefined || account.deactivated)
+      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    return { userId: account.userId, locked: account.locked };
+  }
+}

@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '#src/kernel/clock.ts';
+import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/accounts/devices.ts';
+import {
+  confirmGeneration,
+  deleteRefreshTokens,
+  findRefreshToken,
+  insertRefreshToken,
+  replaceSession,
+} from '#src/storage/accounts/sessions.ts';
+import { AccessTokens } from './access-token.ts';
+import { checkDeviceId, checkDeviceName } from './device-names.ts';
+import type { Requester } from './requester.ts';
+import type { SessionKey } from './session-key.ts';
+import type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+import { unknownToken, userLocked } from './token-errors.ts';
+import { VerifiedTokens } from './verified-tokens.ts';
+
+export type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+
+export interface SessionServiceOptions {
+  /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
+  readonly accessTokenLifetimeMs?: number;
+  /** Milliseconds after which a refresh token that was not used ends; null, the default, for never. */
+  readonly refreshTokenLifetimeMs?: number | null;
+  /** Tokens remembered as verified; default 100 000. */
+  readonly maxLiveTokens?: number;
+}
+
+export interface SessionServiceDependencies {
+  readonly database: Database;
+  readonly users: UserService;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly serverName: string;
+  readonly key: SessionKey;
+  readonly options?: SessionServiceOptions;
+}
+
+const DEFAULT_LIFETIME_MS = 5 * 60_000;
+const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
+/** Spent refresh tokens that are remembered per session, to notice when a stolen one is used. */
+const SPENT_GENERATIONS = 20;
+/** How long the tokens of an answer that got lost stay usable once the refresh was repeated. */
+const REPEAT_WINDOW_MS = 60_000;
+
+const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
+
+/**
+ * Sessions: which access and refresh tokens are good, and whose. Client-Server API, "Using access tokens", "Refreshing access tokens",
+ * "Soft logout".
+ */
+export class SessionService {
+  readonly #deps: SessionServiceDependencies;
+  readonly #tokens: AccessTokens;
+  readonly #lifetimeMs: number;
+  readonly #verified: VerifiedTokens;
+  readonly #revoked: Listeners<Revoked>;
+  readonly #locked: Listeners<{ readonly userId: string }>;
+  readonly #suspended: Listeners<{ readonly userId: string; readonly suspended: boolean }>;
+  readonly #newDevice: Listeners<{ readonly userId: string; readonly deviceId: string }>;
+
+  constructor(deps: SessionServiceDependencies) {
+    this.#deps = deps;
+    this.#tokens = new AccessTokens(deps.key, deps.serverName);
+    this.#lifetimeMs = deps.options?.accessTokenLifetimeMs ?? DEFAULT_LIFETIME_MS;
+    this.#verified = new VerifiedTokens(
+      deps.database,
+      deps.clock,
+      this.#tokens,
+      deps.options?.maxLiveTokens ?? 100_000,
+    );
+    this.#revoked = new Listeners('session revoked', deps.logger);
+    this.#locked = new Listeners('account locked', deps.logger);
+    this.#suspended = new Listeners('account suspended', deps.logger);
+    this.#newDevice = new Listeners('new device', deps.logger);
+    deps.users.onChanged(({ userId, changes }) => {
+      this.#verified.forget(userId);
+      if (changes.locked === true) this.#locked.emit({ userId });
+      if (changes.suspended !== undefined) this.#suspended.emit({ userId, suspended: changes.suspended });
+    });
+  }
+
+  /**
+   * Whose token this is. A token that was seen before costs no statement.
+   *
+   * @param allow `locked`: for logging out, which locked accounts may do
+   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
+   */
+  authenticate(token: string, allow?: 'locked'): Promise<Requester> {
+    return this.#verified.authenticate(token, allow);
+  }
+
+  /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM */
+  createSession(request: SessionRequest): Promise<NewSession> {
+    return this.#deps.database.write((tx) => this.createSessionIn(tx, request));
+  }
+
+  /** As `createSession`, within a transaction. */
+  async createSessionIn(tx: Tx, request: SessionRequest): Promise<NewSession> {
+    const { clock, random } = this.#deps;
+    const { userId } = request;
+    const deviceId = request.deviceId ?? random.string(10, UPPERCASE);
+    checkDeviceId(deviceId);
+    if (request.displayName !== undefined) checkDeviceName(request.displayName);
+    const createdTs = clock.now();
+    const sessionId = random.string(22);
+    const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
+    const replaced = await replaceSession(tx, { sessionId, userId, deviceId, createdTs });
+    const refreshable = request.refreshable === true;
+    const refreshToken = refreshable ? await this.#newRefreshToken(tx, sessionId, 0) : undefined;
+    tx.afterCommit(() => {
+      if (replaced !== undefined) this.#ended({ userId, deviceId, reason: 'replaced' }, replaced);
+      if (isNew) this.#newDevice.emit({ userId, deviceId });
+    });
+    return {
+      userId,
+      deviceId,
+      accessToken: this.#sign(userId, deviceId, sessionId, 0, refreshable),
+      refreshToken,
+      expiresInMs: refreshable ? this.#lifetimeMs : undefined,
+    };
+  }
+
+  /**
+   * Exchanges a refresh token for a new pair. The old one stays good until the client uses something of the new pair, so that it can ask
+   * again when the answer got lost. Using a spent one means that two parties have it: the session ends.
+   *
+   * @throws MatrixError M_UNKNOWN_TOKEN, M_USER_LOCKED
+   */
+  async refresh(refreshToken: string): Promise<RefreshedTokens> {
+    const { database, clock, options } = this.#deps;
+    const tokens = await database.write(async (tx) => {
+      const found = await findRefreshToken(tx, hashOf(refreshToken));
+      if (found === undefined) return undefined;
+      if (found.locked) throw userLocked();
+      if (found.createdTs + (options?.refreshTokenLifetimeMs ?? Infinity) <= clock.now()) {
+        throw unknownToken('The refresh token has expired: log in again with the same device id.', true);
+      }
+      const { sessionId, userId, deviceId, tokenGeneration } = found;
+      if (tokenGeneration < found.generation) {
+        await this.#revokeIn(tx, userId, [deviceId], 'refresh_token_reused');
+        return undefined;
+      }
+      if (tokenGeneration > found.generation) await confirmGeneration(tx, sessionId, tokenGeneration);
+      const next = tokenGeneration + 1;
+      await deleteRefreshTokens(tx, sessionId, {
+        olderThanGeneration: tokenGeneration - SPENT_GENERATIONS,
+        generation: next,
+        madeBefore: clock.now() - REPEAT_WINDOW_MS,
+      });
+      return {
+        accessToken: this.#sign(userId, deviceId, sessionId, next, true),
+        refreshToken: await this.#newRefreshToken(tx, sessionId, next),
+        expiresInMs: this.#lifetimeMs,
+      };
+    });
+    if (tokens === undefined) throw unknownToken('This refresh token is not, or no longer, good: log in again.');
+    return tokens;
+  }
+
+  /** Ends the session of a device and deletes the device. Returns whether it existed. */
+  async revokeDevices(userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
+    await this.#deps.database.write((tx) => this.#revokeIn(tx, userId, deviceIds, reason));
+  }
+
+  /** Ends all sessions of a user and deletes the devices, but for one that may be kept. Within a transaction. */
+  async revokeAllIn(tx: Tx, userId: string, reason: RevocationReason, keepDeviceId?: string): Promise<void> {
+    const deleted = await deleteOtherDevices(tx, userId, keepDeviceId);
+    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+  }
+
+  /** Client-Server API, POST /logout: the session ends and "the device associated with the access token is also deleted". */
+  async logout(requester: Requester): Promise<void> {
+    if (requester.deviceId !== undefined)
+      await this.revokeDevices(requester.userId, [requester.deviceId], 'logged_out');
+  }
+
+  /** Client-Server API, POST /logout/all. */
+  async logoutAll(userId: string): Promise<void> {
+    await this.#deps.database.write((tx) => this.revokeAllIn(tx, userId, 'logged_out'));
+  }
+
+  /** Heard after a session ended, once per device. */
+  onRevoked(listener: (event: Revoked) => void): Unsubscribe {
+    return this.#revoked.add(listener);
+  }
+
+  /** Heard after an account was locked: its sessions stay, but must not be served. */
+  onLocked(listener: (event: { readonly userId: string }) => void): Unsubscribe {
+    return this.#locked.add(listener);
+  }
+
+  /** Heard after an account was suspended, or that was lifted: for whoever holds on to a `Requester`. */
+  onSuspended(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): Unsubscribe {
+    return this.#suspended.add(listener);
+  }
+
+  /** Heard after somebody logged in with a new device. */
+  onNewDevice(listener: (event: { readonly userId: string; readonly deviceId: string }) => void): Unsubscribe {
+    return this.#newDevice.add(listener);
+  }
+
+  async #revokeIn(tx: Tx, userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
+    const deleted = await deleteDevices(tx, userId, deviceIds);
+    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+  }
+
+  #deleted(userId: string, deviceIds: readonly string[], reason: RevocationReason): void {
+    for (const deviceId of deviceIds) this.#ended({ userId, deviceId, reason });
+  }
+
+  #ended(event: Revoked, sessionId?: string): void {
+    this.#verified.forget(event.userId, (live) =>
+      sessionId === undefined ? live.requester.deviceId === event.deviceId : live.sessionId === sessionId,
+    );
+    this.#revoked.emit(event);
+  }
+
+  #sign(userId: string, deviceId: string, sessionId: string, generation: number, expires: boolean): string {
+    const expiresTs = expires ? this.#deps.clock.now() + this.#lifetimeMs : undefined;
+    return this.#tokens.sign({ userId, deviceId, sessionId, generation, expiresTs });
+  }
+
+  async #newRefreshToken(tx: Tx, sessionId: string, generation: number): Promise<string> {
+    const { clock, random } = this.#deps;
+    const token = `tdr_${random.string(43)}`;
+    await insertRefreshToken(tx, { hash: hashOf(token), sessionId, generation, createdTs: clock.now() });
+    return token;
+  }
+}

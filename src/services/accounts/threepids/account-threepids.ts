@@ -1,0 +1,98 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import {
+  type AccountThreepidRecord,
+  deleteAccountThreepid,
+  deleteAccountThreepids,
+  insertAccountThreepid,
+  listAccountThreepids,
+  lockAddress,
+  ownerOfAddress,
+} from '#src/storage/accounts/account-threepids.ts';
+import { deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
+
+/** What waits for the owner of an address: invitations into rooms. */
+export interface AddressClaims {
+  /** Gives what waits for an address to the user who owns it from now on, in the transaction that binds the address. */
+  claimed(tx: Tx, userId: string, id: ThirdPartyId): Promise<void>;
+}
+
+export interface AccountThreepidsOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly users: UserService;
+  readonly claims: AddressClaims;
+}
+
+/** Which addresses outside Matrix belong to which accounts. An address belongs to one account at most. */
+export class AccountThreepids {
+  readonly #options: AccountThreepidsOptions;
+
+  constructor(options: AccountThreepidsOptions) {
+    this.#options = options;
+  }
+
+  /** The addresses of a local user, the oldest first. */
+  list(userId: string): Promise<readonly AccountThreepidRecord[]> {
+    return this.#options.database.read((tx) => listAccountThreepids(tx, userId));
+  }
+
+  /** Takes all addresses from an account that has come to its end, and forgets whom its user has invited by theirs. */
+  async release(userId: string): Promise<void> {
+    await this.#options.database.write(async (tx) => {
+      await deleteAccountThreepids(tx, userId);
+      await deleteThirdPartyInvitesOf(tx, userId);
+    });
+  }
+
+  /**
+   * Makes these the addresses of an account. Whoever says so answers for their being the user's own. What waited for one of them, an
+   * invitation into a room, is redeemed.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_THREEPID_IN_USE
+   */
+  async replace(userId: string, wanted: readonly { medium: string; address: string }[]): Promise<void> {
+    const ids = wanted.map(({ medium, address }) => checked(medium, address));
+    const account = await this.#options.users.account(userId);
+    if (account === undefined || account.deactivated)
+      throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    await this.#options.database.write(async (tx) => {
+      for (const had of await listAccountThreepids(tx, userId)) {
+        if (!ids.some((id) => isSame(id, had))) await deleteAccountThreepid(tx, userId, had);
+      }
+      // In one order for all, so that no two transactions wait for each other.
+      for (const id of ids.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) await this.bind(tx, userId, id);
+    });
+  }
+
+  /**
+   * Gives an address that was found to be the user's own to their account; having it already is fine.
+   *
+   * @throws MatrixError M_THREEPID_IN_USE
+   */
+  async bind(tx: Tx, userId: string, id: ThirdPartyId): Promise<void> {
+    await lockAddress(tx, id);
+    const owner = await ownerOfAddress(tx, id);
+    if (owner === userId) return;
+    if (owner !== undefined)
+      throw new MatrixError('M_THREEPID_IN_USE', 'The address belongs to another account already.');
+    const now = this.#options.clock.now();
+    await insertAccountThreepid(tx, { ...id, userId, validatedTs: now, addedTs: now });
+    await this.#options.claims.claimed(tx, userId, id);
+  }
+}
+
+const keyOf = ({ medium, address }: ThirdPartyId): string => `${medium} ${address}`;
+const isSame = (one: ThirdPartyId, other: { medium: string; address: string }): boolean =>
+  one.medium === other.medium && one.address === other.address;
+
+const checked = (medium: string, address: string): ThirdPartyId => {
+  if (medium !== 'email' && medium !== 'msisdn')
+    throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `Accounts have no addresses of the medium ${medium}.`);
+  const id = thirdPartyId(medium, address);
+  if (id === undefined) throw new MatrixError('M_INVALID_PARAM', `The address is not of the form of ${medium}.`);
+  return id;
+};

@@ -1,0 +1,66 @@
+import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
+
+/** The `auth` member of a request. */
+export interface AuthData {
+  readonly type?: string | undefined;
+  readonly session?: string | undefined;
+  readonly [member: string]: unknown;
+}
+
+export interface StageContext {
+  /** Who must authenticate; undefined where that is nobody yet. */
+  readonly userId: string | undefined;
+  readonly ip: string;
+}
+
+/** An attempt on a stage that failed and may be repeated: the client gets the 401 again, with this errcode and message. */
+export class StageFailed extends Error {
+  readonly errcode: Errcode;
+
+  constructor(errcode: Errcode, message: string) {
+    super(message);
+    this.name = 'StageFailed';
+    this.errcode = errcode;
+  }
+}
+
+/** One way to prove something. Client-Server API, "Authentication types". */
+export interface Stage {
+  readonly type: string;
+  /** What a client must know to complete the stage: its entry in `params`. */
+  params?(): Readonly<Record<string, unknown>>;
+  /**
+   * Judges one attempt.
+   *
+   * @returns what was proved, for the operation to use
+   * @throws StageFailed for what may be tried again; MatrixError for what ends the request
+   */
+  attempt(auth: AuthData, context: StageContext): Promise<string | undefined>;
+}
+
+/** "Dummy authentication always succeeds and requires no extra parameters." */
+export const dummyStage: Stage = { type: 'm.login.dummy', attempt: () => Promise.resolve(undefined) };
+
+/** The password of the user whose access token sent the request. */
+export class PasswordStage implements Stage {
+  readonly type = 'm.login.password';
+  readonly #credentials: Credentials;
+
+  constructor(credentials: Credentials) {
+    this.#credentials = credentials;
+  }
+
+  async attempt(auth: AuthData, context: StageContext): Promise<string | undefined> {
+    const user = Credentials.userOf(auth as { identifier?: Record<string, unknown>; user?: unknown });
+    const claimed = await this.#credentials.resolve(user);
+    // Another user's password proves nothing, right or wrong: it is not even looked at.
+    if (claimed !== undefined && claimed.userId !== context.userId) {
+      throw new MatrixError('M_FORBIDDEN', 'You must authenticate as the user whose access token you use.');
+    }
+    const account = await this.#credentials.check(user, auth['password'], context.ip);
+    if (account === undefined) throw new StageFailed('M_FORBIDDEN', 'That is not the password of this user.');
+    return account.userId;
+  }
+}

@@ -1,0 +1,167 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import {
+  type AccountChanges,
+  type AccountRecord,
+  adminExists,
+  findAccount,
+  insertAccount,
+  updateAccount,
+} from '#src/storage/accounts/accounts.ts';
+import type { LocalName } from './usernames.ts';
+
+/** An account of this server. */
+export type Account = AccountRecord;
+
+export interface UserServiceDependencies {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly serverName: string;
+  /** Accounts kept in memory; default 50 000. */
+  readonly cacheSize?: number;
+}
+
+export interface NewAccount extends LocalName {
+  readonly passwordHash: string | null;
+  readonly isGuest?: boolean;
+  readonly admin?: boolean;
+  readonly appserviceId?: string | null;
+  readonly userType?: string | null;
+  /** For whoever keeps profiles: heard through `onRegistered`. */
+  readonly displayName?: string | undefined;
+}
+
+export interface Registered {
+  readonly account: Account;
+  readonly displayName: string | undefined;
+}
+
+export interface AccountChanged {
+  readonly userId: string;
+  readonly changes: Omit<AccountChanges, 'passwordHash'>;
+}
+
+const NOBODY = Symbol('no such account');
+
+/** The accounts of this server. */
+export class UserService {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #serverName: string;
+  readonly #accounts: LRUCache<string, Account | typeof NOBODY>;
+  readonly #registered: Listeners<Registered>;
+  readonly #changed: Listeners<AccountChanged>;
+  /** Counts changes, so that what was read before one is not remembered after it. */
+  #changes = 0;
+
+  constructor(deps: UserServiceDependencies) {
+    this.#database = deps.database;
+    this.#clock = deps.clock;
+    this.#serverName = deps.serverName;
+    this.#accounts = new LRUCache({ max: deps.cacheSize ?? 50_000 });
+    this.#registered = new Listeners('registered', deps.logger);
+    this.#changed = new Listeners('account changed', deps.logger);
+  }
+
+  /** Whether a user id belongs to this server, account or not. */
+  isLocal(userId: string): boolean {
+    return domainOf(userId) === this.#serverName;
+  }
+
+  /** The account of a local user, from memory where it was asked for before. */
+  async account(userId: string): Promise<Account | undefined> {
+    const known = this.#accounts.get(userId);
+    if (known !== undefined) return known === NOBODY ? undefined : known;
+    if (!this.isLocal(userId) || userId.includes('\0')) return undefined;
+    const changes = this.#changes;
+    const found = await findAccount(this.#database, userId);
+    if (changes === this.#changes) this.#accounts.set(userId, found ?? NOBODY);
+    return found;
+  }
+
+  /** Whether there is an account with this id, deactivated ones included: their names are never given out again. */
+  async exists(userId: string): Promise<boolean> {
+    return (await this.account(userId)) !== undefined;
+  }
+
+  /** Whether anybody administrates this server. */
+  adminExists(): Promise<boolean> {
+    return adminExists(this.#database);
+  }
+
+  /**
+   * Makes an account within a transaction; `onRegistered` is heard after its commit.
+   *
+   * @throws MatrixError M_USER_IN_USE
+   */
+  async create(tx: Tx, account: NewAccount): Promise<Account> {
+    const made = await insertAccount(tx, {
+      userId: account.userId,
+      localpart: account.localpart,
+      passwordHash: account.passwordHash,
+      createdTs: this.#clock.now(),
+      isGuest: account.isGuest ?? false,
+      admin: account.admin ?? false,
+      appserviceId: account.appserviceId ?? null,
+      userType: account.userType ?? null,
+    });
+    if (made === undefined) throw userInUse();
+    tx.afterCommit(() => {
+      this.#forget(made.userId);
+      this.#registered.emit({ account: made, displayName: account.displayName });
+    });
+    return made;
+  }
+
+  /**
+   * Changes an account within a transaction; `onChanged` is heard after its commit.
+   *
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async change(tx: Tx, userId: string, changes: AccountChanges): Promise<void> {
+    if (!(await updateAccount(tx, userId, changes)))
+      throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    const { passwordHash: _secret, ...visible } = changes;
+    tx.afterCommit(() => {
+      this.#forget(userId);
+      this.#changed.emit({ userId, changes: visible });
+    });
+  }
+
+  /** @throws MatrixError M_NOT_FOUND */
+  setAdmin(userId: string, admin: boolean): Promise<void> {
+    return this.#database.write((tx) => this.change(tx, userId, { admin }));
+  }
+
+  /** Locks or unlocks an account. Client-Server API, "Account locking". @throws MatrixError M_NOT_FOUND */
+  setLocked(userId: string, locked: boolean): Promise<void> {
+    return this.#database.write((tx) => this.change(tx, userId, { locked }));
+  }
+
+  /** Suspends an account or lifts that. Client-Server API, "Account suspension". @throws MatrixError M_NOT_FOUND */
+  setSuspended(userId: string, suspended: boolean): Promise<void> {
+    return this.#database.write((tx) => this.change(tx, userId, { suspended }));
+  }
+
+  onRegistered(listener: (event: Registered) => void): Unsubscribe {
+    return this.#registered.add(listener);
+  }
+
+  onChanged(listener: (event: AccountChanged) => void): Unsubscribe {
+    return this.#changed.add(listener);
+  }
+
+  #forget(userId: string): void {
+    this.#changes += 1;
+    this.#accounts.delete(userId);
+  }
+}
+
+/** The answer to whoever asks for a name that somebody has. */
+export const userInUse = (): MatrixError => new MatrixError('M_USER_IN_USE', 'User ID already taken.');

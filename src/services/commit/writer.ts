@@ -1,0 +1,265 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { WasAwaited } from '#src/storage/events/awaited-relations.ts';
+import { claimShards, shardEpochs } from '#src/storage/room-model/event-reads.ts';
+import { StaleEpochError } from '#src/storage/events/event-writes.ts';
+import { BatchCommit } from './batch-commit.ts';
+import type { Operation, WriteRequest } from './operation.ts';
+
+/** Thrown to those whose write built on one that failed: they build it anew on what is really there. */
+export class BuiltOnFailedWriteError extends Error {
+  constructor() {
+    super('the write was built on another one that failed');
+    this.name = 'BuiltOnFailedWriteError';
+  }
+}
+
+/** More waits to be written than can be done in reasonable time: nobody's fault, and over in a moment. */
+export class WriterOverloadedError extends MatrixError {
+  constructor() {
+    super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });
+    this.name = 'WriterOverloadedError';
+  }
+}
+
+export interface WriterOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Most operations in one batch. */
+  readonly batchSize?: number;
+  /** Operations that may wait before new ones are turned away. */
+  readonly queueLimit?: number;
+}
+
+/**
+ * The group-commit writer: everything that gets a position goes through here, in the order in which the positions were given out.
+ * It takes all that is queued, writes it in one statement and one commit, publishes it, and answers; while a batch commits the
+ * next one fills. Nothing is published before its commit.
+ */
+export class Writer {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #commit: BatchCommit;
+  readonly #batchSize: number;
+  readonly #queueLimit: number;
+  readonly #sequences: number[] = Array.from({ length: SHARDS }, () => 0);
+  readonly #epochs: number[] = Array.from({ length: SHARDS }, () => -1);
+  readonly #committed: number[] = [...ORIGIN];
+  readonly #batchSeconds: Histogram;
+  readonly #batchEvents: Histogram;
+  #queue: Operation[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
+  /** Fires once after each batch has been published. */
+  readonly published = new Signal<void>();
+  /** Fires when another process owns a shard by now: this one must stop. */
+  readonly lostOwnership = new Signal<void>();
+
+  constructor(options: WriterOptions) {
+    this.#database = options.database;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#commit = new BatchCommit(options.database, options.timers, options.logger);
+    this.#batchSize = options.batchSize ?? 400;
+    this.#queueLimit = options.queueLimit ?? 20_000;
+    this.#batchSeconds = options.metrics.histogram(
+      'tsudoi_writer_batch_seconds',
+      'time from taking a batch to its commit',
+      [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2],
+    );
+    this.#batchEvents = options.metrics.histogram(
+      'tsudoi_writer_batch_operations',
+      'operations in one batch',
+      [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    );
+    options.metrics.gaugeOf('tsudoi_writer_queue', 'operations that wait for the writer', () => this.#queue.length);
+  }
+
+  /** Takes all shards over from whoever had them before. */
+  async start(): Promise<void> {
+    const rows = await claimShards(this.#database, [...this.#sequences.keys()]);
+    for (const row of rows) {
+      this.#sequences[row.id] = row.seq;
+      this.#epochs[row.id] = row.epoch;
+      this.#committed[row.id] = positionOf(row.seq, row.id);
+    }
+  }
+
+  /**
+   * Writes see for themselves who owns the shards. This is for what is decided by memory, and written otherwise.
+   *
+   * @throws StaleEpochError when another process has taken over
+   */
+  async assertOwner(): Promise<void> {
+    const owners = await shardEpochs(this.#database, [...this.#epochs.keys()]);
+    if (owners.every(({ id, epoch }) => epoch === this.#epochs[id])) return;
+    this.#loseOwnership();
+    throw new StaleEpochError();
+  }
+
+  /** The newest published position of every shard; a snapshot that does not change. */
+  committed(): PositionVector {
+    return [...this.#committed];
+  }
+
+  /** The newest published position of one shard. */
+  committedIn(shard: number): number {
+    return this.#committed[shard] ?? 0;
+  }
+
+  /**
+   * Gives out the next position of a shard. Whoever takes one must queue the write that uses it in the same turn of the event
+   * loop: positions are committed in the order in which they were given out.
+   */
+  allocate(shard: number): number {
+    const sequence = (this.#sequences[shard] ?? 0) + 1;
+    this.#sequences[shard] = sequence;
+    return positionOf(sequence, shard);
+  }
+
+  /**
+   * @throws MatrixError M_LIMIT_EXCEEDED when more writes wait than can be done in reasonable time, M_UNKNOWN (503) when the server stops
+   */
+  assertAccepting(): void {
+    if (this.#closed)
+      throw new MatrixError('M_UNKNOWN', 'The server is shutting down. Try again in a moment.', {}, 503);
+    if (this.#queue.length >= this.#queueLimit) throw new WriterOverloadedError();
+  }
+
+  /** Queues a write. Resolves when it is committed and published; rejects when the database refused it. */
+  append(request: WriteRequest): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({
+        positions: request.positions,
+        events: request.events,
+        streams: request.streams,
+        isStale: request.isStale ?? (() => false),
+        publish: request.publish,
+        revert: request.revert ?? (() => {}),
+        resolve,
+        reject,
+        areEventsWritten: false,
+      });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Resolves when everything queued so far has been written or refused. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Resolves when the next batch has been written or refused. */
+  nextBatch(): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.published.subscribe(() => {
+        stop();
+        resolve();
+      });
+    });
+  }
+
+  /** Takes nothing new and writes what is queued. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.idle();
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the event loop lets the other requests of this turn queue up, too: that is what fills the first batch.
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, this.#batchSize);
+      await this.#write(batch);
+    }
+    this.#running = undefined;
+  }
+
+  async #write(batch: readonly Operation[]): Promise<void> {
+    const started = this.#clock.monotonic();
+    const live = batch.filter((operation) => !this.#dropIfStale(operation));
+    if (live.length > 0) {
+      try {
+        this.#publish(live, await this.#commit.commit(live, this.#epochs));
+      } catch (error) {
+        if (live.length === 1 || error instanceof StaleEpochError) this.#refuse(live, error);
+        else await this.#writeOneByOne(live, error);
+      }
+    }
+    this.#batchSeconds.observe((this.#clock.monotonic() - started) / 1000);
+    this.#batchEvents.observe(batch.length);
+    try {
+      this.published.emit();
+    } catch (err) {
+      this.#logger.error('a listener to published writes failed', { err });
+    }
+    for (const operation of live) operation.resolve();
+  }
+
+  /** Finds the poisonous operation: the others are written all the same. */
+  async #writeOneByOne(batch: readonly Operation[], reason: unknown): Promise<void> {
+    this.#logger.warn('a batch was refused; writing its operations one by one', {
+      err: reason,
+      operations: batch.length,
+    });
+    for (const operation of batch) {
+      if (this.#dropIfStale(operation)) continue;
+      try {
+        this.#publish([operation], await this.#commit.commit([operation], this.#epochs));
+      } catch (error) {
+        this.#refuse([operation], error);
+      }
+    }
+  }
+
+  #dropIfStale(operation: Operation): boolean {
+    if (!operation.isStale()) return false;
+    operation.reject(new BuiltOnFailedWriteError());
+    return true;
+  }
+
+  #loseOwnership(): void {
+    this.#closed = true;
+    this.lostOwnership.emit();
+  }
+
+  #refuse(operations: readonly Operation[], error: unknown): void {
+    if (error instanceof StaleEpochError) this.#loseOwnership();
+    for (const operation of operations) {
+      operation.revert();
+      operation.reject(error);
+    }
+  }
+
+  #publish(operations: readonly Operation[], wasAwaited: WasAwaited): void {
+    for (const operation of operations) {
+      try {
+        operation.publish(wasAwaited);
+      } catch (err) {
+        // It is committed: whoever fails to show it must not make its sender believe that it is not.
+        this.#logger.error('a committed write could not be published', { err });
+      }
+      this.#advance(operation.positions);
+    }
+  }
+
+  /** Only what is written may be told: after a restart the positions of refused operations are given out again. */
+  #advance(positions: readonly number[]): void {
+    for (const position of positions) {
+      const shard = shardOfPosition(position);
+      if (position > (this.#committed[shard] ?? 0)) this.#committed[shard] = position;
+    }
+  }
+}

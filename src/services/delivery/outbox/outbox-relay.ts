@@ -1,0 +1,98 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { JobQueues } from '#src/jobs/job-queues.ts';
+import type { Database } from '#src/storage/database.ts';
+import { claimOutbox, deleteOutbox, type OutboxRecord } from '#src/storage/delivery/outbox.ts';
+
+/** How often it looks without having been woken: for rows of processes that died between commit and hand-over. */
+const LOOK_EVERY_MS = 5_000;
+const BATCH = 100;
+
+export interface OutboxRelayOptions {
+  readonly database: Database;
+  readonly queues: Pick<JobQueues, 'add' | 'knows'>;
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/**
+ * Hands jobs over from the outbox, where they were committed together with what made them necessary, to the queues. A row goes
+ * when its job is in the queue; killed in between, the next one hands it over again under the same id, which is the same job.
+ */
+export class OutboxRelay {
+  readonly #options: OutboxRelayOptions;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+  #stopListening: (() => void) | undefined;
+
+  constructor(options: OutboxRelayOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { database, timers } = this.#options;
+    this.#stopListening = database.enqueued.subscribe(() => this.wake());
+    this.#timer = timers.every(LOOK_EVERY_MS, () => this.wake());
+    this.wake();
+  }
+
+  /** Looks into the outbox now. */
+  wake(): void {
+    if (this.#closed) return;
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Resolves when everything that was in the outbox has been handed over, or could not be. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#stopListening?.();
+    await this.idle();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      try {
+        this.#again = await this.#handOver();
+      } catch (err) {
+        this.#options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
+      }
+    }
+  }
+
+  /** @returns whether there may be more */
+  #handOver(): Promise<boolean> {
+    const { database, queues, logger } = this.#options;
+    return database.write(async (tx) => {
+      const rows = await claimOutbox(tx, BATCH);
+      const done: OutboxRecord[] = [];
+      let isFull = false;
+      for (const row of rows) {
+        if (queues.knows(row.job)) isFull = !(await this.#add(row));
+        else logger.error('a job in the outbox is of no known kind and is dropped', { job: row.job });
+        if (isFull) break;
+        done.push(row);
+      }
+      if (done.length > 0)
+        await deleteOutbox(
+          tx,
+          done.map((row) => row.id),
+        );
+      return !isFull && rows.length === BATCH;
+    });
+  }
+
+  #add({ id, job, payload }: OutboxRecord): Promise<boolean> {
+    return this.#options.queues.add(job, payload, `outbox-${id}`);
+  }
+}

@@ -1,0 +1,193 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
+import type { Database } from '#src/storage/database.ts';
+import { presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
+import { type PresenceContent, type PresenceState, UserPresence } from './user-presence.ts';
+
+/** How often idle and vanished users are looked for. */
+const SWEEP_MS = 5_000;
+/** How long changes are gathered before they are written: no user is written more often than that. */
+const STORE_MS = 30_000;
+/** Latest changes that can be told without looking through everybody. */
+const LOG_LENGTH = 4_096;
+
+export interface PresenceServiceOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly ephemeral: EphemeralCounter;
+  /** Without it nothing is kept, and everybody is offline. */
+  readonly enabled: boolean;
+  /** Whether two users are in a room together. */
+  readonly sharesRoom: (a: string, b: string) => Promise<boolean>;
+  /** Users kept in memory; default 50 000. */
+  readonly cacheSize?: number;
+}
+
+/** Who is here. Client-Server API, "Presence". Others are told when something that they would see has changed, and only then. */
+export class PresenceService {
+  readonly #options: PresenceServiceOptions;
+  /** Users known of late, the offline ones included. */
+  readonly #known: LRUCache<string, UserPresence>;
+  /** Users who are not offline: those whom time changes. */
+  readonly #active = new Map<string, UserPresence>();
+  readonly #loading = new OnceByKey<string, UserPresence>();
+  readonly #log: { readonly userId: string; readonly at: number }[] = [];
+  readonly #unstored = new Set<UserPresence>();
+  #sweep: Timer | undefined;
+  #store: Timer | undefined;
+  /** Fires when what others see of a user changed. */
+  readonly changed = new Signal<{ readonly userId: string; readonly at: number }>();
+
+  constructor(options: PresenceServiceOptions) {
+    this.#options = options;
+    this.#known = new LRUCache({ max: options.cacheSize ?? 50_000 });
+  }
+
+  /** What others see of a user, with the ephemeral count of the last change; undefined when nothing is known of them. */
+  presenceOf(userId: string): { readonly content: PresenceContent; readonly at: number } | undefined {
+    const user = this.#peek(userId);
+    return user === undefined ? undefined : { content: user.content(this.#options.clock.now()), at: user.at };
+  }
+
+  /** Users of whom others see something else than at this ephemeral count. */
+  changedSince(count: number): readonly string[] {
+    const oldest = this.#log[0];
+    // Before the log's beginning everybody who ever changed is told: too much is better than too little.
+    if (oldest !== undefined && oldest.at > count + 1 && this.#log.length >= LOG_LENGTH) {
+      return [...this.#known.values()].filter((user) => user.at > count).map((user) => user.userId);
+    }
+    let start = this.#log.length;
+    while (start > 0 && (this.#log[start - 1]?.at ?? 0) > count) start--;
+    return [...new Set(this.#log.slice(start).map((change) => change.userId))];
+  }
+
+  /**
+   * Tells that a device of a user is there, as its sync says; `offline` means that this does not count. Of several devices the most
+   * present one decides.
+   */
+  seen(userId: string, presence: PresenceState, deviceId = ''): void {
+    if (!this.#options.enabled || presence === 'offline') return;
+    const user = this.#peek(userId);
+    if (user !== undefined) this.#update(user, (now) => user.seen(presence, deviceId, now));
+    else {
+      this.#load(userId).then(
+        (loaded) => this.#update(loaded, (now) => loaded.seen(presence, deviceId, now)),
+        (err: unknown) => this.#options.logger.warn('the presence of a user could not be read', { user: userId, err }),
+      );
+    }
+  }
+
+  /**
+   * Sets a user's own presence. A status message stays as it is when none is given.
+   *
+   * @throws MatrixError M_FORBIDDEN for another user's
+   */
+  async set(
+    requester: string,
+    userId: string,
+    presence: PresenceState,
+    statusMsg: string | null | undefined,
+  ): Promise<void> {
+    if (requester !== userId) throw new MatrixError('M_FORBIDDEN', 'You can only set your own presence.');
+    if (!this.#options.enabled) return;
+    const user = await this.#load(userId);
+    this.#update(user, (now) => user.set(presence, statusMsg, now));
+  }
+
+  /**
+   * A user's presence, for somebody who asks.
+   *
+   * @throws MatrixError M_FORBIDDEN unless they are in a room together
+   */
+  async read(requester: string, userId: string): Promise<PresenceContent> {
+    if (requester !== userId && !(await this.#options.sharesRoom(requester, userId))) {
+      throw new MatrixError('M_FORBIDDEN', 'You are not allowed to see their presence: you share no room.');
+    }
+    if (!this.#options.enabled) return { presence: 'offline' };
+    return (await this.#load(userId)).content(this.#options.clock.now());
+  }
+
+  /** Writes what is not written yet, and stops. */
+  async close(): Promise<void> {
+    this.#sweep?.cancel();
+    this.#store?.cancel();
+    await this.#storeNow();
+  }
+
+  #peek(userId: string): UserPresence | undefined {
+    return this.#active.get(userId) ?? this.#known.get(userId);
+  }
+
+  #load(userId: string): Promise<UserPresence> {
+    const known = this.#peek(userId);
+    if (known !== undefined) return Promise.resolve(known);
+    return this.#loading.run(userId, () => this.#read(userId));
+  }
+
+  async #read(userId: string): Promise<UserPresence> {
+    const [row] = await presenceOf(this.#options.database, [userId]);
+    // Whatever they were when they were written: nobody of this server is here before we have seen them.
+    const user = new UserPresence(
+      userId,
+      row?.status_msg ?? undefined,
+      row === undefined || row.last_active_ts === 0 ? undefined : row.last_active_ts,
+    );
+    this.#known.set(userId, user);
+    return user;
+  }
+
+  /** @param isNews whether the user did something that is worth writing even when others see no change */
+  #update(user: UserPresence, change: (now: number) => void, isNews = true): void {
+    const before = user.visible;
+    change(this.#options.clock.now());
+    if (this.#known.get(user.userId) !== user) this.#known.set(user.userId, user);
+    if (user.state === 'offline') this.#active.delete(user.userId);
+    else this.#active.set(user.userId, user);
+    if (isNews || user.visible !== before) {
+      this.#unstored.add(user);
+      this.#store ??= this.#options.timers.after(STORE_MS, () => void this.#storeNow());
+    }
+    if (this.#active.size > 0) this.#sweep ??= this.#options.timers.every(SWEEP_MS, () => this.#sweepNow());
+    if (user.visible === before) return;
+    user.at = this.#options.ephemeral.next();
+    this.#log.push({ userId: user.userId, at: user.at });
+    if (this.#log.length >= 2 * LOG_LENGTH) this.#log.splice(0, this.#log.length - LOG_LENGTH);
+    this.changed.emit({ userId: user.userId, at: user.at });
+  }
+
+  #sweepNow(): void {
+    for (const user of [...this.#active.values()]) this.#update(user, (now) => user.timePasses(now), false);
+    if (this.#active.size > 0) return;
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
+  }
+
+  async #storeNow(): Promise<void> {
+    this.#store = undefined;
+    const users = [...this.#unstored];
+    this.#unstored.clear();
+    if (users.length === 0) return;
+    try {
+      await storePresence(
+        this.#options.database,
+        users.map(({ userId, state, statusMsg, lastActive }) => ({
+          user_id: userId,
+          state,
+          status_msg: statusMsg ?? null,
+          last_active_ts: lastActive ?? 0,
+        })),
+      );
+    } catch (err) {
+      // It is said again with the next change; nobody's message depends on it.
+      this.#options.logger.warn('presence could not be written', { err });
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { LRUCache } from 'lru-cache';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const LONGEST_TIMEOUT_MS = 120_000;
+
+/** Who is typing in a room. */
+export interface TypingIn {
+  readonly users: readonly string[];
+  /** Ephemeral count of the last change; 0 when nobody has typed since this process started. */
+  readonly at: number;
+}
+
+const NOBODY: TypingIn = { users: [], at: 0 };
+
+export interface TypingServiceOptions {
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly timers: Timers;
+  readonly ephemeral: EphemeralCounter;
+}
+
+/** Who is typing where; in memory only. Client-Server API, "Typing Notifications". */
+export class TypingService {
+  readonly #rooms: RoomRegistry;
+  readonly #timers: Timers;
+  readonly #ephemeral: EphemeralCounter;
+  /** Timers of those who are typing, by room and user. */
+  readonly #typing = new Map<number, Map<string, Timer>>();
+  /** What readers see. A room where nobody has typed for long is forgotten: whoever missed its last change sees nobody anyway. */
+  readonly #shown = new LRUCache<number, TypingIn>({ max: 50_000 });
+  /** Fires when somebody begins or stops to type. */
+  readonly changed = new Signal<{ readonly roomNid: number }>();
+
+  constructor(options: TypingServiceOptions) {
+    this.#rooms = options.rooms;
+    this.#timers = options.timers;
+    this.#ephemeral = options.ephemeral;
+    options.events.committed.subscribe(({ room, events }) => {
+      if (!this.#typing.has(room.nid)) return;
+      for (const { member } of events) {
+        if (member !== undefined && member.after.membership !== 'join') this.stop(room, member.after.userId);
+      }
+    });
+  }
+
+  /** Who is typing in a room. */
+  typingIn(roomNid: number): TypingIn {
+    return this.#shown.get(roomNid) ?? NOBODY;
+  }
+
+  /**
+   * A user of this server begins, goes on or stops to type.
+   *
+   * @param timeoutMs after how long without word they count as having stopped; at most two minutes
+   * @throws MatrixError M_FORBIDDEN when they are not in the room
+   */
+  async set(userId: string, roomId: string, typing: boolean, timeoutMs: number = DEFAULT_TIMEOUT_MS): Promise<void> {
+    const room = await this.#rooms.byId(roomId);
+    if (room?.isJoined(userId) !== true)
+      throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can type there.');
+    if (typing && timeoutMs > 0) this.start(room, userId, timeoutMs);
+    else this.stop(room, userId);
+  }
+
+  start(room: Pick<Room, 'nid'>, userId: string, timeoutMs: number): void {
+    let typing = this.#typing.get(room.nid);
+    if (typing === undefined) this.#typing.set(room.nid, (typing = new Map<string, Timer>()));
+    const before = typing.get(userId);
+    before?.cancel();
+    typing.set(
+      userId,
+      this.#timers.after(Math.min(timeoutMs, LONGEST_TIMEOUT_MS), () => this.stop(room, userId)),
+    );
+    if (before === undefined) this.#show(room.nid, typing);
+  }
+
+  stop(room: Pick<Room, 'nid'>, userId: string): void {
+    const typing = this.#typing.get(room.nid);
+    const timer = typing?.get(userId);
+    if (typing === undefined || timer === undefined) return;
+    timer.cancel();
+    typing.delete(userId);
+    if (typing.size === 0) this.#typing.delete(room.nid);
+    this.#show(room.nid, typing);
+  }
+
+  #show(roomNid: number, typing: ReadonlyMap<string, Timer>): void {
+    this.#shown.set(roomNid, { users: [...typing.keys()], at: this.#ephemeral.next() });
+    this.changed.emit({ roomNid });
+  }
+}

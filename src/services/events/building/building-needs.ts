@@ -1,0 +1,112 @@
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { assertKeysFit } from '#src/protocol/events/build-pdu.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventDraft } from './event-draft.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { NotificationClassifier } from './notification-class.ts';
+import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** What was read before building. */
+export interface LoadedEvents {
+  readonly byNid: ReadonlyMap<number, StoredEvent>;
+  /** Events to redact, by id. */
+  readonly targets: ReadonlyMap<string, StoredEvent>;
+}
+
+export interface BuildingNeedsOptions {
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly classifier: NotificationClassifier;
+}
+
+/** A draft as the authorization rules look at it. */
+export const subjectOf = (draft: EventDraft): Parameters<typeof authEventKeysFor>[1] => ({
+  type: draft.type,
+  sender: draft.sender,
+  content: draft.content,
+  ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
+});
+
+/** Reads what events need before they can be built without waiting. */
+export class BuildingNeeds {
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #classifier: NotificationClassifier;
+
+  constructor(options: BuildingNeedsOptions) {
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#classifier = options.classifier;
+  }
+
+  /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
+  async read(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
+    await this.#ensureNames(room.version, drafts);
+    const nids = new Set<number>();
+    const byNid = new Map<number, StoredEvent>();
+    for (const draft of drafts) {
+      for (const [type, stateKey] of this.#stateNeeded(room, draft)) {
+        const slot = room.headState(type, stateKey);
+        if (slot?.event !== undefined) byNid.set(slot.nid, slot.event);
+        else if (slot !== undefined) nids.add(slot.nid);
+      }
+    }
+    if (nids.size > 0) {
+      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid }))))
+        byNid.set(nid, event);
+    }
+    const targets = new Map<string, StoredEvent>();
+    for (const { redacts } of drafts) {
+      const target = redacts === undefined ? undefined : await this.#target(room, redacts);
+      if (target !== undefined) targets.set(target.eventId, target);
+    }
+    await this.#classifier.prepare(room);
+    return { byNid, targets };
+  }
+
+  async #target(room: Room, eventId: string): Promise<StoredEvent | undefined> {
+    return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
+  }
+
+  async #ensureNames(version: RoomVersion, drafts: readonly EventDraft[]): Promise<void> {
+    const interner = this.#interner;
+    const types = new Set<string>();
+    const users = new Set<string>();
+    const stateKeys: { type: string; stateKey: string }[] = [];
+    for (const { type, stateKey, sender, content } of drafts) {
+      // The rest of an event is kept as JSON, these two as PostgreSQL's text.
+      if (type.includes('\0') || stateKey?.includes('\0') === true)
+        throw new MatrixError('M_BAD_JSON', 'The type and the state key of an event must not hold NUL characters.');
+      if (type === 'm.room.member' && stateKey !== undefined && !isUserId(stateKey))
+        throw new MatrixError(
+          'M_BAD_JSON',
+          'The state key of m.room.member is the id of the user whose membership it is.',
+        );
+      if (interner.peekType(type) === undefined) types.add(type);
+      const relation = relationOf(content);
+      if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);
+      if (interner.peekUser(sender) === undefined) users.add(sender);
+      if (stateKey === undefined) continue;
+      if (type === 'm.room.member' && interner.peekUser(stateKey) === undefined) users.add(stateKey);
+      if (interner.peekStateKey(type, stateKey) === undefined) stateKeys.push({ type, stateKey });
+    }
+    // What is too long for an event is too long for an index, too.
+    if (types.size + stateKeys.length > 0) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
+    if (types.size > 0) await interner.ensureTypes(types);
+    if (users.size > 0) await interner.ensureUsers(users);
+    if (stateKeys.length > 0) await interner.ensureStateKeys(stateKeys);
+  }
+
+  #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {
+    const needed: (readonly [string, string])[] = [
+      ...authEventKeysFor(room.version, subjectOf(draft)),
+      ['m.room.create', ''],
+    ];
+    if (draft.stateKey !== undefined) needed.push([draft.type, draft.stateKey]);
+    return needed;
+  }
+}

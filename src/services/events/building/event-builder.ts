@@ -1,0 +1,293 @@
+import type { Random } from '#src/kernel/random.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { stickyUntil } from '#src/protocol/events/sticky.ts';
+import { eventReference } from '#src/protocol/events/event-hashes.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { RoomHead } from '#src/services/room-model/room/building-head.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { EventRow, MemberRow, MentionRow, StateDeltaRow } from '#src/storage/events/event-rows.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { BuildingNeeds, type LoadedEvents, subjectOf } from './building-needs.ts';
+import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
+import type { EventDraft } from './event-draft.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { memberRow } from '#src/services/room-model/room/member-row.ts';
+import type { NotificationClassifier } from './notification-class.ts';
+import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
+import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** An event that is ready to be written, and what the room becomes by it. */
+export interface PreparedEvent {
+  readonly event: StoredEvent;
+  readonly row: EventRow;
+  readonly head: RoomHead;
+  readonly change: StateChange | undefined;
+  readonly delta: StateDeltaRow | undefined;
+  readonly member: Member | undefined;
+  readonly memberRow: MemberRow | undefined;
+  readonly mentions: readonly MentionRow[];
+  readonly redaction: PreparedRedaction | undefined;
+  /** When it stops being sticky, in milliseconds since the epoch; undefined when it is not sticky, or not any more. */
+  readonly stickyUntil: number | undefined;
+}
+
+export interface EventBuilderOptions {
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly writer: Writer;
+  readonly classifier: NotificationClassifier;
+  readonly signer: PduSigner;
+  readonly random: Random;
+}
+
+/** Thrown inside when something that is needed was not read before: the room moved on in the meantime. */
+class NotLoadedError extends Error {}
+
+/** Builds events on a room's head: chooses what they refer to, authorises, hashes, signs, and works out what follows from them. */
+export class EventBuilder {
+  readonly #interner: Interner;
+  readonly #needs: BuildingNeeds;
+  readonly #writer: Writer;
+  readonly #classifier: NotificationClassifier;
+  readonly #signer: PduSigner;
+  readonly #random: Random;
+  #levels: { readonly room: Room; readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
+
+  constructor(options: EventBuilderOptions) {
+    this.#interner = options.interner;
+    this.#needs = new BuildingNeeds(options);
+    this.#writer = options.writer;
+    this.#classifier = options.classifier;
+    this.#signer = options.signer;
+    this.#random = options.random;
+  }
+
+  /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
+  prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
+    return this.#needs.read(room, drafts);
+  }
+
+  #headEvent(room: Room, type: string, stateKey: string, loaded: LoadedEvents): StoredEvent | undefined {
+    const slot = room.headState(type, stateKey);
+    if (slot === undefined) return undefined;
+    const event = slot.event ?? loaded.byNid.get(slot.nid);
+    if (event === undefined) throw new NotLoadedError();
+    return event;
+  }
+
+  /** The state event that is there already and says the same, by the same sender; undefined when the draft would change something. */
+  unchangedState(room: Room, draft: EventDraft | undefined, loaded: LoadedEvents): StoredEvent | undefined {
+    if (draft?.stateKey === undefined) return undefined;
+    const slot = room.headState(draft.type, draft.stateKey);
+    const event = slot?.event ?? (slot === undefined ? undefined : loaded.byNid.get(slot.nid));
+    if (event === undefined || event.sender !== draft.sender) return undefined;
+    return canonicalJson(event.content, 'lenient') === canonicalJson(draft.content, 'lenient') ? event : undefined;
+  }
+
+  /**
+   * Builds all the events, or none: on an error the room's head is as it was.
+   *
+   * @returns undefined when the room moved on since `prepare`
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON
+   */
+  build(
+    room: Room,
+    drafts: readonly EventDraft[],
+    loaded: LoadedEvents,
+    now: number,
+    positionOfEvent: (eventId: string) => number | undefined,
+  ): readonly PreparedEvent[] | undefined {
+    const restore = room.saveHead();
+    try {
+      return drafts.map((draft) => this.#buildOne(room, draft, loaded, now, positionOfEvent));
+    } catch (error) {
+      restore();
+      if (error instanceof NotLoadedError) return undefined;
+      throw error;
+    }
+  }
+
+  #buildOne(
+    room: Room,
+    draft: EventDraft,
+    loaded: LoadedEvents,
+    now: number,
+    positionOfEvent: (eventId: string) => number | undefined,
+  ): PreparedEvent {
+    const { version } = room;
+    const interner = this.#interner;
+    const subject = subjectOf(draft);
+    const authEvents: StoredEvent[] = [];
+    for (const [type, stateKey] of authEventKeysFor(version, subject)) {
+      const event = this.#headEvent(room, type, stateKey, loaded);
+      if (event !== undefined) authEvents.push(event);
+    }
+    const prevEvents = room.head.extremities.slice(0, 20);
+    // Other servers may send any depth: integers end somewhere.
+    const topo = Math.min(room.headDepth + 1, Number.MAX_SAFE_INTEGER);
+    const built = this.sign(
+      version,
+      { ...draft, originServerTs: draft.originServerTs ?? now },
+      room.roomId,
+      prevEvents,
+      authEvents,
+      topo,
+    );
+    const levels = draft.type === 'm.room.create' ? undefined : this.#powerLevels(room, loaded);
+    const verdict = checkAuth(
+      version,
+      built,
+      (type, stateKey) => this.#headEvent(room, type, stateKey, loaded),
+      levels,
+    );
+    if (!verdict.ok) throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${verdict.reason}.`);
+
+    const replaced =
+      draft.stateKey === undefined ? undefined : this.#headEvent(room, draft.type, draft.stateKey, loaded);
+    const notification = this.#classifier.classify(room, subject);
+    const relation = relationOf(draft.content);
+    let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
+    if (notification.notifies) flags |= EVENT_FLAGS.notifies;
+    if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+    if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
+    const state = room.head.chain.nid;
+    const nid = this.#writer.allocate(room.shard);
+    const event = new StoredEvent({
+      room,
+      nid,
+      topo,
+      eventId: built.eventId,
+      state,
+      flags,
+      replaces: replaced?.nid,
+      delayId: draft.delayId,
+      sentBy: draft.sentBy,
+      json: built.json,
+      pdu: built.pdu,
+    });
+    event.previous = replaced;
+    const change: StateChange | undefined =
+      draft.stateKey === undefined
+        ? undefined
+        : { skey: interner.stateKey(draft.type, draft.stateKey), event: nid, isMember: draft.type === 'm.room.member' };
+    room.advanceHead(event, change);
+    const relTarget = relation === undefined ? undefined : positionOfEvent(relation.eventId);
+    const rel = relation === undefined ? null : (relTarget ?? eventIdBytes(relation.eventId));
+    const threadRoot = relation?.relType === 'm.thread' && typeof rel === 'number' ? rel : null;
+    const member = this.#memberAfter(room, event, replaced);
+    const until = stickyUntil(built.pdu, now);
+    return {
+      event,
+      row: {
+        room: room.nid,
+        nid,
+        topo,
+        eventId: eventIdBytes(built.eventId),
+        type: interner.type(draft.type),
+        skey: change?.skey ?? null,
+        sender: interner.user(draft.sender),
+        ts: event.ts,
+        state,
+        prev: prevEvents.map((prev) => prev.nid),
+        auth: authEvents.map((auth) => auth.nid),
+        rel,
+        relType: relation === undefined ? null : interner.type(relation.relType),
+        replaces: replaced?.nid ?? null,
+        currentState: null,
+        flags,
+        delayId: draft.delayId,
+        sentBy: draft.sentBy,
+        json: built.json,
+      },
+      head: room.head,
+      change,
+      delta: change === undefined ? undefined : deltaRowOf(room.nid, room.head.chain),
+      member,
+      memberRow: member === undefined ? undefined : memberRow(room, member),
+      mentions: notification.exceptions.map(({ userId, kind }) => ({
+        user: interner.user(userId),
+        room: room.nid,
+        pos: nid,
+        thread: threadRoot,
+        kind,
+      })),
+      redaction:
+        draft.redacts === undefined
+          ? undefined
+          : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
+      stickyUntil: until !== undefined && until > now ? until : undefined,
+    };
+  }
+
+  /** Hashes and signs one event. */
+  sign(
+    version: RoomVersion,
+    draft: EventDraft & { readonly originServerTs?: number },
+    roomId: string | undefined,
+    prevEvents: readonly StoredEvent[],
+    authEvents: readonly StoredEvent[],
+    depth: number,
+  ): BuiltPdu {
+    const isCreate = draft.type === 'm.room.create';
+    const reference = (event: StoredEvent): ReturnType<typeof eventReference> =>
+      eventReference(version, event.eventId, event.pdu);
+    return buildPdu(
+      version,
+      {
+        type: draft.type,
+        sender: draft.sender,
+        content: draft.content,
+        originServerTs: draft.originServerTs ?? 0,
+        depth,
+        prevEvents: prevEvents.map(reference),
+        authEvents: authEvents.map(reference),
+        ...(roomId === undefined || (isCreate && version.roomIdIsCreateHash) ? {} : { roomId }),
+        ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
+        ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
+        ...(draft.stickyDurationMs === undefined ? {} : { stickyDurationMs: draft.stickyDurationMs }),
+        ...(version.eventIdFormat === 'assigned'
+          ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` }
+          : {}),
+      },
+      this.#signer,
+    );
+  }
+
+  /** Power levels of the head, parsed once for as long as they stay the same. */
+  #powerLevels(room: Room, loaded: LoadedEvents): PowerLevels {
+    const from = this.#headEvent(room, 'm.room.power_levels', '', loaded);
+    if (from === room.stateEvent('m.room.power_levels')) return room.powerLevels();
+    if (this.#levels?.room !== room || this.#levels.from !== from)
+      this.#levels = { room, from, levels: room.parseLevels(from) };
+    return this.#levels.levels;
+  }
+
+  #memberAfter(room: Room, event: StoredEvent, replaced: StoredEvent | undefined): Member | undefined {
+    if (event.type !== 'm.room.member' || event.stateKey === undefined) return undefined;
+    const userId = event.stateKey;
+    const membership = membershipIn(event.content);
+    const goesOn = replaced !== undefined && membershipIn(replaced.content) === membership;
+    const before = room.member(userId);
+    const since = goesOn ? (before?.event === replaced.nid ? before.since : replaced.nid) : event.nid;
+    return {
+      userId,
+      user: this.#interner.user(userId),
+      membership,
+      event: event.nid,
+      since,
+      local: domainOf(userId) === this.#signer.serverName,
+      forgotten: false,
+    };
+  }
+}

@@ -1,0 +1,123 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { createdRoomId } from '#src/protocol/events/pdu.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { shardOfName } from '#src/protocol/wire/position.ts';
+import { EventRing } from '#src/services/room-model/room/event-ring.ts';
+import { Room } from '#src/services/room-model/room/room.ts';
+import { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { Database } from '#src/storage/database.ts';
+import { reserveRoomNids } from '#src/storage/room-model/event-reads.ts';
+import type { EventWrite } from '#src/storage/events/event-rows.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventBuilder } from './event-builder.ts';
+import type { EventDraft } from './event-draft.ts';
+
+/** What a new room is made of. */
+export interface NewRoom {
+  readonly version: RoomVersion;
+  readonly creator: string;
+  /** Content of `m.room.create`. */
+  readonly createContent: JsonObject;
+  readonly isPublic: boolean;
+  /** The events after `m.room.create`, once the room id is known. */
+  readonly events: (roomId: string) => readonly EventDraft[];
+  readonly alias?: string;
+  /** From `newRoomId`, where it had to be known before; without effect in versions in which it comes of `m.room.create`. */
+  readonly roomId?: string;
+}
+
+/** What is written of a new room along with its first events. */
+export type NewRoomRows = Pick<EventWrite, 'rooms' | 'aliases'>;
+
+/** A room that nobody knows of yet. */
+export interface FoundedRoom {
+  readonly room: Room;
+  /** Its first events, in order. */
+  readonly drafts: readonly EventDraft[];
+  readonly rows: NewRoomRows;
+}
+
+export interface RoomFounderOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly builder: EventBuilder;
+  readonly serverName: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Gives rooms their ids and numbers, before their first events are built. */
+export class RoomFounder {
+  readonly #options: RoomFounderOptions;
+  readonly #nids: number[] = [];
+  #lastCreation = 0;
+
+  constructor(options: RoomFounderOptions) {
+    this.#options = options;
+  }
+
+  async found(plan: NewRoom): Promise<FoundedRoom> {
+    const { builder, clock, interner } = this.#options;
+    const { version, creator } = plan;
+    const creation: EventDraft = {
+      type: 'm.room.create',
+      sender: creator,
+      stateKey: '',
+      content: plan.createContent,
+      originServerTs: this.#creationTime(),
+    };
+    const nid = await this.#nextNid();
+    let roomId = plan.roomId ?? this.newRoomId();
+    if (version.roomIdIsCreateHash)
+      roomId = createdRoomId(builder.sign(version, creation, undefined, [], [], 1).eventId);
+    const roomType = plan.createContent['type'];
+    const room = new Room({
+      nid,
+      roomId,
+      version,
+      shard: shardOfName(roomId),
+      roomType: typeof roomType === 'string' ? roomType : undefined,
+      isPublic: plan.isPublic,
+      head: { extremities: [], chain: StateChain.EMPTY },
+      depth: 0,
+      lastPosition: 0,
+      state: new Map(),
+      members: new Map(),
+      ring: new EventRing([], 0),
+    });
+    const drafts = [creation, ...plan.events(roomId)];
+    await interner.ensureUsers([creator]);
+    const createdTs = clock.now();
+    const row = {
+      nid,
+      roomId,
+      version: version.id,
+      shard: room.shard,
+      creator: interner.user(creator),
+      roomType: room.roomType ?? null,
+      isPublic: plan.isPublic,
+      createdTs,
+    };
+    const { alias } = plan;
+    const aliases = alias === undefined ? [] : [{ alias, room: nid, creator, createdTs }];
+    return { room, drafts, rows: { rooms: [row], aliases } };
+  }
+
+  /** An id for a room that is about to be made. */
+  newRoomId(): string {
+    return `!${this.#options.random.string(18)}:${this.#options.serverName}`;
+  }
+
+  /** Where the room id is the hash of `m.room.create`, the same wish within the same millisecond would be the same room. */
+  #creationTime(): number {
+    this.#lastCreation = Math.max(this.#options.clock.now(), this.#lastCreation + 1);
+    return this.#lastCreation;
+  }
+
+  async #nextNid(): Promise<number> {
+    if (this.#nids.length === 0) this.#nids.push(...(await reserveRoomNids(this.#options.database, 64)));
+    return this.#nids.shift() ?? this.#nextNid();
+  }
+}

@@ -1,0 +1,31 @@
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+/** How a user's notification differs from the class that the event carries. */
+export const MENTION_KINDS = { silent: 0, notify: 1, highlight: 2 } as const;
+export type MentionKind = (typeof MENTION_KINDS)[keyof typeof MENTION_KINDS];
+
+/** Whom an event notifies. */
+export interface NotificationVerdict {
+  /** Notifies every member who has only the default rules. */
+  readonly notifies: boolean;
+  /** Highlights for every such member. */
+  readonly highlightsAll: boolean;
+  /** Those for whom it is otherwise; local members only. */
+  readonly exceptions: readonly { readonly userId: string; readonly kind: MentionKind }[];
+}
+
+/** An event before it has a position. */
+export interface ClassifiedEvent {
+  readonly type: string;
+  readonly sender: string;
+  readonly content: JsonObject;
+  readonly state_key?: string;
+}
+
+/** Decides once, when an event is made, whom it notifies. */
+export interface NotificationClassifier {
+  /** Reads what `classify` needs to know about the room's local members; costs nothing once it is known. */
+  prepare(room: Room): Promise<void> | undefined;
+  classify(room: Room, event: ClassifiedEvent): NotificationVerdict;
+}

@@ -1,0 +1,42 @@
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { EventWrite } from '#src/storage/events/event-rows.ts';
+import type { PreparedEvent } from './event-builder.ts';
+
+const DAY_MS = 86_400_000;
+
+/**
+ * What is written of events that were built one on the other.
+ *
+ * @param last the last one of them
+ * @param transaction the key of the transaction that they are, if they are one
+ */
+export const writeOf = (
+  room: Room,
+  prepared: readonly PreparedEvent[],
+  last: PreparedEvent,
+  transaction: string | undefined,
+  now: number,
+): EventWrite => ({
+  events: prepared.map((one) => one.row),
+  deltas: prepared.flatMap((one) => one.delta ?? []),
+  members: prepared.flatMap((one) => one.memberRow ?? []),
+  mentions: prepared.flatMap((one) => one.mentions),
+  redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
+  stickies: prepared.flatMap(({ event: { nid }, stickyUntil: expires }) =>
+    expires === undefined ? [] : [{ room: room.nid, event: nid, pos: nid, expires }],
+  ),
+  sentDelayed: prepared.flatMap(({ event, row: { delayId } }) =>
+    delayId === undefined ? [] : [{ delayId, eventId: event.eventId, sentTs: now }],
+  ),
+  txns:
+    transaction === undefined ? [] : [{ key: transaction, eventId: last.event.eventId, day: Math.floor(now / DAY_MS) }],
+  tails: [
+    {
+      room: room.nid,
+      extremities: last.head.extremities.map((event) => event.nid),
+      state: last.head.chain.nid,
+      depth: last.event.topo,
+      lastPos: last.event.nid,
+    },
+  ],
+});

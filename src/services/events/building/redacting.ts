@@ -1,0 +1,33 @@
+import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import { redactionApplies } from '#src/protocol/auth/redactions.ts';
+import { redact } from '#src/protocol/events/redaction.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { RedactionRow } from '#src/storage/events/event-rows.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** A redaction that is to be carried out: its row, and what makes it visible after the commit. */
+export interface PreparedRedaction {
+  readonly row: RedactionRow;
+  readonly apply: () => void;
+}
+
+/** What a redaction does to the event that it names; undefined when it does not apply, or the event is redacted already. */
+export const prepareRedaction = (
+  room: Room,
+  redaction: StoredEvent,
+  target: StoredEvent | undefined,
+  levels: PowerLevels | undefined,
+): PreparedRedaction | undefined => {
+  if (target === undefined || levels === undefined || target.redactedBecause !== undefined) return undefined;
+  if (!redactionApplies(room.version, identified(redaction), identified(target), levels)) return undefined;
+  const json = canonicalJson(redact(room.version, target.pdu), 'lenient');
+  return {
+    row: { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json },
+    apply: () => {
+      target.redact(json, redaction);
+      room.redacted(target, json, redaction);
+    },
+  };
+};

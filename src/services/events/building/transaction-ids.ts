@@ -1,0 +1,76 @@
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Database } from '#src/storage/database.ts';
+import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
+import type { Transaction } from './event-draft.ts';
+
+/**
+ * For how long after its start a process asks the database for transactions that it does not remember. Clients retry within
+ * minutes; whoever comes later still finds that the transaction id is taken when the event is written.
+ */
+const RECALL_MS = 15 * 60_000;
+
+/** The database's key of a transaction: a digest in the form of a UUID. */
+export const transactionKey = (txn: Transaction): string => {
+  const digest = hash('sha256', JSON.stringify([txn.userId, txn.deviceId ?? null, txn.scope, txn.txnId]), 'hex');
+  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-${digest.slice(12, 16)}-${digest.slice(16, 20)}-${digest.slice(20, 32)}`;
+};
+
+/**
+ * Transactions of late: what was answered, or is about to be. Which device sent which event, the event itself says.
+ * Client-Server API, "Transaction identifiers".
+ */
+export class TransactionIds {
+  readonly #answers = new LRUCache<string, Promise<string>>({ max: 100_000 });
+  readonly #database: Database;
+  readonly #clock: Clock;
+  #recallUntil = Infinity;
+  #isEmpty: Promise<boolean> | undefined;
+  #recall: { readonly keys: string[]; readonly found: Promise<Map<string, string>> } | undefined;
+
+  constructor(database: Database, clock: Clock) {
+    this.#database = database;
+    this.#clock = clock;
+  }
+
+  /** The event that a transaction made before this process began. Lookups of one moment share a statement. */
+  async earlier(key: string): Promise<string | undefined> {
+    if (this.#clock.monotonic() > this.#recallUntil) return undefined;
+    if (this.#isEmpty === undefined) {
+      this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
+      this.#isEmpty = hasTxns(this.#database).then((some) => !some);
+    }
+    if (await this.#isEmpty) return undefined;
+    if (this.#recall === undefined) {
+      const keys: string[] = [];
+      const found = new Promise<void>((resolve) => {
+        setImmediate(resolve);
+      }).then(() => {
+        this.#recall = undefined;
+        return eventsOfTxns(this.#database, keys);
+      });
+      this.#recall = { keys, found };
+    }
+    this.#recall.keys.push(key);
+    return (await this.#recall.found).get(key);
+  }
+
+  /** The event id that a transaction made or is making; `make` runs when it is new, and again after it failed. */
+  once(key: string, make: () => Promise<string>): Promise<string> {
+    const known = this.#answers.get(key);
+    if (known !== undefined) return known;
+    const answer = make();
+    this.#answers.set(key, answer);
+    answer.catch(() => {
+      if (this.#answers.get(key) === answer) this.#answers.delete(key);
+    });
+    return answer;
+  }
+
+  /** The event that a transaction made or is making; undefined when it is new, or failed. */
+  async answered(key: string): Promise<string | undefined> {
+    const known = this.#answers.get(key);
+    return known === undefined ? this.earlier(key) : known.catch(() => undefined);
+  }
+}

@@ -1,0 +1,236 @@
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { RoomHead } from '#src/services/room-model/room/building-head.ts';
+import type { ResolvedChanges, Room, StateSlot } from '#src/services/room-model/room/room.ts';
+import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { EventWrite, StateDeltaRow } from '#src/storage/events/event-rows.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { memberRow } from '#src/services/room-model/room/member-row.ts';
+import type { NotificationClassifier, NotificationVerdict } from '#src/services/events/building/notification-class.ts';
+import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
+import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** Stands for the position of the event that is being taken in, until it has one. */
+export const OWN_EVENT = -1;
+
+/**
+ * Forward extremities that a room keeps at most; the oldest are let go: what is built next does not refer to them, and their
+ * branches no longer count for the room's state.
+ */
+export const MOST_EXTREMITIES = 20;
+
+/** What taking an event in does to its room, worked out without positions. */
+export interface ReceivedPlan {
+  readonly incoming: IdentifiedPdu;
+  /** Canonical JSON without `unsigned`. */
+  readonly json: string;
+  readonly flags: number;
+  readonly isAccepted: boolean;
+  readonly prev: readonly StoredEvent[];
+  readonly auth: readonly StoredEvent[];
+  /** The state event whose place it takes in its branch. */
+  readonly replaced: StoredEvent | undefined;
+  /** A state that is stored already, and the changes that lead from there to the state before the event. */
+  readonly branch: StateChain;
+  readonly toBefore: readonly StateChange[];
+  /** The change that the event itself makes. */
+  readonly own: StateChange | undefined;
+  /** Forward extremities that stay beside it: less than `MOST_EXTREMITIES`. */
+  readonly others: readonly StoredEvent[];
+  /** From the room's present state to the one that it has afterwards. */
+  readonly changes: readonly StateChange[];
+  /** The room's state afterwards is the one after the event. */
+  readonly isAfterEvent: boolean;
+  /** Events that `changes` name. */
+  readonly stateEvent: (nid: number) => StoredEvent | undefined;
+  readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
+  /** When it stops being sticky, in milliseconds since the epoch; undefined when it does not stick. */
+  readonly stickyUntil: number | undefined;
+}
+
+interface Tools {
+  readonly writer: Writer;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly states: StateStore;
+  readonly classifier: NotificationClassifier;
+  readonly events: EventService;
+}
+
+const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
+
+/**
+ * Gives the event its position and has it written. Runs in one turn of the event loop up to the queue.
+ * Resolves when it is committed and visible.
+ */
+export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan): Promise<StoredEvent> => {
+  const { classifier, interner, writer } = tools;
+  const { incoming } = plan;
+  const { pdu } = incoming;
+  const positions: number[] = [];
+  const deltas: StateDeltaRow[] = [];
+  const fresh: StateChain[] = [];
+  const allocate = (): number => {
+    const position = writer.allocate(room.shard);
+    positions.push(position);
+    return position;
+  };
+  const stateAfterChanges = (chain: StateChain, nid: number, changes: readonly StateChange[]): StateChain => {
+    const next = chain.append(nid, changes);
+    deltas.push(deltaRowOf(room.nid, next));
+    fresh.push(next);
+    return next;
+  };
+
+  const before = plan.toBefore.length === 0 ? plan.branch : stateAfterChanges(plan.branch, allocate(), plan.toBefore);
+  const nid = allocate();
+  const settle = (change: StateChange): StateChange =>
+    change.event === OWN_EVENT ? { ...change, event: nid } : change;
+  const after = plan.own === undefined ? before : stateAfterChanges(before, nid, [settle(plan.own)]);
+  const changes = plan.changes.map(settle);
+  let current = room.stateChain;
+  if (plan.isAccepted && plan.isAfterEvent) current = after;
+  else if (changes.length > 0) current = stateAfterChanges(room.stateChain, allocate(), changes);
+
+  const notification = plan.isAccepted ? classifier.classify(room, pdu) : NOBODY;
+  const relation = relationOf(pdu.content);
+  let { flags } = plan;
+  if (notification.notifies) flags |= EVENT_FLAGS.notifies;
+  if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+  const event = new StoredEvent({
+    room,
+    nid,
+    topo: pdu.depth,
+    eventId: incoming.eventId,
+    state: before.nid,
+    flags,
+    replaces: plan.replaced?.nid,
+    currentState:
+      current.nid === after.nid && changes.every((change) => change.event === nid) ? undefined : current.nid,
+    json: plan.json,
+    pdu,
+  });
+  event.previous = plan.replaced;
+  const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
+  const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
+  const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
+  const redaction = plan.redaction(event);
+  const write: EventWrite = {
+    isReceived: true,
+    events: [
+      {
+        room: room.nid,
+        nid,
+        topo: event.topo,
+        eventId: eventIdBytes(incoming.eventId),
+        type: interner.type(pdu.type),
+        skey: pdu.state_key === undefined ? null : interner.stateKey(pdu.type, pdu.state_key),
+        sender: interner.user(pdu.sender),
+        ts: event.ts,
+        state: before.nid,
+        prev: plan.prev.map((one) => one.nid),
+        auth: plan.auth.map((one) => one.nid),
+        rel: relation === undefined ? null : eventIdBytes(relation.eventId),
+        relType: relation === undefined ? null : interner.type(relation.relType),
+        replaces: plan.replaced?.nid ?? null,
+        currentState: event.currentState ?? null,
+        flags,
+        json: plan.json,
+      },
+    ],
+    deltas,
+    members: resolved.members.map((member) => memberRow(room, member)),
+    mentions: notification.exceptions.map(({ userId, kind }) => ({
+      user: interner.user(userId),
+      room: room.nid,
+      pos: nid,
+      thread: null,
+      kind,
+    })),
+    redactions: redaction === undefined ? [] : [redaction.row],
+    stickies:
+      plan.stickyUntil === undefined
+        ? []
+        : [{ room: room.nid, event: nid, pos: plan.isAccepted ? nid : null, expires: plan.stickyUntil }],
+    tails: [
+      {
+        room: room.nid,
+        extremities: head.extremities.map((one) => one.nid),
+        state: head.chain.nid,
+        depth,
+        lastPos: nid,
+      },
+    ],
+  };
+  await writer.append({
+    positions,
+    events: write,
+    publish: (wasAwaited) => {
+      const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
+      for (const chain of fresh) tools.states.remember(chain);
+      room.applyReceived(event, head, depth, resolved, plan.isAccepted);
+      tools.loader.remember(event);
+      redaction?.apply();
+      if (plan.stickyUntil !== undefined) {
+        const pos = plan.isAccepted ? nid : undefined;
+        tools.events.sticky.committed(room, { event, pos, until: plan.stickyUntil });
+      }
+      if (!plan.isAccepted) return;
+      const isOwn = (member: Member): boolean => member.event === nid;
+      tools.events.committed.emit({
+        room,
+        events: [
+          {
+            event,
+            member: members.find(({ after: member }) => isOwn(member)),
+            mentions: (write.mentions ?? []).map(({ user, kind }) => ({ user, kind })),
+            wasAwaited: wasAwaited(nid),
+          },
+        ],
+        resolvedMembers: members.filter(({ after: member }) => !isOwn(member)),
+      });
+    },
+  });
+  return event;
+};
+
+/** The changes of the room's state as it is kept in memory. */
+const resolvedChanges = (
+  { events, interner }: Tools,
+  room: Room,
+  own: StoredEvent,
+  changes: readonly StateChange[],
+  stateEvent: (nid: number) => StoredEvent | undefined,
+): ResolvedChanges => {
+  const state = new Map<string, StateSlot | undefined>();
+  const members: Member[] = [];
+  for (const { event: nid, isMember, skey } of changes) {
+    const { type, stateKey } = interner.stateKeyNames(skey);
+    const event = nid === own.nid ? own : stateEvent(nid);
+    if (!isMember) {
+      state.set(stateMapKey(type, stateKey), event === undefined ? undefined : { skey, event });
+      continue;
+    }
+    const before = room.member(stateKey);
+    const membership = event === undefined ? 'leave' : membershipIn(event.content);
+    const goesOn = before?.membership === membership;
+    members.push({
+      userId: stateKey,
+      user: interner.user(stateKey),
+      membership,
+      event: event?.nid ?? 0,
+      since: goesOn ? before.since : own.nid,
+      local: events.isLocal(stateKey),
+      forgotten: goesOn && before.forgotten,
+    });
+  }
+  return { state, members };
+};

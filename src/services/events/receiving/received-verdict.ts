@@ -1,0 +1,44 @@
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { StateBefore } from './received-state.ts';
+import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** What becomes of an event from elsewhere. */
+export type Verdict =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
+
+/**
+ * "Passes authorization rules based on the event's auth events, otherwise it is rejected", "based on the state before the event,
+ * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
+ */
+export const judgeReceived = async (
+  options: Parameters<typeof checkAgainst>[0],
+  room: Room,
+  incoming: IdentifiedPdu,
+  auth: readonly StoredEvent[],
+  before: StateBefore,
+): Promise<Verdict> => {
+  const { version } = room;
+  // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
+  if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
+  const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
+  if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
+  const create = room.stateEvent('m.room.create');
+  const byAuthEvents = checkAuth(version, incoming, (type, stateKey) => {
+    const named = auth.find((event) => event.type === type && event.stateKey === stateKey);
+    // Since v12 the room's id stands for its m.room.create.
+    const implied = type === 'm.room.create' && !version.auth.createEventSelected ? create : undefined;
+    const found = named ?? implied;
+    return found === undefined ? undefined : identified(found);
+  });
+  if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
+  const byStateBefore = await checkAgainst(options, room, incoming, before.get);
+  if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
+  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.stateChain.get(skey));
+  return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
+};

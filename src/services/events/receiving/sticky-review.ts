@@ -1,0 +1,136 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { type PreparedRedaction, prepareRedaction } from '#src/services/events/building/redacting.ts';
+import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StickyEntry } from '#src/services/room-model/room/sticky-set.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+
+export interface StickyReviewOptions {
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly writer: Writer;
+  readonly events: EventService;
+  readonly logger: Logger;
+}
+
+/**
+ * Judges soft-failed sticky events anew when the state that authorises them changes: "Re-evaluate soft-failure of soft-failed unexpired
+ * sticky events when the authorising state of the sticky event changes." Those that are valid then are delivered by a position of their
+ * own. MSC4354.
+ */
+export class StickyReview {
+  readonly #options: StickyReviewOptions;
+  /** By what of the room's state an event was judged the last time. */
+  readonly #basis = new WeakMap<StoredEvent, string>();
+  /** Rooms that are being looked at, and whether their state changed meanwhile. */
+  readonly #running = new Map<Room, { again: boolean; readonly done: Promise<void> }>();
+
+  constructor(options: StickyReviewOptions) {
+    this.#options = options;
+    options.events.committed.subscribe((committed) => {
+      if (changesState(committed)) this.#look(committed.room);
+    });
+  }
+
+  /** Resolves when nothing is being judged. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all([...this.#running.values()].map(({ done }) => done));
+  }
+
+  #look(room: Room): void {
+    const running = this.#running.get(room);
+    if (running !== undefined) {
+      running.again = true;
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const state = { again: false, done: promise };
+    this.#running.set(room, state);
+    void (async () => {
+      try {
+        do {
+          state.again = false;
+          await this.#review(room);
+        } while (state.again);
+      } catch (err) {
+        this.#options.logger.error('sticky events could not be judged anew', { room_id: room.roomId, err });
+      } finally {
+        this.#running.delete(room);
+        resolve();
+      }
+    })();
+  }
+
+  async #review(room: Room): Promise<void> {
+    const { events, writer } = this.#options;
+    if ((await events.sticky.softFailed(room)).length === 0) return;
+    await room.turns.exclusively(async () => {
+      while (room.isAhead) await writer.nextBatch();
+      for (const entry of await events.sticky.softFailed(room)) {
+        const { event } = entry;
+        const basis = await this.#basisOf(room, event);
+        if (this.#basis.get(event) === basis) continue;
+        const verdict = await checkAgainst(this.#options, room, identified(event), (skey) => room.stateChain.get(skey));
+        if (verdict.ok) await this.#revive(room, entry);
+        this.#basis.set(event, basis);
+      }
+    });
+  }
+
+  /** What of the room's state an event depends on. */
+  async #basisOf(room: Room, event: StoredEvent): Promise<string> {
+    const { interner } = this.#options;
+    const keys = authEventKeysFor(room.version, event.pdu).map(([type, stateKey]) => ({ type, stateKey }));
+    await interner.ensureStateKeys(keys);
+    return keys.map(({ type, stateKey }) => room.stateChain.get(interner.stateKey(type, stateKey)) ?? 0).join(' ');
+  }
+
+  async #revive(room: Room, { event, until }: StickyEntry): Promise<void> {
+    const { events, loader, writer } = this.#options;
+    const { head, headDepth, nid, shard } = room;
+    const redaction = await this.#redaction(room, event);
+    const pos = writer.allocate(shard);
+    await writer.append({
+      positions: [pos],
+      events: {
+        events: [],
+        redactions: redaction === undefined ? [] : [redaction.row],
+        revivals: [{ room: nid, event: event.nid, pos }],
+        tails: [
+          {
+            room: nid,
+            extremities: head.extremities.map((one) => one.nid),
+            state: head.chain.nid,
+            depth: headDepth,
+            lastPos: pos,
+          },
+        ],
+      },
+      publish: () => {
+        loader.peek(event.nid)?.accept();
+        room.show(event, pos);
+        redaction?.apply();
+        events.sticky.committed(room, { event, pos, until });
+        events.sticky.revived.emit({ room, event });
+      },
+    });
+  }
+
+  async #redaction(room: Room, event: StoredEvent): Promise<PreparedRedaction | undefined> {
+    const targetId = event.type === 'm.room.redaction' ? redactionTarget(room.version, event.pdu) : undefined;
+    const target = targetId === undefined ? undefined : await this.#options.loader.byId(room, targetId);
+    return prepareRedaction(room, event, target, room.powerLevels());
+  }
+}
+
+const changesState = ({ events, resolvedMembers }: CommittedEvents): boolean =>
+  (resolvedMembers?.length ?? 0) > 0 ||
+  events.some(({ event }) => event.stateKey !== undefined || event.currentState !== undefined);

@@ -1,0 +1,40 @@
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { identified } from './state-merger.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/**
+ * Judges an event by a state, reading what the rules ask for: they ask without waiting.
+ *
+ * @param entry position of the state event under the integer of a state key
+ */
+export const checkAgainst = async (
+  { interner, loader }: { readonly interner: Interner; readonly loader: EventLoader },
+  room: Room,
+  event: IdentifiedPdu,
+  entry: (skey: number) => number | undefined,
+): Promise<AuthVerdict> => {
+  const known = new Map<number, StoredEvent>();
+  for (;;) {
+    const unnamed: { readonly type: string; readonly stateKey: string }[] = [];
+    const unread = new Set<number>();
+    const verdict = checkAuth(room.version, event, (type, stateKey) => {
+      const skey = interner.peekStateKey(type, stateKey);
+      if (skey === undefined) unnamed.push({ type, stateKey });
+      const nid = skey === undefined ? undefined : entry(skey);
+      if (nid === undefined) return undefined;
+      const found = known.get(nid);
+      if (found === undefined) unread.add(nid);
+      return found === undefined ? undefined : identified(found);
+    });
+    if (unread.size === 0 && unnamed.length === 0) return verdict;
+    if (unnamed.length > 0) await interner.ensureStateKeys(unnamed);
+    for (const [nid, found] of await loader.load([...unread].map((nid) => ({ room, nid })))) known.set(nid, found);
+    if ([...unread].some((nid) => !known.has(nid)))
+      throw new Error(`a state of ${room.roomId} names events that are not here`);
+  }
+};

@@ -1,0 +1,253 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { covers, ORIGIN, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  eventsAfter,
+  type FollowerCursor,
+  followerCursors,
+  roomsBehind,
+  saveFollowerCursors,
+} from '#src/storage/events/event-followers.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from './event-service.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
+const RETRY_MS = 1_000;
+const ROOMS_AT_ONCE = 100;
+
+export interface FollowedEvent {
+  readonly room: Room;
+  readonly event: StoredEvent;
+  /** It was hidden until now: what came after it was taken in before. */
+  readonly isLate?: boolean;
+}
+
+export interface EventFollowerOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly writer: Writer;
+  readonly events: EventService;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  /** Under which it remembers how far it came. */
+  readonly name: string;
+  /** The types of events that it takes in. */
+  readonly types: readonly string[];
+  /** Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. */
+  readonly take: (events: readonly FollowedEvent[]) => Promise<void>;
+  /** Milliseconds for which events are gathered; default 200. */
+  readonly lagMs?: number;
+  /** Events taken in at once; default 500. */
+  readonly batchSize?: number;
+  /** Events that wait in memory before they are read back from the database; default 20 000. */
+  readonly queueLimit?: number;
+}
+
+/**
+ * Takes committed events in behind the writer's back, in batches: what is derived from events is complete a moment later, however
+ * the process ends. What was not taken in is found by the position up to which everything was.
+ */
+export class EventFollower {
+  readonly #options: EventFollowerOptions;
+  readonly #types: ReadonlySet<string>;
+  readonly #lagMs: number;
+  readonly #batchSize: number;
+  readonly #queueLimit: number;
+  #cursors: FollowerCursor[] = [];
+  #queue: FollowedEvent[] = [];
+  /** Position of the newest event heard of, in each shard. */
+  #heard: number[] = [];
+  #isBehind = true;
+  #isUnsaved = false;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #stop: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(options: EventFollowerOptions) {
+    this.#options = options;
+    this.#types = new Set(options.types);
+    this.#lagMs = options.lagMs ?? 200;
+    this.#batchSize = options.batchSize ?? 500;
+    this.#queueLimit = options.queueLimit ?? 20_000;
+  }
+
+  /** Begins where the last process ended. To be called once the writer owns its shards. */
+  async start(): Promise<void> {
+    const { database, name, events, interner, types } = this.#options;
+    await interner.ensureTypes(types);
+    const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
+    this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
+    this.#heard = this.#cursors.map((cursor) => cursor.pos);
+    const stopCommitted = events.committed.subscribe(({ room, events: committed }) => {
+      for (const { event } of committed) this.#hear(room, event);
+    });
+    const stopRevived = events.sticky.revived.subscribe(({ room, event }) => this.#hearLate(room, event));
+    this.#stop = () => {
+      stopCommitted();
+      stopRevived();
+    };
+    this.#wake(0);
+  }
+
+  /** Resolves when everything that was committed before the call is taken in. */
+  async idle(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    while (!this.#isClosed && (this.#running !== undefined || this.#isBehind || this.#queue.length > 0)) {
+      await (this.#running ?? this.#run());
+    }
+  }
+
+  /** Takes in what waits, remembers how far it came, and listens no longer. */
+  async close(): Promise<void> {
+    this.#stop?.();
+    this.#timer?.cancel();
+    this.#isClosed = true;
+    await this.#running;
+    if (this.#cursors.length === 0) return;
+    try {
+      if (this.#isBehind) return;
+      await this.#drain();
+      if (this.#isUnsaved) await this.#reach(this.#heard);
+    } catch (err) {
+      this.#options.logger.warn('what was not taken in will be by the next process', {
+        follower: this.#options.name,
+        err,
+      });
+    }
+  }
+
+  #hear(room: Room, event: StoredEvent): void {
+    this.#heard[shardOfPosition(event.nid)] = event.nid;
+    this.#isUnsaved = true;
+    if (!this.#types.has(event.type) || (event.flags & HIDDEN) !== 0) return;
+    if (this.#queue.length >= this.#queueLimit) {
+      this.#queue = [];
+      this.#isBehind = true;
+    }
+    if (!this.#isBehind) this.#queue.push({ room, event });
+    if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+  }
+
+  #hearLate(room: Room, event: StoredEvent): void {
+    if (!this.#types.has(event.type) || this.#queue.length >= this.#queueLimit) return;
+    this.#queue.push({ room, event, isLate: true });
+    if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+  }
+
+  #wake(ms: number): void {
+    if (this.#isClosed) return;
+    this.#timer?.cancel();
+    this.#timer = this.#options.timers.after(ms, () => {
+      this.#timer = undefined;
+      void this.#run();
+    });
+  }
+
+  #run(): Promise<void> {
+    this.#running ??= this.#work().finally(() => {
+      this.#running = undefined;
+      if (this.#queue.length > 0 && this.#timer === undefined) this.#wake(this.#lagMs);
+    });
+    return this.#running;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      while (this.#isBehind && !this.#isClosed) await this.#catchUp();
+      if (!this.#isBehind) await this.#drain();
+    } catch (err) {
+      // Whatever was taken out of the queue is read again.
+      this.#isBehind = true;
+      const { logger, name, timers } = this.#options;
+      logger.error('events could not be taken in; trying again', { follower: name, err });
+      if (!this.#isClosed) await timers.sleep(RETRY_MS);
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const { take } = this.#options;
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, this.#batchSize);
+      const reached = this.#queue.length === 0 ? [...this.#heard] : this.#cursors.map((cursor) => cursor.pos);
+      for (const { event } of batch) {
+        const shard = shardOfPosition(event.nid);
+        reached[shard] = Math.max(reached[shard] ?? 0, event.nid);
+      }
+      const vector = this.#cursors.map((cursor) => cursor.pos);
+      await take(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
+      await this.#reach(reached);
+    }
+  }
+
+  /** Remembers that everything up to these positions is taken in. */
+  async #reach(positions: readonly number[]): Promise<void> {
+    const { database, name } = this.#options;
+    this.#isUnsaved = false;
+    this.#cursors = this.#cursors.map(({ shard, pos }) => ({
+      shard,
+      pos: Math.max(pos, positions[shard] ?? 0),
+      goal: null,
+      room: null,
+    }));
+    await saveFollowerCursors(database, name, this.#cursors);
+  }
+
+  /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */
+  async #catchUp(): Promise<void> {
+    // What is committed from now on comes through the queue.
+    const goals = this.#options.writer.committed();
+    this.#isBehind = false;
+    for (let shard = 0; shard < SHARDS && !this.#isClosed; shard++) await this.#catchUpShard(shard, goals[shard] ?? 0);
+    // Broken off: the next process goes on where the cursors say.
+    if (this.#isClosed) this.#isBehind = true;
+  }
+
+  async #catchUpShard(shard: number, goal: number): Promise<void> {
+    for (let cursor = this.#cursors[shard]; cursor !== undefined && cursor.pos < goal; cursor = this.#cursors[shard]) {
+      const upTo = cursor.goal ?? goal;
+      const after = cursor.room ?? 0;
+      const rooms = await roomsBehind(this.#options.database, {
+        shard,
+        room: after,
+        after: cursor.pos,
+        limit: ROOMS_AT_ONCE,
+      });
+      const last = rooms.at(-1);
+      for (const room of rooms) {
+        await this.#catchUpRoom(room, cursor.pos, upTo);
+        if (this.#isClosed) return;
+      }
+      this.#cursors[shard] =
+        last === undefined || rooms.length < ROOMS_AT_ONCE
+          ? { shard, pos: upTo, goal: null, room: null }
+          : { shard, pos: cursor.pos, goal: upTo, room: last };
+      await saveFollowerCursors(this.#options.database, this.#options.name, [this.#cursors[shard]]);
+    }
+  }
+
+  async #catchUpRoom(nid: number, from: number, upTo: number): Promise<void> {
+    const { database, interner, loader, rooms, take, types } = this.#options;
+    const room = await rooms.byNid(nid);
+    if (room === undefined) return;
+    const typeNids = types.map((type) => interner.type(type));
+    for (let after = from; !this.#isClosed;) {
+      const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
+      const records = await eventsAfter(database, query);
+      const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN) === 0);
+      if (events.length > 0) await take(events.map((event) => ({ room, event })));
+      after = records.at(-1)?.nid ?? upTo;
+      if (records.length < this.#batchSize) return;
+    }
+  }
+}

@@ -1,0 +1,299 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { BuiltOnFailedWriteError, type Writer } from '#src/services/commit/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import { StickyEvents } from '#src/services/events/sticky/sticky-events.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
+import type { EventWrite } from '#src/storage/events/event-rows.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { EventBuilder, type PreparedEvent } from '#src/services/events/building/event-builder.ts';
+import type { CommittedEvents, EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { type NewRoom, type NewRoomRows, RoomFounder } from '#src/services/events/building/new-room.ts';
+import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
+import { writeOf } from '#src/services/events/building/prepared-write.ts';
+import { sentByOf } from '#src/services/room-model/event/sent-by.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
+
+/** How often an event is built anew when the ground under it moved. */
+const BUILD_ATTEMPTS = 100;
+
+export interface EventServiceOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
+  readonly writer: Writer;
+  readonly classifier: NotificationClassifier;
+  readonly signer: PduSigner;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Unexpired sticky events that a sender may have in a room. */
+  readonly mostStickyEvents?: number;
+}
+
+/** Makes, authorises and stores the events that users of this server send. */
+export class EventService {
+  readonly #database: Database;
+  readonly #loader: EventLoader;
+  readonly #rooms: RoomRegistry;
+  readonly #writer: Writer;
+  readonly #builder: EventBuilder;
+  readonly #serverName: string;
+  readonly #clock: Clock;
+  readonly #founder: RoomFounder;
+  /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
+  readonly #positions = new LRUCache<string, number>({ max: 50_000 });
+  readonly transactions: TransactionIds;
+  readonly sticky: StickyEvents;
+  /** Every committed event, in the order of commits: whoever reacts to events listens here. */
+  readonly committed = new Signal<CommittedEvents>();
+
+  constructor(options: EventServiceOptions) {
+    this.#database = options.database;
+    this.#loader = options.loader;
+    this.#rooms = options.rooms;
+    this.#writer = options.writer;
+    this.#clock = options.clock;
+    this.transactions = new TransactionIds(options.database, options.clock);
+    this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
+    this.#serverName = options.signer.serverName;
+    this.#builder = new EventBuilder({
+      interner: options.interner,
+      loader: options.loader,
+      writer: options.writer,
+      classifier: options.classifier,
+      signer: options.signer,
+      random: options.random,
+    });
+    this.#founder = new RoomFounder({ ...options, builder: this.#builder, serverName: this.#serverName });
+  }
+
+  /**
+   * Sends one event. State that is there already, content and sender alike, is not written again: its event is the answer.
+   *
+   * @throws MatrixError M_FORBIDDEN when the authorization rules refuse it, M_TOO_LARGE
+   */
+  async send(room: Room, draft: EventDraft): Promise<StoredEvent> {
+    const [event] = await this.#create(room, [draft]);
+    if (event === undefined) throw new Error('an event was written but is not there');
+    return event;
+  }
+
+  /** Sends several events that are committed together or not at all. */
+  sendAll(room: Room, drafts: readonly EventDraft[]): Promise<readonly StoredEvent[]> {
+    return this.#create(room, drafts);
+  }
+
+  /** Sends one event under a transaction id. Asked again, it answers with the id of the event that was made the first time. */
+  sendOnce(room: Room, draft: EventDraft, txn: Transaction): Promise<string> {
+    const key = transactionKey(txn);
+    return this.transactions.once(key, async () => {
+      const known = await this.transactions.earlier(key);
+      if (known !== undefined) return known;
+      try {
+        const [event] = await this.#create(room, [{ ...draft, sentBy: sentByOf(txn) }], key);
+        if (event === undefined) throw new Error('an event was written but is not there');
+        return event.eventId;
+      } catch (error) {
+        const earlier = violatesUnique(error, 'txn_pkey')
+          ? (await eventsOfTxns(this.#database, [key])).get(key)
+          : undefined;
+        if (earlier === undefined) throw error;
+        return earlier;
+      }
+    });
+  }
+
+  /**
+   * Makes a room: its row, alias and first events in one commit.
+   *
+   * @throws MatrixError M_FORBIDDEN when an event is refused, M_ROOM_IN_USE when the alias was taken in the meantime
+   */
+  async createRoom(plan: NewRoom): Promise<Room> {
+    const { room, drafts, rows } = await this.#founder.found(plan);
+    try {
+      await this.#create(room, drafts, undefined, rows);
+    } catch (error) {
+      if (violatesUnique(error, 'aliases_pkey')) {
+        throw new MatrixError('M_ROOM_IN_USE', `The alias ${plan.alias} is taken: choose another room_alias_name.`);
+      }
+      throw error;
+    }
+    return room;
+  }
+
+  /** An id for a room that is about to be made. */
+  newRoomId(): string {
+    return this.#founder.newRoomId();
+  }
+
+  async #create(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction?: string,
+    extra?: NewRoomRows,
+  ): Promise<readonly StoredEvent[]> {
+    this.#writer.assertAccepting();
+    const isSticky = drafts.some((draft) => draft.stickyDurationMs !== undefined);
+    if (!isSticky) return this.#createAdmitted(room, drafts, transaction, extra);
+    const release = await this.sticky.admit(room, drafts);
+    try {
+      return await this.#createAdmitted(room, drafts, transaction, extra);
+    } finally {
+      release();
+    }
+  }
+
+  async #createAdmitted(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction: string | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<readonly StoredEvent[]> {
+    for (let attempt = 0; ; attempt++) {
+      // While events from elsewhere are taken in, everybody gets in line.
+      const queued = room.turns.isTaken
+        ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra))
+        : await this.#queue(room, drafts, false, transaction, extra);
+      if (queued === undefined) {
+        if (attempt >= BUILD_ATTEMPTS)
+          throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
+        continue;
+      }
+      try {
+        const events = await queued.written;
+        if (events !== undefined) return events;
+      } catch (error) {
+        if (!(error instanceof BuiltOnFailedWriteError) || attempt >= BUILD_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /**
+   * Builds the events on the room's head and queues them for writing. What has to be read first is read before: building itself
+   * is one turn of the event loop, so that nobody comes between an event and the head that it is built on.
+   *
+   * @param isInLine whether the caller has the room for itself
+   * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
+   *   undefined when somebody else has just written the same
+   */
+  async #queue(
+    room: Room,
+    drafts: readonly EventDraft[],
+    isInLine: boolean,
+    transaction: string | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
+    const loaded = await this.#builder.prepare(room, drafts);
+    const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
+    if (unchanged !== undefined) {
+      const isWritten = unchanged.nid <= this.#writer.committedIn(room.shard);
+      // Somebody else's request is just writing it. It is there when it is committed, and not before.
+      return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
+    }
+    if (room.turns.isTaken && !isInLine) return undefined;
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) =>
+      this.#positions.get(`${room.nid} ${id}`),
+    );
+    return prepared === undefined ? undefined : { written: this.#write(room, prepared, transaction, extra) };
+  }
+
+  async #write(
+    room: Room,
+    prepared: readonly PreparedEvent[],
+    transaction: string | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<readonly StoredEvent[]> {
+    const { generation } = room;
+    const events = prepared.map((one) => one.event);
+    const last = prepared.at(-1);
+    if (last === undefined) return [];
+    for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
+    const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.#clock.now()) };
+    const isNew = extra?.rooms !== undefined;
+    if (isNew) this.#rooms.announce(room);
+    await this.#writer.append({
+      positions: events.map((event) => event.nid),
+      events: write,
+      isStale: () => room.generation !== generation,
+      publish: () => this.#publish(room, prepared, isNew),
+      revert: () => {
+        room.dropHead();
+        if (isNew) this.#rooms.discard(room);
+      },
+    });
+    return events;
+  }
+
+  #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {
+    if (isNew) this.#rooms.add(room);
+    const committed = prepared.map(({ event, head, change, member, mentions, redaction, stickyUntil: until }) => {
+      const before = member === undefined ? undefined : room.member(member.userId);
+      room.apply(event, head, change === undefined ? undefined : { ...change, member });
+      this.#loader.remember(event);
+      redaction?.apply();
+      if (until !== undefined) this.sticky.committed(room, { event, pos: event.nid, until });
+      return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
+    });
+    this.committed.emit({ room, events: committed });
+  }
+
+  /**
+   * Redacts an event. An id that is not known here is redacted when the event comes.
+   * Room versions, "Handling redactions": a redaction counts when its sender may redact, or shares the domain of the event's sender.
+   *
+   * @throws MatrixError M_FORBIDDEN when the sender may neither redact others' events nor sent it
+   */
+  async redact(
+    room: Room,
+    sender: string,
+    target: string,
+    content: JsonObject,
+    txn?: Transaction,
+    more: Pick<EventDraft, 'delayId' | 'stickyDurationMs'> = {},
+  ): Promise<string> {
+    const event = await this.find(room, target);
+    const isOwn = event !== undefined && event.sender === sender;
+    if (event !== undefined && !isOwn && room.powerLevels().userLevel(sender) < room.powerLevels().redact) {
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'Only those with the power level to redact may redact the events of others.',
+      );
+    }
+    const draft: EventDraft = {
+      type: 'm.room.redaction',
+      sender,
+      content,
+      redacts: target,
+      ...more,
+    };
+    return txn === undefined ? (await this.send(room, draft)).eventId : this.sendOnce(room, draft, txn);
+  }
+
+  /** An event of the room by its id, committed ones only. */
+  async find(room: Room, eventId: string): Promise<StoredEvent | undefined> {
+    const recent = room.ring.events.findLast((event) => event.eventId === eventId);
+    return recent ?? this.#loader.byId(room, eventId);
+  }
+
+  /** The clock by which events are made, for whoever says how old they are. */
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** Whether a user belongs to this server. */
+  isLocal(userId: string): boolean {
+    return domainOf(userId) === this.#serverName;
+  }
+}

@@ -1,0 +1,157 @@
+import { LRUCache } from 'lru-cache';
+import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
+import type { CompiledRuleset, PushVerdict } from '#src/protocol/push/evaluator.ts';
+import { PushSubject, type RoomPushContext } from '#src/protocol/push/push-event.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import {
+  type ClassifiedEvent,
+  MENTION_KINDS,
+  type MentionKind,
+  type NotificationClassifier,
+  type NotificationVerdict,
+} from '#src/services/events/building/notification-class.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import {
+  classUnder,
+  compileDefaults,
+  DEFAULT_USER_RULES,
+  type UserRules,
+} from '#src/services/push/rules/user-rules.ts';
+
+/** The members of a room whose rules have to be asked about every event. */
+interface Audience {
+  /** Id of the room's state that it was made of. */
+  readonly state: number;
+  /** The generation of push rules that it was made of. */
+  readonly generation: number;
+  readonly personal: ReadonlyMap<string, UserRules>;
+  /** Display names of those whose rules ask for them. */
+  readonly names: ReadonlyMap<string, string>;
+}
+
+const NOTHING: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
+const NOBODY: Audience = { state: 0, generation: 0, personal: new Map(), names: new Map() };
+
+const classOf = (verdict: PushVerdict): NotificationClass =>
+  verdict.highlight ? 'highlight' : verdict.notify ? 'notify' : 'none';
+
+const KIND_OF: Readonly<Record<NotificationClass, MentionKind>> = {
+  none: MENTION_KINDS.silent,
+  notify: MENTION_KINDS.notify,
+  highlight: MENTION_KINDS.highlight,
+};
+
+const levelRecords = new WeakMap<PowerLevels, Readonly<Record<string, number>>>();
+const notificationLevels = (levels: PowerLevels): Readonly<Record<string, number>> => {
+  let record = levelRecords.get(levels);
+  if (record === undefined) levelRecords.set(levels, (record = Object.fromEntries(levels.notifications)));
+  return record;
+};
+
+export interface NotificationRulesOptions {
+  readonly pushRules: PushRuleService;
+  readonly loader: EventLoader;
+  readonly isLocal: (userId: string) => boolean;
+}
+
+/**
+ * Decides whom an event notifies: its class by the default rules, once for everybody, and those of this server's members for
+ * whom their own rules, or their being named, make it different.
+ */
+export class NotificationRules implements NotificationClassifier {
+  readonly #pushRules: PushRuleService;
+  readonly #loader: EventLoader;
+  readonly #isLocal: (userId: string) => boolean;
+  readonly #audiences = new WeakMap<Room, Audience>();
+  readonly #defaults = new LRUCache<string, CompiledRuleset>({ max: 5_000 });
+
+  constructor(options: NotificationRulesOptions) {
+    this.#pushRules = options.pushRules;
+    this.#loader = options.loader;
+    this.#isLocal = options.isLocal;
+  }
+
+  prepare(room: Room): Promise<void> | undefined {
+    const audience = this.#audiences.get(room);
+    if (audience?.state === room.stateId && audience.generation === this.#pushRules.generation) return undefined;
+    const unknown: string[] = [];
+    for (const member of room.members.values()) {
+      if (member.local && member.membership === 'join' && this.#pushRules.peek(member.userId) === undefined)
+        unknown.push(member.userId);
+    }
+    return unknown.length > 0 ? this.#pushRules.load(unknown).then(() => this.#gather(room)) : this.#gather(room);
+  }
+
+  #gather(room: Room): Promise<void> | undefined {
+    const { stateId: state } = room;
+    const { generation } = this.#pushRules;
+    const personal = new Map<string, UserRules>();
+    for (const { userId, local, membership } of room.members.values()) {
+      const rules = local && membership === 'join' ? this.#pushRules.peek(userId) : undefined;
+      if (rules?.isPersonal === true) personal.set(userId, rules);
+    }
+    const named = [...personal].filter(([, rules]) => rules.needsDisplayName).map(([userId]) => userId);
+    if (named.length === 0) {
+      this.#audiences.set(room, { state, generation, personal, names: new Map() });
+      return undefined;
+    }
+    return this.#displayNames(room, named).then((names) => {
+      this.#audiences.set(room, { state, generation, personal, names });
+    });
+  }
+
+  async #displayNames(room: Room, userIds: readonly string[]): Promise<Map<string, string>> {
+    const byEvent = new Map(userIds.map((userId) => [room.member(userId)?.event ?? 0, userId]));
+    const names = new Map<string, string>();
+    for (const [nid, event] of await this.#loader.load([...byEvent.keys()].map((nid) => ({ room, nid })))) {
+      const userId = byEvent.get(nid);
+      const name = event.content['displayname'];
+      if (userId !== undefined && typeof name === 'string') names.set(userId, name);
+    }
+    return names;
+  }
+
+  classify(room: Room, event: ClassifiedEvent): NotificationVerdict {
+    // The room does not exist before this event, and nobody is in it.
+    if (event.type === 'm.room.create') return NOTHING;
+    const audience = this.#audiences.get(room) ?? NOBODY;
+    const subject = new PushSubject({ ...event, room_id: room.roomId });
+    const levels = room.powerLevels();
+    const context: RoomPushContext = {
+      memberCount: room.joinedCount,
+      senderPowerLevel: levels.userLevel(event.sender),
+      notificationPowerLevels: notificationLevels(levels),
+    };
+    const eventClass = defaultClassOf(subject, context);
+    const exceptions: { readonly userId: string; readonly kind: MentionKind }[] = [];
+    const ask = (userId: string, rules: UserRules): void => {
+      if (userId === event.sender) return;
+      const compiled = rules === DEFAULT_USER_RULES ? this.#compiledDefaults(userId) : rules.compiled;
+      const verdict = classOf(
+        compiled.evaluate(subject, { ...context, userId, displayName: audience.names.get(userId) }),
+      );
+      if (verdict !== classUnder(rules.modeIn(room.roomId), eventClass))
+        exceptions.push({ userId, kind: KIND_OF[verdict] });
+    };
+    for (const userId of personallyConcerned(subject.event)) {
+      if (audience.personal.has(userId) || !this.#isConcerned(room, event, userId)) continue;
+      ask(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
+    }
+    for (const [userId, rules] of audience.personal) ask(userId, rules);
+    return { notifies: eventClass !== 'none', highlightsAll: eventClass === 'highlight', exceptions };
+  }
+
+  /** Whether a named user is one of ours and in the room, or invited by this very event. */
+  #isConcerned(room: Room, event: ClassifiedEvent, userId: string): boolean {
+    if (!this.#isLocal(userId)) return false;
+    return (event.type === 'm.room.member' && event.state_key === userId) || room.headMembership(userId) === 'join';
+  }
+
+  #compiledDefaults(userId: string): CompiledRuleset {
+    let compiled = this.#defaults.get(userId);
+    if (compiled === undefined) this.#defaults.set(userId, (compiled = compileDefaults(userId)));
+    return compiled;
+  }
+}

@@ -1,0 +1,228 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
+import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
+import { PushSubject } from '#src/protocol/push/push-event.ts';
+import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { MENTION_KINDS } from '#src/services/events/building/notification-class.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import {
+  compileDefaults,
+  DEFAULT_USER_RULES,
+  type RoomMode,
+  type UserRules,
+} from '#src/services/push/rules/user-rules.ts';
+import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
+import { threadOf } from '#src/services/push/receipts/threads.ts';
+import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
+import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/push/notifications.ts';
+import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 100;
+
+export interface NotificationListOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly writer: Pick<Writer, 'committed'>;
+  readonly rooms: RoomRegistry;
+  readonly pushRules: PushRuleService;
+  readonly receipts: ReceiptService;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly clientEvents: ClientEvents;
+}
+
+export interface Notification {
+  readonly actions: readonly PushAction[];
+  /** JSON text. */
+  readonly event: string;
+  readonly read: boolean;
+  readonly roomId: string;
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+}
+
+export interface NotificationPage {
+  readonly notifications: readonly Notification[];
+  /** Undefined when there are no more. */
+  readonly next: string | undefined;
+}
+
+/** What users were notified of. Client-Server API, "Listing notifications". */
+export class NotificationList {
+  readonly #options: NotificationListOptions;
+
+  constructor(options: NotificationListOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The newest first, in an order that stays: what notified after the first page was made is not in the pages that follow it.
+   *
+   * @throws MatrixError M_INVALID_PARAM for a token that is none
+   */
+  async page(
+    reader: Reader,
+    query: {
+      readonly from?: string | undefined;
+      readonly limit?: number | undefined;
+      readonly only?: string | undefined;
+    },
+  ): Promise<NotificationPage> {
+    const { database, interner, loader, pushRules, ignoredUsers, writer } = this.#options;
+    const { userId } = reader;
+    const limit = Math.min(Math.max(query.limit ?? DEFAULT_LIMIT, 1), MAX_LIMIT);
+    const onlyHighlights = query.only === 'highlight';
+    const upTo = query.from === undefined || query.from === '' ? writer.committed() : positionsIn(query.from);
+    const user = await interner.userNid(userId);
+    const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
+    const ignored = [...(await ignoredUsers.of(userId))];
+    await interner.ensureUsers(ignored);
+    const rooms = await this.#rooms(user);
+    const records = await notificationsOf(database, {
+      user,
+      rooms: [...rooms.values()].map(({ room, since }) => ({
+        room: room.nid,
+        since,
+        upTo: upTo[room.shard] ?? 0,
+        classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
+      })),
+      leastKind: onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify,
+      without: ignored.map((one) => interner.user(one)),
+      // One more than is wanted tells whether there is more.
+      limit: limit + 1,
+    });
+    const taken = newestFirst(records, limit);
+    const places = taken.flatMap(({ room: nid, nid: position }) => {
+      const room = rooms.get(nid)?.room;
+      return room === undefined ? [] : [{ room, nid: position }];
+    });
+    const events = await loader.load(places);
+    const found = taken.flatMap((record) => {
+      const event = events.get(record.nid);
+      return event === undefined ? [] : [{ event, record }];
+    });
+    return {
+      notifications: await this.#notifications(reader, rules, found),
+      next: records.length > taken.length ? encodeNotificationToken(upToAfter(upTo, taken)) : undefined,
+    };
+  }
+
+  /** The rooms that can notify a user: those that they are in, and those that they are invited to. */
+  async #rooms(user: number): Promise<Map<number, { readonly room: Room; readonly since: number }>> {
+    const { database, rooms } = this.#options;
+    const since = new Map<number, number>();
+    for (const row of await roomsOfUser(database, user)) {
+      const membership = membershipOfCode(row.membership);
+      if (membership === 'join') since.set(row.room, row.since);
+      else if (membership === 'invite') since.set(row.room, Number.MAX_SAFE_INTEGER);
+    }
+    const loaded = await rooms.load([...since.keys()]);
+    return new Map([...loaded].map(([nid, room]) => [nid, { room, since: since.get(nid) ?? 0 }]));
+  }
+
+  async #notifications(
+    reader: Reader,
+    rules: UserRules,
+    found: readonly { readonly event: StoredEvent; readonly record: NotifyingRecord }[],
+  ): Promise<Notification[]> {
+    const { clientEvents, receipts, rooms } = this.#options;
+    const loaded = await rooms.load([...new Set(found.map(({ record }) => record.room))]);
+    const read = await receipts.forRooms([...loaded.values()]);
+    const byRoom = Map.groupBy(found, ({ record }) => record.room);
+    const json = new Map<number, string>();
+    const names = new Map<number, string | undefined>();
+    for (const [nid, entries] of byRoom) {
+      const room = loaded.get(nid);
+      if (room === undefined) continue;
+      const membership = room.isJoined(reader.userId) ? 'join' : 'invite';
+      const visible = entries.map(({ event }) => ({ event, membership }) as const);
+      const texts = await clientEvents.write(room, reader, visible);
+      for (const [index, { event }] of entries.entries()) json.set(event.nid, texts[index] ?? '{}');
+      names.set(nid, await this.#displayName(room, reader.userId));
+    }
+    const notifications: Notification[] = [];
+    for (const { event, record } of found) {
+      const room = loaded.get(record.room);
+      if (room === undefined) continue;
+      const thread = await threadOf({ find: (_, eventId) => this.#options.loader.byId(room, eventId) }, room, event);
+      notifications.push({
+        actions: actionsOf(room, event, record, reader.userId, rules, names.get(record.room)),
+        event: json.get(event.nid) ?? '{}',
+        read: hasRead(event, thread, read.get(record.room)?.readPositions(reader.userId)),
+        roomId: room.roomId,
+        ts: record.ts,
+      });
+    }
+    return notifications;
+  }
+
+  async #displayName(room: Room, userId: string): Promise<string | undefined> {
+    const member = room.member(userId);
+    const name = member && (await this.#options.loader.one(room, member.event))?.content['displayname'];
+    return typeof name === 'string' ? name : undefined;
+  }
+}
+
+const classesOf = (mode: RoomMode, onlyHighlights: boolean): RoomClasses =>
+  mode === 'muted' ? 'none' : mode === 'mentions' || onlyHighlights ? 'highlight' : 'notify';
+
+const positionsIn = (token: string): PositionVector => {
+  const upTo = decodeNotificationToken(token);
+  if (upTo === undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a next_token of this server.');
+  return upTo;
+};
+
+/** Whether a receipt of the user covers the event, in its thread or without one. */
+const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPositions | undefined): boolean => {
+  const inThread = root === undefined ? positions?.main : positions?.threads.get(root);
+  return event.nid <= Math.max(positions?.unthreaded ?? 0, inThread ?? 0);
+};
+
+/**
+ * What the user's rules have done for the event. Whether it notified and highlighted was noted when it was made; where the rules say the
+ * same today, theirs are the actions.
+ */
+const actionsOf = (
+  room: Room,
+  event: StoredEvent,
+  { flags, kind }: NotifyingRecord,
+  userId: string,
+  rules: UserRules,
+  displayName: string | undefined,
+): readonly PushAction[] => {
+  const highlighted = kind === null ? (flags & EVENT_FLAGS.highlightsAll) !== 0 : kind === MENTION_KINDS.highlight;
+  const compiled = rules === DEFAULT_USER_RULES ? compileDefaults(userId) : rules.compiled;
+  const levels = room.powerLevels();
+  const { type, sender, content, stateKey } = event;
+  const verdict = compiled.evaluate(
+    new PushSubject({
+      type,
+      sender,
+      content,
+      room_id: room.roomId,
+      ...(stateKey === undefined ? {} : { state_key: stateKey }),
+    }),
+    {
+      memberCount: room.joinedCount,
+      senderPowerLevel: levels.userLevel(sender),
+      notificationPowerLevels: Object.fromEntries(levels.notifications),
+      userId,
+      displayName,
+    },
+  );
+  if (verdict.notify && verdict.highlight === highlighted) return verdict.actions;
+  return highlighted ? ['notify', { set_tweak: 'highlight' }] : ['notify'];
+};

@@ -1,0 +1,180 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { receiptsOfRooms } from '#src/storage/push/receipts.ts';
+import { RECEIPT_KINDS, type ReceiptKind } from '#src/storage/commit/stream-writes.ts';
+import { type ReadPositions, type Receipt, RoomReceipts, slotOf } from './room-receipts.ts';
+
+export interface ReceiptChanged {
+  readonly room: Room;
+  readonly receipt: Receipt;
+}
+
+export interface ReceiptServiceOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly writer: Writer;
+  readonly events: EventService;
+  readonly clock: Clock;
+  /** Rooms whose receipts are kept in memory; default 5 000. */
+  readonly cacheSize?: number;
+}
+
+const kindOf = (code: number): ReceiptKind => (code === RECEIPT_KINDS['m.read.private'] ? 'm.read.private' : 'm.read');
+
+/** Receipts: up to where everybody has read. Rooms in use are in memory. */
+export class ReceiptService {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #writer: Writer;
+  readonly #events: EventService;
+  readonly #clock: Clock;
+  readonly #rooms: LRUCache<number, RoomReceipts>;
+  readonly #loading = new Map<number, { readonly receipts: RoomReceipts; readonly done: Promise<void> }>();
+  /** Receipts on their way to the database, by room, user and slot. */
+  readonly #pending = new Map<string, Receipt>();
+  /** Fires once a receipt is committed and visible. */
+  readonly changed = new Signal<ReceiptChanged>();
+
+  constructor(options: ReceiptServiceOptions) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#writer = options.writer;
+    this.#events = options.events;
+    this.#clock = options.clock;
+    this.#rooms = new LRUCache({ max: options.cacheSize ?? 5_000 });
+  }
+
+  /** A room's receipts if they are in memory. */
+  peek(room: Pick<Room, 'nid'>): RoomReceipts | undefined {
+    return this.#rooms.get(room.nid);
+  }
+
+  /** A room's receipts. */
+  async forRoom(room: Pick<Room, 'nid'>): Promise<RoomReceipts> {
+    const known = this.#rooms.get(room.nid);
+    if (known !== undefined) return known;
+    const found = (await this.forRooms([room])).get(room.nid);
+    if (found === undefined) throw new Error(`the receipts of room ${room.nid} were read but are not there`);
+    return found;
+  }
+
+  /** Receipts of several rooms, by room; one statement for all that are not in memory. */
+  async forRooms(rooms: readonly Pick<Room, 'nid'>[]): Promise<Map<number, RoomReceipts>> {
+    const found = new Map<number, RoomReceipts>();
+    const missing: number[] = [];
+    const waitFor = new Set<Promise<void>>();
+    for (const { nid } of rooms) {
+      const known = this.#rooms.get(nid);
+      const loading = this.#loading.get(nid);
+      if (known !== undefined) found.set(nid, known);
+      else if (loading === undefined) missing.push(nid);
+      else {
+        found.set(nid, loading.receipts);
+        waitFor.add(loading.done);
+      }
+    }
+    if (missing.length > 0) {
+      const fresh = new Map([...new Set(missing)].map((nid) => [nid, new RoomReceipts()]));
+      const done = this.#read(fresh);
+      // In reach of #apply while they are read: a commit in the meantime is in one of the two, or in both.
+      for (const [nid, receipts] of fresh) {
+        this.#loading.set(nid, { receipts, done });
+        found.set(nid, receipts);
+      }
+      waitFor.add(done);
+    }
+    await Promise.all(waitFor);
+    return found;
+  }
+
+  async #read(fresh: ReadonlyMap<number, RoomReceipts>): Promise<void> {
+    try {
+      const rows = await receiptsOfRooms(this.#database, [...fresh.keys()]);
+      await this.#interner.ensureNames({ users: rows.map((row) => row.user_nid) });
+      for (const row of rows) {
+        fresh.get(row.room)?.apply({
+          userId: this.#interner.userName(row.user_nid),
+          kind: kindOf(row.kind),
+          thread: row.thread === '' ? undefined : row.thread,
+          eventId: row.event_id,
+          event: row.event ?? undefined,
+          ts: row.ts,
+          pos: row.pos,
+        });
+      }
+      for (const [nid, receipts] of fresh) {
+        receipts.loaded();
+        this.#rooms.set(nid, receipts);
+      }
+    } finally {
+      for (const nid of fresh.keys()) this.#loading.delete(nid);
+    }
+  }
+
+  /** A user's latest read positions, as their receipts say. */
+  async readPositions(room: Pick<Room, 'nid'>, userId: string): Promise<ReadPositions> {
+    return (await this.forRoom(room)).readPositions(userId);
+  }
+
+  /**
+   * Takes a receipt in. One that is there already, or that would move backwards, is not written.
+   *
+   * @param thread undefined for a receipt that is not threaded; else `main` or the id of the thread's root
+   * @param ts milliseconds since the epoch; now when left out
+   * @returns whether anything changed
+   */
+  async receive(
+    room: Room,
+    userId: string,
+    kind: ReceiptKind,
+    thread: string | undefined,
+    eventId: string,
+    ts: number = this.#clock.now(),
+  ): Promise<boolean> {
+    const receipts = await this.forRoom(room);
+    const event = (await this.#events.find(room, eventId))?.nid;
+    const user = await this.#interner.userNid(userId);
+    // From here on one turn of the event loop: what the receipt is compared with cannot change before it is queued.
+    const key = `${room.nid} ${userId} ${slotOf({ kind, thread })}`;
+    const before = this.#pending.get(key) ?? receipts.of(userId, kind, thread);
+    if (before?.eventId === eventId) return false;
+    if (before?.event !== undefined && event !== undefined && event < before.event) return false;
+    this.#writer.assertAccepting();
+    const pos = this.#writer.allocate(room.shard);
+    const receipt: Receipt = { userId, kind, thread, eventId, event, ts, pos };
+    this.#pending.set(key, receipt);
+    const settle = (): void => {
+      if (this.#pending.get(key) === receipt) this.#pending.delete(key);
+    };
+    await this.#writer.append({
+      positions: [pos],
+      streams: {
+        receipts: [
+          {
+            room: room.nid,
+            user,
+            kind: RECEIPT_KINDS[kind],
+            thread: thread ?? '',
+            eventId,
+            event: event ?? null,
+            ts,
+            pos,
+          },
+        ],
+      },
+      publish: () => {
+        settle();
+        for (const held of [this.#rooms.get(room.nid), this.#loading.get(room.nid)?.receipts]) held?.apply(receipt);
+        this.changed.emit({ room, receipt });
+      },
+      revert: settle,
+    });
+    return true;
+  }
+}

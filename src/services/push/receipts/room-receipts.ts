@@ -1,0 +1,116 @@
+import type { ReceiptKind } from '#src/storage/commit/stream-writes.ts';
+
+/** Up to where a user has read. */
+export interface Receipt {
+  readonly userId: string;
+  readonly kind: ReceiptKind;
+  /** Undefined: not threaded; else `main` or the id of the thread's root. */
+  readonly thread: string | undefined;
+  readonly eventId: string;
+  /** Position of the event; undefined while this server does not know the event. */
+  readonly event: number | undefined;
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+  /** Position of the receipt in the stream of the room's shard. */
+  readonly pos: number;
+}
+
+/** A user's latest read positions in one room, private and public receipts taken together. */
+export interface ReadPositions {
+  readonly unthreaded: number | undefined;
+  readonly main: number | undefined;
+  /** By id of the thread's root. */
+  readonly threads: ReadonlyMap<string, number>;
+}
+
+const LOG_LENGTH = 256;
+
+/** What a receipt replaces: the same user's of the same kind and thread. */
+export const slotOf = (receipt: Pick<Receipt, 'kind' | 'thread'>): string => `${receipt.kind} ${receipt.thread ?? ''}`;
+
+const isNewer = (receipt: Receipt, than: Receipt | undefined): boolean => than === undefined || receipt.pos > than.pos;
+
+/** All receipts of one room, in memory. */
+export class RoomReceipts {
+  readonly #byUser = new Map<string, Map<string, Receipt>>();
+  /** The latest changes, oldest first: every change after `#floor`. */
+  readonly #log: Receipt[] = [];
+  #floor = 0;
+  #latest = 0;
+  #count = 0;
+
+  /** Position of the latest receipt. */
+  get latest(): number {
+    return this.#latest;
+  }
+
+  get size(): number {
+    return this.#count;
+  }
+
+  /** Everybody's receipts, private ones included: what is shown to whom is for `visibleTo` to say. */
+  all(): Receipt[] {
+    return [...this.#byUser.values()].flatMap((slots) => [...slots.values()]);
+  }
+
+  /** Receipts as this user may see them: everybody's public ones and their own private ones. */
+  visibleTo(userId: string): Receipt[] {
+    return this.all().filter((receipt) => isVisible(receipt, userId));
+  }
+
+  /** Receipts that came after this position of the room's shard and were not replaced since. */
+  changedSince(pos: number): Receipt[] {
+    if (pos >= this.#latest) return [];
+    if (pos < this.#floor) return this.all().filter((receipt) => receipt.pos > pos);
+    let start = this.#log.length;
+    while (start > 0 && (this.#log[start - 1]?.pos ?? 0) > pos) start--;
+    return this.#log
+      .slice(start)
+      .filter((receipt) => this.of(receipt.userId, receipt.kind, receipt.thread) === receipt);
+  }
+
+  of(userId: string, kind: ReceiptKind, thread: string | undefined): Receipt | undefined {
+    return this.#byUser.get(userId)?.get(slotOf({ kind, thread }));
+  }
+
+  /** Up to where a user has read, as their receipts say. Client-Server API, "Marking notifications as read". */
+  readPositions(userId: string): ReadPositions {
+    let unthreaded: number | undefined;
+    let main: number | undefined;
+    const threads = new Map<string, number>();
+    for (const { thread, event } of this.#byUser.get(userId)?.values() ?? []) {
+      if (event === undefined) continue;
+      if (thread === undefined) unthreaded = Math.max(unthreaded ?? event, event);
+      else if (thread === 'main') main = Math.max(main ?? event, event);
+      else threads.set(thread, Math.max(threads.get(thread) ?? event, event));
+    }
+    return { unthreaded, main, threads };
+  }
+
+  /** Takes in a committed receipt; what is newer here stays. */
+  apply(receipt: Receipt): void {
+    let slots = this.#byUser.get(receipt.userId);
+    if (slots === undefined) this.#byUser.set(receipt.userId, (slots = new Map<string, Receipt>()));
+    const slot = slotOf(receipt);
+    const before = slots.get(slot);
+    if (!isNewer(receipt, before)) return;
+    slots.set(slot, receipt);
+    if (before === undefined) this.#count++;
+    this.#latest = Math.max(this.#latest, receipt.pos);
+    this.#log.push(receipt);
+    // Cut in one go now and then: shifting one off the front every time would move all the others each time.
+    if (this.#log.length >= 2 * LOG_LENGTH) {
+      this.#floor = this.#log[this.#log.length - LOG_LENGTH - 1]?.pos ?? this.#floor;
+      this.#log.splice(0, this.#log.length - LOG_LENGTH);
+    }
+  }
+
+  /** Says that everything up to now came from the database in one go, in which the order of earlier changes is lost. */
+  loaded(): void {
+    this.#log.length = 0;
+    this.#floor = this.#latest;
+  }
+}
+
+/** Private receipts are for their owner only. Client-Server API, "Private read receipts". */
+const isVisible = (receipt: Receipt, userId: string): boolean => receipt.kind === 'm.read' || receipt.userId === userId;

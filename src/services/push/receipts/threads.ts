@@ -1,0 +1,52 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+
+/** "a maximum of 3 hops is recommended to cover indirect relationships". Client-Server API, "Threaded read receipts". */
+const MAX_HOPS = 3;
+
+/** Finds events of a room by their ids. */
+type Finder = Pick<EventService, 'find'>;
+
+/** The id of the root of the thread that an event is in, be it by what it relates to; undefined for the main timeline. */
+export const threadOf = async (events: Finder, room: Room, event: StoredEvent): Promise<string | undefined> =>
+  (await relationsOf(events, room, event)).root;
+
+/** The thread that an event is in, and everything that it relates to on the way. */
+const relationsOf = async (
+  events: Finder,
+  room: Room,
+  event: StoredEvent,
+): Promise<{ readonly root: string | undefined; readonly path: ReadonlySet<string> }> => {
+  const path = new Set([event.eventId]);
+  let at: StoredEvent | undefined = event;
+  for (let hop = 0; hop < MAX_HOPS && at !== undefined; hop++) {
+    const { relation }: StoredEvent = at;
+    if (relation === undefined) break;
+    path.add(relation.eventId);
+    // A thread whose root lies in another room is none.
+    if (relation.relType === 'm.thread')
+      return { root: (at.flags & EVENT_FLAGS.threaded) === 0 ? undefined : relation.eventId, path };
+    at = await events.find(room, relation.eventId);
+  }
+  return { root: undefined, path };
+};
+
+/**
+ * Checks that a receipt for `event` may name this thread: `main` for what is in no thread, else the thread's root, for what is in
+ * the thread, the root itself and what relates to it.
+ *
+ * @throws MatrixError M_INVALID_PARAM
+ */
+export const assertInThread = async (
+  events: EventService,
+  room: Room,
+  event: StoredEvent,
+  thread: string,
+): Promise<void> => {
+  const { root, path } = await relationsOf(events, room, event);
+  if (thread === 'main' ? root === undefined : root === thread || (root === undefined && path.has(thread))) return;
+  throw new MatrixError('M_INVALID_PARAM', `The event ${event.eventId} is not in the thread ${thread}.`);
+};

@@ -1,0 +1,255 @@
+import { LRUCache } from 'lru-cache';
+import { isJsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { AccountDataEntry } from '#src/services/user-data/account-data/user-account-data.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
+import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import { threadOf } from '#src/services/push/receipts/threads.ts';
+import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { unreadEvents, type UnreadRecord } from '#src/storage/push/unread.ts';
+import { type RoomUnread, UnreadState } from './unread-state.ts';
+
+const MEMBER = 'm.room.member';
+const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
+/** How often a state is read again when it was dropped while it was read. */
+const LOAD_ATTEMPTS = 5;
+
+const asKind = (kind: number): MentionKind =>
+  kind === MENTION_KINDS.highlight
+    ? MENTION_KINDS.highlight
+    : kind === MENTION_KINDS.notify
+      ? MENTION_KINDS.notify
+      : MENTION_KINDS.silent;
+
+const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
+
+/** Id of the root of the thread that an event is in. */
+const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
+  if (record.root_id !== null) return eventIdText(room.version, record.root_id);
+  if (record.json === null) return undefined;
+  const { content } = JSON.parse(record.json) as Partial<Pick<StoredEvent['pdu'], 'content'>>;
+  return content === undefined ? undefined : relationOf(content)?.eventId;
+};
+
+const NOBODY: ReadonlySet<string> = new Set();
+const ignoredLists = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
+
+/** Whose events a user does not want to see. Client-Server API, "Ignoring Users". */
+const ignoredIn = (entry: AccountDataEntry | undefined): ReadonlySet<string> => {
+  if (entry === undefined) return NOBODY;
+  let ignored = ignoredLists.get(entry);
+  if (ignored === undefined) {
+    const { ignored_users: users } = JSON.parse(entry.json) as { readonly ignored_users?: JsonValue };
+    ignored = isJsonObject(users) ? new Set(Object.keys(users)) : NOBODY;
+    ignoredLists.set(entry, ignored);
+  }
+  return ignored;
+};
+
+export interface UnreadCountsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly events: EventService;
+  readonly receipts: ReceiptService;
+  readonly pushRules: PushRuleService;
+  readonly accountData: AccountDataService;
+  /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
+  readonly cacheSize?: number;
+}
+
+/**
+ * How much each user has not read. Client-Server API, "Receiving notifications".
+ *
+ * A message writes nothing here: what a user has not read is counted when they ask, from what they were last told and the room's
+ * newest events in memory; only who was away for long, or asks for the first time, costs a query.
+ */
+export class UnreadCounts {
+  readonly #database: Database;
+  readonly #events: EventService;
+  readonly #interner: Interner;
+  readonly #receipts: ReceiptService;
+  readonly #pushRules: PushRuleService;
+  readonly #accountData: AccountDataService;
+  readonly #states: LRUCache<string, UnreadState>;
+  readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
+  /** The threads of events that are in one, or in none, by what they relate to. */
+  readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
+  /** Position of each room's last redaction: what was read before it may count an event that notifies nobody any more. */
+  readonly #redacted = new LRUCache<number, number>({ max: 100_000 });
+
+  constructor(options: UnreadCountsOptions) {
+    this.#database = options.database;
+    this.#events = options.events;
+    this.#interner = options.interner;
+    this.#receipts = options.receipts;
+    this.#pushRules = options.pushRules;
+    this.#accountData = options.accountData;
+    this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
+    options.events.committed.subscribe(({ room, events }) => {
+      for (const { event, mentions } of events) {
+        for (const { user, kind } of mentions) {
+          const key = keyOf(room, user);
+          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state])
+            state?.note(event.nid, asKind(kind));
+        }
+        if (event.type === 'm.room.redaction') this.#redacted.set(room.nid, event.nid);
+      }
+    });
+  }
+
+  /** Forgets what is known of a room of which events were taken away: it is counted anew. */
+  reread(room: Room): void {
+    this.#redacted.set(room.nid, room.lastPosition);
+  }
+
+  /**
+   * What a user has not read in a room.
+   *
+   * @param upTo position of the newest event that counts
+   */
+  async counts(userId: string, room: Room, upTo: number): Promise<RoomUnread> {
+    const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
+    for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt++) {
+      const member = room.member(userId);
+      if (member?.membership !== 'join') return NOTHING;
+      const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
+      const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
+      const ignored = await this.#ignored(userId);
+      const key = keyOf(room, user);
+      const end = Math.min(upTo, room.lastPosition);
+      const unsure = this.#unsure(this.#states.get(key), room, userId, end);
+      for (const event of unsure) this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
+      const state = this.#states.get(key);
+      if (
+        state !== undefined &&
+        this.#isValid(state, room, userId, ignored) &&
+        this.#catchUp(state, room, userId, end)
+      ) {
+        state.read(receipts.readPositions(userId));
+        this.#states.set(key, state);
+        return state.count(end, rules.modeIn(room.roomId));
+      }
+      await this.#load(userId, user, [room]);
+    }
+    throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
+  }
+
+  /** Reads what `counts` needs for several rooms at once, in four statements at most. */
+  async load(userId: string, rooms: readonly Room[]): Promise<void> {
+    const user = await this.#interner.userNid(userId);
+    await this.#pushRules.load([userId]);
+    const cold = rooms.filter((room) => room.isJoined(userId) && !this.#states.has(keyOf(room, user)));
+    if (cold.length === 0) return;
+    await this.#receipts.forRooms(cold);
+    await this.#load(userId, user, cold);
+  }
+
+  async #ignored(userId: string): Promise<ReadonlySet<string>> {
+    return ignoredIn(
+      (this.#accountData.peek(userId) ?? (await this.#accountData.load(userId))).entry(0, 'm.ignored_user_list'),
+    );
+  }
+
+  #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
+    if (state.since !== room.member(userId)?.since || state.ignored !== ignored) return false;
+    return state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
+  }
+
+  /** What has come since and counts, and is in a thread perhaps: what it relates to tells. */
+  #unsure(state: UnreadState | undefined, room: Room, userId: string, upTo: number): readonly StoredEvent[] {
+    if (state === undefined || upTo <= state.cursor) return [];
+    return (room.ring.between(state.cursor, upTo) ?? []).filter(
+      (event) => this.#needsThread(event, state, userId) && !this.#threads.has(event),
+    );
+  }
+
+  #needsThread(event: StoredEvent, state: UnreadState, userId: string): boolean {
+    if ((event.flags & EVENT_FLAGS.threaded) !== 0) return false;
+    const counts =
+      event.sender === userId ||
+      (event.flags & EVENT_FLAGS.notifies) !== 0 ||
+      state.exceptionOf(event.nid) !== undefined;
+    return counts && event.relation !== undefined;
+  }
+
+  /** Adds what has come since; false when the room's events in memory do not reach back that far, or tell too little. */
+  #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
+    if (upTo <= state.cursor) return true;
+    const events = room.ring.between(state.cursor, upTo);
+    if (events === undefined) return false;
+    if (events.some((event) => this.#needsThread(event, state, userId) && !this.#threads.has(event))) return false;
+    for (const event of events) {
+      const own = event.sender === userId;
+      if ((own && event.type === MEMBER) || state.ignored.has(event.sender)) continue;
+      state.add({
+        nid: event.nid,
+        own,
+        flags: event.flags,
+        root: (event.flags & EVENT_FLAGS.threaded) === 0 ? this.#threads.get(event)?.root : event.relation?.eventId,
+        exception: state.exceptionOf(event.nid),
+      });
+    }
+    state.moveTo(upTo);
+    return true;
+  }
+
+  async #load(userId: string, user: number, rooms: readonly Room[]): Promise<void> {
+    await this.#interner.ensureTypes([MEMBER]);
+    const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
+    const ranges: { room: number; after: number; upTo: number }[] = [];
+    const waitFor = new Set<Promise<void>>();
+    const ignored = await this.#ignored(userId);
+    for (const room of rooms) {
+      const loading = this.#loading.get(keyOf(room, user));
+      if (loading !== undefined) {
+        waitFor.add(loading.done);
+        continue;
+      }
+      const since = room.member(userId)?.since ?? 0;
+      const upTo = room.lastPosition;
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored) });
+      const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
+      ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
+    }
+    if (fresh.size > 0) {
+      const done = this.#read(user, fresh, ranges, ignored);
+      // In reach of those who note exceptions while it is read: nothing that is committed meanwhile is missed.
+      for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
+      waitFor.add(done);
+    }
+    await Promise.all(waitFor);
+  }
+
+  async #read(
+    user: number,
+    fresh: ReadonlyMap<number, { readonly room: Room; readonly state: UnreadState }>,
+    ranges: Parameters<typeof unreadEvents>[2],
+    ignored: ReadonlySet<string>,
+  ): Promise<void> {
+    try {
+      const records = await unreadEvents(this.#database, user, ranges, this.#interner.type(MEMBER));
+      if (ignored.size > 0) await this.#interner.ensureNames({ users: records.map((record) => record.sender) });
+      for (const record of records) {
+        const into = fresh.get(record.room);
+        if (into === undefined || (ignored.size > 0 && ignored.has(this.#interner.userName(record.sender)))) continue;
+        into.state.add({
+          nid: record.nid,
+          own: record.sender === user,
+          flags: record.flags,
+          root: rootOf(into.room, record),
+          exception: record.kind === null ? undefined : asKind(record.kind),
+        });
+      }
+      for (const { room, state } of fresh.values()) this.#states.set(keyOf(room, user), state);
+    } finally {
+      for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
+    }
+  }
+}

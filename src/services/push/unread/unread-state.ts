@@ -1,0 +1,111 @@
+import type { NotificationClass } from '#src/protocol/push/default-class.ts';
+import type { MentionKind } from '#src/services/events/building/notification-class.ts';
+import type { RoomMode } from '#src/services/push/rules/user-rules.ts';
+import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import { type UnreadCount, UnreadList } from './unread-list.ts';
+
+/** What a user has not read in a room. */
+export interface RoomUnread extends UnreadCount {
+  /** By id of the thread's root; threads with nothing unread are left out. */
+  readonly threads: ReadonlyMap<string, UnreadCount>;
+}
+
+/** An event as unread counts look at it. */
+export interface CountedEvent {
+  readonly nid: number;
+  /** Whether the user sent it. */
+  readonly own: boolean;
+  readonly flags: number;
+  /** Id of the thread's root; undefined in the main timeline. */
+  readonly root: string | undefined;
+  readonly exception: MentionKind | undefined;
+}
+
+const classOfFlags = (flags: number): NotificationClass =>
+  (flags & EVENT_FLAGS.notifies) === 0 ? 'none' : (flags & EVENT_FLAGS.highlightsAll) === 0 ? 'notify' : 'highlight';
+
+/**
+ * What one user has not read in one room, up to a position. Everything at or before the user's joining counts as read, and
+ * whoever sends something in a thread (or the main timeline) has read it up to there.
+ */
+export class UnreadState {
+  /** Position at which the user joined. */
+  readonly since: number;
+  /** Up to where it was read from the database. */
+  readonly loadedUpTo: number;
+  /** Whose events do not count. */
+  readonly ignored: ReadonlySet<string>;
+  readonly #main = new UnreadList();
+  readonly #threads = new Map<string, UnreadList>();
+  /** Every event up to here has been looked at. */
+  #cursor: number;
+  /** The user's exceptions for events that were committed since this state is in memory and not looked at yet. */
+  readonly #exceptions = new Map<number, MentionKind>();
+
+  constructor(since: number, cursor: number, ignored: ReadonlySet<string>) {
+    this.since = since;
+    this.ignored = ignored;
+    this.loadedUpTo = cursor;
+    this.#cursor = cursor;
+  }
+
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  get size(): number {
+    let size = 8 + this.#main.size + this.#exceptions.size;
+    for (const list of this.#threads.values()) size += 8 + list.size;
+    return size;
+  }
+
+  /** Notes what was decided for the user when the event was made. */
+  note(nid: number, exception: MentionKind): void {
+    if (nid > this.#cursor) this.#exceptions.set(nid, exception);
+  }
+
+  /** What was noted for an event. */
+  exceptionOf(nid: number): MentionKind | undefined {
+    return this.#exceptions.size === 0 ? undefined : this.#exceptions.get(nid);
+  }
+
+  add(event: CountedEvent): void {
+    if (event.own) this.#list(event.root)?.readUpTo(event.nid);
+    else this.#list(event.root, true).add(event.nid, classOfFlags(event.flags), event.exception);
+  }
+
+  /** Says that every event up to here has been added. */
+  moveTo(cursor: number): void {
+    this.#cursor = cursor;
+    for (const nid of this.#exceptions.keys()) if (nid <= cursor) this.#exceptions.delete(nid);
+  }
+
+  /** Forgets what receipts say has been read. */
+  read(positions: ReadPositions): void {
+    const everything = positions.unthreaded ?? 0;
+    this.#main.readUpTo(Math.max(everything, positions.main ?? 0));
+    for (const [root, list] of this.#threads) {
+      list.readUpTo(Math.max(everything, positions.threads.get(root) ?? 0));
+      if (list.size === 0) this.#threads.delete(root);
+    }
+  }
+
+  count(upTo: number, mode: RoomMode): RoomUnread {
+    const threads = new Map<string, UnreadCount>();
+    for (const [root, list] of this.#threads) {
+      const count = list.count(upTo, mode);
+      if (count.notification > 0) threads.set(root, count);
+    }
+    return { ...this.#main.count(upTo, mode), threads };
+  }
+
+  #list(root: string | undefined, create: true): UnreadList;
+  #list(root: string | undefined): UnreadList | undefined;
+  #list(root: string | undefined, create = false): UnreadList | undefined {
+    if (root === undefined) return this.#main;
+    let list = this.#threads.get(root);
+    if (list === undefined && create) this.#threads.set(root, (list = new UnreadList()));
+    return list;
+  }
+}

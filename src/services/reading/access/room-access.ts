@@ -1,0 +1,100 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Membership } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+
+/** How much of a room a user may read. */
+export interface RoomView {
+  readonly room: Room;
+  /** Position up to which they may read. */
+  readonly upTo: number;
+  /** The state that they are shown. */
+  readonly state: StateChain;
+  /** Whether `state` is the current one. */
+  readonly isCurrent: boolean;
+}
+
+const notThere = (): MatrixError => new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
+
+/** Who may read what of a room at all. Single events are judged by `EventVisibility`. */
+export class RoomAccess {
+  readonly #rooms: RoomRegistry;
+  readonly #loader: EventLoader;
+  readonly #states: StateStore;
+  readonly #past: MembershipPast;
+
+  constructor(options: {
+    readonly rooms: RoomRegistry;
+    readonly loader: EventLoader;
+    readonly states: StateStore;
+    readonly past: MembershipPast;
+  }) {
+    this.#rooms = options.rooms;
+    this.#loader = options.loader;
+    this.#states = options.states;
+    this.#past = options.past;
+  }
+
+  /**
+   * A room that somebody wants to do something in.
+   *
+   * @throws MatrixError M_FORBIDDEN when it is not known: who is not in a room does not learn whether it exists
+   */
+  async known(roomId: string): Promise<Room> {
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) throw notThere();
+    return room;
+  }
+
+  /** @throws MatrixError M_FORBIDDEN unless the user is in the room */
+  async joined(roomId: string, userId: string): Promise<Room> {
+    const room = await this.known(roomId);
+    if (!room.isJoined(userId)) throw notThere();
+    return room;
+  }
+
+  /**
+   * What a user may read of a room: members everything, those who left what was there when they did (unless they forgot it),
+   * anybody (guests too) what is world-readable now.
+   *
+   * @throws MatrixError M_FORBIDDEN
+   */
+  async reading(roomId: string, userId: string): Promise<RoomView> {
+    const room = await this.known(roomId);
+    const current = { room, upTo: room.lastPosition, state: room.stateChain, isCurrent: true };
+    const member = room.member(userId);
+    if (member?.membership === 'join') return current;
+    if (member !== undefined && !member.forgotten) {
+      const until = await this.#past.joinedUntil(room, member);
+      const leave = until === 0 ? undefined : await this.#loader.one(room, until);
+      if (leave !== undefined) {
+        return { room, upTo: leave.nid, state: await this.#states.get(leave.stateAfter), isCurrent: false };
+      }
+    }
+    if (isWorldReadable(room)) return current;
+    throw notThere();
+  }
+
+  /**
+   * A user's membership at each position, as far as their member events tell it without much reading.
+   *
+   * @param oldest the first position that will be asked for
+   */
+  async membershipAt(
+    room: Room,
+    userId: string,
+    oldest: number,
+  ): Promise<(position: number) => Membership | undefined> {
+    const member = room.member(userId);
+    if (member === undefined) return () => 'leave';
+    const periods = await this.#past.of(room, member, oldest);
+    return (position) => (position > 0 ? periods.at(position) : undefined);
+  }
+}
+
+export const isWorldReadable = (room: Room): boolean =>
+  room.stateText('m.room.history_visibility', 'history_visibility') === 'world_readable';

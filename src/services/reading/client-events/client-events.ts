@@ -1,0 +1,56 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+/** For whom events are written. */
+export interface Reader {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+}
+
+/** Adds up what relates to events. Client-Server API, "Aggregations of child events". */
+export interface BundledAggregations {
+  /** Position of an event -> JSON text of its `m.relations`, for those events that have any. */
+  bundle(room: Room, reader: Reader, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
+}
+
+/** Writes events as clients read them. */
+export class ClientEvents {
+  readonly #clock: Clock;
+  readonly #aggregations: BundledAggregations | undefined;
+  readonly #sticky: StickySource | undefined;
+
+  constructor(clock: Clock, aggregations?: BundledAggregations, sticky?: StickySource) {
+    this.#clock = clock;
+    this.#aggregations = aggregations;
+    this.#sticky = sticky;
+  }
+
+  /** JSON of each event, with all that depends on who reads it. */
+  async write(room: Room, reader: Reader, events: readonly VisibleEvent[]): Promise<string[]> {
+    const relations = await this.#aggregations?.bundle(
+      room,
+      reader,
+      events.map(({ event }) => event),
+    );
+    const sticky = events.some(({ event }) => event.stickyDuration !== undefined)
+      ? (await this.#sticky?.forRooms([room]))?.get(room.nid)
+      : undefined;
+    const now = this.#clock.now();
+    return events.map(({ event, membership }) =>
+      event.clientJson(
+        {
+          now,
+          membership,
+          transactionId: event.transactionIdFor(reader),
+          delayId: event.delayIdFor(reader.userId),
+          relations: relations?.get(event.nid),
+          stickyTtl: sticky?.ttl(event),
+        },
+        true,
+      ),
+    );
+  }
+}

@@ -1,0 +1,71 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type EventTime, eventsByTime } from '#src/storage/reading/event-times.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+
+const BATCH = 20;
+/** How many events are looked at that the user may not see. */
+const MAX_SCANNED = 2000;
+const MINUTE_MS = 60_000;
+/** How far from the time is looked first, and then further and further: near events are found without a look at distant ones. */
+const REACHES_MS = [10 * MINUTE_MS, 120 * MINUTE_MS, 1440 * MINUTE_MS, 20_160 * MINUTE_MS];
+const FURTHEST = Number.MAX_SAFE_INTEGER;
+
+/** Finds the events of rooms by their time. Client-Server API, `GET /rooms/{roomId}/timestamp_to_event`. */
+export class EventByTime {
+  readonly #access: RoomAccess;
+  readonly #database: Database;
+  readonly #loader: EventLoader;
+  readonly #visibility: EventVisibility;
+
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly database: Database;
+    readonly loader: EventLoader;
+    readonly visibility: EventVisibility;
+  }) {
+    this.#access = options.access;
+    this.#database = options.database;
+    this.#loader = options.loader;
+    this.#visibility = options.visibility;
+  }
+
+  /**
+   * The event nearest to a time, not before (`f`) or not after (`b`) it; of those of the same time, the topologically nearest.
+   *
+   * @param ts milliseconds since the epoch
+   * @throws MatrixError M_FORBIDDEN unless the user is in the room, M_NOT_FOUND when there is none
+   */
+  async nearest(roomId: string, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent> {
+    const room = await this.#access.joined(roomId, userId);
+    const sign = dir === 'f' ? 1 : -1;
+    const start: EventTime = { ts, topo: -sign * FURTHEST, nid: -sign * FURTHEST };
+    const common = { room: room.nid, upTo: room.lastPosition };
+    let from = start;
+    let scanned = 0;
+    for (const reach of [...REACHES_MS, undefined]) {
+      const to = reach === undefined ? sign * FURTHEST : ts + sign * reach;
+      for (let isDone = false; !isDone && scanned < MAX_SCANNED; scanned += BATCH) {
+        const query = { ...common, from, to, since: -FURTHEST, limit: BATCH };
+        const places = await eventsByTime(this.#database, dir, query);
+        isDone = places.length < BATCH;
+        from = places.at(-1) ?? from;
+        const loaded = await this.#loader.load(places.map(({ nid }) => ({ room, nid })));
+        const events = places.flatMap(({ nid }) => loaded.get(nid) ?? []);
+        const [nearest] = await this.#visibility.visibleTo(room, userId, events);
+        if (nearest !== undefined) return nearest.event;
+      }
+    }
+    // Of a long past that is not for them nothing is left but what came since they joined: all of that is.
+    const since = room.member(userId)?.since ?? FURTHEST;
+    const query = { ...common, from: start, to: sign * FURTHEST, since, limit: 1 };
+    const [place] = scanned < MAX_SCANNED ? [] : await eventsByTime(this.#database, dir, query);
+    const nearest = place === undefined ? undefined : await this.#loader.one(room, place.nid);
+    if (nearest !== undefined) return nearest;
+    const direction = dir === 'f' ? 'after' : 'before';
+    throw new MatrixError('M_NOT_FOUND', `There is no event ${direction} this time that you may see.`);
+  }
+}

@@ -1,0 +1,33 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
+
+const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
+
+/** Finds events by their ids for those who may see them. */
+export class EventFinder {
+  readonly #events: EventService;
+  readonly #visibility: EventVisibility;
+
+  constructor(events: EventService, visibility: EventVisibility) {
+    this.#events = events;
+    this.#visibility = visibility;
+  }
+
+  /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
+  async visible(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
+    // "this user will no longer be able to retrieve history for this room": what the world may read they may read like anybody.
+    const isForgotten = room.member(userId)?.forgotten === true && !isWorldReadable(room);
+    const event = isForgotten ? undefined : await this.#events.find(room, eventId);
+    const [visible] =
+      event === undefined || (event.flags & HIDDEN) !== 0
+        ? []
+        : await this.#visibility.visibleTo(room, userId, [event]);
+    if (visible === undefined)
+      throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
+    return visible;
+  }
+}

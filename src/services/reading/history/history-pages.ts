@@ -1,0 +1,150 @@
+import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
+import { needsRelations } from '#src/protocol/filters/event-predicate.ts';
+import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
+import type { TopologicalPosition } from '#src/protocol/wire/position.ts';
+import { type IgnoredUsers, isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Database } from '#src/storage/database.ts';
+import { pageBack, pageForth } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { relationsTo } from '#src/storage/reading/relation-senders.ts';
+import type { HistoryPlace } from './history-tokens.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+/** Most rows that are read at once. */
+const MAX_BATCH = 500;
+/** Rows that are read in vain before an answer is given that says where to go on. */
+const MAX_SCANNED = 4000;
+
+export interface PageRequest {
+  readonly room: Room;
+  readonly userId: string;
+  readonly dir: 'b' | 'f';
+  readonly from: TopologicalPosition;
+  readonly upTo: number;
+  /** Where to stop at the latest. */
+  readonly stop: HistoryPlace | undefined;
+  readonly limit: number;
+  /** Undefined when everything is wanted. */
+  readonly wanted: EventPredicate | undefined;
+  readonly filter: RoomEventFilter;
+}
+
+export interface HistoryPage {
+  readonly events: readonly VisibleEvent[];
+  /** Where to go on. */
+  readonly end: TopologicalPosition;
+  /** Nothing is left in this direction, or before the place where to stop. */
+  readonly isEnd: boolean;
+}
+
+/** Whether an event lies at or past the place where a page has to stop. */
+export const isBeyond = (event: TopologicalPosition, stop: HistoryPlace, dir: 'b' | 'f'): boolean => {
+  const isBefore = event.topo < stop.place.topo || (event.topo === stop.place.topo && event.nid < stop.place.nid);
+  // A sync token says which events had arrived, not where they stand.
+  const isOld = stop.upTo === Infinity ? isBefore : event.nid <= stop.upTo;
+  return dir === 'b' ? isOld : !isOld;
+};
+
+/**
+ * Reads a room's events in topological order: those that a filter wants and a user may see. "Once ignored, the client will no longer
+ * receive events sent by that user, with the exception of state events." Client-Server API, "Ignoring Users".
+ */
+export class HistoryPages {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #visibility: EventVisibility;
+  readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly interner: Interner;
+    readonly loader: EventLoader;
+    readonly visibility: EventVisibility;
+    readonly ignoredUsers: Pick<IgnoredUsers, 'of'>;
+  }) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#visibility = options.visibility;
+    this.#ignoredUsers = options.ignoredUsers;
+  }
+
+  async read(request: PageRequest): Promise<HistoryPage> {
+    const { room, userId, dir, stop, limit } = request;
+    const found: VisibleEvent[] = [];
+    let place = request.from;
+    if (limit <= 0) return { events: found, end: place, isEnd: false };
+    const upTo = Math.min(request.upTo, Number.MAX_SAFE_INTEGER);
+    const ignored = await this.#ignoredUsers.of(userId);
+    // One more than asked for tells whether there is more.
+    let batch = request.wanted === undefined ? Math.min(limit + 1, MAX_BATCH) : Math.min(4 * limit + 1, MAX_BATCH);
+    for (let scanned = 0; scanned < MAX_SCANNED; scanned += batch) {
+      const page = {
+        room: room.nid,
+        from: place,
+        upTo,
+        types: this.#types(request.filter),
+        senders: undefined,
+        limit: batch,
+      };
+      const records = await (dir === 'b' ? pageBack : pageForth)(this.#database, page);
+      const read = await this.#loader.adopt(records, () => room);
+      const stopAt = stop === undefined ? -1 : read.findIndex((event) => isBeyond(event, stop, dir));
+      const events = stopAt < 0 ? read : read.slice(0, stopAt);
+      const isLast = stopAt >= 0 || records.length < batch;
+      const heard = ignored.size === 0 ? events : events.filter((event) => !isIgnored(event, ignored));
+      const visible = await this.#visibility.visibleTo(room, userId, await this.#matching(request, heard));
+      for (const one of visible) {
+        found.push(one);
+        if (found.length < limit) continue;
+        return {
+          events: found,
+          end: placeAfter(one.event, dir),
+          isEnd: records.length < batch && one.event === read.at(-1),
+        };
+      }
+      const last = events.at(-1);
+      if (last !== undefined) place = placeAfter(last, dir);
+      if (isLast) return { events: found, end: place, isEnd: stopAt < 0 || found.length === 0 };
+      batch = MAX_BATCH;
+    }
+    return { events: found, end: place, isEnd: false };
+  }
+
+  /** Types for the query, where that is sure to find all that the filter wants. */
+  #types({ types }: RoomEventFilter): number[] | undefined {
+    const nids = types?.map((type) => (type.includes('*') ? undefined : this.#interner.peekType(type)));
+    return nids?.every((nid) => nid !== undefined) === true ? nids : undefined;
+  }
+
+  async #matching(
+    { room, wanted, filter }: PageRequest,
+    events: readonly StoredEvent[],
+  ): Promise<readonly StoredEvent[]> {
+    if (wanted === undefined) return events;
+    const relations = new Map<number, Relation[]>();
+    if (needsRelations(filter) && events.length > 0) {
+      for (const row of await relationsTo(
+        this.#database,
+        room.nid,
+        events.map((event) => event.nid),
+      )) {
+        const relation = { sender: row.sender, relType: row.rel_type };
+        relations.set(row.target, [...(relations.get(row.target) ?? []), relation]);
+      }
+    }
+    return events.filter(({ nid, type, sender, content }) =>
+      wanted({ type, sender, content, room_id: room.roomId }, relations.get(nid)),
+    );
+  }
+}
+
+/** Tokens stand between two events: backwards before the event itself, forwards after it. */
+const placeAfter = (event: StoredEvent, dir: 'b' | 'f'): TopologicalPosition => ({
+  topo: event.topo,
+  nid: dir === 'b' ? event.nid : event.nid + 1,
+});

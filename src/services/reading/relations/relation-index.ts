@@ -1,0 +1,294 @@
+import { LRUCache } from 'lru-cache';
+import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { relatedEvents } from '#src/storage/reading/relation-reads.ts';
+import { byPlace, type RelatedEvent } from './related-events.ts';
+
+/** How many related events (and events that nothing relates to) are kept in memory. */
+const CACHED = 200_000;
+const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
+const NOTHING: readonly RelatedEvent[] = [];
+
+/** What is known of a room. */
+interface Horizon {
+  /** Whatever relates to events after this position was committed under our eyes: where there is no entry, nothing does. */
+  floor: number;
+  newest: number;
+  /** Counts the changes of relations. */
+  version: number;
+}
+
+/** What relates to one event. */
+interface Entry {
+  readonly room: number;
+  readonly horizon: Horizon;
+  /** Position of the event that is related to; undefined when it was not at hand. */
+  readonly nid: number | undefined;
+  /** In topological order. */
+  readonly related: RelatedEvent[];
+  /** Everything is there. Otherwise the database has to be asked first. */
+  isComplete: boolean;
+}
+
+/** Something of the room was redacted while entries were read: what was read may be what was redacted. */
+interface Loading {
+  readonly room: number;
+  readonly entry: Entry;
+  isStale: boolean;
+}
+
+/** An event whose relations are wanted. */
+export interface RelationTarget {
+  readonly room: Room;
+  readonly event: Pick<StoredEvent, 'nid' | 'eventId'>;
+}
+
+/**
+ * Knows which events relate to which. What is committed is heard of; only what was there before is read, for many events in one
+ * statement, and stays in memory. For timelines of new events that nothing relates to, this costs nothing at all.
+ */
+export class RelationIndex {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #horizons = new WeakMap<Room, Horizon>();
+  readonly #entries = new LRUCache<string, Entry>({
+    maxSize: CACHED,
+    sizeCalculation: ({ related }) => 1 + related.length,
+    dispose: (entry, eventId, reason) => this.#dropped(entry, eventId, reason),
+  });
+  /** Room -> ids of its events with entries that are not empty. */
+  readonly #targets = new Map<number, Set<string>>();
+  readonly #loading = new Map<string, Loading>();
+
+  constructor(options: {
+    readonly database: Database;
+    readonly interner: Interner;
+    readonly events: Pick<EventService, 'committed'>;
+  }) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    options.events.committed.subscribe((committed) => this.#onCommitted(committed));
+  }
+
+  /** Changes whenever a relation in the room came or went. */
+  version(room: Room): number {
+    return this.#horizon(room).version;
+  }
+
+  /** The position of an event that something relates to, if it is at hand. */
+  positionOf(eventId: string): number | undefined {
+    return this.#entries.get(eventId)?.nid;
+  }
+
+  /** Keeps the position of an event at hand, and what relates to it: more is likely to come. */
+  async watch(room: Room, event: RelationTarget['event']): Promise<void> {
+    const related = await this.of(room, event);
+    if (related.length > 0 || this.#entries.has(event.eventId)) return;
+    this.#keep(event.eventId, {
+      room: room.nid,
+      horizon: this.#horizon(room),
+      nid: event.nid,
+      related: [],
+      isComplete: true,
+    });
+  }
+
+  /** Forgets what is known of a room, that nothing relates to an event included: for those who delete events, or bring them back. */
+  forget(room: Room): void {
+    const { newest, version } = this.#horizon(room);
+    // Entries are worth what their horizon is.
+    this.#horizons.set(room, { floor: newest, newest, version: version + 1 });
+    for (const eventId of this.#targets.get(room.nid) ?? []) this.#entries.delete(eventId);
+    this.#targets.delete(room.nid);
+    for (const loading of this.#loading.values()) if (loading.room === room.nid) loading.isStale = true;
+  }
+
+  /** What relates to one event, in topological order. */
+  async of(room: Room, event: RelationTarget['event']): Promise<readonly RelatedEvent[]> {
+    return (await this.all([{ room, event }])).get(event.nid) ?? NOTHING;
+  }
+
+  /** What relates to these events, by their positions; events that nothing relates to are left out. One statement at most, often none. */
+  async all(wanted: readonly RelationTarget[]): Promise<ReadonlyMap<number, readonly RelatedEvent[]>> {
+    const found = new Map<number, readonly RelatedEvent[]>();
+    let missing: RelationTarget[] = [];
+    for (const target of wanted) {
+      const known = this.#known(target);
+      if (known === undefined) missing.push(target);
+      else if (known.length > 0) found.set(target.event.nid, known);
+    }
+    while (missing.length > 0) {
+      const again: RelationTarget[] = [];
+      for (const [target, related] of await this.#read(missing)) {
+        if (related === undefined) again.push(target);
+        else if (related.length > 0) found.set(target.event.nid, related);
+      }
+      missing = again;
+    }
+    return found;
+  }
+
+  #horizon(room: Room): Horizon {
+    let horizon = this.#horizons.get(room);
+    if (horizon === undefined) {
+      horizon = { floor: room.lastPosition, newest: room.lastPosition, version: 0 };
+      this.#horizons.set(room, horizon);
+    }
+    return horizon;
+  }
+
+  /** Undefined when the database has to be asked. */
+  #known({ room, event }: RelationTarget): readonly RelatedEvent[] | undefined {
+    const horizon = this.#horizon(room);
+    const entry = this.#entries.get(event.eventId);
+    // Another room's entry was made for an event that says that it relates to this one.
+    if (entry !== undefined && entry.room !== room.nid) return undefined;
+    if (entry?.horizon === horizon) return entry.isComplete ? entry.related : undefined;
+    return event.nid > horizon.floor ? NOTHING : undefined;
+  }
+
+  /** Reads what relates to events; undefined for those where it changed so that it must be read again. */
+  async #read(
+    targets: readonly RelationTarget[],
+  ): Promise<readonly (readonly [RelationTarget, readonly RelatedEvent[] | undefined])[]> {
+    const loads = targets.map(({ room, event }): Loading => {
+      const horizon = this.#horizon(room);
+      const entry: Entry = { room: room.nid, horizon, nid: event.nid, related: [], isComplete: false };
+      return { room: room.nid, entry, isStale: false };
+    });
+    // In reach of #onCommitted while it is read: a commit in the meantime is in one of the two, or in both. Whoever reads the same
+    // event at the same time takes over; the earlier reader's entry does not hear any more, and is not kept.
+    for (const [index, { event }] of targets.entries()) this.#loading.set(event.eventId, loads[index] as Loading);
+    const current = (index: number): boolean => this.#loading.get(targets[index]?.event.eventId ?? '') === loads[index];
+    try {
+      const records = await relatedEvents(
+        this.#database,
+        targets.map(({ room, event }) => ({ room: room.nid, nid: event.nid })),
+      );
+      await this.#interner.ensureNames({
+        users: records.map((record) => record.sender),
+        types: records.flatMap((record) => [record.type, record.rel_type]),
+      });
+      const byTarget = Map.groupBy(records, (record) => record.target);
+      return targets.map((target, index) => {
+        const { room, event } = target;
+        const { entry, isStale } = loads[index] as Loading;
+        if (isStale) return [target, undefined] as const;
+        const heard = new Set(entry.related.map((one) => one.nid));
+        for (const record of byTarget.get(event.nid) ?? []) {
+          if (heard.has(record.nid)) continue;
+          entry.related.push({
+            nid: record.nid,
+            topo: record.topo,
+            eventId: eventIdText(room.version, record.event_id),
+            ts: record.ts,
+            sender: this.#interner.userName(record.sender),
+            type: this.#interner.typeName(record.type),
+            relType: this.#interner.typeName(record.rel_type),
+            isState: record.is_state,
+          });
+        }
+        entry.related.sort(byPlace);
+        entry.isComplete = true;
+        if (current(index)) this.#keep(event.eventId, entry);
+        return [target, entry.related] as const;
+      });
+    } finally {
+      for (const [index, { event }] of targets.entries()) if (current(index)) this.#loading.delete(event.eventId);
+    }
+  }
+
+  #keep(eventId: string, entry: Entry): void {
+    this.#entries.set(eventId, entry);
+    if (entry.related.length === 0) return;
+    const targets = this.#targets.get(entry.room) ?? new Set();
+    this.#targets.set(entry.room, targets.add(eventId));
+  }
+
+  #dropped(entry: Entry, eventId: string, reason: LRUCache.DisposeReason): void {
+    if (reason !== 'evict') return;
+    this.#targets.get(entry.room)?.delete(eventId);
+    // Without an entry, nothing would seem to relate to it.
+    if (entry.isComplete && entry.related.length === 0) return;
+    entry.horizon.floor = Math.max(entry.horizon.floor, entry.nid ?? entry.horizon.newest);
+  }
+
+  #onCommitted({ room, events }: CommittedEvents): void {
+    let horizon = this.#horizons.get(room);
+    if (horizon === undefined) {
+      const floor = (events[0]?.event.nid ?? 1) - 1;
+      horizon = { floor, newest: floor, version: 0 };
+      this.#horizons.set(room, horizon);
+    }
+    for (const { event, wasAwaited } of events) {
+      if (wasAwaited === true) this.#awaited(room, horizon, event);
+      horizon.newest = Math.max(horizon.newest, event.nid);
+      if (event.type === 'm.room.redaction') this.#redacted(room, horizon, redactionTarget(room.version, event.pdu));
+      const { relation } = event;
+      if (relation === undefined || (event.flags & HIDDEN) !== 0) continue;
+      horizon.version++;
+      this.#related(room, horizon, relation.eventId, {
+        nid: event.nid,
+        topo: event.topo,
+        eventId: event.eventId,
+        ts: event.ts,
+        sender: event.sender,
+        type: event.type,
+        relType: relation.relType,
+        isState: event.stateKey !== undefined,
+      });
+    }
+  }
+
+  /** Events that came before it relate to it: they are read when somebody asks. */
+  #awaited(room: Room, horizon: Horizon, { nid, eventId }: RelationTarget['event']): void {
+    horizon.version++;
+    this.#targets.get(room.nid)?.delete(eventId);
+    this.#keep(eventId, { room: room.nid, horizon, nid, related: [], isComplete: false });
+  }
+
+  #related(room: Room, horizon: Horizon, targetId: string, related: RelatedEvent): void {
+    const loading = this.#loading.get(targetId);
+    const found = this.#entries.peek(targetId);
+    const isForgotten = found?.room === room.nid && found.horizon !== horizon;
+    const known = isForgotten ? undefined : found;
+    // Both events have to be in the same room: others do not relate to each other, whatever one of them says.
+    if ([loading, known].some((one) => one !== undefined && one.room !== room.nid)) return;
+    if (loading !== undefined) add(loading.entry.related, related);
+    if (known !== undefined) {
+      add(known.related, related);
+      this.#keep(targetId, known);
+      return;
+    }
+    const target = room.ring.events.findLast((event) => event.eventId === targetId);
+    // What is not after the floor is read when it is asked for.
+    if (target !== undefined && target.nid <= horizon.floor) return;
+    const isComplete = target !== undefined;
+    this.#keep(targetId, { room: room.nid, horizon, nid: target?.nid, related: [related], isComplete });
+  }
+
+  /** What related to something may be what was redacted: then it is read again. */
+  #redacted(room: Room, horizon: Horizon, eventId: string | undefined): void {
+    for (const loading of this.#loading.values()) if (loading.room === room.nid) loading.isStale = true;
+    for (const targetId of this.#targets.get(room.nid) ?? []) {
+      const entry = this.#entries.peek(targetId);
+      if (entry?.related.some((one) => one.eventId === eventId) !== true) continue;
+      horizon.version++;
+      entry.isComplete = false;
+    }
+  }
+}
+
+const add = (list: RelatedEvent[], related: RelatedEvent): void => {
+  if (list.some((one) => one.nid === related.nid)) return;
+  const last = list.at(-1);
+  list.push(related);
+  if (last !== undefined && byPlace(last, related) > 0) list.sort(byPlace);
+};

@@ -1,0 +1,102 @@
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { REL } from './related-events.ts';
+import type { RelationIndex } from './relation-index.ts';
+
+/** Which relations users may send. */
+export class RelationRules {
+  readonly #database: Database;
+  readonly #events: EventService;
+  readonly #index: RelationIndex;
+  readonly #loader: EventLoader;
+  readonly #annotations = new SerialByKey<string>();
+
+  constructor(options: {
+    readonly database: Database;
+    readonly events: EventService;
+    readonly index: RelationIndex;
+    readonly loader: EventLoader;
+  }) {
+    this.#database = options.database;
+    this.#events = options.events;
+    this.#index = options.index;
+    this.#loader = options.loader;
+  }
+
+  /**
+   * Sends an event if its relation is allowed, at most once where there is a transaction id. What is repeated under that has been
+   * allowed already.
+   *
+   * @throws MatrixError M_DUPLICATE_ANNOTATION, M_UNKNOWN (400) for a thread that starts at what relates to something itself or
+   *   lies in another room
+   */
+  async sendOnce(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
+    const relation = relationOf(draft.content);
+    if (relation?.relType === REL.annotation && relation.key !== undefined) {
+      const { eventId, key } = relation;
+      // One after the other: of two that come at the same time, the second one finds the first.
+      const like = JSON.stringify([eventId, draft.sender, draft.type, key]);
+      return this.#annotations.run(like, async () => {
+        if (txn === undefined || (await this.#isNew(txn))) await this.#assertFirst(room, draft, eventId, key);
+        return this.#send(room, draft, txn);
+      });
+    }
+    if (relation?.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
+    return this.#send(room, draft, txn);
+  }
+
+  async #send(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
+    return txn === undefined ? (await this.#events.send(room, draft)).eventId : this.#events.sendOnce(room, draft, txn);
+  }
+
+  async #isNew(txn: Transaction): Promise<boolean> {
+    return (await this.#events.transactions.answered(transactionKey(txn))) === undefined;
+  }
+
+  /** "Homeservers should prevent users from sending a second annotation for a given event with identical event type and annotation key". */
+  async #assertFirst(room: Room, draft: EventDraft, eventId: string, key: string): Promise<void> {
+    const target = await this.#find(room, eventId);
+    if (target === undefined) return;
+    const like = (await this.#index.of(room, target)).filter(
+      ({ relType, sender, type }) => relType === REL.annotation && sender === draft.sender && type === draft.type,
+    );
+    const loaded = await this.#loader.load(like.map(({ nid }) => ({ room, nid })));
+    for (const { content } of loaded.values()) {
+      if (relationOf(content)?.key === key) {
+        throw new MatrixError('M_DUPLICATE_ANNOTATION', 'You have annotated this event in the same way already.');
+      }
+    }
+  }
+
+  /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */
+  async #assertMayStartThread(room: Room, eventId: string): Promise<void> {
+    const root = await this.#find(room, eventId);
+    if (root === undefined) {
+      const [elsewhere] = await positionsById(this.#database, [eventIdBytes(eventId)]);
+      if (elsewhere === undefined || elsewhere.room === room.nid) return;
+      throw new MatrixError('M_UNKNOWN', 'A thread starts at an event of the same room.');
+    }
+    if (root.relation === undefined) {
+      // From now on it is at hand, however far back it lies.
+      await this.#index.watch(room, root);
+      return;
+    }
+    throw new MatrixError('M_UNKNOWN', 'A thread cannot start at an event that relates to another one.');
+  }
+
+  /** Targets of relations are looked up once: most are in the room's ring, or in memory since the last relation to them. */
+  async #find(room: Room, eventId: string): Promise<StoredEvent | undefined> {
+    const nid = this.#index.positionOf(eventId);
+    const known = nid === undefined ? undefined : this.#loader.peek(nid);
+    return known?.room.nid === room.nid ? known : this.#events.find(room, eventId);
+  }
+}

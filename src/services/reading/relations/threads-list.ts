@@ -1,0 +1,158 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { redact } from '#src/protocol/events/redaction.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
+import { LATEST } from '#src/services/reading/history/history-tokens.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { threadsOf } from '#src/storage/reading/relation-reads.ts';
+import type { IgnoredUsers } from './bundled-aggregations.ts';
+import { REL } from './related-events.ts';
+import type { RelationIndex } from './relation-index.ts';
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 200;
+
+export interface ThreadsQuery {
+  /** Only threads that the reader takes part in. */
+  readonly participated: boolean;
+  readonly limit?: number | undefined;
+  readonly from?: string | undefined;
+}
+
+/** Lists the threads of rooms. Client-Server API, "Querying threads in a room". */
+export class ThreadsList {
+  readonly #access: RoomAccess;
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #index: RelationIndex;
+  readonly #loader: EventLoader;
+  readonly #visibility: EventVisibility;
+  readonly #ignoredUsers: IgnoredUsers;
+  readonly #writer: ClientEvents;
+
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly database: Database;
+    readonly interner: Interner;
+    readonly index: RelationIndex;
+    readonly loader: EventLoader;
+    readonly visibility: EventVisibility;
+    readonly ignoredUsers: IgnoredUsers;
+    readonly writer: ClientEvents;
+  }) {
+    this.#access = options.access;
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#index = options.index;
+    this.#loader = options.loader;
+    this.#visibility = options.visibility;
+    this.#ignoredUsers = options.ignoredUsers;
+    this.#writer = options.writer;
+  }
+
+  /**
+   * Roots of threads as JSON texts, those with the latest replies first.
+   *
+   * @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM for a token that is none
+   */
+  async page(
+    roomId: string,
+    reader: Reader,
+    query: ThreadsQuery,
+  ): Promise<{ readonly chunk: readonly string[]; readonly next: string | undefined }> {
+    const { room, upTo } = await this.#access.reading(roomId, reader.userId);
+    let place = LATEST;
+    if (query.from !== undefined) {
+      const from = decodeRoomToken(query.from);
+      if (from === undefined)
+        throw new MatrixError('M_INVALID_PARAM', 'The pagination token is not one of this server.');
+      place = from;
+    }
+    const ignored = await this.#ignoredUsers(reader.userId);
+    await this.#interner.ensureUsers([reader.userId, ...ignored]);
+    const without = [...ignored].map((userId) => this.#interner.user(userId));
+    const participant = query.participated ? this.#interner.user(reader.userId) : undefined;
+    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const shown: VisibleEvent[] = [];
+    let isEnd = false;
+    // Threads that the reader may not see are passed over.
+    while (shown.length < limit && !isEnd) {
+      const wanted = limit - shown.length;
+      const records = await threadsOf(this.#database, {
+        room: room.nid,
+        before: place,
+        upTo,
+        without,
+        participant,
+        limit: wanted + 1,
+      });
+      isEnd = records.length <= wanted;
+      const page = records.slice(0, wanted);
+      place = page.at(-1) ?? place;
+      shown.push(...(await this.#roots(room, reader, page, ignored)));
+    }
+    const events = shown.map((one) =>
+      ignored.has(one.event.sender) ? { ...one, event: withoutContent(room, one.event) } : one,
+    );
+    return {
+      chunk: await this.#writer.write(room, reader, events),
+      next: isEnd ? undefined : encodeRoomToken(place),
+    };
+  }
+
+  async #roots(
+    room: Room,
+    { userId }: Reader,
+    records: readonly { readonly root: number; readonly nid: number }[],
+    ignored: ReadonlySet<string>,
+  ): Promise<readonly VisibleEvent[]> {
+    const loaded = await this.#loader.load(
+      records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))),
+    );
+    const visible = new Map(
+      (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
+    );
+    const roots: VisibleEvent[] = [];
+    for (const { root, nid } of records) {
+      const one = visible.get(root);
+      // What relates to another event itself is no root of a thread.
+      if (one === undefined || one.event.relation !== undefined) continue;
+      if (visible.has(nid) || (await this.#hasVisibleReply(room, userId, one.event, ignored))) roots.push(one);
+    }
+    return roots;
+  }
+
+  /** The latest reply is not for everybody who may see earlier ones: those who were away meanwhile. */
+  async #hasVisibleReply(
+    room: Room,
+    userId: string,
+    root: StoredEvent,
+    ignored: ReadonlySet<string>,
+  ): Promise<boolean> {
+    const replies = (await this.#index.of(room, root)).filter(
+      ({ relType, sender }) => relType === REL.thread && !ignored.has(sender),
+    );
+    const loaded = await this.#loader.load(replies.map(({ nid }) => ({ room, nid })));
+    return (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).length > 0;
+  }
+}
+
+/** "If the thread root event was sent by an ignored user, the event is returned redacted to the caller." */
+const withoutContent = (room: Room, event: StoredEvent): StoredEvent =>
+  new StoredEvent({
+    room,
+    nid: event.nid,
+    topo: event.topo,
+    eventId: event.eventId,
+    state: event.state,
+    flags: event.flags,
+    replaces: event.replaces,
+    json: canonicalJson(redact(room.version, event.pdu), 'lenient'),
+  });

@@ -1,0 +1,96 @@
+import { encodeRoomToken } from '#src/protocol/wire/position.ts';
+import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
+import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
+import type { HistoryPages } from '#src/services/reading/history/history-pages.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomState } from '#src/services/reading/state/room-state.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+
+/** Events before a result, and after it. */
+export const MOST_AROUND = 100;
+
+/** A profile as it was; named as on the wire. */
+export interface HistoricProfile {
+  readonly displayname?: string;
+  readonly avatar_url?: string;
+}
+
+/** What stands around a result; events are JSON texts. */
+export interface SearchContext {
+  readonly start: string;
+  readonly end: string;
+  /** Newest first. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  readonly profiles: ReadonlyMap<string, HistoricProfile> | undefined;
+}
+
+/** Reads what stands around the results of a search. */
+export class SearchContexts {
+  readonly #access: RoomAccess;
+  readonly #pages: HistoryPages;
+  readonly #roomState: RoomState;
+  readonly #writer: ClientEvents;
+
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly pages: HistoryPages;
+    readonly roomState: RoomState;
+    readonly writer: ClientEvents;
+  }) {
+    this.#access = options.access;
+    this.#pages = options.pages;
+    this.#roomState = options.roomState;
+    this.#writer = options.writer;
+  }
+
+  async around(
+    room: Room,
+    reader: Reader,
+    target: VisibleEvent,
+    wanted: { readonly before: number; readonly after: number; readonly includeProfile: boolean },
+  ): Promise<SearchContext> {
+    const { upTo } = await this.#access.reading(room.roomId, reader.userId);
+    const { topo, nid } = target.event;
+    const filter = NO_ROOM_EVENT_FILTER;
+    const common = { room, userId: reader.userId, upTo, stop: undefined, wanted: undefined, filter };
+    const [before, after] = await Promise.all([
+      this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.min(wanted.before, MOST_AROUND) }),
+      this.#pages.read({
+        ...common,
+        dir: 'f',
+        from: { topo, nid: nid + 1 },
+        limit: Math.min(wanted.after, MOST_AROUND),
+      }),
+    ]);
+    return {
+      start: encodeRoomToken(before.end),
+      end: encodeRoomToken(after.end),
+      before: await this.#writer.write(room, reader, before.events),
+      after: await this.#writer.write(room, reader, after.events),
+      profiles: wanted.includeProfile
+        ? await this.#profiles(room, target, [...before.events, target, ...after.events])
+        : undefined,
+    };
+  }
+
+  /** The profiles that the senders had in the room at the result. */
+  async #profiles(
+    room: Room,
+    target: VisibleEvent,
+    events: readonly VisibleEvent[],
+  ): Promise<Map<string, HistoricProfile>> {
+    const chain = await this.#roomState.chain(room, target.event.stateAfter);
+    const members = await this.#roomState.membersOf(room, chain, new Set(events.map(({ event }) => event.sender)));
+    return new Map(
+      members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
+        stateKey,
+        {
+          ...(typeof displayname === 'string' ? { displayname } : {}),
+          ...(typeof avatarUrl === 'string' ? { avatar_url: avatarUrl } : {}),
+        },
+      ]),
+    );
+  }
+}

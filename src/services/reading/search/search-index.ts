@@ -1,0 +1,62 @@
+import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import { foldText } from '#src/protocol/text/fold.ts';
+import { gramHash, gramsOf } from '#src/protocol/text/grams.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { FollowedEvent } from '#src/services/events/stream/event-follower.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  forgetEventDocs,
+  forgetRedactedDocs,
+  forgetRoomDocs,
+  insertSearchDocs,
+  type SearchDocRow,
+} from '#src/storage/reading/search.ts';
+import { searchableText, TYPE_OF_KEY } from './searchable-text.ts';
+
+const ENCRYPTION = 'm.room.encryption';
+const REDACTION = 'm.room.redaction';
+
+/** The types of events that change what can be found. */
+export const INDEXED_TYPES = [...Object.values(TYPE_OF_KEY), REDACTION, ENCRYPTION];
+
+/** What can be found where. Texts of encrypted rooms are not in it. */
+export class SearchIndex {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Takes events in; those that are in already stay. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    const rows: SearchDocRow[] = [];
+    const redacted: Buffer[] = [];
+    const encrypted = new Set<number>();
+    for (const { room, event } of events) {
+      if (event.type === REDACTION) {
+        const target = redactionTarget(room.version, event.pdu);
+        if (target !== undefined) redacted.push(eventIdBytes(target));
+      } else if (room.isEncrypted) {
+        if (event.type === ENCRYPTION) encrypted.add(room.nid);
+      } else {
+        const text = searchableText(event.type, event.content);
+        if (text === '') continue;
+        const hashes = new Set(Array.from(gramsOf(foldText(text)), (gram) => gramHash(room.nid, gram)));
+        rows.push({ room: room.nid, ts: event.ts, event: event.nid, grams: [...hashes] });
+      }
+    }
+    await insertSearchDocs(this.#database, rows);
+    await forgetRedactedDocs(this.#database, redacted);
+    await forgetRoomDocs(this.#database, [...encrypted]);
+  }
+
+  /** Forgets events of a room that are about to be deleted. To be called while they are still there. */
+  forget(room: number, events: readonly number[]): Promise<void> {
+    return forgetEventDocs(this.#database, room, events);
+  }
+
+  /** Forgets everything in a room. */
+  forgetRoom(room: number): Promise<void> {
+    return forgetRoomDocs(this.#database, [room]);
+  }
+}

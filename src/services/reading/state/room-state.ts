@@ -1,0 +1,172 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Database } from '#src/storage/database.ts';
+import { pageBack, stateAtPositions } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
+
+const MEMBER = 'm.room.member';
+
+/** Which members are asked for. */
+export interface MembersQuery {
+  /** A token of /sync or /messages; the present when left out. */
+  readonly at?: string | undefined;
+  readonly membership?: Membership | undefined;
+  readonly notMembership?: Membership | undefined;
+}
+
+/** Reads the state of rooms, as much of it as the reader may see. */
+export class RoomState {
+  readonly #access: RoomAccess;
+  readonly #clock: Clock;
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #states: StateStore;
+
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly clock: Clock;
+    readonly database: Database;
+    readonly interner: Interner;
+    readonly loader: EventLoader;
+    readonly states: StateStore;
+  }) {
+    this.#access = options.access;
+    this.#clock = options.clock;
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#states = options.states;
+  }
+
+  /** All state events; for who has left, those of when they did. */
+  async all(roomId: string, userId: string): Promise<StoredEvent[]> {
+    const view = await this.#access.reading(roomId, userId);
+    if (!view.isCurrent) return this.eventsOf(view.room, view.state);
+    const members = await this.#load(
+      view.room,
+      Array.from(view.room.members.values(), (member) => member.event),
+    );
+    return [...Array.from(view.room.state.values(), (slot) => slot.event), ...members];
+  }
+
+  /** @throws MatrixError M_NOT_FOUND when the state has no such entry, M_FORBIDDEN */
+  async one(roomId: string, userId: string, type: string, stateKey: string): Promise<StoredEvent> {
+    const view = await this.#access.reading(roomId, userId);
+    const event = await this.#entry(view, type, stateKey);
+    if (event === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
+    return event;
+  }
+
+  async #entry({ room, state, isCurrent }: RoomView, type: string, stateKey: string): Promise<StoredEvent | undefined> {
+    if (isCurrent && type !== MEMBER) return room.stateEvent(type, stateKey);
+    if (isCurrent) {
+      const member = room.member(stateKey);
+      return member === undefined ? undefined : this.#loader.one(room, member.event);
+    }
+    if (type === MEMBER && room.member(stateKey) === undefined) return undefined;
+    // Reading the names of what is there makes no integers for what never was, whatever is asked for.
+    if (type === MEMBER) await this.#interner.ensureStateKeys([{ type, stateKey }]);
+    else await this.#interner.ensureNames({ stateKeys: state.others().keys });
+    const skey = this.#interner.peekStateKey(type, stateKey);
+    const nid = skey === undefined ? undefined : state.get(skey);
+    return nid === undefined ? undefined : this.#loader.one(room, nid);
+  }
+
+  /** Member events. @throws MatrixError M_INVALID_PARAM for a token that is none, M_FORBIDDEN */
+  async members(roomId: string, userId: string, query: MembersQuery): Promise<StoredEvent[]> {
+    const view = await this.#access.reading(roomId, userId);
+    const { room } = view;
+    const wanted = (membership: Membership): boolean =>
+      (query.membership === undefined || membership === query.membership) &&
+      (query.notMembership === undefined || membership !== query.notMembership);
+    if (view.isCurrent && query.at === undefined) {
+      const members = [...room.members.values()].filter((member) => wanted(member.membership));
+      return this.#load(
+        room,
+        members.map((member) => member.event),
+      );
+    }
+    const state = query.at === undefined ? view.state : await this.#stateAt(view, query.at);
+    const events = await this.#load(room, [...state.members().events]);
+    return events.filter((event) => wanted(membershipIn(event.content)));
+  }
+
+  /** The members who are in the room, for who is in it too. @throws MatrixError M_FORBIDDEN */
+  async joinedMembers(roomId: string, userId: string): Promise<StoredEvent[]> {
+    const room = await this.#access.joined(roomId, userId);
+    const members = [...room.members.values()].filter((member) => member.membership === 'join');
+    return this.#load(
+      room,
+      members.map((member) => member.event),
+    );
+  }
+
+  /** JSON of state events for a reader. */
+  async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
+    const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
+    const membershipAt = await this.#access.membershipAt(room, userId, oldest);
+    const now = this.#clock.now();
+    return events.map((event) =>
+      event.clientJson({ now, membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
+    );
+  }
+
+  /** The same for events of a room that is named by its id. */
+  async writeOf(roomId: string, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
+    return this.write(await this.#access.known(roomId), userId, events);
+  }
+
+  /** The events that make a state up, or those of them that are not about members. */
+  eventsOf(room: Room, state: StateChain, family: 'all' | 'others' = 'all'): Promise<StoredEvent[]> {
+    return this.#load(room, [...state.others().events, ...(family === 'all' ? state.members().events : [])]);
+  }
+
+  /** The member events that a state has for some users. */
+  async membersOf(room: Room, state: StateChain, userIds: Iterable<string>): Promise<StoredEvent[]> {
+    const keys = Array.from(userIds, (stateKey) => ({ type: MEMBER, stateKey })).filter(
+      ({ stateKey }) => room.member(stateKey) !== undefined,
+    );
+    await this.#interner.ensureStateKeys(keys);
+    const nids = keys.map(({ type, stateKey }) => state.get(this.#interner.stateKey(type, stateKey)));
+    return this.#load(
+      room,
+      nids.filter((nid) => nid !== undefined),
+    );
+  }
+
+  /** The state with an id. */
+  async chain(room: Room, id: number): Promise<StateChain> {
+    return id === room.stateId ? room.stateChain : this.#states.get(id);
+  }
+
+  async #stateAt(view: RoomView, token: string): Promise<StateChain> {
+    const { room, upTo } = view;
+    const sync = decodeSyncToken(token);
+    if (sync !== undefined) {
+      const position = Math.min(sync.vector[room.shard] ?? 0, upTo);
+      const [last] = await stateAtPositions(this.#database, [{ room: room.nid, upTo: position }]);
+      if (last === undefined) return StateChain.EMPTY;
+      return this.chain(room, (last.flags & 1) === 0 ? last.state : last.nid);
+    }
+    const place = decodeRoomToken(token);
+    if (place === undefined)
+      throw new MatrixError('M_INVALID_PARAM', 'The parameter at is not a token of this server.');
+    const page = { room: room.nid, from: place, upTo, types: undefined, senders: undefined, limit: 1 };
+    const [event] = await this.#loader.adopt(await pageBack(this.#database, page), () => room);
+    return event === undefined ? StateChain.EMPTY : this.chain(room, event.stateAfter);
+  }
+
+  async #load(room: Room, nids: readonly number[]): Promise<StoredEvent[]> {
+    const found = await this.#loader.load(nids.map((nid) => ({ room, nid })));
+    return nids.map((nid) => found.get(nid)).filter((event) => event !== undefined);
+  }
+}

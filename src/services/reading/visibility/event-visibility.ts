@@ -1,0 +1,161 @@
+import {
+  type HistoryVisibility,
+  mayUserSee,
+  parseHistoryVisibility,
+} from '#src/protocol/visibility/history-visibility.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
+import { MembershipPast } from './membership-past.ts';
+
+const VISIBILITY = 'm.room.history_visibility';
+const MEMBER = 'm.room.member';
+
+/** An event that a user may see, with their membership at the event, changes by the event itself included (`unsigned.membership`). */
+export interface VisibleEvent {
+  readonly event: StoredEvent;
+  readonly membership: Membership;
+}
+
+/** Who may see which events of a room. Client-Server API, "Room History Visibility". */
+export class EventVisibility {
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #states: StateStore;
+  readonly #past: MembershipPast;
+  readonly #sticky: StickySource | undefined;
+
+  constructor(interner: Interner, loader: EventLoader, states: StateStore, sticky?: StickySource) {
+    this.#sticky = sticky;
+    this.#interner = interner;
+    this.#loader = loader;
+    this.#states = states;
+    this.#past = new MembershipPast(loader);
+  }
+
+  /** When and how a user was a member. */
+  get past(): MembershipPast {
+    return this.#past;
+  }
+
+  /**
+   * The events that a user may see, in the order given. Costs no statement for what came while they were in the room, nor for
+   * history that was always open to all members; everything else is judged by the states at the events, read all at once.
+   *
+   * What arrives while a user is in the room is for them, even where its sender did not know of them yet: that is why positions
+   * decide first, and states only where positions do not.
+   */
+  async visibleTo(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    const member = room.member(userId);
+    const joinedSince = member?.membership === 'join' ? member.since : Infinity;
+    if (events.every((event) => event.nid >= joinedSince))
+      return events.map((event) => ({ event, membership: 'join' }));
+
+    const periods = member === undefined ? undefined : await this.#past.of(room, member);
+    const sharedUntil =
+      member !== undefined && alwaysShared(room) ? await this.#past.joinedUntil(room, member) : -Infinity;
+    const verdicts: (VisibleEvent | undefined)[] = [];
+    const open: { readonly event: StoredEvent; readonly index: number }[] = [];
+    for (const [index, event] of events.entries()) {
+      const membership = event.nid > 0 ? periods?.at(event.nid) : undefined;
+      if (membership === 'join' || (membership !== undefined && event.nid < sharedUntil))
+        verdicts[index] = { event, membership };
+      else open.push({ event, index });
+    }
+    if (open.length > 0) await this.#judge(room, userId, open, verdicts);
+    return verdicts.filter((verdict) => verdict !== undefined);
+  }
+
+  /** Whether a user is sure to see every event of a room, without a look at any of them. */
+  seesAll(room: Room, userId: string): boolean {
+    return room.isJoined(userId) && alwaysShared(room);
+  }
+
+  /** Whether a user may see one event. */
+  async maySee(room: Room, userId: string, event: StoredEvent): Promise<boolean> {
+    return (await this.visibleTo(room, userId, [event])).length > 0;
+  }
+
+  async #judge(
+    room: Room,
+    userId: string,
+    open: readonly { readonly event: StoredEvent; readonly index: number }[],
+    verdicts: (VisibleEvent | undefined)[],
+  ): Promise<void> {
+    const member = room.member(userId);
+    const joinedUntil = member === undefined ? 0 : await this.#past.joinedUntil(room, member);
+    await this.#interner.ensureStateKeys([
+      { type: VISIBILITY, stateKey: '' },
+      ...(member === undefined ? [] : [{ type: MEMBER, stateKey: userId }]),
+    ]);
+    const visibilityKey = this.#interner.stateKey(VISIBILITY, '');
+    const memberKey = member === undefined ? undefined : this.#interner.stateKey(MEMBER, userId);
+    const chains = await this.#chainsAt(
+      room,
+      open.map(({ event }) => event.state),
+    );
+    const places = open.map(({ event }) => {
+      const chain = chains.get(event.state);
+      const visibility = chain?.get(visibilityKey);
+      const own = memberKey === undefined ? undefined : chain?.get(memberKey);
+      // An event that came back out of an archive may stand in a later state than its own, which is gone.
+      const isLater = (nid: number | undefined): boolean => event.nid > 0 && nid !== undefined && nid > event.nid;
+      return {
+        visibility,
+        isVisibilityLater: isLater(visibility),
+        member: isLater(own) ? undefined : own,
+      };
+    });
+    const nids = new Set(places.flatMap((place) => [place.visibility ?? [], place.member ?? []].flat()));
+    const loaded = await this.#loader.load([...nids].map((nid) => ({ room, nid })));
+    const sticky = await this.#stickyFor(
+      room,
+      userId,
+      open.map(({ event }) => event),
+    );
+    const at = (nid: number | undefined): StoredEvent | undefined => (nid === undefined ? undefined : loaded.get(nid));
+    for (const [i, { event, index }] of open.entries()) {
+      const before = at(places[i]?.member);
+      const membership = before === undefined ? undefined : membershipIn(before.content);
+      const isOwnMember = event.type === MEMBER && event.stateKey === userId;
+      const membershipAfter = isOwnMember ? membershipIn(event.content) : undefined;
+      const sees = mayUserSee({
+        visibility:
+          places[i]?.isVisibilityLater === true ? 'joined' : parseHistoryVisibility(at(places[i]?.visibility)?.content),
+        membership,
+        joinedLater: event.nid < joinedUntil,
+        visibilityAfter:
+          event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
+        membershipAfter,
+      });
+      // Whoever leaves sees that: without it their client would never learn of it.
+      if (sees || sticky?.ttl(event) !== undefined || (isOwnMember && membership !== undefined))
+        verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
+    }
+  }
+
+  /** "Any joined user or server is authorised to see sticky events for the duration they remain sticky." MSC4354. */
+  async #stickyFor(room: Room, userId: string, events: readonly StoredEvent[]): Promise<StickyView | undefined> {
+    if (!room.isJoined(userId) || events.every((event) => event.stickyDuration === undefined)) return undefined;
+    return (await this.#sticky?.forRooms([room]))?.get(room.nid);
+  }
+
+  async #chainsAt(room: Room, ids: readonly number[]): Promise<Map<number, StateChain>> {
+    const current = room.stateChain;
+    const found = await this.#states.load(ids.filter((id) => id !== current.nid));
+    return new Map(found).set(current.nid, current);
+  }
+}
+
+/** Whether every event of the room can be seen by whoever is a member now: its visibility was set once at most, and lets them. */
+const alwaysShared = (room: Room): boolean => {
+  const event = room.stateEvent(VISIBILITY);
+  if (event?.replaces !== undefined) return false;
+  const visibility: HistoryVisibility = parseHistoryVisibility(event?.content);
+  return visibility === 'shared' || visibility === 'world_readable';
+};

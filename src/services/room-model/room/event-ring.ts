@@ -1,0 +1,90 @@
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+const KEEP = 128;
+
+/** The newest events of a room that clients may be shown, in the order in which they came. */
+export class EventRing {
+  #events: StoredEvent[];
+  /** Every event after this position is in the ring. */
+  #floor: number;
+
+  /** @param events oldest first */
+  constructor(events: StoredEvent[], floor: number) {
+    this.#events = events;
+    this.#floor = floor;
+  }
+
+  get floor(): number {
+    return this.#floor;
+  }
+
+  get newest(): StoredEvent | undefined {
+    return this.#events.at(-1);
+  }
+
+  /** All events of the ring, oldest first. */
+  get events(): readonly StoredEvent[] {
+    return this.#events;
+  }
+
+  /** Takes events out that are in the database no more, or hidden there: what is asked for again is the same without them. */
+  remove(nids: ReadonlySet<number>): void {
+    this.#events = this.#events.filter((event) => !nids.has(event.nid));
+  }
+
+  /** Forgets what is at or before a position: there are other events by now, and whoever wants them reads them. */
+  readAgain(upTo: number): void {
+    this.#events = this.#events.filter((event) => event.nid > upTo);
+    this.#floor = Math.max(this.#floor, upTo);
+  }
+
+  push(event: StoredEvent): void {
+    this.#events.push(event);
+    // Cut in one go now and then: shifting one off the front at every event would move all the others each time.
+    if (this.#events.length >= 2 * KEEP) {
+      const dropped = this.#events.splice(0, this.#events.length - KEEP);
+      this.#floor = dropped.at(-1)?.nid ?? this.#floor;
+    }
+  }
+
+  /** Puts an event that was hidden until now in its place. Before the floor it is read from the database as all others there. */
+  insert(event: StoredEvent): void {
+    if (event.nid <= this.#floor || this.#events.some((one) => one.nid === event.nid)) return;
+    const index = this.#events.findIndex((one) => one.nid > event.nid);
+    this.#events.splice(index < 0 ? this.#events.length : index, 0, event);
+  }
+
+  /**
+   * Takes older events in front, as they were read from the database: everything between the first of them and the ring.
+   *
+   * @param older oldest first
+   * @param floor every event after this position is in the ring then
+   */
+  extend(older: readonly StoredEvent[], floor: number): void {
+    if (floor >= this.#floor || this.#events.length + older.length > KEEP) return;
+    this.#events = [...older, ...this.#events];
+    this.#floor = floor;
+  }
+
+  /** The events with `after` < position <= `upTo`, oldest first; undefined when the ring does not reach back that far. */
+  between(after: number, upTo: number): StoredEvent[] | undefined {
+    if (after < this.#floor) return undefined;
+    let start = this.#events.length;
+    while (start > 0 && (this.#events[start - 1]?.nid ?? 0) > after) start--;
+    let end = this.#events.length;
+    while (end > start && (this.#events[end - 1]?.nid ?? 0) > upTo) end--;
+    return this.#events.slice(start, end);
+  }
+
+  /** The newest `limit` events at or before `upTo`, oldest first; undefined when the ring does not reach back that far. */
+  newestUpTo(upTo: number, limit: number): StoredEvent[] | undefined {
+    let end = this.#events.length;
+    while (end > 0 && (this.#events[end - 1]?.nid ?? 0) > upTo) end--;
+    if (end < limit && this.#floor > 0) return undefined;
+    return this.#events.slice(Math.max(0, end - limit), end);
+  }
+
+  get size(): number {
+    return this.#events.reduce((sum, event) => sum + event.size, 0);
+  }
+}

@@ -1,0 +1,226 @@
+import { LRUCache } from 'lru-cache';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventRoom, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  membersOfRooms,
+  newestEvents,
+  type RoomRecord,
+  roomById,
+  roomsByNid,
+} from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { EventRing } from './event-ring.ts';
+import { type Member, membershipOfCode } from './membership.ts';
+import { Room, type StateSlot } from './room.ts';
+
+/** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
+const RING_LOAD = 24;
+const RING_LOAD_OF_MANY = 11;
+const MANY_ROOMS = 20;
+
+/**
+ * The rooms in memory. A room that nobody used for long is let go, but as long as anybody holds it, everybody gets the same
+ * object: its head is the only one.
+ */
+export class RoomRegistry {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #events: EventLoader;
+  readonly #states: StateStore;
+  readonly #alive = new Map<number, WeakRef<Room>>();
+  readonly #recent: LRUCache<number, Room>;
+  readonly #nids = new Map<string, number>();
+  readonly #loading = new Map<number, Promise<void>>();
+  readonly #collected = new FinalizationRegistry<number>((nid) => {
+    if (this.#alive.get(nid)?.deref() === undefined) this.#alive.delete(nid);
+  });
+
+  /** @param cacheBytes about how much memory rooms may take that nobody uses */
+  constructor(
+    database: Database,
+    interner: Interner,
+    events: EventLoader,
+    states: StateStore,
+    cacheBytes = 256 * 1024 * 1024,
+  ) {
+    this.#database = database;
+    this.#interner = interner;
+    this.#events = events;
+    this.#states = states;
+    this.#recent = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (room) => room.size });
+  }
+
+  /** A room by its id; undefined when this server does not know it. */
+  async byId(roomId: string): Promise<Room | undefined> {
+    const known = this.#nids.get(roomId);
+    if (known !== undefined) return this.byNid(known);
+    // Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL.
+    if (roomId.includes('\0')) return undefined;
+    const record = await roomById(this.#database, roomId);
+    if (record === undefined) return undefined;
+    this.#nids.set(roomId, record.nid);
+    return this.byNid(record.nid);
+  }
+
+  async byNid(nid: number): Promise<Room | undefined> {
+    return this.peek(nid) ?? (await this.load([nid])).get(nid);
+  }
+
+  /** The room if it is in memory. */
+  peek(nid: number): Room | undefined {
+    const room = this.#alive.get(nid)?.deref();
+    if (room !== undefined) this.#recent.get(nid);
+    return room;
+  }
+
+  /** Several rooms at once, in a handful of statements however many they are. */
+  async load(nids: readonly number[]): Promise<Map<number, Room>> {
+    const found = new Map<number, Room>();
+    const mine: number[] = [];
+    const waitFor = new Set<Promise<void>>();
+    for (const nid of new Set(nids)) {
+      const room = this.peek(nid);
+      const loading = this.#loading.get(nid);
+      if (room !== undefined) found.set(nid, room);
+      else if (loading === undefined) mine.push(nid);
+      else waitFor.add(loading);
+    }
+    if (mine.length > 0) {
+      const loading = this.#read(mine, found).finally(() => {
+        for (const nid of mine) this.#loading.delete(nid);
+      });
+      for (const nid of mine) this.#loading.set(nid, loading);
+      await loading;
+    }
+    if (waitFor.size > 0) {
+      await Promise.all(waitFor);
+      for (const nid of nids) {
+        const room = this.peek(nid);
+        if (room !== undefined) found.set(nid, room);
+      }
+    }
+    return found;
+  }
+
+  /** Makes a room that is about to be written the one that everybody gets who finds its row before its publication. */
+  announce(room: Room): void {
+    this.#alive.set(room.nid, new WeakRef(room));
+  }
+
+  /** Takes in a room that was just made. */
+  add(room: Room): void {
+    this.#nids.set(room.roomId, room.nid);
+    this.#alive.set(room.nid, new WeakRef(room));
+    this.#collected.register(room, room.nid);
+    this.#recent.set(room.nid, room);
+  }
+
+  /** Takes back a room whose creation failed. */
+  discard(room: Room): void {
+    this.#nids.delete(room.roomId);
+    this.#alive.delete(room.nid);
+    this.#recent.delete(room.nid);
+  }
+
+  async #read(nids: readonly number[], found: Map<number, Room>): Promise<void> {
+    const records = (await roomsByNid(this.#database, nids)).filter(
+      (record) => roomVersion(record.version) !== undefined,
+    );
+    const identities = new Map<number, EventRoom>();
+    for (const { nid, room_id: roomId, version: id } of records) {
+      const version = roomVersion(id);
+      if (version !== undefined) identities.set(nid, { nid, roomId, version });
+    }
+    const rooms = [...identities.keys()];
+    const ringSize = nids.length > MANY_ROOMS ? RING_LOAD_OF_MANY : RING_LOAD;
+    const [chains, members, newest] = await Promise.all([
+      this.#states.load(records.map((record) => record.state)),
+      membersOfRooms(this.#database, rooms),
+      newestEvents(
+        this.#database,
+        records.map((record) => ({ room: record.nid, after: 0, upTo: record.last_pos })),
+        ringSize,
+      ),
+    ]);
+    await this.#interner.ensureNames({
+      users: members.map((member) => member.user_nid),
+      stateKeys: [...chains.values()].flatMap((chain) => [...chain.others().keys]),
+    });
+    const wanted = records.flatMap((record) => {
+      const room = identities.get(record.nid);
+      if (room === undefined) return [];
+      const state = chains.get(record.state) ?? StateChain.EMPTY;
+      return [...state.others().events, ...record.extremities].map((nid) => ({ room, nid }));
+    });
+    const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
+    const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
+    const events = await this.#events.load(wanted);
+    const membersByRoom = Map.groupBy(members, (member) => member.room);
+    for (const record of records) {
+      const identity = identities.get(record.nid);
+      if (identity === undefined) continue;
+      const present = this.peek(record.nid);
+      if (present !== undefined) {
+        found.set(present.nid, present);
+        continue;
+      }
+      const room = this.#assemble(record, identity, {
+        chain: chains.get(record.state) ?? StateChain.EMPTY,
+        event: (nid) => events.get(nid),
+        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringSize),
+        members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
+          userId: this.#interner.userName(row.user_nid),
+          user: row.user_nid,
+          membership: membershipOfCode(row.membership),
+          event: row.event,
+          since: row.since,
+          local: row.local,
+          forgotten: row.forgotten,
+        })),
+      });
+      this.add(room);
+      found.set(room.nid, room);
+    }
+  }
+
+  #assemble(
+    record: RoomRecord,
+    identity: EventRoom,
+    parts: {
+      readonly chain: StateChain;
+      readonly event: (nid: number) => ReturnType<EventLoader['peek']>;
+      readonly ring: EventRing;
+      readonly members: readonly Member[];
+    },
+  ): Room {
+    const state = new Map<string, StateSlot>();
+    for (const [skey, nid] of parts.chain.others()) {
+      const event = parts.event(nid);
+      if (event === undefined) throw new Error(`state event ${nid} of room ${record.room_id} is not in the database`);
+      const names = this.#interner.stateKeyNames(skey);
+      state.set(stateMapKey(names.type, names.stateKey), { skey, event });
+    }
+    const extremities = record.extremities.map((nid) => parts.event(nid)).filter((event) => event !== undefined);
+    return new Room({
+      ...identity,
+      shard: record.shard,
+      roomType: record.room_type ?? undefined,
+      isPublic: record.is_public,
+      head: { extremities, chain: parts.chain },
+      depth: record.depth,
+      lastPosition: record.last_pos,
+      state,
+      members: new Map(parts.members.map((member) => [member.userId, member])),
+      ring: parts.ring,
+    });
+  }
+}
+
+/** @param wanted how many events were asked for: fewer are all that there are */
+const ringOf = (events: StoredEvent[], wanted: number): EventRing =>
+  new EventRing(events, events.length < wanted ? 0 : (events[0]?.nid ?? 1) - 1);

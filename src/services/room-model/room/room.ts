@@ -1,0 +1,300 @@
+import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
+import { BuildingHead, type RoomHead } from './building-head.ts';
+import { CompiledAcl } from './compiled-acl.ts';
+import type { EventRing } from './event-ring.ts';
+import { MemberTable } from './member-table.ts';
+import { type Member, membershipIn } from './membership.ts';
+import { RoomTurns } from './room-turns.ts';
+import type { StickySet } from './sticky-set.ts';
+
+/** A state event with the integer of its state key. */
+export interface StateSlot {
+  readonly skey: number;
+  readonly event: StoredEvent;
+}
+
+/** How the resolution of a fork changed a room's state. */
+export interface ResolvedChanges {
+  /** By `stateMapKey`; undefined takes the entry out. */
+  readonly state: ReadonlyMap<string, StateSlot | undefined>;
+  readonly members: readonly Member[];
+}
+
+export interface RoomParts {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly shard: number;
+  readonly roomType: string | undefined;
+  readonly isPublic: boolean;
+  readonly head: RoomHead;
+  readonly depth: number;
+  readonly lastPosition: number;
+  readonly state: Map<string, StateSlot>;
+  readonly members: Map<string, Member>;
+  readonly ring: EventRing;
+}
+
+/**
+ * A room in memory: what readers see (everything up to the last commit), and the head on which new events are built, which may be
+ * ahead of it by what is being committed. There is at most one object for each room in a process.
+ */
+export class Room implements EventRoom {
+  readonly nid: number;
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly shard: number;
+  readonly roomType: string | undefined;
+  /** Listed in the room directory. */
+  isPublic: boolean;
+  readonly ring: EventRing;
+  /** Who has the room for themselves, and who rewrites its past. */
+  readonly turns = new RoomTurns();
+  /** Its sticky events, once they were asked for. */
+  sticky: StickySet | undefined;
+  /** Committed: the current state but memberships. */
+  readonly #state: Map<string, StateSlot>;
+  readonly #members: MemberTable;
+  #committed: RoomHead;
+  #lastPosition: number;
+  #depth: number;
+
+  readonly #building: BuildingHead;
+  readonly #acl = new CompiledAcl();
+  #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
+
+  constructor(parts: RoomParts) {
+    this.nid = parts.nid;
+    this.roomId = parts.roomId;
+    this.version = parts.version;
+    this.shard = parts.shard;
+    this.roomType = parts.roomType;
+    this.isPublic = parts.isPublic;
+    this.ring = parts.ring;
+    this.#state = parts.state;
+    this.#members = new MemberTable(parts.members);
+    this.#committed = parts.head;
+    this.#building = new BuildingHead(parts.head, parts.depth);
+    this.#lastPosition = parts.lastPosition;
+    this.#depth = parts.depth;
+  }
+
+  // What readers see.
+
+  /** Position of the newest committed event. */
+  get lastPosition(): number {
+    return this.#lastPosition;
+  }
+  /** Id of the current state. */
+  get stateId(): number {
+    return this.#committed.chain.nid;
+  }
+  get stateChain(): StateChain {
+    return this.#committed.chain;
+  }
+  get joinedCount(): number {
+    return this.#members.joined;
+  }
+  get invitedCount(): number {
+    return this.#members.invited;
+  }
+  /** Everybody who is or was a member. */
+  get members(): ReadonlyMap<string, Member> {
+    return this.#members.all;
+  }
+  member(userId: string): Member | undefined {
+    return this.#members.get(userId);
+  }
+  isJoined(userId: string): boolean {
+    return this.#members.get(userId)?.membership === 'join';
+  }
+  /** Current state but memberships: a member event is found through `members`. */
+  get state(): ReadonlyMap<string, StateSlot> {
+    return this.#state;
+  }
+  stateEvent(type: string, stateKey = ''): StoredEvent | undefined {
+    return this.#state.get(stateMapKey(type, stateKey))?.event;
+  }
+  /** A text that the content of a state event has under `member`; undefined for anything else. */
+  stateText(type: string, member: string, stateKey = ''): string | undefined {
+    const value = this.stateEvent(type, stateKey)?.content[member];
+    return typeof value === 'string' ? value : undefined;
+  }
+  get isEncrypted(): boolean {
+    return this.stateEvent('m.room.encryption') !== undefined;
+  }
+  /** Whether a server may take part, by `m.room.server_acl`. Client-Server API, "Server Access Control Lists". */
+  allowsServer(serverName: string): boolean {
+    return this.#acl.allows(this.stateEvent('m.room.server_acl'), serverName);
+  }
+  /** Power levels of the committed state. */
+  powerLevels(): PowerLevels {
+    const from = this.stateEvent('m.room.power_levels');
+    if (this.#powerLevels?.from !== from || this.#powerLevels === undefined) {
+      this.#powerLevels = { from, levels: this.parseLevels(from) };
+    }
+    return this.#powerLevels.levels;
+  }
+  parseLevels(from: StoredEvent | undefined): PowerLevels {
+    const create = this.stateEvent('m.room.create') ?? this.#building.pending(stateMapKey('m.room.create', ''));
+    if (create === undefined) throw new Error(`room ${this.roomId} has no m.room.create`);
+    return parsePowerLevels(this.version, from?.content, create.pdu);
+  }
+
+  // What new events are built on.
+
+  get head(): RoomHead {
+    return this.#building.now;
+  }
+  get headDepth(): number {
+    return this.#building.depth;
+  }
+  /** Changes whenever the head was dropped: what was built on it before is worth nothing. */
+  get generation(): number {
+    return this.#building.generation;
+  }
+  /** A state event of the head; for memberships only what is on its way (others have to be loaded). */
+  headState(
+    type: string,
+    stateKey: string,
+  ): { readonly nid: number; readonly event: StoredEvent | undefined } | undefined {
+    const key = stateMapKey(type, stateKey);
+    const pending = this.#building.pending(key);
+    if (pending !== undefined) return { nid: pending.nid, event: pending };
+    const slot = this.#state.get(key);
+    if (slot !== undefined) return { nid: slot.event.nid, event: slot.event };
+    const member = type === 'm.room.member' ? this.#members.get(stateKey) : undefined;
+    return member === undefined || member.event === 0 ? undefined : { nid: member.event, event: undefined };
+  }
+
+  /** The membership that the head gives a user, if any. */
+  headMembership(userId: string): string | undefined {
+    const pending = this.#building.pending(stateMapKey('m.room.member', userId));
+    return pending === undefined ? this.#members.get(userId)?.membership : membershipIn(pending.content);
+  }
+
+  /** Whether something is built on the head that is not committed yet. */
+  get isAhead(): boolean {
+    return this.#building.now !== this.#committed;
+  }
+
+  /** Moves the head on by an event that is about to be queued for writing. */
+  advanceHead(event: StoredEvent, change: StateChange | undefined): void {
+    this.#building.advance(event, change);
+  }
+
+  /** Remembers the head as it is now; what comes back restores it, as long as nothing was queued in between. */
+  saveHead(): () => void {
+    return this.#building.save();
+  }
+
+  /** Goes back to what is committed. Everything that was built on the head since then becomes stale. */
+  dropHead(): void {
+    this.#building.dropTo(this.#committed, this.#depth);
+  }
+
+  /** Makes a committed event visible to readers. */
+  apply(
+    event: StoredEvent,
+    head: RoomHead,
+    change: (StateChange & { readonly member: Member | undefined }) | undefined,
+  ): void {
+    this.#committed = head;
+    this.#depth = event.topo;
+    this.#lastPosition = event.nid;
+    this.ring.push(event);
+    if (change === undefined || event.stateKey === undefined) return;
+    const key = stateMapKey(event.type, event.stateKey);
+    this.#building.committed(key, event);
+    if (change.member === undefined) {
+      this.#state.set(key, { skey: change.skey, event });
+      return;
+    }
+    this.#members.set(change.member);
+  }
+
+  /**
+   * Makes a committed event visible that was not built on the head: it may lie on a fork, and the state that the room has now may
+   * differ from the one before in more than the event.
+   *
+   * @param isShown false for soft-failed and rejected events: they only move the room's position on
+   */
+  applyReceived(event: StoredEvent, head: RoomHead, depth: number, changes: ResolvedChanges, isShown: boolean): void {
+    this.#committed = head;
+    this.#depth = Math.max(this.#depth, depth);
+    this.#building.moveTo(head, this.#depth);
+    this.#lastPosition = event.nid;
+    if (isShown) this.ring.push(event);
+    for (const [key, slot] of changes.state) {
+      if (slot === undefined) this.#state.delete(key);
+      else this.#state.set(key, slot);
+    }
+    for (const member of changes.members) this.#members.set(member);
+  }
+
+  /** Shows an event of earlier that was hidden as soft-failed. @param position the room's newest, by which that is told */
+  show(event: StoredEvent, position: number): void {
+    for (const held of this.#held()) if (held.nid === event.nid) held.accept();
+    event.accept();
+    this.ring.insert(event);
+    this.#lastPosition = position;
+  }
+
+  /** Serves an event in its redacted form wherever this room holds a copy of it. */
+  redacted(target: StoredEvent, json: string, because: StoredEvent): void {
+    for (const event of this.#held()) {
+      if (event.nid === target.nid && event !== target) event.redact(json, because);
+    }
+    this.#powerLevels = undefined;
+  }
+
+  setMember(member: Member): void {
+    this.#members.set(member);
+  }
+
+  /** Says that old events were deleted, and others detached that are only kept for the state. */
+  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
+    for (const event of this.#held()) if (detached.has(event.nid)) event.detach();
+    this.ring.remove(gone);
+    this.ring.remove(detached);
+    this.sticky?.remove(gone);
+    this.sticky?.remove(detached);
+  }
+
+  /** Says that old events are back, by their positions. */
+  cameBack(restored: ReadonlyMap<number, EventStanding>): void {
+    for (const event of this.#held()) {
+      const standing = restored.get(event.nid);
+      if (standing !== undefined) event.attach(standing);
+    }
+    this.ring.readAgain(Math.max(...restored.keys()));
+  }
+
+  /** Lets no event of the room show the content of these deleted ones, whose place it took. */
+  forgetPrevious(gone: ReadonlySet<number>): void {
+    for (const event of this.#held()) {
+      if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
+    }
+  }
+
+  #held(): StoredEvent[] {
+    const state = [...this.#state.values()].map((slot) => slot.event);
+    return [...this.ring.events, ...state, ...(this.sticky?.events ?? [])];
+  }
+
+  /** Rough size in memory, in bytes. */
+  get size(): number {
+    return (
+      2000 +
+      this.#members.all.size * 200 +
+      this.#state.size * 400 +
+      this.#committed.chain.size +
+      this.ring.size +
+      (this.sticky?.size ?? 0)
+    );
+  }
+}

@@ -1,0 +1,231 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { parseRoomAlias } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { isWorldReadable, type RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { aliasByName, aliasesOfRoom, deleteAlias, insertAlias, moveAliases } from '#src/storage/rooms/aliases.ts';
+
+const CANONICAL = 'm.room.canonical_alias';
+
+/** Where an alias leads. */
+export interface ResolvedAlias {
+  readonly roomId: string;
+  /** Servers that are in the room. */
+  readonly servers: readonly string[];
+}
+
+/** Finds out where other servers' aliases lead. */
+export interface RemoteAliases {
+  resolve(alias: string): Promise<ResolvedAlias | undefined>;
+}
+
+export interface AliasServiceOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly access: RoomAccess;
+  readonly events: EventService;
+  readonly clock: Clock;
+  readonly serverName: string;
+  readonly remote?: RemoteAliases | undefined;
+}
+
+/** The names of rooms. Client-Server API, "Room aliases". */
+export class AliasService {
+  readonly #database: Database;
+  readonly #rooms: RoomRegistry;
+  readonly #access: RoomAccess;
+  readonly #events: EventService;
+  readonly #clock: Clock;
+  readonly #serverName: string;
+  readonly #remote: RemoteAliases | undefined;
+
+  constructor(options: AliasServiceOptions) {
+    this.#database = options.database;
+    this.#rooms = options.rooms;
+    this.#access = options.access;
+    this.#events = options.events;
+    this.#clock = options.clock;
+    this.#serverName = options.serverName;
+    this.#remote = options.remote;
+  }
+
+  /**
+   * The full alias for a localpart that somebody chose for a new room.
+   *
+   * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_ROOM_IN_USE when it is taken
+   */
+  async newAlias(localpart: string): Promise<string> {
+    const alias = `#${localpart}:${this.#serverName}`;
+    if (localpart === '' || /[\s:#]/.test(localpart) || parseRoomAlias(alias) === undefined) {
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `room_alias_name must be the part of an alias between # and the colon, without spaces.`,
+      );
+    }
+    if ((await aliasByName(this.#database, alias)) !== undefined) {
+      throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
+    }
+    return alias;
+  }
+
+  /** @throws MatrixError M_INVALID_PARAM for what is no alias, M_NOT_FOUND */
+  async resolve(alias: string): Promise<ResolvedAlias> {
+    assertAlias(alias);
+    const found = await this.lookUp(alias);
+    if (found === undefined) throw new MatrixError('M_NOT_FOUND', `There is no room with the alias ${alias}.`);
+    return found;
+  }
+
+  /** Where an alias leads; undefined when nowhere. */
+  async lookUp(alias: string): Promise<ResolvedAlias | undefined> {
+    if (domainOf(alias) !== this.#serverName) return this.#remote?.resolve(alias);
+    const record = await aliasByName(this.#database, alias);
+    if (record === undefined) return undefined;
+    const room = await this.#rooms.byNid(record.room);
+    return {
+      roomId: record.room_id,
+      servers: room === undefined ? [this.#serverName] : serversIn(room, this.#serverName),
+    };
+  }
+
+  /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM */
+  async create(userId: string, alias: string, roomId: string): Promise<void> {
+    assertAlias(alias);
+    if (domainOf(alias) !== this.#serverName) {
+      throw new MatrixError('M_INVALID_PARAM', `Aliases made here end in :${this.#serverName}.`);
+    }
+    const room = await this.#access.joined(roomId, userId);
+    const isNew = await insertAlias(this.#database, {
+      alias,
+      room: room.nid,
+      creator: userId,
+      createdTs: this.#clock.now(),
+    });
+    if (!isNew) throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
+  }
+
+  /**
+   * Takes an alias away: its maker may, and whoever may change the room's canonical alias. The latter also takes it out of the
+   * canonical alias event.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM
+   */
+  async delete(requester: { readonly userId: string; readonly isAdmin: boolean }, alias: string): Promise<void> {
+    assertAlias(alias);
+    const { userId } = requester;
+    const record = domainOf(alias) === this.#serverName ? await aliasByName(this.#database, alias) : undefined;
+    if (record === undefined) throw new MatrixError('M_NOT_FOUND', `There is no alias ${alias} on this server.`);
+    const room = await this.#rooms.byNid(record.room);
+    const isOperator = room?.isJoined(userId) === true && room.powerLevels().maySend(userId, CANONICAL, true);
+    if (record.creator !== userId && !isOperator && !requester.isAdmin) {
+      throw new MatrixError('M_FORBIDDEN', 'Only who made an alias, and operators of its room, may delete it.');
+    }
+    await deleteAlias(this.#database, alias, record.room);
+    if (room === undefined || !isOperator) return;
+    const before = room.stateEvent(CANONICAL)?.content;
+    const content = before === undefined ? undefined : withoutAlias(before, alias);
+    if (content === undefined) return;
+    try {
+      await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
+    } catch (error) {
+      // "delete the alias and return a successful response even if the user does not have permission": they had it a moment ago.
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+    }
+  }
+
+  /** Lets all aliases that this server has for a room lead to its successor. @returns these aliases */
+  move(from: Room, to: Room): Promise<string[]> {
+    return moveAliases(this.#database, from.nid, to.nid);
+  }
+
+  /** The aliases that this server has for a room. @throws MatrixError M_FORBIDDEN unless in the room, or it is world-readable */
+  async ofRoom(userId: string, roomId: string): Promise<string[]> {
+    const room = await this.#access.known(roomId);
+    if (!room.isJoined(userId) && !isWorldReadable(room)) {
+      throw new MatrixError('M_FORBIDDEN', 'Only members of a room see its aliases.');
+    }
+    return aliasesOfRoom(this.#database, room.nid);
+  }
+
+  /**
+   * Checks the content of a new `m.room.canonical_alias`: aliases that it did not name before must lead to the room.
+   *
+   * @throws MatrixError M_INVALID_PARAM for what is no alias, M_BAD_ALIAS for one that leads elsewhere or nowhere
+   */
+  async checkCanonical(room: Room, content: JsonObject): Promise<void> {
+    const before = new Set(
+      room.stateEvent(CANONICAL) === undefined ? [] : aliasesIn(room.stateEvent(CANONICAL)?.content ?? {}, false),
+    );
+    for (const alias of aliasesIn(content, true)) {
+      if (before.has(alias)) continue;
+      if ((await this.lookUp(alias))?.roomId !== room.roomId) throw badAlias(alias);
+    }
+  }
+
+  /**
+   * The same for a room that is about to be made: nothing leads to it but the alias that it is made with.
+   *
+   * @throws MatrixError M_INVALID_PARAM, M_BAD_ALIAS
+   */
+  checkFirstCanonical(content: JsonObject, own: string | undefined): void {
+    const other = aliasesIn(content, true).find((alias) => alias !== own);
+    if (other !== undefined) throw badAlias(other);
+  }
+}
+
+/** The servers in a room: this one first, then those with the most members. */
+const serversIn = (room: Room, serverName: string): string[] => {
+  const counts = new Map<string, number>();
+  for (const { userId, membership } of room.members.values()) {
+    const server = membership === 'join' ? domainOf(userId) : undefined;
+    if (server !== undefined) counts.set(server, (counts.get(server) ?? 0) + 1);
+  }
+  counts.delete(serverName);
+  const others = [...counts].toSorted((a, b) => b[1] - a[1]).map(([server]) => server);
+  return [serverName, ...others.slice(0, 19)];
+};
+
+const badAlias = (alias: string): MatrixError =>
+  new MatrixError('M_BAD_ALIAS', `The alias ${alias} does not lead to this room.`);
+
+const assertAlias = (alias: string): void => {
+  if (parseRoomAlias(alias) === undefined) {
+    throw new MatrixError('M_INVALID_PARAM', `${alias} is not a room alias, such as #room:example.org.`);
+  }
+};
+
+/** All aliases that a canonical alias event names. */
+const aliasesIn = (content: JsonObject, isStrict: boolean): string[] => {
+  const { alias, alt_aliases: alternatives } = content;
+  const named = [...(alias === undefined || alias === null || alias === '' ? [] : [alias])];
+  if (Array.isArray(alternatives)) named.push(...alternatives);
+  else if (isStrict && alternatives !== undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'alt_aliases must be a list of aliases.');
+  const aliases: string[] = [];
+  for (const one of named) {
+    if (typeof one === 'string' && parseRoomAlias(one) !== undefined) aliases.push(one);
+    else if (isStrict)
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `${JSON.stringify(one)} is not a room alias, such as #room:example.org.`,
+      );
+  }
+  return aliases;
+};
+
+/** A canonical alias event's content without an alias; undefined when it does not name it. */
+const withoutAlias = (content: JsonObject, alias: string): JsonObject | undefined => {
+  if (!aliasesIn(content, false).includes(alias)) return undefined;
+  const { alias: main, alt_aliases: alternatives, ...rest } = content;
+  const left = Array.isArray(alternatives) ? alternatives.filter((one) => one !== alias) : [];
+  return {
+    ...rest,
+    ...(main === undefined || main === alias ? {} : { alias: main }),
+    ...(left.length === 0 ? {} : { alt_aliases: left }),
+  };
+};

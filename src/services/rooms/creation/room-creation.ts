@@ -1,0 +1,294 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import {
+  type MembershipService,
+  memberDraft,
+  noFederation,
+} from '#src/services/rooms/membership/membership-service.ts';
+import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
+import type {
+  PreparedThirdPartyInvite,
+  ThirdPartyInviteRequest,
+  ThirdPartyInvites,
+} from '#src/services/rooms/third-party-invites/third-party-invites.ts';
+import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+export interface InitialStateEvent {
+  readonly type: string;
+  readonly state_key?: string | undefined;
+  readonly content: JsonObject;
+}
+
+/** What somebody asks of a new room. Client-Server API, `POST /createRoom`. */
+export interface RoomRequest {
+  readonly visibility?: 'public' | 'private' | undefined;
+  readonly roomAliasName?: string | undefined;
+  readonly name?: string | undefined;
+  readonly topic?: string | undefined;
+  readonly invite?: readonly string[] | undefined;
+  /** People to invite of whom only an address is known. */
+  readonly thirdPartyInvites?: readonly ThirdPartyInviteRequest[] | undefined;
+  /** Whether the creator has to keep to the rate limit of those; so by default. */
+  readonly rateLimited?: boolean | undefined;
+  readonly roomVersion?: string | undefined;
+  readonly creationContent?: JsonObject | undefined;
+  readonly initialState?: readonly InitialStateEvent[] | undefined;
+  readonly preset?: Preset | undefined;
+  readonly isDirect?: boolean | undefined;
+  readonly powerLevelContentOverride?: JsonObject | undefined;
+}
+
+export interface RoomCreationOptions {
+  readonly events: EventService;
+  readonly membership: MembershipService;
+  readonly aliases: AliasService;
+  readonly profiles: ProfileSource;
+  readonly remote?: RemoteMembership | undefined;
+  /** Without it nobody can be invited by address. */
+  readonly thirdPartyInvites?: ThirdPartyInvites | undefined;
+  /** Version of rooms whose maker names none. */
+  readonly defaultVersion: string;
+  /** How many users may be invited at once; undefined for any number. */
+  readonly mostInvites?: number | undefined;
+}
+
+/** Makes rooms. */
+export class RoomCreationService {
+  readonly #events: EventService;
+  readonly #membership: MembershipService;
+  readonly #aliases: AliasService;
+  readonly #profiles: ProfileSource;
+  readonly #remote: RemoteMembership | undefined;
+  readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
+  readonly #defaultVersion: string;
+  readonly #mostInvites: number | undefined;
+
+  constructor(options: RoomCreationOptions) {
+    this.#events = options.events;
+    this.#membership = options.membership;
+    this.#aliases = options.aliases;
+    this.#profiles = options.profiles;
+    this.#remote = options.remote;
+    this.#thirdPartyInvites = options.thirdPartyInvites;
+    this.#defaultVersion = options.defaultVersion;
+    this.#mostInvites = options.mostInvites;
+  }
+
+  /**
+   * Makes a room with all its first events in one commit. Invitations by address follow, where it is not known whose address it is.
+   *
+   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
+   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
+   */
+  async create(creator: string, request: RoomRequest): Promise<Room> {
+    const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
+    if (version === undefined) {
+      throw new MatrixError(
+        'M_UNSUPPORTED_ROOM_VERSION',
+        `This server does not know the room version ${request.roomVersion}.`,
+      );
+    }
+    const isPublic = request.visibility === 'public';
+    const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
+    const named = inviteesOf(creator, request.invite ?? []);
+    if (named.length > (this.#mostInvites ?? Infinity))
+      throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
+    const byAddress = await this.#prepare(creator, request);
+    const found = byAddress.flatMap(({ userId }) => userId ?? []);
+    const invitees = [...new Set([...named, ...inviteesOf(creator, found)])];
+    const remote = invitees.filter((userId) => !this.#events.isLocal(userId));
+    if (remote[0] !== undefined && this.#remote === undefined) throw noFederation(remote[0]);
+    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? named : []);
+    const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
+    const [profile, invites] = await Promise.all([
+      this.#profiles.profileOf(creator),
+      Promise.all(
+        invitees.map(async (target) => ({
+          target,
+          content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }),
+        })),
+      ),
+    ]);
+    const state = initialStateOf(request);
+    for (const { type, state_key: target = '', content } of state) {
+      if (type === 'm.room.canonical_alias' && target === '') this.#aliases.checkFirstCanonical(content, alias);
+      if (type !== 'm.room.member' || content['membership'] !== 'invite') continue;
+      if (!this.#events.isLocal(target)) throw noFederation(target);
+      // An invite is one however it is asked for.
+      await this.#membership.inviteContent({ target });
+    }
+    const powerLevels = powerLevelsOf(version, creator, createContent, preset, named, request, state);
+    const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
+      type,
+      sender: creator,
+      stateKey,
+      content,
+    });
+    const isGiven = (type: string): boolean =>
+      state.some((event) => event.type === type && (event.state_key ?? '') === '');
+    const drafts: EventDraft[] = [
+      memberDraft(creator, creator, memberContent('join', profile)),
+      own('m.room.power_levels', powerLevels),
+      ...(alias === undefined ? [] : [own('m.room.canonical_alias', { alias })]),
+      ...presetEvents(preset)
+        .filter(({ type }) => !isGiven(type))
+        .map(({ type, content }) => own(type, content)),
+      ...state
+        .filter(({ type }) => type !== 'm.room.power_levels')
+        .map((event) => own(event.type, event.content, event.state_key)),
+      ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
+      ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
+      ...invites
+        .filter(({ target }) => !remote.includes(target))
+        .map(({ target, content }) => memberDraft(creator, target, content)),
+    ];
+    const room = await this.#make({
+      version,
+      creator,
+      createContent,
+      isPublic,
+      events: () => drafts,
+      ...(alias === undefined ? {} : { alias }),
+    });
+    for (const { target, content } of invites) {
+      if (remote.includes(target)) await this.#remote?.invite(room, creator, target, content);
+    }
+    for (const one of byAddress) {
+      if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(creator, room, one);
+    }
+    return room;
+  }
+
+  async #prepare(userId: string, request: RoomRequest): Promise<readonly PreparedThirdPartyInvite[]> {
+    const { thirdPartyInvites = [], rateLimited = true } = request;
+    if (thirdPartyInvites.length === 0) return [];
+    if (this.#thirdPartyInvites === undefined)
+      throw new MatrixError('M_SERVER_NOT_TRUSTED', 'Nobody can be invited by address here: invite by user id.');
+    return this.#thirdPartyInvites.prepare({ userId, rateLimited }, thirdPartyInvites);
+  }
+
+  async #make(plan: Parameters<EventService['createRoom']>[0]): Promise<Room> {
+    try {
+      return await this.#events.createRoom(plan);
+    } catch (error) {
+      // Nobody forbids anything here: what was asked for cannot be, as when the creator may not set the name.
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+      throw new MatrixError('M_INVALID_ROOM_STATE', `The room cannot begin like that. ${error.message}`);
+    }
+  }
+}
+
+const TOMBSTONE = 'm.room.tombstone';
+
+const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
+
+const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
+  for (const userId of invite) {
+    if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `invite names ${userId}, which is not a user id.`);
+    if (userId === creator)
+      throw new MatrixError('M_INVALID_PARAM', 'invite names you: whoever makes a room is in it already.');
+  }
+  return [...new Set(invite)];
+};
+
+/** `m.topic` says the topic again for clients that know of rich topics. Client-Server API, `m.room.topic`. */
+const topicContent = (topic: string): JsonObject => ({ topic, 'm.topic': { 'm.text': [{ body: topic }] } });
+
+const createContentOf = (
+  version: RoomVersion,
+  creator: string,
+  request: RoomRequest,
+  trusted: readonly string[],
+): JsonObject => {
+  // What the server alone says is not taken from others, in versions without a "creator" neither.
+  const { room_version: _version, creator: _creator, ...content } = request.creationContent ?? {};
+  const { type, additional_creators: additional } = content;
+  if (type !== undefined && (typeof type !== 'string' || type.includes('\0')))
+    throw bad('creation_content.type must be a string without NUL characters.');
+  if (content['m.federate'] !== undefined && typeof content['m.federate'] !== 'boolean') {
+    throw bad('creation_content.m.federate must be true or false.');
+  }
+  const { implicitCreator, privilegedCreators } = version.auth;
+  if (privilegedCreators) {
+    if (additional !== undefined && !(Array.isArray(additional) && additional.every(isUserId))) {
+      throw bad('creation_content.additional_creators must be a list of user ids.');
+    }
+    const creators = [...new Set([...((additional ?? []) as readonly string[]), ...trusted])].filter(
+      (userId) => userId !== creator,
+    );
+    if (creators.length > 0) return { ...content, additional_creators: creators, room_version: version.id };
+  }
+  return { ...content, ...(implicitCreator ? {} : { creator }), room_version: version.id };
+};
+
+const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
+  const state = request.initialState ?? [];
+  if (state.some(({ type }) => type === 'm.room.create'))
+    throw bad('initial_state cannot hold m.room.create: use creation_content.');
+  // "name" and "topic" take precedence: what they replace at once need not be written.
+  return state.filter(
+    ({ type, state_key: stateKey = '' }) =>
+      stateKey !== '' ||
+      !(
+        (type === 'm.room.name' && request.name !== undefined) ||
+        (type === 'm.room.topic' && request.topic !== undefined)
+      ),
+  );
+};
+
+const powerLevelsOf = (
+  version: RoomVersion,
+  creator: string,
+  createContent: JsonObject,
+  preset: Preset,
+  invitees: readonly string[],
+  request: RoomRequest,
+  state: readonly InitialStateEvent[],
+): JsonObject => {
+  const given = state.findLast(
+    ({ type, state_key: stateKey }) => type === 'm.room.power_levels' && (stateKey ?? '') === '',
+  )?.content;
+  const operators = preset === 'trusted_private_chat' ? invitees : [];
+  const content = {
+    ...(given ?? defaultPowerLevels(version, creator, preset, operators)),
+    ...request.powerLevelContentOverride,
+  };
+  assertNoCreators(version, creator, createContent, content);
+  return version.auth.privilegedCreators ? withTombstoneLevel(content) : content;
+};
+
+/** "the power level for sending m.room.tombstone events MUST explicitly be higher than state_default": what is asked for may say no level. */
+const withTombstoneLevel = (content: JsonObject): JsonObject => {
+  const { events = {}, state_default: stateDefault = 50 } = content;
+  const asked = typeof stateDefault === 'number' ? stateDefault : 50;
+  if (!isJsonObject(events) || asked >= Number.MAX_SAFE_INTEGER) return content;
+  const level = events[TOMBSTONE];
+  // 150 is what stands there by default, and not what somebody wished for.
+  if (level !== undefined && level !== DEFAULT_TOMBSTONE_LEVEL) return content;
+  return { ...content, events: { ...events, [TOMBSTONE]: Math.max(DEFAULT_TOMBSTONE_LEVEL, asked + 1) } };
+};
+
+/** "Creators never in users". Room version 12. */
+const assertNoCreators = (
+  version: RoomVersion,
+  creator: string,
+  createContent: JsonObject,
+  content: JsonObject,
+): void => {
+  if (!version.auth.privilegedCreators || !isJsonObject(content['users'])) return;
+  const additional = createContent['additional_creators'];
+  const creators: readonly JsonValue[] = [creator, ...(Array.isArray(additional) ? additional : [])];
+  for (const userId of creators) {
+    if (typeof userId === 'string' && Object.hasOwn(content['users'], userId)) {
+      throw bad(`The power levels must not list ${userId}: as a creator of the room they stand above all levels.`);
+    }
+  }
+};

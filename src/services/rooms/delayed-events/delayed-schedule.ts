@@ -1,0 +1,171 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Database } from '#src/storage/database.ts';
+import { isConnectionLoss } from '#src/storage/failures.ts';
+import {
+  type DelayedEventRecord,
+  dueDelayedEvents,
+  finaliseDelayedEvent,
+  lookLater,
+  moveDelayedEventsOn,
+  nextDelayedLook,
+} from '#src/storage/rooms/delayed-events.ts';
+import type { DelayedSending } from './delayed-sending.ts';
+import type { DelayTurns } from './delay-turns.ts';
+
+/** Delayed events that are in memory at once. */
+const MOST_AT_ONCE = 200;
+const MOVED_AT_ONCE = 1_000;
+/** Between two looks at the least: in calls there is always somebody whose time would be up but for a restart. */
+const PAUSE_MS = 50;
+/** The clock may have been set meanwhile. "Homeservers MAY add up to 30 seconds to the scheduled send time." */
+const LONGEST_WAIT_MS = 30_000;
+const RETRY_MS = 2_000;
+/** How often something that fails for no good reason is tried, each time after twice the pause. */
+const ATTEMPTS = 8;
+
+export interface DelayedScheduleOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly sending: Pick<DelayedSending, 'send'>;
+  readonly turns: DelayTurns;
+}
+
+/**
+ * Sends delayed events when their time has come: those of a room one after the other, in the order of their times. All of them lie in
+ * the database; one timer waits for the next.
+ */
+export class DelayedSchedule {
+  readonly #options: DelayedScheduleOptions;
+  readonly #rooms = new SerialByKey<string>();
+  /** Those that are being sent. */
+  readonly #inHand = new Map<string, Promise<void>>();
+  readonly #failures = new Map<string, number>();
+  /** When it looks next, by the clock that nobody sets. */
+  #timer: { readonly timer: Timer; readonly at: number } | undefined;
+  #running: Promise<void> | undefined;
+  /** Somebody asked for an earlier look while one was going on. */
+  #isStale = false;
+  /** By the clock that nobody sets. */
+  #lastLook = -Infinity;
+  #isClosed = false;
+
+  constructor(options: DelayedScheduleOptions) {
+    this.#options = options;
+  }
+
+  /** Sends what became due while the server was down, and waits for the rest. To be called once the writer owns its shards. */
+  start(): void {
+    this.#look();
+  }
+
+  /** Says that there is something to send at this time. */
+  expect(at: number): void {
+    if (this.#running !== undefined) this.#isStale = true;
+    else this.#wake(at);
+  }
+
+  /** Begins nothing new, and waits for what is being sent. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.timer.cancel();
+    await this.#running;
+    await Promise.all(this.#inHand.values());
+  }
+
+  /** Looks at this time, unless it does so earlier. */
+  #wake(at: number): void {
+    if (this.#isClosed) return;
+    const { clock, timers } = this.#options;
+    const now = clock.monotonic();
+    const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), LONGEST_WAIT_MS);
+    if (this.#timer !== undefined && this.#timer.at <= now + wait) return;
+    this.#timer?.timer.cancel();
+    this.#timer = { timer: timers.after(wait, () => this.#look()), at: now + wait };
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    if (this.#running !== undefined || this.#isClosed) return;
+    this.#isStale = false;
+    this.#lastLook = this.#options.clock.monotonic();
+    this.#running = this.#sendDue()
+      .catch((err: unknown): number => {
+        this.#options.logger.error('delayed events could not be read; trying again', { err });
+        return this.#options.clock.now() + RETRY_MS;
+      })
+      .then((next) => {
+        this.#running = undefined;
+        this.#wake(this.#isStale ? this.#options.clock.now() : (next ?? Infinity));
+      });
+  }
+
+  /** @returns when to look again */
+  async #sendDue(): Promise<number | undefined> {
+    const { clock, database, turns } = this.#options;
+    let moved = MOVED_AT_ONCE;
+    while (moved === MOVED_AT_ONCE && !this.#isClosed)
+      moved = await moveDelayedEventsOn(database, clock.now(), MOVED_AT_ONCE);
+    for (let read = MOST_AT_ONCE; read === MOST_AT_ONCE && !this.#isClosed;) {
+      while (this.#inHand.size > 0 && this.#inHand.size >= MOST_AT_ONCE) await Promise.race(this.#inHand.values());
+      const inHand = [...this.#inHand.keys()];
+      read = 0;
+      const due = await turns.untouched(async () => {
+        const found = await dueDelayedEvents(database, clock.now(), inHand, MOST_AT_ONCE);
+        read = found.length;
+        return found;
+      });
+      for (const record of due) this.#take(record);
+    }
+    return nextDelayedLook(database, [...this.#inHand.keys()]);
+  }
+
+  #take(record: DelayedEventRecord): void {
+    const { turns } = this.#options;
+    const id = record.delay_id;
+    const sent = turns
+      .take(id, () => this.#rooms.run(record.room_id, () => this.#send(record)))
+      .catch((err: unknown) => {
+        this.#options.logger.error('a delayed event could not be sent; trying again', { err });
+        this.expect(this.#options.clock.now() + RETRY_MS);
+      })
+      .finally(() => this.#inHand.delete(id));
+    this.#inHand.set(id, sent);
+  }
+
+  async #send(record: DelayedEventRecord): Promise<void> {
+    if (this.#isClosed) return;
+    const { clock, database, sending } = this.#options;
+    const id = record.delay_id;
+    let error: MatrixError | undefined;
+    try {
+      error = await sending.send(record);
+    } catch (err) {
+      const tried = (this.#failures.get(id) ?? 0) + (isConnectionLoss(err) || err instanceof MatrixError ? 0 : 1);
+      if (tried < ATTEMPTS) {
+        await this.#tryLater(id, tried, err);
+        return;
+      }
+      this.#options.logger.error('a delayed event fails again and again, and is given up', { err });
+      error = new MatrixError('M_UNKNOWN', 'The server failed to send this event.', {}, 500);
+    }
+    this.#failures.delete(id);
+    if (error !== undefined)
+      await finaliseDelayedEvent(database, id, { ts: clock.now(), error: JSON.stringify(error.toBody()) });
+  }
+
+  async #tryLater(id: string, tried: number, err: unknown): Promise<void> {
+    const { clock, database, logger } = this.#options;
+    if (this.#isClosed) return;
+    logger.warn('a delayed event could not be sent; trying again', { err });
+    this.#failures.set(id, tried);
+    const at = clock.now() + RETRY_MS * 2 ** tried;
+    await lookLater(database, id, at);
+    this.expect(at);
+  }
+}

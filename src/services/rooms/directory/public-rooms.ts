@@ -1,0 +1,180 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
+import { foldText } from '#src/protocol/text/fold.ts';
+import { isWorldReadable, type RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { publicRoomNids, setRoomPublic } from '#src/storage/room-model/event-reads.ts';
+
+const MAX_LIMIT = 500;
+const TOKEN = /^p1_(\d{1,9})$/;
+
+/** A search in the room directory. Client-Server API, `POST /publicRooms`. */
+export interface PublicRoomsQuery {
+  /** Which server's directory; this one's when left out. */
+  readonly server?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly since?: string | undefined;
+  readonly searchTerm?: string | undefined;
+  /** Null stands for rooms without a type. */
+  readonly roomTypes?: readonly (string | null)[] | undefined;
+  /** Only the rooms that an application service listed for this network. */
+  readonly thirdPartyInstanceId?: string | undefined;
+}
+
+/** A room as the directory shows it; members are named as on the wire. */
+export interface PublicRoom {
+  readonly room_id: string;
+  readonly name?: string;
+  readonly topic?: string;
+  readonly canonical_alias?: string;
+  readonly avatar_url?: string;
+  readonly num_joined_members: number;
+  readonly world_readable: boolean;
+  readonly guest_can_join: boolean;
+  readonly join_rule: string;
+  readonly room_type?: string;
+}
+
+export interface PublicRoomsPage {
+  readonly chunk: readonly PublicRoom[];
+  readonly next_batch?: string;
+  readonly prev_batch?: string;
+  readonly total_room_count_estimate: number;
+}
+
+/** Lists rooms of other servers. */
+export interface RemotePublicRooms {
+  list(server: string, query: PublicRoomsQuery): Promise<PublicRoomsPage>;
+}
+
+export interface PublicRoomsOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly access: RoomAccess;
+  readonly serverName: string;
+  readonly remote?: RemotePublicRooms | undefined;
+}
+
+/** The room directory. Client-Server API, "Listing rooms". */
+export class PublicRooms {
+  readonly #database: Database;
+  readonly #rooms: RoomRegistry;
+  readonly #access: RoomAccess;
+  readonly #serverName: string;
+  readonly #remote: RemotePublicRooms | undefined;
+
+  constructor(options: PublicRoomsOptions) {
+    this.#database = options.database;
+    this.#rooms = options.rooms;
+    this.#access = options.access;
+    this.#serverName = options.serverName;
+    this.#remote = options.remote;
+  }
+
+  /** A page of the directory, the rooms with the most members first. @throws MatrixError M_NOT_FOUND for servers that cannot be asked */
+  async list(query: PublicRoomsQuery): Promise<PublicRoomsPage> {
+    if (query.server !== undefined && query.server !== this.#serverName) {
+      if (this.#remote === undefined)
+        throw new MatrixError('M_NOT_FOUND', `The rooms of ${query.server} cannot be listed from here.`);
+      return this.#remote.list(query.server, query);
+    }
+    const start = offsetOf(query.since);
+    // Clients of old say 0 for as many as there are.
+    const limit = Math.min(query.limit === 0 ? MAX_LIMIT : (query.limit ?? MAX_LIMIT), MAX_LIMIT);
+    const listed = query.thirdPartyInstanceId === undefined ? await publicRoomNids(this.#database) : [];
+    const rooms = [...(await this.#rooms.load(listed)).values()];
+    const matches = matcherOf(query.searchTerm ?? '');
+    const found = rooms
+      // Where nobody is left there is nobody to join.
+      .filter((room) => room.isPublic && room.joinedCount > 0)
+      .filter((room) => query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null))
+      .filter((room) => matches === undefined || searchable(room).some(matches))
+      .toSorted((a, b) => b.joinedCount - a.joinedCount || a.nid - b.nid);
+    return {
+      chunk: found.slice(start, start + limit).map(publicRoomOf),
+      ...(start + limit < found.length ? { next_batch: `p1_${start + limit}` } : {}),
+      ...(start > 0 ? { prev_batch: `p1_${Math.max(0, start - limit)}` } : {}),
+      total_room_count_estimate: found.length,
+    };
+  }
+
+  /** Whether a room is listed. @throws MatrixError M_NOT_FOUND */
+  async isListed(roomId: string): Promise<boolean> {
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) throw new MatrixError('M_NOT_FOUND', 'This server does not know the room.');
+    return room.isPublic;
+  }
+
+  /** Puts a room on the list or takes it off. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN unless the user may change the canonical alias */
+  async setListed(
+    requester: { readonly userId: string; readonly isAdmin: boolean },
+    roomId: string,
+    isListed: boolean,
+  ): Promise<void> {
+    const room = (await this.isListed(roomId), await this.#access.known(roomId));
+    const { userId, isAdmin } = requester;
+    const isOperator = room.isJoined(userId) && room.powerLevels().maySend(userId, 'm.room.canonical_alias', true);
+    if (!isOperator && !isAdmin)
+      throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
+    await setRoomPublic(this.#database, room.nid, isListed);
+    room.isPublic = isListed;
+  }
+
+  /** Takes a room off the list that has been replaced by another one. */
+  async delist(room: Room): Promise<void> {
+    if (!room.isPublic) return;
+    await setRoomPublic(this.#database, room.nid, false);
+    room.isPublic = false;
+  }
+}
+
+const offsetOf = (since: string | undefined): number => {
+  if (since === undefined || since === '') return 0;
+  const match = TOKEN.exec(since);
+  if (match === null) throw new MatrixError('M_INVALID_PARAM', 'The parameter since is not a token of this server.');
+  return Number(match[1]);
+};
+
+/**
+ * Whether a text holds what is searched for: as it stands but for upper and lower case, or with width, kind of kana and accents made
+ * equal. Undefined when nothing is searched for.
+ */
+const matcherOf = (searched: string): ((text: string) => boolean) | undefined => {
+  const term = searched.toLowerCase().trim();
+  if (term === '') return undefined;
+  const folded = foldText(term);
+  return (text) => text.toLowerCase().includes(term) || (folded !== '' && foldText(text).includes(folded));
+};
+
+const searchable = (room: Room): string[] =>
+  [
+    room.stateText('m.room.name', 'name'),
+    room.stateText('m.room.topic', 'topic'),
+    room.stateText('m.room.canonical_alias', 'alias'),
+  ].filter((text) => text !== undefined);
+
+/** A room as the directory, and whoever else shows rooms to those who are not in them, describes it. */
+export const publicRoomOf = (room: Room): PublicRoom => {
+  const alias = room.stateText('m.room.canonical_alias', 'alias');
+  const avatar = room.stateText('m.room.avatar', 'url');
+  const texts = {
+    name: room.stateText('m.room.name', 'name'),
+    topic: room.stateText('m.room.topic', 'topic'),
+    // Whoever may send them may write anything there.
+    canonical_alias: isRoomAlias(alias) ? alias : undefined,
+    avatar_url: parseMxcUri(avatar) === undefined ? undefined : avatar,
+    room_type: room.roomType,
+  };
+  return {
+    room_id: room.roomId,
+    ...(Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined && text !== '')) as Partial<
+      typeof texts
+    >),
+    num_joined_members: room.joinedCount,
+    world_readable: isWorldReadable(room),
+    guest_can_join: room.stateText('m.room.guest_access', 'guest_access') === 'can_join',
+    join_rule: room.stateText('m.room.join_rules', 'join_rule') ?? 'invite',
+  } as PublicRoom;
+};

@@ -1,0 +1,280 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Membership } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Database } from '#src/storage/database.ts';
+import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
+import { assertGuestsMayJoin } from './guest-rules.ts';
+import { memberContent, type ProfileSource } from './profile-source.ts';
+import type { RemoteMembership } from './remote-membership.ts';
+import { RestrictedJoins } from './restricted-joins.ts';
+import { strippedStateFor } from './stripped-room.ts';
+
+const MEMBER = 'm.room.member';
+
+export interface JoinRequest {
+  readonly roomIdOrAlias: string;
+  /** Servers to ask about a room that is not known here. */
+  readonly servers?: readonly string[] | undefined;
+  readonly reason?: string | undefined;
+  /** What an identity server signed for an invite by mail. Client-Server API, "Third-party invites". */
+  readonly thirdPartySigned?: JsonObject | undefined;
+}
+
+export interface InviteRequest {
+  readonly target: string;
+  readonly reason?: string | undefined;
+  readonly isDirect?: boolean | undefined;
+}
+
+export interface MembershipServiceOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly aliases: AliasService;
+  readonly profiles: ProfileSource;
+  /** Without it everybody may be invited. */
+  readonly invitePermission?: InvitePermission | undefined;
+  readonly remote?: RemoteMembership | undefined;
+}
+
+const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'This server does not know the room.');
+
+/** Who comes into rooms and who leaves them. Client-Server API, "Room membership". */
+export class MembershipService {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #loader: EventLoader;
+  readonly #rooms: RoomRegistry;
+  readonly #events: EventService;
+  readonly #aliases: AliasService;
+  readonly #profiles: ProfileSource;
+  readonly #invitePermission: InvitePermission | undefined;
+  readonly #remote: RemoteMembership | undefined;
+  readonly #restricted: RestrictedJoins;
+
+  constructor(options: MembershipServiceOptions) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#loader = options.loader;
+    this.#rooms = options.rooms;
+    this.#events = options.events;
+    this.#aliases = options.aliases;
+    this.#profiles = options.profiles;
+    this.#invitePermission = options.invitePermission;
+    this.#remote = options.remote;
+    this.#restricted = new RestrictedJoins(options.rooms);
+  }
+
+  /** What the invited and the knocking are shown of a room. */
+  strippedStateFor(room: Room, userId: string): Promise<StrippedStateEvent[]> {
+    return strippedStateFor(this.#loader, room, userId);
+  }
+
+  /**
+   * Joins a room; being in it already is fine.
+   *
+   * @returns the room's id
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN
+   */
+  async join(requester: Requester, request: JoinRequest): Promise<string> {
+    const { userId } = requester;
+    const { roomId, servers } = await this.#resolve(request);
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) {
+      await this.#enterRemotely('join', userId, roomId, servers, request.reason);
+      return roomId;
+    }
+    if (room.isJoined(userId)) return roomId;
+    if (requester.isGuest) assertGuestsMayJoin(room);
+    const before = room.headMembership(userId);
+    if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
+    const invite =
+      request.thirdPartySigned === undefined
+        ? undefined
+        : this.#thirdPartyInvite(room, userId, request.thirdPartySigned);
+    const isInvited = before === 'invite' || invite !== undefined;
+    const authorisedBy = isInvited ? undefined : await this.#restricted.authorise(room, userId);
+    const content = memberContent('join', await this.#profiles.profileOf(userId), {
+      reason: request.reason,
+      join_authorised_via_users_server: authorisedBy,
+    });
+    const draft = memberDraft(userId, userId, content);
+    await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
+    return roomId;
+  }
+
+  /** The invite that a signed third-party invite stands for, in the name of who made it. */
+  #thirdPartyInvite(room: Room, userId: string, signed: JsonObject): EventDraft {
+    const { sender, mxid, token, signatures } = signed;
+    if (!isUserId(sender) || typeof mxid !== 'string' || typeof token !== 'string' || signatures === undefined) {
+      throw new MatrixError('M_BAD_JSON', 'third_party_signed needs sender, mxid, token and signatures.');
+    }
+    if (!this.#events.isLocal(sender))
+      throw new MatrixError('M_FORBIDDEN', "The invite has to be redeemed through the inviter's server.");
+    const displayName = room.stateText('m.room.third_party_invite', 'display_name', token);
+    return memberDraft(sender, userId, {
+      membership: 'invite',
+      // All that was signed has to stay together, or the signature says nothing.
+      third_party_invite: { display_name: displayName ?? '', signed },
+    });
+  }
+
+  /** @returns the room's id @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
+  async knock(requester: Requester, request: JoinRequest): Promise<string> {
+    const { userId } = requester;
+    const { roomId, servers } = await this.#resolve(request);
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) {
+      await this.#enterRemotely('knock', userId, roomId, servers, request.reason);
+      return roomId;
+    }
+    const content = memberContent('knock', await this.#profiles.profileOf(userId), { reason: request.reason });
+    await this.#events.send(room, memberDraft(userId, userId, content));
+    return roomId;
+  }
+
+  async #resolve(request: JoinRequest): Promise<{ roomId: string; servers: readonly string[] }> {
+    const { roomIdOrAlias, servers = [] } = request;
+    if (roomIdOrAlias.startsWith('#')) return this.#aliases.resolve(roomIdOrAlias);
+    if (!isRoomId(roomIdOrAlias)) {
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `${roomIdOrAlias} is neither a room id (!...) nor a room alias (#...:server).`,
+      );
+    }
+    return { roomId: roomIdOrAlias, servers };
+  }
+
+  async #enterRemotely(
+    how: 'join' | 'knock',
+    userId: string,
+    roomId: string,
+    servers: readonly string[],
+    reason: string | undefined,
+  ): Promise<void> {
+    if (this.#remote === undefined) throw notFound();
+    await this.#remote.enter(how, { userId, roomId, servers, reason, profile: await this.#profiles.profileOf(userId) });
+  }
+
+  /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVITE_BLOCKED, M_INVALID_PARAM */
+  async invite(sender: string, roomId: string, request: InviteRequest): Promise<void> {
+    const { target } = request;
+    assertUserId(target);
+    const room = await this.#inside(roomId, sender);
+    if (target === sender) throw new MatrixError('M_FORBIDDEN', 'You cannot invite yourself.');
+    const content = await this.inviteContent(request);
+    if (this.#events.isLocal(target)) {
+      await this.#events.send(room, memberDraft(sender, target, content));
+      return;
+    }
+    if (this.#remote === undefined) throw noFederation(target);
+    await this.#remote.invite(room, sender, target, content);
+  }
+
+  /** The content of an invite's member event. @throws MatrixError M_INVITE_BLOCKED when the target wants no invites */
+  async inviteContent(request: InviteRequest): Promise<JsonObject> {
+    const { target, reason, isDirect } = request;
+    await this.#invitePermission?.assertInvitable(target);
+    return memberContent('invite', await this.#profiles.profileOf(target), {
+      reason,
+      is_direct: isDirect === true ? true : undefined,
+    });
+  }
+
+  /** Leaves a room, rejects an invite or takes back a knock. Having left already is fine. */
+  async leave(userId: string, roomId: string, reason?: string): Promise<void> {
+    const room = await this.#rooms.byId(roomId);
+    if (room === undefined) {
+      if (this.#remote === undefined) throw notFound();
+      await this.#remote.leave(userId, roomId, reason);
+      return;
+    }
+    if (room.member(userId)?.membership === 'leave') return;
+    const isResident = [...room.members.values()].some((member) => member.local && member.membership === 'join');
+    if (!isResident && this.#remote !== undefined) await this.#remote.leave(userId, roomId, reason);
+    else await this.#events.send(room, memberDraft(userId, userId, memberContent('leave', {}, { reason })));
+  }
+
+  /** Removes a member, takes back an invite or refuses a knock. @throws MatrixError M_FORBIDDEN, also when the target is not there */
+  async kick(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+    assertUserId(target);
+    const room = await this.#inside(roomId, sender);
+    const membership = room.headMembership(target);
+    if (membership === undefined || membership === 'leave' || membership === 'ban') {
+      throw new MatrixError('M_FORBIDDEN', `${target} is not in the room.`);
+    }
+    await this.#events.send(room, memberDraft(sender, target, memberContent('leave', {}, { reason })));
+  }
+
+  /** @throws MatrixError M_FORBIDDEN */
+  async ban(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+    assertUserId(target);
+    const room = await this.#inside(roomId, sender);
+    await this.#events.send(room, memberDraft(sender, target, memberContent('ban', {}, { reason })));
+  }
+
+  /** @throws MatrixError M_BAD_STATE when the target is not banned, M_FORBIDDEN */
+  async unban(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+    assertUserId(target);
+    const room = await this.#inside(roomId, sender);
+    if (room.headMembership(target) !== 'ban')
+      throw new MatrixError('M_BAD_STATE', `${target} is not banned from the room.`);
+    await this.#events.send(room, memberDraft(sender, target, memberContent('leave', {}, { reason })));
+  }
+
+  /** Stops remembering a room that was left: its history is closed to the user from now on. @throws MatrixError M_UNKNOWN while joined */
+  async forget(userId: string, roomId: string): Promise<void> {
+    const room = await this.#rooms.byId(roomId);
+    const member = room?.member(userId);
+    if (room === undefined || member === undefined) throw notFound();
+    if (member.membership === 'join')
+      throw new MatrixError('M_UNKNOWN', 'You are in this room: leave it before you forget it.');
+    if (member.forgotten) return;
+    await forgetRoom(this.#database, room.nid, member.user);
+    const now = room.member(userId);
+    // Whoever came back in the meantime has not forgotten anything.
+    if (now?.event === member.event) room.setMember({ ...now, forgotten: true });
+  }
+
+  /** Ids of the rooms in which a user is. */
+  async joinedRooms(userId: string): Promise<string[]> {
+    return joinedRoomIds(this.#database, await this.#interner.userNid(userId));
+  }
+
+  async #inside(roomId: string, sender: string): Promise<Room> {
+    const room = await this.#rooms.byId(roomId);
+    if (room?.headMembership(sender) !== ('join' satisfies Membership)) {
+      throw new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
+    }
+    return room;
+  }
+}
+
+export const memberDraft = (sender: string, stateKey: string, content: JsonObject): EventDraft => ({
+  type: MEMBER,
+  sender,
+  stateKey,
+  content,
+});
+
+export const noFederation = (target: string): MatrixError =>
+  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);
+
+const assertUserId = (userId: string): void => {
+  if (!isUserId(userId))
+    throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id, such as @alice:example.org.`);
+};

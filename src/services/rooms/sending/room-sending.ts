@@ -1,0 +1,240 @@
+import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { noFederation } from '#src/services/rooms/membership/membership-service.ts';
+import { assertGuestsMayJoin } from '#src/services/rooms/membership/guest-rules.ts';
+import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
+import { userSuspended } from '#src/services/accounts/sessions/suspension.ts';
+import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
+import { MEMBERSHIPS } from '#src/services/room-model/room/membership.ts';
+import type { Reader } from '#src/services/reading/client-events/client-events.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+
+const MEMBER = 'm.room.member';
+
+/** Who sends. */
+export interface Sender extends Reader {
+  readonly isGuest?: boolean | undefined;
+  /** May redact their own events, and send nothing else. Client-Server API, "Account suspension". */
+  readonly isSuspended?: boolean | undefined;
+}
+
+/** What is sent, and into which room. */
+export interface SendRequest {
+  readonly roomId: string;
+  readonly type: string;
+  readonly content: JsonObject;
+  /** Milliseconds since the epoch, for those who may choose it. */
+  readonly ts?: number | undefined;
+  /** Milliseconds for which it is to be a sticky event (MSC4354). */
+  readonly stickyDurationMs?: number | undefined;
+}
+
+/** A delayed event whose time has come. */
+export interface ScheduledRequest extends SendRequest {
+  readonly delayId: string;
+  readonly stateKey: string | undefined;
+}
+
+/** Sends what users want to say into rooms. */
+export class RoomSending {
+  readonly #access: RoomAccess;
+  readonly #events: EventService;
+  readonly #aliases: AliasService;
+  readonly #relations: RelationRules;
+  readonly #restricted: RestrictedJoins;
+  readonly #invitePermission: InvitePermission | undefined;
+
+  constructor(options: {
+    readonly access: RoomAccess;
+    readonly events: EventService;
+    readonly aliases: AliasService;
+    readonly relations: RelationRules;
+    readonly restricted: RestrictedJoins;
+    /** Without it everybody may be invited. */
+    readonly invitePermission?: InvitePermission | undefined;
+  }) {
+    this.#access = options.access;
+    this.#events = options.events;
+    this.#aliases = options.aliases;
+    this.#relations = options.relations;
+    this.#restricted = options.restricted;
+    this.#invitePermission = options.invitePermission;
+  }
+
+  /**
+   * Sends a message event, at most once for each transaction id; without one, once for each call.
+   *
+   * @returns the event's id
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_DUPLICATE_ANNOTATION, M_UNKNOWN
+   */
+  async message(sender: Sender, request: SendRequest, txnId?: string): Promise<string> {
+    const room = await this.#access.known(request.roomId);
+    return this.#message(sender, room, request, transaction(sender, `send/${request.roomId}/${request.type}`, txnId));
+  }
+
+  async #message(
+    sender: Sender,
+    room: Room,
+    request: SendRequest & Partial<ScheduledRequest>,
+    txn: Transaction | undefined,
+  ): Promise<string> {
+    const { type, content } = request;
+    if (type === 'm.room.redaction') {
+      const { redacts, ...rest } = content;
+      if (typeof redacts !== 'string')
+        throw new MatrixError('M_BAD_JSON', 'A redaction must name the event that it redacts in redacts.');
+      await this.#assertMayRedact(sender, room, redacts);
+      return this.#events.redact(room, sender.userId, redacts, rest, txn, fateOf(request));
+    }
+    if (sender.isSuspended === true) throw userSuspended();
+    return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
+  }
+
+  /**
+   * Sets an entry of the state. What is there already is not written again.
+   *
+   * @returns the event's id
+   * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON, M_BAD_ALIAS, M_INVALID_PARAM, M_INVITE_BLOCKED, M_GUEST_ACCESS_FORBIDDEN,
+   *   M_USER_SUSPENDED
+   */
+  async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
+    return (await this.#state(sender, await this.#access.known(request.roomId), request, stateKey)).eventId;
+  }
+
+  /**
+   * Sends a delayed event as if it had been sent just now: who may send it is decided now. That it was sent is written in the same commit.
+   *
+   * @returns the event's id, and whether it was written at all: what is in the state already is not written again
+   * @throws MatrixError what `message` and `state` throw
+   */
+  async scheduled(
+    sender: Sender,
+    request: ScheduledRequest,
+  ): Promise<{ readonly eventId: string; readonly isWritten: boolean }> {
+    const room = await this.#access.known(request.roomId);
+    if (request.stateKey === undefined)
+      return { eventId: await this.#message(sender, room, request, undefined), isWritten: true };
+    if (sender.isSuspended === true) throw userSuspended();
+    const event = await this.#state(sender, room, request, request.stateKey);
+    return { eventId: event.eventId, isWritten: event.delayIdFor(sender.userId) === request.delayId };
+  }
+
+  async #state(
+    sender: Sender,
+    room: Room,
+    request: SendRequest & Partial<ScheduledRequest>,
+    stateKey: string,
+  ): Promise<StoredEvent> {
+    const { type } = request;
+    const content = type === MEMBER ? await this.#membership(sender, room, stateKey, request.content) : request.content;
+    await this.#check(room, type, stateKey, content);
+    return this.#events.send(room, draft(sender, { ...request, content }, stateKey));
+  }
+
+  /** The content of a member event, once it is sure that it may be sent. A join has to be one that `/join` would make. */
+  async #membership(sender: Sender, room: Room, stateKey: string, content: JsonObject): Promise<JsonObject> {
+    const { membership } = content;
+    if (!MEMBERSHIPS.some((known) => known === membership))
+      throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
+    if (membership === 'invite') {
+      await this.#invitePermission?.assertInvitable(stateKey);
+      // As /invite has it: the server of the invited would have to hear of it.
+      if (isUserId(stateKey) && !this.#events.isLocal(stateKey)) throw noFederation(stateKey);
+    }
+    if (membership !== 'join') return content;
+    if (sender.isGuest === true && !room.isJoined(stateKey)) assertGuestsMayJoin(room);
+    // It stands for the word of this server: nobody else may say it.
+    const { join_authorised_via_users_server: _claimed, ...rest } = content;
+    const before = room.headMembership(stateKey);
+    const isComing = stateKey === sender.userId && before !== 'join' && before !== 'invite' && before !== 'ban';
+    const authorisedBy = isComing ? await this.#restricted.authorise(room, stateKey) : undefined;
+    return authorisedBy === undefined ? rest : { ...rest, join_authorised_via_users_server: authorisedBy };
+  }
+
+  async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+    switch (type) {
+      case 'm.room.create':
+        throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+      case 'm.room.redaction':
+        // As state it would not be carried out here, and by other servers perhaps.
+        throw new MatrixError('M_BAD_JSON', 'A redaction is no state: send it as a message event, or ask for /redact.');
+      case 'm.room.canonical_alias':
+        if (stateKey === '') await this.#aliases.checkCanonical(room, content);
+        return;
+      case 'm.room.power_levels':
+        if (stateKey === '') assertNoCreatorListed(room, content);
+        return;
+      default:
+    }
+  }
+
+  /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
+  async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId?: string): Promise<string> {
+    const room = await this.#access.known(roomId);
+    await this.#assertMayRedact(sender, room, eventId);
+    return this.#events.redact(
+      room,
+      sender.userId,
+      eventId,
+      content,
+      transaction(sender, `redact/${roomId}/${eventId}`, txnId),
+    );
+  }
+
+  async #assertMayRedact(sender: Sender, room: Room, eventId: string): Promise<void> {
+    if (sender.isSuspended !== true) return;
+    const event = await this.#events.find(room, eventId);
+    if (event?.sender !== sender.userId) throw userSuspended();
+  }
+}
+
+const transaction = (sender: Reader, scope: string, txnId: string | undefined): Transaction | undefined =>
+  txnId === undefined ? undefined : { userId: sender.userId, deviceId: sender.deviceId, scope, txnId };
+
+const fateOf = ({
+  stickyDurationMs,
+  delayId,
+}: SendRequest & Partial<ScheduledRequest>): Pick<EventDraft, 'delayId' | 'stickyDurationMs'> => ({
+  ...(stickyDurationMs === undefined ? {} : { stickyDurationMs }),
+  ...(delayId === undefined ? {} : { delayId }),
+});
+
+const draft = (
+  sender: Reader,
+  request: SendRequest & Partial<ScheduledRequest>,
+  stateKey: string | undefined,
+): EventDraft => {
+  const { type, content, ts } = request;
+  if (type === 'm.room.create')
+    throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
+  return {
+    type,
+    sender: sender.userId,
+    content,
+    ...(stateKey === undefined ? {} : { stateKey }),
+    ...(ts === undefined ? {} : { originServerTs: ts }),
+    ...fateOf(request),
+  };
+};
+
+/** The rules would refuse it as well, but as something forbidden: it is the content that is wrong, whoever sends it. */
+const assertNoCreatorListed = (room: Room, content: JsonObject): void => {
+  const create = room.stateEvent('m.room.create');
+  if (create === undefined || !isJsonObject(content['users'])) return;
+  for (const creator of privilegedCreatorsOf(room.version, create.pdu)) {
+    if (Object.hasOwn(content['users'], creator)) {
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `users must not list ${creator}: as a creator of the room they stand above all levels.`,
+      );
+    }
+  }
+};

@@ -1,0 +1,165 @@
+import { redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { CommittedEvents, EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import {
+  claimedThirdPartyInvites,
+  claimThirdPartyInvites,
+  deleteThirdPartyInvite,
+  findThirdPartyInvite,
+  revokeThirdPartyInvite,
+  type ThirdPartyInviteRecord,
+} from '#src/storage/rooms/third-party-invites.ts';
+import { type InviteKeys, publicKeysOf } from './invite-keys.ts';
+
+export const THIRD_PARTY_INVITE = 'm.room.third_party_invite';
+
+/** Milliseconds in which the event of an invitation is sent, or never will be. */
+const SENDING_MS = 60_000;
+
+export interface InviteRedemptionOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly profiles: ProfileSource;
+  readonly invitePermission: InvitePermission;
+  readonly keys: InviteKeys;
+}
+
+/**
+ * Turns the invitations of an address that this server keeps into invitations of the user to whom it turns out to belong.
+ * Client-Server API, "Third-party invites": "it should insert an m.room.member event into the room's graph for that user".
+ */
+export class InviteRedemption {
+  readonly #options: InviteRedemptionOptions;
+  readonly #stopListening: () => void;
+  /** Revocations that are being noted. */
+  readonly #noting = new Set<Promise<void>>();
+
+  constructor(options: InviteRedemptionOptions) {
+    this.#options = options;
+    this.#stopListening = options.events.committed.subscribe((committed) => this.#forgetRevoked(committed));
+  }
+
+  /**
+   * Gives the invitations of an address to the user who owns it from now on; they are redeemed soon after the commit. Called by
+   * whatever binds addresses to accounts, in the same transaction and with the address locked.
+   */
+  async claimed(tx: Tx, userId: string, id: ThirdPartyId): Promise<void> {
+    for (const token of await claimThirdPartyInvites(tx, id, userId)) await this.enqueue(tx, token);
+  }
+
+  /** Has a claimed invitation redeemed after the commit. */
+  enqueue(tx: Tx, token: string): Promise<void> {
+    return tx.enqueue(redeemThirdPartyInvite.name, { token });
+  }
+
+  /** Takes up what was left undone, whatever became of its job. */
+  async resume(): Promise<void> {
+    await this.#options.database.write(async (tx) => {
+      for (const token of await claimedThirdPartyInvites(tx)) await this.enqueue(tx, token);
+    });
+  }
+
+  /** Resolves when every revocation that was heard of has been noted. */
+  async noted(): Promise<void> {
+    await Promise.all(this.#noting);
+  }
+
+  async close(): Promise<void> {
+    this.#stopListening();
+    await this.noted();
+  }
+
+  /**
+   * Redeems a claimed invitation, once, however often it is asked to. One that was revoked, whose inviter may not invite any more,
+   * or whose invitee may not be invited comes to nothing.
+   */
+  async redeem(token: string): Promise<void> {
+    const { database, clock, rooms, logger } = this.#options;
+    const invite = await findThirdPartyInvite(database, token);
+    if (invite === undefined || invite.claimedBy === null) return;
+    const room = await rooms.byId(invite.roomId);
+    const isThere = room?.stateEvent(THIRD_PARTY_INVITE, token) !== undefined;
+    // Whoever is just sending it will see that it is claimed.
+    if (!isThere && !invite.sent && clock.now() - invite.createdTs < SENDING_MS) return;
+    const obstacle =
+      room === undefined ? 'there is no such room' : await this.#redeemIn(room, invite, invite.claimedBy);
+    if (obstacle !== undefined) {
+      const { roomId, inviter } = invite;
+      logger.info('an invitation by address came to nothing', { room_id: roomId, inviter, reason: obstacle });
+    }
+    await deleteThirdPartyInvite(database, token);
+  }
+
+  /** @returns why it cannot be redeemed; undefined when it has been */
+  async #redeemIn(room: Room, invite: ThirdPartyInviteRecord, userId: string): Promise<string | undefined> {
+    const { events, invitePermission } = this.#options;
+    const { token, inviter } = invite;
+    const membership = room.headMembership(userId);
+    if (membership === 'join') return undefined;
+    // The authorization rules ask for a signature only: what the inviter may do now is for us to say.
+    if (room.headMembership(inviter) !== 'join') return 'the inviter has left';
+    const levels = room.powerLevels();
+    if (levels.userLevel(inviter) < levels.invite) return 'the inviter may not invite any more';
+    const draft = await this.#draft(room, invite, userId);
+    if (draft === undefined) return 'it was revoked';
+    try {
+      await invitePermission.assertInvitable(userId);
+      await events.sendOnce(room, draft, {
+        userId: inviter,
+        deviceId: undefined,
+        scope: `${THIRD_PARTY_INVITE} ${room.roomId}`,
+        txnId: token,
+      });
+    } catch (error) {
+      if (error instanceof MatrixError && (error.errcode === 'M_FORBIDDEN' || error.errcode === 'M_INVITE_BLOCKED'))
+        return error.message;
+      throw error;
+    }
+    return undefined;
+  }
+
+  /** The member event in the name of the inviter; undefined when the invitation was revoked. */
+  async #draft(
+    room: Room,
+    { token, inviter }: ThirdPartyInviteRecord,
+    userId: string,
+  ): Promise<EventDraft | undefined> {
+    const content = room.stateEvent(THIRD_PARTY_INVITE, token)?.content;
+    if (content === undefined) return undefined;
+    const signed = this.#options.keys.sign(content, { mxid: userId, sender: inviter, token });
+    if (signed === undefined) return undefined;
+    const displayName = content['display_name'];
+    return memberDraft(
+      inviter,
+      userId,
+      memberContent('invite', await this.#options.profiles.profileOf(userId), {
+        third_party_invite: { display_name: typeof displayName === 'string' ? displayName : '', signed },
+      }),
+    );
+  }
+
+  /** "A revoked invitation is one with empty content": its keys are not valid any more. */
+  #forgetRevoked({ room, events }: CommittedEvents): void {
+    for (const { event } of events) {
+      if (event.type !== THIRD_PARTY_INVITE || event.stateKey === undefined) continue;
+      if (publicKeysOf(event.content).length > 0) continue;
+      const noting = revokeThirdPartyInvite(this.#options.database, event.stateKey, room.roomId)
+        .catch((err: unknown) => this.#options.logger.warn('a revoked invitation could not be forgotten', { err }))
+        .finally(() => this.#noting.delete(noting));
+      this.#noting.add(noting);
+    }
+  }
+}

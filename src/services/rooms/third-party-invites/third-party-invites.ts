@@ -1,0 +1,227 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { obfuscatedAddress, thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { IdentityAccess, IdentityService, StoredInvite } from '#src/remote/identity-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { lockAddress, ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
+import {
+  deleteThirdPartyInvite,
+  insertThirdPartyInvite,
+  markThirdPartyInviteSent,
+  waitingThirdPartyInvites,
+} from '#src/storage/rooms/third-party-invites.ts';
+import { type InviteKeys, publicKeysOf } from './invite-keys.ts';
+import { type InviteRedemption, THIRD_PARTY_INVITE } from './invite-redemption.ts';
+
+const TOKEN_LENGTH = 40;
+const BUCKET = 'third_party_invite';
+
+/** Whom somebody wants to invite. Client-Server API, `POST /rooms/{roomId}/invite` and `invite_3pid` of `POST /createRoom`. */
+export interface ThirdPartyInviteRequest {
+  readonly medium?: string | undefined;
+  readonly address?: string | undefined;
+  /** The identity server; this one itself when left out. */
+  readonly idServer?: string | undefined;
+  readonly idAccessToken?: string | undefined;
+}
+
+/** Who invites. */
+export interface ThirdPartyInviter {
+  readonly userId: string;
+  readonly rateLimited: boolean;
+}
+
+/** A request that has been looked at. */
+export interface PreparedThirdPartyInvite {
+  readonly id: ThirdPartyId;
+  /** Where the invitation is kept; undefined for here. */
+  readonly access: IdentityAccess | undefined;
+  /** Whose address it is, as far as is known yet. */
+  readonly userId: string | undefined;
+}
+
+export interface ThirdPartyInvitesOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly rateLimiter: RateLimiter;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly membership: MembershipService;
+  readonly profiles: ProfileSource;
+  readonly keys: InviteKeys;
+  readonly redemption: InviteRedemption;
+  readonly identity: Pick<IdentityService, 'lookup' | 'storeInvite'>;
+  /** Identity servers that users may have this server ask. */
+  readonly trustedServers: readonly string[];
+  /** Whether this server keeps invitations itself. */
+  readonly builtIn: boolean;
+  /** Names under which `id_server` means this server. */
+  readonly ownNames: () => readonly string[];
+  /** How many may be invited at once; undefined for any number. */
+  readonly mostAtOnce?: number | undefined;
+}
+
+/** Invites people of whom nothing is known but an address. Client-Server API, "Third-party invites". */
+export class ThirdPartyInvites {
+  readonly #options: ThirdPartyInvitesOptions;
+
+  constructor(options: ThirdPartyInvitesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Invites the user to whom an address belongs; when nobody is known to own it, leaves an invitation in the room that can be redeemed
+   * once somebody does.
+   *
+   * @throws MatrixError M_FORBIDDEN, M_MISSING_PARAM, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_SERVER_NOT_TRUSTED,
+   *   M_LIMIT_EXCEEDED, M_INVITE_BLOCKED; what `IdentityService` throws
+   */
+  async invite(inviter: ThirdPartyInviter, roomId: string, request: ThirdPartyInviteRequest): Promise<void> {
+    const room = await this.#options.rooms.byId(roomId);
+    if (room?.headMembership(inviter.userId) !== 'join')
+      throw new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
+    const levels = room.powerLevels();
+    if (levels.userLevel(inviter.userId) < levels.invite)
+      throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
+    for (const prepared of await this.prepare(inviter, [request])) await this.carryOut(inviter.userId, room, prepared);
+  }
+
+  /**
+   * Looks at requests, and whose addresses they are about, without doing anything yet.
+   *
+   * @throws MatrixError as `invite`, M_UNKNOWN when there are too many
+   */
+  async prepare(
+    inviter: ThirdPartyInviter,
+    requests: readonly ThirdPartyInviteRequest[],
+  ): Promise<PreparedThirdPartyInvite[]> {
+    const { mostAtOnce = Infinity } = this.#options;
+    if (requests.length > mostAtOnce)
+      throw new MatrixError('M_UNKNOWN', `No more than ${mostAtOnce} people can be invited by address at once.`);
+    const checked = requests.map((request) => this.#check(request));
+    if (inviter.rateLimited) for (const _ of checked) this.#takeToken(inviter.userId);
+    return Promise.all(checked.map(async (one) => ({ ...one, userId: await this.#ownerOf(one) })));
+  }
+
+  /** Does what was prepared, in a room in which the inviter is. @throws MatrixError as `invite` */
+  async carryOut(inviter: string, room: Room, prepared: PreparedThirdPartyInvite): Promise<void> {
+    const { id, access, userId } = prepared;
+    const owner =
+      userId ??
+      (access === undefined ? await this.#keep(inviter, room, id) : await this.#haveKept(inviter, room, id, access));
+    if (owner !== undefined) await this.#options.membership.invite(inviter, room.roomId, { target: owner });
+  }
+
+  #check(request: ThirdPartyInviteRequest): { id: ThirdPartyId; access: IdentityAccess | undefined } {
+    const { builtIn, trustedServers, ownNames } = this.#options;
+    const { medium, address, idServer: server, idAccessToken: accessToken } = request;
+    const lacksServer = server === undefined && (!builtIn || accessToken !== undefined);
+    if (medium === undefined || address === undefined || lacksServer)
+      throw new MatrixError('M_MISSING_PARAM', 'An invite needs id_server, id_access_token, medium and address.');
+    const isHere = builtIn && (server === undefined || ownNames().includes(server));
+    if (!isHere && accessToken === undefined)
+      throw new MatrixError(
+        'M_MISSING_PARAM',
+        'The member id_access_token is missing: the identity server asks for it.',
+      );
+    if (!isHere && !trustedServers.includes(server ?? ''))
+      throw new MatrixError('M_SERVER_NOT_TRUSTED', `This server does not trust the identity server ${server}.`);
+    if (medium !== 'email' && (isHere || medium !== 'msisdn'))
+      throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `Nobody can be invited by ${medium} here.`);
+    const id = thirdPartyId(medium, address);
+    if (id === undefined) throw new MatrixError('M_INVALID_PARAM', `The address is not of the form of ${medium}.`);
+    const access = isHere || server === undefined ? undefined : { server, accessToken: accessToken ?? '' };
+    return { id, access };
+  }
+
+  #takeToken(userId: string): void {
+    const verdict = this.#options.rateLimiter.take(BUCKET, userId);
+    if (verdict.ok) return;
+    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many invites by address: wait before the next one.', {
+      retry_after_ms: verdict.retryAfterMs,
+      'org.tsudoi.limiter': BUCKET,
+    });
+  }
+
+  #ownerOf({ id, access }: Omit<PreparedThirdPartyInvite, 'userId'>): Promise<string | undefined> {
+    const { database, identity } = this.#options;
+    return access === undefined ? ownerOfAddress(database, id) : identity.lookup(access, id);
+  }
+
+  /** Keeps an invitation here. Returns the user who owns the address, if somebody has come to meanwhile. */
+  async #keep(inviter: string, room: Room, id: ThirdPartyId): Promise<string | undefined> {
+    const { database, clock, random, keys } = this.#options;
+    const token = random.string(TOKEN_LENGTH);
+    const ephemeralKey = keys.newEphemeralKey();
+    const already = await database.write(async (tx) => {
+      // Whoever binds the address now either sees this invitation, or is seen here.
+      await lockAddress(tx, id);
+      const owner = await ownerOfAddress(tx, id);
+      if (owner !== undefined) return { owner };
+      const waiting = await waitingThirdPartyInvites(tx, id, room.roomId, inviter);
+      if (waiting.some((earlier) => stands(room, earlier))) return { owner: undefined };
+      const createdTs = clock.now();
+      await insertThirdPartyInvite(tx, { ...id, token, roomId: room.roomId, inviter, ephemeralKey, createdTs });
+      return undefined;
+    });
+    if (already !== undefined) return already.owner;
+    try {
+      await this.#announce(inviter, room, token, keys.contentOf(obfuscatedAddress(id), ephemeralKey));
+    } catch (error) {
+      await deleteThirdPartyInvite(database, token);
+      throw error;
+    }
+    await database.write(async (tx) => {
+      if ((await markThirdPartyInviteSent(tx, token)) !== undefined) await this.#options.redemption.enqueue(tx, token);
+    });
+    return undefined;
+  }
+
+  /** Has an invitation kept by an identity server. Returns the user who owns the address, if it says so only now. */
+  async #haveKept(inviter: string, room: Room, id: ThirdPartyId, access: IdentityAccess): Promise<string | undefined> {
+    const { identity, profiles } = this.#options;
+    const profile = await profiles.profileOf(inviter);
+    const stored = await identity.storeInvite(access, {
+      ...id,
+      roomId: room.roomId,
+      sender: inviter,
+      details: {
+        room_alias: room.stateText('m.room.canonical_alias', 'alias'),
+        room_avatar_url: room.stateText('m.room.avatar', 'url'),
+        room_join_rules: room.stateText('m.room.join_rules', 'join_rule'),
+        room_name: room.stateText('m.room.name', 'name'),
+        room_type: room.roomType,
+        sender_display_name: profile.displayname,
+        sender_avatar_url: profile.avatar_url,
+      },
+    });
+    if (typeof stored === 'string') return stored;
+    await this.#announce(inviter, room, stored.token, contentOf(stored));
+    return undefined;
+  }
+
+  async #announce(inviter: string, room: Room, token: string, content: JsonObject): Promise<void> {
+    await this.#options.events.send(room, { type: THIRD_PARTY_INVITE, sender: inviter, stateKey: token, content });
+  }
+}
+
+/** Whether an invitation has not been revoked. */
+const stands = (room: Room, token: string): boolean =>
+  publicKeysOf(room.stateEvent(THIRD_PARTY_INVITE, token)?.content ?? {}).length > 0;
+
+const contentOf = ({ displayName, publicKeys }: StoredInvite): JsonObject => {
+  const keys = publicKeys.map(({ publicKey, keyValidityUrl }) => ({
+    public_key: publicKey,
+    key_validity_url: keyValidityUrl,
+  }));
+  return { display_name: displayName, ...keys[0], public_keys: keys };
+};

@@ -1,0 +1,21 @@
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
+
+/** A room that the response will speak of, as it was when the response was planned. */
+export interface RoomPlan {
+  readonly room: Room;
+  readonly member: Member;
+  readonly section: 'join' | 'leave';
+  /** The client knows nothing of the room, or wants all of its state. */
+  readonly isFull: boolean;
+  /** Joined anew since the client's position: what it may know of an earlier stay does not go on in this timeline. */
+  readonly isReturned: boolean;
+  /** The timeline begins after this position; 0 when the client knows nothing of the room. */
+  readonly after: number;
+  readonly upTo: number;
+  /** The state at `upTo`. */
+  readonly end: StateChain;
+  /** Show nothing but the user's own leave. */
+  readonly onlyLeave: boolean;
+}

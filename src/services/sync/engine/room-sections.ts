@@ -1,0 +1,219 @@
+import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
+import { STICKY } from '#src/protocol/events/sticky.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventEncoder, Relations } from './event-encoder.ts';
+import type { RoomPlan } from './room-plan.ts';
+import { heroesOf, summaryChanged } from './room-summary.ts';
+import type { StateChanges, StateReader } from './state-window.ts';
+import type { SyncFilter } from './sync-filter.ts';
+import type { SyncRequest } from './sync-request.ts';
+import type { SyncUser } from './sync-user.ts';
+import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } from './visible-timelines.ts';
+
+/** Timeline, state and summary of a room, as JSON members. */
+export interface RoomSection {
+  readonly plan: RoomPlan;
+  readonly json: string;
+  readonly isEmpty: boolean;
+}
+
+export interface RoomSectionsOptions extends VisibleTimelinesOptions {
+  readonly loader: EventLoader;
+  readonly interner: Interner;
+  readonly states: StateReader;
+  readonly encoder: EventEncoder;
+}
+
+/** The parts of rooms that all come of their events: timeline, state, summary, sticky events. All rooms of a response are read together. */
+export class RoomSections {
+  readonly #options: RoomSectionsOptions;
+  readonly #timelines: VisibleTimelines;
+
+  constructor(options: RoomSectionsOptions) {
+    this.#options = options;
+    this.#timelines = new VisibleTimelines(options);
+  }
+
+  async build(
+    plans: readonly RoomPlan[],
+    user: SyncUser,
+    request: SyncRequest,
+    filter: SyncFilter,
+    ignored: ReadonlySet<string>,
+  ): Promise<RoomSection[]> {
+    const drafts = await this.#timelines.read(plans, user.userId, filter, ignored);
+    const upToEnd = request.stateAfter !== undefined;
+    const changes = await this.#options.states.read(
+      drafts.map(({ plan, window, events }) => ({
+        room: plan.room,
+        after: plan.isFull ? undefined : plan.after,
+        upTo: plan.upTo,
+        end: plan.end,
+        window: { ...window, events: events.map(({ event }) => event) },
+        upToEnd,
+      })),
+    );
+    if (filter.lazyLoadMembers) {
+      const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, user.userId)]));
+      await this.#options.interner.ensureStateKeys(
+        [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
+      );
+    }
+    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], user, request, filter));
+    const loaded = await this.#options.loader.load(
+      wanted.flatMap((nids, index) => {
+        const room = drafts[index]?.plan.room;
+        return room === undefined ? [] : nids.map((nid) => ({ room, nid }));
+      }),
+    );
+    const relations = await this.#relations(drafts, request, ignored);
+    return drafts.map((draft, index) => {
+      const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
+      return this.#encode(draft, state, request, filter, relations.get(draft));
+    });
+  }
+
+  /** Up to where somebody who is not in rooms any more sees them, by number of the room. Those in which they never were are left out. */
+  async seenUntil(left: readonly { readonly room: Room; readonly member: Member }[]): Promise<Map<number, number>> {
+    const { loader, visibility } = this.#options;
+    // All at once: what each of them replaced comes along.
+    await loader.load(left.map(({ room, member }) => ({ room, nid: member.event })));
+    const found = new Map<number, number>();
+    for (const { room, member } of left) {
+      const until = await visibility.past.joinedUntil(room, member);
+      if (until > 0) found.set(room.nid, until);
+    }
+    return found;
+  }
+
+  /** Positions of the state events to be told, after filter and lazy loading. */
+  #stateEvents(
+    draft: SectionDraft,
+    changes: StateChanges | undefined,
+    user: SyncUser,
+    request: SyncRequest,
+    filter: SyncFilter,
+  ): number[] {
+    const { plan, window, events } = draft;
+    if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
+    // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
+    // Nor does it stand in a timeline where a resolution brought an older leave back.
+    if (plan.onlyLeave) {
+      const isShown = request.stateAfter === undefined && events.length > 0;
+      return isShown || plan.member.event === 0 ? [] : [plan.member.event];
+    }
+    if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
+    const sent = user.sentMembers(request.deviceId ?? '');
+    const keep = (userId: string, nid: number): boolean => {
+      // Whoever comes back to a room begins anew.
+      const isRedundant = sent.remember(plan.room.nid, `${plan.member.since} ${userId}`, nid);
+      return !isRedundant || plan.isFull || filter.includeRedundantMembers;
+    };
+    const members = new Set<number>();
+    // Changes in a gap are told, redundant or not.
+    if (!plan.isFull && (window.limited || request.stateAfter !== undefined))
+      for (const nid of changes.members) members.add(nid);
+    const wanted = membersWanted(draft, user.userId);
+    const inTimeline = new Set(events.map(({ event }) => event.nid));
+    for (const userId of wanted) {
+      const skey = this.#options.interner.peekStateKey('m.room.member', userId);
+      const nid = skey === undefined ? undefined : changes.base.get(skey);
+      if (nid === undefined || (request.stateAfter === undefined && inTimeline.has(nid))) continue;
+      if (keep(userId, nid)) members.add(nid);
+    }
+    return [...changes.others, ...members];
+  }
+
+  /**
+   * What is bundled with the events of limited timelines; whoever has seen everything else adds that up themselves.
+   * "GET /sync when the relevant section has a limited value of true". Client-Server API, "Aggregations of child events".
+   */
+  async #relations(
+    drafts: readonly SectionDraft[],
+    request: SyncRequest,
+    ignored: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<SectionDraft, Relations>> {
+    const found = new Map<SectionDraft, Relations>();
+    const limited = drafts.filter(({ window, events }) => window.limited && events.length > 0);
+    if (limited.length === 0) return found;
+    const { relations } = this.#options;
+    if (limited.length > 1) {
+      await relations.prepare(
+        limited.flatMap(({ plan: { room }, events }) => events.map(({ event }) => ({ room, event }))),
+      );
+    }
+    const reader = { userId: request.userId, deviceId: request.deviceId };
+    for (const draft of limited) {
+      const events = draft.events.map(({ event }) => event);
+      const bundles = await relations.bundle(draft.plan.room, reader, events, { withRoomId: false, ignored });
+      if (bundles.size > 0) found.set(draft, bundles);
+    }
+    return found;
+  }
+
+  #encode(
+    { plan, window, events, sticky }: SectionDraft,
+    state: readonly StoredEvent[],
+    request: SyncRequest,
+    filter: SyncFilter,
+    relations: Relations | undefined,
+  ): RoomSection {
+    const { encoder } = this.#options;
+    const { room, member } = plan;
+    const reader = { userId: request.userId, deviceId: request.deviceId };
+    const stateEvents = filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true);
+    const stateJson = stateEvents
+      .map((event) =>
+        encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter),
+      )
+      .join(',');
+    let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
+    const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
+    const first = events[0]?.event;
+    const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first);
+    json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
+    if (
+      plan.section === 'join' &&
+      (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))
+    ) {
+      const summary: Record<string, unknown> = {
+        'm.joined_member_count': room.joinedCount,
+        'm.invited_member_count': room.invitedCount,
+      };
+      if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
+      json += `,"summary":${JSON.stringify(summary)}`;
+    }
+    const stuck = sticky?.events ?? [];
+    if (sticky !== undefined && stuck.length > 0) {
+      const texts = stuck.map((event) => {
+        const membership = event.nid >= member.since ? member.membership : 'leave';
+        return encoder.event({ event, membership }, reader, filter, undefined, sticky.view.ttl(event));
+      });
+      json += `,"${STICKY}":{"events":[${texts.join(',')}]}`;
+    }
+    const told = events.length + stateEvents.length + stuck.length;
+    return { plan, json, isEmpty: !plan.isFull && told === 0 && !window.limited };
+  }
+}
+
+/** Whose member events go with a timeline when members are loaded lazily. Client-Server API, "Lazy-loading room members". */
+const membersWanted = ({ plan, events, sticky }: SectionDraft, userId: string): ReadonlySet<string> => {
+  const wanted = new Set(events.map(({ event }) => event.sender));
+  for (const { sender } of sticky?.events ?? []) wanted.add(sender);
+  // The summary names heroes only where the room has no name of its own.
+  if ((plan.isFull || summaryChanged(events)) && !isNamed(plan.room)) {
+    for (const hero of heroesOf(plan.room, userId)) wanted.add(hero);
+  }
+  if (plan.isFull) wanted.add(userId);
+  return wanted;
+};
+
+const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
+
+const isNamed = (room: Room): boolean =>
+  (room.stateText('m.room.name', 'name') ?? '') !== '' ||
+  (room.stateText('m.room.canonical_alias', 'alias') ?? '') !== '';

@@ -1,0 +1,57 @@
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+
+/** A room of a response, as far as sticky events go. */
+export interface StickyDraft {
+  readonly plan: {
+    readonly room: Room;
+    readonly member: Pick<Member, 'since'>;
+    readonly section: 'join' | 'leave';
+    /** What came up to here is known to the client. */
+    readonly after: number;
+    readonly upTo: number;
+  };
+  /** The timeline. */
+  readonly events: readonly VisibleEvent[];
+}
+
+/** What sticks in a room of a response. */
+export interface StickySection {
+  readonly view: StickyView;
+  /** The timeline without events that become visible only after the response's end. */
+  readonly timeline: readonly VisibleEvent[];
+  /** Sticky events that the timeline does not have. */
+  readonly events: readonly StoredEvent[];
+}
+
+/**
+ * Whatever is sticky and new to the client: what its timeline does not show, once that is filtered, comes in a section of its own. Who has
+ * just come to a room is told everything. MSC4354, "Sync API changes".
+ */
+export const stickySections = async <Draft extends StickyDraft>(
+  source: StickySource,
+  drafts: readonly Draft[],
+  ignored: ReadonlySet<string>,
+): Promise<ReadonlyMap<Draft, StickySection>> => {
+  const joined = drafts.filter(({ plan }) => plan.section === 'join');
+  const views = await source.forRooms(joined.map(({ plan }) => plan.room));
+  const sections = new Map<Draft, StickySection>();
+  if (views.size === 0) return sections;
+  for (const draft of joined) {
+    const { plan } = draft;
+    const view = views.get(plan.room.nid);
+    if (view === undefined) continue;
+    // What was hidden for a while has a place in the timeline before the position by which it is told.
+    const timeline = draft.events.filter(({ event }) => (view.positionOf(event) ?? 0) <= plan.upTo);
+    const shown = new Set(timeline.map(({ event }) => event.nid));
+    const isNew = plan.member.since > plan.after;
+    const events = view
+      .between(isNew ? 0 : plan.after, plan.upTo)
+      .filter(({ nid, sender, stateKey }) => !shown.has(nid) && (stateKey !== undefined || !ignored.has(sender)));
+    sections.set(draft, { view, timeline, events });
+  }
+  return sections;
+};

@@ -1,0 +1,217 @@
+import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { AccountDataSource, PresenceSource, ReceiptSource, TypingSource } from './sync-sources.ts';
+import { SyncUser } from './sync-user.ts';
+
+/** Users kept although they do not wait. */
+const KEEP_USERS = 10_000;
+/** Users looked at, for every one that comes, to see whether they can be let go. */
+const EVICT_LOOKS = 4;
+/** Users woken in one turn of the event loop. */
+const WAKE_SLICE = 200;
+
+export interface SyncUsersOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly writer: Writer;
+  readonly accountData: AccountDataSource;
+  readonly receipts: ReceiptSource;
+  readonly typing: TypingSource;
+  readonly presence: PresenceSource;
+}
+
+/** The users who sync, and the waking of them: a commit marks them, and they are woken once for all that it brought. */
+export class SyncUsers {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #rooms: RoomRegistry;
+  readonly #users = new Map<string, { readonly user: SyncUser; ready: Promise<void>; isReady: boolean }>();
+  readonly #byRoom = new Map<number, Set<SyncUser>>();
+  readonly #early = new Map<string, { readonly room: number; readonly member: Member }[]>();
+  #dirty = new Set<SyncUser>();
+  #flushing = false;
+
+  constructor(options: SyncUsersOptions) {
+    this.#database = options.database;
+    this.#interner = options.interner;
+    this.#rooms = options.rooms;
+    options.events.committed.subscribe((committed) => this.#onEvents(committed));
+    options.events.sticky.revived.subscribe(({ room }) => this.#markRoom(room.nid));
+    options.writer.published.subscribe(() => this.#flush());
+    options.accountData.changed.subscribe(({ userId }) => {
+      this.#mark(this.#users.get(userId)?.user);
+      this.#flush();
+    });
+    options.receipts.changed.subscribe(({ room }) => this.#markRoom(room.nid));
+    options.typing.changed.subscribe(({ roomNid }) => {
+      this.#markRoom(roomNid);
+      this.#flush();
+    });
+    options.presence.changed.subscribe(({ userId }) => {
+      const entry = this.#users.get(userId);
+      if (entry?.isReady === true) this.#tellOfPresence(entry.user);
+      // Whoever comes online is only about to be read: nobody knows yet with whom they share rooms.
+      else
+        this.open(userId).then(
+          (user) => this.#tellOfPresence(user),
+          () => undefined,
+        );
+    });
+  }
+
+  #tellOfPresence(subject: SyncUser): void {
+    this.#mark(subject);
+    for (const nid of subject.joined.keys()) this.#markRoom(nid);
+    this.#flush();
+  }
+
+  /** A user with all their memberships, and the rooms that they are joined to in memory. */
+  async open(userId: string): Promise<SyncUser> {
+    let entry = this.#users.get(userId);
+    if (entry === undefined) {
+      const user = new SyncUser(userId);
+      const created = { user, ready: Promise.resolve(), isReady: false };
+      created.ready = this.#load(user).then(
+        () => {
+          created.isReady = true;
+        },
+        (error: unknown) => {
+          this.#forget(user);
+          throw error;
+        },
+      );
+      entry = created;
+      this.#users.set(userId, entry);
+      this.#evict();
+    } else {
+      // Most recently used last: the others go first when there are too many.
+      this.#users.delete(userId);
+      this.#users.set(userId, entry);
+    }
+    if (!entry.isReady) await entry.ready;
+    return entry.user;
+  }
+
+  async #load(user: SyncUser): Promise<void> {
+    const early: { readonly room: number; readonly member: Member }[] = [];
+    // Changes that are committed while we read come in here, and are applied to what was read.
+    this.#early.set(user.userId, early);
+    const nid = await this.#interner.userNid(user.userId);
+    const rows = await roomsOfUser(this.#database, nid);
+    for (const row of rows) {
+      user.memberships.set(row.room, {
+        userId: user.userId,
+        user: nid,
+        membership: membershipOfCode(row.membership),
+        event: row.event,
+        since: row.since,
+        local: row.local,
+        forgotten: row.forgotten,
+      });
+    }
+    const joined = rows.filter((row) => row.membership === 1).map((row) => row.room);
+    const rooms = await this.#rooms.load(joined);
+    this.#early.delete(user.userId);
+    for (const room of rooms.values()) {
+      // The room in memory knows what was committed in the meantime.
+      const member = room.member(user.userId);
+      if (member !== undefined) user.memberships.set(room.nid, member);
+      if (member?.membership === 'join') this.#subscribe(user, room.nid);
+    }
+    for (const room of rooms.values()) if (room.isJoined(user.userId)) user.joined.set(room.nid, room);
+    for (const { room, member } of early) this.#changeMembership(user, room, member);
+  }
+
+  #onEvents({ room, events, resolvedMembers }: CommittedEvents): void {
+    for (const member of [...events.map((one) => one.member), ...(resolvedMembers ?? [])]) {
+      if (member === undefined || !member.after.local) continue;
+      const { after } = member;
+      const early = this.#early.get(after.userId);
+      early?.push({ room: room.nid, member: after });
+      const user = this.#users.get(after.userId)?.user;
+      if (user === undefined) continue;
+      if (early === undefined) this.#changeMembership(user, room.nid, after);
+      this.#mark(user);
+    }
+    this.#markRoom(room.nid);
+  }
+
+  #changeMembership(user: SyncUser, roomNid: number, member: Member): void {
+    user.memberships.set(roomNid, member);
+    const room = this.#rooms.peek(roomNid);
+    if (member.membership === 'join' && room !== undefined) {
+      user.joined.set(roomNid, room);
+      this.#subscribe(user, roomNid);
+    } else {
+      user.joined.delete(roomNid);
+      this.#unsubscribe(user, roomNid);
+    }
+  }
+
+  #subscribe(user: SyncUser, roomNid: number): void {
+    const users = this.#byRoom.get(roomNid);
+    if (users === undefined) this.#byRoom.set(roomNid, new Set([user]));
+    else users.add(user);
+  }
+
+  #unsubscribe(user: SyncUser, roomNid: number): void {
+    const users = this.#byRoom.get(roomNid);
+    users?.delete(user);
+    if (users?.size === 0) this.#byRoom.delete(roomNid);
+  }
+
+  #markRoom(roomNid: number): void {
+    for (const user of this.#byRoom.get(roomNid) ?? []) this.#mark(user);
+  }
+
+  #mark(user: SyncUser | undefined): void {
+    if (user === undefined) return;
+    user.mark();
+    if (user.isWaiting) this.#dirty.add(user);
+  }
+
+  #flush(): void {
+    if (this.#flushing || this.#dirty.size === 0) return;
+    this.#flushing = true;
+    const queue = [...this.#dirty];
+    this.#dirty = new Set();
+    let at = 0;
+    const slice = (): void => {
+      const end = Math.min(at + WAKE_SLICE, queue.length);
+      while (at < end) queue[at++]?.wake();
+      if (at < queue.length) {
+        setImmediate(slice);
+        return;
+      }
+      this.#flushing = false;
+      this.#flush();
+    };
+    slice();
+  }
+
+  /** Lets go of users that were not asked for lately. Those in use go to the other end of the line: each is looked at once a round. */
+  #evict(): void {
+    for (let looked = 0; this.#users.size > KEEP_USERS && looked < EVICT_LOOKS; looked++) {
+      const [oldest] = this.#users;
+      if (oldest === undefined) return;
+      const [userId, entry] = oldest;
+      this.#users.delete(userId);
+      if (entry.isReady && !entry.user.isInUse) this.#forget(entry.user);
+      else this.#users.set(userId, entry);
+    }
+  }
+
+  #forget(user: SyncUser): void {
+    this.#users.delete(user.userId);
+    this.#early.delete(user.userId);
+    for (const nid of user.joined.keys()) this.#unsubscribe(user, nid);
+  }
+}

@@ -1,0 +1,163 @@
+import type { EventPredicate } from '#src/protocol/filters/event-predicate.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { newestEvents } from '#src/storage/room-model/event-reads.ts';
+
+/** Which stretch of a room's stream a timeline is taken from. */
+export interface WindowRequest {
+  readonly room: Room;
+  /** Events up to here are known to the client; 0 when it knows nothing of the room. */
+  readonly after: number;
+  readonly upTo: number;
+}
+
+/** The newest events of a stretch that pass a filter. */
+export interface TimelineWindow {
+  /** Oldest first. */
+  readonly events: readonly StoredEvent[];
+  /** There are more in the stretch than were wanted. */
+  readonly limited: boolean;
+  /** State events of the stretch that the filter took out, oldest first; known only as far as the stretch was read. */
+  readonly hiddenState: readonly StoredEvent[];
+}
+
+type PrepareEvents = (events: readonly { readonly room: Room; readonly event: StoredEvent }[]) => Promise<void>;
+
+/** How many events a filter may throw away before we call the timeline limited. */
+const SEARCH_ROUNDS = 5;
+const SEARCH_CHUNK = 200;
+
+const isState = (event: StoredEvent): boolean => event.stateKey !== undefined;
+
+/** Cuts timelines out of rooms: from the ring where it reaches back far enough, else from the database, all rooms in one statement. */
+export class TimelineReader {
+  readonly #database: Database;
+  readonly #loader: EventLoader;
+
+  constructor(database: Database, loader: EventLoader) {
+    this.#database = database;
+    this.#loader = loader;
+  }
+
+  /**
+   * @param accepts undefined takes every event
+   * @param prepare makes known what `accepts` has to know of events
+   */
+  async read(
+    requests: readonly WindowRequest[],
+    limit: number,
+    accepts: EventPredicate | undefined,
+    prepare?: PrepareEvents,
+  ): Promise<TimelineWindow[]> {
+    const windows: (TimelineWindow | undefined)[] = requests.map((request) =>
+      prepare === undefined ? fromRing(request, limit, accepts) : undefined,
+    );
+    const missing = requests.filter((_, index) => windows[index] === undefined);
+    if (missing.length > 0) {
+      const chunk = accepts === undefined ? limit + 1 : Math.max(limit + 1, SEARCH_CHUNK);
+      const read = await this.#newest(missing, chunk, prepare);
+      for (const [index, request] of requests.entries()) {
+        windows[index] ??= await this.#fromDatabase(
+          request,
+          read.get(request.room.nid) ?? [],
+          chunk,
+          limit,
+          accepts,
+          prepare,
+        );
+      }
+    }
+    return windows.filter((window) => window !== undefined);
+  }
+
+  async #newest(
+    requests: readonly WindowRequest[],
+    count: number,
+    prepare: PrepareEvents | undefined,
+  ): Promise<Map<number, StoredEvent[]>> {
+    const rooms = new Map(requests.map((request) => [request.room.nid, request.room]));
+    const records = await newestEvents(
+      this.#database,
+      requests.map((request) => ({ room: request.room.nid, after: request.after, upTo: request.upTo })),
+      count,
+    );
+    const events = await this.#loader.adopt(records, (nid) => rooms.get(nid));
+    await prepare?.(
+      events.flatMap((event) => {
+        const room = rooms.get(event.room.nid);
+        return room === undefined ? [] : [{ room, event }];
+      }),
+    );
+    return Map.groupBy(events, (event) => event.room.nid);
+  }
+
+  /** @param first the newest events of the stretch, newest first */
+  async #fromDatabase(
+    request: WindowRequest,
+    first: readonly StoredEvent[],
+    chunk: number,
+    limit: number,
+    accepts: EventPredicate | undefined,
+    prepare: PrepareEvents | undefined,
+  ): Promise<TimelineWindow> {
+    const read = [...first];
+    let complete = first.length < chunk;
+    extendRing(request, first, complete);
+    for (let round = 1; accepts !== undefined && !complete && round < SEARCH_ROUNDS; round++) {
+      if (count(read, accepts) > limit) break;
+      const upTo = (read.at(-1)?.nid ?? request.upTo) - 1;
+      const more = (await this.#newest([{ ...request, upTo }], chunk, prepare)).get(request.room.nid) ?? [];
+      read.push(...more);
+      complete = more.length < chunk;
+    }
+    return cut(read.toReversed(), limit, accepts, !complete);
+  }
+}
+
+/** What was read once for a longer timeline than the ring had is there for the next reader. */
+const extendRing = (
+  { room, after, upTo }: WindowRequest,
+  newestFirst: readonly StoredEvent[],
+  isComplete: boolean,
+): void => {
+  const { ring } = room;
+  // Only without a hole between what was read and what is there.
+  if (upTo < ring.floor) return;
+  const older = newestFirst.filter((event) => event.nid <= ring.floor).toReversed();
+  const [first] = older;
+  if (first !== undefined) ring.extend(older, isComplete ? after : first.nid - 1);
+};
+
+const count = (events: readonly StoredEvent[], accepts: EventPredicate): number =>
+  events.reduce((sum, event) => sum + (accepts(event) ? 1 : 0), 0);
+
+const fromRing = (
+  request: WindowRequest,
+  limit: number,
+  accepts: EventPredicate | undefined,
+): TimelineWindow | undefined => {
+  const { room, after, upTo } = request;
+  const events = room.ring.between(after, upTo);
+  if (events !== undefined) return cut(events, limit, accepts, false);
+  // Without a filter the end of the stretch is enough, wherever it begins.
+  if (accepts !== undefined) return undefined;
+  const newest = room.ring.newestUpTo(upTo, limit + 1)?.filter((event) => event.nid > after);
+  return newest === undefined || newest.length <= limit ? undefined : cut(newest, limit, undefined, true);
+};
+
+const cut = (
+  events: readonly StoredEvent[],
+  limit: number,
+  accepts: EventPredicate | undefined,
+  moreBefore: boolean,
+): TimelineWindow => {
+  const wanted = accepts === undefined ? events : events.filter((event) => accepts(event));
+  const limited = moreBefore || wanted.length > limit;
+  return {
+    events: limit === 0 ? [] : wanted.slice(-limit),
+    limited,
+    hiddenState: accepts === undefined ? [] : events.filter((event) => isState(event) && !accepts(event)),
+  };
+};

@@ -1,0 +1,114 @@
+import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
+import type { Relation } from '#src/protocol/filters/event-predicate.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { RoomPlan } from './room-plan.ts';
+import { stickySections, type StickySection } from './sticky-section.ts';
+import type { SyncFilter } from './sync-filter.ts';
+import type { RelationsSource, VisibilitySource } from './sync-sources.ts';
+import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
+
+export interface VisibleTimelinesOptions {
+  readonly timelines: TimelineReader;
+  readonly visibility: VisibilitySource;
+  readonly relations: RelationsSource;
+  readonly sticky: StickySource;
+}
+
+/** A room of a response with what its reader sees of its timeline. */
+export interface SectionDraft {
+  readonly plan: RoomPlan;
+  readonly window: TimelineWindow;
+  readonly events: readonly VisibleEvent[];
+  readonly sticky?: StickySection;
+}
+
+/** The timelines of a response, as its reader may see them. */
+export class VisibleTimelines {
+  readonly #options: VisibleTimelinesOptions;
+
+  constructor(options: VisibleTimelinesOptions) {
+    this.#options = options;
+  }
+
+  /** All rooms are read together. @param ignored users whose messages are left out */
+  async read(
+    plans: readonly RoomPlan[],
+    userId: string,
+    filter: SyncFilter,
+    ignored: ReadonlySet<string>,
+  ): Promise<readonly SectionDraft[]> {
+    return this.#withSticky(await this.#windows(plans, userId, filter, ignored), ignored);
+  }
+
+  async #windows(
+    plans: readonly RoomPlan[],
+    userId: string,
+    filter: SyncFilter,
+    ignored: ReadonlySet<string>,
+  ): Promise<SectionDraft[]> {
+    const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
+    const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
+    const windows = filter.needsRelations
+      ? await this.#relatedWindows(shown, filter, accepts)
+      : await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
+    const byRoom = new Map(shown.map((plan, index) => [plan, windows[index]]));
+    return Promise.all(
+      plans.map(async (plan) => {
+        const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
+        const events = await this.#visible(plan, window, userId);
+        if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events };
+        return { plan, window: plan.isReturned ? { ...window, limited: true } : window, events };
+      }),
+    );
+  }
+
+  async #withSticky(drafts: readonly SectionDraft[], ignored: ReadonlySet<string>): Promise<readonly SectionDraft[]> {
+    const sections = await stickySections(this.#options.sticky, drafts, ignored);
+    if (sections.size === 0) return drafts;
+    return drafts.map((draft) => {
+      const sticky = sections.get(draft);
+      return sticky === undefined ? draft : { ...draft, events: sticky.timeline, sticky };
+    });
+  }
+
+  /** Timelines of a filter that asks what relates to the events. */
+  async #relatedWindows(
+    shown: readonly RoomPlan[],
+    filter: SyncFilter,
+    accepts: SyncFilter['timeline'],
+  ): Promise<TimelineWindow[]> {
+    const related = new Map<number, readonly Relation[]>();
+    const passes = (event: Parameters<NonNullable<typeof accepts>>[0] & { readonly nid?: number }): boolean =>
+      accepts?.(event, related.get(event.nid ?? 0)) !== false;
+    return this.#options.timelines.read(shown, filter.timelineLimit, passes, async (events) => {
+      for (const [nid, relations] of await this.#options.relations.relationsOf(events)) related.set(nid, relations);
+    });
+  }
+
+  /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
+  async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly VisibleEvent[]> {
+    const { member, room } = plan;
+    if (plan.onlyLeave) {
+      const leave = window.events.find((event) => event.nid === member.event);
+      return leave === undefined ? [] : [{ event: leave, membership: member.membership }];
+    }
+    if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since)) {
+      return window.events.map((event) => ({ event, membership: 'join' as const }));
+    }
+    const visible = await this.#options.visibility.visibleTo(room, userId, window.events);
+    if (plan.section === 'join' || visible.some(({ event }) => event.nid === member.event)) return visible;
+    // One's own leave is always shown.
+    const leave = window.events.find((event) => event.nid === member.event);
+    return leave === undefined ? visible : [...visible, { event: leave, membership: member.membership }];
+  }
+}
+
+/** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
+const withoutIgnored =
+  (filter: SyncFilter, ignored: ReadonlySet<string>) =>
+  (
+    event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined },
+    relations?: readonly Relation[],
+  ): boolean =>
+    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) &&
+    filter.timeline?.(event, relations) !== false;

@@ -1,0 +1,178 @@
+import { setImmediate } from 'node:timers/promises';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
+import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
+import type { History } from '#src/services/reading/history/history.ts';
+import { type Membership, membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomState } from '#src/services/reading/state/room-state.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { EventStream } from './event-stream.ts';
+import type { Invitations } from './invitations.ts';
+
+const DEFAULT_LIMIT = 10;
+const MAX_LIMIT = 100;
+
+export interface InitialSyncOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly access: RoomAccess;
+  readonly history: History;
+  readonly roomState: RoomState;
+  readonly clientEvents: ClientEvents;
+  readonly accountData: AccountDataService;
+  readonly presence: PresenceService;
+  readonly invitations: Invitations;
+  readonly stream: EventStream;
+}
+
+/** A room at one moment: everything that is an event is JSON text. */
+export interface RoomSnapshot {
+  readonly roomId: string;
+  /** Undefined for who never was a member. */
+  readonly membership: Membership | undefined;
+  readonly visibility: 'public' | 'private';
+  /** Undefined while the user is invited or knocks: then there is only the invite. */
+  readonly contents:
+    | {
+        /** Oldest first. */
+        readonly chunk: readonly string[];
+        /** Where earlier events are; undefined at the beginning of the room. */
+        readonly start: string | undefined;
+        readonly end: string;
+        readonly state: readonly string[];
+        readonly accountData: readonly string[];
+      }
+    | undefined;
+  readonly invite: string | undefined;
+}
+
+/** Rooms as they are now, with their newest messages, and a token from which `EventStream` goes on. */
+export class InitialSync {
+  readonly #options: InitialSyncOptions;
+
+  constructor(options: InitialSyncOptions) {
+    this.#options = options;
+  }
+
+  /** One room, for its members of now and then, and for everybody when it is world-readable. @throws MatrixError M_FORBIDDEN */
+  async room(reader: Reader, roomId: string, limit: number | undefined): Promise<RoomSnapshot> {
+    const { room } = await this.#options.access.reading(roomId, reader.userId);
+    return this.#snapshot(reader, room, limit, this.#options.stream.now());
+  }
+
+  /** All rooms of a user. @param archived those that they left as well */
+  async all(
+    reader: Reader,
+    limit: number | undefined,
+    archived: boolean,
+  ): Promise<{
+    readonly end: string;
+    readonly rooms: readonly RoomSnapshot[];
+    readonly presence: readonly string[];
+    readonly accountData: readonly string[];
+  }> {
+    const { database, interner, rooms, stream } = this.#options;
+    const end = stream.now();
+    const snapshots: RoomSnapshot[] = [];
+    const companions = new Set([reader.userId]);
+    const memberships = await roomsOfUser(database, await interner.userNid(reader.userId));
+    const loaded = await rooms.load(memberships.map((row) => row.room));
+    for (const { room: nid, membership: code, forgotten } of memberships) {
+      const room = loaded.get(nid);
+      const membership = membershipOfCode(code);
+      if (room === undefined) continue;
+      // Where all is in memory nothing else would have its turn before the last of them.
+      await setImmediate();
+      if (membership === 'join') {
+        for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
+        snapshots.push(await this.#snapshot(reader, room, limit, end));
+      } else if (membership === 'invite') {
+        const invite = await this.#invite(reader, room);
+        if (invite !== undefined) snapshots.push(invite);
+      } else if (archived && !forgotten && membership !== 'knock') {
+        const snapshot = await this.#archived(reader, room, limit, end);
+        if (snapshot !== undefined) snapshots.push(snapshot);
+      }
+    }
+    return {
+      end,
+      rooms: snapshots,
+      presence: this.#presence(companions),
+      accountData: await this.#accountData(reader.userId, 0),
+    };
+  }
+
+  /** A room that the user left; undefined when they never were in it, but declined an invite, or were banned. */
+  async #archived(
+    reader: Reader,
+    room: Room,
+    limit: number | undefined,
+    end: string,
+  ): Promise<RoomSnapshot | undefined> {
+    try {
+      return await this.#snapshot(reader, room, limit, end);
+    } catch (error) {
+      if (error instanceof MatrixError && error.errcode === 'M_FORBIDDEN') return undefined;
+      throw error;
+    }
+  }
+
+  async #snapshot(reader: Reader, room: Room, limit: number | undefined, end: string): Promise<RoomSnapshot> {
+    const { history, roomState } = this.#options;
+    const { roomId } = room;
+    const most = Math.min(Math.max(limit ?? DEFAULT_LIMIT, 0), MAX_LIMIT);
+    // From the token on backwards: what comes while this is read is for the stream to tell.
+    const page = await history.messages(roomId, reader, {
+      dir: 'b',
+      from: end,
+      limit: most,
+      filter: NO_ROOM_EVENT_FILTER,
+    });
+    const state = await roomState.all(roomId, reader.userId);
+    return {
+      roomId,
+      membership: room.member(reader.userId)?.membership,
+      visibility: room.isPublic ? 'public' : 'private',
+      contents: {
+        chunk: page.chunk.toReversed(),
+        start: page.end,
+        end,
+        state: await roomState.writeOf(roomId, reader.userId, state),
+        accountData: await this.#accountData(reader.userId, room.nid),
+      },
+      invite: undefined,
+    };
+  }
+
+  async #invite(reader: Reader, room: Room): Promise<RoomSnapshot | undefined> {
+    const { clientEvents, invitations } = this.#options;
+    const [invite] = await clientEvents.write(room, reader, await invitations.since(room, reader.userId, 0));
+    if (invite === undefined) return undefined;
+    const visibility = room.isPublic ? 'public' : 'private';
+    return { roomId: room.roomId, membership: 'invite', visibility, contents: undefined, invite };
+  }
+
+  async #accountData(userId: string, roomNid: number): Promise<string[]> {
+    const data = await this.#options.accountData.load(userId);
+    return [...data.entries()]
+      .filter((entry) => entry.roomNid === roomNid)
+      .map((entry) => `{"type":${JSON.stringify(entry.type)},"content":${entry.json}}`);
+  }
+
+  #presence(userIds: Iterable<string>): string[] {
+    const events: string[] = [];
+    for (const userId of userIds) {
+      const content = this.#options.presence.presenceOf(userId)?.content;
+      if (content !== undefined) events.push(JSON.stringify({ type: 'm.presence', sender: userId, content }));
+    }
+    return events;
+  }
+}

@@ -1,0 +1,38 @@
+import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+
+/** The member events by which somebody is invited to a room, or knocks at it: what they are shown of it before they are in. */
+export class Invitations {
+  readonly #loader: EventLoader;
+  readonly #accountData: AccountDataService;
+  readonly #ignored: IgnoredUsers;
+
+  constructor(options: {
+    readonly loader: EventLoader;
+    readonly accountData: AccountDataService;
+    readonly ignoredUsers: IgnoredUsers;
+  }) {
+    this.#loader = options.loader;
+    this.#accountData = options.accountData;
+    this.#ignored = options.ignoredUsers;
+  }
+
+  /** A user's present member event if it came after a position; invites only from those whom they let invite them. */
+  async since(room: Room, userId: string, after: number): Promise<VisibleEvent[]> {
+    const member = room.member(userId);
+    if (member === undefined || member.event <= after) return [];
+    const event = await this.#loader.one(room, member.event);
+    if (event === undefined) return [];
+    const membership = membershipIn(event.content);
+    if (membership === 'invite') {
+      if (blocksInvites(await this.#accountData.get(userId, 0, INVITE_PERMISSION))) return [];
+      if ((await this.#ignored.of(userId)).has(event.sender)) return [];
+    }
+    return [{ event, membership }];
+  }
+}

@@ -1,0 +1,89 @@
+import { hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Filter } from '#src/protocol/filters/filter.ts';
+import { NO_FILTER, parseFilter } from '#src/protocol/filters/parse-filter.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Database } from '#src/storage/database.ts';
+import { filterById, storeFilter } from '#src/storage/user-data/filters.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+
+const FILTER_ID = /^[0-9]{1,15}$/;
+/** Filters that are given in full in every request are parsed once, up to this many characters. */
+const LONGEST_CACHED = 4_096;
+
+/** Filters that users stored, or give in full. Client-Server API, "Filtering". */
+export class FilterService {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #stored = new LRUCache<string, { readonly json: string; readonly filter: Filter }>({ max: 20_000 });
+  readonly #inline = new LRUCache<string, Filter>({ max: 2_000 });
+
+  constructor(database: Database, interner: Interner) {
+    this.#database = database;
+    this.#interner = interner;
+  }
+
+  /**
+   * Stores a filter. The same filter gets the same id.
+   *
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM when it is no filter
+   */
+  async define(userId: string, content: JsonObject): Promise<string> {
+    const filter = parseFilter(content);
+    const user = await this.#interner.userNid(userId);
+    const digest = hash('sha256', canonicalJson(content, 'lenient'), 'buffer');
+    const json = JSON.stringify(content);
+    // The statement finds nothing while another request has inserted the same filter and not committed it: once more, then.
+    const nid =
+      (await storeFilter(this.#database, user, digest, json)) ??
+      (await storeFilter(this.#database, user, digest, json));
+    if (nid === undefined) throw new Error('a filter was stored but is not there');
+    this.#stored.set(`${userId} ${nid}`, { json, filter });
+    return String(nid);
+  }
+
+  /**
+   * The JSON of a stored filter.
+   *
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async get(userId: string, filterId: string): Promise<string> {
+    return (await this.#byId(userId, filterId)).json;
+  }
+
+  /**
+   * The filter that a request asks for.
+   *
+   * @param parameter an id, a filter as JSON, or undefined for no filter
+   * @throws MatrixError M_NOT_FOUND for an unknown id; M_NOT_JSON, M_BAD_JSON or M_INVALID_PARAM for what is no filter
+   */
+  async filterFor(userId: string, parameter: string | undefined): Promise<Filter> {
+    if (parameter === undefined || parameter === '') return NO_FILTER;
+    if (!parameter.startsWith('{')) return (await this.#byId(userId, parameter)).filter;
+    const known = this.#inline.get(parameter);
+    if (known !== undefined) return known;
+    let json: unknown;
+    try {
+      json = JSON.parse(parameter);
+    } catch {
+      throw new MatrixError('M_NOT_JSON', 'The filter begins like JSON but is not valid JSON.');
+    }
+    const filter = parseFilter(json);
+    if (parameter.length <= LONGEST_CACHED) this.#inline.set(parameter, filter);
+    return filter;
+  }
+
+  async #byId(userId: string, filterId: string): Promise<{ readonly json: string; readonly filter: Filter }> {
+    const known = this.#stored.get(`${userId} ${filterId}`);
+    if (known !== undefined) return known;
+    const nid = FILTER_ID.test(filterId) ? Number(filterId) : undefined;
+    const json =
+      nid === undefined ? undefined : await filterById(this.#database, await this.#interner.userNid(userId), nid);
+    if (json === undefined) throw new MatrixError('M_NOT_FOUND', `You have no filter with the id ${filterId}.`);
+    const found = { json, filter: parseFilter(JSON.parse(json)) };
+    this.#stored.set(`${userId} ${filterId}`, found);
+    return found;
+  }
+}

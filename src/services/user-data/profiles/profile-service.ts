@@ -1,0 +1,162 @@
+import { LRUCache } from 'lru-cache';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import type { Database } from '#src/storage/database.ts';
+import { clearProfile, profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
+import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
+
+/** A user's profile. */
+export interface Profile {
+  readonly displayname: string | undefined;
+  readonly avatarUrl: string | undefined;
+  /** All fields as clients see them. */
+  readonly fields: JsonObject;
+}
+
+/** Name or avatar are what they are now: the ones that did not change, too. */
+export interface ProfileChanged {
+  readonly userId: string;
+  readonly displayname: string | undefined;
+  readonly avatarUrl: string | undefined;
+}
+
+/** Who asks for a change. */
+export interface ProfileEditor {
+  readonly userId: string;
+  readonly isAdmin: boolean;
+}
+
+export interface ProfileServiceOptions {
+  readonly database: Database;
+  /** Whether this server has an account of this name. */
+  readonly accountExists: (userId: string) => Promise<boolean>;
+  /** Profiles kept in memory; default 50 000. */
+  readonly cacheSize?: number;
+}
+
+const textOf = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
+
+const profileFrom = (fields: JsonObject): Profile => ({
+  displayname: textOf(fields['displayname']),
+  avatarUrl: textOf(fields['avatar_url']),
+  fields,
+});
+
+/** Profiles of this server's users. Client-Server API, "Profiles". */
+export class ProfileService {
+  readonly #database: Database;
+  readonly #accountExists: (userId: string) => Promise<boolean>;
+  readonly #profiles: LRUCache<string, Profile>;
+  readonly #changes = new SerialByKey<string>();
+  /** Fires when somebody's name or avatar changed. */
+  readonly changed = new Signal<ProfileChanged>();
+
+  constructor(options: ProfileServiceOptions) {
+    this.#database = options.database;
+    this.#accountExists = options.accountExists;
+    this.#profiles = new LRUCache({ max: options.cacheSize ?? 50_000 });
+  }
+
+  /** The profile of a user of this server; an empty one for whoever has none. */
+  async profileOf(userId: string): Promise<Profile> {
+    const known = this.#profiles.get(userId);
+    if (known !== undefined) return known;
+    const rows = await profileFields(this.#database, userId);
+    // Somebody changed it while we read.
+    const newer = this.#profiles.get(userId);
+    if (newer !== undefined) return newer;
+    const profile = profileFrom(
+      Object.fromEntries(rows.map(({ field, value }) => [field, JSON.parse(value) as JsonValue])),
+    );
+    this.#profiles.set(userId, profile);
+    return profile;
+  }
+
+  /**
+   * What anybody may see of a user's profile.
+   *
+   * @throws MatrixError M_NOT_FOUND for users whom this server does not have
+   */
+  async read(userId: string): Promise<Profile> {
+    const profile = await this.profileOf(userId);
+    if (Object.keys(profile.fields).length === 0 && !(await this.#accountExists(userId))) {
+      throw new MatrixError('M_NOT_FOUND', 'Profile not found: this server has no such user.');
+    }
+    return profile;
+  }
+
+  /**
+   * One field of a profile.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_KEY_TOO_LARGE
+   */
+  async readField(userId: string, key: string): Promise<JsonValue> {
+    assertProfileKey(key);
+    const { fields } = await this.read(userId);
+    const value = Object.hasOwn(fields, key) ? fields[key] : undefined;
+    if (value === undefined) throw new MatrixError('M_NOT_FOUND', `This user has no profile field ${key}.`);
+    return value;
+  }
+
+  /**
+   * Sets one field.
+   *
+   * @param body an object with the field as its member
+   * @throws MatrixError M_FORBIDDEN for the profile of another user; M_NOT_FOUND; M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE,
+   *   M_MISSING_PARAM, M_BAD_JSON, M_INVALID_PARAM
+   */
+  async set(editor: ProfileEditor, userId: string, key: string, body: JsonObject): Promise<void> {
+    await this.#assertMayEdit(editor, userId);
+    assertProfileKey(key);
+    await this.#change(userId, key, profileValueIn(key, body));
+  }
+
+  /** Removes one field; one that is not there is removed already. */
+  async remove(editor: ProfileEditor, userId: string, key: string): Promise<void> {
+    await this.#assertMayEdit(editor, userId);
+    assertProfileKey(key);
+    await this.#change(userId, key, undefined);
+  }
+
+  /** The name that somebody registered with, as far as it can be one. */
+  setDisplayname(userId: string, displayname: string): Promise<void> {
+    const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
+    return this.#change(userId, 'displayname', name === '' ? undefined : name);
+  }
+
+  /** Removes everything, when an account is deactivated. Rooms are not told: the user has left them. */
+  clear(userId: string): Promise<void> {
+    return this.#changes.run(userId, async () => {
+      await clearProfile(this.#database, userId);
+      this.#profiles.set(userId, profileFrom({}));
+    });
+  }
+
+  async #assertMayEdit(editor: ProfileEditor, userId: string): Promise<void> {
+    if (editor.userId === userId) return;
+    if (!editor.isAdmin) throw new MatrixError('M_FORBIDDEN', 'You can only change your own profile.');
+    if (!(await this.#accountExists(userId))) throw new MatrixError('M_NOT_FOUND', 'This server has no such user.');
+  }
+
+  #change(userId: string, key: string, value: JsonValue | undefined): Promise<void> {
+    return this.#changes.run(userId, async () => {
+      const before = await this.profileOf(userId);
+      const { [key]: old, ...others } = before.fields;
+      if (old === undefined && value === undefined) return;
+      if (old !== undefined && value !== undefined && JSON.stringify(old) === JSON.stringify(value)) return;
+      const fields = value === undefined ? others : { ...others, [key]: value };
+      if (value === undefined) await removeProfileField(this.#database, userId, key);
+      else {
+        assertProfileSize(fields);
+        await setProfileField(this.#database, userId, key, JSON.stringify(value));
+      }
+      const profile = profileFrom(fields);
+      this.#profiles.set(userId, profile);
+      if (key === 'displayname' || key === 'avatar_url') {
+        this.changed.emit({ userId, displayname: profile.displayname, avatarUrl: profile.avatarUrl });
+      }
+    });
+  }
+}

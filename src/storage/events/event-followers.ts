@@ -1,0 +1,71 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+import type { EventRecord } from '../room-model/event-reads.ts';
+
+/** How far a follower of the events of one shard has come. */
+export interface FollowerCursor {
+  readonly shard: number;
+  /** Everything up to here is taken in. */
+  readonly pos: number;
+  /** Until where it catches up, room by room; null when it does not. */
+  readonly goal: number | null;
+  /** The last room that is done up to `goal`. */
+  readonly room: number | null;
+}
+
+const CURSORS = sql('follower_cursors', 'select shard, pos, goal, room from event_followers where name = $1');
+const SAVE = sql(
+  'follower_save',
+  `insert into event_followers (name, shard, pos, goal, room)
+   select $1, c.* from unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room)
+   on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`,
+);
+const ROOMS_BEHIND = sql(
+  'follower_rooms_behind',
+  `select r.nid from rooms r join room_tail t on t.room = r.nid
+   where r.shard = $1 and r.nid > $2 and t.last_pos > $3 order by r.nid limit $4`,
+);
+const EVENTS_AFTER = sql(
+  'follower_events_after',
+  `select e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json
+   from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
+);
+
+export const followerCursors = (database: Database, name: string): Promise<FollowerCursor[]> =>
+  database.query<FollowerCursor>(CURSORS, [name]);
+
+export const saveFollowerCursors = async (
+  database: Database,
+  name: string,
+  cursors: readonly FollowerCursor[],
+): Promise<void> => {
+  await database.query(SAVE, [
+    name,
+    cursors.map((cursor) => cursor.shard),
+    cursors.map((cursor) => cursor.pos),
+    cursors.map((cursor) => cursor.goal),
+    cursors.map((cursor) => cursor.room),
+  ]);
+};
+
+/** Rooms of a shard, in order from after `room`, in which something came after a position. */
+export const roomsBehind = async (
+  database: Database,
+  query: { readonly shard: number; readonly room: number; readonly after: number; readonly limit: number },
+): Promise<number[]> =>
+  (await database.query<{ nid: number }>(ROOMS_BEHIND, [query.shard, query.room, query.after, query.limit])).map(
+    (row) => row.nid,
+  );
+
+/** Events of some types with `after` < position <= `upTo`, oldest first. */
+export const eventsAfter = (
+  database: Database,
+  query: {
+    readonly room: number;
+    readonly after: number;
+    readonly upTo: number;
+    readonly types: readonly number[];
+    readonly limit: number;
+  },
+): Promise<EventRecord[]> =>
+  database.query<EventRecord>(EVENTS_AFTER, [query.room, query.after, query.upTo, query.types, query.limit]);
