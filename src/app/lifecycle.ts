@@ -1,8 +1,12 @@
+import { once } from 'node:events';
+import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { DatabaseOptions } from '#src/storage/database.ts';
 import type { Config } from './config/config.ts';
 import { openPlatform, type OpenPlatform, type Platform } from './platform.ts';
+import { StopRequests } from './stop-requests.ts';
 
 /** The server proper: everything between its platform and its listeners. */
 export interface Application {
@@ -25,20 +29,23 @@ export interface ServeOptions {
 const DRAIN_MS = 6_000;
 
 /**
- * Runs the server until SIGTERM or SIGINT, and then down in order.
+ * Runs the server until SIGTERM or SIGINT, and then down in order, however often the signal comes meanwhile: see `StopRequests`. The
+ * embedded database is stopped last, and always.
  *
  * @returns the process's exit code: 0 after a clean end, 1 if it did not start or an error brought it down
  */
 export async function serve(options: ServeOptions): Promise<number> {
   const { logger, config } = options;
-  const ending = Promise.withResolvers<number>();
+  const requests = new StopRequests(systemClock);
+  const { stop, hurry } = requests;
   let application: Application | undefined;
-  const end = (code: number, reason: string): void => {
-    logger.info('stopping', { reason });
-    ending.resolve(code);
-  };
-  process.once('SIGTERM', () => end(0, 'SIGTERM'));
-  process.once('SIGINT', () => end(0, 'SIGINT'));
+  // Handlers stay to the end of the process. With none left, the next signal would kill it half-way down.
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (!stop.aborted) logger.info('stopping', { reason: name });
+      requests.ask();
+    });
+  }
   process.on('SIGHUP', () => {
     logger.info('reloading', { reason: 'SIGHUP' });
     application
@@ -46,39 +53,40 @@ export async function serve(options: ServeOptions): Promise<number> {
       .catch((err: unknown) => logger.error('reloading failed, everything stays as it was', { err }));
   });
   process.on('unhandledRejection', (err) => logger.error('a rejected promise was not handled', { err }));
-  process.once('uncaughtException', (err) => {
+  process.on('uncaughtException', (err) => {
     // Whatever threw was in the middle of something: what the database holds is right, what memory holds may not be.
     logger.error('an error was not caught', { err });
-    end(1, 'uncaught error');
+    if (!stop.aborted) logger.info('stopping', { reason: 'uncaught error' });
+    requests.fail();
   });
 
   let platform: OpenPlatform | undefined;
   try {
-    platform = await openPlatform(config, logger, options.entities);
+    platform = await openPlatform(config, logger, options.entities, stop);
     application = await options.createApplication(platform);
-    const { address } = await application.start();
+    stop.throwIfAborted();
+    const { address } = await orAborted(application.start(), hurry);
     logger.info('Tsudoi is ready', { server_name: config.serverName, address, data_dir: config.dataDir });
   } catch (error) {
-    // What an operator can mend needs no stack; the rest shows at log.level debug.
-    logger.error(`Tsudoi could not start: ${error instanceof Error ? error.message : String(error)}`);
-    logger.debug('where it failed', { err: error });
-    await drain(application, logger);
-    await platform?.close();
-    return 1;
+    if (!stop.aborted) {
+      requests.fail();
+      // What an operator can mend needs no stack; the rest shows at log.level debug.
+      logger.error(`Tsudoi could not start: ${error instanceof Error ? error.message : String(error)}`);
+      logger.debug('where it failed', { err: error });
+    }
   }
 
-  const code = await ending.promise;
-  await drain(application, logger);
-  await platform.close();
+  if (!stop.aborted) await once(stop, 'abort');
+  if (application !== undefined) await drain(application, hurry, logger);
+  await platform?.close();
   logger.info('stopped');
-  return code;
+  return requests.code;
 }
 
-async function drain(application: Application | undefined, logger: Logger): Promise<void> {
-  if (application === undefined) return;
+async function drain(application: Application, hurry: AbortSignal, logger: Logger): Promise<void> {
   const late = Symbol('late');
   try {
-    const limit = systemTimers.sleep(DRAIN_MS).then(() => late);
+    const limit = systemTimers.sleep(DRAIN_MS, hurry).then(() => late);
     if ((await Promise.race([application.drain(), limit])) === late) logger.warn('some requests were cut off');
   } catch (err) {
     logger.error('draining failed', { err });

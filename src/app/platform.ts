@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
@@ -31,12 +32,14 @@ export interface OpenPlatform extends Platform {
 /**
  * Takes the data directory, starts the embedded PostgreSQL unless there is another one, and brings the schema up to date.
  *
+ * @param stop aborted when the process is to end: what was opened so far is closed, and the promise rejects
  * @throws if another server holds the directory, the database cannot be reached, or it belongs to another server_name
  */
 export async function openPlatform(
   config: Config,
   logger: Logger,
   entities: NonNullable<DatabaseOptions['entities']>,
+  stop?: AbortSignal,
 ): Promise<OpenPlatform> {
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -60,6 +63,7 @@ export async function openPlatform(
       closers.push(() => embedded.stop(STOP_POSTGRES_MS));
       url = embedded.url();
     }
+    stop?.throwIfAborted();
     const database = await Database.open({
       url,
       entities,
@@ -73,7 +77,8 @@ export async function openPlatform(
       const limit = systemTimers.sleep(CLOSE_DATABASE_MS).then(() => late);
       if ((await Promise.race([database.close(), limit])) === late) logger.warn('a transaction was cut off at the end');
     });
-    await database.migrate();
+    // Another node that migrates is waited for, as long as it takes.
+    await orAborted(database.migrate(), stop);
     await database.claim(config.serverName);
     return { config, logger, metrics, clock: systemClock, timers: systemTimers, random: systemRandom, database, close };
   } catch (error) {

@@ -106,7 +106,13 @@ export class EmbeddedPostgres {
     const listener = (await socketListener(dataDir, user)) ?? (await loopbackListener(cluster.password));
     const embedded = new EmbeddedPostgres(options, cluster, binaries, user, listener);
     await embedded.#launch();
-    await embedded.createDatabase(POSTGRES_ROLE);
+    try {
+      await embedded.createDatabase(POSTGRES_ROLE);
+    } catch (error) {
+      // Nobody else knows of the process.
+      await embedded.stop();
+      throw error;
+    }
     return embedded;
   }
 
