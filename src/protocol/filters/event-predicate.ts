@@ -1,6 +1,6 @@
 /** Filters as predicates over events, and as lists that a query can use. */
 
-import { type Glob, globMatches } from '#src/protocol/matching/glob.ts';
+import { type Glob, globMatches, parseAsteriskGlob } from '#src/protocol/matching/glob.ts';
 import type { EventFilter, RoomEventFilter, RoomFilter } from './filter.ts';
 
 /** What filters read of an event. */
@@ -90,7 +90,7 @@ function compileTypes(types: readonly string[]): ((type: string) => boolean) | u
   const globs: Glob[] = [];
   for (const type of types) {
     if (type === '*') return undefined;
-    if (type.includes('*')) globs.push(parseTypePattern(type));
+    if (type.includes('*')) globs.push(parseAsteriskGlob(type));
     else exact.add(type);
   }
   if (globs.length === 0) return (type) => exact.has(type);
@@ -110,11 +110,6 @@ function compileTypes(types: readonly string[]): ((type: string) => boolean) | u
 
 /** Verdicts on types that a predicate remembers. */
 const MOST_KNOWN_TYPES = 200;
-
-/** Unlike in other patterns, a question mark in an event type is a question mark. */
-function parseTypePattern(pattern: string): Glob {
-  return { pattern, pieces: pattern.split('*').map((text) => ({ text, wild: false })) };
-}
 
 /** A list of types for a query. */
 export interface TypeSelection {

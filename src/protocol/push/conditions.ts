@@ -1,11 +1,26 @@
 /** Conditions of push rules, turned into predicates (Client-Server API, "Conditions"). */
 
-import { type Glob, globMatches, globMatchesWords, literalGlob, parseGlob } from '#src/protocol/matching/glob.ts';
+import {
+  type Glob,
+  globMatches,
+  globMatchesWords,
+  isLiteral,
+  literalGlob,
+  LONGEST_PATTERN,
+  parseGlob,
+} from '#src/protocol/matching/glob.ts';
 import { parsePropertyPath, valueAtPath } from '#src/protocol/matching/property-path.ts';
-import { type PushContext, type PushSubject, foldCase } from './push-event.ts';
+import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
+import { type PushContext, type PushSubject, foldCase, isOneWord } from './push-event.ts';
 import type { PushCondition } from './push-ruleset.ts';
 
-export type ConditionPredicate = (subject: PushSubject, context: PushContext) => boolean;
+/** Whether a condition holds; what the budget does not allow to look at does not match. */
+export type ConditionPredicate = (subject: PushSubject, context: PushContext, budget?: StepBudget) => boolean;
+
+/** UTF-16 code units of a `key`. */
+export const LONGEST_KEY = 1_000;
+/** UTF-16 code units of a display name that is looked for. */
+const LONGEST_NAME = 256;
 
 /** Level needed for a notification of a kind that the room's power levels do not name (m.room.power_levels, `notifications`). */
 const DEFAULT_NOTIFICATION_LEVEL = 50;
@@ -17,11 +32,11 @@ export function compileCondition(condition: PushCondition): ConditionPredicate |
   const { kind, key, pattern, value } = condition;
   switch (kind) {
     case 'event_match':
-      return typeof key === 'string' && typeof pattern === 'string' ? eventMatch(key, pattern) : undefined;
+      return isKey(key) && typeof pattern === 'string' ? eventMatch(key, pattern) : undefined;
     case 'event_property_is':
-      return typeof key === 'string' && isSimpleValue(value) ? eventPropertyIs(key, value) : undefined;
+      return isKey(key) && isSimpleValue(value) ? eventPropertyIs(key, value) : undefined;
     case 'event_property_contains':
-      return typeof key === 'string' && isSimpleValue(value) ? eventPropertyContains(key, value) : undefined;
+      return isKey(key) && isSimpleValue(value) ? eventPropertyContains(key, value) : undefined;
     case 'contains_display_name':
       return containsDisplayName;
     case 'room_member_count':
@@ -34,8 +49,10 @@ export function compileCondition(condition: PushCondition): ConditionPredicate |
   }
 }
 
-/** The condition that a content rule stands for: its pattern in the words of `content.body`. */
-export function bodyMatches(pattern: string): ConditionPredicate {
+const isKey = (key: unknown): key is string => typeof key === 'string' && key.length <= LONGEST_KEY;
+
+/** The condition that a content rule stands for: its pattern in the words of `content.body`. Undefined if it is too long to match. */
+export function bodyMatches(pattern: string): ConditionPredicate | undefined {
   return eventMatch('content.body', pattern);
 }
 
@@ -49,36 +66,67 @@ export function isMemberCountTest(is: string): boolean {
   return MEMBER_COUNT.test(is);
 }
 
-function eventMatch(key: string, pattern: string): ConditionPredicate {
+function eventMatch(key: string, pattern: string): ConditionPredicate | undefined {
+  if (pattern.length > LONGEST_PATTERN) return undefined;
   const path = parsePropertyPath(key);
   const glob = parseGlob(foldCase(pattern));
   // "As a special case, if `key` is `content.body`, then `pattern` must instead match any substring of the value of the
   // property which starts and ends at a word boundary."
-  const matches: (glob: Glob, text: string) => boolean = key === 'content.body' ? globMatchesWords : globMatches;
-  return (subject) => {
+  const matches = key === 'content.body' ? wordsMatcher(glob) : wholeMatcher(glob);
+  return (subject, _context, budget) => {
+    budget?.spend(path.length);
     const text = valueAtPath(subject.event, path);
-    return typeof text === 'string' && matches(glob, subject.folded(text));
+    return typeof text === 'string' && matches(subject, subject.folded(text), budget);
   };
 }
 
+type Matcher = (subject: PushSubject, folded: string, budget: StepBudget | undefined) => boolean;
+
+const wholeMatcher =
+  (glob: Glob): Matcher =>
+  (_subject, text, budget) =>
+    globMatches(glob, text, budget);
+
+/** Most patterns are single words, and what words a text has is found out once for all users. */
+const wordsMatcher = (glob: Glob): Matcher =>
+  isLiteral(glob) && isOneWord(glob.pattern)
+    ? (subject, text) => subject.words(text).has(glob.pattern)
+    : (_subject, text, budget) => globMatchesWords(glob, text, budget);
+
 function eventPropertyIs(key: string, wanted: string | number | boolean | null): ConditionPredicate {
   const path = parsePropertyPath(key);
-  return (subject) => valueAtPath(subject.event, path) === wanted;
+  return (subject, _context, budget) => {
+    budget?.spend(path.length);
+    return valueAtPath(subject.event, path) === wanted;
+  };
 }
 
 function eventPropertyContains(key: string, wanted: string | number | boolean | null): ConditionPredicate {
   const path = parsePropertyPath(key);
-  return (subject) => {
+  return (subject, _context, budget) => {
     const values = valueAtPath(subject.event, path);
+    budget?.spend(path.length + (Array.isArray(values) ? values.length : 0));
     return Array.isArray(values) && values.includes(wanted);
   };
 }
 
-const containsDisplayName: ConditionPredicate = (subject, { displayName }) => {
-  if (displayName === undefined || displayName === '') return false;
+const containsDisplayName: ConditionPredicate = (subject, { displayName }, budget) => {
   const { body } = subject.event.content;
-  return typeof body === 'string' && globMatchesWords(literalGlob(foldCase(displayName)), subject.folded(body));
+  return typeof body === 'string' && mentionsName(subject, body, displayName, budget);
 };
+
+/** Whether a text of the event has a name in it, as a word and without wildcards. */
+export function mentionsName(
+  subject: PushSubject,
+  text: string,
+  name: string | undefined,
+  budget: StepBudget | undefined,
+): boolean {
+  if (name === undefined || name === '' || name.length > LONGEST_NAME) return false;
+  const folded = foldCase(name);
+  if (isOneWord(folded)) return subject.words(subject.folded(text)).has(folded);
+  return globMatchesWords(literalGlob(folded), subject.folded(text), budget);
+}
 
 function roomMemberCount(is: string): ConditionPredicate | undefined {
   const parsed = MEMBER_COUNT.exec(is);

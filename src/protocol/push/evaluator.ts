@@ -1,5 +1,6 @@
 /** Push rules applied to events: parsed once per user, evaluated for every event that the user may be told of. */
 
+import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { type ConditionPredicate, bodyMatches, compileCondition } from './conditions.ts';
 import { type PushContext, type PushEvent, PushSubject } from './push-event.ts';
 import {
@@ -26,6 +27,12 @@ export interface CompiledRuleset {
    * @param event the event, or the subject made of it when many users evaluate the same event
    */
   evaluate(event: PushEvent | PushSubject, context: PushContext): PushVerdict;
+
+  /** The same with a bound on the work: undefined when the budget was spent before a rule matched. */
+  evaluateWithin(budget: StepBudget, subject: PushSubject, context: PushContext): PushVerdict | undefined;
+
+  /** How many conditions there are: about what an evaluation costs, next to other rulesets. */
+  readonly weight: number;
 }
 
 const NO_PUSH: PushVerdict = { notify: false, highlight: false, actions: [] };
@@ -44,17 +51,25 @@ export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
       if (compiled !== undefined) rules.push(compiled);
     }
   }
-  return {
-    evaluate(event, context) {
-      const subject = event instanceof PushSubject ? event : new PushSubject(event);
-      // "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
-      if (subject.event.sender === context.userId) return NO_PUSH;
-      nextRule: for (const { predicates, verdict } of rules) {
-        for (const predicate of predicates) if (!predicate(subject, context)) continue nextRule;
-        return verdict;
+  const evaluate = (subject: PushSubject, context: PushContext, budget?: StepBudget): PushVerdict | undefined => {
+    // "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
+    if (subject.event.sender === context.userId) return NO_PUSH;
+    nextRule: for (const { predicates, verdict } of rules) {
+      budget?.spend(1 + predicates.length);
+      for (const predicate of predicates) {
+        const holds = predicate(subject, context, budget);
+        if (budget?.isSpent === true) return undefined;
+        if (!holds) continue nextRule;
       }
-      return NO_PUSH;
-    },
+      return verdict;
+    }
+    return NO_PUSH;
+  };
+  return {
+    evaluate: (event, context) =>
+      evaluate(event instanceof PushSubject ? event : new PushSubject(event), context) ?? NO_PUSH,
+    evaluateWithin: (budget, subject, context) => evaluate(subject, context, budget),
+    weight: rules.reduce((sum, { predicates }) => sum + 1 + predicates.length, 0),
   };
 }
 
@@ -66,8 +81,10 @@ function compileRule(kind: PushRuleKind, rule: PushRule): CompiledRule | undefin
 function compilePredicates(kind: PushRuleKind, rule: PushRule): readonly ConditionPredicate[] | undefined {
   const ruleId = rule.rule_id;
   switch (kind) {
-    case 'content':
-      return rule.pattern === undefined ? undefined : [bodyMatches(rule.pattern)];
+    case 'content': {
+      const predicate = rule.pattern === undefined ? undefined : bodyMatches(rule.pattern);
+      return predicate === undefined ? undefined : [predicate];
+    }
     case 'room':
       return [(subject) => subject.event.room_id === ruleId];
     case 'sender':

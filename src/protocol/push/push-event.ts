@@ -1,5 +1,7 @@
 /** The event, as push rules look at it. */
 
+import { isWordUnit } from '#src/protocol/matching/glob.ts';
+
 /** What push rules read of an event: the client format of it. Further members are matched by `key` like these. */
 export interface PushEvent {
   readonly type: string;
@@ -11,12 +13,13 @@ export interface PushEvent {
 }
 
 /**
- * An event made ready for evaluation by many users: texts are folded to one case once, not once for every user and rule.
- * "Case-insensitive" is taken as: equal after Unicode lower-casing.
+ * An event made ready for evaluation by many users: texts are folded to one case, and taken apart into words, once, not once for every
+ * user and rule. "Case-insensitive" is taken as: equal after Unicode lower-casing.
  */
 export class PushSubject {
   readonly event: PushEvent;
   readonly #folded = new Map<string, string>();
+  readonly #words = new Map<string, ReadonlySet<string>>();
 
   constructor(event: PushEvent) {
     this.event = event;
@@ -31,6 +34,21 @@ export class PushSubject {
     }
     return folded;
   }
+
+  /** The words of a folded value of this event: all stretches of `a-z 0-9 _` that nothing of the kind stands next to. */
+  words(folded: string): ReadonlySet<string> {
+    let words = this.#words.get(folded);
+    if (words === undefined) this.#words.set(folded, (words = new Set(folded.match(WORDS))));
+    return words;
+  }
+}
+
+const WORDS = /[A-Za-z0-9_]+/g;
+
+/** Whether a folded text is one word, of which `PushSubject.words` tells whether it occurs. */
+export function isOneWord(folded: string): boolean {
+  for (let i = 0; i < folded.length; i++) if (!isWordUnit(folded.charCodeAt(i))) return false;
+  return folded !== '';
 }
 
 export function foldCase(text: string): string {

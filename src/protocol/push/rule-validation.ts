@@ -1,7 +1,9 @@
 /** Checks of what clients send to make or change push rules (Client-Server API, `PUT /pushrules/...`). Refusals are values. */
 
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
-import { isMemberCountTest, isSimpleValue } from './conditions.ts';
+import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
+import { LONGEST_PATTERN } from '#src/protocol/matching/glob.ts';
+import { isMemberCountTest, isSimpleValue, LONGEST_KEY } from './conditions.ts';
 import {
   type HistoricalAction,
   type PushAction,
@@ -24,13 +26,17 @@ export function refuse(errcode: Errcode, message: string): PushRuleRefusal {
 
 type Checked<T> = { readonly ok: true; readonly value: T } | PushRuleRefusal;
 
+/** Room and user ids have 255 bytes at most; clients make ids of several of them. */
+const LONGEST_RULE_ID = 512;
+
 const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set<HistoricalAction>(['dont_notify', 'coalesce']);
 
 /**
  * The rule that a request asks for, enabled and ready for `addRule`.
  *
  * Refusals: M_INVALID_PARAM for a rule id that is empty, starts with a dot or holds a slash or backslash; M_MISSING_PARAM for
- * a member that the kind needs; M_BAD_JSON for one of the wrong type; M_INVALID_PARAM for an action that does not exist.
+ * a member that the kind needs; M_BAD_JSON for one of the wrong type; M_INVALID_PARAM for an action that does not exist; M_TOO_LARGE for
+ * an id, key or pattern that is too long.
  *
  * @param body the request body
  */
@@ -53,10 +59,14 @@ export function parsePushRule(
     const { pattern } = body;
     if (pattern === undefined) return refuse('M_MISSING_PARAM', 'A content rule needs a "pattern".');
     if (typeof pattern !== 'string') return refuse('M_BAD_JSON', '"pattern" of a push rule must be a string.');
+    if (pattern.length > LONGEST_PATTERN) return patternTooLong();
     return { ok: true, value: { ...rule, pattern } };
   }
   return { ok: true, value: rule };
 }
+
+const patternTooLong = (): PushRuleRefusal =>
+  refuse('M_TOO_LARGE', `A "pattern" of a push rule has at most ${LONGEST_PATTERN} characters.`);
 
 /** "If the string starts with a dot, the request MUST be rejected ... Slashes and backslashes are also not allowed." */
 function refusalOfRuleId(ruleId: string): PushRuleRefusal | undefined {
@@ -64,6 +74,8 @@ function refusalOfRuleId(ruleId: string): PushRuleRefusal | undefined {
   if (isDefaultRuleId(ruleId)) {
     return refuse('M_INVALID_PARAM', 'Rule ids that start with a dot are reserved for the rules of the server.');
   }
+  if (!fitsBytes(ruleId, LONGEST_RULE_ID))
+    return refuse('M_TOO_LARGE', `A rule id must not be longer than ${LONGEST_RULE_ID} bytes.`);
   if (/[/\\]/.test(ruleId)) return refuse('M_INVALID_PARAM', 'A rule id must not contain slashes or backslashes.');
   return undefined;
 }
@@ -98,6 +110,10 @@ function parseConditions(conditions: unknown): Checked<readonly PushCondition[]>
     }
     const fault = faultOf(condition['kind'], condition);
     if (fault !== undefined) return refuse('M_BAD_JSON', `A condition of kind "${condition['kind']}" needs ${fault}.`);
+    const { key, pattern } = condition;
+    if (typeof pattern === 'string' && pattern.length > LONGEST_PATTERN) return patternTooLong();
+    if (typeof key === 'string' && key.length > LONGEST_KEY)
+      return refuse('M_TOO_LARGE', `A "key" of a push rule has at most ${LONGEST_KEY} characters.`);
     kept.push(condition as PushCondition);
   }
   return { ok: true, value: kept };

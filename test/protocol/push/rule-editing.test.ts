@@ -111,6 +111,18 @@ describe('adding push rules', () => {
     expect(code('content', { actions: [], pattern: 1 })).to.equal('M_BAD_JSON');
   });
 
+  it('refuses ids, keys and patterns that are too long', () => {
+    const match = (key: string, pattern: string): Record<string, unknown> => ({
+      actions: [],
+      conditions: [{ kind: 'event_match', key, pattern }],
+    });
+    expect(errcode(parsePushRule('content', 'x', { actions: [], pattern: 'p'.repeat(512) }))).to.equal(undefined);
+    expect(errcode(parsePushRule('content', 'x', { actions: [], pattern: '?'.repeat(513) }))).to.equal('M_TOO_LARGE');
+    expect(errcode(parsePushRule('override', 'x', match('k', '?'.repeat(513))))).to.equal('M_TOO_LARGE');
+    expect(errcode(parsePushRule('underride', 'x', match('k'.repeat(1001), 'x')))).to.equal('M_TOO_LARGE');
+    expect(errcode(parsePushRule('room', `!${'é'.repeat(256)}`, { actions: [] }))).to.equal('M_TOO_LARGE');
+  });
+
   it('keeps conditions it does not know, and the historical actions, which clients look for', () => {
     const unknown = { kind: 'org.example.moon_phase', phase: 'full' };
     const parsed = parsePushRule('override', 'x', {

@@ -2,6 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
 import type { CompiledRuleset, PushVerdict } from '#src/protocol/push/evaluator.ts';
+import { evaluateFairly } from '#src/protocol/push/fair-evaluation.ts';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { PushSubject, type RoomPushContext } from '#src/protocol/push/push-event.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import {
@@ -26,10 +28,17 @@ interface Audience {
   readonly state: number;
   /** The generation of push rules that it was made of. */
   readonly generation: number;
+  /** The cheapest rules first. */
   readonly personal: ReadonlyMap<string, UserRules>;
   /** Display names of those whose rules ask for them. */
   readonly names: ReadonlyMap<string, string>;
 }
+
+/**
+ * Steps that the rules of a room's members may take for one event. Each member has an equal share, and what one leaves of it is for those
+ * whose rules cost more. For whom the share does not suffice, the event is what it is for everybody with default rules.
+ */
+export const MOST_STEPS = 2_000_000;
 
 const NOTHING: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
 const NOBODY: Audience = { state: 0, generation: 0, personal: new Map(), names: new Map() };
@@ -87,11 +96,12 @@ export class NotificationRules implements NotificationClassifier {
   #gather(room: Room): Promise<void> | undefined {
     const { stateId: state } = room;
     const { generation } = this.#pushRules;
-    const personal = new Map<string, UserRules>();
+    const found: [string, UserRules][] = [];
     for (const { userId, local, membership } of room.members.values()) {
       const rules = local && membership === 'join' ? this.#pushRules.peek(userId) : undefined;
-      if (rules?.isPersonal === true) personal.set(userId, rules);
+      if (rules?.isPersonal === true) found.push([userId, rules]);
     }
+    const personal = new Map(found.toSorted(([, a], [, b]) => a.compiled.weight - b.compiled.weight));
     const named = [...personal].filter(([, rules]) => rules.needsDisplayName).map(([userId]) => userId);
     if (named.length === 0) {
       this.#audiences.set(room, { state, generation, personal, names: new Map() });
@@ -125,21 +135,25 @@ export class NotificationRules implements NotificationClassifier {
       notificationPowerLevels: notificationLevels(levels),
     };
     const eventClass = defaultClassOf(subject, context);
-    const exceptions: { readonly userId: string; readonly kind: MentionKind }[] = [];
-    const ask = (userId: string, rules: UserRules): void => {
-      if (userId === event.sender) return;
-      const compiled = rules === DEFAULT_USER_RULES ? this.#compiledDefaults(userId) : rules.compiled;
-      const verdict = classOf(
-        compiled.evaluate(subject, { ...context, userId, displayName: audience.names.get(userId) }),
-      );
-      if (verdict !== classUnder(rules.modeIn(room.roomId), eventClass))
-        exceptions.push({ userId, kind: KIND_OF[verdict] });
-    };
+    const asked = new Map<string, UserRules>();
     for (const userId of personallyConcerned(subject.event)) {
       if (audience.personal.has(userId) || !this.#isConcerned(room, event, userId)) continue;
-      ask(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
+      asked.set(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
     }
-    for (const [userId, rules] of audience.personal) ask(userId, rules);
+    for (const [userId, rules] of audience.personal) if (userId !== event.sender) asked.set(userId, rules);
+    const verdicts = evaluateFairly(
+      Array.from(asked, ([userId, rules]) => ({
+        rules: rules === DEFAULT_USER_RULES ? this.#compiledDefaults(userId) : rules.compiled,
+        context: { ...context, userId, displayName: audience.names.get(userId) },
+      })),
+      subject,
+      new StepBudget(MOST_STEPS),
+    );
+    const exceptions = Array.from(asked, ([userId, rules], index) => {
+      const verdict = verdicts[index];
+      if (verdict === undefined || classOf(verdict) === classUnder(rules.modeIn(room.roomId), eventClass)) return [];
+      return [{ userId, kind: KIND_OF[classOf(verdict)] }];
+    }).flat();
     return { notifies: eventClass !== 'none', highlightsAll: eventClass === 'highlight', exceptions };
   }
 

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { PushSubject } from '#src/protocol/push/push-event.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -30,6 +31,8 @@ import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfte
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
+/** Steps that the user's rules may take for a page. */
+const MOST_STEPS = 2_000_000;
 
 export interface NotificationListOptions {
   readonly database: Database;
@@ -153,12 +156,20 @@ export class NotificationList {
       names.set(nid, await this.#displayName(room, reader.userId));
     }
     const notifications: Notification[] = [];
+    const budget = new StepBudget(MOST_STEPS);
     for (const { event, record } of found) {
       const room = loaded.get(record.room);
       if (room === undefined) continue;
       const thread = await threadOf({ find: (_, eventId) => this.#options.loader.byId(room, eventId) }, room, event);
       notifications.push({
-        actions: actionsOf(room, event, record, reader.userId, rules, names.get(record.room)),
+        actions: actionsOf(
+          room,
+          event,
+          record,
+          { userId: reader.userId, displayName: names.get(record.room) },
+          rules,
+          budget,
+        ),
         event: json.get(event.nid) ?? '{}',
         read: hasRead(event, thread, read.get(record.room)?.readPositions(reader.userId)),
         roomId: room.roomId,
@@ -193,21 +204,22 @@ const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPo
 
 /**
  * What the user's rules have done for the event. Whether it notified and highlighted was noted when it was made; where the rules say the
- * same today, theirs are the actions.
+ * same today, and the budget suffices to find out, theirs are the actions.
  */
 const actionsOf = (
   room: Room,
   event: StoredEvent,
   { flags, kind }: NotifyingRecord,
-  userId: string,
+  user: { readonly userId: string; readonly displayName: string | undefined },
   rules: UserRules,
-  displayName: string | undefined,
+  budget: StepBudget,
 ): readonly PushAction[] => {
   const highlighted = kind === null ? (flags & EVENT_FLAGS.highlightsAll) !== 0 : kind === MENTION_KINDS.highlight;
-  const compiled = rules === DEFAULT_USER_RULES ? compileDefaults(userId) : rules.compiled;
+  const compiled = rules === DEFAULT_USER_RULES ? compileDefaults(user.userId) : rules.compiled;
   const levels = room.powerLevels();
   const { type, sender, content, stateKey } = event;
-  const verdict = compiled.evaluate(
+  const verdict = compiled.evaluateWithin(
+    budget,
     new PushSubject({
       type,
       sender,
@@ -219,10 +231,9 @@ const actionsOf = (
       memberCount: room.joinedCount,
       senderPowerLevel: levels.userLevel(sender),
       notificationPowerLevels: Object.fromEntries(levels.notifications),
-      userId,
-      displayName,
+      ...user,
     },
   );
-  if (verdict.notify && verdict.highlight === highlighted) return verdict.actions;
+  if (verdict?.notify === true && verdict.highlight === highlighted) return verdict.actions;
   return highlighted ? ['notify', { set_tweak: 'highlight' }] : ['notify'];
 };

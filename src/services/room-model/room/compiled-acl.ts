@@ -1,11 +1,17 @@
 import { isServerAllowed, parseServerAcl, type ServerAcl } from '#src/protocol/acl/server-acl.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
+/** Servers whose verdict is remembered: more than take part in nearly any room. */
+const MOST_REMEMBERED = 2_000;
+const LONGEST_NAME = 255;
+
 /** A room's `m.room.server_acl`, read anew only when another one stands in the state, or when it was redacted. */
 export class CompiledAcl {
   #from: StoredEvent | undefined;
   #json = '';
   #acl: ServerAcl | undefined;
+  /** By server name: a list of thousands of patterns is gone through once for a server, not once for each of its events. */
+  readonly #verdicts = new Map<string, boolean>();
 
   /**
    * Whether a server may take part, by what is the room's ACL now.
@@ -17,7 +23,16 @@ export class CompiledAcl {
       this.#from = from;
       this.#json = from?.json ?? '';
       this.#acl = from === undefined ? undefined : parseServerAcl(from.content);
+      this.#verdicts.clear();
     }
-    return isServerAllowed(this.#acl, serverName);
+    if (this.#acl === undefined) return true;
+    if (serverName.length > LONGEST_NAME) return isServerAllowed(this.#acl, serverName);
+    let verdict = this.#verdicts.get(serverName);
+    if (verdict === undefined) {
+      verdict = isServerAllowed(this.#acl, serverName);
+      if (this.#verdicts.size >= MOST_REMEMBERED) this.#verdicts.clear();
+      this.#verdicts.set(serverName, verdict);
+    }
+    return verdict;
   }
 }
