@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { chmod, chown, lstat, mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { chmod, chown, mkdir, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { isReachable, sharedHome, type PostgresBinaries, type PostgresUser } from './postgres-binaries.ts';
+import { ClusterFolder, exists, follow } from './cluster-folder.ts';
+import type { PostgresBinaries, PostgresUser } from './postgres-binaries.ts';
 
 /** Name of the superuser and of the database. */
 export const POSTGRES_ROLE = 'tsudoi';
@@ -34,18 +35,10 @@ function runToEnd(file: string, args: readonly string[], user: PostgresUser | un
   });
 }
 
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
 /**
- * The folder `postgres` of the data directory; initialised on first use. If the database's user cannot reach the data
- * directory (root's home), it is a link to a folder under /var/lib/tsudoi.
+ * The cluster of the data directory; initialised on first use. Where it lies, `ClusterFolder` says.
  *
- * @throws if the folder holds a cluster of another PostgreSQL version, or initdb fails
+ * @throws if it belongs to another data directory or was made by another PostgreSQL version, or initdb fails
  */
 export async function prepareCluster(
   dataDir: string,
@@ -57,35 +50,24 @@ export async function prepareCluster(
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   // The database's user passes through the data directory; it does not read it.
   if (user !== undefined) await chmod(dataDir, (await stat(dataDir)).mode | 0o011);
-  const folder = join(dataDir, 'postgres');
   const passwordFile = join(dataDir, 'postgres.password');
-  if (!(await exists(folder))) {
-    logger.info('making the embedded database', { folder });
+  const place = new ClusterFolder(dataDir, user, random);
+  let folder = await place.find();
+  if (folder === undefined) {
+    logger.info('making the embedded database', { folder: place.path });
     const password = random.string(32);
     await writeFile(passwordFile, password, { mode: 0o600 });
-    const real = (await isReachable(dataDir, user)) ? folder : sharedHome(`data-${random.string(12)}`);
-    await initialise(real, password, binaries, user, random);
-    if (real !== folder) await link(real, folder);
+    folder = await place.choose();
+    await initialise(folder, password, binaries, user, random);
+    await place.settle(folder);
   }
-  const real = await follow(folder);
-  const version = (await readFile(join(real, 'PG_VERSION'), 'utf8')).trim();
+  const version = (await readFile(join(folder, 'PG_VERSION'), 'utf8')).trim();
   if (version !== MAJOR) {
     throw new Error(
-      `${folder} was made by PostgreSQL ${version}, this server brings ${MAJOR}: dump it with the old server and restore it into a new data_dir`,
+      `${place.path} was made by PostgreSQL ${version}, this server brings ${MAJOR}: dump it with the old server and restore it into a new data_dir`,
     );
   }
-  return { folder: real, password: (await readFile(passwordFile, 'utf8')).trim() };
-}
-
-async function link(real: string, folder: string): Promise<void> {
-  // A link that leads nowhere is left over from a cluster that somebody deleted.
-  await rm(folder, { force: true });
-  await symlink(real, folder);
-}
-
-async function follow(folder: string): Promise<string> {
-  const isLink = (await lstat(folder)).isSymbolicLink();
-  return isLink ? resolve(dirname(folder), await readlink(folder)) : folder;
+  return { folder, password: (await readFile(passwordFile, 'utf8')).trim() };
 }
 
 async function initialise(

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -56,6 +56,8 @@ describe('EmbeddedPostgres', function () {
   });
 
   it('takes a free loopback port, with a password, where the path is too long for a socket', async () => {
+    // Open to those who pass through, so that the database's user gets there where the test runs as root.
+    await chmod(folder, 0o711);
     const long = join(folder, 'x'.repeat(90));
     const embedded = await start(long);
     const url = new URL(embedded.url());
@@ -105,6 +107,75 @@ describe('EmbeddedPostgres', function () {
     await start(folder).catch((error: Error) => (message = error.message));
     expect(message).to.include('PostgreSQL 17').and.to.include('18');
     expect(await readFile(join(folder, 'postgres', 'PG_VERSION'), 'utf8')).to.equal('17\n');
+  });
+
+  describe("in a data directory that the database's user cannot enter", () => {
+    let dataDir = '';
+    const outside: string[] = [];
+    before(function () {
+      if (process.getuid?.() !== 0) this.skip();
+    });
+    beforeEach(() => {
+      // What mkdtemp makes is closed to everybody else.
+      dataDir = join(folder, 'data');
+    });
+    const target = async (directory: string): Promise<string> => {
+      const real = await readlink(join(directory, 'postgres'));
+      outside.push(real);
+      return real;
+    };
+    const refusal = async (directory: string): Promise<string> => {
+      let message = 'it started';
+      await EmbeddedPostgres.start({ dataDir: directory, logger: silentLogger }).then(
+        (embedded) => embedded.stop(),
+        (error: Error) => (message = error.message),
+      );
+      return message;
+    };
+    after(async () => {
+      for (const real of outside)
+        for (const path of [real, `${real}.owner`]) await rm(path, { recursive: true, force: true });
+    });
+
+    it('lies outside of it, and is found again, also after the directory was moved', async () => {
+      await ask((await start(dataDir)).url(), 'create table kept (n int)');
+      await running!.stop();
+      const real = await target(dataDir);
+      expect(real).to.match(/^\/var\/lib\/tsudoi\/data-/);
+      const moved = join(folder, 'moved');
+      await rename(dataDir, moved);
+      expect(await ask((await start(moved)).url(), 'select n from kept')).to.deep.equal([]);
+    });
+
+    it('is never shared by a copy of the directory, whether the original runs or not', async () => {
+      const original = await start(dataDir);
+      const real = await target(dataDir);
+      const copy = join(folder, 'copy');
+      await cp(dataDir, copy, { recursive: true, verbatimSymlinks: true, filter: (path) => !path.endsWith('/run') });
+      for (const state of ['running', 'stopped']) {
+        const message = await refusal(copy);
+        expect(message, state).to.include(dataDir).and.to.include(copy).and.to.include(`${real}.owner`);
+        if (state === 'running') {
+          expect(await ask(original.url(), 'select 1 as one'), 'the original').to.deep.equal([{ one: 1 }]);
+          await original.stop();
+        }
+      }
+      // As the sentence says: the copy takes the place of the original, which is refused from then on.
+      await rm(`${real}.owner`);
+      await (await start(copy)).stop();
+      expect(await refusal(dataDir)).to.include(copy);
+    });
+
+    it('goes outside when a backup with the files themselves is put back', async () => {
+      const embedded = await start(folder);
+      await ask(embedded.url(), 'create table kept (n int)');
+      await embedded.stop();
+      await mkdir(dataDir, { mode: 0o700 });
+      for (const name of ['postgres', 'postgres.password']) await rename(join(folder, name), join(dataDir, name));
+      await chmod(folder, 0o700);
+      expect(await ask((await start(dataDir)).url(), 'select n from kept')).to.deep.equal([]);
+      expect(await target(dataDir)).to.match(/^\/var\/lib\/tsudoi\/data-/);
+    });
   });
 });
 
