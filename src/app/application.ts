@@ -73,6 +73,7 @@ export async function createApplication(platform: Platform): Promise<Application
     composeThirdPartyInvites(platform, {
       ...parts,
       rooms: store.rooms,
+      stream: store.stream,
       events,
       profiles,
       rateLimiter,
@@ -92,8 +93,8 @@ export async function createApplication(platform: Platform): Promise<Application
     presence,
   });
   const delayed = composeDelayedEvents(platform, rateLimiter, users, rooms.roomSending, store.writer);
-  const search = composeSearch(platform, store, events, rooms, notifications.accountData);
-  const people = composePeople(platform, store, events, { users, profiles: userData.profiles });
+  const search = composeSearch(platform, store, rooms, notifications.accountData);
+  const people = composePeople(platform, store, { users, profiles: userData.profiles });
   users.onRegistered(({ account, displayName }) => {
     if (displayName === undefined) return;
     userData.profiles.setDisplayname(account.userId, displayName).catch((err: unknown) => {
@@ -101,12 +102,6 @@ export async function createApplication(platform: Platform): Promise<Application
     });
   });
   const jobs = composeJobs(platform, store, [redeemThirdPartyInviteHandler(inviteRedemption)]);
-  jobs.purge.purged.subscribe((room) => userData.unread.reread(room));
-  jobs.purge.purged.subscribe((room) => rooms.relationIndex.forget(room));
-  events.sticky.revived.subscribe(({ room }) => {
-    userData.unread.reread(room);
-    rooms.relationIndex.forget(room);
-  });
   const farewells = new Farewells({
     database,
     interner: store.interner,
@@ -120,7 +115,13 @@ export async function createApplication(platform: Platform): Promise<Application
       logger.error('the addresses of a deactivated user could not be released', { user_id: userId, err });
     });
   });
-  const guestAccess = new GuestAccess({ database, rooms: store.rooms, events, membership: rooms.membership, logger });
+  const guestAccess = new GuestAccess({
+    database,
+    rooms: store.rooms,
+    stream: store.stream,
+    membership: rooms.membership,
+    logger,
+  });
   if (config.websocket.enabled) mountWebSocket(platform, http, rateLimiter, accounts, rooms, userData, engine);
 
   accounts.accounts.onDeactivated(({ userId }) => {
@@ -136,7 +137,7 @@ export async function createApplication(platform: Platform): Promise<Application
     accountThreepids,
     ...accounts,
     ...composeAccountServices(platform, users),
-    ...composePeeking(platform, store, events, rooms, userData, notifications),
+    ...composePeeking(platform, store, rooms, userData, notifications),
     ...rooms,
     ...delayed,
     ...userData,

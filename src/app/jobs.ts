@@ -35,12 +35,13 @@ const archiveFolder = (config: Config): string => config.retention.archiveDir ??
 /** @param handlers of jobs that others make */
 export function composeJobs(platform: Platform, store: RoomStore, handlers: readonly JobHandler[] = []): Jobs {
   const { config, clock, database, logger, timers } = platform;
-  const { interner, loader, rooms } = store;
+  const { interner, loader, rooms, stream } = store;
   const { batchSize, pauseMs } = config.retention;
   const purge = new HistoryPurge({
     database,
     rooms,
     loader,
+    stream,
     clock,
     timers,
     batchSize,

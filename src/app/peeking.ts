@@ -1,6 +1,5 @@
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { EventStream } from '#src/services/sync/legacy/event-stream.ts';
 import { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
 import { Invitations } from '#src/services/sync/legacy/invitations.ts';
@@ -22,13 +21,12 @@ export interface Peeking {
 export function composePeeking(
   platform: Pick<Platform, 'database' | 'timers'>,
   store: RoomStore,
-  events: EventService,
   rooms: Rooms,
   userData: Pick<UserData, 'ephemeral' | 'presence' | 'receipts'>,
   { accountData, pushRules }: { readonly accountData: AccountDataService; readonly pushRules: PushRuleService },
 ): Peeking {
   const { database, timers } = platform;
-  const { interner, loader, writer } = store;
+  const { interner, loader, stream, writer } = store;
   const { access, clientEvents, history, roomState, visibility } = rooms;
   const ignoredUsers = new IgnoredUsers(accountData);
   const invitations = new Invitations({ loader, accountData, ignoredUsers });
@@ -38,7 +36,7 @@ export function composePeeking(
     loader,
     rooms: store.rooms,
     access,
-    events,
+    stream,
     visibility,
     clientEvents,
     invitations,

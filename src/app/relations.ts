@@ -2,6 +2,7 @@ import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
 import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
@@ -17,7 +18,7 @@ import type { Platform } from './platform.ts';
 
 /** What has to do with events that relate to each other. */
 export interface RelationParts {
-  /** What relates to what. Whoever deletes events has it forget the room. */
+  /** What relates to what. */
   readonly relationIndex: RelationIndex;
   readonly aggregations: Aggregations;
   readonly relationRules: RelationRules;
@@ -29,7 +30,11 @@ export interface RelationParts {
 
 export function composeRelations(
   { database }: Pick<Platform, 'database'>,
-  { interner, loader }: { readonly interner: Interner; readonly loader: EventLoader },
+  {
+    interner,
+    loader,
+    stream,
+  }: { readonly interner: Interner; readonly loader: EventLoader; readonly stream: RoomEventStream },
   events: EventService,
   accountData: Pick<AccountDataService, 'get'>,
   parts: {
@@ -39,7 +44,7 @@ export function composeRelations(
     readonly tokens: HistoryTokens;
   },
 ): RelationParts {
-  const index = new RelationIndex({ database, interner, events });
+  const index = new RelationIndex({ database, interner, stream });
   const ignored = new IgnoredUsers(accountData);
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => ignored.of(userId);
   const { visibility } = parts;

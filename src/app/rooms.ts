@@ -7,6 +7,7 @@ import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
@@ -42,6 +43,7 @@ export interface RoomStore {
   readonly states: StateStore;
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
 }
 
 export function composeRoomStore(platform: Platform, isLocal: (userId: string) => boolean): RoomStore {
@@ -51,7 +53,8 @@ export function composeRoomStore(platform: Platform, isLocal: (userId: string) =
   const states = new StateStore(database);
   const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
   const writer = new Writer({ database, clock, timers, logger, metrics });
-  return { interner, loader, states, rooms, writer };
+  const stream = new RoomEventStream(logger);
+  return { interner, loader, states, rooms, writer, stream };
 }
 
 export function composeEvents(

@@ -1,7 +1,6 @@
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { EventFollower } from '#src/services/events/stream/event-follower.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { HistoryPages } from '#src/services/reading/history/history-pages.ts';
 import { SearchContexts } from '#src/services/reading/search/search-context.ts';
 import { INDEXED_TYPES, SearchIndex } from '#src/services/reading/search/search-index.ts';
@@ -36,8 +35,7 @@ export interface People extends Following {
 
 export function composeSearch(
   platform: Pick<Platform, 'database' | 'logger' | 'timers'>,
-  store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'writer'>,
-  events: EventService,
+  store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'stream' | 'writer'>,
   { access, roomState, visibility, clientEvents }: Pick<Rooms, 'access' | 'roomState' | 'visibility' | 'clientEvents'>,
   accountData: AccountDataService,
 ): Search {
@@ -47,7 +45,6 @@ export function composeSearch(
   const follower = new EventFollower({
     database,
     ...store,
-    events,
     timers,
     logger,
     name: 'search',
@@ -82,8 +79,7 @@ export function composeSearch(
 /** Who is found. */
 export function composePeople(
   platform: Pick<Platform, 'config' | 'database' | 'logger' | 'timers'>,
-  store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'writer'>,
-  events: EventService,
+  store: Pick<RoomStore, 'interner' | 'loader' | 'rooms' | 'stream' | 'writer'>,
   { users, profiles }: { readonly users: UserService; readonly profiles: ProfileService },
 ): People {
   const { config, database, logger, timers } = platform;
@@ -93,7 +89,6 @@ export function composePeople(
   const follower = new EventFollower({
     database,
     ...store,
-    events,
     timers,
     logger,
     name: 'user_directory',

@@ -18,10 +18,10 @@ export function composeSync(
   rooms: Rooms,
   personal: Omit<PersonalSource, 'loader' | 'interner'>,
 ): { readonly sync: SyncEngine; readonly users: SyncUsers } {
-  const { config, database, timers } = platform;
+  const { clock, config, database, timers } = platform;
   const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const { interner, loader } = store;
-  const users = new SyncUsers({ database, ...store, events, ...personal });
+  const users = new SyncUsers({ database, ...store, ...personal });
   const states = new StateReader(database, store.states);
   const sections = new RoomSections({
     loader,
@@ -31,7 +31,7 @@ export function composeSync(
     visibility: rooms.visibility,
     relations: rooms.aggregations,
     sticky: events.sticky,
-    encoder: new EventEncoder(events),
+    encoder: new EventEncoder(clock, store.stream),
   });
   const sync = new SyncEngine({
     users,

@@ -4,6 +4,7 @@ import { IdentityService } from '#src/remote/identity-service.ts';
 import type { OutboundHttp } from '#src/remote/outbound-http.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -23,6 +24,7 @@ export interface ThirdPartyInviting {
 /** What they are made of. */
 export interface ThirdPartyInvitingParts {
   readonly rooms: RoomRegistry;
+  readonly stream: RoomEventStream;
   readonly events: EventService;
   readonly membership: MembershipService;
   readonly profiles: ProfileSource;
@@ -41,13 +43,15 @@ export function composeThirdPartyInvites(
 ): ThirdPartyInviting {
   const { clock, config, database, logger, random } = platform;
   const { serverName, identity, rateLimits } = config;
-  const { rooms, events, membership, profiles, invitePermission, rateLimiter, signingKeys, publicBaseUrl } = parts;
+  const { rooms, stream, events, membership, profiles, invitePermission, rateLimiter, signingKeys, publicBaseUrl } =
+    parts;
   const keys = new InviteKeys({ database, random, serverName, signingKeys, publicBaseUrl });
   const redemption = new InviteRedemption({
     database,
     clock,
     logger,
     rooms,
+    stream,
     events,
     profiles,
     invitePermission,

@@ -69,15 +69,15 @@ export function composeUserData(
   users: UserService,
 ): UserData {
   const { clock, config, database, logger, random, timers } = platform;
-  const { interner, loader, rooms, writer } = store;
+  const { interner, loader, rooms, stream, writer } = store;
   const ephemeral = new EphemeralCounter(random);
   const receipts = new ReceiptService({ database, interner, writer, events, clock });
   const readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
-  const typing = new TypingService({ rooms, events, timers, ephemeral });
+  const typing = new TypingService({ rooms, stream, timers, ephemeral });
   const filters = new FilterService(database, interner);
   const tags = new TagService(accountData);
-  const unread = new UnreadCounts({ database, interner, events, receipts, pushRules, accountData });
-  const succession = new RoomSuccession({ events, rooms, accountData, tags, pushRules, logger });
+  const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData });
+  const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });
   const profiles = new ProfileService({ database, accountExists: (userId) => users.exists(userId) });
   const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
   const sharedRooms = new SharedRooms(database, interner);

@@ -9,6 +9,7 @@ import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { EventService, type EventServiceOptions } from '#src/services/events/stream/event-service.ts';
+import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { StateStore } from '#src/services/room-model/state/state-store.ts';
@@ -30,6 +31,7 @@ export interface EventServices {
   readonly states: StateStore;
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
   readonly events: EventService;
 }
 
@@ -52,12 +54,14 @@ export async function eventServices(
     ...writerOptions,
   });
   await writer.start();
+  const stream = new RoomEventStream(silentLogger);
   const events = new EventService({
     database,
     interner,
     loader,
     rooms,
     writer,
+    stream,
     clock: systemClock,
     random: systemRandom,
     classifier: {
@@ -67,7 +71,7 @@ export async function eventServices(
     signer: { serverName: SERVER, signingKey },
     ...more,
   });
-  return { database, interner, loader, states, rooms, writer, events };
+  return { database, interner, loader, states, rooms, writer, stream, events };
 }
 
 export const message = (sender: string, body: string): EventDraft => ({

@@ -19,6 +19,7 @@ import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { MemberProfile } from '#src/services/rooms/membership/profile-source.ts';
@@ -109,12 +110,14 @@ const compose = (
   const loader = new EventLoader(database);
   const states = new StateStore(database);
   const rooms = new RoomRegistry(database, interner, loader, states);
+  const stream = new RoomEventStream(silentLogger);
   const events = new EventService({
     database,
     interner,
     loader,
     rooms,
     writer,
+    stream,
     classifier,
     signer,
     clock,
@@ -137,7 +140,7 @@ const compose = (
   const finder = new EventFinder(events, visibility);
   const tokens = new HistoryTokens(database, loader);
   const accountData = new AccountDataService({ database, interner, writer });
-  const relations = composeRelations({ database }, { interner, loader }, events, accountData, {
+  const relations = composeRelations({ database }, { interner, loader, stream }, events, accountData, {
     access,
     visibility,
     finder,
@@ -184,7 +187,7 @@ const compose = (
   );
   const inviting = thirdPartyInviting(
     { database, clock },
-    { rooms, events, membership, profiles: profileSource, accountData, signingKeys: [signer.signingKey] },
+    { rooms, stream, events, membership, profiles: profileSource, accountData, signingKeys: [signer.signingKey] },
     { serverName: SERVER, ...options.thirdPartyInvites },
   );
   return {
@@ -196,6 +199,7 @@ const compose = (
     writer,
     loader,
     rooms,
+    stream,
     events,
     visibility,
     access,

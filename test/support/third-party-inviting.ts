@@ -26,7 +26,7 @@ export interface ThirdPartyInvitingSettings {
 /** Invitations by address as a server puts them together; unless a test says otherwise, it can reach nobody. */
 export const thirdPartyInviting = (
   { database, clock }: { readonly database: Database; readonly clock: Clock },
-  parts: Pick<ThirdPartyInvitingParts, 'rooms' | 'events' | 'membership' | 'profiles' | 'signingKeys'> & {
+  parts: Pick<ThirdPartyInvitingParts, 'rooms' | 'stream' | 'events' | 'membership' | 'profiles' | 'signingKeys'> & {
     readonly accountData: AccountDataService;
   },
   settings: ThirdPartyInvitingSettings,

@@ -109,6 +109,7 @@ export class StreamServer {
           {
             ...parts,
             rooms: store.rooms,
+            stream: store.stream,
             events,
             profiles: profileSource(userData.profiles),
             accountData: notifications.accountData,
@@ -138,11 +139,11 @@ export class StreamServer {
     const endpoints = declareEndpoints({
       accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, claims: redemption }),
       reports,
-      ...composeSearch(platform, store, events, rooms, notifications.accountData),
-      ...composePeople(platform, store, events, { users: accounts.users, profiles: userData.profiles }),
+      ...composeSearch(platform, store, rooms, notifications.accountData),
+      ...composePeople(platform, store, { users: accounts.users, profiles: userData.profiles }),
       ...accounts,
       ...composeAccountServices(platform, accounts.users),
-      ...composePeeking(platform, store, events, rooms, userData, notifications),
+      ...composePeeking(platform, store, rooms, userData, notifications),
       ...rooms,
       ...composeDelayedEvents(platform, rateLimiter, accounts.users, rooms.roomSending, store.writer),
       ...userData,

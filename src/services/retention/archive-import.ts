@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { Signal } from '#src/kernel/signal.ts';
 import { eventId as eventIdOf } from '#src/protocol/events/event-hashes.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
@@ -18,6 +17,7 @@ import {
 } from '#src/storage/retention/archive-writes.ts';
 import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ArchivedEvent } from './room-archive.ts';
 
 const BATCH = 200;
@@ -42,19 +42,20 @@ export class ArchiveImport {
   readonly #interner: Interner;
   readonly #rooms: RoomRegistry;
   readonly #loader: EventLoader;
-  /** Fires when events of a room are back: for those who know what was there without them. */
-  readonly restored = new Signal<Room>();
+  readonly #stream: RoomEventStream;
 
   constructor(options: {
     readonly database: Database;
     readonly interner: Interner;
     readonly rooms: RoomRegistry;
     readonly loader: EventLoader;
+    readonly stream: RoomEventStream;
   }) {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#rooms = options.rooms;
     this.#loader = options.loader;
+    this.#stream = options.stream;
   }
 
   /**
@@ -86,7 +87,7 @@ export class ArchiveImport {
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) throw new Error(`the room ${roomId} is not in this database`);
     const standings = await room.turns.rewritePast(() => room.turns.besidesHead(() => this.#write(room, lines)));
-    if (standings.size > 0) this.restored.emit(room);
+    if (standings.size > 0) this.#stream.publish({ kind: 'restored', room });
     return standings.size;
   }
 

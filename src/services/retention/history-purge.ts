@@ -1,5 +1,4 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -16,6 +15,7 @@ import {
   savePurgeProgress,
   scanBack,
 } from '#src/storage/retention/purges.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 
@@ -23,6 +23,7 @@ export interface HistoryPurgeOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
+  readonly stream: RoomEventStream;
   readonly clock: Clock;
   readonly timers: Timers;
   /** Events that are deleted in one transaction. */
@@ -58,8 +59,6 @@ const NEVER = new AbortController().signal;
  */
 export class HistoryPurge {
   readonly #options: HistoryPurgeOptions;
-  /** Fires when events of a room have been taken away. */
-  readonly purged = new Signal<Room>();
 
   constructor(options: HistoryPurgeOptions) {
     this.#options = options;
@@ -120,7 +119,7 @@ export class HistoryPurge {
     records: readonly PurgeScanRecord[],
     progress: { readonly cursor: number; readonly deleted: number },
   ): Promise<readonly PurgeScanRecord[]> {
-    const { database, rooms, loader, clock, archive } = this.#options;
+    const { database, rooms, loader, stream, clock, archive } = this.#options;
     const old = records.filter((record) => isOld(record, beforeTs, plan));
     const gone = old.filter((record) => !plan.needed.has(record.nid));
     const detached = old.filter((record) => plan.needed.has(record.nid) && (record.flags & EVENT_FLAGS.outlier) === 0);
@@ -147,7 +146,7 @@ export class HistoryPurge {
     // Whoever had the room read anew meanwhile holds another object.
     for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids);
     loader.letGo(goneNids, detachedNids);
-    this.purged.emit(room);
+    stream.publish({ kind: 'purged', room });
     return gone;
   }
 

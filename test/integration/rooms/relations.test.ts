@@ -195,7 +195,7 @@ describe('events that relate to each other', function () {
         room.nid,
         event.nid,
       ]);
-      server.services.relationIndex.forget(room);
+      server.services.stream.publish({ kind: 'purged', room });
       const thread = (await bundled('alice', roomId, root))['m.thread'];
       expect([thread.count, thread.latest_event.content.body]).to.deep.equal([1, 'kept']);
       await reply('alice', roomId, root, 'another');

@@ -20,7 +20,7 @@ describe('whom an event notifies', () => {
     send: () => Promise<StoredEvent>,
   ): Promise<{ flags: number; exceptions: Record<string, number> }> => {
     const exceptions: Record<string, number> = {};
-    const stop = world.events.committed.subscribe(({ events }) => {
+    const stop = world.stream.on('appended', ({ events }) => {
       for (const { mentions } of events)
         for (const { user, kind } of mentions) exceptions[world.interner.userName(user)] = kind;
     });

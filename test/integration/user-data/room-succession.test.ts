@@ -11,8 +11,8 @@ describe('the successor of an upgraded room', () => {
   it('gets the push rules of all users of this server at once, and their tags and direct chats when they join', async () => {
     const world = await World.begin();
     try {
-      const { accountData, events, rooms, tags, pushRules } = world;
-      const succession = new RoomSuccession({ events, rooms, accountData, tags, pushRules, logger: silentLogger });
+      const { accountData, events, rooms, stream, tags, pushRules } = world;
+      const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger: silentLogger });
       const old = await world.room(ALICE, [BOB]);
       await pushRules.put(BOB, 'room', old.roomId, { actions: [] }, {});
       await tags.set(BOB, old.nid, 'm.favourite', { order: 0.5 });

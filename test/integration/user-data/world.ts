@@ -11,6 +11,7 @@ import { AccountDataService } from '#src/services/user-data/account-data/account
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
@@ -43,6 +44,7 @@ export class World {
   readonly clock = new ManualClock();
   readonly interner: Interner;
   readonly writer: Writer;
+  readonly stream = new RoomEventStream(silentLogger);
   readonly loader: EventLoader;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
@@ -81,6 +83,7 @@ export class World {
       loader: this.loader,
       rooms: this.rooms,
       writer: this.writer,
+      stream: this.stream,
       classifier: new NotificationRules({ pushRules: this.pushRules, loader: this.loader, isLocal }),
       signer,
       clock,
@@ -97,11 +100,12 @@ export class World {
     this.readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
     this.tags = new TagService(accountData);
     this.filters = new FilterService(database, this.interner);
-    this.typing = new TypingService({ rooms, events, timers: clock, ephemeral: this.ephemeral });
+    this.typing = new TypingService({ rooms, stream: this.stream, timers: clock, ephemeral: this.ephemeral });
     this.unread = new UnreadCounts({
       database,
       interner: this.interner,
       events,
+      stream: this.stream,
       receipts,
       pushRules: this.pushRules,
       accountData,

@@ -91,7 +91,7 @@ describe('purging the history of a room', function () {
     const purge = world.purger();
     const time = world.before();
     let steps = 0;
-    purge.purged.subscribe(() => {
+    world.services.stream.on('purged', () => {
       if (++steps === 2) ending.abort();
     });
     const first = await purge.purgeHistory(room, time, ending.signal);
@@ -142,7 +142,7 @@ describe('purging the history of a room', function () {
     const arriving: Promise<unknown>[] = [];
     let next = 0;
     // After each step some arrive, the first of which are built on the oldest events that are still there.
-    purge.purged.subscribe(() => {
+    world.services.stream.on('purged', () => {
       for (const event of [built[next], state[next]]) {
         if (event !== undefined) arriving.push(remote.receive(event).then(({ outcome }) => outcomes.push(outcome)));
       }

@@ -65,9 +65,9 @@ describe('the archive of a room', function () {
   });
 
   it('brings events back for a server that runs: they are shown, with what relates to them', async () => {
-    const { database, interner, events } = world.services;
+    const { events } = world.services;
     const room = await makeRoom(world.services);
-    const index = new RelationIndex({ database, interner, events });
+    const index = new RelationIndex(world.services);
     const said = await events.send(room, message(ALICE, 'said'));
     const named = await events.send(room, topic(ALICE, 'named'));
     const relates = (to: string): JsonObject => ({
@@ -77,12 +77,10 @@ describe('the archive of a room', function () {
     await world.age(room);
     await world.say(room, 2, 'young');
     const purge = world.purger({ archive: new RoomArchive(world.archive) });
-    purge.purged.subscribe((purged) => index.forget(purged));
     const files = await world.archived(room, purge);
     expect(await index.of(room, said)).to.deep.equal([]);
     expect(room.stateEvent('m.room.topic')!.flags & 8).to.equal(8);
     const archiveImport = new ArchiveImport(world.services);
-    archiveImport.restored.subscribe((restored) => index.forget(restored));
     for (const file of files) await archiveImport.file(file);
     expect((await index.of(room, said)).map(({ eventId }) => eventId)).to.deep.equal([reaction.eventId]);
     const shown = room.stateEvent('m.room.topic')!;

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
@@ -21,7 +21,7 @@ const NOBODY: TypingIn = { users: [], at: 0 };
 
 export interface TypingServiceOptions {
   readonly rooms: RoomRegistry;
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly timers: Timers;
   readonly ephemeral: EphemeralCounter;
 }
@@ -42,7 +42,7 @@ export class TypingService {
     this.#rooms = options.rooms;
     this.#timers = options.timers;
     this.#ephemeral = options.ephemeral;
-    options.events.committed.subscribe(({ room, events }) => {
+    options.stream.on('appended', ({ room, events }) => {
       if (!this.#typing.has(room.nid)) return;
       for (const { member } of events) {
         if (member !== undefined && member.after.membership !== 'join') this.stop(room, member.after.userId);

@@ -1,8 +1,4 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
-import type { Member } from '#src/services/room-model/room/membership.ts';
-import type { MentionRow } from '#src/storage/events/event-rows.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** An event that somebody on this server wants to send. */
 export interface EventDraft {
@@ -29,22 +25,4 @@ export interface Transaction {
   /** The endpoint with its path parameters but the transaction id. */
   readonly scope: string;
   readonly txnId: string;
-}
-
-/** An event that has just been committed, with the change of membership that it made. */
-export interface CommittedEvent {
-  readonly event: StoredEvent;
-  readonly member: { readonly before: Member | undefined; readonly after: Member } | undefined;
-  /** Those for whom it notifies otherwise than its class says. */
-  readonly mentions: readonly Pick<MentionRow, 'user' | 'kind'>[];
-  /** Events that came before it relate to it. */
-  readonly wasAwaited?: boolean;
-}
-
-/** What listeners to the stream of room events are told, once for each commit and room, in order. */
-export interface CommittedEvents {
-  readonly room: Room;
-  readonly events: readonly CommittedEvent[];
-  /** Memberships that changed because branches of the room's history were resolved, not by an event of this commit. */
-  readonly resolvedMembers?: readonly { readonly before: Member | undefined; readonly after: Member }[];
 }

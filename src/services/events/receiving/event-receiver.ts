@@ -15,6 +15,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
 import { MOST_EXTREMITIES, OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
 import { ReceivedStates, type StateBefore } from './received-state.ts';
@@ -42,6 +43,7 @@ export interface EventReceiverOptions {
   readonly states: StateStore;
   readonly merger: StateMerger;
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;

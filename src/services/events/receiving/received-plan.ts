@@ -13,6 +13,7 @@ import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import type { NotificationClassifier, NotificationVerdict } from '#src/services/events/building/notification-class.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
@@ -58,6 +59,7 @@ export interface ReceivedPlan {
 
 interface Tools {
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
   readonly interner: Interner;
   readonly loader: EventLoader;
   readonly states: StateStore;
@@ -185,7 +187,8 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       }
       if (!plan.isAccepted) return;
       const isOwn = (member: Member): boolean => member.event === nid;
-      tools.events.committed.emit({
+      tools.stream.publish({
+        kind: 'appended',
         room,
         events: [
           {

@@ -1,9 +1,9 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
-import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type PreparedRedaction, prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -17,6 +17,7 @@ export interface StickyReviewOptions {
   readonly interner: Interner;
   readonly loader: EventLoader;
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
   readonly events: EventService;
   readonly logger: Logger;
 }
@@ -35,8 +36,8 @@ export class StickyReview {
 
   constructor(options: StickyReviewOptions) {
     this.#options = options;
-    options.events.committed.subscribe((committed) => {
-      if (changesState(committed)) this.#look(committed.room);
+    options.stream.on('appended', (appended) => {
+      if (changesState(appended)) this.#look(appended.room);
     });
   }
 
@@ -94,7 +95,7 @@ export class StickyReview {
   }
 
   async #revive(room: Room, { event, until }: StickyEntry): Promise<void> {
-    const { events, loader, writer } = this.#options;
+    const { events, loader, stream, writer } = this.#options;
     const { head, headDepth, nid, shard } = room;
     const redaction = await this.#redaction(room, event);
     const pos = writer.allocate(shard);
@@ -119,7 +120,7 @@ export class StickyReview {
         room.show(event, pos);
         redaction?.apply();
         events.sticky.committed(room, { event, pos, until });
-        events.sticky.revived.emit({ room, event });
+        stream.publish({ kind: 'revealed', room, event });
       },
     });
   }
@@ -131,6 +132,6 @@ export class StickyReview {
   }
 }
 
-const changesState = ({ events, resolvedMembers }: CommittedEvents): boolean =>
+const changesState = ({ events, resolvedMembers }: Appended): boolean =>
   (resolvedMembers?.length ?? 0) > 0 ||
   events.some(({ event }) => event.stateKey !== undefined || event.currentState !== undefined);

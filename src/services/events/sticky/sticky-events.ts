@@ -1,10 +1,8 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { LONGEST_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type StickyEntry, StickySet, type StickySnapshot } from '#src/services/room-model/room/sticky-set.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -43,8 +41,6 @@ export class StickyEvents {
   readonly #loading = new Map<Room, Promise<void>>();
   /** Sticky events on their way, by room and sender. */
   readonly #pending = new Map<string, number>();
-  /** One that was hidden as soft-failed is shown. */
-  readonly revived = new Signal<{ readonly room: Room; readonly event: StoredEvent }>();
 
   constructor(options: StickyEventsOptions) {
     this.#database = options.database;

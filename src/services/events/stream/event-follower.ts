@@ -15,7 +15,7 @@ import {
 import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { EventService } from './event-service.ts';
+import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
@@ -35,7 +35,7 @@ export interface EventFollowerOptions {
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
   readonly writer: Writer;
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly timers: Timers;
   readonly logger: Logger;
   /** Under which it remembers how far it came. */
@@ -83,18 +83,20 @@ export class EventFollower {
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */
   async start(): Promise<void> {
-    const { database, name, events, interner, types } = this.#options;
+    const { database, name, stream, interner, types } = this.#options;
     await interner.ensureTypes(types);
     const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
     this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
-    const stopCommitted = events.committed.subscribe(({ room, events: committed }) => {
-      for (const { event } of committed) this.#hear(room, event);
+    const stopAppended = stream.on('appended', ({ room, events }) => {
+      for (const { event } of events) this.#hear(room, event);
     });
-    const stopRevived = events.sticky.revived.subscribe(({ room, event }) => this.#hearLate(room, event));
+    const stopRevealed = stream.on('revealed', ({ room, event }) => {
+      this.#hearLate(room, event);
+    });
     this.#stop = () => {
-      stopCommitted();
-      stopRevived();
+      stopAppended();
+      stopRevealed();
     };
     this.#wake(0);
   }

@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { Signal } from '#src/kernel/signal.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -16,7 +15,7 @@ import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { EventBuilder, type PreparedEvent } from '#src/services/events/building/event-builder.ts';
-import type { CommittedEvents, EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { type NewRoom, type NewRoomRows, RoomFounder } from '#src/services/events/building/new-room.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
@@ -24,6 +23,7 @@ import { writeOf } from '#src/services/events/building/prepared-write.ts';
 import { sentByOf } from '#src/services/room-model/event/sent-by.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
+import type { RoomEventStream } from './room-event-stream.ts';
 
 /** How often an event is built anew when the ground under it moved. */
 const BUILD_ATTEMPTS = 100;
@@ -34,6 +34,7 @@ export interface EventServiceOptions {
   readonly loader: EventLoader;
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
+  readonly stream: RoomEventStream;
   readonly classifier: NotificationClassifier;
   readonly signer: PduSigner;
   readonly clock: Clock;
@@ -56,14 +57,14 @@ export class EventService {
   readonly #positions = new LRUCache<string, number>({ max: 50_000 });
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
-  /** Every committed event, in the order of commits: whoever reacts to events listens here. */
-  readonly committed = new Signal<CommittedEvents>();
+  readonly #stream: RoomEventStream;
 
   constructor(options: EventServiceOptions) {
     this.#database = options.database;
     this.#loader = options.loader;
     this.#rooms = options.rooms;
     this.#writer = options.writer;
+    this.#stream = options.stream;
     this.#clock = options.clock;
     this.transactions = new TransactionIds(options.database, options.clock);
     this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
@@ -246,7 +247,7 @@ export class EventService {
       if (until !== undefined) this.sticky.committed(room, { event, pos: event.nid, until });
       return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
     });
-    this.committed.emit({ room, events: committed });
+    this.#stream.publish({ kind: 'appended', room, events: committed });
   }
 
   /**

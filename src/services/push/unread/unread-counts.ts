@@ -4,6 +4,7 @@ import type { AccountDataService } from '#src/services/user-data/account-data/ac
 import type { AccountDataEntry } from '#src/services/user-data/account-data/user-account-data.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
@@ -57,6 +58,7 @@ export interface UnreadCountsOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly receipts: ReceiptService;
   readonly pushRules: PushRuleService;
   readonly accountData: AccountDataService;
@@ -81,7 +83,7 @@ export class UnreadCounts {
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
   /** The threads of events that are in one, or in none, by what they relate to. */
   readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
-  /** Position of each room's last redaction: what was read before it may count an event that notifies nobody any more. */
+  /** Position of each room's last redaction or other change of its past: what was read before it may count what is not there any more. */
   readonly #redacted = new LRUCache<number, number>({ max: 100_000 });
 
   constructor(options: UnreadCountsOptions) {
@@ -92,7 +94,8 @@ export class UnreadCounts {
     this.#pushRules = options.pushRules;
     this.#accountData = options.accountData;
     this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
-    options.events.committed.subscribe(({ room, events }) => {
+    const { stream } = options;
+    stream.on('appended', ({ room, events }) => {
       for (const { event, mentions } of events) {
         for (const { user, kind } of mentions) {
           const key = keyOf(room, user);
@@ -102,11 +105,12 @@ export class UnreadCounts {
         if (event.type === 'm.room.redaction') this.#redacted.set(room.nid, event.nid);
       }
     });
-  }
-
-  /** Forgets what is known of a room of which events were taken away: it is counted anew. */
-  reread(room: Room): void {
-    this.#redacted.set(room.nid, room.lastPosition);
+    const reread = ({ room }: { readonly room: Room }): undefined => {
+      this.#redacted.set(room.nid, room.lastPosition);
+    };
+    stream.on('revealed', reread);
+    stream.on('purged', reread);
+    stream.on('restored', reread);
   }
 
   /**

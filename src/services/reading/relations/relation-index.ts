@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
-import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
+import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -67,14 +66,22 @@ export class RelationIndex {
   readonly #targets = new Map<number, Set<string>>();
   readonly #loading = new Map<string, Loading>();
 
-  constructor(options: {
-    readonly database: Database;
-    readonly interner: Interner;
-    readonly events: Pick<EventService, 'committed'>;
-  }) {
+  constructor(options: { readonly database: Database; readonly interner: Interner; readonly stream: RoomEventStream }) {
     this.#database = options.database;
     this.#interner = options.interner;
-    options.events.committed.subscribe((committed) => this.#onCommitted(committed));
+    const { stream } = options;
+    stream.on('appended', (appended) => {
+      this.#onAppended(appended);
+    });
+    stream.on('revealed', ({ room }) => {
+      this.#forget(room);
+    });
+    stream.on('purged', ({ room }) => {
+      this.#forget(room);
+    });
+    stream.on('restored', ({ room }) => {
+      this.#forget(room);
+    });
   }
 
   /** Changes whenever a relation in the room came or went. */
@@ -100,8 +107,8 @@ export class RelationIndex {
     });
   }
 
-  /** Forgets what is known of a room, that nothing relates to an event included: for those who delete events, or bring them back. */
-  forget(room: Room): void {
+  /** Forgets what is known of a room, that nothing relates to an event included. */
+  #forget(room: Room): void {
     const { newest, version } = this.#horizon(room);
     // Entries are worth what their horizon is.
     this.#horizons.set(room, { floor: newest, newest, version: version + 1 });
@@ -220,7 +227,7 @@ export class RelationIndex {
     entry.horizon.floor = Math.max(entry.horizon.floor, entry.nid ?? entry.horizon.newest);
   }
 
-  #onCommitted({ room, events }: CommittedEvents): void {
+  #onAppended({ room, events }: Appended): void {
     let horizon = this.#horizons.get(room);
     if (horizon === undefined) {
       const floor = (events[0]?.event.nid ?? 1) - 1;

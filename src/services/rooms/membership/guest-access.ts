@@ -1,5 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -10,7 +10,7 @@ import type { MembershipService } from './membership-service.ts';
 export interface GuestAccessOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly membership: MembershipService;
   readonly logger: Logger;
 }
@@ -25,7 +25,7 @@ export class GuestAccess {
 
   constructor(options: GuestAccessOptions) {
     this.#options = options;
-    options.events.committed.subscribe(({ room, events }) => {
+    options.stream.on('appended', ({ room, events }) => {
       if (events.some(({ event }) => event.type === GUEST_ACCESS && event.stateKey === '') && !letsGuestsIn(room))
         this.#queue(() => this.#empty(room));
     });

@@ -1,8 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import type { CommittedEvent } from '#src/services/events/building/event-draft.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { CommittedEvent, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
@@ -18,7 +17,7 @@ export interface RoomPushRules {
 }
 
 export interface RoomSuccessionOptions {
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly rooms: RoomRegistry;
   readonly accountData: AccountDataService;
   readonly tags: TagService;
@@ -36,7 +35,7 @@ export class RoomSuccession {
 
   constructor(options: RoomSuccessionOptions) {
     this.#options = options;
-    options.events.committed.subscribe(({ room, events }) => {
+    options.stream.on('appended', ({ room, events }) => {
       for (const event of events) this.#look(room, event);
     });
   }

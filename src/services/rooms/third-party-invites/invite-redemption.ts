@@ -4,8 +4,9 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
-import type { CommittedEvents, EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -32,6 +33,7 @@ export interface InviteRedemptionOptions {
   readonly logger: Logger;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly profiles: ProfileSource;
   readonly invitePermission: InvitePermission;
   readonly keys: InviteKeys;
@@ -49,7 +51,9 @@ export class InviteRedemption {
 
   constructor(options: InviteRedemptionOptions) {
     this.#options = options;
-    this.#stopListening = options.events.committed.subscribe((committed) => this.#forgetRevoked(committed));
+    this.#stopListening = options.stream.on('appended', (appended) => {
+      this.#forgetRevoked(appended);
+    });
   }
 
   /**
@@ -152,7 +156,7 @@ export class InviteRedemption {
   }
 
   /** "A revoked invitation is one with empty content": its keys are not valid any more. */
-  #forgetRevoked({ room, events }: CommittedEvents): void {
+  #forgetRevoked({ room, events }: Appended): void {
     for (const { event } of events) {
       if (event.type !== THIRD_PARTY_INVITE || event.stateKey === undefined) continue;
       if (publicKeysOf(event.content).length > 0) continue;

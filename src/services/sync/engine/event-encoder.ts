@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { ageOf, isFresh, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -31,13 +31,15 @@ export class EventEncoder {
   readonly #clock: Clock;
   readonly #shared = new WeakMap<Room, SharedTimeline>();
 
-  constructor(events: EventService) {
-    this.#clock = events.clock;
+  constructor(clock: Clock, stream: RoomEventStream) {
+    this.#clock = clock;
     // A redaction changes its event in place: what was written before must not be handed out any more.
-    events.committed.subscribe((committed) => {
-      if (committed.events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(committed.room);
+    stream.on('appended', ({ room, events }) => {
+      if (events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(room);
     });
-    events.sticky.revived.subscribe(({ room }) => this.#shared.delete(room));
+    stream.on('revealed', ({ room }) => {
+      this.#shared.delete(room);
+    });
   }
 
   /** The events of a timeline, joined by commas. */

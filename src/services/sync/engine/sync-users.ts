@@ -1,5 +1,4 @@
-import type { CommittedEvents } from '#src/services/events/building/event-draft.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -20,7 +19,7 @@ export interface SyncUsersOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly writer: Writer;
   readonly accountData: AccountDataSource;
   readonly receipts: ReceiptSource;
@@ -43,8 +42,12 @@ export class SyncUsers {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#rooms = options.rooms;
-    options.events.committed.subscribe((committed) => this.#onEvents(committed));
-    options.events.sticky.revived.subscribe(({ room }) => this.#markRoom(room.nid));
+    options.stream.on('appended', (appended) => {
+      this.#onEvents(appended);
+    });
+    options.stream.on('revealed', ({ room }) => {
+      this.#markRoom(room.nid);
+    });
     options.writer.published.subscribe(() => this.#flush());
     options.accountData.changed.subscribe(({ userId }) => {
       this.#mark(this.#users.get(userId)?.user);
@@ -130,7 +133,7 @@ export class SyncUsers {
     for (const { room, member } of early) this.#changeMembership(user, room, member);
   }
 
-  #onEvents({ room, events, resolvedMembers }: CommittedEvents): void {
+  #onEvents({ room, events, resolvedMembers }: Appended): void {
     for (const member of [...events.map((one) => one.member), ...(resolvedMembers ?? [])]) {
       if (member === undefined || !member.after.local) continue;
       const { after } = member;

@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSyncToken, encodeSyncToken, type PositionVector } from '#src/protocol/wire/position.ts';
 import { type IgnoredUsers, isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Invitations } from './invitations.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -26,7 +26,7 @@ export interface EventStreamOptions {
   readonly loader: EventLoader;
   readonly rooms: RoomRegistry;
   readonly access: RoomAccess;
-  readonly events: EventService;
+  readonly stream: RoomEventStream;
   readonly invitations: Invitations;
   readonly ignoredUsers: IgnoredUsers;
   readonly visibility: EventVisibility;
@@ -61,7 +61,10 @@ export class EventStream {
 
   constructor(options: EventStreamOptions) {
     this.#options = options;
-    options.events.committed.subscribe(({ room, events, resolvedMembers }) => {
+    options.stream.on('revealed', ({ room }) => {
+      for (const wake of [...(this.#byRoom.get(room.nid) ?? [])]) wake();
+    });
+    options.stream.on('appended', ({ room, events, resolvedMembers }) => {
       for (const wake of [...(this.#byRoom.get(room.nid) ?? [])]) wake();
       if (this.#byUser.size === 0) return;
       for (const member of [...events.map((one) => one.member), ...(resolvedMembers ?? [])])

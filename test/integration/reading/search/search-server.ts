@@ -26,7 +26,7 @@ export class SearchServer {
     const platform = { database: services.database, logger: silentLogger, timers: systemTimers };
     const clientEvents = new ClientEvents(services.events.clock);
     this.#accountData = new AccountDataService({ ...services, served: [] });
-    return composeSearch(platform, services, services.events, { ...services, clientEvents }, this.#accountData);
+    return composeSearch(platform, services, { ...services, clientEvents }, this.#accountData);
   }
 
   static async start(rooms?: RoomServer): Promise<SearchServer> {

@@ -197,9 +197,9 @@ describe('events from elsewhere', function () {
     const fork = head(remote);
     await local(remote, membership(ALICE, EVE, 'ban'));
     const committed: string[] = [];
-    const stop = services.events.committed.subscribe(({ events }) =>
-      committed.push(...events.map(({ event }) => event.eventId)),
-    );
+    const stop = services.stream.on('appended', ({ events }) => {
+      committed.push(...events.map(({ event }) => event.eventId));
+    });
     const soft = await remote.send({ ...topic(EVE, 'before the ban'), prev: fork });
     expect(soft.reception.outcome).to.equal('soft-failed');
     expect(committed).to.deep.equal([]);
@@ -310,7 +310,7 @@ describe('events from elsewhere', function () {
     const remote = await remoteRoom();
     const other = await makeRoom(services);
     const positions: number[] = [];
-    const stop = services.events.committed.subscribe(({ room, events }) => {
+    const stop = services.stream.on('appended', ({ room, events }) => {
       if (room === remote.room) positions.push(...events.map(({ event }) => event.nid));
     });
     let isDone = false;

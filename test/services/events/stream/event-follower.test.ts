@@ -64,7 +64,7 @@ describe('a follower of events', function () {
     await say(room, 0, 5);
     await follower.idle();
     const [event] = room.ring.events.slice(-4);
-    services.events.sticky.revived.emit({ room, event: event! });
+    services.stream.publish({ kind: 'revealed', room, event: event! });
     await follower.idle();
     expect(taken).to.deep.equal([...numbers(0, 5), '1']);
     await say(room, 5, 7);

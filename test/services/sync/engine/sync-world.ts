@@ -42,13 +42,13 @@ export async function syncWorld(
   more: Parameters<typeof eventServices>[2] = {},
 ): Promise<SyncWorld> {
   const store = await eventServices(database, {}, more);
-  const { interner, loader, rooms, writer, events } = store;
+  const { interner, loader, rooms, writer, stream, events } = store;
   const ephemeral = new EphemeralCounter(systemRandom);
   const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
   const pushRules = new PushRuleService({ database, interner, accountData });
   const receipts = new ReceiptService({ database, interner, writer, events, clock: systemClock });
-  const typing = new TypingService({ rooms, events, timers: systemTimers, ephemeral });
-  const unread = new UnreadCounts({ database, interner, events, receipts, pushRules, accountData });
+  const typing = new TypingService({ rooms, stream, timers: systemTimers, ephemeral });
+  const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData });
   const presence = new PresenceService({
     database,
     clock: systemClock,
@@ -69,10 +69,10 @@ export async function syncWorld(
     timelines: new TimelineReader(database, loader),
     states,
     visibility,
-    encoder: new EventEncoder(events),
+    encoder: new EventEncoder(events.clock, stream),
     sticky: events.sticky,
     relations: new Aggregations({
-      index: new RelationIndex({ database, interner, events }),
+      index: new RelationIndex({ database, interner, stream }),
       loader,
       visibility,
       clock: events.clock,
