@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { HttpServer, type TlsFiles } from '#src/http/server.ts';
-import { SETUP_PATH } from '#src/http/setup.ts';
+import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
@@ -11,6 +11,7 @@ import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { sql } from '#src/storage/database.ts';
 import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { ReportEntity } from '#src/storage/entities/report.ts';
@@ -18,7 +19,7 @@ import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-i
 import { composeAccountServices } from './account-services.ts';
 import { composeAccounts } from './accounts.ts';
 import { composeDelayedEvents } from './delayed-events.ts';
-import { declareEndpoints } from './endpoints.ts';
+import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
 import { composeJobs } from './jobs.ts';
 import { openSigningKeys } from './keys.ts';
 import type { Application } from './lifecycle.ts';
@@ -132,7 +133,7 @@ export async function createApplication(platform: Platform): Promise<Application
   });
 
   const reports = new ReportService({ database, rooms: store.rooms, finder: rooms.finder, users, clock });
-  const endpoints = declareEndpoints({
+  const services: EndpointServices = {
     reports,
     accountThreepids,
     ...accounts,
@@ -147,6 +148,7 @@ export async function createApplication(platform: Platform): Promise<Application
     pushRules: notifications.pushRules,
     rooms: store.rooms,
     sync: engine.sync,
+    sessionPolls: new SessionPolls(sessions),
     greatestTimeoutMs: config.sync.maxTimeoutMs,
     serverName: config.serverName,
     softwareVersion: version,
@@ -175,8 +177,8 @@ export async function createApplication(platform: Platform): Promise<Application
       )),
     metrics: () => metrics.render(),
     mayReadMetrics: addressFilter(config.metrics.enabled ? config.metrics.allowIpRanges : []),
-  });
-  const koa = mountEndpoints(endpoints, {
+  };
+  const koa = mountEndpoints(ENDPOINTS, services, {
     authenticate: (token, allow) => sessions.authenticate(token, allow),
     seen: ({ userId, deviceId }, ip, userAgent) => {
       if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);

@@ -2,117 +2,151 @@ import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
 import { accountDeactivationEndpoints } from '#src/http/client-server/account_deactivation.ts';
 import { adminEndpoints } from '#src/http/client-server/admin.ts';
 import { administrativeContactEndpoints } from '#src/http/client-server/administrative_contact.ts';
-import { loginTokenEndpoints } from '#src/http/client-server/login_token.ts';
-import { openidEndpoints } from '#src/http/client-server/openid.ts';
-import { pusherEndpoints } from '#src/http/client-server/pusher.ts';
-import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
-import { voipEndpoints } from '#src/http/client-server/voip.ts';
-import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
-import { roomInitialSyncEndpoints } from '#src/http/client-server/room_initial_sync.ts';
-import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
-import { notificationsEndpoints } from '#src/http/client-server/notifications.ts';
+import { banningEndpoints } from '#src/http/client-server/banning.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { createRoomEndpoints } from '#src/http/client-server/create_room.ts';
 import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
+import { directoryEndpoints } from '#src/http/client-server/directory.ts';
+import { eventContextEndpoints } from '#src/http/client-server/event_context.ts';
 import { filterEndpoints } from '#src/http/client-server/filter.ts';
+import { invitingEndpoints } from '#src/http/client-server/inviting.ts';
+import { joiningEndpoints } from '#src/http/client-server/joining.ts';
+import { kickingEndpoints } from '#src/http/client-server/kicking.ts';
+import { knockingEndpoints } from '#src/http/client-server/knocking.ts';
+import { leavingEndpoints } from '#src/http/client-server/leaving.ts';
+import { listJoinedRoomsEndpoints } from '#src/http/client-server/list_joined_rooms.ts';
+import { listPublicRoomsEndpoints } from '#src/http/client-server/list_public_rooms.ts';
 import { loginEndpoints } from '#src/http/client-server/login.ts';
+import { loginTokenEndpoints } from '#src/http/client-server/login_token.ts';
 import { logoutEndpoints } from '#src/http/client-server/logout.ts';
+import { messagePaginationEndpoints } from '#src/http/client-server/message_pagination.ts';
+import { mutualRoomsEndpoints } from '#src/http/client-server/mutual_rooms.ts';
+import { notificationsEndpoints } from '#src/http/client-server/notifications.ts';
+import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
+import { openidEndpoints } from '#src/http/client-server/openid.ts';
 import { passwordManagementEndpoints } from '#src/http/client-server/password_management.ts';
+import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
 import { presenceEndpoints } from '#src/http/client-server/presence.ts';
 import { profileEndpoints } from '#src/http/client-server/profile.ts';
+import { pusherEndpoints } from '#src/http/client-server/pusher.ts';
 import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
 import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
 import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
+import { redactionEndpoints } from '#src/http/client-server/redaction.ts';
 import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
 import { registrationEndpoints } from '#src/http/client-server/registration.ts';
 import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
+import { relationsEndpoints } from '#src/http/client-server/relations.ts';
 import { reportContentEndpoints } from '#src/http/client-server/report_content.ts';
 import { retentionConfigurationEndpoints } from '#src/http/client-server/retention_configuration.ts';
-import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import { roomEventByTimestampEndpoints } from '#src/http/client-server/room_event_by_timestamp.ts';
+import { roomInitialSyncEndpoints } from '#src/http/client-server/room_initial_sync.ts';
+import { roomSendEndpoints } from '#src/http/client-server/room_send.ts';
+import { roomStateEndpoints } from '#src/http/client-server/room_state.ts';
+import { roomSummaryEndpoints } from '#src/http/client-server/room_summary.ts';
 import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
+import { roomsEndpoints } from '#src/http/client-server/rooms.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
+import { spaceHierarchyEndpoints } from '#src/http/client-server/space_hierarchy.ts';
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
+import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
+import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
 import { versionsEndpoints } from '#src/http/client-server/versions.ts';
+import { voipEndpoints } from '#src/http/client-server/voip.ts';
 import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
-import type { Endpoint } from '#src/http/endpoint.ts';
-import { healthEndpoints } from '#src/http/health.ts';
 import { identityKeyEndpoints } from '#src/http/identity/v2_pubkey.ts';
-import { landingEndpoints } from '#src/http/landing.ts';
-import { setupEndpoints } from '#src/http/setup.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
-import { threepidEndpoints } from '#src/http/threepids.ts';
+import { healthEndpoints } from '#src/http/tsudoi/health.ts';
+import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
+import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
+import { threepidEndpoints } from '#src/http/tsudoi/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
 
-/** Every group of endpoints that is served. */
-const GROUPS = [
-  notificationsEndpoints,
-  oldSyncEndpoints,
-  roomInitialSyncEndpoints,
-  peekingEventsEndpoints,
-  voipEndpoints,
-  thirdPartyLookupEndpoints,
-  pusherEndpoints,
-  openidEndpoints,
-  loginTokenEndpoints,
-  administrativeContactEndpoints,
-  adminEndpoints,
-  accountDataEndpoints,
-  accountDeactivationEndpoints,
-  capabilitiesEndpoints,
-  delayedEventsEndpoints,
-  deviceManagementEndpoints,
-  filterEndpoints,
-  healthEndpoints,
-  identityKeyEndpoints,
-  landingEndpoints,
-  loginEndpoints,
-  logoutEndpoints,
-  passwordManagementEndpoints,
-  presenceEndpoints,
-  profileEndpoints,
-  pushRulesEndpoints,
-  readMarkersEndpoints,
-  receiptsEndpoints,
-  refreshEndpoints,
-  retentionConfigurationEndpoints,
-  registrationEndpoints,
-  registrationTokenEndpoints,
-  reportContentEndpoints,
-  roomEndpoints,
-  roomUpgradesEndpoints,
-  searchEndpoints,
-  setupEndpoints,
-  sharedSecretRegisterEndpoints,
-  supportEndpoints,
-  syncEndpoints,
-  tagsEndpoints,
-  threepidEndpoints,
-  typingEndpoints,
-  usersEndpoints,
-  versionsEndpoints,
-  wellKnownClientEndpoints,
-  wellKnownServerEndpoints,
-  whoamiEndpoints,
-] as const;
+/** Every endpoint that is served: a new group of them is listed here. */
+const DECLARED = [
+  ...accountDataEndpoints,
+  ...accountDeactivationEndpoints,
+  ...adminEndpoints,
+  ...administrativeContactEndpoints,
+  ...banningEndpoints,
+  ...capabilitiesEndpoints,
+  ...createRoomEndpoints,
+  ...delayedEventsEndpoints,
+  ...deviceManagementEndpoints,
+  ...directoryEndpoints,
+  ...eventContextEndpoints,
+  ...filterEndpoints,
+  ...healthEndpoints,
+  ...identityKeyEndpoints,
+  ...invitingEndpoints,
+  ...joiningEndpoints,
+  ...kickingEndpoints,
+  ...knockingEndpoints,
+  ...landingEndpoints,
+  ...leavingEndpoints,
+  ...listJoinedRoomsEndpoints,
+  ...listPublicRoomsEndpoints,
+  ...loginEndpoints,
+  ...loginTokenEndpoints,
+  ...logoutEndpoints,
+  ...messagePaginationEndpoints,
+  ...mutualRoomsEndpoints,
+  ...notificationsEndpoints,
+  ...oldSyncEndpoints,
+  ...openidEndpoints,
+  ...passwordManagementEndpoints,
+  ...peekingEventsEndpoints,
+  ...presenceEndpoints,
+  ...profileEndpoints,
+  ...pushRulesEndpoints,
+  ...pusherEndpoints,
+  ...readMarkersEndpoints,
+  ...receiptsEndpoints,
+  ...redactionEndpoints,
+  ...refreshEndpoints,
+  ...registrationEndpoints,
+  ...registrationTokenEndpoints,
+  ...relationsEndpoints,
+  ...reportContentEndpoints,
+  ...retentionConfigurationEndpoints,
+  ...roomEventByTimestampEndpoints,
+  ...roomInitialSyncEndpoints,
+  ...roomSendEndpoints,
+  ...roomStateEndpoints,
+  ...roomSummaryEndpoints,
+  ...roomUpgradesEndpoints,
+  ...roomsEndpoints,
+  ...searchEndpoints,
+  ...setupEndpoints,
+  ...sharedSecretRegisterEndpoints,
+  ...spaceHierarchyEndpoints,
+  ...supportEndpoints,
+  ...syncEndpoints,
+  ...tagsEndpoints,
+  ...thirdPartyLookupEndpoints,
+  ...threadsListEndpoints,
+  ...threepidEndpoints,
+  ...typingEndpoints,
+  ...usersEndpoints,
+  ...versionsEndpoints,
+  ...voipEndpoints,
+  ...wellKnownClientEndpoints,
+  ...wellKnownServerEndpoints,
+  ...whoamiEndpoints,
+];
 
-type Intersection<Union> = (Union extends unknown ? (part: Union) => void : never) extends (all: infer All) => void
-  ? All
-  : never;
+type ServicesOf<Declared> = Declared extends Endpoint<infer Services> ? (services: Services) => void : never;
 
-/** What the groups together call. */
-export type EndpointServices = Intersection<NonNullable<Parameters<(typeof GROUPS)[number]>[0]>>;
+/** What the endpoints together call, by name. */
+export type EndpointServices =
+  ServicesOf<(typeof DECLARED)[number]> extends (services: infer All) => void ? All : never;
 
-/** Every endpoint, bound to services. */
-export const declareEndpoints = (services: EndpointServices): readonly Endpoint[] =>
-  GROUPS.flatMap((group): readonly Endpoint[] => group(services));
-
-/** Stands for any service: endpoints can be declared with it, but not called. */
-const nobody: object = new Proxy(() => undefined, { get: () => nobody });
-
-/** Every endpoint as it is declared, for whoever documents them. None can be called. */
-export const declaredEndpoints = (): readonly Endpoint[] => declareEndpoints(nobody as EndpointServices);
+/** Every endpoint that is served. */
+export const ENDPOINTS: readonly Endpoint<EndpointServices>[] = DECLARED;

@@ -5,11 +5,15 @@ import type { Random } from '#src/kernel/random.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Authenticators } from './middleware/authentication.ts';
+import type { RequestLogOptions } from './middleware/request-log.ts';
 
 /** Bounds on what one request may use. */
 export interface HttpLimits {
   /** Bytes of a body, unless the endpoint declares `maxBodyBytes`. */
   readonly maxBodyBytes: number;
+  /** Bytes of a body for which an endpoint declares the limit `upload`. */
+  readonly maxUploadBytes: number;
   /** Milliseconds in which a body must have arrived. */
   readonly bodyTimeoutMs: number;
   /** Requests that may be running at once; long-polls count. More are answered 429. */
@@ -20,30 +24,16 @@ export interface HttpLimits {
 
 export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxBodyBytes: 1024 * 1024,
+  maxUploadBytes: 50 * 1024 * 1024,
   bodyTimeoutMs: 30_000,
   maxConcurrentRequests: 20_000,
   compressFromBytes: 32 * 1024,
 };
 
-/** How requests are logged. Errors (status 400 and up) and slow requests are always at `info`. */
-export interface RequestLogOptions {
-  /** Level of all other requests. */
-  readonly level: 'debug' | 'info';
-  /** Milliseconds from which on a request counts as slow. Endpoints that declare `longPoll` never do. */
-  readonly slowMs: number;
-}
-
 export const DEFAULT_REQUEST_LOG: RequestLogOptions = { level: 'debug', slowMs: 1_000 };
 
 /** What the HTTP layer needs from the rest of the server. */
-export interface HttpDependencies {
-  /**
-   * Says whose token this is.
-   *
-   * @param allow `locked`: the endpoint serves locked accounts too
-   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
-   */
-  readonly authenticate: (token: string, allow?: 'locked') => Promise<Requester>;
+export interface HttpDependencies extends Authenticators {
   /** Told of every request that was authenticated, for what devices say of when they were last seen. */
   readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;

@@ -1,16 +1,15 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
+import type { AccessRule, AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/authentication.ts';
+import type { BodyDeclaration, BodyOf } from './middleware/body-declaration.ts';
+import type { RequestInfo } from './middleware/request-info.ts';
 
-/** Who may call an endpoint. `accessToken` refuses guests; `optionalToken` serves both with and without a token. */
-export type EndpointAuth =
-  | 'none'
-  | 'optionalToken'
-  | 'accessToken'
-  | 'accessTokenOrGuest'
-  | 'server'
-  | 'appservice'
-  | 'admin';
+export type { EndpointAuth } from './middleware/authentication.ts';
+export { FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
+export { Reply } from './middleware/reply.ts';
+export type { RequestInfo } from './middleware/request-info.ts';
 
 /** A group of limits in the configuration (`rate_limits.<bucket>`); `none` is never limited. */
 export type RateLimitBucket =
@@ -29,67 +28,38 @@ export type RateLimitBucket =
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** The part of a request that is not declared by a schema. */
-export interface RequestInfo {
-  readonly requestId: string;
-  /** The client's address: behind a trusted proxy, what X-Forwarded-For says. */
-  readonly ip: string;
-  readonly userAgent: string | undefined;
-  /** Path as it was requested, with the alias that was used. */
-  readonly path: string;
-  /** Aborted when the client goes away or the server drains: long-polls answer then. */
-  readonly signal: AbortSignal;
-}
-
-export type RequesterFor<A extends EndpointAuth> = A extends 'accessToken' | 'accessTokenOrGuest' | 'admin'
+type RequesterOf<A extends EndpointAuth> = A extends 'accessToken' | 'admin'
   ? Requester
   : A extends 'optionalToken'
     ? Requester | undefined
-    : undefined;
+    : A extends 'server'
+      ? Origin
+      : A extends 'appservice'
+        ? AppserviceIdentity
+        : undefined;
 
-type StaticOr<S, Fallback> = S extends TSchema ? Static<S> : Fallback;
-
+/** What a handler is given of a request, checked and converted. */
 export interface EndpointContext<A extends EndpointAuth, P, Q, B> {
   readonly params: P extends TSchema ? Static<P> : Record<string, never>;
   /** Declared with strings, numbers, booleans or arrays: mount.ts converts what arrives as text. */
-  readonly query: StaticOr<Q, Record<string, never>>;
-  readonly body: StaticOr<B, undefined>;
-  readonly requester: RequesterFor<A>;
+  readonly query: Q extends TSchema ? Static<Q> : Record<string, never>;
+  readonly body: BodyOf<B>;
+  readonly requester: RequesterOf<A>;
   readonly info: RequestInfo;
 }
 
-/**
- * A response other than a JSON object with status 200: another status (UIA's 401), headers, or a body that is serialised already.
- * `json` is sent as it stands: sync bodies are concatenations and are never parsed again.
- */
-export class Reply {
-  readonly status: number;
-  readonly body: unknown;
-  readonly json: string | Buffer | undefined;
-  readonly contentType: string;
-  readonly headers: Readonly<Record<string, string>>;
+/** Where no account calls there is nothing to rule: whoever is a guest or suspended is not known there. */
+type RulesOf<A extends EndpointAuth> = A extends 'none' | 'server' | 'appservice'
+  ? { readonly guests?: never; readonly suspended?: never }
+  : AccessRules;
 
-  constructor(reply: {
-    status?: number;
-    body?: unknown;
-    json?: string | Buffer;
-    contentType?: string;
-    headers?: Readonly<Record<string, string>>;
-  }) {
-    this.status = reply.status ?? 200;
-    this.body = reply.body;
-    this.json = reply.json;
-    this.contentType = reply.contentType ?? 'application/json';
-    this.headers = reply.headers ?? {};
-  }
-}
-
-export interface EndpointDeclaration<
+export type EndpointDeclaration<
   A extends EndpointAuth,
   P extends TObject | undefined,
   Q extends TObject | undefined,
-  B extends TSchema | undefined,
-> {
+  B extends BodyDeclaration | undefined,
+  S,
+> = RulesOf<A> & {
   /** The specification's operationId. Names the metric, the log line and the operation in spec/. */
   readonly operationId: string;
   readonly summary: string;
@@ -107,37 +77,52 @@ export interface EndpointDeclaration<
   readonly rateLimit: RateLimitBucket;
   readonly params?: P;
   readonly query?: Q;
-  /** Absent: a body is ignored. Present: it must be JSON. An empty body counts as `{}` when `bodyOptional`. */
+  /** Absent: a body is ignored. A schema: it must be JSON, whatever its Content-Type says. */
   readonly body?: B;
+  /** An empty JSON body counts as `{}`. */
   readonly bodyOptional?: boolean;
   /**
    * The body becomes the content of an event: it is refused with M_BAD_JSON when canonical JSON cannot hold it (floats, integers beyond
    * 2^53-1, lone surrogates) and with M_TOO_LARGE over 64 KiB.
    */
   readonly eventBody?: boolean;
-  /** Bytes of the body, where the server's general limit does not fit. */
+  /** Bytes of a JSON or form body, where the server's general limit does not fit. */
   readonly maxBodyBytes?: number;
   /** Waiting is what it does: it never counts as slow in the log. */
   readonly longPoll?: boolean;
+  /** Of the answer with status 200. */
   readonly response: TSchema;
-  readonly errors: readonly Errcode[];
-  readonly handle: (context: EndpointContext<A, P, Q, B>) => Promise<unknown>;
-}
+  /** Type of that answer; JSON when left out. */
+  readonly responseType?: string;
+  readonly errcodes: readonly Errcode[];
+  /**
+   * Does it: about 15 lines around one call of a service. It parses nothing and queries nothing.
+   *
+   * @param services what it calls, by name; whoever mounts the endpoints gives them all
+   * @returns the JSON of the answer, or a `Reply`
+   * @throws MatrixError
+   */
+  readonly handler: (services: S, context: EndpointContext<A, P, Q, B>) => Promise<unknown>;
+};
 
-/** An endpoint with its schema types forgotten: what mount.ts and openapi.ts work with. */
-export interface Endpoint extends Omit<
-  EndpointDeclaration<EndpointAuth, TObject | undefined, TObject | undefined, TSchema | undefined>,
-  'handle'
+/** An endpoint with its schema types forgotten: what mount.ts and openapi.ts work with. `Endpoint<never>` is any. */
+export interface Endpoint<S = never> extends Omit<
+  EndpointDeclaration<'none', TObject | undefined, TObject | undefined, BodyDeclaration | undefined, S>,
+  'auth' | 'guests' | 'suspended' | 'handler'
 > {
-  readonly handle: (context: never) => Promise<unknown>;
+  readonly auth: EndpointAuth;
+  readonly guests?: AccessRule;
+  readonly suspended?: AccessRule;
+  readonly handler: (services: S, context: never) => Promise<unknown>;
 }
 
-/** Declares an endpoint once; routing, validation, OpenAPI, metric name and log line come from the declaration. */
+/** Declares an endpoint once; routing, validation, OpenAPI, metric name, log line and the tables of docs/ come from the declaration. */
 export const endpoint = <
   A extends EndpointAuth,
   P extends TObject | undefined = undefined,
   Q extends TObject | undefined = undefined,
-  B extends TSchema | undefined = undefined,
+  B extends BodyDeclaration | undefined = undefined,
+  S = unknown,
 >(
-  declaration: EndpointDeclaration<A, P, Q, B>,
-): Endpoint => declaration as unknown as Endpoint;
+  declaration: EndpointDeclaration<A, P, Q, B, S>,
+): Endpoint<S> => declaration as unknown as Endpoint<S>;

@@ -2,11 +2,11 @@ import { parse as parseQuery } from 'node:querystring';
 import Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { assertAllowed } from '#src/services/accounts/sessions/suspension.ts';
+import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
-import { type Endpoint, Reply } from './endpoint.ts';
-import { identify } from './middleware/authentication.ts';
-import { ClientGone, parseBody, readBody } from './middleware/body.ts';
+import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
+import { type AppserviceIdentity, identifyUser, type Origin } from './middleware/authentication.ts';
+import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
 import { LazyRequestInfo, OpenRequests } from './middleware/request-info.ts';
@@ -14,6 +14,7 @@ import { requestRecorder } from './middleware/request-log.ts';
 import { Responder } from './middleware/responder.ts';
 import type { Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
+import { type ReceivedBody, receiveBody } from './received-body.ts';
 import type { RouteMatch } from './router.ts';
 
 const NO_QUERY: Texts = {};
@@ -28,6 +29,7 @@ interface Exchange {
   readonly ip: string;
   operation: Operation | undefined;
   requester: Requester | undefined;
+  origin: Origin | undefined;
   errcode?: string;
 }
 
@@ -53,14 +55,41 @@ const refuseNul = (query: Texts, search: string): void => {
   }
 };
 
+/** @throws MatrixError M_FORBIDDEN (not an administrator), M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED */
+const assertMayAsk = (requester: Requester, { auth, guests = 'refused', suspended = 'refused' }: Endpoint): void => {
+  assertMayCall(requester, { guests, suspended });
+  if (auth === 'admin' && !requester.isAdmin)
+    throw new MatrixError('M_FORBIDDEN', 'Only administrators of this server can do this.');
+};
+
+/** @throws Error where an endpoint wants an authentication that this server does not have, or does not say who may call it */
+const assertMountable = (
+  { auth, body, guests, operationId, suspended }: Endpoint,
+  deps: Pick<HttpDependencies, 'authenticateServer' | 'authenticateAppservice'>,
+): void => {
+  const isOfAccounts = auth === 'accessToken' || auth === 'optionalToken' || auth === 'admin';
+  if (isOfAccounts && (guests === undefined || suspended === undefined))
+    throw new Error(`The endpoint ${operationId} has to say whether guests and suspended users may call it.`);
+  const isMissing =
+    (auth === 'server' && deps.authenticateServer === undefined) ||
+    (auth === 'appservice' && deps.authenticateAppservice === undefined);
+  if (isMissing)
+    throw new Error(`The endpoint ${operationId} wants the authentication ${auth}, which this server does not have.`);
+  if ((auth === 'server' || auth === 'appservice') && body instanceof StreamBody)
+    throw new Error(`The endpoint ${operationId} cannot take a stream: its body belongs to what proves the sender.`);
+};
+
 /**
  * Makes the application that serves `endpoints`. Every request takes the same steps in the same order: request id, CORS, route,
- * authentication, rate limit, body, validation, handler, response; then one log line and one sample.
+ * authentication, rate limit, rules for guests and suspended users, body, validation, handler, response; then one log line and one sample.
+ * Where the body is part of what proves the sender, it is received before authentication.
  *
+ * @param services what the handlers call
  * @throws Error when the declarations contradict each other
  */
-export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDependencies): Koa => {
+export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S, deps: HttpDependencies): Koa => {
   const limits = { ...DEFAULT_HTTP_LIMITS, ...deps.limits };
+  for (const endpoint of endpoints) assertMountable(endpoint, deps);
   const router = routerOf(endpoints);
   const addresses = new ClientAddress(deps.trustedProxies);
   const open = new OpenRequests(deps.drainSignal);
@@ -79,7 +108,7 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     const given = ctx.req.headers['x-request-id'];
     if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined)))
       requestId = given;
-    return { requestId, path, search, ip, operation: undefined, requester: undefined };
+    return { requestId, path, search, ip, operation: undefined, requester: undefined, origin: undefined };
   };
 
   const route = (ctx: Koa.Context, path: string): RouteMatch<Operation> => {
@@ -96,7 +125,8 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
   const limit = (operation: Operation, exchange: Exchange): void => {
     const bucket = operation.endpoint.rateLimit;
     if (bucket === 'none' || exchange.requester?.rateLimited === false) return;
-    const verdict = deps.rateLimiter.take(bucket, exchange.requester?.userId ?? exchange.ip);
+    const { ip, origin, requester } = exchange;
+    const verdict = deps.rateLimiter.take(bucket, requester?.userId ?? origin?.serverName ?? ip);
     if (verdict.ok) return;
     throw new MatrixError(
       'M_LIMIT_EXCEEDED',
@@ -108,16 +138,23 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     );
   };
 
-  const body = async (ctx: Koa.Context, operation: Operation): Promise<unknown> => {
-    const { endpoint } = operation;
-    if (endpoint.body === undefined) return undefined;
-    const bytes = await readBody(
-      ctx.req,
-      endpoint.maxBodyBytes ?? limits.maxBodyBytes,
-      deps.timers,
-      limits.bodyTimeoutMs,
-    );
-    return bytes.length === 0 && endpoint.bodyOptional === true ? {} : parseBody(bytes, endpoint.eventBody === true);
+  /** Finds out who sends a request whose body is part of the proof. Strangers have a limit of their own, by their address. */
+  const prove = async (
+    ctx: Koa.Context,
+    operation: Operation,
+    exchange: Exchange,
+    { bytes, value }: ReceivedBody,
+  ): Promise<Origin | AppserviceIdentity | undefined> => {
+    const request = {
+      method: ctx.method,
+      target: ctx.req.url ?? '/',
+      headers: ctx.req.headers,
+      bytes,
+      json: bytes.length === 0 ? undefined : value,
+    };
+    if (operation.endpoint.auth === 'appservice') return deps.authenticateAppservice?.(request);
+    exchange.origin = await deps.authenticateServer?.(request);
+    return exchange.origin;
   };
 
   const serve = async (ctx: Koa.Context, exchange: Exchange): Promise<unknown> => {
@@ -136,34 +173,37 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
     let parsed: Texts | undefined;
     const query = (): Texts => (parsed ??= exchange.search === '' ? NO_QUERY : parseQuery(exchange.search));
 
-    const { auth, allowLocked } = operation.endpoint;
-    exchange.requester = await identify(auth, ctx.req.headers.authorization, query, deps.authenticate, allowLocked);
-    if (exchange.requester !== undefined) deps.seen?.(exchange.requester, exchange.ip, ctx.req.headers['user-agent']);
+    const { endpoint } = operation;
+    const { auth } = endpoint;
+    let caller: Requester | Origin | AppserviceIdentity | undefined;
+    let received: ReceivedBody | undefined;
+    if (auth === 'server' || auth === 'appservice') {
+      limit(operation, exchange);
+      received = await receiveBody(ctx.req, endpoint, limits, deps.timers);
+      caller = await prove(ctx, operation, exchange, received);
+    } else if (auth !== 'none') {
+      const { authorization } = ctx.req.headers;
+      const requester = await identifyUser(auth, authorization, query, deps.authenticate, endpoint.allowLocked);
+      caller = exchange.requester = requester;
+      if (requester !== undefined) deps.seen?.(requester, exchange.ip, ctx.req.headers['user-agent']);
+    }
     limit(operation, exchange);
-    if (exchange.requester !== undefined) assertAllowed(exchange.requester, operation.endpoint.operationId);
-    const received = await body(ctx, operation);
+    if (exchange.requester !== undefined) assertMayAsk(exchange.requester, endpoint);
+    received ??= await receiveBody(ctx.req, endpoint, limits, deps.timers);
     const params = operation.validateParams(match.names, match.values);
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
       refuseNul(query(), exchange.search);
       values = operation.validateQuery(query());
     }
-    operation.validateBody?.(received);
     const context = {
       params,
       query: values,
-      body: received,
-      requester: exchange.requester,
-      info: new LazyRequestInfo(
-        exchange.requestId,
-        exchange.ip,
-        ctx.req.headers['user-agent'],
-        exchange.path,
-        open,
-        ctx.res,
-      ),
+      body: operation.checkBody(received.value),
+      requester: caller,
+      info: new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers, exchange.path, open, ctx.res),
     };
-    return operation.endpoint.handle(context as never);
+    return (endpoint as Endpoint<S>).handler(services, context as never);
   };
 
   /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
@@ -207,6 +247,12 @@ export const mountEndpoints = (endpoints: readonly Endpoint[], deps: HttpDepende
             return;
           }
           const refusal = failure(error, exchange);
+          if (ctx.res.headersSent) {
+            // Part of a stream is on its way: only the end of the connection can say that the rest is missing.
+            ctx.respond = false;
+            ctx.res.destroy();
+            return;
+          }
           exchange.errcode = refusal.errcode;
           await responder.sendError(ctx, refusal);
         }

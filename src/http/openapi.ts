@@ -1,6 +1,7 @@
 import { ERRCODE_STATUS, type Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { TObject, TSchema } from 'typebox';
-import type { Endpoint } from './endpoint.ts';
+import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { type Endpoint, FormBody, RawBody, StreamBody } from './endpoint.ts';
 import { type Api, apiOf, pathsOf } from './operation.ts';
 
 type Json = Record<string, unknown>;
@@ -32,10 +33,13 @@ const parameters = (schema: TObject | undefined, where: 'path' | 'query'): Json[
 /** Errcodes that every operation of its kind may answer with, beside those it declares. */
 const impliedErrors = (endpoint: Endpoint): Errcode[] => {
   const errors: Errcode[] = [];
-  if (endpoint.auth !== 'none' && endpoint.auth !== 'optionalToken') errors.push('M_MISSING_TOKEN');
-  if (endpoint.auth !== 'none') errors.push('M_UNKNOWN_TOKEN');
-  if (endpoint.auth === 'accessToken') errors.push('M_GUEST_ACCESS_FORBIDDEN');
-  if (endpoint.auth === 'admin') errors.push('M_FORBIDDEN');
+  const { auth, guests, suspended } = endpoint;
+  if (auth === 'accessToken' || auth === 'admin' || auth === 'appservice') errors.push('M_MISSING_TOKEN');
+  if (auth === 'server') errors.push('M_UNAUTHORIZED');
+  else if (auth !== 'none') errors.push('M_UNKNOWN_TOKEN');
+  if (guests !== undefined && !isAllowed(guests)) errors.push('M_GUEST_ACCESS_FORBIDDEN');
+  if (suspended !== undefined && !isAllowed(suspended)) errors.push('M_USER_SUSPENDED');
+  if (auth === 'admin') errors.push('M_FORBIDDEN');
   if (endpoint.rateLimit !== 'none') errors.push('M_LIMIT_EXCEEDED');
   if (endpoint.params !== undefined || endpoint.query !== undefined) errors.push('M_INVALID_PARAM');
   if (endpoint.body !== undefined) errors.push('M_NOT_JSON', 'M_BAD_JSON', 'M_TOO_LARGE');
@@ -44,13 +48,16 @@ const impliedErrors = (endpoint: Endpoint): Errcode[] => {
 
 const responses = (endpoint: Endpoint): Json => {
   const byStatus = new Map<number, Set<Errcode>>();
-  for (const errcode of [...endpoint.errors, ...impliedErrors(endpoint)]) {
+  for (const errcode of [...endpoint.errcodes, ...impliedErrors(endpoint)]) {
     const status = ERRCODE_STATUS[errcode];
     const codes = byStatus.get(status) ?? new Set<Errcode>();
     byStatus.set(status, codes.add(errcode));
   }
   const result: Json = {
-    200: { description: 'Success', content: { 'application/json': { schema: plain(endpoint.response) } } },
+    200: {
+      description: 'Success',
+      content: { [endpoint.responseType ?? 'application/json']: { schema: plain(endpoint.response) } },
+    },
   };
   for (const status of [...byStatus.keys()].toSorted((a, b) => a - b)) {
     result[status] = {
@@ -61,25 +68,56 @@ const responses = (endpoint: Endpoint): Json => {
   return result;
 };
 
+const bodyContent = (body: NonNullable<Endpoint['body']>): Json => {
+  if (body instanceof RawBody || body instanceof StreamBody)
+    return { '*/*': { schema: { type: 'string', format: 'binary' } } };
+  if (body instanceof FormBody) return { 'application/x-www-form-urlencoded': { schema: plain(body.schema) } };
+  return { 'application/json': { schema: plain(body) } };
+};
+
+const SECURITY: Readonly<Record<Endpoint['auth'], Json>> = {
+  none: {},
+  optionalToken: { security: [{}, { accessToken: [] }] },
+  accessToken: { security: [{ accessToken: [] }] },
+  admin: { security: [{ accessToken: [] }] },
+  server: { security: [{ signedRequest: [] }] },
+  appservice: { security: [{ appserviceToken: [] }] },
+};
+
+const SCHEMES: Json = {
+  accessToken: { type: 'http', scheme: 'bearer' },
+  appserviceToken: { type: 'http', scheme: 'bearer', description: 'The as_token of an application service.' },
+  signedRequest: { type: 'apiKey', in: 'header', name: 'Authorization', description: 'X-Matrix: the request, signed.' },
+};
+
+const schemesOf = (endpoints: readonly Endpoint[]): Json => {
+  const needed = new Set<string>(
+    endpoints.map(({ auth }) =>
+      auth === 'server' ? 'signedRequest' : auth === 'appservice' ? 'appserviceToken' : 'accessToken',
+    ),
+  );
+  return Object.fromEntries(Object.entries(SCHEMES).filter(([name]) => needed.has(name)));
+};
+
 const operation = (endpoint: Endpoint): Json => {
   const aliases = pathsOf(endpoint).slice(1);
   return {
     operationId: endpoint.operationId,
     summary: endpoint.summary,
-    ...(endpoint.auth === 'none'
-      ? {}
-      : { security: endpoint.auth === 'optionalToken' ? [{}, { accessToken: [] }] : [{ accessToken: [] }] }),
+    ...SECURITY[endpoint.auth],
     parameters: [...parameters(endpoint.params, 'path'), ...parameters(endpoint.query, 'query')],
     ...(endpoint.body === undefined
       ? {}
       : {
           requestBody: {
             required: endpoint.bodyOptional !== true,
-            content: { 'application/json': { schema: plain(endpoint.body) } },
+            content: bodyContent(endpoint.body),
           },
         }),
     responses: responses(endpoint),
     'x-authentication': endpoint.auth,
+    ...(endpoint.guests === undefined ? {} : { 'x-guests': isAllowed(endpoint.guests) }),
+    ...(endpoint.suspended === undefined ? {} : { 'x-suspended': isAllowed(endpoint.suspended) }),
     'x-rate-limit': endpoint.rateLimit,
     ...(aliases.length === 0 ? {} : { 'x-aliases': aliases }),
   };
@@ -100,7 +138,7 @@ const document = (api: Api, endpoints: readonly Endpoint[]): Json => {
     },
     paths,
     components: {
-      securitySchemes: { accessToken: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: schemesOf(endpoints),
       schemas: {
         Error: {
           type: 'object',

@@ -1,8 +1,7 @@
 import type { TObject } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { SUPPORTED_AUTH } from './middleware/authentication.ts';
 import { bodyValidator, type Texts, textValidator } from './middleware/validation.ts';
-import type { Endpoint } from './endpoint.ts';
+import { type Endpoint, FormBody, RawBody, StreamBody } from './endpoint.ts';
 import { Router } from './router.ts';
 
 /** The folder of the specification that an operation belongs to, or `server` for what is Tsudoi's own. */
@@ -36,7 +35,8 @@ export interface Operation {
   /** `<api>.<operationId>`: names the metric and the log line. */
   readonly name: string;
   readonly validateQuery: ((texts: Texts) => Record<string, unknown>) | undefined;
-  readonly validateBody: ((body: unknown) => void) | undefined;
+  /** The body as the handler is to have it. */
+  readonly checkBody: (body: unknown) => unknown;
   readonly validateParams: (names: readonly string[], values: readonly string[]) => Record<string, unknown>;
 }
 
@@ -64,20 +64,28 @@ const paramsValidator = (
   };
 };
 
+const bodyCheck = ({ body }: Endpoint): Operation['checkBody'] => {
+  if (body === undefined || body instanceof RawBody || body instanceof StreamBody) return (value) => value;
+  if (body instanceof FormBody) {
+    const validate = textValidator(body.schema, 'form');
+    return (value) => validate(value as Texts);
+  }
+  const validate = bodyValidator(body);
+  return (value) => {
+    validate(value);
+    return value;
+  };
+};
+
 const operationOf = (endpoint: Endpoint): Operation => {
   const api = apiOf(endpoint);
-  if (!SUPPORTED_AUTH.has(endpoint.auth)) {
-    throw new Error(
-      `The endpoint ${endpoint.operationId} wants the authentication ${endpoint.auth}, which this server does not have.`,
-    );
-  }
   // A path that ends in the state key is served without one too: the state key is empty then.
   const implied: Record<string, string> = endpoint.path.endsWith(STATE_KEY) ? { stateKey: '' } : {};
   return {
     endpoint,
     name: `${api}.${endpoint.operationId}`,
     validateQuery: endpoint.query === undefined ? undefined : textValidator(endpoint.query, 'query'),
-    validateBody: endpoint.body === undefined ? undefined : bodyValidator(endpoint.body),
+    checkBody: bodyCheck(endpoint),
     validateParams: paramsValidator(endpoint.params, implied),
   };
 };
@@ -101,7 +109,7 @@ export const pathsOf = (endpoint: Endpoint): readonly string[] => {
 /**
  * Compiles the schemas and lays out the routes.
  *
- * @throws Error when two endpoints claim the same method and path, or one asks for an authentication that there is not
+ * @throws Error when two endpoints claim the same method and path
  */
 export const routerOf = (endpoints: readonly Endpoint[]): Router<Operation> => {
   const router = new Router<Operation>();

@@ -2,6 +2,7 @@ import Type, { type TSchema } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { CLOSE_REASONS } from './close-codes.ts';
 import { DEFAULT_WEBSOCKET_LIMITS } from './dependencies.ts';
+import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Method } from './method.ts';
 import { METHODS } from './methods.ts';
 import { AuthParams, streamQuerySchema } from './stream-params.ts';
@@ -53,7 +54,8 @@ const AUTH_DESCRIBED: Described = {
 
 const describe = (method: Method): Described => {
   const errors: string[] = [...method.errors];
-  if (!method.guests) errors.push('M_GUEST_ACCESS_FORBIDDEN');
+  if (!isAllowed(method.guests)) errors.push('M_GUEST_ACCESS_FORBIDDEN');
+  if (!isAllowed(method.suspended)) errors.push('M_USER_SUSPENDED');
   if (method.rateLimit !== 'none') errors.push('M_LIMIT_EXCEEDED');
   return {
     name: method.name,
@@ -65,7 +67,8 @@ const describe = (method: Method): Described => {
     idRequired: true,
     more: {
       'x-rate-limit': method.rateLimit,
-      'x-guests': method.guests,
+      'x-guests': isAllowed(method.guests),
+      'x-suspended': isAllowed(method.suspended),
       ...(method.sameAs === undefined ? {} : { 'x-same-as': method.sameAs }),
     },
   };

@@ -1,6 +1,7 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { RawResult } from './frames.ts';
 import type { Presence, WebSocketServices } from './services.ts';
@@ -21,14 +22,14 @@ export interface MethodContext<P extends TObject> {
   readonly stream: StreamSettings;
 }
 
-export interface MethodDeclaration<P extends TObject> {
+/** A method; `guests` and `suspended` are those of the HTTP endpoint that does the same. */
+export interface MethodDeclaration<P extends TObject> extends AccessRules {
   readonly name: string;
   readonly summary: string;
   /** The operationId of the HTTP endpoint that does the same. */
   readonly sameAs?: string;
   /** The group of limits, of which the HTTP endpoint takes too. */
   readonly rateLimit: 'none' | 'default' | 'message' | 'join' | 'invite' | 'sync';
-  readonly guests: boolean;
   readonly params: P;
   /** `content` becomes part of an event: what canonical JSON cannot hold is refused. */
   readonly eventContent?: boolean;

@@ -1,15 +1,15 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { assertAllowed } from '#src/services/accounts/sessions/suspension.ts';
+import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { refuseWrittenFloats, type RequestFrame } from './frames.ts';
 import type { Method, StreamSettings } from './method.ts';
 import { takeToken } from './rate-limit.ts';
 
 /**
- * Takes a request through its steps, the same ones in the same order as over HTTP: method, how many run, guests, rate limit,
- * validation, handler.
+ * Takes a request through its steps, the same ones in the same order as over HTTP: method, how many run, rate limit, rules for guests and
+ * suspended users, validation, handler.
  *
  * @param method undefined when there is none of that name
  * @param inFlight requests of this socket that run, this one included
@@ -24,11 +24,8 @@ export const runRequest = async (
 ): ReturnType<Method['handle']> => {
   if (method === undefined) throw unknownMethod(name);
   if (inFlight > limits.maxInFlight || stream === undefined) throw tooManyAtOnce(limits.maxInFlight);
-  if (requester.isGuest && !method.guests) {
-    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
-  }
   takeToken(deps.rateLimiter, method.rateLimit, requester);
-  if (method.sameAs !== undefined) assertAllowed(requester, method.sameAs);
+  assertMayCall(requester, method);
   method.validate(params);
   if (method.eventContent === true) {
     assertJsonObject(params, 'params', true);

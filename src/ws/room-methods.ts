@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
 import { parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { RawResult } from './frames.ts';
@@ -25,7 +26,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Sends a message event.',
     sameAs: 'sendMessage',
     rateLimit: 'message',
-    guests: true,
+    guests: 'allowed',
+    suspended: { allowed: 'redactions of their own events may be sent this way; RoomSending refuses the rest' },
     params: Type.Object({
       room_id: RoomId,
       event_type: Type.String({ minLength: 1 }),
@@ -51,7 +53,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Sets an entry of the room state.',
     sameAs: 'setRoomStateWithKey',
     rateLimit: 'message',
-    guests: true,
+    guests: 'allowed',
+    suspended: OTHERS_SEE,
     params: Type.Object({
       room_id: RoomId,
       event_type: Type.String({ minLength: 1 }),
@@ -72,7 +75,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Strips an event of its content.',
     sameAs: 'redactEvent',
     rateLimit: 'message',
-    guests: false,
+    guests: 'refused',
+    suspended: 'allowed',
     params: Type.Object({ room_id: RoomId, event_id: Type.String({ minLength: 1 }), txn_id: TxnId, reason: Reason }),
     eventContent: true,
     result: EventIdResult,
@@ -89,7 +93,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Joins a room.',
     sameAs: 'joinRoom',
     rateLimit: 'join',
-    guests: true,
+    guests: { allowed: 'the same as joinRoomById; clients join by this path, also where they have the id of the room' },
+    suspended: 'refused',
     params: Type.Object({
       room_id_or_alias: Type.String({ minLength: 1 }),
       via: Type.Optional(
@@ -116,7 +121,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Leaves a room, rejects an invite or takes back a knock.',
     sameAs: 'leaveRoom',
     rateLimit: 'default',
-    guests: true,
+    guests: 'allowed',
+    suspended: 'allowed',
     params: Type.Object({ room_id: RoomId, reason: Reason }),
     eventContent: true,
     result: Empty,
@@ -132,7 +138,8 @@ export const roomMethods: readonly Method[] = [
     summary: 'Invites a user.',
     sameAs: 'inviteUser',
     rateLimit: 'invite',
-    guests: false,
+    guests: 'refused',
+    suspended: 'refused',
     params: Type.Object({ room_id: RoomId, user_id: Type.String({ minLength: 1 }), reason: Reason }),
     eventContent: true,
     result: Empty,
@@ -149,7 +156,8 @@ export const roomMethods: readonly Method[] = [
     summary: "A page of a room's history.",
     sameAs: 'getRoomEvents',
     rateLimit: 'default',
-    guests: true,
+    guests: 'allowed',
+    suspended: 'allowed',
     params: Type.Object({
       room_id: RoomId,
       dir: Type.Union([Type.Literal('b'), Type.Literal('f')], { description: 'Back in time, or forwards.' }),

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { KEEPS_OWN, OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
 import { type Method, method } from './method.ts';
 import { FilterParam, filterText, PresenceParam } from './stream-params.ts';
 
@@ -13,7 +14,8 @@ export const userMethods: readonly Method[] = [
     name: 'ping',
     summary: 'Does nothing: to find out whether the server still answers.',
     rateLimit: 'default',
-    guests: true,
+    guests: { allowed: 'it does nothing' },
+    suspended: { allowed: 'it does nothing' },
     params: Type.Object({}),
     result: Empty,
     errors: [],
@@ -25,7 +27,8 @@ export const userMethods: readonly Method[] = [
     summary: 'Begins, goes on or stops to type.',
     sameAs: 'setTyping',
     rateLimit: 'default',
-    guests: false,
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     params: Type.Object({
       room_id: RoomId,
       typing: Type.Boolean(),
@@ -44,7 +47,10 @@ export const userMethods: readonly Method[] = [
     summary: 'Says up to where the user has read.',
     sameAs: 'postReceipt',
     rateLimit: 'default',
-    guests: false,
+    guests: 'refused',
+    suspended: {
+      allowed: 'reading goes on, and unread counts go by it; it says nothing but how far the user has read',
+    },
     params: Type.Object({
       room_id: RoomId,
       receipt_type: Type.String({ description: 'm.read, m.read.private or m.fully_read.' }),
@@ -65,7 +71,10 @@ export const userMethods: readonly Method[] = [
     summary: 'Moves the fully read marker and sends receipts in one go.',
     sameAs: 'setReadMarker',
     rateLimit: 'default',
-    guests: false,
+    guests: 'refused',
+    suspended: {
+      allowed: 'reading goes on, and unread counts go by it; it says nothing but how far the user has read',
+    },
     params: Type.Object({
       room_id: RoomId,
       'm.fully_read': Type.Optional(Type.String()),
@@ -89,7 +98,8 @@ export const userMethods: readonly Method[] = [
     summary: 'Sets the presence of the user, and what this socket says of it from now on.',
     sameAs: 'setPresence',
     rateLimit: 'default',
-    guests: false,
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     params: Type.Object({
       presence: PresenceParam,
       status_msg: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'null takes it away.' })),
@@ -107,7 +117,8 @@ export const userMethods: readonly Method[] = [
     name: 'set_filter',
     summary: 'Changes the filter of the frames to come.',
     rateLimit: 'default',
-    guests: true,
+    guests: { allowed: 'clients choose the filter of what they are told, as with sync' },
+    suspended: KEEPS_OWN,
     params: Type.Object({ filter: FilterParam }),
     result: Empty,
     errors: ['M_NOT_FOUND', 'M_INVALID_PARAM'],

@@ -6,10 +6,10 @@ import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { TestServer } from './serve.ts';
 
-const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errors: [] } as const;
+const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
 const BIG = JSON.stringify({ text: '集い'.repeat(20_000) });
 
-const ENDPOINTS: Endpoint[] = [
+const ENDPOINTS: Endpoint<unknown>[] = [
   endpoint({
     ...common,
     operationId: 'echo',
@@ -22,7 +22,7 @@ const ENDPOINTS: Endpoint[] = [
       kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b')])),
       list: Type.Optional(Type.Array(Type.String())),
     }),
-    handle: async ({ body }) => body,
+    handler: async (_, { body }) => body,
   }),
   endpoint({
     ...common,
@@ -31,7 +31,7 @@ const ENDPOINTS: Endpoint[] = [
     path: '/_matrix/client/v3/optional',
     body: Type.Object({ reason: Type.Optional(Type.String()) }),
     bodyOptional: true,
-    handle: async ({ body }) => ({ received: body }),
+    handler: async (_, { body }) => ({ received: body }),
   }),
   endpoint({
     ...common,
@@ -40,7 +40,7 @@ const ENDPOINTS: Endpoint[] = [
     path: '/_matrix/client/v3/event',
     body: Type.Record(Type.String(), Type.Unknown()),
     eventBody: true,
-    handle: async ({ body }) => body,
+    handler: async (_, { body }) => body,
   }),
   endpoint({
     ...common,
@@ -49,21 +49,21 @@ const ENDPOINTS: Endpoint[] = [
     path: '/_matrix/client/v3/wide',
     body: Type.Record(Type.String(), Type.Unknown()),
     maxBodyBytes: 2_000_000,
-    handle: async ({ body }) => ({ members: Object.keys(body).length }),
+    handler: async (_, { body }) => ({ members: Object.keys(body).length }),
   }),
   endpoint({
     ...common,
     operationId: 'none',
     method: 'POST',
     path: '/_matrix/client/v3/none',
-    handle: async () => ({ ok: true }),
+    handler: async () => ({ ok: true }),
   }),
   endpoint({
     ...common,
     operationId: 'sync',
     method: 'GET',
     path: '/_matrix/client/v3/sync',
-    handle: async () => new Reply({ json: Buffer.from(BIG) }),
+    handler: async () => new Reply({ json: Buffer.from(BIG) }),
   }),
 ];
 
@@ -72,7 +72,7 @@ const event = '/_matrix/client/v3/event';
 
 describe('bodies', () => {
   const server = new TestServer();
-  before(() => server.start(ENDPOINTS, { limits: { bodyTimeoutMs: 150 } }));
+  before(() => server.start(ENDPOINTS, {}, { limits: { bodyTimeoutMs: 150 } }));
   after(() => server.stop());
 
   const refused = async (

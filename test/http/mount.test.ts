@@ -4,7 +4,7 @@ import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { TestServer } from './serve.ts';
 
-const get = (path: string, more: Partial<Endpoint> = {}): Endpoint =>
+const get = (path: string, more: Partial<Endpoint<unknown>> = {}): Endpoint<unknown> =>
   ({
     operationId: path,
     summary: '',
@@ -13,13 +13,13 @@ const get = (path: string, more: Partial<Endpoint> = {}): Endpoint =>
     auth: 'none',
     rateLimit: 'none',
     response: Type.Object({}),
-    errors: [],
-    handle: async (context: { params: unknown }) => ({ path, params: context.params }),
+    errcodes: [],
+    handler: async (_, context: { params: unknown }) => ({ path, params: context.params }),
     ...more,
-  }) as Endpoint;
+  }) as Endpoint<unknown>;
 
 const room = '/_matrix/client/v3/rooms/{roomId}';
-const ENDPOINTS: Endpoint[] = [
+const ENDPOINTS: Endpoint<unknown>[] = [
   get('/_matrix/client/v3/things/{thingId}', { aliases: ['/_matrix/client/unstable/org.example/things/{thingId}'] }),
   get('/_matrix/client/v3/things/latest'),
   get('/_matrix/client/v3/slash/'),
@@ -47,8 +47,8 @@ const ENDPOINTS: Endpoint[] = [
       dir: Type.Union([Type.Literal('b'), Type.Literal('f')]),
     }),
     response: Type.Object({}),
-    errors: [],
-    handle: async ({ params, query }) => ({ params, query }),
+    errcodes: [],
+    handler: async (_, { params, query }) => ({ params, query }),
   }),
   endpoint({
     operationId: 'who',
@@ -56,30 +56,34 @@ const ENDPOINTS: Endpoint[] = [
     method: 'GET',
     path: '/_matrix/client/v3/who',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'refused',
     rateLimit: 'none',
     response: Type.Object({}),
-    errors: [],
-    handle: async ({ requester, info }) => ({ user: requester.userId, ip: info.ip }),
+    errcodes: [],
+    handler: async (_, { requester, info }) => ({ user: requester.userId, ip: info.ip }),
   }),
   get('/_matrix/client/v3/maybe', {
     auth: 'optionalToken',
-    handle: async (context: { requester?: { userId: string } }) => ({ user: context.requester?.userId ?? null }),
+    guests: 'allowed',
+    suspended: 'allowed',
+    handler: async (_, context: { requester?: { userId: string } }) => ({ user: context.requester?.userId ?? null }),
   }),
-  get('/_matrix/client/v3/guests', { auth: 'accessTokenOrGuest' }),
-  get('/_synapse/admin/v1/secret', { auth: 'admin' }),
+  get('/_matrix/client/v3/guests', { auth: 'accessToken', guests: 'allowed', suspended: { refused: 'for a test' } }),
+  get('/_synapse/admin/v1/secret', { auth: 'admin', guests: 'refused', suspended: 'refused' }),
   get('/_matrix/client/v3/reply', {
-    handle: async () => new Reply({ status: 401, json: '{"flows":  []}', headers: { 'X-Extra': 'yes' } }),
+    handler: async () => new Reply({ status: 401, json: '{"flows":  []}', headers: { 'X-Extra': 'yes' } }),
   }),
-  get('/_matrix/client/v3/nothing', { handle: async () => undefined }),
-  get('/_matrix/client/v3/redirect', { handle: async () => new Reply({ status: 302, headers: { Location: '/x' } }) }),
+  get('/_matrix/client/v3/nothing', { handler: async () => undefined }),
+  get('/_matrix/client/v3/redirect', { handler: async () => new Reply({ status: 302, headers: { Location: '/x' } }) }),
   get('/_matrix/client/v3/refused', {
-    handle: async () => {
+    handler: async () => {
       throw new MatrixError('M_UNKNOWN_TOKEN', 'Gone.', { soft_logout: true });
     },
   }),
   get('/_matrix/client/v3/broken', {
     operationId: 'broken',
-    handle: async () => {
+    handler: async () => {
       throw new Error('the secret is 42');
     },
   }),
@@ -87,7 +91,7 @@ const ENDPOINTS: Endpoint[] = [
 
 describe('mountEndpoints', () => {
   const server = new TestServer();
-  before(() => server.start(ENDPOINTS, { trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'] }));
+  before(() => server.start(ENDPOINTS, {}, { trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'] }));
   after(() => server.stop());
 
   describe('routes', () => {
@@ -181,7 +185,7 @@ describe('mountEndpoints', () => {
       const other = new TestServer();
       let failure: unknown;
       await other
-        .start([get('/a/{x}'), get('/a/{y}', { operationId: 'second' })])
+        .start([get('/a/{x}'), get('/a/{y}', { operationId: 'second' })], {})
         .catch((error: unknown) => (failure = error));
       expect(String(failure)).to.contain('declared twice');
     });
@@ -282,7 +286,7 @@ describe('mountEndpoints', () => {
     it('refuses to mount an endpoint whose authentication there is not', async () => {
       let failure: unknown;
       await new TestServer()
-        .start([get('/_matrix/federation/v1/x', { auth: 'server' })])
+        .start([get('/_matrix/federation/v1/x', { auth: 'server' })], {})
         .catch((error: unknown) => (failure = error));
       expect(String(failure)).to.contain('authentication server');
     });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
-import { healthEndpoints } from '#src/http/health.ts';
+import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { openapiDocuments } from '#src/http/openapi.ts';
 
 interface Operation {
@@ -23,18 +23,19 @@ const send: Endpoint = endpoint({
   method: 'PUT',
   path: '/_matrix/client/v3/send/{id}',
   auth: 'accessToken',
+  guests: 'refused',
+  suspended: 'refused',
   rateLimit: 'message',
   params: Type.Object({ id: Type.String() }),
   query: Type.Object({ ts: Type.Optional(Type.Integer()), kind: Type.String() }),
   body: Type.Object({ body: Type.String(), note: Type.Optional(Type.String()) }),
   response: Type.Object({ event_id: Type.String() }),
-  errors: ['M_FORBIDDEN', 'M_NOT_FOUND'],
-  handle: async () => ({ event_id: '$x' }),
+  errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND'],
+  handler: async () => ({ event_id: '$x' }),
 });
-const health = healthEndpoints({ isReady: async () => true, metrics: async () => '', mayReadMetrics: () => true });
 
 describe('openapiDocuments', () => {
-  const documents = openapiDocuments([send, ...health]);
+  const documents = openapiDocuments([send, ...healthEndpoints]);
   const document = (name: string): Document => JSON.parse(documents.get(name) ?? '{}') as Document;
 
   it('writes one document per API', () => {
@@ -58,11 +59,11 @@ describe('openapiDocuments', () => {
       properties: { body: { type: 'string' }, note: { type: 'string' } },
     });
     expect(Object.keys(operation.responses)).to.deep.equal(['200', '400', '401', '403', '404', '413', '429']);
-    expect(operation.responses['403']?.description).to.equal('M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN');
+    expect(operation.responses['403']?.description).to.equal('M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED');
     expect(operation.security).to.deep.equal([{ accessToken: [] }]);
     expect(operation['x-aliases']).to.deep.equal(['/_matrix/client/r0/send/{id}']);
   });
   it('is the same, byte for byte, whatever the order of the declarations', () => {
-    expect([...openapiDocuments([...health.toReversed(), send])]).to.deep.equal([...documents]);
+    expect([...openapiDocuments([...healthEndpoints.toReversed(), send])]).to.deep.equal([...documents]);
   });
 });

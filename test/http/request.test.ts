@@ -8,7 +8,7 @@ import { TestServer } from './serve.ts';
 
 const aborted: string[] = [];
 
-const waits = (operationId: string, longPoll: boolean): Endpoint =>
+const waits = (operationId: string, longPoll: boolean): Endpoint<unknown> =>
   endpoint({
     operationId,
     summary: '',
@@ -19,25 +19,26 @@ const waits = (operationId: string, longPoll: boolean): Endpoint =>
     longPoll,
     query: Type.Object({ ms: Type.Integer() }),
     response: Type.Object({}),
-    errors: [],
-    handle: async ({ query, info }) => {
+    errcodes: [],
+    handler: async (_, { query, info }) => {
       await systemTimers.sleep(query.ms, info.signal);
       if (info.signal.aborted) aborted.push(operationId);
       return {};
     },
   });
 
-const limited = (auth: 'none' | 'accessToken', path: string): Endpoint =>
+const limited = (auth: 'none' | 'accessToken', path: string): Endpoint<unknown> =>
   endpoint({
     operationId: `limited-${auth}`,
     summary: '',
     method: 'GET',
     path,
     auth,
+    ...(auth === 'none' ? {} : { guests: 'refused', suspended: 'refused' }),
     rateLimit: 'login',
     response: Type.Object({}),
-    errors: [],
-    handle: async () => ({}),
+    errcodes: [],
+    handler: async () => ({}),
   });
 
 describe('rate limits, log and metrics of requests', () => {
@@ -51,6 +52,7 @@ describe('rate limits, log and metrics of requests', () => {
         limited('none', '/_matrix/client/v3/open'),
         limited('accessToken', '/_matrix/client/v3/own'),
       ],
+      {},
       {
         rateLimiter: new TokenBucketLimiter(systemClock, {
           enabled: true,

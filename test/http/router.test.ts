@@ -1,12 +1,12 @@
 import KoaRouter from '@koa/router';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { declaredEndpoints } from '#src/app/endpoints.ts';
+import { ENDPOINTS } from '#src/app/endpoints.ts';
 import type { Method } from '#src/http/endpoint.ts';
 import { Router } from '#src/http/router.ts';
 
 const METHODS: readonly Method[] = ['GET', 'POST', 'PUT', 'DELETE'];
-const declared = declaredEndpoints().flatMap(({ aliases, method, path }) =>
+const declared = ENDPOINTS.flatMap(({ aliases, method, path }) =>
   [path, ...(aliases ?? [])].map((template) => ({ method, template, name: `${method} ${template}` })),
 );
 

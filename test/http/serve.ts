@@ -86,12 +86,12 @@ export class TestServer {
     this.server = new HttpServer({ logger: recordingLogger(this.lines), timers: systemTimers, limits });
   }
 
-  async start(endpoints: readonly Endpoint[], more: Partial<HttpDependencies> = {}): Promise<this> {
+  async start<S>(endpoints: readonly Endpoint<S>[], services: S, more: Partial<HttpDependencies> = {}): Promise<this> {
     const metrics: Metrics = {
       ...noMetrics,
       histogram: (name) => ({ observe: (_value, labels = {}) => void this.samples.push({ name, labels }) }),
     };
-    const app = mountEndpoints(endpoints, {
+    const app = mountEndpoints(endpoints, services, {
       authenticate: async (token) => {
         const found = REQUESTERS[token];
         if (found === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');

@@ -3,8 +3,8 @@ import { expect } from 'chai';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { versionsEndpoints } from '#src/http/client-server/versions.ts';
 import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
-import { healthEndpoints } from '#src/http/health.ts';
-import { landingEndpoints } from '#src/http/landing.ts';
+import { healthEndpoints } from '#src/http/tsudoi/health.ts';
+import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints, type SupportInformation } from '#src/http/well-known/support.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
@@ -19,9 +19,18 @@ describe('what the server says of itself', () => {
   let limits: { maxDelayMs: number | null; maxScheduled: number | null } = { maxDelayMs: 86_400_000, maxScheduled: 10 };
 
   before(() =>
-    server.start([
-      ...versionsEndpoints({ versions: advertisedVersions }),
-      ...capabilitiesEndpoints({
+    server.start(
+      [
+        ...versionsEndpoints,
+        ...capabilitiesEndpoints,
+        ...wellKnownClientEndpoints,
+        ...wellKnownServerEndpoints,
+        ...supportEndpoints,
+        ...healthEndpoints,
+        ...landingEndpoints,
+      ],
+      {
+        versions: advertisedVersions,
         capabilities: () =>
           advertisedCapabilities({
             defaultRoomVersion: '12',
@@ -30,22 +39,16 @@ describe('what the server says of itself', () => {
             canModerateAccounts: false,
             delayedEvents: limits,
           }),
-      }),
-      ...wellKnownClientEndpoints({ publicBaseUrl: () => 'https://matrix.test' }),
-      ...wellKnownServerEndpoints({ federationAddress: () => federationAddress }),
-      ...supportEndpoints({ support: () => support }),
-      ...healthEndpoints({
+        publicBaseUrl: () => 'https://matrix.test',
+        federationAddress: () => federationAddress,
+        support: () => support,
         isReady: async () => isReady,
         metrics: async () => 'tsudoi_up 1\n',
         mayReadMetrics: () => mayReadMetrics,
-      }),
-      ...landingEndpoints({
         serverName: 'test<script>',
         softwareVersion: '0.1.0',
-        publicBaseUrl: () => 'https://matrix.test',
-        versions: advertisedVersions,
-      }),
-    ]),
+      },
+    ),
   );
   after(() => server.stop());
 

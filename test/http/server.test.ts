@@ -23,8 +23,8 @@ const wait = (operationId: string, heedsSignal: boolean) =>
     rateLimit: 'none',
     query: Type.Object({ ms: Type.Optional(Type.Integer()) }),
     response: Type.Object({}),
-    errors: [],
-    handle: async ({ query, info }) => {
+    errcodes: [],
+    handler: async (_, { query, info }) => {
       await systemTimers.sleep(query.ms ?? 0, heedsSignal ? info.signal : undefined);
       return { aborted: heedsSignal && info.signal.aborted };
     },
@@ -46,7 +46,7 @@ describe('HttpServer', () => {
 
   describe('drain', () => {
     beforeEach(async () => {
-      server = await new TestServer().start(ENDPOINTS);
+      server = await new TestServer().start(ENDPOINTS, {});
     });
 
     it('answers long-polls at once and closes their connections', async () => {
@@ -90,7 +90,7 @@ describe('HttpServer', () => {
   });
 
   it('says when the port is taken', async () => {
-    server = await new TestServer().start(ENDPOINTS);
+    server = await new TestServer().start(ENDPOINTS, {});
     const failure = await server.server
       .listen({ bind: '127.0.0.1', port: server.port })
       .catch((error: unknown) => error);
@@ -98,7 +98,7 @@ describe('HttpServer', () => {
   });
 
   it('serves TLS beside plain HTTP and takes another certificate without a restart', async () => {
-    server = await new TestServer().start(ENDPOINTS);
+    server = await new TestServer().start(ENDPOINTS, {});
     const { port, url } = await server.server.listen({ bind: '127.0.0.1', port: 0, tls: certificate('first') });
     expect(url).to.equal(`https://127.0.0.1:${port}`);
     const ask = (): Promise<{ name: unknown; text: string }> =>
@@ -128,7 +128,7 @@ describe('HttpServer', () => {
       server.server.onUpgrade('/stream', (_request, socket) => {
         socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
       });
-      await server.start(ENDPOINTS);
+      await server.start(ENDPOINTS, {});
     });
     afterEach(() => {
       for (const socket of sockets.splice(0)) socket.destroy();
@@ -164,27 +164,27 @@ describe('HttpServer', () => {
 
   describe('limits', () => {
     it('answers 431 to headers that are too large, and 400 to what is not HTTP', async () => {
-      server = await new TestServer({ maxHeaderBytes: 2_048 }).start(ENDPOINTS);
+      server = await new TestServer({ maxHeaderBytes: 2_048 }).start(ENDPOINTS, {});
       expect(await server.speak(`GET /work HTTP/1.1\r\nHost: t\r\nX: ${'x'.repeat(4_000)}\r\n\r\n`)).to.match(
         /^HTTP\/1\.1 431[^]*"errcode"/,
       );
       expect(await server.speak('hello\r\n\r\n')).to.match(/^HTTP\/1\.1 400[^]*"errcode"/);
     });
     it('closes a connection whose headers trickle in too slowly', async () => {
-      server = await new TestServer({ headersTimeoutMs: 150, requestTimeoutMs: 300 }).start(ENDPOINTS);
+      server = await new TestServer({ headersTimeoutMs: 150, requestTimeoutMs: 300 }).start(ENDPOINTS, {});
       const started = performance.now();
       expect(await server.speak('GET /work HTTP/1.1\r\nHost:')).to.match(/^HTTP\/1\.1 408/);
       expect(performance.now() - started).to.be.lessThan(2_000);
     });
     it('drops connections beyond the most it may have', async () => {
-      server = await new TestServer({ maxConnections: 2 }).start(ENDPOINTS);
+      server = await new TestServer({ maxConnections: 2 }).start(ENDPOINTS, {});
       const running = [1, 2].map(() => server.ask('GET', '/poll?ms=300'));
       await systemTimers.sleep(60);
       expect(await server.ask('GET', '/work').catch((error: unknown) => error)).to.be.instanceOf(Error);
       for (const answer of running) expect((await answer).status).to.equal(200);
     });
     it('keeps connections open between requests', async () => {
-      server = await new TestServer().start(ENDPOINTS);
+      server = await new TestServer().start(ENDPOINTS, {});
       const request = 'GET /work HTTP/1.1\r\nHost: t\r\n\r\n';
       const text = await server.speak(`${request}${request}GET /work HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n`);
       expect(text.match(/HTTP\/1\.1 200/g)).to.have.length(3);

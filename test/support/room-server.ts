@@ -3,7 +3,28 @@ import { composeDelayedEvents } from '#src/app/delayed-events.ts';
 import { composeDiscovery } from '#src/app/discovery.ts';
 import { composeRelations } from '#src/app/relations.ts';
 import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
-import { roomEndpoints } from '#src/http/client-server/room-endpoints.ts';
+import { banningEndpoints } from '#src/http/client-server/banning.ts';
+import { createRoomEndpoints } from '#src/http/client-server/create_room.ts';
+import { directoryEndpoints } from '#src/http/client-server/directory.ts';
+import { eventContextEndpoints } from '#src/http/client-server/event_context.ts';
+import { invitingEndpoints } from '#src/http/client-server/inviting.ts';
+import { joiningEndpoints } from '#src/http/client-server/joining.ts';
+import { kickingEndpoints } from '#src/http/client-server/kicking.ts';
+import { knockingEndpoints } from '#src/http/client-server/knocking.ts';
+import { leavingEndpoints } from '#src/http/client-server/leaving.ts';
+import { listJoinedRoomsEndpoints } from '#src/http/client-server/list_joined_rooms.ts';
+import { listPublicRoomsEndpoints } from '#src/http/client-server/list_public_rooms.ts';
+import { messagePaginationEndpoints } from '#src/http/client-server/message_pagination.ts';
+import { mutualRoomsEndpoints } from '#src/http/client-server/mutual_rooms.ts';
+import { redactionEndpoints } from '#src/http/client-server/redaction.ts';
+import { relationsEndpoints } from '#src/http/client-server/relations.ts';
+import { roomEventByTimestampEndpoints } from '#src/http/client-server/room_event_by_timestamp.ts';
+import { roomSendEndpoints } from '#src/http/client-server/room_send.ts';
+import { roomStateEndpoints } from '#src/http/client-server/room_state.ts';
+import { roomSummaryEndpoints } from '#src/http/client-server/room_summary.ts';
+import { roomsEndpoints } from '#src/http/client-server/rooms.ts';
+import { spaceHierarchyEndpoints } from '#src/http/client-server/space_hierarchy.ts';
+import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -223,6 +244,32 @@ const compose = (
   };
 };
 
+const ROOM_ENDPOINTS = [
+  ...banningEndpoints,
+  ...createRoomEndpoints,
+  ...directoryEndpoints,
+  ...eventContextEndpoints,
+  ...invitingEndpoints,
+  ...joiningEndpoints,
+  ...kickingEndpoints,
+  ...knockingEndpoints,
+  ...leavingEndpoints,
+  ...listJoinedRoomsEndpoints,
+  ...listPublicRoomsEndpoints,
+  ...messagePaginationEndpoints,
+  ...mutualRoomsEndpoints,
+  ...redactionEndpoints,
+  ...relationsEndpoints,
+  ...roomEventByTimestampEndpoints,
+  ...roomSendEndpoints,
+  ...roomStateEndpoints,
+  ...roomSummaryEndpoints,
+  ...roomsEndpoints,
+  ...spaceHierarchyEndpoints,
+  ...threadsListEndpoints,
+  ...delayedEventsEndpoints,
+];
+
 /** A listening server with the endpoints of rooms and nothing else. Every answer is checked against the specification's schema. */
 export class RoomServer {
   readonly clock = new ManualClock();
@@ -249,11 +296,14 @@ export class RoomServer {
 
   async #begin(): Promise<void> {
     await this.#services.writer.start();
-    const endpoints = [...roomEndpoints(this.#services), ...delayedEventsEndpoints(this.#services.delayed)];
     this.#services.delayed.start();
     const buckets = this.#options.requestLimits ?? {};
     const rateLimiter = new TokenBucketLimiter(this.clock, { enabled: true, buckets });
-    await this.#http.start(endpoints, { authenticate: async (token) => requesterOf(token), rateLimiter });
+    await this.#http.start(
+      ROOM_ENDPOINTS,
+      { ...this.#services, ...this.#services.delayed },
+      { authenticate: async (token) => requesterOf(token), rateLimiter },
+    );
   }
 
   get services(): ReturnType<typeof compose> {

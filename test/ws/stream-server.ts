@@ -6,9 +6,10 @@ import { composeAccountServices } from '#src/app/account-services.ts';
 import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { composeDelayedEvents } from '#src/app/delayed-events.ts';
+import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { thirdPartyInviting } from '#test/support/third-party-inviting.ts';
-import { declareEndpoints } from '#src/app/endpoints.ts';
+import { type EndpointServices, ENDPOINTS } from '#src/app/endpoints.ts';
 import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
 import type { Platform } from '#src/app/platform.ts';
@@ -136,7 +137,7 @@ export class StreamServer {
       clock,
     });
     const redemption = rooms.inviteRedemption;
-    const endpoints = declareEndpoints({
+    const services: EndpointServices = {
       accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, claims: redemption }),
       reports,
       ...composeSearch(platform, store, rooms, notifications.accountData),
@@ -151,6 +152,7 @@ export class StreamServer {
       pushRules: notifications.pushRules,
       rooms: store.rooms,
       sync,
+      sessionPolls: new SessionPolls(accounts.sessions),
       greatestTimeoutMs: 10_000,
       serverName: config.serverName,
       softwareVersion: '0',
@@ -163,7 +165,7 @@ export class StreamServer {
       isReady: async () => true,
       metrics: () => metrics.render(),
       mayReadMetrics: () => true,
-    });
+    };
     this.api = new WebSocketApi({
       services: {
         sessions: accounts.sessions,
@@ -196,7 +198,10 @@ export class StreamServer {
     });
     this.http.server.onUpgrade(WEBSOCKET_PATH, this.api.upgrade);
     await store.writer.start();
-    await this.http.start(endpoints, { authenticate: (token) => accounts.sessions.authenticate(token), rateLimiter });
+    await this.http.start(ENDPOINTS, services, {
+      authenticate: (token) => accounts.sessions.authenticate(token),
+      rateLimiter,
+    });
     this.#close = async () => {
       await userData.close();
       await store.writer.close();

@@ -1,15 +1,21 @@
 import { Type } from 'typebox';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { asAuth, authData } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { asAuth, authData } from './parts/auth-schemas.ts';
 
-export const accountDeactivationEndpoints = (services: { readonly accounts: AccountService }): readonly Endpoint[] => [
+interface Services {
+  readonly accounts: AccountService;
+}
+
+export const accountDeactivationEndpoints = [
   endpoint({
     operationId: 'deactivateAccount',
     summary: "Deactivate a user's account.",
     method: 'POST',
     path: '/_matrix/client/v3/account/deactivate',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'allowed',
     rateLimit: 'default',
     body: Type.Object({
       auth: Type.Optional(authData),
@@ -20,9 +26,9 @@ export const accountDeactivationEndpoints = (services: { readonly accounts: Acco
     response: Type.Object({
       id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]),
     }),
-    errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ body, requester, info }) {
-      await services.accounts.deactivateOwn(requester, {
+    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ accounts }: Services, { body, requester, info }) {
+      await accounts.deactivateOwn(requester, {
         erase: body.erase ?? false,
         auth: asAuth(body.auth),
         ip: info.ip,

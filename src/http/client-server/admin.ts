@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
+import { ADMINISTERS, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
 const params = Type.Object({ userId: Type.String() });
 const locked = Type.Object({ locked: Type.Boolean() });
@@ -11,19 +12,21 @@ const connection = Type.Partial(
   Type.Object({ ip: Type.String(), last_seen: Type.Integer(), user_agent: Type.String() }),
 );
 
-export interface AdminServices {
+interface Services {
   readonly devices: DeviceService;
   readonly moderation: AccountModeration;
 }
 
 /** Client-Server API, "Server Administration". */
-export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => [
+export const adminEndpoints = [
   endpoint({
     operationId: 'getWhoIs',
     summary: 'Gets information about a particular user.',
     method: 'GET',
     path: '/_matrix/client/v3/admin/whois/{userId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     params,
     response: Type.Object({
@@ -33,12 +36,12 @@ export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => 
         Type.Object({ sessions: Type.Array(Type.Object({ connections: Type.Array(connection) })) }),
       ),
     }),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId } }) {
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester, params: { userId } }) {
       if (requester.userId !== userId && !requester.isAdmin)
         throw new MatrixError('M_FORBIDDEN', 'Only administrators may ask about other users.');
-      const devices = userId.includes('\0') ? [] : await services.devices.list(userId);
-      const sessions = devices.map(({ deviceId, lastSeenIp, lastSeenTs, lastSeenUserAgent }) => {
+      const found = userId.includes('\0') ? [] : await devices.list(userId);
+      const sessions = found.map(({ deviceId, lastSeenIp, lastSeenTs, lastSeenUserAgent }) => {
         const seen = {
           ...(lastSeenIp === null ? {} : { ip: lastSeenIp }),
           ...(lastSeenTs === null ? {} : { last_seen: lastSeenTs }),
@@ -55,12 +58,14 @@ export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => 
     method: 'GET',
     path: '/_matrix/client/v1/admin/lock/{userId}',
     auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
     rateLimit: 'default',
     params,
     response: locked,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId } }) {
-      return { locked: await services.moderation.is(requester, userId, 'locked') };
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ moderation }: Services, { requester, params: { userId } }) {
+      return { locked: await moderation.is(requester, userId, 'locked') };
     },
   }),
   endpoint({
@@ -69,13 +74,15 @@ export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => 
     method: 'PUT',
     path: '/_matrix/client/v1/admin/lock/{userId}',
     auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
     rateLimit: 'default',
     params,
     body: locked,
     response: locked,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId }, body }) {
-      await services.moderation.set(requester, userId, 'locked', body.locked);
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ moderation }: Services, { requester, params: { userId }, body }) {
+      await moderation.set(requester, userId, 'locked', body.locked);
       return { locked: body.locked };
     },
   }),
@@ -85,12 +92,14 @@ export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => 
     method: 'GET',
     path: '/_matrix/client/v1/admin/suspend/{userId}',
     auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
     rateLimit: 'default',
     params,
     response: suspended,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId } }) {
-      return { suspended: await services.moderation.is(requester, userId, 'suspended') };
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ moderation }: Services, { requester, params: { userId } }) {
+      return { suspended: await moderation.is(requester, userId, 'suspended') };
     },
   }),
   endpoint({
@@ -99,13 +108,15 @@ export const adminEndpoints = (services: AdminServices): readonly Endpoint[] => 
     method: 'PUT',
     path: '/_matrix/client/v1/admin/suspend/{userId}',
     auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
     rateLimit: 'default',
     params,
     body: suspended,
     response: suspended,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId }, body }) {
-      await services.moderation.set(requester, userId, 'suspended', body.suspended);
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ moderation }: Services, { requester, params: { userId }, body }) {
+      await moderation.set(requester, userId, 'suspended', body.suspended);
       return { suspended: body.suspended };
     },
   }),

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
 const threepid = Type.Object({
   medium: Type.String(),
@@ -9,21 +10,25 @@ const threepid = Type.Object({
   added_at: Type.Integer(),
 });
 
-export const administrativeContactEndpoints = (services: {
+interface Services {
   readonly accountThreepids: AccountThreepids;
-}): readonly Endpoint[] => [
+}
+
+export const administrativeContactEndpoints = [
   endpoint({
     operationId: 'getAccount3PIDs',
     summary: "Gets a list of a user's third-party identifiers.",
     method: 'GET',
     path: '/_matrix/client/v3/account/3pid',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ threepids: Type.Array(threepid) }),
-    errors: ['M_LIMIT_EXCEEDED'],
+    errcodes: ['M_LIMIT_EXCEEDED'],
     // The capability m.3pid_changes is off: only administrators say which ones an account has.
-    async handle({ requester }) {
-      const found = await services.accountThreepids.list(requester.userId);
+    async handler({ accountThreepids }: Services, { requester }) {
+      const found = await accountThreepids.list(requester.userId);
       return {
         threepids: found.map(({ medium, address, validatedTs, addedTs }) => ({
           medium,

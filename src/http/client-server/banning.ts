@@ -1,21 +1,28 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty, roomParams, targetBody } from './room-schemas.ts';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty, roomParams, targetBody } from './parts/room-schemas.ts';
 
-export const banningEndpoints = (services: { readonly membership: MembershipService }): readonly Endpoint[] => [
+interface Services {
+  readonly membership: MembershipService;
+}
+
+export const banningEndpoints = [
   endpoint({
     operationId: 'ban',
     summary: 'Ban a user in the room',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/ban',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params: roomParams,
     body: targetBody,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params, body }) {
-      await services.membership.ban(requester.userId, params.roomId, body.user_id, body.reason);
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester, params, body }) {
+      await membership.ban(requester.userId, params.roomId, body.user_id, body.reason);
       return {};
     },
   }),
@@ -25,13 +32,15 @@ export const banningEndpoints = (services: { readonly membership: MembershipServ
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/unban',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params: roomParams,
     body: targetBody,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_BAD_STATE', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params, body }) {
-      await services.membership.unban(requester.userId, params.roomId, body.user_id, body.reason);
+    errcodes: ['M_FORBIDDEN', 'M_BAD_STATE', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester, params, body }) {
+      await membership.unban(requester.userId, params.roomId, body.user_id, body.reason);
       return {};
     },
   }),

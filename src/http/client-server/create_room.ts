@@ -1,9 +1,13 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { anyObject, roomIdAnswer } from './room-schemas.ts';
-import { THIRD_PARTY_INVITE_ERRORS, thirdPartyInviteBody, thirdPartyInviteRequest } from './third-party-invite-body.ts';
+import { endpoint } from '../endpoint.ts';
+import { anyObject, roomIdAnswer } from './parts/room-schemas.ts';
+import {
+  THIRD_PARTY_INVITE_ERRORS,
+  thirdPartyInviteBody,
+  thirdPartyInviteRequest,
+} from './parts/third-party-invite-body.ts';
 
 const body = Type.Object({
   visibility: Type.Optional(Type.Union([Type.Literal('public'), Type.Literal('private')])),
@@ -24,19 +28,25 @@ const body = Type.Object({
   power_level_content_override: Type.Optional(anyObject),
 });
 
-export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreationService }): readonly Endpoint[] => [
+interface Services {
+  readonly roomCreation: RoomCreationService;
+}
+
+export const createRoomEndpoints = [
   endpoint({
     operationId: 'createRoom',
     summary: 'Create a new room',
     method: 'POST',
     path: '/_matrix/client/v3/createRoom',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { refused: 'it is joining, inviting and sending in one' },
     rateLimit: 'create_room',
     body,
     bodyOptional: true,
     eventBody: true,
     response: roomIdAnswer,
-    errors: [
+    errcodes: [
       'M_BAD_JSON',
       'M_INVALID_PARAM',
       'M_INVALID_ROOM_STATE',
@@ -49,8 +59,8 @@ export const createRoomEndpoints = (services: { readonly roomCreation: RoomCreat
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, body: wish }) {
-      const room = await services.roomCreation.create(requester.userId, {
+    async handler({ roomCreation }: Services, { requester, body: wish }) {
+      const room = await roomCreation.create(requester.userId, {
         visibility: wish.visibility,
         roomAliasName: wish.room_alias_name,
         name: wish.name,

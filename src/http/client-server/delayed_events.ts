@@ -1,13 +1,14 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { delayIdAnswer } from './delayed_parameters.ts';
-import { anyObject, empty } from './room-schemas.ts';
-import { stickyDurationOf, stickyParameter } from './sticky_parameter.ts';
+import { endpoint } from '../endpoint.ts';
+import { delayIdAnswer } from './parts/delayed-parameters.ts';
+import { anyObject, empty } from './parts/room-schemas.ts';
+import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
 
 const BASE = '/_matrix/client/unstable/org.matrix.msc4140';
 const delayParams = Type.Object({ delayId: Type.String() });
@@ -85,13 +86,15 @@ const listShape = ({ scheduled, finalised, next }: DelayedEventPage): object => 
 };
 
 /** Delayed events. MSC4140; the action in the body, filters and pages are of its earlier texts. */
-export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] => [
+export const delayedEventsEndpoints = [
   endpoint({
     operationId: 'scheduleDelayedEvent',
     summary: 'Schedule an event to be sent at a later time.',
     method: 'PUT',
     path: `${BASE}/rooms/{roomId}/delayed_event/{eventType}/{txnId}`,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'what guests may send they may send later' },
+    suspended: { allowed: 'whether it may be sent is asked when its time has come' },
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), txnId: Type.String() }),
     query: Type.Object({
@@ -105,13 +108,13 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
     }),
     eventBody: true,
     response: delayIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventType: type, txnId }, query, body }) {
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ delayedEvents }: Services, { requester, params: { roomId, eventType: type, txnId }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
       const stickyDurationMs = stickyDurationOf(query);
       if (stickyDurationMs !== undefined && body.state_key !== undefined)
         throw new MatrixError('M_INVALID_PARAM', 'State events do not stick: leave out state_key, or the duration.');
-      const delayId = await services.delayedEvents.schedule(requester, {
+      const delayId = await delayedEvents.schedule(requester, {
         roomId,
         type,
         stateKey: body.state_key,
@@ -130,7 +133,9 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
     summary: 'The delayed events that the requester has scheduled.',
     method: 'GET',
     path: `${BASE}/delayed_events`,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'what guests may send they may send later, and see what of their own is waiting' },
+    suspended: READS,
     rateLimit: 'default',
     query: Type.Object({
       status: Type.Optional(Type.Union([Type.Literal('scheduled'), Type.Literal('finalised')])),
@@ -143,10 +148,13 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
       finalised: Type.Optional(Type.Array(anyObject)),
       next_batch: Type.Optional(Type.String()),
     }),
-    errors: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, query: { status, delay_id: delayIds, from } }) {
-      services.delayedManagement.limit(requester);
-      return listShape(await services.delayedEventList.page(requester.userId, { status, delayIds, from }));
+    errcodes: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler(
+      { delayedEventList, delayedManagement }: Services,
+      { requester, query: { status, delay_id: delayIds, from } },
+    ) {
+      delayedManagement.limit(requester);
+      return listShape(await delayedEventList.page(requester.userId, { status, delayIds, from }));
     },
   }),
   endpoint({
@@ -154,14 +162,16 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
     summary: 'A delayed event that the requester has scheduled, and what became of it.',
     method: 'GET',
     path: `${BASE}/delayed_events/{delayId}`,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'what guests may send they may send later, and see what of their own is waiting' },
+    suspended: READS,
     rateLimit: 'default',
     params: delayParams,
     response: delayedEvent,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { delayId } }) {
-      services.delayedManagement.limit(requester);
-      return singleShape(await services.delayedEvents.one(requester.userId, delayId));
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ delayedEvents, delayedManagement }: Services, { requester, params: { delayId } }) {
+      delayedManagement.limit(requester);
+      return singleShape(await delayedEvents.one(requester.userId, delayId));
     },
   }),
   ...DELAYED_ACTIONS.map((action) =>
@@ -171,12 +181,14 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
       method: 'POST',
       path: `${BASE}/delayed_events/{delayId}/${action}`,
       auth: 'optionalToken',
+      guests: { allowed: 'whoever knows the id manages it, without any token' },
+      suspended: { allowed: 'whether it may be sent is asked when its time has come' },
       rateLimit: 'delayed_event_relay',
       params: delayParams,
       response: empty,
-      errors: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
-      async handle({ requester, params: { delayId } }) {
-        await services.delayedManagement.manage(action, delayId, requester);
+      errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
+      async handler({ delayedManagement }: Services, { requester, params: { delayId } }) {
+        await delayedManagement.manage(action, delayId, requester);
         return {};
       },
     }),
@@ -187,11 +199,13 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
     method: 'POST',
     path: `${BASE}/delayed_events/{delayId}`,
     auth: 'optionalToken',
+    guests: { allowed: 'whoever knows the id manages it, without any token' },
+    suspended: { allowed: 'whether it may be sent is asked when its time has come' },
     rateLimit: 'delayed_event_relay',
     params: delayParams,
     body: Type.Object({ action: Type.String() }),
     response: empty,
-    errors: [
+    errcodes: [
       'M_NOT_FOUND',
       'M_UNKNOWN',
       'M_FORBIDDEN',
@@ -201,8 +215,8 @@ export const delayedEventsEndpoints = (services: Services): readonly Endpoint[] 
       'M_MISSING_TOKEN',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, params: { delayId }, body: { action } }) {
-      await services.delayedManagement.manage(action, delayId, requester);
+    async handler({ delayedManagement }: Services, { requester, params: { delayId }, body: { action } }) {
+      await delayedManagement.manage(action, delayId, requester);
       return {};
     },
   }),

@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { asAuth, authData, empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { asAuth, authData, empty } from './parts/auth-schemas.ts';
 
 const device = Type.Object({
   device_id: Type.String(),
@@ -20,18 +21,24 @@ const deviceBody = (of: Device): Record<string, unknown> => ({
 const path = '/_matrix/client/v3/devices/{deviceId}';
 const params = Type.Object({ deviceId: Type.String() });
 
-export const deviceManagementEndpoints = (services: { readonly devices: DeviceService }): readonly Endpoint[] => [
+interface Services {
+  readonly devices: DeviceService;
+}
+
+export const deviceManagementEndpoints = [
   endpoint({
     operationId: 'getDevices',
     summary: 'List registered devices for the current user',
     method: 'GET',
     path: '/_matrix/client/v3/devices',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ devices: Type.Array(device) }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ requester }) {
-      return { devices: (await services.devices.list(requester.userId)).map(deviceBody) };
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester }) {
+      return { devices: (await devices.list(requester.userId)).map(deviceBody) };
     },
   }),
   endpoint({
@@ -39,13 +46,15 @@ export const deviceManagementEndpoints = (services: { readonly devices: DeviceSe
     summary: 'Get a single device',
     method: 'GET',
     path,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: READS,
     rateLimit: 'default',
     params,
     response: device,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { deviceId } }) {
-      return deviceBody(await services.devices.get(requester.userId, deviceId));
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester, params: { deviceId } }) {
+      return deviceBody(await devices.get(requester.userId, deviceId));
     },
   }),
   endpoint({
@@ -53,14 +62,16 @@ export const deviceManagementEndpoints = (services: { readonly devices: DeviceSe
     summary: 'Create or update a device',
     method: 'PUT',
     path,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: { allowed: 'naming their devices is part of managing them' },
     rateLimit: 'default',
     params,
     body: Type.Object({ display_name: Type.Optional(Type.String()) }),
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { deviceId }, body }) {
-      await services.devices.rename(requester.userId, deviceId, body.display_name);
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester, params: { deviceId }, body }) {
+      await devices.rename(requester.userId, deviceId, body.display_name);
       return {};
     },
   }),
@@ -70,14 +81,16 @@ export const deviceManagementEndpoints = (services: { readonly devices: DeviceSe
     method: 'DELETE',
     path,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'allowed',
     rateLimit: 'default',
     params,
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,
     response: empty,
-    errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { deviceId }, body, info }) {
-      await services.devices.delete(requester, 'deleteDevice', [deviceId], asAuth(body.auth), info.ip);
+    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester, params: { deviceId }, body, info }) {
+      await devices.delete(requester, 'deleteDevice', [deviceId], asAuth(body.auth), info.ip);
       return {};
     },
   }),
@@ -87,12 +100,14 @@ export const deviceManagementEndpoints = (services: { readonly devices: DeviceSe
     method: 'POST',
     path: '/_matrix/client/v3/delete_devices',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'allowed',
     rateLimit: 'default',
     body: Type.Object({ devices: Type.Array(Type.String()), auth: Type.Optional(authData) }),
     response: empty,
-    errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, body, info }) {
-      await services.devices.delete(requester, 'deleteDevices', body.devices, asAuth(body.auth), info.ip);
+    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ devices }: Services, { requester, body, info }) {
+      await devices.delete(requester, 'deleteDevices', body.devices, asAuth(body.auth), info.ip);
       return {};
     },
   }),

@@ -1,30 +1,35 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty, roomParams } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty, roomParams } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v3/directory/room/{roomAlias}';
 const params = Type.Object({ roomAlias: Type.String() });
 const visibility = Type.Union([Type.Literal('public'), Type.Literal('private')]);
 
-export const directoryEndpoints = (services: {
+interface Services {
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
-}): readonly Endpoint[] => [
+}
+
+export const directoryEndpoints = [
   endpoint({
     operationId: 'setRoomAlias',
     summary: 'Create a new mapping from room alias to room ID',
     method: 'PUT',
     path,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params,
     body: Type.Object({ room_id: Type.String() }),
     response: empty,
-    errors: ['M_UNKNOWN', 'M_INVALID_PARAM', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomAlias }, body }) {
-      await services.aliases.create(requester.userId, roomAlias, body.room_id);
+    errcodes: ['M_UNKNOWN', 'M_INVALID_PARAM', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ aliases }: Services, { requester, params: { roomAlias }, body }) {
+      await aliases.create(requester.userId, roomAlias, body.room_id);
       return {};
     },
   }),
@@ -37,9 +42,9 @@ export const directoryEndpoints = (services: {
     rateLimit: 'default',
     params,
     response: Type.Object({ room_id: Type.String(), servers: Type.Array(Type.String()) }),
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ params: { roomAlias } }) {
-      const { roomId, servers } = await services.aliases.resolve(roomAlias);
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ aliases }: Services, { params: { roomAlias } }) {
+      const { roomId, servers } = await aliases.resolve(roomAlias);
       return { room_id: roomId, servers };
     },
   }),
@@ -49,12 +54,14 @@ export const directoryEndpoints = (services: {
     method: 'DELETE',
     path,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params,
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomAlias } }) {
-      await services.aliases.delete(requester, roomAlias);
+    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ aliases }: Services, { requester, params: { roomAlias } }) {
+      await aliases.delete(requester, roomAlias);
       return {};
     },
   }),
@@ -65,12 +72,14 @@ export const directoryEndpoints = (services: {
     path: '/_matrix/client/v3/rooms/{roomId}/aliases',
     aliases: ['/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases'],
     auth: 'accessToken',
+    guests: { refused: 'the canonical alias and its alternatives are in the state of the room' },
+    suspended: READS,
     rateLimit: 'default',
     params: roomParams,
     response: Type.Object({ aliases: Type.Array(Type.String()) }),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId } }) {
-      return { aliases: await services.aliases.ofRoom(requester.userId, roomId) };
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ aliases }: Services, { requester, params: { roomId } }) {
+      return { aliases: await aliases.ofRoom(requester.userId, roomId) };
     },
   }),
   endpoint({
@@ -82,9 +91,9 @@ export const directoryEndpoints = (services: {
     rateLimit: 'default',
     params: roomParams,
     response: Type.Object({ visibility }),
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ params: { roomId } }) {
-      return { visibility: (await services.publicRooms.isListed(roomId)) ? 'public' : 'private' };
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ publicRooms }: Services, { params: { roomId } }) {
+      return { visibility: (await publicRooms.isListed(roomId)) ? 'public' : 'private' };
     },
   }),
   endpoint({
@@ -93,14 +102,16 @@ export const directoryEndpoints = (services: {
     method: 'PUT',
     path: '/_matrix/client/v3/directory/list/room/{roomId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params: roomParams,
     body: Type.Object({ visibility: Type.Optional(visibility) }),
     bodyOptional: true,
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, body }) {
-      await services.publicRooms.setListed(requester, roomId, body.visibility !== 'private');
+    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ publicRooms }: Services, { requester, params: { roomId }, body }) {
+      await publicRooms.setListed(requester, roomId, body.visibility !== 'private');
       return {};
     },
   }),

@@ -1,16 +1,22 @@
 import { Type } from 'typebox';
 import type { History } from '#src/services/reading/history/history.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { roomFilterOf } from './room-filter.ts';
-import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { roomFilterOf } from './parts/room-filter.ts';
+import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
-export const eventContextEndpoints = (services: { readonly history: History }): readonly Endpoint[] => [
+interface Services {
+  readonly history: History;
+}
+
+export const eventContextEndpoints = [
   endpoint({
     operationId: 'getEventContext',
     summary: 'Get events and state around the specified event',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/context/{eventId}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 0 })), filter: Type.Optional(Type.String()) }),
@@ -22,10 +28,10 @@ export const eventContextEndpoints = (services: { readonly history: History }): 
       events_after: Type.Array(clientEvent),
       state: Type.Array(clientEvent),
     }),
-    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId }, query }) {
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ history }: Services, { requester, params: { roomId, eventId }, query }) {
       const wanted = { limit: query.limit, filter: roomFilterOf(query.filter) };
-      const context = await services.history.context(roomId, requester, eventId, wanted);
+      const context = await history.context(roomId, requester, eventId, wanted);
       return jsonReply({
         start: JSON.stringify(context.start),
         end: JSON.stringify(context.end),

@@ -1,26 +1,32 @@
 import { Type } from 'typebox';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { reasonBody, roomIdAnswer } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { reasonBody, roomIdAnswer } from './parts/room-schemas.ts';
 
 const servers = Type.Optional(Type.Array(Type.String()));
 
-export const knockingEndpoints = (services: { readonly membership: MembershipService }): readonly Endpoint[] => [
+interface Services {
+  readonly membership: MembershipService;
+}
+
+export const knockingEndpoints = [
   endpoint({
     operationId: 'knockRoom',
     summary: 'Knock on a room, requesting permission to join',
     method: 'POST',
     path: '/_matrix/client/v3/knock/{roomIdOrAlias}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'refused',
     rateLimit: 'join',
     params: Type.Object({ roomIdOrAlias: Type.String() }),
     query: Type.Object({ via: servers, server_name: servers }),
     body: reasonBody,
     bodyOptional: true,
     response: roomIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params, query, body }) {
-      const roomId = await services.membership.knock(requester, {
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester, params, query, body }) {
+      const roomId = await membership.knock(requester, {
         roomIdOrAlias: params.roomIdOrAlias,
         servers: query.via ?? query.server_name,
         reason: body.reason,

@@ -1,22 +1,29 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty, reasonBody, roomParams } from './room-schemas.ts';
+import { KEEPS_OWN } from '#src/services/accounts/sessions/access-rules.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty, reasonBody, roomParams } from './parts/room-schemas.ts';
 
-export const leavingEndpoints = (services: { readonly membership: MembershipService }): readonly Endpoint[] => [
+interface Services {
+  readonly membership: MembershipService;
+}
+
+export const leavingEndpoints = [
   endpoint({
     operationId: 'leaveRoom',
     summary: 'Stop the requesting user participating in a particular room',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/leave',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     body: reasonBody,
     bodyOptional: true,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params, body }) {
-      await services.membership.leave(requester.userId, params.roomId, body.reason);
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester, params, body }) {
+      await membership.leave(requester.userId, params.roomId, body.reason);
       return {};
     },
   }),
@@ -25,13 +32,15 @@ export const leavingEndpoints = (services: { readonly membership: MembershipServ
     summary: 'Stop the requesting user remembering about a particular room',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/forget',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'the other half of leaving: it hides what was left from their own account' },
+    suspended: KEEPS_OWN,
     rateLimit: 'default',
     params: roomParams,
     response: empty,
-    errors: ['M_UNKNOWN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params }) {
-      await services.membership.forget(requester.userId, params.roomId);
+    errcodes: ['M_UNKNOWN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester, params }) {
+      await membership.forget(requester.userId, params.roomId);
       return {};
     },
   }),

@@ -1,19 +1,26 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const listJoinedRoomsEndpoints = (services: { readonly membership: MembershipService }): readonly Endpoint[] => [
+interface Services {
+  readonly membership: MembershipService;
+}
+
+export const listJoinedRoomsEndpoints = [
   endpoint({
     operationId: 'getJoinedRooms',
     summary: "Lists the user's current rooms",
     method: 'GET',
     path: '/_matrix/client/v3/joined_rooms',
     auth: 'accessToken',
+    guests: { refused: 'sync tells more' },
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ joined_rooms: Type.Array(Type.String()) }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ requester }) {
-      return { joined_rooms: await services.membership.joinedRooms(requester.userId) };
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ membership }: Services, { requester }) {
+      return { joined_rooms: await membership.joinedRooms(requester.userId) };
     },
   }),
 ];

@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { publicRoom } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { publicRoom } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v3/publicRooms';
 
@@ -15,7 +16,11 @@ const response = Type.Object({
 const limit = Type.Optional(Type.Integer({ minimum: 0 }));
 const server = Type.Optional(Type.String());
 
-export const listPublicRoomsEndpoints = (services: { readonly publicRooms: PublicRooms }): readonly Endpoint[] => [
+interface Services {
+  readonly publicRooms: PublicRooms;
+}
+
+export const listPublicRoomsEndpoints = [
   endpoint({
     operationId: 'getPublicRooms',
     summary: 'Lists the public rooms on the server',
@@ -25,9 +30,9 @@ export const listPublicRoomsEndpoints = (services: { readonly publicRooms: Publi
     rateLimit: 'default',
     query: Type.Object({ limit, since: Type.Optional(Type.String()), server }),
     response,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    handle({ query }) {
-      return services.publicRooms.list(query);
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler({ publicRooms }: Services, { query }) {
+      return publicRooms.list(query);
     },
   }),
   endpoint({
@@ -35,7 +40,9 @@ export const listPublicRoomsEndpoints = (services: { readonly publicRooms: Publi
     summary: 'Lists the public rooms on the server with optional filter',
     method: 'POST',
     path,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'the same list is open without any token by getPublicRooms' },
+    suspended: READS,
     rateLimit: 'search',
     query: Type.Object({ server }),
     body: Type.Object({
@@ -52,9 +59,9 @@ export const listPublicRoomsEndpoints = (services: { readonly publicRooms: Publi
     }),
     bodyOptional: true,
     response,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    handle({ query, body }) {
-      return services.publicRooms.list({
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    handler({ publicRooms }: Services, { query, body }) {
+      return publicRooms.list({
         server: query.server,
         limit: body.limit,
         since: body.since,

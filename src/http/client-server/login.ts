@@ -1,16 +1,16 @@
 import { Type } from 'typebox';
 import type { LoginService } from '#src/services/accounts/sessions/login-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { sessionMembers } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { sessionMembers } from './parts/auth-schemas.ts';
 
-export interface LoginEndpointsOptions {
+interface Services {
   readonly login: LoginService;
   readonly serverName: string;
   /** Told to clients as `well_known`; undefined leaves them with the URL they used. */
   readonly publicBaseUrl: () => string | undefined;
 }
 
-export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoint[] => [
+export const loginEndpoints = [
   endpoint({
     operationId: 'getLoginFlows',
     summary: 'Get the supported login types to authenticate users.',
@@ -21,8 +21,8 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
     response: Type.Object({
       flows: Type.Array(Type.Object({ type: Type.String(), get_login_token: Type.Optional(Type.Boolean()) })),
     }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    handle: () => Promise.resolve({ flows: options.login.flows() }),
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    handler: ({ login }: Services) => Promise.resolve({ flows: login.flows() }),
   }),
   endpoint({
     operationId: 'login',
@@ -57,9 +57,16 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
       home_server: Type.Optional(Type.String()),
       well_known: Type.Optional(Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) })),
     }),
-    errors: ['M_FORBIDDEN', 'M_USER_DEACTIVATED', 'M_USER_LOCKED', 'M_UNKNOWN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ body }) {
-      const session = await options.login.login({
+    errcodes: [
+      'M_FORBIDDEN',
+      'M_USER_DEACTIVATED',
+      'M_USER_LOCKED',
+      'M_UNKNOWN',
+      'M_INVALID_PARAM',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handler({ login, publicBaseUrl, serverName }: Services, { body }) {
+      const session = await login.login({
         type: body.type,
         identifier: body.identifier,
         user: body.user,
@@ -70,10 +77,9 @@ export const loginEndpoints = (options: LoginEndpointsOptions): readonly Endpoin
         displayName: body.initial_device_display_name,
         refreshable: body.refresh_token,
       });
-      const publicBaseUrl = options.publicBaseUrl();
-      const wellKnown =
-        publicBaseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: publicBaseUrl } } };
-      return { user_id: session.userId, home_server: options.serverName, ...sessionMembers(session), ...wellKnown };
+      const baseUrl = publicBaseUrl();
+      const wellKnown = baseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: baseUrl } } };
+      return { user_id: session.userId, home_server: serverName, ...sessionMembers(session), ...wellKnown };
     },
   }),
 ];

@@ -1,20 +1,26 @@
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
 
-export const logoutEndpoints = (services: { readonly sessions: SessionService }): readonly Endpoint[] => [
+interface Services {
+  readonly sessions: SessionService;
+}
+
+export const logoutEndpoints = [
   endpoint({
     operationId: 'logout',
     summary: 'Invalidates a user access token.',
     method: 'POST',
     path: '/_matrix/client/v3/logout',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'whoever has a session must be able to end it' },
+    suspended: 'allowed',
     allowLocked: true,
     rateLimit: 'none',
     response: empty,
-    errors: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN'],
-    async handle({ requester }) {
-      await services.sessions.logout(requester);
+    errcodes: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN'],
+    async handler({ sessions }: Services, { requester }) {
+      await sessions.logout(requester);
       return {};
     },
   }),
@@ -23,13 +29,15 @@ export const logoutEndpoints = (services: { readonly sessions: SessionService })
     summary: 'Invalidates all access tokens for a user.',
     method: 'POST',
     path: '/_matrix/client/v3/logout/all',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'whoever has a session must be able to end it' },
+    suspended: 'allowed',
     allowLocked: true,
     rateLimit: 'none',
     response: empty,
-    errors: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN'],
-    async handle({ requester }) {
-      await services.sessions.logoutAll(requester.userId);
+    errcodes: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN'],
+    async handler({ sessions }: Services, { requester }) {
+      await sessions.logoutAll(requester.userId);
       return {};
     },
   }),

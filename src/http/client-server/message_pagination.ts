@@ -1,16 +1,22 @@
 import { Type } from 'typebox';
 import type { History } from '#src/services/reading/history/history.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { roomFilterOf } from './room-filter.ts';
-import { clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { roomFilterOf } from './parts/room-filter.ts';
+import { clientEvent, jsonList, jsonReply, roomParams } from './parts/room-schemas.ts';
 
-export const messagePaginationEndpoints = (services: { readonly history: History }): readonly Endpoint[] => [
+interface Services {
+  readonly history: History;
+}
+
+export const messagePaginationEndpoints = [
   endpoint({
     operationId: 'getRoomEvents',
     summary: 'Get a list of events for this room',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/messages',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     query: Type.Object({
@@ -26,10 +32,10 @@ export const messagePaginationEndpoints = (services: { readonly history: History
       chunk: Type.Array(clientEvent),
       state: Type.Optional(Type.Array(clientEvent)),
     }),
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, query }) {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ history }: Services, { requester, params: { roomId }, query }) {
       const { dir, from, to, limit } = query;
-      const page = await services.history.messages(roomId, requester, {
+      const page = await history.messages(roomId, requester, {
         dir,
         from,
         to,

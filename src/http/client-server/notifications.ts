@@ -1,17 +1,22 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { NotificationList } from '#src/services/push/notifications/notification-list.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
-export const notificationsEndpoints = (services: {
+interface Services {
   readonly notificationList: NotificationList;
-}): readonly Endpoint[] => [
+}
+
+export const notificationsEndpoints = [
   endpoint({
     operationId: 'getNotifications',
     summary: 'Gets a list of events that the user has been notified about',
     method: 'GET',
     path: '/_matrix/client/v3/notifications',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     query: Type.Object({
       from: Type.Optional(Type.String()),
@@ -30,9 +35,9 @@ export const notificationsEndpoints = (services: {
         }),
       ),
     }),
-    errors: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, query }) {
-      const { notifications, next } = await services.notificationList.page(requester, query);
+    errcodes: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ notificationList }: Services, { requester, query }) {
+      const { notifications, next } = await notificationList.page(requester, query);
       const entries = notifications.map(
         ({ actions, event, read, roomId, ts }) =>
           `{"actions":${JSON.stringify(actions)},"event":${event},"read":${read},"room_id":${JSON.stringify(roomId)},"ts":${ts}}`,

@@ -1,21 +1,26 @@
 import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
 import type { EventLookup } from '#src/services/reading/history/event-lookup.ts';
-import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
-import { roomSnapshot, snapshotMembers } from './room_initial_sync.ts';
-import { anyObject, clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+import { endpoint, Reply } from '../endpoint.ts';
+import { roomSnapshot, snapshotMembers } from './parts/room-snapshot.ts';
+import { anyObject, clientEvent, jsonList, jsonReply, jsonText } from './parts/room-schemas.ts';
 
-export const oldSyncEndpoints = (services: {
+interface Services {
   readonly initialSync: InitialSync;
   readonly eventLookup: EventLookup;
-}): readonly Endpoint[] => [
+}
+
+export const oldSyncEndpoints = [
   endpoint({
     operationId: 'initialSync',
     summary: "Get the user's current state.",
     method: 'GET',
     path: '/_matrix/client/v3/initialSync',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'sync',
     query: Type.Object({
       limit: Type.Optional(Type.Integer({ minimum: 0 })),
@@ -27,12 +32,12 @@ export const oldSyncEndpoints = (services: {
       presence: Type.Array(anyObject),
       account_data: Type.Array(anyObject),
     }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ requester, query }) {
-      const all = await services.initialSync.all(requester, query.limit, query.archived ?? false);
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ initialSync }: Services, { requester, query }) {
+      const all = await initialSync.all(requester, query.limit, query.archived ?? false);
       const rooms: string[] = [];
       for (const room of all.rooms) {
-        rooms.push(jsonReply(snapshotMembers(room)).json?.toString() ?? '{}');
+        rooms.push(jsonText(snapshotMembers(room)));
         // Somebody in large rooms is told megabytes: others have their turn in between.
         await setImmediate();
       }
@@ -50,12 +55,14 @@ export const oldSyncEndpoints = (services: {
     method: 'GET',
     path: '/_matrix/client/v3/events/{eventId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     params: Type.Object({ eventId: Type.String() }),
     response: clientEvent,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { eventId } }) {
-      return new Reply({ json: await services.eventLookup.event(requester, eventId) });
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ eventLookup }: Services, { requester, params: { eventId } }) {
+      return new Reply({ json: await eventLookup.event(requester, eventId) });
     },
   }),
 ];

@@ -1,19 +1,23 @@
 import { Type } from 'typebox';
 import type { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { assertOwn } from './own-user.ts';
-import { anyObject } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { assertOwn } from './parts/own-user.ts';
+import { anyObject } from './parts/room-schemas.ts';
 
-export const openidEndpoints = (services: {
+interface Services {
   readonly openId: OpenIdTokens;
   readonly serverName: string;
-}): readonly Endpoint[] => [
+}
+
+export const openidEndpoints = [
   endpoint({
     operationId: 'requestOpenIdToken',
     summary: "Get an OpenID token object to verify the requester's identity.",
     method: 'POST',
     path: '/_matrix/client/v3/user/{userId}/openid/request_token',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { refused: 'it vouches for the user to others' },
     rateLimit: 'default',
     params: Type.Object({ userId: Type.String() }),
     body: anyObject,
@@ -24,14 +28,14 @@ export const openidEndpoints = (services: {
       matrix_server_name: Type.String(),
       expires_in: Type.Integer(),
     }),
-    errors: ['M_FORBIDDEN', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId } }) {
+    errcodes: ['M_FORBIDDEN', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ openId, serverName }: Services, { requester, params: { userId } }) {
       assertOwn(requester, userId, 'OpenID tokens');
-      const { token, expiresIn } = await services.openId.issue(userId);
+      const { token, expiresIn } = await openId.issue(userId);
       return {
         access_token: token,
         token_type: 'Bearer',
-        matrix_server_name: services.serverName,
+        matrix_server_name: serverName,
         expires_in: expiresIn,
       };
     },

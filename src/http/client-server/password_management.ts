@@ -1,15 +1,21 @@
 import { Type } from 'typebox';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { asAuth, authData, empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { asAuth, authData, empty } from './parts/auth-schemas.ts';
 
-export const passwordManagementEndpoints = (services: { readonly accounts: AccountService }): readonly Endpoint[] => [
+interface Services {
+  readonly accounts: AccountService;
+}
+
+export const passwordManagementEndpoints = [
   endpoint({
     operationId: 'changePassword',
     summary: "Changes a user's password.",
     method: 'POST',
     path: '/_matrix/client/v3/account/password',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { allowed: 'whoever is suspended has to be able to keep others out of the account' },
     rateLimit: 'default',
     body: Type.Object({
       new_password: Type.String(),
@@ -17,9 +23,9 @@ export const passwordManagementEndpoints = (services: { readonly accounts: Accou
       auth: Type.Optional(authData),
     }),
     response: empty,
-    errors: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
-    async handle({ body, requester, info }) {
-      await services.accounts.changePassword(requester, {
+    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    async handler({ accounts }: Services, { body, requester, info }) {
+      await accounts.changePassword(requester, {
         newPassword: body.new_password,
         logoutDevices: body.logout_devices ?? true,
         auth: asAuth(body.auth),

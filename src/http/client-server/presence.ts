@@ -1,19 +1,26 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
 
 const path = '/_matrix/client/v3/presence/{userId}/status';
 const params = Type.Object({ userId: Type.String() });
 const state = Type.Union([Type.Literal('online'), Type.Literal('offline'), Type.Literal('unavailable')]);
 
-export const presenceEndpoints = (services: { readonly presence: PresenceService }): readonly Endpoint[] => [
+interface Services {
+  readonly presence: PresenceService;
+}
+
+export const presenceEndpoints = [
   endpoint({
     operationId: 'setPresence',
     summary: "Update this user's presence state.",
     method: 'PUT',
     path,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params,
     body: Type.Object({
@@ -21,9 +28,9 @@ export const presenceEndpoints = (services: { readonly presence: PresenceService
       status_msg: Type.Optional(Type.Union([Type.String({ maxLength: 2048 }), Type.Null()])),
     }),
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId }, body }) {
-      await services.presence.set(requester.userId, userId, body.presence, body.status_msg);
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ presence }: Services, { requester, params: { userId }, body }) {
+      await presence.set(requester.userId, userId, body.presence, body.status_msg);
       return {};
     },
   }),
@@ -33,6 +40,8 @@ export const presenceEndpoints = (services: { readonly presence: PresenceService
     method: 'GET',
     path,
     auth: 'accessToken',
+    guests: { refused: 'sync tells it of those with whom one shares a room' },
+    suspended: READS,
     rateLimit: 'default',
     params,
     response: Type.Object({
@@ -41,7 +50,7 @@ export const presenceEndpoints = (services: { readonly presence: PresenceService
       status_msg: Type.Optional(Type.String()),
       currently_active: Type.Optional(Type.Boolean()),
     }),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    handle: ({ requester, params: { userId } }) => services.presence.read(requester.userId, userId),
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    handler: ({ presence }: Services, { requester, params: { userId } }) => presence.read(requester.userId, userId),
   }),
 ];

@@ -3,8 +3,8 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
 
 const path = '/_matrix/client/v3/profile/{userId}';
 const fieldParams = Type.Object({ userId: Type.String(), keyName: Type.String() });
@@ -21,7 +21,11 @@ const assertGuestMay = (requester: Requester, keyName: string): void => {
     );
 };
 
-export const profileEndpoints = (services: { readonly profiles: ProfileService }): readonly Endpoint[] => [
+interface Services {
+  readonly profiles: ProfileService;
+}
+
+export const profileEndpoints = [
   endpoint({
     operationId: 'getUserProfile',
     summary: 'Get all profile information for a user.',
@@ -38,9 +42,9 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
       },
       { additionalProperties: true },
     ),
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ params: { userId } }) {
-      return (await services.profiles.read(userId)).fields;
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ profiles }: Services, { params: { userId } }) {
+      return (await profiles.read(userId)).fields;
     },
   }),
   endpoint({
@@ -53,9 +57,9 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     rateLimit: 'default',
     params: fieldParams,
     response: fields,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handle({ params: { userId, keyName } }) {
-      return { [keyName]: await services.profiles.readField(userId, keyName) };
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    async handler({ profiles }: Services, { params: { userId, keyName } }) {
+      return { [keyName]: await profiles.readField(userId, keyName) };
     },
   }),
   endpoint({
@@ -64,12 +68,14 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     method: 'PUT',
     path: `${path}/{keyName}`,
     aliases,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'refused',
     rateLimit: 'default',
     params: fieldParams,
     body: fields,
     response: empty,
-    errors: [
+    errcodes: [
       'M_FORBIDDEN',
       'M_GUEST_ACCESS_FORBIDDEN',
       'M_NOT_FOUND',
@@ -81,9 +87,9 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
       'M_PROFILE_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, params: { userId, keyName }, body }) {
+    async handler({ profiles }: Services, { requester, params: { userId, keyName }, body }) {
       assertGuestMay(requester, keyName);
-      await services.profiles.set(requester, userId, keyName, body as JsonObject);
+      await profiles.set(requester, userId, keyName, body as JsonObject);
       return {};
     },
   }),
@@ -93,11 +99,13 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
     method: 'DELETE',
     path: `${path}/{keyName}`,
     aliases,
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'refused',
     rateLimit: 'default',
     params: fieldParams,
     response: empty,
-    errors: [
+    errcodes: [
       'M_FORBIDDEN',
       'M_GUEST_ACCESS_FORBIDDEN',
       'M_NOT_FOUND',
@@ -105,9 +113,9 @@ export const profileEndpoints = (services: { readonly profiles: ProfileService }
       'M_KEY_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, params: { userId, keyName } }) {
+    async handler({ profiles }: Services, { requester, params: { userId, keyName } }) {
       assertGuestMay(requester, keyName);
-      await services.profiles.remove(requester, userId, keyName);
+      await profiles.remove(requester, userId, keyName);
       return {};
     },
   }),

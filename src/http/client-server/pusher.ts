@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
+import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PusherRecord, PusherService } from '#src/services/push/pushers/pusher-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { anyObject, empty } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { anyObject, empty } from './parts/room-schemas.ts';
 
 const body = (pusher: PusherRecord): Record<string, unknown> => ({
   pushkey: pusher.pushkey,
@@ -15,13 +16,19 @@ const body = (pusher: PusherRecord): Record<string, unknown> => ({
   data: JSON.parse(pusher.data) as unknown,
 });
 
-export const pusherEndpoints = (services: { readonly pushers: PusherService }): readonly Endpoint[] => [
+interface Services {
+  readonly pushers: PusherService;
+}
+
+export const pusherEndpoints = [
   endpoint({
     operationId: 'getPushers',
     summary: 'Gets the current pushers for the authenticated user',
     method: 'GET',
     path: '/_matrix/client/v3/pushers',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({
       pushers: Type.Array(
@@ -37,9 +44,9 @@ export const pusherEndpoints = (services: { readonly pushers: PusherService }): 
         }),
       ),
     }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ requester }) {
-      return { pushers: (await services.pushers.list(requester.userId)).map(body) };
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ pushers }: Services, { requester }) {
+      return { pushers: (await pushers.list(requester.userId)).map(body) };
     },
   }),
   endpoint({
@@ -48,6 +55,8 @@ export const pusherEndpoints = (services: { readonly pushers: PusherService }): 
     method: 'POST',
     path: '/_matrix/client/v3/pushers/set',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: KEEPS_OWN,
     rateLimit: 'default',
     body: Type.Object({
       kind: Type.Union([Type.String(), Type.Null()]),
@@ -61,9 +70,9 @@ export const pusherEndpoints = (services: { readonly pushers: PusherService }): 
       append: Type.Optional(Type.Boolean()),
     }),
     response: empty,
-    errors: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_NOT_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, body: wish }) {
-      await services.pushers.set(requester, {
+    errcodes: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_NOT_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushers }: Services, { requester, body: wish }) {
+      await pushers.set(requester, {
         kind: wish.kind,
         appId: wish.app_id,
         pushkey: wish.pushkey,

@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
+import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty } from './auth-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
 
 const action = Type.Union([Type.String(), Type.Object({}, { additionalProperties: true })]);
 const condition = Type.Object({ kind: Type.String() }, { additionalProperties: true });
@@ -24,9 +25,13 @@ const ruleset = Type.Object({
 
 const path = '/_matrix/client/v3/pushrules/global/{kind}/{ruleId}';
 const params = Type.Object({ kind: Type.String(), ruleId: Type.String() });
-const common = { auth: 'accessToken', rateLimit: 'default', params } as const;
+const common = { auth: 'accessToken', guests: 'refused', rateLimit: 'default', params } as const;
 
-export const pushRulesEndpoints = ({ pushRules }: { readonly pushRules: PushRuleService }): readonly Endpoint[] => [
+interface Services {
+  readonly pushRules: PushRuleService;
+}
+
+export const pushRulesEndpoints = [
   endpoint({
     operationId: 'getPushRules',
     summary: 'Retrieve all push rulesets.',
@@ -34,10 +39,12 @@ export const pushRulesEndpoints = ({ pushRules }: { readonly pushRules: PushRule
     path: '/_matrix/client/v3/pushrules/',
     aliases: ['/_matrix/client/v3/pushrules'],
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ global: ruleset }),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ requester }) {
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester }) {
       return { global: await pushRules.rulesetOf(requester.userId) };
     },
   }),
@@ -48,23 +55,28 @@ export const pushRulesEndpoints = ({ pushRules }: { readonly pushRules: PushRule
     path: '/_matrix/client/v3/pushrules/global/',
     aliases: ['/_matrix/client/v3/pushrules/global'],
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     response: ruleset,
-    errors: ['M_LIMIT_EXCEEDED'],
-    handle: ({ requester }) => pushRules.rulesetOf(requester.userId),
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    handler: ({ pushRules }: Services, { requester }) => pushRules.rulesetOf(requester.userId),
   }),
   endpoint({
     ...common,
+    suspended: READS,
     operationId: 'getPushRule',
     summary: 'Retrieve a push rule.',
     method: 'GET',
     path,
     response: rule,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    handle: ({ requester, params: { kind, ruleId } }) => pushRules.ruleOf(requester.userId, kind, ruleId),
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler: ({ pushRules }: Services, { requester, params: { kind, ruleId } }) =>
+      pushRules.ruleOf(requester.userId, kind, ruleId),
   }),
   endpoint({
     ...common,
+    suspended: KEEPS_OWN,
     operationId: 'setPushRule',
     summary: 'Add or change a push rule.',
     method: 'PUT',
@@ -81,7 +93,7 @@ export const pushRulesEndpoints = ({ pushRules }: { readonly pushRules: PushRule
       { additionalProperties: true },
     ),
     response: empty,
-    errors: [
+    errcodes: [
       'M_BAD_JSON',
       'M_NOT_JSON',
       'M_MISSING_PARAM',
@@ -90,72 +102,77 @@ export const pushRulesEndpoints = ({ pushRules }: { readonly pushRules: PushRule
       'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, params: { kind, ruleId }, query: { before, after }, body }) {
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId }, query: { before, after }, body }) {
       await pushRules.put(requester.userId, kind, ruleId, body as JsonObject, { before, after });
       return {};
     },
   }),
   endpoint({
     ...common,
+    suspended: KEEPS_OWN,
     operationId: 'deletePushRule',
     summary: 'Delete a push rule.',
     method: 'DELETE',
     path,
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { kind, ruleId } }) {
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId } }) {
       await pushRules.remove(requester.userId, kind, ruleId);
       return {};
     },
   }),
   endpoint({
     ...common,
+    suspended: READS,
     operationId: 'isPushRuleEnabled',
     summary: 'Get whether a push rule is enabled',
     method: 'GET',
     path: `${path}/enabled`,
     response: Type.Object({ enabled: Type.Boolean() }),
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { kind, ruleId } }) {
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId } }) {
       return { enabled: (await pushRules.ruleOf(requester.userId, kind, ruleId)).enabled };
     },
   }),
   endpoint({
     ...common,
+    suspended: KEEPS_OWN,
     operationId: 'setPushRuleEnabled',
     summary: 'Enable or disable a push rule.',
     method: 'PUT',
     path: `${path}/enabled`,
     body: Type.Object({ enabled: Type.Boolean() }),
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { kind, ruleId }, body }) {
+    errcodes: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId }, body }) {
       await pushRules.setEnabled(requester.userId, kind, ruleId, body.enabled);
       return {};
     },
   }),
   endpoint({
     ...common,
+    suspended: READS,
     operationId: 'getPushRuleActions',
     summary: 'The actions for a push rule',
     method: 'GET',
     path: `${path}/actions`,
     response: Type.Object({ actions: Type.Array(action) }),
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { kind, ruleId } }) {
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId } }) {
       return { actions: (await pushRules.ruleOf(requester.userId, kind, ruleId)).actions };
     },
   }),
   endpoint({
     ...common,
+    suspended: KEEPS_OWN,
     operationId: 'setPushRuleActions',
     summary: 'Set the actions for a push rule.',
     method: 'PUT',
     path: `${path}/actions`,
     body: Type.Object({ actions: Type.Array(Type.Unknown()) }),
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { kind, ruleId }, body }) {
+    errcodes: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ pushRules }: Services, { requester, params: { kind, ruleId }, body }) {
       await pushRules.setActions(requester.userId, kind, ruleId, body.actions);
       return {};
     },

@@ -2,22 +2,26 @@ import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
-import { eventIdAnswer } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
+import { eventIdAnswer } from './parts/room-schemas.ts';
 
 const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
 
-export const redactionEndpoints = (services: {
+interface Services {
   readonly roomSending: RoomSending;
   readonly delayedEvents: DelayedEventService;
-}): readonly Endpoint[] => [
+}
+
+export const redactionEndpoints = [
   endpoint({
     operationId: 'redactEvent',
     summary: 'Strips all non-integrity-critical information out of an event',
     method: 'PUT',
     path: '/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'allowed',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String(), txnId: Type.String() }),
     query: Type.Object(delayParameters),
@@ -25,17 +29,20 @@ export const redactionEndpoints = (services: {
     bodyOptional: true,
     eventBody: true,
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
-    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId, txnId }, query, body }) {
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
+    async handler(
+      { delayedEvents, roomSending }: Services,
+      { requester, params: { roomId, eventId, txnId }, query, body },
+    ) {
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {
         // SDKs put the parameter here, too. Redacting at once would be the one thing that nobody wants.
         const content = { ...(body as JsonObject), redacts: eventId };
         const request = { roomId, type: 'm.room.redaction', content, delayMs, isOlderForm: true };
-        const delayId = await services.delayedEvents.schedule(requester, { ...request, txnId: `${eventId} ${txnId}` });
+        const delayId = await delayedEvents.schedule(requester, { ...request, txnId: `${eventId} ${txnId}` });
         return { delay_id: delayId };
       }
-      return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
+      return { event_id: await roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
     },
   }),
   // Not in the specification, but like its counterpart for sending in old guides and scripts.
@@ -45,15 +52,17 @@ export const redactionEndpoints = (services: {
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/redact/{eventId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: 'allowed',
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     body: reason,
     bodyOptional: true,
     eventBody: true,
     response: eventIdAnswer,
-    errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId }, body }) {
-      return { event_id: await services.roomSending.redact(requester, roomId, eventId, body as JsonObject) };
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomSending }: Services, { requester, params: { roomId, eventId }, body }) {
+      return { event_id: await roomSending.redact(requester, roomId, eventId, body as JsonObject) };
     },
   }),
 ];

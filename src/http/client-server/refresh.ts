@@ -1,8 +1,12 @@
 import { Type } from 'typebox';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const refreshEndpoints = (services: { readonly sessions: SessionService }): readonly Endpoint[] => [
+interface Services {
+  readonly sessions: SessionService;
+}
+
+export const refreshEndpoints = [
   endpoint({
     operationId: 'refresh',
     summary: 'Refresh an access token.',
@@ -16,9 +20,9 @@ export const refreshEndpoints = (services: { readonly sessions: SessionService }
       refresh_token: Type.Optional(Type.String()),
       expires_in_ms: Type.Optional(Type.Integer()),
     }),
-    errors: ['M_UNKNOWN_TOKEN', 'M_USER_LOCKED', 'M_LIMIT_EXCEEDED'],
-    async handle({ body }) {
-      const tokens = await services.sessions.refresh(body.refresh_token);
+    errcodes: ['M_UNKNOWN_TOKEN', 'M_USER_LOCKED', 'M_LIMIT_EXCEEDED'],
+    async handler({ sessions }: Services, { body }) {
+      const tokens = await sessions.refresh(body.refresh_token);
       return {
         access_token: tokens.accessToken,
         refresh_token: tokens.refreshToken,

@@ -1,8 +1,7 @@
 import { Type } from 'typebox';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { Registration, RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { asAuth, authData, sessionMembers } from './auth-schemas.ts';
+import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
+import { endpoint } from '../endpoint.ts';
+import { asAuth, authData, registrationBody } from './parts/auth-schemas.ts';
 
 const loggedIn = Type.Object({
   user_id: Type.String(),
@@ -13,16 +12,11 @@ const loggedIn = Type.Object({
   expires_in_ms: Type.Optional(Type.Integer()),
 });
 
-/** The body of a successful registration. */
-export const registrationBody = ({ userId, session }: Registration): Record<string, unknown> => ({
-  user_id: userId,
-  home_server: domainOf(userId),
-  ...sessionMembers(session),
-});
-
-export const registrationEndpoints = (services: {
+interface Services {
   readonly registration: RegistrationService;
-}): readonly Endpoint[] => [
+}
+
+export const registrationEndpoints = [
   endpoint({
     operationId: 'register',
     summary: 'Register for an account on this homeserver.',
@@ -43,7 +37,7 @@ export const registrationEndpoints = (services: {
     }),
     bodyOptional: true,
     response: loggedIn,
-    errors: [
+    errcodes: [
       'M_USER_IN_USE',
       'M_INVALID_USERNAME',
       'M_EXCLUSIVE',
@@ -52,11 +46,11 @@ export const registrationEndpoints = (services: {
       'M_UNAUTHORIZED',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ query, body, info }) {
+    async handler({ registration }: Services, { query, body, info }) {
       if (query.kind === 'guest') {
-        return registrationBody(await services.registration.registerGuest(body.initial_device_display_name));
+        return registrationBody(await registration.registerGuest(body.initial_device_display_name));
       }
-      const registration = await services.registration.register({
+      const registered = await registration.register({
         username: body.username,
         password: body.password,
         deviceId: body.device_id,
@@ -67,7 +61,7 @@ export const registrationEndpoints = (services: {
         auth: asAuth(body.auth),
         ip: info.ip,
       });
-      return registrationBody(registration);
+      return registrationBody(registered);
     },
   }),
   endpoint({
@@ -79,9 +73,9 @@ export const registrationEndpoints = (services: {
     rateLimit: 'registration',
     query: Type.Object({ username: Type.String() }),
     response: Type.Object({ available: Type.Boolean() }),
-    errors: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_EXCLUSIVE', 'M_LIMIT_EXCEEDED'],
-    async handle({ query }) {
-      await services.registration.checkAvailable(query.username);
+    errcodes: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_EXCLUSIVE', 'M_LIMIT_EXCEEDED'],
+    async handler({ registration }: Services, { query }) {
+      await registration.checkAvailable(query.username);
       return { available: true };
     },
   }),

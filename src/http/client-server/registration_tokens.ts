@@ -1,10 +1,12 @@
 import { Type } from 'typebox';
 import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const registrationTokenEndpoints = (services: {
+interface Services {
   readonly registration: RegistrationService;
-}): readonly Endpoint[] => [
+}
+
+export const registrationTokenEndpoints = [
   endpoint({
     operationId: 'registrationTokenValidity',
     summary: 'Query if a given registration token is still valid.',
@@ -14,9 +16,9 @@ export const registrationTokenEndpoints = (services: {
     rateLimit: 'registration',
     query: Type.Object({ token: Type.String() }),
     response: Type.Object({ valid: Type.Boolean() }),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ query }) {
-      return { valid: await services.registration.isTokenValid(query.token) };
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ registration }: Services, { query }) {
+      return { valid: await registration.isTokenValid(query.token) };
     },
   }),
 ];

@@ -1,7 +1,7 @@
 import { type TObject, Type } from 'typebox';
 import type { Relations } from '#src/services/reading/relations/relations.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v1/rooms/{roomId}/relations/{eventId}';
 /** From before relations were in the specification; matrix-bot-sdk calls it still. */
@@ -17,25 +17,28 @@ const query = Type.Object({
 
 const parent = { roomId: Type.String(), eventId: Type.String() };
 
-const relating = (
-  relations: Relations,
-  {
-    suffix,
-    ...declaration
-  }: {
-    readonly operationId: string;
-    readonly summary: string;
-    /** After the path of all relations. */
-    readonly suffix: string;
-    readonly params: TObject;
-  },
-): Endpoint =>
+interface Services {
+  readonly relations: Relations;
+}
+
+const relating = ({
+  suffix,
+  ...declaration
+}: {
+  readonly operationId: string;
+  readonly summary: string;
+  /** After the path of all relations. */
+  readonly suffix: string;
+  readonly params: TObject;
+}) =>
   endpoint({
     ...declaration,
     path: path + suffix,
     aliases: [olderPath + suffix],
     method: 'GET',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'another way through the events of getRoomEvents, under the same visibility' },
+    suspended: 'allowed',
     rateLimit: 'default',
     query,
     response: Type.Object({
@@ -44,8 +47,8 @@ const relating = (
       prev_batch: Type.Optional(Type.String()),
       recursion_depth: Type.Optional(Type.Integer()),
     }),
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params, query: { dir = 'b', recurse = false, ...query } }) {
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ relations }: Services, { requester, params, query: { dir = 'b', recurse = false, ...query } }) {
       const { roomId = '', eventId = '', relType, eventType } = params as Readonly<Record<string, string>>;
       const page = await relations.page(roomId, requester, eventId, { ...query, dir, recurse, relType, eventType });
       return jsonReply({
@@ -57,20 +60,20 @@ const relating = (
     },
   });
 
-export const relationsEndpoints = ({ relations }: { readonly relations: Relations }): readonly Endpoint[] => [
-  relating(relations, {
+export const relationsEndpoints = [
+  relating({
     operationId: 'getRelatingEvents',
     summary: 'Get the child events for a given parent event',
     suffix: '',
     params: Type.Object(parent),
   }),
-  relating(relations, {
+  relating({
     operationId: 'getRelatingEventsWithRelType',
     summary: 'Get the child events for a given parent event, with a given relType',
     suffix: '/{relType}',
     params: Type.Object({ ...parent, relType: Type.String() }),
   }),
-  relating(relations, {
+  relating({
     operationId: 'getRelatingEventsWithRelTypeAndEventType',
     summary: 'Get the child events for a given parent event, with a given relType and eventType',
     suffix: '/{relType}/{eventType}',

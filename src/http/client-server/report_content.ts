@@ -2,25 +2,31 @@ import { Type } from 'typebox';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ReportService } from '#src/services/rooms/reports/report-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty, roomParams } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty, roomParams } from './parts/room-schemas.ts';
 
 const reasonRequired = Type.Object({ reason: Type.String() });
 
-export const reportContentEndpoints = (services: { readonly reports: ReportService }): readonly Endpoint[] => [
+interface Services {
+  readonly reports: ReportService;
+}
+
+export const reportContentEndpoints = [
   endpoint({
     operationId: 'reportRoom',
     summary: 'Report a room as inappropriate',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/report',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { allowed: 'complaints go to the administrators of the server alone' },
     rateLimit: 'report',
     params: roomParams,
     body: reasonRequired,
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, body: { reason } }) {
-      await services.reports.room(requester.userId, roomId, reason);
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ reports }: Services, { requester, params: { roomId }, body: { reason } }) {
+      await reports.room(requester.userId, roomId, reason);
       return {};
     },
   }),
@@ -30,6 +36,8 @@ export const reportContentEndpoints = (services: { readonly reports: ReportServi
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/report/{eventId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { allowed: 'complaints go to the administrators of the server alone' },
     rateLimit: 'report',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     // Until v1.17 a score went along, from -100 (most offensive) to 0.
@@ -38,9 +46,9 @@ export const reportContentEndpoints = (services: { readonly reports: ReportServi
       score: Type.Optional(Type.Integer({ minimum: -100, maximum: 0 })),
     }),
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId }, body }) {
-      await services.reports.event(requester.userId, roomId, eventId, body);
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ reports }: Services, { requester, params: { roomId, eventId }, body }) {
+      await reports.event(requester.userId, roomId, eventId, body);
       return {};
     },
   }),
@@ -50,14 +58,16 @@ export const reportContentEndpoints = (services: { readonly reports: ReportServi
     method: 'POST',
     path: '/_matrix/client/v3/users/{userId}/report',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: { allowed: 'complaints go to the administrators of the server alone' },
     rateLimit: 'report',
     params: Type.Object({ userId: Type.String() }),
     body: reasonRequired,
     response: empty,
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId }, body: { reason } }) {
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ reports }: Services, { requester, params: { userId }, body: { reason } }) {
       if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id.`);
-      await services.reports.user(requester.userId, userId, reason);
+      await reports.user(requester.userId, userId, reason);
       return {};
     },
   }),

@@ -1,53 +1,29 @@
 import { Type } from 'typebox';
-import type { InitialSync, RoomSnapshot } from '#src/services/sync/legacy/initial-sync.ts';
-import { type Endpoint, endpoint, type Reply } from '../endpoint.ts';
-import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+import type { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
+import { endpoint, type Reply } from '../endpoint.ts';
+import { jsonReply, roomParams } from './parts/room-schemas.ts';
+import { roomSnapshot, snapshotMembers } from './parts/room-snapshot.ts';
 
-/** Schema of a room at one moment. */
-export const roomSnapshot = Type.Object({
-  room_id: Type.String(),
-  membership: Type.Optional(Type.String()),
-  messages: Type.Optional(
-    Type.Object({ start: Type.Optional(Type.String()), end: Type.String(), chunk: Type.Array(clientEvent) }),
-  ),
-  state: Type.Optional(Type.Array(clientEvent)),
-  visibility: Type.Optional(Type.String()),
-  account_data: Type.Optional(Type.Array(anyObject)),
-});
+interface Services {
+  readonly initialSync: InitialSync;
+}
 
-const text = (value: string | undefined): string | undefined =>
-  value === undefined ? undefined : JSON.stringify(value);
-
-/** The JSON members of a room at one moment. */
-export const snapshotMembers = (room: RoomSnapshot): Record<string, string | undefined> => {
-  const { contents, membership } = room;
-  const start = contents?.start === undefined ? '' : `"start":${JSON.stringify(contents.start)},`;
-  return {
-    room_id: text(room.roomId),
-    // A knock is not among the words that this API has.
-    membership: membership === 'knock' ? undefined : text(membership),
-    visibility: text(room.visibility),
-    messages: contents && `{${start}"end":${JSON.stringify(contents.end)},"chunk":${jsonList(contents.chunk)}}`,
-    state: contents && jsonList(contents.state),
-    account_data: contents && jsonList(contents.accountData),
-    invite: room.invite,
-  };
-};
-
-export const roomInitialSyncEndpoints = (services: { readonly initialSync: InitialSync }): readonly Endpoint[] => [
+export const roomInitialSyncEndpoints = [
   endpoint({
     operationId: 'roomInitialSync',
     summary: 'Snapshot the current state of a room and its most recent messages.',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/initialSync',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 0 })) }),
     response: roomSnapshot,
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, query }): Promise<Reply> {
-      return jsonReply(snapshotMembers(await services.initialSync.room(requester, roomId, query.limit)));
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ initialSync }: Services, { requester, params: { roomId }, query }): Promise<Reply> {
+      return jsonReply(snapshotMembers(await initialSync.room(requester, roomId, query.limit)));
     },
   }),
 ];

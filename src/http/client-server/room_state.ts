@@ -1,28 +1,33 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { delayIdAnswer, delayOf, delayParameters } from './delayed_parameters.ts';
-import { anyObject, eventIdAnswer } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
+import { anyObject, eventIdAnswer } from './parts/room-schemas.ts';
 
-export const roomStateEndpoints = (services: {
+interface Services {
   readonly roomSending: RoomSending;
   readonly delayedEvents: DelayedEventService;
-}): readonly Endpoint[] => [
+}
+
+export const roomStateEndpoints = [
   endpoint({
     operationId: 'setRoomStateWithKey',
     summary: 'Send a state event to the given room',
     method: 'PUT',
     path: '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: OTHERS_SEE,
     rateLimit: 'message',
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
     query: Type.Object({ ts: Type.Optional(Type.Integer()), ...delayParameters }),
     body: anyObject,
     eventBody: true,
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
-    errors: [
+    errcodes: [
       'M_FORBIDDEN',
       'M_TOO_LARGE',
       'M_BAD_JSON',
@@ -34,15 +39,18 @@ export const roomStateEndpoints = (services: {
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
-    async handle({ requester, params: { roomId, eventType: type, stateKey }, query, body }) {
+    async handler(
+      { delayedEvents, roomSending }: Services,
+      { requester, params: { roomId, eventType: type, stateKey }, query, body },
+    ) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
       const request = { roomId, type, content: body as JsonObject, ts };
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {
         const delayed = { ...request, delayMs, stateKey, isOlderForm: true };
-        return { delay_id: await services.delayedEvents.schedule(requester, delayed) };
+        return { delay_id: await delayedEvents.schedule(requester, delayed) };
       }
-      return { event_id: await services.roomSending.state(requester, request, stateKey) };
+      return { event_id: await roomSending.state(requester, request, stateKey) };
     },
   }),
 ];

@@ -1,19 +1,16 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { publicRoom } from './room-schemas.ts';
-
-/** A room as those see it who may want to join. */
-export const roomSummary = {
-  ...publicRoom,
-  room_version: Type.String(),
-  encryption: Type.Optional(Type.String()),
-  allowed_room_ids: Type.Optional(Type.Array(Type.String())),
-};
+import { endpoint } from '../endpoint.ts';
+import { roomSummary } from './parts/room-schemas.ts';
 
 const unstable = '/_matrix/client/unstable/im.nheko.summary';
 
-export const roomSummaryEndpoints = (services: { readonly roomSummaries: RoomSummaries }): readonly Endpoint[] => [
+interface Services {
+  readonly roomSummaries: RoomSummaries;
+}
+
+export const roomSummaryEndpoints = [
   endpoint({
     operationId: 'getRoomSummary',
     summary: 'Retrieves a summary for a room',
@@ -21,12 +18,14 @@ export const roomSummaryEndpoints = (services: { readonly roomSummaries: RoomSum
     path: '/_matrix/client/v1/room_summary/{roomIdOrAlias}',
     aliases: [`${unstable}/summary/{roomIdOrAlias}`, `${unstable}/rooms/{roomIdOrAlias}/summary`],
     auth: 'optionalToken',
+    guests: { allowed: 'it is open without any token' },
+    suspended: READS,
     rateLimit: 'default',
     params: Type.Object({ roomIdOrAlias: Type.String() }),
     response: Type.Object({ ...roomSummary, membership: Type.Optional(Type.String()) }, { additionalProperties: true }),
-    errors: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomIdOrAlias }, info: { path } }) {
-      const summary = await services.roomSummaries.summary(roomIdOrAlias, requester?.userId);
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomSummaries }: Services, { requester, params: { roomIdOrAlias }, info: { path } }) {
+      const summary = await roomSummaries.summary(roomIdOrAlias, requester?.userId);
       if (!path.startsWith(unstable)) return summary;
       // MSC3266 had names of its own for what was new in it.
       const { room_version: version, encryption } = summary;

@@ -1,15 +1,22 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { roomParams } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { roomParams } from './parts/room-schemas.ts';
 
-export const roomUpgradesEndpoints = (services: { readonly roomUpgrade: RoomUpgrade }): readonly Endpoint[] => [
+interface Services {
+  readonly roomUpgrade: RoomUpgrade;
+}
+
+export const roomUpgradesEndpoints = [
   endpoint({
     operationId: 'upgradeRoom',
     summary: 'Upgrades a room to a new room version',
     method: 'POST',
     path: '/_matrix/client/v3/rooms/{roomId}/upgrade',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'create_room',
     params: roomParams,
     body: Type.Object({
@@ -17,9 +24,8 @@ export const roomUpgradesEndpoints = (services: { readonly roomUpgrade: RoomUpgr
       additional_creators: Type.Optional(Type.Array(Type.String())),
     }),
     response: Type.Object({ replacement_room: Type.String() }),
-    errors: ['M_UNSUPPORTED_ROOM_VERSION', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, body }) {
-      const { roomUpgrade } = services;
+    errcodes: ['M_UNSUPPORTED_ROOM_VERSION', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomUpgrade }: Services, { requester, params: { roomId }, body }) {
       const room = await roomUpgrade.upgrade(requester.userId, roomId, body.new_version, body.additional_creators);
       return { replacement_room: room.roomId };
     },

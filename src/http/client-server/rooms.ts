@@ -1,8 +1,9 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { History } from '#src/services/reading/history/history.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
-import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
-import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+import { endpoint, Reply } from '../endpoint.ts';
+import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './parts/room-schemas.ts';
 
 const membership = Type.Optional(
   Type.Union([
@@ -14,22 +15,26 @@ const membership = Type.Optional(
   ]),
 );
 
-export const roomsEndpoints = (services: {
+interface Services {
   readonly history: History;
   readonly roomState: RoomState;
-}): readonly Endpoint[] => [
+}
+
+export const roomsEndpoints = [
   endpoint({
     operationId: 'getOneRoomEvent',
     summary: 'Get a single event by event ID',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/event/{eventId}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     response: clientEvent,
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventId } }) {
-      return new Reply({ json: await services.history.event(roomId, requester, eventId) });
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ history }: Services, { requester, params: { roomId, eventId } }) {
+      return new Reply({ json: await history.event(roomId, requester, eventId) });
     },
   }),
   endpoint({
@@ -37,13 +42,14 @@ export const roomsEndpoints = (services: {
     summary: 'Get all state events in the current state of a room',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/state',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     response: Type.Array(clientEvent),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId } }) {
-      const { roomState } = services;
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomState }: Services, { requester, params: { roomId } }) {
       const events = await roomState.all(roomId, requester.userId);
       return new Reply({ json: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
     },
@@ -53,14 +59,15 @@ export const roomsEndpoints = (services: {
     summary: 'Get the state identified by the type and key',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
     query: Type.Object({ format: Type.Optional(Type.Union([Type.Literal('content'), Type.Literal('event')])) }),
     response: anyObject,
-    errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, eventType, stateKey }, query }) {
-      const { roomState } = services;
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomState }: Services, { requester, params: { roomId, eventType, stateKey }, query }) {
       const event = await roomState.one(roomId, requester.userId, eventType, stateKey);
       if (query.format !== 'event') return event.content;
       const [json] = await roomState.writeOf(roomId, requester.userId, [event]);
@@ -72,15 +79,16 @@ export const roomsEndpoints = (services: {
     summary: 'Get the m.room.member events for the room',
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/members',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     query: Type.Object({ at: Type.Optional(Type.String()), membership, not_membership: membership }),
     response: Type.Object({ chunk: Type.Array(clientEvent) }),
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, query }) {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomState }: Services, { requester, params: { roomId }, query }) {
       const wanted = { at: query.at, membership: query.membership, notMembership: query.not_membership };
-      const { roomState } = services;
       const events = await roomState.members(roomId, requester.userId, wanted);
       return jsonReply({ chunk: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
     },
@@ -91,6 +99,8 @@ export const roomsEndpoints = (services: {
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/joined_members',
     auth: 'accessToken',
+    guests: { refused: 'getMembersByRoom tells more' },
+    suspended: READS,
     rateLimit: 'default',
     params: roomParams,
     response: Type.Object({
@@ -99,9 +109,9 @@ export const roomsEndpoints = (services: {
         Type.Object({ display_name: Type.Optional(Type.String()), avatar_url: Type.Optional(Type.String()) }),
       ),
     }),
-    errors: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId } }) {
-      const members = await services.roomState.joinedMembers(roomId, requester.userId);
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ roomState }: Services, { requester, params: { roomId } }) {
+      const members = await roomState.joinedMembers(roomId, requester.userId);
       const joined = members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
         stateKey,
         {

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import { parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import type { SearchContext } from '#src/services/reading/search/search-context.ts';
 import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/reading/search/search-service.ts';
-import { type Endpoint, endpoint, type Reply } from '../endpoint.ts';
-import { anyObject, clientEvent, jsonList, jsonReply } from './room-schemas.ts';
+import { endpoint, type Reply } from '../endpoint.ts';
+import { anyObject, clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
 /** Events around a result where the request does not say how many. */
 const DEFAULT_AROUND = 5;
@@ -111,23 +112,29 @@ const reply = (answer: SearchAnswer): Reply => {
   return jsonReply({ search_categories: `{"room_events":${found}}` });
 };
 
-export const searchEndpoints = (services: { readonly search: SearchService }): readonly Endpoint[] => [
+interface Services {
+  readonly search: SearchService;
+}
+
+export const searchEndpoints = [
   endpoint({
     operationId: 'search',
     summary: 'Perform a server-side search',
     method: 'POST',
     path: '/_matrix/client/v3/search',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'search',
     query: Type.Object({ next_batch: Type.Optional(text) }),
     body: Type.Object({ search_categories: Type.Object({ room_events: Type.Optional(roomEvents) }) }),
     response,
-    errors: ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, query, body }) {
+    errcodes: ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ search }: Services, { requester, query, body }) {
       const wanted = body.search_categories.room_events;
       if (wanted === undefined) return { search_categories: {} };
       const around = wanted.event_context;
-      const answer = await services.search.search(requester, {
+      const answer = await search.search(requester, {
         term: wanted.search_term,
         keys: wanted.keys,
         filter: parseRoomEventFilter(wanted.filter ?? {}),

@@ -1,16 +1,24 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { anyObject, roomParams } from './room-schemas.ts';
-import { roomSummary } from './room_summary.ts';
+import { endpoint } from '../endpoint.ts';
+import { anyObject, roomParams, roomSummary } from './parts/room-schemas.ts';
 
-export const spaceHierarchyEndpoints = (services: { readonly hierarchy: SpaceHierarchy }): readonly Endpoint[] => [
+interface Services {
+  readonly hierarchy: SpaceHierarchy;
+}
+
+export const spaceHierarchyEndpoints = [
   endpoint({
     operationId: 'getSpaceHierarchy',
     summary: 'Retrieve a portion of a space tree',
     method: 'GET',
     path: '/_matrix/client/v1/rooms/{roomId}/hierarchy',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: {
+      allowed: 'it tells what is open to everybody who may join or read the rooms; clients preview spaces by it',
+    },
+    suspended: READS,
     rateLimit: 'default',
     params: roomParams,
     query: Type.Object({
@@ -23,9 +31,9 @@ export const spaceHierarchyEndpoints = (services: { readonly hierarchy: SpaceHie
       rooms: Type.Array(Type.Object({ ...roomSummary, children_state: Type.Array(anyObject) })),
       next_batch: Type.Optional(Type.String()),
     }),
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, query }) {
-      const { rooms, next } = await services.hierarchy.page(roomId, requester.userId, {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ hierarchy }: Services, { requester, params: { roomId }, query }) {
+      const { rooms, next } = await hierarchy.page(roomId, requester.userId, {
         suggestedOnly: query.suggested_only ?? false,
         maxDepth: query.max_depth,
         limit: query.limit,

@@ -2,12 +2,12 @@ import Type from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import type { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
-import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
-import { type SessionEnds, SessionPolls } from './session-polls.ts';
+import { endpoint, Reply } from '../endpoint.ts';
 
-export interface SyncServices {
-  readonly sessions: SessionEnds;
+interface Services {
+  readonly sessionPolls: SessionPolls;
   readonly sync: SyncEngine;
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
   readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable', deviceId?: string): void };
@@ -43,45 +43,45 @@ const Query = Type.Object({
 });
 
 /** Client-Server API, "Syncing". */
-export const syncEndpoints = (services: SyncServices): Endpoint[] => {
-  const polls = new SessionPolls(services.sessions);
-  return [
-    endpoint({
-      operationId: 'sync',
-      summary: 'What happened since a position',
-      method: 'GET',
-      path: '/_matrix/client/v3/sync',
-      auth: 'accessTokenOrGuest',
-      rateLimit: 'sync',
-      longPoll: true,
-      query: Query,
-      response: SyncResponse,
-      errors: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-      handle: async ({ query, requester, info }) => {
-        const since = query.since === undefined || query.since === '' ? undefined : decodeSyncToken(query.since);
-        if (since === undefined && query.since !== undefined && query.since !== '') {
-          throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
-        }
-        services.presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
-        const request = {
-          userId: requester.userId,
-          deviceId: requester.deviceId,
-          since,
-          filter: await services.filters.filterFor(requester.userId, query.filter),
-          fullState: query.full_state ?? false,
-          timeout: Math.min(Math.max(query.timeout ?? 0, 0), services.greatestTimeoutMs),
-          stateAfter:
-            query.use_state_after === true
-              ? ('state_after' as const)
-              : query['org.matrix.msc4222.use_state_after'] === true
-                ? ('org.matrix.msc4222.state_after' as const)
-                : undefined,
-        };
-        const { body } = await polls.wait(requester, info.signal, (signal) =>
-          services.sync.sync({ ...request, signal }),
-        );
-        return new Reply({ json: body });
-      },
-    }),
-  ];
-};
+export const syncEndpoints = [
+  endpoint({
+    operationId: 'sync',
+    summary: 'What happened since a position',
+    method: 'GET',
+    path: '/_matrix/client/v3/sync',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: 'allowed',
+    rateLimit: 'sync',
+    longPoll: true,
+    query: Query,
+    response: SyncResponse,
+    errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
+    handler: async (
+      { filters, greatestTimeoutMs, presence, sessionPolls, sync }: Services,
+      { query, requester, info },
+    ) => {
+      const since = query.since === undefined || query.since === '' ? undefined : decodeSyncToken(query.since);
+      if (since === undefined && query.since !== undefined && query.since !== '') {
+        throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
+      }
+      presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
+      const request = {
+        userId: requester.userId,
+        deviceId: requester.deviceId,
+        since,
+        filter: await filters.filterFor(requester.userId, query.filter),
+        fullState: query.full_state ?? false,
+        timeout: Math.min(Math.max(query.timeout ?? 0, 0), greatestTimeoutMs),
+        stateAfter:
+          query.use_state_after === true
+            ? ('state_after' as const)
+            : query['org.matrix.msc4222.use_state_after'] === true
+              ? ('org.matrix.msc4222.state_after' as const)
+              : undefined,
+      };
+      const { body } = await sessionPolls.wait(requester, info.signal, (signal) => sync.sync({ ...request, signal }));
+      return new Reply({ json: body });
+    },
+  }),
+];

@@ -1,11 +1,12 @@
 import { Type } from 'typebox';
+import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { roomNidOf } from './account-data.ts';
-import { empty } from './auth-schemas.ts';
-import { assertOwn } from './own-user.ts';
+import { endpoint } from '../endpoint.ts';
+import { roomNidOf } from './parts/room-nid.ts';
+import { empty } from './parts/auth-schemas.ts';
+import { assertOwn } from './parts/own-user.ts';
 
 const WHAT = 'The tags';
 const tag = Type.Object({ order: Type.Optional(Type.Number()) }, { additionalProperties: true });
@@ -13,23 +14,27 @@ const path = '/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags';
 const params = Type.Object({ userId: Type.String(), roomId: Type.String() });
 const tagParams = Type.Object({ userId: Type.String(), roomId: Type.String(), tag: Type.String() });
 
-export const tagsEndpoints = (services: {
+interface Services {
   readonly tags: TagService;
   readonly rooms: RoomRegistry;
-}): readonly Endpoint[] => [
+}
+
+export const tagsEndpoints = [
   endpoint({
     operationId: 'getRoomTags',
     summary: 'List the tags for a room.',
     method: 'GET',
     path,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     params,
     response: Type.Object({ tags: Type.Record(Type.String(), tag) }),
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId, roomId } }) {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId } }) {
       assertOwn(requester, userId, WHAT);
-      return { tags: await services.tags.of(userId, await roomNidOf(services.rooms, roomId)) };
+      return { tags: await tags.of(userId, await roomNidOf(rooms, roomId)) };
     },
   }),
   endpoint({
@@ -38,14 +43,16 @@ export const tagsEndpoints = (services: {
     method: 'PUT',
     path: `${path}/{tag}`,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: KEEPS_OWN,
     rateLimit: 'default',
     params: tagParams,
     body: tag,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId, roomId, tag: name }, body }) {
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name }, body }) {
       assertOwn(requester, userId, WHAT);
-      await services.tags.set(userId, await roomNidOf(services.rooms, roomId), name, body as JsonObject);
+      await tags.set(userId, await roomNidOf(rooms, roomId), name, body as JsonObject);
       return {};
     },
   }),
@@ -55,13 +62,15 @@ export const tagsEndpoints = (services: {
     method: 'DELETE',
     path: `${path}/{tag}`,
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: KEEPS_OWN,
     rateLimit: 'default',
     params: tagParams,
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { userId, roomId, tag: name } }) {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name } }) {
       assertOwn(requester, userId, WHAT);
-      await services.tags.remove(userId, await roomNidOf(services.rooms, roomId), name);
+      await tags.remove(userId, await roomNidOf(rooms, roomId), name);
       return {};
     },
   }),

@@ -1,15 +1,21 @@
 import { Type } from 'typebox';
 import type { ThreadsList } from '#src/services/reading/relations/threads-list.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { clientEvent, jsonList, jsonReply, roomParams } from './room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { clientEvent, jsonList, jsonReply, roomParams } from './parts/room-schemas.ts';
 
-export const threadsListEndpoints = (services: { readonly threads: ThreadsList }): readonly Endpoint[] => [
+interface Services {
+  readonly threads: ThreadsList;
+}
+
+export const threadsListEndpoints = [
   endpoint({
     operationId: 'getThreadRoots',
     summary: 'Fetches a list of the threads in a room',
     method: 'GET',
     path: '/_matrix/client/v1/rooms/{roomId}/threads',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: { allowed: 'another way through the events of getRoomEvents, under the same visibility' },
+    suspended: 'allowed',
     rateLimit: 'default',
     params: roomParams,
     query: Type.Object({
@@ -18,9 +24,9 @@ export const threadsListEndpoints = (services: { readonly threads: ThreadsList }
       from: Type.Optional(Type.String()),
     }),
     response: Type.Object({ chunk: Type.Array(clientEvent), next_batch: Type.Optional(Type.String()) }),
-    errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId }, query: { include, limit, from } }) {
-      const page = await services.threads.page(roomId, requester, {
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ threads }: Services, { requester, params: { roomId }, query: { include, limit, from } }) {
+      const page = await threads.page(roomId, requester, {
         participated: include === 'participated',
         limit,
         from,

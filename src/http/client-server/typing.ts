@@ -1,16 +1,23 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { empty } from './auth-schemas.ts';
-import { assertOwn } from './own-user.ts';
+import { endpoint } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
+import { assertOwn } from './parts/own-user.ts';
 
-export const typingEndpoints = (services: { readonly typing: TypingService }): readonly Endpoint[] => [
+interface Services {
+  readonly typing: TypingService;
+}
+
+export const typingEndpoints = [
   endpoint({
     operationId: 'setTyping',
     summary: 'Informs the server that the user has started or stopped typing.',
     method: 'PUT',
     path: '/_matrix/client/v3/rooms/{roomId}/typing/{userId}',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), userId: Type.String() }),
     body: Type.Object({
@@ -20,10 +27,10 @@ export const typingEndpoints = (services: { readonly typing: TypingService }): r
       ),
     }),
     response: empty,
-    errors: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, params: { roomId, userId }, body }) {
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    async handler({ typing }: Services, { requester, params: { roomId, userId }, body }) {
       assertOwn(requester, userId, 'The typing state');
-      await services.typing.set(userId, roomId, body.typing, body.timeout);
+      await typing.set(userId, roomId, body.typing, body.timeout);
       return {};
     },
   }),

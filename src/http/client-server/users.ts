@@ -1,14 +1,21 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const usersEndpoints = (services: { readonly userDirectory: UserDirectory }): readonly Endpoint[] => [
+interface Services {
+  readonly userDirectory: UserDirectory;
+}
+
+export const usersEndpoints = [
   endpoint({
     operationId: 'searchUserDirectory',
     summary: 'Searches the user directory',
     method: 'POST',
     path: '/_matrix/client/v3/user_directory/search',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'search',
     body: Type.Object({ search_term: Type.String(), limit: Type.Optional(Type.Integer({ minimum: 1 })) }),
     response: Type.Object({
@@ -21,9 +28,9 @@ export const usersEndpoints = (services: { readonly userDirectory: UserDirectory
       ),
       limited: Type.Boolean(),
     }),
-    errors: ['M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handle({ requester, body }) {
-      const { users, isLimited } = await services.userDirectory.search(requester.userId, {
+    errcodes: ['M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ userDirectory }: Services, { requester, body }) {
+      const { users, isLimited } = await userDirectory.search(requester.userId, {
         term: body.search_term,
         limit: body.limit,
       });

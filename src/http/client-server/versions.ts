@@ -1,13 +1,13 @@
 import { Type } from 'typebox';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export interface VersionsServices {
+interface Services {
   /** Body of the answer: versions and unstable features. */
   readonly versions: () => { versions: string[]; unstable_features: Record<string, boolean> };
 }
 
 /** Client-Server API, "API versions". */
-export const versionsEndpoints = (services: VersionsServices): Endpoint[] => [
+export const versionsEndpoints = [
   endpoint({
     operationId: 'getVersions',
     summary: 'Versions of the specification and experimental features that this server supports.',
@@ -19,7 +19,7 @@ export const versionsEndpoints = (services: VersionsServices): Endpoint[] => [
       versions: Type.Array(Type.String()),
       unstable_features: Type.Optional(Type.Record(Type.String(), Type.Boolean())),
     }),
-    errors: [],
-    handle: async () => services.versions(),
+    errcodes: [],
+    handler: async ({ versions }: Services) => versions(),
   }),
 ];

@@ -1,14 +1,21 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const voipEndpoints = (services: { readonly turn: TurnCredentials }): readonly Endpoint[] => [
+interface Services {
+  readonly turn: TurnCredentials;
+}
+
+export const voipEndpoints = [
   endpoint({
     operationId: 'getTurnServer',
     summary: 'Obtain TURN server credentials.',
     method: 'GET',
     path: '/_matrix/client/v3/voip/turnServer',
     auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Partial(
       Type.Object({
@@ -18,8 +25,8 @@ export const voipEndpoints = (services: { readonly turn: TurnCredentials }): rea
         ttl: Type.Integer(),
       }),
     ),
-    errors: ['M_LIMIT_EXCEEDED'],
+    errcodes: ['M_LIMIT_EXCEEDED'],
     // Clients know an empty object as "this server has none".
-    handle: async ({ requester }) => services.turn.for(requester.userId) ?? {},
+    handler: async ({ turn }: Services, { requester }) => turn.for(requester.userId) ?? {},
   }),
 ];

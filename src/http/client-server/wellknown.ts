@@ -1,13 +1,13 @@
 import { Type } from 'typebox';
-import { type Endpoint, endpoint, Reply } from '../endpoint.ts';
+import { endpoint, Reply } from '../endpoint.ts';
 
-export interface WellKnownClientServices {
+interface Services {
   /** The address that clients are to use, without a slash at the end. */
   readonly publicBaseUrl: () => string;
 }
 
 /** Client-Server API, "Well-known URIs": how a client that knows only the server name finds the server. */
-export const wellKnownClientEndpoints = (services: WellKnownClientServices): Endpoint[] => [
+export const wellKnownClientEndpoints = [
   endpoint({
     operationId: 'getWellknown',
     summary: 'Where clients find this server.',
@@ -16,10 +16,10 @@ export const wellKnownClientEndpoints = (services: WellKnownClientServices): End
     auth: 'none',
     rateLimit: 'none',
     response: Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) }),
-    errors: [],
-    handle: async () =>
+    errcodes: [],
+    handler: async ({ publicBaseUrl }: Services) =>
       new Reply({
-        body: { 'm.homeserver': { base_url: services.publicBaseUrl() } },
+        body: { 'm.homeserver': { base_url: publicBaseUrl() } },
         headers: { 'Cache-Control': 'public, max-age=3600' },
       }),
   }),

@@ -1,21 +1,24 @@
 import { Type } from 'typebox';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { endpoint } from '../endpoint.ts';
 
-export const whoamiEndpoints = (): readonly Endpoint[] => [
+export const whoamiEndpoints = [
   endpoint({
     operationId: 'getTokenOwner',
     summary: 'Gets information about the owner of an access token.',
     method: 'GET',
     path: '/_matrix/client/v3/account/whoami',
-    auth: 'accessTokenOrGuest',
+    auth: 'accessToken',
+    guests: 'allowed',
+    suspended: READS,
     rateLimit: 'default',
     response: Type.Object({
       user_id: Type.String(),
       device_id: Type.Optional(Type.String()),
       is_guest: Type.Optional(Type.Boolean()),
     }),
-    errors: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    handle: ({ requester: { userId, deviceId, isGuest } }) =>
+    errcodes: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    handler: (_, { requester: { userId, deviceId, isGuest } }) =>
       Promise.resolve({
         user_id: userId,
         ...(deviceId === undefined ? {} : { device_id: deviceId }),

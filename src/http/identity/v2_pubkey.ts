@@ -1,13 +1,17 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { InviteKeys } from '#src/services/rooms/third-party-invites/invite-keys.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
 const query = Type.Object({ public_key: Type.String() });
 const validity = Type.Object({ valid: Type.Boolean() });
 
+interface Services {
+  readonly inviteKeys: InviteKeys;
+}
+
 /** By which keys invitations can be redeemed that this server keeps. Identity Service API, "Key management". */
-export const identityKeyEndpoints = (services: { readonly inviteKeys: InviteKeys }): readonly Endpoint[] => [
+export const identityKeyEndpoints = [
   endpoint({
     operationId: 'getPubKeyV2',
     summary: 'Get a public key.',
@@ -17,9 +21,9 @@ export const identityKeyEndpoints = (services: { readonly inviteKeys: InviteKeys
     rateLimit: 'default',
     params: Type.Object({ keyId: Type.String() }),
     response: Type.Object({ public_key: Type.String() }),
-    errors: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handle({ params: { keyId } }) {
-      const publicKey = services.inviteKeys.publicKey(keyId);
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ inviteKeys }: Services, { params: { keyId } }) {
+      const publicKey = inviteKeys.publicKey(keyId);
       if (publicKey === undefined) throw new MatrixError('M_NOT_FOUND', `There is no key ${keyId} here.`);
       return { public_key: publicKey };
     },
@@ -33,8 +37,10 @@ export const identityKeyEndpoints = (services: { readonly inviteKeys: InviteKeys
     rateLimit: 'default',
     query,
     response: validity,
-    errors: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    handle: async ({ query: { public_key: publicKey } }) => ({ valid: services.inviteKeys.isValid(publicKey) }),
+    errcodes: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler: async ({ inviteKeys }: Services, { query: { public_key: publicKey } }) => ({
+      valid: inviteKeys.isValid(publicKey),
+    }),
   }),
   endpoint({
     operationId: 'isEphemeralPubKeyValidV2',
@@ -45,9 +51,9 @@ export const identityKeyEndpoints = (services: { readonly inviteKeys: InviteKeys
     rateLimit: 'default',
     query,
     response: validity,
-    errors: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    handle: async ({ query: { public_key: publicKey } }) => ({
-      valid: await services.inviteKeys.isEphemeralKeyValid(publicKey),
+    errcodes: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler: async ({ inviteKeys }: Services, { query: { public_key: publicKey } }) => ({
+      valid: await inviteKeys.isEphemeralKeyValid(publicKey),
     }),
   }),
 ];

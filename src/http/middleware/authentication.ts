@@ -1,7 +1,50 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { EndpointAuth } from '../endpoint.ts';
 import type { Texts } from './validation.ts';
+
+/**
+ * Who may call an endpoint: `accessToken` and `admin` are accounts of this server, `optionalToken` serves both with and without a token,
+ * `server` is another homeserver by its signature (X-Matrix), `appservice` an application service by its token.
+ */
+export type EndpointAuth = 'none' | 'optionalToken' | 'accessToken' | 'admin' | 'server' | 'appservice';
+
+/** Another homeserver, as its signature proves. */
+export interface Origin {
+  readonly serverName: string;
+}
+
+/** An application service, as its token proves. */
+export interface AppserviceIdentity {
+  readonly id: string;
+}
+
+/** A request before it is known who sends it. Server-Server API, "Request Authentication": the signature covers all of it. */
+export interface UnverifiedRequest {
+  readonly method: string;
+  /** The request target as it was sent: path and query, still percent-encoded. */
+  readonly target: string;
+  readonly headers: IncomingHttpHeaders;
+  /** The body as it arrived; empty where there was none. */
+  readonly bytes: Buffer;
+  /** The body as JSON; undefined where there was none. */
+  readonly json: unknown;
+}
+
+/** Says who sends a request. */
+export interface Authenticators {
+  /**
+   * Says whose token this is.
+   *
+   * @param allow `locked`: the endpoint serves locked accounts too
+   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
+   */
+  readonly authenticate: (token: string, allow?: 'locked') => Promise<Requester>;
+  /** @throws MatrixError M_UNAUTHORIZED, M_FORBIDDEN */
+  readonly authenticateServer?: (request: UnverifiedRequest) => Promise<Origin>;
+  /** @throws MatrixError M_UNKNOWN_TOKEN, M_FORBIDDEN */
+  readonly authenticateAppservice?: (request: UnverifiedRequest) => Promise<AppserviceIdentity>;
+}
 
 const BEARER = /^Bearer +(\S+) *$/i;
 
@@ -14,39 +57,21 @@ const tokenOf = (authorization: string | undefined, query: () => Texts): string 
   return token === '' ? undefined : token;
 };
 
-/** The kinds of authentication that take an access token, or none. */
-export const SUPPORTED_AUTH: ReadonlySet<EndpointAuth> = new Set([
-  'none',
-  'optionalToken',
-  'accessToken',
-  'accessTokenOrGuest',
-  'admin',
-]);
-
 /**
- * Says who sends a request, and refuses whom the endpoint does not serve. Client-Server API, "Client Authentication".
+ * Says whose access token a request carries. Client-Server API, "Client Authentication".
  *
- * @throws MatrixError M_MISSING_TOKEN, M_GUEST_ACCESS_FORBIDDEN, M_FORBIDDEN (not an administrator), and what `authenticate` throws
+ * @returns undefined where an `optionalToken` is missing
+ * @throws MatrixError M_MISSING_TOKEN, and what `authenticate` throws
  */
-export const identify = async (
-  auth: EndpointAuth,
+export const identifyUser = async (
+  auth: 'optionalToken' | 'accessToken' | 'admin',
   authorization: string | undefined,
   query: () => Texts,
-  authenticate: (token: string, allow?: 'locked') => Promise<Requester>,
+  authenticate: Authenticators['authenticate'],
   allowLocked = false,
 ): Promise<Requester | undefined> => {
-  if (auth === 'none') return undefined;
   const token = tokenOf(authorization, query);
-  if (token === undefined) {
-    if (auth === 'optionalToken') return undefined;
-    throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
-  }
-  const requester = await (allowLocked ? authenticate(token, 'locked') : authenticate(token));
-  if (auth === 'accessToken' && requester.isGuest) {
-    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests cannot do this: register an account first.');
-  }
-  if (auth === 'admin' && !requester.isAdmin) {
-    throw new MatrixError('M_FORBIDDEN', 'Only administrators of this server can do this.');
-  }
-  return requester;
+  if (token !== undefined) return allowLocked ? authenticate(token, 'locked') : authenticate(token);
+  if (auth === 'optionalToken') return undefined;
+  throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
 };

@@ -15,7 +15,7 @@ export class ClientGone extends Error {
 const DISCARD_BYTES = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
-const tooLarge = (limit: number): MatrixError =>
+export const tooLarge = (limit: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 
 /**

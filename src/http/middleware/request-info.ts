@@ -1,5 +1,18 @@
-import type { ServerResponse } from 'node:http';
-import type { RequestInfo } from '../endpoint.ts';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+
+/** The part of a request that is not declared by a schema. */
+export interface RequestInfo {
+  readonly requestId: string;
+  /** The client's address: behind a trusted proxy, what X-Forwarded-For says. */
+  readonly ip: string;
+  readonly userAgent: string | undefined;
+  /** Path as it was requested, with the alias that was used. */
+  readonly path: string;
+  /** Type of the body, for endpoints that take any. */
+  readonly contentType: string | undefined;
+  /** Aborted when the client goes away or the server drains: long-polls answer then. */
+  readonly signal: AbortSignal;
+}
 
 /** The requests that wait on their signal, so that a drain reaches all of them through one listener. */
 export class OpenRequests {
@@ -39,6 +52,7 @@ export class LazyRequestInfo implements RequestInfo {
   readonly ip: string;
   readonly userAgent: string | undefined;
   readonly path: string;
+  readonly contentType: string | undefined;
   readonly #open: OpenRequests;
   readonly #response: ServerResponse;
   #signal: AbortSignal | undefined;
@@ -46,14 +60,15 @@ export class LazyRequestInfo implements RequestInfo {
   constructor(
     requestId: string,
     ip: string,
-    userAgent: string | undefined,
+    headers: IncomingHttpHeaders,
     path: string,
     open: OpenRequests,
     response: ServerResponse,
   ) {
     this.requestId = requestId;
     this.ip = ip;
-    this.userAgent = userAgent;
+    this.userAgent = headers['user-agent'];
+    this.contentType = headers['content-type'];
     this.path = path;
     this.#open = open;
     this.#response = response;

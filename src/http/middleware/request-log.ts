@@ -1,16 +1,25 @@
 import type { Context } from 'koa';
-import type { LogFields } from '#src/kernel/logger.ts';
+import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { HttpDependencies, RequestLogOptions } from '../dependencies.ts';
-import type { Operation } from '../operation.ts';
+import type { Origin } from './authentication.ts';
 
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** How requests are logged. Errors (status 400 and up) and slow requests are always at `info`. */
+export interface RequestLogOptions {
+  /** Level of all other requests. */
+  readonly level: 'debug' | 'info';
+  /** Milliseconds from which on a request counts as slow. Endpoints that declare `longPoll` never do. */
+  readonly slowMs: number;
+}
 
 interface Recorded {
   readonly requestId: string;
   readonly ip: string;
-  readonly operation: Operation | undefined;
+  readonly operation: { readonly name: string; readonly endpoint: { readonly longPoll?: boolean } } | undefined;
   readonly requester: Requester | undefined;
+  readonly origin: Origin | undefined;
   /** What it was refused with. */
   readonly errcode?: string | undefined;
 }
@@ -20,7 +29,7 @@ interface Recorded {
  * A client that went away before it was answered is written as status 499.
  */
 export const requestRecorder = (
-  deps: Pick<HttpDependencies, 'logger' | 'metrics'>,
+  deps: { readonly logger: Logger; readonly metrics: Metrics },
   options: RequestLogOptions,
 ): ((ctx: Context, request: Recorded, ms: number) => void) => {
   const seconds = deps.metrics.histogram(
@@ -30,7 +39,7 @@ export const requestRecorder = (
     ['operation', 'status'],
   );
   return (ctx, request, ms) => {
-    const gone = ctx.respond === false || ctx.res.destroyed;
+    const gone = !ctx.res.writableFinished && (ctx.respond === false || ctx.res.destroyed);
     const status = gone ? 499 : ctx.status;
     const operation = request.operation?.name ?? (ctx.method === 'OPTIONS' ? 'preflight' : 'unknown');
     seconds.observe(ms / 1000, { operation, status: String(status) });
@@ -42,6 +51,7 @@ export const requestRecorder = (
       errcode: request.errcode,
       ms: Math.round(ms * 100) / 100,
       user: request.requester?.userId,
+      server: request.origin?.serverName,
       ip: request.ip,
       request_id: request.requestId,
       ...(slow ? { slow } : {}),

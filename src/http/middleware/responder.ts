@@ -1,7 +1,8 @@
 import type { Context } from 'koa';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { Reply } from '../endpoint.ts';
+import { Reply } from './reply.ts';
 import { chooseEncoding, compress } from './compression.ts';
+import { sendStream } from './stream-reply.ts';
 
 const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
 
@@ -15,12 +16,16 @@ export class Responder {
   }
 
   async send(ctx: Context, reply: Reply): Promise<void> {
-    const content = reply.json ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
+    const content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     ctx.status = reply.status;
     // Answers are about this moment and mostly about this user; who may be remembered says so itself.
     ctx.set('Cache-Control', 'no-store');
     ctx.set('X-Content-Type-Options', 'nosniff');
     for (const [name, value] of Object.entries(reply.headers)) ctx.set(name, value);
+    if (reply.stream !== undefined) {
+      await sendStream(ctx, reply, reply.stream);
+      return;
+    }
     if (content === undefined) {
       ctx.body = null;
       ctx.status = reply.status;

@@ -131,17 +131,20 @@ const converter = (schema: LooseSchema | undefined): Convert => {
 export type Texts = Readonly<Record<string, string | string[] | undefined>>;
 
 /**
- * Converts and checks path or query parameters. Keys that are not declared are left out; of a repeated key that is not declared as an
+ * Converts and checks parameters of a path, a query or a form. Keys that are not declared are left out; of a repeated key that is not declared as an
  * array the first counts. An optional query parameter without a value (`?from=&limit=10`) counts as absent: it is how many clients write that.
  *
  * @returns a function that throws M_MISSING_PARAM or M_INVALID_PARAM
  */
-export const textValidator = (schema: TObject, what: 'path' | 'query'): ((texts: Texts) => Record<string, unknown>) => {
+export const textValidator = (
+  schema: TObject,
+  what: 'path' | 'query' | 'form',
+): ((texts: Texts) => Record<string, unknown>) => {
   const validate = ajv.compile(schema as object);
   const fields = Object.entries(schema.properties as Record<string, LooseSchema>).map(([name, property]) => ({
     name,
     isArray: property.type === 'array',
-    mayBeAbsent: what === 'query' && !(schema.required ?? []).includes(name),
+    mayBeAbsent: what !== 'path' && !(schema.required ?? []).includes(name),
     convert: converter(property.type === 'array' ? property.items : property),
   }));
   return (texts) => {

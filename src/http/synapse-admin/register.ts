@@ -1,13 +1,15 @@
 import { Type } from 'typebox';
 import type { SharedSecretRegistration } from '#src/services/accounts/registration/shared-secret.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
-import { registrationBody } from '../client-server/registration.ts';
+import { endpoint } from '../endpoint.ts';
+import { registrationBody } from '../client-server/parts/auth-schemas.ts';
 
 const path = '/_synapse/admin/v1/register';
 
-export const sharedSecretRegisterEndpoints = (services: {
+interface Services {
   readonly sharedSecret: SharedSecretRegistration;
-}): readonly Endpoint[] => [
+}
+
+export const sharedSecretRegisterEndpoints = [
   endpoint({
     operationId: 'getRegisterNonce',
     summary: 'A nonce for registration with the shared secret.',
@@ -16,8 +18,8 @@ export const sharedSecretRegisterEndpoints = (services: {
     auth: 'none',
     rateLimit: 'registration',
     response: Type.Object({ nonce: Type.String() }),
-    errors: ['M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
-    handle: () => Promise.resolve().then(() => ({ nonce: services.sharedSecret.nonce() })),
+    errcodes: ['M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
+    handler: ({ sharedSecret }: Services) => Promise.resolve().then(() => ({ nonce: sharedSecret.nonce() })),
   }),
   endpoint({
     operationId: 'registerWithSharedSecret',
@@ -42,9 +44,9 @@ export const sharedSecretRegisterEndpoints = (services: {
       access_token: Type.Optional(Type.String()),
       device_id: Type.Optional(Type.String()),
     }),
-    errors: ['M_UNKNOWN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
-    async handle({ body }) {
-      const registration = await services.sharedSecret.register({
+    errcodes: ['M_UNKNOWN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    async handler({ sharedSecret }: Services, { body }) {
+      const registration = await sharedSecret.register({
         nonce: body.nonce,
         username: body.username,
         password: body.password,

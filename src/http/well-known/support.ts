@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { type Endpoint, endpoint } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 
 export interface SupportContact {
   readonly role: string;
@@ -13,13 +13,13 @@ export interface SupportInformation {
   readonly supportPage?: string;
 }
 
-export interface SupportServices {
+interface Services {
   /** What the operator configured; undefined when there is neither a contact nor a page. */
   readonly support: () => SupportInformation | undefined;
 }
 
 /** Client-Server API, "Server administrator contact". */
-export const supportEndpoints = (services: SupportServices): Endpoint[] => [
+export const supportEndpoints = [
   endpoint({
     operationId: 'getWellknownSupport',
     summary: 'How to reach the administrators of this server.',
@@ -39,22 +39,22 @@ export const supportEndpoints = (services: SupportServices): Endpoint[] => [
       ),
       support_page: Type.Optional(Type.String()),
     }),
-    errors: ['M_NOT_FOUND'],
-    handle: async () => {
-      const support = services.support();
-      if (support === undefined)
+    errcodes: ['M_NOT_FOUND'],
+    handler: async ({ support }: Services) => {
+      const published = support();
+      if (published === undefined)
         throw new MatrixError('M_NOT_FOUND', 'The operator of this server has not published a contact.');
       return {
-        ...(support.contacts.length === 0
+        ...(published.contacts.length === 0
           ? {}
           : {
-              contacts: support.contacts.map(({ role, matrixId, emailAddress }) => ({
+              contacts: published.contacts.map(({ role, matrixId, emailAddress }) => ({
                 role,
                 matrix_id: matrixId,
                 email_address: emailAddress,
               })),
             }),
-        support_page: support.supportPage,
+        support_page: published.supportPage,
       };
     },
   }),

@@ -14,7 +14,7 @@ import { refreshEndpoints } from '#src/http/client-server/refresh.ts';
 import { registrationEndpoints } from '#src/http/client-server/registration.ts';
 import { registrationTokenEndpoints } from '#src/http/client-server/registration_tokens.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
-import { setupEndpoints } from '#src/http/setup.ts';
+import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { DeviceActivity } from '#src/services/accounts/devices/device-activity.ts';
@@ -123,22 +123,29 @@ export class AccountsServer {
     });
     const app = mountEndpoints(
       [
-        ...registrationEndpoints(this),
-        ...registrationTokenEndpoints(this),
-        ...loginEndpoints({
-          login: new LoginService({ credentials, sessions }),
-          serverName: SERVER_NAME,
-          publicBaseUrl: () => options.publicBaseUrl,
-        }),
-        ...logoutEndpoints(this),
-        ...refreshEndpoints(this),
-        ...whoamiEndpoints(),
-        ...passwordManagementEndpoints(this),
-        ...accountDeactivationEndpoints(this),
-        ...deviceManagementEndpoints(this),
-        ...setupEndpoints(this),
-        ...sharedSecretRegisterEndpoints({ sharedSecret }),
+        ...registrationEndpoints,
+        ...registrationTokenEndpoints,
+        ...loginEndpoints,
+        ...logoutEndpoints,
+        ...refreshEndpoints,
+        ...whoamiEndpoints,
+        ...passwordManagementEndpoints,
+        ...accountDeactivationEndpoints,
+        ...deviceManagementEndpoints,
+        ...setupEndpoints,
+        ...sharedSecretRegisterEndpoints,
       ],
+      {
+        accounts: this.accounts,
+        devices: this.devices,
+        sessions: this.sessions,
+        registration: this.registration,
+        firstAdmin: this.firstAdmin,
+        sharedSecret,
+        login: new LoginService({ credentials, sessions }),
+        serverName: SERVER_NAME,
+        publicBaseUrl: () => options.publicBaseUrl,
+      },
       {
         authenticate: (token, allow) => sessions.authenticate(token, allow),
         seen: ({ userId, deviceId }, ip, userAgent) => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { declaredEndpoints } from '#src/app/endpoints.ts';
+import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import {
   asks,
@@ -162,7 +162,7 @@ for (const visibility of VISIBILITIES)
 
     it('is asked through every endpoint that has to do with rooms', () => {
       const asked = new Set([...Object.keys(reads(room, 'left')), ...Object.keys(writes(room, 'left')), ...ANYBODYS]);
-      const ofRooms = declaredEndpoints().filter(({ path }) => /\{roomId|\{roomIdOrAlias/.test(path));
+      const ofRooms = ENDPOINTS.filter(({ path }) => /\{roomId|\{roomIdOrAlias/.test(path));
       expect(ofRooms.map(({ operationId }) => operationId).filter((name) => !asked.has(name))).to.deep.equal([]);
     });
 

@@ -23,17 +23,20 @@ describe('user data over HTTP', () => {
   let room: Room;
   before(async () => {
     world = await World.begin();
-    server = await new TestServer({}, true).start([
-      ...accountDataEndpoints(world),
-      ...tagsEndpoints(world),
-      ...filterEndpoints(world),
-      ...typingEndpoints(world),
-      ...receiptsEndpoints(world),
-      ...readMarkersEndpoints(world),
-      ...pushRulesEndpoints(world),
-      ...profileEndpoints(world),
-      ...presenceEndpoints(world),
-    ]);
+    server = await new TestServer({}, true).start(
+      [
+        ...accountDataEndpoints,
+        ...tagsEndpoints,
+        ...filterEndpoints,
+        ...typingEndpoints,
+        ...receiptsEndpoints,
+        ...readMarkersEndpoints,
+        ...pushRulesEndpoints,
+        ...profileEndpoints,
+        ...presenceEndpoints,
+      ],
+      world,
+    );
     room = await world.room(ALICE, [BOB]);
   });
   after(async () => {

@@ -10,7 +10,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import { noFederation } from '#src/services/rooms/membership/membership-service.ts';
 import { assertGuestsMayJoin } from '#src/services/rooms/membership/guest-rules.ts';
 import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
-import { userSuspended } from '#src/services/accounts/sessions/suspension.ts';
+import { userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
 import { MEMBERSHIPS } from '#src/services/room-model/room/membership.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';

@@ -37,7 +37,7 @@ export class SearchServer {
 
   async begin(): Promise<void> {
     await this.#search.start();
-    await this.#http.start(searchEndpoints(this.#search), {
+    await this.#http.start(searchEndpoints, this.#search, {
       authenticate: async (token) => {
         const [name = '', deviceId = 'DEVICE'] = token.split('/');
         return { userId: `@${name}:${SERVER}`, deviceId, isGuest: false, isAdmin: false, rateLimited: false };

@@ -1,4 +1,6 @@
 import { Type } from 'typebox';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { Registration } from '#src/services/accounts/registration/registration-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { NewSession } from '#src/services/accounts/sessions/session-service.ts';
 
@@ -26,3 +28,10 @@ export const sessionMembers = (session: NewSession | undefined): Record<string, 
         ...(session.refreshToken === undefined ? {} : { refresh_token: session.refreshToken }),
         ...(session.expiresInMs === undefined ? {} : { expires_in_ms: session.expiresInMs }),
       };
+
+/** The body of a successful registration. */
+export const registrationBody = ({ userId, session }: Registration): Record<string, unknown> => ({
+  user_id: userId,
+  home_server: domainOf(userId),
+  ...sessionMembers(session),
+});

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { Reply } from '../endpoint.ts';
+import { Reply } from '../../endpoint.ts';
 
 export const roomParams = Type.Object({ roomId: Type.String() });
 export const empty = Type.Object({});
@@ -24,13 +24,17 @@ export const clientEvent = Type.Object({
 /** A JSON list of texts that are JSON already. */
 export const jsonList = (items: readonly string[]): string => `[${items.join(',')}]`;
 
-/** An object whose values are JSON texts; undefined ones are left out. */
-export const jsonReply = (members: Readonly<Record<string, string | undefined>>): Reply => {
+/** A JSON object whose values are JSON texts; undefined ones are left out. */
+export const jsonText = (members: Readonly<Record<string, string | undefined>>): string => {
   const parts = Object.entries(members).flatMap(([name, json]) =>
     json === undefined ? [] : `${JSON.stringify(name)}:${json}`,
   );
-  return new Reply({ json: `{${parts.join(',')}}` });
+  return `{${parts.join(',')}}`;
 };
+
+/** An answer of such an object. */
+export const jsonReply = (members: Readonly<Record<string, string | undefined>>): Reply =>
+  new Reply({ json: jsonText(members) });
 
 /** A room as the directory shows it. */
 export const publicRoom = {
@@ -44,4 +48,12 @@ export const publicRoom = {
   guest_can_join: Type.Boolean(),
   join_rule: Type.String(),
   room_type: Type.Optional(Type.String()),
+};
+
+/** A room as those see it who may want to join. */
+export const roomSummary = {
+  ...publicRoom,
+  room_version: Type.String(),
+  encryption: Type.Optional(Type.String()),
+  allowed_room_ids: Type.Optional(Type.Array(Type.String())),
 };

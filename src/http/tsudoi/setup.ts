@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
-import { type Endpoint, endpoint, Reply } from './endpoint.ts';
+import { endpoint, Reply } from '../endpoint.ts';
 
 /** Where the link leads with which the first administrator is made: `SETUP_PATH?token=...` */
 export const SETUP_PATH = '/_tsudoi/setup';
@@ -85,8 +85,12 @@ const refusal = (sentence: string): string =>
 <p>${sentence}</p>
 <p lang="ja">このリンクは無効です。管理者がいない場合、サーバーの起動時に新しいリンクが表示されます。</p>`);
 
+interface Services {
+  readonly firstAdmin: FirstAdmin;
+}
+
 /** The page on which the first administrator of a new server is made. It loads nothing from elsewhere. */
-export const setupEndpoints = (services: { readonly firstAdmin: FirstAdmin }): readonly Endpoint[] => [
+export const setupEndpoints = [
   endpoint({
     operationId: 'getSetupPage',
     summary: 'The page on which the first administrator is made.',
@@ -96,15 +100,16 @@ export const setupEndpoints = (services: { readonly firstAdmin: FirstAdmin }): r
     rateLimit: 'registration',
     query: Type.Object({ token: Type.Optional(Type.String()) }),
     response: Type.String(),
-    errors: ['M_LIMIT_EXCEEDED'],
-    async handle({ query }) {
+    responseType: 'text/html; charset=utf-8',
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ firstAdmin }: Services, { query }) {
       const html = { contentType: 'text/html; charset=utf-8', headers: HEADERS };
       try {
-        await services.firstAdmin.check(query.token ?? '');
-        return new Reply({ ...html, json: FORM });
+        await firstAdmin.check(query.token ?? '');
+        return new Reply({ ...html, content: FORM });
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        return new Reply({ ...html, status: error.status, json: refusal(error.message) });
+        return new Reply({ ...html, status: error.status, content: refusal(error.message) });
       }
     },
   }),
@@ -117,9 +122,9 @@ export const setupEndpoints = (services: { readonly firstAdmin: FirstAdmin }): r
     rateLimit: 'registration',
     body: Type.Object({ token: Type.String(), username: Type.String(), password: Type.String() }),
     response: Type.Object({ user_id: Type.String() }),
-    errors: ['M_FORBIDDEN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
-    async handle({ body }) {
-      return { user_id: (await services.firstAdmin.register(body.token, body.username, body.password)).userId };
+    errcodes: ['M_FORBIDDEN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    async handler({ firstAdmin }: Services, { body }) {
+      return { user_id: (await firstAdmin.register(body.token, body.username, body.password)).userId };
     },
   }),
 ];

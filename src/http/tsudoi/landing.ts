@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
-import { type Endpoint, endpoint, Reply } from './endpoint.ts';
+import { endpoint, Reply } from '../endpoint.ts';
 
-export interface LandingServices {
+interface Services {
   readonly serverName: string;
   /** Tsudoi's own version. */
   readonly softwareVersion: string;
@@ -49,7 +49,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cache-Control': 'public, max-age=300',
 };
 
-const page = (services: LandingServices): string => {
+const page = (services: Services): string => {
   const name = escape(services.serverName);
   const url = escape(services.publicBaseUrl());
   const versions = services.versions().versions;
@@ -95,7 +95,7 @@ const page = (services: LandingServices): string => {
 };
 
 /** The page that a person sees who opens the server's address in a browser. */
-export const landingEndpoints = (services: LandingServices): Endpoint[] => [
+export const landingEndpoints = [
   endpoint({
     operationId: 'getLandingPage',
     summary: 'A page that says what this is and how to connect.',
@@ -104,7 +104,9 @@ export const landingEndpoints = (services: LandingServices): Endpoint[] => [
     auth: 'none',
     rateLimit: 'none',
     response: Type.String(),
-    errors: [],
-    handle: async () => new Reply({ json: page(services), contentType: 'text/html; charset=utf-8', headers: HEADERS }),
+    responseType: 'text/html; charset=utf-8',
+    errcodes: [],
+    handler: async (services: Services) =>
+      new Reply({ content: page(services), contentType: 'text/html; charset=utf-8', headers: HEADERS }),
   }),
 ];

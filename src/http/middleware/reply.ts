@@ -1,0 +1,40 @@
+import type { Readable } from 'node:stream';
+
+/** What a response consists of, beside its status and headers. One of `body`, `json`, `content` and `stream`, or none. */
+export interface ReplyParts {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A value, to be written as JSON. */
+  readonly body?: unknown;
+  /** JSON text. It is sent as it stands: sync bodies are concatenations and are never parsed again. */
+  readonly json?: string | Buffer;
+  /** Text or bytes of another type. */
+  readonly content?: string | Buffer;
+  /** Bytes that are read as the client takes them. Destroyed when the client goes away. */
+  readonly stream?: Readable;
+  /** Bytes of `stream`, where they are known. */
+  readonly length?: number;
+  /** JSON, unless it says otherwise. */
+  readonly contentType?: string;
+}
+
+/** A response other than a JSON value with status 200: another status (UIA's 401), headers, JSON text, other content, or a stream. */
+export class Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+  readonly content: string | Buffer | undefined;
+  readonly stream: Readable | undefined;
+  readonly length: number | undefined;
+  readonly contentType: string;
+
+  constructor(parts: ReplyParts) {
+    this.status = parts.status ?? 200;
+    this.headers = parts.headers ?? {};
+    this.body = parts.body;
+    this.content = parts.json ?? parts.content;
+    this.stream = parts.stream;
+    this.length = parts.length;
+    this.contentType = parts.contentType ?? 'application/json';
+  }
+}

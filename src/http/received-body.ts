@@ -1,0 +1,45 @@
+import { parse as parseForm } from 'node:querystring';
+import type { IncomingMessage } from 'node:http';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { HttpLimits } from './dependencies.ts';
+import type { Endpoint } from './endpoint.ts';
+import { parseBody, readBody } from './middleware/body.ts';
+import { type BodyLimit, FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
+import { bodyStream } from './middleware/body-stream.ts';
+
+/** The body of a request: as it arrived, and as the endpoint declares it. */
+export interface ReceivedBody {
+  /** Empty for a stream, and where the endpoint wants no body. */
+  readonly bytes: Buffer;
+  readonly value: unknown;
+}
+
+const EMPTY = Buffer.alloc(0);
+const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
+
+const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'upload' ? limits.maxUploadBytes : limit);
+
+/**
+ * Receives the body that an endpoint declares. Where a signature covers the request (`server`, `appservice`), a body that is not declared is
+ * read as well: the signature covers it too.
+ *
+ * @throws MatrixError M_TOO_LARGE, M_NOT_JSON, M_BAD_JSON; M_UNKNOWN with status 408
+ * @throws ClientGone
+ */
+export const receiveBody = async (
+  request: IncomingMessage,
+  { auth, body, bodyOptional, eventBody, maxBodyBytes }: Endpoint,
+  limits: HttpLimits,
+  timers: Timers,
+): Promise<ReceivedBody> => {
+  if (body instanceof StreamBody) return { bytes: EMPTY, value: bodyStream(request, bytesOf(body.maxBytes, limits)) };
+  const isSigned = auth === 'server' || auth === 'appservice';
+  if (body === undefined && !isSigned) return NOTHING;
+  const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? limits.maxBodyBytes);
+  const bytes = await readBody(request, limit, timers, limits.bodyTimeoutMs);
+  if (body instanceof RawBody) return { bytes, value: bytes };
+  if (body instanceof FormBody) return { bytes, value: parseForm(bytes.toString('utf8')) };
+  if (bytes.length === 0 && (bodyOptional === true || body === undefined))
+    return body === undefined ? NOTHING : { bytes, value: {} };
+  return { bytes, value: parseBody(bytes, eventBody === true) };
+};

@@ -1,0 +1,58 @@
+import { Type } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { endpoint, Reply } from '../endpoint.ts';
+
+interface Services {
+  /** Whether the server can serve: database reachable, not draining. Must answer quickly. */
+  readonly isReady: () => Promise<boolean>;
+  /** All metrics in Prometheus' text format. */
+  readonly metrics: () => Promise<string>;
+  /** Whether this address may read the metrics. */
+  readonly mayReadMetrics: (ip: string) => boolean;
+}
+
+const responseType = 'text/plain; charset=utf-8';
+const text = (content: string, status = 200): Reply => new Reply({ status, content, contentType: responseType });
+
+const probe = (
+  operationId: string,
+  path: string,
+  summary: string,
+  isWell: (services: Pick<Services, 'isReady'>) => Promise<boolean>,
+) =>
+  endpoint({
+    operationId,
+    summary,
+    method: 'GET',
+    path,
+    auth: 'none',
+    rateLimit: 'none',
+    response: Type.String(),
+    responseType,
+    errcodes: [],
+    handler: async (services: Pick<Services, 'isReady'>) =>
+      (await isWell(services)) ? text('OK') : text('Not ready', 503),
+  });
+
+/** What load balancers, orchestrators and monitoring ask. */
+export const healthEndpoints = [
+  probe('getHealth', '/health', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
+  probe('getReadiness', '/readyz', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
+  probe('getLiveness', '/livez', 'OK while the process runs.', () => Promise.resolve(true)),
+  endpoint({
+    operationId: 'getMetrics',
+    summary: 'Metrics for Prometheus.',
+    method: 'GET',
+    path: '/metrics',
+    aliases: ['/_synapse/metrics'],
+    auth: 'none',
+    rateLimit: 'none',
+    response: Type.String(),
+    responseType: 'text/plain; version=0.0.4; charset=utf-8',
+    errcodes: ['M_FORBIDDEN'],
+    handler: async ({ mayReadMetrics, metrics }: Services, { info }) => {
+      if (!mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');
+      return new Reply({ content: await metrics(), contentType: 'text/plain; version=0.0.4; charset=utf-8' });
+    },
+  }),
+];
