@@ -3,9 +3,10 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
-import type { WasAwaited } from '#src/storage/events/awaited-relations.ts';
+import type { WasAwaited } from '#src/storage/events/event-writes.ts';
 import { eventExists } from '#src/storage/room-model/event-reads.ts';
-import { type ShardGuard, writeEvents } from '#src/storage/events/event-writes.ts';
+import { writeEvents } from '#src/storage/events/event-writes.ts';
+import type { ShardGuard } from '#src/storage/commit/guarded-batch.ts';
 import { writeStreams } from '#src/storage/commit/stream-writes.ts';
 import type { Operation } from './operation.ts';
 

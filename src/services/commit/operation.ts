@@ -1,4 +1,4 @@
-import type { WasAwaited } from '#src/storage/events/awaited-relations.ts';
+import type { WasAwaited } from '#src/storage/events/event-writes.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { StreamWrite } from '#src/storage/commit/stream-writes.ts';
 

@@ -6,9 +6,9 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { WasAwaited } from '#src/storage/events/awaited-relations.ts';
+import type { WasAwaited } from '#src/storage/events/event-writes.ts';
 import { claimShards, shardEpochs } from '#src/storage/room-model/event-reads.ts';
-import { StaleEpochError } from '#src/storage/events/event-writes.ts';
+import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { BatchCommit } from './batch-commit.ts';
 import type { Operation, WriteRequest } from './operation.ts';
 

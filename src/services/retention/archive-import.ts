@@ -1,21 +1,17 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { eventId as eventIdOf } from '#src/protocol/events/event-hashes.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
-import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { eventRow } from '#src/services/room-model/event/event-row.ts';
+import type { EventRow } from '#src/storage/events/event-rows.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventStanding } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
-import {
-  floorStateOf,
-  restoreEvents,
-  type RestoredRow,
-  statesThatAreThere,
-} from '#src/storage/retention/archive-writes.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
+import { floorStateOf, restoreEvents, statesThatAreThere } from '#src/storage/retention/archive-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ArchivedEvent } from './room-archive.ts';
@@ -106,10 +102,10 @@ export class ArchiveImport {
     const states = await statesThatAreThere(this.#database, room.nid, wanted);
     const rows = new Map(lines.map((line) => [line.head.event_id, this.#rowOf(room, line, states, floor)]));
     try {
-      const restored = new Set(await restoreEvents(this.#database, room.nid, [...rows.values()]));
+      const restored = new Set(await restoreEvents(this.#database, [...rows.values()]));
       const standings = new Map<number, EventStanding>();
       for (const { nid, state, flags, currentState } of rows.values()) {
-        if (restored.has(nid)) standings.set(nid, { state, flags, currentState: currentState ?? undefined });
+        if (restored.has(nid)) standings.set(nid, { state, flags, currentState });
       }
       if (standings.size > 0) {
         room.cameBack(standings);
@@ -126,32 +122,34 @@ export class ArchiveImport {
     }
   }
 
-  #rowOf(room: Room, { head, pdu, json }: Line, states: ReadonlySet<number>, floor: number): RestoredRow {
+  #rowOf(room: Room, { head, pdu, json }: Line, states: ReadonlySet<number>, floor: number): EventRow {
     if (eventIdIn(room, head.event_id, pdu) !== head.event_id) {
       throw new Error(`the archived event ${head.event_id} is not what its id says: the file was changed`);
     }
-    const interner = this.#interner;
     const isReadable = (state: number | null): state is number => state !== null && (state === 0 || states.has(state));
     const tookPart = (head.flags & EVENT_FLAGS.state) !== 0 && states.has(head.position);
-    return {
-      nid: head.position,
-      topo: head.depth,
-      eventId: eventIdBytes(head.event_id),
-      type: interner.type(pdu.type),
-      skey: pdu.state_key === undefined ? null : interner.stateKey(pdu.type, pdu.state_key),
-      sender: interner.user(pdu.sender),
-      ts: pdu.origin_server_ts,
-      state: isReadable(head.state) ? head.state : floor,
-      currentState: isReadable(head.current_state) ? head.current_state : null,
-      prev: head.prev,
-      auth: head.auth,
-      rel: head.rel,
-      relType: head.rel_type === null ? null : interner.type(head.rel_type),
-      replaces: head.replaces,
-      redactedBy: head.redacted_by,
-      flags: tookPart ? head.flags : head.flags & ~EVENT_FLAGS.state,
-      json,
-    };
+    return eventRow(
+      this.#interner,
+      {
+        room,
+        nid: head.position,
+        topo: head.depth,
+        eventId: head.event_id,
+        state: isReadable(head.state) ? head.state : floor,
+        currentState: isReadable(head.current_state) ? head.current_state : undefined,
+        flags: tookPart ? head.flags : head.flags & ~EVENT_FLAGS.state,
+        replaces: head.replaces ?? undefined,
+        json,
+        pdu,
+      },
+      {
+        prev: head.prev,
+        auth: head.auth,
+        // Redacted content does not tell any more.
+        relation: { rel: head.rel ?? undefined, relType: head.rel_type ?? undefined },
+        redactedBy: head.redacted_by ?? undefined,
+      },
+    );
   }
 }
 

@@ -1,10 +1,10 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import {
   deleteDeltas,
   endPurge,

@@ -1,6 +1,6 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '#src/storage/database.ts';
 import { newestEvents } from '#src/storage/room-model/event-reads.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import {
   addEventsNamedByDeltas,
   authOfEvents,

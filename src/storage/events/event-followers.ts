@@ -1,6 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-import type { EventRecord } from '../room-model/event-reads.ts';
+import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 
 /** How far a follower of the events of one shard has come. */
 export interface FollowerCursor {
@@ -27,8 +27,7 @@ const ROOMS_BEHIND = sql(
 );
 const EVENTS_AFTER = sql(
   'follower_events_after',
-  `select e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json
-   from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
+  `select ${EVENT_COLUMNS} from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
 );
 
 export const followerCursors = (database: Database, name: string): Promise<FollowerCursor[]> =>

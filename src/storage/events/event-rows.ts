@@ -1,33 +1,38 @@
-import type { StickyWrite } from './sticky-writes.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
+import type { GuardedBatch } from '../commit/guarded-batch.ts';
 
-// What a batch of events writes, table by table.
+// What a batch of events writes. Which columns it goes to is declared in `event-tables.ts`.
 
+/** An event and where it stands in its room. Names are integers, as the interner gives them. */
 export interface EventRow {
   readonly room: number;
   readonly nid: number;
   readonly topo: number;
   readonly eventId: Buffer;
+  readonly pdu: Pdu;
+  /** The PDU as it is stored. */
+  readonly json: string;
   readonly type: number;
-  readonly skey: number | null;
+  readonly skey: number | undefined;
   readonly sender: number;
-  readonly ts: number;
   /** Id of the state before the event. */
   readonly state: number;
   readonly prev: readonly number[];
   readonly auth: readonly number[];
   /** Position of the event that it relates to, or that event's id where the position is not in memory. */
-  readonly rel: number | Buffer | null;
-  readonly relType: number | null;
+  readonly rel: number | Buffer | undefined;
+  readonly relType: number | undefined;
   /** The state event whose place it takes. */
-  readonly replaces: number | null;
+  readonly replaces: number | undefined;
   /** The room's state after the event was taken in, where the event is not all that changed it. */
-  readonly currentState: number | null;
+  readonly currentState: number | undefined;
   readonly flags: number;
+  /** The event that redacted it: only events that come out of an archive are stored redacted. */
+  readonly redactedBy?: number | undefined;
   /** The delayed event that it was. */
   readonly delayId?: string | undefined;
-  /** The device that sent it, and its transaction id, as `services/events/sent-by.ts` writes them. */
+  /** The device that sent it, and its transaction id, as `services/room-model/event/sent-by.ts` writes them. */
   readonly sentBy?: string | undefined;
-  readonly json: string;
 }
 
 export interface StateDeltaRow {
@@ -98,9 +103,40 @@ export interface SentDelayedRow {
   readonly sentTs: number;
 }
 
+export interface AliasRow {
+  readonly alias: string;
+  readonly room: number;
+  readonly creator: string;
+  readonly createdTs: number;
+}
+
+/** A sticky event: how it is delivered. */
+export interface StickyRow {
+  readonly room: number;
+  readonly event: number;
+  /** The position by which it is delivered; null for a soft-failed one. */
+  readonly pos: number | null;
+  /** Milliseconds since the epoch. */
+  readonly expires: number;
+}
+
+/** A sticky event that was soft-failed and is valid now. */
+export interface RevivalRow {
+  readonly room: number;
+  readonly event: number;
+  readonly pos: number;
+}
+
+/** A job that the events make necessary. */
+export interface JobRow {
+  readonly job: string;
+  readonly payload: unknown;
+  readonly createdTs: number;
+}
+
 /** What has to be written together: the events of one request and everything that follows from them. */
-export interface EventWrite extends StickyWrite {
-  /** Made elsewhere: events that relate to them may be here already. */
+export interface EventWrite {
+  /** Made by another server: events that relate to them may be here already. */
   readonly isReceived?: boolean;
   readonly rooms?: readonly NewRoomRow[];
   readonly events: readonly EventRow[];
@@ -111,5 +147,13 @@ export interface EventWrite extends StickyWrite {
   readonly mentions?: readonly MentionRow[];
   readonly redactions?: readonly RedactionRow[];
   readonly sentDelayed?: readonly SentDelayedRow[];
-  readonly aliases?: readonly { alias: string; room: number; creator: string; createdTs: number }[];
+  readonly aliases?: readonly AliasRow[];
+  readonly stickies?: readonly StickyRow[];
+  readonly revivals?: readonly RevivalRow[];
+  readonly jobs?: readonly JobRow[];
+}
+
+/** Everything that is written in one statement. */
+export interface EventBatch extends GuardedBatch {
+  readonly writes: readonly EventWrite[];
 }

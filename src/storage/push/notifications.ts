@@ -1,7 +1,7 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { SHARDS } from '#src/protocol/wire/position.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-import { EVENT_FLAGS } from '../events/event-writes.ts';
 
 /** An event that notified a user. */
 export interface NotifyingRecord {
@@ -35,7 +35,7 @@ export interface NotificationsQuery {
   readonly limit: number;
 }
 
-const SHOWN = `e.flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier} = 0
+const SHOWN = `e.flags & ${HIDDEN_FLAGS} = 0
   and e.redacted_by is null and e.sender <> $1 and e.sender <> all($2::int[])`;
 
 /** Events of a class, in rooms in which the class holds: exceptions from it are for the other branch. */

@@ -1,6 +1,6 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-import { EVENT_FLAGS } from '../events/event-writes.ts';
 import { joinRelated, ofThreaded } from '../reading/thread-roots.ts';
 
 /** An event that counts as unread for a user, or that they sent themselves. */
@@ -17,8 +17,6 @@ export interface UnreadRecord {
   readonly kind: number | null;
 }
 
-const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
-
 const UNREAD = sql(
   'unread_events',
   `select e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
@@ -28,7 +26,7 @@ const UNREAD = sql(
    left join mention m on m.user_nid = $1 and m.room = e.room and m.pos = e.nid
    ${joinRelated('e')}
    left join events root on root.room = e.room and root.nid = ${ofThreaded('e', 'rel')}
-   where e.flags & ${HIDDEN} = 0
+   where e.flags & ${HIDDEN_FLAGS} = 0
      and case when e.sender = $1 then e.type <> $5
          else e.redacted_by is null and (e.flags & ${EVENT_FLAGS.notifies} <> 0 or m.kind is not null) end
    order by e.room, e.nid`,

@@ -1,3 +1,4 @@
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
@@ -8,19 +9,16 @@ export interface EventTime {
   readonly nid: number;
 }
 
-/** Flags of events that no client is shown: rejected, soft-failed, outliers. */
-const HIDDEN = 2 | 4 | 8;
-
 const SINCE = sql(
   'events_since_time',
   `select ts, topo, nid from events where room = $1 and ts >= $2 and ts <= $3 and (ts, topo, nid) > ($2, $4, $5)
-     and nid <= $6 and nid >= $8 and flags & ${HIDDEN} = 0
+     and nid <= $6 and nid >= $8 and flags & ${HIDDEN_FLAGS} = 0
    order by ts, topo, nid limit $7`,
 );
 const UNTIL = sql(
   'events_until_time',
   `select ts, topo, nid from events where room = $1 and ts <= $2 and ts >= $3 and (ts, topo, nid) < ($2, $4, $5)
-     and nid <= $6 and nid >= $8 and flags & ${HIDDEN} = 0
+     and nid <= $6 and nid >= $8 and flags & ${HIDDEN_FLAGS} = 0
    order by ts desc, topo desc, nid desc limit $7`,
 );
 

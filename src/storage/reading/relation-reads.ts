@@ -1,8 +1,6 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-
-/** Flags of events that no client is shown: rejected, soft-failed, outliers. */
-const HIDDEN = 2 | 4 | 8;
 
 /** An event that relates to another one, without its content. */
 export interface RelatedRecord {
@@ -23,7 +21,7 @@ const RELATED = sql(
   `select e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type
    from unnest($1::int[], $2::bigint[]) w(room, nid)
    join events e on e.rel = w.nid and e.room = w.room
-   where e.rel is not null and e.flags & ${HIDDEN} = 0 and e.redacted_by is null`,
+   where e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null`,
 );
 
 /** Everything that relates to these events, without what was redacted. */
@@ -45,7 +43,7 @@ const THREADS = sql(
   'room_threads',
   `select t.root, t.topo, t.nid from (
      select distinct on (e.rel) e.rel as root, e.rel_type, e.topo, e.nid from events e
-     where e.room = $1 and e.nid <= $4 and e.flags & 64 <> 0 and e.flags & ${HIDDEN} = 0
+     where e.room = $1 and e.nid <= $4 and e.flags & ${EVENT_FLAGS.threaded} <> 0 and e.flags & ${HIDDEN_FLAGS} = 0
        and e.redacted_by is null and e.rel is not null and e.sender <> all($5::int[])
      order by e.rel, e.topo desc, e.nid desc
    ) t

@@ -1,4 +1,4 @@
-import { EVENT_FLAGS } from '../events/event-writes.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 
 const THREADED = EVENT_FLAGS.threaded;
 

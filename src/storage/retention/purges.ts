@@ -1,12 +1,11 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 import { ROWS_OF_STATE } from '../room-model/event-reads.ts';
-import { EVENT_FLAGS } from '../events/event-writes.ts';
 
 /** Rows of state that are unpacked together: the largest ones hold all members of a room. */
 const ROWS_AT_ONCE = 100;
-const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 
 /** What a purge looks at of an event. */
 export interface PurgeScanRecord {
@@ -114,7 +113,7 @@ const RETENTION = sql(
   `select r.nid as room, t.state, o.ts as oldest_ts from rooms r join room_tail t on t.room = r.nid
    left join lateral (
      select min(x.ts) as ts from (
-       select v.ts from events v where v.room = r.nid and v.flags & ${HIDDEN} = 0 and v.nid <> t.last_pos
+       select v.ts from events v where v.room = r.nid and v.flags & ${HIDDEN_FLAGS} = 0 and v.nid <> t.last_pos
          and not v.nid = any(t.extremities) order by v.nid limit 5
      ) x
    ) o on true

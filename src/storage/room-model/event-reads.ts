@@ -1,3 +1,4 @@
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
@@ -58,8 +59,6 @@ export interface MemberRecord {
 /** Columns of `EventRecord`, of `events e`. */
 export const EVENT_COLUMNS =
   'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json';
-/** Flags of events that no client is shown: rejected, soft-failed, outliers. */
-const HIDDEN = 2 | 4 | 8;
 
 const ROOM_COLUMNS = `r.nid, r.room_id, r.version, r.shard, r.creator, r.room_type, r.is_public,
   t.extremities, t.state, t.depth, t.last_pos`;
@@ -89,7 +88,7 @@ const NEWEST_EVENTS = sql(
   'events_newest',
   `select l.* from unnest($1::int[], $2::bigint[], $3::bigint[]) u(room, after, up_to) cross join lateral (
     select ${EVENT_COLUMNS} from events e
-    where e.room = u.room and e.nid > u.after and e.nid <= u.up_to and e.flags & ${HIDDEN} = 0
+    where e.room = u.room and e.nid > u.after and e.nid <= u.up_to and e.flags & ${HIDDEN_FLAGS} = 0
     order by e.nid desc limit $4
   ) l`,
 );
@@ -97,20 +96,20 @@ const STATE_AT = sql(
   'state_at_position',
   `select l.room, l.nid, l.state, l.flags, l.current_state from unnest($1::int[], $2::bigint[]) u(room, up_to) cross join lateral (
     select e.room, e.nid, e.state, e.flags, e.current_state from events e
-    where e.room = u.room and e.nid > 0 and e.nid <= u.up_to and e.flags & ${HIDDEN} = 0 order by e.nid desc limit 1
+    where e.room = u.room and e.nid > 0 and e.nid <= u.up_to and e.flags & ${HIDDEN_FLAGS} = 0 order by e.nid desc limit 1
   ) l`,
 );
 const PAGE_BACK = sql(
   'events_page_back',
   `select ${EVENT_COLUMNS} from events e
-   where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN} = 0
+   where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
    order by e.topo desc, e.nid desc limit $7`,
 );
 const PAGE_FORTH = sql(
   'events_page_forth',
   `select ${EVENT_COLUMNS} from events e
-   where e.room = $1 and (e.topo, e.nid) >= ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN} = 0
+   where e.room = $1 and (e.topo, e.nid) >= ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
    order by e.topo, e.nid limit $7`,
 );

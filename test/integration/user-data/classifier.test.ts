@@ -1,7 +1,7 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { expect } from 'chai';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';

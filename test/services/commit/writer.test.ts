@@ -11,7 +11,7 @@ import type { WriteRequest } from '#src/services/commit/operation.ts';
 import { BuiltOnFailedWriteError, Writer, type WriterOptions } from '#src/services/commit/writer.ts';
 import { Database } from '#src/storage/database.ts';
 import type { EventRow } from '#src/storage/events/event-rows.ts';
-import { StaleEpochError } from '#src/storage/events/event-writes.ts';
+import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { SeveringProxy } from '#test/support/severing-proxy.ts';
 import { until } from '#test/support/until.ts';
@@ -55,17 +55,17 @@ describe('the writer', function () {
     nid,
     topo: nid,
     eventId: randomBytes(32),
+    pdu: { type: 'm.room.message', sender: '@a:b', content: {}, origin_server_ts: 0 } as EventRow['pdu'],
     type: 1,
-    skey: null,
+    skey: undefined,
     sender: 1,
-    ts: 0,
     state: 0,
     prev: [],
     auth: [],
-    rel: null,
-    relType: null,
-    replaces: null,
-    currentState: null,
+    rel: undefined,
+    relType: undefined,
+    replaces: undefined,
+    currentState: undefined,
     flags: 0,
     json: '{}',
   });

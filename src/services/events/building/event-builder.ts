@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
@@ -15,12 +16,11 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventRow, MemberRow, MentionRow, StateDeltaRow } from '#src/storage/events/event-rows.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { BuildingNeeds, type LoadedEvents, subjectOf } from './building-needs.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
-import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import type { NotificationClassifier } from './notification-class.ts';
@@ -163,7 +163,7 @@ export class EventBuilder {
     if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
     const state = room.head.chain.nid;
     const nid = this.#writer.allocate(room.shard);
-    const event = new StoredEvent({
+    const parts = {
       room,
       nid,
       topo,
@@ -175,41 +175,25 @@ export class EventBuilder {
       sentBy: draft.sentBy,
       json: built.json,
       pdu: built.pdu,
-    });
+    };
+    const event = new StoredEvent(parts);
     event.previous = replaced;
     const change: StateChange | undefined =
       draft.stateKey === undefined
         ? undefined
         : { skey: interner.stateKey(draft.type, draft.stateKey), event: nid, isMember: draft.type === 'm.room.member' };
     room.advanceHead(event, change);
-    const relTarget = relation === undefined ? undefined : positionOfEvent(relation.eventId);
-    const rel = relation === undefined ? null : (relTarget ?? eventIdBytes(relation.eventId));
-    const threadRoot = relation?.relType === 'm.thread' && typeof rel === 'number' ? rel : null;
+    const row = eventRow(interner, parts, {
+      prev: prevEvents.map((prev) => prev.nid),
+      auth: authEvents.map((auth) => auth.nid),
+      relation: relationLink(built.pdu, positionOfEvent),
+    });
+    const threadRoot = relation?.relType === 'm.thread' && typeof row.rel === 'number' ? row.rel : null;
     const member = this.#memberAfter(room, event, replaced);
     const until = stickyUntil(built.pdu, now);
     return {
       event,
-      row: {
-        room: room.nid,
-        nid,
-        topo,
-        eventId: eventIdBytes(built.eventId),
-        type: interner.type(draft.type),
-        skey: change?.skey ?? null,
-        sender: interner.user(draft.sender),
-        ts: event.ts,
-        state,
-        prev: prevEvents.map((prev) => prev.nid),
-        auth: authEvents.map((auth) => auth.nid),
-        rel,
-        relType: relation === undefined ? null : interner.type(relation.relType),
-        replaces: replaced?.nid ?? null,
-        currentState: null,
-        flags,
-        delayId: draft.delayId,
-        sentBy: draft.sentBy,
-        json: built.json,
-      },
+      row,
       head: room.head,
       change,
       delta: change === undefined ? undefined : deltaRowOf(room.nid, room.head.chain),

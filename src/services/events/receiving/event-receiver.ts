@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '#src/kernel/clock.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
@@ -10,7 +11,6 @@ import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -7,17 +8,16 @@ import type { StateChain, StateChange } from '#src/services/room-model/state/sta
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventWrite, StateDeltaRow } from '#src/storage/events/event-rows.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
-import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import type { NotificationClassifier, NotificationVerdict } from '#src/services/events/building/notification-class.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
-import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** Stands for the position of the event that is being taken in, until it has one. */
 export const OWN_EVENT = -1;
@@ -103,11 +103,10 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   else if (changes.length > 0) current = stateAfterChanges(room.stateChain, allocate(), changes);
 
   const notification = plan.isAccepted ? classifier.classify(room, pdu) : NOBODY;
-  const relation = relationOf(pdu.content);
   let { flags } = plan;
   if (notification.notifies) flags |= EVENT_FLAGS.notifies;
   if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
-  const event = new StoredEvent({
+  const parts = {
     room,
     nid,
     topo: pdu.depth,
@@ -119,7 +118,8 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       current.nid === after.nid && changes.every((change) => change.event === nid) ? undefined : current.nid,
     json: plan.json,
     pdu,
-  });
+  };
+  const event = new StoredEvent(parts);
   event.previous = plan.replaced;
   const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
   const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
@@ -128,25 +128,11 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   const write: EventWrite = {
     isReceived: true,
     events: [
-      {
-        room: room.nid,
-        nid,
-        topo: event.topo,
-        eventId: eventIdBytes(incoming.eventId),
-        type: interner.type(pdu.type),
-        skey: pdu.state_key === undefined ? null : interner.stateKey(pdu.type, pdu.state_key),
-        sender: interner.user(pdu.sender),
-        ts: event.ts,
-        state: before.nid,
+      eventRow(interner, parts, {
         prev: plan.prev.map((one) => one.nid),
         auth: plan.auth.map((one) => one.nid),
-        rel: relation === undefined ? null : eventIdBytes(relation.eventId),
-        relType: relation === undefined ? null : interner.type(relation.relType),
-        replaces: plan.replaced?.nid ?? null,
-        currentState: event.currentState ?? null,
-        flags,
-        json: plan.json,
-      },
+        relation: relationLink(pdu),
+      }),
     ],
     deltas,
     members: resolved.members.map((member) => memberRow(room, member)),

@@ -1,3 +1,4 @@
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { covers, ORIGIN, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
@@ -12,13 +13,11 @@ import {
   roomsBehind,
   saveFollowerCursors,
 } from '#src/storage/events/event-followers.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 const RETRY_MS = 1_000;
 const ROOMS_AT_ONCE = 100;
 
@@ -132,7 +131,7 @@ export class EventFollower {
   #hear(room: Room, event: StoredEvent): void {
     this.#heard[shardOfPosition(event.nid)] = event.nid;
     this.#isUnsaved = true;
-    if (!this.#types.has(event.type) || (event.flags & HIDDEN) !== 0) return;
+    if (!this.#types.has(event.type) || (event.flags & HIDDEN_FLAGS) !== 0) return;
     if (this.#queue.length >= this.#queueLimit) {
       this.#queue = [];
       this.#isBehind = true;
@@ -246,7 +245,7 @@ export class EventFollower {
     for (let after = from; !this.#isClosed;) {
       const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
       const records = await eventsAfter(database, query);
-      const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN) === 0);
+      const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN_FLAGS) === 0);
       if (events.length > 0) await take(events.map((event) => ({ room, event })));
       after = records.at(-1)?.nid ?? upTo;
       if (records.length < this.#batchSize) return;

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
@@ -24,7 +25,6 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/push/notifications.ts';
 import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';

@@ -1,8 +1,8 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 
 /** "a maximum of 3 hops is recommended to cover indirect relationships". Client-Server API, "Threaded read receipts". */
 const MAX_HOPS = 3;

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
 import { isJsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -12,7 +13,6 @@ import { threadOf } from '#src/services/push/receipts/threads.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { unreadEvents, type UnreadRecord } from '#src/storage/push/unread.ts';
 import { type RoomUnread, UnreadState } from './unread-state.ts';

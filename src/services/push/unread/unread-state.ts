@@ -1,8 +1,8 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { RoomMode } from '#src/services/push/rules/user-rules.ts';
 import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import { type UnreadCount, UnreadList } from './unread-list.ts';
 
 /** What a user has not read in a room. */

@@ -1,11 +1,9 @@
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
-
-const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 
 /** Finds events by their ids for those who may see them. */
 export class EventFinder {
@@ -23,7 +21,7 @@ export class EventFinder {
     const isForgotten = room.member(userId)?.forgotten === true && !isWorldReadable(room);
     const event = isForgotten ? undefined : await this.#events.find(room, eventId);
     const [visible] =
-      event === undefined || (event.flags & HIDDEN) !== 0
+      event === undefined || (event.flags & HIDDEN_FLAGS) !== 0
         ? []
         : await this.#visibility.visibleTo(room, userId, [event]);
     if (visible === undefined)

@@ -1,10 +1,10 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader, EventPlace } from '#src/services/room-model/event/event-loader.ts';
 import { isFresh, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { BundledAggregations, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import { REL, type RelatedEvent } from './related-events.ts';
 import type { RelationIndex, RelationTarget } from './relation-index.ts';
 import { editsOf, isReplacement } from './replacements.ts';

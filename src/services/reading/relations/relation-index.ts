@@ -1,3 +1,4 @@
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -5,14 +6,12 @@ import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { relatedEvents } from '#src/storage/reading/relation-reads.ts';
 import { byPlace, type RelatedEvent } from './related-events.ts';
 
 /** How many related events (and events that nothing relates to) are kept in memory. */
 const CACHED = 200_000;
-const HIDDEN = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;
 const NOTHING: readonly RelatedEvent[] = [];
 
 /** What is known of a room. */
@@ -239,7 +238,7 @@ export class RelationIndex {
       horizon.newest = Math.max(horizon.newest, event.nid);
       if (event.type === 'm.room.redaction') this.#redacted(room, horizon, redactionTarget(room.version, event.pdu));
       const { relation } = event;
-      if (relation === undefined || (event.flags & HIDDEN) !== 0) continue;
+      if (relation === undefined || (event.flags & HIDDEN_FLAGS) !== 0) continue;
       horizon.version++;
       this.#related(room, horizon, relation.eventId, {
         nid: event.nid,

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
@@ -155,7 +156,7 @@ export class RoomState {
       const position = Math.min(sync.vector[room.shard] ?? 0, upTo);
       const [last] = await stateAtPositions(this.#database, [{ room: room.nid, upTo: position }]);
       if (last === undefined) return StateChain.EMPTY;
-      return this.chain(room, (last.flags & 1) === 0 ? last.state : last.nid);
+      return this.chain(room, (last.flags & EVENT_FLAGS.state) === 0 ? last.state : last.nid);
     }
     const place = decodeRoomToken(token);
     if (place === undefined)

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
 import { STICKY, STICKY_TTL, stickyDurationOf } from '#src/protocol/events/sticky.ts';
 import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
@@ -12,11 +13,6 @@ export interface EventRoom {
   readonly roomId: string;
   readonly version: RoomVersion;
 }
-
-/** Bits of `flags`. */
-const STATE = 1;
-const SOFT_FAILED = 4;
-const OUTLIER = 8;
 
 /** Where an event stands in its room's history. */
 export interface EventStanding {
@@ -126,7 +122,7 @@ export class StoredEvent {
   }
   /** The state after the event, when it took part in the room's state. */
   get stateAfter(): number {
-    return (this.flags & STATE) !== 0 ? this.nid : this.state;
+    return (this.flags & EVENT_FLAGS.state) !== 0 ? this.nid : this.state;
   }
 
   /** The delayed event that it was, for its sender and nobody else (MSC4140). */
@@ -170,7 +166,7 @@ export class StoredEvent {
    */
   detach(): void {
     this.#state = 0;
-    this.#flags = (this.#flags | OUTLIER) & ~STATE;
+    this.#flags = (this.#flags | EVENT_FLAGS.outlier) & ~EVENT_FLAGS.state;
     this.#currentState = undefined;
   }
 
@@ -183,7 +179,7 @@ export class StoredEvent {
 
   /** It was soft-failed, and is valid by the room's state of now. */
   accept(): void {
-    this.#flags &= ~SOFT_FAILED;
+    this.#flags &= ~EVENT_FLAGS.softFailed;
   }
 
   /** Rough size in memory, in bytes. */

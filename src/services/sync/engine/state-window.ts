@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
@@ -64,7 +65,7 @@ export class StateReader {
     if (wanted.length === 0) return new Map();
     const rows = await stateAtPositions(this.#database, wanted);
     const idOf = (row: (typeof rows)[number]): number =>
-      row.current_state ?? ((row.flags & 1) === 0 ? row.state : row.nid);
+      row.current_state ?? ((row.flags & EVENT_FLAGS.state) === 0 ? row.state : row.nid);
     const chains = await this.#states.load(rows.map(idOf));
     return new Map(rows.map((row) => [row.room, chains.get(idOf(row)) ?? StateChain.EMPTY]));
   }

@@ -1,9 +1,9 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { expect } from 'chai';
 import pg from 'pg';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { EVENT_FLAGS } from '#src/storage/events/event-writes.ts';
 import { ALICE, BOB, makeRoom, membership, message, portrait, SERVER, topic } from '#test/support/event-services.ts';
 import { EventDatabase } from './event-database.ts';
 

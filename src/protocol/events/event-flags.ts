@@ -1,0 +1,20 @@
+/** What is remembered of an event beside its content: bits of `events.flags`. */
+export const EVENT_FLAGS = {
+  /** Has a state key and took part in the room's state. */
+  state: 1,
+  /** Failed authorization: never served, never an ancestor of state. */
+  rejected: 2,
+  /** Valid in its place in the DAG but not against the room's current state: not shown, still an ancestor. */
+  softFailed: 4,
+  /** Known without its ancestors. */
+  outlier: 8,
+  /** Notifies a user who has only the default push rules. */
+  notifies: 16,
+  /** Highlights for every such user (`@room`). */
+  highlightsAll: 32,
+  /** Part of a thread: `rel` is the thread's root. */
+  threaded: 64,
+} as const;
+
+/** Flags of events that no client is shown. */
+export const HIDDEN_FLAGS = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed | EVENT_FLAGS.outlier;

@@ -1,0 +1,47 @@
+import type { Pdu } from '#src/protocol/events/pdu.ts';
+import type { EventRow } from '#src/storage/events/event-rows.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { eventIdBytes } from './event-ids.ts';
+import { relationOf, type StoredEventParts } from './stored-event.ts';
+
+/** What an event names of its room's history, by position. */
+export interface EventLinks {
+  readonly prev: readonly number[];
+  readonly auth: readonly number[];
+  readonly relation: Pick<EventRow, 'rel'> & { readonly relType: string | undefined };
+  readonly redactedBy?: number | undefined;
+}
+
+/** The relation that an event's content declares, to an event whose position may be in memory. */
+export const relationLink = (
+  { content }: Pick<Pdu, 'content'>,
+  positionOf: (eventId: string) => number | undefined = () => undefined,
+): EventLinks['relation'] => {
+  const relation = relationOf(content);
+  if (relation === undefined) return { rel: undefined, relType: undefined };
+  return { rel: positionOf(relation.eventId) ?? eventIdBytes(relation.eventId), relType: relation.relType };
+};
+
+/**
+ * The row of an event, whichever way it came: made here, received, or out of an archive. The interner has to know the names in it.
+ * What is in `parts`, in the PDU or in the links is a column by one line in `storage/events/event-tables.ts`.
+ */
+export const eventRow = (
+  interner: Interner,
+  { room, eventId, pdu, ...parts }: StoredEventParts & { readonly pdu: Pdu },
+  { prev, auth, relation, redactedBy }: EventLinks,
+): EventRow => ({
+  ...parts,
+  currentState: parts.currentState,
+  pdu,
+  room: room.nid,
+  eventId: eventIdBytes(eventId),
+  type: interner.type(pdu.type),
+  skey: pdu.state_key === undefined ? undefined : interner.stateKey(pdu.type, pdu.state_key),
+  sender: interner.user(pdu.sender),
+  prev,
+  auth,
+  rel: relation.rel,
+  relType: relation.relType === undefined ? undefined : interner.type(relation.relType),
+  redactedBy,
+});
