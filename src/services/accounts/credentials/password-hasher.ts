@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { hash, needsRehash, verify } from 'argon2';
+import * as argon2 from '@node-rs/argon2';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** What one hash costs. Memory in KiB. */
@@ -15,8 +15,19 @@ export const PASSWORD_COSTS = {
   low: { memoryCost: 1_024, timeCost: 2, parallelism: 1 },
 } as const satisfies Record<string, Argon2Cost>;
 
+/** What computes hashes (argon2id, PHC strings) off the event loop. */
+export interface Argon2 {
+  hash(password: string, cost: Argon2Cost): Promise<string>;
+  /** @throws for what is no hash of argon2 */
+  verify(hash: string, password: string): Promise<boolean>;
+  /** @throws for what is no hash of argon2 */
+  parseOptions(hash: string): Argon2Cost;
+}
+
 export interface PasswordHasherOptions {
   readonly cost: Argon2Cost;
+  /** Default: `@node-rs/argon2`. */
+  readonly argon2?: Argon2;
   /** Hashes computed at once; default: the number of cores. The rest wait in line. */
   readonly concurrency?: number;
   /** How many may wait; more are answered 429. Default 500. */
@@ -28,6 +39,7 @@ export interface PasswordHasherOptions {
  * threads and cores that everything else needs.
  */
 export class PasswordHasher {
+  readonly #argon2: Argon2;
   readonly #cost: Argon2Cost;
   readonly #maxWaiting: number;
   readonly #waiting: (() => void)[] = [];
@@ -35,6 +47,7 @@ export class PasswordHasher {
   #decoy: Promise<string> | undefined;
 
   constructor(options: PasswordHasherOptions) {
+    this.#argon2 = options.argon2 ?? argon2;
     this.#cost = options.cost;
     this.#free = options.concurrency ?? availableParallelism();
     this.#maxWaiting = options.maxWaiting ?? 500;
@@ -42,7 +55,7 @@ export class PasswordHasher {
 
   /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
   hash(password: string): Promise<string> {
-    return this.#inLine(() => hash(password, { ...this.#cost }));
+    return this.#inLine(() => this.#argon2.hash(password, this.#cost));
   }
 
   /**
@@ -51,18 +64,21 @@ export class PasswordHasher {
    * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
    */
   async verify(passwordHash: string | null | undefined, password: string): Promise<boolean> {
-    if (passwordHash !== null && passwordHash !== undefined) return this.#inLine(() => verify(passwordHash, password));
+    if (passwordHash !== null && passwordHash !== undefined)
+      return this.#inLine(() => this.#argon2.verify(passwordHash, password));
     this.#decoy ??= this.hash('nobody has this password');
     const decoy = this.#decoy;
     decoy.catch(() => (this.#decoy = undefined));
     const digest = await decoy;
-    await this.#inLine(() => verify(digest, password));
+    await this.#inLine(() => this.#argon2.verify(digest, password));
     return false;
   }
 
   /** Whether a hash was made with another cost than today's. */
   isOutdated(passwordHash: string): boolean {
-    return needsRehash(passwordHash, { ...this.#cost });
+    const made = this.#argon2.parseOptions(passwordHash);
+    const { memoryCost, timeCost, parallelism } = this.#cost;
+    return made.memoryCost !== memoryCost || made.timeCost !== timeCost || made.parallelism !== parallelism;
   }
 
   async #inLine<T>(work: () => Promise<T>): Promise<T> {

@@ -1,5 +1,13 @@
+import * as argon2 from '@node-rs/argon2';
+import * as oracle from 'argon2';
 import { expect } from 'chai';
-import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import fc from 'fast-check';
+import {
+  type Argon2,
+  type Argon2Cost,
+  PASSWORD_COSTS,
+  PasswordHasher,
+} from '#src/services/accounts/credentials/password-hasher.ts';
 
 describe('PasswordHasher', () => {
   it('makes argon2id hashes that only the password fits', async () => {
@@ -13,6 +21,27 @@ describe('PasswordHasher', () => {
     expect(new PasswordHasher({ cost: PASSWORD_COSTS.production }).isOutdated(hash)).to.equal(true);
   });
 
+  it('agrees with another implementation of argon2, which reads its hashes and whose hashes it reads', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.string({ unit: 'binary', maxLength: 100 }),
+        fc.string({ unit: 'binary', maxLength: 100 }),
+        async (password, other) => {
+          const hasher = new PasswordHasher({ cost: PASSWORD_COSTS.low });
+          const ours = await hasher.hash(password);
+          const theirs = await oracle.hash(password, { ...PASSWORD_COSTS.low });
+          expect(await oracle.verify(ours, password)).to.equal(true);
+          expect(await hasher.verify(theirs, password)).to.equal(true);
+          expect(hasher.isOutdated(theirs)).to.equal(false);
+          expect(oracle.needsRehash(ours, { ...PASSWORD_COSTS.low })).to.equal(false);
+          for (const hash of [ours, theirs])
+            expect(await hasher.verify(hash, other)).to.equal(await oracle.verify(hash, other));
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
   it('reads hashes with the parameters in the usual order', async () => {
     const hasher = new PasswordHasher({ cost: PASSWORD_COSTS.low });
     const hash = await hasher.hash('password');
@@ -21,19 +50,26 @@ describe('PasswordHasher', () => {
   });
 
   it('says no without a hash, after as much work as with one', async () => {
-    const hasher = new PasswordHasher({ cost: { memoryCost: 19_456, timeCost: 4, parallelism: 1 } });
-    const hash = await hasher.hash('a password');
-    expect(await hasher.verify(undefined, 'a password')).to.equal(false);
-    expect(await hasher.verify(null, 'nobody has this password'), 'the decoy is nobody’s password').to.equal(false);
-    const cpu = async (of: string | undefined): Promise<number> => {
-      const before = process.cpuUsage();
-      for (let round = 0; round < 5; round += 1) await hasher.verify(of, 'wrong');
-      const { user, system } = process.cpuUsage(before);
-      return user + system;
+    const work: Argon2Cost[] = [];
+    const counting: Argon2 = {
+      ...argon2,
+      verify(hash, password) {
+        const { memoryCost, timeCost, parallelism } = argon2.parseOptions(hash);
+        work.push({ memoryCost, timeCost, parallelism });
+        return argon2.verify(hash, password);
+      },
     };
-    const known = await cpu(hash);
-    const unknown = await cpu(undefined);
-    expect(unknown / known).to.be.within(0.5, 2);
+    const cost = { memoryCost: 2_048, timeCost: 3, parallelism: 1 };
+    const hasher = new PasswordHasher({ cost, argon2: counting });
+    const hash = await hasher.hash('a password');
+    expect(await hasher.verify(hash, 'wrong')).to.equal(false);
+    const known = work.splice(0);
+    expect(known).to.deep.equal([cost]);
+    for (const nobody of [undefined, null]) {
+      expect(await hasher.verify(nobody, 'a password')).to.equal(false);
+      expect(work.splice(0)).to.deep.equal(known);
+    }
+    expect(await hasher.verify(null, 'nobody has this password'), 'the decoy is nobody’s password').to.equal(false);
   });
 
   it('refuses more than may wait in line, and works on afterwards', async () => {
