@@ -74,7 +74,7 @@ export function composeUserData(
   const receipts = new ReceiptService({ database, interner, writer, events, clock });
   const readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
   const typing = new TypingService({ rooms, stream, timers, ephemeral });
-  const filters = new FilterService(database, interner);
+  const filters = new FilterService(database, interner, config.quotas.filters);
   const tags = new TagService(accountData);
   const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData });
   const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });

@@ -37,6 +37,7 @@ const network = Type.String({
   title: 'an IP address or network (10.0.0.0/8, fd00::/8)',
 });
 const hostAndPort = Type.String({ pattern: '^[^\\s/]+:[0-9]{1,5}$', title: 'host:port' });
+const quota = section({ pieces: count, bytes: count });
 const limit = section({ per_second: Type.Number({ exclusiveMinimum: 0 }), burst: count });
 
 const supportContact = section({
@@ -128,6 +129,7 @@ export const configSchema = section({
     publication: oneOf('all', 'admins', 'none'),
     max_sticky_events: count,
   }),
+  quotas: section({ filters: quota }),
   delayed_events: section({
     max_delay_ms: nullable(count),
     max_scheduled: nullable(countOrNone),

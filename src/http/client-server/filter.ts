@@ -26,7 +26,7 @@ export const filterEndpoints = [
     params: Type.Object({ userId: Type.String() }),
     body: filter,
     response: Type.Object({ filter_id: Type.String() }),
-    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ filters }: Services, { requester, params: { userId }, body }) {
       assertOwn(requester, userId, WHAT);
       return { filter_id: await filters.define(userId, body as JsonObject) };

@@ -1,6 +1,7 @@
 /** Filters as predicates over events, and as lists that a query can use. */
 
 import { type Glob, globMatches, parseAsteriskGlob } from '#src/protocol/matching/glob.ts';
+import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import type { EventFilter, RoomEventFilter, RoomFilter } from './filter.ts';
 
 /** What filters read of an event. */
@@ -28,16 +29,20 @@ export function needsRelations(filter: EventFilter | RoomEventFilter): boolean {
   return 'relatedBySenders' in filter || 'relatedByRelTypes' in filter;
 }
 
-/** Parses a filter once, for many events. */
-export function compileEventFilter(filter: EventFilter | RoomEventFilter): EventPredicate {
+/**
+ * Parses a filter once, for many events.
+ *
+ * @param budget counts the steps that patterns take
+ */
+export function compileEventFilter(filter: EventFilter | RoomEventFilter, budget?: StepBudget): EventPredicate {
   const tests: EventPredicate[] = [];
   const { types, notTypes, senders, notSenders } = filter;
   if (types !== undefined) {
-    const wanted = compileTypes(types);
+    const wanted = compileTypes(types, budget);
     if (wanted !== undefined) tests.push((event) => wanted(event.type));
   }
   if (notTypes !== undefined && notTypes.length > 0) {
-    const unwanted = compileTypes(notTypes);
+    const unwanted = compileTypes(notTypes, budget);
     tests.push(unwanted === undefined ? () => false : (event) => !unwanted(event.type));
   }
   if (senders !== undefined) {
@@ -85,7 +90,7 @@ export function compileRooms({ rooms, notRooms }: Pick<RoomFilter, 'rooms' | 'no
 }
 
 /** The predicate of a list of types with wildcards; undefined if it takes every type. */
-function compileTypes(types: readonly string[]): ((type: string) => boolean) | undefined {
+function compileTypes(types: readonly string[], budget?: StepBudget): ((type: string) => boolean) | undefined {
   const exact = new Set<string>();
   const globs: Glob[] = [];
   for (const type of types) {
@@ -100,7 +105,7 @@ function compileTypes(types: readonly string[]): ((type: string) => boolean) | u
     if (exact.has(type)) return true;
     let matches = known.get(type);
     if (matches === undefined) {
-      matches = globs.some((glob) => globMatches(glob, type));
+      matches = globs.some((glob) => globMatches(glob, type, budget));
       if (known.size >= MOST_KNOWN_TYPES) known.clear();
       known.set(type, matches);
     }

@@ -7,8 +7,12 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFilter, Filter, RoomEventFilter, RoomFilter } from './filter.ts';
 
+/** Entries of any list: some of them are sent to the database. */
+const MOST_ENTRIES = 1_000;
 /** Wildcards in a list of types. Each of them is looked for in each type of event. */
-const MOST_WILDCARDS = 1_000;
+const MOST_WILDCARDS = 100;
+/** Each of them may be looked for in each event. */
+const MOST_FIELDS = 500;
 
 type Json = Readonly<Record<string, unknown>>;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -22,7 +26,7 @@ export const NO_ROOM_EVENT_FILTER: RoomEventFilter = parseRoomEventFilter({});
 /** A filter for `/sync`: the body of `POST /user/{userId}/filter`, or the `filter` parameter. */
 export function parseFilter(json: unknown): Filter {
   const filter = objectOf(json, 'the filter');
-  const eventFields = strings(filter, 'event_fields', '');
+  const eventFields = strings(filter, 'event_fields', '', MOST_FIELDS);
   const eventFormat = filter['event_format'] ?? 'client';
   if (typeof eventFormat !== 'string') throw wrongType('event_format', 'a string');
   if (eventFormat !== 'client' && eventFormat !== 'federation') {
@@ -98,7 +102,7 @@ function typePatterns(filter: Json, name: string, path: string): readonly string
   const types = strings(filter, name, path);
   const wildcards = types?.reduce((sum, type) => sum + type.split('*').length - 1, 0) ?? 0;
   if (wildcards > MOST_WILDCARDS)
-    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" has more than ${MOST_WILDCARDS} wildcards.`);
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter has more than ${MOST_WILDCARDS} wildcards.`);
   return types;
 }
 
@@ -123,11 +127,13 @@ function boolean(json: Json, name: string, path: string): boolean | undefined {
   throw wrongType(path + name, 'true or false');
 }
 
-function strings(json: Json, name: string, path: string): readonly string[] | undefined {
+function strings(json: Json, name: string, path: string, most = MOST_ENTRIES): readonly string[] | undefined {
   const value = json[name];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) || !value.every((entry) => typeof entry === 'string'))
-    throw wrongType(path + name, 'a list of strings');
+  if (!Array.isArray(value)) throw wrongType(path + name, 'a list of strings');
+  if (value.length > most)
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter has more than ${most} entries.`);
+  if (!value.every((entry) => typeof entry === 'string')) throw wrongType(path + name, 'a list of strings');
   return value;
 }
 

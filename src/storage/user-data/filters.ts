@@ -3,19 +3,38 @@ import { sql } from '../statement.ts';
 
 const STORE = sql(
   'filter_store',
-  `with created as (
-    insert into filters (user_nid, digest, content) values ($1, $2, $3) on conflict (user_nid, digest) do nothing returning nid
-  ) select nid from created union all select nid from filters where user_nid = $1 and digest = $2 limit 1`,
+  `with known as (
+    select nid from filters where user_nid = $1 and digest = $2
+  ), quota as (
+    select count(*) < $4 and coalesce(sum(octet_length(content)), 0) + octet_length($3) <= $5 as fits from filters where user_nid = $1
+  ), created as (
+    insert into filters (user_nid, digest, content) select $1, $2, $3 from quota where fits and not exists (select 1 from known)
+    on conflict (user_nid, digest) do nothing returning nid
+  ) select coalesce((select nid from known), (select nid from created)) as nid, fits from quota`,
 );
 const BY_ID = sql('filter_by_id', 'select content from filters where nid = $1 and user_nid = $2');
 
-/** Stores a user's filter, or finds the one with the same digest; undefined when another request stores it at this moment. */
+/**
+ * Stores a user's filter, or finds the one with the same digest.
+ *
+ * @returns its id; `full` when the user has as many as they may; undefined when another request stores it at this moment
+ */
 export const storeFilter = async (
   database: Database,
   user: number,
   digest: Buffer,
   content: string,
-): Promise<number | undefined> => (await database.query<{ nid: number }>(STORE, [user, digest, content]))[0]?.nid;
+  quota: { readonly pieces: number; readonly bytes: number },
+): Promise<number | 'full' | undefined> => {
+  const [row] = await database.query<{ nid: number | null; fits: boolean }>(STORE, [
+    user,
+    digest,
+    content,
+    quota.pieces,
+    quota.bytes,
+  ]);
+  return row?.nid ?? (row?.fits === false ? 'full' : undefined);
+};
 
 /** The JSON of a user's filter. */
 export const filterById = async (database: Database, user: number, nid: number): Promise<string | undefined> =>

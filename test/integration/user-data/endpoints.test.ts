@@ -149,6 +149,24 @@ describe('user data over HTTP', () => {
       await refused(404, 'M_NOT_FOUND', 'GET', `${path}/999999`);
       await refused(404, 'M_NOT_FOUND', 'GET', `${path}/nonsense`);
     });
+    it('keeps so many of a user and no more, by number and by bytes', async () => {
+      const bobs = `/user/${BOB}/filter`;
+      const define = (filter: unknown): Promise<Answer> => ask('POST', bobs, filter, 'bob');
+      const long = (n: number): unknown => ({ padding: 'x'.repeat(60_000), n });
+      expect((await define(long(1))).status).to.equal(200);
+      expect((await define(long(2))).json['errcode']).to.equal('M_TOO_LARGE');
+      for (let n = 0; n < 4; n++) expect((await define({ presence: { limit: n } })).status).to.equal(200);
+      await refused(413, 'M_TOO_LARGE', 'POST', bobs, { presence: { limit: 4 } }, 'bob');
+      // What is there already is no more than before.
+      expect((await define({ presence: { limit: 3 } })).status).to.equal(200);
+      expect((await define(long(1))).status).to.equal(200);
+    });
+    it('refuses a filter that is too long, stored or given in full', async () => {
+      const long = { room: { timeline: { types: [`m.${'x'.repeat(70_000)}`] } } };
+      await refused(413, 'M_TOO_LARGE', 'POST', path, long);
+      const refusal = await world.filters.filterFor(ALICE, JSON.stringify(long)).catch((error: unknown) => error);
+      expect(refusal).to.include({ errcode: 'M_TOO_LARGE' });
+    });
     it('takes a filter that is given in full', async () => {
       expect((await world.filters.filterFor(ALICE, '{"room":{"timeline":{"limit":9}}}')).room.timeline.limit).to.equal(
         9,

@@ -99,7 +99,7 @@ export class World {
     const { rooms, events, receipts, accountData } = this;
     this.readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
     this.tags = new TagService(accountData);
-    this.filters = new FilterService(database, this.interner);
+    this.filters = new FilterService(database, this.interner, { pieces: 5, bytes: 100_000 });
     this.typing = new TypingService({ rooms, stream: this.stream, timers: clock, ephemeral: this.ephemeral });
     this.unread = new UnreadCounts({
       database,

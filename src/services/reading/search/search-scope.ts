@@ -5,6 +5,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 /** A room in which somebody may search, up to a position. */
@@ -47,30 +48,35 @@ export class SearchScopes {
     }
     let wanted = [...own.values()];
     if (filter.rooms !== undefined) {
-      const nids = new Set<number>();
-      for (const roomId of filter.rooms) await this.#withPredecessors(roomId, own, nids);
+      const nids = await this.#withPredecessors(filter.rooms, own);
       wanted = wanted.filter(({ room }) => nids.has(room));
     }
     if (filter.only !== undefined) {
-      const only = await this.#rooms.byId(filter.only);
-      wanted = wanted.filter(({ room }) => room === only?.nid);
+      const only = new Set(await this.#nidsOf([filter.only]));
+      wanted = wanted.filter(({ room }) => only.has(room));
     }
-    const unwanted = new Set<number>();
-    for (const roomId of filter.notRooms ?? []) {
-      const room = await this.#rooms.byId(roomId);
-      if (room !== undefined) unwanted.add(room.nid);
-    }
+    if (filter.notRooms === undefined) return wanted;
+    const unwanted = new Set(await this.#nidsOf(filter.notRooms));
     return wanted.filter(({ room }) => !unwanted.has(room));
   }
 
-  async #withPredecessors(roomId: string, own: ReadonlyMap<number, SearchableRoom>, found: Set<number>): Promise<void> {
-    let next: string | undefined = roomId;
-    for (let step = 0; next !== undefined && step < MOST_UPGRADES; step++) {
-      const room: Room | undefined = await this.#rooms.byId(next);
-      if (room === undefined || !own.has(room.nid) || found.has(room.nid)) return;
-      found.add(room.nid);
-      next = predecessorOf(room);
+  /** Those of these rooms in which the user is or was, and the rooms that they replace: a statement for each step back, however many they are. */
+  async #withPredecessors(roomIds: readonly string[], own: ReadonlyMap<number, SearchableRoom>): Promise<Set<number>> {
+    const found = new Set<number>();
+    let next = roomIds;
+    for (let step = 0; next.length > 0 && step < MOST_UPGRADES; step++) {
+      const nids = (await this.#nidsOf(next)).filter((nid) => own.has(nid) && !found.has(nid));
+      for (const nid of nids) found.add(nid);
+      const rooms = await this.#rooms.load(nids);
+      next = [...rooms.values()].map(predecessorOf).filter((roomId) => roomId !== undefined);
     }
+    return found;
+  }
+
+  /** Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL. */
+  async #nidsOf(roomIds: readonly string[]): Promise<readonly number[]> {
+    const possible = roomIds.filter((roomId) => !roomId.includes('\0'));
+    return possible.length === 0 ? [] : roomNidsOf(this.#database, possible);
   }
 }
 

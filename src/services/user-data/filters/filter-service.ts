@@ -10,35 +10,63 @@ import { filterById, storeFilter } from '#src/storage/user-data/filters.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 const FILTER_ID = /^[0-9]{1,15}$/;
+/** Characters of JSON of one filter. */
+const LONGEST = 65_536;
 /** Filters that are given in full in every request are parsed once, up to this many characters. */
 const LONGEST_CACHED = 4_096;
+const CACHE_BYTES = 16 * 1024 * 1024;
+
+/** About what a parsed filter takes in memory, in bytes: its text, the lists, and what is compiled of them. */
+const weightOf = (json: string): number => 500 + 5 * json.length;
+
+export interface FilterQuota {
+  /** Filters that a user may store. */
+  readonly pieces: number;
+  /** Bytes that they may have together. */
+  readonly bytes: number;
+}
 
 /** Filters that users stored, or give in full. Client-Server API, "Filtering". */
 export class FilterService {
   readonly #database: Database;
   readonly #interner: Interner;
-  readonly #stored = new LRUCache<string, { readonly json: string; readonly filter: Filter }>({ max: 20_000 });
-  readonly #inline = new LRUCache<string, Filter>({ max: 2_000 });
+  readonly #quota: FilterQuota;
+  readonly #stored = new LRUCache<string, { readonly json: string; readonly filter: Filter }>({
+    maxSize: CACHE_BYTES,
+    sizeCalculation: ({ json }) => weightOf(json),
+  });
+  readonly #inline = new LRUCache<string, Filter>({
+    maxSize: CACHE_BYTES,
+    sizeCalculation: (_, json) => weightOf(json),
+  });
 
-  constructor(database: Database, interner: Interner) {
+  constructor(database: Database, interner: Interner, quota: FilterQuota) {
     this.#database = database;
     this.#interner = interner;
+    this.#quota = quota;
   }
 
   /**
    * Stores a filter. The same filter gets the same id.
    *
-   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM when it is no filter
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM when it is no filter; M_TOO_LARGE when it or all of the user are more than is kept
    */
   async define(userId: string, content: JsonObject): Promise<string> {
+    const json = JSON.stringify(content);
+    assertNotTooLong(json);
     const filter = parseFilter(content);
     const user = await this.#interner.userNid(userId);
     const digest = hash('sha256', canonicalJson(content, 'lenient'), 'buffer');
-    const json = JSON.stringify(content);
+    const store = (): ReturnType<typeof storeFilter> => storeFilter(this.#database, user, digest, json, this.#quota);
+    let nid = await store();
     // The statement finds nothing while another request has inserted the same filter and not committed it: once more, then.
-    const nid =
-      (await storeFilter(this.#database, user, digest, json)) ??
-      (await storeFilter(this.#database, user, digest, json));
+    if (nid === undefined) nid = await store();
+    if (nid === 'full') {
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        `You have as many filters as this server keeps for one user (${this.#quota.pieces}, or ${this.#quota.bytes} bytes).`,
+      );
+    }
     if (nid === undefined) throw new Error('a filter was stored but is not there');
     this.#stored.set(`${userId} ${nid}`, { json, filter });
     return String(nid);
@@ -57,13 +85,14 @@ export class FilterService {
    * The filter that a request asks for.
    *
    * @param parameter an id, a filter as JSON, or undefined for no filter
-   * @throws MatrixError M_NOT_FOUND for an unknown id; M_NOT_JSON, M_BAD_JSON or M_INVALID_PARAM for what is no filter
+   * @throws MatrixError M_NOT_FOUND for an unknown id; M_NOT_JSON, M_BAD_JSON or M_INVALID_PARAM for what is no filter; M_TOO_LARGE
    */
   async filterFor(userId: string, parameter: string | undefined): Promise<Filter> {
     if (parameter === undefined || parameter === '') return NO_FILTER;
     if (!parameter.startsWith('{')) return (await this.#byId(userId, parameter)).filter;
     const known = this.#inline.get(parameter);
     if (known !== undefined) return known;
+    assertNotTooLong(parameter);
     let json: unknown;
     try {
       json = JSON.parse(parameter);
@@ -87,3 +116,7 @@ export class FilterService {
     return found;
   }
 }
+
+const assertNotTooLong = (json: string): void => {
+  if (json.length > LONGEST) throw new MatrixError('M_TOO_LARGE', `A filter has at most ${LONGEST} characters.`);
+};

@@ -270,6 +270,24 @@ describe('searching messages', function () {
     expect(await of({ limit: 0 })).to.deep.equal([]);
   });
 
+  it('asks for the rooms that a filter names in one statement, however many they are', async () => {
+    const room = await publicRoom('longlist');
+    await say('longlist', room, '長い名簿');
+    const { database } = server.rooms.services;
+    const costOf = async (count: number): Promise<number> => {
+      const unknown = Array.from({ length: count }, (_, i) => `!unknown${i}:elsewhere.test`);
+      const filter = { rooms: [room, ...unknown], not_rooms: unknown };
+      expect(await server.texts('longlist', '長い名簿', { filter })).to.have.length(1);
+      const before = database.statements();
+      await server.ask('longlist', { search_term: '長い名簿', filter });
+      return database.statements() - before;
+    };
+    expect(await costOf(900)).to.equal(await costOf(1));
+    const tooMany = { not_rooms: Array.from({ length: 1_001 }, (_, i) => `!unknown${i}:elsewhere.test`) };
+    const { status, body } = await server.ask('longlist', { search_term: 'x', filter: tooMany });
+    expect([status, body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
   it('leaves out what ignored users said', async () => {
     const room = await publicRoom('calm');
     await server.rooms.join('loud', room);
