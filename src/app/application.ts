@@ -28,7 +28,7 @@ import { composePeeking } from './peeking.ts';
 import type { Platform } from './platform.ts';
 import { composeEvents, composeReception, composeRooms, composeRoomStore } from './rooms.ts';
 import { composePeople, composeSearch } from './search.ts';
-import { composeSync } from './sync.ts';
+import { composeSync, type MoreSections } from './sync.ts';
 import { composeThirdPartyInvites } from './third-party-invites.ts';
 import { composeNotifications, composeUserData, profileSource } from './user-data.ts';
 import { mountWebSocket } from './web-socket.ts';
@@ -39,8 +39,13 @@ export const entities = [...accountEntities, ReportEntity];
 const PING = sql('ping', 'select 1');
 const HTTP_DRAIN_MS = 4_000;
 
+/** What a server has beside the usual. */
+export interface Extensions {
+  readonly sections?: MoreSections;
+}
+
 /** Puts the server together on its platform: services, endpoints, listeners. The only place where services are made. */
-export async function createApplication(platform: Platform): Promise<Application> {
+export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<Application> {
   const { config, logger, metrics, clock, timers, random, database } = platform;
   const http = new HttpServer({ logger, timers });
   let address = '';
@@ -68,7 +73,6 @@ export async function createApplication(platform: Platform): Promise<Application
   );
   const reception = composeReception(platform, store, events, notifications.classifier);
   const userData = composeUserData(platform, store, events, notifications, users);
-  const { presence } = userData;
   const profiles = profileSource(userData.profiles);
   const rooms = composeRooms(platform, store, events, profiles, notifications.accountData, (parts) =>
     composeThirdPartyInvites(platform, {
@@ -85,14 +89,11 @@ export async function createApplication(platform: Platform): Promise<Application
   );
   const { inviteRedemption } = rooms;
   const accountThreepids = new AccountThreepids({ database, clock, users, claims: inviteRedemption });
-  const engine = composeSync(platform, store, events, rooms, {
-    accountData: notifications.accountData,
-    receipts: userData.receipts,
-    typing: userData.typing,
-    unread: userData.unread,
-    ephemeral: userData.ephemeral,
-    presence,
-  });
+  const engine = composeSync(
+    platform,
+    { store, events, rooms, accountData: notifications.accountData, userData },
+    extensions.sections,
+  );
   const delayed = composeDelayedEvents(platform, rateLimiter, users, rooms.roomSending, store.writer);
   const search = composeSearch(platform, store, rooms, notifications.accountData);
   const people = composePeople(platform, store, { users, profiles: userData.profiles });

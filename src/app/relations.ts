@@ -36,7 +36,7 @@ export function composeRelations(
     stream,
   }: { readonly interner: Interner; readonly loader: EventLoader; readonly stream: RoomEventStream },
   events: EventService,
-  accountData: Pick<AccountDataService, 'get'>,
+  accountData: Pick<AccountDataService, 'peek' | 'load'>,
   parts: {
     readonly access: RoomAccess;
     readonly visibility: EventVisibility;

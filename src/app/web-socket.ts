@@ -1,7 +1,7 @@
 import { ClientAddress } from '#src/http/middleware/client-address.ts';
 import type { HttpServer } from '#src/http/server.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import type { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import type { Accounts } from './accounts.ts';
@@ -17,7 +17,7 @@ export function mountWebSocket(
   accounts: Accounts,
   rooms: Rooms,
   userData: UserData,
-  engine: { readonly sync: SyncEngine; readonly users: SyncUsers },
+  engine: { readonly sync: V3Sync; readonly users: SyncUsers },
 ): void {
   const { clock, config, logger, metrics, timers } = platform;
   const { activity, sessions } = accounts;

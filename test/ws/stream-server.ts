@@ -119,14 +119,8 @@ export class StreamServer {
           { serverName: config.serverName },
         ),
     );
-    const { sync, users } = composeSync(platform, store, events, rooms, {
-      accountData: notifications.accountData,
-      receipts: userData.receipts,
-      typing: userData.typing,
-      unread: userData.unread,
-      ephemeral: userData.ephemeral,
-      presence,
-    });
+    const parts = { store, events, rooms, accountData: notifications.accountData, userData };
+    const { sync, users } = composeSync(platform, parts);
     this.sessions = accounts.sessions;
     this.users = accounts.users;
     const reports = new ReportService({

@@ -3,12 +3,12 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import type { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
-import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
   readonly sessionPolls: SessionPolls;
-  readonly sync: SyncEngine;
+  readonly sync: V3Sync;
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
   readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable', deviceId?: string): void };
   /** Longest wait for news, in milliseconds, whatever a client asks for. */

@@ -49,6 +49,8 @@ export interface EphemeralPosition {
 export interface SyncPosition {
   readonly vector: PositionVector;
   readonly ephemeral: EphemeralPosition;
+  /** Streams of which less was told than the vector says, by a lower-case letter each: positions up to which they were told. */
+  readonly behind?: Readonly<Record<string, number>>;
 }
 
 const encodeVector = (vector: PositionVector): string => {
@@ -92,8 +94,11 @@ const decodeInteger = (text: string): number | undefined => {
 };
 
 /** The token for a sync position (`next_batch`). Opaque to clients; the leading letter and digit name kind and version. */
-export const encodeSyncToken = (position: SyncPosition): string =>
-  `s1_${encodeVector(position.vector)}_${position.ephemeral.run}.${position.ephemeral.count.toString(36)}`;
+export const encodeSyncToken = ({ vector, ephemeral, behind }: SyncPosition): string => {
+  let token = `s1_${encodeVector(vector)}_${ephemeral.run}.${ephemeral.count.toString(36)}`;
+  for (const letter in behind) token += `.${letter}${behind[letter]?.toString(36)}`;
+  return token;
+};
 
 /** The token for what had arrived in one shard up to a position: the end of a timeline that shows no event. */
 export const encodeArrivalToken = (position: number): string =>
@@ -104,12 +109,21 @@ export const encodeArrivalToken = (position: number): string =>
 
 /** Reads a `next_batch`; undefined when it is not one of ours. */
 export const decodeSyncToken = (token: string): SyncPosition | undefined => {
-  const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)$/.exec(token);
+  const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)((?:\.[a-z][a-z0-9]+)*)$/.exec(token);
   if (match === null) return undefined;
-  const [, vectorText = '', run = '', count = ''] = match;
+  const [, vectorText = '', run = '', count = '', rest = ''] = match;
   const vector = decodeVector(vectorText);
   const counted = decodeInteger(count);
-  return vector === undefined || counted === undefined ? undefined : { vector, ephemeral: { run, count: counted } };
+  if (vector === undefined || counted === undefined) return undefined;
+  const ephemeral = { run, count: counted };
+  if (rest === '') return { vector, ephemeral };
+  const behind: Record<string, number> = {};
+  for (const text of rest.slice(1).split('.')) {
+    const position = decodeInteger(text.slice(1));
+    if (position === undefined) return undefined;
+    behind[text.charAt(0)] = position;
+  }
+  return { vector, ephemeral, behind };
 };
 
 /** A place between two events of one room's topological order: just before (`/messages` backwards reads below it) the event named. */

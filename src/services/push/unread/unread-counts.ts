@@ -1,8 +1,7 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
-import { isJsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import type { AccountDataEntry } from '#src/services/user-data/account-data/user-account-data.ts';
+import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -37,21 +36,6 @@ const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
   if (record.json === null) return undefined;
   const { content } = JSON.parse(record.json) as Partial<Pick<StoredEvent['pdu'], 'content'>>;
   return content === undefined ? undefined : relationOf(content)?.eventId;
-};
-
-const NOBODY: ReadonlySet<string> = new Set();
-const ignoredLists = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
-
-/** Whose events a user does not want to see. Client-Server API, "Ignoring Users". */
-const ignoredIn = (entry: AccountDataEntry | undefined): ReadonlySet<string> => {
-  if (entry === undefined) return NOBODY;
-  let ignored = ignoredLists.get(entry);
-  if (ignored === undefined) {
-    const { ignored_users: users } = JSON.parse(entry.json) as { readonly ignored_users?: JsonValue };
-    ignored = isJsonObject(users) ? new Set(Object.keys(users)) : NOBODY;
-    ignoredLists.set(entry, ignored);
-  }
-  return ignored;
 };
 
 export interface UnreadCountsOptions {
@@ -156,9 +140,7 @@ export class UnreadCounts {
   }
 
   async #ignored(userId: string): Promise<ReadonlySet<string>> {
-    return ignoredIn(
-      (this.#accountData.peek(userId) ?? (await this.#accountData.load(userId))).entry(0, 'm.ignored_user_list'),
-    );
+    return ignoredBy(this.#accountData.peek(userId) ?? (await this.#accountData.load(userId)));
   }
 
   #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {

@@ -6,7 +6,7 @@ import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 export interface RoomPlan {
   readonly room: Room;
   readonly member: Member;
-  readonly section: 'join' | 'leave';
+  readonly section: 'join' | 'leave' | 'invite' | 'knock';
   /** The client knows nothing of the room, or wants all of its state. */
   readonly isFull: boolean;
   /** Joined anew since the client's position: what it may know of an earlier stay does not go on in this timeline. */

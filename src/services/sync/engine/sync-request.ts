@@ -18,9 +18,9 @@ export interface SyncRequest {
 }
 
 /** A sync response. */
-export interface SyncResult {
-  /** JSON text of the whole body. */
-  readonly body: string;
+export interface SyncResult<Body = string> {
+  /** What an encoder made of it: for /sync and the WebSocket API JSON text of the whole body. */
+  readonly body: Body;
   readonly next: SyncPosition;
   /** Nothing happened since. */
   readonly isEmpty: boolean;

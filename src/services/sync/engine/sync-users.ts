@@ -1,11 +1,10 @@
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import type { AccountDataSource, PresenceSource, ReceiptSource, TypingSource } from './sync-sources.ts';
+import type { Waker } from './section.ts';
 import { SyncUser } from './sync-user.ts';
 
 /** Users kept although they do not wait. */
@@ -20,15 +19,10 @@ export interface SyncUsersOptions {
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
   readonly stream: RoomEventStream;
-  readonly writer: Writer;
-  readonly accountData: AccountDataSource;
-  readonly receipts: ReceiptSource;
-  readonly typing: TypingSource;
-  readonly presence: PresenceSource;
 }
 
 /** The users who sync, and the waking of them: a commit marks them, and they are woken once for all that it brought. */
-export class SyncUsers {
+export class SyncUsers implements Waker {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #rooms: RoomRegistry;
@@ -46,34 +40,27 @@ export class SyncUsers {
       this.#onEvents(appended);
     });
     options.stream.on('revealed', ({ room }) => {
-      this.#markRoom(room.nid);
-    });
-    options.writer.published.subscribe(() => this.#flush());
-    options.accountData.changed.subscribe(({ userId }) => {
-      this.#mark(this.#users.get(userId)?.user);
-      this.#flush();
-    });
-    options.receipts.changed.subscribe(({ room }) => this.#markRoom(room.nid));
-    options.typing.changed.subscribe(({ roomNid }) => {
-      this.#markRoom(roomNid);
-      this.#flush();
-    });
-    options.presence.changed.subscribe(({ userId }) => {
-      const entry = this.#users.get(userId);
-      if (entry?.isReady === true) this.#tellOfPresence(entry.user);
-      // Whoever comes online is only about to be read: nobody knows yet with whom they share rooms.
-      else
-        this.open(userId).then(
-          (user) => this.#tellOfPresence(user),
-          () => undefined,
-        );
+      this.room(room.nid);
     });
   }
 
-  #tellOfPresence(subject: SyncUser): void {
-    this.#mark(subject);
-    for (const nid of subject.joined.keys()) this.#markRoom(nid);
-    this.#flush();
+  user(userId: string): void {
+    this.#mark(this.#users.get(userId)?.user);
+  }
+
+  room(roomNid: number): void {
+    for (const user of this.#byRoom.get(roomNid) ?? []) this.#mark(user);
+  }
+
+  companions(userId: string): void {
+    const mark = (user: SyncUser): void => {
+      this.#mark(user);
+      for (const nid of user.joined.keys()) this.room(nid);
+    };
+    const entry = this.#users.get(userId);
+    if (entry?.isReady === true) mark(entry.user);
+    // Nobody knows yet with whom they share rooms.
+    else this.open(userId).then(mark, () => undefined);
   }
 
   /** A user with all their memberships, and the rooms that they are joined to in memory. */
@@ -144,7 +131,7 @@ export class SyncUsers {
       if (early === undefined) this.#changeMembership(user, room.nid, after);
       this.#mark(user);
     }
-    this.#markRoom(room.nid);
+    this.room(room.nid);
   }
 
   #changeMembership(user: SyncUser, roomNid: number, member: Member): void {
@@ -171,14 +158,13 @@ export class SyncUsers {
     if (users?.size === 0) this.#byRoom.delete(roomNid);
   }
 
-  #markRoom(roomNid: number): void {
-    for (const user of this.#byRoom.get(roomNid) ?? []) this.#mark(user);
-  }
-
   #mark(user: SyncUser | undefined): void {
     if (user === undefined) return;
     user.mark();
-    if (user.isWaiting) this.#dirty.add(user);
+    if (!user.isWaiting) return;
+    // After everything that this turn of the event loop brings: all that a batch of the writer published is one piece of news.
+    if (this.#dirty.size === 0 && !this.#flushing) queueMicrotask(() => this.#flush());
+    this.#dirty.add(user);
   }
 
   #flush(): void {

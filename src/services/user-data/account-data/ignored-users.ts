@@ -1,8 +1,13 @@
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from './account-data-service.ts';
+import type { AccountDataEntry, UserAccountData } from './user-account-data.ts';
+
+export const IGNORED_USER_LIST = 'm.ignored_user_list';
 
 const NOBODY: ReadonlySet<string> = new Set();
+/** By the piece of account data that was read: the same set as long as the list stays the same. */
+const parsed = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
 
 /** Whether those who ignore these users are spared an event. State is told whoever sent it. Client-Server API, "Ignoring Users". */
 export const isIgnored = (
@@ -10,28 +15,31 @@ export const isIgnored = (
   ignored: ReadonlySet<string>,
 ): boolean => event.stateKey === undefined && ignored.has(event.sender);
 
+/** Whom a user ignores, by their account data: the same set as long as they do not change it. Nobody can ignore themselves. */
+export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): ReadonlySet<string> => {
+  const entry = data.entry(0, IGNORED_USER_LIST);
+  if (entry === undefined) return NOBODY;
+  let users = parsed.get(entry);
+  if (users === undefined) {
+    const { ignored_users: list } = JSON.parse(entry.json) as { ignored_users?: unknown };
+    // Clients write what they like there; only users can be ignored.
+    const named = isJsonObject(list) ? Object.keys(list) : [];
+    users = new Set(named.filter((userId) => userId !== data.userId && isUserId(userId)));
+    parsed.set(entry, users);
+  }
+  return users;
+};
+
 /** Whom users ignore. Client-Server API, "Ignoring Users". */
 export class IgnoredUsers {
-  readonly #accountData: Pick<AccountDataService, 'get'>;
-  /** By the content that was read: it seldom changes. */
-  readonly #parsed = new Map<string, { readonly json: string; readonly users: ReadonlySet<string> }>();
+  readonly #accountData: Pick<AccountDataService, 'peek' | 'load'>;
 
-  constructor(accountData: Pick<AccountDataService, 'get'>) {
+  constructor(accountData: Pick<AccountDataService, 'peek' | 'load'>) {
     this.#accountData = accountData;
   }
 
   /** The users whom this one ignores. */
   async of(userId: string): Promise<ReadonlySet<string>> {
-    const json = await this.#accountData.get(userId, 0, 'm.ignored_user_list');
-    if (json === undefined) return NOBODY;
-    const known = this.#parsed.get(userId);
-    if (known?.json === json) return known.users;
-    const { ignored_users: ignored } = JSON.parse(json) as { ignored_users?: unknown };
-    // Clients write what they like there; only users can be ignored.
-    const users = new Set(isJsonObject(ignored) ? Object.keys(ignored).filter(isUserId) : []);
-    this.#parsed.delete(userId);
-    this.#parsed.set(userId, { json, users });
-    if (this.#parsed.size > 10_000) this.#parsed.delete(this.#parsed.keys().next().value ?? '');
-    return users;
+    return ignoredBy(this.#accountData.peek(userId) ?? (await this.#accountData.load(userId)));
   }
 }

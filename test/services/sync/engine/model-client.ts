@@ -1,4 +1,4 @@
-import type { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type ClientEvent, type RoomBody, type SyncBody, syncRequest } from './sync-world.ts';
 
@@ -32,7 +32,7 @@ const keyOf = (event: ClientEvent): string => `${event.type}\0${event.state_key}
 /** A client that believes what the specification says of sync responses, and complains when they cannot be true. */
 export class ModelClient {
   readonly options: ModelOptions;
-  readonly #sync: () => SyncEngine;
+  readonly #sync: () => V3Sync;
   readonly rooms = new Map<string, KnownRoom>();
   readonly invites = new Set<string>();
   readonly #leavesShown = new Set<string>();
@@ -41,7 +41,7 @@ export class ModelClient {
   #since: string | undefined;
   isCaughtUp = false;
 
-  constructor(sync: () => SyncEngine, options: ModelOptions) {
+  constructor(sync: () => V3Sync, options: ModelOptions) {
     this.#sync = sync;
     this.options = options;
   }

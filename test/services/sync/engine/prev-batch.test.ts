@@ -28,12 +28,7 @@ describe('the prev_batch of a timeline without events', () => {
     commit: () => Promise<unknown>,
     ...request: Parameters<typeof syncRequest>
   ): Promise<SyncBody> => {
-    const { sections } = world;
-    sections.build = async (...args) => {
-      Reflect.deleteProperty(sections, 'build');
-      await commit();
-      return sections.build(...args);
-    };
+    world.interposed.afterPlan = commit;
     return JSON.parse((await world.sync.sync(syncRequest(...request))).body) as SyncBody;
   };
 

@@ -2,6 +2,7 @@ import { silentLogger } from '#src/kernel/logger.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
+import { composeSync } from '#src/app/sync.ts';
 import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -12,24 +13,26 @@ import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
 import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
-import { EventEncoder } from '#src/services/sync/engine/event-encoder.ts';
-import { RoomSections } from '#src/services/sync/engine/room-sections.ts';
-import { StateReader } from '#src/services/sync/engine/state-window.ts';
-import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
-import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import type { SyncRequest } from '#src/services/sync/engine/sync-request.ts';
-import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
-import { TimelineReader } from '#src/services/sync/engine/timeline-window.ts';
+import type { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
+import type { StrippedStateSource } from '#src/services/sync/sections/stripped-state.ts';
+import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventServices, type EventServices } from '#test/support/event-services.ts';
 
+/** What a test does in the middle of a response. */
+export interface Interposed {
+  /** Once, after the rooms of a response are chosen and before they are read. */
+  afterPlan?: () => Promise<unknown>;
+}
+
 export interface SyncWorld extends EventServices {
-  readonly sync: SyncEngine;
+  readonly sync: V3Sync;
   readonly users: SyncUsers;
-  readonly sections: RoomSections;
+  readonly interposed: Interposed;
   readonly receipts: ReceiptService;
   readonly accountData: AccountDataService;
   readonly typing: TypingService;
@@ -58,44 +61,46 @@ export async function syncWorld(
     enabled: false,
     sharesRoom: () => Promise.resolve(true),
   });
-  const personal = { accountData, receipts, typing, presence, unread, ephemeral };
-  const users = new SyncUsers({ ...store, ...personal });
-  const states = new StateReader(database, store.states);
   const visibility = new EventVisibility(interner, loader, store.states, events.sticky);
   const ignored = new IgnoredUsers(accountData);
-  const sources = {
+  const aggregations = new Aggregations({
+    index: new RelationIndex({ database, interner, stream }),
     loader,
-    interner,
-    timelines: new TimelineReader(database, loader),
-    states,
     visibility,
-    encoder: new EventEncoder(events.clock, stream),
-    sticky: events.sticky,
-    relations: new Aggregations({
-      index: new RelationIndex({ database, interner, stream }),
-      loader,
-      visibility,
-      clock: events.clock,
-      ignoredUsers: (userId) => ignored.of(userId),
-    }),
-  };
-  const sections = new RoomSections(sources);
-  const sync = new SyncEngine({
-    users,
-    rooms,
-    events,
-    writer,
-    timers: systemTimers,
-    filters: new SyncFilters({ usual: 10, greatest: 1000 }),
-    sections,
-    states,
-    personal: { ...personal, loader, interner },
-    stripped: {
-      strippedStateFor: (room, userId) =>
-        Promise.resolve([{ type: 'm.room.member', state_key: userId, room: room.roomId }]),
-    },
+    clock: events.clock,
+    ignoredUsers: (userId) => ignored.of(userId),
   });
-  return { ...store, sync, users, sections, receipts, accountData, typing, visibility };
+  const interposed: Interposed = {};
+  const strippedStateFor: StrippedStateSource['strippedStateFor'] = async (room, userId) => [
+    { type: 'm.room.member', state_key: userId, room: room.roomId },
+  ];
+  const { sync, users } = composeSync(
+    {
+      database,
+      timers: systemTimers,
+      config: { sync: { defaultTimelineLimit: 10, maxTimelineLimit: 1000, maxTimeoutMs: 60_000 } },
+    },
+    {
+      store,
+      events,
+      rooms: { visibility, aggregations, membership: { strippedStateFor } },
+      accountData,
+      userData: { ephemeral, presence, receipts, typing, unread },
+    },
+    () => [
+      {
+        name: 'interposed',
+        open: () => ({
+          async prepare() {
+            const { afterPlan } = interposed;
+            delete interposed.afterPlan;
+            await afterPlan?.();
+          },
+        }),
+      },
+    ],
+  );
+  return { ...store, sync, users, interposed, receipts, accountData, typing, visibility };
 }
 
 export interface ClientEvent {

@@ -1,51 +1,62 @@
 import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
-import { STICKY } from '#src/protocol/events/sticky.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
-import type { RoomPlan } from './room-plan.ts';
+import type { RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
-import type { SyncFilter } from './sync-filter.ts';
-import type { SyncRequest } from './sync-request.ts';
-import type { SyncUser } from './sync-user.ts';
+import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';
 import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } from './visible-timelines.ts';
 
-/** Timeline, state and summary of a room, as JSON members. */
-export interface RoomSection {
-  readonly plan: RoomPlan;
-  readonly json: string;
-  readonly isEmpty: boolean;
-}
-
-export interface RoomSectionsOptions extends VisibleTimelinesOptions {
+export interface RoomEventsOptions extends VisibleTimelinesOptions {
   readonly loader: EventLoader;
   readonly interner: Interner;
   readonly states: StateReader;
   readonly encoder: EventEncoder;
 }
 
-/** The parts of rooms that all come of their events: timeline, state, summary, sticky events. All rooms of a response are read together. */
-export class RoomSections {
-  readonly #options: RoomSectionsOptions;
+/**
+ * What comes of the events of rooms: timeline, state and summary. All rooms of a response are read together. Commits wake those who
+ * are in their rooms without any section asking for it.
+ */
+export class RoomEventsSection implements Section {
+  readonly name = 'events';
+  readonly #options: RoomEventsOptions;
   readonly #timelines: VisibleTimelines;
+  readonly #drafts = new WeakMap<RoomPlan, SectionDraft>();
 
-  constructor(options: RoomSectionsOptions) {
+  constructor(options: RoomEventsOptions) {
     this.#options = options;
     this.#timelines = new VisibleTimelines(options);
   }
 
-  async build(
-    plans: readonly RoomPlan[],
-    user: SyncUser,
-    request: SyncRequest,
-    filter: SyncFilter,
-    ignored: ReadonlySet<string>,
-  ): Promise<RoomSection[]> {
-    const drafts = await this.#timelines.read(plans, user.userId, filter, ignored);
+  /** What the reader of a response is shown of a room's timeline, once that was prepared. */
+  draftOf(plan: RoomPlan): SectionDraft | undefined {
+    return this.#drafts.get(plan);
+  }
+
+  open(request: SectionRequest): SectionView {
+    if (request.isInitial || request.fullState) request.user.forgetSentMembers(request.deviceId ?? '');
+    const parts = new Map<RoomPlan, Part>();
+    return {
+      prepare: async (rooms) => {
+        const told = rooms.filter(({ section }) => section === 'join' || section === 'leave');
+        for (const [plan, part] of await this.#read(told, request)) parts.set(plan, part);
+      },
+      room: (plan) => {
+        const part = parts.get(plan);
+        parts.delete(plan);
+        return part;
+      },
+    };
+  }
+
+  async #read(plans: readonly RoomPlan[], request: SectionRequest): Promise<readonly (readonly [RoomPlan, Part])[]> {
+    const { filter, userId } = request;
+    const ignored = request.ignored();
+    const drafts = await this.#timelines.read(plans, userId, filter, ignored);
     const upToEnd = request.stateAfter !== undefined;
     const changes = await this.#options.states.read(
       drafts.map(({ plan, window, events }) => ({
@@ -58,12 +69,12 @@ export class RoomSections {
       })),
     );
     if (filter.lazyLoadMembers) {
-      const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, user.userId)]));
+      const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, userId)]));
       await this.#options.interner.ensureStateKeys(
         [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
       );
     }
-    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], user, request, filter));
+    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], request));
     const loaded = await this.#options.loader.load(
       wanted.flatMap((nids, index) => {
         const room = drafts[index]?.plan.room;
@@ -72,32 +83,15 @@ export class RoomSections {
     );
     const relations = await this.#relations(drafts, request, ignored);
     return drafts.map((draft, index) => {
+      this.#drafts.set(draft.plan, draft);
       const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
-      return this.#encode(draft, state, request, filter, relations.get(draft));
+      return [draft.plan, this.#encode(draft, state, request, relations.get(draft))] as const;
     });
   }
 
-  /** Up to where somebody who is not in rooms any more sees them, by number of the room. Those in which they never were are left out. */
-  async seenUntil(left: readonly { readonly room: Room; readonly member: Member }[]): Promise<Map<number, number>> {
-    const { loader, visibility } = this.#options;
-    // All at once: what each of them replaced comes along.
-    await loader.load(left.map(({ room, member }) => ({ room, nid: member.event })));
-    const found = new Map<number, number>();
-    for (const { room, member } of left) {
-      const until = await visibility.past.joinedUntil(room, member);
-      if (until > 0) found.set(room.nid, until);
-    }
-    return found;
-  }
-
   /** Positions of the state events to be told, after filter and lazy loading. */
-  #stateEvents(
-    draft: SectionDraft,
-    changes: StateChanges | undefined,
-    user: SyncUser,
-    request: SyncRequest,
-    filter: SyncFilter,
-  ): number[] {
+  #stateEvents(draft: SectionDraft, changes: StateChanges | undefined, request: SectionRequest): number[] {
+    const { filter, user } = request;
     const { plan, window, events } = draft;
     if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
     // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
@@ -134,7 +128,7 @@ export class RoomSections {
    */
   async #relations(
     drafts: readonly SectionDraft[],
-    request: SyncRequest,
+    request: SectionRequest,
     ignored: ReadonlySet<string>,
   ): Promise<ReadonlyMap<SectionDraft, Relations>> {
     const found = new Map<SectionDraft, Relations>();
@@ -158,11 +152,11 @@ export class RoomSections {
   #encode(
     { plan, window, events, sticky }: SectionDraft,
     state: readonly StoredEvent[],
-    request: SyncRequest,
-    filter: SyncFilter,
+    request: SectionRequest,
     relations: Relations | undefined,
-  ): RoomSection {
+  ): Part {
     const { encoder } = this.#options;
+    const { filter } = request;
     const { room, member } = plan;
     const reader = { userId: request.userId, deviceId: request.deviceId };
     const stateEvents = filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true);
@@ -171,11 +165,12 @@ export class RoomSections {
         encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter),
       )
       .join(',');
-    let json = `"${request.stateAfter ?? 'state'}":{"events":[${stateJson}]}`;
+    const members: Record<string, string> = {};
+    members[request.stateAfter ?? 'state'] = `{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
     const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first);
-    json += `,"timeline":{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
+    members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
       (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))
@@ -185,18 +180,11 @@ export class RoomSections {
         'm.invited_member_count': room.invitedCount,
       };
       if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
-      json += `,"summary":${JSON.stringify(summary)}`;
+      members['summary'] = JSON.stringify(summary);
     }
-    const stuck = sticky?.events ?? [];
-    if (sticky !== undefined && stuck.length > 0) {
-      const texts = stuck.map((event) => {
-        const membership = event.nid >= member.since ? member.membership : 'leave';
-        return encoder.event({ event, membership }, reader, filter, undefined, sticky.view.ttl(event));
-      });
-      json += `,"${STICKY}":{"events":[${texts.join(',')}]}`;
-    }
-    const told = events.length + stateEvents.length + stuck.length;
-    return { plan, json, isEmpty: !plan.isFull && told === 0 && !window.limited };
+    const isEmpty = !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited;
+    // A resolution ended what was no stay, without an event: there is nothing to tell of such a room.
+    return { members, isNews: !isEmpty || (plan.section === 'leave' && !plan.onlyLeave) };
   }
 }
 

@@ -1,10 +1,7 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
-import type { StateStore } from '#src/services/room-model/state/state-store.ts';
-import type { Database } from '#src/storage/database.ts';
-import { stateAtPositions } from '#src/storage/room-model/event-reads.ts';
+import type { PastStates } from '../engine/past-states.ts';
 import type { TimelineWindow } from './timeline-window.ts';
 
 /** For which stretch of a room the changes of state are wanted. */
@@ -31,22 +28,20 @@ export interface StateChanges {
 
 /** Works out changes of state; many rooms in two statements at most, none for rooms whose ring reaches back far enough. */
 export class StateReader {
-  readonly #database: Database;
-  readonly #states: StateStore;
+  readonly #past: PastStates;
 
-  constructor(database: Database, states: StateStore) {
-    this.#database = database;
-    this.#states = states;
+  constructor(past: PastStates) {
+    this.#past = past;
   }
 
   async read(requests: readonly StateRequest[]): Promise<StateChanges[]> {
     const answers: (StateChanges | undefined)[] = requests.map((request) => fromRing(request));
     const open = requests.filter((_, index) => answers[index] === undefined);
     if (open.length > 0) {
-      const begins = await this.statesAt(
+      const begins = await this.#past.at(
         open.flatMap(({ room, after }) => (after === undefined ? [] : [{ room: room.nid, upTo: after }])),
       );
-      const starts = await this.#states.load(open.map((request) => startState(request)));
+      const starts = await this.#past.byId(open.map((request) => startState(request)));
       for (const [index, request] of requests.entries()) {
         answers[index] ??= compare(
           request,
@@ -56,18 +51,6 @@ export class StateReader {
       }
     }
     return answers.filter((answer) => answer !== undefined);
-  }
-
-  /** The states of rooms at positions. */
-  async statesAt(
-    wanted: readonly { readonly room: number; readonly upTo: number }[],
-  ): Promise<Map<number, StateChain>> {
-    if (wanted.length === 0) return new Map();
-    const rows = await stateAtPositions(this.#database, wanted);
-    const idOf = (row: (typeof rows)[number]): number =>
-      row.current_state ?? ((row.flags & EVENT_FLAGS.state) === 0 ? row.state : row.nid);
-    const chains = await this.#states.load(rows.map(idOf));
-    return new Map(rows.map((row) => [row.room, chains.get(idOf(row)) ?? StateChain.EMPTY]));
   }
 }
 

@@ -1,4 +1,11 @@
-import type { ReceiptEntry } from './sync-sources.ts';
+export interface ReceiptEntry {
+  readonly userId: string;
+  readonly kind: 'm.read' | 'm.read.private';
+  readonly thread: string | undefined;
+  readonly eventId: string;
+  readonly ts: number;
+  readonly pos: number;
+}
 
 type ReceiptMap = Record<string, Record<string, Record<string, { ts: number; thread_id?: string }>>>;
 

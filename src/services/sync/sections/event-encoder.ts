@@ -6,7 +6,7 @@ import type { Reader } from '#src/services/reading/client-events/client-events.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyView } from '#src/services/events/sticky/sticky-view.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
-import type { SyncFilter } from './sync-filter.ts';
+import type { SyncFilter } from '../engine/sync-filter.ts';
 
 interface SharedTimeline {
   readonly first: StoredEvent | undefined;

@@ -1,6 +1,7 @@
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomPlan } from '../engine/room-plan.ts';
 import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 
@@ -9,7 +10,7 @@ export interface StickyDraft {
   readonly plan: {
     readonly room: Room;
     readonly member: Pick<Member, 'since'>;
-    readonly section: 'join' | 'leave';
+    readonly section: RoomPlan['section'];
     /** What came up to here is known to the client. */
     readonly after: number;
     readonly upTo: number;
@@ -19,7 +20,7 @@ export interface StickyDraft {
 }
 
 /** What sticks in a room of a response. */
-export interface StickySection {
+export interface StickyDelivery {
   readonly view: StickyView;
   /** The timeline without events that become visible only after the response's end. */
   readonly timeline: readonly VisibleEvent[];
@@ -31,15 +32,15 @@ export interface StickySection {
  * Whatever is sticky and new to the client: what its timeline does not show, once that is filtered, comes in a section of its own. Who has
  * just come to a room is told everything. MSC4354, "Sync API changes".
  */
-export const stickySections = async <Draft extends StickyDraft>(
+export const stickyDeliveries = async <Draft extends StickyDraft>(
   source: StickySource,
   drafts: readonly Draft[],
   ignored: ReadonlySet<string>,
-): Promise<ReadonlyMap<Draft, StickySection>> => {
+): Promise<ReadonlyMap<Draft, StickyDelivery>> => {
   const joined = drafts.filter(({ plan }) => plan.section === 'join');
   const views = await source.forRooms(joined.map(({ plan }) => plan.room));
-  const sections = new Map<Draft, StickySection>();
-  if (views.size === 0) return sections;
+  const deliveries = new Map<Draft, StickyDelivery>();
+  if (views.size === 0) return deliveries;
   for (const draft of joined) {
     const { plan } = draft;
     const view = views.get(plan.room.nid);
@@ -51,7 +52,7 @@ export const stickySections = async <Draft extends StickyDraft>(
     const events = view
       .between(isNew ? 0 : plan.after, plan.upTo)
       .filter(({ nid, sender, stateKey }) => !shown.has(nid) && (stateKey !== undefined || !ignored.has(sender)));
-    sections.set(draft, { view, timeline, events });
+    deliveries.set(draft, { view, timeline, events });
   }
-  return sections;
+  return deliveries;
 };

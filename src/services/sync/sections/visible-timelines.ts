@@ -1,10 +1,10 @@
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
-import type { RoomPlan } from './room-plan.ts';
-import { stickySections, type StickySection } from './sticky-section.ts';
-import type { SyncFilter } from './sync-filter.ts';
-import type { RelationsSource, VisibilitySource } from './sync-sources.ts';
+import type { RoomPlan } from '../engine/room-plan.ts';
+import { stickyDeliveries, type StickyDelivery } from './sticky-delivery.ts';
+import type { SyncFilter } from '../engine/sync-filter.ts';
+import type { RelationsSource, VisibilitySource } from './timeline-sources.ts';
 import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
 
 export interface VisibleTimelinesOptions {
@@ -19,7 +19,7 @@ export interface SectionDraft {
   readonly plan: RoomPlan;
   readonly window: TimelineWindow;
   readonly events: readonly VisibleEvent[];
-  readonly sticky?: StickySection;
+  readonly sticky?: StickyDelivery;
 }
 
 /** The timelines of a response, as its reader may see them. */
@@ -63,10 +63,10 @@ export class VisibleTimelines {
   }
 
   async #withSticky(drafts: readonly SectionDraft[], ignored: ReadonlySet<string>): Promise<readonly SectionDraft[]> {
-    const sections = await stickySections(this.#options.sticky, drafts, ignored);
-    if (sections.size === 0) return drafts;
+    const deliveries = await stickyDeliveries(this.#options.sticky, drafts, ignored);
+    if (deliveries.size === 0) return drafts;
     return drafts.map((draft) => {
-      const sticky = sections.get(draft);
+      const sticky = deliveries.get(draft);
       return sticky === undefined ? draft : { ...draft, events: sticky.timeline, sticky };
     });
   }

@@ -1,0 +1,68 @@
+import type { PositionVector } from '#src/protocol/wire/position.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { PastStates } from './past-states.ts';
+import type { RoomPlan } from './room-plan.ts';
+
+/** Changes of one membership that are looked through for an earlier stay. */
+const MEMBERSHIPS_BACK = 20;
+
+/** What a client may know of rooms that its user has left, or come back to, from earlier. */
+export class PastStays {
+  readonly #loader: EventLoader;
+  readonly #interner: Interner;
+  readonly #states: PastStates;
+
+  constructor(options: { readonly loader: EventLoader; readonly interner: Interner; readonly states: PastStates }) {
+    this.#loader = options.loader;
+    this.#interner = options.interner;
+    this.#states = options.states;
+  }
+
+  /** Whether a state has a user as joined. */
+  async isJoinedIn(room: Room, userId: string, state: StateChain | undefined): Promise<boolean> {
+    const skey = this.#interner.peekStateKey('m.room.member', userId);
+    if (skey === undefined) await this.#interner.ensureStateKeys([{ type: 'm.room.member', stateKey: userId }]);
+    const nid = state?.get(this.#interner.stateKey('m.room.member', userId));
+    const event = nid === undefined ? undefined : await this.#loader.one(room, nid);
+    return event !== undefined && membershipIn(event.content) === 'join';
+  }
+
+  /** Whoever left and came back since then is told what happened in the meantime, and not once more what they know. */
+  async resumed(userId: string, joined: readonly RoomPlan[], since: PositionVector): Promise<readonly RoomPlan[]> {
+    const returned: RoomPlan[] = [];
+    for (const one of joined) {
+      if (one.after > 0) continue;
+      const join = await this.#loader.one(one.room, one.member.since);
+      if (join?.replaces !== undefined) returned.push(one);
+    }
+    if (returned.length === 0) return joined;
+    const afterOf = (one: RoomPlan): number => since[one.room.shard] ?? 0;
+    const known = await this.#states.at(returned.map((one) => ({ room: one.room.nid, upTo: afterOf(one) })));
+    const resumed = new Set<RoomPlan>();
+    for (const one of returned) {
+      if (await this.isJoinedIn(one.room, userId, known.get(one.room.nid))) resumed.add(one);
+    }
+    const stayed = new Set<RoomPlan>();
+    for (const one of returned) if (!resumed.has(one) && (await this.#stayedBefore(one))) stayed.add(one);
+    return joined.map((one) => {
+      if (resumed.has(one)) return { ...one, after: afterOf(one) };
+      return stayed.has(one) ? { ...one, isReturned: true } : one;
+    });
+  }
+
+  /** Whether the user had been joined before they came back: going back through their memberships, which are few. */
+  async #stayedBefore({ member, room }: RoomPlan): Promise<boolean> {
+    // Where branches were resolved, a membership may begin at an event that is not about the user.
+    const first = await this.#loader.one(room, member.since);
+    let event = first?.stateKey === member.userId ? first : await this.#loader.one(room, member.event);
+    for (let step = 0; step < MEMBERSHIPS_BACK && event?.replaces !== undefined; step++) {
+      event = await this.#loader.one(room, event.replaces);
+      if (event !== undefined && membershipIn(event.content) === 'join') return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,182 @@
+import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
+import { covers, type SyncPosition } from '#src/protocol/wire/position.ts';
+import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PastStates } from './past-states.ts';
+import type { PastStays } from './past-stays.ts';
+import type { RoomPlan } from './room-plan.ts';
+import type { SectionRequest } from './section.ts';
+
+export interface PlannerOptions {
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly states: PastStates;
+  readonly past: MembershipPast;
+  readonly stays: PastStays;
+}
+
+/** What is to be told, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
+export interface SyncPlan {
+  readonly position: SyncPosition;
+  readonly joined: readonly RoomPlan[];
+  readonly left: ReadonlyMap<number, Member>;
+  /** Rooms that the user is invited to, or knocks at. */
+  readonly outside: ReadonlyMap<number, Member>;
+}
+
+/** Chooses the rooms that a response speaks of, and what of each. */
+export class SyncPlanner {
+  readonly #options: PlannerOptions;
+
+  constructor(options: PlannerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Runs in one turn of the event loop.
+   *
+   * @param changed rooms of which a section has something to tell
+   */
+  plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
+    const { user, since, isInitial, fullState, filter } = request;
+    const joined: RoomPlan[] = [];
+    const left = new Map<number, Member>();
+    const outside = new Map<number, Member>();
+    for (const [nid, member] of user.memberships) {
+      if (member.membership === 'join') {
+        const room = user.joined.get(nid);
+        if (room === undefined || !filter.room(room.roomId)) continue;
+        const isNew = isInitial || !covers(since, member.since);
+        if (!isNew && !fullState && covers(since, room.lastPosition) && !changed.has(nid)) continue;
+        joined.push({
+          room,
+          member,
+          section: 'join',
+          isFull: isNew || fullState,
+          isReturned: false,
+          after: isNew ? 0 : (since[room.shard] ?? 0),
+          upTo: position.vector[room.shard] ?? 0,
+          end: room.stateChain,
+          onlyLeave: false,
+        });
+        continue;
+      }
+      const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
+      if (member.membership === 'invite' || member.membership === 'knock') {
+        if (isNews) outside.set(nid, member);
+      } else if (isNews && (!isInitial || filter.includeLeave)) left.set(nid, member);
+      else if (fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);
+    }
+    return { position, joined, left, outside };
+  }
+
+  /** The rooms of a plan, with what has to be read of the past of those that the user has left, or come back to. */
+  async rooms(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<readonly RoomPlan[]> {
+    const left = plan.left.size === 0 ? [] : await this.#left(plan, request);
+    const joined = request.isInitial
+      ? plan.joined
+      : await this.#options.stays.resumed(request.userId, plan.joined, request.since);
+    const outside = plan.outside.size === 0 ? [] : await this.#outside(plan, request, data);
+    return [...joined, ...outside, ...left];
+  }
+
+  /**
+   * Rooms that the user left: they are shown as they were at the leave, whatever became of the user there afterwards. Of a room in
+   * which they never were, only that they were turned away, or turned away from it.
+   */
+  async #left(plan: SyncPlan, { userId, since, isInitial, fullState, filter }: SectionRequest): Promise<RoomPlan[]> {
+    const { rooms, states, stays } = this.#options;
+    const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => {
+      // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
+      const member = room.member(userId);
+      const isForgotten = member?.forgotten === true && (isInitial || covers(since, member.since));
+      return filter.room(room.roomId) && !isForgotten;
+    });
+    const known = isInitial
+      ? new Map()
+      : await states.at(loaded.map((room) => ({ room: room.nid, upTo: since[room.shard] ?? 0 })));
+    const wereThere: { readonly room: Room; readonly member: Member }[] = [];
+    for (const room of loaded) {
+      const member = plan.left.get(room.nid);
+      if (member === undefined) continue;
+      if (isInitial || (await stays.isJoinedIn(room, userId, known.get(room.nid)))) wereThere.push({ room, member });
+    }
+    const seenUntil = await this.#seenUntil(wereThere);
+    const ends = await states.at(
+      loaded.map((room) => ({ room: room.nid, upTo: seenUntil.get(room.nid) ?? leftAt(plan.left.get(room.nid)) })),
+    );
+    const plans: RoomPlan[] = [];
+    for (const room of loaded) {
+      const member = plan.left.get(room.nid);
+      const end = ends.get(room.nid);
+      if (member === undefined || end === undefined) continue;
+      const until = seenUntil.get(room.nid);
+      plans.push({
+        room,
+        member,
+        section: 'leave',
+        isFull: isInitial || fullState,
+        isReturned: false,
+        after: until === undefined ? leftAt(member) - 1 : isInitial ? 0 : (since[room.shard] ?? 0),
+        upTo: until ?? leftAt(member),
+        end,
+        onlyLeave: until === undefined,
+      });
+    }
+    return plans;
+  }
+
+  /** Up to where somebody who is not in rooms any more sees them, by number of the room. Those in which they never were are left out. */
+  async #seenUntil(
+    left: readonly { readonly room: Room; readonly member: Member }[],
+  ): Promise<ReadonlyMap<number, number>> {
+    const { loader, past } = this.#options;
+    // All at once: what each of them replaced comes along.
+    await loader.load(left.map(({ room, member }) => ({ room, nid: member.event })));
+    const found = new Map<number, number>();
+    for (const { room, member } of left) {
+      const until = await past.joinedUntil(room, member);
+      if (until > 0) found.set(room.nid, until);
+    }
+    return found;
+  }
+
+  /** Rooms that the user is invited to, or knocks at; no invites of ignored users, none at all for who wants none. */
+  async #outside(
+    { position, outside }: SyncPlan,
+    { ignored }: SectionRequest,
+    data: UserAccountData,
+  ): Promise<RoomPlan[]> {
+    const { loader, rooms } = this.#options;
+    const takesInvites = !blocksInvites(data.entry(0, INVITE_PERMISSION)?.json);
+    const wanted = [...outside].filter(([, { membership }]) => membership === 'knock' || takesInvites);
+    const loaded = await rooms.load(wanted.map(([nid]) => nid));
+    const invitees = wanted.flatMap(([nid, member]) => {
+      const room = loaded.get(nid);
+      return room === undefined ? [] : [{ room, member }];
+    });
+    const events = await loader.load(invitees.map(({ room, member }) => ({ room, nid: member.event })));
+    return invitees.flatMap(({ room, member }) => {
+      const sender = events.get(member.event)?.sender;
+      if (member.membership === 'invite' && sender !== undefined && ignored().has(sender)) return [];
+      return {
+        room,
+        member,
+        section: member.membership === 'knock' ? ('knock' as const) : ('invite' as const),
+        isFull: true,
+        isReturned: false,
+        after: 0,
+        upTo: position.vector[room.shard] ?? 0,
+        end: room.stateChain,
+        onlyLeave: false,
+      };
+    });
+  }
+}
+
+/** Up to where somebody who left sees the room. Where the resolution of a fork ended a membership its event came before that. */
+const leftAt = (member: Member | undefined): number => Math.max(member?.event ?? 0, member?.since ?? 0);

@@ -1,0 +1,83 @@
+import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
+import type { RoomPlan } from './room-plan.ts';
+import type { SyncFilter } from './sync-filter.ts';
+import type { SyncUser } from './sync-user.ts';
+
+/** Who is to be woken for news. Cheap enough to be called for every commit; whoever is marked is woken once, after all of it. */
+export interface Waker {
+  user(userId: string): void;
+  /** Everybody who is in a room. */
+  room(roomNid: number): void;
+  /** A user, and everybody who is in a room with them. */
+  companions(userId: string): void;
+}
+
+/** For whom a response is made, and what they know already. */
+export interface SectionRequest {
+  readonly user: SyncUser;
+  readonly userId: string;
+  /** Undefined for those who read without a device. */
+  readonly deviceId: string | undefined;
+  readonly filter: SyncFilter;
+  /**
+   * Up to where the client was told, by shard: before everything when it knows nothing. It has said so itself with the token that it
+   * sent, so what it was told up to here it has received.
+   */
+  readonly since: PositionVector;
+  /** The same for what is counted in memory; 0 when it knows nothing of this run of the process. */
+  readonly sinceCount: number;
+  /** The client knows nothing at all. */
+  readonly isInitial: boolean;
+  /** The client wants the whole state of its rooms, known or not. */
+  readonly fullState: boolean;
+  /** The name under which state up to the end of the timeline is wanted; undefined: up to its start, as `state`. */
+  readonly stateAfter: string | undefined;
+  /** Whom the user ignores, as of now. Client-Server API, "Ignoring Users". */
+  readonly ignored: () => ReadonlySet<string>;
+}
+
+/** What a section has to say, of one room or in general. */
+export interface Part {
+  /** Members by name: JSON texts. */
+  readonly members?: Readonly<Record<string, string>>;
+  /** Events for a list that sections may share, `"<list>":{"events":[…]}`: JSON texts. */
+  readonly list?: string;
+  readonly events?: readonly string[];
+  /** Worth a response by itself. What is told for completeness only, as counts are, waits for something that is. */
+  readonly isNews: boolean;
+  /**
+   * For sections with a `cursor`, in general parts only: not everything fitted, and what came after this position of the user's shard is
+   * for the next response, whose `since` is this position.
+   */
+  readonly until?: number;
+}
+
+/**
+ * A section opened for one response. `changedRooms` is called in the turn of the event loop in which the end of the response is fixed;
+ * what comes afterwards tells nothing that lies past that end.
+ */
+export interface SectionView {
+  /** Rooms that the user is in, by number, which are to be told of although nothing was sent there. */
+  changedRooms?(upTo: SyncPosition): Iterable<number>;
+  /** Makes known what `room` needs of several rooms, in as few statements as for one. */
+  prepare?(rooms: readonly RoomPlan[], upTo: SyncPosition): Promise<void>;
+  /** What is to be told of one room; undefined for nothing. */
+  room?(plan: RoomPlan, upTo: SyncPosition): Part | undefined | Promise<Part | undefined>;
+  /** What is to be told beside the rooms; undefined for nothing. */
+  general?(upTo: SyncPosition): Part | undefined | Promise<Part | undefined>;
+}
+
+/**
+ * One stream of what sync shows: what changed since a position, how that is written, and what wakes those who wait for it. The engine
+ * knows none of them; the composition lists them, in the order in which they are written.
+ */
+export interface Section {
+  /** Encoders that place a section elsewhere than its parts say find it by this name. */
+  readonly name: string;
+  /** One lower-case letter, its own in sync tokens: for sections whose response is bounded, and so may end before the others. */
+  readonly cursor?: string;
+  /** Subscribes to what makes news. Called once. */
+  listen?(waker: Waker): void;
+  /** Opens the section for a response, and reads what it will need; without anything to read it answers at once. */
+  open(request: SectionRequest): SectionView | Promise<SectionView>;
+}

@@ -1,0 +1,28 @@
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Membership } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+export interface VisibilitySource {
+  visibleTo(
+    room: Room,
+    userId: string,
+    events: readonly StoredEvent[],
+  ): Promise<readonly { readonly event: StoredEvent; readonly membership: Membership }[]>;
+}
+
+/** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
+export interface RelationsSource {
+  /** Who relates how to events, by their positions. */
+  relationsOf(
+    targets: readonly { readonly room: Room; readonly event: StoredEvent }[],
+  ): Promise<ReadonlyMap<number, readonly { readonly sender: string; readonly relType: string }[]>>;
+  /** Makes known what relates to events of several rooms, in one statement at most. */
+  prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void>;
+  /** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */
+  bundle(
+    room: Room,
+    reader: { readonly userId: string; readonly deviceId: string | undefined },
+    events: readonly StoredEvent[],
+    form: { readonly withRoomId: boolean; readonly ignored: ReadonlySet<string> },
+  ): Promise<ReadonlyMap<number, string>>;
+}
