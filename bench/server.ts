@@ -49,6 +49,9 @@ export class BenchServer {
       TSUDOI_PASSWORD__COST: options.passwordCost ?? 'low',
       TSUDOI_REGISTRATION__ENABLED: 'true',
       TSUDOI_RATE_LIMITS__ENABLED: 'false',
+      // All clients of a bench come from one machine.
+      TSUDOI_HTTP__MAX_CONNECTIONS: '60000',
+      TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '30000',
       ...options.env,
     };
   }

@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { BlockList, isIP } from 'node:net';
 import { mountEndpoints } from '#src/http/mount.ts';
-import { HttpServer, type TlsFiles } from '#src/http/server.ts';
+import type { TlsFiles } from '#src/http/server.ts';
 import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { Farewells } from '#src/services/rooms/membership/farewells.ts';
@@ -19,6 +18,7 @@ import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-i
 import { composeAccountServices } from './account-services.ts';
 import { composeAccounts } from './accounts.ts';
 import { composeDelayedEvents } from './delayed-events.ts';
+import { composeEdge } from './edge.ts';
 import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
 import { composeJobs } from './jobs.ts';
 import { openSigningKeys } from './keys.ts';
@@ -47,17 +47,14 @@ export interface Extensions {
 /** Puts the server together on its platform: services, endpoints, listeners. The only place where services are made. */
 export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<Application> {
   const { config, logger, metrics, clock, timers, random, database } = platform;
-  const http = new HttpServer({ logger, timers });
+  const edge = composeEdge(platform);
+  const { http, rateLimiter } = edge;
   let address = '';
   const publicBaseUrl = (): string => config.publicBaseUrl?.replace(/\/+$/, '') ?? address;
   const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
 
-  const rateLimiter = new TokenBucketLimiter(clock, {
-    enabled: config.rateLimits.enabled,
-    buckets: config.rateLimits.buckets,
-  });
   const accounts = await composeAccounts(platform, rateLimiter);
   const { users, sessions, activity, firstAdmin } = accounts;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
@@ -192,12 +189,8 @@ export async function createApplication(platform: Platform, extensions: Extensio
     metrics,
     trustedProxies: config.http.trustedProxies,
     drainSignal: http.drainSignal,
-    limits: {
-      maxBodyBytes: config.http.maxBodyBytes,
-      bodyTimeoutMs: config.http.bodyTimeoutMs,
-      maxConcurrentRequests: config.http.maxConcurrentRequests,
-      compressFromBytes: config.http.compressFromBytes,
-    },
+    limits: edge.httpLimits,
+    bytesInFlight: edge.bytesInFlight,
     requestLog: { level: config.log.requests, slowMs: config.log.slowRequestMs },
   });
   http.handle(koa.callback());

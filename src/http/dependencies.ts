@@ -1,3 +1,4 @@
+import type { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
@@ -14,8 +15,12 @@ export interface HttpLimits {
   readonly maxBodyBytes: number;
   /** Bytes of a body for which an endpoint declares the limit `upload`. */
   readonly maxUploadBytes: number;
+  /** The same for requests without an account, which anybody can send. */
+  readonly maxStrangerBodyBytes: number;
   /** Milliseconds in which a body must have arrived. */
   readonly bodyTimeoutMs: number;
+  /** Milliseconds in which an answer must have been read; a long one has a second more for every 16 KiB. */
+  readonly answerTimeoutMs: number;
   /** Requests that may be running at once; long-polls count. More are answered 429. */
   readonly maxConcurrentRequests: number;
   /** Bytes from which on a body is compressed, when the client accepts that. */
@@ -25,7 +30,9 @@ export interface HttpLimits {
 export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxBodyBytes: 1024 * 1024,
   maxUploadBytes: 50 * 1024 * 1024,
+  maxStrangerBodyBytes: 16 * 1024,
   bodyTimeoutMs: 30_000,
+  answerTimeoutMs: 30_000,
   maxConcurrentRequests: 20_000,
   compressFromBytes: 32 * 1024,
 };
@@ -37,6 +44,8 @@ export interface HttpDependencies extends Authenticators {
   /** Told of every request that was authenticated, for what devices say of when they were last seen. */
   readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;
+  /** The memory for bodies and answers; one of its own, of the usual size, when left out. */
+  readonly bytesInFlight?: BytesInFlight;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;

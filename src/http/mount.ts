@@ -3,6 +3,8 @@ import Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
+import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
+import { Deadlines } from '#src/kernel/deadlines.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { type AppserviceIdentity, identifyUser, type Origin } from './middleware/authentication.ts';
@@ -27,10 +29,13 @@ interface Exchange {
   readonly path: string;
   readonly search: string;
   readonly ip: string;
+  /** What it holds of the memory for bytes in flight. */
+  readonly held: BytesHeld;
   operation: Operation | undefined;
   requester: Requester | undefined;
   origin: Origin | undefined;
   errcode?: string;
+  isGone: boolean;
 }
 
 /** The path of a request target, and what follows the question mark. RFC 9112, 3.2: proxies may send the absolute form. */
@@ -93,7 +98,9 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const router = routerOf(endpoints);
   const addresses = new ClientAddress(deps.trustedProxies);
   const open = new OpenRequests(deps.drainSignal);
-  const responder = new Responder(limits.compressFromBytes);
+  const deadlines = new Deadlines(deps.timers);
+  const inFlight = deps.bytesInFlight ?? new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, deps.metrics);
+  const responder = new Responder(limits.compressFromBytes, { deadlines, timeoutMs: limits.answerTimeoutMs });
   const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
   const idPrefix = deps.random.string(6);
   let count = 0;
@@ -108,7 +115,18 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const given = ctx.req.headers['x-request-id'];
     if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined)))
       requestId = given;
-    return { requestId, path, search, ip, operation: undefined, requester: undefined, origin: undefined };
+    const held = inFlight.open(ip, ctx.req.socket);
+    return {
+      requestId,
+      path,
+      search,
+      ip,
+      held,
+      operation: undefined,
+      requester: undefined,
+      origin: undefined,
+      isGone: false,
+    };
   };
 
   const route = (ctx: Koa.Context, path: string): RouteMatch<Operation> => {
@@ -175,21 +193,25 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
 
     const { endpoint } = operation;
     const { auth } = endpoint;
+    const reading = { limits, deadlines, held: exchange.held };
     let caller: Requester | Origin | AppserviceIdentity | undefined;
     let received: ReceivedBody | undefined;
     if (auth === 'server' || auth === 'appservice') {
       limit(operation, exchange);
-      received = await receiveBody(ctx.req, endpoint, limits, deps.timers);
+      received = await receiveBody(ctx.req, endpoint, reading);
       caller = await prove(ctx, operation, exchange, received);
     } else if (auth !== 'none') {
       const { authorization } = ctx.req.headers;
       const requester = await identifyUser(auth, authorization, query, deps.authenticate, endpoint.allowLocked);
       caller = exchange.requester = requester;
-      if (requester !== undefined) deps.seen?.(requester, exchange.ip, ctx.req.headers['user-agent']);
+      if (requester !== undefined) {
+        exchange.held.userId = requester.userId;
+        deps.seen?.(requester, exchange.ip, ctx.req.headers['user-agent']);
+      }
     }
     limit(operation, exchange);
     if (exchange.requester !== undefined) assertMayAsk(exchange.requester, endpoint);
-    received ??= await receiveBody(ctx.req, endpoint, limits, deps.timers);
+    received ??= await receiveBody(ctx.req, endpoint, reading);
     const params = operation.validateParams(match.names, match.values);
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
@@ -222,6 +244,11 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     );
   };
 
+  /** The client must not send its next request on a connection that is about to close. */
+  const closeWhenDraining = (ctx: Koa.Context): void => {
+    if (deps.drainSignal.aborted) ctx.set('Connection', 'close');
+  };
+
   const app = new Koa();
   app.silent = true;
   app.use(async (ctx) => {
@@ -236,14 +263,16 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
         ctx.set('Access-Control-Max-Age', PREFLIGHT_MAX_AGE);
         ctx.status = 204;
       } else {
-        let result: unknown;
         try {
-          result = await serve(ctx, exchange);
+          let result = await serve(ctx, exchange);
           if (!(result instanceof Reply)) result = new Reply({ body: result });
-          await responder.send(ctx, result as Reply);
+          closeWhenDraining(ctx);
+          await responder.send(ctx, result as Reply, exchange.held);
         } catch (error) {
           if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
             ctx.respond = false;
+            exchange.isGone = true;
+            exchange.held.release();
             return;
           }
           const refusal = failure(error, exchange);
@@ -254,11 +283,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
             return;
           }
           exchange.errcode = refusal.errcode;
-          await responder.sendError(ctx, refusal);
+          closeWhenDraining(ctx);
+          await responder.sendError(ctx, refusal, exchange.held);
         }
       }
-      // The client must not send its next request on a connection that is about to close.
-      if (deps.drainSignal.aborted) ctx.set('Connection', 'close');
     } finally {
       running -= 1;
       record(ctx, exchange, deps.clock.monotonic() - started);

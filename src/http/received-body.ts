@@ -1,6 +1,7 @@
 import { parse as parseForm } from 'node:querystring';
 import type { IncomingMessage } from 'node:http';
-import type { Timers } from '#src/kernel/timers.ts';
+import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { Deadlines } from '#src/kernel/deadlines.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';
 import { parseBody, readBody } from './middleware/body.ts';
@@ -14,6 +15,14 @@ export interface ReceivedBody {
   readonly value: unknown;
 }
 
+/** What receiving a body needs. */
+export interface BodyReceiving {
+  readonly limits: HttpLimits;
+  readonly deadlines: Deadlines;
+  /** Knows whose request it is, once that is known. */
+  readonly held: BytesHeld;
+}
+
 const EMPTY = Buffer.alloc(0);
 const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
 
@@ -23,20 +32,21 @@ const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'up
  * Receives the body that an endpoint declares. Where a signature covers the request (`server`, `appservice`), a body that is not declared is
  * read as well: the signature covers it too.
  *
- * @throws MatrixError M_TOO_LARGE, M_NOT_JSON, M_BAD_JSON; M_UNKNOWN with status 408
+ * @throws MatrixError as `readBody` does; M_NOT_JSON, M_BAD_JSON
  * @throws ClientGone
  */
 export const receiveBody = async (
   request: IncomingMessage,
   { auth, body, bodyOptional, eventBody, maxBodyBytes }: Endpoint,
-  limits: HttpLimits,
-  timers: Timers,
+  { limits, deadlines, held }: BodyReceiving,
 ): Promise<ReceivedBody> => {
   if (body instanceof StreamBody) return { bytes: EMPTY, value: bodyStream(request, bytesOf(body.maxBytes, limits)) };
   const isSigned = auth === 'server' || auth === 'appservice';
   if (body === undefined && !isSigned) return NOTHING;
-  const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? limits.maxBodyBytes);
-  const bytes = await readBody(request, limit, timers, limits.bodyTimeoutMs);
+  const isOfStranger = !isSigned && held.userId === undefined;
+  const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;
+  const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
+  const bytes = await readBody(request, { limit, timeoutMs: limits.bodyTimeoutMs, deadlines, held });
   if (body instanceof RawBody) return { bytes, value: bytes };
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes.toString('utf8')) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))

@@ -1,12 +1,16 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { type ConnectionLimits, Connections } from './connections.ts';
+import { ClientAddress } from './middleware/client-address.ts';
 
 /** Bounds on connections. */
-export interface ServerLimits {
+export interface ServerLimits extends ConnectionLimits {
   /** Bytes of all the headers of a request; filters in query strings make this larger than Node's own default. */
   readonly maxHeaderBytes: number;
   /** Milliseconds in which the headers must have arrived. */
@@ -15,8 +19,6 @@ export interface ServerLimits {
   readonly requestTimeoutMs: number;
   /** Milliseconds for which an idle connection is kept; longer than the usual proxy keeps it, so that the proxy closes first. */
   readonly keepAliveMs: number;
-  /** Open connections per listener; more are dropped at once. */
-  readonly maxConnections: number;
 }
 
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
@@ -24,7 +26,8 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   headersTimeoutMs: 15_000,
   requestTimeoutMs: 300_000,
   keepAliveMs: 75_000,
-  maxConnections: 30_000,
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 5_000,
 };
 
 /** A certificate chain and its key, PEM. */
@@ -53,6 +56,11 @@ export type UpgradeHook = (request: IncomingMessage, socket: Duplex, head: Buffe
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly timers: Timers;
+  readonly metrics: Metrics;
+  /** Asked for a token of `connection` for each new connection, by address. */
+  readonly rateLimiter?: RateLimiter;
+  /** Addresses or networks of reverse proxies: what comes through them is not held to the limits of one address. */
+  readonly trustedProxies?: readonly string[];
   readonly limits?: Partial<ServerLimits>;
 }
 
@@ -81,6 +89,7 @@ export class HttpServer {
   readonly #logger: Logger;
   readonly #timers: Timers;
   readonly #limits: ServerLimits;
+  readonly #connections: Connections;
   readonly #drain = new AbortController();
   readonly #servers: (Server | TlsServer)[] = [];
   readonly #upgradeHooks = new Map<string, UpgradeHook>();
@@ -92,6 +101,11 @@ export class HttpServer {
     this.#logger = options.logger;
     this.#timers = options.timers;
     this.#limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
+    this.#connections = new Connections(this.#limits, {
+      metrics: options.metrics,
+      addresses: new ClientAddress(options.trustedProxies ?? []),
+      ...(options.rateLimiter === undefined ? {} : { rateLimiter: options.rateLimiter }),
+    });
   }
 
   /** Aborted when `drain` is called: long-polls answer and WebSockets say goodbye then. */
@@ -179,16 +193,42 @@ export class HttpServer {
       shouldUpgradeCallback: (request) =>
         request.headers.upgrade?.toLowerCase() === 'websocket' && this.#upgradeHooks.has(pathOf(request)),
     };
+    const listener = this.#guarded(handler);
     const server =
       tls === undefined
-        ? createServer(options, handler)
-        : createTlsServer({ ...options, cert: tls.cert, key: tls.key }, handler);
-    server.maxConnections = this.#limits.maxConnections;
+        ? createServer(options, listener)
+        : createTlsServer({ ...options, cert: tls.cert, key: tls.key }, listener);
+    this.#guard(server);
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#upgrade(request, socket, head),
     );
     server.on('clientError', refuse);
     return server;
+  }
+
+  /** Connections that are refused are gone before anything is set up for them. */
+  #guard(server: Server | TlsServer): void {
+    const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      if (this.#connections.admit(socket)) for (const listener of listeners) listener.call(server, socket);
+      else socket.resetAndDestroy();
+    });
+  }
+
+  #guarded(handler: RequestListener): RequestListener {
+    return (request, response) => {
+      const { socket } = request;
+      // What was read together with the request for which the connection was closed.
+      if (socket.destroyed) return;
+      // Only the first response in line is given the socket.
+      const isWaiting = response.socket === null;
+      if (isWaiting && !this.#connections.mayPipeline(socket, (listener) => response.once('close', listener))) {
+        socket.destroy();
+        return;
+      }
+      handler(request, response);
+    };
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

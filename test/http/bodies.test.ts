@@ -72,7 +72,7 @@ const event = '/_matrix/client/v3/event';
 
 describe('bodies', () => {
   const server = new TestServer();
-  before(() => server.start(ENDPOINTS, {}, { limits: { bodyTimeoutMs: 150 } }));
+  before(() => server.start(ENDPOINTS, {}, { limits: { bodyTimeoutMs: 150, maxStrangerBodyBytes: 1024 * 1024 } }));
   after(() => server.stop());
 
   const refused = async (

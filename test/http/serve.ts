@@ -83,7 +83,12 @@ export class TestServer {
   /** @param records whether its answers are held against the specification: where real endpoints are served */
   constructor(limits: Partial<ServerLimits> = {}, records = false) {
     this.#records = records;
-    this.server = new HttpServer({ logger: recordingLogger(this.lines), timers: systemTimers, limits });
+    this.server = new HttpServer({
+      logger: recordingLogger(this.lines),
+      timers: systemTimers,
+      metrics: noMetrics,
+      limits,
+    });
   }
 
   async start<S>(endpoints: readonly Endpoint<S>[], services: S, more: Partial<HttpDependencies> = {}): Promise<this> {

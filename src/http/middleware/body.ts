@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import type { Timers } from '#src/kernel/timers.ts';
+import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { Deadlines } from '#src/kernel/deadlines.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** The client went away before its request had arrived: there is nobody to answer. */
@@ -14,34 +15,59 @@ export class ClientGone extends Error {
 /** Bytes of a body that is too large which are read and thrown away, so that the client gets to reading the answer. */
 const DISCARD_BYTES = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
+/** Where the buffer of a body that comes in several pieces begins. */
+const FIRST_BUFFER = 16 * 1024;
+/** Up to here a body is not counted: that many requests of this size as may run at once do no harm. */
+export const SMALL_BODY = 4 * 1024;
+/** Pieces that a body may come in, and one more for each of so many bytes. */
+const FREE_PIECES = 256;
+const BYTES_PER_PIECE = 64;
 
 export const tooLarge = (limit: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 
+/** The budget of bytes in flight has no room for what a request needs. */
+export const noRoom = (): MatrixError =>
+  new MatrixError(
+    'M_LIMIT_EXCEEDED',
+    'This server has as much in its hands as it can hold at the moment: try again shortly.',
+    { retry_after_ms: 2_000, 'org.tsudoi.limiter': 'bytes_in_flight' },
+    503,
+  );
+
+/** How a body is read. */
+export interface BodyReading {
+  /** Bytes that it may have. */
+  readonly limit: number;
+  /** Milliseconds in which all of it must have arrived. */
+  readonly timeoutMs: number;
+  readonly deadlines: Deadlines;
+  /** Takes what the body needs of the memory for bytes in flight. */
+  readonly held: BytesHeld;
+}
+
 /**
- * Reads the body of a request.
+ * Reads the body of a request into one buffer, which grows with what has arrived, not with what was declared.
  *
- * @param limit bytes
- * @param timeoutMs milliseconds in which all of it must have arrived
- * @throws MatrixError M_TOO_LARGE; M_UNKNOWN with status 408 when it arrives too slowly
+ * @throws MatrixError M_TOO_LARGE; M_UNKNOWN with status 408 when it arrives too slowly; M_LIMIT_EXCEEDED with status 503 when too many
+ *   bytes are in flight; M_UNKNOWN with status 400 when it comes in more pieces than anybody needs
  * @throws ClientGone
  */
-export const readBody = (
-  request: IncomingMessage,
-  limit: number,
-  timers: Timers,
-  timeoutMs: number,
-): Promise<Buffer> => {
-  const declared = request.headers['content-length'];
-  if (declared === '0' || (declared === undefined && request.headers['transfer-encoding'] === undefined))
+export const readBody = (request: IncomingMessage, reading: BodyReading): Promise<Buffer> => {
+  const { limit, held } = reading;
+  const length = request.headers['content-length'];
+  if (length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined))
     return Promise.resolve(EMPTY);
-  if (declared !== undefined && Number(declared) > DISCARD_BYTES + limit) return Promise.reject(tooLarge(limit));
+  const declared = length === undefined ? Infinity : Number(length);
+  if (length !== undefined && declared > DISCARD_BYTES + limit) return Promise.reject(tooLarge(limit));
 
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    let buffer: Buffer = EMPTY;
     let size = 0;
+    let pieces = 0;
+    let refusal: MatrixError | undefined;
     const settle = (): void => {
-      timer.cancel();
+      deadline.cancel();
       request.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone);
     };
     const fail = (error: Error): void => {
@@ -50,20 +76,47 @@ export const readBody = (
       request.on('error', () => {});
       reject(error);
     };
+    /** The rest is thrown away as it comes: whoever is still sending does not read yet. */
+    const refuse = (error: MatrixError): void => {
+      refusal = error;
+      buffer = EMPTY;
+      held.release();
+    };
+    const grow = (): boolean => {
+      const capacity = Math.min(Math.max(size, 2 * buffer.length, FIRST_BUFFER), declared, limit);
+      if (capacity > SMALL_BODY && !held.hold('body', capacity)) return false;
+      const larger = Buffer.allocUnsafeSlow(capacity);
+      buffer.copy(larger);
+      buffer = larger;
+      return true;
+    };
     const onData = (chunk: Buffer): void => {
+      const before = size;
       size += chunk.length;
-      if (size <= limit) chunks.push(chunk);
-      else if (size > limit + DISCARD_BYTES) fail(tooLarge(limit));
-      else chunks.length = 0;
+      pieces += 1;
+      // Each piece costs as much as a small request. Clients that stream send kilobytes at a time.
+      if (pieces > FREE_PIECES + size / BYTES_PER_PIECE) {
+        fail(new MatrixError('M_UNKNOWN', 'The body of the request comes in too many pieces.', {}, 400));
+        return;
+      }
+      if (size > limit + DISCARD_BYTES) fail(tooLarge(limit));
+      else if (refusal !== undefined) return;
+      else if (size > limit) refuse(tooLarge(limit));
+      else if (before === 0 && size === declared) {
+        // Nearly always all of it is here at once: then it is used as it came.
+        if (size > SMALL_BODY && !held.hold('body', size)) refuse(noRoom());
+        else buffer = chunk;
+      } else if (size <= buffer.length || grow()) chunk.copy(buffer, before);
+      else refuse(noRoom());
     };
     const onEnd = (): void => {
       settle();
-      if (size > limit) reject(tooLarge(limit));
-      else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+      if (refusal === undefined) resolve(buffer.subarray(0, size));
+      else reject(refusal);
     };
     const onGone = (): void => fail(new ClientGone());
-    const timer = timers.after(timeoutMs, () =>
-      fail(new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408)),
+    const deadline = reading.deadlines.in(reading.timeoutMs, () =>
+      fail(refusal ?? new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408)),
     );
     request.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });

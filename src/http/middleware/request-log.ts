@@ -22,6 +22,8 @@ interface Recorded {
   readonly origin: Origin | undefined;
   /** What it was refused with. */
   readonly errcode?: string | undefined;
+  /** The client went away before there was an answer. */
+  readonly isGone: boolean;
 }
 
 /**
@@ -39,7 +41,7 @@ export const requestRecorder = (
     ['operation', 'status'],
   );
   return (ctx, request, ms) => {
-    const gone = !ctx.res.writableFinished && (ctx.respond === false || ctx.res.destroyed);
+    const gone = request.isGone || (!ctx.res.writableFinished && ctx.res.destroyed);
     const status = gone ? 499 : ctx.status;
     const operation = request.operation?.name ?? (ctx.method === 'OPTIONS' ? 'preflight' : 'unknown');
     seconds.observe(ms / 1000, { operation, status: String(status) });

@@ -1,60 +1,75 @@
 import type { Context } from 'koa';
+import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Reply } from './reply.ts';
+import { noRoom } from './body.ts';
 import { chooseEncoding, compress } from './compression.ts';
+import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
 import { sendStream } from './stream-reply.ts';
 
 const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
 
-/** Writes answers. */
+/** Writes answers, past Koa: their bytes are counted until they are read. */
 export class Responder {
   readonly #compressFrom: number;
+  readonly #leaving: Leaving;
 
   /** @param compressFrom bytes from which on a body is compressed */
-  constructor(compressFrom: number) {
+  constructor(compressFrom: number, leaving: Leaving) {
     this.#compressFrom = compressFrom;
+    this.#leaving = leaving;
   }
 
-  async send(ctx: Context, reply: Reply): Promise<void> {
-    const content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
+  /** @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then */
+  async send(ctx: Context, reply: Reply, held: BytesHeld): Promise<void> {
+    let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
+    const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
+    // The body of the request is of no more use.
+    if (!held.hold('answer', size > SMALL_ANSWER ? size : 0)) throw noRoom();
     ctx.status = reply.status;
     // Answers are about this moment and mostly about this user; who may be remembered says so itself.
     ctx.set('Cache-Control', 'no-store');
     ctx.set('X-Content-Type-Options', 'nosniff');
     for (const [name, value] of Object.entries(reply.headers)) ctx.set(name, value);
+    const { res } = ctx;
     if (reply.stream !== undefined) {
       await sendStream(ctx, reply, reply.stream);
       return;
     }
     if (content === undefined) {
-      ctx.body = null;
-      ctx.status = reply.status;
+      ctx.respond = false;
+      res.end();
       return;
     }
     ctx.set('Content-Type', reply.contentType);
-    const long = content.length >= this.#compressFrom;
-    if (!long || !COMPRESSIBLE.test(reply.contentType)) {
-      ctx.body = content;
-      return;
+    let length = size;
+    if (size >= this.#compressFrom && COMPRESSIBLE.test(reply.contentType)) {
+      ctx.vary('Accept-Encoding');
+      const encoding = chooseEncoding(ctx.req.headers['accept-encoding']);
+      if (encoding !== undefined && ctx.method !== 'HEAD') {
+        content = await compress(content, encoding);
+        length = content.length;
+        ctx.set('Content-Encoding', encoding);
+        held.hold('answer', length);
+      }
     }
-    ctx.vary('Accept-Encoding');
-    const encoding = chooseEncoding(ctx.req.headers['accept-encoding']);
-    if (encoding === undefined || ctx.method === 'HEAD') {
-      ctx.body = content;
-      return;
-    }
-    ctx.body = await compress(content, encoding);
-    ctx.set('Content-Encoding', encoding);
+    ctx.length = length;
+    ctx.respond = false;
+    if (ctx.method === 'HEAD') {
+      res.end();
+      held.release();
+    } else writeBody(res, content, held, this.#leaving);
   }
 
   /** Client-Server API, "Standard error response". */
-  async sendError(ctx: Context, error: MatrixError): Promise<void> {
+  async sendError(ctx: Context, error: MatrixError, held: BytesHeld): Promise<void> {
     const headers: Record<string, string> = {};
     const wait = error.fields['retry_after_ms'];
     if (typeof wait === 'number') headers['Retry-After'] = String(Math.ceil(wait / 1000));
     // A body that was not read to its end would be taken for the next request.
-    if (!ctx.req.complete && (error.status === 413 || error.status === 408)) headers['Connection'] = 'close';
-    await this.send(ctx, new Reply({ status: error.status, body: error.toBody(), headers }));
+    if (!ctx.req.complete && (error.status === 413 || ctx.req.readableDidRead)) headers['Connection'] = 'close';
+    held.release();
+    await this.send(ctx, new Reply({ status: error.status, body: error.toBody(), headers }), held);
   }
 }
 

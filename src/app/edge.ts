@@ -1,0 +1,57 @@
+import type { HttpLimits } from '#src/http/dependencies.ts';
+import { HttpServer } from '#src/http/server.ts';
+import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { type RateLimiter, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { connectionLimit, openFileLimit } from './open-files.ts';
+import type { Platform } from './platform.ts';
+
+/** What everything that comes in passes through, whatever it asks for. */
+export interface Edge {
+  readonly http: HttpServer;
+  readonly rateLimiter: RateLimiter;
+  readonly bytesInFlight: BytesInFlight;
+  readonly httpLimits: HttpLimits;
+}
+
+/** Fewer than these are worth a warning. */
+const FEW_CONNECTIONS = 4_000;
+
+export function composeEdge(platform: Platform): Edge {
+  const { clock, config, logger, metrics, timers } = platform;
+  const { total, perUser, perAddress, perConnection } = config.bytesInFlight;
+  const rateLimiter = new TokenBucketLimiter(clock, {
+    enabled: config.rateLimits.enabled,
+    buckets: config.rateLimits.buckets,
+  });
+  const files = openFileLimit();
+  const maxConnections = connectionLimit(config.http.maxConnections, files, config.database.poolSize);
+  if (maxConnections < Math.min(config.http.maxConnections, FEW_CONNECTIONS)) {
+    logger.warn('the process may open so few files that there can be few connections: raise the limit (ulimit -n)', {
+      max_connections: maxConnections,
+      configured: config.http.maxConnections,
+      open_files: files,
+    });
+  }
+  const http = new HttpServer({
+    logger,
+    timers,
+    metrics,
+    rateLimiter,
+    trustedProxies: config.http.trustedProxies,
+    limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
+  });
+  return {
+    http,
+    rateLimiter,
+    bytesInFlight: new BytesInFlight({ total, user: perUser, address: perAddress, connection: perConnection }, metrics),
+    httpLimits: {
+      maxBodyBytes: config.http.maxBodyBytes,
+      maxUploadBytes: config.media.maxUploadBytes,
+      maxStrangerBodyBytes: config.http.maxStrangerBodyBytes,
+      bodyTimeoutMs: config.http.bodyTimeoutMs,
+      answerTimeoutMs: config.http.answerTimeoutMs,
+      maxConcurrentRequests: config.http.maxConcurrentRequests,
+      compressFromBytes: config.http.compressFromBytes,
+    },
+  };
+}

@@ -1,0 +1,89 @@
+import type { Socket } from 'node:net';
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { networkOf } from '#src/kernel/network.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import type { ClientAddress } from './middleware/client-address.ts';
+
+/** Requests that may wait on a connection for the answers to those before them. Clients do not pipeline; few tools do. */
+const MAX_PIPELINED = 16;
+
+export interface ConnectionLimits {
+  /** Open connections. More than the process may have files open would fail in worse places. */
+  readonly maxConnections: number;
+  /** Of those, for one address (a /64 of IPv6) that is not a trusted proxy. */
+  readonly maxConnectionsPerAddress: number;
+}
+
+export interface ConnectionDependencies {
+  readonly metrics: Metrics;
+  readonly addresses: ClientAddress;
+  /** Asked for a token of `connection` for each new one, by address. */
+  readonly rateLimiter?: RateLimiter;
+}
+
+/** Which connections are let in: not too many at once, not too many of one address, and not too fast. */
+export class Connections {
+  readonly #budget: SharedBudget;
+  readonly #shares: Shares;
+  readonly #addresses: ClientAddress;
+  readonly #rateLimiter: RateLimiter | undefined;
+  readonly #refused: Counter;
+  readonly #pipelined = new WeakMap<Socket, number>();
+  #open = 0;
+
+  constructor(limits: ConnectionLimits, deps: ConnectionDependencies) {
+    this.#budget = new SharedBudget(limits.maxConnections);
+    this.#shares = new Shares(limits.maxConnectionsPerAddress);
+    this.#addresses = deps.addresses;
+    this.#rateLimiter = deps.rateLimiter;
+    this.#refused = deps.metrics.counter(
+      'tsudoi_http_connections_refused_total',
+      'connections that were closed at once, or for pipelining too much',
+      ['reason'],
+    );
+    deps.metrics.gaugeOf('tsudoi_http_connections', 'open connections, WebSockets included', () => this.#open);
+    deps.metrics.gaugeOf('tsudoi_http_connections_limit', 'how many there may be', () => this.#budget.total);
+  }
+
+  /** Whether a new connection may stay. It is counted until it closes. */
+  admit(socket: Socket): boolean {
+    if (this.#open >= this.#budget.total) return this.#refuse('total');
+    const address = this.#addresses.of(socket.remoteAddress, undefined);
+    if (this.#addresses.isTrusted(address)) {
+      this.#count(socket, () => {});
+      return true;
+    }
+    const network = networkOf(address);
+    if (this.#rateLimiter?.take('connection', network).ok === false) return this.#refuse('rate');
+    if (!this.#budget.take(1, this.#shares.of(network))) return this.#refuse('address');
+    this.#count(socket, () => this.#budget.give(1, this.#shares.of(network)));
+    return true;
+  }
+
+  /**
+   * Whether a connection may have one more request that waits for answers to those before it.
+   *
+   * @param onAnswered calls its listener when the answer has left
+   */
+  mayPipeline(socket: Socket, onAnswered: (listener: () => void) => void): boolean {
+    const waiting = (this.#pipelined.get(socket) ?? 0) + 1;
+    if (waiting > MAX_PIPELINED) return this.#refuse('pipelining');
+    this.#pipelined.set(socket, waiting);
+    onAnswered(() => this.#pipelined.set(socket, (this.#pipelined.get(socket) ?? 1) - 1));
+    return true;
+  }
+
+  #count(socket: Socket, onClose: () => void): void {
+    this.#open += 1;
+    socket.once('close', () => {
+      this.#open -= 1;
+      onClose();
+    });
+  }
+
+  #refuse(reason: string): false {
+    this.#refused.inc({ reason });
+    return false;
+  }
+}

@@ -1,0 +1,77 @@
+import type { ServerResponse } from 'node:http';
+import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { Deadlines } from '#src/kernel/deadlines.ts';
+
+/** Up to here an answer is written at once, and counted only if its reader does not take it at once. */
+export const SMALL_ANSWER = 8 * 1024;
+/** Larger ones are written in pieces, each when the one before has left: characters of a text, bytes of a buffer. */
+const PIECE = 128 * 1024;
+/** Bytes a second at which the slowest reader is waited for. */
+const SLOWEST_BYTES_PER_SECOND = 16 * 1024;
+
+/** How answers leave. */
+export interface Leaving {
+  readonly deadlines: Deadlines;
+  /** Milliseconds in which an answer must have been read; a long one has a second more for every 16 KiB. */
+  readonly timeoutMs: number;
+}
+
+const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
+
+/** Where the piece that begins at `from` ends: half of a surrogate pair is not written alone. */
+const pieceEnd = (content: string | Buffer, from: number): number => {
+  const end = from + PIECE;
+  if (end >= content.length) return content.length;
+  return typeof content === 'string' && isHighSurrogate(content.charCodeAt(end - 1)) ? end - 1 : end;
+};
+
+const writePieces = (response: ServerResponse, content: string | Buffer): void => {
+  let at = 0;
+  const next = (): void => {
+    if (response.destroyed) return;
+    const from = at;
+    at = pieceEnd(content, from);
+    const piece = typeof content === 'string' ? content.slice(from, at) : content.subarray(from, at);
+    if (at === content.length) response.end(piece);
+    // One piece in a turn of the event loop, also to a reader who takes them as fast as they come.
+    else if (response.write(piece)) setImmediate(next);
+    else response.once('drain', () => setImmediate(next));
+  };
+  next();
+};
+
+/**
+ * Writes the body of an answer whose head is set. Its bytes are held until its reader has taken them; a reader who does not is cut off.
+ *
+ * @param held has room for the bytes already unless they are few
+ */
+export const writeBody = (
+  response: ServerResponse,
+  content: string | Buffer,
+  held: BytesHeld,
+  { deadlines, timeoutMs }: Leaving,
+): void => {
+  if (response.destroyed) {
+    held.release();
+    return;
+  }
+  if (content.length > PIECE) writePieces(response, content);
+  else response.end(content);
+  // What the operating system has taken is out of our hands. A request that came behind others waits for their answers to leave.
+  if (response.writableFinished) {
+    held.release();
+    return;
+  }
+  const { socket } = response.req;
+  const waiting = Math.max(held.bytes, Math.min(content.length, PIECE));
+  if (!held.hold('answer', waiting)) {
+    socket.destroy();
+    held.release();
+    return;
+  }
+  const deadline = deadlines.in(timeoutMs + (waiting / SLOWEST_BYTES_PER_SECOND) * 1_000, () => socket.destroy());
+  response.once('close', () => {
+    deadline.cancel();
+    held.release();
+  });
+};
