@@ -1,4 +1,3 @@
-import { parse as parseForm } from 'node:querystring';
 import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
@@ -7,6 +6,7 @@ import type { Endpoint } from './endpoint.ts';
 import { parseBody, readBody } from './middleware/body.ts';
 import { type BodyLimit, FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
 import { bodyStream } from './middleware/body-stream.ts';
+import { parseForm } from './middleware/form.ts';
 
 /** The body of a request: as it arrived, and as the endpoint declares it. */
 export interface ReceivedBody {
@@ -48,7 +48,7 @@ export const receiveBody = async (
   const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
   const bytes = await readBody(request, { limit, timeoutMs: limits.bodyTimeoutMs, deadlines, held });
   if (body instanceof RawBody) return { bytes, value: bytes };
-  if (body instanceof FormBody) return { bytes, value: parseForm(bytes.toString('utf8')) };
+  if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
   return { bytes, value: parseBody(bytes, eventBody === true) };

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
-import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
+import { type Endpoint, endpoint, Reply, StreamBody } from '#src/http/endpoint.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { TestServer } from './serve.ts';
 
@@ -283,12 +283,26 @@ describe('mountEndpoints', () => {
       expect(answer.json['errcode']).to.equal('M_FORBIDDEN');
       expect((await server.ask('GET', '/_synapse/admin/v1/secret', { token: 'admin' })).status).to.equal(200);
     });
-    it('refuses to mount an endpoint whose authentication there is not', async () => {
-      let failure: unknown;
-      await new TestServer()
-        .start([get('/_matrix/federation/v1/x', { auth: 'server' })], {})
-        .catch((error: unknown) => (failure = error));
-      expect(String(failure)).to.contain('authentication server');
+    it('refuses suspended users with 403 M_USER_SUSPENDED where they are not served, administrators as well', async () => {
+      const refused = { status: 403, errcode: 'M_USER_SUSPENDED' };
+      const ask = async (path: string, token: string): Promise<object> => {
+        const { status, json } = await server.ask('GET', path, { token });
+        return { status, errcode: json['errcode'] };
+      };
+      expect(await ask('/_matrix/client/v3/guests', 'suspended')).to.deep.equal(refused);
+      expect(await ask('/_synapse/admin/v1/secret', 'suspended-admin')).to.deep.equal(refused);
+      expect(await ask('/_matrix/client/v3/maybe', 'suspended')).to.include({ status: 200 });
+    });
+    it('refuses to mount what cannot be served: no such authentication, a signed stream, nothing said of guests', async () => {
+      const failure = async (endpoint: Endpoint<unknown>): Promise<string> =>
+        new TestServer().start([endpoint], {}, { authenticateServer: async () => ({ serverName: 'a' }) }).then(
+          () => 'mounted',
+          (error: Error) => error.message,
+        );
+      const path = '/_matrix/federation/v1/x';
+      expect(await failure(get(path, { auth: 'appservice' }))).to.contain('authentication appservice');
+      expect(await failure(get(path, { auth: 'server', body: new StreamBody(1) }))).to.contain('stream');
+      expect(await failure(get(path, { auth: 'accessToken', guests: 'allowed' }))).to.contain('suspended');
     });
   });
 

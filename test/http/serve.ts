@@ -1,4 +1,4 @@
-import { type ClientRequest, type IncomingHttpHeaders, request as httpRequest } from 'node:http';
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
@@ -52,6 +52,8 @@ const REQUESTERS: Readonly<Record<string, Requester>> = {
   bob: requester('@bob:test'),
   guest: requester('@guest:test', { isGuest: true }),
   admin: requester('@admin:test', { isAdmin: true }),
+  suspended: requester('@suspended:test', { isSuspended: true }),
+  'suspended-admin': requester('@suspended-admin:test', { isAdmin: true, isSuspended: true }),
   exempt: requester('@exempt:test', { rateLimited: false }),
 };
 
@@ -127,39 +129,47 @@ export class TestServer {
     const headers: Record<string, string> = { ...options.headers };
     if (options.token !== undefined) headers['authorization'] = `Bearer ${options.token}`;
     if (payload !== undefined) headers['content-length'] = String(Buffer.byteLength(payload));
+    const { request, response } = this.open(method, path, headers);
+    request.end(payload);
+    return { request, answer: response.then((received) => this.#collect(method, path, received)) };
+  }
+
+  /** A request whose body is still to be written, and the response once its headers have come. */
+  open(
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+  ): { request: ClientRequest; response: Promise<IncomingMessage> } {
     const request = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers, agent: false });
-    const answer = new Promise<Answer>((resolve, reject) => {
-      request.on('error', reject);
-      request.on('response', (response) => {
-        const chunks: Buffer[] = [];
-        response.on('error', reject);
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () => {
-          const bytes = Buffer.concat(chunks);
-          const text = bytes.toString('utf8');
-          const isJson = response.headers['content-type']?.startsWith('application/json') === true;
-          const isPlain = response.headers['content-encoding'] === undefined;
-          if (this.#records && isPlain)
-            recorder.record(
-              method,
-              path,
-              response.statusCode ?? 0,
-              isJson && text !== '' ? JSON.parse(text) : undefined,
-            );
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            bytes,
-            text,
-            get json() {
-              return JSON.parse(text) as Record<string, unknown>;
-            },
-          });
+    const response = new Promise<IncomingMessage>((resolve, reject) => {
+      request.on('response', resolve).on('error', reject);
+    });
+    return { request, response };
+  }
+
+  #collect(method: string, path: string, response: IncomingMessage): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      response.on('error', reject);
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => {
+        const bytes = Buffer.concat(chunks);
+        const text = bytes.toString('utf8');
+        const isJson = response.headers['content-type']?.startsWith('application/json') === true;
+        const isPlain = response.headers['content-encoding'] === undefined;
+        if (this.#records && isPlain)
+          recorder.record(method, path, response.statusCode ?? 0, isJson && text !== '' ? JSON.parse(text) : undefined);
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          bytes,
+          text,
+          get json() {
+            return JSON.parse(text) as Record<string, unknown>;
+          },
         });
       });
     });
-    request.end(payload);
-    return { request, answer };
   }
 
   ask(method: string, path: string, options: AskOptions = {}): Promise<Answer> {

@@ -130,6 +130,18 @@ const converter = (schema: LooseSchema | undefined): Convert => {
 /** What arrives as text: one value, or several where a key was repeated. */
 export type Texts = Readonly<Record<string, string | string[] | undefined>>;
 
+/** @throws MatrixError M_INVALID_PARAM where a name or a value holds a NUL, which the database cannot keep */
+export const refuseNul = (texts: Texts, what: 'query' | 'form'): void => {
+  for (const [name, value] of Object.entries(texts)) {
+    if (name.includes('\0') || String(value).includes('\0')) {
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `The ${what} parameter ${name.replaceAll('\0', '')} holds a NUL character.`,
+      );
+    }
+  }
+};
+
 /**
  * Converts and checks parameters of a path, a query or a form. Keys that are not declared are left out; of a repeated key that is not declared as an
  * array the first counts. An optional query parameter without a value (`?from=&limit=10`) counts as absent: it is how many clients write that.

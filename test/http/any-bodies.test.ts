@@ -1,0 +1,329 @@
+import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { json as jsonOf } from 'node:stream/consumers';
+import { expect } from 'chai';
+import { Type } from 'typebox';
+import { endpoint, FormBody, RawBody, Reply, StreamBody } from '#src/http/endpoint.ts';
+import type { UnverifiedRequest } from '#src/http/middleware/authentication.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { until } from '#test/support/until.ts';
+import { type Answer, TestServer } from './serve.ts';
+
+const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
+const BYTES = randomBytes(3_000_000);
+
+/** What a handler has done with the stream that it was given. */
+interface Consumed {
+  bytes: number;
+  error: unknown;
+}
+
+/** Sources that were handed out as replies. */
+interface Sources {
+  readonly open: Readable[];
+  readonly consumed: Consumed[];
+}
+
+const slices = (bytes: Buffer, size: number): Buffer[] =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+    bytes.subarray(index * size, (index + 1) * size),
+  );
+
+let pulled = 0;
+const counted = function* (): Generator<Buffer> {
+  for (pulled = 0; ; pulled += 1) yield Buffer.alloc(50_000);
+};
+
+const failingAfter = (chunks: number): Readable =>
+  Readable.from(
+    (async function* () {
+      for (let sent = 0; sent < chunks; sent += 1) yield Buffer.alloc(200_000);
+      throw new MatrixError('M_NOT_FOUND', 'It is gone.');
+    })(),
+  );
+
+const ENDPOINTS = [
+  endpoint({
+    ...common,
+    operationId: 'form',
+    method: 'POST',
+    path: '/form',
+    body: new FormBody(Type.Object({ grant: Type.String(), times: Type.Optional(Type.Integer()) })),
+    handler: async (_, { body }) => body,
+  }),
+  endpoint({
+    ...common,
+    operationId: 'raw',
+    method: 'POST',
+    path: '/raw',
+    body: new RawBody(1_000),
+    handler: async (_, { body, info }) => ({ base64: body.toString('base64'), type: info.contentType }),
+  }),
+  endpoint({
+    ...common,
+    operationId: 'upload',
+    method: 'POST',
+    path: '/upload',
+    body: new StreamBody('upload'),
+    async handler({ consumed }: Sources, { body, info }) {
+      const record: Consumed = { bytes: 0, error: undefined };
+      consumed.push(record);
+      try {
+        for await (const chunk of body) record.bytes += (chunk as Buffer).length;
+      } catch (error) {
+        record.error = error;
+        throw error;
+      }
+      return { bytes: record.bytes, type: info.contentType };
+    },
+  }),
+  endpoint({
+    ...common,
+    operationId: 'unwanted',
+    method: 'POST',
+    path: '/unwanted',
+    body: new StreamBody('upload'),
+    handler: async () => {
+      throw new MatrixError('M_FORBIDDEN', 'Not from you.');
+    },
+  }),
+  endpoint({
+    ...common,
+    operationId: 'download',
+    method: 'GET',
+    path: '/download/{kind}',
+    params: Type.Object({ kind: Type.String() }),
+    async handler({ open }: Sources, { params: { kind } }) {
+      const sources: Record<string, () => Readable> = {
+        known: () => Readable.from(slices(BYTES, 50_000)),
+        unknown: () => Readable.from(slices(BYTES, 50_000)),
+        empty: () => Readable.from([]),
+        endless: () => Readable.from(counted()),
+        absent: () => failingAfter(0),
+        torn: () => failingAfter(30),
+      };
+      const stream = (sources[kind] as () => Readable)();
+      open.push(stream);
+      return new Reply({
+        stream,
+        ...(kind === 'known' ? { length: BYTES.length } : {}),
+        contentType: 'image/png',
+        headers: { 'Content-Disposition': 'inline', 'Cache-Control': 'public, max-age=60' },
+      });
+    },
+  }),
+];
+
+describe('bodies and replies that are no JSON', () => {
+  const services: Sources = { open: [], consumed: [] };
+  const server = new TestServer();
+  before(() => server.start(ENDPOINTS, services, { limits: { maxUploadBytes: 2_000_000, compressFromBytes: 100 } }));
+  after(() => server.stop());
+
+  const refused = ({ status, json }: Answer, expected: number, errcode: string): void => {
+    expect([status, json['errcode']]).to.deep.equal([expected, errcode]);
+    expect(json['error']).to.be.a('string').and.not.equal('');
+  };
+
+  describe('a form', () => {
+    it('is converted and checked like a query', async () => {
+      const { json } = await server.ask('POST', '/form', { raw: 'grant=a+b%2Bc&times=3&more=x' });
+      expect(json).to.deep.equal({ grant: 'a b+c', times: 3 });
+    });
+    it('is refused where a member is missing, has the wrong type, or holds what no text may', async () => {
+      refused(await server.ask('POST', '/form', { raw: 'times=3' }), 400, 'M_MISSING_PARAM');
+      refused(await server.ask('POST', '/form', { raw: 'grant=x&times=often' }), 400, 'M_INVALID_PARAM');
+      refused(await server.ask('POST', '/form', { raw: 'grant=a%00b' }), 400, 'M_INVALID_PARAM');
+      refused(await server.ask('POST', '/form', { raw: Buffer.from([0x67, 0x3d, 0xff]) }), 400, 'M_NOT_JSON');
+    });
+  });
+
+  describe('a raw body', () => {
+    it('reaches the handler byte for byte, with its type', async () => {
+      const bytes = randomBytes(1_000);
+      const { json } = await server.ask('POST', '/raw', { raw: bytes, headers: { 'content-type': 'image/webp' } });
+      expect(json).to.deep.equal({ base64: bytes.toString('base64'), type: 'image/webp' });
+    });
+    it('is refused beyond the limit that the endpoint declares', async () => {
+      refused(await server.ask('POST', '/raw', { raw: randomBytes(1_001) }), 413, 'M_TOO_LARGE');
+    });
+  });
+
+  describe('a body that is streamed', () => {
+    it('arrives whole, whether it says how long it is or not', async () => {
+      const bytes = BYTES.subarray(0, 2_000_000);
+      const declared = await server.ask('POST', '/upload', { raw: bytes, headers: { 'content-type': 'video/mp4' } });
+      expect(declared.json).to.deep.equal({ bytes: 2_000_000, type: 'video/mp4' });
+      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      for (const slice of slices(bytes, 70_000)) request.write(slice);
+      request.end();
+      expect(await jsonOf(await response)).to.deep.equal({ bytes: 2_000_000 });
+    });
+    it('is refused before it begins where it says that it is longer than it may be', async () => {
+      const before = services.consumed.length;
+      refused(await server.ask('POST', '/upload', { raw: BYTES }), 413, 'M_TOO_LARGE');
+      expect(services.consumed.length).to.equal(before);
+    });
+    it('fails with M_TOO_LARGE where it turns out longer than it may be', async () => {
+      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      for (const slice of slices(BYTES, 70_000)) request.write(slice);
+      request.end();
+      const answer = await response;
+      expect(answer.statusCode).to.equal(413);
+      expect(await jsonOf(answer)).to.include({ errcode: 'M_TOO_LARGE' });
+      expect(services.consumed.at(-1)?.bytes).to.be.at.most(2_000_000);
+    });
+    it('fails when the client goes away in the middle of it', async () => {
+      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      response.catch(() => {});
+      const before = services.consumed.length;
+      request.write(Buffer.alloc(100_000));
+      await until('the stream is done with', () => (services.consumed.at(before)?.bytes ?? 0) > 0);
+      request.destroy();
+      await until('the stream is done with', () => services.consumed.at(-1)?.error !== undefined);
+      expect(server.lines.filter(({ level }) => level === 'error')).to.deep.equal([]);
+    });
+    it('that nobody reads does not keep the client from its answer', async () => {
+      refused(await server.ask('POST', '/unwanted', { raw: BYTES.subarray(0, 1_900_000) }), 403, 'M_FORBIDDEN');
+    });
+  });
+
+  describe('a reply that is a stream', () => {
+    it('has its length where that is known, and the type and headers that it was given', async () => {
+      const { status, headers, bytes } = await server.ask('GET', '/download/known');
+      expect(status).to.equal(200);
+      expect(headers).to.include({
+        'content-length': String(BYTES.length),
+        'content-type': 'image/png',
+        'content-disposition': 'inline',
+        'cache-control': 'public, max-age=60',
+        'x-content-type-options': 'nosniff',
+      });
+      expect(bytes.equals(BYTES)).to.equal(true);
+    });
+    it('goes out in chunks where its length is not known, also when it is empty', async () => {
+      const { headers, bytes } = await server.ask('GET', '/download/unknown');
+      expect(headers['content-length']).to.equal(undefined);
+      expect(bytes.equals(BYTES)).to.equal(true);
+      const empty = await server.ask('GET', '/download/empty');
+      expect([empty.status, empty.bytes.length]).to.deep.equal([200, 0]);
+    });
+    it('is opened and closed again for HEAD, which has its headers and no body', async () => {
+      const { headers, bytes } = await server.ask('HEAD', '/download/known');
+      expect([headers['content-length'], headers['content-type'], bytes.length]).to.deep.equal([
+        String(BYTES.length),
+        'image/png',
+        0,
+      ]);
+      await until('the stream is done with', () => services.open.at(-1)?.destroyed === true);
+    });
+    it('that fails before its first byte is answered like any failure', async () => {
+      refused(await server.ask('GET', '/download/absent'), 404, 'M_NOT_FOUND');
+    });
+    it('that fails later breaks the connection off, so that the client knows that something is missing', async () => {
+      const error = await server.ask('GET', '/download/torn').then(
+        () => undefined,
+        (reason: Error) => reason,
+      );
+      expect(error?.message).to.match(/aborted|hang up|reset/);
+    });
+    it('is read no faster than the client takes it, and destroyed when the client goes away', async () => {
+      const { request, response } = server.open('GET', '/download/endless');
+      request.end();
+      const incoming = await response;
+      const first = (await incoming[Symbol.asyncIterator]().next()) as { value: Buffer };
+      expect(first.value.length).to.be.greaterThan(0);
+      const source = services.open.at(-1) as Readable;
+      expect(source.destroyed).to.equal(false);
+      expect(pulled, 'pieces of 50 kB that wait for the client').to.be.lessThan(1_000);
+      request.destroy();
+      await until('the stream is done with', () => source.destroyed);
+      await server.line(({ fields }) => fields['operation'] === 'server.download' && fields['status'] === 499);
+    });
+  });
+});
+
+describe('endpoints that other servers and application services call', () => {
+  const asked: UnverifiedRequest[] = [];
+  const server = new TestServer();
+  const signed = { ...common, auth: 'server' } as const;
+  before(() =>
+    server.start(
+      [
+        endpoint({
+          ...signed,
+          operationId: 'put',
+          method: 'PUT',
+          path: '/_matrix/federation/v1/send/{txnId}',
+          params: Type.Object({ txnId: Type.String() }),
+          body: Type.Object({ pdus: Type.Array(Type.Unknown()) }),
+          handler: async (_, { requester, params, body }) => ({ ...requester, ...params, pdus: body.pdus.length }),
+        }),
+        endpoint({
+          ...signed,
+          operationId: 'get',
+          method: 'GET',
+          path: '/_matrix/federation/v1/event/{eventId}',
+          handler: async (_, { requester }) => requester,
+        }),
+        endpoint({
+          ...common,
+          auth: 'appservice',
+          operationId: 'ping',
+          method: 'POST',
+          path: '/_matrix/client/v1/appservice/{id}/ping',
+          body: Type.Object({ transaction_id: Type.Optional(Type.String()) }),
+          bodyOptional: true,
+          handler: async (_, { requester }) => requester,
+        }),
+      ],
+      {},
+      {
+        async authenticateServer(request) {
+          asked.push(request);
+          if (request.headers['authorization'] === undefined)
+            throw new MatrixError('M_UNAUTHORIZED', 'There is no signature.');
+          return { serverName: 'other.test' };
+        },
+        async authenticateAppservice(request) {
+          asked.push(request);
+          return { id: 'irc' };
+        },
+      },
+    ),
+  );
+  after(() => server.stop());
+  beforeEach(() => (asked.length = 0));
+  const headers = { authorization: 'X-Matrix origin="other.test"' };
+
+  it('show the authentication the method, the target as it was sent, headers, bytes and JSON', async () => {
+    const target = '/_matrix/federation/v1/send/a%2Fb?x=%20';
+    const { json } = await server.ask('PUT', target, { headers, raw: '{ "pdus": [1] }' });
+    expect(json).to.deep.equal({ serverName: 'other.test', txnId: 'a/b', pdus: 1 });
+    const [request] = asked as [UnverifiedRequest];
+    expect([request.method, request.target, request.bytes.toString(), request.json]).to.deep.equal([
+      'PUT',
+      target,
+      '{ "pdus": [1] }',
+      { pdus: [1] },
+    ]);
+    expect(request.headers['authorization']).to.equal(headers.authorization);
+  });
+  it('show it bodies that the endpoint does not declare, since they are signed as well', async () => {
+    await server.ask('GET', '/_matrix/federation/v1/event/$x', { headers, raw: '{"a":1}' });
+    await server.ask('GET', '/_matrix/federation/v1/event/$x', { headers });
+    expect(asked.map(({ json }) => json)).to.deep.equal([{ a: 1 }, undefined]);
+  });
+  it('are refused by it before the body is checked', async () => {
+    const { status, json } = await server.ask('PUT', '/_matrix/federation/v1/send/1', { raw: '{}' });
+    expect([status, json['errcode']]).to.deep.equal([401, 'M_UNAUTHORIZED']);
+  });
+  it('are logged with the server that called', async () => {
+    await server.ask('GET', '/_matrix/federation/v1/event/$x', { headers });
+    await server.line(({ fields }) => fields['server'] === 'other.test' && fields['operation'] === 'server-server.get');
+  });
+  it('tell the handler which application service calls', async () => {
+    const { json } = await server.ask('POST', '/_matrix/client/v1/appservice/irc/ping', {});
+    expect(json).to.deep.equal({ id: 'irc' });
+  });
+});
