@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -40,7 +41,7 @@ const sharedSecretMac = (
 /** Registration by whoever knows a secret of the operator's, as tools for Synapse do it (`/_synapse/admin/v1/register`). */
 export class SharedSecretRegistration {
   readonly #deps: SharedSecretDependencies;
-  readonly #nonces = new LRUCache<string, number>({ max: 10_000 });
+  readonly #nonces = new LRUCache<string, number>(atMost(10_000));
 
   constructor(deps: SharedSecretDependencies) {
     this.#deps = deps;

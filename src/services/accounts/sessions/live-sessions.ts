@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Requester } from './requester.ts';
 
 /** A token that was verified, and what it is worth as long as nothing changes. */
@@ -18,7 +19,7 @@ export class LiveSessions {
 
   /** @param max tokens remembered at once */
   constructor(max: number) {
-    this.#tokens = new LRUCache({ max, dispose: (live, token) => this.#unlist(live, token) });
+    this.#tokens = new LRUCache({ ...atMost(max), dispose: (live, token) => this.#unlist(live, token) });
   }
 
   get size(): number {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -76,7 +77,7 @@ export class UiaService {
   readonly #clock: Clock;
   readonly #reuseMs: number;
   /** When devices authenticated last, in monotonic milliseconds. */
-  readonly #authenticated = new LRUCache<string, number>({ max: 10_000 });
+  readonly #authenticated = new LRUCache<string, number>(atMost(10_000));
 
   constructor(deps: UiaServiceDependencies) {
     this.#store = deps.store;

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 
 /** How far somebody has come in authenticating for one request. */
@@ -42,7 +43,7 @@ export class MemoryUiaSessions implements UiaSessionStore {
   constructor(clock: Clock, options: MemoryUiaSessionsOptions = {}) {
     this.#clock = clock;
     this.#lifetimeMs = options.lifetimeMs ?? 15 * 60_000;
-    this.#kept = new LRUCache({ max: options.maxSessions ?? 50_000 });
+    this.#kept = new LRUCache(atMost(options.maxSessions ?? 50_000));
   }
 
   get(id: string): Promise<UiaSession | undefined> {

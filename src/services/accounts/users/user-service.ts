@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -64,7 +65,7 @@ export class UserService {
     this.#database = deps.database;
     this.#clock = deps.clock;
     this.#serverName = deps.serverName;
-    this.#accounts = new LRUCache({ max: deps.cacheSize ?? 50_000 });
+    this.#accounts = new LRUCache(atMost(deps.cacheSize ?? 50_000));
     this.#registered = new Listeners('registered', deps.logger);
     this.#changed = new Listeners('account changed', deps.logger);
   }

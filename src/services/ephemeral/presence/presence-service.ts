@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
@@ -48,7 +49,7 @@ export class PresenceService {
 
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
-    this.#known = new LRUCache({ max: options.cacheSize ?? 50_000 });
+    this.#known = new LRUCache(atMost(options.cacheSize ?? 50_000));
   }
 
   /** What others see of a user, with the ephemeral count of the last change; undefined when nothing is known of them. */

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -34,7 +35,7 @@ export class TypingService {
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
   /** What readers see. A room where nobody has typed for long is forgotten: whoever missed its last change sees nobody anyway. */
-  readonly #shown = new LRUCache<number, TypingIn>({ max: 50_000 });
+  readonly #shown = new LRUCache<number, TypingIn>(atMost(50_000));
   /** Fires when somebody begins or stops to type. */
   readonly changed = new Signal<{ readonly roomNid: number }>();
 

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
@@ -22,7 +23,7 @@ export const transactionKey = (txn: Transaction): string => {
  * Client-Server API, "Transaction identifiers".
  */
 export class TransactionIds {
-  readonly #answers = new LRUCache<string, Promise<string>>({ max: 100_000 });
+  readonly #answers = new LRUCache<string, Promise<string>>(atMost(100_000));
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;

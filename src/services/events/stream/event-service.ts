@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
@@ -54,7 +55,7 @@ export class EventService {
   readonly #clock: Clock;
   readonly #founder: RoomFounder;
   /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
-  readonly #positions = new LRUCache<string, number>({ max: 50_000 });
+  readonly #positions = new LRUCache<string, number>(atMost(50_000));
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
   readonly #stream: RoomEventStream;

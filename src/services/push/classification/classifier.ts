@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
 import type { CompiledRuleset, PushVerdict } from '#src/protocol/push/evaluator.ts';
@@ -74,7 +75,7 @@ export class NotificationRules implements NotificationClassifier {
   readonly #loader: EventLoader;
   readonly #isLocal: (userId: string) => boolean;
   readonly #audiences = new WeakMap<Room, Audience>();
-  readonly #defaults = new LRUCache<string, CompiledRuleset>({ max: 5_000 });
+  readonly #defaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
 
   constructor(options: NotificationRulesOptions) {
     this.#pushRules = options.pushRules;

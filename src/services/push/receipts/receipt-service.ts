@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -47,7 +48,7 @@ export class ReceiptService {
     this.#writer = options.writer;
     this.#events = options.events;
     this.#clock = options.clock;
-    this.#rooms = new LRUCache({ max: options.cacheSize ?? 5_000 });
+    this.#rooms = new LRUCache(atMost(options.cacheSize ?? 5_000));
   }
 
   /** A room's receipts if they are in memory. */

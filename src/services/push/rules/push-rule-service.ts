@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -59,7 +60,7 @@ export class PushRuleService {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#accountData = options.accountData;
-    this.#users = new LRUCache({ max: options.cacheSize ?? 200_000 });
+    this.#users = new LRUCache(atMost(options.cacheSize ?? 200_000));
     options.accountData.changed.subscribe(({ userId, roomNid, type }) => {
       if (type !== TYPE || roomNid !== 0) return;
       const data = options.accountData.peek(userId);

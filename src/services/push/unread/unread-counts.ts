@@ -1,5 +1,6 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
@@ -68,7 +69,7 @@ export class UnreadCounts {
   /** The threads of events that are in one, or in none, by what they relate to. */
   readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
   /** Position of each room's last redaction or other change of its past: what was read before it may count what is not there any more. */
-  readonly #redacted = new LRUCache<number, number>({ max: 100_000 });
+  readonly #redacted = new LRUCache<number, number>(atMost(100_000));
 
   constructor(options: UnreadCountsOptions) {
     this.#database = options.database;

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -30,7 +31,7 @@ export class MembershipPeriods {
 export class MembershipPast {
   readonly #loader: EventLoader;
   /** Position of the member event -> until when its user had been joined. Both never change. */
-  readonly #joinedUntil = new LRUCache<number, number>({ max: 20_000 });
+  readonly #joinedUntil = new LRUCache<number, number>(atMost(20_000));
 
   constructor(loader: EventLoader) {
     this.#loader = loader;

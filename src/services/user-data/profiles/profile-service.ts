@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -56,7 +57,7 @@ export class ProfileService {
   constructor(options: ProfileServiceOptions) {
     this.#database = options.database;
     this.#accountExists = options.accountExists;
-    this.#profiles = new LRUCache({ max: options.cacheSize ?? 50_000 });
+    this.#profiles = new LRUCache(atMost(options.cacheSize ?? 50_000));
   }
 
   /** The profile of a user of this server; an empty one for whoever has none. */
