@@ -179,8 +179,9 @@ describe('what is done for accounts', function () {
     });
     it('need an authentication each', async () => {
       const { session } = (await issue({})).body;
-      expect((await issue({ auth: { ...auth, session } })).status).to.equal(200);
-      expect((await issue({ auth: { session } })).status).not.to.equal(200);
+      const { login_token: token } = (await issue({ auth: { ...auth, session } })).body;
+      expect((await issue({ auth: { session } })).body.login_token, 'of one authentication').to.equal(token);
+      expect((await issue({})).status).to.equal(401);
     });
     it('end after two minutes', async () => {
       const { login_token: token } = (await issue({ auth })).body;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { DeviceChange } from '#src/services/accounts/devices/device-service.ts';
+import { findCredentials } from '#src/storage/accounts/accounts.ts';
 import { findDevice } from '#src/storage/accounts/devices.ts';
 import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
 
@@ -186,6 +187,20 @@ describe('devices', () => {
       expect(await server.isAlive(other.access_token)).to.equal(false);
       expect((await server.logIn(me.user_id)).status).to.equal(403);
       expect((await server.logIn(me.user_id, { password: 'a new password' })).status).to.equal(200);
+    });
+
+    it('is changed once by an authentication: repeated requests succeed, and hash and log out nothing again', async () => {
+      const { body: me } = await server.register();
+      const change = (auth?: object) =>
+        server.request('POST', '/account/password', { new_password: 'brand new secret', auth }, me.access_token);
+      const { session } = (await change()).body;
+      expect((await change(passwordAuth(me.user_id, PASSWORD, session))).status).to.equal(200);
+      const { body: later } = await server.logIn(me.user_id, { password: 'brand new secret' });
+      const hashBefore = await findCredentials(server.db.database, [me.user_id]);
+      for (const auth of [{ session }, passwordAuth(me.user_id, PASSWORD, session)])
+        expect((await change(auth)).status).to.equal(200);
+      expect(await findCredentials(server.db.database, [me.user_id])).to.deep.equal(hashBefore);
+      expect(await server.isAlive(later.access_token), 'who logged in since stays').to.equal(true);
     });
 
     it('keeps all devices when logout_devices is false', async () => {

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
+import { sql } from '#src/storage/database.ts';
 import { AccountsServer, PASSWORD, SERVER_NAME, SHARED_SECRET } from './accounts-server.ts';
 
 describe('POST /register', () => {
@@ -43,12 +44,95 @@ describe('POST /register', () => {
     expect((await server.register({ username: 'sessionless' })).status).to.equal(200);
   });
 
-  it('answers 403 when the name changes within one session', async () => {
-    const { body } = await server.request('POST', '/register', { username: 'before', password: PASSWORD });
-    const auth = { type: 'm.login.dummy', session: body.session };
-    const changed = await server.request('POST', '/register', { username: 'after', password: PASSWORD, auth });
-    expect(changed.status).to.equal(403);
-    expect(await server.users.exists(`@after:${SERVER_NAME}`)).to.equal(false);
+  describe('in a session of several requests', () => {
+    const begin = async (members: object = {}): Promise<string> =>
+      (await server.request('POST', '/register', members)).body.session;
+    const finish = (session: string, members: object = {}) =>
+      server.request('POST', '/register', { ...members, auth: { type: 'm.login.dummy', session } });
+
+    it('takes name and password when they come after the flows were asked for by an empty request', async () => {
+      const { status, body } = await finish(await begin(), { username: 'comes-later', password: PASSWORD });
+      expect([status, body.user_id]).to.deep.equal([200, `@comes-later:${SERVER_NAME}`]);
+    });
+
+    it('remembers what was sent before: the last request may have nothing but auth', async () => {
+      const wishes = { device_id: 'SAIDBEFORE', initial_device_display_name: 'Phone', refresh_token: true };
+      const { status, body } = await finish(await begin({ username: 'said-before', password: PASSWORD, ...wishes }));
+      expect([status, body.user_id, body.device_id]).to.deep.equal([200, `@said-before:${SERVER_NAME}`, 'SAIDBEFORE']);
+      expect(body.refresh_token).to.be.a('string');
+      expect((await server.logIn('said-before')).status).to.equal(200);
+    });
+
+    it('lets a later value take the place of an earlier one', async () => {
+      const session = await begin({ username: 'before', password: 'the first password' });
+      const { body } = await finish(session, { username: 'after', password: PASSWORD });
+      expect(body.user_id).to.equal(`@after:${SERVER_NAME}`);
+      expect(await server.users.exists(`@before:${SERVER_NAME}`)).to.equal(false);
+      expect((await server.logIn('after', { password: 'the first password' })).status).to.equal(403);
+      expect((await server.logIn('after')).status).to.equal(200);
+    });
+
+    it('keeps the earlier value when a later one is refused, and goes on', async () => {
+      await server.register({ username: 'not-free' });
+      const session = await begin({ username: 'is-free', password: PASSWORD });
+      expect((await finish(session, { username: 'not-free' })).body.errcode).to.equal('M_USER_IN_USE');
+      expect((await finish(session)).body.user_id).to.equal(`@is-free:${SERVER_NAME}`);
+    });
+
+    it('says that the name was taken meanwhile, and registers another one with the same authentication', async () => {
+      const session = await begin({ username: 'was-free', password: PASSWORD });
+      await server.register({ username: 'was-free' });
+      expect((await finish(session)).body.errcode).to.equal('M_USER_IN_USE');
+      expect((await finish(session, { username: 'still-free' })).body.user_id).to.equal(`@still-free:${SERVER_NAME}`);
+    });
+
+    it('gives whoever repeats it the same account, device and tokens, with a name or without one', async () => {
+      for (const members of [{ username: 'repeated', password: PASSWORD }, { password: PASSWORD }]) {
+        const session = await begin(members);
+        const first = await finish(session, members);
+        for (const again of [members, {}, { ...members, device_id: first.body.device_id }]) {
+          // A device id that was made up by the server is not what was asked for.
+          if ('device_id' in again) expect((await finish(session, again)).status).to.equal(403);
+          else expect((await finish(session, again)).body).to.deep.equal(first.body);
+        }
+        const byIdAlone = await server.request('POST', '/register', { auth: { session } });
+        expect(byIdAlone.body).to.deep.equal(first.body);
+        const devices = await server.request('GET', '/devices', undefined, first.body.access_token);
+        expect(devices.body.devices).to.have.length(1);
+      }
+    });
+
+    it('does not give the account to a request for another name, password or device', async () => {
+      const session = await begin({ username: 'mine', password: PASSWORD, device_id: 'MINE' });
+      expect((await finish(session)).status).to.equal(200);
+      for (const other of [{ username: 'yours' }, { password: 'another password' }, { device_id: 'YOURS' }]) {
+        expect((await finish(session, other)).body.errcode).to.equal('M_FORBIDDEN');
+      }
+      expect(await server.users.exists(`@yours:${SERVER_NAME}`)).to.equal(false);
+    });
+
+    it('makes one account of many requests that complete a session at once', async () => {
+      const session = await begin({ password: PASSWORD });
+      const answers = await Promise.all(Array.from({ length: 6 }, () => finish(session)));
+      expect(new Set(answers.map(({ body }) => `${body.user_id} ${body.access_token}`)).size).to.equal(1);
+    });
+
+    it('does not count a made-up session id for a completed one', async () => {
+      const { status, body } = await finish('made-up', { username: 'made-up', password: PASSWORD });
+      expect(status).to.equal(401);
+      expect(body.session).to.be.a('string').and.not.equal('made-up');
+      expect(await server.users.exists(`@made-up:${SERVER_NAME}`)).to.equal(false);
+      expect((await finish(body.session)).body.user_id).to.equal(`@made-up:${SERVER_NAME}`);
+    });
+
+    it('makes a user of a guest when the guest was named in an earlier request', async () => {
+      const { body: guest } = await server.request('POST', '/register?kind=guest', {});
+      const username = guest.user_id.slice(1).split(':')[0];
+      const members = { username, password: PASSWORD, guest_access_token: guest.access_token };
+      const { status, body } = await finish(await begin(members), { username });
+      expect([status, body.user_id]).to.deep.equal([200, guest.user_id]);
+      expect((await server.users.account(guest.user_id))?.isGuest).to.equal(false);
+    });
   });
 
   it('folds capitals', async () => {
@@ -328,10 +412,15 @@ describe('registration that is restricted', () => {
     await server.tokens.create({ token: 'many' });
     const { body } = await server.request('POST', '/register', { password: PASSWORD });
     const auth = { type: 'm.login.registration_token', token: 'many', session: body.session };
-    expect((await server.request('POST', '/register', { password: PASSWORD, auth })).status).to.equal(200);
-    expect(
-      (await server.request('POST', '/register', { password: PASSWORD, auth: { session: body.session } })).status,
-    ).to.equal(401);
+    const first = await server.request('POST', '/register', { password: PASSWORD, auth });
+    expect(first.status).to.equal(200);
+    for (const repeated of [auth, { session: body.session }]) {
+      const again = await server.request('POST', '/register', { password: PASSWORD, auth: repeated });
+      expect(again.body).to.deep.equal(first.body);
+    }
+    expect(await server.db.database.query(sql('test_accounts', 'select user_id from accounts'))).to.deep.equal([
+      { user_id: first.body.user_id },
+    ]);
   });
 
   it('does not take a token that has expired', async () => {

@@ -89,17 +89,19 @@ export class DeviceService {
     ip: string,
   ): Promise<void> {
     const { uia, sessions } = this.#deps;
-    await uia.authorize({
-      operation,
-      parameters: deviceIds.toSorted(),
-      flows: PASSWORD_FLOWS,
-      userId: requester.userId,
-      reuseFor: requester.deviceId,
-      auth,
-      ip,
-    });
     const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
-    await sessions.revokeDevices(requester.userId, possible, 'device_deleted');
+    await uia.perform(
+      {
+        operation,
+        parameters: deviceIds.toSorted(),
+        flows: PASSWORD_FLOWS,
+        userId: requester.userId,
+        reuseFor: requester.deviceId,
+        auth,
+        ip,
+      },
+      () => sessions.revokeDevices(requester.userId, possible, 'device_deleted'),
+    );
   }
 
   /** Heard after a device was made, renamed or deleted: what device lists of others must show. */

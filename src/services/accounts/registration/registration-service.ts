@@ -1,8 +1,10 @@
+import { createHmac } from 'node:crypto';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
-import type { Flow, UiaService, UiaRequest } from '#src/services/accounts/uia/uia-service.ts';
+import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { type NewAccount, userInUse, type UserService } from '#src/services/accounts/users/user-service.ts';
@@ -58,25 +60,42 @@ export interface Registration {
   readonly session: NewSession | undefined;
 }
 
+/** What the requests of a session asked for. */
+interface Wishes extends LoginWishes {
+  readonly username?: string | undefined;
+  /** Its hash, and by what it is known again. */
+  readonly password?: { readonly hash: string; readonly mark: string } | undefined;
+  /** The guest who is to become a user. */
+  readonly guest?: string | undefined;
+}
+
+/** Those members that a request has. */
+const given = <T extends object>(members: T): Partial<T> =>
+  Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
+
 const LOWERCASE = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const GENERATED_LENGTH = 12;
 
 /** Makes accounts. Client-Server API, "Account registration" of the legacy API. */
 export class RegistrationService {
   readonly #deps: RegistrationServiceDependencies;
+  readonly #key: Buffer;
 
   constructor(deps: RegistrationServiceDependencies) {
     this.#deps = deps;
+    this.#key = deps.random.bytes(32);
   }
 
   /**
-   * Registers a user after user-interactive authentication. What is wrong with the wishes is said before that.
+   * Registers a user after user-interactive authentication. What is wrong with the wishes is said before that. They may be spread over
+   * the requests of a session (clients learn the flows by an empty one, or send nothing but `auth` afterwards), and whoever repeats the
+   * last request gets the same account, device and tokens.
    *
    * @throws UiaChallenge; MatrixError M_FORBIDDEN (registration is closed), M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE,
    *   M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
    */
   async register(request: RegistrationRequest): Promise<Registration> {
-    const { options, uia, hasher, tokens, passwordPolicy } = this.#deps;
+    const { options, uia } = this.#deps;
     if (!options.enabled) throw registrationClosed();
     if (options.requiresEmail) {
       throw new MatrixError(
@@ -84,33 +103,73 @@ export class RegistrationService {
         'Registration asks for a verified mail address, which this server cannot verify.',
       );
     }
-    const guest =
-      request.guestAccessToken === undefined
-        ? undefined
-        : await this.#guest(request.guestAccessToken, request.username);
-    const name = guest ?? (request.username === undefined ? undefined : await this.#free(request.username));
-    if (request.password !== undefined) checkNewPassword(request.password, passwordPolicy ?? {});
+    const { auth, ip } = request;
+    return uia.performGathered<Wishes, Registration>(
+      {
+        operation: 'register',
+        flows: this.#flows(),
+        auth,
+        ip,
+        gather: (earlier) => this.#gather(request, earlier ?? {}),
+        repeats: (done) => this.#repeats(request, done),
+      },
+      ({ proofs, wishes }) => this.#register(wishes, proofs['m.login.registration_token']),
+    );
+  }
 
-    const authorization: UiaRequest = {
-      operation: 'register',
-      parameters: [name?.userId ?? null],
-      flows: this.#flows(),
-      auth: request.auth,
-      ip: request.ip,
+  /** What is wished for in all the requests of a session together. The password is kept as its hash only. */
+  async #gather(request: RegistrationRequest, earlier: Wishes): Promise<Wishes> {
+    const { hasher, passwordPolicy } = this.#deps;
+    const { deviceId, displayName, guestAccessToken, inhibitLogin, password, refreshable, username } = request;
+    if (deviceId !== undefined) checkDeviceId(deviceId);
+    if (displayName !== undefined) checkDeviceName(displayName);
+    const wishes: Wishes = { ...earlier, ...given({ deviceId, displayName, inhibitLogin, refreshable, username }) };
+    const guest =
+      guestAccessToken === undefined ? undefined : (await this.#guest(guestAccessToken, wishes.username)).userId;
+    const isGuest = guest !== undefined || (earlier.guest !== undefined && wishes.username === earlier.username);
+    if (username !== undefined && !isGuest) await this.#free(username);
+    if (password !== undefined) checkNewPassword(password, passwordPolicy ?? {});
+    const mark = password === undefined ? undefined : this.#markOf(password);
+    return {
+      ...wishes,
+      guest: isGuest ? (guest ?? earlier.guest) : undefined,
+      ...(password === undefined || mark === undefined || mark === earlier.password?.mark
+        ? {}
+        : { password: { hash: await hasher.hash(password), mark } }),
     };
-    const authorized = await uia.authorize(authorization);
-    if (request.password === undefined)
+  }
+
+  /** Whether a request asks for nothing but what was done. */
+  #repeats(
+    { deviceId, displayName, inhibitLogin, password, refreshable, username }: RegistrationRequest,
+    done: Wishes,
+  ): boolean {
+    const said = given({ deviceId, displayName, inhibitLogin, refreshable, username });
+    return (
+      Object.entries(said).every(([wish, value]) => done[wish as keyof Wishes] === value) &&
+      (password === undefined || this.#markOf(password) === done.password?.mark)
+    );
+  }
+
+  /** Tells a password from another one within the life of a session, without hashing it again. The key never leaves the process. */
+  #markOf(password: string): string {
+    return createHmac('sha256', this.#key).update(password).digest('base64url');
+  }
+
+  async #register(wishes: Wishes, token: string | undefined): Promise<Registration> {
+    const { database, tokens, users } = this.#deps;
+    if (wishes.password === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
-    const passwordHash = await hasher.hash(request.password);
-    const token = authorized.proofs['m.login.registration_token'];
-    const registration = await this.#deps.database.write(async (tx) => {
+    const passwordHash = wishes.password.hash;
+    const { guest } = wishes;
+    if (guest !== undefined && (await users.account(guest))?.isGuest !== true) throw notAGuest();
+    const name = guest !== undefined || wishes.username === undefined ? undefined : await this.#free(wishes.username);
+    return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
-      if (guest === undefined) return this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, request);
-      await this.#deps.users.change(tx, guest.userId, { isGuest: false, passwordHash });
-      return this.#logIn(tx, guest.userId, request);
+      if (guest === undefined) return this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, wishes);
+      await users.change(tx, guest, { isGuest: false, passwordHash });
+      return this.#logIn(tx, guest, wishes);
     });
-    await uia.end(authorized);
-    return registration;
   }
 
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
@@ -182,8 +241,7 @@ export class RegistrationService {
     const { sessions, users, serverName } = this.#deps;
     const requester = await sessions.authenticate(accessToken);
     const account = await users.account(requester.userId);
-    if (account === undefined || !requester.isGuest)
-      throw new MatrixError('M_FORBIDDEN', 'guest_access_token is not the token of a guest.');
+    if (account === undefined || !requester.isGuest) throw notAGuest();
     if (username === undefined || nameOfNewAccount(username, serverName).userId !== account.userId) {
       throw new MatrixError(
         'M_INVALID_USERNAME',
@@ -212,6 +270,8 @@ export class RegistrationService {
     };
   }
 }
+
+const notAGuest = (): MatrixError => new MatrixError('M_FORBIDDEN', 'guest_access_token is not the token of a guest.');
 
 const registrationClosed = (): MatrixError =>
   new MatrixError('M_FORBIDDEN', 'Registration is not open on this server.');

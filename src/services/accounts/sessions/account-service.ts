@@ -54,19 +54,18 @@ export class AccountService {
   ): Promise<void> {
     const { uia, passwordPolicy } = this.#deps;
     checkNewPassword(change.newPassword, passwordPolicy ?? {});
-    await uia.authorize({
-      operation: 'changePassword',
-      parameters: [change.newPassword, change.logoutDevices],
-      flows: PASSWORD_FLOWS,
-      userId: requester.userId,
-      auth: change.auth,
-      ip: change.ip,
-    });
-    await this.setPassword(
-      requester.userId,
-      change.newPassword,
-      change.logoutDevices ? 'others' : 'none',
-      requester.deviceId,
+    const { newPassword, logoutDevices, auth, ip } = change;
+    const { userId, deviceId } = requester;
+    await uia.perform(
+      {
+        operation: 'changePassword',
+        parameters: [newPassword, logoutDevices],
+        flows: PASSWORD_FLOWS,
+        userId,
+        auth,
+        ip,
+      },
+      () => this.setPassword(userId, newPassword, logoutDevices ? 'others' : 'none', deviceId),
     );
   }
 
@@ -90,15 +89,12 @@ export class AccountService {
     requester: Requester,
     request: { readonly erase: boolean; readonly auth: AuthData | undefined; readonly ip: string },
   ): Promise<void> {
-    await this.#deps.uia.authorize({
-      operation: 'deactivateAccount',
-      parameters: [request.erase],
-      flows: PASSWORD_FLOWS,
-      userId: requester.userId,
-      auth: request.auth,
-      ip: request.ip,
-    });
-    await this.deactivate(requester.userId, request.erase);
+    const { userId } = requester;
+    const { erase, auth, ip } = request;
+    await this.#deps.uia.perform(
+      { operation: 'deactivateAccount', parameters: [erase], flows: PASSWORD_FLOWS, userId, auth, ip },
+      () => this.deactivate(userId, erase),
+    );
   }
 
   /**

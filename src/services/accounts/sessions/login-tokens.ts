@@ -48,14 +48,14 @@ export class LoginTokens {
   async issue(requester: Requester, auth: AuthData | undefined, ip: string): Promise<LoginToken> {
     const { database, clock, random, uia } = this.#deps;
     const { userId } = requester;
-    const session = await uia.authorize({ operation: 'generateLoginToken', flows: PASSWORD_FLOWS, userId, auth, ip });
-    await uia.end(session);
-    const token = `tdl_${random.string(43)}`;
-    const now = clock.now();
-    await database.write((tx) =>
-      insertLoginToken(tx, { hash: hashOf(token), userId, expiresTs: now + LIFETIME_MS }, now),
-    );
-    return { token, expiresInMs: LIFETIME_MS };
+    return uia.perform({ operation: 'generateLoginToken', flows: PASSWORD_FLOWS, userId, auth, ip }, async () => {
+      const token = `tdl_${random.string(43)}`;
+      const now = clock.now();
+      await database.write((tx) =>
+        insertLoginToken(tx, { hash: hashOf(token), userId, expiresTs: now + LIFETIME_MS }, now),
+      );
+      return { token, expiresInMs: LIFETIME_MS };
+    });
   }
 
   /** Whose token this is; it is spent with that. @throws MatrixError M_FORBIDDEN when it is none, was used or has expired; M_USER_DEACTIVATED */

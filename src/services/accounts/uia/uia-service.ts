@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type AuthData, type Stage, StageFailed } from './stages.ts';
 import type { UiaSession, UiaSessionStore } from './uia-session-store.ts';
@@ -52,6 +53,24 @@ export interface UiaRequest {
   readonly ip: string;
 }
 
+/** What was proved, and what was asked for in all the requests of a session. */
+export interface Authorized<Wishes> {
+  readonly proofs: Readonly<Record<string, string>>;
+  readonly wishes: Wishes;
+}
+
+/** An operation whose parameters may be said in several requests of a session. */
+export interface GatheredRequest<Wishes> extends UiaRequest {
+  /**
+   * Adds what this request asks for to what earlier ones of its session did.
+   *
+   * @throws MatrixError for what cannot be granted: the earlier wishes stay then
+   */
+  readonly gather: (earlier: Wishes | undefined) => Promise<Wishes>;
+  /** Whether the request asks for what was done already: only then it gets the result of that. */
+  readonly repeats: (done: Wishes) => boolean;
+}
+
 export interface UiaServiceDependencies {
   readonly store: UiaSessionStore;
   readonly stages: readonly Stage[];
@@ -76,6 +95,8 @@ export class UiaService {
   readonly #random: Random;
   readonly #clock: Clock;
   readonly #reuseMs: number;
+  readonly #key: Buffer;
+  readonly #turns = new SerialByKey<string>();
   /** When devices authenticated last, in monotonic milliseconds. */
   readonly #authenticated = new LRUCache<string, number>(atMost(10_000));
 
@@ -83,32 +104,88 @@ export class UiaService {
     this.#store = deps.store;
     this.#stages = new Map(deps.stages.map((stage) => [stage.type, stage]));
     this.#random = deps.random;
+    this.#key = deps.random.bytes(32);
     this.#clock = deps.clock;
     this.#reuseMs = deps.reuseMs ?? 0;
   }
 
   /**
-   * Lets the request pass once all stages of one flow are complete. A completed session stays good for the very same request, so that it
-   * can be repeated when the answer got lost, until it expires or `end` is called.
+   * Does what the request asks for, once all stages of one flow are complete, and once only: a request that is repeated because its
+   * answer got lost gets the result of the first one, for as long as the session lives. What failed may be tried again.
    *
    * @throws UiaChallenge as long as there are stages to complete
-   * @throws MatrixError M_FORBIDDEN when session and request do not belong together; what a stage throws
+   * @throws MatrixError M_FORBIDDEN when session and request do not belong together; what a stage throws; what `operation` throws
    */
-  async authorize(asked: UiaRequest): Promise<UiaSession> {
+  perform<T>(asked: UiaRequest, operation: (authorized: Authorized<undefined>) => Promise<T>): Promise<T> {
+    return this.performGathered({ ...asked, gather: () => Promise.resolve(undefined), repeats: () => true }, operation);
+  }
+
+  /** As `perform`, where what is asked for may be said in several requests of the session: a later value takes the place of an earlier one. */
+  async performGathered<Wishes, T>(
+    asked: GatheredRequest<Wishes>,
+    operation: (authorized: Authorized<Wishes>) => Promise<T>,
+  ): Promise<T> {
+    const id = asked.auth?.session;
+    if (id === undefined) return this.#perform(asked, undefined, operation);
+    // One after the other: of two requests that complete a session, the second finds the result of the first.
+    return this.#turns.run(id, async () => {
+      const session = await this.#store.get(id);
+      if (session === undefined) throw await this.#begunAnew(asked);
+      if (session.request !== this.#digestOf(asked) || session.userId !== asked.userId) {
+        throw new MatrixError('M_FORBIDDEN', 'This authentication session was begun for a different request.');
+      }
+      if (session.outcome === undefined) return this.#perform(asked, session, operation);
+      if (!asked.repeats(session.wishes as Wishes)) {
+        throw new MatrixError(
+          'M_FORBIDDEN',
+          'What this authentication session was for has been done. Leave the session out to ask for something else.',
+        );
+      }
+      return session.outcome.result as T;
+    });
+  }
+
+  async #perform<Wishes, T>(
+    asked: GatheredRequest<Wishes>,
+    known: UiaSession | undefined,
+    operation: (authorized: Authorized<Wishes>) => Promise<T>,
+  ): Promise<T> {
+    const wishes = await asked.gather(known?.wishes as Wishes | undefined);
+    const session = await this.#authorize(asked, wishes, known);
+    // A session that the client was never told of cannot be named again.
+    if (known !== undefined) await this.#store.put(session);
+    const result = await operation({ proofs: session.proofs, wishes });
+    if (known !== undefined) await this.#store.put({ ...session, outcome: { result } });
+    return result;
+  }
+
+  /**
+   * Leads the session on by what the request proves.
+   *
+   * @param known the session as it is kept; undefined for a new one
+   * @throws UiaChallenge as long as there are stages to complete
+   */
+  async #authorize(asked: UiaRequest, wishes: unknown, known: UiaSession | undefined): Promise<UiaSession> {
     const { auth } = asked;
     const request = this.#isFresh(asked) ? { ...asked, flows: [...asked.flows, DUMMY_FLOW] } : asked;
-    let session = await this.#open(request);
-    if (auth === undefined) throw this.#challenge(request, session);
+    let session =
+      known?.wishes === wishes && known !== undefined ? known : { ...(known ?? this.#newSession(asked)), wishes };
+    const challenge = async (failed?: StageFailed): Promise<UiaChallenge> => {
+      // A request that changes nothing does not lengthen the session's life.
+      if (session !== known) await this.#store.put(session);
+      return this.#challenge(request, session, failed);
+    };
+    if (auth === undefined) throw await challenge();
     if (auth.type !== undefined && !session.completed.includes(auth.type)) {
       try {
         session = await this.#advance(request, session, auth.type, auth);
         this.#remember(asked, session, auth.type);
       } catch (error) {
-        if (error instanceof StageFailed) throw this.#challenge(request, session, error);
+        if (error instanceof StageFailed) throw await challenge(error);
         throw error;
       }
     }
-    if (!isComplete(request.flows, session)) throw this.#challenge(request, session);
+    if (!isComplete(request.flows, session)) throw await challenge();
     return session;
   }
 
@@ -129,33 +206,32 @@ export class UiaService {
     return since !== undefined && this.#clock.monotonic() - since < this.#reuseMs;
   }
 
-  /** Forgets a session: what it was for must not happen twice. */
-  end(session: UiaSession): Promise<void> {
-    return this.#store.delete(session.id);
+  /** The session that is named is none, or has expired: whatever was proved for it counts for nothing, and the client begins anew. */
+  async #begunAnew<Wishes>(asked: GatheredRequest<Wishes>): Promise<UiaChallenge> {
+    const session: UiaSession = { ...this.#newSession(asked), wishes: await asked.gather(undefined) };
+    await this.#store.put(session);
+    const unknown = new StageFailed(
+      'M_UNKNOWN',
+      'This authentication session is not known, or has expired: begin anew.',
+    );
+    return this.#challenge(asked, session, unknown);
   }
 
-  /** The session named in the request, or a new one: an expired one makes the client begin anew. */
-  async #open(request: UiaRequest): Promise<UiaSession> {
-    const digest = createHash('sha256')
-      .update(JSON.stringify([request.operation, request.parameters ?? []]))
+  #newSession(asked: UiaRequest): UiaSession {
+    return {
+      id: this.#random.string(24),
+      request: this.#digestOf(asked),
+      userId: asked.userId,
+      completed: [],
+      proofs: {},
+    };
+  }
+
+  /** Parameters may be secrets (a new password): without the key, which never leaves the process, the digest tells nothing of them. */
+  #digestOf({ operation, parameters = [] }: UiaRequest): string {
+    return createHmac('sha256', this.#key)
+      .update(JSON.stringify([operation, parameters]))
       .digest('base64url');
-    const id = request.auth?.session;
-    const known = id === undefined ? undefined : await this.#store.get(id);
-    if (known === undefined) {
-      const session: UiaSession = {
-        id: this.#random.string(24),
-        request: digest,
-        userId: request.userId,
-        completed: [],
-        proofs: {},
-      };
-      await this.#store.put(session);
-      return session;
-    }
-    if (known.request !== digest || known.userId !== request.userId) {
-      throw new MatrixError('M_FORBIDDEN', 'This authentication session was begun for a different request.');
-    }
-    return known;
   }
 
   async #advance(request: UiaRequest, session: UiaSession, type: string, auth: AuthData): Promise<UiaSession> {
@@ -170,13 +246,11 @@ export class UiaService {
     });
     if (!inOrder) throw new StageFailed('M_FORBIDDEN', 'Another stage has to be completed before this one.');
     const proof = await stage.attempt(auth, { userId: request.userId, ip: request.ip });
-    const advanced: UiaSession = {
+    return {
       ...session,
       completed: [...session.completed, type],
       proofs: proof === undefined ? session.proofs : { ...session.proofs, [type]: proof },
     };
-    await this.#store.put(advanced);
-    return advanced;
   }
 
   #challenge(request: UiaRequest, session: UiaSession, failed?: StageFailed): UiaChallenge {
@@ -188,7 +262,7 @@ export class UiaService {
     }
     return new UiaChallenge({
       ...(failed === undefined ? {} : { errcode: failed.errcode, error: failed.message }),
-      ...(session.completed.length === 0 ? {} : { completed: session.completed }),
+      ...(failed === undefined && session.completed.length === 0 ? {} : { completed: session.completed }),
       flows: request.flows.map((stages) => ({ stages })),
       params,
       session: session.id,

@@ -13,9 +13,13 @@ export interface UiaSession {
   readonly completed: readonly string[];
   /** What stages proved, for the operation to use: the registration token, for one. */
   readonly proofs: Readonly<Record<string, string>>;
+  /** What the requests of the session asked for so far, where it may be said in several of them. */
+  readonly wishes?: unknown;
+  /** What the operation returned, once it was done. */
+  readonly outcome?: { readonly result: unknown } | undefined;
 }
 
-/** Keeps sessions between the requests of one authentication. They need not survive a restart: clients begin anew. */
+/** Keeps sessions between the requests of one authentication, and their results. They need not survive a restart: clients begin anew. */
 export interface UiaSessionStore {
   get(id: string): Promise<UiaSession | undefined>;
   put(session: UiaSession): Promise<void>;

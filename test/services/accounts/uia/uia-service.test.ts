@@ -38,8 +38,12 @@ describe('UiaService', () => {
     uia = new UiaService({ store, stages: [dummyStage, riddle, shut], random: systemRandom, clock });
   });
 
+  /** What was proved, once the request may pass. */
+  const authorize = (of: UiaRequest): Promise<Readonly<Record<string, string>>> =>
+    uia.perform(of, ({ proofs }) => Promise.resolve(proofs));
+
   const challenge = async (of: UiaRequest): Promise<UiaChallenge> => {
-    const error: unknown = await uia.authorize(of).then(
+    const error: unknown = await authorize(of).then(
       () => undefined,
       (thrown: unknown) => thrown,
     );
@@ -59,23 +63,21 @@ describe('UiaService', () => {
     const { session } = first;
     const { challenge: wrong } = await challenge(request({ auth: { type: 'test.riddle', session, answer: 'left' } }));
     expect(wrong).to.include({ errcode: 'M_FORBIDDEN', error: 'That is not it.', session });
-    expect(wrong).to.not.have.property('completed');
+    expect(wrong.completed, 'nothing is completed by a wrong answer').to.deep.equal([]);
     const { challenge: half } = await challenge(request({ auth: { type: 'test.riddle', session, answer: 'right' } }));
     expect(half.completed).to.deep.equal(['test.riddle']);
     expect(half).to.not.have.property('errcode');
     const { challenge: retried } = await challenge(request({ auth: { type: 'test.riddle', session, answer: 'left' } }));
     expect(retried.completed, 'completed stages cannot be retried').to.deep.equal(['test.riddle']);
     expect(retried).to.not.have.property('errcode');
-    const done = await uia.authorize(request({ auth: { type: 'm.login.dummy', session } }));
-    expect(done.proofs).to.deep.equal({ 'test.riddle': 'solved' });
-    const again = await uia.authorize(request({ auth: { session } }));
-    expect(again.id).to.equal(session);
+    expect(await authorize(request({ auth: { type: 'm.login.dummy', session } }))).to.deep.equal({
+      'test.riddle': 'solved',
+    });
   });
 
   it('answers 401 when stages are not completed in order', async () => {
     const { challenge: body } = await challenge(request({ auth: { type: 'm.login.dummy' } }));
-    expect(body.errcode).to.equal('M_FORBIDDEN');
-    expect(body).to.not.have.property('completed');
+    expect(body).to.deep.include({ errcode: 'M_FORBIDDEN', completed: [] });
   });
 
   it('answers 401 for a stage that no flow has', async () => {
@@ -89,7 +91,7 @@ describe('UiaService', () => {
   });
 
   it('passes on errors that are not about the stage', async () => {
-    const error = await uia.authorize(request({ auth: { type: 'test.shut' } })).catch((thrown: unknown) => thrown);
+    const error = await authorize(request({ auth: { type: 'test.shut' } })).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(MatrixError).and.not.instanceOf(UiaChallenge);
   });
 
@@ -101,12 +103,12 @@ describe('UiaService', () => {
       { parameters: ['b'] },
       { parameters: ['a'], userId: '@c:b' },
     ]) {
-      const error = await uia.authorize(request({ ...other, auth })).catch((thrown: unknown) => thrown);
+      const error = await authorize(request({ ...other, auth })).catch((thrown: unknown) => thrown);
       expect(error).to.have.property('status', 403);
     }
   });
 
-  it('begins anew when the session has expired, was ended or was pushed out by others', async () => {
+  it('begins anew when the session has expired or was pushed out by others', async () => {
     const begin = async (): Promise<string> => {
       const { session } = (await challenge(request())).challenge;
       await challenge(request({ auth: { type: 'test.riddle', session, answer: 'right' } }));
@@ -121,13 +123,59 @@ describe('UiaService', () => {
     await clock.advance(1);
     expect(await resumes(expired)).to.equal(false);
 
-    const ended = await begin();
-    const done = await uia.authorize(request({ auth: { type: 'm.login.dummy', session: ended } }));
-    await uia.end(done);
-    expect(await resumes(ended)).to.equal(false);
-
     const pushedOut = await begin();
     for (let other = 0; other < 3; other += 1) await challenge(request());
     expect(await resumes(pushedOut)).to.equal(false);
+  });
+
+  const dummy = (session: string): UiaRequest =>
+    request({ flows: [['m.login.dummy']], auth: { type: 'm.login.dummy', session } });
+  const begun = async (): Promise<string> =>
+    (await challenge(request({ flows: [['m.login.dummy']] }))).challenge.session;
+
+  it('does what was asked for once, and gives its result to whoever repeats the request, until the session expires', async () => {
+    const session = await begun();
+    let count = 0;
+    const operation = async (): Promise<number> => (count += 1);
+    expect(await Promise.all([1, 2, 3].map(() => uia.perform(dummy(session), operation)))).to.deep.equal([1, 1, 1]);
+    expect(await uia.perform({ ...dummy(session), auth: { session } }, operation)).to.equal(1);
+    expect(count).to.equal(1);
+    await clock.advance(1000);
+    await challenge(dummy(session));
+  });
+
+  it('lets what failed be tried again, without another authentication', async () => {
+    const session = await begun();
+    const failure = new Error('the database is away');
+    const failed = await uia.perform(dummy(session), () => Promise.reject(failure)).catch((thrown: unknown) => thrown);
+    expect(failed).to.equal(failure);
+    expect(await uia.perform({ ...dummy(session), auth: { session } }, () => Promise.resolve('done'))).to.equal('done');
+  });
+
+  it('does not take the word of a session that was never begun: its stage is not even looked at', async () => {
+    const { challenge: body } = await challenge(dummy('made-up'));
+    expect(body).to.deep.include({ errcode: 'M_UNKNOWN', completed: [] });
+    expect(body.session).to.not.equal('made-up');
+    expect(await authorize(dummy(body.session))).to.deep.equal({});
+  });
+
+  it('gathers what the requests of a session ask for, and refuses to do something else when it is done', async () => {
+    const session = await begun();
+    const ask = (wish: string | undefined, more: Partial<UiaRequest> = {}): Promise<string> =>
+      uia.performGathered<string, string>(
+        {
+          ...dummy(session),
+          ...more,
+          gather: async (earlier) => wish ?? earlier ?? '',
+          repeats: (done) => wish === undefined || wish === done,
+        },
+        async ({ wishes }) => `did ${wishes}`,
+      );
+    const begin = (wish: string) => ask(wish, { auth: { session } }).catch((thrown: unknown) => thrown);
+    expect(await begin('first')).to.be.instanceOf(UiaChallenge);
+    expect(await begin('second')).to.be.instanceOf(UiaChallenge);
+    expect(await ask(undefined)).to.equal('did second');
+    expect(await ask('second')).to.equal('did second');
+    expect(await ask('third').catch((thrown: unknown) => thrown)).to.have.property('errcode', 'M_FORBIDDEN');
   });
 });
