@@ -86,7 +86,8 @@ export class IdentityService {
     if (answer.status !== 200) throw refusal(server, answer);
     const { mappings } = answer.body;
     if (!isJsonObject(mappings)) throw strange(server, 'answered a look-up with nothing that can be understood');
-    const userId = Object.hasOwn(mappings, query) ? mappings[query] : undefined;
+    // Some servers name what nobody has bound, with null.
+    const userId = Object.hasOwn(mappings, query) ? (mappings[query] ?? undefined) : undefined;
     if (userId !== undefined && !isUserId(userId)) throw strange(server, 'names somebody who is no Matrix user');
     return { userId };
   }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -64,6 +65,11 @@ describe('asking an identity server', () => {
       '/lookup identity token',
     ]);
     expect(JSON.stringify(server.asked)).not.to.contain('bob@mail.test');
+  });
+  it('takes null for an address that nobody has bound', async () => {
+    const query = createHash('sha256').update('bob@mail.test email matrixrocks').digest('base64url');
+    server.replacements.set('/lookup', [[200, { mappings: { [query]: null } }]]);
+    expect(await identity.lookup(access, BOB)).to.equal(undefined);
   });
   it("hashes as in the specification's examples", async () => {
     await identity.lookup(access, { medium: 'email', address: 'alice@example.com' });

@@ -360,6 +360,12 @@ describe('user data over HTTP', () => {
       await fine('DELETE', `${path}/org.example.likes`);
       await refused(404, 'M_NOT_FOUND', 'GET', `${path}/org.example.likes`);
     });
+    it('takes any text of up to 1000 bytes for an avatar, as clients and bridges set it', async () => {
+      for (const avatar of ['https://example.org/a.png', 'no URI at all', 'é'.repeat(500)]) {
+        await fine('PUT', `${path}/avatar_url`, { avatar_url: avatar });
+        expect((await fine('GET', path)).avatar_url).to.equal(avatar);
+      }
+    });
     it('is changed by its owner and administrators only', async () => {
       await refused(403, 'M_FORBIDDEN', 'PUT', `${path}/displayname`, { displayname: 'Mallory' }, 'bob');
       await fine('PUT', `/profile/${CAROL}/displayname`, { displayname: 'Carol' }, 'admin');
@@ -375,7 +381,7 @@ describe('user data over HTTP', () => {
       await refused(400, 'M_INVALID_PARAM', 'PUT', `${path}/Nope`, { Nope: 1 });
       await refused(400, 'M_MISSING_PARAM', 'PUT', `${path}/displayname`, { name: 'Alice' });
       await refused(400, 'M_BAD_JSON', 'PUT', `${path}/displayname`, { displayname: 7 });
-      await refused(400, 'M_INVALID_PARAM', 'PUT', `${path}/avatar_url`, { avatar_url: 'https://example.org/a.png' });
+      await refused(400, 'M_INVALID_PARAM', 'PUT', `${path}/avatar_url`, { avatar_url: 'é'.repeat(501) });
       await refused(400, 'M_PROFILE_TOO_LARGE', 'PUT', `${path}/org.example.large`, {
         'org.example.large': 'x'.repeat(66_000),
       });
