@@ -94,7 +94,10 @@ export type EndpointDeclaration<
   readonly response: TSchema;
   /** Type of that answer; JSON when left out. */
   readonly responseType?: string;
+  /** The errcodes with which it refuses; what comes of `auth`, `rateLimit` and the schemas need not be named. */
   readonly errcodes: readonly Errcode[];
+  /** Answers that `response` and the statuses of `errcodes` do not tell of, by status. Their bodies are errors unless a schema is given. */
+  readonly answers?: Readonly<Record<number, { readonly description: string; readonly schema?: TSchema }>>;
   /**
    * Does it: about 15 lines around one call of a service. It parses nothing and queries nothing.
    *

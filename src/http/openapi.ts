@@ -46,6 +46,12 @@ const impliedErrors = (endpoint: Endpoint): Errcode[] => {
   return errors;
 };
 
+const answerSchema = (schema: TSchema | undefined, isErrorToo: boolean): Json => {
+  const error = { $ref: '#/components/schemas/Error' };
+  if (schema === undefined) return error;
+  return isErrorToo ? { anyOf: [plain(schema), error] } : plain(schema);
+};
+
 const responses = (endpoint: Endpoint): Json => {
   const byStatus = new Map<number, Set<Errcode>>();
   for (const errcode of [...endpoint.errcodes, ...impliedErrors(endpoint)]) {
@@ -59,10 +65,13 @@ const responses = (endpoint: Endpoint): Json => {
       content: { [endpoint.responseType ?? 'application/json']: { schema: plain(endpoint.response) } },
     },
   };
-  for (const status of [...byStatus.keys()].toSorted((a, b) => a - b)) {
+  const statuses = new Set([...byStatus.keys(), ...Object.keys(endpoint.answers ?? {}).map(Number)]);
+  for (const status of [...statuses].toSorted((a, b) => a - b)) {
+    const codes = [...(byStatus.get(status) ?? [])].toSorted().join(', ');
+    const answer = endpoint.answers?.[status];
     result[status] = {
-      description: [...(byStatus.get(status) ?? [])].toSorted().join(', '),
-      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      description: [answer?.description, codes].filter((text) => text !== undefined && text !== '').join(' '),
+      content: { 'application/json': { schema: answerSchema(answer?.schema, codes !== '') } },
     };
   }
   return result;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
+import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { openapiDocuments } from '#src/http/openapi.ts';
@@ -8,7 +9,10 @@ interface Operation {
   readonly operationId: string;
   readonly parameters: readonly { readonly name: string; readonly in: string; readonly required: boolean }[];
   readonly requestBody: { readonly required: boolean; readonly content: Record<string, { readonly schema: unknown }> };
-  readonly responses: Record<string, { readonly description: string }>;
+  readonly responses: Record<
+    string,
+    { readonly description: string; readonly content: Record<string, { readonly schema: unknown }> }
+  >;
   readonly security?: unknown;
   readonly 'x-aliases'?: readonly string[];
 }
@@ -32,6 +36,46 @@ const send: Endpoint = endpoint({
   response: Type.Object({ event_id: Type.String() }),
   errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND'],
   handler: async () => ({ event_id: '$x' }),
+});
+
+describe('the OpenAPI documents of this server', () => {
+  const documents = [...openapiDocuments(ENDPOINTS).values()].map((text) => JSON.parse(text) as Document);
+  const operations = new Map(
+    documents.flatMap(({ paths }) =>
+      Object.values(paths).flatMap((methods) => Object.values(methods).map((one) => [one.operationId, one] as const)),
+    ),
+  );
+  const schemaOf = (operationId: string, status: string): unknown =>
+    operations.get(operationId)?.responses[status]?.content['application/json']?.schema;
+
+  it('show the challenge in the 401 of every operation with user-interactive authentication', () => {
+    const interactive = ENDPOINTS.filter(({ body }) => {
+      const { properties = {} } = (body ?? {}) as { readonly properties?: Record<string, unknown> };
+      return 'auth' in properties;
+    });
+    expect(interactive.map(({ operationId }) => operationId)).to.include.members([
+      'register',
+      'changePassword',
+      'deactivateAccount',
+      'deleteDevice',
+      'deleteDevices',
+      'generateLoginToken',
+    ]);
+    for (const { operationId } of interactive)
+      expect(JSON.stringify(schemaOf(operationId, '401')), operationId)
+        .to.contain('"flows"')
+        .and.contain('"session"');
+  });
+  it('show the 409 of delayed events that are over, and of aliases that are taken', () => {
+    for (const operationId of [
+      'sendDelayedEvent',
+      'cancelDelayedEvent',
+      'restartDelayedEvent',
+      'updateDelayedEvent',
+      'setRoomAlias',
+    ])
+      expect(schemaOf(operationId, '409'), operationId).to.deep.equal({ $ref: '#/components/schemas/Error' });
+  });
 });
 
 describe('openapiDocuments', () => {

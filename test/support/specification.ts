@@ -155,6 +155,8 @@ function overlay(below: unknown, above: Json): unknown {
 interface PathNode {
   readonly literal: Map<string, PathNode>;
   parameter?: PathNode;
+  /** Whether the parameter may be empty, as state keys may. */
+  mayBeEmpty?: boolean;
   readonly byMethod: Map<string, Operation>;
 }
 
@@ -167,6 +169,7 @@ function insert(root: PathNode, operation: Operation): void {
       if (segment.startsWith('{')) node.parameter = next;
       else node.literal.set(segment, next);
     }
+    if (segment === '{stateKey}') node.mayBeEmpty = true;
     node = next;
   }
   if (!node.byMethod.has(operation.method)) node.byMethod.set(operation.method, operation);
@@ -177,5 +180,6 @@ function search(node: PathNode, segments: readonly string[], at: number, method:
   if (segment === undefined) return node.byMethod.get(method);
   const literal = node.literal.get(segment);
   const found = literal === undefined ? undefined : search(literal, segments, at + 1, method);
-  return found ?? (node.parameter === undefined ? undefined : search(node.parameter, segments, at + 1, method));
+  if (found !== undefined || node.parameter === undefined || (segment === '' && node.mayBeEmpty !== true)) return found;
+  return search(node.parameter, segments, at + 1, method);
 }

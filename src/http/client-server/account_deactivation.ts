@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly accounts: AccountService;
@@ -26,7 +26,8 @@ export const accountDeactivationEndpoints = [
     response: Type.Object({
       id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]),
     }),
-    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    answers: challenge,
     async handler({ accounts }: Services, { body, requester, info }) {
       await accounts.deactivateOwn(requester, {
         erase: body.erase ?? false,

@@ -12,6 +12,7 @@ import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
 
 const BASE = '/_matrix/client/unstable/org.matrix.msc4140';
 const delayParams = Type.Object({ delayId: Type.String() });
+const finalised = { 409: { description: 'M_UNKNOWN: it was sent, or cancelled, already.' } };
 
 type DelayedEvent = Awaited<ReturnType<DelayedEventService['one']>>;
 
@@ -186,7 +187,8 @@ export const delayedEventsEndpoints = [
       rateLimit: 'delayed_event_relay',
       params: delayParams,
       response: empty,
-      errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
+      errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
+      answers: finalised,
       async handler({ delayedManagement }: Services, { requester, params: { delayId } }) {
         await delayedManagement.manage(action, delayId, requester);
         return {};
@@ -207,7 +209,6 @@ export const delayedEventsEndpoints = [
     response: empty,
     errcodes: [
       'M_NOT_FOUND',
-      'M_UNKNOWN',
       'M_FORBIDDEN',
       'M_NOT_JSON',
       'M_MISSING_PARAM',
@@ -215,6 +216,7 @@ export const delayedEventsEndpoints = [
       'M_MISSING_TOKEN',
       'M_LIMIT_EXCEEDED',
     ],
+    answers: finalised,
     async handler({ delayedManagement }: Services, { requester, params: { delayId }, body: { action } }) {
       await delayedManagement.manage(action, delayId, requester);
       return {};

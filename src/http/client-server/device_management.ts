@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData, empty } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
 const device = Type.Object({
   device_id: Type.String(),
@@ -88,7 +88,8 @@ export const deviceManagementEndpoints = [
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,
     response: empty,
-    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    answers: challenge,
     async handler({ devices }: Services, { requester, params: { deviceId }, body, info }) {
       await devices.delete(requester, 'deleteDevice', [deviceId], asAuth(body.auth), info.ip);
       return {};
@@ -105,7 +106,8 @@ export const deviceManagementEndpoints = [
     rateLimit: 'default',
     body: Type.Object({ devices: Type.Array(Type.String()), auth: Type.Optional(authData) }),
     response: empty,
-    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    answers: challenge,
     async handler({ devices }: Services, { requester, body, info }) {
       await devices.delete(requester, 'deleteDevices', body.devices, asAuth(body.auth), info.ip);
       return {};

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly loginTokens: LoginTokens;
@@ -20,7 +20,8 @@ export const loginTokenEndpoints = [
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,
     response: Type.Object({ login_token: Type.String(), expires_in_ms: Type.Integer() }),
-    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    answers: challenge,
     async handler({ loginTokens }: Services, { requester, body, info }) {
       const { token, expiresInMs } = await loginTokens.issue(requester, asAuth(body.auth), info.ip);
       return { login_token: token, expires_in_ms: expiresInMs };

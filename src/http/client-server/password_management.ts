@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData, empty } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly accounts: AccountService;
@@ -23,7 +23,8 @@ export const passwordManagementEndpoints = [
       auth: Type.Optional(authData),
     }),
     response: empty,
-    errcodes: ['M_UNAUTHORIZED', 'M_FORBIDDEN', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    answers: challenge,
     async handler({ accounts }: Services, { body, requester, info }) {
       await accounts.changePassword(requester, {
         newPassword: body.new_password,

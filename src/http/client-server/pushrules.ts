@@ -62,6 +62,23 @@ export const pushRulesEndpoints = [
     errcodes: ['M_LIMIT_EXCEEDED'],
     handler: ({ pushRules }: Services, { requester }) => pushRules.rulesetOf(requester.userId),
   }),
+  // Not in the specification, and served by all other servers.
+  endpoint({
+    operationId: 'getPushRulesOfKind',
+    summary: 'Retrieve all push rules of a kind.',
+    method: 'GET',
+    path: '/_matrix/client/v3/pushrules/global/{kind}/',
+    aliases: ['/_matrix/client/v3/pushrules/global/{kind}'],
+    auth: 'accessToken',
+    guests: 'refused',
+    suspended: READS,
+    rateLimit: 'default',
+    params: Type.Object({ kind: Type.String() }),
+    response: Type.Array(rule),
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    handler: ({ pushRules }: Services, { requester, params: { kind } }) =>
+      pushRules.rulesOfKind(requester.userId, kind),
+  }),
   endpoint({
     ...common,
     suspended: READS,

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData, registrationBody } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge, registrationBody } from './parts/auth-schemas.ts';
 
 const loggedIn = Type.Object({
   user_id: Type.String(),
@@ -43,9 +43,9 @@ export const registrationEndpoints = [
       'M_EXCLUSIVE',
       'M_FORBIDDEN',
       'M_WEAK_PASSWORD',
-      'M_UNAUTHORIZED',
       'M_LIMIT_EXCEEDED',
     ],
+    answers: challenge,
     async handler({ registration }: Services, { query, body, info }) {
       if (query.kind === 'guest') {
         return registrationBody(await registration.registerGuest(body.initial_device_display_name));

@@ -73,6 +73,10 @@ describe('devices', () => {
     expect(wrong.status).to.equal(401);
     expect(wrong.body).to.include({ errcode: 'M_FORBIDDEN', session });
     expect(wrong.body).to.include.all.keys('error', 'flows', 'params');
+    expect(challenge.body).to.not.have.property('completed');
+    expect(wrong.body.completed, 'the answer to an attempt says what is complete, also when nothing is').to.deep.equal(
+      [],
+    );
     expect(await server.isAlive(second.access_token)).to.equal(true);
     const auth = passwordAuth(first.user_id, PASSWORD, session);
     expect((await server.request('DELETE', path, { auth }, first.access_token)).status).to.equal(200);

@@ -332,8 +332,24 @@ describe('user data over HTTP', () => {
       });
       await refused(400, 'M_INVALID_PARAM', 'DELETE', rule('override', '.m.rule.master'));
     });
+    it('serves those of one kind, with and without the last slash', async () => {
+      const all = await fine('GET', '/pushrules/global/');
+      for (const kind of ['override', 'content', 'room', 'sender', 'underride'])
+        for (const path of [`/pushrules/global/${kind}/`, `/pushrules/global/${kind}`]) {
+          const { status, text } = await ask('GET', path);
+          expect([status, JSON.parse(text)], path).to.deep.equal([200, all[kind]]);
+        }
+    });
+    it('answers 404 M_NOT_FOUND for whatever is asked of a kind that there is not, and 400 when a rule of it is to be made', async () => {
+      const made = rule('nonsense', 'x');
+      await refused(404, 'M_NOT_FOUND', 'GET', '/pushrules/global/nonsense/');
+      for (const path of [made, `${made}/enabled`, `${made}/actions`]) await refused(404, 'M_NOT_FOUND', 'GET', path);
+      await refused(404, 'M_NOT_FOUND', 'PUT', `${made}/enabled`, { enabled: true });
+      await refused(404, 'M_NOT_FOUND', 'PUT', `${made}/actions`, { actions: [] });
+      await refused(404, 'M_NOT_FOUND', 'DELETE', made);
+      await refused(400, 'M_INVALID_PARAM', 'PUT', made, { actions: [] });
+    });
     it('refuses what makes no sense', async () => {
-      await refused(400, 'M_INVALID_PARAM', 'PUT', rule('nonsense', 'x'), { actions: [] });
       await refused(400, 'M_INVALID_PARAM', 'PUT', rule('content', '.x'), { actions: [], pattern: 'x' });
       await refused(400, 'M_UNKNOWN', 'PUT', `${rule('content', 'x')}?before=nothing`, { actions: [], pattern: 'x' });
       await refused(400, 'M_MISSING_PARAM', 'PUT', rule('content', 'x'), { pattern: 'x' });

@@ -13,6 +13,21 @@ export const authData = Type.Object(
   },
 );
 
+/** The answer to a request that needs (more) authentication. Client-Server API, "User-Interactive Authentication API". */
+export const challenge = {
+  401: {
+    description: 'The request needs further authentication.',
+    schema: Type.Object({
+      flows: Type.Array(Type.Object({ stages: Type.Array(Type.String()) })),
+      params: Type.Record(Type.String(), Type.Unknown()),
+      session: Type.String(),
+      completed: Type.Optional(Type.Array(Type.String())),
+      errcode: Type.Optional(Type.String({ description: 'Why the stage that was tried is not complete.' })),
+      error: Type.Optional(Type.String()),
+    }),
+  },
+};
+
 export const empty = Type.Object({});
 
 /** A JSON `auth` member as the services take it. */

@@ -3,7 +3,13 @@ import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { type PushRule, type PushRuleKind, type PushRuleset, isPushRuleKind } from '#src/protocol/push/push-ruleset.ts';
+import {
+  type PushRule,
+  type PushRuleKind,
+  type PushRuleset,
+  isPushRuleKind,
+  PUSH_RULE_KINDS,
+} from '#src/protocol/push/push-ruleset.ts';
 import {
   addRule,
   copyRoomRules,
@@ -120,39 +126,48 @@ export class PushRuleService {
   }
 
   /**
+   * All rules of a kind.
+   *
+   * @throws MatrixError M_NOT_FOUND for an unknown kind
+   */
+  async rulesOfKind(userId: string, kind: string): Promise<readonly PushRule[]> {
+    return (await this.rulesetOf(userId))[existingKind(kind)];
+  }
+
+  /**
    * One rule.
    *
-   * @throws MatrixError M_INVALID_PARAM for an unknown kind, M_NOT_FOUND
+   * @throws MatrixError M_NOT_FOUND, for an unknown kind as well
    */
   async ruleOf(userId: string, kind: string, ruleId: string): Promise<PushRule> {
-    const rule = findRule(await this.rulesetOf(userId), asKind(kind), ruleId);
+    const rule = findRule(await this.rulesetOf(userId), existingKind(kind), ruleId);
     if (rule === undefined) throw new MatrixError('M_NOT_FOUND', 'The push rule was not found.');
     return rule;
   }
 
-  /** @throws MatrixError as `addRule` and `parsePushRule` refuse */
+  /** @throws MatrixError M_INVALID_PARAM for an unknown kind, and as `addRule` and `parsePushRule` refuse */
   async put(userId: string, kind: string, ruleId: string, body: JsonObject, place: PushRulePlace): Promise<void> {
-    const known = asKind(kind);
-    const parsed = parsePushRule(known, ruleId, body);
+    if (!isPushRuleKind(kind)) throw new MatrixError('M_INVALID_PARAM', UNKNOWN_KIND);
+    const parsed = parsePushRule(kind, ruleId, body);
     if (!parsed.ok) throw new MatrixError(parsed.errcode, parsed.message);
-    await this.#change(userId, (ruleset) => addRule(ruleset, known, parsed.value, place));
+    await this.#change(userId, (ruleset) => addRule(ruleset, kind, parsed.value, place));
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
   async remove(userId: string, kind: string, ruleId: string): Promise<void> {
-    const known = asKind(kind);
+    const known = existingKind(kind);
     await this.#change(userId, (ruleset) => removeRule(ruleset, known, ruleId));
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON */
   async setEnabled(userId: string, kind: string, ruleId: string, enabled: unknown): Promise<void> {
-    const known = asKind(kind);
+    const known = existingKind(kind);
     await this.#change(userId, (ruleset) => setRuleEnabled(ruleset, known, ruleId, enabled));
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON, M_INVALID_PARAM */
   async setActions(userId: string, kind: string, ruleId: string, actions: unknown): Promise<void> {
-    const known = asKind(kind);
+    const known = existingKind(kind);
     await this.#change(userId, (ruleset) => setRuleActions(ruleset, known, ruleId, actions));
   }
 
@@ -175,7 +190,10 @@ export class PushRuleService {
   }
 }
 
-const asKind = (kind: string): PushRuleKind => {
+const UNKNOWN_KIND = `The kind of a push rule is one of ${PUSH_RULE_KINDS.join(', ')}.`;
+
+/** @throws MatrixError M_NOT_FOUND: there is no rule of that kind */
+const existingKind = (kind: string): PushRuleKind => {
   if (isPushRuleKind(kind)) return kind;
-  throw new MatrixError('M_INVALID_PARAM', 'The kind of a push rule is override, content, room, sender or underride.');
+  throw new MatrixError('M_NOT_FOUND', UNKNOWN_KIND);
 };
