@@ -1,10 +1,12 @@
 import { silentLogger } from '#src/kernel/logger.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { ArchiveImport } from '#src/services/retention/archive-import.ts';
 import type { DatabaseOptions } from '#src/storage/database.ts';
 import type { Config } from './config/config.ts';
 import { openPlatform } from './platform.ts';
-import { composeRoomStore } from './rooms.ts';
+import { Composition } from './slice.ts';
+import { composeCommit } from './slices/commit.ts';
+import { composeEventStream } from './slices/event-stream.ts';
+import { composeRoomModel } from './slices/room-model.ts';
 
 /**
  * Puts archived events back, on a server that is not running.
@@ -19,8 +21,8 @@ export async function importArchive(
 ): Promise<string> {
   const platform = await openPlatform(config, silentLogger, entities);
   try {
-    const store = composeRoomStore(platform, (userId) => domainOf(userId) === config.serverName);
-    const { read, restored } = await new ArchiveImport({ database: platform.database, ...store }).file(path);
+    const { services } = new Composition(platform).add(composeCommit).add(composeRoomModel).add(composeEventStream);
+    const { read, restored } = await new ArchiveImport(services).file(path);
     return `${restored} of ${read} events came back${restored < read ? '; the others were there already' : ''}.`;
   } finally {
     await platform.close();

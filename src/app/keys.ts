@@ -7,10 +7,6 @@ import {
   type SigningKey,
 } from '#src/protocol/signing/signing-key.ts';
 
-/** The key that signs events. @throws if the file is there but holds no key */
-export const openSigningKey = async (path: string, random: Random): Promise<SigningKey> =>
-  (await openSigningKeys(path, random))[0];
-
 /**
  * Reads the server's keys, or makes one with mode 0600: one line, `ed25519 a_xxxx <unpadded base64>`. The first line of a file with
  * several is the one that signs.

@@ -120,8 +120,8 @@ describe('a stream that is added to sync as a section', function () {
     application = await createApplication(
       { config, ...ports, database: clone.database },
       {
-        sections: ({ store }) => {
-          waves = new Waves(store.writer);
+        sections: ({ writer }) => {
+          waves = new Waves(writer);
           return [new WavesSection(waves)];
         },
       },

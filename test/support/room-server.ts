@@ -1,7 +1,6 @@
 import type { Config } from '#src/app/config/config.ts';
-import { composeDelayedEvents } from '#src/app/delayed-events.ts';
-import { composeDiscovery } from '#src/app/discovery.ts';
-import { composeRelations } from '#src/app/relations.ts';
+import { composeDelayedEvents } from '#src/app/slices/delayed-events.ts';
+import { composeReading } from '#src/app/slices/reading.ts';
 import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
 import { banningEndpoints } from '#src/http/client-server/banning.ts';
 import { createRoomEndpoints } from '#src/http/client-server/create_room.ts';
@@ -39,26 +38,22 @@ import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users
 import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import { EventService } from '#src/services/events/stream/event-service.ts';
 import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import { EventService } from '#src/services/events/stream/event-service.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
+import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
+import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
+import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { MemberProfile } from '#src/services/rooms/membership/profile-source.ts';
 import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
-import { EventFinder } from '#src/services/reading/history/event-finder.ts';
-import { History } from '#src/services/reading/history/history.ts';
-import { HistoryPages } from '#src/services/reading/history/history-pages.ts';
-import { HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
-import { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
-import { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Account } from '#src/services/accounts/users/user-service.ts';
 import { Writer } from '#src/services/commit/writer.ts';
-import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import { Interner } from '#src/storage/room-model/interner.ts';
 import { TestServer } from '#test/http/serve.ts';
 import { cloneDatabase, type TestDatabase } from './database.ts';
@@ -144,8 +139,20 @@ const compose = (
     clock,
     random: systemRandom,
   });
-  const visibility = new EventVisibility(interner, loader, states, events.sticky);
-  const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
+  const accountData = new AccountDataService({ database, interner, writer });
+  const ignoredUsers = new IgnoredUsers(accountData);
+  const reading = composeReading({
+    clock,
+    database,
+    events,
+    interner,
+    loader,
+    rooms,
+    states,
+    stream,
+    ignoredUsers,
+  } as never);
+  const { access } = reading.services;
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName: SERVER });
   const profileSource = { profileOf: (userId: string) => Promise.resolve(profiles.get(userId) ?? {}) };
   const membership = new MembershipService({
@@ -157,55 +164,36 @@ const compose = (
     aliases,
     profiles: profileSource,
   });
-  const roomState = new RoomState({ access, clock, database, interner, loader, states });
-  const finder = new EventFinder(events, visibility);
-  const tokens = new HistoryTokens(database, loader);
-  const accountData = new AccountDataService({ database, interner, writer });
-  const relations = composeRelations({ database }, { interner, loader, stream }, events, accountData, {
-    access,
-    visibility,
-    finder,
-    tokens,
-  });
-  const history = new History({
-    access,
-    finder,
-    pages: new HistoryPages({ database, interner, loader, visibility, ignoredUsers: new IgnoredUsers(accountData) }),
-    tokens,
-    state: roomState,
-    writer: relations.clientEvents,
-  });
   const roomSending = new RoomSending({
     access,
     events,
     aliases,
-    relations: relations.relationRules,
+    relations: reading.services.relationRules,
     restricted: new RestrictedJoins(rooms),
   });
   const buckets = options.rateLimits ?? {};
-  const delayed = composeDelayedEvents(
-    {
-      clock,
-      timers: clock,
-      database,
-      logger: silentLogger,
-      random: systemRandom,
-      config: {
-        delayedEvents: {
-          maxDelayMs: 86_400_000,
-          maxScheduled: 100,
-          maxFinalised: 1_000,
-          finalisedLifetimeMs: 604_800_000,
-          requireToken: false,
-          ...options.delayedEvents,
-        },
+  const delayed = composeDelayedEvents({
+    clock,
+    timers: clock,
+    database,
+    logger: silentLogger,
+    random: systemRandom,
+    config: {
+      delayedEvents: {
+        maxDelayMs: 86_400_000,
+        maxScheduled: 100,
+        maxFinalised: 1_000,
+        finalisedLifetimeMs: 604_800_000,
+        requireToken: false,
+        ...options.delayedEvents,
       },
     },
-    new TokenBucketLimiter(clock, { enabled: true, buckets }),
-    { account: async (userId) => accounts.get(userId) as Account | undefined },
+    rateLimiter: new TokenBucketLimiter(clock, { enabled: true, buckets }),
+    users: { account: async (userId: string) => accounts.get(userId) as Account | undefined },
     roomSending,
     writer,
-  );
+  } as never);
+  const summaries = new RoomSummaries({ rooms, aliases });
   const inviting = thirdPartyInviting(
     { database, clock },
     { rooms, stream, events, membership, profiles: profileSource, accountData, signingKeys: [signer.signingKey] },
@@ -213,8 +201,9 @@ const compose = (
   );
   return {
     ...inviting,
+    ...reading.services,
     delayed,
-    delayedEvents: delayed.delayedEvents,
+    delayedEvents: delayed.services.delayedEvents,
     database,
     interner,
     writer,
@@ -222,15 +211,12 @@ const compose = (
     rooms,
     stream,
     events,
-    visibility,
-    access,
     aliases,
     membership,
-    roomState,
-    history,
     accountData,
-    ...relations,
-    ...composeDiscovery({ database }, { rooms, loader }, { access, aliases, visibility }),
+    roomSummaries: summaries,
+    hierarchy: new SpaceHierarchy({ database, rooms, summaries }),
+    mutualRooms: new MutualRooms(database),
     publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
     roomCreation: new RoomCreationService({
       events,
@@ -296,12 +282,12 @@ export class RoomServer {
 
   async #begin(): Promise<void> {
     await this.#services.writer.start();
-    this.#services.delayed.start();
+    await this.#services.delayed.start?.();
     const buckets = this.#options.requestLimits ?? {};
     const rateLimiter = new TokenBucketLimiter(this.clock, { enabled: true, buckets });
     await this.#http.start(
       ROOM_ENDPOINTS,
-      { ...this.#services, ...this.#services.delayed },
+      { ...this.#services, ...this.#services.delayed.services },
       { authenticate: async (token) => requesterOf(token), rateLimiter },
     );
   }
@@ -313,7 +299,7 @@ export class RoomServer {
   /** Starts again on the same database, with nothing in memory. */
   async restart(): Promise<void> {
     await this.#http.stop();
-    await this.#services.delayed.close();
+    await this.#services.delayed.close?.();
     await this.#services.writer.close();
     await this.clock.advance(60_000);
     this.#services = compose(this.#clone, this.clock, this, this.#options);
@@ -323,7 +309,7 @@ export class RoomServer {
 
   async stop(): Promise<void> {
     await this.#http.stop();
-    await this.#services.delayed.close();
+    await this.#services.delayed.close?.();
     await this.#services.writer.close();
     await this.#clone.drop();
   }

@@ -1,29 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { composePeeking } from '#src/app/peeking.ts';
-import { composeAccountServices } from '#src/app/account-services.ts';
-import { composeAccounts } from '#src/app/accounts.ts';
 import { loadConfig } from '#src/app/config/load.ts';
-import { composeDelayedEvents } from '#src/app/delayed-events.ts';
-import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
-import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
-import { thirdPartyInviting } from '#test/support/third-party-inviting.ts';
+import { composeServices } from '#src/app/composition.ts';
 import { type EndpointServices, ENDPOINTS } from '#src/app/endpoints.ts';
-import { openSigningKey } from '#src/app/keys.ts';
 import { PrometheusMetrics } from '#src/app/metrics.ts';
+import { openServerFiles } from '#src/app/server-files.ts';
 import type { Platform } from '#src/app/platform.ts';
-import { composeEvents, composeRooms, composeRoomStore } from '#src/app/rooms.ts';
-import { composePeople, composeSearch } from '#src/app/search.ts';
-import { composeSync } from '#src/app/sync.ts';
-import { composeNotifications, composeUserData, profileSource } from '#src/app/user-data.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import { ReportService } from '#src/services/rooms/reports/report-service.ts';
-import { accountEntities } from '#src/storage/entities/account-entities.ts';
+import { entities } from '#src/app/application.ts';
 import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
 import type { Presence, WebSocketServices } from '#src/ws/services.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
@@ -69,7 +58,7 @@ export class StreamServer {
   static async start(options: StreamServerOptions = {}): Promise<StreamServer> {
     const server = new StreamServer();
     server.#folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-ws-'));
-    server.#clone = await cloneDatabase({ entities: accountEntities });
+    server.#clone = await cloneDatabase({ entities });
     await server.#compose(options);
     return server;
   }
@@ -89,64 +78,12 @@ export class StreamServer {
       enabled: options.rateLimits !== undefined,
       buckets: options.rateLimits ?? {},
     });
-    const accounts = await composeAccounts(platform, rateLimiter);
-    const isLocal = (userId: string): boolean => accounts.users.isLocal(userId);
-    const store = composeRoomStore(platform, isLocal);
-    const notifications = composeNotifications(platform, store, isLocal);
-    const signingKey = await openSigningKey(config.signingKeyFile, systemRandom);
-    const signer = { serverName: config.serverName, signingKey };
-    const events = composeEvents(platform, store, signer, notifications.classifier);
-    const userData = composeUserData(platform, store, events, notifications, accounts.users);
-    const { presence } = userData;
-    const rooms = composeRooms(
-      platform,
-      store,
-      events,
-      profileSource(userData.profiles),
-      notifications.accountData,
-      (parts) =>
-        thirdPartyInviting(
-          { database, clock },
-          {
-            ...parts,
-            rooms: store.rooms,
-            stream: store.stream,
-            events,
-            profiles: profileSource(userData.profiles),
-            accountData: notifications.accountData,
-            signingKeys: [signingKey],
-          },
-          { serverName: config.serverName },
-        ),
-    );
-    const parts = { store, events, rooms, accountData: notifications.accountData, userData };
-    const { sync, users } = composeSync(platform, parts);
-    this.sessions = accounts.sessions;
-    this.users = accounts.users;
-    const reports = new ReportService({
-      database,
-      rooms: store.rooms,
-      finder: rooms.finder,
-      users: accounts.users,
-      clock,
-    });
-    const redemption = rooms.inviteRedemption;
-    const services: EndpointServices = {
-      accountThreepids: new AccountThreepids({ database, clock, users: accounts.users, claims: redemption }),
-      reports,
-      ...composeSearch(platform, store, rooms, notifications.accountData),
-      ...composePeople(platform, store, { users: accounts.users, profiles: userData.profiles }),
-      ...accounts,
-      ...composeAccountServices(platform, accounts.users),
-      ...composePeeking(platform, store, rooms, userData, notifications),
-      ...rooms,
-      ...composeDelayedEvents(platform, rateLimiter, accounts.users, rooms.roomSending, store.writer),
-      ...userData,
-      accountData: notifications.accountData,
-      pushRules: notifications.pushRules,
-      rooms: store.rooms,
-      sync,
-      sessionPolls: new SessionPolls(accounts.sessions),
+    const composition = composeServices({ ...platform, ...(await openServerFiles(config, systemRandom)) });
+    const { services } = composition;
+    this.sessions = services.sessions;
+    this.users = services.users;
+    const called: EndpointServices = {
+      ...services,
       greatestTimeoutMs: 10_000,
       serverName: config.serverName,
       softwareVersion: '0',
@@ -160,12 +97,13 @@ export class StreamServer {
       metrics: () => metrics.render(),
       mayReadMetrics: () => true,
     };
+    const { presence } = services;
     this.api = new WebSocketApi({
       services: {
-        sessions: accounts.sessions,
-        sync,
-        users,
-        filters: userData.filters,
+        sessions: services.sessions,
+        sync: services.sync,
+        users: services.syncUsers,
+        filters: services.filters,
         presence: {
           seen: (userId, state, deviceId) => {
             this.presence.push({ userId, presence: state });
@@ -173,11 +111,11 @@ export class StreamServer {
           },
           set: (userId, state, statusMsg) => presence.set(userId, userId, state, statusMsg),
         },
-        typing: userData.typing,
-        readMarkers: userData.readMarkers,
-        sending: rooms.roomSending,
-        membership: rooms.membership,
-        history: rooms.history,
+        typing: services.typing,
+        readMarkers: services.readMarkers,
+        sending: services.roomSending,
+        membership: services.membership,
+        history: services.history,
         ...options.services,
       },
       rateLimiter,
@@ -191,16 +129,12 @@ export class StreamServer {
       ...(options.clientAddress === undefined ? {} : { clientAddress: options.clientAddress }),
     });
     this.http.server.onUpgrade(WEBSOCKET_PATH, this.api.upgrade);
-    await store.writer.start();
-    await this.http.start(ENDPOINTS, services, {
-      authenticate: (token) => accounts.sessions.authenticate(token),
+    await composition.start();
+    await this.http.start(ENDPOINTS, called, {
+      authenticate: (token) => services.sessions.authenticate(token),
       rateLimiter,
     });
-    this.#close = async () => {
-      await userData.close();
-      await store.writer.close();
-      await accounts.activity.close();
-    };
+    this.#close = () => composition.close(logger);
   }
 
   async stop(): Promise<void> {

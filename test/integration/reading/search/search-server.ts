@@ -1,8 +1,10 @@
-import { composeSearch, type Search } from '#src/app/search.ts';
+import type { Slice } from '#src/app/slice.ts';
+import { composeSearch, type Search } from '#src/app/slices/search.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
 import { TestServer } from '#test/http/serve.ts';
 import { type Answer, type Json, RoomServer, SERVER } from '#test/support/room-server.ts';
@@ -13,7 +15,7 @@ const PATH = '/_matrix/client/v3/search';
 export class SearchServer {
   readonly rooms: RoomServer;
   #accountData!: AccountDataService;
-  #search: Search;
+  #search: Slice<Search>;
   #http = new TestServer({}, true);
 
   private constructor(rooms: RoomServer) {
@@ -21,12 +23,13 @@ export class SearchServer {
     this.#search = this.#compose();
   }
 
-  #compose(): Search {
+  #compose(): Slice<Search> {
     const { services } = this.rooms;
     const platform = { database: services.database, logger: silentLogger, timers: systemTimers };
     const clientEvents = new ClientEvents(services.events.clock);
     this.#accountData = new AccountDataService({ ...services, served: [] });
-    return composeSearch(platform, services, { ...services, clientEvents }, this.#accountData);
+    const ignoredUsers = new IgnoredUsers(this.#accountData);
+    return composeSearch({ ...services, ...platform, clientEvents, ignoredUsers } as never);
   }
 
   static async start(rooms?: RoomServer): Promise<SearchServer> {
@@ -36,8 +39,8 @@ export class SearchServer {
   }
 
   async begin(): Promise<void> {
-    await this.#search.start();
-    await this.#http.start(searchEndpoints, this.#search, {
+    await this.#search.start?.();
+    await this.#http.start(searchEndpoints, this.#search.services, {
       authenticate: async (token) => {
         const [name = '', deviceId = 'DEVICE'] = token.split('/');
         return { userId: `@${name}:${SERVER}`, deviceId, isGuest: false, isAdmin: false, rateLimited: false };
@@ -52,7 +55,7 @@ export class SearchServer {
 
   async restart(): Promise<void> {
     await this.#http.stop();
-    await this.#search.close();
+    await this.#search.close?.();
     await this.rooms.restart();
     this.#search = this.#compose();
     this.#http = new TestServer({}, true);
@@ -61,12 +64,12 @@ export class SearchServer {
 
   async stop(): Promise<void> {
     await this.#http.stop();
-    await this.#search.close();
+    await this.#search.close?.();
     await this.rooms.stop();
   }
 
   get index(): Search['searchIndex'] {
-    return this.#search.searchIndex;
+    return this.#search.services.searchIndex;
   }
 
   /** Makes somebody ignore others from now on. */
@@ -75,8 +78,8 @@ export class SearchServer {
     return this.#accountData.set(`@${name}:${SERVER}`, 0, 'm.ignored_user_list', { ignored_users: ignored });
   }
 
-  idle(): Promise<void> {
-    return this.#search.idle();
+  async idle(): Promise<void> {
+    await this.#search.idle?.();
   }
 
   async ask(token: string, roomEvents: object, nextBatch?: string): Promise<Answer> {

@@ -2,7 +2,7 @@ import { silentLogger } from '#src/kernel/logger.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { composeSync } from '#src/app/sync.ts';
+import { composeSync } from '#src/app/slices/sync.ts';
 import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -74,20 +74,21 @@ export async function syncWorld(
   const strippedStateFor: StrippedStateSource['strippedStateFor'] = async (room, userId) => [
     { type: 'm.room.member', state_key: userId, room: room.roomId },
   ];
-  const { sync, users } = composeSync(
-    {
-      database,
-      timers: systemTimers,
-      config: { sync: { defaultTimelineLimit: 10, maxTimelineLimit: 1000, maxTimeoutMs: 60_000 } },
-    },
-    {
-      store,
-      events,
-      rooms: { visibility, aggregations, membership: { strippedStateFor } },
-      accountData,
-      userData: { ephemeral, presence, receipts, typing, unread },
-    },
-    () => [
+  const { sync, syncUsers: users } = composeSync({
+    ...store,
+    clock: systemClock,
+    timers: systemTimers,
+    config: { sync: { defaultTimelineLimit: 10, maxTimelineLimit: 1000, maxTimeoutMs: 60_000 } },
+    visibility,
+    aggregations,
+    membership: { strippedStateFor },
+    accountData,
+    ephemeral,
+    presence,
+    receipts,
+    typing,
+    unread,
+    moreSections: () => [
       {
         name: 'interposed',
         open: () => ({
@@ -99,7 +100,7 @@ export async function syncWorld(
         }),
       },
     ],
-  );
+  }).services;
   return { ...store, sync, users, interposed, receipts, accountData, typing, visibility };
 }
 

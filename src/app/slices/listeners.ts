@@ -1,28 +1,25 @@
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
-import { type RateLimiter, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { connectionLimit, openFileLimit } from './open-files.ts';
-import type { Platform } from './platform.ts';
+import { connectionLimit, openFileLimit } from '../open-files.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Outside } from './outside.ts';
+
+/** Fewer than these are worth a warning. */
+const FEW_CONNECTIONS = 4_000;
+const HTTP_DRAIN_MS = 4_000;
 
 /** What everything that comes in passes through, whatever it asks for. */
-export interface Edge {
+export interface Listeners {
   readonly http: HttpServer;
-  readonly rateLimiter: RateLimiter;
   readonly bytesInFlight: BytesInFlight;
   readonly httpLimits: HttpLimits;
 }
 
-/** Fewer than these are worth a warning. */
-const FEW_CONNECTIONS = 4_000;
-
-export function composeEdge(platform: Platform): Edge {
-  const { clock, config, logger, metrics, timers } = platform;
+export function composeListeners(below: Platform & Outside): Slice<Listeners> {
+  const { config, logger, metrics, rateLimiter, timers } = below;
   const { total, perUser, perAddress, perConnection } = config.bytesInFlight;
-  const rateLimiter = new TokenBucketLimiter(clock, {
-    enabled: config.rateLimits.enabled,
-    buckets: config.rateLimits.buckets,
-  });
   const files = openFileLimit();
   const maxConnections = connectionLimit(config.http.maxConnections, files, config.database.poolSize);
   if (maxConnections < Math.min(config.http.maxConnections, FEW_CONNECTIONS)) {
@@ -41,17 +38,23 @@ export function composeEdge(platform: Platform): Edge {
     limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
   });
   return {
-    http,
-    rateLimiter,
-    bytesInFlight: new BytesInFlight({ total, user: perUser, address: perAddress, connection: perConnection }, metrics),
-    httpLimits: {
-      maxBodyBytes: config.http.maxBodyBytes,
-      maxUploadBytes: config.media.maxUploadBytes,
-      maxStrangerBodyBytes: config.http.maxStrangerBodyBytes,
-      bodyTimeoutMs: config.http.bodyTimeoutMs,
-      answerTimeoutMs: config.http.answerTimeoutMs,
-      maxConcurrentRequests: config.http.maxConcurrentRequests,
-      compressFromBytes: config.http.compressFromBytes,
+    name: 'listeners',
+    services: {
+      http,
+      bytesInFlight: new BytesInFlight(
+        { total, user: perUser, address: perAddress, connection: perConnection },
+        metrics,
+      ),
+      httpLimits: {
+        maxBodyBytes: config.http.maxBodyBytes,
+        maxUploadBytes: config.media.maxUploadBytes,
+        maxStrangerBodyBytes: config.http.maxStrangerBodyBytes,
+        bodyTimeoutMs: config.http.bodyTimeoutMs,
+        answerTimeoutMs: config.http.answerTimeoutMs,
+        maxConcurrentRequests: config.http.maxConcurrentRequests,
+        compressFromBytes: config.http.compressFromBytes,
+      },
     },
+    drain: () => http.drain(HTTP_DRAIN_MS),
   };
 }

@@ -1,0 +1,62 @@
+import type { Platform } from './platform.ts';
+import type { ServerFiles } from './server-files.ts';
+import { Composition } from './slice.ts';
+import { composeAccounts } from './slices/accounts.ts';
+import { composeCommit } from './slices/commit.ts';
+import { composeDelayedEvents } from './slices/delayed-events.ts';
+import { composeEdge } from './slices/edge.ts';
+import { composeEphemeral } from './slices/ephemeral.ts';
+import { composeEventStream } from './slices/event-stream.ts';
+import { composeEvents } from './slices/events.ts';
+import { composeJobs } from './slices/jobs.ts';
+import { composeListeners } from './slices/listeners.ts';
+import { composeMembership } from './slices/membership.ts';
+import { composeOutside } from './slices/outside.ts';
+import { composePeeking } from './slices/peeking.ts';
+import { composePush } from './slices/push.ts';
+import { composePushRules } from './slices/push-rules.ts';
+import { composeReactions } from './slices/reactions.ts';
+import { composeReading } from './slices/reading.ts';
+import { composeRetention } from './slices/retention.ts';
+import { composeRoomModel } from './slices/room-model.ts';
+import { composeRooms } from './slices/rooms.ts';
+import { composeSearch } from './slices/search.ts';
+import { composeSync, type MoreSections } from './slices/sync.ts';
+import { composeThirdPartyInvites } from './slices/third-party-invites.ts';
+import { composeUserDirectory } from './slices/user-directory.ts';
+import { composeUserData } from './slices/user-data.ts';
+
+/** What everything is composed on. */
+export type Ground = Platform & ServerFiles & { readonly moreSections?: MoreSections | undefined };
+
+/** The server's services, from the lowest area up. */
+export const composeServices = (ground: Ground) =>
+  new Composition(ground)
+    .add(composeOutside)
+    .add(composeListeners)
+    .add(composeCommit)
+    .add(composeAccounts)
+    .add(composeUserData)
+    .add(composeRoomModel)
+    .add(composePushRules)
+    .add(composeEventStream)
+    .add(composeEvents)
+    .add(composeReading)
+    .add(composeSearch)
+    .add(composeUserDirectory)
+    .add(composeMembership)
+    .add(composeThirdPartyInvites)
+    .add(composeRooms)
+    .add(composeDelayedEvents)
+    .add(composeRetention)
+    .add(composePush)
+    .add(composeEphemeral)
+    .add(composeReactions)
+    .add(composePeeking)
+    .add(composeSync);
+
+/** The services, and what calls them: jobs, and requests from outside. */
+export const composeServer = (ground: Ground) => composeServices(ground).add(composeJobs).add(composeEdge);
+
+/** Everything that is composed, by name. */
+export type ServerServices = ReturnType<typeof composeServer>['services'];

@@ -1,0 +1,44 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { getCACertificates } from 'node:tls';
+import type { Random } from '#src/kernel/random.ts';
+import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
+import { openSessionKey, type SessionKey } from '#src/services/accounts/sessions/session-key.ts';
+import type { Config } from './config/config.ts';
+import { openSigningKeys } from './keys.ts';
+
+/** What the server reads from files before it is put together. */
+export interface ServerFiles {
+  /** Of this software. */
+  readonly version: string;
+  /** The first one signs. */
+  readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  readonly sessionKey: SessionKey;
+  /** PEM; undefined: the system's alone. */
+  readonly certificateAuthorities: readonly string[] | undefined;
+}
+
+/** Reads them, and makes keys that are not there. @throws when one cannot be read, or is not what it should be */
+export async function openServerFiles(config: Config, random: Random): Promise<ServerFiles> {
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return {
+    version,
+    signingKeys: await openSigningKeys(config.signingKeyFile, random),
+    sessionKey: await openSessionKey(join(config.dataDir, 'session.key')),
+    certificateAuthorities: await certificateAuthorities(config.federation.trustedCaFiles),
+  };
+}
+
+async function certificateAuthorities(paths: readonly string[]): Promise<readonly string[] | undefined> {
+  if (paths.length === 0) return undefined;
+  const extra = await Promise.all(
+    paths.map((path) =>
+      readFile(path, 'utf8').catch((error: unknown) => {
+        throw new Error(`${path} of federation.trusted_ca_files cannot be read`, { cause: error });
+      }),
+    ),
+  );
+  return [...getCACertificates('default'), ...extra];
+}

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises';
+import { ClientAddress } from '#src/http/middleware/client-address.ts';
+import { mountEndpoints } from '#src/http/mount.ts';
+import type { TlsFiles } from '#src/http/server.ts';
+import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
+import type { Config } from '../config/config.ts';
+import { ENDPOINTS } from '../endpoints.ts';
+import type { Platform } from '../platform.ts';
+import { type ServerInfo, serverInfo } from '../server-info.ts';
+import type { ServerFiles } from '../server-files.ts';
+import type { Slice } from '../slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { DelayedEvents } from './delayed-events.ts';
+import type { Ephemeral } from './ephemeral.ts';
+import type { Listeners } from './listeners.ts';
+import type { Memberships } from './membership.ts';
+import type { Outside } from './outside.ts';
+import type { Peeking } from './peeking.ts';
+import type { Push } from './push.ts';
+import type { PushRules } from './push-rules.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { Rooms } from './rooms.ts';
+import type { Search } from './search.ts';
+import type { Sync } from './sync.ts';
+import type { ThirdPartyInviting } from './third-party-invites.ts';
+import type { UserData } from './user-data.ts';
+import type { People } from './user-directory.ts';
+
+type Below = Platform &
+  ServerFiles &
+  Outside &
+  Listeners &
+  Accounts &
+  UserData &
+  RoomModel &
+  PushRules &
+  Reading &
+  Search &
+  People &
+  Memberships &
+  ThirdPartyInviting &
+  Rooms &
+  DelayedEvents &
+  Push &
+  Ephemeral &
+  Peeking &
+  Sync;
+
+/** What comes in, and whom it is handed to. */
+export interface Edge {
+  readonly webSockets: WebSocketApi;
+}
+
+export function composeEdge(below: Below): Slice<Edge> {
+  const { config, firstAdmin, logger, http, outbound, publicAddress } = below;
+  mountHttp(below, serverInfo(below, http.drainSignal));
+  const webSockets = mountWebSockets(below);
+  return {
+    name: 'edge',
+    services: { webSockets },
+    async start() {
+      const tls = await certificate(config);
+      publicAddress.listensAt((await http.listen({ bind: config.http.bind, port: config.http.port })).url);
+      if (tls !== undefined) {
+        const secure = await http.listen({ bind: config.tls.bind, port: config.tls.port, tls });
+        logger.info('listening with TLS', { address: secure.url });
+      }
+      const token = await firstAdmin.token();
+      if (token !== undefined) {
+        logger.info('make the first administrator here', { link: `${publicAddress.url}${SETUP_PATH}?token=${token}` });
+      }
+    },
+    // Whoever is still asked by this server answers in vain: nobody waits for it any more.
+    close: () => outbound.close(),
+    async reload() {
+      const tls = await certificate(config);
+      if (tls === undefined) return;
+      http.reloadTls(tls);
+      logger.info('certificate reloaded');
+    },
+  };
+}
+
+async function certificate(config: Config): Promise<TlsFiles | undefined> {
+  const { certFile, keyFile } = config.tls;
+  if (certFile === null || keyFile === null) return undefined;
+  return { cert: await readFile(certFile), key: await readFile(keyFile) };
+}
+
+/** Notes for a device that it was there. */
+const noting =
+  ({ activity }: Accounts) =>
+  ({ userId, deviceId }: Requester, ip: string, userAgent: string | undefined): void => {
+    if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
+  };
+
+function mountHttp(below: Below, info: ServerInfo): void {
+  const { bytesInFlight, config, clock, http, httpLimits, logger, metrics, random, rateLimiter, sessions, timers } =
+    below;
+  const koa = mountEndpoints(
+    ENDPOINTS,
+    { ...below, ...info },
+    {
+      authenticate: (token, allow) => sessions.authenticate(token, allow),
+      seen: noting(below),
+      rateLimiter,
+      clock,
+      timers,
+      random,
+      logger,
+      metrics,
+      trustedProxies: config.http.trustedProxies,
+      drainSignal: http.drainSignal,
+      limits: httpLimits,
+      bytesInFlight,
+      requestLog: { level: config.log.requests, slowMs: config.log.slowRequestMs },
+    },
+  );
+  http.handle(koa.callback());
+}
+
+/** The WebSocket API: the same services as HTTP, frames of its own. */
+function mountWebSockets(below: Below): WebSocketApi {
+  const { clock, config, http, logger, metrics, rateLimiter, timers } = below;
+  const { filters, history, membership, presence, readMarkers, roomSending, sessions, sync, syncUsers, typing } = below;
+  const { enabled, heartbeatMs, maxQueueBytes } = config.websocket;
+  const addresses = new ClientAddress(config.http.trustedProxies);
+  const api = new WebSocketApi({
+    services: {
+      sessions,
+      sync,
+      users: syncUsers,
+      filters,
+      presence: {
+        seen: (userId, state, deviceId) => presence.seen(userId, state, deviceId),
+        set: (userId, state, statusMsg) => presence.set(userId, userId, state, statusMsg),
+      },
+      typing,
+      readMarkers,
+      sending: roomSending,
+      membership,
+      history,
+    },
+    rateLimiter,
+    clock,
+    timers,
+    logger,
+    metrics,
+    drainSignal: http.drainSignal,
+    clientAddress: (remoteAddress, forwardedFor) => addresses.of(remoteAddress, forwardedFor),
+    seen: noting(below),
+    limits: { heartbeatMs, maxQueueBytes },
+  });
+  if (enabled) http.onUpgrade(WEBSOCKET_PATH, api.upgrade);
+  return api;
+}

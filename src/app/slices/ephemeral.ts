@@ -1,0 +1,34 @@
+import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
+import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Memberships } from './membership.ts';
+import type { RoomModel } from './room-model.ts';
+
+/** What passes: who types, and who is there. */
+export interface Ephemeral {
+  readonly typing: TypingService;
+  readonly presence: PresenceService;
+}
+
+export function composeEphemeral(
+  below: Platform & Commit & RoomModel & EventStreaming & Memberships,
+): Slice<Ephemeral> {
+  const { clock, config, database, ephemeral, logger, rooms, sharedRooms, stream, timers } = below;
+  const presence = new PresenceService({
+    database,
+    clock,
+    timers,
+    logger,
+    ephemeral,
+    enabled: config.presence.enabled,
+    sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
+  });
+  return {
+    name: 'ephemeral',
+    services: { typing: new TypingService({ rooms, stream, timers, ephemeral }), presence },
+    close: () => presence.close(),
+  };
+}

@@ -1,0 +1,13 @@
+import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+
+/** What happens in rooms, told to whoever listens. */
+export interface EventStreaming {
+  readonly stream: RoomEventStream;
+}
+
+export const composeEventStream = ({ logger }: Platform): Slice<EventStreaming> => ({
+  name: 'event-stream',
+  services: { stream: new RoomEventStream(logger) },
+});

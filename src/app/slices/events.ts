@@ -1,0 +1,48 @@
+import { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
+import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
+import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
+import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Platform } from '../platform.ts';
+import type { ServerFiles } from '../server-files.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { PushRules } from './push-rules.ts';
+import type { RoomModel } from './room-model.ts';
+
+/** Events: those that are made here, and those that other servers made. */
+export interface Events {
+  readonly events: EventService;
+  readonly receiver: EventReceiver;
+}
+
+export function composeEvents(
+  below: Platform & ServerFiles & Commit & RoomModel & PushRules & EventStreaming,
+): Slice<Events> {
+  const { config, clock, database, logger, random, classifier, signingKeys } = below;
+  const { interner, loader, rooms, states, stream, writer } = below;
+  const store = { database, interner, loader, rooms, states, stream, writer };
+  const events = new EventService({
+    ...store,
+    clock,
+    random,
+    classifier,
+    signer: { serverName: config.serverName, signingKey: signingKeys[0] },
+    mostStickyEvents: config.room.maxStickyEvents,
+  });
+  const thread = new ResolutionThread();
+  const merger = new StateMerger({ ...store, graphs: new AuthGraphs(database), thread });
+  const stickyReview = new StickyReview({ ...store, events, logger });
+  return {
+    name: 'events',
+    services: { events, receiver: new EventReceiver({ ...store, clock, merger, classifier, events }) },
+    start: () => events.sticky.start(),
+    idle: () => stickyReview.idle(),
+    async close() {
+      await stickyReview.idle();
+      await thread.close();
+    },
+  };
+}

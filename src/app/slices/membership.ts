@@ -1,0 +1,75 @@
+import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import { Farewells } from '#src/services/rooms/membership/farewells.ts';
+import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
+import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
+import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
+import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** How users come into rooms and out of them. */
+export interface Memberships {
+  readonly aliases: AliasService;
+  readonly membership: MembershipService;
+  readonly mutualRooms: MutualRooms;
+  /** Profiles in the words of member events. */
+  readonly profileSource: ProfileSource;
+  readonly sharedRooms: SharedRooms;
+}
+
+export function composeMembership(
+  below: Platform & Commit & Accounts & UserData & RoomModel & EventStreaming & Events & Reading,
+): Slice<Memberships> {
+  const { access, accounts, clock, config, database, events, interner, invitePermission } = below;
+  const { loader, logger, profiles, rooms, stream } = below;
+  const aliases = new AliasService({ database, rooms, access, events, clock, serverName: config.serverName });
+  const profileSource: ProfileSource = {
+    profileOf: async (userId) => {
+      const { displayname, avatarUrl } = await profiles.profileOf(userId);
+      return { displayname, avatar_url: avatarUrl };
+    },
+  };
+  const membership = new MembershipService({
+    database,
+    interner,
+    loader,
+    rooms,
+    events,
+    aliases,
+    profiles: profileSource,
+    invitePermission,
+  });
+  const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
+  const farewells = new Farewells({ database, interner, accounts, membership, profiles, logger });
+  const guestAccess = new GuestAccess({ database, rooms, stream, membership, logger });
+  const idle = async (): Promise<void> => {
+    await farewells.idle();
+    await guestAccess.idle();
+    await memberProfiles.idle();
+  };
+  return {
+    name: 'membership',
+    services: {
+      aliases,
+      membership,
+      mutualRooms: new MutualRooms(database),
+      profileSource,
+      sharedRooms: new SharedRooms(database, interner),
+    },
+    start() {
+      farewells.resume();
+      guestAccess.resume();
+    },
+    idle,
+    close: idle,
+  };
+}

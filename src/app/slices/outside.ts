@@ -1,0 +1,34 @@
+import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { AddressGuard } from '#src/remote/address-guard.ts';
+import { OutboundHttp } from '#src/remote/outbound-http.ts';
+import type { Platform } from '../platform.ts';
+import { PublicAddress } from '../public-address.ts';
+import type { ServerFiles } from '../server-files.ts';
+import type { Slice } from '../slice.ts';
+
+/** What stands between the server and everybody else: where they find it, how often they may ask, what it asks of them. */
+export interface Outside {
+  readonly publicAddress: PublicAddress;
+  readonly rateLimiter: TokenBucketLimiter;
+  readonly outbound: OutboundHttp;
+}
+
+export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
+  const { config, clock, timers, version, certificateAuthorities } = below;
+  const { enabled, buckets } = config.rateLimits;
+  const { denyIpRanges, allowIpRanges } = config.federation;
+  const outbound = new OutboundHttp({
+    guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
+    timers,
+    userAgent: `Tsudoi/${version}`,
+    certificateAuthorities,
+  });
+  return {
+    name: 'outside',
+    services: {
+      publicAddress: new PublicAddress(config.publicBaseUrl),
+      rateLimiter: new TokenBucketLimiter(clock, { enabled, buckets }),
+      outbound,
+    },
+  };
+}

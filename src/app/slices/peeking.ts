@@ -1,0 +1,54 @@
+import { EventStream } from '#src/services/sync/legacy/event-stream.ts';
+import { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
+import { Invitations } from '#src/services/sync/legacy/invitations.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { Ephemeral } from './ephemeral.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** Looking into rooms, as members did before there was /sync, and as others do still. */
+export interface Peeking {
+  readonly eventStream: EventStream;
+  readonly initialSync: InitialSync;
+}
+
+export function composePeeking(
+  below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading & Ephemeral,
+): Slice<Peeking> {
+  const { access, accountData, clientEvents, database, ephemeral, history, ignoredUsers, interner, loader } = below;
+  const { presence, rooms, roomState, stream, timers, visibility, writer } = below;
+  const invitations = new Invitations({ loader, accountData, ignoredUsers });
+  const eventStream = new EventStream({
+    database,
+    interner,
+    loader,
+    rooms,
+    access,
+    stream,
+    visibility,
+    clientEvents,
+    invitations,
+    ignoredUsers,
+    writer,
+    ephemeral,
+    timers,
+  });
+  const initialSync = new InitialSync({
+    database,
+    interner,
+    rooms,
+    access,
+    history,
+    roomState,
+    clientEvents,
+    accountData,
+    presence,
+    invitations,
+    stream: eventStream,
+  });
+  return { name: 'peeking', services: { eventStream, initialSync } };
+}

@@ -1,0 +1,51 @@
+import { NotificationList } from '#src/services/push/notifications/notification-list.ts';
+import { PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
+import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { PushRules } from './push-rules.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** What users are notified of, and what they have read. */
+export interface Push {
+  readonly receipts: ReceiptService;
+  readonly readMarkers: ReadMarkerService;
+  readonly unread: UnreadCounts;
+  readonly notificationList: NotificationList;
+  readonly pushers: PusherService;
+}
+
+export function composePush(
+  below: Platform & Commit & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
+): Slice<Push> {
+  const { accountData, clientEvents, clock, database, events, ignoredUsers, interner } = below;
+  const { loader, pushRules, rooms, stream, writer } = below;
+  const receipts = new ReceiptService({ database, interner, writer, events, clock });
+  return {
+    name: 'push',
+    services: {
+      receipts,
+      readMarkers: new ReadMarkerService({ rooms, events, receipts, accountData }),
+      unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData }),
+      notificationList: new NotificationList({
+        database,
+        interner,
+        loader,
+        writer,
+        rooms,
+        pushRules,
+        receipts,
+        ignoredUsers,
+        clientEvents,
+      }),
+      pushers: new PusherService({ database, clock }),
+    },
+  };
+}

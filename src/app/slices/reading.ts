@@ -1,0 +1,85 @@
+import { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
+import { EventByTime } from '#src/services/reading/history/event-by-time.ts';
+import { EventFinder } from '#src/services/reading/history/event-finder.ts';
+import { EventLookup } from '#src/services/reading/history/event-lookup.ts';
+import { HistoryPages } from '#src/services/reading/history/history-pages.ts';
+import { HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
+import { History } from '#src/services/reading/history/history.ts';
+import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
+import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
+import { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
+import { Relations } from '#src/services/reading/relations/relations.ts';
+import { ThreadsList } from '#src/services/reading/relations/threads-list.ts';
+import { RoomState } from '#src/services/reading/state/room-state.ts';
+import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** Who may read what, and how it is read. */
+export interface Reading {
+  readonly access: RoomAccess;
+  readonly visibility: EventVisibility;
+  readonly finder: EventFinder;
+  readonly roomState: RoomState;
+  /** What relates to what. */
+  readonly relationIndex: RelationIndex;
+  readonly aggregations: Aggregations;
+  readonly relationRules: RelationRules;
+  readonly relations: Relations;
+  readonly threads: ThreadsList;
+  /** Writes events as clients read them, with what relates to them. */
+  readonly clientEvents: ClientEvents;
+  readonly historyPages: HistoryPages;
+  readonly history: History;
+  readonly eventByTime: EventByTime;
+  readonly eventLookup: EventLookup;
+}
+
+export function composeReading(
+  below: Platform & Commit & UserData & RoomModel & EventStreaming & Events,
+): Slice<Reading> {
+  const { clock, database, events, interner, loader, rooms, states, stream } = below;
+  const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => below.ignoredUsers.of(userId);
+  const visibility = new EventVisibility(interner, loader, states, events.sticky);
+  const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
+  const finder = new EventFinder(events, visibility);
+  const tokens = new HistoryTokens(database, loader);
+  const index = new RelationIndex({ database, interner, stream });
+  const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers });
+  const clientEvents = new ClientEvents(clock, aggregations, events.sticky);
+  const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents };
+  const roomState = new RoomState({ access, clock, database, interner, loader, states });
+  const historyPages = new HistoryPages({
+    database,
+    interner,
+    loader,
+    visibility,
+    ignoredUsers: below.ignoredUsers,
+  });
+  const history = new History({ access, finder, pages: historyPages, tokens, state: roomState, writer: clientEvents });
+  return {
+    name: 'reading',
+    services: {
+      access,
+      visibility,
+      finder,
+      roomState,
+      relationIndex: index,
+      aggregations,
+      relationRules: new RelationRules({ database, events, index, loader }),
+      relations: new Relations(related),
+      threads: new ThreadsList({ ...related, database, interner }),
+      clientEvents,
+      historyPages,
+      history,
+      eventByTime: new EventByTime({ access, database, loader, visibility }),
+      eventLookup: new EventLookup({ database, rooms, history }),
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { HistoryPurge } from '#src/services/retention/history-purge.ts';
+import { RetentionService } from '#src/services/retention/retention-service.ts';
+import { RoomArchive } from '#src/services/retention/room-archive.ts';
+import { SpaceReturner } from '#src/services/retention/space-returner.ts';
+import { StreamCleaner } from '#src/services/retention/stream-cleaner.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { RoomModel } from './room-model.ts';
+
+/** Rows that a stream is cleaned of at once. */
+const CLEAN_AT_ONCE = 1_000;
+
+/** What is not kept for ever. Jobs call it. */
+export interface Retention {
+  readonly purge: HistoryPurge;
+  readonly retention: RetentionService;
+  readonly streamCleaner: StreamCleaner;
+  readonly spaceReturner: SpaceReturner;
+}
+
+export function composeRetention(below: Platform & Commit & RoomModel & EventStreaming): Slice<Retention> {
+  const { config, clock, database, interner, loader, logger, rooms, stream, timers } = below;
+  const { archiveDir, batchSize, mode, pauseMs, transactionDays } = config.retention;
+  const purge = new HistoryPurge({
+    database,
+    rooms,
+    stream,
+    loader,
+    clock,
+    timers,
+    batchSize,
+    pauseMs,
+    archive: mode === 'archive' ? new RoomArchive(archiveDir ?? join(config.dataDir, 'archive')) : undefined,
+  });
+  return {
+    name: 'retention',
+    services: {
+      purge,
+      retention: new RetentionService({
+        database,
+        interner,
+        rooms,
+        purge,
+        limits: config.retention,
+        clock,
+        logger,
+      }),
+      streamCleaner: new StreamCleaner({ database, clock, timers, batchSize: CLEAN_AT_ONCE, pauseMs, transactionDays }),
+      spaceReturner: new SpaceReturner({ database, clock, timers, logger, pauseMs }),
+    },
+  };
+}

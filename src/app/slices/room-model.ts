@@ -1,0 +1,20 @@
+import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+
+/** Rooms in memory, their events and their states. */
+export interface RoomModel {
+  readonly loader: EventLoader;
+  readonly states: StateStore;
+  readonly rooms: RoomRegistry;
+}
+
+export function composeRoomModel({ config, database, interner }: Platform & Commit): Slice<RoomModel> {
+  const loader = new EventLoader(database);
+  const states = new StateStore(database);
+  const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
+  return { name: 'room-model', services: { loader, states, rooms } };
+}

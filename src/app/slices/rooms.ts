@@ -1,0 +1,81 @@
+import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
+import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
+import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
+import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
+import { ReportService } from '#src/services/rooms/reports/report-service.ts';
+import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
+import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
+import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
+import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { Memberships } from './membership.ts';
+import type { PushRules } from './push-rules.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { ThirdPartyInviting } from './third-party-invites.ts';
+import type { UserData } from './user-data.ts';
+
+/** What users do with rooms: make, find, upgrade and report them, and send into them. */
+export interface Rooms {
+  readonly publicRooms: PublicRooms;
+  readonly roomSummaries: RoomSummaries;
+  readonly hierarchy: SpaceHierarchy;
+  readonly roomCreation: RoomCreationService;
+  readonly roomSending: RoomSending;
+  readonly roomUpgrade: RoomUpgrade;
+  readonly reports: ReportService;
+}
+
+export function composeRooms(
+  below: Platform &
+    Accounts &
+    UserData &
+    RoomModel &
+    PushRules &
+    EventStreaming &
+    Events &
+    Reading &
+    Memberships &
+    ThirdPartyInviting,
+): Slice<Rooms> {
+  const { access, accountData, aliases, clock, config, database, events, finder, invitePermission, loader } = below;
+  const { logger, membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
+  const { stream, thirdPartyInvites, users } = below;
+  const { serverName } = config;
+  const publicRooms = new PublicRooms({ database, rooms, access, serverName });
+  const roomSummaries = new RoomSummaries({ rooms, aliases });
+  const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });
+  return {
+    name: 'rooms',
+    services: {
+      publicRooms,
+      roomSummaries,
+      hierarchy: new SpaceHierarchy({ database, rooms, summaries: roomSummaries }),
+      roomCreation: new RoomCreationService({
+        events,
+        membership,
+        aliases,
+        profiles,
+        thirdPartyInvites,
+        defaultVersion: config.room.defaultVersion,
+        mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
+      }),
+      roomSending: new RoomSending({
+        access,
+        events,
+        aliases,
+        relations: relationRules,
+        restricted: new RestrictedJoins(rooms),
+        invitePermission,
+      }),
+      roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
+      reports: new ReportService({ database, rooms, finder, users, clock }),
+    },
+    idle: () => succession.idle(),
+    close: () => succession.idle(),
+  };
+}

@@ -1,0 +1,63 @@
+import { EventFollower } from '#src/services/events/stream/event-follower.ts';
+import { SearchContexts } from '#src/services/reading/search/search-context.ts';
+import { INDEXED_TYPES, SearchIndex } from '#src/services/reading/search/search-index.ts';
+import { SearchPages } from '#src/services/reading/search/search-pages.ts';
+import { SearchScopes } from '#src/services/reading/search/search-scope.ts';
+import { SearchService } from '#src/services/reading/search/search-service.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** What is found: messages, names and topics of rooms. */
+export interface Search {
+  readonly search: SearchService;
+  readonly searchIndex: SearchIndex;
+}
+
+export function composeSearch(
+  below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading,
+): Slice<Search> {
+  const { access, clientEvents, historyPages, roomState, visibility } = below;
+  const { database, ignoredUsers, interner, loader, logger, rooms, stream, timers, writer } = below;
+  const searchIndex = new SearchIndex(database);
+  const follower = new EventFollower({
+    database,
+    interner,
+    loader,
+    rooms,
+    writer,
+    stream,
+    timers,
+    logger,
+    name: 'search',
+    types: INDEXED_TYPES,
+    take: (batch) => searchIndex.take(batch),
+  });
+  return {
+    name: 'search',
+    services: {
+      search: new SearchService({
+        database,
+        interner,
+        scopes: new SearchScopes({ database, interner, rooms }),
+        pages: new SearchPages({ database, rooms, loader, visibility }),
+        contexts: new SearchContexts({ access, pages: historyPages, roomState, writer: clientEvents }),
+        roomState,
+        writer: clientEvents,
+        ignoredUsers,
+      }),
+      searchIndex,
+    },
+    start: () => follower.start(),
+    idle: () => follower.idle(),
+    async close() {
+      // What is committed by now is taken in; what comes after it, by the next process.
+      await writer.idle();
+      await follower.close();
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import { PastStates } from '#src/services/sync/engine/past-states.ts';
+import { PastStays } from '#src/services/sync/engine/past-stays.ts';
+import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
+import type { Section } from '#src/services/sync/engine/section.ts';
+import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
+import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
+import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
+import { AccountDataSection } from '#src/services/sync/sections/account-data.ts';
+import { EventEncoder } from '#src/services/sync/sections/event-encoder.ts';
+import { PresenceSection } from '#src/services/sync/sections/presence.ts';
+import { ReceiptsSection } from '#src/services/sync/sections/receipts.ts';
+import { RoomEventsSection } from '#src/services/sync/sections/room-events.ts';
+import { StateReader } from '#src/services/sync/sections/state-window.ts';
+import { StickySection } from '#src/services/sync/sections/sticky.ts';
+import { StrippedStateSection, type StrippedStateSource } from '#src/services/sync/sections/stripped-state.ts';
+import { TimelineReader } from '#src/services/sync/sections/timeline-window.ts';
+import { TypingSection } from '#src/services/sync/sections/typing.ts';
+import { UnreadSection } from '#src/services/sync/sections/unread.ts';
+import { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Commit } from './commit.ts';
+import type { Ephemeral } from './ephemeral.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { Push } from './push.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** What clients follow: /sync and the WebSocket API. */
+export interface Sync {
+  readonly syncEngine: SyncEngine;
+  readonly sync: V3Sync;
+  /** Who has a sync open, and is woken. */
+  readonly syncUsers: SyncUsers;
+}
+
+/** What the sections of sync are made of. */
+export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
+  readonly config: Pick<Platform['config'], 'sync'>;
+  readonly membership: StrippedStateSource;
+} & Commit &
+  Pick<UserData, 'accountData'> &
+  RoomModel &
+  EventStreaming &
+  Pick<Events, 'events'> &
+  Pick<Reading, 'aggregations' | 'visibility'> &
+  Pick<Push, 'receipts' | 'unread'> &
+  Ephemeral;
+
+/** Makes sections beside the usual ones. */
+export type MoreSections = (parts: SyncParts) => readonly Section[];
+
+/**
+ * Everything that sync shows, in the order in which it is written. A new stream is a line here.
+ *
+ * @param states those that rooms had at positions
+ */
+const sectionsOf = (below: SyncParts, states: PastStates): readonly Section[] => {
+  const { clock, database, events, interner, loader, stream } = below;
+  const encoder = new EventEncoder(clock, stream);
+  const roomEvents = new RoomEventsSection({
+    loader,
+    interner,
+    timelines: new TimelineReader(database, loader),
+    states: new StateReader(states),
+    visibility: below.visibility,
+    relations: below.aggregations,
+    sticky: events.sticky,
+    encoder,
+  });
+  return [
+    new StrippedStateSection(below.membership),
+    roomEvents,
+    new StickySection(roomEvents, encoder),
+    new ReceiptsSection(below.receipts),
+    new TypingSection(below.typing),
+    new AccountDataSection(below.accountData),
+    new UnreadSection(below.unread),
+    new PresenceSection(below.presence),
+  ];
+};
+
+export function composeSync(below: SyncParts & { readonly moreSections?: MoreSections | undefined }): Slice<Sync> {
+  const { accountData, config, database, ephemeral, interner, loader, rooms, stream, timers, writer } = below;
+  const { moreSections = () => [] } = below;
+  const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
+  const syncUsers = new SyncUsers({ database, interner, rooms, stream });
+  const states = new PastStates(database, below.states);
+  const syncEngine = new SyncEngine({
+    users: syncUsers,
+    writer,
+    ephemeral,
+    timers,
+    filters: new SyncFilters({ usual, greatest }),
+    planner: new SyncPlanner({
+      rooms,
+      loader,
+      states,
+      past: below.visibility.past,
+      stays: new PastStays({ loader, interner, states }),
+    }),
+    accountData,
+    sections: [...moreSections(below), ...sectionsOf(below, states)],
+  });
+  return { name: 'sync', services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers } };
+}

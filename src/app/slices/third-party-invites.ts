@@ -1,0 +1,74 @@
+import { IdentityService } from '#src/remote/identity-service.ts';
+import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import { InviteKeys } from '#src/services/rooms/third-party-invites/invite-keys.ts';
+import { InviteRedemption } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
+import { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
+import type { Platform } from '../platform.ts';
+import type { ServerFiles } from '../server-files.ts';
+import type { Slice } from '../slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { Memberships } from './membership.ts';
+import type { Outside } from './outside.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** Addresses of users, and invitations of people of whom only an address is known. */
+export interface ThirdPartyInviting {
+  /** Whoever binds an address is given what waits for it, so that it stands above accounts. */
+  readonly accountThreepids: AccountThreepids;
+  readonly inviteKeys: InviteKeys;
+  readonly inviteRedemption: InviteRedemption;
+  readonly thirdPartyInvites: ThirdPartyInvites;
+}
+
+export function composeThirdPartyInvites(
+  below: Platform & ServerFiles & Outside & Accounts & UserData & RoomModel & EventStreaming & Events & Memberships,
+): Slice<ThirdPartyInviting> {
+  const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys, users } = below;
+  const { events, invitePermission, membership, profileSource: profiles, rooms, stream } = below;
+  const { serverName, identity, rateLimits } = config;
+  const publicBaseUrl = (): string => publicAddress.url;
+  const inviteKeys = new InviteKeys({ database, random, serverName, signingKeys, publicBaseUrl });
+  const inviteRedemption = new InviteRedemption({
+    database,
+    clock,
+    logger,
+    rooms,
+    stream,
+    events,
+    profiles,
+    invitePermission,
+    keys: inviteKeys,
+  });
+  const thirdPartyInvites = new ThirdPartyInvites({
+    database,
+    clock,
+    random,
+    rateLimiter,
+    rooms,
+    events,
+    membership,
+    profiles,
+    keys: inviteKeys,
+    redemption: inviteRedemption,
+    identity: new IdentityService(outbound),
+    trustedServers: identity.trustedServers,
+    builtIn: identity.builtIn,
+    ownNames: () => [serverName, new URL(publicAddress.url).host],
+    mostAtOnce: rateLimits.enabled ? rateLimits.buckets['third_party_invite']?.burst : undefined,
+  });
+  return {
+    name: 'third-party-invites',
+    services: {
+      accountThreepids: new AccountThreepids({ database, clock, users, claims: inviteRedemption }),
+      inviteKeys,
+      inviteRedemption,
+      thirdPartyInvites,
+    },
+    start: () => inviteRedemption.resume(),
+    idle: () => inviteRedemption.noted(),
+    close: () => inviteRedemption.close(),
+  };
+}

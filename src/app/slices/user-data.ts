@@ -1,0 +1,40 @@
+import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
+import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
+import { TagService } from '#src/services/user-data/tags/tag-service.ts';
+import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
+import { servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
+import type { Platform } from '../platform.ts';
+import type { Slice } from '../slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { Commit } from './commit.ts';
+
+/** What users keep here and show each other. */
+export interface UserData {
+  readonly accountData: AccountDataService;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly invitePermission: InvitePermission;
+  readonly filters: FilterService;
+  readonly profiles: ProfileService;
+  readonly tags: TagService;
+  readonly turn: TurnCredentials;
+}
+
+export function composeUserData(below: Platform & Commit & Accounts): Slice<UserData> {
+  const { clock, config, database, interner, users, writer } = below;
+  const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
+  return {
+    name: 'user-data',
+    services: {
+      accountData,
+      ignoredUsers: new IgnoredUsers(accountData),
+      invitePermission: new InvitePermission(accountData, (userId) => users.isLocal(userId)),
+      filters: new FilterService(database, interner, config.quotas.filters),
+      profiles: new ProfileService({ database, accountExists: (userId) => users.exists(userId) }),
+      tags: new TagService(accountData),
+      turn: new TurnCredentials(config.turn, clock),
+    },
+  };
+}
