@@ -1,10 +1,10 @@
-import type { Platform } from './platform.ts';
-import type { ServerFiles } from './server-files.ts';
-import { Composition } from './slice.ts';
+import type { Platform } from './ground/platform.ts';
+import type { ServerFiles } from './ground/server-files.ts';
+import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
-import { composeEdge } from './slices/edge.ts';
+import { composeEdge } from './edge.ts';
 import { composeEphemeral } from './slices/ephemeral.ts';
 import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';

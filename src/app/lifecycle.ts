@@ -5,7 +5,7 @@ import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { DatabaseOptions } from '#src/storage/database.ts';
 import type { Config } from './config/config.ts';
-import { openPlatform, type OpenPlatform, type Platform } from './platform.ts';
+import { openPlatform, type OpenPlatform, type Platform } from './ground/platform.ts';
 import { StopRequests } from './stop-requests.ts';
 
 /** The server proper: everything between its platform and its listeners. */

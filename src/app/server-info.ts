@@ -4,8 +4,8 @@ import { retentionConfiguration } from '#src/services/retention/retention-policy
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
 import { sql } from '#src/storage/database.ts';
 import type { EndpointServices } from './endpoints.ts';
-import type { Platform } from './platform.ts';
-import type { ServerFiles } from './server-files.ts';
+import type { Platform } from './ground/platform.ts';
+import type { ServerFiles } from './ground/server-files.ts';
 import type { Outside } from './slices/outside.ts';
 
 const PING = sql('ping', 'select 1');

@@ -1,4 +1,4 @@
-import { PublicAddress } from '#src/app/public-address.ts';
+import { PublicAddress } from '#src/app/ground/public-address.ts';
 import { composeThirdPartyInvites, type ThirdPartyInviting } from '#src/app/slices/third-party-invites.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { silentLogger } from '#src/kernel/logger.ts';

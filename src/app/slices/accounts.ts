@@ -17,9 +17,9 @@ import { dummyStage, PasswordStage } from '#src/services/accounts/uia/stages.ts'
 import { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
-import type { Platform } from '../platform.ts';
-import type { ServerFiles } from '../server-files.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
 
 /** Accounts, sessions and devices. */

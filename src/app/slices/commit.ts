@@ -2,8 +2,8 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import { Writer } from '#src/services/commit/writer.ts';
 import { Interner } from '#src/storage/room-model/interner.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 
 /** What gives everything its place: numbers for names, and positions for what happens. */
 export interface Commit {

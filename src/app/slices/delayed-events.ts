@@ -6,8 +6,8 @@ import { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-
 import { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
 import { DelayedSchedule } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
 import { DelayedSending } from '#src/services/rooms/delayed-events/delayed-sending.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { Outside } from './outside.ts';

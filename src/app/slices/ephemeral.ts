@@ -1,7 +1,7 @@
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Memberships } from './membership.ts';

@@ -1,6 +1,6 @@
 import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 
 /** What happens in rooms, told to whoever listens. */
 export interface EventStreaming {

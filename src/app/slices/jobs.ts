@@ -7,8 +7,8 @@ import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Retention } from './retention.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
 

@@ -1,9 +1,9 @@
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
-import { connectionLimit, openFileLimit } from '../open-files.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
 
 /** Fewer than these are worth a warning. */

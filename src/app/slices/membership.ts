@@ -6,8 +6,8 @@ import { MembershipService } from '#src/services/rooms/membership/membership-ser
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';

@@ -1,10 +1,10 @@
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
-import type { Platform } from '../platform.ts';
-import { PublicAddress } from '../public-address.ts';
-import type { ServerFiles } from '../server-files.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import { PublicAddress } from '../ground/public-address.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
 
 /** What stands between the server and everybody else: where they find it, how often they may ask, what it asks of them. */
 export interface Outside {

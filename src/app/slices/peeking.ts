@@ -1,8 +1,8 @@
 import { EventStream } from '#src/services/sync/legacy/event-stream.ts';
 import { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
 import { Invitations } from '#src/services/sync/legacy/invitations.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { Ephemeral } from './ephemeral.ts';
 import type { EventStreaming } from './event-stream.ts';

@@ -1,7 +1,7 @@
 import { NotificationRules } from '#src/services/push/classification/classifier.ts';
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { RoomModel } from './room-model.ts';

@@ -1,5 +1,5 @@
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { DelayedEvents } from './delayed-events.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';

@@ -1,8 +1,8 @@
 import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { StateStore } from '#src/services/room-model/state/state-store.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 
 /** Rooms in memory, their events and their states. */

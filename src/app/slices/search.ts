@@ -4,8 +4,8 @@ import { INDEXED_TYPES, SearchIndex } from '#src/services/reading/search/search-
 import { SearchPages } from '#src/services/reading/search/search-pages.ts';
 import { SearchScopes } from '#src/services/reading/search/search-scope.ts';
 import { SearchService } from '#src/services/reading/search/search-service.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Reading } from './reading.ts';

@@ -3,9 +3,9 @@ import { AccountThreepids } from '#src/services/accounts/threepids/account-three
 import { InviteKeys } from '#src/services/rooms/third-party-invites/invite-keys.ts';
 import { InviteRedemption } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 import { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
-import type { Platform } from '../platform.ts';
-import type { ServerFiles } from '../server-files.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';

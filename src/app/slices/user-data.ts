@@ -6,8 +6,8 @@ import { ProfileService } from '#src/services/user-data/profiles/profile-service
 import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
 import { servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 

@@ -1,7 +1,7 @@
 import { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import { DIRECTORY_TYPES, UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
-import type { Platform } from '../platform.ts';
-import type { Slice } from '../slice.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';

@@ -1,4 +1,4 @@
-import type { Slice } from '#src/app/slice.ts';
+import type { Slice } from '#src/app/ground/slice.ts';
 import { composeSearch, type Search } from '#src/app/slices/search.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
 import { silentLogger } from '#src/kernel/logger.ts';

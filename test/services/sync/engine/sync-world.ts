@@ -76,7 +76,7 @@ export async function syncWorld(
   ];
   const { sync, syncUsers: users } = composeSync({
     ...store,
-    clock: systemClock,
+    clock: events.clock,
     timers: systemTimers,
     config: { sync: { defaultTimelineLimit: 10, maxTimelineLimit: 1000, maxTimeoutMs: 60_000 } },
     visibility,

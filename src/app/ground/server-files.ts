@@ -4,7 +4,7 @@ import { getCACertificates } from 'node:tls';
 import type { Random } from '#src/kernel/random.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { openSessionKey, type SessionKey } from '#src/services/accounts/sessions/session-key.ts';
-import type { Config } from './config/config.ts';
+import type { Config } from '../config/config.ts';
 import { openSigningKeys } from './keys.ts';
 
 /** What the server reads from files before it is put together. */
@@ -20,7 +20,7 @@ export interface ServerFiles {
 
 /** Reads them, and makes keys that are not there. @throws when one cannot be read, or is not what it should be */
 export async function openServerFiles(config: Config, random: Random): Promise<ServerFiles> {
-  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  const { version } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8')) as {
     version: string;
   };
   return {

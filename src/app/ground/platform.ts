@@ -6,7 +6,7 @@ import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { Database, type DatabaseOptions } from '#src/storage/database.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
-import type { Config } from './config/config.ts';
+import type { Config } from '../config/config.ts';
 import { PrometheusMetrics } from './metrics.ts';
 
 /** Milliseconds that open transactions get to finish when the server ends. */
