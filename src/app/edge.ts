@@ -105,6 +105,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
     { ...below, ...info },
     {
       authenticate: (token, allow) => sessions.authenticate(token, allow),
+      knows: (token) => sessions.knows(token),
       seen: noting(below),
       rateLimiter,
       clock,

@@ -5,8 +5,10 @@ import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
 import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
+import { networkOf } from '#src/kernel/network.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
+import { Admission } from './middleware/admission.ts';
 import { type AppserviceIdentity, identifyUser, type Origin } from './middleware/authentication.ts';
 import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
@@ -29,6 +31,8 @@ interface Exchange {
   readonly path: string;
   readonly search: string;
   readonly ip: string;
+  /** By what limits count the address. */
+  readonly network: string;
   /** What it holds of the memory for bytes in flight. */
   readonly held: BytesHeld;
   operation: Operation | undefined;
@@ -89,6 +93,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const deadlines = new Deadlines(deps.timers);
   const inFlight = deps.bytesInFlight ?? new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, deps.metrics);
   const responder = new Responder(limits.compressFromBytes, { deadlines, timeoutMs: limits.answerTimeoutMs });
+  const admission = new Admission(deps.rateLimiter, deps);
   const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
   const idPrefix = deps.random.string(6);
   let count = 0;
@@ -109,6 +114,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       path,
       search,
       ip,
+      network: networkOf(ip),
       held,
       operation: undefined,
       requester: undefined,
@@ -117,9 +123,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     };
   };
 
-  const route = (ctx: Koa.Context, path: string): RouteMatch<Operation> => {
+  const route = (ctx: Koa.Context, { path, network }: Exchange): RouteMatch<Operation> => {
     const result = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, path);
     if (result.kind === 'found') return result;
+    admission.unaccounted(network);
     if (result.kind === 'unknown') throw new MatrixError('M_UNRECOGNIZED', 'This server does not know that path.');
     const allow = (
       result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']
@@ -130,18 +137,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
 
   const limit = (operation: Operation, exchange: Exchange): void => {
     const bucket = operation.endpoint.rateLimit;
-    if (bucket === 'none' || exchange.requester?.rateLimited === false) return;
-    const { ip, origin, requester } = exchange;
-    const verdict = deps.rateLimiter.take(bucket, requester?.userId ?? origin?.serverName ?? ip);
-    if (verdict.ok) return;
-    throw new MatrixError(
-      'M_LIMIT_EXCEEDED',
-      `Too many requests: the limiter ${bucket} asks to wait ${verdict.retryAfterMs} ms.`,
-      {
-        retry_after_ms: verdict.retryAfterMs,
-        'org.tsudoi.limiter': bucket,
-      },
-    );
+    const { network, origin, requester } = exchange;
+    if (requester?.rateLimited === false) return;
+    if (bucket !== 'none') admission.take(bucket, requester?.userId ?? origin?.serverName ?? network);
+    else if (requester === undefined) admission.unaccounted(origin?.serverName ?? network);
   };
 
   /** Finds out who sends a request whose body is part of the proof. Strangers have a limit of their own, by their address. */
@@ -174,7 +173,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
         },
       );
     }
-    const match = route(ctx, exchange.path);
+    const match = route(ctx, exchange);
     const operation = (exchange.operation = match.target);
     let parsed: Texts | undefined;
     const query = (): Texts => (parsed ??= exchange.search === '' ? NO_QUERY : parseQuery(exchange.search));
@@ -190,7 +189,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       caller = await prove(ctx, operation, exchange, received);
     } else if (auth !== 'none') {
       const { authorization } = ctx.req.headers;
-      const requester = await identifyUser(auth, authorization, query, deps.authenticate, endpoint.allowLocked);
+      const allow = endpoint.allowLocked === true ? 'locked' : undefined;
+      const identify = (token: string | undefined): Promise<Requester> =>
+        admission.identify(exchange.network, token, allow);
+      const requester = await identifyUser(auth, authorization, query, identify);
       caller = exchange.requester = requester;
       if (requester !== undefined) {
         exchange.held.userId = requester.userId;
@@ -232,6 +234,12 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     );
   };
 
+  const preflight = (ctx: Koa.Context, { network }: Exchange): Reply => {
+    ctx.set(CORS_HEADERS);
+    admission.unaccounted(network);
+    return new Reply({ status: 204, headers: { 'Access-Control-Max-Age': PREFLIGHT_MAX_AGE } });
+  };
+
   /** The client must not send its next request on a connection that is about to close. */
   const closeWhenDraining = (ctx: Koa.Context): void => {
     if (deps.drainSignal.aborted) ctx.set('Connection', 'close');
@@ -246,35 +254,28 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     ctx.set('X-Request-Id', exchange.requestId);
     if (isCrossOriginPath(exchange.path)) ctx.set(CORS_HEADERS);
     try {
-      if (ctx.method === 'OPTIONS') {
-        ctx.set(CORS_HEADERS);
-        ctx.set('Access-Control-Max-Age', PREFLIGHT_MAX_AGE);
-        ctx.status = 204;
-      } else {
-        try {
-          let result = await serve(ctx, exchange);
-          if (!(result instanceof Reply)) result = new Reply({ body: result });
-          closeWhenDraining(ctx);
-          await responder.send(ctx, result as Reply, exchange.held);
-        } catch (error) {
-          if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
-            ctx.respond = false;
-            exchange.isGone = true;
-            exchange.held.release();
-            return;
-          }
-          const refusal = failure(error, exchange);
-          if (ctx.res.headersSent) {
-            // Part of a stream is on its way: only the end of the connection can say that the rest is missing.
-            ctx.respond = false;
-            ctx.res.destroy();
-            return;
-          }
-          exchange.errcode = refusal.errcode;
-          closeWhenDraining(ctx);
-          await responder.sendError(ctx, refusal, exchange.held);
-        }
+      let result = ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : await serve(ctx, exchange);
+      if (!(result instanceof Reply)) result = new Reply({ body: result });
+      closeWhenDraining(ctx);
+      await responder.send(ctx, result as Reply, exchange.held);
+    } catch (error) {
+      if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
+        ctx.respond = false;
+        exchange.isGone = true;
+        exchange.held.release();
+        return;
       }
+      const refusal = failure(error, exchange);
+      if (ctx.res.headersSent) {
+        // Part of a stream is on its way: only the end of the connection can say that the rest is missing.
+        ctx.respond = false;
+        ctx.res.destroy();
+        exchange.held.release();
+        return;
+      }
+      exchange.errcode = refusal.errcode;
+      closeWhenDraining(ctx);
+      await responder.sendError(ctx, refusal, exchange.held);
     } finally {
       running -= 1;
       record(ctx, exchange, deps.clock.monotonic() - started);

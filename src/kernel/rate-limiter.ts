@@ -10,7 +10,7 @@ export interface RateLimiterOptions {
   readonly enabled: boolean;
   /** Groups by name. A bucket without a group of its own takes `default`; without that it is not limited. */
   readonly buckets: Readonly<Record<string, RateLimit>>;
-  /** Keys remembered at once, over all buckets. Beyond it the least recently used is forgotten. */
+  /** Keys remembered at once in each bucket. Beyond it the least recently used is forgotten. */
   readonly maxKeys?: number;
 }
 
@@ -18,16 +18,18 @@ export type RateVerdict = { readonly ok: true } | { readonly ok: false; readonly
 
 export interface RateLimiter {
   /**
-   * Takes one token for `key` (a user id, an address) out of `bucket`.
+   * Takes tokens for `key` (a user id, a network) out of `bucket`; one, if not said otherwise. More than the bucket holds are taken when
+   * it is full.
    *
-   * @returns when there is none, the milliseconds until there will be one; asking in vain costs nothing
+   * @returns when there are not enough, the milliseconds until there will be; asking in vain costs nothing
    */
-  take(bucket: string, key: string): RateVerdict;
-}
-
-/** When the bucket of a key will be full again, in monotonic milliseconds: all that needs to be remembered of it. */
-interface Entry {
-  fullAt: number;
+  take(bucket: string, key: string, tokens?: number): RateVerdict;
+  /** Whether a token could be taken. */
+  check(bucket: string, key: string): RateVerdict;
+  /** Takes tokens that were spent already. What is not there the key owes, up to what its bucket holds. */
+  charge(bucket: string, key: string, tokens: number): void;
+  /** Puts tokens back that were taken, and turned out not to be owed. */
+  giveBack(bucket: string, key: string, tokens?: number): void;
 }
 
 const OK: RateVerdict = { ok: true };
@@ -36,16 +38,49 @@ const SWEEP_PER_TAKE = 2;
 /** A thousandth of a millisecond. */
 const SLACK_MS = 0.001;
 
+/** The keys of one group. Of each is remembered when its bucket will be full again, in monotonic milliseconds. */
+class Bucket {
+  readonly msPerToken: number;
+  /** Milliseconds in which an empty bucket becomes full. */
+  readonly spanMs: number;
+  /** In order of last use. */
+  readonly fullAt = new Map<string, number>();
+
+  constructor(limit: RateLimit) {
+    this.msPerToken = 1000 / limit.perSecond;
+    this.spanMs = limit.burst * this.msPerToken;
+  }
+
+  set(key: string, fullAt: number, maxKeys: number): void {
+    if (!this.fullAt.delete(key) && this.fullAt.size >= maxKeys) {
+      for (const oldest of this.fullAt.keys()) {
+        this.fullAt.delete(oldest);
+        break;
+      }
+    }
+    this.fullAt.set(key, fullAt);
+  }
+
+  /** Forgets the oldest keys while their buckets are full, a few at a time so that no call pays for all of them. */
+  sweep(now: number): void {
+    let looked = 0;
+    for (const [key, fullAt] of this.fullAt) {
+      if (looked >= SWEEP_PER_TAKE || fullAt > now) return;
+      this.fullAt.delete(key);
+      looked += 1;
+    }
+  }
+}
+
 /**
  * Token buckets in memory. A bucket is stored as the moment at which it will be full: one number per key, and a full bucket
  * need not be stored at all, so that keys which fell silent go by themselves.
  */
 export class TokenBucketLimiter implements RateLimiter {
   readonly #clock: Clock;
-  readonly #options: RateLimiterOptions;
+  readonly #enabled: boolean;
   readonly #maxKeys: number;
-  /** In order of last use. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #buckets: ReadonlyMap<string, Bucket>;
 
   /** @throws RangeError when a group lets nothing through (`burst` under 1, `perSecond` not above 0) */
   constructor(clock: Clock, options: RateLimiterOptions) {
@@ -55,52 +90,57 @@ export class TokenBucketLimiter implements RateLimiter {
       }
     }
     this.#clock = clock;
-    this.#options = options;
+    this.#enabled = options.enabled;
     this.#maxKeys = options.maxKeys ?? DEFAULT_MAX_KEYS;
+    this.#buckets = new Map(Object.entries(options.buckets).map(([name, limit]) => [name, new Bucket(limit)]));
   }
 
   /** Number of keys remembered. */
   get size(): number {
-    return this.#entries.size;
+    let size = 0;
+    for (const { fullAt } of this.#buckets.values()) size += fullAt.size;
+    return size;
   }
 
-  take(bucket: string, key: string): RateVerdict {
-    if (!this.#options.enabled) return OK;
-    const own = Object.hasOwn(this.#options.buckets, bucket);
-    const limit = own ? this.#options.buckets[bucket] : this.#options.buckets['default'];
-    if (limit === undefined) return OK;
-
+  take(name: string, key: string, tokens = 1): RateVerdict {
+    const bucket = this.#bucket(name);
+    if (bucket === undefined) return OK;
     const now = this.#clock.monotonic();
-    const name = `${own ? bucket : 'default'} ${key}`;
-    const msPerToken = 1000 / limit.perSecond;
-    const entry = this.#entries.get(name);
-    const fullAt = Math.max(entry?.fullAt ?? now, now) + msPerToken;
-    // The bucket holds burst tokens: after this one it may be at most `burst` tokens away from full.
-    const over = fullAt - now - limit.burst * msPerToken;
-    this.#sweep(now);
+    const fullAt = Math.max(bucket.fullAt.get(key) ?? now, now) + tokens * bucket.msPerToken;
+    // The bucket holds burst tokens: after this it may be at most `burst` tokens away from full, or just as far as these take it.
+    const over = fullAt - now - Math.max(bucket.spanMs, tokens * bucket.msPerToken);
+    bucket.sweep(now);
     // Sums of fractions must not refuse a token that is due now.
     if (over > SLACK_MS) return { ok: false, retryAfterMs: Math.ceil(over - SLACK_MS) };
-
-    if (entry !== undefined) this.#entries.delete(name);
-    else if (this.#entries.size >= this.#maxKeys) this.#forgetOldest();
-    this.#entries.set(name, { fullAt });
+    bucket.set(key, fullAt, this.#maxKeys);
     return OK;
   }
 
-  #forgetOldest(): void {
-    for (const name of this.#entries.keys()) {
-      this.#entries.delete(name);
-      return;
-    }
+  check(name: string, key: string): RateVerdict {
+    const bucket = this.#bucket(name);
+    const fullAt = bucket?.fullAt.get(key);
+    if (bucket === undefined || fullAt === undefined) return OK;
+    const over = fullAt + bucket.msPerToken - this.#clock.monotonic() - bucket.spanMs;
+    return over > SLACK_MS ? { ok: false, retryAfterMs: Math.ceil(over - SLACK_MS) } : OK;
   }
 
-  /** Forgets the oldest keys while their buckets are full, a few at a time so that no call pays for all of them. */
-  #sweep(now: number): void {
-    let looked = 0;
-    for (const [name, entry] of this.#entries) {
-      if (looked >= SWEEP_PER_TAKE || entry.fullAt > now) return;
-      this.#entries.delete(name);
-      looked += 1;
-    }
+  charge(name: string, key: string, tokens: number): void {
+    const bucket = this.#bucket(name);
+    if (bucket === undefined) return;
+    const now = this.#clock.monotonic();
+    const fullAt = Math.max(bucket.fullAt.get(key) ?? now, now) + tokens * bucket.msPerToken;
+    bucket.sweep(now);
+    bucket.set(key, Math.min(fullAt, now + 2 * bucket.spanMs), this.#maxKeys);
+  }
+
+  giveBack(name: string, key: string, tokens = 1): void {
+    const bucket = this.#bucket(name);
+    const fullAt = bucket?.fullAt.get(key);
+    if (bucket === undefined || fullAt === undefined) return;
+    bucket.set(key, fullAt - tokens * bucket.msPerToken, this.#maxKeys);
+  }
+
+  #bucket(name: string): Bucket | undefined {
+    return this.#enabled ? (this.#buckets.get(name) ?? this.#buckets.get('default')) : undefined;
   }
 }

@@ -93,17 +93,20 @@ export class TestServer {
     });
   }
 
+  /** Whose token this is: the names of `REQUESTERS` are tokens. */
+  static async authenticate(this: void, token: string): Promise<Requester> {
+    const found = REQUESTERS[token];
+    if (found === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');
+    return found;
+  }
+
   async start<S>(endpoints: readonly Endpoint<S>[], services: S, more: Partial<HttpDependencies> = {}): Promise<this> {
     const metrics: Metrics = {
       ...noMetrics,
       histogram: (name) => ({ observe: (_value, labels = {}) => void this.samples.push({ name, labels }) }),
     };
     const app = mountEndpoints(endpoints, services, {
-      authenticate: async (token) => {
-        const found = REQUESTERS[token];
-        if (found === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');
-        return found;
-      },
+      authenticate: TestServer.authenticate,
       rateLimiter: new TokenBucketLimiter(systemClock, { enabled: false, buckets: {} }),
       clock: systemClock,
       timers: systemTimers,

@@ -84,6 +84,45 @@ describe('rate limiter', () => {
     expect(limiter.take('join', 'a').ok).to.equal(false);
   });
 
+  it('lets a request that costs more than the bucket holds through when the bucket is full, and only then', () => {
+    const clock = new ManualClock();
+    const limiter = new TokenBucketLimiter(clock, { enabled: true, buckets: { default: { burst: 5, perSecond: 1 } } });
+    expect(limiter.take('default', 'a', 3).ok).to.equal(true);
+    expect(limiter.take('default', 'a', 3)).to.deep.equal({ ok: false, retryAfterMs: 1_000 });
+    expect(limiter.take('default', 'a', 20).ok).to.equal(false);
+    clock.advance(3_000);
+    expect(limiter.take('default', 'a', 20).ok).to.equal(true);
+    expect(limiter.take('default', 'a')).to.deep.equal({ ok: false, retryAfterMs: 16_000 });
+  });
+
+  it('lets a key owe what it has spent, but never more than its bucket holds', () => {
+    const clock = new ManualClock();
+    const limiter = new TokenBucketLimiter(clock, { enabled: true, buckets: { default: { burst: 5, perSecond: 1 } } });
+    limiter.charge('default', 'a', 7);
+    expect(limiter.check('default', 'a')).to.deep.equal({ ok: false, retryAfterMs: 3_000 });
+    limiter.charge('default', 'a', 1_000);
+    expect(limiter.check('default', 'a')).to.deep.equal({ ok: false, retryAfterMs: 6_000 });
+    clock.advance(6_000);
+    expect(limiter.check('default', 'a').ok).to.equal(true);
+    expect(limiter.take('default', 'a').ok).to.equal(true);
+    expect(limiter.check('default', 'a').ok).to.equal(false);
+  });
+
+  it('gives tokens back, but nobody more than a bucket holds', () => {
+    const limiter = new TokenBucketLimiter(new ManualClock(), {
+      enabled: true,
+      buckets: { default: { burst: 2, perSecond: 1 } },
+    });
+    for (let count = 0; count < 10; count += 1) {
+      expect(limiter.take('default', 'a').ok).to.equal(true);
+      limiter.giveBack('default', 'a');
+    }
+    limiter.giveBack('default', 'a', 10);
+    limiter.giveBack('default', 'stranger', 10);
+    for (let count = 0; count < 2; count += 1) expect(limiter.take('default', 'a').ok).to.equal(true);
+    expect(limiter.take('default', 'a').ok).to.equal(false);
+  });
+
   it('limits nothing when it is switched off', () => {
     const limiter = new TokenBucketLimiter(new ManualClock(), {
       enabled: false,

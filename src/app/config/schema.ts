@@ -120,6 +120,7 @@ export const configSchema = section({
     login: limit,
     registration: limit,
     connection: limit,
+    refused: limit,
     message: limit,
     join: limit,
     invite: limit,

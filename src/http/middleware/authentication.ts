@@ -1,5 +1,4 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Texts } from './validation.ts';
 
@@ -40,6 +39,8 @@ export interface Authenticators {
    * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
    */
   readonly authenticate: (token: string, allow?: 'locked') => Promise<Requester>;
+  /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
+  readonly knows?: (token: string) => boolean;
   /** @throws MatrixError M_UNAUTHORIZED, M_FORBIDDEN */
   readonly authenticateServer?: (request: UnverifiedRequest) => Promise<Origin>;
   /** @throws MatrixError M_UNKNOWN_TOKEN, M_FORBIDDEN */
@@ -60,18 +61,16 @@ const tokenOf = (authorization: string | undefined, query: () => Texts): string 
 /**
  * Says whose access token a request carries. Client-Server API, "Client Authentication".
  *
+ * @param identify is given undefined where there is no token
  * @returns undefined where an `optionalToken` is missing
- * @throws MatrixError M_MISSING_TOKEN, and what `authenticate` throws
+ * @throws MatrixError what `identify` throws
  */
 export const identifyUser = async (
   auth: 'optionalToken' | 'accessToken' | 'admin',
   authorization: string | undefined,
   query: () => Texts,
-  authenticate: Authenticators['authenticate'],
-  allowLocked = false,
+  identify: (token: string | undefined) => Promise<Requester>,
 ): Promise<Requester | undefined> => {
   const token = tokenOf(authorization, query);
-  if (token !== undefined) return allowLocked ? authenticate(token, 'locked') : authenticate(token);
-  if (auth === 'optionalToken') return undefined;
-  throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
+  return token === undefined && auth === 'optionalToken' ? undefined : identify(token);
 };

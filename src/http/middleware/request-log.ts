@@ -1,6 +1,8 @@
 import type { Context } from 'koa';
+import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Origin } from './authentication.ts';
 
@@ -27,11 +29,11 @@ interface Recorded {
 }
 
 /**
- * One log line and one sample per request. The path is not logged: it may hold tokens and names; the operation says what was asked.
+ * One log line and one sample per request; of refusals of one kind only so many lines, and then how many more there were. The path is not logged: it may hold tokens and names; the operation says what was asked.
  * A client that went away before it was answered is written as status 499.
  */
 export const requestRecorder = (
-  deps: { readonly logger: Logger; readonly metrics: Metrics },
+  deps: { readonly logger: Logger; readonly metrics: Metrics; readonly timers: Timers },
   options: RequestLogOptions,
 ): ((ctx: Context, request: Recorded, ms: number) => void) => {
   const seconds = deps.metrics.histogram(
@@ -40,6 +42,7 @@ export const requestRecorder = (
     BUCKETS_SECONDS,
     ['operation', 'status'],
   );
+  const flood = new LogFlood(deps.logger, deps.timers);
   return (ctx, request, ms) => {
     const gone = request.isGone || (!ctx.res.writableFinished && ctx.res.destroyed);
     const status = gone ? 499 : ctx.status;
@@ -58,7 +61,8 @@ export const requestRecorder = (
       request_id: request.requestId,
       ...(slow ? { slow } : {}),
     };
-    if (slow || status >= 400 || options.level === 'info') deps.logger.info('request', fields);
+    if (status >= 400) flood.write('info', `${operation} ${status} ${request.errcode ?? ''}`.trim(), 'request', fields);
+    else if (slow || options.level === 'info') deps.logger.info('request', fields);
     else deps.logger.debug('request', fields);
   };
 };

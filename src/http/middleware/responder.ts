@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Reply } from './reply.ts';
+import { endsConnection } from './admission.ts';
 import { noRoom } from './body.ts';
 import { chooseEncoding, compress } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
@@ -67,7 +68,8 @@ export class Responder {
     const wait = error.fields['retry_after_ms'];
     if (typeof wait === 'number') headers['Retry-After'] = String(Math.ceil(wait / 1000));
     // A body that was not read to its end would be taken for the next request.
-    if (!ctx.req.complete && (error.status === 413 || ctx.req.readableDidRead)) headers['Connection'] = 'close';
+    const isUnread = !ctx.req.complete && (error.status === 413 || ctx.req.readableDidRead);
+    if (isUnread || endsConnection(error)) headers['Connection'] = 'close';
     held.release();
     await this.send(ctx, new Reply({ status: error.status, body: error.toBody(), headers }), held);
   }

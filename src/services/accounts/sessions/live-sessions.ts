@@ -12,6 +12,9 @@ export interface LiveToken {
   readonly expiresTs: number;
 }
 
+/** Tokens of one user that are remembered: refreshing makes new ones while the old ones are good. */
+const MOST_OF_USER = 256;
+
 /** Verified tokens in memory, least recently used ones forgotten first, with an index by user to drop them by. */
 export class LiveSessions {
   readonly #tokens: LRUCache<string, LiveToken>;
@@ -26,6 +29,11 @@ export class LiveSessions {
     return this.#tokens.size;
   }
 
+  /** Without counting as a use. */
+  peek(token: string): LiveToken | undefined {
+    return this.#tokens.peek(token);
+  }
+
   get(token: string): LiveToken | undefined {
     return this.#tokens.get(token);
   }
@@ -34,7 +42,11 @@ export class LiveSessions {
     this.#tokens.set(token, live);
     const tokens = this.#byUser.get(live.userId);
     if (tokens === undefined) this.#byUser.set(live.userId, new Set([token]));
-    else tokens.add(token);
+    else {
+      tokens.add(token);
+      const [oldest] = tokens;
+      if (tokens.size > MOST_OF_USER && oldest !== undefined) this.#tokens.delete(oldest);
+    }
   }
 
   /** Forgets the tokens of some sessions of a user, or of all of them. */

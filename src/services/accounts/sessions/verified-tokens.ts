@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -14,6 +16,8 @@ export class VerifiedTokens {
   readonly #tokens: AccessTokens;
   readonly #live: LiveSessions;
   readonly #loading = new OnceByKey<string, LiveToken>();
+  /** Sessions that were asked for and are not there any more. */
+  readonly #ended = new LRUCache<string, true>(atMost(10_000));
   /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
   #epoch = 0;
 
@@ -42,6 +46,12 @@ export class VerifiedTokens {
     return live.requester;
   }
 
+  /** Whether looking at this token costs neither a signature check nor a statement. */
+  knows(token: string): boolean {
+    const live = this.#live.peek(token);
+    return live !== undefined && live.expiresTs > this.#clock.now();
+  }
+
   async #load(token: string): Promise<LiveToken> {
     const claims = this.#tokens.read(token);
     if (claims === undefined) throw unknownToken('This is not an access token of this server.');
@@ -55,7 +65,9 @@ export class VerifiedTokens {
   }
 
   async #verify(claims: AccessTokenClaims): Promise<LiveToken> {
-    const session = await findSession(this.#database, claims.sessionId);
+    // A session that has ended does not come back: whoever goes on using its tokens is told so from memory.
+    const session = this.#ended.has(claims.sessionId) ? undefined : await findSession(this.#database, claims.sessionId);
+    if (session === undefined) this.#ended.set(claims.sessionId, true);
     if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');
     const expired = claims.expiresTs !== undefined && claims.expiresTs <= this.#clock.now();
     // "The old refresh token remains valid until the new access token or refresh token is used"

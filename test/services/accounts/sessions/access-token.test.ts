@@ -33,6 +33,28 @@ describe('access tokens', () => {
       expect(tokens.read(nonsense)).to.equal(undefined);
   });
 
+  it('have one spelling: what only decodes to the same is none', () => {
+    const tokens = new AccessTokens(makeSessionKey(), 'a.test');
+    const token = tokens.sign(claims);
+    const signature = token.slice(token.lastIndexOf('.') + 1);
+    const bytes = Buffer.from(signature, 'base64url');
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    // The last character carries four bits that nobody needs.
+    const sameBits = [...alphabet].filter(
+      (last) =>
+        last !== signature.at(-1) && Buffer.from(signature.slice(0, -1) + last, 'base64url').compare(bytes) === 0,
+    );
+    expect(sameBits).not.to.have.length(0);
+    const spellings = [
+      ...sameBits.map((last) => token.slice(0, -1) + last),
+      ...['=', '==', '!', '.', ' ', '%', '\n', 'A'].map((more) => token + more),
+      `${token.slice(0, -5)}!${token.slice(-5)}`,
+    ];
+    if (/[-_]/.test(signature)) spellings.push(token.slice(0, -signature.length) + bytes.toString('base64'));
+    for (const spelling of spellings) expect(tokens.read(spelling), spelling).to.equal(undefined);
+    expect(tokens.read(token)).to.deep.equal(claims);
+  });
+
   it('do not expire before what the client is told', () => {
     const tokens = new AccessTokens(makeSessionKey(), 'a.test');
     expect(tokens.read(tokens.sign({ ...claims, expiresTs: 1_500 }))?.expiresTs).to.equal(2_000);

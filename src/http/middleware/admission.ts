@@ -1,0 +1,79 @@
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Authenticators } from './authentication.ts';
+
+/** The group that what is refused costs a token of, and what no account answers for: by user where there is one, else by network. */
+export const REFUSED = 'refused';
+const LIMITER = 'org.tsudoi.limiter';
+
+const exceeded = (bucket: string, retryAfterMs: number): MatrixError =>
+  new MatrixError('M_LIMIT_EXCEEDED', `Too many requests: the limiter ${bucket} asks to wait ${retryAfterMs} ms.`, {
+    retry_after_ms: retryAfterMs,
+    [LIMITER]: bucket,
+  });
+
+/**
+ * Whether whoever gets this answer goes on asking in spite of all refusals: then the connection is closed, since a refusal costs this
+ * server as much as the request costs them. New connections are limited too.
+ */
+export const endsConnection = (error: MatrixError): boolean => error.fields[LIMITER] === REFUSED;
+
+/** Lets requests in as far as the limits of whoever sends them go. */
+export class Admission {
+  readonly #limiter: RateLimiter;
+  readonly #authenticators: Pick<Authenticators, 'authenticate' | 'knows'>;
+
+  constructor(limiter: RateLimiter, authenticators: Pick<Authenticators, 'authenticate' | 'knows'>) {
+    this.#limiter = limiter;
+    this.#authenticators = authenticators;
+  }
+
+  /**
+   * Takes a token of a group.
+   *
+   * @param key a user, a server or a network
+   * @throws MatrixError M_LIMIT_EXCEEDED; asking in vain costs too
+   */
+  take(bucket: string, key: string): void {
+    const verdict = this.#limiter.take(bucket, key);
+    if (verdict.ok) return;
+    this.unaccounted(key);
+    throw exceeded(bucket, verdict.retryAfterMs);
+  }
+
+  /**
+   * Lets in what no account answers for and no other group limits: what is refused before it is known what it asks for, preflights, probes.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  unaccounted(key: string): void {
+    const verdict = this.#limiter.take(REFUSED, key);
+    if (!verdict.ok) throw exceeded(REFUSED, verdict.retryAfterMs);
+  }
+
+  /**
+   * Says whose token this is. One that is not known yet costs a signature check and a statement: it is paid for by the network it comes
+   * from until it has proved good.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED, M_MISSING_TOKEN, and as `authenticate` does
+   */
+  async identify(network: string, token: string | undefined, allow?: 'locked'): Promise<Requester> {
+    if (token === undefined) {
+      this.unaccounted(network);
+      throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
+    }
+    const { authenticate, knows } = this.#authenticators;
+    const isKnown = knows?.(token) === true;
+    if (!isKnown) this.unaccounted(network);
+    let requester: Requester;
+    try {
+      requester = await authenticate(token, allow);
+    } catch (error) {
+      if (isKnown) this.unaccounted(network);
+      throw error;
+    }
+    if (!isKnown) this.#limiter.giveBack(REFUSED, network);
+    return requester;
+  }
+}
