@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { askSecret } from '#src/app/ask-secret.ts';
-import { createApplication, entities } from '#src/app/application.ts';
+import { createApplication } from '#src/app/application.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { generatedFiles } from '#src/app/generated.ts';
 import { serve } from '#src/app/lifecycle.ts';
@@ -19,10 +19,10 @@ const code = await runCli(process.argv.slice(2), {
   loadConfig: (files) => loadConfig(files, process.env),
   async start(files) {
     const config = loadConfig(files, process.env);
-    return serve({ config, logger: createLogger(config.log), entities, createApplication });
+    return serve({ config, logger: createLogger(config.log), createApplication });
   },
   probeDatabase,
-  importArchive: (files, path) => importArchive(loadConfig(files, process.env), entities, path),
+  importArchive: (files, path) => importArchive(loadConfig(files, process.env), path),
   async generate() {
     const written: string[] = [];
     for (const [path, content] of generatedFiles()) {

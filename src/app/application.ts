@@ -1,13 +1,8 @@
-import { accountEntities } from '#src/storage/entities/account-entities.ts';
-import { ReportEntity } from '#src/storage/entities/report.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './ground/platform.ts';
 import { openServerFiles } from './ground/server-files.ts';
 import type { MoreSections } from './slices/sync.ts';
-
-/** Everything that `defineEntity` made. */
-export const entities = [...accountEntities, ReportEntity];
 
 /** What a server has beside the usual. */
 export interface Extensions {

@@ -1,6 +1,5 @@
 import { silentLogger } from '#src/kernel/logger.ts';
 import { ArchiveImport } from '#src/services/retention/archive-import.ts';
-import type { DatabaseOptions } from '#src/storage/database.ts';
 import type { Config } from './config/config.ts';
 import { openPlatform } from './ground/platform.ts';
 import { Composition } from './ground/slice.ts';
@@ -14,12 +13,8 @@ import { composeRoomModel } from './slices/room-model.ts';
  * @returns a sentence about what was done
  * @throws when the server runs, or the file is no archive of its rooms
  */
-export async function importArchive(
-  config: Config,
-  entities: NonNullable<DatabaseOptions['entities']>,
-  path: string,
-): Promise<string> {
-  const platform = await openPlatform(config, silentLogger, entities);
+export async function importArchive(config: Config, path: string): Promise<string> {
+  const platform = await openPlatform(config, silentLogger);
   try {
     const { services } = new Composition(platform).add(composeCommit).add(composeRoomModel).add(composeEventStream);
     const { read, restored } = await new ArchiveImport(services).file(path);

@@ -3,7 +3,6 @@ import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import type { DatabaseOptions } from '#src/storage/database.ts';
 import type { Config } from './config/config.ts';
 import { openPlatform, type OpenPlatform, type Platform } from './ground/platform.ts';
 import { StopRequests } from './stop-requests.ts';
@@ -21,7 +20,6 @@ export interface Application {
 export interface ServeOptions {
   readonly config: Config;
   readonly logger: Logger;
-  readonly entities: NonNullable<DatabaseOptions['entities']>;
   readonly createApplication: (platform: Platform) => Promise<Application>;
 }
 
@@ -62,7 +60,7 @@ export async function serve(options: ServeOptions): Promise<number> {
 
   let platform: OpenPlatform | undefined;
   try {
-    platform = await openPlatform(config, logger, options.entities, stop);
+    platform = await openPlatform(config, logger, stop);
     application = await options.createApplication(platform);
     stop.throwIfAborted();
     const { address } = await orAborted(application.start(), hurry);

@@ -1,16 +1,14 @@
-import type { Kysely } from 'kysely';
 import type { PgPool } from 'bullmq';
 import pg from 'pg';
-import { IsolationLevel, MikroORM, type Options } from '@mikro-orm/postgresql';
-import { Migrator } from '@mikro-orm/migrations';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
-import { discoverMigrations } from './migrator.ts';
+import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
+import type { Orm } from './orm.ts';
 import { sql, type Statement } from './statement.ts';
 import type { SqlRow, Tx } from './transaction.ts';
 import { TransactionContext } from './transaction-context.ts';
@@ -21,8 +19,6 @@ export type { SqlRow, Tx } from './transaction.ts';
 export interface DatabaseOptions {
   /** `postgresql://user:password@host:port/name`, or with `?host=/folder` for a Unix socket. */
   readonly url: string;
-  /** What `defineEntity` made. */
-  readonly entities?: NonNullable<Options['entities']>;
   /** How many connections at most; default 16. */
   readonly poolSize?: number;
   readonly logger: Logger;
@@ -40,23 +36,23 @@ const CLAIM_META = sql(
 );
 
 /**
- * PostgreSQL: one pool, on which hand-written prepared SQL and MikroORM share connections and transactions.
+ * PostgreSQL: one pool, on which hand-written prepared SQL and entities share connections and transactions.
  *
  * A database that goes away makes queries fail, never the process: later queries connect anew.
  */
 export class Database {
-  readonly #orm: MikroORM;
   readonly #pool: pg.Pool;
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #sent: { count: number };
   readonly #url: string;
   readonly #connections: OpenConnections;
+  #orm: Promise<Orm> | undefined;
   /** Fires after a commit that wrote jobs into the outbox. */
   readonly enqueued = new Signal<void>();
+  readonly #wakeRelay = (): void => this.enqueued.emit();
 
-  private constructor(orm: MikroORM, pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
-    this.#orm = orm;
+  private constructor(pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
     this.#pool = pool;
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
@@ -77,36 +73,16 @@ export class Database {
       sent.count += 1;
       counter.inc();
     });
-    const orm = await MikroORM.init({
-      entities: [...(options.entities ?? [])],
-      // MikroORM wants a name for its own bookkeeping; the connection itself is made from the whole URL, sockets included.
-      dbName: databaseName(options.url),
-      driverOptions: {
-        connectionString: options.url,
-        max: Math.max(options.poolSize ?? 16, 3),
-        Client,
-        types: columnTypes,
-        connectionTimeoutMillis: 10_000,
-        idleTimeoutMillis: 60_000,
-        keepAlive: true,
-        application_name: 'tsudoi',
-      },
-      discovery: { warnWhenNoEntities: false },
-      extensions: [Migrator],
-      migrations: {
-        tableName: 'migrations',
-        migrationsList: await discoverMigrations(),
-        transactional: true,
-        allOrNothing: true,
-        snapshot: false,
-        disableForeignKeys: false,
-      },
-      logger: (message) => options.logger.debug(message),
-      debug: false,
-      colors: false,
-      ensureDatabase: false,
+    const pool = new pg.Pool({
+      connectionString: options.url,
+      max: Math.max(options.poolSize ?? 16, 3),
+      Client,
+      types: columnTypes as pg.CustomTypesConfig,
+      connectionTimeoutMillis: 10_000,
+      idleTimeoutMillis: 60_000,
+      keepAlive: true,
+      application_name: 'tsudoi',
     });
-    const pool = (await orm.em.getConnection().getNativeClient()) as unknown as pg.Pool;
     options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
     options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
     options.metrics.gaugeOf(
@@ -114,7 +90,7 @@ export class Database {
       'queries that wait for a connection to PostgreSQL',
       () => pool.waitingCount,
     );
-    const database = new Database(orm, pool, options, sent);
+    const database = new Database(pool, options, sent);
     database.#connections.watch(pool);
     try {
       await pool.query('select 1');
@@ -127,11 +103,13 @@ export class Database {
 
   /** Brings the schema up to date. An advisory lock makes nodes that start together wait for each other. */
   async migrate(): Promise<void> {
+    if (await this.#isUpToDate()) return;
     const lock = await this.#pool.connect();
     try {
       await lock.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
-      const done = await this.#orm.migrator.up();
-      for (const { name } of done) this.#logger.info('database migrated', { migration: name });
+      const { runMigrations } = await import('./orm.ts');
+      const done = await runMigrations(() => this.#pool.connect(), this.#logger);
+      for (const migration of done) this.#logger.info('database migrated', { migration });
       await lock.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]);
       lock.release();
     } catch (error) {
@@ -139,6 +117,14 @@ export class Database {
       lock.release(true);
       throw error;
     }
+  }
+
+  async #isUpToDate(): Promise<boolean> {
+    const { rows } = await this.#pool.query<{ made: string | null }>(`select to_regclass('migrations') as made`);
+    if (rows[0]?.made === null) return false;
+    const done = await this.#pool.query<{ name: string }>('select name from migrations');
+    const names = new Set(done.rows.map(({ name }) => name));
+    return (await migrationNames()).every((name) => names.has(name));
   }
 
   /**
@@ -165,37 +151,44 @@ export class Database {
 
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
   write<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.#transaction(use, {});
+    return this.#transaction('begin', use);
   }
 
   /** Runs `use` on one snapshot (repeatable read, read only). */
   read<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.#transaction(use, { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true });
+    return this.#transaction('begin isolation level repeatable read read only', use);
   }
 
-  async #transaction<T>(
-    use: (tx: Tx) => Promise<T>,
-    options: { isolationLevel?: IsolationLevel; readOnly?: boolean },
-  ): Promise<T> {
-    const connection = this.#orm.em.getConnection();
-    const trx = (await connection.begin(options)) as unknown as Kysely<unknown>;
-    const afterCommit: (() => void)[] = [];
-    const context = new TransactionContext(trx, this.#orm, this.#clock, afterCommit, () => this.enqueued.emit());
+  async #transaction<T>(begin: string, use: (tx: Tx) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect();
+    const context = new TransactionContext({
+      client,
+      orm: () => this.#openOrm(),
+      clock: this.#clock,
+      wakeRelay: this.#wakeRelay,
+    });
     let result: T;
+    let isBroken = false;
     try {
+      await client.query(begin);
       result = await use(context);
       await context.flush();
-      await connection.commit(trx as never);
+      context.close();
+      const { command } = await client.query('commit');
+      // PostgreSQL answers so when a statement had failed and nobody said it.
+      if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements had failed');
     } catch (error) {
-      try {
-        await connection.rollback(trx as never);
-      } catch (err) {
+      context.close();
+      await client.query('rollback').catch((err: unknown) => {
         // The connection is gone, and the transaction with it. What matters to the caller is why it failed.
         this.#logger.debug('a transaction could not be rolled back', { err });
-      }
+        isBroken = true;
+      });
       throw error;
+    } finally {
+      client.release(isBroken);
     }
-    for (const callback of afterCommit) {
+    for (const callback of context.close()) {
       try {
         callback();
       } catch (err) {
@@ -203,6 +196,11 @@ export class Database {
       }
     }
     return result;
+  }
+
+  #openOrm(): Promise<Orm> {
+    this.#orm ??= import('./orm.ts').then(({ Orm }) => Orm.open(() => this.#pool.connect(), this.#logger));
+    return this.#orm;
   }
 
   /**
@@ -247,13 +245,7 @@ export class Database {
 
   /** Waits for running queries, then closes every connection. */
   async close(): Promise<void> {
-    await this.#orm.close(true);
+    await this.#pool.end();
     await this.#connections.closed();
   }
-}
-
-/** The database's name out of a URL; a URL without one means PostgreSQL's default. */
-function databaseName(url: string): string {
-  const path = new URL(url).pathname.slice(1);
-  return path === '' ? 'postgres' : decodeURIComponent(path);
 }

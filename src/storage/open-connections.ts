@@ -23,7 +23,11 @@ export class OpenConnections {
     const watched: Watched = { pool, clients: new Set(), empty: undefined };
     this.#pools.push(watched);
     pool.on('error', (error) => this.#logger.warn('an idle database connection was lost', { reason: error.message }));
-    pool.on('connect', (client) => watched.clients.add(client));
+    pool.on('connect', (client) => {
+      watched.clients.add(client);
+      // The pool hears what happens to idle clients alone. Whoever uses one is told by its query.
+      client.on('error', (error) => this.#logger.debug('a database connection was lost', { reason: error.message }));
+    });
     pool.on('remove', (client) => {
       watched.clients.delete(client);
       if (watched.clients.size === 0) watched.empty?.();

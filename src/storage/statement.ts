@@ -4,7 +4,6 @@ export interface Statement {
   readonly text: string;
 }
 
-const namesByText = new Map<string, string>();
 const textsByName = new Map<string, string>();
 
 /**
@@ -19,11 +18,5 @@ export function sql(name: string, text: string): Statement {
   if (known !== undefined && known !== text) throw new Error(`two SQL statements are named ${name}`);
   if (Buffer.byteLength(name) > 63) throw new Error(`the name of SQL statement ${name} is longer than 63 bytes`);
   textsByName.set(name, text);
-  namesByText.set(text, name);
   return { name, text };
-}
-
-/** The name under which `text` was declared, so that a query arriving as text (through MikroORM's connection) is prepared too. */
-export function statementNameOf(text: string): string | undefined {
-  return namesByText.get(text);
 }

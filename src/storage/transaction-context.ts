@@ -1,43 +1,39 @@
-import { CompiledQuery, type Kysely } from 'kysely';
-import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import type pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
+import type { Entities, Orm } from './orm.ts';
 import { sql, type Statement } from './statement.ts';
 import type { SqlRow, Tx } from './transaction.ts';
 
 const INSERT_OUTBOX = sql('outbox_insert', 'insert into outbox (job, payload, created_ts) values ($1, $2, $3)');
 
+export interface TransactionContextOptions {
+  /** On which the transaction is open. */
+  readonly client: pg.PoolClient;
+  readonly orm: () => Promise<Orm>;
+  readonly clock: Clock;
+  /** Called after the commit of a transaction that enqueued something. */
+  readonly wakeRelay: () => void;
+}
+
 /** A transaction that is open: prepared SQL, entities, and what is done after its commit. */
 export class TransactionContext implements Tx {
-  readonly #trx: Kysely<unknown>;
-  readonly #orm: MikroORM;
-  readonly #clock: Clock;
-  readonly #afterCommit: (() => void)[];
-  readonly #wakeRelay: () => void;
-  #em: EntityManager | undefined;
+  readonly #options: TransactionContextOptions;
+  readonly #afterCommit: (() => void)[] = [];
+  #entities: Promise<Entities> | undefined;
+  #isOpen = true;
 
-  constructor(trx: Kysely<unknown>, orm: MikroORM, clock: Clock, afterCommit: (() => void)[], wakeRelay: () => void) {
-    this.#trx = trx;
-    this.#orm = orm;
-    this.#clock = clock;
-    this.#afterCommit = afterCommit;
-    this.#wakeRelay = wakeRelay;
+  constructor(options: TransactionContextOptions) {
+    this.#options = options;
   }
 
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
-    const result = await this.#trx.executeQuery<R>(CompiledQuery.raw(statement.text, [...values]));
-    return result.rows;
+    const { name, text } = statement;
+    return (await this.#client().query<R>({ name, text, values: [...values] })).rows;
   }
 
-  get em(): EntityManager {
-    if (this.#em === undefined) {
-      this.#em = this.#orm.em.fork();
-      this.#em.setTransactionContext(this.#trx);
-    }
-    return this.#em;
-  }
-
-  async flush(): Promise<void> {
-    await this.#em?.flush();
+  entities(): Promise<Entities> {
+    this.#entities ??= this.#options.orm().then((orm) => orm.on(this.#client()));
+    return this.#entities;
   }
 
   afterCommit(callback: () => void): void {
@@ -45,7 +41,24 @@ export class TransactionContext implements Tx {
   }
 
   async enqueue(job: string, payload: unknown): Promise<void> {
-    await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), this.#clock.now()]);
-    if (!this.#afterCommit.includes(this.#wakeRelay)) this.#afterCommit.push(this.#wakeRelay);
+    const { clock, wakeRelay } = this.#options;
+    await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), clock.now()]);
+    if (!this.#afterCommit.includes(wakeRelay)) this.#afterCommit.push(wakeRelay);
+  }
+
+  /** Writes what the entities still hold. */
+  async flush(): Promise<void> {
+    await (await this.#entities)?.em.flush();
+  }
+
+  /** Ends its use: the connection may be in somebody else's transaction from now on. Returns what is called after a commit. */
+  close(): readonly (() => void)[] {
+    this.#isOpen = false;
+    return this.#afterCommit;
+  }
+
+  #client(): pg.PoolClient {
+    if (!this.#isOpen) throw new Error('the transaction has ended');
+    return this.#options.client;
   }
 }

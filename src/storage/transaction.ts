@@ -1,4 +1,4 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Entities } from './orm.ts';
 import type { Statement } from './statement.ts';
 
 /** A row as hand-written SQL returns it. */
@@ -13,8 +13,11 @@ export interface SqlRow {
 export interface Tx {
   /** Runs one prepared statement inside the transaction. */
   query<R extends object = SqlRow>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
-  /** MikroORM on the same connection and transaction, with an identity map of its own; flushed before the commit. */
-  readonly em: EntityManager;
+  /**
+   * MikroORM on the same connection and transaction, with an identity map of its own, flushed before the commit, and the entities to use it
+   * with. The first call in the life of a process loads it, which takes a moment: what is asked for often, or by everybody, is prepared SQL.
+   */
+  entities(): Promise<Entities>;
   /** Calls `callback` after a successful commit, to wake listeners. What must not be lost belongs in `enqueue`. */
   afterCommit(callback: () => void): void;
   /** Writes a job into the outbox: it is there if and only if this transaction commits. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { createApplication, entities } from '#src/app/application.ts';
+import { createApplication } from '#src/app/application.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import type { Application } from '#src/app/lifecycle.ts';
 import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
@@ -108,7 +108,7 @@ describe('a stream that is added to sync as a section', function () {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-open-sync-'));
-    clone = await cloneDatabase({ entities });
+    clone = await cloneDatabase();
     metrics = new PrometheusMetrics();
     const config = loadConfig([], {
       TSUDOI_DATA_DIR: folder,

@@ -13,6 +13,7 @@ const NUMBERS = sql(
 const PREPARED = sql('test_prepared', 'select name from pg_prepared_statements');
 const OUTBOX = sql('test_outbox', 'select job, payload from outbox order by id');
 const COUNT = sql('test_count', 'select count(*) as n from outbox');
+const DIVIDE = sql('test_divide', 'select 1 / 0');
 const BACKEND = sql('test_backend', 'select pg_backend_pid() as pid');
 
 describe('Database', () => {
@@ -83,10 +84,30 @@ describe('Database', () => {
     expect(await clone.database.query(COUNT)).to.deep.equal([before]);
   });
 
-  it('gives MikroORM the same transaction', async () => {
+  it('commits nothing, and says so, when somebody swallowed the error of a statement', async () => {
+    let message = 'it was committed';
+    await clone.database
+      .write(async (tx) => {
+        await tx.enqueue('swallowed', {});
+        await tx.query(DIVIDE).catch(() => undefined);
+      })
+      .catch((error: Error) => (message = error.message));
+    expect(message).to.include('rolled back');
+    expect(await clone.database.query(OUTBOX)).to.not.deep.include({ job: 'swallowed', payload: {} });
+  });
+
+  it('lets nobody use a transaction that has ended: its connection may be in another one', async () => {
+    const kept = await clone.database.write((tx) => Promise.resolve(tx));
+    let message = 'it could';
+    await kept.query(COUNT).catch((error: Error) => (message = error.message));
+    expect(message).to.include('has ended');
+  });
+
+  it('gives entities the same transaction', async () => {
     await clone.database.write(async (tx) => {
       await tx.enqueue('seen-by-em', {});
-      const rows: unknown[] = await tx.em.execute(`select job from outbox where job = 'seen-by-em'`);
+      const { em } = await tx.entities();
+      const rows: unknown[] = await em.execute(`select job from outbox where job = 'seen-by-em'`);
       expect(rows).to.have.length(1);
       expect(await clone.database.query(OUTBOX)).to.not.deep.include({ job: 'seen-by-em', payload: {} });
     });

@@ -5,7 +5,7 @@ import { noMetrics } from '#src/kernel/metrics.ts';
 import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import { StateStore } from '#src/services/room-model/state/state-store.ts';
 import { Database } from '#src/storage/database.ts';
-import { discoverMigrations } from '#src/storage/migrator.ts';
+import { loadMigrations } from '#src/storage/migrator.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { ALICE, eventServices, makeRoom, membership, SERVER, topic } from '#test/support/event-services.ts';
 
@@ -69,7 +69,7 @@ describe('rows of state that were arrays', function () {
 
   /** Takes the schema back to before the migration. */
   const back = async (): Promise<void> => {
-    const found = (await discoverMigrations()).find(({ name }) => name === NAME);
+    const found = (await loadMigrations()).find(({ name }) => name === NAME);
     // It only lists statements: there is nothing to connect to for that.
     const migration = new found!.class(undefined as never, undefined as never);
     await migration.down();

@@ -12,7 +12,6 @@ import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts'
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import { entities } from '#src/app/application.ts';
 import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
 import type { Presence, WebSocketServices } from '#src/ws/services.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
@@ -58,7 +57,7 @@ export class StreamServer {
   static async start(options: StreamServerOptions = {}): Promise<StreamServer> {
     const server = new StreamServer();
     server.#folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-ws-'));
-    server.#clone = await cloneDatabase({ entities });
+    server.#clone = await cloneDatabase();
     await server.#compose(options);
     return server;
   }

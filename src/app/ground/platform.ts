@@ -4,7 +4,7 @@ import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
-import { Database, type DatabaseOptions } from '#src/storage/database.ts';
+import { Database } from '#src/storage/database.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
 import type { Config } from '../config/config.ts';
 import { PrometheusMetrics } from './metrics.ts';
@@ -35,12 +35,7 @@ export interface OpenPlatform extends Platform {
  * @param stop aborted when the process is to end: what was opened so far is closed, and the promise rejects
  * @throws if another server holds the directory, the database cannot be reached, or it belongs to another server_name
  */
-export async function openPlatform(
-  config: Config,
-  logger: Logger,
-  entities: NonNullable<DatabaseOptions['entities']>,
-  stop?: AbortSignal,
-): Promise<OpenPlatform> {
+export async function openPlatform(config: Config, logger: Logger, stop?: AbortSignal): Promise<OpenPlatform> {
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) {
@@ -66,7 +61,6 @@ export async function openPlatform(
     stop?.throwIfAborted();
     const database = await Database.open({
       url,
-      entities,
       poolSize: config.database.poolSize,
       logger,
       metrics,

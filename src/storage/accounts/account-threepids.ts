@@ -1,5 +1,4 @@
 import { type Database, sql, type Tx } from '../database.ts';
-import { AccountThreepidEntity } from '../entities/account-threepid.ts';
 
 /** An address outside Matrix, case-folded. */
 export interface AddressKey {
@@ -45,7 +44,8 @@ export const insertAccountThreepid = async (tx: Tx, record: AccountThreepidRecor
 /** The addresses of an account, the oldest first. */
 export const listAccountThreepids = async (tx: Tx, userId: string): Promise<AccountThreepidRecord[]> => {
   const orderBy = { addedTs: 'asc', medium: 'asc', address: 'asc' } as const;
-  return (await tx.em.find(AccountThreepidEntity, { userId }, { orderBy })).map(
+  const { em, AccountThreepidEntity } = await tx.entities();
+  return (await em.find(AccountThreepidEntity, { userId }, { orderBy })).map(
     ({ medium, address, userId: owner, validatedTs, addedTs }) => ({
       medium,
       address,
@@ -61,8 +61,12 @@ export const deleteAccountThreepid = async (
   tx: Tx,
   userId: string,
   { medium, address }: AddressKey,
-): Promise<boolean> => (await tx.em.nativeDelete(AccountThreepidEntity, { userId, medium, address })) > 0;
+): Promise<boolean> => {
+  const { em, AccountThreepidEntity } = await tx.entities();
+  return (await em.nativeDelete(AccountThreepidEntity, { userId, medium, address })) > 0;
+};
 
 export const deleteAccountThreepids = async (tx: Tx, userId: string): Promise<void> => {
-  await tx.em.nativeDelete(AccountThreepidEntity, { userId });
+  const { em, AccountThreepidEntity } = await tx.entities();
+  await em.nativeDelete(AccountThreepidEntity, { userId });
 };

@@ -1,5 +1,4 @@
 import { sql, type Database, type Tx } from '../database.ts';
-import { AccountEntity } from '../entities/account.ts';
 
 /** An account as the rest of the server sees it. The password hash stays apart. */
 export interface AccountRecord {
@@ -87,8 +86,10 @@ export const insertAccount = async (
   )[0];
 
 /** Returns whether there was such an account. */
-export const updateAccount = async (tx: Tx, userId: string, changes: AccountChanges): Promise<boolean> =>
-  (await tx.em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
+export const updateAccount = async (tx: Tx, userId: string, changes: AccountChanges): Promise<boolean> => {
+  const { em, AccountEntity } = await tx.entities();
+  return (await em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
+};
 
 /** Replaces a hash by another one of the same password; nothing happens if the password was changed in the meantime. */
 export const replacePasswordHash = async (

@@ -1,5 +1,4 @@
 import { sql, type Database, type Tx } from '../database.ts';
-import { DeviceEntity } from '../entities/device.ts';
 
 export interface DeviceRecord {
   readonly userId: string;
@@ -40,29 +39,27 @@ const DELETE_OTHER_DEVICES = sql(
   `delete from devices where user_id = $1 and device_id is distinct from $2::text returning device_id as "deviceId"`,
 );
 
-const toRecord = (device: DeviceRecord): DeviceRecord => ({
-  userId: device.userId,
-  deviceId: device.deviceId,
-  displayName: device.displayName ?? null,
-  createdTs: device.createdTs,
-  lastSeenTs: device.lastSeenTs ?? null,
-  lastSeenIp: device.lastSeenIp ?? null,
-  lastSeenUserAgent: device.lastSeenUserAgent ?? null,
-});
+const COLUMNS = `user_id as "userId", device_id as "deviceId", display_name as "displayName", created_ts as "createdTs",
+  last_seen_ts as "lastSeenTs", last_seen_ip as "lastSeenIp", last_seen_user_agent as "lastSeenUserAgent"`;
+const LIST_DEVICES = sql(
+  'devices_list',
+  `select ${COLUMNS} from devices where user_id = $1 order by created_ts, device_id`,
+);
+const SELECT_DEVICE = sql('device_select', `select ${COLUMNS} from devices where user_id = $1 and device_id = $2`);
+const RENAME_DEVICE = sql(
+  'device_rename',
+  'update devices set display_name = $3 where user_id = $1 and device_id = $2 returning 1',
+);
 
-export const listDevices = async (tx: Tx, userId: string): Promise<DeviceRecord[]> =>
-  (await tx.em.find(DeviceEntity, { userId }, { orderBy: { createdTs: 'asc', deviceId: 'asc' } })).map((device) =>
-    toRecord(device as unknown as DeviceRecord),
-  );
+export const listDevices = (tx: Tx, userId: string): Promise<DeviceRecord[]> =>
+  tx.query<DeviceRecord>(LIST_DEVICES, [userId]);
 
-export const findDevice = async (tx: Tx, userId: string, deviceId: string): Promise<DeviceRecord | undefined> => {
-  const device = await tx.em.findOne(DeviceEntity, { userId, deviceId });
-  return device === null ? undefined : toRecord(device as unknown as DeviceRecord);
-};
+export const findDevice = async (tx: Tx, userId: string, deviceId: string): Promise<DeviceRecord | undefined> =>
+  (await tx.query<DeviceRecord>(SELECT_DEVICE, [userId, deviceId]))[0];
 
 /** Returns whether there was such a device. */
 export const renameDevice = async (tx: Tx, userId: string, deviceId: string, displayName: string): Promise<boolean> =>
-  (await tx.em.nativeUpdate(DeviceEntity, { userId, deviceId }, { displayName })) > 0;
+  (await tx.query(RENAME_DEVICE, [userId, deviceId, displayName])).length > 0;
 
 /** Makes a device unless it exists, in which case its name stays. Returns whether it is new. */
 export const insertDevice = async (

@@ -1,5 +1,4 @@
 import { sql, type Database, type Tx } from '../database.ts';
-import { RegistrationTokenEntity } from '../entities/registration-token.ts';
 
 export interface RegistrationTokenRecord {
   readonly token: string;
@@ -28,20 +27,25 @@ export const consumeRegistrationToken = async (tx: Tx, token: string, now: numbe
 
 /** Returns false if there is such a token already. */
 export const insertRegistrationToken = async (tx: Tx, token: RegistrationTokenRecord): Promise<boolean> => {
-  if ((await tx.em.count(RegistrationTokenEntity, { token: token.token })) > 0) return false;
-  await tx.em.insert(RegistrationTokenEntity, token);
+  const { em, RegistrationTokenEntity } = await tx.entities();
+  if ((await em.count(RegistrationTokenEntity, { token: token.token })) > 0) return false;
+  await em.insert(RegistrationTokenEntity, token);
   return true;
 };
 
-export const listRegistrationTokens = async (tx: Tx): Promise<RegistrationTokenRecord[]> =>
-  (await tx.em.find(RegistrationTokenEntity, {}, { orderBy: { createdTs: 'asc' } })).map((token) => ({
+export const listRegistrationTokens = async (tx: Tx): Promise<RegistrationTokenRecord[]> => {
+  const { em, RegistrationTokenEntity } = await tx.entities();
+  return (await em.find(RegistrationTokenEntity, {}, { orderBy: { createdTs: 'asc' } })).map((token) => ({
     token: token.token,
     usesAllowed: token.usesAllowed ?? null,
     completed: token.completed,
     expiryTs: token.expiryTs ?? null,
     createdTs: token.createdTs,
   }));
+};
 
 /** Returns whether there was such a token. */
-export const deleteRegistrationToken = async (tx: Tx, token: string): Promise<boolean> =>
-  (await tx.em.nativeDelete(RegistrationTokenEntity, { token })) > 0;
+export const deleteRegistrationToken = async (tx: Tx, token: string): Promise<boolean> => {
+  const { em, RegistrationTokenEntity } = await tx.entities();
+  return (await em.nativeDelete(RegistrationTokenEntity, { token })) > 0;
+};

@@ -1,5 +1,4 @@
 import type { Tx } from '../database.ts';
-import { ReportEntity } from '../entities/report.ts';
 
 export type ReportKind = 'event' | 'room' | 'user';
 
@@ -21,13 +20,15 @@ export interface ReportRecord extends NewReport {
 }
 
 export const insertReport = async (tx: Tx, report: NewReport): Promise<void> => {
-  await tx.em.insert(ReportEntity, report);
+  const { em, ReportEntity } = await tx.entities();
+  await em.insert(ReportEntity, report);
 };
 
 /** Reports, the newest first; those before the report `before` when that is given. */
 export const listReports = async (tx: Tx, limit: number, before?: number): Promise<ReportRecord[]> => {
   const where = before === undefined ? {} : { id: { $lt: before } };
-  const found = await tx.em.find(ReportEntity, where, { orderBy: { id: 'desc' }, limit });
+  const { em, ReportEntity } = await tx.entities();
+  const found = await em.find(ReportEntity, where, { orderBy: { id: 'desc' }, limit });
   return found.map((report) => ({
     id: report.id,
     kind: report.kind as ReportKind,
@@ -42,5 +43,7 @@ export const listReports = async (tx: Tx, limit: number, before?: number): Promi
 };
 
 /** @returns whether there was such a report */
-export const deleteReport = async (tx: Tx, id: number): Promise<boolean> =>
-  (await tx.em.nativeDelete(ReportEntity, { id })) > 0;
+export const deleteReport = async (tx: Tx, id: number): Promise<boolean> => {
+  const { em, ReportEntity } = await tx.entities();
+  return (await em.nativeDelete(ReportEntity, { id })) > 0;
+};

@@ -36,7 +36,6 @@ import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
-import { accountEntities } from '#src/storage/entities/account-entities.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Answer, recordedFetch } from '#test/support/http.ts';
@@ -165,7 +164,7 @@ export class AccountsServer {
   }
 
   static async start(options: AccountsServerOptions = {}): Promise<AccountsServer> {
-    const server = new AccountsServer(await cloneDatabase({ entities: accountEntities }), options);
+    const server = new AccountsServer(await cloneDatabase(), options);
     await new Promise<void>((resolve) => server.#server.listen(0, '127.0.0.1', resolve));
     server.#url = `http://127.0.0.1:${(server.#server.address() as AddressInfo).port}`;
     return server;
