@@ -106,17 +106,26 @@ export type EndpointDeclaration<
    * @throws MatrixError
    */
   readonly handler: (services: S, context: EndpointContext<A, P, Q, B>) => Promise<unknown>;
+  /**
+   * What an earlier request with the same transaction id was answered; undefined where there was none. Asked when a request is refused: one
+   * that is repeated is answered by its id, whatever its body says now. Client-Server API, "Transaction identifiers".
+   */
+  readonly earlierAnswer?: (
+    services: S,
+    context: Pick<EndpointContext<A, P, Q, B>, 'params' | 'query' | 'requester'>,
+  ) => Promise<unknown>;
 };
 
 /** An endpoint with its schema types forgotten: what mount.ts and openapi.ts work with. `Endpoint<never>` is any. */
 export interface Endpoint<S = never> extends Omit<
   EndpointDeclaration<'none', TObject | undefined, TObject | undefined, BodyDeclaration | undefined, S>,
-  'auth' | 'guests' | 'suspended' | 'handler'
+  'auth' | 'guests' | 'suspended' | 'handler' | 'earlierAnswer'
 > {
   readonly auth: EndpointAuth;
   readonly guests?: AccessRule;
   readonly suspended?: AccessRule;
   readonly handler: (services: S, context: never) => Promise<unknown>;
+  readonly earlierAnswer?: (services: S, context: never) => Promise<unknown>;
 }
 
 /** Declares an endpoint once; routing, validation, OpenAPI, metric name, log line and the tables of docs/ come from the declaration. */

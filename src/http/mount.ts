@@ -201,21 +201,25 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     }
     limit(operation, exchange);
     if (exchange.requester !== undefined) assertMayAsk(exchange.requester, endpoint);
-    received ??= await receiveBody(ctx.req, endpoint, reading);
     const params = operation.validateParams(match.names, match.values);
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
       if (exchange.search.includes('%00')) refuseNul(query(), 'query');
       values = operation.validateQuery(query());
     }
-    const context = {
-      params,
-      query: values,
-      body: operation.checkBody(received.value),
-      requester: caller,
-      info: new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers, exchange.path, open, ctx.res),
-    };
-    return (endpoint as Endpoint<S>).handler(services, context as never);
+    const { handler, earlierAnswer } = endpoint as Endpoint<S>;
+    const asked = { params, query: values, requester: caller };
+    try {
+      received ??= await receiveBody(ctx.req, endpoint, reading);
+      const body = operation.checkBody(received.value);
+      const info = new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers, exchange.path, open, ctx.res);
+      return await handler(services, { ...asked, body, info } as never);
+    } catch (error) {
+      if (earlierAnswer === undefined || !(error instanceof MatrixError)) throw error;
+      const answer = await earlierAnswer(services, asked as never);
+      if (answer === undefined) throw error;
+      return answer;
+    }
   };
 
   /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */

@@ -37,10 +37,13 @@ export interface MethodDeclaration<P extends TObject> extends AccessRules {
   readonly errors: readonly Errcode[];
   readonly example: JsonObject;
   readonly handle: (context: MethodContext<P>) => Promise<JsonObject | RawResult>;
+  /** What an earlier request with the same transaction id was answered. Asked when a request is refused, as over HTTP. */
+  readonly earlierAnswer?: (context: MethodContext<P>) => Promise<JsonObject | undefined>;
 }
 
 /** A method with its schema types forgotten. */
-export interface Method extends Omit<MethodDeclaration<TObject>, 'handle'> {
+export interface Method extends Omit<MethodDeclaration<TObject>, 'handle' | 'earlierAnswer'> {
+  readonly earlierAnswer?: (context: MethodContext<never>) => Promise<JsonObject | undefined>;
   readonly handle: (context: MethodContext<never>) => Promise<JsonObject | RawResult>;
   readonly validate: (params: unknown) => void;
 }

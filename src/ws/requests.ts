@@ -27,11 +27,18 @@ export const runRequest = async (
   takeToken(deps.rateLimiter, method.rateLimit, requester);
   assertMayCall(requester, method);
   method.validate(params);
-  if (method.eventContent === true) {
-    assertJsonObject(params, 'params', true);
-    refuseWrittenFloats(text);
+  const context = { params: params as never, requester, services: deps.services, stream };
+  try {
+    if (method.eventContent === true) {
+      assertJsonObject(params, 'params', true);
+      refuseWrittenFloats(text);
+    }
+    return await method.handle(context);
+  } catch (error) {
+    const answer = error instanceof MatrixError ? await method.earlierAnswer?.(context) : undefined;
+    if (answer === undefined) throw error;
+    return answer;
   }
-  return method.handle({ params: params as never, requester, services: deps.services, stream });
 };
 
 const unknownMethod = (name: unknown): MatrixError =>

@@ -16,6 +16,9 @@ const Reason = Type.Optional(Type.String({ description: 'Shown to the others in 
 const EventIdResult = Type.Object({ event_id: Type.String() });
 const Empty = Type.Object({});
 
+const eventIdOf = (eventId: string | undefined): JsonObject | undefined =>
+  eventId === undefined ? undefined : { event_id: eventId };
+
 const ROOM = '!room:example.org';
 const EVENT = '$event';
 
@@ -46,6 +49,10 @@ export const roomMethods: readonly Method[] = [
     handle: async ({ params, requester, services }) => {
       const request = { roomId: params.room_id, type: params.event_type, content: params.content as JsonObject };
       return { event_id: await services.sending.message(requester, request, params.txn_id) };
+    },
+    earlierAnswer: async ({ params, requester, services }) => {
+      const request = { roomId: params.room_id, type: params.event_type };
+      return eventIdOf(await services.sending.sent(requester, request, params.txn_id));
     },
   }),
   method({
@@ -87,6 +94,8 @@ export const roomMethods: readonly Method[] = [
       const { room_id: roomId, event_id: eventId, txn_id: txnId } = params;
       return { event_id: await services.sending.redact(requester, roomId, eventId, content, txnId) };
     },
+    earlierAnswer: async ({ params: { room_id: roomId, event_id: eventId, txn_id: txnId }, requester, services }) =>
+      eventIdOf(await services.sending.redacted(requester, roomId, eventId, txnId)),
   }),
   method({
     name: 'join',

@@ -28,6 +28,9 @@ export interface SendingPort {
   message(sender: ActingDevice, request: SendingRequest, txnId: string): Promise<string>;
   state(sender: ActingDevice, request: SendingRequest, stateKey: string): Promise<string>;
   redact(sender: ActingDevice, roomId: string, eventId: string, content: JsonObject, txnId: string): Promise<string>;
+  /** What was sent under a transaction id. */
+  sent(sender: ActingDevice, request: Omit<SendingRequest, 'content'>, txnId: string): Promise<string | undefined>;
+  redacted(sender: ActingDevice, roomId: string, eventId: string, txnId: string): Promise<string | undefined>;
 }
 
 export interface SendingRequest {

@@ -256,6 +256,10 @@ const ROOM_ENDPOINTS = [
   ...delayedEventsEndpoints,
 ];
 
+/** `path` is under /_matrix/client/v3, unless it says otherwise: /v1/..., /unstable/... */
+const urlOf = (path: string): string =>
+  /^\/(v\d|unstable)\//.test(path) ? `/_matrix/client${path}` : `/_matrix/client/v3${path}`;
+
 /** A listening server with the endpoints of rooms and nothing else. Every answer is checked against the specification's schema. */
 export class RoomServer {
   readonly clock = new ManualClock();
@@ -316,8 +320,7 @@ export class RoomServer {
 
   /** One request; `path` is under /_matrix/client/v3, unless it says otherwise: /v1/..., /unstable/... */
   async ask(token: string | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
-    const url = /^\/(v\d|unstable)\//.test(path) ? `/_matrix/client${path}` : `/_matrix/client/v3${path}`;
-    const answer = await this.#http.ask(method, url, {
+    const answer = await this.#http.ask(method, urlOf(path), {
       ...(token === undefined ? {} : { token }),
       ...(body === undefined ? {} : { body }),
     });
@@ -330,6 +333,12 @@ export class RoomServer {
       throw new Error(`${method} ${path} failed`, { cause: fields['err'] });
     }
     return { status: answer.status, body: json };
+  }
+
+  /** One request whose body is sent as it stands, be it JSON or not. */
+  async askRaw(token: string, method: string, path: string, raw: string): Promise<Answer> {
+    const answer = await this.#http.ask(method, urlOf(path), { token, raw });
+    return { status: answer.status, body: answer.json };
   }
 
   /** A request that has to succeed. */

@@ -6,7 +6,7 @@ import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/del
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
 import { endpoint } from '../endpoint.ts';
-import { delayIdAnswer } from './parts/delayed-parameters.ts';
+import { delayIdAnswer, delayIdOf } from './parts/delayed-parameters.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
 import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
 
@@ -127,6 +127,9 @@ export const delayedEventsEndpoints = [
         isOlderForm: false,
       });
       return { delay_id: delayId };
+    },
+    async earlierAnswer({ delayedEvents }: Services, { requester, params: { roomId, eventType: type, txnId } }) {
+      return delayIdOf(await delayedEvents.scheduled(requester, { roomId, type, txnId, isOlderForm: false }));
     },
   }),
   endpoint({

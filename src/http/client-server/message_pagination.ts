@@ -22,7 +22,8 @@ export const messagePaginationEndpoints = [
     query: Type.Object({
       from: Type.Optional(Type.String()),
       to: Type.Optional(Type.String()),
-      dir: Type.Union([Type.Literal('b'), Type.Literal('f')]),
+      // Required by the specification, and left out by clients that other servers serve.
+      dir: Type.Optional(Type.Union([Type.Literal('b'), Type.Literal('f')])),
       limit: Type.Optional(Type.Integer({ minimum: 0 })),
       filter: Type.Optional(Type.String()),
     }),
@@ -32,9 +33,9 @@ export const messagePaginationEndpoints = [
       chunk: Type.Array(clientEvent),
       state: Type.Optional(Type.Array(clientEvent)),
     }),
-    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ history }: Services, { requester, params: { roomId }, query }) {
-      const { dir, from, to, limit } = query;
+      const { dir = 'f', from, to, limit } = query;
       const page = await history.messages(roomId, requester, {
         dir,
         from,

@@ -3,8 +3,8 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { endpoint } from '../endpoint.ts';
-import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
-import { eventIdAnswer } from './parts/room-schemas.ts';
+import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
+import { eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
 
 const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
 
@@ -43,6 +43,14 @@ export const redactionEndpoints = [
         return { delay_id: delayId };
       }
       return { event_id: await roomSending.redact(requester, roomId, eventId, body as JsonObject, txnId) };
+    },
+    async earlierAnswer(
+      { delayedEvents, roomSending }: Services,
+      { requester, params: { roomId, eventId, txnId }, query },
+    ) {
+      if (delayOf(query) === undefined) return eventIdOf(await roomSending.redacted(requester, roomId, eventId, txnId));
+      const delayed = { roomId, type: 'm.room.redaction', txnId: `${eventId} ${txnId}`, isOlderForm: true };
+      return delayIdOf(await delayedEvents.scheduled(requester, delayed));
     },
   }),
   // Not in the specification, but like its counterpart for sending in old guides and scripts.

@@ -3,8 +3,8 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { endpoint } from '../endpoint.ts';
-import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
-import { anyObject, eventIdAnswer } from './parts/room-schemas.ts';
+import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
+import { anyObject, eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
 import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
 
 interface Services {
@@ -40,6 +40,14 @@ export const roomSendEndpoints = [
         return { delay_id: await delayedEvents.schedule(requester, delayed) };
       }
       return { event_id: await roomSending.message(requester, request, txnId) };
+    },
+    async earlierAnswer(
+      { delayedEvents, roomSending }: Services,
+      { requester, params: { roomId, eventType: type, txnId }, query },
+    ) {
+      if (delayOf(query) !== undefined)
+        return delayIdOf(await delayedEvents.scheduled(requester, { roomId, type, txnId, isOlderForm: true }));
+      return eventIdOf(await roomSending.sent(requester, { roomId, type }, txnId));
     },
   }),
   // Not in the specification, but in its old guides and so in many scripts: every request makes a new event.

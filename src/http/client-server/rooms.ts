@@ -106,7 +106,11 @@ export const roomsEndpoints = [
     response: Type.Object({
       joined: Type.Record(
         Type.String(),
-        Type.Object({ display_name: Type.Optional(Type.String()), avatar_url: Type.Optional(Type.String()) }),
+        // What is unset is null, as with other servers: clients and bridges read the members without asking whether they are there.
+        Type.Object({
+          display_name: Type.Union([Type.String(), Type.Null()]),
+          avatar_url: Type.Union([Type.String(), Type.Null()]),
+        }),
       ),
     }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
@@ -115,8 +119,8 @@ export const roomsEndpoints = [
       const joined = members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
         stateKey,
         {
-          ...(typeof displayname === 'string' ? { display_name: displayname } : {}),
-          ...(typeof avatarUrl === 'string' ? { avatar_url: avatarUrl } : {}),
+          display_name: typeof displayname === 'string' ? displayname : null,
+          avatar_url: typeof avatarUrl === 'string' ? avatarUrl : null,
         },
       ]);
       return { joined: Object.fromEntries(joined) as Record<string, unknown> };

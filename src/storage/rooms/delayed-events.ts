@@ -165,9 +165,13 @@ export const insertDelayedEvent = async (
   ]);
   if (row !== undefined || event.txn === null) return row;
   // Another request of the same transaction was faster by less than a statement.
-  const [known] = await database.query<{ delay_id: string }>(BY_TXN, [event.txn]);
-  return known === undefined ? undefined : { delay_id: known.delay_id, is_new: false };
+  const known = event.txn === null ? undefined : await delayedEventOfTxn(database, event.txn);
+  return known === undefined ? undefined : { delay_id: known, is_new: false };
 };
+
+/** The id of the delayed event that a transaction scheduled. */
+export const delayedEventOfTxn = async (database: Database, txn: string): Promise<string | undefined> =>
+  (await database.query<{ delay_id: string }>(BY_TXN, [txn]))[0]?.delay_id;
 
 /** When the next of a user's delayed events is to be sent. */
 export const nextDueOfUser = async (database: Database, userId: string): Promise<number | undefined> =>

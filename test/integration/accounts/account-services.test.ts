@@ -276,6 +276,11 @@ describe('what is done for accounts', function () {
         send(bob, 'POST', '/createRoom'),
         send(bob, 'POST', `/rooms/${roomId}/invite`, { user_id: '@root:localhost' }),
         send(bob, 'PUT', '/profile/@bob:localhost/displayname', { displayname: 'B' }),
+        send(bob, 'PUT', '/presence/@bob:localhost/status', { presence: 'online', status_msg: 'Read this' }),
+        send(bob, 'PUT', `/rooms/${roomId}/typing/@bob:localhost`, { typing: true }),
+        send(bob, 'POST', `/rooms/${roomId}/upgrade`, { new_version: '11' }),
+        send(bob, 'PUT', '/directory/room/%23b:localhost', { room_id: roomId }),
+        send(bob, 'POST', '/user/@bob:localhost/openid/request_token'),
       ]) {
         await refused(answer, 403, 'M_USER_SUSPENDED');
       }

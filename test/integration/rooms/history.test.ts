@@ -146,14 +146,27 @@ describe('reading rooms', function () {
       expect(page.state.map((event: Json) => event.state_key)).to.deep.equal([B]);
       expect(await messages('alice', roomId, 'dir=b&limit=1')).not.to.have.property('state');
     });
-    it('works without from, answers 400 for tokens and filters that are none, and without dir', async () => {
+    it('works without from, and answers 400 for tokens, filters and directions that are none', async () => {
       const roomId = await open();
       await refused(get('alice', `/rooms/${roomId}/messages?dir=b&from=nonsense`), 400, 'M_INVALID_PARAM');
       await refused(get('alice', `/rooms/${roomId}/messages?dir=b&filter={`), 400, 'M_NOT_JSON');
       await refused(get('alice', `/rooms/${roomId}/messages?dir=b&filter={"types":1}`), 400, 'M_BAD_JSON');
-      await refused(get('alice', `/rooms/${roomId}/messages`), 400, 'M_MISSING_PARAM');
+      await refused(get('alice', `/rooms/${roomId}/messages?dir=x`), 400, 'M_INVALID_PARAM');
       await refused(get('alice', `/rooms/!nothing:test/messages?dir=b`), 403, 'M_FORBIDDEN');
       await refused(get('bob', `/rooms/${roomId}/messages?dir=b`), 403, 'M_FORBIDDEN');
+    });
+    it('goes forwards without dir, and is 403 without dir as well in rooms that one may not read', async () => {
+      const roomId = await open();
+      await say(roomId, 'first');
+      expect(await messages('alice', roomId, 'limit=50')).to.deep.equal(
+        await messages('alice', roomId, 'dir=f&limit=50'),
+      );
+      for (const path of [
+        `/rooms/${roomId}/messages`,
+        `/rooms/!nothing:test/messages`,
+        `/rooms/${roomId}/messages?dir=`,
+      ])
+        await refused(get('bob', path), 403, 'M_FORBIDDEN');
     });
     it('tells the reader their membership at each event', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat' });

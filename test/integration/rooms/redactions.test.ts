@@ -85,7 +85,10 @@ describe('redactions, asked for over HTTP', function () {
       await server.setState('bob', roomId, 'm.room.member', { membership: 'join', displayname: 'secret' }, BOB);
       const whole = await server.must('bob', 'GET', `/rooms/${roomId}/state/m.room.member/${BOB}?format=event`);
       await done(redact('bob', roomId, whole.event_id));
-      expect((await server.must('alice', 'GET', `/rooms/${roomId}/joined_members`)).joined[BOB]).to.deep.equal({});
+      expect((await server.must('alice', 'GET', `/rooms/${roomId}/joined_members`)).joined[BOB]).to.deep.equal({
+        display_name: null,
+        avatar_url: null,
+      });
       await server.say('bob', roomId, 'still here');
       const create = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.create?format=event`);
       await done(redact('alice', roomId, create.event_id));

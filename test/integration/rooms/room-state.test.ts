@@ -108,12 +108,15 @@ describe('the state and the members of rooms', function () {
       await refused(get('alice', `/rooms/${roomId}/members?at=x`), 400, 'M_INVALID_PARAM');
       await refused(get('alice', `/rooms/${roomId}/members?membership=x`), 400, 'M_INVALID_PARAM');
     });
-    it('who are joined are listed with their profiles', async () => {
+    it('who are joined are listed with their profiles, in which null stands for what is not set', async () => {
       server.profiles.set(B, { displayname: 'Bob', avatar_url: 'mxc://test/b' });
       const roomId = await open('bob');
       server.profiles.clear();
       const { joined } = await server.must('alice', 'GET', `/rooms/${roomId}/joined_members`);
-      expect(joined).to.deep.equal({ '@alice:test': {}, [B]: { display_name: 'Bob', avatar_url: 'mxc://test/b' } });
+      expect(joined).to.deep.equal({
+        '@alice:test': { display_name: null, avatar_url: null },
+        [B]: { display_name: 'Bob', avatar_url: 'mxc://test/b' },
+      });
       await refused(get('stranger', `/rooms/${roomId}/joined_members`), 403, 'M_FORBIDDEN');
     });
   });

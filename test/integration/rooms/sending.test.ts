@@ -54,6 +54,53 @@ describe('sending into rooms', function () {
         first,
       );
     });
+    it('answers what is repeated by its id before its body is looked at', async () => {
+      const roomId = await server.room('alice', { preset: 'public_chat' });
+      await server.join('bob', roomId);
+      const sending = `/rooms/${roomId}/send/m.room.message/again`;
+      const sent = await server.must('bob', 'PUT', sending, { msgtype: 'm.text', body: 'once' });
+      const redacting = `/rooms/${roomId}/redact/${encodeURIComponent(sent.event_id)}/again`;
+      const redacted = await server.must('bob', 'PUT', redacting, {});
+      const bodies = ['no JSON', '[]', '{"a":1.5}', '{"reason":7}', `{"a":"${'x'.repeat(70_000)}"}`];
+      const repeat = async (): Promise<void> => {
+        for (const raw of bodies) {
+          expect(await server.askRaw('bob', 'PUT', sending, raw), raw.slice(0, 20)).to.deep.equal({
+            status: 200,
+            body: sent,
+          });
+          expect(await server.askRaw('bob', 'PUT', redacting, raw), raw.slice(0, 20)).to.deep.equal({
+            status: 200,
+            body: redacted,
+          });
+        }
+      };
+      await repeat();
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.restart();
+      await repeat();
+      expect(await server.must('bob', 'PUT', sending, { msgtype: 'm.text', body: 'gone' })).to.deep.equal(sent);
+      for (const [token, path] of [
+        ['alice', sending],
+        ['bob/PHONE', sending],
+        ['bob', `/rooms/${roomId}/send/m.other/again`],
+        ['bob', `/rooms/${roomId}/send/m.room.message/other`],
+      ] as const) {
+        const { status, body } = await server.askRaw(token, 'PUT', path, 'no JSON');
+        expect([status, body.errcode], `${token} ${path}`).to.deep.equal([400, 'M_NOT_JSON']);
+      }
+    });
+    it('answers the delayed event that was scheduled before, whatever the body is now', async () => {
+      const roomId = await server.room('alice');
+      const base = `/unstable/org.matrix.msc4140/rooms/${roomId}/delayed_event/m.room.message/again`;
+      for (const [path, body] of [
+        [`/rooms/${roomId}/send/m.room.message/again?org.matrix.msc4140.delay=60000`, { msgtype: 'm.text', body: 'x' }],
+        [base, { delay_ms: 60_000, content: { msgtype: 'm.text', body: 'x' } }],
+      ] as const) {
+        const first = await server.must('alice', 'PUT', path, body);
+        expect(first.delay_id).to.be.a('string');
+        expect(await server.askRaw('alice', 'PUT', path, 'no JSON')).to.deep.equal({ status: 200, body: first });
+      }
+    });
     it('answers one event to requests at the same time', async () => {
       const roomId = await server.room('alice');
       const ids = await Promise.all(

@@ -12,6 +12,10 @@ export const delayParameters = {
 
 export const delayIdAnswer = Type.Object({ delay_id: Type.String() });
 
+/** The answer for a delayed event, if there is one. */
+export const delayIdOf = (delayId: string | undefined): { delay_id: string } | undefined =>
+  delayId === undefined ? undefined : { delay_id: delayId };
+
 /**
  * Milliseconds after which the event is to be sent; undefined: at once.
  *

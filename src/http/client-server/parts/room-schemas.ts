@@ -9,6 +9,10 @@ export const targetBody = Type.Object({ user_id: Type.String(), reason: Type.Opt
 export const roomIdAnswer = Type.Object({ room_id: Type.String() });
 export const eventIdAnswer = Type.Object({ event_id: Type.String() });
 
+/** The answer for an event, if there is one. */
+export const eventIdOf = (eventId: string | undefined): { event_id: string } | undefined =>
+  eventId === undefined ? undefined : { event_id: eventId };
+
 /** An event as clients read it. Client-Server API, "Room event format". */
 export const clientEvent = Type.Object({
   type: Type.String(),

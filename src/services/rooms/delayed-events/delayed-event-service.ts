@@ -11,6 +11,7 @@ import {
   cancelDelayedEventsOf,
   type DelayedEventRecord,
   delayedEventById,
+  delayedEventOfTxn,
   finaliseDelayedEvent,
   insertDelayedEvent,
   nextDueOfUser,
@@ -111,6 +112,15 @@ export class DelayedEventService {
     });
   }
 
+  /** The delayed event that a device has scheduled under a transaction id; undefined when there is none. */
+  async scheduled(
+    sender: Reader,
+    request: Pick<DelayedEventRequest, 'roomId' | 'type' | 'txnId' | 'isOlderForm'>,
+  ): Promise<string | undefined> {
+    const txn = transactionOf(sender, request);
+    return txn === null ? undefined : delayedEventOfTxn(this.#options.database, txn);
+  }
+
   #assertDelay({ delayMs, isOlderForm }: DelayedEventRequest): void {
     const { clock, maxDelayMs, maxScheduled } = this.#options;
     if (maxScheduled === 0) throw new MatrixError('M_FORBIDDEN', 'Events cannot be scheduled on this server.');
@@ -196,7 +206,10 @@ export class DelayedEventService {
   }
 }
 
-const transactionOf = (sender: Reader, { isOlderForm, roomId, type, txnId }: DelayedEventRequest): string | null => {
+const transactionOf = (
+  sender: Reader,
+  { isOlderForm, roomId, type, txnId }: Pick<DelayedEventRequest, 'isOlderForm' | 'roomId' | 'type' | 'txnId'>,
+): string | null => {
   if (txnId === undefined) return null;
   const scope = `${isOlderForm ? 'delayed send' : 'delayed_event'}/${roomId}/${type}`;
   return transactionKey({ userId: sender.userId, deviceId: sender.deviceId, scope, txnId });

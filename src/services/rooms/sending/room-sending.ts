@@ -5,6 +5,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { noFederation } from '#src/services/rooms/membership/membership-service.ts';
@@ -77,7 +78,21 @@ export class RoomSending {
    */
   async message(sender: Sender, request: SendRequest, txnId?: string): Promise<string> {
     const room = await this.#access.known(request.roomId);
-    return this.#message(sender, room, request, transaction(sender, `send/${request.roomId}/${request.type}`, txnId));
+    return this.#message(sender, room, request, transactionOf(sender, sendScope(request.roomId, request.type), txnId));
+  }
+
+  /** The event that a device has sent under a transaction id; undefined when there is none. */
+  sent(
+    sender: Sender,
+    { roomId, type }: Pick<SendRequest, 'roomId' | 'type'>,
+    txnId: string,
+  ): Promise<string | undefined> {
+    return this.#events.transactions.answered(transactionKey(transaction(sender, sendScope(roomId, type), txnId)));
+  }
+
+  /** The redaction that a device has sent under a transaction id; undefined when there is none. */
+  redacted(sender: Sender, roomId: string, eventId: string, txnId: string): Promise<string | undefined> {
+    return this.#events.transactions.answered(transactionKey(transaction(sender, redactScope(roomId, eventId), txnId)));
   }
 
   async #message(
@@ -185,7 +200,7 @@ export class RoomSending {
       sender.userId,
       eventId,
       content,
-      transaction(sender, `redact/${roomId}/${eventId}`, txnId),
+      transactionOf(sender, redactScope(roomId, eventId), txnId),
     );
   }
 
@@ -196,8 +211,18 @@ export class RoomSending {
   }
 }
 
-const transaction = (sender: Reader, scope: string, txnId: string | undefined): Transaction | undefined =>
-  txnId === undefined ? undefined : { userId: sender.userId, deviceId: sender.deviceId, scope, txnId };
+const sendScope = (roomId: string, type: string): string => `send/${roomId}/${type}`;
+const redactScope = (roomId: string, eventId: string): string => `redact/${roomId}/${eventId}`;
+
+const transaction = (sender: Reader, scope: string, txnId: string): Transaction => ({
+  userId: sender.userId,
+  deviceId: sender.deviceId,
+  scope,
+  txnId,
+});
+
+const transactionOf = (sender: Reader, scope: string, txnId: string | undefined): Transaction | undefined =>
+  txnId === undefined ? undefined : transaction(sender, scope, txnId);
 
 const fateOf = ({
   stickyDurationMs,
