@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { emptyDatabase } from './database.ts';
+import { migratedDatabase } from './database.ts';
 import { recordedFetch } from './http.ts';
 
 const HOME = fileURLToPath(new URL('../../', import.meta.url));
@@ -13,7 +13,7 @@ const NODE = join(HOME, 'node_modules', '.bin', 'node');
 const READY_MS = 30_000;
 
 export interface ChildServerOptions {
-  /** `embedded` (default): a PostgreSQL of the server's own. `shared`: an empty database on the test run's. Or a URL. */
+  /** `embedded` (default): a PostgreSQL of the server's own. `shared`: a migrated one on the test run's. Or a URL. */
   readonly database?: string;
   /** More environment, `TSUDOI_...` or other. */
   readonly env?: Readonly<Record<string, string>>;
@@ -48,7 +48,7 @@ export class ChildServer {
   static async start(options: ChildServerOptions = {}): Promise<ChildServer> {
     const dataDir = await mkdtemp(join(tmpdir(), 'tsudoi-test-server-'));
     const port = await freePort();
-    const database = options.database === 'shared' ? await emptyDatabase() : options.database;
+    const database = options.database === 'shared' ? await migratedDatabase() : options.database;
     const args: string[] = [];
     if (options.config !== undefined) {
       const file = join(dataDir, 'test.yaml');

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,10 @@ import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
 
 const PREFIX = 'tsudoi-test-pg-';
 const TEMPLATE = 'template_migrated';
+/** Where files are memory: databases are copied there in a tenth of the time. */
+const MEMORY = '/dev/shm';
+/** Bytes that have to be free there. A database takes ten million, and a test file seldom has more than one. */
+const MEMORY_NEEDED = 2 * 1024 ** 3;
 
 /** A database of a test file's own: migrated, empty, dropped afterwards. */
 export interface TestDatabase {
@@ -31,8 +35,9 @@ let clones = 0;
 const open = new Set<TestDatabase>();
 
 async function launch(): Promise<TestPostgres> {
-  await sweep();
-  const folder = await mkdtemp(join(tmpdir(), PREFIX));
+  await sweep(tmpdir());
+  await sweep(MEMORY);
+  const folder = await mkdtemp(join(await home(), PREFIX));
   await DataDirectoryLock.take(folder);
   const embedded = await EmbeddedPostgres.start({
     dataDir: folder,
@@ -52,11 +57,17 @@ async function launch(): Promise<TestPostgres> {
   return { embedded, folder };
 }
 
+/** In memory, where there is enough of it. */
+async function home(): Promise<string> {
+  const found = await statfs(MEMORY).catch(() => undefined);
+  return found !== undefined && found.bavail * found.bsize >= MEMORY_NEEDED ? MEMORY : tmpdir();
+}
+
 /** Ends databases of earlier test runs that were killed with SIGKILL, and removes their folders. */
-async function sweep(): Promise<void> {
-  const names = (await readdir(tmpdir())).filter((name) => name.startsWith(PREFIX));
+async function sweep(parent: string): Promise<void> {
+  const names = (await readdir(parent).catch(() => [])).filter((name) => name.startsWith(PREFIX));
   for (const name of names) {
-    const folder = join(tmpdir(), name);
+    const folder = join(parent, name);
     try {
       const lock = await DataDirectoryLock.take(folder);
       const pid = Number(
@@ -70,6 +81,10 @@ async function sweep(): Promise<void> {
     await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
+
+/** Copies files: that takes two checkpoints, which are cheap here, instead of a log record for every page. */
+const clone = (name: string): Promise<void> =>
+  administer(`create database ${name} template ${TEMPLATE} strategy file_copy`);
 
 async function administer(statement: string): Promise<void> {
   running ??= launch();
@@ -95,25 +110,33 @@ export async function emptyDatabase(options = ''): Promise<string> {
   return embedded.url(name);
 }
 
+/** Makes a migrated, empty database on the test run's PostgreSQL and returns its URL: for processes that begin with it. */
+export async function migratedDatabase(): Promise<string> {
+  const name = `migrated_${(clones += 1)}`;
+  await clone(name);
+  const { embedded } = await running!;
+  return embedded.url(name);
+}
+
 /** Clones the migrated template: a few milliseconds, where migrating takes a second. The first call starts PostgreSQL. */
 export async function cloneDatabase(options: Partial<Omit<DatabaseOptions, 'url'>> = {}): Promise<TestDatabase> {
   const name = `test_${(clones += 1)}`;
-  await administer(`create database ${name} template ${TEMPLATE}`);
+  await clone(name);
   const { embedded } = await running!;
   const url = embedded.url(name);
   const database = await Database.open({ logger: silentLogger, metrics: noMetrics, ...options, url });
-  const clone: TestDatabase = {
+  const made: TestDatabase = {
     name,
     url,
     database,
     async drop() {
-      if (!open.delete(clone)) return;
+      if (!open.delete(made)) return;
       await database.close();
       await administer(`drop database if exists ${name} with (force)`);
     },
   };
-  open.add(clone);
-  return clone;
+  open.add(made);
+  return made;
 }
 
 /** Ends the test run's PostgreSQL, whatever is still open on it. Called by the root hook after the last test. */
