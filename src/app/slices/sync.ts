@@ -95,6 +95,7 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
     timers,
     filters: new SyncFilters({ usual, greatest }),
     planner: new SyncPlanner({
+      database,
       rooms,
       loader,
       states,

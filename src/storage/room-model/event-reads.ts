@@ -78,6 +78,10 @@ const EVENTS_BY_NID = sql(
   'events_by_nid',
   `select ${EVENT_COLUMNS} from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid`,
 );
+const SENT_BY_OTHERS = sql(
+  'events_sent_by_others',
+  `select e.room from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid where e.sender <> $3`,
+);
 const EVENT_BY_ID = sql('event_by_id', `select ${EVENT_COLUMNS} from events e where e.event_id = $1`);
 const NIDS_BY_ID = sql('event_nids_by_id', 'select event_id, nid, room from events where event_id = any($1::bytea[])');
 const AUTH_EDGES = sql(
@@ -168,6 +172,20 @@ export const eventsByNid = (
 
 export const eventById = async (database: Database, eventId: Buffer): Promise<EventRecord | undefined> =>
   (await database.query<EventRecord>(EVENT_BY_ID, [eventId]))[0];
+
+/** Rooms whose named event was not sent by a user. */
+export const sentByOthers = async (
+  database: Database,
+  events: readonly { readonly room: number; readonly nid: number }[],
+  user: number,
+): Promise<ReadonlySet<number>> => {
+  const rows = await database.query<{ room: number }>(SENT_BY_OTHERS, [
+    events.map(({ room }) => room),
+    events.map(({ nid }) => nid),
+    user,
+  ]);
+  return new Set(rows.map(({ room }) => room));
+};
 
 export const positionsById = (
   database: Database,

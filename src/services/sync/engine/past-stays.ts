@@ -7,9 +7,6 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { PastStates } from './past-states.ts';
 import type { RoomPlan } from './room-plan.ts';
 
-/** Changes of one membership that are looked through for an earlier stay. */
-const MEMBERSHIPS_BACK = 20;
-
 /** What a client may know of rooms that its user has left, or come back to, from earlier. */
 export class PastStays {
   readonly #loader: EventLoader;
@@ -46,23 +43,6 @@ export class PastStays {
     for (const one of returned) {
       if (await this.isJoinedIn(one.room, userId, known.get(one.room.nid))) resumed.add(one);
     }
-    const stayed = new Set<RoomPlan>();
-    for (const one of returned) if (!resumed.has(one) && (await this.#stayedBefore(one))) stayed.add(one);
-    return joined.map((one) => {
-      if (resumed.has(one)) return { ...one, after: afterOf(one) };
-      return stayed.has(one) ? { ...one, isReturned: true } : one;
-    });
-  }
-
-  /** Whether the user had been joined before they came back: going back through their memberships, which are few. */
-  async #stayedBefore({ member, room }: RoomPlan): Promise<boolean> {
-    // Where branches were resolved, a membership may begin at an event that is not about the user.
-    const first = await this.#loader.one(room, member.since);
-    let event = first?.stateKey === member.userId ? first : await this.#loader.one(room, member.event);
-    for (let step = 0; step < MEMBERSHIPS_BACK && event?.replaces !== undefined; step++) {
-      event = await this.#loader.one(room, event.replaces);
-      if (event !== undefined && membershipIn(event.content) === 'join') return true;
-    }
-    return false;
+    return joined.map((one) => (resumed.has(one) ? { ...one, isNew: false, after: afterOf(one) } : one));
   }
 }

@@ -6,12 +6,15 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
 import type { PastStates } from './past-states.ts';
 import type { PastStays } from './past-stays.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { SectionRequest } from './section.ts';
 
 export interface PlannerOptions {
+  readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
   readonly states: PastStates;
@@ -26,6 +29,16 @@ export interface SyncPlan {
   readonly left: ReadonlyMap<number, Member>;
   /** Rooms that the user is invited to, or knocks at. */
   readonly outside: ReadonlyMap<number, Member>;
+}
+
+/** A room that the user was in. */
+interface Stay {
+  readonly room: Room;
+  readonly member: Member;
+  /** Up to where they see it; undefined when they were not in it since the client's position. */
+  readonly until: number | undefined;
+  /** The client knows them as joined. */
+  readonly wasKnown: boolean;
 }
 
 /** Chooses the rooms that a response speaks of, and what of each. */
@@ -57,7 +70,7 @@ export class SyncPlanner {
           member,
           section: 'join',
           isFull: isNew || fullState,
-          isReturned: false,
+          isNew: isNew && !isInitial,
           after: isNew ? 0 : (since[room.shard] ?? 0),
           upTo: position.vector[room.shard] ?? 0,
           end: room.stateChain,
@@ -68,7 +81,7 @@ export class SyncPlanner {
       const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
       if (member.membership === 'invite' || member.membership === 'knock') {
         if (isNews) outside.set(nid, member);
-      } else if (isNews && (!isInitial || filter.includeLeave)) left.set(nid, member);
+      } else if (isNews) left.set(nid, member);
       else if (fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);
     }
     return { position, joined, left, outside };
@@ -86,63 +99,56 @@ export class SyncPlanner {
 
   /**
    * Rooms that the user left: they are shown as they were at the leave, whatever became of the user there afterwards. Of a room in
-   * which they never were, only that they were turned away, or turned away from it.
+   * which they were not since the client's position, only that they were turned away, or turned away from it.
    */
   async #left(plan: SyncPlan, { userId, since, isInitial, fullState, filter }: SectionRequest): Promise<RoomPlan[]> {
-    const { rooms, states, stays } = this.#options;
-    const loaded = [...(await rooms.load([...plan.left.keys()])).values()].filter((room) => {
+    const { loader, past, rooms, states } = this.#options;
+    const told = isInitial && !filter.includeLeave ? await this.#turnedOut(plan.left) : plan.left;
+    const loaded = [...(await rooms.load([...told.keys()])).values()].filter((room) => {
       // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
       const member = room.member(userId);
       const isForgotten = member?.forgotten === true && (isInitial || covers(since, member.since));
       return filter.room(room.roomId) && !isForgotten;
     });
+    const afterOf = (room: Room): number => (isInitial ? 0 : (since[room.shard] ?? 0));
     const known = isInitial
       ? new Map()
-      : await states.at(loaded.map((room) => ({ room: room.nid, upTo: since[room.shard] ?? 0 })));
-    const wereThere: { readonly room: Room; readonly member: Member }[] = [];
+      : await states.at(loaded.map((room) => ({ room: room.nid, upTo: afterOf(room) })));
+    const stays: Stay[] = [];
+    // All at once: what each of them replaced comes along.
+    await loader.load(loaded.flatMap((room) => ({ room, nid: told.get(room.nid)?.event ?? 0 })));
     for (const room of loaded) {
-      const member = plan.left.get(room.nid);
+      const member = told.get(room.nid);
       if (member === undefined) continue;
-      if (isInitial || (await stays.isJoinedIn(room, userId, known.get(room.nid)))) wereThere.push({ room, member });
+      const until = await past.joinedUntil(room, member);
+      const wasKnown = isInitial || (await this.#options.stays.isJoinedIn(room, userId, known.get(room.nid)));
+      if (until > 0 && (wasKnown || until > afterOf(room))) stays.push({ room, member, until, wasKnown });
+      else stays.push({ room, member, until: undefined, wasKnown });
     }
-    const seenUntil = await this.#seenUntil(wereThere);
     const ends = await states.at(
-      loaded.map((room) => ({ room: room.nid, upTo: seenUntil.get(room.nid) ?? leftAt(plan.left.get(room.nid)) })),
+      stays.map(({ room, member, until = leftAt(member) }) => ({ room: room.nid, upTo: until })),
     );
-    const plans: RoomPlan[] = [];
-    for (const room of loaded) {
-      const member = plan.left.get(room.nid);
+    return stays.flatMap(({ room, member, until, wasKnown }): RoomPlan[] => {
       const end = ends.get(room.nid);
-      if (member === undefined || end === undefined) continue;
-      const until = seenUntil.get(room.nid);
-      plans.push({
-        room,
-        member,
-        section: 'leave',
-        isFull: isInitial || fullState,
-        isReturned: false,
-        after: until === undefined ? leftAt(member) - 1 : isInitial ? 0 : (since[room.shard] ?? 0),
-        upTo: until ?? leftAt(member),
-        end,
-        onlyLeave: until === undefined,
-      });
-    }
-    return plans;
+      if (end === undefined) return [];
+      const common = { room, member, section: 'leave' as const, end };
+      if (until === undefined) {
+        const [after, upTo] = [leftAt(member) - 1, leftAt(member)];
+        return [{ ...common, isFull: isInitial || fullState, isNew: false, after, upTo, onlyLeave: true }];
+      }
+      const isFull = isInitial || fullState || !wasKnown;
+      const after = wasKnown ? afterOf(room) : 0;
+      return [{ ...common, isFull, isNew: !wasKnown, after, upTo: until, onlyLeave: false }];
+    });
   }
 
-  /** Up to where somebody who is not in rooms any more sees them, by number of the room. Those in which they never were are left out. */
-  async #seenUntil(
-    left: readonly { readonly room: Room; readonly member: Member }[],
-  ): Promise<ReadonlyMap<number, number>> {
-    const { loader, past } = this.#options;
-    // All at once: what each of them replaced comes along.
-    await loader.load(left.map(({ room, member }) => ({ room, nid: member.event })));
-    const found = new Map<number, number>();
-    for (const { room, member } of left) {
-      const until = await past.joinedUntil(room, member);
-      if (until > 0) found.set(room.nid, until);
-    }
-    return found;
+  /** Of rooms that the user is not in any more, those that others put them out of: first syncs tell of them until they are forgotten. */
+  async #turnedOut(left: ReadonlyMap<number, Member>): Promise<ReadonlyMap<number, Member>> {
+    if (left.size === 0) return left;
+    const { database } = this.#options;
+    const places = [...left].map(([room, member]) => ({ room, nid: member.event }));
+    const others = await sentByOthers(database, places, [...left.values()][0]?.user ?? 0);
+    return new Map([...left].filter(([room]) => others.has(room)));
   }
 
   /** Rooms that the user is invited to, or knocks at; no invites of ignored users, none at all for who wants none. */
@@ -168,7 +174,7 @@ export class SyncPlanner {
         member,
         section: member.membership === 'knock' ? ('knock' as const) : ('invite' as const),
         isFull: true,
-        isReturned: false,
+        isNew: false,
         after: 0,
         upTo: position.vector[room.shard] ?? 0,
         end: room.stateChain,

@@ -9,8 +9,8 @@ export interface RoomPlan {
   readonly section: 'join' | 'leave' | 'invite' | 'knock';
   /** The client knows nothing of the room, or wants all of its state. */
   readonly isFull: boolean;
-  /** Joined anew since the client's position: what it may know of an earlier stay does not go on in this timeline. */
-  readonly isReturned: boolean;
+  /** Joined since the client's position, which did not know the user as joined: the client has no timeline that this one could go on. */
+  readonly isNew: boolean;
   /** The timeline begins after this position; 0 when the client knows nothing of the room. */
   readonly after: number;
   readonly upTo: number;

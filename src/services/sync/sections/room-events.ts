@@ -56,7 +56,7 @@ export class RoomEventsSection implements Section {
   async #read(plans: readonly RoomPlan[], request: SectionRequest): Promise<readonly (readonly [RoomPlan, Part])[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
-    const drafts = await this.#timelines.read(plans, userId, filter, ignored);
+    const drafts = await this.#timelines.read(plans, request);
     const upToEnd = request.stateAfter !== undefined;
     const changes = await this.#options.states.read(
       drafts.map(({ plan, window, events }) => ({
@@ -108,8 +108,8 @@ export class RoomEventsSection implements Section {
       return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
     const members = new Set<number>();
-    // Changes in a gap are told, redundant or not.
-    if (!plan.isFull && (window.limited || request.stateAfter !== undefined))
+    // Changes in a gap, or hidden from the timeline, are told, redundant or not.
+    if (!plan.isFull && (window.limited || window.hiddenState.length > 0 || request.stateAfter !== undefined))
       for (const nid of changes.members) members.add(nid);
     const wanted = membersWanted(draft, user.userId);
     const inTimeline = new Set(events.map(({ event }) => event.nid));
@@ -183,8 +183,8 @@ export class RoomEventsSection implements Section {
       members['summary'] = JSON.stringify(summary);
     }
     const isEmpty = !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited;
-    // A resolution ended what was no stay, without an event: there is nothing to tell of such a room.
-    return { members, isNews: !isEmpty || (plan.section === 'leave' && !plan.onlyLeave) };
+    // Whatever a filter hides of it, the client has to learn that the room is left; unless a resolution ended what was no stay, without an event.
+    return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }
 }
 

@@ -1,7 +1,9 @@
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
+import type { SectionRequest } from '../engine/section.ts';
 import { stickyDeliveries, type StickyDelivery } from './sticky-delivery.ts';
 import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { RelationsSource, VisibilitySource } from './timeline-sources.ts';
@@ -30,22 +32,15 @@ export class VisibleTimelines {
     this.#options = options;
   }
 
-  /** All rooms are read together. @param ignored users whose messages are left out */
-  async read(
-    plans: readonly RoomPlan[],
-    userId: string,
-    filter: SyncFilter,
-    ignored: ReadonlySet<string>,
-  ): Promise<readonly SectionDraft[]> {
-    return this.#withSticky(await this.#windows(plans, userId, filter, ignored), ignored);
+  /** All rooms are read together. */
+  async read(plans: readonly RoomPlan[], request: SectionRequest): Promise<readonly SectionDraft[]> {
+    return this.#withSticky(await this.#windows(plans, request), request.ignored());
   }
 
-  async #windows(
-    plans: readonly RoomPlan[],
-    userId: string,
-    filter: SyncFilter,
-    ignored: ReadonlySet<string>,
-  ): Promise<SectionDraft[]> {
+  async #windows(plans: readonly RoomPlan[], request: SectionRequest): Promise<SectionDraft[]> {
+    const { filter, userId } = request;
+    const ignored = request.ignored();
+    const takesStateFromTimeline = request.stateAfter === undefined;
     const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
     const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
     const windows = filter.needsRelations
@@ -55,9 +50,12 @@ export class VisibleTimelines {
     return Promise.all(
       plans.map(async (plan) => {
         const window = byRoom.get(plan) ?? { events: [], limited: false, hiddenState: [] };
-        const events = await this.#visible(plan, window, userId);
-        if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events };
-        return { plan, window: plan.isReturned ? { ...window, limited: true } : window, events };
+        const visible = await this.#visible(plan, window, userId);
+        if (plan.onlyLeave) return { plan, window: { ...window, limited: false, hiddenState: [] }, events: visible };
+        const hiddenState = withUnseen(window, visible);
+        const events = takesStateFromTimeline ? afterOverruled(visible, hiddenState) : visible;
+        const limited = window.limited || plan.isNew || events.length < visible.length;
+        return { plan, window: { ...window, hiddenState, limited }, events };
       }),
     );
   }
@@ -102,6 +100,34 @@ export class VisibleTimelines {
     return leave === undefined ? visible : [...visible, { event: leave, membership: member.membership }];
   }
 }
+
+/** What of the state is hidden: what a filter took out, and what history visibility did. */
+const withUnseen = (window: TimelineWindow, visible: readonly VisibleEvent[]): readonly StoredEvent[] => {
+  if (visible.length >= window.events.length) return window.hiddenState;
+  const seen = new Set(visible.map(({ event }) => event));
+  return [...window.hiddenState, ...window.events.filter((event) => event.stateKey !== undefined && !seen.has(event))];
+};
+
+/**
+ * The end of a timeline that can be put after the state. A client takes what a timeline says of the state for newer than what it was told
+ * beside it: before a change that is hidden from it, it must not read an older value of the same entry.
+ */
+const afterOverruled = (
+  events: readonly VisibleEvent[],
+  hiddenState: readonly StoredEvent[],
+): readonly VisibleEvent[] => {
+  if (hiddenState.length === 0) return events;
+  const hidden = new Map<string, number>();
+  for (const event of hiddenState) {
+    const key = `${event.type}\0${event.stateKey}`;
+    hidden.set(key, Math.max(hidden.get(key) ?? -Infinity, event.nid));
+  }
+  const last = events.findLastIndex(
+    ({ event }) =>
+      event.stateKey !== undefined && event.nid < (hidden.get(`${event.type}\0${event.stateKey}`) ?? -Infinity),
+  );
+  return events.slice(last + 1);
+};
 
 /** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
 const withoutIgnored =

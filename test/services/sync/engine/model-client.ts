@@ -23,8 +23,8 @@ interface KnownRoom {
   readonly state: Map<string, string>;
   readonly stretches: Stretch[];
   readonly seen: Set<string>;
-  /** The client had been in the room before. */
-  readonly isReturned: boolean;
+  /** The room came to a client that had begun before. */
+  readonly isNew: boolean;
 }
 
 const keyOf = (event: ClientEvent): string => `${event.type}\0${event.state_key}`;
@@ -36,8 +36,6 @@ export class ModelClient {
   readonly rooms = new Map<string, KnownRoom>();
   readonly invites = new Set<string>();
   readonly #leavesShown = new Set<string>();
-  /** Rooms that the client has ever been in. */
-  readonly #stayed = new Set<string>();
   #since: string | undefined;
   isCaughtUp = false;
 
@@ -94,9 +92,10 @@ export class ModelClient {
         state: new Map(),
         stretches: [],
         seen: new Set(),
-        isReturned: this.#stayed.has(roomId) || (!isInitial && this.#stayedUnseen(body)),
+        isNew: !isInitial,
       };
-      this.#stayed.add(roomId);
+      if (!isInitial && !body.timeline.limited && this.options.forks !== true)
+        this.#complain(`${roomId} is new and its timeline is not limited`);
       this.rooms.set(roomId, room);
     } else if (isFull) room.state.clear();
     this.#take(roomId, room, body);
@@ -105,16 +104,6 @@ export class ModelClient {
         if (!room.state.has(`m.room.member\0${sender}`)) this.#complain(`nobody told who ${sender} is`);
       }
     }
-  }
-
-  /** The user had been in the room, and left, before this client looked for the first time. */
-  #stayedUnseen({ timeline }: RoomBody): boolean {
-    const { forks, userId } = this.options;
-    // Where a resolution took a join back no event says so.
-    if (forks === true) return true;
-    const own = timeline.events.filter((event) => event.type === 'm.room.member' && event.state_key === userId);
-    const joined = own.findIndex((event) => event.content.membership === 'join');
-    return joined !== -1 && own.slice(joined + 1).some((event) => event.content.membership !== 'join');
   }
 
   #left(roomId: string, body: RoomBody, isFull: boolean): void {
@@ -199,8 +188,8 @@ export class ModelClient {
         this.#complain(`a timeline of ${room.roomId} has holes: ${ids.join(' ')}`);
       if (begin < next) this.#complain(`a timeline of ${room.roomId} goes back`);
       if (begin > next && !isGap) this.#complain(`${order.slice(next, begin).join(' ')} of ${room.roomId} never came`);
-      // Who comes back begins anew: what they know of their earlier stay does not go on there.
-      const beginsAnew = next === 0 && known.isReturned;
+      // Whoever comes to a room has no timeline that this one goes on.
+      const beginsAnew = next === 0 && known.isNew;
       if (begin === next && limited && !beginsAnew)
         this.#complain(`a timeline of ${room.roomId} is limited although nothing is missing`);
       next = begin + ids.length;
