@@ -125,7 +125,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
 
 /** The WebSocket API: the same services as HTTP, frames of its own. */
 function mountWebSockets(below: Below): WebSocketApi {
-  const { clock, config, http, logger, metrics, rateLimiter, timers } = below;
+  const { bytesInFlight, clock, config, http, logger, metrics, rateLimiter, timers } = below;
   const { filters, history, membership, presence, readMarkers, roomSending, sessions, sync, syncUsers, typing } = below;
   const { enabled, heartbeatMs, maxQueueBytes } = config.websocket;
   const addresses = new ClientAddress(config.http.trustedProxies);
@@ -146,6 +146,7 @@ function mountWebSockets(below: Below): WebSocketApi {
       history,
     },
     rateLimiter,
+    bytesInFlight,
     clock,
     timers,
     logger,

@@ -8,7 +8,7 @@ import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
-import { Admission } from './middleware/admission.ts';
+import { Admission } from '#src/services/accounts/sessions/admission.ts';
 import { type AppserviceIdentity, identifyUser, type Origin } from './middleware/authentication.ts';
 import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';

@@ -1,42 +1,55 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Admission } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { WebSocketDependencies } from './dependencies.ts';
-import { takeToken } from './rate-limit.ts';
-import { type StreamStart, streamParamsOf, streamStart, validateAuth } from './stream-params.ts';
+import type { WebSocketServices } from './services.ts';
+import type { Method } from './method.ts';
+import { type StreamParams, type StreamStart, streamStart, validateAuth } from './stream-params.ts';
+
+/** What letting a client in needs. */
+export interface AdmissionDesk {
+  readonly admission: Admission;
+  readonly services: WebSocketServices;
+}
 
 /** Who is at the other end of a socket. */
-export interface Admission {
+export interface Admitted {
   readonly requester: Requester;
   readonly token: string;
 }
 
+/** Takes out of the buckets of HTTP: a user has no more of them for using both. @throws MatrixError M_LIMIT_EXCEEDED */
+export const takeToken = (admission: Admission, bucket: Method['rateLimit'], requester: Requester): void => {
+  if (bucket !== 'none' && requester.rateLimited) admission.take(bucket, requester.userId);
+};
+
 /**
- * Lets a client in by the params of its `auth`, and finds out how its stream begins.
+ * Lets a client in by its access token, and finds out how its stream begins.
  *
- * @param query of the handshake: what the params do not say is taken from it
- * @throws MatrixError as authentication, the rate limit and `streamStart` do; M_MISSING_PARAM, M_BAD_JSON
+ * @param network by which its limits count as long as it is not known who it is
+ * @param params how its stream begins
+ * @throws MatrixError as authentication, the rate limit and `streamStart` do
  */
 export const admit = async (
-  deps: WebSocketDependencies,
-  query: string,
-  params: unknown,
-): Promise<Admission & { readonly start: StreamStart }> => {
-  validateAuth(params);
-  const requester = await deps.services.sessions.authenticate(params.token);
-  takeToken(deps.rateLimiter, 'sync', requester);
-  const start = await streamStart(deps.services, requester.userId, { ...streamParamsOf(query), ...params });
-  return { requester, token: params.token, start };
+  { admission, services }: AdmissionDesk,
+  network: string,
+  token: string,
+  params: () => StreamParams,
+): Promise<Admitted & { readonly start: StreamStart }> => {
+  const requester = await admission.identify(network, token);
+  takeToken(admission, 'sync', requester);
+  return { requester, token, start: await streamStart(services, requester.userId, params()) };
 };
 
 /** The same device with a fresh token. @throws MatrixError M_FORBIDDEN for another device, and as `admit` does */
 export const admitAgain = async (
-  deps: WebSocketDependencies,
+  { admission }: AdmissionDesk,
+  network: string,
   current: Requester,
   params: unknown,
-): Promise<Admission> => {
+): Promise<Admitted> => {
   validateAuth(params);
-  takeToken(deps.rateLimiter, 'default', current);
-  const requester = await deps.services.sessions.authenticate(params.token);
+  takeToken(admission, 'default', current);
+  const requester = await admission.identify(network, params.token);
   if (requester.userId !== current.userId || requester.deviceId !== current.deviceId) {
     throw new MatrixError('M_FORBIDDEN', 'This socket belongs to another device: open one of its own.');
   }

@@ -30,7 +30,7 @@ export const CLOSE_REASONS = {
   tooLarge: {
     code: 1009,
     reason: 'M_TOO_LARGE',
-    meaning: 'A frame was larger than 128 KiB.',
+    meaning: 'A frame was larger than 128 KiB, or than 16 KiB before authentication had begun.',
     advice: 'This is a mistake of the client: do not repeat it.',
   },
   internal: {
@@ -74,7 +74,8 @@ export const CLOSE_REASONS = {
   rateLimited: {
     code: 4005,
     reason: 'M_LIMIT_EXCEEDED',
-    meaning: 'The client went on sending although M_LIMIT_EXCEEDED told it to wait.',
+    meaning:
+      'The client went on sending although M_LIMIT_EXCEEDED told it to wait, or sent many requests that could not be understood.',
     advice: 'Connect again after a minute, and respect retry_after_ms.',
   },
 } as const satisfies Record<string, CloseReason>;

@@ -1,8 +1,11 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { BytesHeld, BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type Admission, endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { admit, admitAgain } from './admission.ts';
+import { type AdmissionDesk, admit, admitAgain } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { errorFrame, parseFrame, type RequestFrame, type RequestId, resultFrame } from './frames.ts';
@@ -12,11 +15,13 @@ import { closeNameOf, matrixErrorOf } from './failures.ts';
 import { runRequest } from './requests.ts';
 import type { SharedFrames } from './shared-frames.ts';
 import type { SocketMetrics } from './socket-metrics.ts';
-import type { StreamStart } from './stream-params.ts';
+import { type StreamParams, type StreamStart, streamParamsOf, validateAuth } from './stream-params.ts';
 import { type StreamSink, SyncStream } from './sync-stream.ts';
 
 /** What all connections share. */
 export interface ConnectionHub {
+  readonly admission: Admission;
+  readonly bytesInFlight: BytesInFlight;
   readonly deps: WebSocketDependencies;
   readonly limits: WebSocketLimits;
   readonly methods: ReadonlyMap<string, Method>;
@@ -37,6 +42,10 @@ export interface Peer {
 
 /** Heartbeats that may stay unanswered. */
 const MAX_SILENCE = 2;
+/** Bytes in either direction that are not counted: as many sockets as there may be do no harm by them. */
+const UNCOUNTED_BYTES = 2 * 1024;
+/** What the operating system hands over at once. */
+const CHUNK_BYTES = 64 * 1024;
 
 /** One socket: who is at its other end, the requests that run, and the stream of news. */
 export class Connection implements StreamSink, Beating {
@@ -44,11 +53,18 @@ export class Connection implements StreamSink, Beating {
   readonly #socket: WebSocket;
   readonly #transport: Duplex;
   readonly #peer: Peer;
+  readonly #network: string;
   #requester: Requester | undefined;
   #token = '';
   #stream: SyncStream | undefined;
-  /** Frames that came before authentication had ended. */
-  #held: string[] | undefined;
+  /** Frames that came before authentication had ended, and their bytes. */
+  #early: string[] | undefined;
+  #earlyBytes = 0;
+  /** What it holds of the memory for bytes in flight. */
+  readonly #held: BytesHeld;
+  /** Bytes that came since the last whole frame, or since we closed. */
+  #arriving = 0;
+  #controlFrames = 0;
   #inFlight = 0;
   #refusals = 0;
   #silence = 0;
@@ -63,6 +79,8 @@ export class Connection implements StreamSink, Beating {
     this.#socket = socket;
     this.#transport = transport;
     this.#peer = peer;
+    this.#network = networkOf(peer.ip);
+    this.#held = hub.bytesInFlight.open(peer.ip, transport);
   }
 
   get requester(): Requester | undefined {
@@ -84,6 +102,7 @@ export class Connection implements StreamSink, Beating {
     const { deps } = this.#hub;
     this.#requester = requester;
     this.#token = token;
+    this.#held.userId = requester.userId;
     this.#hub.authenticated(this);
     this.#stream = new SyncStream(deps.services, this, requester, start, deps.drainSignal);
     this.#sayPresent(requester);
@@ -92,24 +111,46 @@ export class Connection implements StreamSink, Beating {
     void this.#recheck();
   }
 
+  /** Bytes came, which are looked at next. */
+  arrived(bytes: number): void {
+    this.#arriving += bytes;
+    if (this.#arriving <= UNCOUNTED_BYTES) return;
+    const { maxFrameBytes, maxStrangerFrameBytes } = this.#hub.limits;
+    const longest = this.#requester === undefined && this.#early === undefined ? maxStrangerFrameBytes : maxFrameBytes;
+    // Whoever is told to stop, or sends no whole frame in so many bytes, is not listened to any longer.
+    const isTooMuch = this.#arriving > (this.#isClosing ? CHUNK_BYTES : longest + 2 * CHUNK_BYTES);
+    if (isTooMuch) this.#drop('tooLarge');
+    else this.#count();
+  }
+
   /** A frame came. */
   receive(data: Buffer, isBinary: boolean): void {
     this.#silence = 0;
     if (this.#isClosing || this.#isDraining) return;
+    this.#arriving = 0;
+    if (this.#held.bytes > 0) this.#count();
     this.#hub.metrics.received();
+    const isStranger = this.#requester === undefined && this.#early === undefined;
     if (isBinary) this.close('binary');
-    else if (this.#held === undefined) this.#frame(data.toString());
-    else if (this.#held.length < this.#hub.limits.maxInFlight) this.#held.push(data.toString());
-    else this.close('protocolError');
+    else if (isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
+    else if (this.#early === undefined) this.#frame(data.toString());
+    else if (this.#early.length < this.#hub.limits.maxInFlight) {
+      this.#early.push(data.toString());
+      this.#earlyBytes += data.length;
+      this.#count();
+    } else this.close('protocolError');
   }
 
-  /** The peer is there. */
-  alive(): void {
+  /** A ping or a pong came: the peer is there. */
+  controlled(): void {
     this.#silence = 0;
+    this.#controlFrames += 1;
+    if (this.#controlFrames > this.#hub.limits.maxControlFrames) this.#drop('rateLimited');
   }
 
   /** What was written has left: the peer reads. */
   flushed(): void {
+    if (this.#held.bytes > 0) this.#count();
     if (this.#isPaused) {
       this.#isPaused = false;
       this.#socket.resume();
@@ -130,6 +171,8 @@ export class Connection implements StreamSink, Beating {
     }
     this.#silence += 1;
     this.#refusals = 0;
+    this.#controlFrames = 0;
+    this.#count();
     this.#socket.ping();
     if (this.#requester === undefined) return;
     this.#sayPresent(this.#requester);
@@ -149,13 +192,35 @@ export class Connection implements StreamSink, Beating {
     this.#hub.metrics.dropped(name);
     this.#hub.closing(this);
     this.closed();
+    this.#arriving = 0;
     this.#socket.close(code, reason);
+  }
+
+  /** Closes it without a word: the peer does not listen, or what it would have to read has no room. */
+  #drop(reason: CloseName | 'noRoom'): void {
+    if (!this.#isClosing) this.#hub.metrics.dropped(reason);
+    this.#hub.closing(this);
+    this.closed();
+    this.#socket.terminate();
+  }
+
+  /** Gives back what it held, when nothing of it is left. */
+  release(): void {
+    this.#held.release();
+  }
+
+  /** Counts what is in memory on its way in or out. Where there is no room for it, the socket goes. */
+  #count(): void {
+    const { bufferedAmount } = this.#socket;
+    const arriving = this.#arriving > UNCOUNTED_BYTES ? this.#arriving : 0;
+    const leaving = bufferedAmount > UNCOUNTED_BYTES ? bufferedAmount : 0;
+    if (!this.#held.hold('frame', arriving + this.#earlyBytes + leaving)) this.#drop('noRoom');
   }
 
   /** It is closed, whoever closed it. */
   closed(): void {
     this.#isClosing = true;
-    this.#held = undefined;
+    this.#early = undefined;
     this.#stream?.close();
   }
 
@@ -185,9 +250,12 @@ export class Connection implements StreamSink, Beating {
   }
 
   async #authenticate(frame: RequestFrame): Promise<void> {
-    this.#held = [];
+    this.#early = [];
     try {
-      const { requester, token, start } = await admit(this.#hub.deps, this.#peer.query, frame.params);
+      const { params } = frame;
+      validateAuth(params);
+      const begin = (): StreamParams => ({ ...streamParamsOf(this.#peer.query), ...params });
+      const { requester, token, start } = await admit(this.#desk, this.#network, params.token, begin);
       if (this.#isClosing) return;
       this.begin(requester, token, start);
       this.#welcome(frame.id, requester);
@@ -198,21 +266,34 @@ export class Connection implements StreamSink, Beating {
       this.close(closeNameOf(told));
       return;
     }
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    for (const text of held) if (!this.#isClosing) this.#frame(text);
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    this.#earlyBytes = 0;
+    for (const text of early) if (!this.#isClosing) this.#frame(text);
   }
 
   /** The client goes on with a fresh token of the same device. */
   async #renew(frame: RequestFrame, current: Requester): Promise<void> {
     try {
-      const { requester, token } = await admitAgain(this.#hub.deps, current, frame.params);
+      const { requester, token } = await admitAgain(this.#desk, this.#network, current, frame.params);
       this.#requester = requester;
       this.#token = token;
       this.#welcome(frame.id, requester);
     } catch (error) {
-      this.#send(errorFrame(frame.id, this.#asMatrixError(error, 'auth')));
+      const told = this.#asMatrixError(error, 'auth');
+      this.#send(errorFrame(frame.id, told));
+      this.#refused(told);
     }
+  }
+
+  /** Whoever goes on asking in vain is closed: an answer costs as much as the question. */
+  #refused(error: MatrixError): void {
+    this.#refusals += 1;
+    if (endsConnection(error) || this.#refusals > this.#hub.limits.maxRefusals) this.close('rateLimited');
+  }
+
+  get #desk(): AdmissionDesk {
+    return { admission: this.#hub.admission, services: this.#hub.deps.services };
   }
 
   #welcome(id: RequestId | undefined, { userId, deviceId }: Requester): void {
@@ -228,12 +309,13 @@ export class Connection implements StreamSink, Beating {
     let errcode = '';
     this.#inFlight += 1;
     try {
-      this.#send(resultFrame(id, await runRequest(this.#hub, method, frame, requester, this.#stream, this.#inFlight)));
+      const desk = { ...this.#desk, limits: this.#hub.limits };
+      this.#send(resultFrame(id, await runRequest(desk, method, frame, requester, this.#stream, this.#inFlight)));
     } catch (error) {
       const told = this.#asMatrixError(error, method?.name ?? 'unknown');
       errcode = told.errcode;
       this.#send(errorFrame(id, told));
-      if (errcode === 'M_LIMIT_EXCEEDED' && ++this.#refusals > this.#hub.limits.maxRefusals) this.close('rateLimited');
+      if (IN_VAIN.has(errcode)) this.#refused(told);
     }
     this.#inFlight -= 1;
     const ms = deps.clock.monotonic() - started;
@@ -252,6 +334,7 @@ export class Connection implements StreamSink, Beating {
     if (this.#isClosing) return;
     this.#hub.metrics.sent();
     this.#socket.send(this.#hub.frames.bytes(text), TEXT);
+    if (this.#socket.bufferedAmount > UNCOUNTED_BYTES) this.#count();
     // Whoever does not read the answers need not ask further: memory would grow with each of them.
     if (!this.#isPaused && this.#isOverfull()) {
       this.#isPaused = true;
@@ -290,3 +373,12 @@ export class Connection implements StreamSink, Beating {
 }
 
 const TEXT = { binary: false } as const;
+/** Refusals that a client could have spared itself. */
+const IN_VAIN: ReadonlySet<string> = new Set([
+  'M_LIMIT_EXCEEDED',
+  'M_UNRECOGNIZED',
+  'M_MISSING_PARAM',
+  'M_BAD_JSON',
+  'M_GUEST_ACCESS_FORBIDDEN',
+  'M_USER_SUSPENDED',
+]);

@@ -1,3 +1,4 @@
+import type { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
@@ -10,6 +11,8 @@ import type { WebSocketServices } from './services.ts';
 export interface WebSocketLimits {
   /** Bytes of a frame from a client. */
   readonly maxFrameBytes: number;
+  /** The same as long as it is not known who it is. */
+  readonly maxStrangerFrameBytes: number;
   /** Requests of one socket that may be running at once; more are answered M_LIMIT_EXCEEDED. */
   readonly maxInFlight: number;
   /**
@@ -21,17 +24,21 @@ export interface WebSocketLimits {
   readonly heartbeatMs: number;
   /** Milliseconds in which a new socket must have authenticated. */
   readonly authTimeoutMs: number;
-  /** Requests refused with M_LIMIT_EXCEEDED between two heartbeats before the socket is closed. */
+  /** Requests refused for their number or their form between two heartbeats before the socket is closed. */
   readonly maxRefusals: number;
+  /** Pings and pongs between two heartbeats before the socket is closed. */
+  readonly maxControlFrames: number;
 }
 
 export const DEFAULT_WEBSOCKET_LIMITS: WebSocketLimits = {
   maxFrameBytes: 128 * 1024,
+  maxStrangerFrameBytes: 16 * 1024,
   maxInFlight: 16,
   maxQueueBytes: 256 * 1024,
   heartbeatMs: 30_000,
   authTimeoutMs: 10_000,
   maxRefusals: 100,
+  maxControlFrames: 100,
 };
 
 /** What the WebSocket API needs from the rest of the server. */
@@ -39,6 +46,8 @@ export interface WebSocketDependencies {
   readonly services: WebSocketServices;
   /** The one of HTTP, so that both take out of the same buckets. */
   readonly rateLimiter: RateLimiter;
+  /** The one of HTTP; one of its own, of the usual size, when left out. */
+  readonly bytesInFlight?: BytesInFlight;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;

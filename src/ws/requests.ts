@@ -2,10 +2,10 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
-import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
+import type { WebSocketLimits } from './dependencies.ts';
 import { refuseWrittenFloats, type RequestFrame } from './frames.ts';
 import type { Method, StreamSettings } from './method.ts';
-import { takeToken } from './rate-limit.ts';
+import { type AdmissionDesk, takeToken } from './admission.ts';
 
 /**
  * Takes a request through its steps, the same ones in the same order as over HTTP: method, how many run, rate limit, rules for guests and
@@ -15,19 +15,23 @@ import { takeToken } from './rate-limit.ts';
  * @param inFlight requests of this socket that run, this one included
  */
 export const runRequest = async (
-  { deps, limits }: { readonly deps: WebSocketDependencies; readonly limits: WebSocketLimits },
+  { admission, services, limits }: AdmissionDesk & { readonly limits: WebSocketLimits },
   method: Method | undefined,
   { method: name, params, text }: RequestFrame,
   requester: Requester,
   stream: StreamSettings | undefined,
   inFlight: number,
 ): ReturnType<Method['handle']> => {
-  if (method === undefined) throw unknownMethod(name);
-  if (inFlight > limits.maxInFlight || stream === undefined) throw tooManyAtOnce(limits.maxInFlight);
-  takeToken(deps.rateLimiter, method.rateLimit, requester);
+  const isTooMany = inFlight > limits.maxInFlight || stream === undefined;
+  if (method === undefined || isTooMany) {
+    // What is refused costs too.
+    if (requester.rateLimited) admission.unaccounted(requester.userId);
+    throw method === undefined ? unknownMethod(name) : tooManyAtOnce(limits.maxInFlight);
+  }
+  takeToken(admission, method.rateLimit, requester);
   assertMayCall(requester, method);
   method.validate(params);
-  const context = { params: params as never, requester, services: deps.services, stream };
+  const context = { params: params as never, requester, services, stream };
   try {
     if (method.eventContent === true) {
       assertJsonObject(params, 'params', true);

@@ -1,5 +1,6 @@
 import type { Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
 import type { SyncRequest, SyncResult } from '#src/services/sync/engine/sync-request.ts';
@@ -82,8 +83,7 @@ export interface HistoryPort {
 
 /** What the WebSocket API asks of the rest of the server. */
 export interface WebSocketServices {
-  readonly sessions: {
-    authenticate(token: string): Promise<Requester>;
+  readonly sessions: TokenReader & {
     onRevoked(listener: (event: Revoked) => void): () => void;
     onLocked(listener: (event: { readonly userId: string }) => void): () => void;
     onSuspended?(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): () => void;

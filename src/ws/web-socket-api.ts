@@ -1,17 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
+import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
+import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { Admission } from '#src/services/accounts/sessions/admission.ts';
+import { admit } from './admission.ts';
 import { Connection, type ConnectionHub, type Peer } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
 import { matrixErrorOf } from './failures.ts';
 import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
-import { takeToken } from './rate-limit.ts';
 import { SharedFrames } from './shared-frames.ts';
 import { SocketMetrics } from './socket-metrics.ts';
-import { type StreamStart, streamParamsOf, streamStart } from './stream-params.ts';
-import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { streamParamsOf } from './stream-params.ts';
 
 /** The path of the API, for `HttpServer.onUpgrade`. */
 export const WEBSOCKET_PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';
@@ -20,6 +22,9 @@ export const SUBPROTOCOL = 'm.json';
 
 /** Milliseconds that a peer gets to answer our close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** Fragments of a message, and pieces of a frame: one of each costs as much as a small message. */
+const MAX_FRAGMENTS = 128;
+const MAX_BUFFERED_CHUNKS = 1_024;
 /** Sockets that are closed in one turn of the event loop when the server drains. */
 const DRAIN_SLICE = 200;
 const BEARER = /^Bearer +(\S+) *$/i;
@@ -32,15 +37,16 @@ class StreamSocket extends WebSocket {
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
   (this as StreamSocket).connection?.receive(data as Buffer, isBinary);
 }
-function onPong(this: WebSocket): void {
-  (this as StreamSocket).connection?.alive();
+function onControl(this: WebSocket): void {
+  (this as StreamSocket).connection?.controlled();
 }
 /** `ws` has closed the socket by then, with the code that says why. */
 function onError(): void {}
 
-/** Ends a handshake with an answer of HTTP. */
+/** Ends a handshake with an answer of HTTP. A peer who does not hang up is not waited for. */
 const refuse = (socket: Duplex, error: MatrixError): void => {
   const body = JSON.stringify(error.toBody());
+  socket.once('finish', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${error.status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
@@ -54,13 +60,6 @@ const queryOf = (url: string | undefined): string => {
   return url === undefined || mark === -1 ? '' : url.slice(mark + 1);
 };
 
-/** Who came with the handshake. */
-interface Arrival {
-  readonly requester: Requester;
-  readonly token: string;
-  readonly start: StreamStart;
-}
-
 /**
  * The WebSocket API: what /sync tells, pushed as it happens, and requests over the same socket. docs/websocket.md describes it.
  * To be mounted with `http.onUpgrade(WEBSOCKET_PATH, api.upgrade)`.
@@ -70,6 +69,8 @@ export class WebSocketApi implements ConnectionHub {
   readonly limits: WebSocketLimits;
   readonly methods = METHODS;
   readonly frames = new SharedFrames();
+  readonly admission: Admission;
+  readonly bytesInFlight: BytesInFlight;
   readonly metrics: SocketMetrics;
   readonly #server: WebSocketServer;
   readonly #wheel: HeartbeatWheel<Connection>;
@@ -82,6 +83,8 @@ export class WebSocketApi implements ConnectionHub {
   constructor(deps: WebSocketDependencies) {
     this.deps = deps;
     this.limits = { ...DEFAULT_WEBSOCKET_LIMITS, ...deps.limits };
+    this.admission = new Admission(deps.rateLimiter, deps.services.sessions);
+    this.bytesInFlight = deps.bytesInFlight ?? new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, deps.metrics);
     this.metrics = new SocketMetrics(
       deps.metrics,
       () => this.#open.size,
@@ -92,6 +95,8 @@ export class WebSocketApi implements ConnectionHub {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: this.limits.maxFrameBytes,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       WebSocket: StreamSocket,
       handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : (false as const)),
       closeTimeout: CLOSE_TIMEOUT_MS,
@@ -140,19 +145,21 @@ export class WebSocketApi implements ConnectionHub {
 
   /** Whoever brings a token along is told at once, and by HTTP, when it is no good. */
   async #acceptKnown(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): Promise<void> {
-    const { services, rateLimiter, logger } = this.deps;
+    const { ip, query } = this.#peerOf(request);
+    const desk = { admission: this.admission, services: this.deps.services };
     try {
-      const requester = await services.sessions.authenticate(token);
-      takeToken(rateLimiter, 'sync', requester);
-      const start = await streamStart(services, requester.userId, streamParamsOf(queryOf(request.url)));
-      this.#accept(request, socket, head, { requester, token, start });
+      this.#accept(request, socket, head, await admit(desk, networkOf(ip), token, () => streamParamsOf(query)));
     } catch (error) {
-      const told = matrixErrorOf(error, logger, { method: 'handshake' });
-      refuse(socket, told);
+      refuse(socket, matrixErrorOf(error, this.deps.logger, { method: 'handshake' }));
     }
   }
 
-  #accept(request: IncomingMessage, socket: Duplex, head: Buffer, arrival: Arrival | undefined): void {
+  #accept(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    arrival: Awaited<ReturnType<typeof admit>> | undefined,
+  ): void {
     const peer = this.#peerOf(request);
     this.#server.handleUpgrade(request, socket, head, (accepted) =>
       this.#add(accepted as StreamSocket, socket, peer, arrival),
@@ -165,10 +172,17 @@ export class WebSocketApi implements ConnectionHub {
     return { ip, userAgent: headers['user-agent'], query: queryOf(url) };
   }
 
-  #add(socket: StreamSocket, transport: Duplex, peer: Peer, arrival: Arrival | undefined): void {
+  #add(
+    socket: StreamSocket,
+    transport: Duplex,
+    peer: Peer,
+    arrival: Awaited<ReturnType<typeof admit>> | undefined,
+  ): void {
     const connection = new Connection(this, socket, transport, peer);
     socket.connection = connection;
-    socket.on('message', onMessage).on('pong', onPong).on('error', onError);
+    socket.on('message', onMessage).on('ping', onControl).on('pong', onControl).on('error', onError);
+    // Before the frames in them are looked at.
+    transport.prependListener('data', (chunk: Buffer) => connection.arrived(chunk.length));
     socket.once('close', () => this.#remove(connection));
     transport.on('drain', () => connection.flushed());
     this.#open.add(connection);
@@ -201,6 +215,7 @@ export class WebSocketApi implements ConnectionHub {
     this.#open.delete(connection);
     this.closing(connection);
     connection.closed();
+    connection.release();
   }
 
   #queuedBytes(): number {

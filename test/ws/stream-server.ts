@@ -20,7 +20,10 @@ import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Frame, StreamClient, type StreamClientOptions } from './stream-client.ts';
 
-export interface StreamServerOptions extends Pick<WebSocketDependencies, 'limits' | 'seen' | 'clientAddress'> {
+export interface StreamServerOptions extends Pick<
+  WebSocketDependencies,
+  'limits' | 'seen' | 'clientAddress' | 'bytesInFlight'
+> {
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
   readonly services?: Partial<WebSocketServices>;
   readonly env?: Readonly<Record<string, string>>;
@@ -124,6 +127,7 @@ export class StreamServer {
       metrics,
       drainSignal: this.http.server.drainSignal,
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.bytesInFlight === undefined ? {} : { bytesInFlight: options.bytesInFlight }),
       ...(options.seen === undefined ? {} : { seen: options.seen }),
       ...(options.clientAddress === undefined ? {} : { clientAddress: options.clientAddress }),
     });

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Texts } from './validation.ts';
 
@@ -31,16 +32,7 @@ export interface UnverifiedRequest {
 }
 
 /** Says who sends a request. */
-export interface Authenticators {
-  /**
-   * Says whose token this is.
-   *
-   * @param allow `locked`: the endpoint serves locked accounts too
-   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
-   */
-  readonly authenticate: (token: string, allow?: 'locked') => Promise<Requester>;
-  /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
-  readonly knows?: (token: string) => boolean;
+export interface Authenticators extends TokenReader {
   /** @throws MatrixError M_UNAUTHORIZED, M_FORBIDDEN */
   readonly authenticateServer?: (request: UnverifiedRequest) => Promise<Origin>;
   /** @throws MatrixError M_UNKNOWN_TOKEN, M_FORBIDDEN */

@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Reply } from './reply.ts';
-import { endsConnection } from './admission.ts';
+import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import { noRoom } from './body.ts';
 import { chooseEncoding, compress } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';

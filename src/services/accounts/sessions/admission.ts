@@ -1,7 +1,6 @@
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { Authenticators } from './authentication.ts';
+import type { Requester } from './requester.ts';
 
 /** The group that what is refused costs a token of, and what no account answers for: by user where there is one, else by network. */
 export const REFUSED = 'refused';
@@ -19,14 +18,25 @@ const exceeded = (bucket: string, retryAfterMs: number): MatrixError =>
  */
 export const endsConnection = (error: MatrixError): boolean => error.fields[LIMITER] === REFUSED;
 
-/** Lets requests in as far as the limits of whoever sends them go. */
+/** Says whose access tokens are. */
+export interface TokenReader {
+  /**
+   * @param allow `locked`: locked accounts may do this too
+   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
+   */
+  authenticate(token: string, allow?: 'locked'): Promise<Requester>;
+  /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
+  knows?(token: string): boolean;
+}
+
+/** Lets requests in as far as the limits of whoever sends them go: over HTTP and WebSockets alike. */
 export class Admission {
   readonly #limiter: RateLimiter;
-  readonly #authenticators: Pick<Authenticators, 'authenticate' | 'knows'>;
+  readonly #tokens: TokenReader;
 
-  constructor(limiter: RateLimiter, authenticators: Pick<Authenticators, 'authenticate' | 'knows'>) {
+  constructor(limiter: RateLimiter, tokens: TokenReader) {
     this.#limiter = limiter;
-    this.#authenticators = authenticators;
+    this.#tokens = tokens;
   }
 
   /**
@@ -63,12 +73,11 @@ export class Admission {
       this.unaccounted(network);
       throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
     }
-    const { authenticate, knows } = this.#authenticators;
-    const isKnown = knows?.(token) === true;
+    const isKnown = this.#tokens.knows?.(token) === true;
     if (!isKnown) this.unaccounted(network);
     let requester: Requester;
     try {
-      requester = await authenticate(token, allow);
+      requester = await this.#tokens.authenticate(token, allow);
     } catch (error) {
       if (isKnown) this.unaccounted(network);
       throw error;
