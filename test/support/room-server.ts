@@ -217,7 +217,7 @@ const compose = (
     roomSummaries: summaries,
     hierarchy: new SpaceHierarchy({ database, rooms, summaries }),
     mutualRooms: new MutualRooms(database),
-    publicRooms: new PublicRooms({ database, rooms, access, serverName: SERVER }),
+    publicRooms: new PublicRooms({ database, rooms, openness: summaries, serverName: SERVER }),
     roomCreation: new RoomCreationService({
       events,
       membership,

@@ -46,8 +46,8 @@ export function composeRooms(
   const { logger, membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { stream, thirdPartyInvites, users } = below;
   const { serverName } = config;
-  const publicRooms = new PublicRooms({ database, rooms, access, serverName });
   const roomSummaries = new RoomSummaries({ rooms, aliases });
+  const publicRooms = new PublicRooms({ database, rooms, openness: roomSummaries, serverName });
   const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });
   return {
     name: 'rooms',

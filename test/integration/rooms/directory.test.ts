@@ -181,6 +181,22 @@ describe('names of rooms, and their directory', function () {
       await refused(server.ask(undefined, 'GET', '/publicRooms?server=elsewhere.test'), 404, 'M_NOT_FOUND');
       expect(ids(await server.must(undefined, 'GET', '/publicRooms?server=test'))).to.have.length(3);
     });
+    it('does not tell strangers whether there is a private room', async () => {
+      const hidden = await server.room('alice', { preset: 'private_chat', invite: ['@bob:test'] });
+      const path = (roomId: string): string => `/directory/list/room/${roomId}`;
+      const nothing = '!nothing:test';
+      for (const token of [undefined, 'carol']) {
+        const unknown = await server.ask(token, 'GET', path(nothing));
+        expect([unknown.status, unknown.body.errcode]).to.deep.equal([404, 'M_NOT_FOUND']);
+        expect(await server.ask(token, 'GET', path(hidden))).to.deep.equal(unknown);
+      }
+      const change = { visibility: 'public' };
+      expect(await server.ask('carol', 'PUT', path(hidden), change)).to.deep.equal(
+        await server.ask('carol', 'PUT', path(nothing), change),
+      );
+      for (const token of ['alice', 'bob'])
+        expect(await server.must(token, 'GET', path(hidden))).to.deep.equal({ visibility: 'private' });
+    });
     it('is changed by operators only, and lasts', async () => {
       const path = `/directory/list/room/${small}`;
       expect(await server.must(undefined, 'GET', path)).to.deep.equal({ visibility: 'public' });

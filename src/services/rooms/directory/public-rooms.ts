@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
-import { isWorldReadable, type RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -49,10 +49,15 @@ export interface RemotePublicRooms {
   list(server: string, query: PublicRoomsQuery): Promise<PublicRoomsPage>;
 }
 
+/** Who may know of rooms that they are not in. */
+export interface RoomOpenness {
+  isOpenTo(room: Room, userId: string | undefined): Promise<boolean>;
+}
+
 export interface PublicRoomsOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
-  readonly access: RoomAccess;
+  readonly openness: RoomOpenness;
   readonly serverName: string;
   readonly remote?: RemotePublicRooms | undefined;
 }
@@ -61,14 +66,14 @@ export interface PublicRoomsOptions {
 export class PublicRooms {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
-  readonly #access: RoomAccess;
+  readonly #openness: RoomOpenness;
   readonly #serverName: string;
   readonly #remote: RemotePublicRooms | undefined;
 
   constructor(options: PublicRoomsOptions) {
     this.#database = options.database;
     this.#rooms = options.rooms;
-    this.#access = options.access;
+    this.#openness = options.openness;
     this.#serverName = options.serverName;
     this.#remote = options.remote;
   }
@@ -100,11 +105,21 @@ export class PublicRooms {
     };
   }
 
-  /** Whether a room is listed. @throws MatrixError M_NOT_FOUND */
-  async isListed(roomId: string): Promise<boolean> {
+  /**
+   * Whether a room is listed.
+   *
+   * @param userId undefined for those without an account
+   * @throws MatrixError M_NOT_FOUND, also for a room of which this user may not know
+   */
+  async isListed(roomId: string, userId: string | undefined): Promise<boolean> {
+    return (await this.#known(roomId, userId)).isPublic;
+  }
+
+  async #known(roomId: string, userId: string | undefined): Promise<Room> {
     const room = await this.#rooms.byId(roomId);
-    if (room === undefined) throw new MatrixError('M_NOT_FOUND', 'This server does not know the room.');
-    return room.isPublic;
+    const wasThere = userId !== undefined && room?.member(userId) !== undefined;
+    if (room !== undefined && (room.isPublic || wasThere || (await this.#openness.isOpenTo(room, userId)))) return room;
+    throw new MatrixError('M_NOT_FOUND', 'There is no such room, or it is not open to you.');
   }
 
   /** Puts a room on the list or takes it off. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN unless the user may change the canonical alias */
@@ -113,8 +128,8 @@ export class PublicRooms {
     roomId: string,
     isListed: boolean,
   ): Promise<void> {
-    const room = (await this.isListed(roomId), await this.#access.known(roomId));
     const { userId, isAdmin } = requester;
+    const room = (isAdmin ? await this.#rooms.byId(roomId) : undefined) ?? (await this.#known(roomId, userId));
     const isOperator = room.isJoined(userId) && room.powerLevels().maySend(userId, 'm.room.canonical_alias', true);
     if (!isOperator && !isAdmin)
       throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
