@@ -18,7 +18,8 @@ COPY migrations migrations
 COPY src src
 RUN ln -s /app/bin/tsudoi /usr/local/bin/tsudoi
 USER tsudoi
-ENV NODE_ENV=production TSUDOI_DATA_DIR=/data TSUDOI_HTTP__BIND=0.0.0.0
+# Compiled code is kept in the volume, since the installation belongs to root.
+ENV NODE_ENV=production NODE_COMPILE_CACHE=/data/compiled TSUDOI_DATA_DIR=/data TSUDOI_HTTP__BIND=0.0.0.0
 VOLUME /data
 EXPOSE 8008 8448
 STOPSIGNAL SIGTERM

@@ -1,38 +1,9 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { askSecret } from '#src/app/ask-secret.ts';
-import { createApplication } from '#src/app/application.ts';
-import { loadConfig } from '#src/app/config/load.ts';
-import { generatedFiles } from '#src/app/generated.ts';
-import { serve } from '#src/app/lifecycle.ts';
-import { importArchive } from '#src/app/import-archive.ts';
-import { createLogger } from '#src/app/logger.ts';
-import { probeDatabase } from '#src/app/probes.ts';
-import { runCli } from '#src/cli/cli.ts';
 
-const code = await runCli(process.argv.slice(2), {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
-  askSecret,
-  nodeVersion: process.version,
-  loadConfig: (files) => loadConfig(files, process.env),
-  async start(files) {
-    const config = loadConfig(files, process.env);
-    return serve({ config, logger: createLogger(config.log), createApplication });
-  },
-  probeDatabase,
-  importArchive: (files, path) => importArchive(loadConfig(files, process.env), path),
-  async generate() {
-    const written: string[] = [];
-    for (const [path, content] of generatedFiles()) {
-      const file = fileURLToPath(new URL(`../${path}`, import.meta.url));
-      if ((await readFile(file, 'utf8').catch(() => undefined)) === content) continue;
-      await mkdir(dirname(file), { recursive: true });
-      await writeFile(file, content);
-      written.push(path);
-    }
-    return written;
-  },
-});
-process.exit(code);
+// Everything below is compiled, and its types are taken out, once for all starts. In a folder of its own, where only those can write who
+// can change the code as well. Where it cannot be written, it is done anew each time.
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/tsudoi', import.meta.url)));
+
+const { runCommand } = await import('#src/app/commands.ts');
+process.exit(await runCommand(process.argv.slice(2)));

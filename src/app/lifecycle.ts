@@ -20,7 +20,10 @@ export interface Application {
 export interface ServeOptions {
   readonly config: Config;
   readonly logger: Logger;
-  readonly createApplication: (platform: Platform) => Promise<Application>;
+  /** Loads what makes the application; called while the platform opens. */
+  readonly loadApplication: () => Promise<(platform: Platform) => Promise<Application>>;
+  /** Called when everything is loaded that a start needs. */
+  readonly loaded?: () => void;
 }
 
 /** Milliseconds that requests and queues get; what closes after them fits into the 10 s that operators' tools allow. */
@@ -60,8 +63,13 @@ export async function serve(options: ServeOptions): Promise<number> {
 
   let platform: OpenPlatform | undefined;
   try {
-    platform = await openPlatform(config, logger, stop);
-    application = await options.createApplication(platform);
+    const opening = openPlatform(config, logger, stop);
+    const [opened, loaded] = await Promise.allSettled([opening, options.loadApplication()]);
+    if (opened.status === 'fulfilled') platform = opened.value;
+    else throw opened.reason;
+    if (loaded.status === 'rejected') throw loaded.reason;
+    options.loaded?.();
+    application = await loaded.value(platform);
     stop.throwIfAborted();
     const { address } = await orAborted(application.start(), hurry);
     logger.info('Tsudoi is ready', { server_name: config.serverName, address, data_dir: config.dataDir });

@@ -1,5 +1,4 @@
 import { pino, type Logger as Pino } from 'pino';
-import pretty from 'pino-pretty';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 
 export interface LoggerOptions {
@@ -64,10 +63,13 @@ const flush = (destination: Destination): void => {
  * JSON lines are gathered for a moment and written together, for there is one for each request; errors are written at once, and so is
  * everything when the process ends, whichever way but SIGKILL.
  */
-export function createLogger(options: LoggerOptions, stdout: NodeJS.WriteStream = process.stdout): Logger {
+export async function createLogger(
+  options: LoggerOptions,
+  stdout: NodeJS.WriteStream = process.stdout,
+): Promise<Logger> {
   const isPretty = (options.format ?? (stdout.isTTY ? 'pretty' : 'json')) === 'pretty';
   const destination = isPretty
-    ? pretty({
+    ? (await import('pino-pretty')).default({
         colorize: stdout.isTTY,
         ignore: 'pid,hostname',
         translateTime: 'SYS:HH:MM:ss.l',

@@ -107,7 +107,7 @@ export const pathsOf = (endpoint: Endpoint): readonly string[] => {
 };
 
 /**
- * Compiles the schemas and lays out the routes.
+ * Lays out the routes.
  *
  * @throws Error when two endpoints claim the same method and path
  */

@@ -1,17 +1,8 @@
-import {
-  createPostgresBackend,
-  type Job,
-  type JobsOptions,
-  type PgPool,
-  Queue,
-  runMigrations,
-  WaitingError,
-  Worker,
-  type WorkerOptions,
-} from 'bullmq';
-import { Redis } from 'ioredis';
-import { Value } from 'typebox/value';
+import type * as BullMq from 'bullmq';
+import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
 import type { Logger } from '#src/kernel/logger.ts';
+import { schemaCheck } from '#src/kernel/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
 
@@ -36,37 +27,52 @@ const WAITING_LIMIT = 10_000;
 const KEEP_COMPLETED = { age: 3_600, count: 1_000 };
 const KEEP_FAILED = { age: 7 * 86_400, count: 1_000 };
 
-/** Queues of jobs on BullMQ: they survive the process, and are done at least once. */
+/** A definition, with what looks at payloads. */
+interface Known {
+  readonly definition: JobDefinition;
+  readonly isPayload: (payload: unknown) => boolean;
+}
+
+/** Queues of jobs on BullMQ, which is loaded by `open`: they survive the process, and are done at least once. */
 export class JobQueues {
   readonly #options: JobQueuesOptions;
-  readonly #definitions: ReadonlyMap<string, JobDefinition>;
+  readonly #known: ReadonlyMap<string, Known>;
   readonly #queues = new Map<QueueName, Queue>();
   readonly #workers: Worker[] = [];
   readonly #ending = new AbortController();
+  #bull: typeof BullMq | undefined;
   #redis: Redis | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: JobQueuesOptions) {
     this.#options = options;
-    this.#definitions = new Map(options.definitions.map((definition) => [definition.name, definition]));
+    this.#known = new Map(
+      options.definitions.map((definition) => {
+        const check = schemaCheck(definition.payload);
+        return [definition.name, { definition, isPayload: (payload) => check(payload) === undefined }];
+      }),
+    );
   }
 
   /** Connects, and makes the queues' tables where they lie in PostgreSQL. @throws when the store cannot be reached */
   async open(): Promise<void> {
     const { store, logger } = this.#options;
+    const bull = await import('bullmq');
+    this.#bull = bull;
     if (store.kind === 'postgres') {
       const client = await store.pool.connect();
       try {
-        await runMigrations(client);
+        await bull.runMigrations(client);
       } finally {
         client.release();
       }
     } else {
-      this.#redis = new Redis(store.url, { maxRetriesPerRequest: null, lazyConnect: true });
+      const ioredis = await import('ioredis');
+      this.#redis = new ioredis.Redis(store.url, { maxRetriesPerRequest: null, lazyConnect: true });
       this.#redis.on('error', (err) => logger.warn('Redis does not answer', { reason: err.message }));
       await this.#redis.connect();
     }
-    for (const name of new Set([...this.#definitions.values()].map(({ queue }) => queue))) {
+    for (const name of new Set([...this.#known.values()].map(({ definition }) => definition.queue))) {
       const queue = this.#queue(name);
       queue.on('error', (err) => logger.warn('a queue is out of reach', { queue: name, reason: err.message }));
       this.#queues.set(name, queue);
@@ -81,9 +87,10 @@ export class JobQueues {
    * @throws for a job that nobody defined, or a payload that is not as defined
    */
   async add(name: string, payload: unknown, id: string): Promise<boolean> {
-    const definition = this.#definitions.get(name);
-    if (definition === undefined) throw new Error(`there is no job ${name}`);
-    if (!Value.Check(definition.payload, payload)) throw new Error(`this is no payload of ${name}`);
+    const known = this.#known.get(name);
+    if (known === undefined) throw new Error(`there is no job ${name}`);
+    if (!known.isPayload(payload)) throw new Error(`this is no payload of ${name}`);
+    const { definition } = known;
     const queue = this.#of(definition);
     if ((await queue.getWaitingCount()) >= WAITING_LIMIT) return false;
     const key = definition.uniqueBy?.(payload);
@@ -94,7 +101,7 @@ export class JobQueues {
 
   /** Whether a job of this name is defined. */
   knows(name: string): boolean {
-    return this.#definitions.has(name);
+    return this.#known.has(name);
   }
 
   /** Makes a job every `ms` milliseconds, from now on and over restarts; asked again with another time, it is that. */
@@ -154,12 +161,17 @@ export class JobQueues {
 
   async #run(handler: JobHandler | undefined, job: Job, token: string | undefined): Promise<void> {
     if (handler === undefined) throw new Error(`nobody does the job ${job.name}`);
-    if (!Value.Check(handler.definition.payload, job.data))
+    if (this.#known.get(job.name)?.isPayload(job.data) !== true)
       throw new Error(`the payload of ${job.name} is not as defined`);
     const outcome = this.#ending.signal.aborted ? 'interrupted' : await handler.run(job.data, this.#ending.signal);
     if (outcome !== 'interrupted') return;
     await job.moveToWait(token);
-    throw new WaitingError();
+    throw new (this.#library().WaitingError)();
+  }
+
+  #library(): typeof BullMq {
+    if (this.#bull === undefined) throw new Error('the queues are not open');
+    return this.#bull;
   }
 
   #of(definition: JobDefinition): Queue {
@@ -170,14 +182,16 @@ export class JobQueues {
 
   #queue(name: QueueName): Queue {
     const { store } = this.#options;
+    const bull = this.#library();
     if (store.kind === 'postgres') {
-      return new Queue(name, { connection: store.pool }, createPostgresBackend) as unknown as Queue;
+      return new bull.Queue(name, { connection: store.pool }, bull.createPostgresBackend) as unknown as Queue;
     }
-    return new Queue(name, { connection: this.#connection(), prefix: store.prefix });
+    return new bull.Queue(name, { connection: this.#connection(), prefix: store.prefix });
   }
 
   #worker(name: QueueName, process: (job: Job, token?: string) => Promise<void>): Worker {
     const { store, lockMs = 15_000 } = this.#options;
+    const bull = this.#library();
     const options: Omit<WorkerOptions, 'connection'> = {
       concurrency: QUEUES[name].concurrency,
       lockDuration: lockMs,
@@ -188,14 +202,14 @@ export class JobQueues {
       removeOnFail: KEEP_FAILED,
     };
     if (store.kind === 'postgres') {
-      return new Worker(
+      return new bull.Worker(
         name,
         process,
         { ...options, connection: store.pool },
-        createPostgresBackend,
+        bull.createPostgresBackend,
       ) as unknown as Worker;
     }
-    return new Worker(name, process, { ...options, connection: this.#connection(), prefix: store.prefix });
+    return new bull.Worker(name, process, { ...options, connection: this.#connection(), prefix: store.prefix });
   }
 
   #connection(): Redis {

@@ -1,12 +1,7 @@
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import type { TObject, TSchema } from 'typebox';
+import { schemaCheck } from '#src/kernel/schema-check.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-
-/**
- * Unknown members are always allowed: the specification lets clients send them. Formats are for documents, not for checks.
- * `strict: false` since TypeBox writes keywords that ajv does not know.
- */
-const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: false, logger: false });
 
 /** `/a/0/b~1c` as `a[0].b/c`. */
 const memberName = (error: ErrorObject): string =>
@@ -35,13 +30,6 @@ const expectation = (error: ErrorObject): string => {
     default:
       return error.message ?? 'is not valid';
   }
-};
-
-/** The error that says most: that of a union stands behind those of its branches. */
-const lastError = (validate: ValidateFunction): ErrorObject => {
-  const error = validate.errors?.at(-1);
-  if (error === undefined) throw new Error('ajv refused a value without an error.');
-  return error;
 };
 
 interface ShapeSchema {
@@ -80,12 +68,12 @@ const nullRemover = ({ type, properties, required = [] }: ShapeSchema): ((value:
  * @returns a function that throws M_MISSING_PARAM when a member of the body itself is missing and M_BAD_JSON for everything else
  */
 export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
-  const validate = ajv.compile(schema as object);
+  const check = schemaCheck(schema);
   const removeNulls = nullRemover(schema as ShapeSchema);
   return (body) => {
     removeNulls?.(body);
-    if (validate(body)) return;
-    const error = lastError(validate);
+    const error = check(body);
+    if (error === undefined) return;
     const name = error.keyword === 'required' ? missingName(error) : memberName(error);
     if (error.keyword === 'required') {
       throw new MatrixError(
@@ -152,7 +140,7 @@ export const textValidator = (
   schema: TObject,
   what: 'path' | 'query' | 'form',
 ): ((texts: Texts) => Record<string, unknown>) => {
-  const validate = ajv.compile(schema as object);
+  const check = schemaCheck(schema);
   const fields = Object.entries(schema.properties as Record<string, LooseSchema>).map(([name, property]) => ({
     name,
     isArray: property.type === 'array',
@@ -169,8 +157,8 @@ export const textValidator = (
       if (values.length === 0) continue;
       result[name] = isArray ? values.map(convert) : convert(values[0] as string);
     }
-    if (validate(result)) return result;
-    const error = lastError(validate);
+    const error = check(result);
+    if (error === undefined) return result;
     if (error.keyword === 'required')
       throw new MatrixError('M_MISSING_PARAM', `The ${what} parameter ${missingName(error)} is missing.`);
     throw new MatrixError('M_INVALID_PARAM', `The ${what} parameter ${memberName(error)} ${expectation(error)}.`);

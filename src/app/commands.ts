@@ -1,0 +1,57 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runCli } from '#src/cli/cli.ts';
+import { askSecret } from './ask-secret.ts';
+import { loadConfig } from './config/load.ts';
+
+/**
+ * Runs the command that `argv` names; each loads what it needs when it is called.
+ *
+ * @returns the exit code
+ */
+export function runCommand(argv: readonly string[]): Promise<number> {
+  return runCli(argv, {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    askSecret,
+    nodeVersion: process.version,
+    loadConfig: (files) => loadConfig(files, process.env),
+    async start(files) {
+      const config = loadConfig(files, process.env);
+      const { createLogger } = await import('./logger.ts');
+      const { serve } = await import('./lifecycle.ts');
+      return serve({
+        config,
+        logger: await createLogger(config.log),
+        // Loaded while PostgreSQL starts, and compiled once for all starts.
+        loadApplication: async () => {
+          const { createApplication } = await import('./application.ts');
+          return createApplication;
+        },
+        loaded: () => flushCompileCache(),
+      });
+    },
+    async probeDatabase(url) {
+      const probes = await import('./probes.ts');
+      return probes.probeDatabase(url);
+    },
+    async importArchive(files, path) {
+      const { importArchive } = await import('./import-archive.ts');
+      return importArchive(loadConfig(files, process.env), path);
+    },
+    async generate() {
+      const { generatedFiles } = await import('./generated.ts');
+      const written: string[] = [];
+      for (const [path, content] of generatedFiles()) {
+        const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
+        if ((await readFile(file, 'utf8').catch(() => undefined)) === content) continue;
+        await mkdir(dirname(file), { recursive: true });
+        await writeFile(file, content);
+        written.push(path);
+      }
+      return written;
+    },
+  });
+}
