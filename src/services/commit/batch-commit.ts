@@ -8,6 +8,7 @@ import { eventExists } from '#src/storage/room-model/event-reads.ts';
 import { writeEvents } from '#src/storage/events/event-writes.ts';
 import type { ShardGuard } from '#src/storage/commit/guarded-batch.ts';
 import { writeStreams } from '#src/storage/commit/stream-writes.ts';
+import { writeDevices } from '#src/storage/e2ee/device-writes.ts';
 import type { Operation } from './operation.ts';
 
 /** Together a minute: a database that takes longer to come back is not coming back. */
@@ -30,8 +31,8 @@ export class BatchCommit {
   }
 
   /**
-   * Commits events and streams, each in one statement. When the connection is lost in the middle, nobody knows whether the batch
-   * was committed: its first event tells. Receipts and account data are simply written again.
+   * Commits events, streams and what concerns devices, each in one statement. When the connection is lost in the middle, nobody knows
+   * whether the batch was committed: its first event tells. The others are simply written again.
    *
    * @param epochs of the shards, as they were claimed
    * @throws StaleEpochError when another process owns one of the shards by now
@@ -53,6 +54,14 @@ export class BatchCommit {
       const writes = withStreams.map((operation) => operation.streams).filter((write) => write !== undefined);
       await this.#surely(
         () => writeStreams(this.#database, guardsOf(withStreams, epochs), writes),
+        () => Promise.resolve(false),
+      );
+    }
+    const withDevices = operations.filter((operation) => operation.devices !== undefined);
+    if (withDevices.length > 0) {
+      const writes = withDevices.map((operation) => operation.devices).filter((write) => write !== undefined);
+      await this.#surely(
+        () => writeDevices(this.#database, guardsOf(withDevices, epochs), writes),
         () => Promise.resolve(false),
       );
     }

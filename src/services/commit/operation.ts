@@ -1,6 +1,7 @@
 import type { WasAwaited } from '#src/storage/events/event-writes.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { StreamWrite } from '#src/storage/commit/stream-writes.ts';
+import type { DeviceWrite } from '#src/storage/e2ee/device-writes.ts';
 
 /** What is queued for writing: events or streams, and what becomes of those who wait for it. */
 export interface Operation {
@@ -8,6 +9,7 @@ export interface Operation {
   readonly positions: readonly number[];
   readonly events: EventWrite | undefined;
   readonly streams: StreamWrite | undefined;
+  readonly devices: DeviceWrite | undefined;
   /** Whether something it was built on failed in the meantime. */
   readonly isStale: () => boolean;
   /** Makes it visible to readers; runs after the commit, in order. */
@@ -25,6 +27,7 @@ export interface WriteRequest {
   readonly positions: readonly number[];
   readonly events?: EventWrite;
   readonly streams?: StreamWrite;
+  readonly devices?: DeviceWrite;
   readonly isStale?: () => boolean;
   readonly publish: (wasAwaited: WasAwaited) => void;
   readonly revert?: () => void;

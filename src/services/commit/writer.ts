@@ -143,6 +143,7 @@ export class Writer {
         positions: request.positions,
         events: request.events,
         streams: request.streams,
+        devices: request.devices,
         isStale: request.isStale ?? (() => false),
         publish: request.publish,
         revert: request.revert ?? (() => {}),

@@ -1,0 +1,204 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { type CrossSigningKey, parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
+import { signedText, verifyJson } from '#src/protocol/signing/json-signatures.ts';
+import { importVerifyKey } from '#src/protocol/signing/signing-key.ts';
+import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { listDevices } from '#src/storage/accounts/devices.ts';
+import {
+  type CrossSigningKeyRecord,
+  crossSigningKeysOf,
+  type CrossSigningUsage,
+  deleteCrossSigningKeys,
+  deleteKeySignatures,
+  grantReplacement,
+  lockCrossSigning,
+  mayReplace,
+  upsertCrossSigningKeys,
+} from '#src/storage/e2ee/cross-signing-keys.ts';
+import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
+
+/** The members of the body and what their keys are used for. Client-Server API, `POST /keys/device_signing/upload`. */
+const MEMBERS = { master_key: 'master', self_signing_key: 'self_signing', user_signing_key: 'user_signing' } as const;
+type Member = keyof typeof MEMBERS;
+
+export interface CrossSigningUpload extends Readonly<Partial<Record<Member, unknown>>> {
+  readonly auth?: AuthData | undefined;
+}
+
+/** Who uploads. */
+export interface CrossSigningUploader {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+  /** "This endpoint no longer requires User-Interactive Authentication when used by an application service." Since v1.17. */
+  readonly isAppservice: boolean;
+  readonly ip: string;
+}
+
+export interface CrossSigningServiceOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly uia: UiaService;
+  readonly changes: DeviceListChanges;
+}
+
+const FLOWS = [['m.login.password']];
+
+/** Takes the keys with which users vouch for their devices and for each other. Client-Server API, "Cross-signing". */
+export class CrossSigningService {
+  readonly #options: CrossSigningServiceOptions;
+
+  constructor(options: CrossSigningServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Stores a user's cross-signing keys. The first ones and those that are there already need no authentication; other ones do.
+   *
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM, M_MISSING_PARAM without a master key, M_INVALID_SIGNATURE, M_FORBIDDEN when a key is
+   *   named like a device; UiaChallenge
+   */
+  async upload(uploader: CrossSigningUploader, upload: CrossSigningUpload): Promise<void> {
+    const { userId } = uploader;
+    const given = (Object.keys(MEMBERS) as Member[])
+      .filter((member) => upload[member] !== undefined)
+      .map((member) => ({
+        usage: MEMBERS[member],
+        ...parseCrossSigningKey(upload[member], member, MEMBERS[member], userId),
+      }));
+    const { database, changes } = this.#options;
+    const known = await crossSigningKeysOf(database, [userId]);
+    this.#checkSignatures(userId, given, known);
+    await this.#authorize(uploader, upload.auth, given, known);
+    const written = await database.write(async (tx) => {
+      await lockCrossSigning(tx, userId);
+      const before = await crossSigningKeysOf(tx, [userId]);
+      // Another upload came in between: what was authorized is not what would be replaced.
+      if (!isSame(before, known))
+        throw new MatrixError(
+          'M_UNKNOWN',
+          'Your cross-signing keys were changed at the same moment. Try again.',
+          {},
+          409,
+        );
+      return this.#store(tx, userId, given, before);
+    });
+    if (written) await changes.published(userId);
+  }
+
+  /**
+   * Lets a user replace their keys without authentication for a while.
+   *
+   * @param untilTs milliseconds since the epoch
+   * @returns whether they have keys that could be replaced
+   */
+  async allowReplacement(userId: string, untilTs: number): Promise<boolean> {
+    return this.#options.database.write(async (tx) => {
+      const keys = await crossSigningKeysOf(tx, [userId]);
+      if (!keys.some(({ usage }) => usage === 'master')) return false;
+      await grantReplacement(tx, userId, untilTs);
+      return true;
+    });
+  }
+
+  #checkSignatures(
+    userId: string,
+    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
+    known: readonly CrossSigningKeyRecord[],
+  ): void {
+    const master = given.find(({ usage }) => usage === 'master') ?? known.find(({ usage }) => usage === 'master');
+    if (master === undefined)
+      throw new MatrixError('M_MISSING_PARAM', 'Upload a master_key first, or with the others.');
+    const verifyKey = importVerifyKey(master.publicKey);
+    for (const { usage, content } of given) {
+      if (usage === 'master') continue;
+      const isSigned =
+        verifyKey !== undefined && verifyJson(content, userId, `ed25519:${master.publicKey}`, verifyKey, 'lenient');
+      if (!isSigned)
+        throw new MatrixError('M_INVALID_SIGNATURE', `${usage}_key is not signed by your master key, or not rightly.`);
+    }
+  }
+
+  /** "User-Interactive Authentication MUST be performed for regular clients, except in these cases". Since v1.11. */
+  async #authorize(
+    { userId, isAppservice, ip }: CrossSigningUploader,
+    auth: AuthData | undefined,
+    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
+    known: readonly CrossSigningKeyRecord[],
+  ): Promise<void> {
+    const { database, clock, uia } = this.#options;
+    const isFirst = !known.some(({ usage }) => usage === 'master');
+    if (isFirst || isAppservice || given.every((key) => isUnchanged(key, known))) return;
+    if (await mayReplace(database, userId, clock.now())) return;
+    await uia.authorize({
+      operation: 'uploadCrossSigningKeys',
+      parameters: given.map(({ usage, publicKey }) => [usage, publicKey]),
+      flows: FLOWS,
+      userId,
+      auth,
+      ip,
+    });
+  }
+
+  async #store(
+    tx: Tx,
+    userId: string,
+    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
+    before: readonly CrossSigningKeyRecord[],
+  ): Promise<boolean> {
+    const changed = given.filter((key) => !isUnchanged(key, before));
+    if (changed.length === 0) return false;
+    const devices = new Set((await listDevices(tx, userId)).map(({ deviceId }) => deviceId));
+    if (changed.some(({ publicKey }) => devices.has(publicKey)))
+      throw new MatrixError('M_FORBIDDEN', 'One of your devices has the public key of one of these keys as its id.');
+    const isNewMaster = changed.some(({ usage }) => usage === 'master');
+    // What the old master key vouched for, nobody does any more.
+    const orphaned = isNewMaster
+      ? before.filter(({ usage }) => usage !== 'master' && !given.some((key) => key.usage === usage))
+      : [];
+    const replaced = before.filter(({ usage, publicKey }) =>
+      changed.some((key) => key.usage === usage && key.publicKey !== publicKey),
+    );
+    await deleteKeySignatures(
+      tx,
+      userId,
+      [...orphaned, ...replaced].map(({ publicKey }) => publicKey),
+    );
+    await deleteCrossSigningKeys(
+      tx,
+      userId,
+      orphaned.map(({ usage }) => usage),
+    );
+    await upsertCrossSigningKeys(
+      tx,
+      userId,
+      changed.map(({ usage, publicKey, content }) => ({
+        usage,
+        publicKey,
+        content: canonicalJson(content, 'lenient'),
+      })),
+    );
+    await this.#options.changes.mark(tx, userId);
+    return true;
+  }
+}
+
+/** "it exactly matches the master signing key provided in the request body": signatures that came in between do not matter. */
+const isUnchanged = (
+  { usage, publicKey, content }: CrossSigningKey & { usage: CrossSigningUsage },
+  known: readonly CrossSigningKeyRecord[],
+): boolean => {
+  const before = known.find((key) => key.usage === usage);
+  return (
+    before?.publicKey === publicKey &&
+    signedText(JSON.parse(before.content) as JsonObject, 'lenient') === signedText(content, 'lenient')
+  );
+};
+
+const isSame = (one: readonly CrossSigningKeyRecord[], other: readonly CrossSigningKeyRecord[]): boolean =>
+  one.length === other.length &&
+  one.every(({ usage, content }) => other.some((key) => key.usage === usage && key.content === content));

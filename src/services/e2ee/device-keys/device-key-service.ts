@@ -1,0 +1,160 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { parseDeviceKeys, parseUploadedKeys, type UploadedKey } from '#src/protocol/keys/device-keys.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { deleteKeySignatures } from '#src/storage/e2ee/cross-signing-keys.ts';
+import { upsertDeviceKeys } from '#src/storage/e2ee/device-keys.ts';
+import {
+  countKeys,
+  existingOneTimeKeys,
+  insertOneTimeKeys,
+  type KeyRow,
+  lockDevice,
+  upsertFallbackKeys,
+} from '#src/storage/e2ee/one-time-keys.ts';
+import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
+import { type DeviceKeyCounts, type KeyCounts, keyCountsOf } from './key-counts.ts';
+
+/** Keys in one upload. */
+const MOST_UPLOADED = 500;
+/** Fallback keys of one device: there is one for each algorithm. */
+const MOST_FALLBACK = 10;
+
+/** What a device uploads. Client-Server API, `POST /keys/upload`. */
+export interface KeyUpload {
+  readonly device_keys?: unknown;
+  readonly one_time_keys?: unknown;
+  readonly fallback_keys?: unknown;
+}
+
+/** An upload that can be stored. */
+export interface CheckedUpload {
+  readonly deviceKeys: JsonObject | undefined;
+  readonly oneTime: readonly KeyRow[];
+  readonly fallback: readonly KeyRow[];
+}
+
+export interface DeviceKeyServiceOptions {
+  readonly database: Database;
+  readonly counts: DeviceKeyCounts;
+  readonly changes: DeviceListChanges;
+  /** One-time keys that one device may have here. */
+  readonly mostOneTimeKeys: number;
+}
+
+const noDevice = (): MatrixError =>
+  new MatrixError('M_UNKNOWN_DEVICE', 'Keys belong to a device: ask with the access token of one.');
+
+/** Takes the keys that devices publish. Client-Server API, "Uploading keys". */
+export class DeviceKeyService {
+  readonly #options: DeviceKeyServiceOptions;
+
+  constructor(options: DeviceKeyServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Stores keys of a device. One-time keys that are there already are passed over.
+   *
+   * @returns how many one-time keys nobody has claimed yet, by algorithm
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM when another key has the name of one of them, M_TOO_LARGE, M_UNKNOWN_DEVICE
+   */
+  async upload(
+    { userId, deviceId }: { readonly userId: string; readonly deviceId: string | undefined },
+    upload: KeyUpload,
+  ): Promise<KeyCounts['oneTime']> {
+    if (deviceId === undefined) throw noDevice();
+    const { deviceKeys, oneTime, fallback } = this.check(userId, deviceId, upload);
+    const { database, counts } = this.#options;
+    if (deviceKeys === undefined && oneTime.length + fallback.length === 0)
+      return (await counts.of(userId, deviceId)).oneTime;
+    const left = await database.write(async (tx) => {
+      await this.uploadIn(tx, userId, deviceId, upload);
+      return keyCountsOf(await countKeys(tx, userId, deviceId)).oneTime;
+    });
+    await this.published(userId);
+    return left;
+  }
+
+  /** As `upload`, within a transaction. */
+  async uploadIn(tx: Tx, userId: string, deviceId: string, upload: KeyUpload): Promise<void> {
+    const { deviceKeys, oneTime, fallback } = this.check(userId, deviceId, upload);
+    if (!(await lockDevice(tx, userId, deviceId))) throw noDevice();
+    await this.#store(tx, userId, deviceId, deviceKeys, oneTime, fallback);
+    tx.afterCommit(() => this.#options.counts.stale(userId, deviceId));
+  }
+
+  /** Resolves when whoever syncs next is told of a user's keys that are stored. */
+  published(userId: string): Promise<void> {
+    return this.#options.changes.published(userId);
+  }
+
+  /** What an upload holds. @throws MatrixError M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE */
+  check(userId: string, deviceId: string, upload: KeyUpload): CheckedUpload {
+    const deviceKeys =
+      upload.device_keys === undefined ? undefined : parseDeviceKeys(upload.device_keys, userId, deviceId);
+    const oneTime = parseUploadedKeys(upload.one_time_keys, 'one_time_keys').map(rowOf);
+    const fallback = parseUploadedKeys(upload.fallback_keys, 'fallback_keys').map(rowOf);
+    checkFallback(fallback);
+    if (oneTime.length > MOST_UPLOADED)
+      throw new MatrixError('M_TOO_LARGE', `At most ${MOST_UPLOADED} one-time keys can be uploaded at once.`);
+    return { deviceKeys, oneTime, fallback };
+  }
+
+  async #store(
+    tx: Tx,
+    userId: string,
+    deviceId: string,
+    deviceKeys: JsonObject | undefined,
+    oneTime: readonly KeyRow[],
+    fallback: readonly KeyRow[],
+  ): Promise<void> {
+    const { changes, mostOneTimeKeys } = this.#options;
+    if (
+      deviceKeys !== undefined &&
+      (await upsertDeviceKeys(tx, userId, deviceId, canonicalJson(deviceKeys, 'lenient')))
+    ) {
+      // What was signed were the keys before.
+      await deleteKeySignatures(tx, userId, [deviceId]);
+      await changes.mark(tx, userId);
+    }
+    if (oneTime.length > 0) {
+      const there = new Map(
+        (await existingOneTimeKeys(tx, userId, deviceId, oneTime)).map((row) => [nameOf(row), row.content]),
+      );
+      const fresh = oneTime.filter((row) => {
+        const known = there.get(nameOf(row));
+        if (known !== undefined && known !== row.content) {
+          throw new MatrixError(
+            'M_INVALID_PARAM',
+            `There is another one-time key named ${nameOf(row)} already. Give a new key a new id.`,
+          );
+        }
+        return known === undefined;
+      });
+      const held = (await countKeys(tx, userId, deviceId)).reduce((sum, { count }) => sum + count, 0);
+      if (held + fresh.length > mostOneTimeKeys)
+        throw new MatrixError('M_TOO_LARGE', `A device can have ${mostOneTimeKeys} unclaimed one-time keys at most.`);
+      await insertOneTimeKeys(tx, userId, deviceId, fresh);
+    }
+    if (fallback.length > 0) await upsertFallbackKeys(tx, userId, deviceId, fallback);
+  }
+}
+
+const nameOf = ({ algorithm, keyId }: KeyRow): string => `${algorithm}:${keyId}`;
+
+/** Written in one form, so that the same key is the same text. */
+const rowOf = ({ algorithm, keyId, key }: UploadedKey): KeyRow => ({
+  algorithm,
+  keyId,
+  content: canonicalJson(key, 'lenient'),
+});
+
+/** "There can only be at most one key per algorithm uploaded". */
+const checkFallback = (keys: readonly KeyRow[]): void => {
+  if (new Set(keys.map(({ algorithm }) => algorithm)).size < keys.length)
+    throw new MatrixError('M_INVALID_PARAM', 'There can be one fallback key for each algorithm.');
+  if (keys.length > MOST_FALLBACK)
+    throw new MatrixError('M_TOO_LARGE', `A device can have fallback keys of ${MOST_FALLBACK} algorithms at most.`);
+};

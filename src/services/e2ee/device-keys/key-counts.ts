@@ -1,0 +1,68 @@
+import { LRUCache } from 'lru-cache';
+import { OnceByKey } from '#src/kernel/once.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Database } from '#src/storage/database.ts';
+import { countKeys, type KeyCountRecord } from '#src/storage/e2ee/one-time-keys.ts';
+
+/** What is left of a device's keys. Client-Server API, "Extensions to /sync" of "End-to-End Encryption". */
+export interface KeyCounts {
+  /** Unclaimed one-time keys by algorithm. */
+  readonly oneTime: Readonly<Record<string, number>>;
+  /** The algorithms whose fallback key nobody was given yet. */
+  readonly unusedFallback: readonly string[];
+}
+
+export const keyCountsOf = (records: readonly KeyCountRecord[]): KeyCounts => ({
+  // Clients without any key of this kind upload some when they are told so, and some never do when the member is missing.
+  oneTime: Object.fromEntries([
+    ['signed_curve25519', 0],
+    ...records.filter(({ count }) => count > 0).map(({ algorithm, count }) => [algorithm, count] as const),
+  ]) as Record<string, number>,
+  unusedFallback: records.filter(({ hasUnusedFallback }) => hasUnusedFallback).map(({ algorithm }) => algorithm),
+});
+
+const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
+
+/** How many keys devices have left. Those in use are in memory. */
+export class DeviceKeyCounts {
+  readonly #database: Database;
+  readonly #counts: LRUCache<string, KeyCounts>;
+  readonly #loading = new OnceByKey<string, KeyCounts>();
+  #generation = 0;
+  /** Fires when keys of a device were uploaded or claimed. */
+  readonly changed = new Signal<{ readonly userId: string; readonly deviceId: string }>();
+
+  constructor(database: Database, cacheSize = 50_000) {
+    this.#database = database;
+    this.#counts = new LRUCache({ max: cacheSize });
+  }
+
+  /** The counts of a device if they are in memory. */
+  peek(userId: string, deviceId: string): KeyCounts | undefined {
+    return this.#counts.get(keyOf(userId, deviceId));
+  }
+
+  /** The counts of a device, read in one statement when they are not in memory. */
+  of(userId: string, deviceId: string): Promise<KeyCounts> {
+    const known = this.peek(userId, deviceId);
+    return known === undefined ? this.#load(userId, deviceId) : Promise.resolve(known);
+  }
+
+  /** Forgets what was known: the keys changed. */
+  stale(userId: string, deviceId: string): void {
+    this.#counts.delete(keyOf(userId, deviceId));
+    this.#generation += 1;
+    this.changed.emit({ userId, deviceId });
+  }
+
+  #load(userId: string, deviceId: string): Promise<KeyCounts> {
+    const generation = this.#generation;
+    const key = keyOf(userId, deviceId);
+    return this.#loading.run(`${generation} ${key}`, async () => {
+      const counts = keyCountsOf(await countKeys(this.#database, userId, deviceId));
+      // What was read while anything changed may be older than the change.
+      if (this.#generation === generation) this.#counts.set(key, counts);
+      return counts;
+    });
+  }
+}

@@ -1,0 +1,169 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  type CrossSigningKeyRecord,
+  crossSigningKeysOf,
+  type KeySignatureRecord,
+  visibleKeySignatures,
+} from '#src/storage/e2ee/cross-signing-keys.ts';
+import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
+import type { RemoteKeyAnswer, RemoteKeys } from './remote-keys.ts';
+
+/** Users whose keys one request may ask for. */
+const MOST_USERS = 10_000;
+/** Devices of one user that one request may name. */
+const MOST_DEVICES = 1_000;
+const DEFAULT_TIMEOUT_MS = 10_000;
+const LONGEST_TIMEOUT_MS = 30_000;
+
+/** The answer to `POST /keys/query`. */
+export interface QueriedKeys {
+  readonly device_keys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
+  readonly master_keys: Readonly<Record<string, JsonObject>>;
+  readonly self_signing_keys: Readonly<Record<string, JsonObject>>;
+  readonly user_signing_keys: Readonly<Record<string, JsonObject>>;
+  readonly failures: Readonly<Record<string, JsonObject>>;
+}
+
+/** The keys of users of this server, as one reader may see them. */
+export interface LocalKeys extends RemoteKeyAnswer {
+  readonly userSigningKeys: Readonly<Record<string, JsonObject>>;
+}
+
+export interface KeyQueryOptions {
+  readonly database: Database;
+  readonly isLocal: (userId: string) => boolean;
+  readonly remote: RemoteKeys;
+}
+
+/** Milliseconds to wait for other servers, by what the client asks for. */
+export const remoteTimeout = (asked: number | undefined): number =>
+  Math.min(Math.max(asked ?? DEFAULT_TIMEOUT_MS, 1), LONGEST_TIMEOUT_MS);
+
+/** What stands under `failures` for a server that could not be asked. */
+export const failureOf = (error: unknown): JsonObject =>
+  error instanceof MatrixError
+    ? { errcode: error.errcode, error: error.message, status: error.status }
+    : { errcode: 'M_UNKNOWN', error: 'This server could not be reached.', status: 503 };
+
+/** Hands out the identity keys of devices and users. Client-Server API, `POST /keys/query`. */
+export class KeyQuery {
+  readonly #options: KeyQueryOptions;
+
+  constructor(options: KeyQueryOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The keys of users, here and elsewhere.
+   *
+   * @param wanted user -> device ids; an empty list for all devices
+   * @param timeoutMs how long other servers are waited for; null for the usual time
+   * @throws MatrixError M_TOO_LARGE when one request asks for too many
+   */
+  async query(
+    readerId: string,
+    wanted: Readonly<Record<string, readonly string[]>>,
+    timeoutMs: number | undefined,
+  ): Promise<QueriedKeys> {
+    const entries = Object.entries(wanted).filter(([userId]) => domainOf(userId) !== undefined);
+    if (entries.length > MOST_USERS)
+      throw new MatrixError('M_TOO_LARGE', `One request can ask for the keys of ${MOST_USERS} users at most.`);
+    if (entries.some(([, devices]) => devices.length > MOST_DEVICES))
+      throw new MatrixError('M_TOO_LARGE', `One request can name ${MOST_DEVICES} devices of a user at most.`);
+    const { isLocal, remote } = this.#options;
+    const servers = new Map<string, Record<string, readonly string[]>>();
+    for (const [userId, devices] of entries) {
+      const server = domainOf(userId) ?? '';
+      if (!isLocal(userId)) servers.set(server, { ...servers.get(server), [userId]: devices });
+    }
+    const failures: Record<string, JsonObject> = {};
+    const [local, ...others] = await Promise.all([
+      this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
+      ...[...servers].map(([server, devices]) =>
+        remote.query(server, devices, remoteTimeout(timeoutMs)).catch((error: unknown) => {
+          failures[server] = failureOf(error);
+          return undefined;
+        }),
+      ),
+    ]);
+    const answers = [local, ...others.filter((answer) => answer !== undefined)];
+    return {
+      device_keys: Object.assign({}, ...answers.map(({ deviceKeys }) => deviceKeys)),
+      master_keys: Object.assign({}, ...answers.map(({ masterKeys }) => masterKeys)),
+      self_signing_keys: Object.assign({}, ...answers.map(({ selfSigningKeys }) => selfSigningKeys)),
+      user_signing_keys: local.userSigningKeys,
+      failures,
+    };
+  }
+
+  /**
+   * The keys of users of this server. Every user who was asked for has an entry, also without any keys.
+   *
+   * @param readerId who asks: signatures are theirs to see that nobody else sees; undefined for another server
+   */
+  async local(wanted: Readonly<Record<string, readonly string[]>>, readerId: string | undefined): Promise<LocalKeys> {
+    const userIds = Object.keys(wanted);
+    if (userIds.length === 0) return { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {}, userSigningKeys: {} };
+    const { database } = this.#options;
+    const [devices, crossSigning, signatures] = await Promise.all([
+      deviceKeysOfUsers(database, userIds),
+      crossSigningKeysOf(database, userIds),
+      visibleKeySignatures(database, userIds, readerId ?? ''),
+    ]);
+    const signed = new Map<string, KeySignatureRecord[]>();
+    for (const signature of signatures) {
+      const key = `${signature.userId} ${signature.target}`;
+      const list = signed.get(key);
+      if (list === undefined) signed.set(key, [signature]);
+      else list.push(signature);
+    }
+    const deviceKeys: Record<string, Record<string, JsonObject>> = Object.fromEntries(
+      userIds.map((userId) => [userId, {}]),
+    );
+    const named = new Map(userIds.map((userId) => [userId, new Set(wanted[userId])]));
+    for (const device of devices) {
+      const chosen = named.get(device.userId);
+      if (chosen !== undefined && chosen.size > 0 && !chosen.has(device.deviceId)) continue;
+      const found = deviceKeys[device.userId];
+      if (found !== undefined)
+        found[device.deviceId] = deviceOf(device, signed.get(`${device.userId} ${device.deviceId}`));
+    }
+    const keysOf = (usage: CrossSigningKeyRecord['usage']): Record<string, JsonObject> =>
+      Object.fromEntries(
+        crossSigning
+          .filter((key) => key.usage === usage)
+          .map((key) => [
+            key.userId,
+            withSignatures(JSON.parse(key.content) as JsonObject, signed.get(`${key.userId} ${key.publicKey}`)),
+          ]),
+      );
+    const own = Object.entries(keysOf('user_signing')).filter(([userId]) => userId === readerId);
+    return {
+      deviceKeys,
+      masterKeys: keysOf('master'),
+      selfSigningKeys: keysOf('self_signing'),
+      userSigningKeys: Object.fromEntries(own),
+    };
+  }
+}
+
+const deviceOf = (
+  { content, displayName }: DeviceKeysRecord,
+  signatures: readonly KeySignatureRecord[] | undefined,
+): JsonObject => ({
+  ...withSignatures(JSON.parse(content) as JsonObject, signatures),
+  unsigned: displayName === null ? {} : { device_display_name: displayName },
+});
+
+/** A key with the signatures that were uploaded after it beside those that it came with. */
+const withSignatures = (key: JsonObject, added: readonly KeySignatureRecord[] | undefined): JsonObject => {
+  if (added === undefined) return key;
+  const signatures: Record<string, JsonObject> = {};
+  for (const [signer, own] of Object.entries(isJsonObject(key['signatures']) ? key['signatures'] : {}))
+    if (isJsonObject(own)) signatures[signer] = own;
+  for (const { signer, keyId, signature } of added) signatures[signer] = { ...signatures[signer], [keyId]: signature };
+  return { ...key, signatures };
+};

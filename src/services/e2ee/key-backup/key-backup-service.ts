@@ -1,0 +1,240 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import {
+  type BackedUpSession,
+  type BackupTotals,
+  countKeyBackups,
+  createKeyBackup,
+  currentKeyBackup,
+  deleteKeyBackup,
+  findKeyBackup,
+  type KeyBackupRecord,
+  lockKeyBackup,
+  lockKeyBackups,
+  newestKeyBackupVersion,
+  readSessions,
+  removeSessions,
+  type SessionSelection,
+  storeSessions,
+  updateKeyBackup,
+} from '#src/storage/e2ee/key-backups.ts';
+
+/** Versions that one user may keep at once. */
+const MOST_VERSIONS = 20;
+/** Characters of a version's `auth_data` as JSON. */
+const LONGEST_AUTH_DATA = 65_536;
+/** Sessions that are read at once. */
+const PAGE = 2_000;
+/** Characters of a room's or session's name. */
+const LONGEST_NAME = 255;
+const VERSION = /^[1-9][0-9]{0,14}$/;
+
+/** A version as clients see it. Client-Server API, `GET /room_keys/version`. */
+export interface BackupVersion {
+  readonly algorithm: string;
+  readonly auth_data: JsonObject;
+  readonly count: number;
+  readonly etag: string;
+  readonly version: string;
+}
+
+/** How a version stands after a change. */
+export interface BackupState {
+  readonly count: number;
+  readonly etag: string;
+}
+
+export interface KeyBackupServiceOptions {
+  readonly database: Database;
+  /** Characters of session data that one user may keep. */
+  readonly mostBytes: number;
+}
+
+/** Room -> session -> `KeyBackupData`, as JSON texts. */
+export type SessionTexts = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
+const noBackup = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such backup version.');
+
+/** Keeps the keys of rooms for users who lose their devices; only they can read them. Client-Server API, "Server-side key backups". */
+export class KeyBackupService {
+  readonly #options: KeyBackupServiceOptions;
+
+  constructor(options: KeyBackupServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Begins a new version, which is the current one from then on. @throws MatrixError M_TOO_LARGE, M_LIMIT_EXCEEDED */
+  async create(userId: string, algorithm: string, authData: JsonObject): Promise<string> {
+    const text = checkAuthData(authData);
+    if (algorithm.length > LONGEST_NAME)
+      throw new MatrixError('M_INVALID_PARAM', `The name of an algorithm has ${LONGEST_NAME} characters at most.`);
+    return this.#options.database.write(async (tx) => {
+      await lockKeyBackups(tx, userId);
+      if ((await countKeyBackups(tx, userId)) >= MOST_VERSIONS)
+        throw new MatrixError(
+          'M_LIMIT_EXCEEDED',
+          `You have ${MOST_VERSIONS} versions of your backup: delete one of them first.`,
+          {},
+          403,
+        );
+      return String(await createKeyBackup(tx, userId, algorithm, text));
+    });
+  }
+
+  /** The current version. @throws MatrixError M_NOT_FOUND */
+  async current(userId: string): Promise<BackupVersion> {
+    const backup = await currentKeyBackup(this.#options.database, userId);
+    if (backup === undefined) throw new MatrixError('M_NOT_FOUND', 'You have no backup.');
+    return versionOf(backup);
+  }
+
+  /** One version. @throws MatrixError M_NOT_FOUND */
+  async version(userId: string, version: string): Promise<BackupVersion> {
+    return versionOf(await this.#find(this.#options.database, userId, version));
+  }
+
+  /** Changes the `auth_data` of a version. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_TOO_LARGE */
+  async update(
+    userId: string,
+    version: string,
+    change: { readonly algorithm: string; readonly auth_data: JsonObject; readonly version?: string | undefined },
+  ): Promise<void> {
+    const text = checkAuthData(change.auth_data);
+    if (change.version !== undefined && change.version !== version)
+      throw new MatrixError('M_INVALID_PARAM', 'The version in the body is not the one in the path.');
+    await this.#options.database.write(async (tx) => {
+      const backup = await this.#find(tx, userId, version);
+      if (backup.algorithm !== change.algorithm)
+        throw new MatrixError('M_INVALID_PARAM', `The algorithm of this version is ${backup.algorithm}.`);
+      await updateKeyBackup(tx, userId, backup.version, text);
+    });
+  }
+
+  /** Deletes a version with all that is in it. One that was deleted before is no error. @throws MatrixError M_NOT_FOUND */
+  async delete(userId: string, version: string): Promise<void> {
+    await this.#options.database.write(async (tx) => {
+      await lockKeyBackups(tx, userId);
+      if (!VERSION.test(version) || Number(version) > (await newestKeyBackupVersion(tx, userId))) throw noBackup();
+      await deleteKeyBackup(tx, userId, Number(version));
+    });
+  }
+
+  /**
+   * Puts sessions into the current version; of two for the same session the better one stays.
+   *
+   * @param rooms room -> `{ sessions: { session: KeyBackupData } }`
+   * @throws MatrixError M_NOT_FOUND, M_WRONG_ROOM_KEYS_VERSION with `current_version`, M_BAD_JSON, M_TOO_LARGE
+   */
+  async store(userId: string, version: string, rooms: JsonObject): Promise<BackupState> {
+    const sessions = sessionsIn(rooms);
+    return this.#change(userId, version, async (tx, backup) => {
+      const totals = await storeSessions(tx, userId, backup.version, sessions);
+      if (totals.bytes > this.#options.mostBytes && totals.bytes > backup.bytes)
+        throw new MatrixError('M_TOO_LARGE', 'Your backup is full: it cannot take any more keys.');
+      return totals;
+    });
+  }
+
+  /** Takes sessions out of the current version. @throws MatrixError M_NOT_FOUND, M_WRONG_ROOM_KEYS_VERSION */
+  remove(userId: string, version: string, selection: SessionSelection): Promise<BackupState> {
+    return this.#change(userId, version, (tx, backup) => removeSessions(tx, userId, backup.version, selection));
+  }
+
+  /**
+   * Sessions of a version, as JSON texts.
+   *
+   * @throws MatrixError M_NOT_FOUND when there is no such version
+   */
+  async read(userId: string, version: string, selection: SessionSelection): Promise<SessionTexts> {
+    const { database } = this.#options;
+    const backup = await this.#find(database, userId, version);
+    const rooms = new Map<string, Map<string, string>>();
+    let after: BackedUpSession | undefined;
+    for (;;) {
+      const page = await readSessions(database, userId, backup.version, selection, after, PAGE);
+      for (const session of page) {
+        const sessions = rooms.get(session.roomId) ?? new Map<string, string>();
+        sessions.set(session.sessionId, textOf(session));
+        rooms.set(session.roomId, sessions);
+      }
+      after = page.at(-1);
+      if (page.length < PAGE) return rooms;
+    }
+  }
+
+  async #find(reader: Database | Tx, userId: string, version: string): Promise<KeyBackupRecord> {
+    const found = VERSION.test(version) ? await findKeyBackup(reader, userId, Number(version)) : undefined;
+    if (found === undefined) throw noBackup();
+    return found;
+  }
+
+  async #change(
+    userId: string,
+    version: string,
+    change: (tx: Tx, backup: KeyBackupRecord) => Promise<BackupTotals>,
+  ): Promise<BackupState> {
+    return this.#options.database.write(async (tx) => {
+      const backup = await lockKeyBackup(tx, userId);
+      if (backup === undefined) throw noBackup();
+      if (String(backup.version) !== version) {
+        if (!VERSION.test(version) || (await findKeyBackup(tx, userId, Number(version))) === undefined)
+          throw noBackup();
+        throw new MatrixError('M_WRONG_ROOM_KEYS_VERSION', 'Keys can only go into the current version of the backup.', {
+          current_version: String(backup.version),
+        });
+      }
+      const { etag, sessions } = await change(tx, backup);
+      return { etag: String(etag), count: sessions };
+    });
+  }
+}
+
+const versionOf = ({ algorithm, authData, sessions, etag, version }: KeyBackupRecord): BackupVersion => ({
+  algorithm,
+  auth_data: JSON.parse(authData) as JsonObject,
+  count: sessions,
+  etag: String(etag),
+  version: String(version),
+});
+
+const checkAuthData = (authData: JsonObject): string => {
+  const text = JSON.stringify(authData);
+  if (text.length > LONGEST_AUTH_DATA)
+    throw new MatrixError('M_TOO_LARGE', `auth_data can have ${LONGEST_AUTH_DATA} characters at most.`);
+  return text;
+};
+
+const textOf = ({ firstMessageIndex, forwardedCount, isVerified, sessionData }: BackedUpSession): string =>
+  `{"first_message_index":${firstMessageIndex},"forwarded_count":${forwardedCount},"is_verified":${isVerified},"session_data":${sessionData}}`;
+
+const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** The sessions of a request, room by room. @throws MatrixError M_BAD_JSON */
+const sessionsIn = (rooms: JsonObject): BackedUpSession[] =>
+  Object.entries(rooms).flatMap(([roomId, room]) => {
+    const sessions = isJsonObject(room) ? room['sessions'] : undefined;
+    if (!isJsonObject(sessions)) throw bad('Each room must have sessions, an object.');
+    return Object.entries(sessions).map(([sessionId, session]) => sessionOf(roomId, sessionId, session));
+  });
+
+const sessionOf = (roomId: string, sessionId: string, session: unknown): BackedUpSession => {
+  if (roomId.length > LONGEST_NAME || sessionId.length > LONGEST_NAME)
+    throw bad(`The names of rooms and sessions have ${LONGEST_NAME} characters at most.`);
+  if (!isJsonObject(session)) throw bad('Each session must be an object.');
+  const { first_message_index: first, forwarded_count: forwarded, is_verified: verified, session_data: data } = session;
+  if (!isCount(first)) throw bad('Each session must have a first_message_index, an integer that is not negative.');
+  if (!isCount(forwarded)) throw bad('Each session must have a forwarded_count, an integer that is not negative.');
+  if (typeof verified !== 'boolean') throw bad('Each session must have is_verified, true or false.');
+  if (!isJsonObject(data)) throw bad('Each session must have session_data, an object.');
+  return {
+    roomId,
+    sessionId,
+    firstMessageIndex: first,
+    forwardedCount: forwarded,
+    isVerified: verified,
+    sessionData: JSON.stringify(data),
+  };
+};

@@ -1,0 +1,147 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { shardOfName } from '#src/protocol/wire/position.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
+import type { Database } from '#src/storage/database.ts';
+import { devicesOfUsers, type ToDeviceRow } from '#src/storage/e2ee/to-device.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import type { DeviceInboxes } from './device-inboxes.ts';
+
+const DAY_MS = 86_400_000;
+/** Messages of one request, for one device each. */
+const MOST_MESSAGES = 10_000;
+/** Characters of one message's content. */
+const LONGEST_MESSAGE = 65_536;
+/** "meaning all known devices for the user" */
+const ALL_DEVICES = '*';
+
+/** User -> device id or `*` -> content. Client-Server API, `PUT /sendToDevice/{eventType}/{txnId}`. */
+export type DeviceMessages = Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
+
+/** Who sends. */
+export interface DeviceMessageSender {
+  readonly userId: string;
+  readonly deviceId: string | undefined;
+}
+
+/** Messages for devices of users of other servers. Server-Server API, "Send-to-device messaging". */
+export interface RemoteDeviceMessages {
+  /** Queues messages for other servers; resolves when they will be delivered whatever happens to this process. */
+  send(sender: string, type: string, messages: DeviceMessages): Promise<void>;
+}
+
+export interface ToDeviceServiceOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly writer: Writer;
+  readonly inboxes: DeviceInboxes;
+  readonly isLocal: (userId: string) => boolean;
+  readonly remote: RemoteDeviceMessages;
+}
+
+/** Passes messages from device to device. Client-Server API, "Send-to-Device messaging". */
+export class ToDeviceService {
+  readonly #options: ToDeviceServiceOptions;
+  readonly #transactions: TransactionIds;
+  /** Fires when messages for devices of these users are committed. */
+  readonly arrived = new Signal<readonly string[]>();
+
+  constructor(options: ToDeviceServiceOptions) {
+    this.#options = options;
+    this.#transactions = new TransactionIds(options.database, options.clock);
+  }
+
+  /** Whether a transaction was carried out: then nothing of the request is looked at again. */
+  async isDone(sender: DeviceMessageSender, type: string, txnId: string): Promise<boolean> {
+    return (await this.#transactions.answered(keyOf(sender, type, txnId))) !== undefined;
+  }
+
+  /**
+   * Sends messages, once for each transaction id. Those for devices that do not exist are dropped.
+   *
+   * @throws MatrixError M_TOO_LARGE
+   */
+  async send(sender: DeviceMessageSender, type: string, txnId: string, messages: DeviceMessages): Promise<void> {
+    const key = keyOf(sender, type, txnId);
+    await this.#transactions.once(key, async () => {
+      if ((await this.#transactions.earlier(key)) !== undefined) return '';
+      check(messages);
+      const { isLocal, remote } = this.#options;
+      const users = Object.entries(messages).filter(([userId]) => domainOf(userId) !== undefined);
+      const elsewhere = users.filter(([userId]) => !isLocal(userId));
+      if (elsewhere.length > 0) await remote.send(sender.userId, type, Object.fromEntries(elsewhere));
+      await this.deliver(sender.userId, type, Object.fromEntries(users.filter(([userId]) => isLocal(userId))), key);
+      return '';
+    });
+  }
+
+  /**
+   * Puts messages into the inboxes of devices of this server.
+   *
+   * @param transaction written in the same commit, so that it is carried out once
+   */
+  async deliver(sender: string, type: string, messages: DeviceMessages, transaction?: string): Promise<void> {
+    const { database, clock, writer, inboxes } = this.#options;
+    const toAll = Object.entries(messages).filter(([, devices]) => Object.hasOwn(devices, ALL_DEVICES));
+    const known =
+      toAll.length === 0
+        ? []
+        : await devicesOfUsers(
+            database,
+            toAll.map(([userId]) => userId),
+          );
+    writer.assertAccepting();
+    const rows: ToDeviceRow[] = [];
+    const add = (userId: string, deviceId: string, content: JsonObject): void => {
+      const pos = writer.allocate(shardOfName(userId));
+      rows.push({ userId, deviceId, pos, content: JSON.stringify({ content, sender, type }) });
+    };
+    // From here to the write nothing may wait: positions are written in the order in which they were given out.
+    for (const [userId, devices] of Object.entries(messages)) {
+      const forAll = devices[ALL_DEVICES];
+      for (const [deviceId, content] of Object.entries(devices))
+        if (deviceId !== ALL_DEVICES) add(userId, deviceId, content);
+      if (forAll === undefined) continue;
+      for (const device of known)
+        if (device.userId === userId && !Object.hasOwn(devices, device.deviceId)) add(userId, device.deviceId, forAll);
+    }
+    const txns =
+      transaction === undefined ? [] : [{ key: transaction, eventId: '', day: Math.floor(clock.now() / DAY_MS) }];
+    if (rows.length === 0 && txns.length === 0) return;
+    try {
+      await writer.append({
+        positions: rows.map(({ pos }) => pos),
+        devices: { toDevice: rows, txns },
+        publish: () => {
+          for (const { userId, deviceId, pos, content } of rows) inboxes.add(userId, deviceId, { pos, content });
+          this.arrived.emit([...new Set(rows.map(({ userId }) => userId))]);
+        },
+      });
+    } catch (error) {
+      if (!violatesUnique(error, 'txn_pkey')) throw error;
+      // It was committed before, by an attempt whose answer got lost: what lies in memory does not know.
+      for (const { userId, deviceId } of rows) inboxes.forget(userId, deviceId);
+      this.arrived.emit([...new Set(rows.map(({ userId }) => userId))]);
+    }
+  }
+}
+
+const keyOf = ({ userId, deviceId }: DeviceMessageSender, type: string, txnId: string): string =>
+  transactionKey({ userId, deviceId, scope: `sendToDevice ${type}`, txnId });
+
+const check = (messages: DeviceMessages): void => {
+  let count = 0;
+  for (const devices of Object.values(messages)) {
+    for (const content of Object.values(devices)) {
+      count += 1;
+      if (JSON.stringify(content).length > LONGEST_MESSAGE)
+        throw new MatrixError('M_TOO_LARGE', `A message for a device can have ${LONGEST_MESSAGE} characters at most.`);
+    }
+  }
+  if (count > MOST_MESSAGES)
+    throw new MatrixError('M_TOO_LARGE', `One request can send ${MOST_MESSAGES} messages at most.`);
+};

@@ -1,0 +1,220 @@
+import type { Database, Tx } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** A version of a user's key backup. */
+export interface KeyBackupRecord {
+  readonly version: number;
+  readonly algorithm: string;
+  /** JSON. */
+  readonly authData: string;
+  readonly etag: number;
+  /** How many sessions are in it. */
+  readonly sessions: number;
+  /** Characters of all their data. */
+  readonly bytes: number;
+}
+
+/** The key of a room's session in a backup. */
+export interface BackedUpSession {
+  readonly roomId: string;
+  readonly sessionId: string;
+  readonly firstMessageIndex: number;
+  readonly forwardedCount: number;
+  readonly isVerified: boolean;
+  /** JSON. */
+  readonly sessionData: string;
+}
+
+/** Which sessions of a backup: all, those of a room, or one. */
+export interface SessionSelection {
+  readonly roomId?: string | undefined;
+  readonly sessionId?: string | undefined;
+}
+
+const COLUMNS = 'version, algorithm, auth_data as "authData", etag, sessions, bytes';
+
+const CURRENT = sql(
+  'key_backup_current',
+  `select ${COLUMNS} from key_backups where user_id = $1 and not deleted order by version desc limit 1`,
+);
+const FIND = sql(
+  'key_backup_find',
+  `select ${COLUMNS} from key_backups where user_id = $1 and version = $2 and not deleted`,
+);
+const LOCK_ACCOUNT = sql('key_backup_lock_account', 'select 1 from accounts where user_id = $1 for no key update');
+const LOCK_CURRENT = sql(
+  'key_backup_lock',
+  `select ${COLUMNS} from key_backups where user_id = $1 and not deleted order by version desc limit 1 for update`,
+);
+// Of versions that were deleted only the newest is remembered: it says which numbers were given out.
+const CREATE = sql(
+  'key_backup_create',
+  `with newest as (
+     select coalesce(max(version), 0) as version from key_backups where user_id = $1
+   ), forgotten as (
+     delete from key_backups where user_id = $1 and deleted
+   )
+   insert into key_backups (user_id, version, algorithm, auth_data) select $1, newest.version + 1, $2, $3 from newest returning version`,
+);
+const UPDATE = sql(
+  'key_backup_update',
+  'update key_backups set auth_data = $3 where user_id = $1 and version = $2 and not deleted returning 1',
+);
+const DELETE = sql(
+  'key_backup_delete',
+  `with emptied as (
+     delete from backed_up_sessions where user_id = $1 and version = $2
+   ) update key_backups set deleted = true, auth_data = '{}', sessions = 0, bytes = 0 where user_id = $1 and version = $2`,
+);
+const COUNT_VERSIONS = sql('key_backup_versions', 'select count(*)::int as count from key_backups where user_id = $1');
+const NEWEST = sql(
+  'key_backup_newest',
+  'select coalesce(max(version), 0) as version from key_backups where user_id = $1',
+);
+// "if the keys have different values for is_verified, then it will keep the key that has is_verified set to true; if they have the same
+// values for is_verified, then it will keep the key with a lower first_message_index; and finally, is is_verified and
+// first_message_index are equal, then it will keep the key with a lower forwarded_count."
+const STORE = sql(
+  'key_backup_store',
+  `with given as (
+     select * from unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[], $8::text[])
+       s(room_id, session_id, first_message_index, forwarded_count, is_verified, session_data)
+   ), before as (
+     select count(*)::int as sessions, coalesce(sum(length(b.session_data)), 0)::bigint as bytes
+     from given g join backed_up_sessions b
+       on b.user_id = $1 and b.version = $2 and b.room_id = g.room_id and b.session_id = g.session_id
+     where (g.is_verified, -g.first_message_index, -g.forwarded_count) > (b.is_verified, -b.first_message_index, -b.forwarded_count)
+   ), stored as (
+     insert into backed_up_sessions as b
+       (user_id, version, room_id, session_id, first_message_index, forwarded_count, is_verified, session_data)
+     select $1, $2, g.* from given g
+     on conflict (user_id, version, room_id, session_id) do update set first_message_index = excluded.first_message_index,
+       forwarded_count = excluded.forwarded_count, is_verified = excluded.is_verified, session_data = excluded.session_data
+     where (excluded.is_verified, -excluded.first_message_index, -excluded.forwarded_count)
+       > (b.is_verified, -b.first_message_index, -b.forwarded_count)
+     returning session_data
+   ), after as (
+     select count(*)::int as sessions, coalesce(sum(length(session_data)), 0)::bigint as bytes from stored
+   )
+   update key_backups k set sessions = k.sessions + after.sessions - before.sessions, bytes = k.bytes + after.bytes - before.bytes,
+     etag = k.etag + least(after.sessions, 1)
+   from before, after where k.user_id = $1 and k.version = $2
+   returning k.etag, k.sessions, k.bytes`,
+);
+const SELECTED = `user_id = $1 and version = $2 and ($3::text is null or room_id = $3) and ($4::text is null or session_id = $4)`;
+const READ = sql(
+  'key_backup_read',
+  `select room_id as "roomId", session_id as "sessionId", first_message_index as "firstMessageIndex",
+     forwarded_count as "forwardedCount", is_verified as "isVerified", session_data as "sessionData"
+   from backed_up_sessions
+   where ${SELECTED} and (room_id, session_id) > ($5, $6) order by room_id, session_id limit $7`,
+);
+const REMOVE = sql(
+  'key_backup_remove',
+  `with removed as (
+     delete from backed_up_sessions where ${SELECTED} returning session_data
+   ), gone as (
+     select count(*)::int as sessions, coalesce(sum(length(session_data)), 0)::bigint as bytes from removed
+   )
+   update key_backups k set sessions = k.sessions - gone.sessions, bytes = k.bytes - gone.bytes, etag = k.etag + least(gone.sessions, 1)
+   from gone where k.user_id = $1 and k.version = $2 returning k.etag, k.sessions, k.bytes`,
+);
+
+/** How a backup stands after a change. */
+export type BackupTotals = Pick<KeyBackupRecord, 'etag' | 'sessions' | 'bytes'>;
+
+const only = <R>(rows: readonly R[]): R => {
+  const [row] = rows;
+  if (row === undefined) throw new Error('a backup that was locked is not there');
+  return row;
+};
+
+/** The newest backup of a user. */
+export const currentKeyBackup = async (reader: Database | Tx, userId: string): Promise<KeyBackupRecord | undefined> =>
+  (await reader.query<KeyBackupRecord>(CURRENT, [userId]))[0];
+
+/** One version of a user's backup. */
+export const findKeyBackup = async (
+  reader: Database | Tx,
+  userId: string,
+  version: number,
+): Promise<KeyBackupRecord | undefined> => (await reader.query<KeyBackupRecord>(FIND, [userId, version]))[0];
+
+/** The newest backup, for whoever is about to change it: others wait. */
+export const lockKeyBackup = async (tx: Tx, userId: string): Promise<KeyBackupRecord | undefined> =>
+  (await tx.query<KeyBackupRecord>(LOCK_CURRENT, [userId]))[0];
+
+/** Makes changes of a user's versions wait for each other. */
+export const lockKeyBackups = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(LOCK_ACCOUNT, [userId]);
+};
+
+/** How many versions a user has. */
+export const countKeyBackups = async (tx: Tx, userId: string): Promise<number> =>
+  only(await tx.query<{ count: number }>(COUNT_VERSIONS, [userId])).count;
+
+/** Begins a new version; returns its number. */
+export const createKeyBackup = async (tx: Tx, userId: string, algorithm: string, authData: string): Promise<number> =>
+  only(await tx.query<{ version: number }>(CREATE, [userId, algorithm, authData])).version;
+
+/** Changes what a version says of itself. */
+export const updateKeyBackup = async (tx: Tx, userId: string, version: number, authData: string): Promise<void> => {
+  await tx.query(UPDATE, [userId, version, authData]);
+};
+
+/** Deletes a version with all that is in it. */
+export const deleteKeyBackup = async (tx: Tx, userId: string, version: number): Promise<void> => {
+  await tx.query(DELETE, [userId, version]);
+};
+
+/** The greatest number that a version of this user's backup ever had; 0 when there was none. */
+export const newestKeyBackupVersion = async (reader: Database | Tx, userId: string): Promise<number> =>
+  only(await reader.query<{ version: number }>(NEWEST, [userId])).version;
+
+/** Puts sessions into a version that is locked, where they are better than what is there. No session twice. */
+export const storeSessions = async (
+  tx: Tx,
+  userId: string,
+  version: number,
+  sessions: readonly BackedUpSession[],
+): Promise<BackupTotals> =>
+  only(
+    await tx.query<BackupTotals>(STORE, [
+      userId,
+      version,
+      sessions.map(({ roomId }) => roomId),
+      sessions.map(({ sessionId }) => sessionId),
+      sessions.map(({ firstMessageIndex }) => firstMessageIndex),
+      sessions.map(({ forwardedCount }) => forwardedCount),
+      sessions.map(({ isVerified }) => isVerified),
+      sessions.map(({ sessionData }) => sessionData),
+    ]),
+  );
+
+/** Sessions of a version in the order of their names, after one of them. */
+export const readSessions = (
+  database: Database,
+  userId: string,
+  version: number,
+  { roomId, sessionId }: SessionSelection,
+  after: Pick<BackedUpSession, 'roomId' | 'sessionId'> | undefined,
+  limit: number,
+): Promise<BackedUpSession[]> =>
+  database.query<BackedUpSession>(READ, [
+    userId,
+    version,
+    roomId ?? null,
+    sessionId ?? null,
+    after?.roomId ?? '',
+    after?.sessionId ?? '',
+    limit,
+  ]);
+
+/** Takes sessions out of a version that is locked. */
+export const removeSessions = async (
+  tx: Tx,
+  userId: string,
+  version: number,
+  { roomId, sessionId }: SessionSelection,
+): Promise<BackupTotals> =>
+  only(await tx.query<BackupTotals>(REMOVE, [userId, version, roomId ?? null, sessionId ?? null]));

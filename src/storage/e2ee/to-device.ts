@@ -1,0 +1,79 @@
+import type { Database, Tx } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** A message for one device, as it is written. */
+export interface ToDeviceRow {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly pos: number;
+  /** JSON. */
+  readonly content: string;
+}
+
+export interface ToDeviceRecord {
+  readonly pos: number;
+  readonly content: string;
+}
+
+const PENDING = sql(
+  'to_device_pending',
+  `select pos, content from to_device where user_id = $1 and device_id = $2 order by pos limit $3`,
+);
+const STORED = sql(
+  'to_device_stored',
+  `select pos, content from to_device where user_id = $1 and device_id = $2 and pos > $3 order by pos limit $4`,
+);
+const ACKNOWLEDGE = sql(
+  'to_device_acknowledge',
+  'delete from to_device where user_id = $1 and device_id = $2 and pos <= $3',
+);
+const DEVICES_OF_USERS = sql(
+  'to_device_devices',
+  'select user_id as "userId", device_id as "deviceId" from devices where user_id = any($1::text[])',
+);
+// Who never comes to fetch them must not fill the disk: the oldest go.
+const TRIM = sql(
+  'to_device_trim',
+  `delete from to_device t using (
+     select user_id, device_id, (array_agg(pos order by pos desc))[$1::int] as oldest
+     from to_device group by user_id, device_id having count(*) > $1::int
+   ) f where t.user_id = f.user_id and t.device_id = f.device_id and t.pos < f.oldest`,
+);
+
+/** The oldest messages that wait for a device. */
+export const pendingToDevice = (
+  database: Database,
+  userId: string,
+  deviceId: string,
+  limit: number,
+): Promise<ToDeviceRecord[]> => database.query<ToDeviceRecord>(PENDING, [userId, deviceId, limit]);
+
+/** The messages that wait for a device, after a position. */
+export const storedToDevice = (
+  database: Database,
+  userId: string,
+  deviceId: string,
+  after: number,
+  limit: number,
+): Promise<ToDeviceRecord[]> => database.query<ToDeviceRecord>(STORED, [userId, deviceId, after, limit]);
+
+/** Deletes what a device has received: everything up to a position. */
+export const acknowledgeToDevice = async (
+  database: Database,
+  userId: string,
+  deviceId: string,
+  upTo: number,
+): Promise<void> => {
+  await database.query(ACKNOWLEDGE, [userId, deviceId, upTo]);
+};
+
+/** All devices of these users. */
+export const devicesOfUsers = (
+  database: Database,
+  userIds: readonly string[],
+): Promise<{ readonly userId: string; readonly deviceId: string }[]> => database.query(DEVICES_OF_USERS, [userIds]);
+
+/** Leaves every device its newest `keep` messages. */
+export const trimToDevice = async (tx: Tx, keep: number): Promise<void> => {
+  await tx.query(TRIM, [keep]);
+};
