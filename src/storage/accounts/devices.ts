@@ -26,17 +26,40 @@ const UPDATE_SEEN = sql(
    from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[]) as s (user_id, device_id, ts, ip, agent)
    where d.user_id = s.user_id and d.device_id = s.device_id and d.last_seen_ts is distinct from s.ts`,
 );
+// Who shares a room with the user has to look at their devices anew: it is noted with the change itself (storage/e2ee/device-changes.ts).
+// A first device has nobody yet whose list it could be missing in.
 const INSERT_DEVICE = sql(
   'device_insert',
-  `insert into devices (user_id, device_id, display_name, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning 1`,
+  `with created as (
+    insert into devices (user_id, device_id, display_name, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning user_id
+  ), due as (
+    insert into device_changes_due (user_id) select user_id from created
+    where exists (select 1 from devices where user_id = $1)
+    on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by
+  ) select 1 from created`,
 );
+const DELETED = `, unsigned as (
+    delete from key_signatures s using deleted d where s.user_id = $1 and s.target = d.device_id
+  ), due as (
+    insert into device_changes_due (user_id) select $1 where exists (select 1 from deleted)
+    on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by
+  ) select device_id as "deviceId" from deleted`;
 const DELETE_DEVICES = sql(
   'devices_delete',
-  `delete from devices where user_id = $1 and device_id = any($2::text[]) returning device_id as "deviceId"`,
+  `with deleted as (delete from devices where user_id = $1 and device_id = any($2::text[]) returning device_id)${DELETED}`,
 );
 const DELETE_OTHER_DEVICES = sql(
   'devices_delete_others',
-  `delete from devices where user_id = $1 and device_id is distinct from $2::text returning device_id as "deviceId"`,
+  `with deleted as (delete from devices where user_id = $1 and device_id is distinct from $2::text returning device_id)${DELETED}`,
+);
+const RENAME_DEVICE = sql(
+  'device_rename',
+  `with renamed as (
+    update devices set display_name = $3 where user_id = $1 and device_id = $2 returning user_id
+  ), due as (
+    insert into device_changes_due (user_id) select user_id from renamed
+    on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by
+  ) select 1 from renamed`,
 );
 
 const COLUMNS = `user_id as "userId", device_id as "deviceId", display_name as "displayName", created_ts as "createdTs",

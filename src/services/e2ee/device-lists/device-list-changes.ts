@@ -37,6 +37,7 @@ export class DeviceListChanges {
   readonly #recent: DeviceListChange[][] = Array.from({ length: SHARDS }, () => []);
   /** After these positions, `#recent` has everything. */
   #horizon: number[] = [];
+  readonly #announced = new Set<string>();
   readonly #running = new Map<Promise<void>, string>();
   /** Fires once a change is committed and has its position. */
   readonly changed = new Signal<DeviceListChange>();
@@ -66,9 +67,15 @@ export class DeviceListChanges {
       );
   }
 
-  /** Gives a change that somebody else noted in their transaction its position. */
+  /** Gives a change that somebody else noted in their transaction its position; several of one turn of the event loop get one. */
   announce(userId: string): void {
-    this.#run({ userId, seenBy: '' });
+    if (this.#announced.size === 0)
+      queueMicrotask(() => {
+        const announced = [...this.#announced];
+        this.#announced.clear();
+        for (const changed of announced) this.#run({ userId: changed, seenBy: '' });
+      });
+    this.#announced.add(userId);
   }
 
   /** Resolves when the changes of a user that were committed have their positions, so that whoever syncs next is told. */
