@@ -24,7 +24,8 @@ export type RateLimitBucket =
   | 'report'
   | 'sync'
   | 'search'
-  | 'delayed_event_relay';
+  | 'delayed_event_relay'
+  | 'to_device';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -134,6 +134,7 @@ export const configSchema = section({
     media_fetch: limit,
     delayed_event: limit,
     delayed_event_relay: limit,
+    to_device: limit,
     federation: limit,
   }),
   room: section({
@@ -149,6 +150,7 @@ export const configSchema = section({
     finalised_lifetime_ms: countOrNone,
     require_token: flag,
   }),
+  e2ee: section({ max_one_time_keys: count, max_inbox_messages: count, max_backup_bytes: count }),
   presence: section({ enabled: flag, federate: flag }),
   user_directory: section({ enabled: flag, search_all_users: flag }),
   sync: section({ max_timeout_ms: countOrNone, default_timeline_limit: count, max_timeline_limit: count }),

@@ -1,0 +1,87 @@
+import { covers, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
+import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
+
+/** Whose devices a client has to look at anew, and whose no longer concern it. Client-Server API, `DeviceLists`. */
+export interface DeviceListDelta {
+  readonly changed: readonly string[];
+  readonly left: readonly string[];
+}
+
+export interface DeviceListDeltasOptions {
+  readonly changes: DeviceListChanges;
+  readonly rooms: RoomRegistry;
+  readonly past: MembershipPast;
+}
+
+/**
+ * Works out, from one row for each user and from who is in which room since when, what device lists of others became of a span: there
+ * is no row for each listener. Client-Server API, "Tracking the device list for a user".
+ */
+export class DeviceListDeltas {
+  readonly #options: DeviceListDeltasOptions;
+
+  constructor(options: DeviceListDeltasOptions) {
+    this.#options = options;
+  }
+
+  /** What a user is to be told of the time after `since`, up to `upTo`. */
+  async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
+    const changes = await this.#options.changes.between(since, upTo);
+    const left = await this.#companionsLeft(user, since);
+    // From here on nothing waits: everything is as of one moment.
+    const rooms = [...user.joined.values()];
+    const shares = (userId: string): boolean => userId === user.userId || rooms.some((room) => room.isJoined(userId));
+    const changed = new Set<string>();
+    for (const { userId, seenBy } of changes) {
+      if (seenBy === undefined ? shares(userId) : seenBy === user.userId) changed.add(userId);
+    }
+    for (const room of rooms) {
+      if (covers(since, room.lastPosition)) continue;
+      const own = room.member(user.userId);
+      const isNewHere = own !== undefined && !covers(since, own.since);
+      const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
+      for (const { userId, membership } of members) {
+        if (userId === user.userId) continue;
+        if (membership === 'join') changed.add(userId);
+        else if (!isNewHere) left.add(userId);
+      }
+    }
+    return { changed: [...changed].toSorted(), left: [...left].filter((userId) => !shares(userId)).toSorted() };
+  }
+
+  /** Those who were in rooms that the user has left since then, whether they are there yet or left afterwards. */
+  async #companionsLeft(user: SyncUser, since: PositionVector): Promise<Set<string>> {
+    const { rooms, past } = this.#options;
+    const found = new Set<string>();
+    const left = [...user.memberships].filter(
+      ([, member]) => (member.membership === 'leave' || member.membership === 'ban') && !covers(since, member.since),
+    );
+    if (left.length === 0) return found;
+    for (const room of (await rooms.load(left.map(([nid]) => nid))).values()) {
+      const own = room.member(user.userId);
+      // Who declined an invite shared nothing.
+      if (own === undefined || covers(since, await past.joinedUntil(room, own))) continue;
+      for (const member of room.members.values()) {
+        const isThere = member.membership === 'join' || !covers(since, member.since);
+        if (isThere && member.userId !== user.userId) found.add(member.userId);
+      }
+    }
+    return found;
+  }
+}
+
+/** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */
+const membersChangedSince = (room: Room, since: PositionVector): Iterable<Member> => {
+  const events = room.ring.between(since[room.shard] ?? 0, Infinity);
+  const isChanged = (member: Member): boolean => !covers(since, member.since);
+  // The resolution of a fork gives and takes memberships without an event.
+  if (events === undefined || events.some(({ currentState }) => currentState !== undefined))
+    return [...room.members.values()].filter(isChanged);
+  const userIds = new Set(events.flatMap(({ type, stateKey }) => (type === 'm.room.member' ? (stateKey ?? []) : [])));
+  return [...userIds].flatMap((userId) => room.member(userId) ?? []).filter(isChanged);
+};
