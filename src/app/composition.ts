@@ -5,6 +5,7 @@ import { composeAccounts } from './slices/accounts.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
 import { composeEdge } from './edge.ts';
+import { composeEncryption } from './slices/e2ee.ts';
 import { composeEphemeral } from './slices/ephemeral.ts';
 import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
@@ -49,6 +50,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeRooms)
     .add(composeDelayedEvents)
     .add(composeRetention)
+    .add(composeEncryption)
     .add(composePush)
     .add(composeEphemeral)
     .add(composeReactions)

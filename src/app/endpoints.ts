@@ -67,6 +67,11 @@ import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
 import { threepidEndpoints } from '#src/http/tsudoi/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
+import { crossSigningEndpoints } from '#src/http/client-server/cross_signing.ts';
+import { dehydratedDeviceEndpoints } from '#src/http/client-server/dehydrated_device.ts';
+import { keyBackupEndpoints } from '#src/http/client-server/key_backup.ts';
+import { keysEndpoints } from '#src/http/client-server/keys.ts';
+import { toDeviceEndpoints } from '#src/http/client-server/to_device.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 
 /** Every endpoint that is served: a new group of them is listed here. */
@@ -78,6 +83,11 @@ const DECLARED = [
   ...banningEndpoints,
   ...capabilitiesEndpoints,
   ...createRoomEndpoints,
+  ...toDeviceEndpoints,
+  ...keysEndpoints,
+  ...keyBackupEndpoints,
+  ...dehydratedDeviceEndpoints,
+  ...crossSigningEndpoints,
   ...delayedEventsEndpoints,
   ...deviceManagementEndpoints,
   ...directoryEndpoints,

@@ -37,6 +37,7 @@ export interface Accounts {
   readonly registration: RegistrationService;
   readonly sharedSecret: SharedSecretRegistration;
   readonly sessionPolls: SessionPolls;
+  readonly uia: UiaService;
 }
 
 export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<Accounts> {
@@ -81,6 +82,7 @@ export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<
       accounts: new AccountService({ ...shared, users, sessions, uia, hasher, passwordPolicy }),
       sessionPolls: new SessionPolls(sessions),
       activity,
+      uia,
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random }),
       login: new LoginService({ credentials, sessions, tokens: loginTokens }),

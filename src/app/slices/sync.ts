@@ -1,3 +1,5 @@
+import { DeviceListDeltas } from '#src/services/sync/device-lists/device-list-deltas.ts';
+import { KeyChanges } from '#src/services/sync/device-lists/key-changes.ts';
 import { PastStates } from '#src/services/sync/engine/past-states.ts';
 import { PastStays } from '#src/services/sync/engine/past-stays.ts';
 import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
@@ -6,6 +8,8 @@ import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
 import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
 import { AccountDataSection } from '#src/services/sync/sections/account-data.ts';
+import { DeviceKeysSection } from '#src/services/sync/sections/device-keys.ts';
+import { DeviceListsSection } from '#src/services/sync/sections/device-lists.ts';
 import { EventEncoder } from '#src/services/sync/sections/event-encoder.ts';
 import { PresenceSection } from '#src/services/sync/sections/presence.ts';
 import { ReceiptsSection } from '#src/services/sync/sections/receipts.ts';
@@ -14,12 +18,14 @@ import { StateReader } from '#src/services/sync/sections/state-window.ts';
 import { StickySection } from '#src/services/sync/sections/sticky.ts';
 import { StrippedStateSection, type StrippedStateSource } from '#src/services/sync/sections/stripped-state.ts';
 import { TimelineReader } from '#src/services/sync/sections/timeline-window.ts';
+import { ToDeviceSection } from '#src/services/sync/sections/to-device.ts';
 import { TypingSection } from '#src/services/sync/sections/typing.ts';
 import { UnreadSection } from '#src/services/sync/sections/unread.ts';
 import { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
+import type { Encryption } from './e2ee.ts';
 import type { Ephemeral } from './ephemeral.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
@@ -34,6 +40,7 @@ export interface Sync {
   readonly sync: V3Sync;
   /** Who has a sync open, and is woken. */
   readonly syncUsers: SyncUsers;
+  readonly keyChanges: KeyChanges;
 }
 
 /** What the sections of sync are made of. */
@@ -46,6 +53,7 @@ export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
   EventStreaming &
   Pick<Events, 'events'> &
   Pick<Reading, 'aggregations' | 'visibility'> &
+  Pick<Encryption, 'deviceListChanges' | 'inboxes' | 'keyCounts' | 'toDevice'> &
   Pick<Push, 'receipts' | 'unread'> &
   Ephemeral;
 
@@ -57,7 +65,7 @@ export type MoreSections = (parts: SyncParts) => readonly Section[];
  *
  * @param states those that rooms had at positions
  */
-const sectionsOf = (below: SyncParts, states: PastStates): readonly Section[] => {
+const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDeltas): readonly Section[] => {
   const { clock, database, events, interner, loader, stream } = below;
   const encoder = new EventEncoder(clock, stream);
   const roomEvents = new RoomEventsSection({
@@ -79,6 +87,9 @@ const sectionsOf = (below: SyncParts, states: PastStates): readonly Section[] =>
     new AccountDataSection(below.accountData),
     new UnreadSection(below.unread),
     new PresenceSection(below.presence),
+    new ToDeviceSection(below.inboxes, below.toDevice.arrived),
+    new DeviceListsSection(deltas, below.deviceListChanges.changed),
+    new DeviceKeysSection(below.keyCounts),
   ];
 };
 
@@ -88,6 +99,7 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
   const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
+  const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
   const syncEngine = new SyncEngine({
     users: syncUsers,
     writer,
@@ -103,7 +115,8 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
       stays: new PastStays({ loader, interner, states }),
     }),
     accountData,
-    sections: [...moreSections(below), ...sectionsOf(below, states)],
+    sections: [...moreSections(below), ...sectionsOf(below, states, deltas)],
   });
-  return { name: 'sync', services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers } };
+  const keyChanges = new KeyChanges(syncUsers, deltas);
+  return { name: 'sync', services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges } };
 }

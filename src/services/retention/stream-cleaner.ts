@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
+import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
@@ -15,6 +16,8 @@ export interface StreamCleanerOptions {
   readonly timers: Timers;
   /** Whole days for which transaction ids are remembered. */
   readonly transactionDays: number;
+  /** Messages that may wait for one device. */
+  readonly inboxMessages: number;
   /** Rows that are looked at in one statement. */
   readonly batchSize: number;
   /** Milliseconds between two statements. */
@@ -23,8 +26,8 @@ export interface StreamCleanerOptions {
 
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
- * behind their users' read positions, the rows of sticky events that have expired, and addresses that were invited and that nobody
- * has claimed for a year. The outbox empties itself by being handed over.
+ * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
+ * them, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -39,13 +42,15 @@ export class StreamCleaner {
     readonly mentions: number;
     readonly stickyEvents: number;
     readonly invitations: number;
+    readonly toDevice: number;
   }> {
-    const { database, clock, batchSize, transactionDays } = this.#options;
+    const { database, clock, batchSize, inboxMessages, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
     const transactions = await this.#all(signal, () => deleteOldTxns(database, firstDay, batchSize));
     const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
     const unclaimed = clock.now() - UNCLAIMED_DAYS * DAY_MS;
     const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
+    const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {
@@ -55,7 +60,7 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions, stickyEvents, invitations };
+    return { transactions, mentions, stickyEvents, invitations, toDevice };
   }
 
   /** Deletes one batch after the other. @returns how many rows */

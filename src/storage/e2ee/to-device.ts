@@ -1,4 +1,4 @@
-import type { Database, Tx } from '../database.ts';
+import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
 /** A message for one device, as it is written. */
@@ -34,10 +34,14 @@ const DEVICES_OF_USERS = sql(
 // Who never comes to fetch them must not fill the disk: the oldest go.
 const TRIM = sql(
   'to_device_trim',
-  `delete from to_device t using (
+  `with full_inboxes as (
      select user_id, device_id, (array_agg(pos order by pos desc))[$1::int] as oldest
      from to_device group by user_id, device_id having count(*) > $1::int
-   ) f where t.user_id = f.user_id and t.device_id = f.device_id and t.pos < f.oldest`,
+   ), surplus as (
+     select t.ctid from full_inboxes f join to_device t using (user_id, device_id) where t.pos < f.oldest limit $2
+   ), deleted as (
+     delete from to_device t using surplus s where t.ctid = s.ctid returning 1
+   ) select count(*)::int as count from deleted`,
 );
 
 /** The oldest messages that wait for a device. */
@@ -73,7 +77,6 @@ export const devicesOfUsers = (
   userIds: readonly string[],
 ): Promise<{ readonly userId: string; readonly deviceId: string }[]> => database.query(DEVICES_OF_USERS, [userIds]);
 
-/** Leaves every device its newest `keep` messages. */
-export const trimToDevice = async (tx: Tx, keep: number): Promise<void> => {
-  await tx.query(TRIM, [keep]);
-};
+/** Deletes messages beyond the newest `keep` of each device, `limit` at most. Returns how many. */
+export const trimToDevice = async (database: Database, keep: number, limit: number): Promise<number> =>
+  (await database.query<{ count: number }>(TRIM, [keep, limit]))[0]?.count ?? 0;

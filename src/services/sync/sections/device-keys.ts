@@ -43,4 +43,5 @@ export class DeviceKeysSection implements Section {
 }
 
 const isSame = (one: KeyCounts, other: KeyCounts): boolean =>
-  one === other || JSON.stringify([one.oneTime, one.unusedFallback]) === JSON.stringify([other.oneTime, other.unusedFallback]);
+  one === other ||
+  JSON.stringify([one.oneTime, one.unusedFallback]) === JSON.stringify([other.oneTime, other.unusedFallback]);

@@ -7,6 +7,10 @@ import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
 import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
+import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
+import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
+import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { PushRuleService, servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -70,6 +74,15 @@ export async function syncWorld(
     clock: events.clock,
     ignoredUsers: (userId) => ignored.of(userId),
   });
+  const inboxes = new DeviceInboxes(database);
+  const isLocal = (): boolean => true;
+  const remote = { send: () => Promise.resolve() };
+  const encryption = {
+    deviceListChanges: new DeviceListChanges({ database, writer, logger: silentLogger }),
+    inboxes,
+    keyCounts: new DeviceKeyCounts(database),
+    toDevice: new ToDeviceService({ database, clock: systemClock, writer, inboxes, isLocal, remote }),
+  };
   const interposed: Interposed = {};
   const strippedStateFor: StrippedStateSource['strippedStateFor'] = async (room, userId) => [
     { type: 'm.room.member', state_key: userId, room: room.roomId },
@@ -88,6 +101,7 @@ export async function syncWorld(
     receipts,
     typing,
     unread,
+    ...encryption,
     moreSections: () => [
       {
         name: 'interposed',

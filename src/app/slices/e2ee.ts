@@ -1,0 +1,76 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { CrossSigningService } from '#src/services/e2ee/cross-signing/cross-signing-service.ts';
+import { SignatureUpload } from '#src/services/e2ee/cross-signing/signature-upload.ts';
+import { DehydratedDevices } from '#src/services/e2ee/dehydration/dehydrated-devices.ts';
+import { DeviceKeyService } from '#src/services/e2ee/device-keys/device-key-service.ts';
+import { KeyClaims } from '#src/services/e2ee/device-keys/key-claims.ts';
+import { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
+import { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';
+import type { RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
+import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
+import { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
+import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
+import { type RemoteDeviceMessages, ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { Commit } from './commit.ts';
+
+/** What end-to-end encryption needs of the server. */
+export interface Encryption {
+  readonly deviceKeys: DeviceKeyService;
+  readonly keyCounts: DeviceKeyCounts;
+  readonly keyQuery: KeyQuery;
+  readonly keyClaims: KeyClaims;
+  readonly deviceListChanges: DeviceListChanges;
+  readonly crossSigning: CrossSigningService;
+  readonly signatureUpload: SignatureUpload;
+  readonly keyBackup: KeyBackupService;
+  readonly inboxes: DeviceInboxes;
+  readonly toDevice: ToDeviceService;
+  readonly dehydratedDevices: DehydratedDevices;
+}
+
+const unreachable = (): Promise<never> =>
+  Promise.reject(new MatrixError('M_UNKNOWN', 'This server does not federate.', {}, 503));
+
+/** Users of other servers cannot be asked for keys, and messages for their devices go nowhere. */
+const closed: RemoteKeys & RemoteDeviceMessages = {
+  query: unreachable,
+  claim: unreachable,
+  send: () => Promise.resolve(),
+};
+
+export function composeEncryption(below: Platform & Commit & Accounts): Slice<Encryption> {
+  const { clock, config, database, devices, logger, sessions, uia, users, writer } = below;
+  const isLocal = (userId: string): boolean => users.isLocal(userId);
+  const changes = new DeviceListChanges({ database, writer, logger });
+  const counts = new DeviceKeyCounts(database);
+  const inboxes = new DeviceInboxes(database);
+  const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
+  devices.onChanged(({ userId, deviceId, change }) => {
+    changes.announce(userId);
+    if (change !== 'deleted') return;
+    inboxes.forget(userId, deviceId);
+    counts.stale(userId, deviceId);
+  });
+  return {
+    name: 'e2ee',
+    services: {
+      deviceKeys,
+      keyCounts: counts,
+      keyQuery: new KeyQuery({ database, isLocal, remote: closed }),
+      keyClaims: new KeyClaims({ database, counts, isLocal, remote: closed }),
+      deviceListChanges: changes,
+      crossSigning: new CrossSigningService({ database, clock, uia, changes }),
+      signatureUpload: new SignatureUpload({ database, changes }),
+      keyBackup: new KeyBackupService({ database, mostBytes: config.e2ee.maxBackupBytes }),
+      inboxes,
+      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: closed }),
+      dehydratedDevices: new DehydratedDevices({ database, clock, sessions, deviceKeys, inboxes }),
+    },
+    start: () => changes.start(),
+    close: () => changes.idle(),
+    idle: () => changes.idle(),
+  };
+}
