@@ -31,6 +31,9 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4140': true,
   // Sticky events: sending them, and their section of /sync.
   'org.matrix.msc4354': true,
+  // Dehydrated devices.
+  'org.matrix.msc3814': true,
+  'org.matrix.e2e_cross_signing': true,
   // Stable since versions that are not listed yet: mutual rooms (v1.19), and fields of profiles beyond name and avatar (v1.16).
   'uk.half-shot.msc2666.query_mutual_rooms': true,
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,

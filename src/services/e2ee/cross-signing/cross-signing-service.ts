@@ -46,6 +46,9 @@ export interface CrossSigningServiceOptions {
   readonly changes: DeviceListChanges;
 }
 
+/** A key of an upload. */
+type GivenKey = CrossSigningKey & { readonly usage: CrossSigningUsage };
+
 const FLOWS = [['m.login.password']];
 
 /** Takes the keys with which users vouch for their devices and for each other. Client-Server API, "Cross-signing". */
@@ -70,24 +73,25 @@ export class CrossSigningService {
         usage: MEMBERS[member],
         ...parseCrossSigningKey(upload[member], member, MEMBERS[member], userId),
       }));
-    const { database, changes } = this.#options;
-    const known = await crossSigningKeysOf(database, [userId]);
+    const known = await crossSigningKeysOf(this.#options.database, [userId]);
     this.#checkSignatures(userId, given, known);
-    await this.#authorize(uploader, upload.auth, given, known);
-    const written = await database.write(async (tx) => {
-      await lockCrossSigning(tx, userId);
-      const before = await crossSigningKeysOf(tx, [userId]);
-      // Another upload came in between: what was authorized is not what would be replaced.
-      if (!isSame(before, known))
-        throw new MatrixError(
-          'M_UNKNOWN',
-          'Your cross-signing keys were changed at the same moment. Try again.',
-          {},
-          409,
-        );
-      return this.#store(tx, userId, given, before);
-    });
-    if (written) await changes.published(userId);
+    if (await this.#mayUpload(uploader, given, known)) {
+      await this.#write(userId, given, known);
+      return;
+    }
+    const parameters = given.map(({ usage, content }) => [usage, signedText(content, 'lenient')]);
+    await this.#options.uia.perform(
+      {
+        operation: 'uploadCrossSigningKeys',
+        parameters,
+        flows: FLOWS,
+        userId,
+        reuseFor: uploader.deviceId,
+        auth: upload.auth,
+        ip: uploader.ip,
+      },
+      () => this.#write(userId, given, known),
+    );
   }
 
   /**
@@ -105,11 +109,7 @@ export class CrossSigningService {
     });
   }
 
-  #checkSignatures(
-    userId: string,
-    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
-    known: readonly CrossSigningKeyRecord[],
-  ): void {
+  #checkSignatures(userId: string, given: readonly GivenKey[], known: readonly CrossSigningKeyRecord[]): void {
     const master = given.find(({ usage }) => usage === 'master') ?? known.find(({ usage }) => usage === 'master');
     if (master === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'Upload a master_key first, or with the others.');
@@ -123,31 +123,42 @@ export class CrossSigningService {
     }
   }
 
-  /** "User-Interactive Authentication MUST be performed for regular clients, except in these cases". Since v1.11. */
-  async #authorize(
-    { userId, isAppservice, ip }: CrossSigningUploader,
-    auth: AuthData | undefined,
-    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
+  /**
+   * Whether no authentication is asked for. "User-Interactive Authentication MUST be performed for regular clients, except in these
+   * cases: there is no existing master signing key uploaded to the homeserver, OR […] the request contains no new keys." Since v1.11.
+   */
+  async #mayUpload(
+    { userId, isAppservice }: CrossSigningUploader,
+    given: readonly GivenKey[],
     known: readonly CrossSigningKeyRecord[],
-  ): Promise<void> {
-    const { database, clock, uia } = this.#options;
-    const isFirst = !known.some(({ usage }) => usage === 'master');
-    if (isFirst || isAppservice || given.every((key) => isUnchanged(key, known))) return;
-    if (await mayReplace(database, userId, clock.now())) return;
-    await uia.authorize({
-      operation: 'uploadCrossSigningKeys',
-      parameters: given.map(({ usage, publicKey }) => [usage, publicKey]),
-      flows: FLOWS,
-      userId,
-      auth,
-      ip,
+  ): Promise<boolean> {
+    if (isAppservice || !known.some(({ usage }) => usage === 'master')) return true;
+    if (given.every((key) => isUnchanged(key, known))) return true;
+    return mayReplace(this.#options.database, userId, this.#options.clock.now());
+  }
+
+  async #write(userId: string, given: readonly GivenKey[], known: readonly CrossSigningKeyRecord[]): Promise<void> {
+    const { database, changes } = this.#options;
+    const isWritten = await database.write(async (tx) => {
+      await lockCrossSigning(tx, userId);
+      const before = await crossSigningKeysOf(tx, [userId]);
+      // Another upload came in between: what was authorized is not what would be replaced.
+      if (!isSame(before, known))
+        throw new MatrixError(
+          'M_UNKNOWN',
+          'Your cross-signing keys were changed at the same moment. Try again.',
+          {},
+          409,
+        );
+      return this.#store(tx, userId, given, before);
     });
+    if (isWritten) await changes.published(userId);
   }
 
   async #store(
     tx: Tx,
     userId: string,
-    given: readonly (CrossSigningKey & { usage: CrossSigningUsage })[],
+    given: readonly GivenKey[],
     before: readonly CrossSigningKeyRecord[],
   ): Promise<boolean> {
     const changed = given.filter((key) => !isUnchanged(key, before));
@@ -188,10 +199,7 @@ export class CrossSigningService {
 }
 
 /** "it exactly matches the master signing key provided in the request body": signatures that came in between do not matter. */
-const isUnchanged = (
-  { usage, publicKey, content }: CrossSigningKey & { usage: CrossSigningUsage },
-  known: readonly CrossSigningKeyRecord[],
-): boolean => {
+const isUnchanged = ({ usage, publicKey, content }: GivenKey, known: readonly CrossSigningKeyRecord[]): boolean => {
   const before = known.find((key) => key.usage === usage);
   return (
     before?.publicKey === publicKey &&

@@ -1,0 +1,144 @@
+import { expect } from 'chai';
+import { sql } from '#src/storage/database.ts';
+import { EncryptionServer, type TestDevice } from './encryption-server.ts';
+
+const COUNT = sql('test_to_device_count', 'select count(*)::int as n from to_device where user_id = $1');
+
+describe('messages to devices', function () {
+  this.timeout(60_000);
+  let server: EncryptionServer;
+  let alice: TestDevice;
+  let bob: TestDevice;
+  let txns = 0;
+
+  before(async () => {
+    server = await EncryptionServer.start();
+  });
+  after(() => server.stop());
+  beforeEach(async () => {
+    alice = await server.register();
+    bob = await server.register();
+  });
+
+  const send = (messages: object, txn = `t${(txns += 1)}`, type = 'm.test'): ReturnType<EncryptionServer['ask']> =>
+    server.ask(alice, 'PUT', `/sendToDevice/${type}/${txn}`, { messages });
+  const bodies = (response: { readonly to_device?: { readonly events: readonly { readonly content: object }[] } }) =>
+    (response.to_device?.events ?? []).map(({ content }) => (content as { readonly n: unknown }).n);
+  /** Syncs until messages come: other news may come before. */
+  const received = async (device: TestDevice, since: string): Promise<unknown[]> => {
+    for (let token = since; ;) {
+      const response = await server.sync(device, token, 20_000);
+      if (bodies(response).length > 0) return bodies(response);
+      token = response.next_batch;
+    }
+  };
+  const stored = async ({ userId }: TestDevice): Promise<number> =>
+    (await server.database.query<{ n: number }>(COUNT, [userId]))[0]?.n ?? -1;
+
+  it('come with their sender and type, once, and are deleted when they are acknowledged', async () => {
+    const { next_batch: start } = await server.sync(bob);
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } }, undefined, 'm.room_key');
+    const first = await server.sync(bob, start);
+    expect(first.to_device.events).to.deep.equal([{ type: 'm.room_key', sender: alice.userId, content: { n: 1 } }]);
+    expect(await stored(bob)).to.equal(1);
+    const again = await server.sync(bob, start);
+    expect(bodies(again)).to.deep.equal([1]);
+    expect(bodies(await server.sync(bob, first.next_batch))).to.deep.equal([]);
+    expect(await stored(bob)).to.equal(0);
+  });
+
+  it('come in the first sync, and end a long-poll', async () => {
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } });
+    const first = await server.sync(bob);
+    expect(bodies(first)).to.deep.equal([1]);
+    const waiting = received(bob, first.next_batch);
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 2 } } });
+    expect(await waiting).to.deep.equal([2]);
+  });
+
+  it('to all devices of a user come to each of them, but for those with one of their own', async () => {
+    const other = await server.login(bob);
+    await send({ [bob.userId]: { '*': { n: 'all' }, [other.deviceId]: { n: 'own' } } });
+    expect(bodies(await server.sync(bob))).to.deep.equal(['all']);
+    expect(bodies(await server.sync(other))).to.deep.equal(['own']);
+  });
+
+  it('to unknown devices and users are dropped, and so are those that wait for a device that is deleted', async () => {
+    const other = await server.login(bob);
+    const { status } = await send({
+      [bob.userId]: { NONE: { n: 1 }, [other.deviceId]: { n: 2 } },
+      '@nobody:localhost': { '*': { n: 3 }, D: { n: 4 } },
+      'no user id': { D: { n: 5 } },
+    });
+    expect(status).to.equal(200);
+    expect(await stored(bob)).to.equal(1);
+    await server.must(other, 'POST', '/logout', {});
+    expect(await stored(bob)).to.equal(0);
+  });
+
+  it('are sent once for each transaction id, whatever its body says, also after a restart', async () => {
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } }, 'same');
+    expect((await send({ [bob.userId]: { [bob.deviceId]: { n: 2 } } }, 'same')).status).to.equal(200);
+    await server.restart();
+    expect((await send({ [bob.userId]: { [bob.deviceId]: { n: 3 } } }, 'same')).status).to.equal(200);
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 4 } } }, 'same', 'm.other');
+    expect(bodies(await server.sync(bob))).to.deep.equal([1, 4]);
+  });
+
+  it('come in order, a hundred at a time, however many wait, also over a restart', async () => {
+    for (let from = 0; from < 450; from += 50)
+      await Promise.all(
+        Array.from({ length: 50 }, (_, n) => send({ [bob.userId]: { [bob.deviceId]: { n: from + n } } })),
+      );
+    const seen: unknown[] = [];
+    let since: string | undefined;
+    for (let round = 0; round < 6; round++) {
+      const response = await server.sync(bob, since);
+      since = response.next_batch;
+      expect(bodies(response).length).to.be.at.most(100);
+      seen.push(...bodies(response));
+      if (round === 2) await server.restart();
+    }
+    expect(seen).to.have.length(450);
+    expect(new Set(seen).size).to.equal(450);
+    for (let from = 0; from < 450; from += 50)
+      expect(seen.slice(from, from + 50).toSorted((a, b) => Number(a) - Number(b))).to.deep.equal(
+        Array.from({ length: 50 }, (_, n) => from + n),
+      );
+    expect(await stored(bob)).to.equal(0);
+  });
+
+  it('that wait cost a device without any no statement, and one with some a bounded number', async () => {
+    let { next_batch: since } = await server.sync(bob);
+    ({ next_batch: since } = await server.sync(bob, since));
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 0 } } });
+    for (let round = 0; round < 2; round++) ({ next_batch: since } = await server.sync(bob, since));
+    const statements = async (work: () => Promise<unknown>): Promise<number> => {
+      const before = server.database.statements();
+      await work();
+      return server.database.statements() - before;
+    };
+    expect(await statements(async () => ({ next_batch: since } = await server.sync(bob, since)))).to.equal(0);
+    expect(await statements(() => send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } }))).to.be.at.most(2);
+    expect(await statements(async () => ({ next_batch: since } = await server.sync(bob, since)))).to.equal(0);
+    expect(await statements(async () => ({ next_batch: since } = await server.sync(bob, since)))).to.equal(1);
+  });
+
+  it('are in no filter’s way', async () => {
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } });
+    const filter = encodeURIComponent(
+      JSON.stringify({ event_fields: ['type'], presence: { types: [] }, room: { rooms: [] } }),
+    );
+    const response = await server.must(bob, 'GET', `/sync?timeout=0&filter=${filter}`);
+    expect(bodies(response)).to.deep.equal([1]);
+  });
+
+  it('that are none are refused', async () => {
+    for (const messages of [7, [], { [bob.userId]: [] }, { [bob.userId]: { D: 'text' } }]) {
+      const { status, body } = await server.ask(alice, 'PUT', `/sendToDevice/m.test/x${(txns += 1)}`, { messages });
+      expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    }
+    const large = { [bob.userId]: { [bob.deviceId]: { n: 'x'.repeat(70_000) } } };
+    expect((await send(large)).body.errcode).to.equal('M_TOO_LARGE');
+  });
+});
