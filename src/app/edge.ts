@@ -13,6 +13,7 @@ import type { ServerFiles } from './ground/server-files.ts';
 import type { Slice } from './ground/slice.ts';
 import type { Accounts } from './slices/accounts.ts';
 import type { DelayedEvents } from './slices/delayed-events.ts';
+import type { Encryption } from './slices/e2ee.ts';
 import type { Ephemeral } from './slices/ephemeral.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Memberships } from './slices/membership.ts';
@@ -44,6 +45,7 @@ type Below = Platform &
   ThirdPartyInviting &
   Rooms &
   DelayedEvents &
+  Encryption &
   Push &
   Ephemeral &
   Peeking &

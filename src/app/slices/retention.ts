@@ -48,7 +48,15 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         clock,
         logger,
       }),
-      streamCleaner: new StreamCleaner({ database, clock, timers, batchSize: CLEAN_AT_ONCE, pauseMs, transactionDays, inboxMessages: config.e2ee.maxInboxMessages }),
+      streamCleaner: new StreamCleaner({
+        database,
+        clock,
+        timers,
+        batchSize: CLEAN_AT_ONCE,
+        pauseMs,
+        transactionDays,
+        inboxMessages: config.e2ee.maxInboxMessages,
+      }),
       spaceReturner: new SpaceReturner({ database, clock, timers, logger, pauseMs }),
     },
   };

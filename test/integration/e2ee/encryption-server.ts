@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createApplication, entities } from '#src/app/application.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import type { Application } from '#src/app/lifecycle.ts';
-import { PrometheusMetrics } from '#src/app/metrics.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemRandom } from '#src/kernel/random.ts';

@@ -160,7 +160,7 @@ describe('key backups', function () {
     const sessions = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`s${n}`, session(n, 0, true)]));
     const before = server.database.statements();
     expect((await put({ rooms: { '!a:x': { sessions } } })).body.count).to.equal(10_000);
-    expect(server.database.statements() - before, "the same for one key and for many").to.be.at.most(20);
+    expect(server.database.statements() - before, 'the same for one key and for many').to.be.at.most(20);
     expect(Object.keys((await get('/!a:x')).body.sessions)).to.have.length(10_000);
   });
 
