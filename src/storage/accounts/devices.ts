@@ -69,10 +69,6 @@ const LIST_DEVICES = sql(
   `select ${COLUMNS} from devices where user_id = $1 order by created_ts, device_id`,
 );
 const SELECT_DEVICE = sql('device_select', `select ${COLUMNS} from devices where user_id = $1 and device_id = $2`);
-const RENAME_DEVICE = sql(
-  'device_rename',
-  'update devices set display_name = $3 where user_id = $1 and device_id = $2 returning 1',
-);
 
 export const listDevices = (tx: Tx, userId: string): Promise<DeviceRecord[]> =>
   tx.query<DeviceRecord>(LIST_DEVICES, [userId]);

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createApplication, entities } from '#src/app/application.ts';
+import { createApplication } from '#src/app/application.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import type { Application } from '#src/app/lifecycle.ts';
 import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
@@ -41,7 +41,7 @@ export class EncryptionServer {
   static async start(env: Readonly<Record<string, string>> = {}): Promise<EncryptionServer> {
     const server = new EncryptionServer(env);
     server.#folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-e2ee-'));
-    server.#clone = await cloneDatabase({ entities });
+    server.#clone = await cloneDatabase();
     await server.#begin();
     return server;
   }
