@@ -147,6 +147,13 @@ const ANYBODYS = new Set([
   'setRoomTag',
   'deleteRoomTag',
   'reportRoom',
+  // What users keep of their own, under whatever name.
+  'putRoomKeysByRoomId',
+  'putRoomKeyBySessionId',
+  'getRoomKeysByRoomId',
+  'getRoomKeyBySessionId',
+  'deleteRoomKeysByRoomId',
+  'deleteRoomKeyBySessionId',
 ]);
 
 for (const visibility of VISIBILITIES)

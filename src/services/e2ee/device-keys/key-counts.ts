@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -34,7 +35,7 @@ export class DeviceKeyCounts {
 
   constructor(database: Database, cacheSize = 50_000) {
     this.#database = database;
-    this.#counts = new LRUCache({ max: cacheSize });
+    this.#counts = new LRUCache(atMost(cacheSize));
   }
 
   /** The counts of a device if they are in memory. */
