@@ -124,7 +124,8 @@ export class SyncPlanner {
       const wasKnown = isInitial || (await this.#options.stays.isJoinedIn(room, userId, known.get(room.nid)));
       // Of a room that was forgotten since, whoever knew it learns that they are not in it any more, and nothing else.
       const isForgotten = room.member(userId)?.forgotten === true;
-      if (until > 0 && !isForgotten && (wasKnown || until > afterOf(room))) stays.push({ room, member, until, wasKnown });
+      if (until > 0 && !isForgotten && (wasKnown || until > afterOf(room)))
+        stays.push({ room, member, until, wasKnown });
       else stays.push({ room, member, until: undefined, wasKnown });
     }
     const ends = await states.at(
