@@ -156,7 +156,7 @@ export const roomMethods: readonly Method[] = [
     example: { room_id: ROOM, user_id: '@bob:example.org' },
     handle: async ({ params, requester, services }) => {
       const request = { target: params.user_id, reason: params.reason };
-      await services.membership.invite(requester.userId, params.room_id, request);
+      await services.membership.invite(requester, params.room_id, request);
       return {};
     },
   }),

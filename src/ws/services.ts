@@ -53,7 +53,7 @@ export interface MembershipPort {
   ): Promise<string>;
   leave(userId: string, roomId: string, reason?: string): Promise<void>;
   invite(
-    sender: string,
+    sender: Requester,
     roomId: string,
     request: { readonly target: string; readonly reason?: string | undefined },
   ): Promise<void>;

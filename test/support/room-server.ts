@@ -44,6 +44,7 @@ import type { NotificationClassifier } from '#src/services/events/building/notif
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
+import { MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { MemberProfile } from '#src/services/rooms/membership/profile-source.ts';
 import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
@@ -74,7 +75,10 @@ const classifier: NotificationClassifier = {
   }),
 };
 
-/** Whoever asks is who the token says: `alice`, `alice/PHONE` for another device, `guest-x` for a guest, `as-x` for a bridge. */
+/**
+ * Whoever asks is who the token says: `alice`, `alice/PHONE` for another device, `guest-x` for a guest, `as-x` for a bridge, `suspended-x`
+ * for a suspended user, `limited-x` for somebody whom rate limits hold.
+ */
 const requesterOf = (token: string): Requester => {
   const [name = '', deviceId = 'DEVICE'] = token.split('/');
   if (!/^[a-z][a-z0-9-]*$/.test(name)) throw new MatrixError('M_UNKNOWN_TOKEN', 'This token is not known.');
@@ -83,7 +87,8 @@ const requesterOf = (token: string): Requester => {
     deviceId,
     isGuest: name.startsWith('guest'),
     isAdmin: name.startsWith('admin'),
-    rateLimited: false,
+    isSuspended: name.startsWith('suspended'),
+    rateLimited: name.startsWith('limited'),
     ...(name.startsWith('as-') ? { mayChooseTimestamp: true } : {}),
   };
 };
@@ -155,6 +160,10 @@ const compose = (
   const { access } = reading.services;
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName: SERVER });
   const profileSource = { profileOf: (userId: string) => Promise.resolve(profiles.get(userId) ?? {}) };
+  const buckets = options.rateLimits ?? {};
+  const rateLimiter = new TokenBucketLimiter(clock, { enabled: true, buckets });
+  const restricted = new RestrictedJoins(rooms);
+  const door = new MembershipDoor({ serverName: SERVER, isLocal, restricted, rateLimiter, federates: false });
   const membership = new MembershipService({
     database,
     interner,
@@ -163,15 +172,16 @@ const compose = (
     events,
     aliases,
     profiles: profileSource,
+    door,
   });
   const roomSending = new RoomSending({
     access,
     events,
     aliases,
     relations: reading.services.relationRules,
-    restricted: new RestrictedJoins(rooms),
+    door,
+    serverName: SERVER,
   });
-  const buckets = options.rateLimits ?? {};
   const delayed = composeDelayedEvents({
     clock,
     timers: clock,
@@ -179,6 +189,7 @@ const compose = (
     logger: silentLogger,
     random: systemRandom,
     config: {
+      serverName: SERVER,
       delayedEvents: {
         maxDelayMs: 86_400_000,
         maxScheduled: 100,
@@ -188,7 +199,7 @@ const compose = (
         ...options.delayedEvents,
       },
     },
-    rateLimiter: new TokenBucketLimiter(clock, { enabled: true, buckets }),
+    rateLimiter,
     users: { account: async (userId: string) => accounts.get(userId) as Account | undefined },
     roomSending,
     writer,
@@ -219,8 +230,10 @@ const compose = (
     mutualRooms: new MutualRooms(database),
     publicRooms: new PublicRooms({ database, rooms, openness: summaries, serverName: SERVER }),
     roomCreation: new RoomCreationService({
+      serverName: SERVER,
       events,
       membership,
+      door,
       aliases,
       profiles: profileSource,
       thirdPartyInvites: inviting.thirdPartyInvites,

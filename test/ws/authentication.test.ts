@@ -171,7 +171,7 @@ describe('WebSocket API: authentication', () => {
       room_id: roomId,
       event_type: 'm.room.message',
       txn_id: 'secret',
-      content: { body: 'a secret word' },
+      content: { msgtype: 'm.text', body: 'a secret word' },
     });
     await client.end();
     const log = JSON.stringify(server.lines);

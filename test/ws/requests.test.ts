@@ -98,6 +98,9 @@ describe('WebSocket API: requests', () => {
       ['send', [], 'M_BAD_JSON'],
       ['send', { ...send, content: 'text' }, 'M_BAD_JSON'],
       ['send', { ...send, content: { n: 1.5 } }, 'M_BAD_JSON'],
+      ['send', { ...send, content: { msgtype: 'm.text' } }, 'M_BAD_JSON'],
+      ['state', { room_id: roomId, event_type: 'm.room.server_acl', content: { allow: [] } }, 'M_BAD_JSON'],
+      ['state', { room_id: roomId, event_type: 'm.room.power_levels', content: { ban: '50' } }, 'M_BAD_JSON'],
       ['send', { ...send, content: { n: 2 ** 60 } }, 'M_BAD_JSON'],
       ['send', { ...send, content: text('I am not in there') }, 'M_FORBIDDEN'],
       ['send', { ...send, room_id: '!nowhere:localhost', content: {} }, 'M_FORBIDDEN'],
@@ -227,11 +230,19 @@ describe('WebSocket API: limits', () => {
     const roomId = await server.room(alice);
     const client = await server.connect(alice);
     await server.say(alice, roomId, 'over HTTP');
-    const params = { room_id: roomId, event_type: 'm.room.message', txn_id: 'ws', content: { body: 'over a socket' } };
+    const params = {
+      room_id: roomId,
+      event_type: 'm.room.message',
+      txn_id: 'ws',
+      content: { msgtype: 'm.text', body: 'over a socket' },
+    };
     await client.must('send', params);
     const { error } = await client.request('send', params);
     expect(error).to.include({ errcode: 'M_LIMIT_EXCEEDED', 'org.tsudoi.limiter': 'message', retry_after_ms: 10_000 });
-    const overHttp = await server.ask(alice, 'PUT', `/rooms/${roomId}/send/m.room.message/http`, { body: 'x' });
+    const overHttp = await server.ask(alice, 'PUT', `/rooms/${roomId}/send/m.room.message/http`, {
+      msgtype: 'm.text',
+      body: 'x',
+    });
     expect(overHttp.status).to.equal(429);
     await server.pass(10_000);
     await client.must('send', { ...params, txn_id: 'later' });

@@ -140,7 +140,7 @@ describe('WebSocket API: the stream', () => {
             room_id: roomId,
             event_type: 'm.room.message',
             txn_id: `slow${start + index}`,
-            content: { body },
+            content: { msgtype: 'm.text', body },
           }),
         ),
       );

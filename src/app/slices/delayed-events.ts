@@ -27,6 +27,7 @@ export function composeDelayedEvents(below: Platform & Outside & Commit & Accoun
   const sending = new DelayedSending({ database, clock, rateLimiter, users, roomSending, writer });
   const schedule = new DelayedSchedule({ database, clock, timers, logger, sending, turns });
   const delayedEvents = new DelayedEventService({
+    serverName: config.serverName,
     database,
     clock,
     random,

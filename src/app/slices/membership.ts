@@ -2,9 +2,11 @@ import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { Farewells } from '#src/services/rooms/membership/farewells.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
+import { MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -12,6 +14,7 @@ import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { Outside } from './outside.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
@@ -19,6 +22,7 @@ import type { UserData } from './user-data.ts';
 /** How users come into rooms and out of them. */
 export interface Memberships {
   readonly aliases: AliasService;
+  readonly door: MembershipDoor;
   readonly membership: MembershipService;
   readonly mutualRooms: MutualRooms;
   /** Profiles in the words of member events. */
@@ -27,10 +31,10 @@ export interface Memberships {
 }
 
 export function composeMembership(
-  below: Platform & Commit & Accounts & UserData & RoomModel & EventStreaming & Events & Reading,
+  below: Platform & Outside & Commit & Accounts & UserData & RoomModel & EventStreaming & Events & Reading,
 ): Slice<Memberships> {
   const { access, accounts, clock, config, database, events, interner, invitePermission } = below;
-  const { loader, logger, profiles, rooms, stream } = below;
+  const { loader, logger, profiles, rateLimiter, rooms, stream } = below;
   const aliases = new AliasService({ database, rooms, access, events, clock, serverName: config.serverName });
   const profileSource: ProfileSource = {
     profileOf: async (userId) => {
@@ -38,6 +42,14 @@ export function composeMembership(
       return { displayname, avatar_url: avatarUrl };
     },
   };
+  const door = new MembershipDoor({
+    serverName: config.serverName,
+    isLocal: (userId) => events.isLocal(userId),
+    restricted: new RestrictedJoins(rooms),
+    rateLimiter,
+    invitePermission,
+    federates: false,
+  });
   const membership = new MembershipService({
     database,
     interner,
@@ -46,7 +58,7 @@ export function composeMembership(
     events,
     aliases,
     profiles: profileSource,
-    invitePermission,
+    door,
   });
   const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
   const farewells = new Farewells({ database, interner, accounts, membership, profiles, logger });
@@ -60,6 +72,7 @@ export function composeMembership(
     name: 'membership',
     services: {
       aliases,
+      door,
       membership,
       mutualRooms: new MutualRooms(database),
       profileSource,

@@ -1,7 +1,6 @@
 import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
-import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
@@ -42,7 +41,7 @@ export function composeRooms(
     Memberships &
     ThirdPartyInviting,
 ): Slice<Rooms> {
-  const { access, accountData, aliases, clock, config, database, events, finder, invitePermission, loader } = below;
+  const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
   const { logger, membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { stream, thirdPartyInvites, users } = below;
   const { serverName } = config;
@@ -56,8 +55,10 @@ export function composeRooms(
       roomSummaries,
       hierarchy: new SpaceHierarchy({ database, rooms, summaries: roomSummaries }),
       roomCreation: new RoomCreationService({
+        serverName,
         events,
         membership,
+        door,
         aliases,
         profiles,
         thirdPartyInvites,
@@ -69,8 +70,8 @@ export function composeRooms(
         events,
         aliases,
         relations: relationRules,
-        restricted: new RestrictedJoins(rooms),
-        invitePermission,
+        door,
+        serverName,
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
       reports: new ReportService({ database, rooms, finder, users, clock }),

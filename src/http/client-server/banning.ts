@@ -22,7 +22,7 @@ export const banningEndpoints = [
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ membership }: Services, { requester, params, body }) {
-      await membership.ban(requester.userId, params.roomId, body.user_id, body.reason);
+      await membership.ban(requester, params.roomId, body.user_id, body.reason);
       return {};
     },
   }),
@@ -40,7 +40,7 @@ export const banningEndpoints = [
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_BAD_STATE', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ membership }: Services, { requester, params, body }) {
-      await membership.unban(requester.userId, params.roomId, body.user_id, body.reason);
+      await membership.unban(requester, params.roomId, body.user_id, body.reason);
       return {};
     },
   }),

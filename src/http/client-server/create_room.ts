@@ -60,14 +60,13 @@ export const createRoomEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     async handler({ roomCreation }: Services, { requester, body: wish }) {
-      const room = await roomCreation.create(requester.userId, {
+      const room = await roomCreation.create(requester, {
         visibility: wish.visibility,
         roomAliasName: wish.room_alias_name,
         name: wish.name,
         topic: wish.topic,
         invite: wish.invite,
         thirdPartyInvites: wish.invite_3pid?.map(thirdPartyInviteRequest),
-        rateLimited: requester.rateLimited,
         roomVersion: wish.room_version,
         creationContent: wish.creation_content as JsonObject | undefined,
         initialState: wish.initial_state as InitialStateEvent[] | undefined,

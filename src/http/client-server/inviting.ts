@@ -45,7 +45,7 @@ export const invitingEndpoints = [
         return {};
       }
       const invite = { target: wish.user_id, reason: wish.reason, isDirect: wish.is_direct };
-      await membership.invite(requester.userId, params.roomId, invite);
+      await membership.invite(requester, params.roomId, invite);
       return {};
     },
   }),

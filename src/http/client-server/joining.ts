@@ -27,6 +27,7 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
     query: Type.Object({ via: servers, server_name: servers }),
     body,
     bodyOptional: true,
+    eventBody: true,
     response: roomIdAnswer,
     errcodes: [
       'M_FORBIDDEN',
@@ -34,14 +35,18 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
       'M_NOT_FOUND',
       'M_UNABLE_TO_GRANT_JOIN',
       'M_INVALID_PARAM',
+      'M_BAD_JSON',
+      'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
     async handler({ membership }: Services, { requester, params, query, body: wish }) {
+      const { reason, third_party_signed: thirdPartySigned, ...content } = wish;
       const roomId = await membership.join(requester, {
         roomIdOrAlias: (params as Readonly<Record<string, string>>)[roomParam] ?? '',
         servers: query.via ?? query.server_name,
-        reason: wish.reason,
-        thirdPartySigned: wish.third_party_signed as JsonObject | undefined,
+        reason,
+        content: content as JsonObject,
+        thirdPartySigned: thirdPartySigned as JsonObject | undefined,
       });
       return { room_id: roomId };
     },

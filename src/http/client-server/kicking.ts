@@ -22,7 +22,7 @@ export const kickingEndpoints = [
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ membership }: Services, { requester, params, body }) {
-      await membership.kick(requester.userId, params.roomId, body.user_id, body.reason);
+      await membership.kick(requester, params.roomId, body.user_id, body.reason);
       return {};
     },
   }),

@@ -17,7 +17,10 @@ export function creatorOf(version: RoomVersion, create: Pdu): string | undefined
 }
 
 /** The users whose power level is infinite: the sender of `m.room.create` and its `additional_creators`. Empty before v12. */
-export function privilegedCreatorsOf(version: RoomVersion, create: Pdu): ReadonlySet<string> {
+export function privilegedCreatorsOf(
+  version: RoomVersion,
+  create: Pick<Pdu, 'sender' | 'content'>,
+): ReadonlySet<string> {
   if (!version.auth.privilegedCreators) return new Set();
   const { additional_creators: additional } = create.content;
   const others = Array.isArray(additional) ? additional.filter((user) => typeof user === 'string') : [];

@@ -14,6 +14,7 @@ describe('transaction ids of events', function () {
     const send = async (txnId: string): Promise<string> =>
       (
         await server.must('alice', 'PUT', `/rooms/${room}/send/m.room.message/${encodeURIComponent(txnId)}`, {
+          msgtype: 'm.text',
           body: 'x',
         })
       ).event_id;

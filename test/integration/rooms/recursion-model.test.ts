@@ -31,6 +31,8 @@ describe('relations of relations', function () {
           const redacted = new Set<string>();
           for (const { to, rel, type, isRedacted } of events) {
             const content = {
+              msgtype: 'm.text',
+              body: 'x',
               'm.relates_to': { rel_type: rel, event_id: ids[to % ids.length], key: `${(txn += 1)}` },
             };
             const sent = await server.must('alice', 'PUT', `/rooms/${roomId}/send/${type}/c${txn}`, content);

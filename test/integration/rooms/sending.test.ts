@@ -27,7 +27,7 @@ describe('sending into rooms', function () {
       const sender = { userId: i % 2 === 0 ? '@alice:test' : '@bob:test', deviceId: 'DEVICE' };
       return roomSending.message(
         sender,
-        { roomId, type: 'm.room.message', content: { body: String(i) } },
+        { roomId, type: 'm.room.message', content: { msgtype: 'm.text', body: String(i) } },
         `at once ${i}`,
       );
     };
@@ -47,9 +47,14 @@ describe('sending into rooms', function () {
       expect(await send('alice', 'c')).to.equal(first);
       expect(await send('alice/PHONE', 'd')).not.to.equal(first);
       const other = await server.room('alice');
-      expect((await server.must('alice', 'PUT', `/rooms/${other}/send/m.room.message/same`, {})).event_id).not.to.equal(
-        first,
-      );
+      expect(
+        (
+          await server.must('alice', 'PUT', `/rooms/${other}/send/m.room.message/same`, {
+            msgtype: 'm.text',
+            body: 'e',
+          })
+        ).event_id,
+      ).not.to.equal(first);
       expect((await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.other/same`, {})).event_id).not.to.equal(
         first,
       );

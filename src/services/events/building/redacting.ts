@@ -1,5 +1,5 @@
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
-import { redactionApplies } from '#src/protocol/auth/redactions.ts';
+import { isRedactable, redactionApplies } from '#src/protocol/auth/redactions.ts';
 import { redact } from '#src/protocol/events/redaction.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -22,6 +22,7 @@ export const prepareRedaction = (
 ): PreparedRedaction | undefined => {
   if (target === undefined || levels === undefined || target.redactedBecause !== undefined) return undefined;
   if (!redactionApplies(room.version, identified(redaction), identified(target), levels)) return undefined;
+  if (!isRedactable(room.version, target.pdu)) return undefined;
   const json = canonicalJson(redact(room.version, target.pdu), 'lenient');
   return {
     row: { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json },

@@ -3,6 +3,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { redactionHarm } from '#src/protocol/auth/redactions.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -255,7 +256,7 @@ export class EventService {
    * Redacts an event. An id that is not known here is redacted when the event comes.
    * Room versions, "Handling redactions": a redaction counts when its sender may redact, or shares the domain of the event's sender.
    *
-   * @throws MatrixError M_FORBIDDEN when the sender may neither redact others' events nor sent it
+   * @throws MatrixError M_FORBIDDEN when the sender may neither redact others' events nor sent it, or when the room would be lost by it
    */
   async redact(
     room: Room,
@@ -266,13 +267,8 @@ export class EventService {
     more: Pick<EventDraft, 'delayId' | 'stickyDurationMs'> = {},
   ): Promise<string> {
     const event = await this.find(room, target);
-    const isOwn = event !== undefined && event.sender === sender;
-    if (event !== undefined && !isOwn && room.powerLevels().userLevel(sender) < room.powerLevels().redact) {
-      throw new MatrixError(
-        'M_FORBIDDEN',
-        'Only those with the power level to redact may redact the events of others.',
-      );
-    }
+    const refusal = event === undefined ? undefined : refusalOf(room, sender, event);
+    if (refusal !== undefined) throw refusal;
     const draft: EventDraft = {
       type: 'm.room.redaction',
       sender,
@@ -299,3 +295,12 @@ export class EventService {
     return domainOf(userId) === this.#serverName;
   }
 }
+
+/** Why somebody may not redact an event; undefined when they may. */
+const refusalOf = (room: Room, sender: string, event: StoredEvent): MatrixError | undefined => {
+  const levels = room.powerLevels();
+  if (event.sender !== sender && levels.userLevel(sender) < levels.redact)
+    return new MatrixError('M_FORBIDDEN', 'Only those with the power level to redact may redact the events of others.');
+  const harm = redactionHarm(room.version, event.pdu);
+  return harm === undefined ? undefined : new MatrixError('M_FORBIDDEN', `This event cannot be redacted. ${harm}`);
+};

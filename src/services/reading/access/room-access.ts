@@ -18,7 +18,9 @@ export interface RoomView {
   readonly isCurrent: boolean;
 }
 
-const notThere = (): MatrixError => new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
+/** What those are told who ask for a room that they are not in: they do not learn whether it exists. */
+export const notInRoom = (): MatrixError =>
+  new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
 
 /** Who may read what of a room at all. Single events are judged by `EventVisibility`. */
 export class RoomAccess {
@@ -46,14 +48,14 @@ export class RoomAccess {
    */
   async known(roomId: string): Promise<Room> {
     const room = await this.#rooms.byId(roomId);
-    if (room === undefined) throw notThere();
+    if (room === undefined) throw notInRoom();
     return room;
   }
 
   /** @throws MatrixError M_FORBIDDEN unless the user is in the room */
   async joined(roomId: string, userId: string): Promise<Room> {
     const room = await this.known(roomId);
-    if (!room.isJoined(userId)) throw notThere();
+    if (!room.isJoined(userId)) throw notInRoom();
     return room;
   }
 
@@ -76,7 +78,7 @@ export class RoomAccess {
       }
     }
     if (isWorldReadable(room)) return current;
-    throw notThere();
+    throw notInRoom();
   }
 
   /**

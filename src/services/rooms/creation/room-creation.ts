@@ -1,16 +1,14 @@
+import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import {
-  type MembershipService,
-  memberDraft,
-  noFederation,
-} from '#src/services/rooms/membership/membership-service.ts';
+import { type Actor, type MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import { type MembershipService, memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type {
@@ -19,6 +17,8 @@ import type {
   ThirdPartyInvites,
 } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
 import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import { assertContent } from '#src/services/rooms/sending/content-check.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 export interface InitialStateEvent {
@@ -36,8 +36,6 @@ export interface RoomRequest {
   readonly invite?: readonly string[] | undefined;
   /** People to invite of whom only an address is known. */
   readonly thirdPartyInvites?: readonly ThirdPartyInviteRequest[] | undefined;
-  /** Whether the creator has to keep to the rate limit of those; so by default. */
-  readonly rateLimited?: boolean | undefined;
   readonly roomVersion?: string | undefined;
   readonly creationContent?: JsonObject | undefined;
   readonly initialState?: readonly InitialStateEvent[] | undefined;
@@ -48,7 +46,9 @@ export interface RoomRequest {
 
 export interface RoomCreationOptions {
   readonly events: EventService;
+  readonly serverName: string;
   readonly membership: MembershipService;
+  readonly door: MembershipDoor;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
   readonly remote?: RemoteMembership | undefined;
@@ -63,7 +63,9 @@ export interface RoomCreationOptions {
 /** Makes rooms. */
 export class RoomCreationService {
   readonly #events: EventService;
+  readonly #serverName: string;
   readonly #membership: MembershipService;
+  readonly #door: MembershipDoor;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
   readonly #remote: RemoteMembership | undefined;
@@ -73,7 +75,9 @@ export class RoomCreationService {
 
   constructor(options: RoomCreationOptions) {
     this.#events = options.events;
+    this.#serverName = options.serverName;
     this.#membership = options.membership;
+    this.#door = options.door;
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
@@ -88,7 +92,8 @@ export class RoomCreationService {
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
    *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
-  async create(creator: string, request: RoomRequest): Promise<Room> {
+  async create(actor: Actor, request: RoomRequest): Promise<Room> {
+    const creator = actor.userId;
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
     if (version === undefined) {
       throw new MatrixError(
@@ -99,33 +104,36 @@ export class RoomCreationService {
     const isPublic = request.visibility === 'public';
     const preset = request.preset ?? (isPublic ? 'public_chat' : 'private_chat');
     const named = inviteesOf(creator, request.invite ?? []);
-    if (named.length > (this.#mostInvites ?? Infinity))
-      throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
-    const byAddress = await this.#prepare(creator, request);
+    const state = initialStateOf(request);
+    const members = state.filter(({ type }) => type === MEMBER);
+    this.#assertFew(named.length + members.filter(({ content }) => membershipIn(content) === 'invite').length);
+    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? named : []);
+    const powerLevels = powerLevelsOf(version, creator, preset, named, request, state);
+    const creators = privilegedCreatorsOf(version, { sender: creator, content: createContent });
+    const place = { serverName: this.#serverName, version, creators };
+    assertContent({ type: 'm.room.power_levels', stateKey: '', content: powerLevels }, place);
+    for (const { type, state_key: stateKey = '', content } of state) assertContent({ type, stateKey, content }, place);
+    const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
+    for (const { type, state_key: stateKey = '', content } of state)
+      if (type === 'm.room.canonical_alias' && stateKey === '') this.#aliases.checkFirstCanonical(content, alias);
+    const byAddress = await this.#prepare(actor, request);
     const found = byAddress.flatMap(({ userId }) => userId ?? []);
     const invitees = [...new Set([...named, ...inviteesOf(creator, found)])];
-    const remote = invitees.filter((userId) => !this.#events.isLocal(userId));
-    if (remote[0] !== undefined && this.#remote === undefined) throw noFederation(remote[0]);
-    const createContent = createContentOf(version, creator, request, preset === 'trusted_private_chat' ? named : []);
-    const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
-    const [profile, invites] = await Promise.all([
-      this.#profiles.profileOf(creator),
-      Promise.all(
-        invitees.map(async (target) => ({
-          target,
-          content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }),
-        })),
-      ),
-    ]);
-    const state = initialStateOf(request);
-    for (const { type, state_key: target = '', content } of state) {
-      if (type === 'm.room.canonical_alias' && target === '') this.#aliases.checkFirstCanonical(content, alias);
-      if (type !== 'm.room.member' || content['membership'] !== 'invite') continue;
-      if (!this.#events.isLocal(target)) throw noFederation(target);
-      // An invite is one however it is asked for.
-      await this.#membership.inviteContent({ target });
-    }
-    const powerLevels = powerLevelsOf(version, creator, createContent, preset, named, request, state);
+    const remote = new Set(invitees.filter((userId) => !this.#events.isLocal(userId)));
+    const isNamed = new Set(named);
+    const wanted = await Promise.all(
+      invitees.map(async (target) => ({
+        target,
+        content: await this.#membership.inviteContent({ target, isDirect: request.isDirect }),
+        // Who was asked for by address was counted there.
+        isCounted: !isNamed.has(target),
+      })),
+    );
+    const given = members.map(({ state_key: target = '', content }) => ({ target, content }));
+    const admitted = await this.#door.admitAll(undefined, actor, [...wanted, ...given]);
+    const invites = admitted.slice(0, wanted.length);
+    const givenContents = new Map(members.map((event, index) => [event, admitted[wanted.length + index]?.content]));
+    const profile = await this.#profiles.profileOf(creator);
     const own = (type: string, content: JsonObject, stateKey = ''): EventDraft => ({
       type,
       sender: creator,
@@ -143,11 +151,11 @@ export class RoomCreationService {
         .map(({ type, content }) => own(type, content)),
       ...state
         .filter(({ type }) => type !== 'm.room.power_levels')
-        .map((event) => own(event.type, event.content, event.state_key)),
+        .map((event) => own(event.type, givenContents.get(event) ?? event.content, event.state_key)),
       ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
       ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
       ...invites
-        .filter(({ target }) => !remote.includes(target))
+        .filter(({ target }) => !remote.has(target))
         .map(({ target, content }) => memberDraft(creator, target, content)),
     ];
     const room = await this.#make({
@@ -159,20 +167,25 @@ export class RoomCreationService {
       ...(alias === undefined ? {} : { alias }),
     });
     for (const { target, content } of invites) {
-      if (remote.includes(target)) await this.#remote?.invite(room, creator, target, content);
+      if (remote.has(target)) await this.#remote?.invite(room, creator, target, content);
     }
     for (const one of byAddress) {
-      if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(creator, room, one);
+      if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(actor, room, one);
     }
     return room;
   }
 
-  async #prepare(userId: string, request: RoomRequest): Promise<readonly PreparedThirdPartyInvite[]> {
-    const { thirdPartyInvites = [], rateLimited = true } = request;
+  #assertFew(invites: number): void {
+    if (invites > (this.#mostInvites ?? Infinity))
+      throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
+  }
+
+  async #prepare(creator: Actor, request: RoomRequest): Promise<readonly PreparedThirdPartyInvite[]> {
+    const { thirdPartyInvites = [] } = request;
     if (thirdPartyInvites.length === 0) return [];
     if (this.#thirdPartyInvites === undefined)
       throw new MatrixError('M_SERVER_NOT_TRUSTED', 'Nobody can be invited by address here: invite by user id.');
-    return this.#thirdPartyInvites.prepare({ userId, rateLimited }, thirdPartyInvites);
+    return this.#thirdPartyInvites.prepare(creator, thirdPartyInvites);
   }
 
   async #make(plan: Parameters<EventService['createRoom']>[0]): Promise<Room> {
@@ -186,6 +199,7 @@ export class RoomCreationService {
   }
 }
 
+const MEMBER = 'm.room.member';
 const TOMBSTONE = 'm.room.tombstone';
 
 const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
@@ -247,7 +261,6 @@ const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
 const powerLevelsOf = (
   version: RoomVersion,
   creator: string,
-  createContent: JsonObject,
   preset: Preset,
   invitees: readonly string[],
   request: RoomRequest,
@@ -261,7 +274,6 @@ const powerLevelsOf = (
     ...(given ?? defaultPowerLevels(version, creator, preset, operators)),
     ...request.powerLevelContentOverride,
   };
-  assertNoCreators(version, creator, createContent, content);
   return version.auth.privilegedCreators ? withTombstoneLevel(content) : content;
 };
 
@@ -274,21 +286,4 @@ const withTombstoneLevel = (content: JsonObject): JsonObject => {
   // 150 is what stands there by default, and not what somebody wished for.
   if (level !== undefined && level !== DEFAULT_TOMBSTONE_LEVEL) return content;
   return { ...content, events: { ...events, [TOMBSTONE]: Math.max(DEFAULT_TOMBSTONE_LEVEL, asked + 1) } };
-};
-
-/** "Creators never in users". Room version 12. */
-const assertNoCreators = (
-  version: RoomVersion,
-  creator: string,
-  createContent: JsonObject,
-  content: JsonObject,
-): void => {
-  if (!version.auth.privilegedCreators || !isJsonObject(content['users'])) return;
-  const additional = createContent['additional_creators'];
-  const creators: readonly JsonValue[] = [creator, ...(Array.isArray(additional) ? additional : [])];
-  for (const userId of creators) {
-    if (typeof userId === 'string' && Object.hasOwn(content['users'], userId)) {
-      throw bad(`The power levels must not list ${userId}: as a creator of the room they stand above all levels.`);
-    }
-  }
 };

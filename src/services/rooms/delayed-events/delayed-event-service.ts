@@ -16,6 +16,7 @@ import {
   insertDelayedEvent,
   nextDueOfUser,
 } from '#src/storage/rooms/delayed-events.ts';
+import { assertContent } from '#src/services/rooms/sending/content-check.ts';
 import type { DelayRestarts } from './delay-restarts.ts';
 import type { DelayTurns } from './delay-turns.ts';
 import type { DelayedSchedule } from './delayed-schedule.ts';
@@ -47,6 +48,7 @@ export interface DelayedEventRequest {
 }
 
 export interface DelayedEventServiceOptions {
+  readonly serverName: string;
   readonly database: Database;
   readonly clock: Clock;
   readonly random: Random;
@@ -70,19 +72,21 @@ export class DelayedEventService {
   }
 
   /**
-   * Schedules an event. Whether it may be sent is decided when its time has come.
+   * Schedules an event. Whether it may be sent is decided when its time has come; content that never may is refused now.
    *
    * @returns the id under which it is managed; the same one for the same transaction
    * @throws MatrixError M_FORBIDDEN when the delay is too long (older form: M_UNKNOWN) or nothing may be scheduled at all,
    *   M_LIMIT_EXCEEDED when too much is, M_BAD_JSON, M_INVALID_PARAM
    */
   async schedule(sender: Reader, request: DelayedEventRequest): Promise<string> {
-    const { clock, database, maxScheduled, random, schedule } = this.#options;
+    const { clock, database, maxScheduled, random, schedule, serverName } = this.#options;
     this.#assertDelay(request);
     if (!isRoomId(request.roomId))
       throw new MatrixError('M_INVALID_PARAM', `${request.roomId} is not a valid room ID.`);
     if (request.stateKey?.includes('\0') === true)
       throw new MatrixError('M_BAD_JSON', 'The state_key holds a NUL character.');
+    const { content, roomId, stateKey, type } = request;
+    assertContent({ type, stateKey, content }, { serverName, roomId });
     const { userId } = sender;
     // One after the other: of two requests of a transaction the second finds the first, and nobody gets past the limit.
     return this.#scheduling.run(userId, async () => {

@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
@@ -54,13 +55,14 @@ export class DelayedSending {
     if (account?.deactivated === true)
       throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
     if (account?.locked === true) throw new MatrixError('M_USER_LOCKED', 'This account is locked.');
-    if (account?.rateLimitExempt === true || this.#isLate(record)) return;
+    if (!this.#isLimited(record, account)) return;
     const verdict = this.#options.rateLimiter.take('message', record.user_id);
-    if (verdict.ok) return;
-    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many events were sent when the time of this one came.', {
-      retry_after_ms: verdict.retryAfterMs,
-      'org.tsudoi.limiter': 'message',
-    });
+    if (!verdict.ok)
+      throw limitExceeded('message', verdict.retryAfterMs, 'Too many events were sent when the time of this one came.');
+  }
+
+  #isLimited(record: DelayedEventRecord, account: Account | undefined): boolean {
+    return account?.rateLimitExempt !== true && !this.#isLate(record);
   }
 
   /** Then it comes together with others from which its sender kept it apart; how many they are has a limit of its own. */
@@ -75,6 +77,7 @@ export class DelayedSending {
       deviceId: record.device_id ?? undefined,
       isGuest: account?.isGuest === true,
       isSuspended: account?.suspended === true,
+      rateLimited: this.#isLimited(record, account),
     };
     const { eventId, isWritten } = await roomSending.scheduled(sender, {
       delayId: record.delay_id,

@@ -2,7 +2,6 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
-import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -10,15 +9,15 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { Membership } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Database } from '#src/storage/database.ts';
 import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
-import { assertGuestsMayJoin } from './guest-rules.ts';
+import { type Actor, type MembershipDoor } from './membership-door.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { RemoteMembership } from './remote-membership.ts';
-import { RestrictedJoins } from './restricted-joins.ts';
 import { strippedStateFor } from './stripped-room.ts';
 
 const MEMBER = 'm.room.member';
@@ -28,6 +27,8 @@ export interface JoinRequest {
   /** Servers to ask about a room that is not known here. */
   readonly servers?: readonly string[] | undefined;
   readonly reason?: string | undefined;
+  /** What else goes into the member event. */
+  readonly content?: JsonObject | undefined;
   /** What an identity server signed for an invite by mail. Client-Server API, "Third-party invites". */
   readonly thirdPartySigned?: JsonObject | undefined;
 }
@@ -46,10 +47,16 @@ export interface MembershipServiceOptions {
   readonly events: EventService;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
-  /** Without it everybody may be invited. */
-  readonly invitePermission?: InvitePermission | undefined;
+  readonly door: MembershipDoor;
   readonly remote?: RemoteMembership | undefined;
 }
+
+/** Why a room cannot be forgotten yet. */
+const OPEN: Readonly<Partial<Record<Membership, string>>> = {
+  join: 'You are in this room: leave it before you forget it.',
+  invite: 'You are invited to this room: reject the invite before you forget it.',
+  knock: 'You are knocking at this room: take that back before you forget it.',
+};
 
 const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'This server does not know the room.');
 
@@ -62,9 +69,8 @@ export class MembershipService {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
-  readonly #invitePermission: InvitePermission | undefined;
+  readonly #door: MembershipDoor;
   readonly #remote: RemoteMembership | undefined;
-  readonly #restricted: RestrictedJoins;
 
   constructor(options: MembershipServiceOptions) {
     this.#database = options.database;
@@ -74,9 +80,8 @@ export class MembershipService {
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
-    this.#invitePermission = options.invitePermission;
+    this.#door = options.door;
     this.#remote = options.remote;
-    this.#restricted = new RestrictedJoins(options.rooms);
   }
 
   /** What the invited and the knocking are shown of a room. */
@@ -99,18 +104,20 @@ export class MembershipService {
       return roomId;
     }
     if (room.isJoined(userId)) return roomId;
-    if (requester.isGuest) assertGuestsMayJoin(room);
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     const invite =
       request.thirdPartySigned === undefined
         ? undefined
         : this.#thirdPartyInvite(room, userId, request.thirdPartySigned);
-    const isInvited = before === 'invite' || invite !== undefined;
-    const authorisedBy = isInvited ? undefined : await this.#restricted.authorise(room, userId);
-    const content = memberContent('join', await this.#profiles.profileOf(userId), {
-      reason: request.reason,
-      join_authorised_via_users_server: authorisedBy,
+    // What entitles to a join is said by servers, and not by whoever joins.
+    const { third_party_invite: _claimed, ...further } = request.content ?? {};
+    const profile = await this.#profiles.profileOf(userId);
+    const content = await this.#door.admit(room, requester, {
+      target: userId,
+      content: { ...further, ...memberContent('join', profile, { reason: request.reason }) },
+      isInvited: invite !== undefined,
+      isCounted: true,
     });
     const draft = memberDraft(userId, userId, content);
     await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
@@ -142,7 +149,11 @@ export class MembershipService {
       await this.#enterRemotely('knock', userId, roomId, servers, request.reason);
       return roomId;
     }
-    const content = memberContent('knock', await this.#profiles.profileOf(userId), { reason: request.reason });
+    const content = await this.#door.admit(room, requester, {
+      target: userId,
+      content: memberContent('knock', await this.#profiles.profileOf(userId), { reason: request.reason }),
+      isCounted: true,
+    });
     await this.#events.send(room, memberDraft(userId, userId, content));
     return roomId;
   }
@@ -171,24 +182,24 @@ export class MembershipService {
   }
 
   /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVITE_BLOCKED, M_INVALID_PARAM */
-  async invite(sender: string, roomId: string, request: InviteRequest): Promise<void> {
+  async invite(actor: Actor, roomId: string, request: InviteRequest): Promise<void> {
     const { target } = request;
+    const sender = actor.userId;
     assertUserId(target);
     const room = await this.#inside(roomId, sender);
     if (target === sender) throw new MatrixError('M_FORBIDDEN', 'You cannot invite yourself.');
-    const content = await this.inviteContent(request);
-    if (this.#events.isLocal(target)) {
+    const content = await this.#door.admit(room, actor, {
+      target,
+      content: await this.inviteContent(request),
+      isCounted: true,
+    });
+    if (this.#events.isLocal(target) || this.#remote === undefined)
       await this.#events.send(room, memberDraft(sender, target, content));
-      return;
-    }
-    if (this.#remote === undefined) throw noFederation(target);
-    await this.#remote.invite(room, sender, target, content);
+    else await this.#remote.invite(room, sender, target, content);
   }
 
-  /** The content of an invite's member event. @throws MatrixError M_INVITE_BLOCKED when the target wants no invites */
-  async inviteContent(request: InviteRequest): Promise<JsonObject> {
-    const { target, reason, isDirect } = request;
-    await this.#invitePermission?.assertInvitable(target);
+  /** The content of an invite's member event. */
+  async inviteContent({ target, reason, isDirect }: InviteRequest): Promise<JsonObject> {
     return memberContent('invite', await this.#profiles.profileOf(target), {
       reason,
       is_direct: isDirect === true ? true : undefined,
@@ -210,39 +221,48 @@ export class MembershipService {
   }
 
   /** Removes a member, takes back an invite or refuses a knock. @throws MatrixError M_FORBIDDEN, also when the target is not there */
-  async kick(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+  async kick(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
-    const room = await this.#inside(roomId, sender);
+    const room = await this.#inside(roomId, actor.userId);
     const membership = room.headMembership(target);
     if (membership === undefined || membership === 'leave' || membership === 'ban') {
       throw new MatrixError('M_FORBIDDEN', `${target} is not in the room.`);
     }
-    await this.#events.send(room, memberDraft(sender, target, memberContent('leave', {}, { reason })));
+    await this.#remove(room, actor, target, 'leave', reason);
   }
 
   /** @throws MatrixError M_FORBIDDEN */
-  async ban(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+  async ban(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
-    const room = await this.#inside(roomId, sender);
-    await this.#events.send(room, memberDraft(sender, target, memberContent('ban', {}, { reason })));
+    const room = await this.#inside(roomId, actor.userId);
+    await this.#remove(room, actor, target, 'ban', reason);
   }
 
   /** @throws MatrixError M_BAD_STATE when the target is not banned, M_FORBIDDEN */
-  async unban(sender: string, roomId: string, target: string, reason?: string): Promise<void> {
+  async unban(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
-    const room = await this.#inside(roomId, sender);
+    const room = await this.#inside(roomId, actor.userId);
     if (room.headMembership(target) !== 'ban')
       throw new MatrixError('M_BAD_STATE', `${target} is not banned from the room.`);
-    await this.#events.send(room, memberDraft(sender, target, memberContent('leave', {}, { reason })));
+    await this.#remove(room, actor, target, 'leave', reason);
   }
 
-  /** Stops remembering a room that was left: its history is closed to the user from now on. @throws MatrixError M_UNKNOWN while joined */
+  async #remove(room: Room, actor: Actor, target: string, how: 'leave' | 'ban', reason?: string): Promise<void> {
+    const content = await this.#door.admit(room, actor, { target, content: memberContent(how, {}, { reason }) });
+    await this.#events.send(room, memberDraft(actor.userId, target, content));
+  }
+
+  /**
+   * Stops remembering a room that was left: its history is closed to the user from now on.
+   *
+   * @throws MatrixError M_UNKNOWN while joined, invited or knocking: clients go on showing that
+   */
   async forget(userId: string, roomId: string): Promise<void> {
     const room = await this.#rooms.byId(roomId);
     const member = room?.member(userId);
     if (room === undefined || member === undefined) throw notFound();
-    if (member.membership === 'join')
-      throw new MatrixError('M_UNKNOWN', 'You are in this room: leave it before you forget it.');
+    const open = OPEN[member.membership];
+    if (open !== undefined) throw new MatrixError('M_UNKNOWN', open);
     if (member.forgotten) return;
     await forgetRoom(this.#database, room.nid, member.user);
     const now = room.member(userId);
@@ -257,9 +277,7 @@ export class MembershipService {
 
   async #inside(roomId: string, sender: string): Promise<Room> {
     const room = await this.#rooms.byId(roomId);
-    if (room?.headMembership(sender) !== ('join' satisfies Membership)) {
-      throw new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
-    }
+    if (room?.headMembership(sender) !== ('join' satisfies Membership)) throw notInRoom();
     return room;
   }
 }
@@ -270,9 +288,6 @@ export const memberDraft = (sender: string, stateKey: string, content: JsonObjec
   stateKey,
   content,
 });
-
-export const noFederation = (target: string): MatrixError =>
-  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);
 
 const assertUserId = (userId: string): void => {
   if (!isUserId(userId))

@@ -1,31 +1,23 @@
-import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
-import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { ContentPlace } from '#src/protocol/events/content-rules.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { noFederation } from '#src/services/rooms/membership/membership-service.ts';
-import { assertGuestsMayJoin } from '#src/services/rooms/membership/guest-rules.ts';
-import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
+import { assertContent } from './content-check.ts';
+import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import { userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
-import { MEMBERSHIPS } from '#src/services/room-model/room/membership.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
 
-/** Who sends. */
-export interface Sender extends Reader {
-  readonly isGuest?: boolean | undefined;
-  /** May redact their own events, and send nothing else. Client-Server API, "Account suspension". */
-  readonly isSuspended?: boolean | undefined;
-}
+/** Who sends. The suspended may redact their own events, and send nothing else. Client-Server API, "Account suspension". */
+export interface Sender extends Reader, Actor {}
 
 /** What is sent, and into which room. */
 export interface SendRequest {
@@ -50,24 +42,23 @@ export class RoomSending {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #relations: RelationRules;
-  readonly #restricted: RestrictedJoins;
-  readonly #invitePermission: InvitePermission | undefined;
+  readonly #door: MembershipDoor;
+  readonly #serverName: string;
 
   constructor(options: {
     readonly access: RoomAccess;
     readonly events: EventService;
     readonly aliases: AliasService;
     readonly relations: RelationRules;
-    readonly restricted: RestrictedJoins;
-    /** Without it everybody may be invited. */
-    readonly invitePermission?: InvitePermission | undefined;
+    readonly door: MembershipDoor;
+    readonly serverName: string;
   }) {
     this.#access = options.access;
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#relations = options.relations;
-    this.#restricted = options.restricted;
-    this.#invitePermission = options.invitePermission;
+    this.#door = options.door;
+    this.#serverName = options.serverName;
   }
 
   /**
@@ -110,6 +101,7 @@ export class RoomSending {
       return this.#events.redact(room, sender.userId, redacts, rest, txn, fateOf(request));
     }
     if (sender.isSuspended === true) throw userSuspended();
+    assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
   }
 
@@ -137,7 +129,6 @@ export class RoomSending {
     const room = await this.#access.known(request.roomId);
     if (request.stateKey === undefined)
       return { eventId: await this.#message(sender, room, request, undefined), isWritten: true };
-    if (sender.isSuspended === true) throw userSuspended();
     const event = await this.#state(sender, room, request, request.stateKey);
     return { eventId: event.eventId, isWritten: event.delayIdFor(sender.userId) === request.delayId };
   }
@@ -149,46 +140,23 @@ export class RoomSending {
     stateKey: string,
   ): Promise<StoredEvent> {
     const { type } = request;
-    const content = type === MEMBER ? await this.#membership(sender, room, stateKey, request.content) : request.content;
+    if (type !== MEMBER && sender.isSuspended === true) throw userSuspended();
+    const content =
+      type === MEMBER
+        ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
+        : request.content;
     await this.#check(room, type, stateKey, content);
     return this.#events.send(room, draft(sender, { ...request, content }, stateKey));
   }
 
-  /** The content of a member event, once it is sure that it may be sent. A join has to be one that `/join` would make. */
-  async #membership(sender: Sender, room: Room, stateKey: string, content: JsonObject): Promise<JsonObject> {
-    const { membership } = content;
-    if (!MEMBERSHIPS.some((known) => known === membership))
-      throw new MatrixError('M_BAD_JSON', `membership must be one of ${MEMBERSHIPS.join(', ')}.`);
-    if (membership === 'invite') {
-      await this.#invitePermission?.assertInvitable(stateKey);
-      // As /invite has it: the server of the invited would have to hear of it.
-      if (isUserId(stateKey) && !this.#events.isLocal(stateKey)) throw noFederation(stateKey);
-    }
-    if (membership !== 'join') return content;
-    if (sender.isGuest === true && !room.isJoined(stateKey)) assertGuestsMayJoin(room);
-    // It stands for the word of this server: nobody else may say it.
-    const { join_authorised_via_users_server: _claimed, ...rest } = content;
-    const before = room.headMembership(stateKey);
-    const isComing = stateKey === sender.userId && before !== 'join' && before !== 'invite' && before !== 'ban';
-    const authorisedBy = isComing ? await this.#restricted.authorise(room, stateKey) : undefined;
-    return authorisedBy === undefined ? rest : { ...rest, join_authorised_via_users_server: authorisedBy };
+  #placeOf(room: Room): ContentPlace {
+    const { roomId, version } = room;
+    return { serverName: this.#serverName, roomId, version, creators: room.powerLevels().creators };
   }
 
   async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
-    switch (type) {
-      case 'm.room.create':
-        throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
-      case 'm.room.redaction':
-        // As state it would not be carried out here, and by other servers perhaps.
-        throw new MatrixError('M_BAD_JSON', 'A redaction is no state: send it as a message event, or ask for /redact.');
-      case 'm.room.canonical_alias':
-        if (stateKey === '') await this.#aliases.checkCanonical(room, content);
-        return;
-      case 'm.room.power_levels':
-        if (stateKey === '') assertNoCreatorListed(room, content);
-        return;
-      default:
-    }
+    assertContent({ type, stateKey, content }, this.#placeOf(room));
+    if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);
   }
 
   /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
@@ -238,8 +206,6 @@ const draft = (
   stateKey: string | undefined,
 ): EventDraft => {
   const { type, content, ts } = request;
-  if (type === 'm.room.create')
-    throw new MatrixError('M_BAD_JSON', 'A room is created once: m.room.create cannot be sent.');
   return {
     type,
     sender: sender.userId,
@@ -248,18 +214,4 @@ const draft = (
     ...(ts === undefined ? {} : { originServerTs: ts }),
     ...fateOf(request),
   };
-};
-
-/** The rules would refuse it as well, but as something forbidden: it is the content that is wrong, whoever sends it. */
-const assertNoCreatorListed = (room: Room, content: JsonObject): void => {
-  const create = room.stateEvent('m.room.create');
-  if (create === undefined || !isJsonObject(content['users'])) return;
-  for (const creator of privilegedCreatorsOf(room.version, create.pdu)) {
-    if (Object.hasOwn(content['users'], creator)) {
-      throw new MatrixError(
-        'M_BAD_JSON',
-        `users must not list ${creator}: as a creator of the room they stand above all levels.`,
-      );
-    }
-  }
 };

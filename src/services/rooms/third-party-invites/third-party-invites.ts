@@ -5,8 +5,11 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { obfuscatedAddress, thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Actor } from '#src/services/rooms/membership/membership-door.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { IdentityAccess, IdentityService, StoredInvite } from '#src/remote/identity-service.ts';
@@ -31,12 +34,6 @@ export interface ThirdPartyInviteRequest {
   /** The identity server; this one itself when left out. */
   readonly idServer?: string | undefined;
   readonly idAccessToken?: string | undefined;
-}
-
-/** Who invites. */
-export interface ThirdPartyInviter {
-  readonly userId: string;
-  readonly rateLimited: boolean;
 }
 
 /** A request that has been looked at. */
@@ -85,14 +82,13 @@ export class ThirdPartyInvites {
    * @throws MatrixError M_FORBIDDEN, M_MISSING_PARAM, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_SERVER_NOT_TRUSTED,
    *   M_LIMIT_EXCEEDED, M_INVITE_BLOCKED; what `IdentityService` throws
    */
-  async invite(inviter: ThirdPartyInviter, roomId: string, request: ThirdPartyInviteRequest): Promise<void> {
+  async invite(inviter: Actor, roomId: string, request: ThirdPartyInviteRequest): Promise<void> {
     const room = await this.#options.rooms.byId(roomId);
-    if (room?.headMembership(inviter.userId) !== 'join')
-      throw new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
+    if (room?.headMembership(inviter.userId) !== 'join') throw notInRoom();
     const levels = room.powerLevels();
     if (levels.userLevel(inviter.userId) < levels.invite)
       throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
-    for (const prepared of await this.prepare(inviter, [request])) await this.carryOut(inviter.userId, room, prepared);
+    for (const prepared of await this.prepare(inviter, [request])) await this.carryOut(inviter, room, prepared);
   }
 
   /**
@@ -100,24 +96,23 @@ export class ThirdPartyInvites {
    *
    * @throws MatrixError as `invite`, M_UNKNOWN when there are too many
    */
-  async prepare(
-    inviter: ThirdPartyInviter,
-    requests: readonly ThirdPartyInviteRequest[],
-  ): Promise<PreparedThirdPartyInvite[]> {
+  async prepare(inviter: Actor, requests: readonly ThirdPartyInviteRequest[]): Promise<PreparedThirdPartyInvite[]> {
     const { mostAtOnce = Infinity } = this.#options;
     if (requests.length > mostAtOnce)
       throw new MatrixError('M_UNKNOWN', `No more than ${mostAtOnce} people can be invited by address at once.`);
     const checked = requests.map((request) => this.#check(request));
-    if (inviter.rateLimited) for (const _ of checked) this.#takeToken(inviter.userId);
+    takeTokens(this.#options.rateLimiter, BUCKET, inviter, checked.length);
     return Promise.all(checked.map(async (one) => ({ ...one, userId: await this.#ownerOf(one) })));
   }
 
   /** Does what was prepared, in a room in which the inviter is. @throws MatrixError as `invite` */
-  async carryOut(inviter: string, room: Room, prepared: PreparedThirdPartyInvite): Promise<void> {
+  async carryOut(inviter: Actor, room: Room, prepared: PreparedThirdPartyInvite): Promise<void> {
     const { id, access, userId } = prepared;
     const owner =
       userId ??
-      (access === undefined ? await this.#keep(inviter, room, id) : await this.#haveKept(inviter, room, id, access));
+      (access === undefined
+        ? await this.#keep(inviter.userId, room, id)
+        : await this.#haveKept(inviter.userId, room, id, access));
     if (owner !== undefined) await this.#options.membership.invite(inviter, room.roomId, { target: owner });
   }
 
@@ -141,15 +136,6 @@ export class ThirdPartyInvites {
     if (id === undefined) throw new MatrixError('M_INVALID_PARAM', `The address is not of the form of ${medium}.`);
     const access = isHere || server === undefined ? undefined : { server, accessToken: accessToken ?? '' };
     return { id, access };
-  }
-
-  #takeToken(userId: string): void {
-    const verdict = this.#options.rateLimiter.take(BUCKET, userId);
-    if (verdict.ok) return;
-    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many invites by address: wait before the next one.', {
-      retry_after_ms: verdict.retryAfterMs,
-      'org.tsudoi.limiter': BUCKET,
-    });
   }
 
   #ownerOf({ id, access }: Omit<PreparedThirdPartyInvite, 'userId'>): Promise<string | undefined> {

@@ -144,7 +144,7 @@ export class RoomUpgrade {
     const createContent: JsonObject = {
       room_version: version.id,
       predecessor,
-      ...(typeof oldCreate['type'] === 'string' ? { type: oldCreate['type'] } : {}),
+      ...(old.roomType === undefined ? {} : { type: old.roomType }),
       ...(typeof oldCreate['m.federate'] === 'boolean' ? { 'm.federate': oldCreate['m.federate'] } : {}),
       ...(version.auth.implicitCreator ? {} : { creator: userId }),
       ...(creators.length === 0 ? {} : { additional_creators: [...creators] }),

@@ -269,7 +269,7 @@ describe('inviting by mail address, kept here', () => {
     const { thirdPartyInvites } = server.services;
     const [prepared] = await thirdPartyInvites.prepare({ userId: '@mallory:test', rateLimited: false }, [someone()]);
     let failed = false;
-    await thirdPartyInvites.carryOut('@mallory:test', room!, prepared!).catch(() => (failed = true));
+    await thirdPartyInvites.carryOut({ userId: '@mallory:test' }, room!, prepared!).catch(() => (failed = true));
     expect(failed).to.equal(true);
     expect(await kept()).to.deep.equal(before);
   });

@@ -46,7 +46,7 @@ describe('inviting by mail address', () => {
     const { services } = await start({ rateLimits: limits });
     const three = [someone(), someone(), someone()];
     const { errcode } = await errorOf(
-      services.roomCreation.create('@alice:test', { thirdPartyInvites: three, rateLimited: true }),
+      services.roomCreation.create({ userId: '@alice:test' }, { thirdPartyInvites: three }),
     );
     expect(errcode).to.equal('M_UNKNOWN');
     expect(await services.membership.joinedRooms('@alice:test')).to.deep.equal([]);

@@ -1,0 +1,14 @@
+import { MatrixError } from './matrix-error.ts';
+
+/**
+ * What somebody is told who asks for too much.
+ *
+ * @param limiter name of the limit that stood in the way, for operators and for clients that want to say it
+ * @param retryAfterMs milliseconds until it is worth trying again
+ */
+export const limitExceeded = (
+  limiter: string,
+  retryAfterMs: number,
+  message = `Too many requests: the limiter ${limiter} asks to wait ${retryAfterMs} ms.`,
+): MatrixError =>
+  new MatrixError('M_LIMIT_EXCEEDED', message, { retry_after_ms: retryAfterMs, 'org.tsudoi.limiter': limiter });

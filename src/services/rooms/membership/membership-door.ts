@@ -1,0 +1,143 @@
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { contentFault } from '#src/protocol/events/content-rules.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
+import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import { assertGuestsMayJoin } from './guest-rules.ts';
+import type { RestrictedJoins } from './restricted-joins.ts';
+
+const MEMBER = 'm.room.member';
+
+/** A user of this server who changes a membership: their own or somebody else's. */
+export interface Actor {
+  readonly userId: string;
+  readonly isGuest?: boolean | undefined;
+  readonly isSuspended?: boolean | undefined;
+  /** False for those whom no rate limit holds. */
+  readonly rateLimited?: boolean | undefined;
+}
+
+/** A member event that somebody wants to send. */
+export interface MembershipChange {
+  /** Whose membership it is: the state key. */
+  readonly target: string;
+  readonly content: JsonObject;
+  /** An invite that is sent along with it entitles to the join. */
+  readonly isInvited?: boolean;
+  /** Its token was taken when the request came in. */
+  readonly isCounted?: boolean;
+}
+
+/** A member event that may be sent, as far as this server is concerned. */
+export type Admitted = Pick<MembershipChange, 'target' | 'content'>;
+
+export interface MembershipDoorOptions {
+  readonly serverName: string;
+  readonly isLocal: (userId: string) => boolean;
+  readonly restricted: RestrictedJoins;
+  readonly rateLimiter: RateLimiter;
+  /** Without it everybody may be invited. */
+  readonly invitePermission?: InvitePermission | undefined;
+  /** Whether other servers can be told of invites. */
+  readonly federates: boolean;
+}
+
+/**
+ * What every member event of a user of this server passes, however it comes: by the endpoints of memberships, as state over HTTP or the
+ * WebSocket, with a new room, or delayed. The authorization rules come after it.
+ */
+export class MembershipDoor {
+  readonly #options: MembershipDoorOptions;
+
+  constructor(options: MembershipDoorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param room undefined for a room that is about to be made
+   * @returns the content that may be sent
+   * @throws MatrixError M_BAD_JSON, M_USER_SUSPENDED, M_GUEST_ACCESS_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED; M_FORBIDDEN and
+   *   M_UNABLE_TO_GRANT_JOIN for joins that nobody here vouches for
+   */
+  async admit(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {
+    const [admitted] = await this.admitAll(room, actor, [change]);
+    return admitted?.content ?? {};
+  }
+
+  /** The same for several changes, in the same order; all are admitted or none. */
+  async admitAll(
+    room: Room | undefined,
+    actor: Actor,
+    changes: readonly MembershipChange[],
+  ): Promise<readonly Admitted[]> {
+    const { rateLimiter } = this.#options;
+    for (const change of changes) this.#assertAllowed(room, actor, change);
+    const counted = changes.filter(({ isCounted }) => isCounted !== true);
+    const count = (bucket: string): number =>
+      counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
+    for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
+    await this.#assertInvitable(changes.filter(({ content }) => membershipIn(content) === 'invite'));
+    return Promise.all(
+      changes.map(async (change) => ({ target: change.target, content: await this.#contentOf(room, actor, change) })),
+    );
+  }
+
+  #assertAllowed(room: Room | undefined, { userId, isGuest, isSuspended }: Actor, change: MembershipChange): void {
+    const { federates, isLocal, serverName } = this.#options;
+    const { content, target } = change;
+    const fault = contentFault({ type: MEMBER, stateKey: target, content }, { serverName, roomId: room?.roomId });
+    if (fault !== undefined) throw new MatrixError('M_BAD_JSON', fault);
+    const membership = membershipIn(content);
+    const isOwn = target === userId;
+    // "leave any room they are joined to or invited to": all else others would see. Client-Server API, "Account suspension".
+    if (isSuspended === true && !(isOwn && membership === 'leave')) throw userSuspended();
+    if (isGuest === true) {
+      // Guests come, go, and have a name: Client-Server API, "Guest Access", lists no endpoint for anything else.
+      if (!isOwn || (membership !== 'join' && membership !== 'leave')) throw guestsForbidden();
+      if (room !== undefined && membership === 'join' && !room.isJoined(userId)) assertGuestsMayJoin(room);
+    }
+    if (membership === 'invite' && !isLocal(target) && !federates) throw noFederation(target);
+  }
+
+  async #assertInvitable(invites: readonly MembershipChange[]): Promise<void> {
+    const { invitePermission } = this.#options;
+    if (invitePermission === undefined) return;
+    const targets = new Set(invites.map(({ target }) => target));
+    await Promise.all([...targets].map((target) => invitePermission.assertInvitable(target)));
+  }
+
+  async #contentOf(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {
+    // It stands for the word of this server: nobody else may say it.
+    const { join_authorised_via_users_server: _claimed, ...content } = change.content;
+    const { isInvited, target } = change;
+    const before = room?.headMembership(target);
+    const isComing = membershipIn(content) === 'join' && before !== 'join';
+    const needsWord =
+      isComing && target === actor.userId && isInvited !== true && before !== 'invite' && before !== 'ban';
+    if (room === undefined || !needsWord) return content;
+    const authorisedBy = await this.#options.restricted.authorise(room, target);
+    return authorisedBy === undefined ? content : { ...content, join_authorised_via_users_server: authorisedBy };
+  }
+}
+
+const BUCKETS = ['invite', 'join'] as const;
+
+/** What the endpoint of such a change is limited by. */
+const bucketOf = (
+  room: Room | undefined,
+  { userId }: Actor,
+  { content, target }: MembershipChange,
+): (typeof BUCKETS)[number] | undefined => {
+  const membership: Membership = membershipIn(content);
+  if (membership === 'invite') return 'invite';
+  // Whoever makes a room is in it, and whoever is in it may go on changing their name.
+  const isComing = target === userId && room !== undefined && room.headMembership(userId) !== 'join';
+  return isComing && (membership === 'join' || membership === 'knock') ? 'join' : undefined;
+};
+
+const noFederation = (target: string): MatrixError =>
+  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);
