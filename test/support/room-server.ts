@@ -238,6 +238,7 @@ const compose = (
       profiles: profileSource,
       thirdPartyInvites: inviting.thirdPartyInvites,
       defaultVersion: '12',
+      mostInvites: buckets['invite']?.burst,
     }),
     roomSending,
   };

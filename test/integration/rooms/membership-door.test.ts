@@ -58,7 +58,8 @@ describe('every way to change a membership', function () {
         content: { membership: 'invite' },
       }));
     const create = (wish: object): Promise<Answer> => server.ask('limited-ann', 'POST', '/createRoom', wish);
-    expect(outcome(await create({ initial_state: invited(6) }))).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
+    expect(outcome(await create({ initial_state: invited(6) }))).to.deep.equal([400, 'M_UNKNOWN']);
+    expect(outcome(await create({ initial_state: invited(5), invite: ['@a:test'] }))).to.deep.equal([400, 'M_UNKNOWN']);
     expect((await create({ initial_state: invited(2), invite: ['@a:test', '@b:test'] })).status).to.equal(200);
     expect(outcome(await create({ invite: ['@a:test', '@b:test'] }))).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
     expect((await create({})).status).to.equal(200);

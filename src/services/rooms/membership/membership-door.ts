@@ -1,6 +1,6 @@
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { contentFault } from '#src/protocol/events/content-rules.ts';
+import { contentFault } from '#src/protocol/content/content-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';

@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { ContentPlace } from '#src/protocol/events/content-rules.ts';
+import type { ContentPlace } from '#src/protocol/content/content-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { contentFault } from '#src/protocol/events/content-rules.ts';
+import { contentFault } from '#src/protocol/content/content-rules.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import { ROOM_VERSIONS, roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 
