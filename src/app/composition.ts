@@ -2,6 +2,7 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
+import { composeClassification } from './slices/classification.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
 import { composeEdge } from './edge.ts';
@@ -37,9 +38,10 @@ export const composeServices = (ground: Ground) =>
     .add(composeListeners)
     .add(composeCommit)
     .add(composeAccounts)
+    .add(composePushRules)
     .add(composeUserData)
     .add(composeRoomModel)
-    .add(composePushRules)
+    .add(composeClassification)
     .add(composeEventStream)
     .add(composeEvents)
     .add(composeReading)

@@ -6,6 +6,7 @@ interface Kinds {
   readonly smallint: number;
   readonly int: number;
   readonly bigint: number;
+  readonly 'double precision': number;
   readonly boolean: boolean;
   readonly text: string;
   readonly uuid: string;
@@ -31,6 +32,7 @@ const column =
 export const smallint = column('smallint');
 export const int = column('int');
 export const bigint = column('bigint');
+export const double = column('double precision');
 export const boolean = column('boolean');
 export const text = column('text');
 export const uuid = column('uuid');

@@ -142,7 +142,7 @@ export const configSchema = section({
     publication: oneOf('all', 'admins', 'none'),
     max_sticky_events: count,
   }),
-  quotas: section({ filters: quota }),
+  quotas: section({ account_data: quota, tags_per_room: count, filters: quota, push_rules: quota }),
   delayed_events: section({
     max_delay_ms: nullable(count),
     max_scheduled: nullable(countOrNone),

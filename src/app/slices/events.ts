@@ -9,7 +9,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
-import type { PushRules } from './push-rules.ts';
+import type { Classification } from './classification.ts';
 import type { RoomModel } from './room-model.ts';
 
 /** Events: those that are made here, and those that other servers made. */
@@ -19,7 +19,7 @@ export interface Events {
 }
 
 export function composeEvents(
-  below: Platform & ServerFiles & Commit & RoomModel & PushRules & EventStreaming,
+  below: Platform & ServerFiles & Commit & RoomModel & Classification & EventStreaming,
 ): Slice<Events> {
   const { config, clock, database, logger, random, classifier, signingKeys } = below;
   const { interner, loader, rooms, states, stream, writer } = below;

@@ -33,7 +33,7 @@ export function composePush(
     services: {
       receipts,
       readMarkers: new ReadMarkerService({ rooms, events, receipts, accountData }),
-      unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData }),
+      unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers }),
       notificationList: new NotificationList({
         database,
         interner,

@@ -5,11 +5,11 @@ import { FilterService } from '#src/services/user-data/filters/filter-service.ts
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
-import { servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
+import type { PushRules } from './push-rules.ts';
 
 /** What users keep here and show each other. */
 export interface UserData {
@@ -22,16 +22,23 @@ export interface UserData {
   readonly turn: TurnCredentials;
 }
 
-export function composeUserData(below: Platform & Commit & Accounts): Slice<UserData> {
-  const { clock, config, database, interner, users, writer } = below;
-  const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
+export function composeUserData(below: Platform & Commit & Accounts & PushRules): Slice<UserData> {
+  const { clock, config, database, interner, pushRules, users, writer } = below;
+  const { quotas } = config;
+  const accountData = new AccountDataService({
+    database,
+    interner,
+    writer,
+    served: [pushRules],
+    quota: { ...quotas.accountData, tagsPerRoom: quotas.tagsPerRoom },
+  });
   return {
     name: 'user-data',
     services: {
       accountData,
       ignoredUsers: new IgnoredUsers(accountData),
       invitePermission: new InvitePermission(accountData, (userId) => users.isLocal(userId)),
-      filters: new FilterService(database, interner, config.quotas.filters),
+      filters: new FilterService(database, interner, quotas.filters),
       profiles: new ProfileService({ database, accountExists: (userId) => users.exists(userId) }),
       tags: new TagService(accountData),
       turn: new TurnCredentials(config.turn, clock),

@@ -7,7 +7,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import { endpoint, Reply } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
-import { roomNidOf } from './parts/room-nid.ts';
+import { ownRoomNid } from './parts/own-room.ts';
 
 const WHAT = 'The account data';
 const content = Type.Object({}, { additionalProperties: true });
@@ -40,7 +40,7 @@ export const accountDataEndpoints = [
     params: globalParams,
     body: content,
     response: empty,
-    errcodes: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ accountData }: Services, { requester, params: { userId, type }, body }) {
       assertOwn(requester, userId, WHAT);
       await accountData.setByClient(userId, 0, type, body as JsonObject);
@@ -76,10 +76,10 @@ export const accountDataEndpoints = [
     params: roomParams,
     body: content,
     response: empty,
-    errcodes: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ accountData, rooms }: Services, { requester, params: { userId, roomId, type }, body }) {
       assertOwn(requester, userId, WHAT);
-      await accountData.setByClient(userId, await roomNidOf(rooms, roomId), type, body as JsonObject);
+      await accountData.setByClient(userId, await ownRoomNid(rooms, roomId, userId), type, body as JsonObject);
       return {};
     },
   }),
@@ -97,7 +97,7 @@ export const accountDataEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ accountData, rooms }: Services, { requester, params: { userId, roomId, type } }) {
       assertOwn(requester, userId, WHAT);
-      return read(accountData, userId, await roomNidOf(rooms, roomId), type);
+      return read(accountData, userId, await ownRoomNid(rooms, roomId, userId), type);
     },
   }),
 ];

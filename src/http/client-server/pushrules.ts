@@ -188,7 +188,15 @@ export const pushRulesEndpoints = [
     path: `${path}/actions`,
     body: Type.Object({ actions: Type.Array(Type.Unknown()) }),
     response: empty,
-    errcodes: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: [
+      'M_NOT_FOUND',
+      'M_BAD_JSON',
+      'M_NOT_JSON',
+      'M_MISSING_PARAM',
+      'M_INVALID_PARAM',
+      'M_TOO_LARGE',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handler({ pushRules }: Services, { requester, params: { kind, ruleId }, body }) {
       await pushRules.setActions(requester.userId, kind, ruleId, body.actions);
       return {};

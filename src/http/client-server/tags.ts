@@ -4,7 +4,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { endpoint } from '../endpoint.ts';
-import { roomNidOf } from './parts/room-nid.ts';
+import { ownRoomNid } from './parts/own-room.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
 
@@ -31,10 +31,10 @@ export const tagsEndpoints = [
     rateLimit: 'default',
     params,
     response: Type.Object({ tags: Type.Record(Type.String(), tag) }),
-    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ rooms, tags }: Services, { requester, params: { userId, roomId } }) {
       assertOwn(requester, userId, WHAT);
-      return { tags: await tags.of(userId, await roomNidOf(rooms, roomId)) };
+      return { tags: await tags.of(userId, await ownRoomNid(rooms, roomId, userId)) };
     },
   }),
   endpoint({
@@ -49,10 +49,10 @@ export const tagsEndpoints = [
     params: tagParams,
     body: tag,
     response: empty,
-    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name }, body }) {
       assertOwn(requester, userId, WHAT);
-      await tags.set(userId, await roomNidOf(rooms, roomId), name, body as JsonObject);
+      await tags.set(userId, await ownRoomNid(rooms, roomId, userId), name, body as JsonObject);
       return {};
     },
   }),
@@ -67,10 +67,10 @@ export const tagsEndpoints = [
     rateLimit: 'default',
     params: tagParams,
     response: empty,
-    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name } }) {
       assertOwn(requester, userId, WHAT);
-      await tags.remove(userId, await roomNidOf(rooms, roomId), name);
+      await tags.remove(userId, await ownRoomNid(rooms, roomId, userId), name);
       return {};
     },
   }),

@@ -37,6 +37,9 @@ export interface CompiledRuleset {
 
 const NO_PUSH: PushVerdict = { notify: false, highlight: false, actions: [] };
 
+/** Rules do not change, and a change of one leaves the others the same objects: those are not parsed again. */
+const compiledRules = new WeakMap<PushRule, CompiledRule | 'never'>();
+
 interface CompiledRule {
   readonly predicates: readonly ConditionPredicate[];
   readonly verdict: PushVerdict;
@@ -47,8 +50,10 @@ export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
   const rules: CompiledRule[] = [];
   for (const kind of PUSH_RULE_KINDS) {
     for (const rule of ruleset[kind]) {
-      const compiled = rule.enabled ? compileRule(kind, rule) : undefined;
-      if (compiled !== undefined) rules.push(compiled);
+      if (!rule.enabled) continue;
+      let compiled = compiledRules.get(rule);
+      if (compiled === undefined) compiledRules.set(rule, (compiled = compileRule(kind, rule) ?? 'never'));
+      if (compiled !== 'never') rules.push(compiled);
     }
   }
   const evaluate = (subject: PushSubject, context: PushContext, budget?: StepBudget): PushVerdict | undefined => {

@@ -3,15 +3,8 @@
  * (Client-Server API, "Push Rules: API").
  */
 
-import { MASTER_RULE_ID, defaultRuleset } from './default-rules.ts';
-import {
-  PUSH_RULE_KINDS,
-  type PushAction,
-  type PushRule,
-  type PushRuleKind,
-  type PushRuleset,
-  isDefaultRuleId,
-} from './push-ruleset.ts';
+import { MASTER_RULE_ID } from './default-rules.ts';
+import { type PushRule, type PushRuleKind, type PushRuleset, isDefaultRuleId } from './push-ruleset.ts';
 import { type PushRuleRefusal, parsePushActions, refuse } from './rule-validation.ts';
 
 export type PushRulesetChange = { readonly ok: true; readonly ruleset: PushRuleset } | PushRuleRefusal;
@@ -136,54 +129,8 @@ function forRoom(rule: PushRule, kind: PushRuleKind, oldRoomId: string, newRoomI
   };
 }
 
-/** What differs from the default rules: all that needs storing, so that new default rules reach every user. */
-export interface StoredPushRules {
-  readonly own: { readonly [K in PushRuleKind]?: readonly PushRule[] };
-  /** By rule id. */
-  readonly defaults: {
-    readonly [ruleId: string]: { readonly enabled?: boolean; readonly actions?: readonly PushAction[] };
-  };
-}
-
-/** What to store of a user's rules. */
-export function storedRulesOf(ruleset: PushRuleset, userId: string): StoredPushRules {
-  const original = defaultRuleset(userId);
-  const own: { [K in PushRuleKind]?: readonly PushRule[] } = {};
-  const defaults: { [ruleId: string]: { enabled?: boolean; actions?: readonly PushAction[] } } = {};
-  for (const kind of PUSH_RULE_KINDS) {
-    const mine = ruleset[kind].filter((rule) => !rule.default);
-    if (mine.length > 0) own[kind] = mine;
-    for (const rule of ruleset[kind]) {
-      const before = rule.default ? findRule(original, kind, rule.rule_id) : undefined;
-      if (before === undefined) continue;
-      const change: { enabled?: boolean; actions?: readonly PushAction[] } = {};
-      if (rule.enabled !== before.enabled) change.enabled = rule.enabled;
-      if (JSON.stringify(rule.actions) !== JSON.stringify(before.actions)) change.actions = rule.actions;
-      if (Object.keys(change).length > 0) defaults[rule.rule_id] = change;
-    }
-  }
-  return { own, defaults };
-}
-
-/** The ruleset of a user from what is stored of it; `undefined` for a user who has changed nothing. */
-export function rulesetFrom(stored: StoredPushRules | undefined, userId: string): PushRuleset {
-  const original = defaultRuleset(userId);
-  if (stored === undefined) return original;
-  const merge = (kind: PushRuleKind): readonly PushRule[] => {
-    const rules = original[kind].map((rule) => ({ ...rule, ...stored.defaults[rule.rule_id] }));
-    return rules.toSpliced(firstOwnPlace(kind, rules), 0, ...(stored.own[kind] ?? []));
-  };
-  return {
-    override: merge('override'),
-    content: merge('content'),
-    room: merge('room'),
-    sender: merge('sender'),
-    underride: merge('underride'),
-  };
-}
-
 /** "[Server-default rules] operate at a lower priority than user-defined rules, except for the .m.rule.master rule". */
-function firstOwnPlace(kind: PushRuleKind, rules: readonly PushRule[]): number {
+export function firstOwnPlace(kind: PushRuleKind, rules: readonly PushRule[]): number {
   return kind === 'override' && rules[0]?.rule_id === MASTER_RULE_ID ? 1 : 0;
 }
 

@@ -1,4 +1,14 @@
-import { BatchStatements, BatchTable, bigint, insertStep, int, smallint, text } from '../batch-statement.ts';
+import {
+  BatchStatements,
+  BatchTable,
+  bigint,
+  boolean,
+  double,
+  insertStep,
+  int,
+  smallint,
+  text,
+} from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from './guarded-batch.ts';
 
@@ -29,10 +39,32 @@ export interface AccountDataRow {
   readonly pos: number;
 }
 
+/** A tag of a room. */
+export interface TagRow {
+  readonly user: number;
+  readonly room: number;
+  readonly tag: string;
+  /** JSON; null: the tag is removed. */
+  readonly content: string | null;
+}
+
+/** A push rule of a user. */
+export interface PushRuleWrite {
+  readonly user: number;
+  readonly kind: number;
+  readonly ruleId: string;
+  /** Undefined: there is none any more. */
+  readonly row:
+    | { readonly place: number | null; readonly enabled: boolean | null; readonly content: string }
+    | undefined;
+}
+
 /** What has to be written together. */
 export interface StreamWrite {
   readonly receipts?: readonly ReceiptRow[];
   readonly accountData?: readonly AccountDataRow[];
+  readonly tags?: readonly TagRow[];
+  readonly pushRules?: readonly PushRuleWrite[];
 }
 
 interface StreamBatch extends GuardedBatch {
@@ -68,6 +100,67 @@ const ACCOUNT_DATA = BatchTable.declare<StreamBatch, AccountDataRow>({
   },
 });
 
+/** The rows of a batch that are the last ones of their kind: no statement may touch a row twice. */
+const lastOf = <Row>(rows: readonly Row[], key: (row: Row) => string): readonly Row[] => [
+  ...new Map(rows.map((row) => [key(row), row] as const)).values(),
+];
+
+const tagsOf = ({ writes }: StreamBatch): readonly TagRow[] =>
+  lastOf(
+    writes.flatMap((write) => write.tags ?? []),
+    (tag) => `${tag.user} ${tag.room} ${tag.tag}`,
+  );
+
+const TAGS = BatchTable.declare<StreamBatch, TagRow>({
+  name: 'room_tags',
+  rows: (batch) => tagsOf(batch).filter(({ content }) => content !== null),
+  columns: {
+    user_nid: int((tag) => tag.user),
+    room: int((tag) => tag.room),
+    tag: text((tag) => tag.tag),
+    content: text((tag) => tag.content),
+  },
+});
+
+const REMOVED_TAGS = BatchTable.declare<StreamBatch, TagRow>({
+  name: 'room_tags',
+  rows: (batch) => tagsOf(batch).filter(({ content }) => content === null),
+  columns: {
+    user_nid: int((tag) => tag.user),
+    room: int((tag) => tag.room),
+    tag: text((tag) => tag.tag),
+  },
+});
+
+const pushRulesOf = ({ writes }: StreamBatch): readonly PushRuleWrite[] =>
+  lastOf(
+    writes.flatMap((write) => write.pushRules ?? []),
+    (rule) => `${rule.user} ${rule.kind} ${rule.ruleId}`,
+  );
+
+const PUSH_RULES = BatchTable.declare<StreamBatch, PushRuleWrite>({
+  name: 'push_rules',
+  rows: (batch) => pushRulesOf(batch).filter(({ row }) => row !== undefined),
+  columns: {
+    user_nid: int((rule) => rule.user),
+    kind: smallint((rule) => rule.kind),
+    rule_id: text((rule) => rule.ruleId),
+    place: double((rule) => rule.row?.place),
+    enabled: boolean((rule) => rule.row?.enabled),
+    content: text((rule) => rule.row?.content),
+  },
+});
+
+const REMOVED_PUSH_RULES = BatchTable.declare<StreamBatch, PushRuleWrite>({
+  name: 'push_rules',
+  rows: (batch) => pushRulesOf(batch).filter(({ row }) => row === undefined),
+  columns: {
+    user_nid: int((rule) => rule.user),
+    kind: smallint((rule) => rule.kind),
+    rule_id: text((rule) => rule.ruleId),
+  },
+});
+
 const WRITE_STREAMS = new BatchStatements<StreamBatch>(
   [
     {
@@ -85,12 +178,38 @@ ts = excluded.ts, pos = excluded.pos`,
         }),
       ],
     },
+    {
+      name: 'write_streams_and_user_data',
+      steps: [
+        insertStep(TAGS, {
+          from: OWNED,
+          after: 'on conflict (user_nid, room, tag) do update set content = excluded.content',
+        }),
+        {
+          name: 'removed_tags',
+          tables: [REMOVED_TAGS],
+          text: (rows) => `delete from room_tags t using ${OWNED}, ${rows(REMOVED_TAGS, 'r')}
+where t.user_nid = r.user_nid and t.room = r.room and t.tag = r.tag`,
+        },
+        insertStep(PUSH_RULES, {
+          from: OWNED,
+          after: `on conflict (user_nid, kind, rule_id) do update set place = excluded.place, enabled = excluded.enabled,
+content = excluded.content`,
+        }),
+        {
+          name: 'removed_push_rules',
+          tables: [REMOVED_PUSH_RULES],
+          text: (rows) => `delete from push_rules p using ${OWNED}, ${rows(REMOVED_PUSH_RULES, 'r')}
+where p.user_nid = r.user_nid and p.kind = r.kind and p.rule_id = r.rule_id`,
+        },
+      ],
+    },
   ],
   () => `select 1 from ${OWNED}`,
 );
 
 /**
- * Writes receipts and account data in one statement and one commit. Doing it twice changes nothing.
+ * Writes receipts, account data, tags and push rules in one statement and one commit. Doing it twice changes nothing.
  *
  * @throws StaleEpochError when a shard has another owner by now; nothing is written then
  */

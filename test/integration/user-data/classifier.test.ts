@@ -1,5 +1,7 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { expect } from 'chai';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
+import { MOST_STEPS } from '#src/services/push/classification/classifier.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { World } from './world.ts';
@@ -109,6 +111,63 @@ describe('whom an event notifies', () => {
     expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal(
       {},
     );
+  });
+
+  it('looks at one member, not at all of them, when the rules of one have changed', async () => {
+    const room = await world.room(ALICE, [BOB, CAROL]);
+    await world.say(room, ALICE, 'warm');
+    let walks = 0;
+    const { members } = room;
+    Object.defineProperty(room, 'members', {
+      configurable: true,
+      get: () => {
+        walks += 1;
+        return members;
+      },
+    });
+    await world.pushRules.put(
+      BOB,
+      'content',
+      'tea',
+      { pattern: 'tea', actions: ['notify', { set_tweak: 'highlight' }] },
+      {},
+    );
+    expect((await noted(room, () => world.say(room, ALICE, 'tea?'))).exceptions).to.deep.equal({ [BOB]: 2 });
+    await world.pushRules.put('@elsewhere:test', 'content', 'tea', { pattern: 'tea', actions: [] }, {});
+    await world.pushRules.setEnabled(BOB, 'content', 'tea', false);
+    expect((await noted(room, () => world.say(room, ALICE, 'tea?'))).exceptions).to.deep.equal({});
+    await world.pushRules.remove(BOB, 'content', 'tea');
+    expect(walks).to.equal(0);
+  });
+
+  it('lets no message take more steps than it may, whatever rules its members have', async () => {
+    const room = await world.room(ALICE, [BOB, CAROL]);
+    const hostile = { pattern: `${'?'.repeat(480)}\u0001`, actions: ['notify'] };
+    for (let i = 0; i < 20; i++) await world.pushRules.put(BOB, 'content', `h${i}`, hostile, {});
+    await world.pushRules.put(
+      CAROL,
+      'content',
+      'end',
+      { pattern: 'the end', actions: ['notify', { set_tweak: 'highlight' }] },
+      {},
+    );
+    let steps = 0;
+    const { spend } = StepBudget.prototype;
+    StepBudget.prototype.spend = function (this: StepBudget, some: number): void {
+      steps += some;
+      spend.call(this, some);
+    };
+    try {
+      // Bob's share does not suffice: for him it is what it is for everybody. Carol's does.
+      const { flags, exceptions } = await noted(room, () => world.say(room, ALICE, `${'a'.repeat(50_000)} the end`));
+      expect({ flags, exceptions }).to.deep.equal({ flags: 16, exceptions: { [CAROL]: 2 } });
+    } finally {
+      StepBudget.prototype.spend = spend;
+    }
+    // Each step counts for its share, and the share for the whole.
+    expect(steps).to.be.within(1, 2.2 * MOST_STEPS);
+    for (let i = 0; i < 20; i++) await world.pushRules.remove(BOB, 'content', `h${i}`);
+    await world.pushRules.remove(CAROL, 'content', 'end');
   });
 
   it('reads the rules of a whole room in one statement, and nothing for a message after that', async function () {

@@ -113,6 +113,101 @@ describe('user data over HTTP', () => {
     });
   });
 
+  describe('account data, how much of it', () => {
+    const bobs = `/user/${BOB}/account_data`;
+    const put = (type: string, content: unknown): Promise<Answer> => ask('PUT', `${bobs}/${type}`, content, 'bob');
+    const text = (length: number): { text: string } => ({ text: 'x'.repeat(length) });
+
+    it('is bounded by bytes, and what makes it less is always let in', async () => {
+      const fresh = await World.begin();
+      const { accountData } = fresh;
+      const refusal = (work: Promise<void>): Promise<unknown> =>
+        work.then(
+          () => undefined,
+          (error: { errcode?: string }) => error.errcode,
+        );
+      const set = (type: string, length: number): Promise<unknown> =>
+        refusal(accountData.setByClient(BOB, 0, type, text(length)));
+      expect(await set('org.example.a', 600_000)).to.equal(undefined);
+      expect(await set('org.example.b', 600_000)).to.equal('M_TOO_LARGE');
+      expect(await set('org.example.b', 300_000)).to.equal(undefined);
+      expect(await set('org.example.b', 500_000)).to.equal('M_TOO_LARGE');
+      // Refused and failed ones count for nothing.
+      expect(await set('org.example.b', 390_000)).to.equal(undefined);
+      expect(await set('org.example.a', 1_000)).to.equal(undefined);
+      expect(await set('org.example.c', 500_000)).to.equal(undefined);
+      const restarted = await fresh.restart();
+      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000)))).to.equal(
+        'M_TOO_LARGE',
+      );
+      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.c', text(10)))).to.equal(undefined);
+      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000)))).to.equal(
+        undefined,
+      );
+      await restarted.end();
+    });
+
+    it('is bounded by pieces, tags among them; what the server keeps by itself does not count', async () => {
+      const fresh = await World.begin();
+      const { accountData } = fresh;
+      const there = await fresh.room(BOB);
+      for (let i = 0; i < 298; i++) await accountData.setByClient(BOB, 0, `org.example.${i}`, {});
+      await fresh.tags.set(BOB, there.nid, 'u.one', {});
+      await expectRefusal(fresh.tags.set(BOB, there.nid, 'u.two', {}));
+      await expectRefusal(accountData.setByClient(BOB, there.nid, 'org.example.one', {}));
+      await accountData.setByClient(BOB, 0, 'org.example.7', { changed: true });
+      const event = await fresh.say(there, BOB, 'x');
+      await fresh.readMarkers.send(BOB, there.roomId, 'm.fully_read', event.eventId, undefined);
+      await fresh.tags.remove(BOB, there.nid, 'u.one');
+      await fresh.tags.set(BOB, there.nid, 'u.two', {});
+      await fresh.end();
+    });
+
+    const expectRefusal = async (work: Promise<void>): Promise<void> => {
+      const error = await work.catch((reason: unknown) => reason);
+      expect(error).to.include({ errcode: 'M_TOO_LARGE' });
+    };
+
+    it('is kept for rooms that one is or was in only, and nobody is told which others there are', async () => {
+      const secret = await world.room(ALICE);
+      for (const roomId of [secret.roomId, '!unknown:test']) {
+        const path = `/user/${BOB}/rooms/${encodeURIComponent(roomId)}`;
+        const answers = [
+          await ask('PUT', `${path}/account_data/org.example`, {}, 'bob'),
+          await ask('GET', `${path}/account_data/org.example`, undefined, 'bob'),
+          await ask('PUT', `${path}/tags/u.x`, {}, 'bob'),
+          await ask('GET', `${path}/tags`, undefined, 'bob'),
+          await ask('DELETE', `${path}/tags/u.x`, undefined, 'bob'),
+        ];
+        for (const { status, json } of answers) expect([status, json['errcode']]).to.deep.equal([403, 'M_FORBIDDEN']);
+      }
+      await world.member(secret, ALICE, BOB, 'invite');
+      const path = `/user/${BOB}/rooms/${encodeURIComponent(secret.roomId)}/account_data/org.example`;
+      await fine('PUT', path, { n: 1 }, 'bob');
+      await world.member(secret, BOB, BOB, 'leave');
+      expect(await fine('GET', path, undefined, 'bob')).to.deep.equal({ n: 1 });
+    });
+
+    it('is read piece by piece for whoever does not sync', async () => {
+      for (let i = 0; i < 5; i++) expect((await put(`org.example.long${i}`, text(50_000))).status).to.equal(200);
+      const later = await world.clone.database.query<{ pos: number }>({
+        name: 'test_latest_account_data',
+        text: 'select max(pos) as pos from account_data',
+      });
+      expect(later).to.have.length(1);
+      const cold = await World.begin(world.clone);
+      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(2);
+      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(0);
+      expect(await cold.accountData.get(BOB, 0, 'org.example.none')).to.equal(undefined);
+      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.none'))).to.equal(0);
+      expect(cold.accountData.peek(BOB)).to.equal(undefined);
+      // What is set is what is read from then on, also where it was known not to be there.
+      await world.writer.start();
+      await world.accountData.set(BOB, 0, 'org.example.none', { there: true });
+      expect(await world.accountData.get(BOB, 0, 'org.example.none')).to.equal('{"there":true}');
+    });
+  });
+
   describe('tags', () => {
     const tags = (): string => `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/tags`;
     it('adds, changes and removes tags', async () => {
@@ -126,6 +221,52 @@ describe('user data over HTTP', () => {
     it('refuses names over 255 bytes and orders that are no numbers', async () => {
       await refused(400, 'M_INVALID_PARAM', 'PUT', `${tags()}/u.${'x'.repeat(254)}`, {});
       await refused(400, 'M_BAD_JSON', 'PUT', `${tags()}/u.work`, { order: 'first' });
+    });
+    it('are told as account data, and may be set as such', async () => {
+      const path = `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.tag`;
+      await fine('PUT', path, { tags: { 'u.a': { order: 1 }, 'u.b': { order: 'no' }, 'u.c': 7 }, more: [1] });
+      expect(await fine('GET', tags())).to.deep.equal({ tags: { 'u.a': { order: 1 }, 'u.b': {} } });
+      expect(await fine('GET', path)).to.deep.equal({
+        tags: { 'u.a': { order: 1 }, 'u.b': { order: 'no' }, 'u.c': 7 },
+        more: [1],
+      });
+      await fine('PUT', `${tags()}/u.d`, {});
+      await fine('DELETE', `${tags()}/u.a`);
+      const told = { tags: { 'u.b': { order: 'no' }, 'u.c': 7, 'u.d': {} }, more: [1] };
+      expect(await fine('GET', path)).to.deep.equal(told);
+      const entry = (await world.accountData.load(ALICE)).entry(room.nid, 'm.tag');
+      expect(JSON.parse(entry?.json ?? '')).to.deep.equal(told);
+      for (const odd of [{}, { tags: {} }, { tags: 'none' }, { more: 1 }]) {
+        await fine('PUT', path, odd);
+        expect(await fine('GET', tags())).to.deep.equal({ tags: {} });
+        expect(await fine('GET', path)).to.deep.equal(odd);
+      }
+      await fine('PUT', `${tags()}/u.e`, {});
+      await fine('DELETE', `${tags()}/u.e`);
+      expect(await fine('GET', path)).to.deep.equal({ tags: {}, more: 1 });
+    });
+    it('are so many in a room and no more, and have names that are text', async () => {
+      for (let i = 0; i < 10; i++) await fine('PUT', `${tags()}/u.${i}`, {});
+      await refused(413, 'M_TOO_LARGE', 'PUT', `${tags()}/u.10`, {});
+      await fine('PUT', `${tags()}/u.9`, { order: 1 });
+      const path = `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.tag`;
+      const many = Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`u.${i}`, {}]));
+      await refused(413, 'M_TOO_LARGE', 'PUT', path, { tags: many });
+      for (const name of ['nul\0', 'half\ud800', 'l'.repeat(256)])
+        await refused(400, 'M_INVALID_PARAM', 'PUT', path, { tags: { [name]: {} } });
+      await fine('PUT', path, { tags: {} });
+    });
+    it('are written one by one: a change costs one row, however many there are', async () => {
+      for (let i = 0; i < 10; i++) await fine('PUT', `${tags()}/u.${i}`, { n: i });
+      const rows = (): Promise<{ place: string }[]> =>
+        world.clone.database.query({
+          name: 'test_places_of_tags',
+          text: 'select tag || ctid::text as place from room_tags',
+        });
+      const before = new Set((await rows()).map(({ place }) => place));
+      const sent = await world.statements(() => fine('PUT', `${tags()}/u.3`, { n: 'other' }));
+      expect(sent).to.equal(1);
+      expect((await rows()).filter(({ place }) => !before.has(place))).to.have.length(1);
     });
   });
 
@@ -297,6 +438,62 @@ describe('user data over HTTP', () => {
       const all = await fine('GET', '/pushrules/');
       expect(await fine('GET', '/pushrules')).to.deep.equal(all);
       expect({ global: await fine('GET', '/pushrules/global/') }).to.deep.equal(all);
+    });
+    it('serves the rules of one kind, as other servers do', async () => {
+      const { underride } = await fine('GET', '/pushrules/global/');
+      for (const path of ['/pushrules/global/underride/', '/pushrules/global/underride'])
+        expect((await ask('GET', path)).json).to.deep.equal(underride);
+    });
+    it('answers 404 M_NOT_FOUND for reading or changing a rule of an unknown kind, and 400 for making one', async () => {
+      const odd = rule('nonsense', 'x');
+      for (const path of [odd, `${odd}/enabled`, `${odd}/actions`, '/pushrules/global/nonsense/'])
+        await refused(404, 'M_NOT_FOUND', 'GET', path);
+      await refused(404, 'M_NOT_FOUND', 'PUT', `${odd}/enabled`, { enabled: true });
+      await refused(404, 'M_NOT_FOUND', 'PUT', `${odd}/actions`, { actions: [] });
+      await refused(404, 'M_NOT_FOUND', 'DELETE', odd);
+      await refused(400, 'M_INVALID_PARAM', 'PUT', odd, { actions: [] });
+    });
+    it('keeps so many of a user and no more, by number and by bytes', async () => {
+      const put = (id: string, length: number): Promise<Answer> =>
+        ask('PUT', rule('override', id), { actions: [{ set_tweak: 'x', value: 'y'.repeat(length) }] }, 'bob');
+      for (let i = 0; i < 50; i++) expect((await put(`r${i}`, 10)).status).to.equal(200);
+      expect((await put('r50', 10)).json['errcode']).to.equal('M_TOO_LARGE');
+      await refused(
+        413,
+        'M_TOO_LARGE',
+        'PUT',
+        `${rule('override', '.m.rule.master')}/enabled`,
+        { enabled: true },
+        'bob',
+      );
+      expect((await put('r1', 90_000)).status).to.equal(200);
+      expect((await put('r2', 20_000)).json['errcode']).to.equal('M_TOO_LARGE');
+      await fine('PUT', `${rule('override', 'r3')}/enabled`, { enabled: false }, 'bob');
+      for (let i = 0; i < 50; i++) await fine('DELETE', rule('override', `r${i}`), undefined, 'bob');
+    });
+    it('writes one rule where one is changed, and the position of the change', async () => {
+      for (let i = 0; i < 40; i++)
+        await fine('PUT', rule('override', `many${i}`), {
+          actions: [],
+          conditions: Array.from({ length: 20 }, () => ({ kind: 'event_match', key: 'content.x', pattern: 'y' })),
+        });
+      const rows = (): Promise<{ place: string }[]> =>
+        world.clone.database.query({
+          name: 'test_places_of_rules',
+          text: 'select rule_id || ctid::text as place from push_rules',
+        });
+      const before = new Set((await rows()).map(({ place }) => place));
+      const sent = await world.statements(() =>
+        fine('PUT', `${rule('override', 'many7')}/enabled`, { enabled: false }),
+      );
+      expect(sent).to.equal(1);
+      expect((await rows()).filter(({ place }) => !before.has(place))).to.have.length(1);
+      expect(
+        await world.statements(() => fine('PUT', `${rule('override', 'many7')}/enabled`, { enabled: false })),
+      ).to.equal(0);
+      const { global } = await fine('GET', `/user/${ALICE}/account_data/m.push_rules`);
+      expect(await fine('GET', '/pushrules/global/')).to.deep.equal(global);
+      for (let i = 0; i < 40; i++) await fine('DELETE', rule('override', `many${i}`));
     });
     it('adds, places, changes and removes rules, and tells of it', async () => {
       const told: string[] = [];

@@ -1,3 +1,4 @@
+import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -18,7 +19,7 @@ import { PresenceService } from '#src/services/ephemeral/presence/presence-servi
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { NotificationRules } from '#src/services/push/classification/classifier.ts';
-import { PushRuleService, servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
+import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -70,13 +71,19 @@ export class World {
     this.writer = new Writer({ database, clock, timers: systemTimers, logger: silentLogger, metrics: noMetrics });
     this.loader = new EventLoader(database);
     this.rooms = new RoomRegistry(database, this.interner, this.loader, new StateStore(database));
+    this.pushRules = new PushRuleService({
+      database,
+      interner: this.interner,
+      writer: this.writer,
+      quota: { pieces: 50, bytes: 100_000 },
+    });
     this.accountData = new AccountDataService({
       database,
       interner: this.interner,
       writer: this.writer,
-      served: [servedPushRules],
+      served: [this.pushRules],
+      quota: { pieces: 300, bytes: 1_000_000, tagsPerRoom: 10 },
     });
-    this.pushRules = new PushRuleService({ database, interner: this.interner, accountData: this.accountData });
     this.events = new EventService({
       database,
       interner: this.interner,
@@ -108,7 +115,7 @@ export class World {
       stream: this.stream,
       receipts,
       pushRules: this.pushRules,
-      accountData,
+      ignoredUsers: new IgnoredUsers(accountData),
     });
     const logger = silentLogger;
     this.profiles = new ProfileService({ database, accountExists: async (userId) => ACCOUNTS.has(userId) });

@@ -7,10 +7,8 @@ import {
   copyRoomRules,
   findRule,
   removeRule,
-  rulesetFrom,
   setRuleActions,
   setRuleEnabled,
-  storedRulesOf,
 } from '#src/protocol/push/rule-editing.ts';
 import { parsePushRule } from '#src/protocol/push/rule-validation.ts';
 
@@ -167,19 +165,6 @@ describe('changing push rules', () => {
     expect(errcode(setRuleEnabled(before, 'override', '.m.rule.master', 'yes'))).to.equal('M_BAD_JSON');
     expect(errcode(setRuleActions(before, 'content', 'nope', []))).to.equal('M_NOT_FOUND');
     expect(errcode(setRuleActions(before, 'override', '.m.rule.master', ['shout']))).to.equal('M_INVALID_PARAM');
-  });
-
-  it('stores only what differs from the default rules and finds it again', () => {
-    let ruleset = add(add(defaultRuleset(ALICE), 'override', 'a'), 'content', 'cake');
-    ruleset = done(setRuleEnabled(ruleset, 'override', '.m.rule.suppress_notices', false));
-    ruleset = done(setRuleActions(ruleset, 'underride', '.m.rule.message', []));
-    const stored = JSON.parse(JSON.stringify(storedRulesOf(ruleset, ALICE))) as ReturnType<typeof storedRulesOf>;
-    expect(stored.defaults).to.deep.equal({
-      '.m.rule.suppress_notices': { enabled: false },
-      '.m.rule.message': { actions: [] },
-    });
-    expect(rulesetFrom(stored, ALICE)).to.deep.equal(ruleset);
-    expect(rulesetFrom(undefined, ALICE)).to.deep.equal(defaultRuleset(ALICE));
   });
 
   it('copies the rules of a room to its successor once', () => {

@@ -85,31 +85,67 @@ export class NotificationRules implements NotificationClassifier {
 
   prepare(room: Room): Promise<void> | undefined {
     const audience = this.#audiences.get(room);
-    if (audience?.state === room.stateId && audience.generation === this.#pushRules.generation) return undefined;
-    const unknown: string[] = [];
-    for (const member of room.members.values()) {
-      if (member.local && member.membership === 'join' && this.#pushRules.peek(member.userId) === undefined)
-        unknown.push(member.userId);
-    }
-    return unknown.length > 0 ? this.#pushRules.load(unknown).then(() => this.#gather(room)) : this.#gather(room);
+    if (audience?.state !== room.stateId) return this.#gather(room);
+    const { generation } = this.#pushRules;
+    if (audience.generation === generation) return undefined;
+    const changed = this.#pushRules.changedSince(audience.generation);
+    return changed === undefined ? this.#gather(room) : this.#renew(room, audience, changed);
   }
 
+  /** Looks at all members. */
   #gather(room: Room): Promise<void> | undefined {
     const { stateId: state } = room;
     const { generation } = this.#pushRules;
-    const found: [string, UserRules][] = [];
-    for (const { userId, local, membership } of room.members.values()) {
-      const rules = local && membership === 'join' ? this.#pushRules.peek(userId) : undefined;
-      if (rules?.isPersonal === true) found.push([userId, rules]);
+    const members: string[] = [];
+    for (const { userId, local, membership } of room.members.values())
+      if (local && membership === 'join') members.push(userId);
+    const unknown = members.filter((userId) => this.#pushRules.peek(userId) === undefined);
+    const put = (read?: ReadonlyMap<string, UserRules>): Promise<void> | undefined =>
+      this.#put(
+        room,
+        { state, generation },
+        members.flatMap((userId) => {
+          const rules = this.#pushRules.peek(userId) ?? read?.get(userId);
+          return rules === undefined ? [] : [[userId, rules] as const];
+        }),
+      );
+    return unknown.length > 0 ? this.#pushRules.load(unknown).then(put) : put();
+  }
+
+  /** Looks at those members whose rules have changed. */
+  #renew(room: Room, audience: Audience, changed: readonly string[]): Promise<void> | undefined {
+    const { state } = audience;
+    const { generation } = this.#pushRules;
+    const members = new Set(changed.filter((userId) => room.isJoined(userId)));
+    if (members.size === 0) {
+      this.#audiences.set(room, { ...audience, generation });
+      return undefined;
     }
-    const personal = new Map(found.toSorted(([, a], [, b]) => a.compiled.weight - b.compiled.weight));
-    const named = [...personal].filter(([, rules]) => rules.needsDisplayName).map(([userId]) => userId);
+    const others = [...audience.personal].filter(([userId]) => !members.has(userId));
+    const put = (read: ReadonlyMap<string, UserRules>): Promise<void> | undefined =>
+      this.#put(room, { state, generation }, [...others, ...read]);
+    const known = new Map<string, UserRules>();
+    for (const userId of members) {
+      const rules = this.#pushRules.peek(userId);
+      if (rules !== undefined) known.set(userId, rules);
+    }
+    return known.size < members.size ? this.#pushRules.load([...members]).then(put) : put(known);
+  }
+
+  #put(
+    room: Room,
+    made: Pick<Audience, 'state' | 'generation'>,
+    members: readonly (readonly [string, UserRules])[],
+  ): Promise<void> | undefined {
+    const asked = members.filter(([, rules]) => rules.isPersonal);
+    const personal = new Map(asked.toSorted(([, a], [, b]) => a.compiled.weight - b.compiled.weight));
+    const named = asked.filter(([, rules]) => rules.needsDisplayName).map(([userId]) => userId);
     if (named.length === 0) {
-      this.#audiences.set(room, { state, generation, personal, names: new Map() });
+      this.#audiences.set(room, { ...made, personal, names: new Map() });
       return undefined;
     }
     return this.#displayNames(room, named).then((names) => {
-      this.#audiences.set(room, { state, generation, personal, names });
+      this.#audiences.set(room, { ...made, personal, names });
     });
   }
 

@@ -1,14 +1,15 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
 import {
+  PUSH_RULE_KINDS,
   type PushRule,
   type PushRuleKind,
   type PushRuleset,
   isPushRuleKind,
-  PUSH_RULE_KINDS,
 } from '#src/protocol/push/push-ruleset.ts';
 import {
   addRule,
@@ -17,63 +18,85 @@ import {
   type PushRulePlace,
   type PushRulesetChange,
   removeRule,
-  rulesetFrom,
   setRuleActions,
   setRuleEnabled,
-  type StoredPushRules,
-  storedRulesOf,
 } from '#src/protocol/push/rule-editing.ts';
+import {
+  changeOfKeptRules,
+  defaultKeptRules,
+  type KeptRules,
+  type KeptRulesChange,
+  keptRulesFrom,
+  type PushRuleRow,
+} from '#src/protocol/push/rule-rows.ts';
 import { parsePushRule } from '#src/protocol/push/rule-validation.ts';
-import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import type { ServedType } from '#src/services/user-data/account-data/user-account-data.ts';
+import { shardOfName } from '#src/protocol/wire/position.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { ServedType } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { Database } from '#src/storage/database.ts';
-import { globalAccountDataOf } from '#src/storage/user-data/account-data.ts';
+import type { PushRuleWrite } from '#src/storage/commit/stream-writes.ts';
+import { pushRulesOf } from '#src/storage/push/push-rules.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { DEFAULT_USER_RULES, userRules, type UserRules } from './user-rules.ts';
 
 const TYPE = 'm.push_rules';
-/** Characters of JSON that one user's changes may take. */
-const LARGEST = 512 * 1024;
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** Changes of rules that are remembered, for those who keep something of the rules of many users. */
+const REMEMBERED_CHANGES = 1_000;
 
-const parseStored = (stored: string | undefined): StoredPushRules | undefined =>
-  stored === undefined ? undefined : (JSON.parse(stored) as StoredPushRules);
-
-/** How push rules are shown as account data: what is stored is only what differs from the default rules. */
-export const servedPushRules: ServedType = {
-  type: TYPE,
-  serve: (userId, stored) => JSON.stringify({ global: rulesetFrom(parseStored(stored), userId) }),
-};
+export interface PushRuleQuota {
+  /** Rules of a user, changed ones of the server included. */
+  readonly pieces: number;
+  /** Bytes of all of them together. */
+  readonly bytes: number;
+}
 
 export interface PushRuleServiceOptions {
   readonly database: Database;
   readonly interner: Interner;
-  readonly accountData: AccountDataService;
-  /** Users whose rules are kept in memory; default 200 000. Those who have changed nothing take next to none. */
-  readonly cacheSize?: number;
+  readonly writer: Writer;
+  /** None, when left out. */
+  readonly quota?: PushRuleQuota;
+  /** Bytes that rules may take in memory; default 64 MiB. Those of users who have changed nothing take next to none. */
+  readonly cacheBytes?: number;
 }
 
-/** The push rules of this server's users. Client-Server API, "Push Rules". */
-export class PushRuleService {
+interface Known {
+  /** Undefined for who has changed nothing. */
+  readonly kept: KeptRules | undefined;
+  readonly rules: UserRules;
+}
+
+const UNCHANGED: Known = { kept: undefined, rules: DEFAULT_USER_RULES };
+
+/**
+ * The push rules of this server's users, a row for each. Clients are also told of them as account data, whose position is the one of the
+ * latest change. Client-Server API, "Push Rules".
+ */
+export class PushRuleService implements ServedType {
+  readonly type = TYPE;
   readonly #database: Database;
   readonly #interner: Interner;
-  readonly #accountData: AccountDataService;
-  readonly #users: LRUCache<string, UserRules>;
+  readonly #writer: Writer;
+  readonly #quota: PushRuleQuota;
+  readonly #users: LRUCache<string, Known>;
+  readonly #changes = new SerialByKey<string>();
+  /** Who changed their rules, the latest last. */
+  #changedUsers: string[] = [];
   #generation = 0;
   /** Fires once a change of somebody's rules is committed and in effect. */
-  readonly changed = new Signal<{ readonly userId: string }>();
+  readonly changed = new Signal<{ readonly userId: string; readonly pos: number; readonly serve: () => string }>();
 
   constructor(options: PushRuleServiceOptions) {
     this.#database = options.database;
     this.#interner = options.interner;
-    this.#accountData = options.accountData;
-    this.#users = new LRUCache(atMost(options.cacheSize ?? 200_000));
-    options.accountData.changed.subscribe(({ userId, roomNid, type }) => {
-      if (type !== TYPE || roomNid !== 0) return;
-      const data = options.accountData.peek(userId);
-      if (data === undefined) this.#users.delete(userId);
-      else this.#users.set(userId, userRules(rulesetFrom(parseStored(data.stored(0, TYPE)), userId), userId));
-      this.#generation += 1;
-      this.changed.emit({ userId });
+    this.#writer = options.writer;
+    this.#quota = options.quota ?? { pieces: Infinity, bytes: Infinity };
+    this.#users = new LRUCache({
+      maxSize: options.cacheBytes ?? CACHE_BYTES,
+      // Parsed, a rule takes several times its text.
+      sizeCalculation: ({ kept }, userId) =>
+        150 + userId.length + (kept === undefined ? 0 : 1_000 + 300 * kept.rows.size + 6 * kept.bytes),
     });
   }
 
@@ -82,92 +105,120 @@ export class PushRuleService {
     return this.#generation;
   }
 
-  /** A user's rules if they are in memory. */
-  peek(userId: string): UserRules | undefined {
-    return this.#users.get(userId);
+  /** Who changed their rules after a generation; undefined when that is too long ago to say. */
+  changedSince(generation: number): readonly string[] | undefined {
+    const count = this.#generation - generation;
+    if (count > this.#changedUsers.length) return undefined;
+    return count === 0 ? [] : this.#changedUsers.slice(-count);
   }
 
-  /** Reads the rules of those who are not in memory, in one statement. */
-  async load(userIds: readonly string[]): Promise<void> {
-    const missing = userIds.filter((userId) => !this.#users.has(userId));
-    if (missing.length === 0) return;
-    await this.#interner.ensureUsers(missing);
-    const byNid = new Map(missing.map((userId) => [this.#interner.user(userId), userId]));
-    const rows = await globalAccountDataOf(this.#database, [...byNid.keys()], TYPE);
-    const stored = new Map(rows.map((row) => [byNid.get(row.user_nid), row.content]));
-    for (const userId of missing) {
-      // What was changed while we read is here already, and newer.
-      if (this.#users.has(userId)) continue;
-      const content = stored.get(userId);
-      this.#users.set(
-        userId,
-        content === undefined ? DEFAULT_USER_RULES : userRules(rulesetFrom(parseStored(content), userId), userId),
-      );
+  /** A user's rules if they are in memory. */
+  peek(userId: string): UserRules | undefined {
+    return this.#users.get(userId)?.rules;
+  }
+
+  /** The rules of several users; those that are not in memory are read in one statement. */
+  async load(userIds: readonly string[]): Promise<Map<string, UserRules>> {
+    const found = new Map<string, UserRules>();
+    const missing: string[] = [];
+    for (const userId of userIds) {
+      const known = this.#users.get(userId);
+      if (known === undefined) missing.push(userId);
+      else found.set(userId, known.rules);
     }
+    if (missing.length > 0) for (const [userId, { rules }] of await this.#read(missing)) found.set(userId, rules);
+    return found;
+  }
+
+  async #read(userIds: readonly string[]): Promise<ReadonlyMap<string, Known>> {
+    await this.#interner.ensureUsers(userIds);
+    const nids = new Map(userIds.map((userId) => [this.#interner.user(userId), userId]));
+    const records = await pushRulesOf(this.#database, [...nids.keys()]);
+    const byUser = Map.groupBy(records, (record) => record.user_nid);
+    const found = new Map<string, Known>();
+    for (const [nid, userId] of nids) {
+      const rows = (byUser.get(nid) ?? []).map((record): PushRuleRow => ({
+        kind: PUSH_RULE_KINDS[record.kind] ?? 'override',
+        ruleId: record.rule_id,
+        place: record.place,
+        enabled: record.enabled,
+        content: record.content,
+      }));
+      // What was changed while we read is here already, and newer.
+      const known = this.#users.get(userId) ?? knownOf(keptRulesFrom(rows, userId), userId);
+      this.#users.set(userId, known);
+      found.set(userId, known);
+    }
+    return found;
+  }
+
+  async #known(userId: string): Promise<Known> {
+    return this.#users.get(userId) ?? (await this.#read([userId])).get(userId) ?? UNCHANGED;
   }
 
   /** Which of these users have rules of their own. Reads those of users who are not in memory. */
   async withOwnRules(userIds: readonly string[]): Promise<readonly string[]> {
-    await this.load(userIds);
-    return userIds.filter((userId) => (this.#users.get(userId) ?? DEFAULT_USER_RULES) !== DEFAULT_USER_RULES);
+    const rules = await this.load(userIds);
+    return userIds.filter((userId) => rules.get(userId) !== DEFAULT_USER_RULES);
   }
 
   /** A user's rules, ready to be asked. */
   async rulesOf(userId: string): Promise<UserRules> {
-    const known = this.#users.get(userId);
-    if (known !== undefined) return known;
-    await this.load([userId]);
-    return this.#users.get(userId) ?? DEFAULT_USER_RULES;
+    return (await this.#known(userId)).rules;
   }
 
   /** A user's rules as clients see them. */
   async rulesetOf(userId: string): Promise<PushRuleset> {
-    return rulesetFrom(parseStored((await this.#accountData.load(userId)).stored(0, TYPE)), userId);
+    return (await this.#known(userId)).kept?.ruleset ?? defaultRuleset(userId);
+  }
+
+  async open(userId: string): Promise<() => string> {
+    return serving((await this.#known(userId)).kept, userId);
   }
 
   /**
-   * All rules of a kind.
+   * The rules of one kind.
    *
    * @throws MatrixError M_NOT_FOUND for an unknown kind
    */
   async rulesOfKind(userId: string, kind: string): Promise<readonly PushRule[]> {
-    return (await this.rulesetOf(userId))[existingKind(kind)];
+    return (await this.rulesetOf(userId))[knownKind(kind)];
   }
 
   /**
    * One rule.
    *
-   * @throws MatrixError M_NOT_FOUND, for an unknown kind as well
+   * @throws MatrixError M_NOT_FOUND, for an unknown kind too
    */
   async ruleOf(userId: string, kind: string, ruleId: string): Promise<PushRule> {
-    const rule = findRule(await this.rulesetOf(userId), existingKind(kind), ruleId);
+    const rule = findRule(await this.rulesetOf(userId), knownKind(kind), ruleId);
     if (rule === undefined) throw new MatrixError('M_NOT_FOUND', 'The push rule was not found.');
     return rule;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for an unknown kind, and as `addRule` and `parsePushRule` refuse */
+  /** @throws MatrixError M_INVALID_PARAM for an unknown kind; as `addRule` and `parsePushRule` refuse; M_TOO_LARGE */
   async put(userId: string, kind: string, ruleId: string, body: JsonObject, place: PushRulePlace): Promise<void> {
-    if (!isPushRuleKind(kind)) throw new MatrixError('M_INVALID_PARAM', UNKNOWN_KIND);
+    if (!isPushRuleKind(kind)) throw new MatrixError('M_INVALID_PARAM', KINDS);
     const parsed = parsePushRule(kind, ruleId, body);
     if (!parsed.ok) throw new MatrixError(parsed.errcode, parsed.message);
-    await this.#change(userId, (ruleset) => addRule(ruleset, kind, parsed.value, place));
+    await this.#change(userId, (ruleset) => addRule(ruleset, kind, parsed.value, place), { kind, ruleId });
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
   async remove(userId: string, kind: string, ruleId: string): Promise<void> {
-    const known = existingKind(kind);
+    const known = knownKind(kind);
     await this.#change(userId, (ruleset) => removeRule(ruleset, known, ruleId));
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON */
   async setEnabled(userId: string, kind: string, ruleId: string, enabled: unknown): Promise<void> {
-    const known = existingKind(kind);
+    const known = knownKind(kind);
     await this.#change(userId, (ruleset) => setRuleEnabled(ruleset, known, ruleId, enabled));
   }
 
-  /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON, M_INVALID_PARAM */
+  /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE */
   async setActions(userId: string, kind: string, ruleId: string, actions: unknown): Promise<void> {
-    const known = existingKind(kind);
+    const known = knownKind(kind);
     await this.#change(userId, (ruleset) => setRuleActions(ruleset, known, ruleId, actions));
   }
 
@@ -176,24 +227,74 @@ export class PushRuleService {
     await this.#change(userId, (ruleset) => ({ ok: true, ruleset: copyRoomRules(ruleset, oldRoomId, newRoomId) }));
   }
 
-  #change(userId: string, change: (ruleset: PushRuleset) => PushRulesetChange): Promise<void> {
-    return this.#accountData.update(userId, 0, TYPE, (stored) => {
-      const result = change(rulesetFrom(stored as unknown as StoredPushRules | undefined, userId));
+  #change(
+    userId: string,
+    change: (ruleset: PushRuleset) => PushRulesetChange,
+    placed?: { readonly kind: PushRuleKind; readonly ruleId: string },
+  ): Promise<void> {
+    return this.#changes.run(userId, async () => {
+      const before = (await this.#known(userId)).kept ?? defaultKeptRules(userId);
+      const result = change(before.ruleset);
       if (!result.ok) throw new MatrixError(result.errcode, result.message);
-      const content = storedRulesOf(result.ruleset, userId);
-      const text = JSON.stringify(content);
-      if (text.length > LARGEST)
-        throw new MatrixError('M_TOO_LARGE', 'These are more push rules than this server keeps for one user.');
-      const before = JSON.stringify(stored ?? storedRulesOf(rulesetFrom(undefined, userId), userId));
-      return text === before ? undefined : (content as unknown as JsonObject);
+      const changes = changeOfKeptRules(before, result.ruleset, userId, placed);
+      if (changes.written.length + changes.removed.length === 0) return;
+      this.#assertFits(before, changes.after);
+      await this.#write(userId, changes);
+    });
+  }
+
+  #assertFits(before: KeptRules, after: KeptRules): void {
+    const { pieces, bytes } = this.#quota;
+    if (after.bytes > bytes && after.bytes > before.bytes)
+      throw new MatrixError('M_TOO_LARGE', `A user has at most ${bytes} bytes of push rules on this server.`);
+    if (after.rows.size > pieces && after.rows.size > before.rows.size)
+      throw new MatrixError('M_TOO_LARGE', `A user has at most ${pieces} push rules on this server.`);
+  }
+
+  async #write(userId: string, { after, written, removed }: KeptRulesChange): Promise<void> {
+    const user = await this.#interner.userNid(userId);
+    this.#writer.assertAccepting();
+    const pos = this.#writer.allocate(shardOfName(userId));
+    const rowOf = (
+      { kind, ruleId }: Pick<PushRuleRow, 'kind' | 'ruleId'>,
+      row: PushRuleWrite['row'],
+    ): PushRuleWrite => ({
+      user,
+      kind: PUSH_RULE_KINDS.indexOf(kind),
+      ruleId,
+      row,
+    });
+    await this.#writer.append({
+      positions: [pos],
+      streams: {
+        // Nothing but the position of the latest change, for clients who ask for what is new.
+        accountData: [{ user, room: 0, type: TYPE, content: '{}', pos }],
+        pushRules: [...written.map((row) => rowOf(row, row)), ...removed.map((row) => rowOf(row, undefined))],
+      },
+      publish: () => {
+        const known = knownOf(after, userId);
+        this.#users.set(userId, known);
+        this.#generation += 1;
+        this.#changedUsers.push(userId);
+        if (this.#changedUsers.length >= 2 * REMEMBERED_CHANGES)
+          this.#changedUsers = this.#changedUsers.slice(-REMEMBERED_CHANGES);
+        this.changed.emit({ userId, pos, serve: serving(known.kept, userId) });
+      },
     });
   }
 }
 
-const UNKNOWN_KIND = `The kind of a push rule is one of ${PUSH_RULE_KINDS.join(', ')}.`;
+const knownOf = (kept: KeptRules, userId: string): Known =>
+  kept.rows.size === 0 ? UNCHANGED : { kept, rules: userRules(kept.ruleset, userId) };
 
-/** @throws MatrixError M_NOT_FOUND: there is no rule of that kind */
-const existingKind = (kind: string): PushRuleKind => {
+const serving =
+  (kept: KeptRules | undefined, userId: string): (() => string) =>
+  () =>
+    JSON.stringify({ global: kept?.ruleset ?? defaultRuleset(userId) });
+
+const KINDS = 'The kind of a push rule is override, content, room, sender or underride.';
+
+const knownKind = (kind: string): PushRuleKind => {
   if (isPushRuleKind(kind)) return kind;
-  throw new MatrixError('M_NOT_FOUND', UNKNOWN_KIND);
+  throw new MatrixError('M_NOT_FOUND', `The push rule was not found. ${KINDS}`);
 };

@@ -1,8 +1,7 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
-import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -29,6 +28,10 @@ const asKind = (kind: number): MentionKind =>
       ? MENTION_KINDS.notify
       : MENTION_KINDS.silent;
 
+/** The list may have been read again since. */
+const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
+  one === other || (one.size === other.size && [...one].every((userId) => other.has(userId)));
+
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
 /** Id of the root of the thread that an event is in. */
@@ -46,7 +49,7 @@ export interface UnreadCountsOptions {
   readonly stream: RoomEventStream;
   readonly receipts: ReceiptService;
   readonly pushRules: PushRuleService;
-  readonly accountData: AccountDataService;
+  readonly ignoredUsers: IgnoredUsers;
   /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
   readonly cacheSize?: number;
 }
@@ -63,7 +66,7 @@ export class UnreadCounts {
   readonly #interner: Interner;
   readonly #receipts: ReceiptService;
   readonly #pushRules: PushRuleService;
-  readonly #accountData: AccountDataService;
+  readonly #ignored: IgnoredUsers;
   readonly #states: LRUCache<string, UnreadState>;
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
   /** The threads of events that are in one, or in none, by what they relate to. */
@@ -77,7 +80,7 @@ export class UnreadCounts {
     this.#interner = options.interner;
     this.#receipts = options.receipts;
     this.#pushRules = options.pushRules;
-    this.#accountData = options.accountData;
+    this.#ignored = options.ignoredUsers;
     this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
     const { stream } = options;
     stream.on('appended', ({ room, events }) => {
@@ -110,7 +113,7 @@ export class UnreadCounts {
       if (member?.membership !== 'join') return NOTHING;
       const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
-      const ignored = await this.#ignored(userId);
+      const ignored = await this.#ignored.of(userId);
       const key = keyOf(room, user);
       const end = Math.min(upTo, room.lastPosition);
       const unsure = this.#unsure(this.#states.get(key), room, userId, end);
@@ -140,12 +143,8 @@ export class UnreadCounts {
     await this.#load(userId, user, cold);
   }
 
-  async #ignored(userId: string): Promise<ReadonlySet<string>> {
-    return ignoredBy(this.#accountData.peek(userId) ?? (await this.#accountData.load(userId)));
-  }
-
   #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
-    if (state.since !== room.member(userId)?.since || state.ignored !== ignored) return false;
+    if (state.since !== room.member(userId)?.since || !isSameSet(state.ignored, ignored)) return false;
     return state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
   }
 
@@ -192,7 +191,7 @@ export class UnreadCounts {
     const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
     const ranges: { room: number; after: number; upTo: number }[] = [];
     const waitFor = new Set<Promise<void>>();
-    const ignored = await this.#ignored(userId);
+    const ignored = await this.#ignored.of(userId);
     for (const room of rooms) {
       const loading = this.#loading.get(keyOf(room, user));
       if (loading !== undefined) {

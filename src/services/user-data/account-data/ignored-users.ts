@@ -16,15 +16,17 @@ export const isIgnored = (
 ): boolean => event.stateKey === undefined && ignored.has(event.sender);
 
 /** Whom a user ignores, by their account data: the same set as long as they do not change it. Nobody can ignore themselves. */
-export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): ReadonlySet<string> => {
-  const entry = data.entry(0, IGNORED_USER_LIST);
+export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): ReadonlySet<string> =>
+  ignoredIn(data.userId, data.entry(0, IGNORED_USER_LIST));
+
+const ignoredIn = (userId: string, entry: AccountDataEntry | undefined): ReadonlySet<string> => {
   if (entry === undefined) return NOBODY;
   let users = parsed.get(entry);
   if (users === undefined) {
     const { ignored_users: list } = JSON.parse(entry.json) as { ignored_users?: unknown };
     // Clients write what they like there; only users can be ignored.
     const named = isJsonObject(list) ? Object.keys(list) : [];
-    users = new Set(named.filter((userId) => userId !== data.userId && isUserId(userId)));
+    users = new Set(named.filter((one) => one !== userId && isUserId(one)));
     parsed.set(entry, users);
   }
   return users;
@@ -32,14 +34,16 @@ export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): Read
 
 /** Whom users ignore. Client-Server API, "Ignoring Users". */
 export class IgnoredUsers {
-  readonly #accountData: Pick<AccountDataService, 'peek' | 'load'>;
+  readonly #accountData: Pick<AccountDataService, 'peekEntry' | 'entry'>;
 
-  constructor(accountData: Pick<AccountDataService, 'peek' | 'load'>) {
+  constructor(accountData: Pick<AccountDataService, 'peekEntry' | 'entry'>) {
     this.#accountData = accountData;
   }
 
   /** The users whom this one ignores. */
   async of(userId: string): Promise<ReadonlySet<string>> {
-    return ignoredBy(this.#accountData.peek(userId) ?? (await this.#accountData.load(userId)));
+    const known = this.#accountData.peekEntry(userId, 0, IGNORED_USER_LIST);
+    const entry = known === undefined ? await this.#accountData.entry(userId, 0, IGNORED_USER_LIST) : known;
+    return ignoredIn(userId, entry ?? undefined);
   }
 }

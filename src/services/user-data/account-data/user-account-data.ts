@@ -1,4 +1,5 @@
 import type { AccountDataRecord } from '#src/storage/user-data/account-data.ts';
+import { putTagsIn, TAG_TYPE } from './tag-content.ts';
 
 /** One piece of account data as clients are shown it. */
 export interface AccountDataEntry {
@@ -11,46 +12,49 @@ export interface AccountDataEntry {
   readonly pos: number;
 }
 
-/** How the server shows a type that it keeps in a form of its own; undefined content: nothing is stored. */
-export interface ServedType {
-  readonly type: string;
-  readonly serve: (userId: string, stored: string | undefined) => string;
-}
-
-class Entry implements AccountDataEntry {
+/** A piece whose content is worked out when it is asked for: not kept, since that is seldom and it may be long. */
+export class ServedEntry implements AccountDataEntry {
   readonly roomNid: number;
   readonly type: string;
-  readonly stored: string | undefined;
   readonly pos: number;
-  readonly #serve: (() => string) | undefined;
+  readonly #serve: () => string;
 
-  constructor(roomNid: number, type: string, stored: string | undefined, pos: number, serve?: () => string) {
+  constructor(roomNid: number, type: string, pos: number, serve: () => string) {
     this.roomNid = roomNid;
     this.type = type;
-    this.stored = stored;
     this.pos = pos;
     this.#serve = serve;
   }
 
   get json(): string {
-    // Not kept: push rules are kilobytes for everybody who has changed nothing, and are read in first syncs only.
-    return this.#serve === undefined ? (this.stored ?? '{}') : this.#serve();
+    return this.#serve();
   }
 }
+
+/** A tag of a room as it is from now on; null: it is none any more. */
+export interface TagChange {
+  readonly room: number;
+  readonly tag: string;
+  readonly content: string | null;
+}
+
+/** What an entry takes beside its texts, in bytes. */
+const ENTRY_BYTES = 200;
 
 const keyOf = (roomNid: number, type: string): string => `${roomNid} ${type}`;
 
 /** All account data of one user, in memory. */
 export class UserAccountData {
   readonly userId: string;
-  readonly #served: ReadonlyMap<string, ServedType>;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, { readonly entry: AccountDataEntry; readonly length: number }>();
+  /** By room. */
+  readonly #tags = new Map<number, Map<string, string>>();
+  #changedWhileRead: Set<string> | undefined = new Set();
   #latest = 0;
+  #weight = 0;
 
-  constructor(userId: string, served: ReadonlyMap<string, ServedType>) {
+  constructor(userId: string) {
     this.userId = userId;
-    this.#served = served;
-    for (const { type } of served.values()) this.#entries.set(keyOf(0, type), this.#entry(0, type, undefined, 0));
   }
 
   /** Position of the latest change. */
@@ -58,46 +62,80 @@ export class UserAccountData {
     return this.#latest;
   }
 
-  /** How many pieces there are: what this takes in memory. */
-  get size(): number {
-    return this.#entries.size;
+  /** About how many bytes this takes. */
+  get weight(): number {
+    return ENTRY_BYTES + this.#weight;
   }
 
   /** Everything, types that the server gives every user included. */
-  entries(): Iterable<AccountDataEntry> {
-    return this.#entries.values();
+  entries(): readonly AccountDataEntry[] {
+    return Array.from(this.#entries.values(), ({ entry }) => entry);
   }
 
   /** What was changed after this position of the user's shard. */
   changedSince(pos: number): AccountDataEntry[] {
-    return pos >= this.#latest ? [] : [...this.#entries.values()].filter((entry) => entry.pos > pos);
+    return pos >= this.#latest ? [] : this.entries().filter((entry) => entry.pos > pos);
   }
 
   entry(roomNid: number, type: string): AccountDataEntry | undefined {
-    return this.#entries.get(keyOf(roomNid, type));
+    return this.#entries.get(keyOf(roomNid, type))?.entry;
   }
 
-  /** What lies in the database, for types that are shown in another form. */
-  stored(roomNid: number, type: string): string | undefined {
-    return this.#entries.get(keyOf(roomNid, type))?.stored;
+  /** The tags of a room, with what the user said of each as JSON text. */
+  tags(roomNid: number): ReadonlyMap<string, string> {
+    return new Map(this.#tags.get(roomNid));
   }
 
-  /** Takes in what was committed; what is newer here stays. */
-  apply(record: AccountDataRecord): void {
-    const key = keyOf(record.room, record.type);
-    if ((this.#entries.get(key)?.pos ?? -1) >= record.pos) return;
-    this.#entries.set(key, this.#entry(record.room, record.type, record.content, record.pos));
-    this.#latest = Math.max(this.#latest, record.pos);
+  /** Takes in what lies in the database; what is newer here stays. @param serve how it is shown instead of the content */
+  apply({ room: roomNid, type, content, pos }: AccountDataRecord, serve?: () => string): void {
+    if (serve !== undefined) this.#set(new ServedEntry(roomNid, type, pos, serve), 0);
+    else if (type === TAG_TYPE && roomNid !== 0) {
+      const withTags = (): string => putTagsIn(content, this.tags(roomNid));
+      this.#set(new ServedEntry(roomNid, type, pos, withTags), content.length);
+    } else this.#set({ roomNid, type, json: content, pos }, content.length);
   }
 
-  #entry(roomNid: number, type: string, stored: string | undefined, pos: number): Entry {
-    const served = roomNid === 0 ? this.#served.get(type) : undefined;
-    return new Entry(
-      roomNid,
-      type,
-      stored,
-      pos,
-      served === undefined ? undefined : () => served.serve(this.userId, stored),
-    );
+  /** Takes in how a piece is shown that the server keeps in a form of its own, from the change with its position on. */
+  serve(entry: ServedEntry): void {
+    if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) <= entry.pos) this.#replace(entry, 0);
+  }
+
+  /** Takes in tags of rooms that were changed; null: it is none any more. */
+  applyTags(changes: readonly TagChange[]): void {
+    for (const change of changes) {
+      this.#changedWhileRead?.add(keyOf(change.room, change.tag));
+      this.#applyTag(change);
+    }
+  }
+
+  /** Takes in all tags that lie in the database; what was changed while they were read is newer here. */
+  readTags(tags: readonly TagChange[]): void {
+    for (const tag of tags) if (this.#changedWhileRead?.has(keyOf(tag.room, tag.tag)) !== true) this.#applyTag(tag);
+    this.#changedWhileRead = undefined;
+  }
+
+  #applyTag({ room, tag, content }: TagChange): void {
+    let tags = this.#tags.get(room);
+    if (tags === undefined) this.#tags.set(room, (tags = new Map()));
+    const before = tags.get(tag);
+    if (before !== undefined) this.#weight -= ENTRY_BYTES + tag.length + before.length;
+    if (content === null) {
+      tags.delete(tag);
+      return;
+    }
+    tags.set(tag, content);
+    this.#weight += ENTRY_BYTES + tag.length + content.length;
+  }
+
+  #set(entry: AccountDataEntry, length: number): void {
+    if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) < entry.pos) this.#replace(entry, length);
+  }
+
+  #replace(entry: AccountDataEntry, length: number): void {
+    const key = keyOf(entry.roomNid, entry.type);
+    const before = this.#entries.get(key);
+    this.#weight += length - (before === undefined ? -ENTRY_BYTES - key.length : before.length);
+    this.#entries.set(key, { entry, length });
+    this.#latest = Math.max(this.#latest, entry.pos);
   }
 }

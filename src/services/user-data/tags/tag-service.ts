@@ -1,24 +1,7 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 
-const TYPE = 'm.tag';
-
-/** Clients may also write tags as account data, and anything into them: what is no tag is left out. */
-const tagsIn = (content: JsonObject | undefined): JsonObject => {
-  const tags = content?.['tags'];
-  if (!isJsonObject(tags)) return {};
-  return Object.fromEntries(
-    Object.entries(tags).flatMap(([tag, about]) => {
-      if (!isJsonObject(about)) return [];
-      const { order, ...rest } = about;
-      return [[tag, order === undefined || typeof order === 'number' ? about : rest]];
-    }),
-  );
-};
-
-/** Tags that users give their rooms, kept as account data of the room. Client-Server API, "Room Tagging". */
+/** Tags that users give their rooms: told as account data of the room, kept one by one. Client-Server API, "Room Tagging". */
 export class TagService {
   readonly #accountData: AccountDataService;
 
@@ -28,38 +11,37 @@ export class TagService {
 
   /** The tags of a room with what the user said of each. */
   async of(userId: string, roomNid: number): Promise<JsonObject> {
-    const content = await this.#accountData.get(userId, roomNid, TYPE);
-    return content === undefined ? {} : tagsIn(JSON.parse(content) as JsonObject);
+    const tags = await this.#accountData.tags(userId, roomNid);
+    return Object.fromEntries(
+      Array.from(tags, ([tag, text]) => {
+        const { order, ...rest } = JSON.parse(text) as JsonObject;
+        // Clients may also write tags as account data, and then anything into them.
+        return [tag, typeof order === 'number' ? { order, ...rest } : rest];
+      }),
+    );
   }
 
   /**
    * Adds a tag, or changes what is said of it.
    *
-   * @throws MatrixError M_INVALID_PARAM when the name is too long
+   * @throws MatrixError M_INVALID_PARAM when the name is too long; M_TOO_LARGE when it is more than is kept
    */
-  async set(userId: string, roomNid: number, tag: string, about: JsonObject): Promise<void> {
-    if (!fitsBytes(tag))
-      throw new MatrixError('M_INVALID_PARAM', 'The name of a tag must not be longer than 255 bytes.');
-    await this.#accountData.update(userId, roomNid, TYPE, (content) => ({
-      ...content,
-      tags: { ...tagsIn(content), [tag]: about },
-    }));
+  set(userId: string, roomNid: number, tag: string, about: JsonObject): Promise<void> {
+    return this.#accountData.updateTags(userId, roomNid, (tags) => new Map(tags).set(tag, JSON.stringify(about)));
   }
 
   /** Removes a tag; one that is not there is removed already. */
-  async remove(userId: string, roomNid: number, tag: string): Promise<void> {
-    await this.#accountData.update(userId, roomNid, TYPE, (content) => {
-      const { [tag]: removed, ...tags } = tagsIn(content);
-      return removed === undefined ? undefined : { ...content, tags };
+  remove(userId: string, roomNid: number, tag: string): Promise<void> {
+    return this.#accountData.updateTags(userId, roomNid, (tags) => {
+      const rest = new Map(tags);
+      rest.delete(tag);
+      return rest;
     });
   }
 
   /** Gives the successor of an upgraded room the tags of the old one, unless the user has tagged it already. */
   async copy(userId: string, fromRoom: number, toRoom: number): Promise<void> {
-    const tags = await this.of(userId, fromRoom);
-    if (Object.keys(tags).length === 0) return;
-    await this.#accountData.update(userId, toRoom, TYPE, (content) =>
-      Object.keys(tagsIn(content)).length > 0 ? undefined : { ...content, tags },
-    );
+    const copied = await this.#accountData.tags(userId, fromRoom);
+    if (copied.size > 0) await this.#accountData.updateTags(userId, toRoom, (tags) => (tags.size > 0 ? tags : copied));
   }
 }

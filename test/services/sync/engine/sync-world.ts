@@ -12,7 +12,7 @@ import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-c
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
-import { PushRuleService, servedPushRules } from '#src/services/push/rules/push-rule-service.ts';
+import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
 import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
@@ -51,11 +51,12 @@ export async function syncWorld(
   const store = await eventServices(database, {}, more);
   const { interner, loader, rooms, writer, stream, events } = store;
   const ephemeral = new EphemeralCounter(systemRandom);
-  const accountData = new AccountDataService({ database, interner, writer, served: [servedPushRules] });
-  const pushRules = new PushRuleService({ database, interner, accountData });
+  const pushRules = new PushRuleService({ database, interner, writer });
+  const accountData = new AccountDataService({ database, interner, writer, served: [pushRules] });
   const receipts = new ReceiptService({ database, interner, writer, events, clock: systemClock });
   const typing = new TypingService({ rooms, stream, timers: systemTimers, ephemeral });
-  const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, accountData });
+  const ignoredUsers = new IgnoredUsers(accountData);
+  const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers });
   const presence = new PresenceService({
     database,
     clock: systemClock,

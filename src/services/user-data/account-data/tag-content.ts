@@ -1,0 +1,43 @@
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+
+/** The account data of a room in which its tags are told. Client-Server API, "Room Tagging". */
+export const TAG_TYPE = 'm.tag';
+
+/** `m.tag` without anything but tags. */
+export const NO_TAGS = '{"tags":{}}';
+
+/**
+ * Takes an `m.tag` apart that a client wrote as account data: tags with what is said of each, as JSON text, and the rest. Clients may
+ * write anything there: what is no tag stays where it is.
+ */
+export const takeTagsOut = (content: JsonObject): { readonly tags: Map<string, string>; readonly rest: string } => {
+  const { tags } = content;
+  const found = new Map<string, string>();
+  if (!isJsonObject(tags)) return { tags: found, rest: JSON.stringify(content) };
+  const others: [string, unknown][] = [];
+  for (const [tag, about] of Object.entries(tags)) {
+    if (isJsonObject(about)) found.set(tag, JSON.stringify(about));
+    else others.push([tag, about]);
+  }
+  return { tags: found, rest: JSON.stringify({ ...content, tags: Object.fromEntries(others) }) };
+};
+
+/** The content of `m.tag` as clients are shown it, put together again. */
+export const putTagsIn = (rest: string, tags: ReadonlyMap<string, string>): string => {
+  if (tags.size === 0) return rest;
+  const members = Array.from(tags, ([tag, about]) => `${JSON.stringify(tag)}:${about}`);
+  if (rest === NO_TAGS) return `{"tags":{${members.join(',')}}}`;
+  const { tags: others, ...more } = JSON.parse(rest) as JsonObject;
+  if (isJsonObject(others))
+    for (const [name, value] of Object.entries(others))
+      if (!tags.has(name)) members.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  const text = JSON.stringify(more);
+  return `{"tags":{${members.join(',')}}${text === '{}' ? '' : `,${text.slice(1, -1)}`}}`;
+};
+
+/** The rest of an `m.tag` to which tags are added one by one: whoever takes the last one away is told of none. */
+export const restForTags = (rest: string | undefined): string => {
+  if (rest === undefined || rest === NO_TAGS) return NO_TAGS;
+  const content = JSON.parse(rest) as JsonObject;
+  return isJsonObject(content['tags']) ? rest : JSON.stringify({ ...content, tags: {} });
+};
