@@ -41,11 +41,12 @@ export interface Accounts {
 }
 
 export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<Accounts> {
-  const { config, clock, database, logger, random, rateLimiter, sessionKey, timers } = below;
+  const { config, clock, database, logger, metrics, random, rateLimiter, sessionKey, timers } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
   const shared = { database, clock, logger, random, serverName: config.serverName };
   const hasher = new PasswordHasher({ cost: PASSWORD_COSTS[cost] });
+  metrics.gaugeOf('tsudoi_password_hashes_waiting', 'passwords that wait to be hashed', () => hasher.waiting);
   const users = new UserService(shared);
   const credentials = new Credentials({ ...shared, hasher, rateLimiter });
   const sessions = new SessionService({
@@ -85,7 +86,7 @@ export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<
       uia,
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random }),
-      login: new LoginService({ credentials, sessions, tokens: loginTokens }),
+      login: new LoginService({ credentials, sessions, rateLimiter, tokens: loginTokens }),
       loginTokens,
       moderation: new AccountModeration(users),
       openId: new OpenIdTokens({ database, clock, random }),

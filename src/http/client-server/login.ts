@@ -30,7 +30,8 @@ export const loginEndpoints = [
     method: 'POST',
     path: '/_matrix/client/v3/login',
     auth: 'none',
-    rateLimit: 'login',
+    // Attempts are counted where it is known how they end.
+    rateLimit: 'default',
     body: Type.Object({
       type: Type.String(),
       identifier: Type.Optional(
@@ -65,7 +66,7 @@ export const loginEndpoints = [
       'M_INVALID_PARAM',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ login, publicBaseUrl, serverName }: Services, { body }) {
+    async handler({ login, publicBaseUrl, serverName }: Services, { body, info }) {
       const session = await login.login({
         type: body.type,
         identifier: body.identifier,
@@ -76,6 +77,7 @@ export const loginEndpoints = [
         deviceId: body.device_id,
         displayName: body.initial_device_display_name,
         refreshable: body.refresh_token,
+        ip: info.ip,
       });
       const baseUrl = publicBaseUrl();
       const wellKnown = baseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: baseUrl } } };

@@ -28,6 +28,8 @@ export interface AccountCredentials {
   readonly passwordHash: string | null;
   readonly deactivated: boolean;
   readonly locked: boolean;
+  /** From where devices of the account were used of late, newest first. */
+  readonly addresses: readonly string[];
 }
 
 const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_guest as "isGuest", admin, deactivated, locked,
@@ -37,8 +39,10 @@ const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_g
 const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
 const SELECT_CREDENTIALS = sql(
   'account_credentials',
-  `select user_id as "userId", password_hash as "passwordHash", deactivated, locked
-   from accounts where user_id = any($1::text[])`,
+  `select user_id as "userId", password_hash as "passwordHash", deactivated, locked,
+     array(select d.last_seen_ip from devices d where d.user_id = a.user_id and d.last_seen_ip is not null
+           order by d.last_seen_ts desc limit 50) as addresses
+   from accounts a where user_id = any($1::text[])`,
 );
 const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
 const INSERT_ACCOUNT = sql(

@@ -51,6 +51,7 @@ export interface AccountsServerOptions {
   readonly publicBaseUrl?: string;
   readonly sessions?: SessionServiceOptions;
   readonly uiaReuseMs?: number;
+  readonly hasher?: PasswordHasher;
 }
 
 /** The accounts' services on a database of their own, behind a listening HTTP server that mounts nothing else. Time stands still. */
@@ -82,7 +83,7 @@ export class AccountsServer {
       enabled: options.rateLimits !== undefined,
       buckets: options.rateLimits ?? {},
     });
-    this.hasher = new PasswordHasher({ cost: PASSWORD_COSTS.low });
+    this.hasher = options.hasher ?? new PasswordHasher({ cost: PASSWORD_COSTS.low });
     const hasher = this.hasher;
     this.users = new UserService(shared);
     const credentials = new Credentials({ ...shared, hasher, rateLimiter });
@@ -141,7 +142,7 @@ export class AccountsServer {
         registration: this.registration,
         firstAdmin: this.firstAdmin,
         sharedSecret,
-        login: new LoginService({ credentials, sessions }),
+        login: new LoginService({ credentials, sessions, rateLimiter }),
         serverName: SERVER_NAME,
         publicBaseUrl: () => options.publicBaseUrl,
       },

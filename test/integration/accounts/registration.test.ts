@@ -477,6 +477,28 @@ describe('the first administrator', () => {
     expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 403]);
   });
 
+  it('is made once: the link does not come back to life when the administrator goes', async () => {
+    for (const ways of ['by the link', 'otherwise']) {
+      const token = (await server.firstAdmin.token()) as string;
+      const link = { token, username: 'boss', password: PASSWORD };
+      if (ways === 'by the link') expect((await server.request('POST', '/_tsudoi/setup', link)).status).to.equal(200);
+      else {
+        const made = await server.registration.registerByAdmin(
+          { username: 'boss', password: PASSWORD, admin: false },
+          { inhibitLogin: true },
+        );
+        await server.users.setAdmin(made.userId, true);
+      }
+      await server.accounts.deactivate(`@boss:${SERVER_NAME}`, false);
+      const again = await server.request('POST', '/_tsudoi/setup', { ...link, username: 'usurper' });
+      expect([ways, again.status]).to.deep.equal([ways, 403]);
+      expect((await server.request('GET', `/_tsudoi/setup?token=${token}`)).status).to.equal(403);
+      expect(await server.firstAdmin.token()).to.equal(undefined);
+      await server.stop();
+      server = await AccountsServer.start({ registration: { enabled: false } });
+    }
+  });
+
   it('is not made with another token, nor before a token was given out', async () => {
     const attempt = (token: string) =>
       server.request('POST', '/_tsudoi/setup', { token, username: 'boss', password: PASSWORD });

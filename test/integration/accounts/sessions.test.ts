@@ -1,8 +1,11 @@
+import * as argon2 from '@node-rs/argon2';
 import { expect } from 'chai';
 import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
-import { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { sql } from '#src/storage/database.ts';
 import { findCredentials } from '#src/storage/accounts/accounts.ts';
+import type { Answer } from '#test/support/http.ts';
 import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
 
 describe('logging in and out', () => {
@@ -140,7 +143,7 @@ describe('logging in and out', () => {
   it('renews a hash that was made with another cost', async () => {
     const { body } = await server.register();
     const old = new PasswordHasher({ cost: { memoryCost: 2048, timeCost: 3, parallelism: 1 } });
-    const passwordHash = await old.hash(PASSWORD);
+    const passwordHash = await old.hash(PASSWORD, { party: 'somebody', isPreferred: false });
     await server.db.database.write((tx) => server.users.change(tx, body.user_id, { passwordHash }));
     expect((await server.logIn(body.user_id)).status).to.equal(200);
     const [account] = await findCredentials(server.db.database, [body.user_id]);
@@ -178,38 +181,130 @@ describe('logging in and out', () => {
 
 describe('limits on logging in', () => {
   let server: AccountsServer;
-  after(() => server.stop());
+  afterEach(() => server.stop());
+  const start = async (rateLimits: Readonly<Record<string, RateLimit>>): Promise<void> => {
+    server = await AccountsServer.start({ rateLimits });
+  };
+  const GUESSES = { perSecond: 0.05, burst: 4 };
+  const guess = (from: string, user: string, password = 'wrong guess'): Promise<Answer> => {
+    server.forwardedFor = from;
+    return server.logIn(user, { password });
+  };
+  const statuses = async (count: number, from: (index: number) => string, user: string): Promise<number[]> => {
+    const all: number[] = [];
+    for (let index = 0; index < count; index += 1) all.push((await guess(from(index), user)).status);
+    return all;
+  };
 
-  it('stop guessing the password of an account, from wherever, in /login and in user-interactive authentication', async () => {
-    server = await AccountsServer.start({ rateLimits: { login: { perSecond: 0.05, burst: 4 } } });
-    const { body } = await server.register({ username: 'guessed' });
-    const guess = { new_password: 'another password', auth: passwordAuth('guessed', 'wrong guess') };
-    for (let count = 0; count < 2; count += 1) {
-      server.forwardedFor = `192.0.2.${count}`;
-      expect((await server.logIn('guessed', { password: 'wrong guess' })).status).to.equal(403);
-      expect((await server.request('POST', '/account/password', guess, body.access_token)).status).to.equal(401);
-    }
-    server.forwardedFor = '192.0.2.9';
-    const limited = await server.logIn('guessed');
+  it('stop guessing the password of an account from one network, however its addresses are written', async () => {
+    await start({ login: GUESSES });
+    await server.register({ username: 'guessed' });
+    const all = await statuses(5, (index) => `2001:db8:0:1::${index}`, 'guessed');
+    expect(all).to.deep.equal([403, 403, 403, 403, 429]);
+    const limited = await guess('2001:db8:0:1::', 'guessed', PASSWORD);
     expect([limited.status, limited.body.errcode]).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
     expect(limited.body['org.tsudoi.limiter']).to.equal('login');
     expect(limited.headers.get('retry-after')).to.match(/^\d+$/);
-    const uia = { new_password: 'another password', auth: passwordAuth('guessed') };
-    expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(429);
-    expect(await server.isAlive(body.access_token)).to.equal(true);
     await server.clock.advance(limited.body.retry_after_ms);
-    expect((await server.logIn('guessed')).status).to.equal(200);
+    expect((await guess('2001:db8:0:1::', 'guessed', PASSWORD)).status).to.equal(200);
   });
 
-  it('stop guessing from one address, whichever accounts', async () => {
-    for (let count = 0; count < 4; count += 1) {
-      server.forwardedFor = '192.0.2.77';
-      expect((await server.logIn(`account${count}`)).status).to.equal(403);
+  it('keep nobody out of their account who is elsewhere, or who has a session', async () => {
+    await start({ login: GUESSES });
+    const { body } = await server.register({ username: 'owner' });
+    expect(await statuses(6, () => '192.0.2.1', 'owner')).to.deep.equal([403, 403, 403, 403, 429, 429]);
+    for (let count = 0; count < 10; count += 1) {
+      expect((await guess('198.51.100.7', 'owner', PASSWORD)).status).to.equal(200);
     }
-    expect((await server.logIn('account4')).status).to.equal(429);
-    const { body } = await server.register({ username: 'via-uia' });
-    const uia = { new_password: 'another password', auth: passwordAuth('via-uia') };
-    expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(429);
+    const uia = { new_password: 'another password', logout_devices: false, auth: passwordAuth('owner') };
+    server.forwardedFor = '192.0.2.1';
+    expect((await server.request('POST', '/account/password', uia, body.access_token)).status).to.equal(200);
+  });
+
+  it('count failures only, and each of many at once', async () => {
+    await start({ login: GUESSES });
+    await server.register({ username: 'often' });
+    for (let count = 0; count < 12; count += 1) {
+      expect((await guess('192.0.2.2', 'often', PASSWORD)).status).to.equal(200);
+    }
+    const all = await Promise.all(Array.from({ length: 20 }, () => guess('192.0.2.2', 'often')));
+    expect(all.filter(({ status }) => status === 403)).to.have.length(4);
+  });
+
+  it('stop guessing from one address, whichever accounts, but not those who are in use there', async () => {
+    await start({ login_address: GUESSES });
+    server.forwardedFor = '192.0.2.77';
+    const { body } = await server.register({ username: 'at-home' });
+    await server.request('GET', '/account/whoami', undefined, body.access_token);
+    await server.activity.close();
+    for (let count = 0; count < 4; count += 1) {
+      expect((await guess('192.0.2.77', `account${count}`)).status).to.equal(403);
+    }
+    const limited = await guess('192.0.2.77', 'account4');
+    expect([limited.status, limited.body['org.tsudoi.limiter']]).to.deep.equal([429, 'login_address']);
+    expect((await guess('192.0.2.77', 'at-home', PASSWORD)).status).to.equal(200);
+  });
+
+  it('stop guessing the password of an account from everywhere, but not from where it is in use', async () => {
+    await start({ login: GUESSES, login_account: { perSecond: 0.05, burst: 10 } });
+    server.forwardedFor = '192.0.2.78';
+    const { body } = await server.register({ username: 'wanted' });
+    await server.request('GET', '/account/whoami', undefined, body.access_token);
+    await server.activity.close();
+    const all = await statuses(12, (index) => `198.51.100.${index}`, 'wanted');
+    expect(all).to.deep.equal([...Array.from({ length: 10 }, () => 403), 429, 429]);
+    expect((await guess('192.0.2.78', 'wanted', PASSWORD)).status).to.equal(200);
+  });
+
+  it('hold the owner of a session to few guesses in user-interactive authentication, wherever from', async () => {
+    await start({ login: GUESSES });
+    const { body } = await server.register({ username: 'stolen' });
+    const wrong = { new_password: 'another password', auth: passwordAuth('stolen', 'wrong guess') };
+    for (let count = 0; count < 5; count += 1) {
+      server.forwardedFor = `192.0.2.${count}`;
+      const { status } = await server.request('POST', '/account/password', wrong, body.access_token);
+      expect(status).to.equal(count < 4 ? 401 : 429);
+    }
+    expect(await server.isAlive(body.access_token)).to.equal(true);
+    expect((await guess('198.51.100.1', 'stolen', PASSWORD)).status).to.equal(200);
+  });
+
+  it('let an account log in only so often, which nobody uses up who does not know the password', async () => {
+    await start({ login_success: { perSecond: 0.05, burst: 2 } });
+    await server.register({ username: 'busy' });
+    expect(await statuses(5, () => '192.0.2.3', 'busy')).to.deep.equal([403, 403, 403, 403, 403]);
+    const all = [1, 2, 3].map(() => guess('192.0.2.3', 'busy', PASSWORD));
+    expect((await Promise.all(all)).map(({ status }) => status).sort()).to.deep.equal([200, 200, 429]);
+  });
+
+  it('say the same of unknown, wrong and deactivated, after the same work and as often', async () => {
+    const hashed: string[] = [];
+    const hasher = new PasswordHasher({
+      cost: PASSWORD_COSTS.low,
+      argon2: {
+        ...argon2,
+        verify: (hash, password) => {
+          hashed.push(hash.split('$')[3] ?? '');
+          return argon2.verify(hash, password);
+        },
+      },
+    });
+    server = await AccountsServer.start({ rateLimits: { login: GUESSES }, hasher });
+    await server.register({ username: 'here' });
+    const { body: gone } = await server.register({ username: 'gone' });
+    await server.accounts.deactivate(gone.user_id, false);
+    const seen = [];
+    for (const user of ['here', 'gone', 'nobody', '@nobody:elsewhere.test', 'Not A Name']) {
+      hashed.length = 0;
+      const answers = [];
+      for (let count = 0; count < 6; count += 1) {
+        const { status, body } = await guess('192.0.2.9', user);
+        answers.push([status, body.errcode, body.error]);
+      }
+      seen.push({ answers, hashed: [...hashed] });
+    }
+    for (const other of seen) expect(other).to.deep.equal(seen[0]);
+    expect(seen[0]?.hashed).to.have.length(4);
   });
 });
 

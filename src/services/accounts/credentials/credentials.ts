@@ -1,3 +1,5 @@
+import type { Place } from '#src/kernel/fair-gate.ts';
+import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -19,10 +21,21 @@ export interface PasswordClaim {
 export interface CredentialsDependencies {
   readonly database: Database;
   readonly hasher: PasswordHasher;
-  /** Asked for a token of `login` per attempt: by user id, and by address where the endpoint did not do so. */
   readonly rateLimiter: RateLimiter;
   readonly serverName: string;
 }
+
+/** From where a password comes. */
+export interface Attempt {
+  readonly address: string;
+  /** The user whose access token came with it: nobody else can use up their attempts. */
+  readonly sessionOf?: string | undefined;
+}
+
+/** Groups of `rate_limits` that count failed attempts. */
+const OF_ACCOUNT_AND_ADDRESS = 'login';
+const OF_ADDRESS = 'login_address';
+const OF_ACCOUNT = 'login_account';
 
 /** Says whether somebody is who they claim to be. */
 export class Credentials {
@@ -64,36 +77,67 @@ export class Credentials {
   }
 
   /**
-   * Checks a password; it takes as long for an unknown user as for a wrong password. A hash made with an older cost is renewed.
+   * Checks a password. Unknown, deactivated and wrong are told apart neither by words nor by time. A hash made with an older cost is renewed.
    *
-   * @param address counted against the limit on attempts; undefined where the request was counted already
+   * Only failures count: of an account from one network; of a network, whichever accounts; and of an account from networks where it is not
+   * in use. So nobody locks the owner of an account out from where they are, and nobody guesses from many places at once for long.
+   *
+   * @param claimed what `resolve` found for `user`
    * @returns the account, or undefined when there is none or the password is not its own
-   * @throws MatrixError M_LIMIT_EXCEEDED, M_USER_DEACTIVATED, M_INVALID_PARAM for a password that is not text
+   * @throws MatrixError M_LIMIT_EXCEEDED, M_MISSING_PARAM for a password that is not text
    */
-  async check(user: string, password: unknown, address: string | undefined): Promise<AccountCredentials | undefined> {
+  async check(
+    claimed: AccountCredentials | undefined,
+    user: string,
+    password: unknown,
+    { address, sessionOf }: Attempt,
+  ): Promise<AccountCredentials | undefined> {
     if (typeof password !== 'string') throw new MatrixError('M_MISSING_PARAM', 'The member password is missing.');
-    const account = await this.resolve(user);
-    if (address !== undefined) this.#limit(address);
-    this.#limit(account?.userId ?? user);
-    if (account?.deactivated === true)
-      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
-    if (!(await this.#deps.hasher.verify(account?.passwordHash, password)) || account === undefined) return undefined;
-    await this.#renew(account, password);
+    const account = claimed?.deactivated === true ? undefined : claimed;
+    const name = claimed?.userId ?? candidateUserIds(user, this.#deps.serverName)[0] ?? '';
+    const network = networkOf(address);
+    const isKnown = sessionOf !== undefined || account?.addresses.some((used) => networkOf(used) === network) === true;
+    const counts: readonly Count[] =
+      sessionOf === undefined
+        ? [
+            [OF_ACCOUNT_AND_ADDRESS, `${name} ${network}`],
+            ...(isKnown
+              ? []
+              : ([
+                  [OF_ADDRESS, network],
+                  [OF_ACCOUNT, name],
+                ] as const)),
+          ]
+        : [[OF_ACCOUNT_AND_ADDRESS, `${sessionOf} by session`]];
+    this.#count(counts);
+    const place = { party: sessionOf ?? network, isPreferred: isKnown };
+    if (!(await this.#deps.hasher.verify(account?.passwordHash, password, place)) || account === undefined)
+      return undefined;
+    for (const [bucket, key] of counts) this.#deps.rateLimiter.giveBack(bucket, key);
+    await this.#renew(account, password, place);
     return account;
   }
 
-  async #renew(account: AccountCredentials, password: string): Promise<void> {
+  async #renew(account: AccountCredentials, password: string, place: Place): Promise<void> {
     const { database, hasher } = this.#deps;
     if (account.passwordHash === null || !hasher.isOutdated(account.passwordHash)) return;
-    await replacePasswordHash(database, account.userId, account.passwordHash, await hasher.hash(password));
+    await replacePasswordHash(database, account.userId, account.passwordHash, await hasher.hash(password, place));
   }
 
-  #limit(key: string): void {
-    const verdict = this.#deps.rateLimiter.take('login', key);
-    if (verdict.ok) return;
-    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many attempts to log in: wait before the next one.', {
-      retry_after_ms: verdict.retryAfterMs,
-      'org.tsudoi.limiter': 'login',
-    });
+  /** Counts an attempt as failed before it is known how it ends: of many at once no more are let in than of one after the other. */
+  #count(counts: readonly Count[]): void {
+    const { rateLimiter } = this.#deps;
+    for (const [index, [bucket, key]] of counts.entries()) {
+      const verdict = rateLimiter.take(bucket, key);
+      if (verdict.ok) continue;
+      for (const [taken, of] of counts.slice(0, index)) rateLimiter.giveBack(taken, of);
+      throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many attempts to log in: wait before the next one.', {
+        retry_after_ms: verdict.retryAfterMs,
+        'org.tsudoi.limiter': bucket,
+      });
+    }
   }
 }
+
+/** A group of limits, and a key in it. */
+type Count = readonly [bucket: string, key: string];

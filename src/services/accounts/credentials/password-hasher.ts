@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import * as argon2 from '@node-rs/argon2';
+import { FairGate, type Place } from '#src/kernel/fair-gate.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** What one hash costs. Memory in KiB. */
@@ -30,32 +31,37 @@ export interface PasswordHasherOptions {
   readonly argon2?: Argon2;
   /** Hashes computed at once; default: the number of cores. The rest wait in line. */
   readonly concurrency?: number;
-  /** How many may wait; more are answered 429. Default 500. */
+  /** How many of one party may wait, see `FairGate`; more are answered 429. Default 250. */
   readonly maxWaiting?: number;
 }
 
 /**
  * argon2id, computed on libuv's thread pool: the event loop never waits for a hash. Only so many run at once, or logins would take the
- * threads and cores that everything else needs.
+ * threads and cores that everything else needs. The others wait in a line in which networks take turns, and who is known goes first.
  */
 export class PasswordHasher {
   readonly #argon2: Argon2;
   readonly #cost: Argon2Cost;
-  readonly #maxWaiting: number;
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
+  readonly #gate: FairGate;
   #decoy: Promise<string> | undefined;
 
   constructor(options: PasswordHasherOptions) {
     this.#argon2 = options.argon2 ?? argon2;
     this.#cost = options.cost;
-    this.#free = options.concurrency ?? availableParallelism();
-    this.#maxWaiting = options.maxWaiting ?? 500;
+    this.#gate = new FairGate({
+      concurrency: options.concurrency ?? availableParallelism(),
+      maxWaiting: options.maxWaiting ?? 250,
+    });
+  }
+
+  /** How many wait in line. */
+  get waiting(): number {
+    return this.#gate.waiting;
   }
 
   /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
-  hash(password: string): Promise<string> {
-    return this.#inLine(() => this.#argon2.hash(password, this.#cost));
+  hash(password: string, place: Place): Promise<string> {
+    return this.#gate.run(place, () => this.#argon2.hash(password, this.#cost), lineIsFull);
   }
 
   /**
@@ -63,14 +69,14 @@ export class PasswordHasher {
    *
    * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
    */
-  async verify(passwordHash: string | null | undefined, password: string): Promise<boolean> {
+  async verify(passwordHash: string | null | undefined, password: string, place: Place): Promise<boolean> {
     if (passwordHash !== null && passwordHash !== undefined)
-      return this.#inLine(() => this.#argon2.verify(passwordHash, password));
-    this.#decoy ??= this.hash('nobody has this password');
+      return this.#gate.run(place, () => this.#argon2.verify(passwordHash, password), lineIsFull);
+    this.#decoy ??= this.hash('nobody has this password', { party: 'decoy', isPreferred: true });
     const decoy = this.#decoy;
     decoy.catch(() => (this.#decoy = undefined));
     const digest = await decoy;
-    await this.#inLine(() => this.#argon2.verify(digest, password));
+    await this.#gate.run(place, () => this.#argon2.verify(digest, password), lineIsFull);
     return false;
   }
 
@@ -80,24 +86,10 @@ export class PasswordHasher {
     const { memoryCost, timeCost, parallelism } = this.#cost;
     return made.memoryCost !== memoryCost || made.timeCost !== timeCost || made.parallelism !== parallelism;
   }
-
-  async #inLine<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free -= 1;
-    else {
-      if (this.#waiting.length >= this.#maxWaiting) {
-        throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many people are logging in at the moment: try again shortly.', {
-          retry_after_ms: 2_000,
-          'org.tsudoi.limiter': 'password_hashing',
-        });
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
-  }
 }
+
+const lineIsFull = (): MatrixError =>
+  new MatrixError('M_LIMIT_EXCEEDED', 'Too many people are logging in at the moment: try again shortly.', {
+    retry_after_ms: 2_000,
+    'org.tsudoi.limiter': 'password_hashing',
+  });

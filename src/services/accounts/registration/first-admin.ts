@@ -10,6 +10,7 @@ export class FirstAdmin {
   readonly #registration: RegistrationService;
   readonly #random: Random;
   #token: string | undefined;
+  #isOver = false;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(deps: {
@@ -20,13 +21,28 @@ export class FirstAdmin {
     this.#users = deps.users;
     this.#registration = deps.registration;
     this.#random = deps.random;
+    // The link stands in the log: it does not come back to life when an administrator goes.
+    this.#users.onRegistered(({ account }) => {
+      if (account.admin) this.#end();
+    });
+    this.#users.onChanged(({ changes }) => {
+      if (changes.admin === true) this.#end();
+    });
   }
 
-  /** The token for the link; undefined when there is an administrator. It is good until there is one or the server stops. */
+  /**
+   * The token for the link; undefined when there is an administrator, or was one since the server started. It is good until there is one
+   * or the server stops.
+   */
   async token(): Promise<string | undefined> {
-    if (await this.#users.adminExists()) return undefined;
+    if (this.#isOver || (await this.#users.adminExists())) return undefined;
     this.#token ??= this.#random.string(32);
     return this.#token;
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#token = undefined;
   }
 
   /** @throws MatrixError M_FORBIDDEN when the token is not the one, or there is an administrator already */

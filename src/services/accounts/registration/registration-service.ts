@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
@@ -135,7 +136,9 @@ export class RegistrationService {
       guest: isGuest ? (guest ?? earlier.guest) : undefined,
       ...(password === undefined || mark === undefined || mark === earlier.password?.mark
         ? {}
-        : { password: { hash: await hasher.hash(password), mark } }),
+        : {
+            password: { hash: await hasher.hash(password, { party: networkOf(request.ip), isPreferred: false }), mark },
+          }),
     };
   }
 
@@ -200,7 +203,7 @@ export class RegistrationService {
     const name = nameOfNewAccount(wanted.username, serverName);
     if (await users.exists(name.userId)) throw userInUse();
     checkNewPassword(wanted.password, passwordPolicy ?? {});
-    const passwordHash = await hasher.hash(wanted.password);
+    const passwordHash = await hasher.hash(wanted.password, { party: 'administrators', isPreferred: true });
     const { admin, displayName, userType } = wanted;
     return database.write((tx) =>
       this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null, displayName }, login),

@@ -77,7 +77,7 @@ export class AccountService {
    */
   async setPassword(userId: string, password: string, logOut: 'others' | 'none', keepDeviceId?: string): Promise<void> {
     const { database, users, sessions, hasher } = this.#deps;
-    const passwordHash = await hasher.hash(password);
+    const passwordHash = await hasher.hash(password, { party: userId, isPreferred: true });
     await database.write(async (tx) => {
       await users.change(tx, userId, { passwordHash });
       if (logOut === 'others') await sessions.revokeAllIn(tx, userId, 'password_changed', keepDeviceId);

@@ -1,3 +1,4 @@
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
 import type { LoginTokens } from './login-tokens.ts';
@@ -10,22 +11,30 @@ export interface LoginRequest extends PasswordClaim {
   readonly deviceId?: string | undefined;
   readonly displayName?: string | undefined;
   readonly refreshable?: boolean | undefined;
+  /** Where it comes from. */
+  readonly ip: string;
 }
+
+/** The group of `rate_limits` that counts logins of an account: nobody uses it up but whoever knows the password. */
+const SUCCESSES = 'login_success';
 
 /** Logging in. Client-Server API, "Login" of the legacy API. */
 export class LoginService {
   readonly #credentials: Credentials;
   readonly #sessions: SessionService;
+  readonly #rateLimiter: RateLimiter;
   readonly #tokens: LoginTokens | undefined;
 
   constructor(deps: {
     readonly credentials: Credentials;
     readonly sessions: SessionService;
+    readonly rateLimiter: RateLimiter;
     /** Without it there is no `m.login.token`. */
     readonly tokens?: LoginTokens;
   }) {
     this.#credentials = deps.credentials;
     this.#sessions = deps.sessions;
+    this.#rateLimiter = deps.rateLimiter;
     this.#tokens = deps.tokens;
   }
 
@@ -38,14 +47,21 @@ export class LoginService {
   /**
    * Logs somebody in.
    *
-   * @throws MatrixError M_UNKNOWN for an unknown type, M_FORBIDDEN for a wrong user or password, M_USER_DEACTIVATED, M_USER_LOCKED,
-   *   M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM
+   * @throws MatrixError M_UNKNOWN for an unknown type, M_FORBIDDEN for a user or password that is wrong or no longer good,
+   *   M_USER_DEACTIVATED (a login token of such an account), M_USER_LOCKED, M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM
    */
   async login(request: LoginRequest): Promise<NewSession> {
     const account = await this.#account(request);
     if (account.locked) {
       throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
         soft_logout: true,
+      });
+    }
+    const verdict = this.#rateLimiter.take(SUCCESSES, account.userId);
+    if (!verdict.ok) {
+      throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many logins of this account: wait before the next one.', {
+        retry_after_ms: verdict.retryAfterMs,
+        'org.tsudoi.limiter': SUCCESSES,
       });
     }
     return this.#sessions.createSession({
@@ -63,7 +79,9 @@ export class LoginService {
     }
     if (request.type !== 'm.login.password')
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
-    const account = await this.#credentials.check(Credentials.userOf(request), request.password, undefined);
+    const user = Credentials.userOf(request);
+    const claimed = await this.#credentials.resolve(user);
+    const account = await this.#credentials.check(claimed, user, request.password, { address: request.ip });
     if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
     return account;
   }
