@@ -3,7 +3,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { CrossSigningService } from '#src/services/e2ee/cross-signing/cross-signing-service.ts';
 import type { SignatureUpload } from '#src/services/e2ee/cross-signing/signature-upload.ts';
 import { endpoint } from '../endpoint.ts';
-import { asAuth, authData, empty } from './parts/auth-schemas.ts';
+import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly crossSigning: CrossSigningService;
@@ -34,7 +34,6 @@ export const crossSigningEndpoints = [
     ),
     response: empty,
     errcodes: [
-      'M_UNAUTHORIZED',
       'M_BAD_JSON',
       'M_INVALID_PARAM',
       'M_INVALID_SIGNATURE',
@@ -43,6 +42,7 @@ export const crossSigningEndpoints = [
       'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
+    answers: challenge,
     async handler({ crossSigning }: Services, { requester, body: { auth, ...keys }, info }) {
       const { userId, deviceId } = requester;
       const isAppservice = requester.mayChooseTimestamp === true;
