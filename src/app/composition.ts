@@ -14,6 +14,7 @@ import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
+import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
 import { composePush } from './slices/push.ts';
 import { composePushRules } from './slices/push-rules.ts';
@@ -57,7 +58,8 @@ export const composeServices = (ground: Ground) =>
     .add(composeEphemeral)
     .add(composeReactions)
     .add(composePeeking)
-    .add(composeSync);
+    .add(composeSync)
+    .add(composePolls);
 
 /** The services, and what calls them: jobs, and requests from outside. */
 export const composeServer = (ground: Ground) => composeServices(ground).add(composeJobs).add(composeEdge);

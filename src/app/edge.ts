@@ -6,50 +6,24 @@ import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import type { Config } from './config/config.ts';
-import { ENDPOINTS } from './endpoints.ts';
+import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
 import type { Platform } from './ground/platform.ts';
 import { type ServerInfo, serverInfo } from './server-info.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Slice } from './ground/slice.ts';
 import type { Accounts } from './slices/accounts.ts';
-import type { DelayedEvents } from './slices/delayed-events.ts';
-import type { Encryption } from './slices/e2ee.ts';
-import type { Ephemeral } from './slices/ephemeral.ts';
 import type { Listeners } from './slices/listeners.ts';
-import type { Memberships } from './slices/membership.ts';
 import type { Outside } from './slices/outside.ts';
-import type { Peeking } from './slices/peeking.ts';
-import type { Push } from './slices/push.ts';
-import type { PushRules } from './slices/push-rules.ts';
-import type { Reading } from './slices/reading.ts';
-import type { RoomModel } from './slices/room-model.ts';
-import type { Rooms } from './slices/rooms.ts';
-import type { Search } from './slices/search.ts';
 import type { Sync } from './slices/sync.ts';
-import type { ThirdPartyInviting } from './slices/third-party-invites.ts';
-import type { UserData } from './slices/user-data.ts';
-import type { People } from './slices/user-directory.ts';
 
+/** What the endpoints call comes from them: a service that a new one calls need not be named here. */
 type Below = Platform &
   ServerFiles &
   Outside &
   Listeners &
-  Accounts &
-  UserData &
-  RoomModel &
-  PushRules &
-  Reading &
-  Search &
-  People &
-  Memberships &
-  ThirdPartyInviting &
-  Rooms &
-  DelayedEvents &
-  Encryption &
-  Push &
-  Ephemeral &
-  Peeking &
-  Sync;
+  Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
+  Pick<Sync, 'sync' | 'syncUsers'> &
+  Omit<EndpointServices, keyof ServerInfo>;
 
 /** What comes in, and whom it is handed to. */
 export interface Edge {
@@ -94,7 +68,7 @@ async function certificate(config: Config): Promise<TlsFiles | undefined> {
 
 /** Notes for a device that it was there. */
 const noting =
-  ({ activity }: Accounts) =>
+  ({ activity }: Pick<Accounts, 'activity'>) =>
   ({ userId, deviceId }: Requester, ip: string, userAgent: string | undefined): void => {
     if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
   };

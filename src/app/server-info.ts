@@ -15,7 +15,6 @@ export type ServerInfo = Pick<
   EndpointServices,
   | 'capabilities'
   | 'federationAddress'
-  | 'greatestTimeoutMs'
   | 'isReady'
   | 'mayReadMetrics'
   | 'metrics'
@@ -34,7 +33,6 @@ export function serverInfo(below: Platform & ServerFiles & Outside, drainSignal:
     serverName: config.serverName,
     softwareVersion: version,
     publicBaseUrl: () => publicAddress.url,
-    greatestTimeoutMs: config.sync.maxTimeoutMs,
     versions: advertisedVersions,
     retentionConfiguration: () => retentionConfiguration(config.retention.enabled ? config.retention : undefined),
     capabilities: ({ isAdmin }) =>

@@ -1,6 +1,5 @@
 import Type from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
-import { parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { RawResult } from './frames.ts';
 import { type Method, method } from './method.ts';
@@ -189,7 +188,7 @@ export const roomMethods: readonly Method[] = [
         from: params.from,
         to: params.to,
         limit: params.limit,
-        filter: parseRoomEventFilter(params.filter ?? {}),
+        filter: params.filter,
       });
       const parts = [`"start":${JSON.stringify(start)}`, `"chunk":[${chunk.join(',')}]`];
       if (end !== undefined) parts.push(`"end":${JSON.stringify(end)}`);

@@ -1,4 +1,4 @@
-import type { Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
+import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -76,7 +76,8 @@ export interface HistoryPort {
       readonly from?: string | undefined;
       readonly to?: string | undefined;
       readonly limit?: number | undefined;
-      readonly filter: RoomEventFilter;
+      /** A RoomEventFilter as JSON. */
+      readonly filter?: unknown;
     },
   ): Promise<HistoryPage>;
 }

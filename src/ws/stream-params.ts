@@ -2,8 +2,8 @@ import Type, { type Static } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
-import { decodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.ts';
-import type { SyncRequest } from '#src/services/sync/engine/sync-request.ts';
+import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import { sinceOf, type SyncRequest } from '#src/services/sync/engine/sync-request.ts';
 import type { Presence, WebSocketServices } from './services.ts';
 import { paramsValidator } from './validation.ts';
 
@@ -76,11 +76,7 @@ export const streamStart = async (
   userId: string,
   params: StreamParams,
 ): Promise<StreamStart> => {
-  const given = params.since === '' ? undefined : params.since;
-  const since = given === undefined ? undefined : decodeSyncToken(given);
-  if (given !== undefined && since === undefined) {
-    throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
-  }
+  const since = sinceOf(params.since);
   const filter = filterText(params.filter);
   return {
     since,

@@ -90,6 +90,7 @@ describe('WebSocket API: requests', () => {
 
   it('answers mistakes with the errcodes of HTTP, and stays open', async () => {
     const roomId = await server.room(alice);
+    const own = await server.room(bob);
     const client = await server.connect(bob);
     const send = { room_id: roomId, event_type: 'm.room.message', txn_id: 't' };
     for (const [method, params, errcode] of [
@@ -110,7 +111,8 @@ describe('WebSocket API: requests', () => {
       ['presence', { presence: 'sleeping' }, 'M_BAD_JSON'],
       ['join', { room_id_or_alias: '#nothing:localhost' }, 'M_NOT_FOUND'],
       ['messages', { room_id: roomId, dir: 'sideways' }, 'M_BAD_JSON'],
-      ['messages', { room_id: roomId, dir: 'b', filter: { types: 5 } }, 'M_BAD_JSON'],
+      ['messages', { room_id: own, dir: 'b', filter: { types: 5 } }, 'M_BAD_JSON'],
+      ['messages', { room_id: roomId, dir: 'b', filter: { types: 5 } }, 'M_FORBIDDEN'],
       ['set_filter', { filter: { room: { rooms: ['no room id'] } } }, 'M_INVALID_PARAM'],
     ] as const) {
       const { error } = await client.request(method, params);

@@ -86,7 +86,6 @@ export class StreamServer {
     this.users = services.users;
     const called: EndpointServices = {
       ...services,
-      greatestTimeoutMs: 10_000,
       serverName: config.serverName,
       softwareVersion: '0',
       publicBaseUrl: () => 'http://localhost',

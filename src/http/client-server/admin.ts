@@ -1,6 +1,5 @@
 import { Type } from 'typebox';
 import { ADMINISTERS, READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { endpoint } from '../endpoint.ts';
@@ -38,9 +37,7 @@ export const adminEndpoints = [
     }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ devices }: Services, { requester, params: { userId } }) {
-      if (requester.userId !== userId && !requester.isAdmin)
-        throw new MatrixError('M_FORBIDDEN', 'Only administrators may ask about other users.');
-      const found = userId.includes('\0') ? [] : await devices.list(userId);
+      const found = await devices.whoIs(requester, userId);
       const sessions = found.map(({ deviceId, lastSeenIp, lastSeenTs, lastSeenUserAgent }) => {
         const seen = {
           ...(lastSeenIp === null ? {} : { ip: lastSeenIp }),

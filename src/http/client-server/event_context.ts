@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { History } from '#src/services/reading/history/history.ts';
 import { endpoint } from '../endpoint.ts';
-import { roomFilterOf } from './parts/room-filter.ts';
+import { roomFilter } from './parts/room-filter.ts';
 import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
 interface Services {
@@ -19,7 +19,7 @@ export const eventContextEndpoints = [
     suspended: 'allowed',
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
-    query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 0 })), filter: Type.Optional(Type.String()) }),
+    query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 0 })), filter: Type.Optional(roomFilter) }),
     response: Type.Object({
       start: Type.String(),
       end: Type.String(),
@@ -30,8 +30,7 @@ export const eventContextEndpoints = [
     }),
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ history }: Services, { requester, params: { roomId, eventId }, query }) {
-      const wanted = { limit: query.limit, filter: roomFilterOf(query.filter) };
-      const context = await history.context(roomId, requester, eventId, wanted);
+      const context = await history.context(roomId, requester, eventId, query);
       return jsonReply({
         start: JSON.stringify(context.start),
         end: JSON.stringify(context.end),

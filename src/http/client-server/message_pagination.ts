@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { History } from '#src/services/reading/history/history.ts';
 import { endpoint } from '../endpoint.ts';
-import { roomFilterOf } from './parts/room-filter.ts';
+import { roomFilter } from './parts/room-filter.ts';
 import { clientEvent, jsonList, jsonReply, roomParams } from './parts/room-schemas.ts';
 
 interface Services {
@@ -25,7 +25,7 @@ export const messagePaginationEndpoints = [
       // Required by the specification, and left out by clients that other servers serve.
       dir: Type.Optional(Type.Union([Type.Literal('b'), Type.Literal('f')])),
       limit: Type.Optional(Type.Integer({ minimum: 0 })),
-      filter: Type.Optional(Type.String()),
+      filter: Type.Optional(roomFilter),
     }),
     response: Type.Object({
       start: Type.String(),
@@ -35,14 +35,7 @@ export const messagePaginationEndpoints = [
     }),
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ history }: Services, { requester, params: { roomId }, query }) {
-      const { dir = 'f', from, to, limit } = query;
-      const page = await history.messages(roomId, requester, {
-        dir,
-        from,
-        to,
-        limit,
-        filter: roomFilterOf(query.filter),
-      });
+      const page = await history.messages(roomId, requester, { dir: 'f', ...query });
       return jsonReply({
         start: JSON.stringify(page.start),
         end: page.end === undefined ? undefined : JSON.stringify(page.end),

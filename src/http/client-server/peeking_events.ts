@@ -1,15 +1,10 @@
 import { Type } from 'typebox';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
-import type { EventStream } from '#src/services/sync/legacy/event-stream.ts';
+import type { EventPolls } from '#src/services/sync/legacy/event-polls.ts';
 import { endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
 interface Services {
-  readonly sessionPolls: SessionPolls;
-  readonly eventStream: EventStream;
-  /** Longest wait for events, in milliseconds, whatever a client asks for. */
-  readonly greatestTimeoutMs: number;
+  readonly eventPolls: EventPolls;
 }
 
 export const peekingEventsEndpoints = [
@@ -31,16 +26,8 @@ export const peekingEventsEndpoints = [
     }),
     response: Type.Object({ start: Type.String(), end: Type.String(), chunk: Type.Array(clientEvent) }),
     errcodes: ['M_FORBIDDEN', 'M_GUEST_ACCESS_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler(
-      { eventStream, greatestTimeoutMs, sessionPolls }: Services,
-      { requester, query: { room_id: roomId, from, timeout }, info },
-    ) {
-      if (roomId === undefined && requester.isGuest)
-        throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests can listen to one room only: name it as room_id.');
-      const wait = Math.min(Math.max(timeout ?? 0, 0), greatestTimeoutMs);
-      const { start, end, chunk } = await sessionPolls.wait(requester, info.signal, (signal) =>
-        eventStream.read(requester, { roomId, from, timeout: wait, signal }),
-      );
+    async handler({ eventPolls }: Services, { requester, query: { room_id: roomId, from, timeout }, info }) {
+      const { start, end, chunk } = await eventPolls.poll(requester, { roomId, from, timeout }, info.signal);
       return jsonReply({ start: JSON.stringify(start), end: JSON.stringify(end), chunk: jsonList(chunk) });
     },
   }),

@@ -1,6 +1,5 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import type { SearchContext } from '#src/services/reading/search/search-context.ts';
 import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/reading/search/search-service.ts';
 import { endpoint, type Reply } from '../endpoint.ts';
@@ -137,7 +136,7 @@ export const searchEndpoints = [
       const answer = await search.search(requester, {
         term: wanted.search_term,
         keys: wanted.keys,
-        filter: parseRoomEventFilter(wanted.filter ?? {}),
+        filter: wanted.filter,
         orderBy: wanted.order_by ?? 'rank',
         context:
           around === undefined

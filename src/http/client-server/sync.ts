@@ -1,18 +1,9 @@
-import Type from 'typebox';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Filter } from '#src/protocol/filters/filter.ts';
-import { decodeSyncToken } from '#src/protocol/wire/position.ts';
-import type { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
-import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
+import { type Static, Type } from 'typebox';
+import type { SyncPoll, SyncPolls } from '#src/services/sync/v3/sync-polls.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
-  readonly sessionPolls: SessionPolls;
-  readonly sync: V3Sync;
-  readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
-  readonly presence: { seen(userId: string, presence: 'online' | 'offline' | 'unavailable', deviceId?: string): void };
-  /** Longest wait for news, in milliseconds, whatever a client asks for. */
-  readonly greatestTimeoutMs: number;
+  readonly syncPolls: SyncPolls;
 }
 
 const Events = Type.Object({ events: Type.Array(Type.Object({})) });
@@ -42,6 +33,12 @@ const Query = Type.Object({
   'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
 });
 
+/** Under which name the client wants the state up to the end of timelines: that of MSC4222 from before it was accepted, too. */
+const stateAfterOf = (query: Static<typeof Query>): SyncPoll['stateAfter'] => {
+  if (query.use_state_after === true) return 'state_after';
+  return query['org.matrix.msc4222.use_state_after'] === true ? 'org.matrix.msc4222.state_after' : undefined;
+};
+
 /** Client-Server API, "Syncing". */
 export const syncEndpoints = [
   endpoint({
@@ -57,31 +54,20 @@ export const syncEndpoints = [
     query: Query,
     response: SyncResponse,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async (
-      { filters, greatestTimeoutMs, presence, sessionPolls, sync }: Services,
-      { query, requester, info },
-    ) => {
-      const since = query.since === undefined || query.since === '' ? undefined : decodeSyncToken(query.since);
-      if (since === undefined && query.since !== undefined && query.since !== '') {
-        throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
-      }
-      presence.seen(requester.userId, query.set_presence ?? 'online', requester.deviceId ?? '');
-      const request = {
-        userId: requester.userId,
-        deviceId: requester.deviceId,
-        since,
-        filter: await filters.filterFor(requester.userId, query.filter),
-        fullState: query.full_state ?? false,
-        timeout: Math.min(Math.max(query.timeout ?? 0, 0), greatestTimeoutMs),
-        stateAfter:
-          query.use_state_after === true
-            ? ('state_after' as const)
-            : query['org.matrix.msc4222.use_state_after'] === true
-              ? ('org.matrix.msc4222.state_after' as const)
-              : undefined,
-      };
-      const { body } = await sessionPolls.wait(requester, info.signal, (signal) => sync.sync({ ...request, signal }));
-      return new Reply({ json: body });
-    },
+    handler: async ({ syncPolls }: Services, { query, requester, info }) =>
+      new Reply({
+        json: await syncPolls.poll(
+          requester,
+          {
+            since: query.since,
+            filter: query.filter,
+            fullState: query.full_state,
+            presence: query.set_presence,
+            timeout: query.timeout,
+            stateAfter: stateAfterOf(query),
+          },
+          info.signal,
+        ),
+      }),
   }),
 ];

@@ -1,5 +1,5 @@
 import type { ErrorObject } from 'ajv';
-import type { TObject, TSchema } from 'typebox';
+import { type TObject, type TSchema, type TString, type TUnsafe, Type } from 'typebox';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
@@ -98,6 +98,7 @@ const asText: Convert = (value) => value;
 interface LooseSchema {
   readonly type?: string;
   readonly items?: LooseSchema;
+  readonly [DECODE]?: (text: string) => unknown;
   readonly anyOf?: readonly LooseSchema[];
 }
 
@@ -114,6 +115,17 @@ const converter = (schema: LooseSchema | undefined): Convert => {
       return asText;
   }
 };
+
+/** Where a schema keeps what makes something else of its text. */
+const DECODE = Symbol('decode');
+
+/**
+ * A parameter whose text stands for something else: once it is checked, the handler is given what `decode` makes of it.
+ *
+ * @param decode may throw MatrixError
+ */
+export const decoded = <T>(schema: TString, decode: (text: string) => T): TUnsafe<T> =>
+  Type.Unsafe<T>(Object.assign({ ...schema }, { [DECODE]: decode }));
 
 /** What arrives as text: one value, or several where a key was repeated. */
 export type Texts = Readonly<Record<string, string | string[] | undefined>>;
@@ -147,6 +159,10 @@ export const textValidator = (
     mayBeAbsent: what !== 'path' && !(schema.required ?? []).includes(name),
     convert: converter(property.type === 'array' ? property.items : property),
   }));
+  const decoders = Object.entries(schema.properties as Record<string, LooseSchema>).flatMap(([name, property]) => {
+    const decode = property[DECODE];
+    return decode === undefined ? [] : [{ name, decode }];
+  });
   return (texts) => {
     const result: Record<string, unknown> = {};
     for (const { name, isArray, mayBeAbsent, convert } of fields) {
@@ -158,7 +174,11 @@ export const textValidator = (
       result[name] = isArray ? values.map(convert) : convert(values[0] as string);
     }
     const error = check(result);
-    if (error === undefined) return result;
+    if (error === undefined) {
+      for (const { name, decode } of decoders)
+        if (result[name] !== undefined) result[name] = decode(result[name] as string);
+      return result;
+    }
     if (error.keyword === 'required')
       throw new MatrixError('M_MISSING_PARAM', `The ${what} parameter ${missingName(error)} is missing.`);
     throw new MatrixError('M_INVALID_PARAM', `The ${what} parameter ${memberName(error)} ${expectation(error)}.`);

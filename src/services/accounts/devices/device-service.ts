@@ -51,6 +51,17 @@ export class DeviceService {
     return devices.map((device) => this.#withLatest(device));
   }
 
+  /**
+   * The devices of somebody, for themselves or an administrator. Client-Server API, `GET /admin/whois/{userId}`.
+   *
+   * @throws MatrixError M_FORBIDDEN
+   */
+  async whoIs(requester: Pick<Requester, 'userId' | 'isAdmin'>, userId: string): Promise<Device[]> {
+    if (requester.userId !== userId && !requester.isAdmin)
+      throw new MatrixError('M_FORBIDDEN', 'Only administrators may ask about other users.');
+    return userId.includes('\0') ? [] : this.list(userId);
+  }
+
   /** @throws MatrixError M_NOT_FOUND */
   async get(userId: string, deviceId: string): Promise<Device> {
     const device = deviceId.includes('\0')

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { compileEventFilter, type EventPredicate } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
+import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { encodeRoomToken, type TopologicalPosition } from '#src/protocol/wire/position.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
@@ -21,7 +22,8 @@ export interface MessagesQuery {
   readonly from?: string | undefined;
   readonly to?: string | undefined;
   readonly limit?: number | undefined;
-  readonly filter: RoomEventFilter;
+  /** A RoomEventFilter as JSON; undefined: everything. */
+  readonly filter?: unknown;
 }
 
 /** An answer of `/messages`: events are JSON texts. */
@@ -80,12 +82,13 @@ export class History {
   /**
    * A page of a room's history, in topological order. Client-Server API, `GET /rooms/{roomId}/messages`.
    *
-   * @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM for a token that is none
+   * @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM for a token that is none; what is wrong with the filter
    */
   async messages(roomId: string, reader: Reader, query: MessagesQuery): Promise<MessagesPage> {
     const view = await this.#access.reading(roomId, reader.userId);
     const { room } = view;
-    const { dir, filter } = query;
+    const { dir } = query;
+    const filter = filterOf(query.filter);
     const start = query.from === undefined ? undefined : await this.#tokens.read(room, query.from, dir);
     const stop = query.to === undefined ? undefined : await this.#tokens.read(room, query.to, dir);
     const from = start?.place ?? (dir === 'b' ? LATEST : EARLIEST);
@@ -116,11 +119,11 @@ export class History {
     roomId: string,
     reader: Reader,
     eventId: string,
-    query: { readonly limit?: number | undefined; readonly filter: RoomEventFilter },
+    query: { readonly limit?: number | undefined; readonly filter?: unknown },
   ): Promise<EventContext> {
     const view = await this.#access.reading(roomId, reader.userId);
     const { room } = view;
-    const { filter } = query;
+    const filter = filterOf(query.filter);
     const target = await this.#finder.visible(room, reader.userId, eventId);
     const { topo, nid } = target.event;
     const limit = limitOf(query.limit, filter);
@@ -164,6 +167,9 @@ export class History {
     return dir === 'f' ? from : this.#tokens.endOf(view.room, view.upTo);
   }
 }
+
+const filterOf = (json: unknown): RoomEventFilter =>
+  json === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(json);
 
 const filterable = (room: Room, event: StoredEvent): Parameters<EventPredicate>[0] => ({
   type: event.type,

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { compileEventFilter, needsRelations } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
+import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { parseSearchQuery } from '#src/protocol/text/search-query.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -36,7 +37,8 @@ export type GroupKey = 'room_id' | 'sender';
 export interface SearchRequest {
   readonly term: string;
   readonly keys: readonly SearchKey[] | undefined;
-  readonly filter: RoomEventFilter;
+  /** A RoomEventFilter as JSON; undefined: everything. */
+  readonly filter?: unknown;
   readonly orderBy: 'recent' | 'rank';
   /** Undefined for none. */
   readonly context: { readonly before: number; readonly after: number; readonly includeProfile: boolean } | undefined;
@@ -95,7 +97,7 @@ export class SearchService {
     this.#options = options;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for a `next_batch` that is not one of this server, and for terms that are too long */
+  /** @throws MatrixError M_INVALID_PARAM for a `next_batch` that is not one of this server, for terms that are too long; what is wrong with the filter */
   async search(reader: Reader, request: SearchRequest): Promise<SearchAnswer> {
     const position = request.nextBatch === undefined ? undefined : decodeSearchToken(request.nextBatch);
     if (request.nextBatch !== undefined && position === undefined)
@@ -103,9 +105,10 @@ export class SearchService {
     if (request.term.length > LONGEST_TERM)
       throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${LONGEST_TERM} characters.`);
     const query = parseSearchQuery(request.term);
-    const limit = Math.min(request.filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT, resultsPerPage(request.context));
+    const filter = request.filter === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(request.filter);
+    const limit = Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT, resultsPerPage(request.context));
     const start: SearchPosition = position ?? { before: NEWEST, seen: 0 };
-    const found = await this.#find(reader.userId, request, { query, limit }, start);
+    const found = await this.#find(reader.userId, request, { query, filter, limit }, start);
     const { matches, next } = found;
     return {
       count: found.count,
@@ -120,10 +123,17 @@ export class SearchService {
   async #find(
     userId: string,
     request: SearchRequest,
-    { query, limit }: { readonly query: SearchPageRequest['query']; readonly limit: number },
+    {
+      query,
+      filter,
+      limit,
+    }: {
+      readonly query: SearchPageRequest['query'];
+      readonly filter: RoomEventFilter;
+      readonly limit: number;
+    },
     start: SearchPosition,
   ): Promise<Results> {
-    const { filter } = request;
     const { group } = start;
     const allSenders = group?.key === 'sender' ? [group.value] : filter.senders;
     const senders = allSenders?.filter((sender) => filter.senders === undefined || filter.senders.includes(sender));

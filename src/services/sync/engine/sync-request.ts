@@ -1,5 +1,18 @@
 import type { Filter } from '#src/protocol/filters/filter.ts';
-import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { decodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.ts';
+
+/**
+ * The position that a client's `since` names; undefined: it knows nothing yet.
+ *
+ * @throws MatrixError M_INVALID_PARAM
+ */
+export const sinceOf = (since: string | undefined): SyncPosition | undefined => {
+  if (since === undefined || since === '') return undefined;
+  const position = decodeSyncToken(since);
+  if (position !== undefined) return position;
+  throw new MatrixError('M_INVALID_PARAM', '"since" must be a next_batch that this server gave out.');
+};
 
 /** What a client wants to know. Client-Server API, "GET /_matrix/client/v3/sync". */
 export interface SyncRequest {

@@ -1,6 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -134,7 +133,6 @@ export class InitialSync {
       dir: 'b',
       from: end,
       limit: most,
-      filter: NO_ROOM_EVENT_FILTER,
     });
     const state = await roomState.all(roomId, reader.userId);
     return {
