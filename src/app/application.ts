@@ -27,7 +27,7 @@ export async function createApplication(platform: Platform, extensions: Extensio
       await composition.start();
       return { address: services.publicAddress.listening };
     },
-    idle: () => composition.idle(),
+    idle: () => composition.idle(() => platform.database.statements()),
     drain: () => composition.close(platform.logger),
     reload: () => composition.reload(),
   };

@@ -1,7 +1,6 @@
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { systemClock } from '#src/kernel/clock.ts';
-import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Labels, Metrics } from '#src/kernel/metrics.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -13,30 +12,8 @@ import type { HttpDependencies } from '#src/http/dependencies.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import { HttpServer, type ServerLimits } from '#src/http/server.ts';
+import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { recorder } from '#test/support/schema-recorder.ts';
-
-export interface Line {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  readonly message: string;
-  readonly fields: LogFields;
-}
-
-/** Keeps what is logged. */
-export const recordingLogger = (lines: Line[]): Logger => {
-  const at =
-    (level: Line['level']) =>
-    (message: string, fields: LogFields = {}): void => {
-      lines.push({ level, message, fields });
-    };
-  const logger: Logger = {
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: () => logger,
-  };
-  return logger;
-};
 
 const requester = (userId: string, more: Partial<Requester> = {}): Requester => ({
   userId,

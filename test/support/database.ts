@@ -3,8 +3,11 @@ import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { JOBS } from '#src/jobs/definitions.ts';
+import { JobQueues } from '#src/jobs/job-queues.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
 import { Database, type DatabaseOptions } from '#src/storage/database.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
@@ -53,8 +56,17 @@ async function launch(): Promise<TestPostgres> {
   await embedded.createDatabase(TEMPLATE);
   const template = await Database.open({ url: embedded.url(TEMPLATE), logger: silentLogger, metrics: noMetrics });
   await template.migrate();
+  await makeQueues(template);
   await template.close();
   return { embedded, folder };
+}
+
+/** The tables of job queues take a while to make, too. */
+async function makeQueues(template: Database): Promise<void> {
+  const store = { kind: 'postgres', pool: template.queueConnections(JOBS.length + 1) } as const;
+  const queues = new JobQueues({ store, definitions: JOBS, logger: silentLogger, timers: systemTimers });
+  await queues.open();
+  await queues.close();
 }
 
 /** In memory, where there is enough of it. */
@@ -116,6 +128,17 @@ export async function migratedDatabase(): Promise<string> {
   await clone(name);
   const { embedded } = await running!;
   return embedded.url(name);
+}
+
+/** Drops a database that `migratedDatabase` or `emptyDatabase` made, whoever is connected to it. */
+export async function dropDatabase(url: string): Promise<void> {
+  await administer(`drop database if exists ${new URL(url).pathname.slice(1)} with (force)`);
+}
+
+/** Ends all connections to a database, in the middle of whatever they do. */
+export async function cutConnections(url: string): Promise<void> {
+  const name = new URL(url).pathname.slice(1);
+  await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
 }
 
 /** Clones the migrated template: a few milliseconds, where migrating takes a second. The first call starts PostgreSQL. */

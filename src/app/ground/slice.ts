@@ -58,9 +58,16 @@ export class Composition<Services extends object> {
     for (const slice of this.#slices.toReversed()) await attempt(slice, async () => slice.close?.());
   }
 
-  /** Waits for each slice once, from the lowest up. */
-  async idle(): Promise<void> {
-    for (const slice of this.#slices) await slice.idle?.();
+  /**
+   * Resolves when everything that was begun is done.
+   *
+   * @param progress grows with whatever is done: one slice's work may give another one some, so that they are asked until nothing moves
+   */
+  async idle(progress: () => number): Promise<void> {
+    for (let before = -1; before !== progress();) {
+      before = progress();
+      for (const slice of this.#slices) await slice.idle?.();
+    }
   }
 
   async reload(): Promise<void> {

@@ -57,6 +57,7 @@ export function composeDelayedEvents(below: Platform & Outside & Commit & Accoun
       schedule.start();
       cleaner.start();
     },
+    idle: () => schedule.idle(),
     async close() {
       await schedule.close();
       await cleaner.close();

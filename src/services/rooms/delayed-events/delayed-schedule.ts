@@ -70,12 +70,19 @@ export class DelayedSchedule {
     else this.#wake(at);
   }
 
+  /** Resolves when everything that was being sent is sent, or will be tried later. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined || this.#inHand.size > 0) {
+      await this.#running;
+      await Promise.all(this.#inHand.values());
+    }
+  }
+
   /** Begins nothing new, and waits for what is being sent. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.timer.cancel();
-    await this.#running;
-    await Promise.all(this.#inHand.values());
+    await this.idle();
   }
 
   /** Looks at this time, unless it does so earlier. */

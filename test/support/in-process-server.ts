@@ -1,0 +1,332 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ComposedApplication, createApplication, type Extensions } from '#src/app/application.ts';
+import type { ServerServices } from '#src/app/composition.ts';
+import type { Config } from '#src/app/config/config.ts';
+import { loadConfig } from '#src/app/config/load.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
+import { type Random, systemRandom } from '#src/kernel/random.ts';
+import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { formatSigningKey, generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { encodeSyncToken } from '#src/protocol/wire/position.ts';
+import { makeSessionKey } from '#src/services/accounts/sessions/session-key.ts';
+import { Database } from '#src/storage/database.ts';
+import { cutConnections, dropDatabase, migratedDatabase } from './database.ts';
+import { ask, type Answer, type Sent } from './http.ts';
+import { ManualClock } from './manual-clock.ts';
+import { MortalTimers } from './mortal-timers.ts';
+import { type Line, recordingLogger } from './recording-logger.ts';
+import { until } from './until.ts';
+
+export type { Answer } from './http.ts';
+
+/** The name of every server that runs in the tests' process. */
+export const SERVER = 'test';
+/** With which every one of them signs. */
+export const SIGNING_KEY = generateSigningKey((count) => systemRandom.bytes(count));
+const SESSION_KEY = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+
+/** The defaults, as they are everywhere. */
+const DEFAULTS = loadConfig([], {});
+
+type Changes<T> = T extends readonly unknown[] ? T : T extends object ? { readonly [K in keyof T]?: Changes<T[K]> } : T;
+/** What a test wants to be otherwise, in the spelling of `Config`. */
+export type ConfigChanges = Changes<Config>;
+
+/** A body as a test reads it: what is expected in it the test says itself. */
+// oxlint-disable-next-line typescript/no-explicit-any
+export type Json = any;
+
+export interface InProcessServerOptions {
+  readonly config?: ConfigChanges;
+  /** Groups of rate limits; what belongs to none of them is not limited. Nothing is when left out. */
+  readonly rateLimits?: Readonly<Record<string, RateLimit>>;
+  readonly extensions?: Extensions;
+  readonly random?: Random;
+  /** Time goes by itself, for tests of what PostgreSQL or the queues do in it; by default it stands still. */
+  readonly timers?: Timers;
+  /** Called with the services before they start, each time. */
+  readonly adjust?: (services: ServerServices) => void;
+}
+
+/** Somebody who is logged in on a device. */
+export interface Session {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly token: string;
+}
+
+/** One life of the server. */
+interface Life {
+  readonly application: ComposedApplication;
+  readonly database: Database;
+  readonly metrics: PrometheusMetrics;
+  readonly timers: MortalTimers;
+}
+
+const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
+
+/**
+ * The real application in this process, on a database of its own: time stands still until a test moves `clock`, logs are kept, passwords
+ * are cheap. Every answer is held against the specification's schema.
+ *
+ * A token that is just a name stands for a user of that name, who is registered and logged in when it is used first: `alice`,
+ * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `as-...` an application service's user, who may say
+ * when events were sent. Other tokens are sent as they are.
+ */
+export class InProcessServer {
+  readonly clock = new ManualClock();
+  readonly lines: Line[] = [];
+  readonly #options: InProcessServerOptions;
+  readonly #folder: string;
+  readonly #databaseUrl: string;
+  readonly #accounts = new Map<string, Promise<void>>();
+  readonly #sessions = new Map<string, Promise<Session>>();
+  #life!: Life;
+  #url = '';
+  #count = 0;
+
+  private constructor(options: InProcessServerOptions, folder: string, databaseUrl: string) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#databaseUrl = databaseUrl;
+  }
+
+  static async start(options: InProcessServerOptions = {}): Promise<InProcessServer> {
+    const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-app-'));
+    await writeFile(join(folder, 'signing.key'), `${formatSigningKey(SIGNING_KEY)}\n`);
+    await writeFile(join(folder, 'session.key'), SESSION_KEY, { mode: 0o600 });
+    const server = new InProcessServer(options, folder, await migratedDatabase());
+    await server.#live();
+    return server;
+  }
+
+  /** What the application is made of. Another one after a restart. */
+  get services(): ServerServices {
+    return this.#life.application.services;
+  }
+
+  /** Where it listens, without a slash at the end. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** What is measured, in Prometheus' format. */
+  get metrics(): PrometheusMetrics {
+    return this.#life.metrics;
+  }
+
+  async #live(): Promise<void> {
+    const { clock } = this;
+    const logger = recordingLogger(this.lines);
+    const metrics = new PrometheusMetrics();
+    const timers = new MortalTimers(this.#options.timers ?? clock);
+    const database = await Database.open({ url: this.#databaseUrl, logger, metrics, clock });
+    const random = this.#options.random ?? systemRandom;
+    const application = await createApplication(
+      { config: this.#config(), logger, metrics, clock, timers, random, database },
+      this.#options.extensions,
+    );
+    this.#life = { application, database, metrics, timers };
+    this.#letBridgesChooseTimestamps();
+    this.#options.adjust?.(application.services);
+    this.#url = (await application.start()).address;
+  }
+
+  #config(): Config {
+    const { config = {}, rateLimits } = this.#options;
+    const usual: ConfigChanges = {
+      serverName: SERVER,
+      dataDir: this.#folder,
+      signingKeyFile: join(this.#folder, 'signing.key'),
+      publicBaseUrl: `https://${SERVER}`,
+      http: { port: 0 },
+      password: { cost: 'low' },
+      registration: { enabled: true, guests: true },
+    };
+    return {
+      ...(changed(changed(DEFAULTS, usual), config) as Config),
+      rateLimits: { enabled: rateLimits !== undefined, buckets: rateLimits ?? {} },
+    };
+  }
+
+  /** There are no application services yet. What their users may do, users of these names may. */
+  #letBridgesChooseTimestamps(): void {
+    const { sessions } = this.services;
+    const authenticate = sessions.authenticate.bind(sessions);
+    sessions.authenticate = async (token, allow) => {
+      const requester = await authenticate(token, allow);
+      return requester.userId.startsWith('@as-') ? { ...requester, mayChooseTimestamp: true } : requester;
+    };
+  }
+
+  /** Resolves when everything that was begun is done: writes, what follows them, jobs. */
+  idle(): Promise<void> {
+    return this.#life.application.idle();
+  }
+
+  /** Stops, and starts again a minute later on the same data, with nothing in memory. */
+  async restart(): Promise<void> {
+    await this.#end();
+    await this.clock.advance(60_000);
+    await this.#live();
+  }
+
+  /** Ends it in the middle of whatever it does, as SIGKILL does. `revive` starts it again. */
+  async kill(): Promise<void> {
+    const { application, database, metrics, timers } = this.#life;
+    const { http, queues } = application.services;
+    strikeDumb(database);
+    await cutConnections(this.#databaseUrl);
+    timers.hurry();
+    await Promise.all([http.drain(0), queues.close()]);
+    timers.end();
+    metrics.close();
+  }
+
+  /** Starts it again after `kill`. */
+  revive(): Promise<void> {
+    return this.#live();
+  }
+
+  async stop(): Promise<void> {
+    await this.#end();
+    await dropDatabase(this.#databaseUrl);
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #end(): Promise<void> {
+    const { application, database, metrics, timers } = this.#life;
+    await application.drain();
+    timers.end();
+    await database.close();
+    metrics.close();
+  }
+
+  /** The session that a name stands for. */
+  session(name: string): Promise<Session> {
+    const known = this.#sessions.get(name);
+    if (known !== undefined) return known;
+    const made = this.#logIn(name);
+    this.#sessions.set(name, made);
+    return made;
+  }
+
+  async #logIn(name: string): Promise<Session> {
+    const [localpart = '', deviceId = 'DEVICE'] = name.split('/');
+    await this.account(localpart);
+    const userId = `@${localpart}:${SERVER}`;
+    const { accessToken } = await this.services.sessions.createSession({ userId, deviceId });
+    return { userId, deviceId, token: accessToken };
+  }
+
+  /** Makes sure that there are accounts of these names. */
+  async account(...names: readonly string[]): Promise<void> {
+    await Promise.all(
+      names.map((name) => {
+        const known = this.#accounts.get(name);
+        if (known !== undefined) return known;
+        const made = this.#register(name);
+        this.#accounts.set(name, made);
+        return made;
+      }),
+    );
+  }
+
+  async #register(localpart: string): Promise<void> {
+    const { database, users } = this.services;
+    const userId = `@${localpart}:${SERVER}`;
+    if (await users.exists(userId)) return;
+    const kind = { isGuest: localpart.startsWith('guest'), admin: localpart.startsWith('admin') };
+    await database.write((tx) => users.create(tx, { userId, localpart, passwordHash: null, ...kind }));
+  }
+
+  /**
+   * One request; `path` is under /_matrix/client/v3, unless it says otherwise: /v1/..., /unstable/..., /_...
+   *
+   * @throws when the server failed (500), with the reason that it logged
+   */
+  async ask(token: string | undefined, method: string, path: string, body?: unknown, sent: Sent = {}): Promise<Answer> {
+    const known = token !== undefined && NAME.test(token) ? (await this.session(token)).token : token;
+    const answer = await ask(this.url, method, urlOf(path), {
+      token: known,
+      ...(body === undefined ? {} : { body }),
+      ...sent,
+    });
+    if (answer.status !== 500) return answer;
+    const id: unknown = answer.body.request_id;
+    const isCause = ({ level, fields }: Line): boolean => level === 'error' && fields['request_id'] === id;
+    const { fields } = await until('the log line of a failed request', () => this.lines.find(isCause));
+    throw new Error(`${method} ${path} failed`, { cause: fields['err'] });
+  }
+
+  /** One request whose body is sent as it stands, be it JSON or not. */
+  askRaw(token: string, method: string, path: string, raw: string): Promise<Answer> {
+    return this.ask(token, method, path, undefined, { raw });
+  }
+
+  /** A request that has to succeed. */
+  async must(token: string | undefined, method: string, path: string, body?: unknown): Promise<Json> {
+    const answer = await this.ask(token, method, path, body);
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  async room(creator: string, wish: object = {}): Promise<string> {
+    return (await this.must(creator, 'POST', '/createRoom', wish)).room_id;
+  }
+
+  async say(token: string, roomId: string, text: string): Promise<string> {
+    this.#count += 1;
+    const content = { msgtype: 'm.text', body: text };
+    return (await this.must(token, 'PUT', `/rooms/${roomId}/send/m.room.message/t${this.#count}`, content)).event_id;
+  }
+
+  async setState(token: string, roomId: string, type: string, content: object, stateKey = ''): Promise<string> {
+    const path = `/rooms/${roomId}/state/${type}/${encodeURIComponent(stateKey)}`;
+    return (await this.must(token, 'PUT', path, content)).event_id;
+  }
+
+  async join(token: string, ...roomIds: string[]): Promise<void> {
+    for (const roomId of roomIds) await this.must(token, 'POST', `/rooms/${roomId}/join`, {});
+  }
+
+  /** The bodies of the messages of a page. */
+  bodies(page: Json): string[] {
+    return page.chunk.filter((event: Json) => event.type === 'm.room.message').map((event: Json) => event.content.body);
+  }
+
+  /** The token that /sync would give out now. */
+  syncToken(): string {
+    return encodeSyncToken({ vector: this.services.writer.committed(), ephemeral: { run: 'run', count: 0 } });
+  }
+
+  /** How many statements `work` sent. */
+  async statements(work: () => Promise<unknown>): Promise<number> {
+    const before = this.services.database.statements();
+    await work();
+    return this.services.database.statements() - before;
+  }
+}
+
+const urlOf = (path: string): string => (/^\/(v\d|unstable)\//.test(path) ? `/_matrix/client${path}` : path);
+
+const isSection = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A configuration with some keys changed. */
+const changed = (base: unknown, changes: object): unknown => {
+  const entries = Object.entries(changes).map(([key, value]) => {
+    const before = (base as Record<string, unknown>)[key];
+    return [key, isSection(value) && isSection(before) ? changed(before, value) : value] as const;
+  });
+  return { ...(base as object), ...Object.fromEntries(entries) };
+};
+
+/** A database that answers nothing any more: whoever asks it waits for ever, as in a process that is gone. */
+const strikeDumb = (database: Database): void => {
+  const never = new Promise<never>(() => undefined);
+  for (const method of ['query', 'write', 'read', 'maintain', 'migrate'] as const) database[method] = () => never;
+};
