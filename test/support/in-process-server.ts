@@ -66,6 +66,8 @@ interface Life {
   readonly timers: MortalTimers;
 }
 
+/** For what all tests do from one address. */
+const UNLIMITED: RateLimit = { perSecond: 1_000_000, burst: 1_000_000 };
 const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
 
 /**
@@ -73,8 +75,9 @@ const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
  * are cheap. Every answer is held against the specification's schema.
  *
  * A token that is just a name stands for a user of that name, who is registered and logged in when it is used first: `alice`,
- * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `as-...` an application service's user, who may say
- * when events were sent. Other tokens are sent as they are.
+ * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `suspended-...` somebody who is suspended,
+ * `exempt-...` somebody whom no rate limit holds, `as-...` an application service's user, who may say when events were sent. Other tokens
+ * are sent as they are.
  */
 export class InProcessServer {
   readonly clock = new ManualClock();
@@ -148,7 +151,7 @@ export class InProcessServer {
     };
     return {
       ...(changed(changed(DEFAULTS, usual), config) as Config),
-      rateLimits: { enabled: rateLimits !== undefined, buckets: rateLimits ?? {} },
+      rateLimits: { enabled: rateLimits !== undefined, buckets: { connection: UNLIMITED, ...rateLimits } },
     };
   }
 
@@ -162,9 +165,12 @@ export class InProcessServer {
     };
   }
 
-  /** Resolves when everything that was begun is done: writes, what follows them, jobs. */
-  idle(): Promise<void> {
-    return this.#life.application.idle();
+  /** Resolves when everything that was begun or is due by now is done: writes, what follows them, jobs, timers. */
+  async idle(): Promise<void> {
+    do {
+      await this.clock.advance(0);
+      await this.#life.application.idle();
+    } while (this.clock.isDue);
   }
 
   /** Stops, and starts again a minute later on the same data, with nothing in memory. */
@@ -240,7 +246,11 @@ export class InProcessServer {
     const userId = `@${localpart}:${SERVER}`;
     if (await users.exists(userId)) return;
     const kind = { isGuest: localpart.startsWith('guest'), admin: localpart.startsWith('admin') };
-    await database.write((tx) => users.create(tx, { userId, localpart, passwordHash: null, ...kind }));
+    await database.write(async (tx) => {
+      await users.create(tx, { userId, localpart, passwordHash: null, ...kind });
+      if (localpart.startsWith('suspended-')) await users.change(tx, userId, { suspended: true });
+      if (localpart.startsWith('exempt-')) await users.change(tx, userId, { rateLimitExempt: true });
+    });
   }
 
   /**
@@ -263,8 +273,9 @@ export class InProcessServer {
   }
 
   /** One request whose body is sent as it stands, be it JSON or not. */
-  askRaw(token: string, method: string, path: string, raw: string): Promise<Answer> {
-    return this.ask(token, method, path, undefined, { raw });
+  async askRaw(token: string, method: string, path: string, raw: string): Promise<Pick<Answer, 'status' | 'body'>> {
+    const { status, body } = await this.ask(token, method, path, undefined, { raw });
+    return { status, body };
   }
 
   /** A request that has to succeed. */
@@ -291,6 +302,20 @@ export class InProcessServer {
 
   async join(token: string, ...roomIds: string[]): Promise<void> {
     for (const roomId of roomIds) await this.must(token, 'POST', `/rooms/${roomId}/join`, {});
+  }
+
+  /** Gives somebody a name and a picture, or takes away what is left out, in all their rooms. */
+  async setProfile(
+    name: string,
+    profile: { readonly displayname?: string; readonly avatar_url?: string },
+  ): Promise<void> {
+    const { userId } = await this.session(name);
+    for (const key of ['displayname', 'avatar_url'] as const) {
+      const path = `/profile/${userId}/${key}`;
+      if (profile[key] === undefined) await this.must(name, 'DELETE', path);
+      else await this.must(name, 'PUT', path, { [key]: profile[key] });
+    }
+    await this.idle();
   }
 
   /** The bodies of the messages of a page. */

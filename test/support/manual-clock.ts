@@ -62,6 +62,11 @@ export class ManualClock implements Clock, Timers {
     return this.#due.size;
   }
 
+  /** Whether a timer's time has come, and `advance(0)` would run it. */
+  get isDue(): boolean {
+    return [...this.#due].some(({ at }) => at <= this.#now);
+  }
+
   /** Sets the clock forward or back by `ms`, as an administrator does: no time passes. */
   set(ms: number): void {
     this.#set += ms;

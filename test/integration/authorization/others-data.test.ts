@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
 import { ask, must } from '#test/support/http.ts';
-import type { Json } from '#test/support/room-server.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 
 const DELAYED = '/_matrix/client/unstable/org.matrix.msc4140/delayed_events';
 

@@ -1,6 +1,6 @@
 import type { ChildServer } from '#test/support/child-server.ts';
 import { ask, must } from '#test/support/http.ts';
-import type { Json } from '#test/support/room-server.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 
 export const VISIBILITIES = ['joined', 'invited', 'shared', 'world_readable'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const PEOPLE = ['alice', 'bob', 'carol'];
 const idOf = (name: string): string => `@${name}:test`;
@@ -81,9 +81,9 @@ const brief = (bundle: Json): Json => {
 
 describe('aggregations, whatever was sent, edited and redacted', function () {
   this.timeout(180_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   it('equal what can be worked out from all events, for everybody who reads them', async () => {

@@ -1,14 +1,14 @@
 import { expect } from 'chai';
-import { type Answer, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, InProcessServer } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 
 const UNSTABLE = '/unstable/org.matrix.msc4140';
 
 describe('content that would break clients or a room', function () {
   this.timeout(60_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const isRefused = ({ status, body }: Answer, what: string): void => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 type Event = {
   type: string;
@@ -12,8 +12,8 @@ type Event = {
 
 describe('creating rooms', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const timeline = async (token: string, roomId: string): Promise<Event[]> =>
@@ -220,8 +220,8 @@ describe('creating rooms', function () {
   });
 
   it('invites with is_direct and with the profiles of both', async () => {
-    server.profiles.set('@alice:test', { displayname: 'Alice', avatar_url: 'mxc://test/alice' });
-    server.profiles.set('@bob:test', { displayname: 'Bob' });
+    await server.setProfile('alice', { displayname: 'Alice', avatar_url: 'mxc://test/alice' });
+    await server.setProfile('bob', { displayname: 'Bob' });
     const roomId = await server.room('alice', { invite: ['@bob:test', '@bob:test'], is_direct: true });
     const member = (userId: string): Promise<unknown> =>
       server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${userId}`);
@@ -231,7 +231,8 @@ describe('creating rooms', function () {
       avatar_url: 'mxc://test/alice',
     });
     expect(await member('@bob:test')).to.deep.equal({ membership: 'invite', displayname: 'Bob', is_direct: true });
-    server.profiles.clear();
+    await server.setProfile('alice', {});
+    await server.setProfile('bob', {});
   });
 
   it('answers 400 for an invite that is no user id, M_ROOM_IN_USE for an alias that is taken, M_INVALID_PARAM for one that is none', async () => {

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const encode = encodeURIComponent;
 
 describe('names of rooms, and their directory', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const refused = async (answer: Promise<Answer>, status: number, errcode: string): Promise<void> => {

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const B = '@bob:test';
 
 describe('finding rooms and events', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const get = (token: string | undefined, path: string): Promise<Answer> => server.ask(token, 'GET', path);

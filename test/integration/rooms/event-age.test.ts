@@ -1,15 +1,15 @@
 import { expect } from 'chai';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const MINUTE = 60_000;
 
 describe('the age of events', function () {
   this.timeout(20_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let room: string;
   let count = 0;
 
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
   beforeEach(async () => (room = await server.room('alice', { preset: 'public_chat' })));
 

@@ -1,13 +1,13 @@
 import { expect } from 'chai';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const BOB = '@bob:test';
 
 describe('events, as they are served', function () {
   this.timeout(60_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const open = async (...tokens: string[]): Promise<string> => {

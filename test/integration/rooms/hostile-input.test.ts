@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { SearchServer } from '#test/integration/reading/search/search-server.ts';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 /** Nothing that could be stored more shortly. */
 const LONG = Array.from({ length: 1000 }, (_, at) =>
@@ -50,7 +50,7 @@ const mixed = (members: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arb
 
 describe('input that means harm', function () {
   this.timeout(120_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let search: SearchServer;
   let roomId = '';
   let otherRoom = '';
@@ -58,7 +58,7 @@ describe('input that means harm', function () {
   let txn = 0;
 
   before(async () => {
-    server = await RoomServer.start();
+    server = await InProcessServer.start();
     search = await SearchServer.start(server);
     roomId = await server.room('alice', { preset: 'public_chat' });
     otherRoom = await server.room('alice');

@@ -3,15 +3,15 @@ import { systemRandom } from '#src/kernel/random.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const A = '@alice:test';
 const B = '@bob:test';
 
 describe('coming into rooms and leaving them', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const post = (token: string, path: string, body: object = {}): Promise<Answer> =>
@@ -64,10 +64,9 @@ describe('coming into rooms and leaving them', function () {
       await refused(post('bob', `/rooms/${open}/join`), 403, 'M_FORBIDDEN');
     });
     it('carries profile and reason, and shows the invite as what was before', async () => {
-      server.profiles.set(B, { displayname: 'Bob', avatar_url: 'mxc://test/bob' });
+      await server.setProfile('bob', { displayname: 'Bob', avatar_url: 'mxc://test/bob' });
       const roomId = await server.room('alice', { invite: [B] });
       await server.must('bob', 'POST', `/rooms/${roomId}/join`, { reason: 'because' });
-      server.profiles.clear();
       const event = await memberEvent(roomId, B);
       expect(event.content).to.deep.equal({
         membership: 'join',
@@ -77,6 +76,7 @@ describe('coming into rooms and leaving them', function () {
       });
       expect(event.unsigned.prev_content.membership).to.equal('invite');
       expect(event.unsigned.prev_sender).to.equal(A);
+      await server.setProfile('bob', {});
     });
     it('lets guests in only where guest_access says so', async () => {
       const closed = await server.room('alice', { preset: 'public_chat' });

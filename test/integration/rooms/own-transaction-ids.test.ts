@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 describe('transaction ids of events', function () {
   this.timeout(20_000);
-  let server: RoomServer;
+  let server: InProcessServer;
 
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   it('are told to the device that sent them after a restart as well, and to no other device', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { SearchServer } from '#test/integration/reading/search/search-server.ts';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const SENDERS = ['alice', 'bob', 'carol'];
 
@@ -10,11 +10,11 @@ type Step = 'say' | 'react' | 'reply' | 'edit' | 'rename';
 
 describe('pages that are read while others write', function () {
   this.timeout(180_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let search: SearchServer;
   let txn = 0;
   before(async () => {
-    server = await RoomServer.start();
+    server = await InProcessServer.start();
     search = await SearchServer.start(server);
   });
   after(() => search.stop());

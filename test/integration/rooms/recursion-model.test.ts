@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 describe('relations of relations', function () {
   this.timeout(120_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   it('are those that can be reached, four levels down, over events that match, page by page', async () => {

@@ -1,15 +1,15 @@
 import { expect } from 'chai';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { until } from '#test/support/until.ts';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const BOB = '@bob:test';
 
 describe('redactions, asked for over HTTP', function () {
   this.timeout(120_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const eventPath = (roomId: string, eventId: string): string =>

@@ -1,15 +1,15 @@
 import { expect } from 'chai';
 import { sql } from '#src/storage/statement.ts';
-import { type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const A = '@alice:test';
 const B = '@bob:test';
 
 describe('events that relate to each other', function () {
   this.timeout(60_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let txn = 0;
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const open = async (...tokens: string[]): Promise<string> => {

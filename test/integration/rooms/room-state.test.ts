@@ -1,12 +1,12 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const B = '@bob:test';
 
 describe('the state and the members of rooms', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const get = (token: string, path: string): Promise<Answer> => server.ask(token, 'GET', path);
@@ -109,15 +109,15 @@ describe('the state and the members of rooms', function () {
       await refused(get('alice', `/rooms/${roomId}/members?membership=x`), 400, 'M_INVALID_PARAM');
     });
     it('who are joined are listed with their profiles, in which null stands for what is not set', async () => {
-      server.profiles.set(B, { displayname: 'Bob', avatar_url: 'mxc://test/b' });
+      await server.setProfile('bob', { displayname: 'Bob', avatar_url: 'mxc://test/b' });
       const roomId = await open('bob');
-      server.profiles.clear();
       const { joined } = await server.must('alice', 'GET', `/rooms/${roomId}/joined_members`);
       expect(joined).to.deep.equal({
         '@alice:test': { display_name: null, avatar_url: null },
         [B]: { display_name: 'Bob', avatar_url: 'mxc://test/b' },
       });
       await refused(get('stranger', `/rooms/${roomId}/joined_members`), 403, 'M_FORBIDDEN');
+      await server.setProfile('bob', {});
     });
   });
 

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 describe('sending into rooms', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const put = (token: string, path: string, body: unknown = {}): Promise<Answer> =>

@@ -1,15 +1,15 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const MINUTE = 60_000;
 
 describe('sticky events over HTTP', function () {
   this.timeout(20_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let room: string;
   let count = 0;
 
-  before(async () => (server = await RoomServer.start()));
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
   beforeEach(async () => {
     const visibility = { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { SearchServer } from '#test/integration/reading/search/search-server.ts';
-import type { Json, RoomServer } from '#test/support/room-server.ts';
+import type { Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const BOB = '@bob:test';
 
@@ -50,7 +50,7 @@ const maySee = (told: readonly Told[], at: number): boolean => {
 
 describe('what a user sees of a room, whatever happened there', function () {
   this.timeout(180_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let search: SearchServer;
   let txn = 0;
   before(async () => {

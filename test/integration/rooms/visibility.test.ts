@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { RoomServer } from '#test/support/room-server.ts';
+import { InProcessServer } from '#test/support/in-process-server.ts';
 
 const B = '@bob:test';
 
 describe('which events a user may see', function () {
   this.timeout(60_000);
-  let server: RoomServer;
-  before(async () => (server = await RoomServer.start()));
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
   after(() => server.stop());
 
   const roomOf = async (roomId: string): Promise<Room> => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Json } from '#test/support/room-server.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 import { SearchServer } from './search-server.ts';
 
 describe('searching messages', function () {
@@ -201,7 +201,7 @@ describe('searching messages', function () {
 
   it('shows what stands around a result, the events before it newest first', async () => {
     const room = await publicRoom('ctx');
-    server.rooms.profiles.set('@ctx2:test', { displayname: 'Contexta' });
+    await server.rooms.setProfile('ctx2', { displayname: 'Contexta' });
     await server.rooms.join('ctx2', room);
     for (const text of ['一番', '二番']) await say('ctx', room, text);
     await say('ctx2', room, '目印の言葉');

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Json } from '#test/support/room-server.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 import { sql } from '#src/storage/statement.ts';
 import { SearchServer } from './search-server.ts';
 

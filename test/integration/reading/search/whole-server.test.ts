@@ -3,7 +3,7 @@ import pg from 'pg';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { must } from '#test/support/http.ts';
-import type { Json } from '#test/support/room-server.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 import { pause } from '#test/support/until.ts';
 
 const LOCALE_C = `template template0 encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'`;

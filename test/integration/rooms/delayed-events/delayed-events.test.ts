@@ -1,17 +1,17 @@
 import { expect } from 'chai';
-import { type Answer, type Json, RoomServer } from '#test/support/room-server.ts';
+import { type Answer, type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 const UNSTABLE = '/unstable/org.matrix.msc4140';
 const HOUR = 3_600_000;
 
 describe('delayed events', function () {
   this.timeout(20_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let room: string;
   let count = 0;
 
   beforeEach(async () => {
-    server = await RoomServer.start();
+    server = await InProcessServer.start({ config: { delayedEvents: { maxDelayMs: 24 * HOUR } } });
     room = await server.room('alice', { preset: 'public_chat' });
   });
   afterEach(() => server.stop());
@@ -40,21 +40,18 @@ describe('delayed events', function () {
       .filter((event) => event.type === 'm.room.message')
       .map((event) => event.content.body)
       .reverse();
-  const until = async (look: () => Promise<boolean>): Promise<void> => {
-    const deadline = Date.now() + 5_000;
-    while (!(await look())) {
-      if (Date.now() > deadline) throw new Error('waited in vain');
-      await server.clock.advance(0);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+  /** Everything that is due is sent, and this is over. */
+  const finalised = async (token: string, id: string): Promise<void> => {
+    await server.idle();
+    expect((await one(token, id)).finalised_ts).to.be.a('number');
   };
-  const finalised = (token: string, id: string): Promise<void> =>
-    until(async () => (await one(token, id)).finalised_ts !== undefined);
+  const setAccount = ({ services }: InProcessServer, name: string, changes: object): Promise<void> =>
+    services.database.write((tx) => services.users.change(tx, `@${name}:test`, changes));
 
   it('sends a message when its time has come, and not before', async () => {
     const id = await scheduled('alice', 5_000);
     await server.clock.advance(4_999);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await server.idle();
     expect(await bodies()).to.deep.equal([]);
     await server.clock.advance(1);
     await finalised('alice', id);
@@ -130,7 +127,7 @@ describe('delayed events', function () {
     await finalised('alice', late);
     expect(await bodies()).to.deep.equal(['first', 'second']);
     await server.restart();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await server.idle();
     expect(await bodies()).to.deep.equal(['first', 'second']);
   });
 
@@ -162,7 +159,7 @@ describe('delayed events', function () {
       const id = await scheduled('alice', 5_000);
       expect((await manage('alice', id, 'cancel')).body).to.deep.equal({});
       await server.clock.advance(10_000);
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await server.idle();
       expect(await bodies()).to.deep.equal([]);
       const seen = await one('alice', id);
       expect(seen.finalised_ts).to.be.a('number');
@@ -273,9 +270,11 @@ describe('delayed events', function () {
         const user = `user${String.fromCharCode(97 + index)}`;
         await server.join(user, room);
         ids.push(await scheduled(user, 1_000));
-        server.accounts.set(`@${user}:test`, state);
+        await setAccount(server, user, state);
         await server.clock.advance(1_000);
-        await finalised(user, ids.at(-1)!);
+        await server.idle();
+        // So that the user may ask.
+        await setAccount(server, user, Object.fromEntries(Object.keys(state).map((key) => [key, false])));
         codes.push((await one(user, ids.at(-1)!)).error.errcode);
       }
       expect(codes).to.deep.equal(['M_USER_DEACTIVATED', 'M_USER_LOCKED', 'M_USER_SUSPENDED']);

@@ -5,7 +5,12 @@ import { systemTimers } from '#src/kernel/timers.ts';
 import { DelayedCleaner } from '#src/services/rooms/delayed-events/delayed-cleaner.ts';
 import { DelayedEventList } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { Writer } from '#src/services/commit/writer.ts';
-import { type Answer, type Json, RoomServer, type RoomServerOptions } from '#test/support/room-server.ts';
+import {
+  type Answer,
+  type Json,
+  InProcessServer,
+  type InProcessServerOptions,
+} from '#test/support/in-process-server.ts';
 
 const UNSTABLE = '/unstable/org.matrix.msc4140';
 const HOUR = 3_600_000;
@@ -13,12 +18,12 @@ const DAY = 24 * HOUR;
 
 describe('limits of delayed events', function () {
   this.timeout(20_000);
-  let server: RoomServer;
+  let server: InProcessServer;
   let room: string;
   let count = 0;
 
-  const start = async (options: RoomServerOptions): Promise<void> => {
-    server = await RoomServer.start(options);
+  const start = async (options: InProcessServerOptions): Promise<void> => {
+    server = await InProcessServer.start(options);
     room = await server.room('alice', { preset: 'public_chat' });
   };
   afterEach(() => server.stop());
@@ -38,20 +43,18 @@ describe('limits of delayed events', function () {
     (await server.must(token, 'GET', `${UNSTABLE}/delayed_events${query}`)).delayed_events.map(
       (event: Json) => event.delay_id,
     );
+  /** What became of one, once everything that is due is sent. */
   const finalised = async (id: string): Promise<Json> => {
-    for (let tries = 0; tries < 500; tries++) {
-      const event = await one(id);
-      if (event.finalised_ts !== undefined) return event;
-      await server.clock.advance(0);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    throw new Error('waited in vain');
+    await server.idle();
+    const event = await one(id);
+    expect(event.finalised_ts).to.be.a('number');
+    return event;
   };
   const sent = async (): Promise<string[]> =>
     server.bodies(await server.must('alice', 'GET', `/rooms/${room}/messages?dir=b&limit=50`)).reverse();
 
   it('lets a user schedule so many, and says when there is room for the next', async () => {
-    await start({ delayedEvents: { maxScheduled: 2 } });
+    await start({ config: { delayedEvents: { maxScheduled: 2 } } });
     const first = await schedule(90_500, 'alice', 'first');
     await scheduled(DAY);
     const refused = await schedule(1_000);
@@ -65,24 +68,24 @@ describe('limits of delayed events', function () {
   });
 
   it('holds the limit against requests at the same time', async () => {
-    await start({ delayedEvents: { maxScheduled: 3 } });
+    await start({ config: { delayedEvents: { maxScheduled: 3 } } });
     const answers = await Promise.all(Array.from({ length: 8 }, () => schedule(HOUR)));
     expect(answers.filter(({ status }) => status === 200)).to.have.length(3);
     expect(await ids()).to.have.length(3);
   });
 
   it('schedules nothing where nothing may be scheduled, and any delay where none is too long', async () => {
-    await start({ delayedEvents: { maxScheduled: 0 } });
+    await start({ config: { delayedEvents: { maxScheduled: 0 } } });
     const refused = await schedule(1_000);
     expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
     await server.stop();
-    await start({ delayedEvents: { maxDelayMs: null, maxScheduled: null } });
+    await start({ config: { delayedEvents: { maxDelayMs: null, maxScheduled: null } } });
     expect((await schedule(10_000 * DAY)).status).to.equal(200);
     expect((await schedule(Number.MAX_SAFE_INTEGER)).body.errcode).to.equal('M_BAD_JSON');
   });
 
   it('asks for an access token to manage where it is told to', async () => {
-    await start({ delayedEvents: { requireToken: true } });
+    await start({ config: { delayedEvents: { requireToken: true } } });
     const id = await scheduled(HOUR);
     for (const action of ['send', 'cancel', 'restart']) {
       const refused = await manage(undefined, id, action);
@@ -92,20 +95,20 @@ describe('limits of delayed events', function () {
   });
 
   it('counts what is sent as sent by its user: too much at once is not sent, and not tried again', async () => {
-    await start({ rateLimits: { message: { perSecond: 0.001, burst: 2 } } });
+    // Scheduling counts as well.
+    await start({ rateLimits: { message: { perSecond: 0.001, burst: 4 + 2 } } });
+    const late = await scheduled(HOUR);
     const all = [await scheduled(1_000), await scheduled(1_001), await scheduled(1_002)];
-    server.accounts.set('@bob:test', { rateLimitExempt: true });
-    await server.join('bob', room);
-    const exempt = [await scheduled(1_000, 'bob'), await scheduled(1_000, 'bob'), await scheduled(1_000, 'bob')];
+    const bob = 'exempt-bob';
+    await server.join(bob, room);
+    const exempt = [await scheduled(1_000, bob), await scheduled(1_000, bob), await scheduled(1_000, bob)];
     await server.clock.advance(2_000);
     const events = [];
     for (const id of all) events.push(await finalised(id));
     expect(events[0].event_id).to.be.a('string');
     expect(events[1].event_id).to.be.a('string');
     expect(events[2].error).to.include({ errcode: 'M_LIMIT_EXCEEDED' });
-    for (const id of exempt)
-      while ((await one(id, 'bob')).event_id === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
-    const late = await scheduled(HOUR);
+    for (const id of exempt) expect((await one(id, bob)).event_id).to.be.a('string');
     const refused = await manage('alice', late, 'send');
     expect([refused.status, refused.body.errcode]).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
     expect((await one(late)).finalised_ts).to.equal(undefined);
@@ -114,10 +117,19 @@ describe('limits of delayed events', function () {
   it('counts nothing that comes at once only because the server was away', async () => {
     await start({ rateLimits: { message: { perSecond: 0.001, burst: 2 } } });
     const all: string[] = [];
-    for (const delay of [3_000, 1_000, 4_000, 2_000]) all.push(await scheduled(delay));
-    await server.restart();
+    // Scheduling counts as well, until the next start.
+    for (const delays of [
+      [303_000, 301_000],
+      [244_000, 242_000],
+    ]) {
+      for (const delay of delays) all.push(await scheduled(delay));
+      await server.restart();
+    }
+    await server.kill();
+    await server.clock.advance(DAY);
+    await server.revive();
     for (const id of all) expect((await finalised(id)).event_id).to.be.a('string');
-    expect(await sent()).to.deep.equal([1, 2, 3, 4].map((seconds) => `after ${seconds}000`));
+    expect(await sent()).to.deep.equal([301, 242, 303, 244].map((seconds) => `after ${seconds}000`));
   });
 
   it('limits managing: for each delayed event where nobody says who they are', async () => {
@@ -138,8 +150,7 @@ describe('limits of delayed events', function () {
     const few = { perSecond: 0.5, burst: 4 };
     const many = { perSecond: 0.5, burst: 20 };
     await start({
-      requestLimits: { default: few, message: many, create_room: few, delayed_event_relay: many },
-      rateLimits: { delayed_event: few },
+      rateLimits: { default: few, message: many, create_room: few, delayed_event_relay: many, delayed_event: few },
     });
     const all: string[] = [];
     for (let index = 0; index < 10; index++) all.push(await scheduled(HOUR));
@@ -188,7 +199,7 @@ describe('limits of delayed events', function () {
   });
 
   it('lists pages that lead through everything, once', async () => {
-    await start({ delayedEvents: { maxScheduled: null } });
+    await start({ config: { delayedEvents: { maxScheduled: null } } });
     const { database } = server.services;
     const pages = new DelayedEventList(database, 3);
     const made: string[] = [];
@@ -240,7 +251,7 @@ describe('limits of delayed events', function () {
     expect(byHand).to.equal('refused');
     for (let tries = 0; tries < 20; tries++) {
       await server.clock.advance(20);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await server.idle();
     }
     expect((await one(id)).finalised_ts).to.equal(undefined);
     expect((await one(unknown, 'bob')).finalised_ts).to.equal(undefined);

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { expect } from 'chai';
 import nacl from 'tweetnacl';
 import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
-import { type Json, RoomServer, SIGNING_KEY } from '#test/support/room-server.ts';
+import { type Json, InProcessServer, SIGNING_KEY } from '#test/support/in-process-server.ts';
 
 const canonicaljson = createRequire(import.meta.url)('canonicaljson') as { stringify(value: unknown): string };
 
@@ -12,11 +12,11 @@ const TYPE = 'm.room.third_party_invite';
 const bytes = (base64: string): Uint8Array => Uint8Array.from(Buffer.from(base64, 'base64'));
 
 describe('inviting by mail address, kept here', () => {
-  let server: RoomServer;
+  let server: InProcessServer;
   let count = 0;
 
   before(async () => {
-    server = await RoomServer.start();
+    server = await InProcessServer.start();
   });
   after(() => server?.stop());
 
@@ -67,7 +67,7 @@ describe('inviting by mail address, kept here', () => {
   it('invites the user once the address is theirs, with a signature that others can verify', async () => {
     const roomId = await server.room('alice');
     const id = someone();
-    server.profiles.set(B, { displayname: 'Bob' });
+    await server.setProfile('bob', { displayname: 'Bob' });
     await invite(roomId, id);
     await claim(id);
     expect(await memberEvent(roomId)).to.equal(undefined);
@@ -86,7 +86,7 @@ describe('inviting by mail address, kept here', () => {
     const message = new TextEncoder().encode(canonicaljson.stringify(payload));
     expect(nacl.sign.detached.verify(message, bytes(signature), bytes(published.public_key))).to.equal(true);
     await server.join('bob', roomId);
-    server.profiles.delete(B);
+    await server.setProfile('bob', {});
   });
 
   it('compares addresses without regard to case', async () => {

@@ -1,19 +1,19 @@
 import { expect } from 'chai';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { RoomServer, type RoomServerOptions } from '#test/support/room-server.ts';
+import { InProcessServer, type InProcessServerOptions } from '#test/support/in-process-server.ts';
 
 const INVITER = { userId: '@alice:test', rateLimited: true };
 
 describe('inviting by mail address', () => {
-  let server: RoomServer | undefined;
+  let server: InProcessServer | undefined;
   let count = 0;
   afterEach(async () => {
     await server?.stop();
     server = undefined;
   });
 
-  const start = async (thirdPartyInvites: RoomServerOptions['thirdPartyInvites']): Promise<RoomServer> => {
-    server = await RoomServer.start({ ...(thirdPartyInvites === undefined ? {} : { thirdPartyInvites }) });
+  const start = async (options: InProcessServerOptions): Promise<InProcessServer> => {
+    server = await InProcessServer.start(options);
     return server;
   };
   const someone = () => ({ medium: 'email', address: `somebody${++count}@mail.test` });
@@ -52,7 +52,7 @@ describe('inviting by mail address', () => {
     expect(await services.membership.joinedRooms('@alice:test')).to.deep.equal([]);
   });
   it('keeps nothing where an identity server is to do it', async () => {
-    const { ask, room } = bound(await start({ builtIn: false }));
+    const { ask, room } = bound(await start({ config: { identity: { builtIn: false } } }));
     const roomId = await room('alice');
     const invite = async (more: object) => {
       const { status, body } = await ask('alice', 'POST', `/rooms/${roomId}/invite`, { ...someone(), ...more });
@@ -65,9 +65,9 @@ describe('inviting by mail address', () => {
 });
 
 /** The server's parts, to be named on their own. */
-const bound = (server: RoomServer) => ({
+const bound = (server: InProcessServer) => ({
   services: server.services,
   clock: server.clock,
   room: (creator: string) => server.room(creator),
-  ask: (...request: Parameters<RoomServer['ask']>) => server.ask(...request),
+  ask: (...request: Parameters<InProcessServer['ask']>) => server.ask(...request),
 });
