@@ -144,6 +144,7 @@ export const configSchema = section({
     default_version: oneOf('1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'),
     publication: oneOf('all', 'admins', 'none'),
     max_sticky_events: count,
+    max_aliases: count,
   }),
   quotas: section({ account_data: quota, tags_per_room: count, filters: quota, push_rules: quota }),
   delayed_events: section({

@@ -35,7 +35,9 @@ export function composeMembership(
 ): Slice<Memberships> {
   const { access, accounts, clock, config, database, events, interner, invitePermission } = below;
   const { loader, logger, profiles, rateLimiter, rooms, stream } = below;
-  const aliases = new AliasService({ database, rooms, access, events, clock, serverName: config.serverName });
+  const { serverName } = config;
+  const mostOfRoom = config.room.maxAliases;
+  const aliases = new AliasService({ database, rooms, access, events, clock, serverName, mostOfRoom });
   const profileSource: ProfileSource = {
     profileOf: async (userId) => {
       const { displayname, avatarUrl } = await profiles.profileOf(userId);
@@ -43,7 +45,7 @@ export function composeMembership(
     },
   };
   const door = new MembershipDoor({
-    serverName: config.serverName,
+    serverName,
     isLocal: (userId) => events.isLocal(userId),
     restricted: new RestrictedJoins(rooms),
     rateLimiter,

@@ -46,7 +46,7 @@ export function composeRooms(
   const { stream, thirdPartyInvites, users } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases });
-  const publicRooms = new PublicRooms({ database, rooms, openness: roomSummaries, serverName });
+  const publicRooms = new PublicRooms({ database, rooms, stream, openness: roomSummaries, serverName });
   const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });
   return {
     name: 'rooms',

@@ -27,7 +27,7 @@ export const directoryEndpoints = [
     params,
     body: Type.Object({ room_id: Type.String() }),
     response: empty,
-    errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     answers: { 409: { description: 'M_UNKNOWN: the alias is taken.' } },
     async handler({ aliases }: Services, { requester, params: { roomAlias }, body }) {
       await aliases.create(requester.userId, roomAlias, body.room_id);

@@ -150,8 +150,6 @@ const FORGET = sql(
   'member_forget',
   'update member set forgotten = true where room = $1 and user_nid = $2 and membership <> 1',
 );
-const SET_PUBLIC = sql('room_set_public', 'update rooms set is_public = $2 where nid = $1');
-const PUBLIC_ROOMS = sql('rooms_public_list', 'select nid from rooms where is_public order by nid');
 
 /** A room and its newest committed tail; undefined when no such room is here. */
 export const roomById = async (database: Database, roomId: string): Promise<RoomRecord | undefined> =>
@@ -284,10 +282,3 @@ export const eventExists = async (database: Database, room: number, nid: number)
 export const forgetRoom = async (database: Database, room: number, user: number): Promise<void> => {
   await database.query(FORGET, [room, user]);
 };
-
-export const setRoomPublic = async (database: Database, room: number, isPublic: boolean): Promise<void> => {
-  await database.query(SET_PUBLIC, [room, isPublic]);
-};
-
-export const publicRoomNids = async (database: Database): Promise<number[]> =>
-  (await database.query<{ nid: number }>(PUBLIC_ROOMS)).map((row) => row.nid);

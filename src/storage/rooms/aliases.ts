@@ -16,7 +16,12 @@ const ALIAS = sql(
 const ALIASES_OF_ROOM = sql('aliases_of_room', 'select alias from aliases where room = $1 order by created_ts, alias');
 const INSERT = sql(
   'alias_insert',
-  'insert into aliases (alias, room, creator, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning alias',
+  `with there as (
+    select count(*) as aliases from aliases where room = $2
+  ), made as (
+    insert into aliases (alias, room, creator, created_ts) select $1, $2, $3, $4 from there where aliases < $5
+    on conflict do nothing returning alias
+  ) select exists (select 1 from made) as made, aliases < $5 as has_space from there`,
 );
 const DELETE = sql('alias_delete', 'delete from aliases where alias = $1 and room = $2 returning alias');
 const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1 returning alias');
@@ -28,12 +33,17 @@ export const aliasByName = async (database: Database, alias: string): Promise<Al
 export const aliasesOfRoom = async (database: Database, room: number): Promise<string[]> =>
   (await database.query<{ alias: string }>(ALIASES_OF_ROOM, [room])).map((row) => row.alias);
 
-/** @returns whether it was free */
+/** @param most how many a room may have */
 export const insertAlias = async (
   database: Database,
   alias: { readonly alias: string; readonly room: number; readonly creator: string; readonly createdTs: number },
-): Promise<boolean> =>
-  (await database.query(INSERT, [alias.alias, alias.room, alias.creator, alias.createdTs])).length > 0;
+  most: number,
+): Promise<'made' | 'taken' | 'too many'> => {
+  const values = [alias.alias, alias.room, alias.creator, alias.createdTs, most];
+  const [row] = await database.query<{ made: boolean; has_space: boolean }>(INSERT, values);
+  if (row?.made === true) return 'made';
+  return row?.has_space === false ? 'too many' : 'taken';
+};
 
 /** Gives all aliases of one room to another. @returns these aliases */
 export const moveAliases = async (database: Database, from: number, to: number): Promise<string[]> =>

@@ -41,6 +41,29 @@ describe('names of rooms, and their directory', function () {
       await refused(alias(undefined, 'GET', '#none:test'), 404, 'M_NOT_FOUND');
       await refused(alias('alice', 'DELETE', '#none:test'), 404, 'M_NOT_FOUND');
     });
+    it('are what createRoom makes of a name, and the other way round', async () => {
+      const roomId = await server.room('alice');
+      for (const name of ['茶室 二', 'two words', '#hash', 'Ünïcode!', '..', 'x'.repeat(249)]) {
+        expect((await alias('alice', 'PUT', `#${name}:test`, roomId)).status, name).to.equal(200);
+        await alias('alice', 'DELETE', `#${name}:test`);
+        const made = await server.room('alice', { room_alias_name: name });
+        expect((await alias(undefined, 'GET', `#${name}:test`)).body.room_id).to.equal(made);
+        expect(await canonical(made)).to.deep.equal({ alias: `#${name}:test` });
+        await alias('alice', 'DELETE', `#${name}:test`);
+      }
+      for (const name of ['', 'a:b', ':', 'x'.repeat(250), 'NUL\0']) {
+        await refused(server.ask('alice', 'POST', '/createRoom', { room_alias_name: name }), 400, 'M_INVALID_PARAM');
+        if (!name.includes('\0')) await refused(alias('alice', 'PUT', `#${name}:test`, roomId), 400, 'M_INVALID_PARAM');
+      }
+    });
+    it('are bounded in number', async () => {
+      const roomId = await server.room('alice');
+      for (let i = 0; i < 100; i++) expect((await alias('alice', 'PUT', `#n${i}:test`, roomId)).status).to.equal(200);
+      await refused(alias('alice', 'PUT', '#one-more:test', roomId), 413, 'M_TOO_LARGE');
+      await refused(alias('alice', 'PUT', '#n1:test', roomId), 413, 'M_TOO_LARGE');
+      await alias('alice', 'DELETE', '#n1:test');
+      expect((await alias('alice', 'PUT', '#one-more:test', roomId)).status).to.equal(200);
+    });
     it('may be deleted by their maker without power, and the canonical alias stays', async () => {
       const roomId = await server.room('alice', { preset: 'public_chat' });
       await server.join('bob', roomId);

@@ -31,6 +31,8 @@ export interface AliasServiceOptions {
   readonly events: EventService;
   readonly clock: Clock;
   readonly serverName: string;
+  /** How many aliases a room may have here; any number, when left out. */
+  readonly mostOfRoom?: number | undefined;
   readonly remote?: RemoteAliases | undefined;
 }
 
@@ -42,6 +44,7 @@ export class AliasService {
   readonly #events: EventService;
   readonly #clock: Clock;
   readonly #serverName: string;
+  readonly #mostOfRoom: number;
   readonly #remote: RemoteAliases | undefined;
 
   constructor(options: AliasServiceOptions) {
@@ -51,6 +54,7 @@ export class AliasService {
     this.#events = options.events;
     this.#clock = options.clock;
     this.#serverName = options.serverName;
+    this.#mostOfRoom = options.mostOfRoom ?? 1_000_000;
     this.#remote = options.remote;
   }
 
@@ -61,11 +65,8 @@ export class AliasService {
    */
   async newAlias(localpart: string): Promise<string> {
     const alias = `#${localpart}:${this.#serverName}`;
-    if (localpart === '' || /[\s:#]/.test(localpart) || parseRoomAlias(alias) === undefined) {
-      throw new MatrixError(
-        'M_INVALID_PARAM',
-        `room_alias_name must be the part of an alias between # and the colon, without spaces.`,
-      );
+    if (!this.#isOwn(alias)) {
+      throw new MatrixError('M_INVALID_PARAM', 'room_alias_name must be the part of an alias between # and the colon.');
     }
     if ((await aliasByName(this.#database, alias)) !== undefined) {
       throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
@@ -93,20 +94,24 @@ export class AliasService {
     };
   }
 
-  /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM */
+  /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM, M_TOO_LARGE */
   async create(userId: string, alias: string, roomId: string): Promise<void> {
     assertAlias(alias);
-    if (domainOf(alias) !== this.#serverName) {
-      throw new MatrixError('M_INVALID_PARAM', `Aliases made here end in :${this.#serverName}.`);
+    if (!this.#isOwn(alias)) {
+      throw new MatrixError('M_INVALID_PARAM', `Aliases made here have a name and end in :${this.#serverName}.`);
     }
     const room = await this.#access.joined(roomId, userId);
-    const isNew = await insertAlias(this.#database, {
-      alias,
-      room: room.nid,
-      creator: userId,
-      createdTs: this.#clock.now(),
-    });
-    if (!isNew) throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
+    const row = { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() };
+    const outcome = await insertAlias(this.#database, row, this.#mostOfRoom);
+    if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
+    if (outcome === 'too many')
+      throw new MatrixError('M_TOO_LARGE', `A room has ${this.#mostOfRoom} aliases at most: delete one first.`);
+  }
+
+  /** Whether this server can make such an alias, here or along with a room. */
+  #isOwn(alias: string): boolean {
+    const parsed = parseRoomAlias(alias);
+    return parsed?.domain === this.#serverName && parsed.localpart !== '';
   }
 
   /**

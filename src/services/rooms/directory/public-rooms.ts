@@ -1,11 +1,12 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
-import { foldText } from '#src/protocol/text/fold.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { publicRoomNids, setRoomPublic } from '#src/storage/room-model/event-reads.ts';
+import { setListed } from '#src/storage/rooms/directory.ts';
+import { DirectoryIndex } from './directory-index.ts';
 
 const MAX_LIMIT = 500;
 const TOKEN = /^p1_(\d{1,9})$/;
@@ -57,6 +58,7 @@ export interface RoomOpenness {
 export interface PublicRoomsOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
+  readonly stream: RoomEventStream;
   readonly openness: RoomOpenness;
   readonly serverName: string;
   readonly remote?: RemotePublicRooms | undefined;
@@ -66,6 +68,7 @@ export interface PublicRoomsOptions {
 export class PublicRooms {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
+  readonly #index: DirectoryIndex;
   readonly #openness: RoomOpenness;
   readonly #serverName: string;
   readonly #remote: RemotePublicRooms | undefined;
@@ -73,6 +76,7 @@ export class PublicRooms {
   constructor(options: PublicRoomsOptions) {
     this.#database = options.database;
     this.#rooms = options.rooms;
+    this.#index = new DirectoryIndex(options);
     this.#openness = options.openness;
     this.#serverName = options.serverName;
     this.#remote = options.remote;
@@ -88,20 +92,17 @@ export class PublicRooms {
     const start = offsetOf(query.since);
     // Clients of old say 0 for as many as there are.
     const limit = Math.min(query.limit === 0 ? MAX_LIMIT : (query.limit ?? MAX_LIMIT), MAX_LIMIT);
-    const listed = query.thirdPartyInstanceId === undefined ? await publicRoomNids(this.#database) : [];
-    const rooms = [...(await this.#rooms.load(listed)).values()];
-    const matches = matcherOf(query.searchTerm ?? '');
-    const found = rooms
-      // Where nobody is left there is nobody to join.
-      .filter((room) => room.isPublic && room.joinedCount > 0)
-      .filter((room) => query.roomTypes === undefined || query.roomTypes.includes(room.roomType ?? null))
-      .filter((room) => matches === undefined || searchable(room).some(matches))
-      .toSorted((a, b) => b.joinedCount - a.joinedCount || a.nid - b.nid);
+    const { searchTerm = '', roomTypes, thirdPartyInstanceId } = query;
+    const { nids, total } =
+      thirdPartyInstanceId === undefined
+        ? await this.#index.page({ searchTerm, roomTypes }, start, limit)
+        : { nids: [], total: 0 };
+    const rooms = await this.#rooms.load(nids);
     return {
-      chunk: found.slice(start, start + limit).map(publicRoomOf),
-      ...(start + limit < found.length ? { next_batch: `p1_${start + limit}` } : {}),
+      chunk: nids.flatMap((nid) => rooms.get(nid) ?? []).map(publicRoomOf),
+      ...(start + limit < total ? { next_batch: `p1_${start + limit}` } : {}),
       ...(start > 0 ? { prev_batch: `p1_${Math.max(0, start - limit)}` } : {}),
-      total_room_count_estimate: found.length,
+      total_room_count_estimate: total,
     };
   }
 
@@ -133,15 +134,19 @@ export class PublicRooms {
     const isOperator = room.isJoined(userId) && room.powerLevels().maySend(userId, 'm.room.canonical_alias', true);
     if (!isOperator && !isAdmin)
       throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
-    await setRoomPublic(this.#database, room.nid, isListed);
-    room.isPublic = isListed;
+    await this.#setListed(room, isListed);
   }
 
   /** Takes a room off the list that has been replaced by another one. */
   async delist(room: Room): Promise<void> {
     if (!room.isPublic) return;
-    await setRoomPublic(this.#database, room.nid, false);
-    room.isPublic = false;
+    await this.#setListed(room, false);
+  }
+
+  async #setListed(room: Room, isListed: boolean): Promise<void> {
+    await setListed(this.#database, room.nid, isListed);
+    room.isPublic = isListed;
+    this.#index.listed(room);
   }
 }
 
@@ -151,24 +156,6 @@ const offsetOf = (since: string | undefined): number => {
   if (match === null) throw new MatrixError('M_INVALID_PARAM', 'The parameter since is not a token of this server.');
   return Number(match[1]);
 };
-
-/**
- * Whether a text holds what is searched for: as it stands but for upper and lower case, or with width, kind of kana and accents made
- * equal. Undefined when nothing is searched for.
- */
-const matcherOf = (searched: string): ((text: string) => boolean) | undefined => {
-  const term = searched.toLowerCase().trim();
-  if (term === '') return undefined;
-  const folded = foldText(term);
-  return (text) => text.toLowerCase().includes(term) || (folded !== '' && foldText(text).includes(folded));
-};
-
-const searchable = (room: Room): string[] =>
-  [
-    room.stateText('m.room.name', 'name'),
-    room.stateText('m.room.topic', 'topic'),
-    room.stateText('m.room.canonical_alias', 'alias'),
-  ].filter((text) => text !== undefined);
 
 /** A room as the directory, and whoever else shows rooms to those who are not in them, describes it. */
 export const publicRoomOf = (room: Room): PublicRoom => {

@@ -1,0 +1,193 @@
+import { setImmediate } from 'node:timers/promises';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { foldText } from '#src/protocol/text/fold.ts';
+import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { listedRooms } from '#src/storage/rooms/directory.ts';
+
+/** Rooms whose texts are read together. */
+const ROOMS_AT_ONCE = 50;
+/** Entries that are compared without a pause. */
+const ENTRIES_AT_ONCE = 2_000;
+/** Characters of a name, a topic or an alias that are searched. */
+const LONGEST_TEXT = 512;
+
+/** What is searched of a room: as it stands but for upper and lower case, and folded. */
+interface Texts {
+  readonly lower: string;
+  readonly folded: string;
+}
+
+interface Entry {
+  readonly nid: number;
+  readonly roomType: string | null;
+  joined: number;
+  /** Undefined as long as nobody has searched. */
+  texts: Texts | undefined;
+}
+
+/** Which rooms of the directory are wanted. */
+export interface DirectoryQuery {
+  readonly searchTerm: string;
+  /** Null stands for rooms without a type. */
+  readonly roomTypes: readonly (string | null)[] | undefined;
+}
+
+/**
+ * The rooms that are listed, in the order in which they are shown: those with the most members first. Read when somebody asks for the
+ * first time (counts in one statement, texts when they are searched), and kept up to date by the stream of room events from then on.
+ */
+export class DirectoryIndex {
+  readonly #database: Database;
+  readonly #rooms: RoomRegistry;
+  readonly #entries = new Map<number, Entry>();
+  /** Rooms where somebody is. */
+  #order: Entry[] = [];
+  #isSorted = true;
+  #reading: Promise<void> | undefined;
+  /** Rooms that changed while the list was read. */
+  #changed: Set<Room> | undefined;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly rooms: RoomRegistry;
+    readonly stream: RoomEventStream;
+  }) {
+    this.#database = options.database;
+    this.#rooms = options.rooms;
+    options.stream.on('appended', (appended) => this.#note(appended));
+  }
+
+  /**
+   * The numbers of the rooms that match, in order.
+   *
+   * @returns those from `start` on, `limit` at most, and how many match in all
+   */
+  async page(
+    query: DirectoryQuery,
+    start: number,
+    limit: number,
+  ): Promise<{ readonly nids: readonly number[]; readonly total: number }> {
+    await this.#read();
+    const matches = matcherOf(query.searchTerm);
+    if (matches !== undefined) await this.#readTexts();
+    const { roomTypes } = query;
+    const types = roomTypes === undefined ? undefined : new Set(roomTypes);
+    const order = this.#sorted();
+    const nidsOf = (entries: readonly Entry[]): number[] => entries.slice(start, start + limit).map(({ nid }) => nid);
+    if (matches === undefined && types === undefined) return { nids: nidsOf(order), total: order.length };
+    const found: Entry[] = [];
+    for (const [index, entry] of order.entries()) {
+      if (index > 0 && index % ENTRIES_AT_ONCE === 0) await setImmediate();
+      if (types !== undefined && !types.has(entry.roomType)) continue;
+      if (matches === undefined || (entry.texts !== undefined && matches(entry.texts))) found.push(entry);
+    }
+    return { nids: nidsOf(found), total: found.length };
+  }
+
+  /** Takes in that a room was listed, or is not any more. */
+  listed(room: Room): void {
+    this.#update(room, true);
+  }
+
+  #note({ room, events, resolvedMembers = [] }: Appended): undefined {
+    if (this.#reading === undefined || !room.isPublic) return undefined;
+    const isRenamed = events.some(
+      ({ event }) => event.stateKey === '' && SEARCHED.some(([type]) => type === event.type),
+    );
+    const isCounted = resolvedMembers.length > 0 || events.some(({ member }) => member !== undefined);
+    if (isRenamed || isCounted || !this.#entries.has(room.nid)) this.#update(room, isRenamed);
+    return undefined;
+  }
+
+  #update(room: Room, isRenamed: boolean): void {
+    if (this.#reading === undefined) return;
+    this.#changed?.add(room);
+    const before = this.#entries.get(room.nid);
+    if (!room.isPublic) {
+      if (before === undefined) return;
+      this.#entries.delete(room.nid);
+      this.#order = this.#order.filter((entry) => entry !== before);
+      return;
+    }
+    const entry = before ?? { nid: room.nid, roomType: room.roomType ?? null, joined: 0, texts: undefined };
+    if (isRenamed || entry.texts === undefined) entry.texts = textsOf(room);
+    if (before !== undefined && before.joined === room.joinedCount) return;
+    entry.joined = room.joinedCount;
+    if (before === undefined) this.#add(entry);
+    this.#isSorted = false;
+  }
+
+  #add(entry: Entry): void {
+    this.#entries.set(entry.nid, entry);
+    this.#order.push(entry);
+    this.#isSorted = false;
+  }
+
+  #sorted(): readonly Entry[] {
+    if (!this.#isSorted) {
+      // A new array: somebody may be walking through the old one.
+      this.#order = this.#order.toSorted((a, b) => b.joined - a.joined || a.nid - b.nid);
+      this.#isSorted = true;
+    }
+    // Where nobody is left there is nobody to join: they come last.
+    const end = this.#order.findLastIndex(({ joined }) => joined > 0);
+    return end === this.#order.length - 1 ? this.#order : this.#order.slice(0, end + 1);
+  }
+
+  #read(): Promise<void> {
+    this.#reading ??= (async () => {
+      const changed = (this.#changed = new Set<Room>());
+      try {
+        const rows = await listedRooms(this.#database);
+        for (const { nid, room_type: roomType, version, joined } of rows)
+          if (roomVersion(version) !== undefined && !this.#entries.has(nid))
+            this.#add({ nid, roomType, joined, texts: undefined });
+        for (const room of changed) this.#update(room, true);
+      } catch (error) {
+        this.#reading = undefined;
+        throw error;
+      } finally {
+        this.#changed = undefined;
+      }
+    })();
+    return this.#reading;
+  }
+
+  async #readTexts(): Promise<void> {
+    const missing = [...this.#entries.values()].filter(({ texts }) => texts === undefined);
+    for (let at = 0; at < missing.length; at += ROOMS_AT_ONCE) {
+      const slice = missing.slice(at, at + ROOMS_AT_ONCE).filter(({ texts }) => texts === undefined);
+      const rooms = await this.#rooms.load(slice.map(({ nid }) => nid));
+      for (const entry of slice) {
+        const room = rooms.get(entry.nid);
+        if (room !== undefined) entry.texts ??= textsOf(room);
+      }
+    }
+  }
+}
+
+const SEARCHED = [
+  ['m.room.name', 'name'],
+  ['m.room.topic', 'topic'],
+  ['m.room.canonical_alias', 'alias'],
+] as const;
+
+const textsOf = (room: Room): Texts => {
+  const texts = SEARCHED.flatMap(([type, member]) => room.stateText(type, member)?.slice(0, LONGEST_TEXT) ?? []);
+  // Nothing that is searched for goes over the end of a line.
+  return { lower: texts.join('\n').toLowerCase(), folded: texts.map(foldText).join('\n') };
+};
+
+/**
+ * Whether a text holds what is searched for: as it stands but for upper and lower case, or with width, kind of kana and accents made
+ * equal. Undefined when nothing is searched for.
+ */
+const matcherOf = (searched: string): ((texts: Texts) => boolean) | undefined => {
+  const term = searched.toLowerCase().trim();
+  if (term === '') return undefined;
+  const folded = foldText(term);
+  return (texts) => texts.lower.includes(term) || (folded !== '' && texts.folded.includes(folded));
+};
