@@ -218,6 +218,30 @@ describe('/sync keeps its promises', function () {
     });
   });
 
+  describe('of prev_batch', () => {
+    const membersAt = async (roomId: string, at: string): Promise<string[]> => {
+      const { chunk } = await server.must(alice, 'GET', `/rooms/${roomId}/members?at=${encodeURIComponent(at)}`);
+      return chunk.map((event: Body) => event.state_key);
+    };
+
+    it('gives the members as of the sync where the timeline goes back to the beginning of the room', async () => {
+      const roomId = await server.room(alice, [bob]);
+      const filter = { room: { timeline: { limit: 100 } } };
+      const { timeline } = (await server.sync(alice, { filter })).rooms.join[roomId];
+      expect(timeline.events[0].type).to.equal('m.room.create');
+      await server.must(carol, 'POST', `/rooms/${roomId}/join`, {});
+      expect(await membersAt(roomId, timeline.prev_batch)).to.have.members([alice.userId, bob.userId]);
+    });
+
+    it('gives the members before a timeline that begins later', async () => {
+      const roomId = await server.room(alice, [bob]);
+      await server.must(carol, 'POST', `/rooms/${roomId}/join`, {});
+      const filter = { room: { timeline: { limit: 1 } } };
+      const { timeline } = (await server.sync(alice, { filter })).rooms.join[roomId];
+      expect(await membersAt(roomId, timeline.prev_batch)).to.have.members([alice.userId, bob.userId]);
+    });
+  });
+
   describe('waits until there is news', () => {
     const news = async (since: string, happen: () => Promise<unknown>): Promise<Body> => {
       const waiting = server.sync(bob, { since, timeout: 10_000 });

@@ -33,6 +33,7 @@ export function composeDelayedEvents(below: Platform & Outside & Commit & Accoun
     random,
     schedule,
     sending,
+    writer,
     restarts: new DelayRestarts(database),
     turns,
     maxDelayMs,
@@ -50,7 +51,7 @@ export function composeDelayedEvents(below: Platform & Outside & Commit & Accoun
     name: 'delayed-events',
     services: {
       delayedEvents,
-      delayedEventList: new DelayedEventList(database),
+      delayedEventList: new DelayedEventList(database, writer),
       delayedManagement: new DelayedManagement({ events: delayedEvents, rateLimiter, requiresToken: requireToken }),
     },
     start() {

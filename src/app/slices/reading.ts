@@ -54,7 +54,7 @@ export function composeReading(
   const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers });
   const clientEvents = new ClientEvents(clock, aggregations, events.sticky);
   const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents };
-  const roomState = new RoomState({ access, clock, database, interner, loader, states });
+  const roomState = new RoomState({ access, visibility, clock, database, interner, loader, states });
   const historyPages = new HistoryPages({
     database,
     interner,

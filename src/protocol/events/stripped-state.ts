@@ -1,4 +1,5 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { Pdu } from './pdu.ts';
 
 /** A state event as the invited, the knocking and the curious see it. Client-Server API, "Stripped state". */
@@ -7,6 +8,8 @@ export interface StrippedStateEvent extends JsonObject {
   readonly state_key: string;
   readonly sender: string;
   readonly content: JsonObject;
+  /** Of the m.room.create of rooms whose id is its hash: without it the hash cannot be checked. */
+  readonly origin_server_ts?: number;
 }
 
 /** The types of state (all with the empty state key) that stripped state consists of. `m.room.create` is required. */
@@ -20,9 +23,16 @@ export const STRIPPED_STATE_TYPES = [
   'm.room.encryption',
 ] as const;
 
-/** "Stripped state events can only have the `sender`, `type`, `state_key` and `content` properties present." */
+/**
+ * "Stripped state events can only have the `sender`, `type`, `state_key` and `content` properties present." In rooms whose id is the hash
+ * of their m.room.create, whoever is invited has to be able to work it out: what it lacks for that, the time, comes with it.
+ */
 export function strippedState(
-  event: Pick<Pdu, 'type' | 'sender' | 'content'> & { readonly state_key?: string },
+  event: Pick<Pdu, 'type' | 'sender' | 'content'> & { readonly state_key?: string; readonly origin_server_ts?: number },
+  version?: Pick<RoomVersion, 'roomIdIsCreateHash'>,
 ): StrippedStateEvent {
-  return { type: event.type, state_key: event.state_key ?? '', sender: event.sender, content: event.content };
+  const { type, sender, content, state_key: stateKey = '', origin_server_ts: ts } = event;
+  const stripped = { type, state_key: stateKey, sender, content };
+  const isHashed = version?.roomIdIsCreateHash === true && type === 'm.room.create' && stateKey === '';
+  return isHashed && ts !== undefined ? { ...stripped, origin_server_ts: ts } : stripped;
 }

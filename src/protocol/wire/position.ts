@@ -132,15 +132,23 @@ export interface TopologicalPosition {
   readonly nid: number;
 }
 
-/** The token for a place in a room's history (`prev_batch`, `start`, `end`). */
-export const encodeRoomToken = (position: TopologicalPosition): string =>
-  `t1_${position.topo.toString(36)}_${position.nid.toString(36)}`;
+/**
+ * The token for a place in a room's history (`prev_batch`, `start`, `end`).
+ *
+ * @param upTo for the `prev_batch` of a timeline, the position up to which the response told
+ */
+export const encodeRoomToken = ({ topo, nid }: TopologicalPosition, upTo?: number): string =>
+  `t1_${topo.toString(36)}_${nid.toString(36)}${upTo === undefined ? '' : `_${upTo.toString(36)}`}`;
 
-/** Reads a place in a room's history; undefined when it is not one of ours. */
-export const decodeRoomToken = (token: string): TopologicalPosition | undefined => {
-  const match = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)$/.exec(token);
+/** Reads a place in a room's history, with what the response told up to where it was given out in one; undefined when it is not one of ours. */
+export const decodeRoomToken = (token: string): (TopologicalPosition & { readonly upTo?: number }) | undefined => {
+  const match = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)(?:_([a-z0-9]+))?$/.exec(token);
   if (match === null) return undefined;
-  const topo = decodeInteger(match[1] ?? '');
-  const nid = decodeInteger(match[2] ?? '');
-  return topo === undefined || nid === undefined ? undefined : { topo, nid };
+  const [, topoText = '', nidText = '', upToText] = match;
+  const topo = decodeInteger(topoText);
+  const nid = decodeInteger(nidText);
+  if (topo === undefined || nid === undefined) return undefined;
+  if (upToText === undefined) return { topo, nid };
+  const upTo = decodeInteger(upToText);
+  return upTo === undefined ? undefined : { topo, nid, upTo };
 };

@@ -59,6 +59,8 @@ export class Writer {
   readonly #batchEvents: Histogram;
   #queue: Operation[] = [];
   #running: Promise<void> | undefined;
+  /** The batch that is being committed. */
+  #committing: Promise<void> | undefined;
   #closed = false;
   /** Fires once after each batch has been published. */
   readonly published = new Signal<void>();
@@ -160,6 +162,14 @@ export class Writer {
     while (this.#running !== undefined) await this.#running;
   }
 
+  /**
+   * Resolves when everything that the database holds by now is published, too: at once, unless a batch is being committed. For those who
+   * tell what they have read there: what one answer says is there, every later answer has to have.
+   */
+  settled(): Promise<void> {
+    return this.#committing ?? Promise.resolve();
+  }
+
   /** Resolves when the next batch has been written or refused. */
   nextBatch(): Promise<void> {
     return new Promise((resolve) => {
@@ -183,7 +193,9 @@ export class Writer {
     });
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, this.#batchSize);
-      await this.#write(batch);
+      this.#committing = this.#write(batch);
+      await this.#committing;
+      this.#committing = undefined;
     }
     this.#running = undefined;
   }

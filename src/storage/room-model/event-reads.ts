@@ -1,4 +1,4 @@
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
@@ -216,6 +216,10 @@ export const stateAtPositions = (
   wanted: readonly { readonly room: number; readonly upTo: number }[],
 ): Promise<{ room: number; nid: number; state: number; flags: number; current_state: number | null }[]> =>
   database.query(STATE_AT, [wanted.map((one) => one.room), wanted.map((one) => one.upTo)]);
+
+/** Id of the state that a room had after the event that arrived last. */
+export const stateIdAfter = (last: Pick<EventRecord, 'nid' | 'state' | 'flags' | 'current_state'>): number =>
+  last.current_state ?? ((last.flags & EVENT_FLAGS.state) === 0 ? last.state : last.nid);
 
 export interface PageQuery {
   readonly room: number;

@@ -18,4 +18,15 @@ describe('strippedState', () => {
       content: { name: 'x' },
     });
   });
+
+  it('leaves the time of m.room.create where the id of the room is its hash, and nowhere else', () => {
+    const keysIn = (version: number, type: string): string[] => {
+      const pdu = wirePdu(rules(version), { type, state_key: '', content: {} }) as Pdu;
+      return Object.keys(strippedState(pdu, rules(version))).sort();
+    };
+    const usual = ['content', 'sender', 'state_key', 'type'];
+    expect(keysIn(12, 'm.room.create')).to.deep.equal(['content', 'origin_server_ts', 'sender', 'state_key', 'type']);
+    expect(keysIn(11, 'm.room.create')).to.deep.equal(usual);
+    expect(keysIn(12, 'm.room.name')).to.deep.equal(usual);
+  });
 });

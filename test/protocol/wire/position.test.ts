@@ -51,6 +51,8 @@ describe('positions', () => {
   });
 });
 
+const behind = fc.dictionary(fc.constantFrom('a', 'd', 'z'), fc.nat(), { minKeys: 1, noNullPrototype: true });
+
 describe('sync tokens', () => {
   it('say the same after the round trip', () => {
     fc.assert(
@@ -61,10 +63,19 @@ describe('sync tokens', () => {
     );
   });
 
+  it('say the same of streams of which less was told', () => {
+    fc.assert(
+      fc.property(vector, ephemeral, behind, (seen, count, less) => {
+        const position = { vector: seen, ephemeral: count, behind: less };
+        expect(decodeSyncToken(encodeSyncToken(position))).to.deep.equal(position);
+      }),
+    );
+  });
+
   it('are made of characters that need no escaping in a URL', () => {
     fc.assert(
-      fc.property(vector, ephemeral, (seen, count) => {
-        expect(encodeSyncToken({ vector: seen, ephemeral: count })).to.match(/^[A-Za-z0-9._~-]+$/);
+      fc.property(vector, ephemeral, behind, (seen, count, less) => {
+        expect(encodeSyncToken({ vector: seen, ephemeral: count, behind: less })).to.match(/^[A-Za-z0-9._~-]+$/);
       }),
     );
   });
@@ -92,6 +103,10 @@ describe('sync tokens', () => {
       's1_!_a.b',
       's72594_4483_1934',
       `s1_${'_'.repeat(400)}_a.1`,
+      `${encodeSyncToken({ vector: ORIGIN, ephemeral: { run: 'a', count: 0 } })}.`,
+      `${encodeSyncToken({ vector: ORIGIN, ephemeral: { run: 'a', count: 0 } })}.d`,
+      `${encodeSyncToken({ vector: ORIGIN, ephemeral: { run: 'a', count: 0 } })}.d-1`,
+      `${encodeSyncToken({ vector: ORIGIN, ephemeral: { run: 'a', count: 0 } })}.d${'z'.repeat(400)}`,
       't1_1_1',
     ]) {
       expect(decodeSyncToken(token), token).to.equal(undefined);
@@ -114,8 +129,9 @@ describe('room tokens', () => {
   it('say the same after the round trip, for backfilled events too', () => {
     const number = fc.integer({ min: -(2 ** 52), max: 2 ** 52 });
     fc.assert(
-      fc.property(number, number, (topo, nid) => {
-        expect(decodeRoomToken(encodeRoomToken({ topo, nid }))).to.deep.equal({ topo, nid });
+      fc.property(number, number, fc.option(fc.nat()), (topo, nid, upTo) => {
+        const token = encodeRoomToken({ topo, nid }, upTo ?? undefined);
+        expect(decodeRoomToken(token)).to.deep.equal({ topo, nid, ...(upTo === null ? {} : { upTo }) });
       }),
     );
   });
@@ -127,7 +143,10 @@ describe('room tokens', () => {
       't1_1',
       't1_1_',
       't1_-_1',
-      't1_1_2_3',
+      't1_1_2_',
+      't1_1_2_-3',
+      't1_1_2_3_4',
+      `t1_1_2_${'z'.repeat(400)}`,
       't1_A_1',
       't1_1.5_1',
       's1_1_1',

@@ -3,7 +3,6 @@ import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { Membership } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 
@@ -79,22 +78,6 @@ export class RoomAccess {
     }
     if (isWorldReadable(room)) return current;
     throw notInRoom();
-  }
-
-  /**
-   * A user's membership at each position, as far as their member events tell it without much reading.
-   *
-   * @param oldest the first position that will be asked for
-   */
-  async membershipAt(
-    room: Room,
-    userId: string,
-    oldest: number,
-  ): Promise<(position: number) => Membership | undefined> {
-    const member = room.member(userId);
-    if (member === undefined) return () => 'leave';
-    const periods = await this.#past.of(room, member, oldest);
-    return (position) => (position > 0 ? periods.at(position) : undefined);
   }
 }
 

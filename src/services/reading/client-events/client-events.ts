@@ -39,18 +39,26 @@ export class ClientEvents {
       ? (await this.#sticky?.forRooms([room]))?.get(room.nid)
       : undefined;
     const now = this.#clock.now();
-    return events.map(({ event, membership }) =>
-      event.clientJson(
-        {
-          now,
-          membership,
-          transactionId: event.transactionIdFor(reader),
-          delayId: event.delayIdFor(reader.userId),
-          relations: relations?.get(event.nid),
-          stickyTtl: sticky?.ttl(event),
-        },
+    return events.map((visible) => {
+      const { event } = visible;
+      return eventText(
+        visible,
+        reader,
+        { now, relations: relations?.get(event.nid), stickyTtl: sticky?.ttl(event) },
         true,
-      ),
-    );
+      );
+    });
   }
 }
+
+/** The text of an event, with all that depends on who reads it. @param withRoomId /sync leaves the room id out */
+export const eventText = (
+  { event, membership, hidesPrevious }: VisibleEvent,
+  reader: Reader,
+  shown: { readonly now: number; readonly relations?: string | undefined; readonly stickyTtl?: number | undefined },
+  withRoomId: boolean,
+): string => {
+  const transactionId = event.transactionIdFor(reader);
+  const delayId = event.delayIdFor(reader.userId);
+  return event.clientJson({ ...shown, membership, hidesPrevious, transactionId, delayId }, withRoomId);
+};

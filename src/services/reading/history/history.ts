@@ -105,7 +105,7 @@ export class History {
     });
     // As of the latest event: whoever speaks in the chunk has a membership there.
     const latest = dir === 'b' ? page.events[0] : page.events.at(-1);
-    const members = filter.lazyLoadMembers ? await this.#senders(room, page.events, latest?.event) : undefined;
+    const members = filter.lazyLoadMembers ? await this.#senders(view, page.events, latest?.event) : undefined;
     return {
       start: query.from ?? encodeRoomToken(await this.#startOf(view, from, dir)),
       end: page.isEnd ? undefined : encodeRoomToken(page.end),
@@ -134,9 +134,9 @@ export class History {
     ]);
     const last = after.events.at(-1)?.event ?? target.event;
     const all = [...before.events, target, ...after.events];
-    const chain = await this.#state.chain(room, last.stateAfter);
+    const chain = await this.#state.at(view, last);
     const state = filter.lazyLoadMembers
-      ? [...(await this.#state.eventsOf(room, chain, 'others')), ...(await this.#senders(room, all, last))]
+      ? [...(await this.#state.eventsOf(room, chain, 'others')), ...(await this.#senders(view, all, last))]
       : await this.#state.eventsOf(room, chain);
     const passes = compileEventFilter(filter);
     const texts = await this.#writer.write(room, reader, all);
@@ -156,10 +156,10 @@ export class History {
   }
 
   /** The member events of those who sent these events, as of `at`. Client-Server API, "Lazy-loading room members". */
-  async #senders(room: Room, events: readonly VisibleEvent[], at: StoredEvent | undefined): Promise<StoredEvent[]> {
+  async #senders(view: RoomView, events: readonly VisibleEvent[], at: StoredEvent | undefined): Promise<StoredEvent[]> {
     if (at === undefined) return [];
-    const chain = await this.#state.chain(room, at.stateAfter);
-    return this.#state.membersOf(room, chain, new Set(events.map(({ event }) => event.sender)));
+    const chain = await this.#state.at(view, at);
+    return this.#state.membersOf(view.room, chain, new Set(events.map(({ event }) => event.sender)));
   }
 
   /** The place from which a page without `from` was read, as a token that goes on meaning the same place. */

@@ -2,7 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader, EventPlace } from '#src/services/room-model/event/event-loader.ts';
 import { isFresh, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { BundledAggregations, Reader } from '#src/services/reading/client-events/client-events.ts';
+import { type BundledAggregations, eventText, type Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import { REL, type RelatedEvent } from './related-events.ts';
@@ -154,27 +154,15 @@ export class Aggregations implements BundledAggregations {
     const shown = await this.#shown(room, reader, related, form.ignored ?? NOBODY);
     const drafts = await this.#drafts(room, targets, shown, isNested);
     const within = drafts.flatMap(({ edit, latest }) => [edit, latest].filter((event) => event !== undefined));
-    const memberships = new Map(
-      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map(({ event, membership }) => [
-        event,
-        membership,
-      ]),
+    const visible = new Map(
+      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map((one) => [one.event, one]),
     );
     const latest = drafts.flatMap((draft) => draft.latest ?? []);
     // "child events of the latest_event should themselves be aggregated". A reply cannot be the root of a thread: it goes no deeper.
     const nested = latest.length === 0 ? NONE : await this.#bundle(room, reader, latest, form, true);
     const now = this.#options.clock.now();
     const write = (event: StoredEvent, relations?: string): string =>
-      event.clientJson(
-        {
-          now,
-          membership: memberships.get(event),
-          transactionId: event.transactionIdFor(reader),
-          delayId: event.delayIdFor(reader.userId),
-          relations,
-        },
-        form.withRoomId,
-      );
+      eventText(visible.get(event) ?? { event, membership: undefined }, reader, { now, relations }, form.withRoomId);
     const bundles = new Map<number, string>();
     for (const draft of drafts) {
       const parts: string[] = [];

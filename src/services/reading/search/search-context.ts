@@ -2,7 +2,7 @@ import { encodeRoomToken } from '#src/protocol/wire/position.ts';
 import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { HistoryPages } from '#src/services/reading/history/history-pages.ts';
-import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
@@ -51,7 +51,8 @@ export class SearchContexts {
     target: VisibleEvent,
     wanted: { readonly before: number; readonly after: number; readonly includeProfile: boolean },
   ): Promise<SearchContext> {
-    const { upTo } = await this.#access.reading(room.roomId, reader.userId);
+    const view = await this.#access.reading(room.roomId, reader.userId);
+    const { upTo } = view;
     const { topo, nid } = target.event;
     const filter = NO_ROOM_EVENT_FILTER;
     const common = { room, userId: reader.userId, upTo, stop: undefined, wanted: undefined, filter };
@@ -70,19 +71,19 @@ export class SearchContexts {
       before: await this.#writer.write(room, reader, before.events),
       after: await this.#writer.write(room, reader, after.events),
       profiles: wanted.includeProfile
-        ? await this.#profiles(room, target, [...before.events, target, ...after.events])
+        ? await this.#profiles(view, target, [...before.events, target, ...after.events])
         : undefined,
     };
   }
 
   /** The profiles that the senders had in the room at the result. */
   async #profiles(
-    room: Room,
+    view: RoomView,
     target: VisibleEvent,
     events: readonly VisibleEvent[],
   ): Promise<Map<string, HistoricProfile>> {
-    const chain = await this.#roomState.chain(room, target.event.stateAfter);
-    const members = await this.#roomState.membersOf(room, chain, new Set(events.map(({ event }) => event.sender)));
+    const chain = await this.#roomState.at(view, target.event);
+    const members = await this.#roomState.membersOf(view.room, chain, new Set(events.map(({ event }) => event.sender)));
     return new Map(
       members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
         stateKey,

@@ -1,4 +1,3 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
@@ -7,10 +6,12 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { pageBack, stateAtPositions } from '#src/storage/room-model/event-reads.ts';
+import { pageBack, stateAtPositions, stateIdAfter } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { eventText } from '#src/services/reading/client-events/client-events.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
@@ -26,6 +27,7 @@ export interface MembersQuery {
 /** Reads the state of rooms, as much of it as the reader may see. */
 export class RoomState {
   readonly #access: RoomAccess;
+  readonly #visibility: EventVisibility;
   readonly #clock: Clock;
   readonly #database: Database;
   readonly #interner: Interner;
@@ -34,6 +36,7 @@ export class RoomState {
 
   constructor(options: {
     readonly access: RoomAccess;
+    readonly visibility: EventVisibility;
     readonly clock: Clock;
     readonly database: Database;
     readonly interner: Interner;
@@ -41,6 +44,7 @@ export class RoomState {
     readonly states: StateStore;
   }) {
     this.#access = options.access;
+    this.#visibility = options.visibility;
     this.#clock = options.clock;
     this.#database = options.database;
     this.#interner = options.interner;
@@ -96,7 +100,7 @@ export class RoomState {
         members.map((member) => member.event),
       );
     }
-    const state = query.at === undefined ? view.state : await this.#stateAt(view, query.at);
+    const state = query.at === undefined ? view.state : await this.#stateAtToken(view, query.at);
     const events = await this.#load(room, [...state.members().events]);
     return events.filter((event) => wanted(membershipIn(event.content)));
   }
@@ -113,12 +117,9 @@ export class RoomState {
 
   /** JSON of state events for a reader. */
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
-    const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
-    const membershipAt = await this.#access.membershipAt(room, userId, oldest);
+    const told = await this.#visibility.asState(room, userId, events);
     const now = this.#clock.now();
-    return events.map((event) =>
-      event.clientJson({ now, membership: membershipAt(event.nid), delayId: event.delayIdFor(userId) }, true),
-    );
+    return told.map((one) => eventText(one, { userId, deviceId: undefined }, { now }, true));
   }
 
   /** The same for events of a room that is named by its id. */
@@ -149,21 +150,31 @@ export class RoomState {
     return id === room.stateId ? room.stateChain : this.#states.get(id);
   }
 
-  async #stateAt(view: RoomView, token: string): Promise<StateChain> {
+  /** The state at an event, as far as the reader may know it: for who has left, never a later one than that of when they did. */
+  at(view: RoomView, event: StoredEvent): Promise<StateChain> | StateChain {
+    return view.isCurrent || event.nid <= view.upTo ? this.chain(view.room, event.stateAfter) : view.state;
+  }
+
+  async #stateAtToken(view: RoomView, token: string): Promise<StateChain> {
     const { room, upTo } = view;
     const sync = decodeSyncToken(token);
-    if (sync !== undefined) {
-      const position = Math.min(sync.vector[room.shard] ?? 0, upTo);
-      const [last] = await stateAtPositions(this.#database, [{ room: room.nid, upTo: position }]);
-      if (last === undefined) return StateChain.EMPTY;
-      return this.chain(room, (last.flags & EVENT_FLAGS.state) === 0 ? last.state : last.nid);
-    }
+    if (sync !== undefined) return this.#stateAtPosition(room, Math.min(sync.vector[room.shard] ?? 0, upTo));
     const place = decodeRoomToken(token);
     if (place === undefined)
       throw new MatrixError('M_INVALID_PARAM', 'The parameter at is not a token of this server.');
     const page = { room: room.nid, from: place, upTo, types: undefined, senders: undefined, limit: 1 };
-    const [event] = await this.#loader.adopt(await pageBack(this.#database, page), () => room);
-    return event === undefined ? StateChain.EMPTY : this.chain(room, event.stateAfter);
+    const [before] = await this.#loader.adopt(await pageBack(this.#database, page), () => room);
+    if (before !== undefined) return this.chain(room, before.stateAfter);
+    // What came before it may have been purged.
+    const named = place.nid <= upTo ? await this.#loader.one(room, place.nid) : undefined;
+    if (named !== undefined && named.state !== 0) return this.chain(room, named.state);
+    // A timeline that goes back to the beginning of the room has no state before it: what its response told is asked for.
+    return place.upTo === undefined ? StateChain.EMPTY : this.#stateAtPosition(room, Math.min(place.upTo, upTo));
+  }
+
+  async #stateAtPosition(room: Room, position: number): Promise<StateChain> {
+    const [last] = await stateAtPositions(this.#database, [{ room: room.nid, upTo: position }]);
+    return last === undefined ? StateChain.EMPTY : this.chain(room, stateIdAfter(last));
   }
 
   async #load(room: Room, nids: readonly number[]): Promise<StoredEvent[]> {

@@ -5,7 +5,7 @@ import {
 } from '#src/protocol/visibility/history-visibility.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
@@ -19,7 +19,9 @@ const MEMBER = 'm.room.member';
 /** An event that a user may see, with their membership at the event, changes by the event itself included (`unsigned.membership`). */
 export interface VisibleEvent {
   readonly event: StoredEvent;
-  readonly membership: Membership;
+  readonly membership: Membership | undefined;
+  /** The state that the event replaced is nothing that the user may know: `prev_content` and its like are left out. */
+  readonly hidesPrevious?: boolean;
 }
 
 /** Who may see which events of a room. Client-Server API, "Room History Visibility". */
@@ -55,7 +57,46 @@ export class EventVisibility {
     const joinedSince = member?.membership === 'join' ? member.since : Infinity;
     if (events.every((event) => event.nid >= joinedSince))
       return events.map((event) => ({ event, membership: 'join' }));
+    return this.#withoutUnseenPast(room, userId, await this.#visible(room, userId, events));
+  }
 
+  /**
+   * State events as a user is told them who may read the room's state: all of them, in the order given, whether they could see them
+   * when they were sent or not. What they replaced is told who was there, or could have been.
+   */
+  async asState(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    const member = room.member(userId);
+    if (member === undefined) return asStateBy(room, userId, events, () => 'leave');
+    const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
+    const periods = await this.#past.of(room, member, oldest);
+    return asStateBy(room, userId, events, (position) => (position > 0 ? periods.at(position) : undefined));
+  }
+
+  /** The same for a member, without reading anything: what was set before they joined the last time counts as set before they were there. */
+  asStateOfMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
+    return asStateBy(room, member.userId, events, (position) =>
+      position >= member.since ? member.membership : 'leave',
+    );
+  }
+
+  async #withoutUnseenPast(room: Room, userId: string, visible: VisibleEvent[]): Promise<VisibleEvent[]> {
+    const isUnsure = ({ event, membership }: VisibleEvent): boolean =>
+      event.previous !== undefined && membership !== 'join' && !isOwnMember(event, userId);
+    const unsure = visible.filter(isUnsure);
+    if (unsure.length === 0 || alwaysShared(room)) return visible;
+    const seen = await this.#visible(
+      room,
+      userId,
+      unsure.flatMap(({ event }) => event.previous ?? []),
+    );
+    const known = new Set(seen.map(({ event }) => event.nid));
+    return visible.map((one) =>
+      isUnsure(one) && !known.has(one.event.previous?.nid ?? Number.NaN) ? { ...one, hidesPrevious: true } : one,
+    );
+  }
+
+  async #visible(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    const member = room.member(userId);
     const periods = member === undefined ? undefined : await this.#past.of(room, member);
     const sharedUntil =
       member !== undefined && alwaysShared(room) ? await this.#past.joinedUntil(room, member) : -Infinity;
@@ -122,8 +163,8 @@ export class EventVisibility {
     for (const [i, { event, index }] of open.entries()) {
       const before = at(places[i]?.member);
       const membership = before === undefined ? undefined : membershipIn(before.content);
-      const isOwnMember = event.type === MEMBER && event.stateKey === userId;
-      const membershipAfter = isOwnMember ? membershipIn(event.content) : undefined;
+      const isOwn = isOwnMember(event, userId);
+      const membershipAfter = isOwn ? membershipIn(event.content) : undefined;
       const sees = mayUserSee({
         visibility:
           places[i]?.isVisibilityLater === true ? 'joined' : parseHistoryVisibility(at(places[i]?.visibility)?.content),
@@ -134,7 +175,7 @@ export class EventVisibility {
         membershipAfter,
       });
       // Whoever leaves sees that: without it their client would never learn of it.
-      if (sees || sticky?.ttl(event) !== undefined || (isOwnMember && membership !== undefined))
+      if (sees || sticky?.ttl(event) !== undefined || (isOwn && membership !== undefined))
         verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
     }
   }
@@ -151,6 +192,21 @@ export class EventVisibility {
     return new Map(found).set(current.nid, current);
   }
 }
+
+const asStateBy = (
+  room: Room,
+  userId: string,
+  events: readonly StoredEvent[],
+  membershipAt: (position: number) => Membership | undefined,
+): VisibleEvent[] => {
+  const isOpen = alwaysShared(room);
+  return events.map((event) => {
+    const membership = membershipAt(event.nid);
+    return { event, membership, hidesPrevious: membership !== 'join' && !isOpen && !isOwnMember(event, userId) };
+  });
+};
+
+const isOwnMember = (event: StoredEvent, userId: string): boolean => event.type === MEMBER && event.stateKey === userId;
 
 /** Whether every event of the room can be seen by whoever is a member now: its visibility was set once at most, and lets them. */
 const alwaysShared = (room: Room): boolean => {

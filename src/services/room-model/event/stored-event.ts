@@ -209,8 +209,8 @@ export class StoredEvent {
    * The event as a client reads it.
    *
    * @param reader what depends on who asks, and when (`now`, in milliseconds since the epoch): the age, their membership at the event, the transaction id if their device sent it, the delay id
-   *   if they did, bundled aggregations (JSON text of `m.relations`), and how many
-   *   milliseconds it is still sticky
+   *   if they did, bundled aggregations (JSON text of `m.relations`), how many milliseconds it is still sticky, and whether what it replaced
+   *   is nothing that they may know
    * @param withRoomId /sync leaves the room id out
    */
   clientJson(
@@ -221,6 +221,7 @@ export class StoredEvent {
       readonly delayId?: string | undefined;
       readonly relations?: string | undefined;
       readonly stickyTtl?: number | undefined;
+      readonly hidesPrevious?: boolean | undefined;
     },
     withRoomId: boolean,
   ): string {
@@ -230,7 +231,7 @@ export class StoredEvent {
     if (reader.membership !== undefined) unsigned += `,"membership":"${reader.membership}"`;
     if (reader.transactionId !== undefined) unsigned += `,"transaction_id":${JSON.stringify(reader.transactionId)}`;
     if (reader.delayId !== undefined) unsigned += `,"org.matrix.msc4140.delay_id":${JSON.stringify(reader.delayId)}`;
-    if (this.previous !== undefined) {
+    if (this.previous !== undefined && reader.hidesPrevious !== true) {
       unsigned += `,"prev_content":${JSON.stringify(this.previous.content)},"prev_sender":${JSON.stringify(this.previous.sender)}`;
       unsigned += `,"replaces_state":${JSON.stringify(this.previous.eventId)}`;
     }

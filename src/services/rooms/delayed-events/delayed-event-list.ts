@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   type DelayedEventRecord,
@@ -32,10 +33,12 @@ export interface DelayedListRequest {
 /** Lists users' delayed events. MSC4140, "Getting a list of delayed events", with the filters of its earlier texts. */
 export class DelayedEventList {
   readonly #database: Database;
+  readonly #writer: Pick<Writer, 'settled'>;
   readonly #pageSize: number;
 
-  constructor(database: Database, pageSize = PAGE) {
+  constructor(database: Database, writer: Pick<Writer, 'settled'>, pageSize = PAGE) {
     this.#database = database;
+    this.#writer = writer;
     this.#pageSize = pageSize;
   }
 
@@ -51,6 +54,8 @@ export class DelayedEventList {
       wantsScheduled ? scheduledDelayedEvents(this.#database, query) : undefined,
       wantsFinalised ? finalisedDelayedEvents(this.#database, query) : undefined,
     ]);
+    // The event that a row names was committed with it, and may not be published yet.
+    if (finalised?.some((record) => record.event_id !== null) === true) await this.#writer.settled();
     const last = (scheduled ?? finalised)?.[this.#pageSize - 1];
     return { scheduled, finalised, next: last === undefined ? undefined : tokenOf(last) };
   }

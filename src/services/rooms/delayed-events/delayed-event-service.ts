@@ -6,6 +6,7 @@ import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   cancelDelayedEventsOf,
@@ -50,6 +51,7 @@ export interface DelayedEventRequest {
 export interface DelayedEventServiceOptions {
   readonly serverName: string;
   readonly database: Database;
+  readonly writer: Pick<Writer, 'settled'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly schedule: DelayedSchedule;
@@ -195,6 +197,8 @@ export class DelayedEventService {
   async #existing(delayId: string, userId: string | undefined): Promise<DelayedEventRecord> {
     const record = await delayedEventById(this.#options.database, delayId);
     if (record === undefined || (userId !== undefined && record.user_id !== userId)) throw notFound();
+    // The event that it names was committed with it, and may not be published yet.
+    if (record.event_id !== null) await this.#options.writer.settled();
     return record;
   }
 

@@ -17,5 +17,5 @@ export const strippedStateFor = async (
   const inviter = ownEvent === undefined || ownEvent.sender === userId ? undefined : room.member(ownEvent.sender);
   const inviterEvent = inviter === undefined ? undefined : await loader.one(room, inviter.event);
   const members = [inviterEvent, ownEvent].filter((event) => event !== undefined);
-  return [...state, ...members].map((event) => strippedState(event.pdu));
+  return [...state, ...members].map((event) => strippedState(event.pdu, room.version));
 };

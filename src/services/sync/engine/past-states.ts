@@ -1,8 +1,7 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { stateAtPositions } from '#src/storage/room-model/event-reads.ts';
+import { stateAtPositions, stateIdAfter } from '#src/storage/room-model/event-reads.ts';
 
 /** The states that rooms had at positions. */
 export class PastStates {
@@ -18,10 +17,8 @@ export class PastStates {
   async at(wanted: readonly { readonly room: number; readonly upTo: number }[]): Promise<Map<number, StateChain>> {
     if (wanted.length === 0) return new Map();
     const rows = await stateAtPositions(this.#database, wanted);
-    const idOf = (row: (typeof rows)[number]): number =>
-      row.current_state ?? ((row.flags & EVENT_FLAGS.state) === 0 ? row.state : row.nid);
-    const chains = await this.#states.load(rows.map(idOf));
-    return new Map(rows.map((row) => [row.room, chains.get(idOf(row)) ?? StateChain.EMPTY]));
+    const chains = await this.#states.load(rows.map(stateIdAfter));
+    return new Map(rows.map((row) => [row.room, chains.get(stateIdAfter(row)) ?? StateChain.EMPTY]));
   }
 
   /** States by their ids. */

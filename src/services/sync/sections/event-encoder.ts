@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { ageOf, isFresh, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
-import type { Reader } from '#src/services/reading/client-events/client-events.ts';
+import { eventText, type Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyView } from '#src/services/events/sticky/sticky-view.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
@@ -79,22 +79,19 @@ export class EventEncoder {
 
   /** One event. */
   event(
-    { event, membership }: VisibleEvent,
+    visible: VisibleEvent,
     reader: Reader,
     filter: SyncFilter,
     relations?: string,
     stickyTtl?: number,
     now = this.#clock.now(),
   ): string {
-    const transactionId = event.transactionIdFor(reader);
+    const { event } = visible;
     if (filter.federationFormat) {
       const unsigned = { age: ageOf(event.pdu, now), ...(stickyTtl === undefined ? {} : { [STICKY_TTL]: stickyTtl }) };
       return JSON.stringify({ ...event.pdu, event_id: event.eventId, unsigned });
     }
-    const text = event.clientJson(
-      { now, membership, transactionId, delayId: event.delayIdFor(reader.userId), relations, stickyTtl },
-      false,
-    );
+    const text = eventText(visible, reader, { now, relations, stickyTtl }, false);
     if (filter.reshape === undefined) return text;
     return JSON.stringify(filter.reshape(JSON.parse(text) as Record<string, unknown>));
   }

@@ -2,6 +2,7 @@ import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
@@ -82,11 +83,26 @@ export class RoomEventsSection implements Section {
       }),
     );
     const relations = await this.#relations(drafts, request, ignored);
-    return drafts.map((draft, index) => {
+    const parts: (readonly [RoomPlan, Part])[] = [];
+    for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
       const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
-      return [draft.plan, this.#encode(draft, state, request, relations.get(draft))] as const;
-    });
+      const told = await this.#asTold(
+        draft.plan,
+        filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true),
+      );
+      parts.push([draft.plan, this.#encode(draft, told, request, relations.get(draft))]);
+    }
+    return parts;
+  }
+
+  /** State events as the reader is told them: who is in a room reads nothing for that. */
+  async #asTold({ room, member, section }: RoomPlan, state: readonly StoredEvent[]): Promise<readonly VisibleEvent[]> {
+    if (state.length === 0) return [];
+    const { visibility } = this.#options;
+    return section === 'join'
+      ? visibility.asStateOfMember(room, member, state)
+      : visibility.asState(room, member.userId, state);
   }
 
   /** Positions of the state events to be told, after filter and lazy loading. */
@@ -151,29 +167,25 @@ export class RoomEventsSection implements Section {
 
   #encode(
     { plan, window, events, sticky }: SectionDraft,
-    state: readonly StoredEvent[],
+    state: readonly VisibleEvent[],
     request: SectionRequest,
     relations: Relations | undefined,
   ): Part {
     const { encoder } = this.#options;
     const { filter } = request;
     const { room, member } = plan;
+    const isGap = window.limited || window.hiddenState.length > 0;
     const reader = { userId: request.userId, deviceId: request.deviceId };
-    const stateEvents = filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true);
-    const stateJson = stateEvents
-      .map((event) =>
-        encoder.event({ event, membership: event.nid >= member.since ? member.membership : 'leave' }, reader, filter),
-      )
-      .join(',');
+    const stateJson = state.map((one) => encoder.event(one, reader, filter)).join(',');
     const members: Record<string, string> = {};
     members[request.stateAfter ?? 'state'] = `{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
-    const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first);
+    const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first, plan.upTo);
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
-      (plan.isFull || summaryChanged(events) || (window.limited && state.some(isMember)))
+      (plan.isFull || summaryChanged(events) || (isGap && state.some(({ event }) => isMember(event))))
     ) {
       const summary: Record<string, unknown> = {
         'm.joined_member_count': room.joinedCount,
@@ -182,7 +194,7 @@ export class RoomEventsSection implements Section {
       if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
       members['summary'] = JSON.stringify(summary);
     }
-    const isEmpty = !plan.isFull && events.length === 0 && stateEvents.length === 0 && !window.limited;
+    const isEmpty = !plan.isFull && events.length === 0 && state.length === 0 && !window.limited;
     // Whatever a filter hides of it, the client has to learn that the room is left; unless a resolution ended what was no stay, without an event.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }

@@ -1,14 +1,8 @@
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { Membership } from '#src/services/room-model/room/membership.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-export interface VisibilitySource {
-  visibleTo(
-    room: Room,
-    userId: string,
-    events: readonly StoredEvent[],
-  ): Promise<readonly { readonly event: StoredEvent; readonly membership: Membership }[]>;
-}
+export type VisibilitySource = Pick<EventVisibility, 'visibleTo' | 'asState' | 'asStateOfMember'>;
 
 /** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
 export interface RelationsSource {

@@ -200,8 +200,8 @@ describe('limits of delayed events', function () {
 
   it('lists pages that lead through everything, once', async () => {
     await start({ config: { delayedEvents: { maxScheduled: null } } });
-    const { database } = server.services;
-    const pages = new DelayedEventList(database, 3);
+    const { database, writer } = server.services;
+    const pages = new DelayedEventList(database, writer, 3);
     const made: string[] = [];
     for (let index = 0; index < 8; index++) made.push(await scheduled(HOUR + (index >> 1)));
     const listed = async (status: 'scheduled' | 'finalised'): Promise<string[]> => {
