@@ -189,7 +189,8 @@ export class RelationIndex {
         if (isStale) return [target, undefined] as const;
         const heard = new Set(entry.related.map((one) => one.nid));
         for (const record of byTarget.get(event.nid) ?? []) {
-          if (heard.has(record.nid)) continue;
+          // What is not published yet is heard of in a moment.
+          if (heard.has(record.nid) || record.nid > room.lastPosition) continue;
           entry.related.push({
             nid: record.nid,
             topo: record.topo,

@@ -52,7 +52,11 @@ export class EventVisibility {
    * What arrives while a user is in the room is for them, even where its sender did not know of them yet: that is why positions
    * decide first, and states only where positions do not.
    */
-  async visibleTo(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+  async visibleTo(room: Room, userId: string, wanted: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    // What the database has and the room has not is being published: it is nobody's yet, or other answers would not have it any more.
+    const events = wanted.some(({ nid }) => nid > room.lastPosition)
+      ? wanted.filter(({ nid }) => nid <= room.lastPosition)
+      : wanted;
     const member = room.member(userId);
     const joinedSince = member?.membership === 'join' ? member.since : Infinity;
     if (events.every((event) => event.nid >= joinedSince))
