@@ -105,7 +105,7 @@ export const userMethods: readonly Method[] = [
       status_msg: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'null takes it away.' })),
     }),
     result: Empty,
-    errors: [],
+    errors: ['M_INVALID_PARAM'],
     example: { presence: 'unavailable', status_msg: 'At lunch' },
     handle: async ({ params, requester, services, stream }) => {
       await services.presence.set(requester.userId, params.presence, params.status_msg);

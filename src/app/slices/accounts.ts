@@ -53,7 +53,7 @@ export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<
     ...shared,
     users,
     key: sessionKey,
-    options: { accessTokenLifetimeMs, refreshTokenLifetimeMs },
+    options: { accessTokenLifetimeMs, refreshTokenLifetimeMs, mostDevices: config.quotas.devices },
   });
   const tokens = new RegistrationTokens(shared);
   const uia = new UiaService({

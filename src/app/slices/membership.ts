@@ -1,6 +1,7 @@
 import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { Farewells } from '#src/services/rooms/membership/farewells.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
+import { JoinedRoomsQuota } from '#src/services/rooms/membership/joined-rooms-quota.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
 import { MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
@@ -35,9 +36,17 @@ export function composeMembership(
 ): Slice<Memberships> {
   const { access, accounts, clock, config, database, events, interner, invitePermission } = below;
   const { loader, logger, profiles, rateLimiter, rooms, stream } = below;
-  const { serverName } = config;
-  const mostOfRoom = config.room.maxAliases;
-  const aliases = new AliasService({ database, rooms, access, events, clock, serverName, mostOfRoom });
+  const { quotas, serverName } = config;
+  const aliases = new AliasService({
+    database,
+    rooms,
+    access,
+    events,
+    clock,
+    serverName,
+    mostOfRoom: config.room.maxAliases,
+    mostOfUser: quotas.aliases,
+  });
   const profileSource: ProfileSource = {
     profileOf: async (userId) => {
       const { displayname, avatarUrl } = await profiles.profileOf(userId);
@@ -51,6 +60,7 @@ export function composeMembership(
     rateLimiter,
     invitePermission,
     federates: false,
+    joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms),
   });
   const membership = new MembershipService({
     database,

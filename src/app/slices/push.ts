@@ -25,14 +25,22 @@ export interface Push {
 export function composePush(
   below: Platform & Commit & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
 ): Slice<Push> {
-  const { accountData, clientEvents, clock, database, events, ignoredUsers, interner } = below;
-  const { loader, pushRules, rooms, stream, writer } = below;
-  const receipts = new ReceiptService({ database, interner, writer, events, clock });
+  const { accountData, clientEvents, clock, config, database, events, ignoredUsers, interner } = below;
+  const { loader, pushRules, relationIndex, rooms, stream, writer } = below;
+  const { quotas } = config;
+  const receipts = new ReceiptService({
+    database,
+    interner,
+    writer,
+    events,
+    clock,
+    mostThreads: quotas.threadReceipts,
+  });
   return {
     name: 'push',
     services: {
       receipts,
-      readMarkers: new ReadMarkerService({ rooms, events, receipts, accountData }),
+      readMarkers: new ReadMarkerService({ rooms, events, receipts, accountData, threads: relationIndex }),
       unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers }),
       notificationList: new NotificationList({
         database,
@@ -45,7 +53,7 @@ export function composePush(
         ignoredUsers,
         clientEvents,
       }),
-      pushers: new PusherService({ database, clock }),
+      pushers: new PusherService({ database, clock, most: quotas.pushers }),
     },
   };
 }

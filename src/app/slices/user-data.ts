@@ -39,7 +39,11 @@ export function composeUserData(below: Platform & Commit & Accounts & PushRules)
       ignoredUsers: new IgnoredUsers(accountData),
       invitePermission: new InvitePermission(accountData, (userId) => users.isLocal(userId)),
       filters: new FilterService(database, interner, quotas.filters),
-      profiles: new ProfileService({ database, accountExists: (userId) => users.exists(userId) }),
+      profiles: new ProfileService({
+        database,
+        accountExists: (userId) => users.exists(userId),
+        mostFields: quotas.profileFields,
+      }),
       tags: new TagService(accountData),
       turn: new TurnCredentials(config.turn, clock),
     },

@@ -25,10 +25,10 @@ export const presenceEndpoints = [
     params,
     body: Type.Object({
       presence: state,
-      status_msg: Type.Optional(Type.Union([Type.String({ maxLength: 2048 }), Type.Null()])),
+      status_msg: Type.Optional(Type.Union([Type.String(), Type.Null()])),
     }),
     response: empty,
-    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ presence }: Services, { requester, params: { userId }, body }) {
       await presence.set(requester.userId, userId, body.presence, body.status_msg);
       return {};

@@ -44,6 +44,7 @@ const DELETED = `, unsigned as (
     insert into device_changes_due (user_id) select $1 where exists (select 1 from deleted)
     on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by
   ) select device_id as "deviceId" from deleted`;
+const COUNT_DEVICES = sql('devices_count', 'select count(*)::int as count from devices where user_id = $1');
 const DELETE_DEVICES = sql(
   'devices_delete',
   `with deleted as (delete from devices where user_id = $1 and device_id = any($2::text[]) returning device_id)${DELETED}`,
@@ -86,6 +87,9 @@ export const insertDevice = async (
   device: Pick<DeviceRecord, 'userId' | 'deviceId' | 'displayName' | 'createdTs'>,
 ): Promise<boolean> =>
   (await tx.query(INSERT_DEVICE, [device.userId, device.deviceId, device.displayName, device.createdTs])).length > 0;
+
+export const countDevices = async (tx: Tx, userId: string): Promise<number> =>
+  (await tx.query<{ count: number }>(COUNT_DEVICES, [userId]))[0]?.count ?? 0;
 
 /** Deletes devices with their sessions; returns the ids of those that existed. */
 export const deleteDevices = async (tx: Tx, userId: string, deviceIds: readonly string[]): Promise<string[]> =>

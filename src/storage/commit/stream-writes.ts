@@ -15,6 +15,8 @@ import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from '
 /** Kinds of receipts as they are stored. */
 export const RECEIPT_KINDS = { 'm.read': 1, 'm.read.private': 2 } as const;
 export type ReceiptKind = keyof typeof RECEIPT_KINDS;
+/** A row that is no receipt: up to where a user has read the threads of which no receipt is kept any more. */
+export const THREADS_FLOOR = 3;
 
 export interface ReceiptRow {
   readonly room: number;
@@ -28,6 +30,9 @@ export interface ReceiptRow {
   readonly ts: number;
   readonly pos: number;
 }
+
+/** A receipt that is not kept any longer. */
+export type RemovedReceipt = Pick<ReceiptRow, 'room' | 'user' | 'kind' | 'thread'>;
 
 export interface AccountDataRow {
   readonly user: number;
@@ -62,6 +67,7 @@ export interface PushRuleWrite {
 /** What has to be written together. */
 export interface StreamWrite {
   readonly receipts?: readonly ReceiptRow[];
+  readonly removedReceipts?: readonly RemovedReceipt[];
   readonly accountData?: readonly AccountDataRow[];
   readonly tags?: readonly TagRow[];
   readonly pushRules?: readonly PushRuleWrite[];
@@ -74,7 +80,7 @@ interface StreamBatch extends GuardedBatch {
 const RECEIPTS = BatchTable.declare<StreamBatch, ReceiptRow>({
   name: 'receipts',
   rows: ({ writes }) => writes.flatMap((write) => write.receipts ?? []),
-  key: (receipt) => `${receipt.room} ${receipt.user} ${receipt.kind} ${receipt.thread}`,
+  key: (receipt) => receiptKey(receipt),
   columns: {
     room: int((receipt) => receipt.room),
     user_nid: int((receipt) => receipt.user),
@@ -84,6 +90,23 @@ const RECEIPTS = BatchTable.declare<StreamBatch, ReceiptRow>({
     event: bigint((receipt) => receipt.event),
     ts: bigint((receipt) => receipt.ts),
     pos: bigint((receipt) => receipt.pos),
+  },
+});
+
+const receiptKey = ({ room, user, kind, thread }: RemovedReceipt): string => `${room} ${user} ${kind} ${thread}`;
+
+const REMOVED_RECEIPTS = BatchTable.declare<StreamBatch, RemovedReceipt>({
+  name: 'receipts',
+  // Those that were given again in the same batch stay.
+  rows: ({ writes }) => {
+    const given = new Set(writes.flatMap((write) => write.receipts ?? []).map(receiptKey));
+    return writes.flatMap((write) => write.removedReceipts ?? []).filter((removed) => !given.has(receiptKey(removed)));
+  },
+  columns: {
+    room: int((receipt) => receipt.room),
+    user_nid: int((receipt) => receipt.user),
+    kind: smallint((receipt) => receipt.kind),
+    thread: text((receipt) => receipt.thread),
   },
 });
 
@@ -181,6 +204,12 @@ ts = excluded.ts, pos = excluded.pos`,
     {
       name: 'write_streams_and_user_data',
       steps: [
+        {
+          name: 'removed_receipts',
+          tables: [REMOVED_RECEIPTS],
+          text: (rows) => `delete from receipts t using ${OWNED}, ${rows(REMOVED_RECEIPTS, 'r')}
+where t.room = r.room and t.user_nid = r.user_nid and t.kind = r.kind and t.thread = r.thread`,
+        },
         insertStep(TAGS, {
           from: OWNED,
           after: 'on conflict (user_nid, room, tag) do update set content = excluded.content',

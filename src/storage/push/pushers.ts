@@ -38,6 +38,11 @@ const DELETE_OTHERS = sql(
   'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3',
 );
 
+const COUNT = sql('pushers_count', 'select count(*)::int as count from pushers where user_id = $1');
+
+export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
+  (await tx.query<{ count: number }>(COUNT, [userId]))[0]?.count ?? 0;
+
 /** A user's pushers, the oldest first. */
 export const pushersOf = (database: Database, userId: string): Promise<PusherRecord[]> =>
   database.query<PusherRecord>(SELECT, [userId]);

@@ -10,6 +10,15 @@ const JOINED = sql(
 export const joinedRoomIds = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(JOINED, [user])).map((row) => row.room_id);
 
+const COUNT_JOINED = sql(
+  'rooms_joined_count',
+  `select count(*)::int as count from member m join users u on u.nid = m.user_nid where u.user_id = $1 and m.membership = 1`,
+);
+
+/** In how many rooms a user is. */
+export const countJoinedRooms = async (database: Database, userId: string): Promise<number> =>
+  (await database.query<{ count: number }>(COUNT_JOINED, [userId]))[0]?.count ?? 0;
+
 const SHARE_ROOM = sql(
   'member_share_room',
   `select 1 from member a join member b on b.room = a.room and b.user_nid = $2 and b.membership = 1

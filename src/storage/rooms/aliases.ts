@@ -24,6 +24,10 @@ const INSERT = sql(
   ) select exists (select 1 from made) as made, aliases < $5 as has_space from there`,
 );
 const DELETE = sql('alias_delete', 'delete from aliases where alias = $1 and room = $2 returning alias');
+const COUNT_OF_CREATOR = sql(
+  'aliases_of_creator_count',
+  'select count(*)::int as count from aliases where creator = $1',
+);
 const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1 returning alias');
 
 export const aliasByName = async (database: Database, alias: string): Promise<AliasRecord | undefined> =>
@@ -32,6 +36,10 @@ export const aliasByName = async (database: Database, alias: string): Promise<Al
 /** The aliases of a room, oldest first. */
 export const aliasesOfRoom = async (database: Database, room: number): Promise<string[]> =>
   (await database.query<{ alias: string }>(ALIASES_OF_ROOM, [room])).map((row) => row.alias);
+
+/** How many aliases a user made. */
+export const countAliasesOf = async (database: Database, creator: string): Promise<number> =>
+  (await database.query<{ count: number }>(COUNT_OF_CREATOR, [creator]))[0]?.count ?? 0;
 
 /** @param most how many a room may have */
 export const insertAlias = async (

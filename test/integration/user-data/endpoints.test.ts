@@ -403,6 +403,59 @@ describe('user data over HTTP', () => {
       await fine('POST', receipt('m.read', root.eventId), { thread_id: root.eventId });
       await fine('POST', receipt('m.read', reaction.eventId), { thread_id: root.eventId });
     });
+    it('takes no event for a thread to which nobody replied in one', async () => {
+      const event = await world.say(room, ALICE, 'alone');
+      const reaction = await world.events.send(room, {
+        type: 'm.reaction',
+        sender: ALICE,
+        content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: event.eventId, key: 'x' } },
+      });
+      for (const target of [event, reaction])
+        await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.read', target.eventId), { thread_id: event.eventId });
+      await world.reply(room, BOB, event.eventId);
+      for (const target of [event, reaction])
+        await fine('POST', receipt('m.read', target.eventId), { thread_id: event.eventId });
+    });
+    it('keeps those of so many threads; what was read in older ones stays read', async () => {
+      const threads = await world.room(ALICE, [BOB]);
+      const read = async (eventId: string, threadId: string, kind = 'm.read'): Promise<void> => {
+        const path = `/rooms/${encodeURIComponent(threads.roomId)}/receipt/${kind}/${encodeURIComponent(eventId)}`;
+        await fine('POST', path, { thread_id: threadId }, 'bob');
+      };
+      const roots: string[] = [];
+      for (let i = 0; i < 8; i++) {
+        const root = (await world.say(threads, BOB, `root ${i}`)).eventId;
+        await world.reply(threads, ALICE, root, 'first');
+        roots.push(root);
+      }
+      const kept = async (w: World): Promise<(string | undefined)[]> =>
+        (await w.receipts.forRoom(threads))
+          .all()
+          .filter(({ userId }) => userId === BOB)
+          .map(({ thread }) => thread);
+      const unread = async (w: World): Promise<[string, number][]> => {
+        const there = await w.rooms.byId(threads.roomId);
+        const counts = await w.unread.counts(BOB, there!, Infinity);
+        return [...counts.threads].map(([root, { notification }]) => [root, notification]);
+      };
+      expect(await unread(world)).to.have.length(8);
+      for (const root of roots) {
+        const { eventId } = await world.reply(threads, ALICE, root, 'second');
+        await read(eventId, root, root === roots[2] ? 'm.read.private' : 'm.read');
+      }
+      expect(await unread(world)).to.deep.equal([]);
+      // Five threads, and one replaced another for each that came after.
+      expect(await kept(world)).to.deep.equal(roots.slice(3));
+      const later = await world.reply(threads, ALICE, roots[0]!, 'third');
+      expect(await unread(world)).to.deep.equal([[roots[0], 1]]);
+      const cold = await World.begin(world.clone);
+      expect(await kept(cold)).to.deep.equal(roots.slice(3));
+      expect(await unread(cold)).to.deep.equal([[roots[0], 1]]);
+      await world.writer.start();
+      await read(later.eventId, roots[0]!);
+      expect(await unread(world)).to.deep.equal([]);
+      expect(await kept(world)).to.deep.equal([...roots.slice(4), roots[0]]);
+    });
     it('refuses unknown kinds, unknown events and strangers', async () => {
       const event = await world.say(room, ALICE, 'x');
       await refused(400, 'M_INVALID_PARAM', 'POST', receipt('m.nonsense', event.eventId), {});

@@ -1,3 +1,4 @@
+import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
@@ -102,9 +103,16 @@ export class World {
       writer: this.writer,
       events: this.events,
       clock,
+      mostThreads: 5,
     });
     const { rooms, events, receipts, accountData } = this;
-    this.readMarkers = new ReadMarkerService({ rooms, events, receipts, accountData });
+    this.readMarkers = new ReadMarkerService({
+      rooms,
+      events,
+      receipts,
+      accountData,
+      threads: new RelationIndex({ database, interner: this.interner, stream: this.stream }),
+    });
     this.tags = new TagService(accountData);
     this.filters = new FilterService(database, this.interner, { pieces: 5, bytes: 100_000 });
     this.typing = new TypingService({ rooms, stream: this.stream, timers: clock, ephemeral: this.ephemeral });
@@ -118,7 +126,11 @@ export class World {
       ignoredUsers: new IgnoredUsers(accountData),
     });
     const logger = silentLogger;
-    this.profiles = new ProfileService({ database, accountExists: async (userId) => ACCOUNTS.has(userId) });
+    this.profiles = new ProfileService({
+      database,
+      accountExists: async (userId) => ACCOUNTS.has(userId),
+      mostFields: 10,
+    });
     const { interner, loader, profiles } = this;
     this.memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
     this.presence = new PresenceService({

@@ -5,7 +5,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/accounts/devices.ts';
+import { countDevices, deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/accounts/devices.ts';
 import {
   confirmGeneration,
   deleteRefreshTokens,
@@ -13,6 +13,7 @@ import {
   insertRefreshToken,
   replaceSession,
 } from '#src/storage/accounts/sessions.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from './device-names.ts';
 import type { Requester } from './requester.ts';
@@ -28,6 +29,8 @@ export interface SessionServiceOptions {
   readonly accessTokenLifetimeMs?: number;
   /** Milliseconds after which a refresh token that was not used ends; null, the default, for never. */
   readonly refreshTokenLifetimeMs?: number | null;
+  /** Devices that a user may have; as many as they like, when left out. */
+  readonly mostDevices?: number;
   /** Tokens remembered as verified; default 100 000. */
   readonly maxLiveTokens?: number;
 }
@@ -102,7 +105,7 @@ export class SessionService {
     return this.#verified.knows(token);
   }
 
-  /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM */
+  /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE */
   createSession(request: SessionRequest): Promise<NewSession> {
     return this.#deps.database.write((tx) => this.createSessionIn(tx, request));
   }
@@ -117,6 +120,13 @@ export class SessionService {
     const createdTs = clock.now();
     const sessionId = random.string(22);
     const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
+    const mostDevices = this.#deps.options?.mostDevices;
+    if (isNew && mostDevices !== undefined && (await countDevices(tx, userId)) > mostDevices) {
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
+      );
+    }
     const replaced = await replaceSession(tx, { sessionId, userId, deviceId, createdTs });
     const refreshable = request.refreshable === true;
     const refreshToken = refreshable ? await this.#newRefreshToken(tx, sessionId, 0) : undefined;

@@ -15,6 +15,8 @@ import { type PresenceContent, type PresenceState, UserPresence } from './user-p
 const SWEEP_MS = 5_000;
 /** How long changes are gathered before they are written: no user is written more often than that. */
 const STORE_MS = 30_000;
+/** Characters of a status message: it is kept, and told to everybody whom the user shares a room with. */
+const LONGEST_STATUS = 2_048;
 /** Latest changes that can be told without looking through everybody. */
 const LOG_LENGTH = 4_096;
 
@@ -89,7 +91,7 @@ export class PresenceService {
   /**
    * Sets a user's own presence. A status message stays as it is when none is given.
    *
-   * @throws MatrixError M_FORBIDDEN for another user's
+   * @throws MatrixError M_FORBIDDEN for another user's; M_INVALID_PARAM for a status message that is too long
    */
   async set(
     requester: string,
@@ -98,6 +100,7 @@ export class PresenceService {
     statusMsg: string | null | undefined,
   ): Promise<void> {
     if (requester !== userId) throw new MatrixError('M_FORBIDDEN', 'You can only set your own presence.');
+    if (statusMsg !== null && statusMsg !== undefined) assertStatus(statusMsg);
     if (!this.#options.enabled) return;
     const user = await this.#load(userId);
     this.#update(user, (now) => user.set(presence, statusMsg, now));
@@ -192,3 +195,8 @@ export class PresenceService {
     }
   }
 }
+
+const assertStatus = (statusMsg: string): void => {
+  if (statusMsg.length > LONGEST_STATUS)
+    throw new MatrixError('M_INVALID_PARAM', `status_msg has at most ${LONGEST_STATUS} characters.`);
+};

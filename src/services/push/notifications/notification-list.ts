@@ -198,8 +198,10 @@ const positionsIn = (token: string): PositionVector => {
 
 /** Whether a receipt of the user covers the event, in its thread or without one. */
 const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPositions | undefined): boolean => {
-  const inThread = root === undefined ? positions?.main : positions?.threads.get(root);
-  return event.nid <= Math.max(positions?.unthreaded ?? 0, inThread ?? 0);
+  if (positions === undefined) return false;
+  const { main = 0, threads, threadsFloor, unthreaded = 0 } = positions;
+  const inThread = root === undefined ? main : Math.max(threadsFloor, threads.get(root) ?? 0);
+  return event.nid <= Math.max(unthreaded, inThread);
 };
 
 /**

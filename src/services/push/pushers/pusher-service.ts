@@ -4,6 +4,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
+  countPushers,
   deletePusher,
   deletePushersOfOthers,
   type PusherRecord,
@@ -37,10 +38,13 @@ export interface PusherRequest {
 export class PusherService {
   readonly #database: Database;
   readonly #clock: Clock;
+  readonly #most: number;
 
-  constructor(deps: { readonly database: Database; readonly clock: Clock }) {
+  /** @param deps.most pushers that a user may have */
+  constructor(deps: { readonly database: Database; readonly clock: Clock; readonly most: number }) {
     this.#database = deps.database;
     this.#clock = deps.clock;
+    this.#most = deps.most;
   }
 
   /** The oldest first. */
@@ -48,7 +52,7 @@ export class PusherService {
     return pushersOf(this.#database, userId);
   }
 
-  /** Makes, changes or deletes a pusher. @throws MatrixError M_MISSING_PARAM, M_INVALID_PARAM */
+  /** Makes, changes or deletes a pusher. @throws MatrixError M_MISSING_PARAM, M_INVALID_PARAM, M_TOO_LARGE for more than a user may have */
   async set(requester: Requester, request: PusherRequest): Promise<void> {
     const { userId, deviceId } = requester;
     const { appId, pushkey } = request;
@@ -65,6 +69,8 @@ export class PusherService {
     await this.#database.write(async (tx) => {
       if (!request.append) await deletePushersOfOthers(tx, userId, appId, pushkey);
       await putPusher(tx, { ...pusher, userId, deviceId, createdTs: this.#clock.now() });
+      if ((await countPushers(tx, userId)) > this.#most)
+        throw new MatrixError('M_TOO_LARGE', `A user has at most ${this.#most} pushers on this server.`);
     });
   }
 }

@@ -6,13 +6,14 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { ReceiptKind } from '#src/storage/commit/stream-writes.ts';
 import type { ReceiptService } from './receipt-service.ts';
-import { assertInThread } from './threads.ts';
+import { assertInThread, type Threads } from './threads.ts';
 
 export interface ReadMarkerServiceOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly receipts: ReceiptService;
   readonly accountData: AccountDataService;
+  readonly threads: Threads;
 }
 
 /** What a user of this server says about what they have read: receipts, and the fully read marker. */
@@ -21,12 +22,14 @@ export class ReadMarkerService {
   readonly #events: EventService;
   readonly #receipts: ReceiptService;
   readonly #accountData: AccountDataService;
+  readonly #threads: Threads;
 
   constructor(options: ReadMarkerServiceOptions) {
     this.#rooms = options.rooms;
     this.#events = options.events;
     this.#receipts = options.receipts;
     this.#accountData = options.accountData;
+    this.#threads = options.threads;
   }
 
   /**
@@ -54,7 +57,7 @@ export class ReadMarkerService {
       await this.#moveFullyRead(userId, room, event);
       return;
     }
-    if (thread !== undefined) await assertInThread(this.#events, room, event, thread);
+    if (thread !== undefined) await assertInThread(this.#events, this.#threads, room, event, thread);
     await this.#receipts.receive(room, userId, kind, thread, eventId);
   }
 

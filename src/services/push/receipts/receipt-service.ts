@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -8,8 +7,8 @@ import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { receiptsOfRooms } from '#src/storage/push/receipts.ts';
-import { RECEIPT_KINDS, type ReceiptKind } from '#src/storage/commit/stream-writes.ts';
-import { type ReadPositions, type Receipt, RoomReceipts, slotOf } from './room-receipts.ts';
+import { RECEIPT_KINDS, type ReceiptKind, THREADS_FLOOR } from '#src/storage/commit/stream-writes.ts';
+import { MAIN_THREAD, type ReadPositions, type Receipt, RoomReceipts, slotOf } from './room-receipts.ts';
 
 export interface ReceiptChanged {
   readonly room: Room;
@@ -22,9 +21,16 @@ export interface ReceiptServiceOptions {
   readonly writer: Writer;
   readonly events: EventService;
   readonly clock: Clock;
-  /** Rooms whose receipts are kept in memory; default 5 000. */
-  readonly cacheSize?: number;
+  /** Threads of a room in which receipts of a user are kept; default 1 000. */
+  readonly mostThreads?: number;
+  /** Bytes that receipts of rooms may take in memory; default 96 MiB. */
+  readonly cacheBytes?: number;
 }
+
+const MOST_THREADS = 1_000;
+const CACHE_BYTES = 96 * 1024 * 1024;
+/** About what a receipt takes. */
+const RECEIPT_BYTES = 400;
 
 const kindOf = (code: number): ReceiptKind => (code === RECEIPT_KINDS['m.read.private'] ? 'm.read.private' : 'm.read');
 
@@ -35,6 +41,7 @@ export class ReceiptService {
   readonly #writer: Writer;
   readonly #events: EventService;
   readonly #clock: Clock;
+  readonly #mostThreads: number;
   readonly #rooms: LRUCache<number, RoomReceipts>;
   readonly #loading = new Map<number, { readonly receipts: RoomReceipts; readonly done: Promise<void> }>();
   /** Receipts on their way to the database, by room, user and slot. */
@@ -48,7 +55,11 @@ export class ReceiptService {
     this.#writer = options.writer;
     this.#events = options.events;
     this.#clock = options.clock;
-    this.#rooms = new LRUCache(atMost(options.cacheSize ?? 5_000));
+    this.#mostThreads = options.mostThreads ?? MOST_THREADS;
+    this.#rooms = new LRUCache({
+      maxSize: options.cacheBytes ?? CACHE_BYTES,
+      sizeCalculation: (receipts) => 500 + RECEIPT_BYTES * receipts.size,
+    });
   }
 
   /** A room's receipts if they are in memory. */
@@ -99,15 +110,19 @@ export class ReceiptService {
       const rows = await receiptsOfRooms(this.#database, [...fresh.keys()]);
       await this.#interner.ensureNames({ users: rows.map((row) => row.user_nid) });
       for (const row of rows) {
-        fresh.get(row.room)?.apply({
-          userId: this.#interner.userName(row.user_nid),
-          kind: kindOf(row.kind),
-          thread: row.thread === '' ? undefined : row.thread,
-          eventId: row.event_id,
-          event: row.event ?? undefined,
-          ts: row.ts,
-          pos: row.pos,
-        });
+        const receipts = fresh.get(row.room);
+        const userId = this.#interner.userName(row.user_nid);
+        if (row.kind === THREADS_FLOOR) receipts?.raiseFloor(userId, row.event ?? 0);
+        else
+          receipts?.apply({
+            userId,
+            kind: kindOf(row.kind),
+            thread: row.thread === '' ? undefined : row.thread,
+            eventId: row.event_id,
+            event: row.event ?? undefined,
+            ts: row.ts,
+            pos: row.pos,
+          });
       }
       for (const [nid, receipts] of fresh) {
         receipts.loaded();
@@ -121,6 +136,14 @@ export class ReceiptService {
   /** A user's latest read positions, as their receipts say. */
   async readPositions(room: Pick<Room, 'nid'>, userId: string): Promise<ReadPositions> {
     return (await this.forRoom(room)).readPositions(userId);
+  }
+
+  /** The receipt that has to make room for one more in a thread: the one that is furthest back. */
+  #oldestOfTooMany(receipts: RoomReceipts, userId: string): Receipt | undefined {
+    if (receipts.size < this.#mostThreads) return undefined;
+    const inThreads = receipts.inThreads(userId);
+    if (inThreads.length < this.#mostThreads) return undefined;
+    return inThreads.reduce((oldest, receipt) => ((receipt.event ?? 0) < (oldest.event ?? 0) ? receipt : oldest));
   }
 
   /**
@@ -146,6 +169,10 @@ export class ReceiptService {
     const before = this.#pending.get(key) ?? receipts.of(userId, kind, thread);
     if (before?.eventId === eventId) return false;
     if (before?.event !== undefined && event !== undefined && event < before.event) return false;
+    const isInThread = thread !== undefined && thread !== MAIN_THREAD;
+    if (isInThread && before === undefined && (event ?? Infinity) <= receipts.floorOf(userId)) return false;
+    const tooMany = isInThread && before === undefined ? this.#oldestOfTooMany(receipts, userId) : undefined;
+    const floor = tooMany === undefined ? undefined : Math.max(tooMany.event ?? 0, receipts.floorOf(userId));
     this.#writer.assertAccepting();
     const pos = this.#writer.allocate(room.shard);
     const receipt: Receipt = { userId, kind, thread, eventId, event, ts, pos };
@@ -167,11 +194,32 @@ export class ReceiptService {
             ts,
             pos,
           },
+          ...(floor === undefined
+            ? []
+            : [{ room: room.nid, user, kind: THREADS_FLOOR, thread: '', eventId: '', event: floor, ts, pos }]),
         ],
+        ...(tooMany === undefined
+          ? {}
+          : {
+              removedReceipts: [
+                { room: room.nid, user, kind: RECEIPT_KINDS[tooMany.kind], thread: tooMany.thread ?? '' },
+              ],
+            }),
       },
       publish: () => {
         settle();
-        for (const held of [this.#rooms.get(room.nid), this.#loading.get(room.nid)?.receipts]) held?.apply(receipt);
+        const known = this.#rooms.get(room.nid);
+        for (const held of [known, this.#loading.get(room.nid)?.receipts]) {
+          held?.apply(receipt);
+          if (floor === undefined || tooMany === undefined) continue;
+          held?.raiseFloor(userId, floor);
+          held?.remove(tooMany);
+        }
+        if (known !== undefined) {
+          // They weigh something else now, which the cache asks for new entries only.
+          this.#rooms.delete(room.nid);
+          this.#rooms.set(room.nid, known);
+        }
         this.changed.emit({ room, receipt });
       },
       revert: settle,

@@ -21,7 +21,12 @@ export interface ReadPositions {
   readonly main: number | undefined;
   /** By id of the thread's root. */
   readonly threads: ReadonlyMap<string, number>;
+  /** What comes up to here in any thread has been read. */
+  readonly threadsFloor: number;
 }
+
+/** The thread of what is in no thread. Client-Server API, "Threaded read receipts". */
+export const MAIN_THREAD = 'main';
 
 const LOG_LENGTH = 256;
 
@@ -33,6 +38,7 @@ const isNewer = (receipt: Receipt, than: Receipt | undefined): boolean => than =
 /** All receipts of one room, in memory. */
 export class RoomReceipts {
   readonly #byUser = new Map<string, Map<string, Receipt>>();
+  readonly #floors = new Map<string, number>();
   /** The latest changes, oldest first: every change after `#floor`. */
   readonly #log: Receipt[] = [];
   #floor = 0;
@@ -81,10 +87,34 @@ export class RoomReceipts {
     for (const { thread, event } of this.#byUser.get(userId)?.values() ?? []) {
       if (event === undefined) continue;
       if (thread === undefined) unthreaded = Math.max(unthreaded ?? event, event);
-      else if (thread === 'main') main = Math.max(main ?? event, event);
+      else if (thread === MAIN_THREAD) main = Math.max(main ?? event, event);
       else threads.set(thread, Math.max(threads.get(thread) ?? event, event));
     }
-    return { unthreaded, main, threads };
+    return { unthreaded, main, threads, threadsFloor: this.#floors.get(userId) ?? 0 };
+  }
+
+  /** The receipts that a user has in threads. */
+  inThreads(userId: string): Receipt[] {
+    return [...(this.#byUser.get(userId)?.values() ?? [])].filter(
+      ({ thread }) => thread !== undefined && thread !== MAIN_THREAD,
+    );
+  }
+
+  /** Up to where the user has read threads of which no receipt is kept any more. */
+  floorOf(userId: string): number {
+    return this.#floors.get(userId) ?? 0;
+  }
+
+  raiseFloor(userId: string, position: number): void {
+    this.#floors.set(userId, Math.max(position, this.floorOf(userId)));
+  }
+
+  /** Takes a receipt out that is not kept any longer. */
+  remove(receipt: Receipt): void {
+    const slots = this.#byUser.get(receipt.userId);
+    if (slots?.get(slotOf(receipt)) !== receipt) return;
+    slots.delete(slotOf(receipt));
+    this.#count--;
   }
 
   /** Takes in a committed receipt; what is newer here stays. */

@@ -1,3 +1,4 @@
+import { MAIN_THREAD } from './room-receipts.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -34,19 +35,29 @@ const relationsOf = async (
   return { root: undefined, path };
 };
 
+/** Knows which events are roots of threads. */
+export interface Threads {
+  hasReplies(room: Room, root: StoredEvent): Promise<boolean>;
+}
+
 /**
  * Checks that a receipt for `event` may name this thread: `main` for what is in no thread, else the thread's root, for what is in
- * the thread, the root itself and what relates to it.
+ * the thread, the root itself and what relates to it. An event that nobody replied to in a thread is no thread.
  *
  * @throws MatrixError M_INVALID_PARAM
  */
 export const assertInThread = async (
-  events: EventService,
+  events: Finder,
+  threads: Threads,
   room: Room,
   event: StoredEvent,
   thread: string,
 ): Promise<void> => {
   const { root, path } = await relationsOf(events, room, event);
-  if (thread === 'main' ? root === undefined : root === thread || (root === undefined && path.has(thread))) return;
+  if (thread === MAIN_THREAD ? root === undefined : root === thread) return;
+  if (root === undefined && path.has(thread)) {
+    const itself = event.eventId === thread ? event : await events.find(room, thread);
+    if (itself !== undefined && (await threads.hasReplies(room, itself))) return;
+  }
   throw new MatrixError('M_INVALID_PARAM', `The event ${event.eventId} is not in the thread ${thread}.`);
 };

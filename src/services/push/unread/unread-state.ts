@@ -86,7 +86,7 @@ export class UnreadState {
     const everything = positions.unthreaded ?? 0;
     this.#main.readUpTo(Math.max(everything, positions.main ?? 0));
     for (const [root, list] of this.#threads) {
-      list.readUpTo(Math.max(everything, positions.threads.get(root) ?? 0));
+      list.readUpTo(Math.max(everything, positions.threadsFloor, positions.threads.get(root) ?? 0));
       if (list.size === 0) this.#threads.delete(root);
     }
   }

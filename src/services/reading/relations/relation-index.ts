@@ -8,7 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { relatedEvents } from '#src/storage/reading/relation-reads.ts';
-import { byPlace, type RelatedEvent } from './related-events.ts';
+import { byPlace, REL, type RelatedEvent } from './related-events.ts';
 
 /** How many related events (and events that nothing relates to) are kept in memory. */
 const CACHED = 200_000;
@@ -119,6 +119,11 @@ export class RelationIndex {
   /** What relates to one event, in topological order. */
   async of(room: Room, event: RelationTarget['event']): Promise<readonly RelatedEvent[]> {
     return (await this.all([{ room, event }])).get(event.nid) ?? NOTHING;
+  }
+
+  /** Whether anybody replied to an event in a thread. */
+  async hasReplies(room: Room, root: RelationTarget['event']): Promise<boolean> {
+    return (await this.of(room, root)).some(({ relType }) => relType === REL.thread);
   }
 
   /** What relates to these events, by their positions; events that nothing relates to are left out. One statement at most, often none. */

@@ -8,7 +8,14 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { aliasByName, aliasesOfRoom, deleteAlias, insertAlias, moveAliases } from '#src/storage/rooms/aliases.ts';
+import {
+  aliasByName,
+  aliasesOfRoom,
+  countAliasesOf,
+  deleteAlias,
+  insertAlias,
+  moveAliases,
+} from '#src/storage/rooms/aliases.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
 
@@ -34,6 +41,8 @@ export interface AliasServiceOptions {
   /** How many aliases a room may have here; any number, when left out. */
   readonly mostOfRoom?: number | undefined;
   readonly remote?: RemoteAliases | undefined;
+  /** Aliases that a user may make; as many as they like, when left out. */
+  readonly mostOfUser?: number | undefined;
 }
 
 /** The names of rooms. Client-Server API, "Room aliases". */
@@ -46,6 +55,7 @@ export class AliasService {
   readonly #serverName: string;
   readonly #mostOfRoom: number;
   readonly #remote: RemoteAliases | undefined;
+  readonly #mostOfUser: number;
 
   constructor(options: AliasServiceOptions) {
     this.#database = options.database;
@@ -56,14 +66,15 @@ export class AliasService {
     this.#serverName = options.serverName;
     this.#mostOfRoom = options.mostOfRoom ?? 1_000_000;
     this.#remote = options.remote;
+    this.#mostOfUser = options.mostOfUser ?? Infinity;
   }
 
   /**
    * The full alias for a localpart that somebody chose for a new room.
    *
-   * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_ROOM_IN_USE when it is taken
+   * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_ROOM_IN_USE when it is taken, M_TOO_LARGE when they have made too many
    */
-  async newAlias(localpart: string): Promise<string> {
+  async newAlias(userId: string, localpart: string): Promise<string> {
     const alias = `#${localpart}:${this.#serverName}`;
     if (!this.#isOwn(alias)) {
       throw new MatrixError('M_INVALID_PARAM', 'room_alias_name must be the part of an alias between # and the colon.');
@@ -71,6 +82,7 @@ export class AliasService {
     if ((await aliasByName(this.#database, alias)) !== undefined) {
       throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
     }
+    await this.#assertMayMakeMore(userId);
     return alias;
   }
 
@@ -94,6 +106,14 @@ export class AliasService {
     };
   }
 
+  async #assertMayMakeMore(userId: string): Promise<void> {
+    if (this.#mostOfUser !== Infinity && (await countAliasesOf(this.#database, userId)) >= this.#mostOfUser)
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        `A user makes at most ${this.#mostOfUser} aliases on this server. Delete some of them.`,
+      );
+  }
+
   /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM, M_TOO_LARGE */
   async create(userId: string, alias: string, roomId: string): Promise<void> {
     assertAlias(alias);
@@ -101,6 +121,7 @@ export class AliasService {
       throw new MatrixError('M_INVALID_PARAM', `Aliases made here have a name and end in :${this.#serverName}.`);
     }
     const room = await this.#access.joined(roomId, userId);
+    await this.#assertMayMakeMore(userId);
     const row = { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() };
     const outcome = await insertAlias(this.#database, row, this.#mostOfRoom);
     if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);

@@ -113,7 +113,8 @@ export class RoomCreationService {
     const place = { serverName: this.#serverName, version, creators };
     assertContent({ type: 'm.room.power_levels', stateKey: '', content: powerLevels }, place);
     for (const { type, state_key: stateKey = '', content } of state) assertContent({ type, stateKey, content }, place);
-    const alias = request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(request.roomAliasName);
+    const alias =
+      request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(creator, request.roomAliasName);
     for (const { type, state_key: stateKey = '', content } of state)
       if (type === 'm.room.canonical_alias' && stateKey === '') this.#aliases.checkFirstCanonical(content, alias);
     const byAddress = await this.#prepare(actor, request);

@@ -8,6 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import { assertGuestsMayJoin } from './guest-rules.ts';
+import type { JoinedRoomsQuota } from './joined-rooms-quota.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
 
 const MEMBER = 'm.room.member';
@@ -44,6 +45,8 @@ export interface MembershipDoorOptions {
   readonly invitePermission?: InvitePermission | undefined;
   /** Whether other servers can be told of invites. */
   readonly federates: boolean;
+  /** Without it users may be in any number of rooms. */
+  readonly joinedRooms?: JoinedRoomsQuota | undefined;
 }
 
 /**
@@ -60,7 +63,7 @@ export class MembershipDoor {
   /**
    * @param room undefined for a room that is about to be made
    * @returns the content that may be sent
-   * @throws MatrixError M_BAD_JSON, M_USER_SUSPENDED, M_GUEST_ACCESS_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED; M_FORBIDDEN and
+   * @throws MatrixError M_BAD_JSON, M_USER_SUSPENDED, M_GUEST_ACCESS_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED, M_TOO_LARGE; M_FORBIDDEN and
    *   M_UNABLE_TO_GRANT_JOIN for joins that nobody here vouches for
    */
   async admit(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {
@@ -81,6 +84,9 @@ export class MembershipDoor {
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
     for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
     await this.#assertInvitable(changes.filter(({ content }) => membershipIn(content) === 'invite'));
+    // Whoever makes a room is in it.
+    const comes = room === undefined || changes.some((change) => isComing(room, actor, change));
+    if (actor.rateLimited !== false && comes) await this.#options.joinedRooms?.take(actor.userId);
     return Promise.all(
       changes.map(async (change) => ({ target: change.target, content: await this.#contentOf(room, actor, change) })),
     );
@@ -115,14 +121,16 @@ export class MembershipDoor {
     const { join_authorised_via_users_server: _claimed, ...content } = change.content;
     const { isInvited, target } = change;
     const before = room?.headMembership(target);
-    const isComing = membershipIn(content) === 'join' && before !== 'join';
-    const needsWord =
-      isComing && target === actor.userId && isInvited !== true && before !== 'invite' && before !== 'ban';
+    const needsWord = isComing(room, actor, change) && isInvited !== true && before !== 'invite' && before !== 'ban';
     if (room === undefined || !needsWord) return content;
     const authorisedBy = await this.#options.restricted.authorise(room, target);
     return authorisedBy === undefined ? content : { ...content, join_authorised_via_users_server: authorisedBy };
   }
 }
+
+/** Whether somebody joins who is not there. */
+const isComing = (room: Room | undefined, { userId }: Actor, { content, target }: MembershipChange): boolean =>
+  target === userId && membershipIn(content) === 'join' && room?.headMembership(target) !== 'join';
 
 const BUCKETS = ['invite', 'join'] as const;
 

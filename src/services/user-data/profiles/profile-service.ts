@@ -1,5 +1,4 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -33,9 +32,14 @@ export interface ProfileServiceOptions {
   readonly database: Database;
   /** Whether this server has an account of this name. */
   readonly accountExists: (userId: string) => Promise<boolean>;
-  /** Profiles kept in memory; default 50 000. */
-  readonly cacheSize?: number;
+  /** Fields that a profile may have; default 100. */
+  readonly mostFields?: number;
+  /** Bytes that profiles may take in memory; default 32 MiB. */
+  readonly cacheBytes?: number;
 }
+
+const MOST_FIELDS = 100;
+const CACHE_BYTES = 32 * 1024 * 1024;
 
 const textOf = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
 
@@ -49,6 +53,7 @@ const profileFrom = (fields: JsonObject): Profile => ({
 export class ProfileService {
   readonly #database: Database;
   readonly #accountExists: (userId: string) => Promise<boolean>;
+  readonly #mostFields: number;
   readonly #profiles: LRUCache<string, Profile>;
   readonly #changes = new SerialByKey<string>();
   /** Fires when somebody's name or avatar changed. */
@@ -57,7 +62,11 @@ export class ProfileService {
   constructor(options: ProfileServiceOptions) {
     this.#database = options.database;
     this.#accountExists = options.accountExists;
-    this.#profiles = new LRUCache(atMost(options.cacheSize ?? 50_000));
+    this.#mostFields = options.mostFields ?? MOST_FIELDS;
+    this.#profiles = new LRUCache({
+      maxSize: options.cacheBytes ?? CACHE_BYTES,
+      sizeCalculation: ({ fields }, userId) => 300 + 2 * userId.length + 2 * JSON.stringify(fields).length,
+    });
   }
 
   /** The profile of a user of this server; an empty one for whoever has none. */
@@ -105,7 +114,7 @@ export class ProfileService {
    * Sets one field.
    *
    * @param body an object with the field as its member
-   * @throws MatrixError M_FORBIDDEN for the profile of another user; M_NOT_FOUND; M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE,
+   * @throws MatrixError M_FORBIDDEN for the profile of another user; M_NOT_FOUND; M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE, M_TOO_LARGE,
    *   M_MISSING_PARAM, M_BAD_JSON, M_INVALID_PARAM
    */
   async set(editor: ProfileEditor, userId: string, key: string, body: JsonObject): Promise<void> {
@@ -151,6 +160,8 @@ export class ProfileService {
       if (value === undefined) await removeProfileField(this.#database, userId, key);
       else {
         assertProfileSize(fields);
+        if (old === undefined && Object.keys(fields).length > this.#mostFields)
+          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
         await setProfileField(this.#database, userId, key, JSON.stringify(value));
       }
       const profile = profileFrom(fields);

@@ -1,0 +1,124 @@
+import { expect } from 'chai';
+import { type Account, StreamServer } from '#test/ws/stream-server.ts';
+
+const MOST = 3;
+
+describe('what is kept for one user', function () {
+  this.timeout(60_000);
+  let server: StreamServer;
+  before(async () => {
+    server = await StreamServer.start({
+      env: {
+        TSUDOI_QUOTAS__DEVICES: `${MOST}`,
+        TSUDOI_QUOTAS__PUSHERS: `${MOST}`,
+        TSUDOI_QUOTAS__ALIASES: `${MOST}`,
+        TSUDOI_QUOTAS__JOINED_ROOMS: `${MOST}`,
+        TSUDOI_QUOTAS__PROFILE_FIELDS: `${MOST}`,
+      },
+    });
+  });
+  after(() => server.stop());
+
+  const refused = async (account: Account | undefined, method: string, path: string, body?: unknown): Promise<void> => {
+    const answer = await server.ask(account, method, path, body);
+    expect([answer.status, answer.body.errcode], JSON.stringify(answer.body)).to.deep.equal([413, 'M_TOO_LARGE']);
+    expect(answer.body.error).to.match(new RegExp(`at most ${MOST} `));
+  };
+
+  it('are so many devices; one that is there may log in again', async () => {
+    await server.register('devices');
+    const login = (deviceId: string): object => ({
+      type: 'm.login.password',
+      identifier: { type: 'm.id.user', user: 'devices' },
+      password: 'correct horse battery',
+      device_id: deviceId,
+    });
+    const second = await server.must(undefined, 'POST', '/login', login('SECOND'));
+    await server.must(undefined, 'POST', '/login', login('THIRD'));
+    await refused(undefined, 'POST', '/login', login('FOURTH'));
+    await server.must(undefined, 'POST', '/login', login('THIRD'));
+    await server.must({ token: second.access_token } as Account, 'POST', '/logout');
+    await server.must(undefined, 'POST', '/login', login('FOURTH'));
+  });
+
+  it('are so many pushers; one that is there may be changed', async () => {
+    const alice = await server.register();
+    const pusher = (pushkey: string, more: object = {}): object => ({
+      kind: 'http',
+      app_id: 'test.app',
+      pushkey,
+      app_display_name: 'Test',
+      device_display_name: 'Phone',
+      lang: 'ja',
+      data: { url: 'https://push.example.org/_matrix/push/v1/notify' },
+      ...more,
+    });
+    for (let i = 0; i < MOST; i++) await server.must(alice, 'POST', '/pushers/set', pusher(`key${i}`));
+    await refused(alice, 'POST', '/pushers/set', pusher('another'));
+    await server.must(alice, 'POST', '/pushers/set', pusher('key1', { lang: 'en' }));
+    await server.must(alice, 'POST', '/pushers/set', { kind: null, app_id: 'test.app', pushkey: 'key0' });
+    await server.must(alice, 'POST', '/pushers/set', pusher('another'));
+  });
+
+  it('are so many aliases, made with a room or later', async () => {
+    const alice = await server.register();
+    const { room_id: roomId } = await server.must(alice, 'POST', '/createRoom', { room_alias_name: 'alias0' });
+    const put = (n: number): [string, string, object] => [
+      'PUT',
+      `/directory/room/%23alias${n}:localhost`,
+      { room_id: roomId },
+    ];
+    for (let i = 1; i < MOST; i++) await server.must(alice, ...put(i));
+    await refused(alice, ...put(MOST));
+    await refused(alice, 'POST', '/createRoom', { room_alias_name: 'another' });
+    await server.must(alice, 'DELETE', '/directory/room/%23alias1:localhost');
+    await server.must(alice, ...put(MOST));
+  });
+
+  it('are so many rooms at once, however one comes into them', async () => {
+    const [alice, host] = [await server.register(), await server.register()];
+    const rooms = [await server.room(host), await server.room(host)];
+    for (const roomId of rooms) await server.must(alice, 'POST', `/join/${roomId}`, {});
+    const own = await server.room(alice);
+    const other = await server.register();
+    const more = await server.room(other);
+    await refused(alice, 'POST', `/join/${more}`, {});
+    await refused(alice, 'POST', '/createRoom', {});
+    await refused(alice, 'PUT', `/rooms/${more}/state/m.room.member/${alice.userId}`, { membership: 'join' });
+    // Names may be changed where one is, and after a leave there is room for one more.
+    await server.must(alice, 'PUT', `/rooms/${own}/state/m.room.member/${alice.userId}`, {
+      membership: 'join',
+      displayname: 'A',
+    });
+    await server.must(alice, 'POST', `/rooms/${own}/leave`, {});
+    await server.must(alice, 'POST', `/join/${more}`, {});
+  });
+
+  it('are so many fields of a profile', async () => {
+    const alice = await server.register();
+    const put = (field: string, value: unknown): [string, string, object] => [
+      'PUT',
+      `/profile/${alice.userId}/${field}`,
+      { [field]: value },
+    ];
+    for (let i = 0; i < MOST; i++) await server.must(alice, ...put(`org.example.f${i}`, i));
+    await refused(alice, ...put('org.example.another', 1));
+    await server.must(alice, ...put('org.example.f1', 'changed'));
+    await server.must(alice, 'DELETE', `/profile/${alice.userId}/org.example.f1`);
+    await server.must(alice, ...put('org.example.another', 1));
+  });
+
+  it('is a status message of 2048 characters, whichever way it comes', async () => {
+    const alice = await server.register();
+    const path = `/presence/${alice.userId}/status`;
+    const status = (length: number): object => ({ presence: 'online', status_msg: 'x'.repeat(length) });
+    await server.must(alice, 'PUT', path, status(2_048));
+    const answer = await server.ask(alice, 'PUT', path, status(2_049));
+    expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+    const socket = await server.connect(alice);
+    const refusal = await socket.request('presence', status(120_000));
+    expect(refusal.error.errcode).to.equal('M_INVALID_PARAM');
+    expect((await server.must(alice, 'GET', path)).status_msg).to.have.length(2_048);
+    await socket.end();
+  });
+});
