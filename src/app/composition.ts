@@ -4,6 +4,7 @@ import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeCommit } from './slices/commit.ts';
+import { composeDeactivation } from './slices/deactivation.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
 import { composeEdge } from './edge.ts';
 import { composeEncryption } from './slices/e2ee.ts';
@@ -18,7 +19,6 @@ import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
 import { composePush } from './slices/push.ts';
 import { composePushRules } from './slices/push-rules.ts';
-import { composeReactions } from './slices/reactions.ts';
 import { composeReading } from './slices/reading.ts';
 import { composeRetention } from './slices/retention.ts';
 import { composeRoomModel } from './slices/room-model.ts';
@@ -28,6 +28,7 @@ import { composeSync, type MoreSections } from './slices/sync.ts';
 import { composeThirdPartyInvites } from './slices/third-party-invites.ts';
 import { composeUserDirectory } from './slices/user-directory.ts';
 import { composeUserData } from './slices/user-data.ts';
+import { composeUsers } from './slices/users.ts';
 
 /** What everything is composed on. */
 export type Ground = Platform & ServerFiles & { readonly moreSections?: MoreSections | undefined };
@@ -38,6 +39,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeOutside)
     .add(composeListeners)
     .add(composeCommit)
+    .add(composeUsers)
     .add(composeAccounts)
     .add(composePushRules)
     .add(composeUserData)
@@ -56,7 +58,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeEncryption)
     .add(composePush)
     .add(composeEphemeral)
-    .add(composeReactions)
+    .add(composeDeactivation)
     .add(composePeeking)
     .add(composeSync)
     .add(composePolls);

@@ -15,12 +15,14 @@ import type { Accounts } from './slices/accounts.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Outside } from './slices/outside.ts';
 import type { Sync } from './slices/sync.ts';
+import type { Users } from './slices/users.ts';
 
 /** What the endpoints call comes from them: a service that a new one calls need not be named here. */
 type Below = Platform &
   ServerFiles &
   Outside &
   Listeners &
+  Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
   Pick<Sync, 'sync' | 'syncUsers'> &
   Omit<EndpointServices, keyof ServerInfo>;
@@ -102,12 +104,25 @@ function mountHttp(below: Below, info: ServerInfo): void {
 /** The WebSocket API: the same services as HTTP, frames of its own. */
 function mountWebSockets(below: Below): WebSocketApi {
   const { bytesInFlight, clock, config, http, logger, metrics, rateLimiter, timers } = below;
-  const { filters, history, membership, presence, readMarkers, roomSending, sessions, sync, syncUsers, typing } = below;
+  const {
+    accountStream,
+    filters,
+    history,
+    membership,
+    presence,
+    readMarkers,
+    roomSending,
+    sessions,
+    sync,
+    syncUsers,
+    typing,
+  } = below;
   const { enabled, heartbeatMs, maxQueueBytes } = config.websocket;
   const addresses = new ClientAddress(config.http.trustedProxies);
   const api = new WebSocketApi({
     services: {
       sessions,
+      accountStream,
       sync,
       users: syncUsers,
       filters,

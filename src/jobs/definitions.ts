@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { defineJob, type JobDefinition } from './job-definition.ts';
+import { defineJob, type JobDefinition, PERSISTENT } from './job-definition.ts';
 
 /** Looks for rooms that have events to let go, and makes a `retention.purge_room` of each. */
 export const findDueRooms = defineJob({
@@ -49,8 +49,85 @@ export const redeemThirdPartyInvite = defineJob({
   name: 'third_party_invites.redeem',
   queue: 'prompt',
   payload: Type.Object({ token: Type.String() }),
-  attempts: 12,
-  backoffMs: 500,
+  ...PERSISTENT,
+});
+
+const ofUser = {
+  payload: Type.Object({ userId: Type.String() }),
+  uniqueBy: ({ userId }: { userId: string }) => userId,
+};
+const ofRoom = {
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+  }),
+  uniqueBy: ({ room }: { room: number }) => String(room),
+};
+
+/** An invitation of an address was published in its room: it stands from now on. */
+export const inviteByAddressSent = defineJob({
+  name: 'third_party_invites.sent',
+  queue: 'prompt',
+  payload: Type.Object({ token: Type.String(), roomId: Type.String() }),
+  ...PERSISTENT,
+});
+
+/** An invitation of an address was revoked: it is kept no longer. */
+export const inviteByAddressRevoked = defineJob({
+  name: 'third_party_invites.revoked',
+  queue: 'prompt',
+  payload: Type.Object({ token: Type.String(), roomId: Type.String() }),
+  ...PERSISTENT,
+});
+
+/** All that the end of an account brings with it, in rooms and elsewhere. */
+export const finishDeactivation = defineJob({
+  name: 'accounts.finish_deactivation',
+  queue: 'rounds',
+  ...ofUser,
+  ...PERSISTENT,
+});
+
+/** Carries a user's name and avatar into the rooms where the user is joined. */
+export const carryProfile = defineJob({ name: 'profiles.carry', queue: 'rounds', ...ofUser, ...PERSISTENT });
+
+/** Writes a user of this server into the user directory as account and profile say, or takes the user out. */
+export const listUser = defineJob({ name: 'user_directory.list', queue: 'prompt', ...ofUser, ...PERSISTENT });
+
+/** Takes guests out of a room that does not let them in any more. */
+export const removeGuests = defineJob({ name: 'rooms.remove_guests', queue: 'rounds', ...ofRoom, ...PERSISTENT });
+
+/** Judges the soft-failed sticky events of a room anew, since its state has changed. */
+export const reviewStickyEvents = defineJob({
+  name: 'sticky_events.review',
+  queue: 'prompt',
+  ...ofRoom,
+  ...PERSISTENT,
+});
+
+/** Copies the push rules that users made for a room to its successor. */
+export const copyRoomRules = defineJob({
+  name: 'succession.copy_rules',
+  queue: 'rounds',
+  payload: Type.Object({
+    /** The old room's number. */
+    room: Type.Integer(),
+    /** The new room's id. */
+    successor: Type.String(),
+  }),
+  ...PERSISTENT,
+});
+
+/** Carries what a user said of a room over to its successor, which the user has joined. */
+export const moveToSuccessor = defineJob({
+  name: 'succession.move_user',
+  queue: 'prompt',
+  payload: Type.Object({
+    /** The new room's number. */
+    room: Type.Integer(),
+    userId: Type.String(),
+  }),
+  ...PERSISTENT,
 });
 
 /** Every kind of job. */
@@ -60,4 +137,13 @@ export const JOBS: readonly JobDefinition[] = [
   cleanStreams,
   returnSpace,
   redeemThirdPartyInvite,
+  inviteByAddressSent,
+  inviteByAddressRevoked,
+  finishDeactivation,
+  carryProfile,
+  listUser,
+  removeGuests,
+  reviewStickyEvents,
+  copyRoomRules,
+  moveToSuccessor,
 ] as unknown as JobDefinition[];

@@ -6,6 +6,8 @@ export const QUEUES = {
   maintenance: { concurrency: 1 },
   /** What somebody will notice soon: it must not wait behind a long purge. */
   prompt: { concurrency: 4 },
+  /** What goes through all the rooms of a user, or all the users of a room: long ones must not keep the prompt ones waiting. */
+  rounds: { concurrency: 4 },
 } as const;
 
 export type QueueName = keyof typeof QUEUES;
@@ -17,11 +19,26 @@ export interface JobDefinition<Payload extends TSchema = TSchema> {
   readonly payload: Payload;
   /** How often it is tried before it counts as failed. */
   readonly attempts: number;
-  /** Milliseconds before the second attempt; each further wait is twice as long. */
+  /** Milliseconds before the second attempt; each further wait is twice as long, up to an hour. */
   readonly backoffMs: number;
-  /** Jobs with the same key are one job, as long as it is not done. */
+  /** Jobs with the same key are one job as long as it is not begun. One that is begun is done once more: it may have come too early. */
   readonly uniqueBy?: (payload: Static<Payload>) => string;
 }
+
+/** For what must happen: tried for days, in case that the fault is one that somebody has to mend first. */
+export const PERSISTENT = { attempts: 100, backoffMs: 500 } as const;
+
+/** A job that something makes necessary. */
+export interface JobRequest {
+  readonly job: string;
+  readonly payload: unknown;
+}
+
+/** Asks for a job of this kind. */
+export const requestJob = <Payload extends TSchema>(
+  { name }: JobDefinition<Payload>,
+  payload: Static<Payload>,
+): JobRequest => ({ job: name, payload });
 
 export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Payload>): JobDefinition<Payload> =>
   definition;

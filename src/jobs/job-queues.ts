@@ -20,6 +20,7 @@ export interface JobQueuesOptions {
   readonly lockMs?: number;
 }
 
+const LONGEST_BACKOFF_MS = 3_600_000;
 /** Milliseconds that running jobs get to stop at a good place. */
 const CLOSE_MS = 3_000;
 /** Jobs that wait in one queue at most; further ones stay in the outbox. */
@@ -41,6 +42,7 @@ export class JobQueues {
   readonly #workers: Worker[] = [];
   readonly #ending = new AbortController();
   #bull: typeof BullMq | undefined;
+  #done = 0;
   #redis: Redis | undefined;
   #closing: Promise<void> | undefined;
 
@@ -94,9 +96,14 @@ export class JobQueues {
     const queue = this.#of(definition);
     if ((await queue.getWaitingCount()) >= WAITING_LIMIT) return false;
     const key = definition.uniqueBy?.(payload);
-    const deduplication = key === undefined ? {} : { deduplication: { id: `${name}-${key}` } };
+    const deduplication = key === undefined ? {} : { deduplication: { id: `${name}-${key}`, keepLastIfActive: true } };
     await queue.add(name, payload, { ...optionsOf(definition), jobId: id, ...deduplication });
     return true;
+  }
+
+  /** How many jobs were done since the process began, or failed. */
+  get done(): number {
+    return this.#done;
   }
 
   /** Whether a job of this name is defined. */
@@ -123,7 +130,9 @@ export class JobQueues {
       worker.on('error', (err) =>
         this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }),
       );
+      worker.on('completed', () => (this.#done += 1));
       worker.on('failed', (job, err) => {
+        this.#done += 1;
         const tried = job?.attemptsMade ?? 0;
         const isLast = tried >= (job?.opts.attempts ?? 1);
         this.#options.logger[isLast ? 'error' : 'warn']('a job failed', { job: job?.name, id: job?.id, tried, err });
@@ -136,6 +145,28 @@ export class JobQueues {
   /** Counts of a queue's jobs: waiting, active, delayed, completed, failed. */
   counts(queue: QueueName): Promise<Record<string, number>> {
     return this.#queues.get(queue)?.getJobCounts() ?? Promise.resolve({});
+  }
+
+  /** Resolves when no job waits or is being done. Jobs that failed and wait for their next attempt are passed over. */
+  async idle(): Promise<void> {
+    for (;;) {
+      const next = Promise.withResolvers<void>();
+      const wake = (): void => next.resolve();
+      for (const worker of this.#workers) worker.on('completed', wake).on('failed', wake);
+      try {
+        if (this.#ending.signal.aborted || this.#workers.length === 0 || !(await this.#isBusy())) return;
+        await next.promise;
+      } finally {
+        for (const worker of this.#workers) worker.off('completed', wake).off('failed', wake);
+      }
+    }
+  }
+
+  async #isBusy(): Promise<boolean> {
+    const counts = await Promise.all(
+      [...this.#queues.values()].map((queue) => queue.getJobCounts('waiting', 'active')),
+    );
+    return counts.some((count) => Object.values(count).some((some) => some > 0));
   }
 
   /** Takes no more jobs, lets running ones stop at a good place, and closes the connections. In 5 s at most. */
@@ -200,6 +231,7 @@ export class JobQueues {
       maxStalledCount: 100,
       removeOnComplete: KEEP_COMPLETED,
       removeOnFail: KEEP_FAILED,
+      settings: { backoffStrategy: backoffOf },
     };
     if (store.kind === 'postgres') {
       return new bull.Worker(
@@ -218,9 +250,16 @@ export class JobQueues {
   }
 }
 
+/** Each wait is twice as long as the one before it, up to a bound: what is mended goes on within an hour. */
+const backoffOf = (tried: number, _type?: string, _error?: Error, job?: { readonly opts: JobsOptions }): number => {
+  const backoff = job?.opts.backoff;
+  const first = (typeof backoff === 'object' ? backoff.delay : undefined) ?? 1_000;
+  return Math.min(first * 2 ** (tried - 1), LONGEST_BACKOFF_MS);
+};
+
 const optionsOf = (definition: JobDefinition): JobsOptions => ({
   attempts: definition.attempts,
-  backoff: { type: 'exponential', delay: definition.backoffMs },
+  backoff: { type: 'bounded', delay: definition.backoffMs },
   removeOnComplete: KEEP_COMPLETED,
   removeOnFail: KEEP_FAILED,
 });

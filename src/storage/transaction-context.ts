@@ -2,7 +2,7 @@ import type pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Entities, Orm } from './orm.ts';
 import { sql, type Statement } from './statement.ts';
-import type { SqlRow, Tx } from './transaction.ts';
+import type { JobKind, SqlRow, Tx } from './transaction.ts';
 
 const INSERT_OUTBOX = sql('outbox_insert', 'insert into outbox (job, payload, created_ts) values ($1, $2, $3)');
 
@@ -40,9 +40,9 @@ export class TransactionContext implements Tx {
     this.#afterCommit.push(callback);
   }
 
-  async enqueue(job: string, payload: unknown): Promise<void> {
+  async enqueue<Payload>({ name }: JobKind<Payload>, payload: Payload): Promise<void> {
     const { clock, wakeRelay } = this.#options;
-    await this.query(INSERT_OUTBOX, [job, JSON.stringify(payload), clock.now()]);
+    await this.query(INSERT_OUTBOX, [name, JSON.stringify(payload), clock.now()]);
     if (!this.#afterCommit.includes(wakeRelay)) this.#afterCommit.push(wakeRelay);
   }
 

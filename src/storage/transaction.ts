@@ -6,6 +6,12 @@ export interface SqlRow {
   readonly [column: string]: unknown;
 }
 
+/** Names a kind of job, and by that what such a job carries. `src/jobs/definitions.ts` has all of them. */
+export interface JobKind<Payload> {
+  readonly name: string;
+  readonly uniqueBy?: ((payload: Payload) => string) | undefined;
+}
+
 /**
  * One open transaction. Whoever starts a use case opens it (`database.write` or `.read`), everyone below takes it as
  * the first parameter, and nothing remote is called while it is open.
@@ -21,5 +27,5 @@ export interface Tx {
   /** Calls `callback` after a successful commit, to wake listeners. What must not be lost belongs in `enqueue`. */
   afterCommit(callback: () => void): void;
   /** Writes a job into the outbox: it is there if and only if this transaction commits. */
-  enqueue(job: string, payload: unknown): Promise<void>;
+  enqueue<Payload>(job: JobKind<Payload>, payload: Payload): Promise<void>;
 }

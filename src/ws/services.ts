@@ -2,7 +2,7 @@ import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { SyncRequest, SyncResult } from '#src/services/sync/engine/sync-request.ts';
 
 export type Presence = 'online' | 'offline' | 'unavailable';
@@ -84,11 +84,9 @@ export interface HistoryPort {
 
 /** What the WebSocket API asks of the rest of the server. */
 export interface WebSocketServices {
-  readonly sessions: TokenReader & {
-    onRevoked(listener: (event: Revoked) => void): () => void;
-    onLocked(listener: (event: { readonly userId: string }) => void): () => void;
-    onSuspended?(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): () => void;
-  };
+  readonly sessions: TokenReader;
+  /** Sessions that end, and accounts that are locked or suspended. */
+  readonly accountStream: AccountStream;
   readonly sync: { sync(request: SyncRequest): Promise<SyncResult> };
   readonly users: { open(userId: string): Promise<WatchedUser> };
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };

@@ -103,23 +103,19 @@ export class WebSocketApi implements ConnectionHub {
     };
     this.#server = new WebSocketServer(options);
     this.#wheel = new HeartbeatWheel(deps.timers, this.limits.heartbeatMs, () => this.#sendStrangersAway());
-    const { sessions } = deps.services;
+    const { accountStream } = deps.services;
     this.#stopListening = [
-      sessions.onRevoked(({ userId, deviceId }) => {
+      accountStream.on('session_ended', ({ userId, deviceId }) => {
         for (const connection of this.#ofUser(userId)) {
           if (connection.requester?.deviceId === deviceId) connection.close('tokenRevoked');
         }
       }),
-      sessions.onLocked(({ userId }) => {
-        for (const connection of this.#ofUser(userId)) connection.close('accountLocked');
+      accountStream.on('changed', ({ userId, changes: { locked, suspended } }) => {
+        for (const connection of this.#ofUser(userId)) {
+          if (locked === true) connection.close('accountLocked');
+          if (suspended !== undefined) connection.suspended(suspended);
+        }
       }),
-      ...(sessions.onSuspended === undefined
-        ? []
-        : [
-            sessions.onSuspended(({ userId, suspended }) => {
-              for (const connection of this.#ofUser(userId)) connection.suspended(suspended);
-            }),
-          ]),
     ];
     deps.drainSignal.addEventListener('abort', () => this.#drain(), { once: true });
   }

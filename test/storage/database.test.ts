@@ -59,7 +59,7 @@ describe('Database', () => {
     let called = 0;
     await clone.database.write(async (tx) => {
       tx.afterCommit(() => (called += 1));
-      await tx.enqueue('push', { event: '$1' });
+      await tx.enqueue({ name: 'push' }, { event: '$1' });
       expect(called).to.equal(0);
     });
     expect(called).to.equal(1);
@@ -73,7 +73,7 @@ describe('Database', () => {
     try {
       await clone.database.write(async (tx) => {
         tx.afterCommit(() => (called += 1));
-        await tx.enqueue('push', {});
+        await tx.enqueue({ name: 'push' }, {});
         throw new Error('changed my mind');
       });
     } catch (error) {
@@ -88,7 +88,7 @@ describe('Database', () => {
     let message = 'it was committed';
     await clone.database
       .write(async (tx) => {
-        await tx.enqueue('swallowed', {});
+        await tx.enqueue({ name: 'swallowed' }, {});
         await tx.query(DIVIDE).catch(() => undefined);
       })
       .catch((error: Error) => (message = error.message));
@@ -105,7 +105,7 @@ describe('Database', () => {
 
   it('gives entities the same transaction', async () => {
     await clone.database.write(async (tx) => {
-      await tx.enqueue('seen-by-em', {});
+      await tx.enqueue({ name: 'seen-by-em' }, {});
       const { em } = await tx.entities();
       const rows: unknown[] = await em.execute(`select job from outbox where job = 'seen-by-em'`);
       expect(rows).to.have.length(1);
@@ -115,7 +115,9 @@ describe('Database', () => {
 
   it('refuses to write in a read transaction', async () => {
     let code: unknown;
-    await clone.database.read((tx) => tx.enqueue('never', {})).catch((error: { code: string }) => (code = error.code));
+    await clone.database
+      .read((tx) => tx.enqueue({ name: 'never' }, {}))
+      .catch((error: { code: string }) => (code = error.code));
     expect(code).to.equal('25006');
   });
 

@@ -1,3 +1,4 @@
+import { FOLLOW_UPS } from '#src/app/slices/events.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemClock } from '#src/kernel/clock.ts';
@@ -62,6 +63,7 @@ export async function eventServices(
     rooms,
     writer,
     stream,
+    followUps: FOLLOW_UPS,
     clock: systemClock,
     random: systemRandom,
     classifier: {

@@ -103,6 +103,7 @@ export class StreamServer {
     this.api = new WebSocketApi({
       services: {
         sessions: services.sessions,
+        accountStream: services.accountStream,
         sync: services.sync,
         users: services.syncUsers,
         filters: services.filters,

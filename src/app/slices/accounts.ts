@@ -16,15 +16,14 @@ import { SessionService } from '#src/services/accounts/sessions/session-service.
 import { dummyStage, PasswordStage } from '#src/services/accounts/uia/stages.ts';
 import { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.ts';
-import { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
+import type { Users } from './users.ts';
 
 /** Accounts, sessions and devices. */
 export interface Accounts {
-  readonly users: UserService;
   readonly sessions: SessionService;
   readonly accounts: AccountService;
   readonly activity: DeviceActivity;
@@ -40,14 +39,14 @@ export interface Accounts {
   readonly uia: UiaService;
 }
 
-export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<Accounts> {
-  const { config, clock, database, logger, metrics, random, rateLimiter, sessionKey, timers } = below;
+export function composeAccounts(below: Platform & ServerFiles & Outside & Users): Slice<Accounts> {
+  const { accountStream, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
+  const { sessionKey, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
-  const shared = { database, clock, logger, random, serverName: config.serverName };
+  const shared = { database, clock, logger, random, serverName: config.serverName, stream: accountStream };
   const hasher = new PasswordHasher({ cost: PASSWORD_COSTS[cost] });
   metrics.gaugeOf('tsudoi_password_hashes_waiting', 'passwords that wait to be hashed', () => hasher.waiting);
-  const users = new UserService(shared);
   const credentials = new Credentials({ ...shared, hasher, rateLimiter });
   const sessions = new SessionService({
     ...shared,
@@ -72,20 +71,20 @@ export function composeAccounts(below: Platform & ServerFiles & Outside): Slice<
     tokens,
     hasher,
     passwordPolicy,
+    profiles,
     options: config.registration,
   });
   const loginTokens = new LoginTokens({ database, clock, random, uia, users });
   return {
     name: 'accounts',
     services: {
-      users,
       sessions,
       accounts: new AccountService({ ...shared, users, sessions, uia, hasher, passwordPolicy }),
-      sessionPolls: new SessionPolls(sessions),
+      sessionPolls: new SessionPolls(accountStream),
       activity,
       uia,
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
-      firstAdmin: new FirstAdmin({ users, registration, random }),
+      firstAdmin: new FirstAdmin({ users, registration, random, stream: accountStream }),
       login: new LoginService({ credentials, sessions, rateLimiter, tokens: loginTokens }),
       loginTokens,
       moderation: new AccountModeration(users),

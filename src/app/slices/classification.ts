@@ -1,16 +1,16 @@
 import { NotificationRules } from '#src/services/push/classification/classifier.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { PushRules } from './push-rules.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Users } from './users.ts';
 
 /** What decides whom an event notifies. Events are asked about while they are built, so it is put together before them. */
 export interface Classification {
   readonly classifier: NotificationRules;
 }
 
-export function composeClassification(below: Platform & Accounts & PushRules & RoomModel): Slice<Classification> {
+export function composeClassification(below: Platform & Users & PushRules & RoomModel): Slice<Classification> {
   const { loader, pushRules, users } = below;
   return {
     name: 'classification',

@@ -8,10 +8,10 @@ import { DelayedSchedule } from '#src/services/rooms/delayed-events/delayed-sche
 import { DelayedSending } from '#src/services/rooms/delayed-events/delayed-sending.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { Outside } from './outside.ts';
 import type { Rooms } from './rooms.ts';
+import type { Users } from './users.ts';
 
 /** Events that are sent at a later time. */
 export interface DelayedEvents {
@@ -20,7 +20,7 @@ export interface DelayedEvents {
   readonly delayedManagement: DelayedManagement;
 }
 
-export function composeDelayedEvents(below: Platform & Outside & Commit & Accounts & Rooms): Slice<DelayedEvents> {
+export function composeDelayedEvents(below: Platform & Outside & Commit & Users & Rooms): Slice<DelayedEvents> {
   const { clock, config, database, logger, random, rateLimiter, roomSending, timers, users, writer } = below;
   const { finalisedLifetimeMs, maxDelayMs, maxFinalised, maxScheduled, requireToken } = config.delayedEvents;
   const turns = new DelayTurns();

@@ -15,6 +15,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
+import type { Users } from './users.ts';
 
 /** What end-to-end encryption needs of the server. */
 export interface Encryption {
@@ -41,14 +42,14 @@ const closed: RemoteKeys & RemoteDeviceMessages = {
   send: () => Promise.resolve(),
 };
 
-export function composeEncryption(below: Platform & Commit & Accounts): Slice<Encryption> {
-  const { clock, config, database, devices, logger, sessions, uia, users, writer } = below;
+export function composeEncryption(below: Platform & Commit & Users & Accounts): Slice<Encryption> {
+  const { accountStream, clock, config, database, logger, sessions, uia, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const changes = new DeviceListChanges({ database, writer, logger });
   const counts = new DeviceKeyCounts(database);
   const inboxes = new DeviceInboxes(database);
   const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
-  devices.onChanged(({ userId, deviceId, change }) => {
+  accountStream.on('device_changed', ({ userId, deviceId, change }) => {
     changes.announce(userId);
     if (change !== 'deleted') return;
     inboxes.forget(userId, deviceId);

@@ -1,9 +1,13 @@
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
 import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
 import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
 import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
+import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
+import { invitesByAddressFollowUp } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -16,33 +20,37 @@ import type { RoomModel } from './room-model.ts';
 export interface Events {
   readonly events: EventService;
   readonly receiver: EventReceiver;
+  readonly stickyReview: StickyReview;
 }
+
+/** What must happen because of events. */
+export const FOLLOW_UPS: readonly FollowUp[] = [guestsFollowUp, invitesByAddressFollowUp, successionFollowUp];
 
 export function composeEvents(
   below: Platform & ServerFiles & Commit & RoomModel & Classification & EventStreaming,
 ): Slice<Events> {
-  const { config, clock, database, logger, random, classifier, signingKeys } = below;
+  const { config, clock, database, random, classifier, signingKeys } = below;
   const { interner, loader, rooms, states, stream, writer } = below;
   const store = { database, interner, loader, rooms, states, stream, writer };
   const events = new EventService({
     ...store,
     clock,
     random,
+    followUps: FOLLOW_UPS,
     classifier,
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
     mostStickyEvents: config.room.maxStickyEvents,
   });
   const thread = new ResolutionThread();
   const merger = new StateMerger({ ...store, graphs: new AuthGraphs(database), thread });
-  const stickyReview = new StickyReview({ ...store, events, logger });
   return {
     name: 'events',
-    services: { events, receiver: new EventReceiver({ ...store, clock, merger, classifier, events }) },
-    start: () => events.sticky.start(),
-    idle: () => stickyReview.idle(),
-    async close() {
-      await stickyReview.idle();
-      await thread.close();
+    services: {
+      events,
+      receiver: new EventReceiver({ ...store, clock, merger, classifier, events }),
+      stickyReview: new StickyReview({ ...store, events }),
     },
+    start: () => events.sticky.start(),
+    close: () => thread.close(),
   };
 }

@@ -1,16 +1,30 @@
 import { cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
-import type { JobDefinition } from '#src/jobs/job-definition.ts';
+import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
+import { carryProfileHandler } from '#src/workers/carry-profile.ts';
 import { cleanStreamsHandler } from '#src/workers/clean-streams.ts';
+import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
+import { finishDeactivationHandler } from '#src/workers/finish-deactivation.ts';
+import { inviteByAddressRevokedHandler } from '#src/workers/invite-by-address-revoked.ts';
+import { inviteByAddressSentHandler } from '#src/workers/invite-by-address-sent.ts';
+import { listUserHandler } from '#src/workers/list-user.ts';
+import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
+import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
+import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Deactivations } from './deactivation.ts';
+import type { Events } from './events.ts';
+import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
+import type { Rooms } from './rooms.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
+import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for what jobs say of themselves. */
@@ -22,8 +36,35 @@ export interface Jobs {
   readonly outboxRelay: OutboxRelay;
 }
 
-export function composeJobs(below: Platform & ThirdPartyInviting & Retention): Slice<Jobs> {
-  const { config, database, inviteRedemption, logger, retention, spaceReturner, streamCleaner, timers } = below;
+/** What jobs are done by. */
+type Workers = Deactivations &
+  Events &
+  Memberships &
+  People &
+  Retention &
+  Pick<Rooms, 'roomSuccession'> &
+  ThirdPartyInviting;
+
+/** Who does which job: a line for each. */
+export const handlersOf = (below: Workers): readonly JobHandler[] => [
+  findDueRoomsHandler(below.retention),
+  purgeRoomHandler(below.retention),
+  cleanStreamsHandler(below.streamCleaner),
+  returnSpaceHandler(below.spaceReturner),
+  redeemThirdPartyInviteHandler(below.inviteRedemption),
+  inviteByAddressSentHandler(below.inviteRedemption),
+  inviteByAddressRevokedHandler(below.inviteRedemption),
+  finishDeactivationHandler(below.deactivation),
+  carryProfileHandler(below.memberProfiles),
+  listUserHandler(below.userDirectory),
+  removeGuestsHandler(below.guestAccess),
+  reviewStickyEventsHandler(below.stickyReview),
+  copyRoomRulesHandler(below.roomSuccession),
+  moveToSuccessorHandler(below.roomSuccession),
+];
+
+export function composeJobs(below: Platform & Workers): Slice<Jobs> {
+  const { config, database, logger, timers } = below;
   const queues = new JobQueues({
     store:
       config.redis.url === null
@@ -39,18 +80,20 @@ export function composeJobs(below: Platform & ThirdPartyInviting & Retention): S
     services: { queues, outboxRelay },
     async start() {
       await queues.open();
-      await queues.work([
-        findDueRoomsHandler(retention),
-        purgeRoomHandler(retention),
-        cleanStreamsHandler(streamCleaner),
-        returnSpaceHandler(spaceReturner),
-        redeemThirdPartyInviteHandler(inviteRedemption),
-      ]);
+      await queues.work(handlersOf(below));
       const looking = findDueRooms as unknown as JobDefinition;
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
       outboxRelay.start();
+    },
+    async idle() {
+      // Doing one may make another one.
+      for (let before = -1; before !== queues.done;) {
+        before = queues.done;
+        await outboxRelay.idle();
+        await queues.idle();
+      }
     },
     async drain() {
       await outboxRelay.close();

@@ -1,5 +1,4 @@
 import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
-import { Farewells } from '#src/services/rooms/membership/farewells.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { JoinedRoomsQuota } from '#src/services/rooms/membership/joined-rooms-quota.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
@@ -11,19 +10,20 @@ import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
-import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Outside } from './outside.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** How users come into rooms and out of them. */
 export interface Memberships {
   readonly aliases: AliasService;
   readonly door: MembershipDoor;
+  readonly guestAccess: GuestAccess;
+  readonly memberProfiles: MemberProfiles;
   readonly membership: MembershipService;
   readonly mutualRooms: MutualRooms;
   /** Profiles in the words of member events. */
@@ -32,10 +32,10 @@ export interface Memberships {
 }
 
 export function composeMembership(
-  below: Platform & Outside & Commit & Accounts & UserData & RoomModel & EventStreaming & Events & Reading,
+  below: Platform & Outside & Commit & Users & UserData & RoomModel & Events & Reading,
 ): Slice<Memberships> {
-  const { access, accounts, clock, config, database, events, interner, invitePermission } = below;
-  const { loader, logger, profiles, rateLimiter, rooms, stream } = below;
+  const { access, clock, config, database, events, interner, invitePermission } = below;
+  const { loader, logger, profiles, rateLimiter, rooms } = below;
   const { quotas, serverName } = config;
   const aliases = new AliasService({
     database,
@@ -72,29 +72,17 @@ export function composeMembership(
     profiles: profileSource,
     door,
   });
-  const memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
-  const farewells = new Farewells({ database, interner, accounts, membership, profiles, logger });
-  const guestAccess = new GuestAccess({ database, rooms, stream, membership, logger });
-  const idle = async (): Promise<void> => {
-    await farewells.idle();
-    await guestAccess.idle();
-    await memberProfiles.idle();
-  };
   return {
     name: 'membership',
     services: {
       aliases,
       door,
+      guestAccess: new GuestAccess({ database, rooms, membership, logger }),
+      memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger }),
       membership,
       mutualRooms: new MutualRooms(database),
       profileSource,
       sharedRooms: new SharedRooms(database, interner),
     },
-    start() {
-      farewells.resume();
-      guestAccess.resume();
-    },
-    idle,
-    close: idle,
   };
 }

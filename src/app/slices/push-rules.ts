@@ -1,7 +1,6 @@
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 
 /** What users want to be notified of. It is told as account data, so it is put together before that. */
@@ -9,12 +8,7 @@ export interface PushRules {
   readonly pushRules: PushRuleService;
 }
 
-export function composePushRules({
-  config,
-  database,
-  interner,
-  writer,
-}: Platform & Commit & Accounts): Slice<PushRules> {
+export function composePushRules({ config, database, interner, writer }: Platform & Commit): Slice<PushRules> {
   return {
     name: 'push-rules',
     services: { pushRules: new PushRuleService({ database, interner, writer, quota: config.quotas.pushRules }) },

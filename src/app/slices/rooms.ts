@@ -8,7 +8,6 @@ import { RoomSuccession } from '#src/services/rooms/succession/room-succession.t
 import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
@@ -17,6 +16,7 @@ import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
 import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** What users do with rooms: make, find, upgrade and report them, and send into them. */
 export interface Rooms {
@@ -27,11 +27,12 @@ export interface Rooms {
   readonly roomSending: RoomSending;
   readonly roomUpgrade: RoomUpgrade;
   readonly reports: ReportService;
+  readonly roomSuccession: RoomSuccession;
 }
 
 export function composeRooms(
   below: Platform &
-    Accounts &
+    Users &
     UserData &
     RoomModel &
     PushRules &
@@ -42,12 +43,11 @@ export function composeRooms(
     ThirdPartyInviting,
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
-  const { logger, membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
+  const { membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { stream, thirdPartyInvites, users } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases });
   const publicRooms = new PublicRooms({ database, rooms, stream, openness: roomSummaries, serverName });
-  const succession = new RoomSuccession({ stream, rooms, accountData, tags, pushRules, logger });
   return {
     name: 'rooms',
     services: {
@@ -75,8 +75,7 @@ export function composeRooms(
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
       reports: new ReportService({ database, rooms, finder, users, clock }),
+      roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),
     },
-    idle: () => succession.idle(),
-    close: () => succession.idle(),
   };
 }

@@ -6,13 +6,12 @@ import { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
-import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** Addresses of users, and invitations of people of whom only an address is known. */
 export interface ThirdPartyInviting {
@@ -24,10 +23,10 @@ export interface ThirdPartyInviting {
 }
 
 export function composeThirdPartyInvites(
-  below: Platform & ServerFiles & Outside & Accounts & UserData & RoomModel & EventStreaming & Events & Memberships,
+  below: Platform & ServerFiles & Outside & Users & UserData & RoomModel & Events & Memberships,
 ): Slice<ThirdPartyInviting> {
   const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys, users } = below;
-  const { events, invitePermission, membership, profileSource: profiles, rooms, stream } = below;
+  const { events, invitePermission, membership, profileSource: profiles, rooms } = below;
   const { serverName, identity, rateLimits } = config;
   const publicBaseUrl = (): string => publicAddress.url;
   const inviteKeys = new InviteKeys({ database, random, serverName, signingKeys, publicBaseUrl });
@@ -36,7 +35,6 @@ export function composeThirdPartyInvites(
     clock,
     logger,
     rooms,
-    stream,
     events,
     profiles,
     invitePermission,
@@ -67,8 +65,5 @@ export function composeThirdPartyInvites(
       inviteRedemption,
       thirdPartyInvites,
     },
-    start: () => inviteRedemption.resume(),
-    idle: () => inviteRedemption.noted(),
-    close: () => inviteRedemption.close(),
   };
 }

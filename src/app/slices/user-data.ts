@@ -2,14 +2,13 @@ import { AccountDataService } from '#src/services/user-data/account-data/account
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
-import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { PushRules } from './push-rules.ts';
+import type { Users } from './users.ts';
 
 /** What users keep here and show each other. */
 export interface UserData {
@@ -17,12 +16,11 @@ export interface UserData {
   readonly ignoredUsers: IgnoredUsers;
   readonly invitePermission: InvitePermission;
   readonly filters: FilterService;
-  readonly profiles: ProfileService;
   readonly tags: TagService;
   readonly turn: TurnCredentials;
 }
 
-export function composeUserData(below: Platform & Commit & Accounts & PushRules): Slice<UserData> {
+export function composeUserData(below: Platform & Commit & Users & PushRules): Slice<UserData> {
   const { clock, config, database, interner, pushRules, users, writer } = below;
   const { quotas } = config;
   const accountData = new AccountDataService({
@@ -39,11 +37,6 @@ export function composeUserData(below: Platform & Commit & Accounts & PushRules)
       ignoredUsers: new IgnoredUsers(accountData),
       invitePermission: new InvitePermission(accountData, (userId) => users.isLocal(userId)),
       filters: new FilterService(database, interner, quotas.filters),
-      profiles: new ProfileService({
-        database,
-        accountExists: (userId) => users.exists(userId),
-        mostFields: quotas.profileFields,
-      }),
       tags: new TagService(accountData),
       turn: new TurnCredentials(config.turn, clock),
     },

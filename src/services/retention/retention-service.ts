@@ -48,7 +48,7 @@ export class RetentionService {
       if (due.length === 0) continue;
       count += due.length;
       await database.write(async (tx) => {
-        for (const payload of due) await tx.enqueue(purgeRoom.name, payload);
+        for (const payload of due) await tx.enqueue(purgeRoom, payload);
       });
     }
     return count;
@@ -62,7 +62,7 @@ export class RetentionService {
     const { deleted, isDone } = await purge.purgeHistory(room, beforeTs, signal);
     if (isDone && deleted > 0) {
       logger.info('old events of a room are gone', { room: room.roomId, events: deleted });
-      await database.write((tx) => tx.enqueue(returnSpace.name, {}));
+      await database.write((tx) => tx.enqueue(returnSpace, {}));
     }
     return isDone;
   }

@@ -28,6 +28,16 @@ const LOGIN_TAKE = sql(
   `delete from login_tokens where token_hash = $1 returning user_id as "userId", expires_ts as "expiresTs"`,
 );
 
+const DELETE_OF_USER = sql(
+  'proof_tokens_delete_of_user',
+  'with openid as (delete from openid_tokens where user_id = $1) delete from login_tokens where user_id = $1',
+);
+
+/** Deletes the OpenID and login tokens of a user: they are good for nothing any more. */
+export const deleteProofTokens = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(DELETE_OF_USER, [userId]);
+};
+
 /** Keeps an OpenID token, and forgets those that have expired. */
 export const insertOpenIdToken = async (tx: Tx, token: ProofToken, now: number): Promise<void> => {
   await tx.query(OPENID_SWEEP, [now]);

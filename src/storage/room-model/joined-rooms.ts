@@ -34,16 +34,6 @@ const ROOMS_TO_LEAVE = sql(
   `select r.room_id from member m join rooms r on r.nid = m.room where m.user_nid = $1 and m.membership in (1, 2, 3)
    order by r.nid`,
 );
-const DEACTIVATED_MEMBERS = sql(
-  'member_deactivated',
-  `select distinct a.user_id from accounts a join users u on u.user_id = a.user_id
-   join member m on m.user_nid = u.nid where a.deactivated and m.membership in (1, 2, 3)`,
-);
-
 /** The ids of the rooms in which a user is, is invited to, or knocks at. */
 export const roomIdsToLeave = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(ROOMS_TO_LEAVE, [user])).map((row) => row.room_id);
-
-/** Users whose account is deactivated and who are still in rooms, are invited to some, or knock at some. */
-export const deactivatedMembers = async (database: Database): Promise<string[]> =>
-  (await database.query<{ user_id: string }>(DEACTIVATED_MEMBERS)).map((row) => row.user_id);

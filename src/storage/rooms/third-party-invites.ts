@@ -27,7 +27,7 @@ const INSERT = sql(
 );
 const SENT = sql(
   'third_party_invite_sent',
-  'update third_party_invites set sent = true where token = $1 returning claimed_by as "claimedBy"',
+  'update third_party_invites set sent = true where token = $1 and room_id = $2 returning claimed_by as "claimedBy"',
 );
 const FIND = sql('third_party_invite_find', `select ${COLUMNS} from third_party_invites where token = $1`);
 const WAITING = sql(
@@ -38,10 +38,6 @@ const WAITING = sql(
 const CLAIM = sql(
   'third_party_invites_claim',
   `update third_party_invites set claimed_by = $3 where medium = $1 and address = $2 and claimed_by is null returning token`,
-);
-const CLAIMED = sql(
-  'third_party_invites_claimed',
-  'select token from third_party_invites where claimed_by is not null',
 );
 const DELETE = sql('third_party_invite_delete', 'delete from third_party_invites where token = $1');
 const REVOKE = sql('third_party_invite_revoke', 'delete from third_party_invites where token = $1 and room_id = $2');
@@ -62,9 +58,9 @@ export const insertThirdPartyInvite = async (
   await tx.query(INSERT, [token, medium, address, roomId, inviter, ephemeralKey, createdTs]);
 };
 
-/** Notes that the event is in the room. Returns who has claimed the invitation meanwhile. */
-export const markThirdPartyInviteSent = async (tx: Tx, token: string): Promise<string | undefined> =>
-  (await tx.query<{ claimedBy: string | null }>(SENT, [token]))[0]?.claimedBy ?? undefined;
+/** Notes that the event is in this room. Returns who has claimed the invitation meanwhile. */
+export const markThirdPartyInviteSent = async (tx: Tx, token: string, roomId: string): Promise<string | undefined> =>
+  (await tx.query<{ claimedBy: string | null }>(SENT, [token, roomId]))[0]?.claimedBy ?? undefined;
 
 export const findThirdPartyInvite = async (
   database: Database,
@@ -86,10 +82,6 @@ export const claimThirdPartyInvites = async (
   { medium, address }: AddressKey,
   userId: string,
 ): Promise<string[]> => (await tx.query<{ token: string }>(CLAIM, [medium, address, userId])).map(({ token }) => token);
-
-/** Tokens of the invitations that are claimed and not redeemed. */
-export const claimedThirdPartyInvites = async (tx: Tx): Promise<string[]> =>
-  (await tx.query<{ token: string }>(CLAIMED)).map(({ token }) => token);
 
 export const deleteThirdPartyInvite = async (database: Database, token: string): Promise<void> => {
   await database.query(DELETE, [token]);

@@ -1,4 +1,4 @@
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
 const OF_USER = sql('profile_of_user', 'select field, value from profiles where user_id = $1 order by field');
@@ -14,17 +14,12 @@ const CLEAR = sql('profile_clear', 'delete from profiles where user_id = $1');
 export const profileFields = (database: Database, userId: string): Promise<{ field: string; value: string }[]> =>
   database.query(OF_USER, [userId]);
 
-export const setProfileField = async (
-  database: Database,
-  userId: string,
-  field: string,
-  value: string,
-): Promise<void> => {
-  await database.query(SET, [userId, field, value]);
+export const setProfileField = async (tx: Tx, userId: string, field: string, value: string): Promise<void> => {
+  await tx.query(SET, [userId, field, value]);
 };
 
-export const removeProfileField = async (database: Database, userId: string, field: string): Promise<void> => {
-  await database.query(REMOVE, [userId, field]);
+export const removeProfileField = async (tx: Tx, userId: string, field: string): Promise<void> => {
+  await tx.query(REMOVE, [userId, field]);
 };
 
 export const clearProfile = async (database: Database, userId: string): Promise<void> => {

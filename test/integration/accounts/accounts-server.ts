@@ -36,6 +36,8 @@ import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
+import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
+import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Answer, recordedFetch } from '#test/support/http.ts';
@@ -57,6 +59,7 @@ export interface AccountsServerOptions {
 /** The accounts' services on a database of their own, behind a listening HTTP server that mounts nothing else. Time stands still. */
 export class AccountsServer {
   readonly clock: ManualClock;
+  readonly accountStream = new AccountStream(silentLogger);
   readonly users: UserService;
   readonly sessions: SessionService;
   readonly accounts: AccountService;
@@ -78,7 +81,8 @@ export class AccountsServer {
     this.clock = clock;
     this.db = db;
     const { database } = db;
-    const shared = { database, clock, logger: silentLogger, random: systemRandom, serverName: SERVER_NAME };
+    const stream = this.accountStream;
+    const shared = { database, clock, logger: silentLogger, random: systemRandom, serverName: SERVER_NAME, stream };
     const rateLimiter = new TokenBucketLimiter(clock, {
       enabled: options.rateLimits !== undefined,
       buckets: options.rateLimits ?? {},
@@ -112,9 +116,10 @@ export class AccountsServer {
       uia,
       tokens,
       hasher,
+      profiles: new ProfileService({ database, accountExists: (userId) => users.exists(userId) }),
       options: { enabled: true, requiresToken: false, requiresEmail: false, guests: true, ...options.registration },
     });
-    this.firstAdmin = new FirstAdmin({ users, registration: this.registration, random: systemRandom });
+    this.firstAdmin = new FirstAdmin({ users, registration: this.registration, random: systemRandom, stream });
     const sharedSecret = new SharedSecretRegistration({
       registration: this.registration,
       clock,

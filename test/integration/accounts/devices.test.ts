@@ -1,7 +1,8 @@
 import { expect } from 'chai';
-import type { DeviceChange } from '#src/services/accounts/devices/device-service.ts';
+import type { DeviceChanged } from '#src/services/accounts/stream/account-stream.ts';
 import { findCredentials } from '#src/storage/accounts/accounts.ts';
 import { findDevice } from '#src/storage/accounts/devices.ts';
+import { waitingJobs } from '#test/support/jobs.ts';
 import { AccountsServer, PASSWORD, passwordAuth, SERVER_NAME } from './accounts-server.ts';
 
 describe('devices', () => {
@@ -43,15 +44,19 @@ describe('devices', () => {
     const name = async () =>
       (await server.request('GET', `/devices/${body.device_id}`, undefined, body.access_token)).body.display_name;
     const put = (members: object) => server.request('PUT', `/devices/${body.device_id}`, members, body.access_token);
-    const heard: DeviceChange[] = [];
-    const off = server.devices.onChanged((event) => heard.push(event));
+    const heard: DeviceChanged[] = [];
+    const off = server.accountStream.on('device_changed', (event) => {
+      heard.push(event);
+    });
     expect((await put({ display_name: '新しい' })).body).to.deep.equal({});
     expect(await name()).to.equal('新しい');
     expect((await put({})).status).to.equal(200);
     expect((await put({ display_name: 'x'.repeat(1000) })).status).to.equal(400);
     off();
     expect(await name()).to.equal('新しい');
-    expect(heard).to.deep.equal([{ userId: body.user_id, deviceId: body.device_id, change: 'renamed' }]);
+    expect(heard).to.deep.equal([
+      { kind: 'device_changed', userId: body.user_id, deviceId: body.device_id, change: 'renamed' },
+    ]);
   });
 
   it('deletes a device after authentication; its token is dead at once', async () => {
@@ -179,7 +184,9 @@ describe('devices', () => {
       const { body: me } = await server.register();
       const { body: other } = await server.logIn(me.user_id);
       const heard: string[] = [];
-      const off = server.sessions.onRevoked(({ deviceId, reason }) => heard.push(`${deviceId} ${reason}`));
+      const off = server.accountStream.on('session_ended', ({ deviceId, reason }) => {
+        heard.push(`${deviceId} ${reason}`);
+      });
       const change = { new_password: 'a new password', auth: passwordAuth(me.user_id) };
       expect(
         (await server.request('POST', '/account/password', { new_password: 'a new password' }, me.access_token)).status,
@@ -223,11 +230,13 @@ describe('devices', () => {
   });
 
   describe('and deactivation', () => {
-    it('ends everything, gives the name to nobody, and tells who listens', async () => {
+    it('ends everything, gives the name to nobody, tells who listens, and makes a job of the rest', async () => {
       const { body: me } = await server.register({ username: 'leaving' });
       const { body: other } = await server.logIn(me.user_id);
       const heard: unknown[] = [];
-      server.accounts.onDeactivated((event) => heard.push(event));
+      server.accountStream.on('deactivated', (event) => {
+        heard.push(event);
+      });
       expect((await server.request('POST', '/account/deactivate', {}, me.access_token)).status).to.equal(401);
       const wrong = await server.request(
         'POST',
@@ -240,7 +249,11 @@ describe('devices', () => {
       const members = { erase: true, auth: passwordAuth(me.user_id) };
       const { status, body } = await server.request('POST', '/account/deactivate', members, me.access_token);
       expect([status, body]).to.deep.equal([200, { id_server_unbind_result: 'success' }]);
-      expect(heard).to.deep.equal([{ userId: me.user_id, erase: true }]);
+      expect(heard).to.deep.equal([{ kind: 'deactivated', userId: me.user_id, erase: true }]);
+      expect(await waitingJobs(server.db.database)).to.deep.include({
+        job: 'accounts.finish_deactivation',
+        payload: { userId: me.user_id },
+      });
       expect(await server.isAlive(me.access_token)).to.equal(false);
       expect(await server.isAlive(other.access_token)).to.equal(false);
       const login = await server.logIn('leaving');

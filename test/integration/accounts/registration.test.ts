@@ -211,7 +211,9 @@ describe('POST /register', () => {
 
   it('tells listeners of new accounts after they are there', async () => {
     const heard: string[] = [];
-    const off = server.users.onRegistered(({ account }) => heard.push(account.userId));
+    const off = server.accountStream.on('registered', ({ account }) => {
+      heard.push(account.userId);
+    });
     await server.register({ username: 'heard' });
     off();
     expect(heard).to.deep.equal([`@heard:${SERVER_NAME}`]);

@@ -1,7 +1,7 @@
 import * as argon2 from '@node-rs/argon2';
 import { expect } from 'chai';
-import type { Revoked } from '#src/services/accounts/sessions/session-service.ts';
 import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
 import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { sql } from '#src/storage/database.ts';
 import { findCredentials } from '#src/storage/accounts/accounts.ts';
@@ -64,8 +64,10 @@ describe('logging in and out', () => {
 
   it('kills the old token of a device that logs in again, and keeps its name', async () => {
     const { body: first } = await server.register({ device_id: 'AGAIN', initial_device_display_name: 'first' });
-    const heard: Revoked[] = [];
-    const off = server.sessions.onRevoked((event) => heard.push(event));
+    const heard: SessionEnded[] = [];
+    const off = server.accountStream.on('session_ended', (event) => {
+      heard.push(event);
+    });
     const { body: second } = await server.logIn(first.user_id, {
       device_id: 'AGAIN',
       initial_device_display_name: 'second',
@@ -74,7 +76,9 @@ describe('logging in and out', () => {
     expect(second.device_id).to.equal('AGAIN');
     const dead = await server.request('GET', '/account/whoami', undefined, first.access_token);
     expect([dead.status, dead.body.errcode, dead.body.soft_logout]).to.deep.equal([401, 'M_UNKNOWN_TOKEN', false]);
-    expect(heard).to.deep.equal([{ userId: first.user_id, deviceId: 'AGAIN', reason: 'replaced' }]);
+    expect(heard).to.deep.equal([
+      { kind: 'session_ended', userId: first.user_id, deviceId: 'AGAIN', reason: 'replaced' },
+    ]);
     const { body: device } = await server.request('GET', '/devices/AGAIN', undefined, second.access_token);
     expect(device.display_name).to.equal('first');
   });
@@ -120,7 +124,9 @@ describe('logging in and out', () => {
     const { body } = await server.register();
     const { body: other } = await server.logIn(body.user_id);
     const locked: string[] = [];
-    server.sessions.onLocked(({ userId }) => locked.push(userId));
+    server.accountStream.on('changed', ({ userId, changes }) => {
+      if (changes.locked === true) locked.push(userId);
+    });
     await server.users.setLocked(body.user_id, true);
     const refused = await server.request('GET', '/account/whoami', undefined, body.access_token);
     expect(refused.status).to.equal(401);
@@ -358,8 +364,10 @@ describe('refreshing access tokens', () => {
     const { body } = await server.register({ refresh_token: true });
     const { body: next } = await refresh(body.refresh_token);
     expect((await whoami(next.access_token)).status).to.equal(200);
-    const heard: Revoked[] = [];
-    const off = server.sessions.onRevoked((event) => heard.push(event));
+    const heard: SessionEnded[] = [];
+    const off = server.accountStream.on('session_ended', (event) => {
+      heard.push(event);
+    });
     const replay = await refresh(body.refresh_token);
     off();
     expect([replay.status, replay.body.errcode, replay.body.soft_logout]).to.deep.equal([

@@ -665,7 +665,7 @@ describe('user data over HTTP', () => {
         [1, 2, 3].map((i) => fine('PUT', `/profile/${BOB}/displayname`, { displayname: `Bob ${i}` }, 'bob')),
       );
       await fine('PUT', `/profile/${BOB}/avatar_url`, { avatar_url: 'mxc://test/bob' }, 'bob');
-      await world.memberProfiles.idle();
+      await world.carryProfiles();
       const event = await world.loader.one(own, own.member(BOB)!.event);
       expect(event?.content).to.deep.equal({
         membership: 'join',
@@ -674,7 +674,7 @@ describe('user data over HTTP', () => {
         'org.example.kept': 1,
       });
       await fine('PUT', `/profile/${BOB}/displayname`, { displayname: '' }, 'bob');
-      await world.memberProfiles.idle();
+      await world.carryProfiles();
       expect((await world.loader.one(own, own.member(BOB)!.event))?.content).to.not.have.property('displayname');
     });
   });

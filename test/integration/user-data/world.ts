@@ -1,5 +1,6 @@
 import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import { FOLLOW_UPS } from '#src/app/slices/events.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -32,6 +33,8 @@ import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import { Interner } from '#src/storage/room-model/interner.ts';
+import { carryProfileHandler } from '#src/workers/carry-profile.ts';
+import { doJobs } from '#test/support/jobs.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
@@ -92,6 +95,7 @@ export class World {
       rooms: this.rooms,
       writer: this.writer,
       stream: this.stream,
+      followUps: FOLLOW_UPS,
       classifier: new NotificationRules({ pushRules: this.pushRules, loader: this.loader, isLocal }),
       signer,
       clock,
@@ -157,8 +161,12 @@ export class World {
     return World.begin(this.clone);
   }
 
+  /** Does the jobs that carry profiles into rooms. */
+  carryProfiles(): Promise<number> {
+    return doJobs(this.clone.database, [carryProfileHandler(this.memberProfiles)]);
+  }
+
   async end(): Promise<void> {
-    await this.memberProfiles.idle();
     await this.presence.close();
     await this.writer.close();
     await this.clone.drop();

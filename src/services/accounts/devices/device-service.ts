@@ -1,9 +1,8 @@
-import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
-import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -18,13 +17,7 @@ export interface DeviceServiceDependencies {
   readonly sessions: SessionService;
   readonly uia: UiaService;
   readonly activity: DeviceActivity;
-  readonly logger: Logger;
-}
-
-export interface DeviceChange {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly change: 'created' | 'renamed' | 'deleted';
+  readonly stream: AccountStream;
 }
 
 const PASSWORD_FLOWS = [['m.login.password']];
@@ -34,15 +27,9 @@ const noSuchDevice = (): MatrixError => new MatrixError('M_NOT_FOUND', 'You have
 /** The devices of local users. Client-Server API, "Device Management". */
 export class DeviceService {
   readonly #deps: DeviceServiceDependencies;
-  readonly #changed: Listeners<DeviceChange>;
 
   constructor(deps: DeviceServiceDependencies) {
     this.#deps = deps;
-    this.#changed = new Listeners('device changed', deps.logger);
-    deps.sessions.onNewDevice(({ userId, deviceId }) => this.#changed.emit({ userId, deviceId, change: 'created' }));
-    deps.sessions.onRevoked(({ userId, deviceId, reason }) => {
-      if (reason !== 'replaced') this.#changed.emit({ userId, deviceId, change: 'deleted' });
-    });
   }
 
   /** In the order in which they were made. */
@@ -81,7 +68,7 @@ export class DeviceService {
     if (deviceId.includes('\0')) throw noSuchDevice();
     await this.#deps.database.write(async (tx) => {
       if (!(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
-      tx.afterCommit(() => this.#changed.emit({ userId, deviceId, change: 'renamed' }));
+      tx.afterCommit(() => this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'renamed' }));
     });
   }
 
@@ -113,11 +100,6 @@ export class DeviceService {
       },
       () => sessions.revokeDevices(requester.userId, possible, 'device_deleted'),
     );
-  }
-
-  /** Heard after a device was made, renamed or deleted: what device lists of others must show. */
-  onChanged(listener: (event: DeviceChange) => void): Unsubscribe {
-    return this.#changed.add(listener);
   }
 
   #withLatest(device: Device): Device {

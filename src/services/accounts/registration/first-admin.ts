@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Registration, RegistrationService } from './registration-service.ts';
 
@@ -17,15 +18,16 @@ export class FirstAdmin {
     readonly users: UserService;
     readonly registration: RegistrationService;
     readonly random: Random;
+    readonly stream: AccountStream;
   }) {
     this.#users = deps.users;
     this.#registration = deps.registration;
     this.#random = deps.random;
     // The link stands in the log: it does not come back to life when an administrator goes.
-    this.#users.onRegistered(({ account }) => {
+    deps.stream.on('registered', ({ account }) => {
       if (account.admin) this.#end();
     });
-    this.#users.onChanged(({ changes }) => {
+    deps.stream.on('changed', ({ changes }) => {
       if (changes.admin === true) this.#end();
     });
   }

@@ -24,6 +24,12 @@ export interface RegistrationOptions {
   readonly guests: boolean;
 }
 
+/** Who keeps profiles. */
+export interface NewProfiles {
+  /** Gives a user the name that somebody wants for them, as far as it can be one, in the transaction that makes their account. */
+  nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void>;
+}
+
 export interface RegistrationServiceDependencies {
   readonly database: Database;
   readonly users: UserService;
@@ -33,6 +39,7 @@ export interface RegistrationServiceDependencies {
   readonly hasher: PasswordHasher;
   readonly random: Random;
   readonly serverName: string;
+  readonly profiles: NewProfiles;
   readonly options: RegistrationOptions;
   readonly passwordPolicy?: PasswordPolicy;
   /** Whether a user id is in an application service's exclusive namespace. */
@@ -205,9 +212,11 @@ export class RegistrationService {
     checkNewPassword(wanted.password, passwordPolicy ?? {});
     const passwordHash = await hasher.hash(wanted.password, { party: 'administrators', isPreferred: true });
     const { admin, displayName, userType } = wanted;
-    return database.write((tx) =>
-      this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null, displayName }, login),
-    );
+    return database.write(async (tx) => {
+      const made = await this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null }, login);
+      if (displayName !== undefined) await this.#deps.profiles.nameNewUser(tx, made.userId, displayName);
+      return made;
+    });
   }
 
   /**

@@ -1,10 +1,11 @@
-import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
-import type { Logger } from '#src/kernel/logger.ts';
+import { finishDeactivation } from '#src/jobs/definitions.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { deleteProofTokens } from '#src/storage/accounts/proof-tokens.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Requester } from './requester.ts';
 import type { SessionService } from './session-service.ts';
@@ -15,14 +16,8 @@ export interface AccountServiceDependencies {
   readonly sessions: SessionService;
   readonly uia: UiaService;
   readonly hasher: PasswordHasher;
-  readonly logger: Logger;
+  readonly stream: AccountStream;
   readonly passwordPolicy?: PasswordPolicy;
-}
-
-export interface Deactivated {
-  readonly userId: string;
-  /** Whether the user wants as much as possible to be erased. */
-  readonly erase: boolean;
 }
 
 const PASSWORD_FLOWS = [['m.login.password']];
@@ -30,11 +25,9 @@ const PASSWORD_FLOWS = [['m.login.password']];
 /** What users do to their own accounts. Client-Server API, "Password management", "Account deactivation". */
 export class AccountService {
   readonly #deps: AccountServiceDependencies;
-  readonly #deactivated: Listeners<Deactivated>;
 
   constructor(deps: AccountServiceDependencies) {
     this.#deps = deps;
-    this.#deactivated = new Listeners('account deactivated', deps.logger);
   }
 
   /**
@@ -98,12 +91,13 @@ export class AccountService {
   }
 
   /**
-   * Makes an account unusable for ever: sessions end, the password goes, and nobody else gets its name. Heard by `onDeactivated`.
+   * Makes an account unusable for ever: sessions end, the password goes, and nobody else gets its name. All else that its end brings with
+   * it is a job.
    *
    * @throws MatrixError M_NOT_FOUND
    */
   async deactivate(userId: string, erase: boolean): Promise<void> {
-    const { database, users, sessions } = this.#deps;
+    const { database, stream, users, sessions } = this.#deps;
     await database.write(async (tx) => {
       await users.change(tx, userId, {
         deactivated: true,
@@ -112,12 +106,9 @@ export class AccountService {
         ...(erase ? { erased: true } : {}),
       });
       await sessions.revokeAllIn(tx, userId, 'deactivated');
-      tx.afterCommit(() => this.#deactivated.emit({ userId, erase }));
+      await deleteProofTokens(tx, userId);
+      await tx.enqueue(finishDeactivation, { userId });
+      tx.afterCommit(() => stream.publish({ kind: 'deactivated', userId, erase }));
     });
-  }
-
-  /** Heard after an account was deactivated: for leaving its rooms and clearing its profile. */
-  onDeactivated(listener: (event: Deactivated) => void): Unsubscribe {
-    return this.#deactivated.add(listener);
   }
 }

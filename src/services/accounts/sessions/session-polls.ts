@@ -1,10 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-
-/** Who tells of the end of sessions. */
-export interface SessionEnds {
-  onRevoked(listener: (event: { readonly userId: string; readonly deviceId: string }) => void): unknown;
-  onLocked(listener: (event: { readonly userId: string }) => void): unknown;
-}
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 
 interface Poll {
   readonly deviceId: string | undefined;
@@ -15,14 +10,15 @@ interface Poll {
 export class SessionPolls {
   readonly #byUser = new Map<string, Set<Poll>>();
 
-  constructor(sessions: SessionEnds) {
-    sessions.onRevoked(({ userId, deviceId }) => {
+  constructor(stream: AccountStream) {
+    stream.on('session_ended', ({ userId, deviceId }) => {
       const error = new MatrixError('M_UNKNOWN_TOKEN', 'The session of this access token has ended.', {
         soft_logout: false,
       });
       for (const poll of this.#byUser.get(userId) ?? []) if (poll.deviceId === deviceId) poll.controller.abort(error);
     });
-    sessions.onLocked(({ userId }) => {
+    stream.on('changed', ({ userId, changes }) => {
+      if (changes.locked !== true) return;
       const error = new MatrixError(
         'M_USER_LOCKED',
         'This account has been locked by an administrator of this server.',

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
-import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { AccountStream, RevocationReason, SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { countDevices, deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/accounts/devices.ts';
@@ -18,11 +17,11 @@ import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from './device-names.ts';
 import type { Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
-import type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
 import { unknownToken, userLocked } from './token-errors.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
-export type { NewSession, RefreshedTokens, RevocationReason, Revoked, SessionRequest } from './session-types.ts';
+export type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
 
 export interface SessionServiceOptions {
   /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
@@ -40,7 +39,7 @@ export interface SessionServiceDependencies {
   readonly users: UserService;
   readonly clock: Clock;
   readonly random: Random;
-  readonly logger: Logger;
+  readonly stream: AccountStream;
   readonly serverName: string;
   readonly key: SessionKey;
   readonly options?: SessionServiceOptions;
@@ -64,10 +63,6 @@ export class SessionService {
   readonly #tokens: AccessTokens;
   readonly #lifetimeMs: number;
   readonly #verified: VerifiedTokens;
-  readonly #revoked: Listeners<Revoked>;
-  readonly #locked: Listeners<{ readonly userId: string }>;
-  readonly #suspended: Listeners<{ readonly userId: string; readonly suspended: boolean }>;
-  readonly #newDevice: Listeners<{ readonly userId: string; readonly deviceId: string }>;
 
   constructor(deps: SessionServiceDependencies) {
     this.#deps = deps;
@@ -79,14 +74,8 @@ export class SessionService {
       this.#tokens,
       deps.options?.maxLiveTokens ?? 100_000,
     );
-    this.#revoked = new Listeners('session revoked', deps.logger);
-    this.#locked = new Listeners('account locked', deps.logger);
-    this.#suspended = new Listeners('account suspended', deps.logger);
-    this.#newDevice = new Listeners('new device', deps.logger);
-    deps.users.onChanged(({ userId, changes }) => {
+    deps.stream.on('changed', ({ userId }) => {
       this.#verified.forget(userId);
-      if (changes.locked === true) this.#locked.emit({ userId });
-      if (changes.suspended !== undefined) this.#suspended.emit({ userId, suspended: changes.suspended });
     });
   }
 
@@ -132,7 +121,7 @@ export class SessionService {
     const refreshToken = refreshable ? await this.#newRefreshToken(tx, sessionId, 0) : undefined;
     tx.afterCommit(() => {
       if (replaced !== undefined) this.#ended({ userId, deviceId, reason: 'replaced' }, replaced);
-      if (isNew) this.#newDevice.emit({ userId, deviceId });
+      if (isNew) this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'created' });
     });
     return {
       userId,
@@ -202,26 +191,6 @@ export class SessionService {
     await this.#deps.database.write((tx) => this.revokeAllIn(tx, userId, 'logged_out'));
   }
 
-  /** Heard after a session ended, once per device. */
-  onRevoked(listener: (event: Revoked) => void): Unsubscribe {
-    return this.#revoked.add(listener);
-  }
-
-  /** Heard after an account was locked: its sessions stay, but must not be served. */
-  onLocked(listener: (event: { readonly userId: string }) => void): Unsubscribe {
-    return this.#locked.add(listener);
-  }
-
-  /** Heard after an account was suspended, or that was lifted: for whoever holds on to a `Requester`. */
-  onSuspended(listener: (event: { readonly userId: string; readonly suspended: boolean }) => void): Unsubscribe {
-    return this.#suspended.add(listener);
-  }
-
-  /** Heard after somebody logged in with a new device. */
-  onNewDevice(listener: (event: { readonly userId: string; readonly deviceId: string }) => void): Unsubscribe {
-    return this.#newDevice.add(listener);
-  }
-
   async #revokeIn(tx: Tx, userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
     const deleted = await deleteDevices(tx, userId, deviceIds);
     tx.afterCommit(() => this.#deleted(userId, deleted, reason));
@@ -231,11 +200,14 @@ export class SessionService {
     for (const deviceId of deviceIds) this.#ended({ userId, deviceId, reason });
   }
 
-  #ended(event: Revoked, sessionId?: string): void {
-    this.#verified.forget(event.userId, (live) =>
-      sessionId === undefined ? live.requester.deviceId === event.deviceId : live.sessionId === sessionId,
+  #ended(ended: Omit<SessionEnded, 'kind'>, sessionId?: string): void {
+    const { userId, deviceId, reason } = ended;
+    const { stream } = this.#deps;
+    this.#verified.forget(userId, (live) =>
+      sessionId === undefined ? live.requester.deviceId === deviceId : live.sessionId === sessionId,
     );
-    this.#revoked.emit(event);
+    stream.publish({ kind: 'session_ended', ...ended });
+    if (reason !== 'replaced') stream.publish({ kind: 'device_changed', userId, deviceId, change: 'deleted' });
   }
 
   #sign(userId: string, deviceId: string, sessionId: string, generation: number, expires: boolean): string {

@@ -1,18 +1,3 @@
-/** Why a session ended. After `replaced` the device lives on with a new session; after all others it is gone. */
-export type RevocationReason =
-  | 'logged_out'
-  | 'device_deleted'
-  | 'password_changed'
-  | 'deactivated'
-  | 'refresh_token_reused'
-  | 'replaced';
-
-export interface Revoked {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly reason: RevocationReason;
-}
-
 export interface SessionRequest {
   readonly userId: string;
   /** Made up when absent. The tokens that this device had are revoked. */

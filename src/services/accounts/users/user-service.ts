@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
+import { listUser } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Listeners, type Unsubscribe } from '#src/kernel/listeners.ts';
-import type { Logger } from '#src/kernel/logger.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
   type AccountChanges,
@@ -22,7 +22,7 @@ export type Account = AccountRecord;
 export interface UserServiceDependencies {
   readonly database: Database;
   readonly clock: Clock;
-  readonly logger: Logger;
+  readonly stream: AccountStream;
   readonly serverName: string;
   /** Accounts kept in memory; default 50 000. */
   readonly cacheSize?: number;
@@ -34,18 +34,6 @@ export interface NewAccount extends LocalName {
   readonly admin?: boolean;
   readonly appserviceId?: string | null;
   readonly userType?: string | null;
-  /** For whoever keeps profiles: heard through `onRegistered`. */
-  readonly displayName?: string | undefined;
-}
-
-export interface Registered {
-  readonly account: Account;
-  readonly displayName: string | undefined;
-}
-
-export interface AccountChanged {
-  readonly userId: string;
-  readonly changes: Omit<AccountChanges, 'passwordHash'>;
 }
 
 const NOBODY = Symbol('no such account');
@@ -56,8 +44,7 @@ export class UserService {
   readonly #clock: Clock;
   readonly #serverName: string;
   readonly #accounts: LRUCache<string, Account | typeof NOBODY>;
-  readonly #registered: Listeners<Registered>;
-  readonly #changed: Listeners<AccountChanged>;
+  readonly #stream: AccountStream;
   /** Counts changes, so that what was read before one is not remembered after it. */
   #changes = 0;
 
@@ -66,8 +53,7 @@ export class UserService {
     this.#clock = deps.clock;
     this.#serverName = deps.serverName;
     this.#accounts = new LRUCache(atMost(deps.cacheSize ?? 50_000));
-    this.#registered = new Listeners('registered', deps.logger);
-    this.#changed = new Listeners('account changed', deps.logger);
+    this.#stream = deps.stream;
   }
 
   /** Whether a user id belongs to this server, account or not. */
@@ -97,7 +83,7 @@ export class UserService {
   }
 
   /**
-   * Makes an account within a transaction; `onRegistered` is heard after its commit.
+   * Makes an account within a transaction.
    *
    * @throws MatrixError M_USER_IN_USE
    */
@@ -113,25 +99,27 @@ export class UserService {
       userType: account.userType ?? null,
     });
     if (made === undefined) throw userInUse();
+    if (!made.isGuest) await tx.enqueue(listUser, { userId: made.userId });
     tx.afterCommit(() => {
       this.#forget(made.userId);
-      this.#registered.emit({ account: made, displayName: account.displayName });
+      this.#stream.publish({ kind: 'registered', account: made });
     });
     return made;
   }
 
   /**
-   * Changes an account within a transaction; `onChanged` is heard after its commit.
+   * Changes an account within a transaction.
    *
    * @throws MatrixError M_NOT_FOUND
    */
   async change(tx: Tx, userId: string, changes: AccountChanges): Promise<void> {
     if (!(await updateAccount(tx, userId, changes)))
       throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    if (changes.deactivated !== undefined || changes.isGuest !== undefined) await tx.enqueue(listUser, { userId });
     const { passwordHash: _secret, ...visible } = changes;
     tx.afterCommit(() => {
       this.#forget(userId);
-      this.#changed.emit({ userId, changes: visible });
+      this.#stream.publish({ kind: 'changed', userId, changes: visible });
     });
   }
 
@@ -148,14 +136,6 @@ export class UserService {
   /** Suspends an account or lifts that. Client-Server API, "Account suspension". @throws MatrixError M_NOT_FOUND */
   setSuspended(userId: string, suspended: boolean): Promise<void> {
     return this.#database.write((tx) => this.change(tx, userId, { suspended }));
-  }
-
-  onRegistered(listener: (event: Registered) => void): Unsubscribe {
-    return this.#registered.add(listener);
-  }
-
-  onChanged(listener: (event: AccountChanged) => void): Unsubscribe {
-    return this.#changed.add(listener);
   }
 
   #forget(userId: string): void {

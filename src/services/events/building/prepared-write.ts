@@ -1,8 +1,21 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { PreparedEvent } from './event-builder.ts';
+import type { StateStep } from './follow-ups.ts';
 
 const DAY_MS = 86_400_000;
+
+/** How these events change the room's state. */
+export const stepOf = (room: Room, prepared: readonly PreparedEvent[]): StateStep => ({
+  room,
+  state: prepared.flatMap(({ change, event }) => (change === undefined ? [] : event)),
+  members: prepared.flatMap(({ event: { previous }, member }) => {
+    if (member === undefined) return [];
+    const { userId, local, membership: after } = member;
+    return { userId, local, before: previous === undefined ? undefined : membershipIn(previous.content), after };
+  }),
+});
 
 /**
  * What is written of events that were built one on the other.

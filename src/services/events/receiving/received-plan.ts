@@ -16,6 +16,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import type { NotificationClassifier, NotificationVerdict } from '#src/services/events/building/notification-class.ts';
+import type { StateStep } from '#src/services/events/building/follow-ups.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -136,6 +137,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     ],
     deltas,
     members: resolved.members.map((member) => memberRow(room, member)),
+    jobs: tools.events.jobsAfter(stepOf(room, resolved)),
     mentions: notification.exceptions.map(({ userId, kind }) => ({
       user: interner.user(userId),
       room: room.nid,
@@ -190,6 +192,15 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   });
   return event;
 };
+
+/** How the changes look to those who have something to do because of them. */
+const stepOf = (room: Room, { state, members }: ResolvedChanges): StateStep => ({
+  room,
+  state: [...state.values()].flatMap((slot) => slot?.event ?? []),
+  members: members.map(({ userId, local, membership: after }) => {
+    return { userId, local, before: room.member(userId)?.membership, after };
+  }),
+});
 
 /** The changes of the room's state as it is kept in memory. */
 const resolvedChanges = (

@@ -1,12 +1,12 @@
-import type { Logger } from '#src/kernel/logger.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type PreparedRedaction, prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyEntry } from '#src/services/room-model/room/sticky-set.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
@@ -16,10 +16,10 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 export interface StickyReviewOptions {
   readonly interner: Interner;
   readonly loader: EventLoader;
+  readonly rooms: RoomRegistry;
   readonly writer: Writer;
   readonly stream: RoomEventStream;
   readonly events: EventService;
-  readonly logger: Logger;
 }
 
 /**
@@ -31,48 +31,16 @@ export class StickyReview {
   readonly #options: StickyReviewOptions;
   /** By what of the room's state an event was judged the last time. */
   readonly #basis = new WeakMap<StoredEvent, string>();
-  /** Rooms that are being looked at, and whether their state changed meanwhile. */
-  readonly #running = new Map<Room, { again: boolean; readonly done: Promise<void> }>();
 
   constructor(options: StickyReviewOptions) {
     this.#options = options;
-    options.stream.on('appended', (appended) => {
-      if (changesState(appended)) this.#look(appended.room);
-    });
   }
 
-  /** Resolves when nothing is being judged. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all([...this.#running.values()].map(({ done }) => done));
-  }
-
-  #look(room: Room): void {
-    const running = this.#running.get(room);
-    if (running !== undefined) {
-      running.again = true;
-      return;
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const state = { again: false, done: promise };
-    this.#running.set(room, state);
-    void (async () => {
-      try {
-        do {
-          state.again = false;
-          await this.#review(room);
-        } while (state.again);
-      } catch (err) {
-        this.#options.logger.error('sticky events could not be judged anew', { room_id: room.roomId, err });
-      } finally {
-        this.#running.delete(room);
-        resolve();
-      }
-    })();
-  }
-
-  async #review(room: Room): Promise<void> {
-    const { events, writer } = this.#options;
-    if ((await events.sticky.softFailed(room)).length === 0) return;
+  /** Judges those of a room. */
+  async review(roomNid: number): Promise<void> {
+    const { events, rooms, writer } = this.#options;
+    const room = await rooms.byNid(roomNid);
+    if (room === undefined || (await events.sticky.softFailed(room)).length === 0) return;
     await room.turns.exclusively(async () => {
       while (room.isAhead) await writer.nextBatch();
       for (const entry of await events.sticky.softFailed(room)) {
@@ -131,7 +99,3 @@ export class StickyReview {
     return prepareRedaction(room, event, target, room.powerLevels());
   }
 }
-
-const changesState = ({ events, resolvedMembers }: Appended): boolean =>
-  (resolvedMembers?.length ?? 0) > 0 ||
-  events.some(({ event }) => event.stateKey !== undefined || event.currentState !== undefined);

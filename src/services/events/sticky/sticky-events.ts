@@ -1,7 +1,10 @@
+import { reviewStickyEvents } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { LONGEST_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type StickyEntry, StickySet, type StickySnapshot } from '#src/services/room-model/room/sticky-set.ts';
@@ -79,12 +82,20 @@ export class StickyEvents {
     return views;
   }
 
+  /** Has soft-failed sticky events judged anew when the room's state changes, where there are any. */
+  readonly followUp: FollowUp = ({ room }) => {
+    if (!this.#rooms.has(room.nid)) return [];
+    // What was not read yet may be anything.
+    const isNeeded = room.sticky === undefined || this.#entries(room, this.#clock.now()).some(isSoftFailed);
+    return isNeeded ? [requestJob(reviewStickyEvents, { room: room.nid })] : [];
+  };
+
   /** Unexpired sticky events of a room that are hidden as soft-failed. */
   async softFailed(room: Room): Promise<readonly StickyEntry[]> {
     if (!this.#isStarted) await this.start();
     if (!this.#rooms.has(room.nid)) return [];
     await this.#load([room]);
-    return this.#entries(room, this.#clock.now()).filter((entry) => entry.pos === undefined);
+    return this.#entries(room, this.#clock.now()).filter(isSoftFailed);
   }
 
   /**
@@ -192,3 +203,5 @@ export class StickyEvents {
     }
   }
 }
+
+const isSoftFailed = ({ pos }: StickyEntry): boolean => pos === undefined;

@@ -14,17 +14,18 @@ import type { Database } from '#src/storage/database.ts';
 import { StickyEvents } from '#src/services/events/sticky/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
-import type { EventWrite } from '#src/storage/events/event-rows.ts';
+import type { EventWrite, JobRow } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { EventBuilder, type PreparedEvent } from '#src/services/events/building/event-builder.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { type NewRoom, type NewRoomRows, RoomFounder } from '#src/services/events/building/new-room.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
-import { writeOf } from '#src/services/events/building/prepared-write.ts';
+import { stepOf, writeOf } from '#src/services/events/building/prepared-write.ts';
 import { sentByOf } from '#src/services/room-model/event/sent-by.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
+import { type FollowUp, FollowUps, type StateStep } from '#src/services/events/building/follow-ups.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 
 /** How often an event is built anew when the ground under it moved. */
@@ -37,6 +38,8 @@ export interface EventServiceOptions {
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
   readonly stream: RoomEventStream;
+  /** What must happen because of events, beside what they themselves bring about. */
+  readonly followUps: readonly FollowUp[];
   readonly classifier: NotificationClassifier;
   readonly signer: PduSigner;
   readonly clock: Clock;
@@ -60,6 +63,7 @@ export class EventService {
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
   readonly #stream: RoomEventStream;
+  readonly #followUps: FollowUps;
 
   constructor(options: EventServiceOptions) {
     this.#database = options.database;
@@ -70,6 +74,7 @@ export class EventService {
     this.#clock = options.clock;
     this.transactions = new TransactionIds(options.database, options.clock);
     this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
+    this.#followUps = new FollowUps([...options.followUps, this.sticky.followUp]);
     this.#serverName = options.signer.serverName;
     this.#builder = new EventBuilder({
       interner: options.interner,
@@ -223,7 +228,11 @@ export class EventService {
     const last = prepared.at(-1);
     if (last === undefined) return [];
     for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
-    const write: EventWrite = { ...extra, ...writeOf(room, prepared, last, transaction, this.#clock.now()) };
+    const write: EventWrite = {
+      ...extra,
+      ...writeOf(room, prepared, last, transaction, this.#clock.now()),
+      jobs: this.jobsAfter(stepOf(room, prepared)),
+    };
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);
     await this.#writer.append({
@@ -237,6 +246,11 @@ export class EventService {
       },
     });
     return events;
+  }
+
+  /** The jobs that a change of a room's state makes necessary: to be written together with it. */
+  jobsAfter(step: StateStep): readonly JobRow[] {
+    return this.#followUps.jobs(step, this.#clock.now());
   }
 
   #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {

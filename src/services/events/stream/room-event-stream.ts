@@ -1,3 +1,4 @@
+import { EventStream } from '#src/kernel/event-stream.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
@@ -51,50 +52,14 @@ export interface Restored {
 /** All that can happen to the events of rooms. */
 export type RoomStreamEvent = Appended | Revealed | Purged | Restored;
 
-type Kind = RoomStreamEvent['kind'];
-type OfKind<K extends Kind> = Extract<RoomStreamEvent, { readonly kind: K }>;
-
-/** Runs in the turn of the commit. It returns nothing, not even a promise: nobody waits for it, so it must be done when it returns. */
-export type RoomStreamListener<K extends Kind = Kind> = (happened: OfKind<K>) => undefined;
-
 /**
  * The stream of room events: whoever changes what a room's events are publishes it here, after the commit and in its turn.
  *
- * Only caches listen. A listener must neither wait nor fail: one that throws is logged, and the others hear of it all the same. What is
- * derived from events follows them by a cursor (`EventFollower`), and what must happen because of an event is a job that is
- * committed with it (`FollowUps`).
+ * Only caches listen. What is derived from events follows them by a cursor (`EventFollower`), and what must happen because of an event
+ * is a job that is committed with it (`FollowUps`).
  */
-export class RoomEventStream {
-  readonly #listeners: { readonly [K in Kind]: Set<RoomStreamListener<K>> } = {
-    appended: new Set(),
-    revealed: new Set(),
-    purged: new Set(),
-    restored: new Set(),
-  };
-  readonly #logger: Logger;
-
+export class RoomEventStream extends EventStream<RoomStreamEvent> {
   constructor(logger: Logger) {
-    this.#logger = logger;
-  }
-
-  /** @returns stops listening */
-  on<K extends Kind>(kind: K, listener: RoomStreamListener<K>): () => void {
-    const listeners: Set<RoomStreamListener<K>> = this.#listeners[kind];
-    listeners.add(listener);
-    return () => {
-      listeners.delete(listener);
-    };
-  }
-
-  publish<K extends Kind>(happened: OfKind<K> & { readonly kind: K }): void {
-    const listeners: ReadonlySet<RoomStreamListener<K>> = this.#listeners[happened.kind as K];
-    for (const listener of listeners) {
-      try {
-        listener(happened);
-      } catch (err) {
-        const { kind, room } = happened;
-        this.#logger.error('a listener to the stream of room events failed', { kind, room_id: room.roomId, err });
-      }
-    }
+    super('room events', logger, ({ room }) => ({ room_id: room.roomId }));
   }
 }

@@ -1,4 +1,3 @@
-import type { Logger } from '#src/kernel/logger.ts';
 import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import {
@@ -11,12 +10,12 @@ import {
 import type { FollowedEvent } from '#src/services/events/stream/event-follower.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import {
   type DirectoryUserRow,
-  outdatedDirectoryUsers,
   removeDirectoryUsers,
   searchDirectory,
   setDirectoryRooms,
@@ -44,8 +43,8 @@ export interface UserDirectoryOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly users: UserService;
+  readonly accountStream: AccountStream;
   readonly profiles: ProfileService;
-  readonly logger: Logger;
   readonly enabled: boolean;
   /** Whether every user of this server is found by everybody. */
   readonly searchAllUsers: boolean;
@@ -58,15 +57,19 @@ export interface UserDirectoryOptions {
  */
 export class UserDirectory {
   readonly #options: UserDirectoryOptions;
+  /** Users whose account or profile changed since they were written: a job will write them, unless a search does so before. */
   readonly #outdated = new Set<string>();
-  #running: Promise<void> = Promise.resolve();
 
   constructor(options: UserDirectoryOptions) {
     this.#options = options;
-    const { profiles, users } = options;
-    users.onRegistered(({ account }) => this.#renew(account.userId));
-    users.onChanged(({ userId }) => this.#renew(userId));
-    profiles.changed.subscribe(({ userId }) => this.#renew(userId));
+    const { accountStream, profiles } = options;
+    accountStream.on('registered', ({ account: { isGuest, userId } }) => {
+      if (!isGuest) this.#outdated.add(userId);
+    });
+    accountStream.on('changed', ({ userId, changes: { deactivated, isGuest } }) => {
+      if (deactivated !== undefined || isGuest !== undefined) this.#outdated.add(userId);
+    });
+    profiles.changed.subscribe(({ userId }) => this.#outdated.add(userId));
   }
 
   /** Users who match every word of the term, the best matches first. */
@@ -79,6 +82,7 @@ export class UserDirectory {
     const terms = nameTerms(query.term.slice(0, LONGEST_TERM).replaceAll('\0', ''));
     const [first] = terms;
     if (!enabled || first === undefined) return { users: [], isLimited: false };
+    await this.#catchUp();
     const found = await searchDirectory(database, {
       searcher: await interner.userNid(searcher),
       nameGrams: wantedNameGrams(first),
@@ -114,41 +118,17 @@ export class UserDirectory {
     await upsertDirectoryUsers(this.#options.database, [...remote.values()]);
   }
 
-  /** Finds the entries that are not what accounts and profiles say: a process may end between the two. */
-  resume(): void {
-    this.#queue(async () => {
-      for (let after: string | undefined = ''; after !== undefined;) {
-        const found: string[] = await outdatedDirectoryUsers(this.#options.database, after, CHECKED_AT_ONCE);
-        await this.#write(found);
-        after = found.length < CHECKED_AT_ONCE ? undefined : found.at(-1);
-      }
-    });
+  /** Writes a user as account and profile say, or takes the user out. */
+  async list(userId: string): Promise<void> {
+    this.#outdated.delete(userId);
+    await this.#write([userId]);
   }
 
-  /** Resolves when every entry is what accounts and profiles say. */
-  async idle(): Promise<void> {
-    for (let running: Promise<void> | undefined; running !== this.#running;) {
-      running = this.#running;
-      await running;
-    }
-  }
-
-  #renew(userId: string): void {
-    this.#outdated.add(userId);
-    if (this.#outdated.size > 1) return;
-    this.#queue(async () => {
-      const userIds = [...this.#outdated];
-      this.#outdated.clear();
-      for (let at = 0; at < userIds.length; at += CHECKED_AT_ONCE)
-        await this.#write(userIds.slice(at, at + CHECKED_AT_ONCE));
-    });
-  }
-
-  #queue(work: () => Promise<void>): void {
-    this.#running = this.#running.then(work).catch((err: unknown) => {
-      // The next start finds what is missing.
-      this.#options.logger.error('the user directory is not up to date', { err });
-    });
+  /** Brings up to date what changed since: the jobs that do so come a moment later. */
+  async #catchUp(): Promise<void> {
+    const userIds = [...this.#outdated].slice(0, CHECKED_AT_ONCE);
+    for (const userId of userIds) this.#outdated.delete(userId);
+    await this.#write(userIds);
   }
 
   async #write(userIds: readonly string[]): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -41,65 +42,48 @@ export interface MemberProfilesOptions {
 }
 
 /**
- * Carries changes of name and avatar into the rooms where the user is joined, behind the request that made them. Changes that
- * come while one is being carried around are carried together. Client-Server API, "Events on Change of Profile Information".
+ * Carries names and avatars into the rooms where their users are joined, behind the request that changed them. Client-Server API,
+ * "Events on Change of Profile Information".
  */
 export class MemberProfiles {
   readonly #options: MemberProfilesOptions;
-  readonly #dirty = new Set<string>();
-  readonly #running = new Map<string, Promise<void>>();
 
   constructor(options: MemberProfilesOptions) {
     this.#options = options;
-    options.profiles.changed.subscribe(({ userId }) => {
-      this.#dirty.add(userId);
-      if (this.#running.has(userId)) return;
-      this.#running.set(
-        userId,
-        this.#carry(userId).finally(() => this.#running.delete(userId)),
-      );
-    });
   }
 
-  /** Resolves when all rooms know of all changes. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running.values());
-  }
-
-  async #carry(userId: string): Promise<void> {
-    while (this.#dirty.delete(userId)) {
-      try {
-        const { database, interner, rooms } = this.#options;
-        const records = await roomsOfUser(database, await interner.userNid(userId));
-        const joined = records
-          .filter((record) => record.membership === membershipCode('join'))
-          .map((record) => record.room);
-        for (const nid of joined) {
-          // The next round has the newest profile: what is left of this one would only be written over.
-          if (this.#dirty.has(userId)) break;
-          const room = await rooms.byNid(nid);
-          if (room !== undefined) await this.#update(room, userId);
-        }
-      } catch (err) {
-        this.#options.logger.error('a changed profile did not reach the rooms of its user', { user: userId, err });
-      }
+  /**
+   * Gives every room the profile that the user has now; those that have it already cost a look at it.
+   *
+   * @returns false when it was broken off because of the signal
+   */
+  async carry(userId: string, signal: AbortSignal): Promise<boolean> {
+    const { database, interner, rooms } = this.#options;
+    const records = await roomsOfUser(database, await interner.userNid(userId));
+    for (const { room: nid, membership } of records) {
+      if (membership !== membershipCode('join')) continue;
+      if (signal.aborted) return false;
+      const room = await rooms.byNid(nid);
+      if (room !== undefined) await this.#update(room, userId);
     }
+    return true;
   }
 
   async #update(room: Room, userId: string): Promise<void> {
     const member = room.member(userId);
     if (member?.membership !== 'join') return;
+    const { events, loader, logger, profiles } = this.#options;
+    const event = await loader.one(room, member.event);
+    const profile = await profiles.profileOf(userId);
+    const content = event?.content ?? {};
+    if (
+      event !== undefined &&
+      content['displayname'] === profile.displayname &&
+      content['avatar_url'] === profile.avatarUrl
+    )
+      return;
     try {
-      const event = await this.#options.loader.one(room, member.event);
-      const profile = await this.#options.profiles.profileOf(userId);
-      const content = event?.content ?? {};
-      if (
-        event !== undefined &&
-        content['displayname'] === profile.displayname &&
-        content['avatar_url'] === profile.avatarUrl
-      )
-        return;
-      await this.#options.events.send(room, {
+      await events.send(room, {
         type: 'm.room.member',
         sender: userId,
         stateKey: userId,
@@ -107,7 +91,8 @@ export class MemberProfiles {
       });
     } catch (err) {
       // One room that refuses it does not keep the others from hearing of it.
-      this.#options.logger.warn('a room did not take a changed profile', { user: userId, room: room.roomId, err });
+      if (!(err instanceof MatrixError) || err.status >= 500 || err.status === 429) throw err;
+      logger.warn('a room did not take a changed profile', { user_id: userId, room_id: room.roomId, err });
     }
   }
 }

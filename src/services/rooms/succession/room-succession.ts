@@ -1,9 +1,10 @@
-import type { Logger } from '#src/kernel/logger.ts';
+import { copyRoomRules, moveToSuccessor } from '#src/jobs/definitions.ts';
+import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
-import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import type { CommittedEvent, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
 
 const DIRECT = 'm.direct';
@@ -16,13 +17,33 @@ export interface RoomPushRules {
   copyRoom(userId: string, from: string, to: string): Promise<void>;
 }
 
+/** The successor that a tombstone names gets the rules; whoever joins one gets what they said of the room before it. */
+export const successionFollowUp: FollowUp = ({ room, state, members }) => {
+  const jobs: JobRequest[] = [];
+  for (const { content, stateKey, type } of state) {
+    const successor = content['replacement_room'];
+    if (type === 'm.room.tombstone' && stateKey === '' && typeof successor === 'string')
+      jobs.push(requestJob(copyRoomRules, { room: room.nid, successor }));
+  }
+  for (const { after, before, local, userId } of members) {
+    if (!local || after !== 'join' || before === 'join' || predecessorOf(room) === undefined) continue;
+    jobs.push(requestJob(moveToSuccessor, { room: room.nid, userId }));
+  }
+  return jobs;
+};
+
+/** The room whose successor a room says it is. */
+const predecessorOf = (room: Room): string | undefined => {
+  const predecessor = room.headState('m.room.create', '')?.event?.content['predecessor'];
+  const roomId = isJsonObject(predecessor) ? predecessor['room_id'] : undefined;
+  return typeof roomId === 'string' ? roomId : undefined;
+};
+
 export interface RoomSuccessionOptions {
-  readonly stream: RoomEventStream;
   readonly rooms: RoomRegistry;
   readonly accountData: AccountDataService;
   readonly tags: TagService;
   readonly pushRules: RoomPushRules;
-  readonly logger: Logger;
 }
 
 /**
@@ -31,62 +52,41 @@ export interface RoomSuccessionOptions {
  */
 export class RoomSuccession {
   readonly #options: RoomSuccessionOptions;
-  readonly #running = new Set<Promise<void>>();
 
   constructor(options: RoomSuccessionOptions) {
     this.#options = options;
-    options.stream.on('appended', ({ room, events }) => {
-      for (const event of events) this.#look(room, event);
-    });
   }
 
-  /** Resolves when everything that was begun is done. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
-  }
-
-  #look(room: Room, { event, member }: CommittedEvent): void {
-    if (event.type === 'm.room.tombstone' && event.stateKey === '') {
-      const successor = event.content['replacement_room'];
-      if (typeof successor === 'string') this.#run(room, () => this.#rules(room, successor));
-      return;
-    }
-    if (member?.after.membership !== 'join' || !member.after.local || member.before?.membership === 'join') return;
-    const predecessor = room.stateEvent('m.room.create')?.content['predecessor'];
-    const old = isJsonObject(predecessor) ? predecessor['room_id'] : undefined;
-    if (typeof old === 'string') this.#run(room, () => this.#joined(room, old, member.after.userId));
-  }
-
-  async #rules(room: Room, successor: string): Promise<void> {
-    const { pushRules } = this.#options;
-    const members = [...room.members.values()]
-      .filter(({ local, membership }) => local && membership === 'join')
-      .map(({ userId }) => userId);
-    for (const userId of await pushRules.withOwnRules(members)) {
+  /**
+   * Copies the push rules of all who are in a room to its successor.
+   *
+   * @returns false when it was broken off because of the signal
+   */
+  async copyRules(roomNid: number, successor: string, signal: AbortSignal): Promise<boolean> {
+    const { pushRules, rooms } = this.#options;
+    const room = await rooms.byNid(roomNid);
+    const members = [...(room?.members.values() ?? [])].filter(
+      ({ local, membership }) => local && membership === 'join',
+    );
+    if (room === undefined) return true;
+    for (const userId of await pushRules.withOwnRules(members.map((member) => member.userId))) {
+      if (signal.aborted) return false;
       await pushRules.copyRoom(userId, room.roomId, successor);
     }
+    return true;
   }
 
-  async #joined(room: Room, oldRoomId: string, userId: string): Promise<void> {
+  /** Carries push rules, tags and direct chats over to the room that a user has joined. */
+  async moveUser(roomNid: number, userId: string): Promise<void> {
     const { accountData, rooms, tags, pushRules } = this.#options;
-    const old = await rooms.byId(oldRoomId);
+    const room = await rooms.byNid(roomNid);
+    const oldRoomId = room === undefined ? undefined : predecessorOf(room);
+    const old = oldRoomId === undefined ? undefined : await rooms.byId(oldRoomId);
     // Only who was in the old room said anything of it; a room that merely claims to be its successor changes nothing for others.
-    if (old?.member(userId) === undefined) return;
-    await pushRules.copyRoom(userId, oldRoomId, room.roomId);
+    if (room === undefined || old?.member(userId) === undefined) return;
+    await pushRules.copyRoom(userId, old.roomId, room.roomId);
     await tags.copy(userId, old.nid, room.nid);
-    await accountData.update(userId, 0, DIRECT, (content) => withSuccessor(content, oldRoomId, room.roomId));
-  }
-
-  #run(room: Room, work: () => Promise<void>): void {
-    const running = work()
-      .catch((err: unknown) =>
-        this.#options.logger.error('what users said of an upgraded room was not carried over', {
-          room: room.roomId,
-          err,
-        }),
-      )
-      .finally(() => this.#running.delete(running));
-    this.#running.add(running);
+    await accountData.update(userId, 0, DIRECT, (content) => withSuccessor(content, old.roomId, room.roomId));
   }
 }
 

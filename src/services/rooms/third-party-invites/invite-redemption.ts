@@ -1,22 +1,23 @@
-import { redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
+import { inviteByAddressRevoked, inviteByAddressSent, redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
-  claimedThirdPartyInvites,
   claimThirdPartyInvites,
   deleteThirdPartyInvite,
   findThirdPartyInvite,
+  markThirdPartyInviteSent,
   revokeThirdPartyInvite,
   type ThirdPartyInviteRecord,
 } from '#src/storage/rooms/third-party-invites.ts';
@@ -27,13 +28,21 @@ export const THIRD_PARTY_INVITE = 'm.room.third_party_invite';
 /** Milliseconds in which the event of an invitation is sent, or never will be. */
 const SENDING_MS = 60_000;
 
+/** An invitation of an address that is published stands; "a revoked invitation is one with empty content". */
+export const invitesByAddressFollowUp: FollowUp = ({ room, state }) =>
+  state.flatMap(({ content, stateKey: token, type }) => {
+    if (type !== THIRD_PARTY_INVITE || token === undefined) return [];
+    return publicKeysOf(content).length > 0
+      ? requestJob(inviteByAddressSent, { token, roomId: room.roomId })
+      : requestJob(inviteByAddressRevoked, { token, roomId: room.roomId });
+  });
+
 export interface InviteRedemptionOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
-  readonly stream: RoomEventStream;
   readonly profiles: ProfileSource;
   readonly invitePermission: InvitePermission;
   readonly keys: InviteKeys;
@@ -45,15 +54,9 @@ export interface InviteRedemptionOptions {
  */
 export class InviteRedemption {
   readonly #options: InviteRedemptionOptions;
-  readonly #stopListening: () => void;
-  /** Revocations that are being noted. */
-  readonly #noting = new Set<Promise<void>>();
 
   constructor(options: InviteRedemptionOptions) {
     this.#options = options;
-    this.#stopListening = options.stream.on('appended', (appended) => {
-      this.#forgetRevoked(appended);
-    });
   }
 
   /**
@@ -66,24 +69,19 @@ export class InviteRedemption {
 
   /** Has a claimed invitation redeemed after the commit. */
   enqueue(tx: Tx, token: string): Promise<void> {
-    return tx.enqueue(redeemThirdPartyInvite.name, { token });
+    return tx.enqueue(redeemThirdPartyInvite, { token });
   }
 
-  /** Takes up what was left undone, whatever became of its job. */
-  async resume(): Promise<void> {
+  /** Notes that the event of an invitation is in its room, and redeems it if somebody has claimed it before that. */
+  async sent(token: string, roomId: string): Promise<void> {
     await this.#options.database.write(async (tx) => {
-      for (const token of await claimedThirdPartyInvites(tx)) await this.enqueue(tx, token);
+      if ((await markThirdPartyInviteSent(tx, token, roomId)) !== undefined) await this.enqueue(tx, token);
     });
   }
 
-  /** Resolves when every revocation that was heard of has been noted. */
-  async noted(): Promise<void> {
-    await Promise.all(this.#noting);
-  }
-
-  async close(): Promise<void> {
-    this.#stopListening();
-    await this.noted();
+  /** Keeps a revoked invitation no longer: its keys are not valid any more. */
+  revoked(token: string, roomId: string): Promise<void> {
+    return revokeThirdPartyInvite(this.#options.database, token, roomId);
   }
 
   /**
@@ -153,17 +151,5 @@ export class InviteRedemption {
         third_party_invite: { display_name: typeof displayName === 'string' ? displayName : '', signed },
       }),
     );
-  }
-
-  /** "A revoked invitation is one with empty content": its keys are not valid any more. */
-  #forgetRevoked({ room, events }: Appended): void {
-    for (const { event } of events) {
-      if (event.type !== THIRD_PARTY_INVITE || event.stateKey === undefined) continue;
-      if (publicKeysOf(event.content).length > 0) continue;
-      const noting = revokeThirdPartyInvite(this.#options.database, event.stateKey, room.roomId)
-        .catch((err: unknown) => this.#options.logger.warn('a revoked invitation could not be forgotten', { err }))
-        .finally(() => this.#noting.delete(noting));
-      this.#noting.add(noting);
-    }
   }
 }

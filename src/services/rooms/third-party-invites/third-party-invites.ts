@@ -18,7 +18,6 @@ import { lockAddress, ownerOfAddress } from '#src/storage/accounts/account-three
 import {
   deleteThirdPartyInvite,
   insertThirdPartyInvite,
-  markThirdPartyInviteSent,
   waitingThirdPartyInvites,
 } from '#src/storage/rooms/third-party-invites.ts';
 import { type InviteKeys, publicKeysOf } from './invite-keys.ts';
@@ -166,9 +165,8 @@ export class ThirdPartyInvites {
       await deleteThirdPartyInvite(database, token);
       throw error;
     }
-    await database.write(async (tx) => {
-      if ((await markThirdPartyInviteSent(tx, token)) !== undefined) await this.#options.redemption.enqueue(tx, token);
-    });
+    // A job that was committed with the event does the same. Whoever invites once more at once finds it done already.
+    await this.#options.redemption.sent(token, room.roomId);
     return undefined;
   }
 

@@ -1,9 +1,10 @@
 import { LRUCache } from 'lru-cache';
+import { carryProfile, listUser } from '#src/jobs/definitions.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import { clearProfile, profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
 import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
 
@@ -130,10 +131,12 @@ export class ProfileService {
     await this.#change(userId, key, undefined);
   }
 
-  /** The name that somebody registered with, as far as it can be one. */
-  setDisplayname(userId: string, displayname: string): Promise<void> {
+  /** The name that somebody registers with, as far as it can be one, in the transaction that makes the account. */
+  async nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void> {
     const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
-    return this.#change(userId, 'displayname', name === '' ? undefined : name);
+    if (name === '') return;
+    await setProfileField(tx, userId, 'displayname', JSON.stringify(name));
+    tx.afterCommit(() => this.#profiles.delete(userId));
   }
 
   /** Removes everything, when an account is deactivated. Rooms are not told: the user has left them. */
@@ -141,6 +144,7 @@ export class ProfileService {
     return this.#changes.run(userId, async () => {
       await clearProfile(this.#database, userId);
       this.#profiles.set(userId, profileFrom({}));
+      this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
     });
   }
 
@@ -157,18 +161,20 @@ export class ProfileService {
       if (old === undefined && value === undefined) return;
       if (old !== undefined && value !== undefined && JSON.stringify(old) === JSON.stringify(value)) return;
       const fields = value === undefined ? others : { ...others, [key]: value };
-      if (value === undefined) await removeProfileField(this.#database, userId, key);
-      else {
-        assertProfileSize(fields);
-        if (old === undefined && Object.keys(fields).length > this.#mostFields)
-          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
-        await setProfileField(this.#database, userId, key, JSON.stringify(value));
-      }
+      if (value !== undefined) assertProfileSize(fields);
+      if (old === undefined && Object.keys(fields).length > this.#mostFields)
+        throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
+      const isShown = key === 'displayname' || key === 'avatar_url';
+      await this.#database.write(async (tx) => {
+        if (value === undefined) await removeProfileField(tx, userId, key);
+        else await setProfileField(tx, userId, key, JSON.stringify(value));
+        if (!isShown) return;
+        await tx.enqueue(carryProfile, { userId });
+        await tx.enqueue(listUser, { userId });
+      });
       const profile = profileFrom(fields);
       this.#profiles.set(userId, profile);
-      if (key === 'displayname' || key === 'avatar_url') {
-        this.changed.emit({ userId, displayname: profile.displayname, avatarUrl: profile.avatarUrl });
-      }
+      if (isShown) this.changed.emit({ userId, displayname: profile.displayname, avatarUrl: profile.avatarUrl });
     });
   }
 }

@@ -41,7 +41,8 @@ describe('the stream of room events', () => {
     expect(heard).to.equal(1);
     expect(lines).to.deep.equal([
       {
-        message: 'a listener to the stream of room events failed',
+        message: 'a listener failed',
+        stream: 'room events',
         kind: 'purged',
         room_id: room.roomId,
         err: failure,
