@@ -1,0 +1,286 @@
+import { expect } from 'chai';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+
+/** Kills of one scenario at most; they are spread evenly over its steps. */
+const MOST_KILLS = 50;
+
+/** Something that is done, and what must happen because of it. */
+interface Scenario<Subject> {
+  readonly title: string;
+  readonly prepare: (life: Life) => Promise<Subject>;
+  /** What somebody asks for. Once it was answered, the rest happens whenever the process is killed. */
+  readonly act: (life: Life, subject: Subject) => Promise<unknown>;
+  /** What there is to see afterwards, and what there is to see where nothing was done. */
+  readonly outcome: (life: Life, subject: Subject) => Promise<unknown>;
+  readonly done: (subject: Subject) => unknown;
+  readonly untouched: (subject: Subject) => unknown;
+}
+
+describe('a server that is killed between two steps', function () {
+  this.timeout(180_000);
+  let server: MortalServer;
+  before(async () => {
+    server = await MortalServer.open();
+  });
+  after(() => server?.close());
+
+  const room = async (
+    { services }: Life,
+    creator: Requester,
+    state: readonly [string, JsonObject][] = [],
+    create = {},
+  ): Promise<Room> =>
+    services.events.createRoom({
+      version: roomVersion('11')!,
+      creator: creator.userId,
+      createContent: { room_version: '11', ...create },
+      isPublic: false,
+      events: () =>
+        [
+          ['m.room.member', { membership: 'join' }, creator.userId] as const,
+          ['m.room.power_levels', { users: { [creator.userId]: 100 }, invite: 0 }, ''] as const,
+          ['m.room.join_rules', { join_rule: 'public' }, ''] as const,
+          ...state.map(([type, content]) => [type, content, ''] as const),
+        ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: creator.userId })),
+    });
+  const join = (life: Life, who: Requester, ...rooms: readonly Room[]): Promise<unknown> =>
+    Promise.all(rooms.map(({ roomId }) => life.services.membership.join(who, { roomIdOrAlias: roomId })));
+  const reopened = async (life: Life, { roomId }: Room): Promise<Room> => (await life.services.rooms.byId(roomId))!;
+  const membership = async (life: Life, at: Room, { userId }: Requester): Promise<string | undefined> =>
+    (await reopened(life, at)).member(userId)?.membership;
+  const memberContent = async (life: Life, at: Room, { userId }: Requester): Promise<JsonObject | undefined> => {
+    const held = await reopened(life, at);
+    return (await life.services.loader.one(held, held.member(userId)?.event ?? 0))?.content;
+  };
+  const found = async (life: Life, searcher: Requester, term: string): Promise<readonly string[]> =>
+    (await life.services.userDirectory.search(searcher.userId, { term, limit: 10 })).users.map(({ userId }) => userId);
+
+  const promise = <Subject>({ title, prepare, act, outcome, done, untouched }: Scenario<Subject>): void => {
+    it(title, async () => {
+      const first = await server.begin();
+      const subject = await prepare(first);
+      await first.doJobs();
+      first.mortal.killAt(Infinity);
+      await act(first, subject);
+      await first.doJobs();
+      const halfSteps = 2 * first.mortal.steps;
+      expect(await outcome(first, subject)).to.deep.equal(done(subject));
+      await first.end();
+      const stride = Math.max(1, halfSteps / MOST_KILLS);
+      let acknowledged = 0;
+      for (let kill = 0; kill < halfSteps; kill += stride) {
+        const before = await server.begin();
+        const doomed = await prepare(before);
+        await before.doJobs();
+        before.mortal.killAt(Math.floor(kill));
+        const answered = await before.mortal.survives(() => act(before, doomed));
+        if (answered) await before.mortal.survives(() => before.doJobs());
+        const after = await server.begin();
+        await after.doJobs();
+        const seen = await outcome(after, doomed);
+        // What was answered has been done; what was not has been done, or not at all.
+        if (answered || JSON.stringify(seen) !== JSON.stringify(untouched(doomed)))
+          expect(seen, `killed at half step ${Math.floor(kill)} of ${halfSteps}`).to.deep.equal(done(doomed));
+        if (answered) acknowledged += 1;
+        await after.end();
+      }
+      expect(acknowledged, 'there are steps after the answer').to.be.above(0);
+    });
+  };
+
+  promise({
+    title: 'takes whoever deactivates their account out of all rooms, and leaves nothing of theirs behind',
+    async prepare(life) {
+      const [leaving, other] = [await server.user(life), await server.user(life)];
+      const joined = [await room(life, other), await room(life, other)];
+      await join(life, leaving, ...joined);
+      const invited = await room(life, other);
+      await life.services.membership.invite(other.userId, invited.roomId, { target: leaving.userId });
+      const address = { medium: 'email', address: `${leaving.userId.slice(1).replace(':', '@')}.test` };
+      await life.services.accountThreepids.replace(leaving.userId, [address]);
+      await life.services.profiles.set(leaving, leaving.userId, 'displayname', { displayname: 'Leaving' });
+      await life.services.delayedEvents.schedule(
+        { userId: leaving.userId, deviceId: 'DEVICE' },
+        { roomId: joined[0]!.roomId, type: 'm.room.message', content: {}, delayMs: 60_000, isOlderForm: false },
+      );
+      return { leaving, rooms: [...joined, invited] };
+    },
+    act: ({ services }, { leaving }) => services.accounts.deactivate(leaving.userId, true),
+    async outcome(life, { leaving, rooms }) {
+      const { accountThreepids, delayedEventList, profiles } = life.services;
+      const list = { status: undefined, delayIds: undefined, from: undefined };
+      return {
+        memberships: await Promise.all(rooms.map((one) => membership(life, one, leaving))),
+        addresses: (await accountThreepids.list(leaving.userId)).length,
+        scheduled: (await delayedEventList.page(leaving.userId, list)).scheduled?.length,
+        name: (await profiles.profileOf(leaving.userId)).displayname ?? null,
+        found: await found(life, await server.user(life), leaving.userId),
+      };
+    },
+    done: () => ({ memberships: ['leave', 'leave', 'leave'], addresses: 0, scheduled: 0, name: null, found: [] }),
+    untouched: ({ leaving }) => ({
+      memberships: ['join', 'join', 'invite'],
+      addresses: 1,
+      scheduled: 1,
+      name: 'Leaving',
+      found: [leaving.userId],
+    }),
+  });
+
+  promise({
+    title: 'carries a changed name into all rooms of its user, and into the user directory',
+    async prepare(life) {
+      const [renamed, other] = [await server.user(life), await server.user(life)];
+      const rooms = [await room(life, other), await room(life, other), await room(life, other)];
+      await join(life, renamed, ...rooms);
+      return { renamed, other, rooms };
+    },
+    act: ({ services }, { renamed }) =>
+      services.profiles.set(renamed, renamed.userId, 'displayname', { displayname: `New ${renamed.userId}` }),
+    outcome: async (life, { renamed, other, rooms }) => ({
+      names: await Promise.all(
+        rooms.map(async (one) => (await memberContent(life, one, renamed))?.['displayname'] ?? null),
+      ),
+      found: await found(life, other, `New ${renamed.userId}`),
+    }),
+    done: ({ renamed, rooms }) => ({ names: rooms.map(() => `New ${renamed.userId}`), found: [renamed.userId] }),
+    untouched: ({ rooms }) => ({ names: rooms.map(() => null), found: [] }),
+  });
+
+  promise({
+    title: 'takes all guests out of a room that lets guests in no longer',
+    async prepare(life) {
+      const host = await server.user(life);
+      const guests = [1, 2, 3].map(() => server.user(life, { guest: true }));
+      const at = await room(life, host, [['m.room.guest_access', { guest_access: 'can_join' }]]);
+      for (const guest of guests) await join(life, await guest, at);
+      return { host, at, guests: await Promise.all(guests) };
+    },
+    act: async (life, { at, host: { userId: sender } }) =>
+      life.services.events.send(await reopened(life, at), {
+        type: 'm.room.guest_access',
+        stateKey: '',
+        sender,
+        content: { guest_access: 'forbidden' },
+      }),
+    outcome: async (life, { at, guests }) => Promise.all(guests.map((guest) => membership(life, at, guest))),
+    done: () => ['leave', 'leave', 'leave'],
+    untouched: () => ['join', 'join', 'join'],
+  });
+
+  promise({
+    title: 'gives the successor of a room the push rules of all who were in the room',
+    async prepare(life) {
+      const users = [await server.user(life), await server.user(life), await server.user(life)];
+      const old = await room(life, users[0]!);
+      const successor = `!successor${old.nid}:${server.serverName}`;
+      await join(life, users[1]!, old);
+      await join(life, users[2]!, old);
+      for (const { userId } of users)
+        await life.services.pushRules.put(userId, 'room', old.roomId, { actions: [] }, {});
+      return { users, old, successor };
+    },
+    act: async (life, { old, successor, users }) =>
+      life.services.events.send(await reopened(life, old), {
+        type: 'm.room.tombstone',
+        stateKey: '',
+        sender: users[0]!.userId,
+        content: { replacement_room: successor, body: 'moved' },
+      }),
+    outcome: async (life, { successor, users }) =>
+      Promise.all(
+        users.map(async ({ userId }) =>
+          (await life.services.pushRules.rulesetOf(userId)).room.some(({ rule_id: id }) => id === successor),
+        ),
+      ),
+    done: () => [true, true, true],
+    untouched: () => [false, false, false],
+  });
+
+  promise({
+    title: 'gives whoever joins the successor of a room the tags and direct chats that they had in the room',
+    async prepare(life) {
+      const [user, other] = [await server.user(life), await server.user(life)];
+      const old = await room(life, other);
+      await join(life, user, old);
+      await life.services.tags.set(user.userId, old.nid, 'm.favourite', {});
+      await life.services.accountData.set(user.userId, 0, 'm.direct', { [other.userId]: [old.roomId] });
+      const successor = await room(life, other, [], { predecessor: { room_id: old.roomId } });
+      return { user, other, old, successor };
+    },
+    act: (life, { user, successor }) => join(life, user, successor),
+    outcome: async (life, { user, other, successor }) => {
+      const direct = JSON.parse((await life.services.accountData.get(user.userId, 0, 'm.direct')) ?? '{}');
+      return {
+        membership: (await membership(life, successor, user)) ?? null,
+        tags: await life.services.tags.of(user.userId, successor.nid),
+        isDirect: direct[other.userId].includes(successor.roomId),
+      };
+    },
+    done: () => ({ membership: 'join', tags: { 'm.favourite': {} }, isDirect: true }),
+    untouched: () => ({ membership: null, tags: {}, isDirect: false }),
+  });
+
+  promise({
+    title: 'invites whoever owns an address by now, however early or late that became known',
+    async prepare(life) {
+      const [inviter, invitee] = [await server.user(life), await server.user(life)];
+      const at = await room(life, inviter);
+      const id = { medium: 'email', address: `${invitee.userId.slice(1).replace(':', '@')}.test` } as const;
+      const invite = { ...id, idServer: server.serverName };
+      await life.services.thirdPartyInvites.invite(inviter, at.roomId, invite);
+      return { invitee, at, id };
+    },
+    act: ({ services }, { invitee, id }) => services.accountThreepids.replace(invitee.userId, [id]),
+    outcome: async (life, { at, invitee }) => (await membership(life, at, invitee)) ?? null,
+    done: () => 'invite',
+    untouched: () => null,
+  });
+
+  promise({
+    title: 'does not keep an invitation by address that was revoked',
+    async prepare(life) {
+      const inviter = await server.user(life);
+      const at = await room(life, inviter);
+      const invite = { medium: 'email', address: `${at.nid}@mail.test`, idServer: server.serverName };
+      await life.services.thirdPartyInvites.invite(inviter, at.roomId, invite);
+      const event = [...at.state.values()].find((slot) => slot.event.type === 'm.room.third_party_invite')!.event;
+      const keys = event.content['public_keys'] as { public_key: string }[];
+      return { inviter, at, token: event.stateKey!, key: keys.at(-1)!.public_key };
+    },
+    act: async (life, { at, inviter, token }) =>
+      life.services.events.send(await reopened(life, at), {
+        type: 'm.room.third_party_invite',
+        stateKey: token,
+        sender: inviter.userId,
+        content: {},
+      }),
+    outcome: ({ services }, { key }) => services.inviteKeys.isEphemeralKeyValid(key),
+    done: () => false,
+    untouched: () => true,
+  });
+
+  promise({
+    title: 'makes no account without the name that its administrator wanted for it, and lists it in the user directory',
+    prepare: async (life) => ({ searcher: await server.user(life), username: `named${process.hrtime.bigint()}` }),
+    act: ({ services }, { username }) =>
+      services.registration.registerByAdmin(
+        { username, password: 'correct horse battery', admin: false, displayName: `Named ${username}` },
+        { inhibitLogin: true },
+      ),
+    outcome: async (life, { searcher, username }) => {
+      const userId = `@${username}:${server.serverName}`;
+      return {
+        exists: await life.services.users.exists(userId),
+        name: (await life.services.profiles.profileOf(userId)).displayname ?? null,
+        found: await found(life, searcher, `Named ${username}`),
+      };
+    },
+    done: ({ username }) => ({ exists: true, name: `Named ${username}`, found: [`@${username}:${server.serverName}`] }),
+    untouched: () => ({ exists: false, name: null, found: [] }),
+  });
+});

@@ -1,0 +1,110 @@
+import { composeServices } from '#src/app/composition.ts';
+import { loadConfig } from '#src/app/config/load.ts';
+import type { Composition } from '#src/app/ground/slice.ts';
+import { openServerFiles, type ServerFiles } from '#src/app/ground/server-files.ts';
+import { handlersOf } from '#src/app/slices/jobs.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { systemRandom } from '#src/kernel/random.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cloneDatabase, type TestDatabase } from './database.ts';
+import { doJobs } from './jobs.ts';
+import { ManualClock } from './manual-clock.ts';
+import { MortalDatabase } from './mortal-database.ts';
+
+export type MortalServices = ReturnType<typeof composeServices>['services'];
+
+/** One life of a server: its services on the database that all its lives share. */
+export class Life {
+  readonly services: MortalServices;
+  readonly mortal: MortalDatabase;
+  readonly #composition: Composition<MortalServices>;
+
+  constructor(composition: Composition<MortalServices>, mortal: MortalDatabase) {
+    this.#composition = composition;
+    this.services = composition.services;
+    this.mortal = mortal;
+  }
+
+  /** Does all the jobs that wait. */
+  doJobs(): Promise<number> {
+    return doJobs(this.mortal.database, handlersOf(this.services));
+  }
+
+  /** Ends it in order. */
+  end(): Promise<void> {
+    return this.#composition.close(silentLogger);
+  }
+}
+
+/** A server that lives and is killed again and again, on one database. Nothing of a life that was killed runs on: its time stands still. */
+export class MortalServer {
+  readonly #clone: TestDatabase;
+  readonly #folder: string;
+  readonly #files: ServerFiles;
+  readonly serverName = 'localhost';
+  #names = 0;
+
+  private constructor(clone: TestDatabase, folder: string, files: ServerFiles) {
+    this.#clone = clone;
+    this.#folder = folder;
+    this.#files = files;
+  }
+
+  static async open(): Promise<MortalServer> {
+    const folder = mkdtempSync(join(tmpdir(), 'tsudoi-test-mortal-'));
+    const config = loadConfig([], { TSUDOI_DATA_DIR: folder });
+    return new MortalServer(await cloneDatabase(), folder, await openServerFiles(config, systemRandom));
+  }
+
+  get database(): TestDatabase['database'] {
+    return this.#clone.database;
+  }
+
+  async begin(): Promise<Life> {
+    const config = loadConfig([], {
+      TSUDOI_DATA_DIR: this.#folder,
+      TSUDOI_PASSWORD__COST: 'low',
+      TSUDOI_PUBLIC_BASE_URL: 'http://localhost',
+      TSUDOI_RATE_LIMITS__ENABLED: 'false',
+      TSUDOI_USER_DIRECTORY__SEARCH_ALL_USERS: 'true',
+    });
+    const clock = new ManualClock(Date.now());
+    const mortal = new MortalDatabase(this.#clone.database);
+    const composition = composeServices({
+      config,
+      logger: silentLogger,
+      metrics: new PrometheusMetrics(),
+      clock,
+      timers: clock,
+      random: systemRandom,
+      database: mortal.database,
+      ...this.#files,
+    });
+    const life = new Life(composition, mortal);
+    await composition.start();
+    return life;
+  }
+
+  async close(): Promise<void> {
+    await this.#clone.drop();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Makes an account, and returns who acts for it. */
+  async user({ services }: Life, more: { readonly guest?: boolean } = {}): Promise<Requester> {
+    this.#names += 1;
+    const name = `user${this.#names}`;
+    const { userId } =
+      more.guest === true
+        ? await services.registration.registerGuest(undefined)
+        : await services.registration.registerByAdmin(
+            { username: name, password: 'correct horse battery', admin: false },
+            { inhibitLogin: true },
+          );
+    return { userId, deviceId: 'DEVICE', isGuest: more.guest === true, isAdmin: false, rateLimited: false };
+  }
+}
