@@ -99,7 +99,7 @@ describe('a server that is killed between two steps', function () {
       const joined = [await room(life, other), await room(life, other)];
       await join(life, leaving, ...joined);
       const invited = await room(life, other);
-      await life.services.membership.invite(other.userId, invited.roomId, { target: leaving.userId });
+      await life.services.membership.invite(other, invited.roomId, { target: leaving.userId });
       const address = { medium: 'email', address: `${leaving.userId.slice(1).replace(':', '@')}.test` };
       await life.services.accountThreepids.replace(leaving.userId, [address]);
       await life.services.profiles.set(leaving, leaving.userId, 'displayname', { displayname: 'Leaving' });
