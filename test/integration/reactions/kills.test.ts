@@ -105,7 +105,7 @@ describe('a server that is killed between two steps', function () {
       await life.services.profiles.set(leaving, leaving.userId, 'displayname', { displayname: 'Leaving' });
       await life.services.delayedEvents.schedule(
         { userId: leaving.userId, deviceId: 'DEVICE' },
-        { roomId: joined[0]!.roomId, type: 'm.room.message', content: {}, delayMs: 60_000, isOlderForm: false },
+        { roomId: joined[0]!.roomId, type: 'org.test', content: {}, delayMs: 60_000, isOlderForm: false },
       );
       return { leaving, rooms: [...joined, invited] };
     },
