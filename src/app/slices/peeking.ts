@@ -47,6 +47,7 @@ export function composePeeking(
     clientEvents,
     accountData,
     presence,
+    ignoredUsers,
     invitations,
     stream: eventStream,
   });

@@ -18,7 +18,16 @@ export interface TypingIn {
   readonly at: number;
 }
 
+/** What readers see of a room, and the latest changes, oldest first: every one after `floor`. */
+interface Shown {
+  readonly typing: TypingIn;
+  readonly changes: readonly { readonly userId: string; readonly at: number }[];
+  readonly floor: number;
+}
+
 const NOBODY: TypingIn = { users: [], at: 0 };
+/** Changes of a room that are remembered. */
+const CHANGES = 64;
 
 export interface TypingServiceOptions {
   readonly rooms: RoomRegistry;
@@ -35,7 +44,7 @@ export class TypingService {
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
   /** What readers see. A room where nobody has typed for long is forgotten: whoever missed its last change sees nobody anyway. */
-  readonly #shown = new LRUCache<number, TypingIn>(atMost(50_000));
+  readonly #shown = new LRUCache<number, Shown>(atMost(50_000));
   /** Fires when somebody begins or stops to type. */
   readonly changed = new Signal<{ readonly roomNid: number }>();
 
@@ -53,7 +62,13 @@ export class TypingService {
 
   /** Who is typing in a room. */
   typingIn(roomNid: number): TypingIn {
-    return this.#shown.get(roomNid) ?? NOBODY;
+    return this.#shown.get(roomNid)?.typing ?? NOBODY;
+  }
+
+  /** Who began or stopped to type in a room after an ephemeral count; undefined when that is too long ago to say. */
+  changedSince(roomNid: number, count: number): readonly string[] | undefined {
+    const { changes, floor } = this.#shown.get(roomNid) ?? { changes: [], floor: 0 };
+    return count < floor ? undefined : changes.filter(({ at }) => at > count).map(({ userId }) => userId);
   }
 
   /**
@@ -79,7 +94,7 @@ export class TypingService {
       userId,
       this.#timers.after(Math.min(timeoutMs, LONGEST_TIMEOUT_MS), () => this.stop(room, userId)),
     );
-    if (before === undefined) this.#show(room.nid, typing);
+    if (before === undefined) this.#show(room.nid, typing, userId);
   }
 
   stop(room: Pick<Room, 'nid'>, userId: string): void {
@@ -89,11 +104,16 @@ export class TypingService {
     timer.cancel();
     typing.delete(userId);
     if (typing.size === 0) this.#typing.delete(room.nid);
-    this.#show(room.nid, typing);
+    this.#show(room.nid, typing, userId);
   }
 
-  #show(roomNid: number, typing: ReadonlyMap<string, Timer>): void {
-    this.#shown.set(roomNid, { users: [...typing.keys()], at: this.#ephemeral.next() });
+  #show(roomNid: number, typing: ReadonlyMap<string, Timer>, changed: string): void {
+    const before = this.#shown.get(roomNid);
+    const at = this.#ephemeral.next();
+    const changes = [...(before?.changes ?? []).filter(({ userId }) => userId !== changed), { userId: changed, at }];
+    const forgotten = changes.length > CHANGES ? changes.shift() : undefined;
+    const floor = forgotten?.at ?? before?.floor ?? 0;
+    this.#shown.set(roomNid, { typing: { users: [...typing.keys()], at }, changes, floor });
     this.changed.emit({ roomNid });
   }
 }

@@ -133,11 +133,22 @@ export class UnreadCounts {
     throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
   }
 
+  /** Whether something came to a room after what a user has read there, by what is in memory: receipts, and the room. */
+  mayHaveUnread(userId: string, room: Room): boolean {
+    const since = room.member(userId)?.since ?? 0;
+    const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
+    return room.lastPosition > Math.max(since, read);
+  }
+
   /** Reads what `counts` needs for several rooms at once, in four statements at most. */
   async load(userId: string, rooms: readonly Room[]): Promise<void> {
     const user = await this.#interner.userNid(userId);
     await this.#pushRules.load([userId]);
-    const cold = rooms.filter((room) => room.isJoined(userId) && !this.#states.has(keyOf(room, user)));
+    const ignored = await this.#ignored.of(userId);
+    const cold = rooms.filter((room) => {
+      const state = this.#states.get(keyOf(room, user));
+      return room.isJoined(userId) && (state === undefined || !this.#isValid(state, room, userId, ignored));
+    });
     if (cold.length === 0) return;
     await this.#receipts.forRooms(cold);
     await this.#load(userId, user, cold);

@@ -1,3 +1,4 @@
+import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader, EventPlace } from '#src/services/room-model/event/event-loader.ts';
@@ -194,7 +195,7 @@ export class Aggregations implements BundledAggregations {
     const heard = new Map(
       [...related].map(([nid, all]) => [
         nid,
-        all.filter(({ sender, relType }) => !ignored.has(sender) && relType !== REL.annotation),
+        all.filter((one) => !isIgnored(one, ignored) && one.relType !== REL.annotation),
       ]),
     );
     if (seesAll(room, userId, heard.values()) || this.#options.visibility.seesAll(room, userId)) return heard;

@@ -1,3 +1,4 @@
+import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
@@ -78,7 +79,7 @@ export class Relations {
     const stop = to === undefined ? undefined : await this.#tokens.read(room, to, dir);
     const ignored = await this.#ignoredUsers(reader.userId);
     const related = (await this.#gather(room, event, query)).filter(
-      (one) => !ignored.has(one.sender) && liesWithin(one, start, stop, dir),
+      (one) => !isIgnored(one, ignored) && liesWithin(one, start, stop, dir),
     );
     if (dir === 'b') related.reverse();
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);

@@ -1,3 +1,4 @@
+import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { redact } from '#src/protocol/events/redaction.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -99,7 +100,7 @@ export class ThreadsList {
       shown.push(...(await this.#roots(room, reader, page, ignored)));
     }
     const events = shown.map((one) =>
-      ignored.has(one.event.sender) ? { ...one, event: withoutContent(room, one.event) } : one,
+      isIgnored(one.event, ignored) ? { ...one, event: withoutContent(room, one.event) } : one,
     );
     return {
       chunk: await this.#writer.write(room, reader, events),
@@ -137,7 +138,7 @@ export class ThreadsList {
     ignored: ReadonlySet<string>,
   ): Promise<boolean> {
     const replies = (await this.#index.of(room, root)).filter(
-      ({ relType, sender }) => relType === REL.thread && !ignored.has(sender),
+      (one) => one.relType === REL.thread && !isIgnored(one, ignored),
     );
     const loaded = await this.#loader.load(replies.map(({ nid }) => ({ room, nid })));
     return (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).length > 0;

@@ -111,6 +111,9 @@ export class StoredEvent {
   get stateKey(): string | undefined {
     return this.pdu.state_key;
   }
+  get isState(): boolean {
+    return this.pdu.state_key !== undefined;
+  }
   get content(): JsonObject {
     return this.pdu.content;
   }

@@ -1,3 +1,4 @@
+import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { covers, type SyncPosition } from '#src/protocol/wire/position.ts';
@@ -55,7 +56,9 @@ export class SyncPlanner {
    * @param changed rooms of which a section has something to tell
    */
   plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
-    const { user, since, isInitial, fullState, filter } = request;
+    const { user, since, isInitial, fullState, filter, hasChanged } = request;
+    // Whoever lets themselves be invited again, or hears somebody again, is told of the invites that wait for them.
+    const isOpenAgain = hasChanged(IGNORED_USER_LIST) || hasChanged(INVITE_PERMISSION);
     const joined: RoomPlan[] = [];
     const left = new Map<number, Member>();
     const outside = new Map<number, Member>();
@@ -80,7 +83,7 @@ export class SyncPlanner {
       }
       const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
       if (member.membership === 'invite' || member.membership === 'knock') {
-        if (isNews) outside.set(nid, member);
+        if (isNews || (isOpenAgain && member.membership === 'invite')) outside.set(nid, member);
       } else if (isNews) left.set(nid, member);
       else if (fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);
     }

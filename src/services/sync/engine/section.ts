@@ -34,6 +34,8 @@ export interface SectionRequest {
   readonly stateAfter: string | undefined;
   /** Whom the user ignores, as of now. Client-Server API, "Ignoring Users". */
   readonly ignored: () => ReadonlySet<string>;
+  /** Whether the user has changed one of their global pieces of account data, and the client does not know of it. */
+  readonly hasChanged: (type: string) => boolean;
 }
 
 /** What a section has to say, of one room or in general. */

@@ -1,8 +1,9 @@
 import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
+import { covers, ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { SyncPlanner } from './plan.ts';
 import type { Section, SectionRequest, SectionView } from './section.ts';
@@ -79,7 +80,7 @@ export class SyncEngine {
     const { accountData, ephemeral, planner, writer } = this.#options;
     const { userId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
-    const common = this.#requestOf(user, request, () => ignoredBy(data));
+    const common = this.#requestOf(user, request, data);
     const views = await this.#open(common, request.since);
     // One turn of the event loop from here to the plan: everything that is told lies before this end.
     const end: SyncPosition = {
@@ -109,7 +110,7 @@ export class SyncEngine {
   #requestOf(
     user: SyncUser,
     { deviceId, filter, fullState, since, stateAfter, userId }: SyncRequest,
-    ignored: () => ReadonlySet<string>,
+    data: UserAccountData,
   ): SectionRequest {
     const { ephemeral, filters } = this.#options;
     return {
@@ -123,7 +124,8 @@ export class SyncEngine {
       isInitial: since === undefined,
       fullState,
       stateAfter,
-      ignored,
+      ignored: () => ignoredBy(data),
+      hasChanged: (type) => since !== undefined && !covers(since.vector, data.entry(0, type)?.pos ?? 0),
     };
   }
 

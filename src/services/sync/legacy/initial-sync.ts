@@ -1,3 +1,4 @@
+import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { setImmediate } from 'node:timers/promises';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -28,6 +29,7 @@ export interface InitialSyncOptions {
   readonly clientEvents: ClientEvents;
   readonly accountData: AccountDataService;
   readonly presence: PresenceService;
+  readonly ignoredUsers: IgnoredUsers;
   readonly invitations: Invitations;
   readonly stream: EventStream;
 }
@@ -78,10 +80,11 @@ export class InitialSync {
     readonly presence: readonly string[];
     readonly accountData: readonly string[];
   }> {
-    const { database, interner, rooms, stream } = this.#options;
+    const { database, ignoredUsers, interner, rooms, stream } = this.#options;
     const end = stream.now();
     const snapshots: RoomSnapshot[] = [];
     const companions = new Set([reader.userId]);
+    const ignored = await ignoredUsers.of(reader.userId);
     const memberships = await roomsOfUser(database, await interner.userNid(reader.userId));
     const loaded = await rooms.load(memberships.map((row) => row.room));
     for (const { room: nid, membership: code, forgotten } of memberships) {
@@ -104,7 +107,7 @@ export class InitialSync {
     return {
       end,
       rooms: snapshots,
-      presence: this.#presence(companions),
+      presence: this.#presence([...companions].filter((userId) => !ignored.has(userId))),
       accountData: await this.#accountData(reader.userId, 0),
     };
   }

@@ -32,7 +32,7 @@ export class PresenceSection implements Section {
     };
   }
 
-  #events({ user, since, sinceCount, isInitial, filter }: SectionRequest): string[] {
+  #events({ user, since, sinceCount, isInitial, filter, ignored }: SectionRequest): string[] {
     const source = this.#source;
     const subjects = new Set<string>();
     const rooms = [...user.joined.values()];
@@ -55,7 +55,9 @@ export class PresenceSection implements Section {
       }
     }
     const events: string[] = [];
+    const unheard = ignored();
     for (const userId of subjects) {
+      if (unheard.has(userId)) continue;
       const known = source.presenceOf(userId);
       if (known === undefined || filter.presence?.({ type: 'm.presence', sender: userId, content: {} }) === false)
         continue;

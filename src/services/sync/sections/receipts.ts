@@ -46,7 +46,7 @@ export class ReceiptsSection implements Section {
   }
 
   #view(request: SectionRequest, read?: ReadonlyMap<number, RoomReceiptsView>): SectionView {
-    const { user, userId, since, isInitial, filter } = request;
+    const { user, userId, since, isInitial, filter, ignored } = request;
     const of = (room: Room): RoomReceiptsView | undefined => this.#source.peek(room) ?? read?.get(room.nid);
     return {
       *changedRooms() {
@@ -59,8 +59,10 @@ export class ReceiptsSection implements Section {
         if (receipts === undefined || filter.ephemeral?.({ type: 'm.receipt', content: {} }) === false)
           return undefined;
         const news = isFull ? receipts.all() : receipts.changedSince(since[room.shard] ?? 0);
+        const unheard = ignored();
         const shown = news.filter(
-          ({ kind, pos, userId: reader }) => covers(vector, pos) && (kind === 'm.read' || reader === userId),
+          ({ kind, pos, userId: reader }) =>
+            covers(vector, pos) && (kind === 'm.read' || reader === userId) && !unheard.has(reader),
         );
         if (shown.length === 0) return undefined;
         return {

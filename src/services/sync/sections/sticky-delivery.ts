@@ -1,3 +1,4 @@
+import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -51,7 +52,7 @@ export const stickyDeliveries = async <Draft extends StickyDraft>(
     const isNew = plan.member.since > plan.after;
     const events = view
       .between(isNew ? 0 : plan.after, plan.upTo)
-      .filter(({ nid, sender, stateKey }) => !shown.has(nid) && (stateKey !== undefined || !ignored.has(sender)));
+      .filter((event) => !shown.has(event.nid) && !isIgnored(event, ignored));
     deliveries.set(draft, { view, timeline, events });
   }
   return deliveries;

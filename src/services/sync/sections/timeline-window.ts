@@ -1,4 +1,4 @@
-import type { EventPredicate } from '#src/protocol/filters/event-predicate.ts';
+import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -23,13 +23,14 @@ export interface TimelineWindow {
   readonly hiddenState: readonly StoredEvent[];
 }
 
+/** Whether an event belongs into a timeline. */
+export type TimelinePredicate = (event: StoredEvent, relations?: readonly Relation[]) => boolean;
+
 type PrepareEvents = (events: readonly { readonly room: Room; readonly event: StoredEvent }[]) => Promise<void>;
 
 /** How many events a filter may throw away before we call the timeline limited. */
 const SEARCH_ROUNDS = 5;
 const SEARCH_CHUNK = 200;
-
-const isState = (event: StoredEvent): boolean => event.stateKey !== undefined;
 
 /** Cuts timelines out of rooms: from the ring where it reaches back far enough, else from the database, all rooms in one statement. */
 export class TimelineReader {
@@ -48,7 +49,7 @@ export class TimelineReader {
   async read(
     requests: readonly WindowRequest[],
     limit: number,
-    accepts: EventPredicate | undefined,
+    accepts: TimelinePredicate | undefined,
     prepare?: PrepareEvents,
   ): Promise<TimelineWindow[]> {
     const windows: (TimelineWindow | undefined)[] = requests.map((request) =>
@@ -99,7 +100,7 @@ export class TimelineReader {
     first: readonly StoredEvent[],
     chunk: number,
     limit: number,
-    accepts: EventPredicate | undefined,
+    accepts: TimelinePredicate | undefined,
     prepare: PrepareEvents | undefined,
   ): Promise<TimelineWindow> {
     const read = [...first];
@@ -130,13 +131,13 @@ const extendRing = (
   if (first !== undefined) ring.extend(older, isComplete ? after : first.nid - 1);
 };
 
-const count = (events: readonly StoredEvent[], accepts: EventPredicate): number =>
+const count = (events: readonly StoredEvent[], accepts: TimelinePredicate): number =>
   events.reduce((sum, event) => sum + (accepts(event) ? 1 : 0), 0);
 
 const fromRing = (
   request: WindowRequest,
   limit: number,
-  accepts: EventPredicate | undefined,
+  accepts: TimelinePredicate | undefined,
 ): TimelineWindow | undefined => {
   const { room, after, upTo } = request;
   const events = room.ring.between(after, upTo);
@@ -150,7 +151,7 @@ const fromRing = (
 const cut = (
   events: readonly StoredEvent[],
   limit: number,
-  accepts: EventPredicate | undefined,
+  accepts: TimelinePredicate | undefined,
   moreBefore: boolean,
 ): TimelineWindow => {
   const wanted = accepts === undefined ? events : events.filter((event) => accepts(event));
@@ -158,6 +159,6 @@ const cut = (
   return {
     events: limit === 0 ? [] : wanted.slice(-limit),
     limited,
-    hiddenState: accepts === undefined ? [] : events.filter((event) => isState(event) && !accepts(event)),
+    hiddenState: accepts === undefined ? [] : events.filter((event) => event.isState && !accepts(event)),
   };
 };

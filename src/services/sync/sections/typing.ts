@@ -1,9 +1,12 @@
+import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 export interface TypingSource {
   /** Who types, and at which ephemeral count that last changed (0: never). */
   typingIn(roomNid: number): { readonly users: readonly string[]; readonly at: number };
+  /** Who began or stopped to type after an ephemeral count; undefined when that is too long ago to say. */
+  changedSince(roomNid: number, count: number): readonly string[] | undefined;
   readonly changed: Subscribable<{ readonly roomNid: number }>;
 }
 
@@ -20,18 +23,28 @@ export class TypingSection implements Section {
     this.#source.changed.subscribe(({ roomNid }) => waker.room(roomNid));
   }
 
-  open({ user, sinceCount, isInitial, filter }: SectionRequest): SectionView {
+  open({ user, sinceCount, isInitial, filter, ignored, hasChanged }: SectionRequest): SectionView {
     const source = this.#source;
+    // Whoever hears somebody again, or not any more, is told who types of those that they hear now.
+    const isHeardAnew = hasChanged(IGNORED_USER_LIST);
+    const hasNews = (nid: number): boolean => {
+      const { users, at } = source.typingIn(nid);
+      if (isHeardAnew && users.length > 0) return true;
+      if (at <= sinceCount) return false;
+      const unheard = ignored();
+      return unheard.size === 0 || source.changedSince(nid, sinceCount)?.every((one) => unheard.has(one)) !== true;
+    };
     return {
       *changedRooms({ ephemeral }) {
-        if (isInitial || ephemeral.count <= sinceCount) return;
-        for (const nid of user.joined.keys()) if (source.typingIn(nid).at > sinceCount) yield nid;
+        if (isInitial || (ephemeral.count <= sinceCount && !isHeardAnew)) return;
+        for (const nid of user.joined.keys()) if (hasNews(nid)) yield nid;
       },
       room({ room, section }) {
         if (section !== 'join' || !filter.ephemeralRoom(room.roomId)) return undefined;
-        const { users, at } = source.typingIn(room.nid);
+        const unheard = ignored();
+        const users = source.typingIn(room.nid).users.filter((one) => !unheard.has(one));
         // Whoever knows of nobody is not told that nobody types.
-        const isNews = isInitial ? users.length > 0 : at > sinceCount && (users.length > 0 || sinceCount > 0);
+        const isNews = isInitial ? users.length > 0 : hasNews(room.nid) && (users.length > 0 || sinceCount > 0);
         if (!isNews || filter.ephemeral?.({ type: 'm.typing', content: {} }) === false) return undefined;
         return {
           list: 'ephemeral',

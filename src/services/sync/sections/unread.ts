@@ -1,5 +1,9 @@
+import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Section, SectionRequest, SectionView } from '../engine/section.ts';
+
+/** Account data by which it is decided what counts as unread. */
+const CRITERIA = [IGNORED_USER_LIST, 'm.push_rules'] as const;
 
 interface UnreadTally {
   readonly notification: number;
@@ -7,6 +11,8 @@ interface UnreadTally {
 }
 
 export interface UnreadSource {
+  /** Whether something came to a room after what the user has read there. */
+  mayHaveUnread(userId: string, room: Room): boolean;
   /** Makes the counts of several rooms known, in a handful of statements for all of them. */
   load(userId: string, rooms: readonly Room[]): Promise<void>;
   counts(
@@ -25,9 +31,16 @@ export class UnreadSection implements Section {
     this.#source = source;
   }
 
-  open({ userId, filter }: SectionRequest): SectionView {
+  open({ user, userId, filter, hasChanged }: SectionRequest): SectionView {
     const source = this.#source;
+    // What they mean by unread is another thing now, wherever there may be something that they have not read.
+    const countsAnew = CRITERIA.some(hasChanged);
+    const isNewsIn = (room: Room): boolean => countsAnew && source.mayHaveUnread(userId, room);
     return {
+      *changedRooms() {
+        if (!countsAnew) return;
+        for (const [nid, room] of user.joined) if (isNewsIn(room)) yield nid;
+      },
       async prepare(plans) {
         const joined = plans.filter(({ section }) => section === 'join');
         if (joined.length > 1)
@@ -49,14 +62,14 @@ export class UnreadSection implements Section {
               unread_notifications: countsJson({ notification, highlight }),
               ...(threads.length === 0 ? {} : { unread_thread_notifications: `{${threads.join(',')}}` }),
             },
-            isNews: false,
+            isNews: isNewsIn(room),
           };
         }
         for (const tally of counts.threads.values()) {
           notification += tally.notification;
           highlight += tally.highlight;
         }
-        return { members: { unread_notifications: countsJson({ notification, highlight }) }, isNews: false };
+        return { members: { unread_notifications: countsJson({ notification, highlight }) }, isNews: isNewsIn(room) };
       },
     };
   }

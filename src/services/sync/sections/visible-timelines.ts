@@ -1,3 +1,4 @@
+import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -7,7 +8,7 @@ import type { SectionRequest } from '../engine/section.ts';
 import { stickyDeliveries, type StickyDelivery } from './sticky-delivery.ts';
 import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { RelationsSource, VisibilitySource } from './timeline-sources.ts';
-import type { TimelineReader, TimelineWindow } from './timeline-window.ts';
+import type { TimelinePredicate, TimelineReader, TimelineWindow } from './timeline-window.ts';
 
 export interface VisibleTimelinesOptions {
   readonly timelines: TimelineReader;
@@ -73,11 +74,10 @@ export class VisibleTimelines {
   async #relatedWindows(
     shown: readonly RoomPlan[],
     filter: SyncFilter,
-    accepts: SyncFilter['timeline'],
+    accepts: TimelinePredicate | undefined,
   ): Promise<TimelineWindow[]> {
     const related = new Map<number, readonly Relation[]>();
-    const passes = (event: Parameters<NonNullable<typeof accepts>>[0] & { readonly nid?: number }): boolean =>
-      accepts?.(event, related.get(event.nid ?? 0)) !== false;
+    const passes: TimelinePredicate = (event) => accepts?.(event, related.get(event.nid)) !== false;
     return this.#options.timelines.read(shown, filter.timelineLimit, passes, async (events) => {
       for (const [nid, relations] of await this.#options.relations.relationsOf(events)) related.set(nid, relations);
     });
@@ -129,12 +129,7 @@ const afterOverruled = (
   return events.slice(last + 1);
 };
 
-/** "the server SHOULD NOT send events by ignored users to the client, except state". Client-Server API, "Ignoring Users". */
 const withoutIgnored =
-  (filter: SyncFilter, ignored: ReadonlySet<string>) =>
-  (
-    event: Parameters<NonNullable<SyncFilter['timeline']>>[0] & { readonly stateKey?: string | undefined },
-    relations?: readonly Relation[],
-  ): boolean =>
-    !(event.sender !== undefined && ignored.has(event.sender) && event.stateKey === undefined) &&
-    filter.timeline?.(event, relations) !== false;
+  (filter: SyncFilter, ignored: ReadonlySet<string>): TimelinePredicate =>
+  (event, relations) =>
+    !isIgnored(event, ignored) && filter.timeline?.(event, relations) !== false;

@@ -9,11 +9,14 @@ const NOBODY: ReadonlySet<string> = new Set();
 /** By the piece of account data that was read: the same set as long as the list stays the same. */
 const parsed = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
 
-/** Whether those who ignore these users are spared an event. State is told whoever sent it. Client-Server API, "Ignoring Users". */
+/**
+ * Whether those who ignore these users are spared an event of a room. "the client will no longer receive events sent by that user, with
+ * the exception of state events". Client-Server API, "Ignoring Users".
+ */
 export const isIgnored = (
-  event: { readonly sender: string; readonly stateKey: string | undefined },
+  event: { readonly sender: string; readonly isState: boolean },
   ignored: ReadonlySet<string>,
-): boolean => event.stateKey === undefined && ignored.has(event.sender);
+): boolean => !event.isState && ignored.has(event.sender);
 
 /** Whom a user ignores, by their account data: the same set as long as they do not change it. Nobody can ignore themselves. */
 export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): ReadonlySet<string> =>
