@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { expect } from 'chai';
 import { CLOSE_REASONS } from '#src/ws/close-codes.ts';
+import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
 import { METHODS } from '#src/ws/methods.ts';
 import { type Account, StreamServer } from './stream-server.ts';
 
@@ -99,9 +100,9 @@ describe('WebSocket API: requests', () => {
       ['send', [], 'M_BAD_JSON'],
       ['send', { ...send, content: 'text' }, 'M_BAD_JSON'],
       ['send', { ...send, content: { n: 1.5 } }, 'M_BAD_JSON'],
-      ['send', { ...send, content: { msgtype: 'm.text' } }, 'M_BAD_JSON'],
-      ['state', { room_id: roomId, event_type: 'm.room.server_acl', content: { allow: [] } }, 'M_BAD_JSON'],
-      ['state', { room_id: roomId, event_type: 'm.room.power_levels', content: { ban: '50' } }, 'M_BAD_JSON'],
+      ['send', { ...send, room_id: own, content: { msgtype: 'm.text' } }, 'M_BAD_JSON'],
+      ['state', { room_id: own, event_type: 'm.room.server_acl', content: { allow: [] } }, 'M_BAD_JSON'],
+      ['state', { room_id: own, event_type: 'm.room.power_levels', content: { ban: '50' } }, 'M_BAD_JSON'],
       ['send', { ...send, content: { n: 2 ** 60 } }, 'M_BAD_JSON'],
       ['send', { ...send, content: text('I am not in there') }, 'M_FORBIDDEN'],
       ['send', { ...send, room_id: '!nowhere:localhost', content: {} }, 'M_FORBIDDEN'],
@@ -187,10 +188,24 @@ describe('WebSocket API: requests', () => {
       token: guest.access_token,
       refreshToken: undefined,
     });
-    for (const method of METHODS.values()) {
-      if (method.guests) continue;
-      const { error } = await client.request(method.name, method.example);
-      expect(error?.errcode, method.name).to.equal('M_GUEST_ACCESS_FORBIDDEN');
+    const closed = [...METHODS.values()].filter(({ guests }) => !isAllowed(guests));
+    expect(closed.length).to.be.greaterThan(4);
+    for (const { name, example } of closed) {
+      const { error } = await client.request(name, example);
+      expect(error?.errcode, name).to.equal('M_GUEST_ACCESS_FORBIDDEN');
+    }
+    // What the state does is no other way around it.
+    const roomId = await server.room(alice);
+    const access = { guest_access: 'can_join' };
+    await server.must(alice, 'PUT', `/rooms/${roomId}/state/m.room.guest_access/`, access);
+    await client.must('join', { room_id_or_alias: roomId });
+    for (const [userId, membership] of [
+      [bob.userId, 'invite'],
+      [guest.user_id, 'knock'],
+    ]) {
+      const member = { event_type: 'm.room.member', state_key: userId, content: { membership } };
+      const { error } = await client.request('state', { room_id: roomId, ...member });
+      expect(error?.errcode, membership).to.equal('M_GUEST_ACCESS_FORBIDDEN');
     }
     expect(await client.must('ping')).to.deep.equal({});
     await client.end();

@@ -6,6 +6,7 @@ import { MembershipDoor } from '#src/services/rooms/membership/membership-door.t
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -24,6 +25,7 @@ export interface Memberships {
   readonly door: MembershipDoor;
   readonly guestAccess: GuestAccess;
   readonly memberProfiles: MemberProfiles;
+  readonly openness: RoomOpenness;
   readonly membership: MembershipService;
   readonly mutualRooms: MutualRooms;
   /** Profiles in the words of member events. */
@@ -53,10 +55,12 @@ export function composeMembership(
       return { displayname, avatar_url: avatarUrl };
     },
   };
+  const restricted = new RestrictedJoins(rooms);
+  const openness = new RoomOpenness(restricted);
   const door = new MembershipDoor({
     serverName,
     isLocal: (userId) => events.isLocal(userId),
-    restricted: new RestrictedJoins(rooms),
+    restricted,
     rateLimiter,
     invitePermission,
     federates: false,
@@ -71,6 +75,7 @@ export function composeMembership(
     aliases,
     profiles: profileSource,
     door,
+    openness,
   });
   return {
     name: 'membership',
@@ -79,6 +84,7 @@ export function composeMembership(
       door,
       guestAccess: new GuestAccess({ database, rooms, membership, logger }),
       memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger }),
+      openness,
       membership,
       mutualRooms: new MutualRooms(database),
       profileSource,

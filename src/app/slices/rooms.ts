@@ -43,17 +43,17 @@ export function composeRooms(
     ThirdPartyInviting,
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
-  const { membership, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
+  const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { stream, thirdPartyInvites, users } = below;
   const { serverName } = config;
-  const roomSummaries = new RoomSummaries({ rooms, aliases });
-  const publicRooms = new PublicRooms({ database, rooms, stream, openness: roomSummaries, serverName });
+  const roomSummaries = new RoomSummaries({ rooms, aliases, openness });
+  const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName });
   return {
     name: 'rooms',
     services: {
       publicRooms,
       roomSummaries,
-      hierarchy: new SpaceHierarchy({ database, rooms, summaries: roomSummaries }),
+      hierarchy: new SpaceHierarchy({ database, rooms, openness }),
       roomCreation: new RoomCreationService({
         serverName,
         events,
@@ -71,6 +71,7 @@ export function composeRooms(
         aliases,
         relations: relationRules,
         door,
+        openness,
         serverName,
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),

@@ -129,6 +129,32 @@ describe('invites and guests on a whole server', function () {
       });
       expect(message.status).to.equal(200);
     });
+    it('do with memberships by state only what the endpoints let them do: come where they may, and go', async () => {
+      const { access_token: token, user_id: userId } = await guest();
+      const roomId = await room(alice, { preset: 'public_chat', invite: ['@bob:localhost'] });
+      await setAccess(roomId, 'can_join');
+      const set = (type: string, key: string, content: object): Promise<Answer> =>
+        send(token, 'PUT', `/rooms/${roomId}/state/${type}/${encodeURIComponent(key)}`, content);
+      await refused(set('m.room.member', userId, { membership: 'knock' }), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+      expect((await set('m.room.member', userId, { membership: 'join', displayname: 'Guest' })).status).to.equal(200);
+      // Power for everything, so that only being a guest stands in the way.
+      const levels = (await get(alice, `/rooms/${roomId}/state/m.room.power_levels`)).body;
+      const all = { ...levels, events: {}, state_default: 0, invite: 0, kick: 0, ban: 0 };
+      expect((await send(alice, 'PUT', `/rooms/${roomId}/state/m.room.power_levels`, all)).status).to.equal(200);
+      for (const [key, membership] of [
+        ['@carol:localhost', 'invite'],
+        ['@bob:localhost', 'leave'],
+        ['@bob:localhost', 'ban'],
+        ['@bob:localhost', 'join'],
+        [userId, 'ban'],
+        [userId, 'invite'],
+      ] as const)
+        await refused(set('m.room.member', key, { membership }), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+      const invitation = { display_name: 'x', key_validity_url: 'https://x.test', public_key: 'x' };
+      await refused(set('m.room.third_party_invite', 'x', invitation), 403, 'M_GUEST_ACCESS_FORBIDDEN');
+      expect((await set('m.room.topic', '', { topic: 'Guests may send state' })).status).to.equal(200);
+      expect((await set('m.room.member', userId, { membership: 'leave' })).status).to.equal(200);
+    });
     it('leave when guest access ends; everybody else stays', async () => {
       const roomId = await room(alice, { preset: 'public_chat' });
       await setAccess(roomId, 'can_join');

@@ -50,8 +50,8 @@ describe('coming into rooms and leaving them', function () {
       expect((await memberEvent(roomId, B)).event_id).to.equal(first.event_id);
       expect((await server.must('bob', 'GET', '/joined_rooms')).joined_rooms).to.deep.equal([roomId]);
     });
-    it('answers 404 M_NOT_FOUND for a room or an alias that nobody here knows', async () => {
-      await refused(post('bob', '/join/!nothing:elsewhere.test?via=elsewhere.test'), 404, 'M_NOT_FOUND');
+    it('answers 404 M_NOT_FOUND for an alias that nobody here knows, and 403 for a room, as for one that one may not join', async () => {
+      await refused(post('bob', '/join/!nothing:elsewhere.test?via=elsewhere.test'), 403, 'M_FORBIDDEN');
       await refused(post('bob', '/join/%23nothing:test'), 404, 'M_NOT_FOUND');
       await refused(post('bob', '/join/%23nothing:elsewhere.test'), 404, 'M_NOT_FOUND');
       await refused(post('bob', '/join/nonsense'), 400, 'M_INVALID_PARAM');
@@ -258,7 +258,8 @@ describe('coming into rooms and leaving them', function () {
       await refused(post('bob', `/knock/${roomId}`), 403, 'M_FORBIDDEN');
       await server.must('alice', 'POST', `/rooms/${roomId}/ban`, { user_id: '@eve:test' });
       await refused(post('eve', `/knock/${roomId}`), 403, 'M_FORBIDDEN');
-      await refused(post('bob', '/knock/!nothing:test'), 404, 'M_NOT_FOUND');
+      await refused(post('bob', '/knock/!nothing:test'), 403, 'M_FORBIDDEN');
+      await refused(post('bob', '/knock/%23nothing:test'), 404, 'M_NOT_FOUND');
     });
     it('again with another reason is another event', async () => {
       const roomId = await knockable();
@@ -328,8 +329,8 @@ describe('coming into rooms and leaving them', function () {
     });
   });
 
-  it('makes leaving a room that is not known 404, and one that one never was in 403', async () => {
-    await refused(post('bob', '/rooms/!nothing:test/leave'), 404, 'M_NOT_FOUND');
+  it('makes leaving a room that is not known 403, as one that one never was in', async () => {
+    await refused(post('bob', '/rooms/!nothing:test/leave'), 403, 'M_FORBIDDEN');
     await refused(post('stranger', `/rooms/${await server.room('alice')}/leave`), 403, 'M_FORBIDDEN');
   });
 });

@@ -5,7 +5,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { isWorldReadable, type RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
@@ -172,9 +172,7 @@ export class AliasService {
   /** The aliases that this server has for a room. @throws MatrixError M_FORBIDDEN unless in the room, or it is world-readable */
   async ofRoom(userId: string, roomId: string): Promise<string[]> {
     const room = await this.#access.known(roomId);
-    if (!room.isJoined(userId) && !isWorldReadable(room)) {
-      throw new MatrixError('M_FORBIDDEN', 'Only members of a room see its aliases.');
-    }
+    if (!room.isJoined(userId) && !isWorldReadable(room)) throw notInRoom();
     return aliasesOfRoom(this.#database, room.nid);
   }
 

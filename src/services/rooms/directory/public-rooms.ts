@@ -2,6 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomAlias, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -48,11 +49,6 @@ export interface PublicRoomsPage {
 /** Lists rooms of other servers. */
 export interface RemotePublicRooms {
   list(server: string, query: PublicRoomsQuery): Promise<PublicRoomsPage>;
-}
-
-/** Who may know of rooms that they are not in. */
-export interface RoomOpenness {
-  isOpenTo(room: Room, userId: string | undefined): Promise<boolean>;
 }
 
 export interface PublicRoomsOptions {
@@ -118,8 +114,7 @@ export class PublicRooms {
 
   async #known(roomId: string, userId: string | undefined): Promise<Room> {
     const room = await this.#rooms.byId(roomId);
-    const wasThere = userId !== undefined && room?.member(userId) !== undefined;
-    if (room !== undefined && (room.isPublic || wasThere || (await this.#openness.isOpenTo(room, userId)))) return room;
+    if (room !== undefined && (await this.#openness.mayKnowOf(room, userId))) return room;
     throw new MatrixError('M_NOT_FOUND', 'There is no such room, or it is not open to you.');
   }
 

@@ -3,8 +3,7 @@ import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { type PublicRoom, publicRoomOf } from './public-rooms.ts';
-import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
-import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
+import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 
@@ -21,12 +20,16 @@ export interface RoomSummary extends PublicRoom {
 export class RoomSummaries {
   readonly #rooms: RoomRegistry;
   readonly #aliases: AliasService;
-  readonly #restricted: RestrictedJoins;
+  readonly #openness: RoomOpenness;
 
-  constructor(options: { readonly rooms: RoomRegistry; readonly aliases: AliasService }) {
+  constructor(options: {
+    readonly rooms: RoomRegistry;
+    readonly aliases: AliasService;
+    readonly openness: RoomOpenness;
+  }) {
     this.#rooms = options.rooms;
     this.#aliases = options.aliases;
-    this.#restricted = new RestrictedJoins(options.rooms);
+    this.#openness = options.openness;
   }
 
   /**
@@ -40,35 +43,11 @@ export class RoomSummaries {
     if (!roomId.startsWith('!'))
       throw new MatrixError('M_INVALID_PARAM', 'This is neither a room id nor a room alias.');
     const room = await this.#rooms.byId(roomId);
-    if (room === undefined || !(await this.isOpenTo(room, userId))) {
+    if (room === undefined || !(await this.#openness.isOpenTo(room, userId))) {
       throw new MatrixError('M_NOT_FOUND', 'There is no such room, or it is not open to you.');
     }
     const summary = roomSummaryOf(room);
     return userId === undefined ? summary : { ...summary, membership: room.member(userId)?.membership ?? 'leave' };
-  }
-
-  /**
-   * Whether somebody is in a room, may join it or knock at it, or may read it at least.
-   * Client-Server API, `GET /rooms/{roomId}/hierarchy`.
-   */
-  async isOpenTo(room: Room, userId: string | undefined): Promise<boolean> {
-    if (isWorldReadable(room)) return true;
-    const membership = userId === undefined ? undefined : room.member(userId)?.membership;
-    if (membership === 'join' || membership === 'invite') return true;
-    if (membership === 'ban') return false;
-    const { knocking, knockRestricted } = room.version.auth;
-    switch (room.stateText('m.room.join_rules', 'join_rule')) {
-      case 'public':
-        return true;
-      case 'knock':
-        return knocking;
-      case 'knock_restricted':
-        return knockRestricted;
-      case 'restricted':
-        return userId !== undefined && this.#restricted.applies(room) && this.#restricted.isEntitled(room, userId);
-      default:
-        return false;
-    }
   }
 }
 

@@ -18,6 +18,7 @@ import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
 import { type Actor, type MembershipDoor } from './membership-door.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { RemoteMembership } from './remote-membership.ts';
+import type { RoomOpenness } from './room-openness.ts';
 import { strippedStateFor } from './stripped-room.ts';
 
 const MEMBER = 'm.room.member';
@@ -48,6 +49,7 @@ export interface MembershipServiceOptions {
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
   readonly door: MembershipDoor;
+  readonly openness: RoomOpenness;
   readonly remote?: RemoteMembership | undefined;
 }
 
@@ -70,6 +72,7 @@ export class MembershipService {
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
   readonly #door: MembershipDoor;
+  readonly #openness: RoomOpenness;
   readonly #remote: RemoteMembership | undefined;
 
   constructor(options: MembershipServiceOptions) {
@@ -81,6 +84,7 @@ export class MembershipService {
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#door = options.door;
+    this.#openness = options.openness;
     this.#remote = options.remote;
   }
 
@@ -97,6 +101,7 @@ export class MembershipService {
    */
   async join(requester: Requester, request: JoinRequest): Promise<string> {
     const { userId } = requester;
+    const signed = request.thirdPartySigned === undefined ? undefined : signedInvite(request.thirdPartySigned);
     const { roomId, servers } = await this.#resolve(request);
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) {
@@ -104,12 +109,10 @@ export class MembershipService {
       return roomId;
     }
     if (room.isJoined(userId)) return roomId;
+    await this.#assertMayKnowOf(room, userId, request);
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
-    const invite =
-      request.thirdPartySigned === undefined
-        ? undefined
-        : this.#thirdPartyInvite(room, userId, request.thirdPartySigned);
+    const invite = signed === undefined ? undefined : this.#thirdPartyInvite(room, userId, signed);
     // What entitles to a join is said by servers, and not by whoever joins.
     const { third_party_invite: _claimed, ...further } = request.content ?? {};
     const profile = await this.#profiles.profileOf(userId);
@@ -125,11 +128,7 @@ export class MembershipService {
   }
 
   /** The invite that a signed third-party invite stands for, in the name of who made it. */
-  #thirdPartyInvite(room: Room, userId: string, signed: JsonObject): EventDraft {
-    const { sender, mxid, token, signatures } = signed;
-    if (!isUserId(sender) || typeof mxid !== 'string' || typeof token !== 'string' || signatures === undefined) {
-      throw new MatrixError('M_BAD_JSON', 'third_party_signed needs sender, mxid, token and signatures.');
-    }
+  #thirdPartyInvite(room: Room, userId: string, { sender, token, signed }: SignedInvite): EventDraft {
     if (!this.#events.isLocal(sender))
       throw new MatrixError('M_FORBIDDEN', "The invite has to be redeemed through the inviter's server.");
     const displayName = room.stateText('m.room.third_party_invite', 'display_name', token);
@@ -149,6 +148,7 @@ export class MembershipService {
       await this.#enterRemotely('knock', userId, roomId, servers, request.reason);
       return roomId;
     }
+    await this.#assertMayKnowOf(room, userId, request);
     const content = await this.#door.admit(room, requester, {
       target: userId,
       content: memberContent('knock', await this.#profiles.profileOf(userId), { reason: request.reason }),
@@ -156,6 +156,20 @@ export class MembershipService {
     });
     await this.#events.send(room, memberDraft(userId, userId, content));
     return roomId;
+  }
+
+  /**
+   * Whoever names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: aliases are public, and
+   * the token of an invitation by mail is in the room's state.
+   *
+   * @throws MatrixError M_FORBIDDEN
+   */
+  async #assertMayKnowOf(room: Room, userId: string, request: JoinRequest): Promise<void> {
+    const token = request.thirdPartySigned?.['token'];
+    const isTold =
+      request.roomIdOrAlias.startsWith('#') ||
+      (typeof token === 'string' && room.stateEvent('m.room.third_party_invite', token) !== undefined);
+    if (!isTold && !(await this.#openness.mayKnowOf(room, userId))) throw notInRoom();
   }
 
   async #resolve(request: JoinRequest): Promise<{ roomId: string; servers: readonly string[] }> {
@@ -177,7 +191,7 @@ export class MembershipService {
     servers: readonly string[],
     reason: string | undefined,
   ): Promise<void> {
-    if (this.#remote === undefined) throw notFound();
+    if (this.#remote === undefined) throw notInRoom();
     await this.#remote.enter(how, { userId, roomId, servers, reason, profile: await this.#profiles.profileOf(userId) });
   }
 
@@ -210,10 +224,11 @@ export class MembershipService {
   async leave(userId: string, roomId: string, reason?: string): Promise<void> {
     const room = await this.#rooms.byId(roomId);
     if (room === undefined) {
-      if (this.#remote === undefined) throw notFound();
+      if (this.#remote === undefined) throw notInRoom();
       await this.#remote.leave(userId, roomId, reason);
       return;
     }
+    if (room.headMembership(userId) === undefined) throw notInRoom();
     if (room.member(userId)?.membership === 'leave') return;
     const isResident = [...room.members.values()].some((member) => member.local && member.membership === 'join');
     if (!isResident && this.#remote !== undefined) await this.#remote.leave(userId, roomId, reason);
@@ -288,6 +303,21 @@ export const memberDraft = (sender: string, stateKey: string, content: JsonObjec
   stateKey,
   content,
 });
+
+/** What an identity server signed for an invite by mail. */
+interface SignedInvite {
+  readonly sender: string;
+  readonly token: string;
+  readonly signed: JsonObject;
+}
+
+/** @throws MatrixError M_BAD_JSON */
+const signedInvite = (signed: JsonObject): SignedInvite => {
+  const { sender, mxid, token, signatures } = signed;
+  if (!isUserId(sender) || typeof mxid !== 'string' || typeof token !== 'string' || signatures === undefined)
+    throw new MatrixError('M_BAD_JSON', 'third_party_signed needs sender, mxid, token and signatures.');
+  return { sender, token, signed };
+};
 
 const assertUserId = (userId: string): void => {
   if (!isUserId(userId))

@@ -8,11 +8,12 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { assertContent } from './content-check.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
-import { userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
+import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
+import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -43,6 +44,7 @@ export class RoomSending {
   readonly #aliases: AliasService;
   readonly #relations: RelationRules;
   readonly #door: MembershipDoor;
+  readonly #openness: RoomOpenness;
   readonly #serverName: string;
 
   constructor(options: {
@@ -51,6 +53,7 @@ export class RoomSending {
     readonly aliases: AliasService;
     readonly relations: RelationRules;
     readonly door: MembershipDoor;
+    readonly openness: RoomOpenness;
     readonly serverName: string;
   }) {
     this.#access = options.access;
@@ -58,6 +61,7 @@ export class RoomSending {
     this.#aliases = options.aliases;
     this.#relations = options.relations;
     this.#door = options.door;
+    this.#openness = options.openness;
     this.#serverName = options.serverName;
   }
 
@@ -92,6 +96,7 @@ export class RoomSending {
     request: SendRequest & Partial<ScheduledRequest>,
     txn: Transaction | undefined,
   ): Promise<string> {
+    assertInside(room, sender);
     const { type, content } = request;
     if (type === 'm.room.redaction') {
       const { redacts, ...rest } = content;
@@ -140,7 +145,11 @@ export class RoomSending {
     stateKey: string,
   ): Promise<StoredEvent> {
     const { type } = request;
+    // Of what somebody may do in a room that they are not in, their own membership is all.
+    if (type !== MEMBER || stateKey !== sender.userId) assertInside(room, sender);
+    else if (!(await this.#openness.mayKnowOf(room, sender.userId))) throw notInRoom();
     if (type !== MEMBER && sender.isSuspended === true) throw userSuspended();
+    if (type === 'm.room.third_party_invite' && sender.isGuest === true) throw guestsForbidden();
     const content =
       type === MEMBER
         ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
@@ -162,6 +171,7 @@ export class RoomSending {
   /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
   async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId?: string): Promise<string> {
     const room = await this.#access.known(roomId);
+    assertInside(room, sender);
     await this.#assertMayRedact(sender, room, eventId);
     return this.#events.redact(
       room,
@@ -178,6 +188,11 @@ export class RoomSending {
     if (event?.sender !== sender.userId) throw userSuspended();
   }
 }
+
+/** @throws MatrixError M_FORBIDDEN, the same as for a room that does not exist */
+const assertInside = (room: Room, { userId }: Sender): void => {
+  if (room.headMembership(userId) !== 'join') throw notInRoom();
+};
 
 const sendScope = (roomId: string, type: string): string => `send/${roomId}/${type}`;
 const redactScope = (roomId: string, eventId: string): string => `redact/${roomId}/${eventId}`;

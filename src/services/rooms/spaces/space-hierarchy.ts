@@ -1,7 +1,8 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { strippedState, type StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { type RoomSummaries, type RoomSummary, roomSummaryOf } from '#src/services/rooms/directory/room-summaries.ts';
+import { type RoomSummary, roomSummaryOf } from '#src/services/rooms/directory/room-summaries.ts';
+import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -31,16 +32,12 @@ export interface HierarchyRoom extends RoomSummary {
 export class SpaceHierarchy {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
-  readonly #summaries: RoomSummaries;
+  readonly #openness: RoomOpenness;
 
-  constructor(options: {
-    readonly database: Database;
-    readonly rooms: RoomRegistry;
-    readonly summaries: RoomSummaries;
-  }) {
+  constructor(options: { readonly database: Database; readonly rooms: RoomRegistry; readonly openness: RoomOpenness }) {
     this.#database = options.database;
     this.#rooms = options.rooms;
-    this.#summaries = options.summaries;
+    this.#openness = options.openness;
   }
 
   /**
@@ -54,7 +51,7 @@ export class SpaceHierarchy {
     query: HierarchyQuery,
   ): Promise<{ readonly rooms: readonly HierarchyRoom[]; readonly next: string | undefined }> {
     const root = await this.#rooms.byId(roomId);
-    if (root === undefined || !(await this.#summaries.isOpenTo(root, userId))) {
+    if (root === undefined || !(await this.#openness.isOpenTo(root, userId))) {
       throw new MatrixError('M_FORBIDDEN', 'There is no such room, or it is not open to you.');
     }
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
@@ -80,7 +77,7 @@ export class SpaceHierarchy {
       // Spaces can be in each other: a room is told once.
       if (visited.has(room.roomId)) continue;
       visited.add(room.roomId);
-      if (depth > 0 && !(await this.#summaries.isOpenTo(room, userId))) continue;
+      if (depth > 0 && !(await this.#openness.isOpenTo(room, userId))) continue;
       yield room;
       if (depth >= maxDepth || !isSpace(room)) continue;
       for (const child of (await this.#children(room, suggestedOnly)).toReversed())

@@ -469,6 +469,33 @@ describe('delayed events', function () {
     expect(long.body.errcode).to.equal('M_INVALID_PARAM');
   });
 
+  it('lets guests do with memberships no more than they may do at once', async () => {
+    await server.setState('alice', room, 'm.room.guest_access', { guest_access: 'can_join' });
+    await server.join('guest-x', room);
+    const { userId } = await server.session('guest-x');
+    const of = { type: 'm.room.member' };
+    const ids: string[] = [];
+    for (const [key, membership] of [
+      ['@carol:test', 'invite'],
+      [userId, 'knock'],
+    ] as const) {
+      const answer = await schedule('guest-x', { delay_ms: 1_000, content: { membership }, state_key: key }, of);
+      ids.push(answer.body.delay_id);
+    }
+    const [now = '', later = ''] = ids;
+    expect((await manage(undefined, now, 'send')).body.errcode).to.equal('M_GUEST_ACCESS_FORBIDDEN');
+    await server.clock.advance(1_000);
+    for (const id of [now, later]) {
+      await finalised('guest-x', id);
+      expect((await one('guest-x', id)).error.errcode).to.equal('M_GUEST_ACCESS_FORBIDDEN');
+    }
+    const leaving = await schedule(
+      'guest-x',
+      { delay_ms: 1_000, content: { membership: 'leave' }, state_key: userId },
+      of,
+    );
+    expect((await manage(undefined, leaving.body.delay_id, 'send')).status).to.equal(200);
+  });
   it('serves guests', async () => {
     expect((await schedule('guest-x', { delay_ms: 1_000, content: text('x') })).status).to.equal(200);
     expect((await list('guest-x')).delayed_events).to.have.length(1);

@@ -1,0 +1,42 @@
+import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RestrictedJoins } from './restricted-joins.ts';
+
+/** Who may know of rooms that they are not in: the others are told what is told of a room that does not exist. */
+export class RoomOpenness {
+  readonly #restricted: RestrictedJoins;
+
+  constructor(restricted: RestrictedJoins) {
+    this.#restricted = restricted;
+  }
+
+  /** Whether somebody has, or had, to do with a room, finds it in the directory, or may join or read it. @param userId undefined for those without an account */
+  async mayKnowOf(room: Room, userId: string | undefined): Promise<boolean> {
+    const wasThere = userId !== undefined && room.headMembership(userId) !== undefined;
+    return wasThere || room.isPublic || this.isOpenTo(room, userId);
+  }
+
+  /**
+   * Whether somebody is in a room, may join it or knock at it, or may read it at least.
+   * Client-Server API, `GET /rooms/{roomId}/hierarchy`.
+   */
+  async isOpenTo(room: Room, userId: string | undefined): Promise<boolean> {
+    if (isWorldReadable(room)) return true;
+    const membership = userId === undefined ? undefined : room.member(userId)?.membership;
+    if (membership === 'join' || membership === 'invite') return true;
+    if (membership === 'ban') return false;
+    const { knocking, knockRestricted } = room.version.auth;
+    switch (room.stateText('m.room.join_rules', 'join_rule')) {
+      case 'public':
+        return true;
+      case 'knock':
+        return knocking;
+      case 'knock_restricted':
+        return knockRestricted;
+      case 'restricted':
+        return userId !== undefined && this.#restricted.applies(room) && this.#restricted.isEntitled(room, userId);
+      default:
+        return false;
+    }
+  }
+}
