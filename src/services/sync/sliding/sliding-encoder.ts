@@ -1,0 +1,127 @@
+import type { ExtensionAnswers } from './sliding-extensions.ts';
+import type { Hero, RoomAnswer } from './sliding-rooms.ts';
+import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
+import type { WireForm } from './sliding-request.ts';
+
+type Members = [name: string, text: string | undefined][];
+
+/** A JSON object of members whose values are JSON texts already; those that are undefined are left out. */
+const objectText = (members: Members): string =>
+  `{${members
+    .filter(([, text]) => text !== undefined)
+    .map(([name, text]) => `${JSON.stringify(name)}:${text}`)
+    .join(',')}}`;
+
+const textOf = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
+const whenTrue = (flag: boolean): string | undefined => (flag ? 'true' : undefined);
+const listText = (texts: readonly string[]): string => `[${texts.join(',')}]`;
+
+const heroText = ({ userId, displayname, avatarUrl }: Hero): string =>
+  objectText([
+    ['user_id', textOf(userId)],
+    ['displayname', textOf(displayname)],
+    ['avatar_url', textOf(avatarUrl)],
+  ]);
+
+/** A room as clients know it from the unstable API. */
+const unstableRoom = (answer: RoomAnswer): string => {
+  const { listed, strippedState } = answer;
+  const isOutside = strippedState !== undefined;
+  return objectText([
+    ['name', textOf(answer.name)],
+    ['avatar', textOf(answer.avatar)],
+    ['heroes', answer.heroes === undefined ? undefined : listText(answer.heroes.map(heroText))],
+    ['is_dm', whenTrue(answer.isDm)],
+    ['initial', whenTrue(answer.isInitial)],
+    ['unstable_expanded_timeline', whenTrue(answer.isExpanded)],
+    ['required_state', isOutside ? undefined : listText(answer.requiredState)],
+    ['timeline', answer.timeline === undefined ? undefined : `[${answer.timeline}]`],
+    ['prev_batch', textOf(answer.prevBatch)],
+    ['limited', isOutside ? undefined : String(answer.isLimited)],
+    ['num_live', isOutside ? undefined : String(answer.live)],
+    ['invite_state', textOf(strippedState)],
+    ['bump_stamp', String(listed.bumpStamp)],
+    ['joined_count', isOutside ? undefined : String(listed.room.joinedCount)],
+    ['invited_count', isOutside ? undefined : String(listed.room.invitedCount)],
+    ['notification_count', String(answer.notification)],
+    ['highlight_count', String(answer.highlight)],
+  ]);
+};
+
+/** A room in the form that was accepted. */
+const acceptedRoom = (answer: RoomAnswer): string => {
+  const { listed, strippedState } = answer;
+  const isOutside = strippedState !== undefined;
+  return objectText([
+    ['name', answer.isInitial ? (textOf(answer.name) ?? 'null') : textOf(answer.name)],
+    ['avatar', textOf(answer.avatar)],
+    ['heroes', answer.heroes === undefined ? undefined : listText(answer.heroes.map(heroText))],
+    ['is_dm', whenTrue(answer.isDm)],
+    ['initial', whenTrue(answer.isInitial)],
+    ['expanded_timeline', whenTrue(answer.isExpanded)],
+    ['membership', textOf(listed.member.membership)],
+    ['lists', JSON.stringify(answer.lists)],
+    ['required_state', isOutside ? undefined : listText(answer.requiredState)],
+    ['timeline', answer.timeline === undefined ? undefined : `[${answer.timeline}]`],
+    ['prev_batch', textOf(answer.prevBatch)],
+    ['limited', isOutside ? undefined : String(answer.isLimited)],
+    ['num_live', isOutside ? undefined : String(answer.live)],
+    ['stripped_state', textOf(strippedState)],
+    ['bump_stamp', String(listed.bumpStamp)],
+    ['joined_count', isOutside ? undefined : String(listed.room.joinedCount)],
+    ['invited_count', isOutside ? undefined : String(listed.room.invitedCount)],
+  ]);
+};
+
+const unstableList = ({ count, windows }: ListAnswer): string =>
+  JSON.stringify({ count, ops: windows.map(({ range, roomIds }) => ({ op: 'SYNC', range, room_ids: roomIds })) });
+
+const acceptedList = ({ count }: ListAnswer): string => JSON.stringify({ count });
+
+const byRoom = <Value>(rooms: ReadonlyMap<string, Value>, text: (value: Value) => string): string =>
+  objectText([...rooms].map(([roomId, value]) => [roomId, text(value)]));
+
+const extensionsText = ({ accountData, e2ee, receipts, toDevice, typing }: ExtensionAnswers): string =>
+  objectText([
+    [
+      'to_device',
+      toDevice && `{"next_batch":${JSON.stringify(toDevice.nextBatch)},"events":${listText(toDevice.events)}}`,
+    ],
+    [
+      'e2ee',
+      e2ee &&
+        objectText([
+          ['device_lists', textOf(e2ee.deviceLists)],
+          ['device_one_time_keys_count', textOf(e2ee.counts.oneTime)],
+          ['device_unused_fallback_key_types', textOf(e2ee.counts.unusedFallback)],
+        ]),
+    ],
+    [
+      'account_data',
+      accountData && `{"global":${listText(accountData.global)},"rooms":${byRoom(accountData.rooms, listText)}}`,
+    ],
+    [
+      'receipts',
+      receipts && `{"rooms":${byRoom(receipts, (content) => `{"type":"m.receipt","content":${content}}`)}}`,
+    ],
+    [
+      'typing',
+      typing &&
+        `{"rooms":${byRoom(typing, (users) => `{"type":"m.typing","content":{"user_ids":${JSON.stringify(users)}}}`)}}`,
+    ],
+  ]);
+
+/** Writes an answer in one of the two forms of the API. MSC4186. */
+export const slidingEncoder =
+  (form: WireForm) =>
+  ({ extensions, lists, pos, rooms, txnId }: SlidingAnswer): string => {
+    const roomText = form === 'v4' ? acceptedRoom : unstableRoom;
+    const listTextOf = form === 'v4' ? acceptedList : unstableList;
+    return objectText([
+      ['pos', textOf(pos)],
+      ['txn_id', textOf(txnId)],
+      ['lists', objectText(lists.map((list) => [list.name, listTextOf(list)]))],
+      ['rooms', objectText(rooms.map((answer) => [answer.listed.room.roomId, roomText(answer)]))],
+      ['extensions', extensionsText(extensions)],
+    ]);
+  };

@@ -1,0 +1,183 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { covers, type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
+import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
+import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { AccountDataEntry, UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
+import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
+import { receiptContent } from '../sections/receipt-content.ts';
+import type { ReceiptSource } from '../sections/receipts.ts';
+import type { TypingSource } from '../sections/typing.ts';
+import type { SentRoom } from './connection.ts';
+import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
+
+/** What extensions tell; JSON texts. */
+export interface ExtensionAnswers {
+  readonly toDevice?: { readonly nextBatch: string; readonly events: readonly string[] };
+  readonly e2ee?: { readonly deviceLists: DeviceListDelta | undefined; readonly counts: KeyCounts };
+  readonly accountData?: {
+    readonly global: readonly string[];
+    readonly rooms: ReadonlyMap<string, readonly string[]>;
+  };
+  /** Room -> content of `m.receipt`. */
+  readonly receipts?: ReadonlyMap<string, string>;
+  /** Room -> who types there. */
+  readonly typing?: ReadonlyMap<string, readonly string[]>;
+}
+
+/** A room that an answer may speak of. */
+export interface ExtensionRoom {
+  readonly room: Room;
+  readonly isJoined: boolean;
+  readonly sent: SentRoom | undefined;
+  /** The names of the lists whose windows it is in. */
+  readonly lists: readonly string[];
+  readonly isSubscribed: boolean;
+}
+
+export interface ExtensionSources {
+  readonly inboxes: DeviceInboxes;
+  readonly keyCounts: DeviceKeyCounts;
+  readonly deltas: DeviceListDeltas;
+  readonly receipts: ReceiptSource;
+  readonly typing: TypingSource;
+}
+
+/** Where an answer begins and ends. */
+export interface ExtensionSpan {
+  /** Undefined: the connection knows nothing yet. */
+  readonly since: PositionVector | undefined;
+  readonly upTo: PositionVector;
+}
+
+const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
+
+const ANY = '*';
+
+/** Tells, beside rooms, what a connection asked for. MSC4186, "Extensions". */
+export class SlidingExtensions {
+  readonly #sources: ExtensionSources;
+
+  constructor(sources: ExtensionSources) {
+    this.#sources = sources;
+  }
+
+  /** Deletes the messages that the device says it has received. @throws MatrixError M_INVALID_PARAM for a token that is none */
+  async acknowledge({ userId, deviceId, extensions }: SlidingRequest): Promise<void> {
+    const since = extensions.toDevice?.since;
+    if (since === undefined) return;
+    const match = TO_DEVICE_TOKEN.exec(since);
+    if (match === null)
+      throw new MatrixError('M_INVALID_PARAM', 'The since of to_device must be a next_batch that this server gave out.');
+    if (this.#sources.inboxes.peek(userId, deviceId) !== false)
+      await this.#sources.inboxes.acknowledge(userId, deviceId, Number(match[1]));
+  }
+
+  /** What there is to tell, and whether any of it is news. */
+  async read(
+    wishes: ExtensionWishes,
+    request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
+    user: SyncUser,
+    data: UserAccountData,
+    rooms: readonly ExtensionRoom[],
+    span: ExtensionSpan,
+    hidden: ReadonlySet<string>,
+  ): Promise<{ readonly answers: ExtensionAnswers; readonly isNews: boolean }> {
+    const { userId, deviceId } = request;
+    const answers: { -readonly [Name in keyof ExtensionAnswers]: ExtensionAnswers[Name] } = {};
+    let isNews = false;
+    if (wishes.toDevice !== undefined) {
+      const end = span.upTo[shardOfName(userId)] ?? 0;
+      const { messages, resumeAfter } = await this.#sources.inboxes.oldest(userId, deviceId, end, wishes.toDevice.limit);
+      answers.toDevice = { nextBatch: `t${resumeAfter ?? end}`, events: messages };
+      if (messages.length > 0) isNews = true;
+    }
+    if (wishes.e2ee !== undefined) {
+      const deviceLists =
+        span.since === undefined ? undefined : await this.#sources.deltas.between(user, span.since, span.upTo);
+      answers.e2ee = { deviceLists, counts: await this.#sources.keyCounts.of(userId, deviceId) };
+      if (deviceLists !== undefined && deviceLists.changed.length + deviceLists.left.length > 0) isNews = true;
+    }
+    if (wishes.accountData !== undefined) {
+      answers.accountData = accountDataOf(wishes.accountData, userId, data, rooms, span);
+      if (answers.accountData.global.length > 0 || answers.accountData.rooms.size > 0) isNews = true;
+    }
+    if (wishes.receipts !== undefined) {
+      answers.receipts = await this.#receipts(chosen(wishes.receipts, rooms), userId, span, hidden);
+      if (answers.receipts.size > 0) isNews = true;
+    }
+    if (wishes.typing !== undefined) {
+      answers.typing = this.#typing(chosen(wishes.typing, rooms), hidden);
+      if (answers.typing.size > 0) isNews = true;
+    }
+    return { answers, isNews };
+  }
+
+  async #receipts(
+    rooms: readonly ExtensionRoom[],
+    userId: string,
+    { upTo }: ExtensionSpan,
+    hidden: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, string>> {
+    const { receipts } = this.#sources;
+    const missing = rooms.map(({ room }) => room).filter((room) => receipts.peek(room) === undefined);
+    const read = missing.length === 0 ? undefined : await receipts.forRooms(missing);
+    const found = new Map<string, string>();
+    for (const { room, sent } of rooms) {
+      const view = receipts.peek(room) ?? read?.get(room.nid);
+      if (view === undefined) continue;
+      const after = sent?.vector[room.shard];
+      if (after !== undefined && view.latest <= after) continue;
+      const shown = (after === undefined ? view.all() : view.changedSince(after)).filter(
+        ({ kind, pos, userId: reader }) =>
+          covers(upTo, pos) && (kind === 'm.read' || reader === userId) && !hidden.has(reader),
+      );
+      if (shown.length > 0) found.set(room.roomId, receiptContent(shown));
+    }
+    return found;
+  }
+
+  #typing(rooms: readonly ExtensionRoom[], hidden: ReadonlySet<string>): ReadonlyMap<string, readonly string[]> {
+    const found = new Map<string, readonly string[]>();
+    for (const { room, sent } of rooms) {
+      const { users, at } = this.#sources.typing.typingIn(room.nid);
+      const shown = users.filter((name) => !hidden.has(name));
+      // Whoever knows of nobody is not told that nobody types.
+      if (sent === undefined ? shown.length > 0 : at > sent.count) found.set(room.roomId, shown);
+    }
+    return found;
+  }
+}
+
+/** The rooms that an extension is to tell of. */
+const chosen = ({ lists, rooms: named }: RoomExtensionWish, rooms: readonly ExtensionRoom[]): readonly ExtensionRoom[] =>
+  rooms.filter(
+    ({ isJoined, isSubscribed, lists: own, room }) =>
+      isJoined &&
+      (own.some((name) => lists.includes(ANY) || lists.includes(name)) ||
+        (isSubscribed && named.includes(ANY)) ||
+        named.includes(room.roomId)),
+  );
+
+const accountDataOf = (
+  wish: RoomExtensionWish,
+  userId: string,
+  data: UserAccountData,
+  rooms: readonly ExtensionRoom[],
+  { since, upTo }: ExtensionSpan,
+): NonNullable<ExtensionAnswers['accountData']> => {
+  const shard = shardOfName(userId);
+  const texts = (entries: Iterable<AccountDataEntry>, roomNid: number): string[] =>
+    [...entries]
+      .filter((entry) => entry.roomNid === roomNid && covers(upTo, entry.pos))
+      .map(({ type, json }) => `{"type":${JSON.stringify(type)},"content":${json}}`);
+  const after = (vector: PositionVector | undefined): Iterable<AccountDataEntry> =>
+    vector === undefined ? data.entries() : data.changedSince(vector[shard] ?? 0);
+  const found = new Map<string, readonly string[]>();
+  for (const { room, sent } of chosen(wish, rooms)) {
+    const entries = texts(after(since === undefined ? undefined : sent?.vector), room.nid);
+    if (entries.length > 0) found.set(room.roomId, entries);
+  }
+  return { global: texts(after(since), 0), rooms: found };
+};

@@ -1,0 +1,262 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+
+/** Lists of a connection, and rooms that it subscribes to by name. MSC4186 bounds both. */
+const MOST_LISTS = 100;
+const MOST_SUBSCRIPTIONS = 100;
+/** Pairs of `required_state` for one list or subscription. */
+const MOST_REQUIRED = 500;
+/** Ranges of one list, and names in one list of a filter. */
+const MOST_RANGES = 100;
+const MOST_NAMES = 1_000;
+/** Events of a timeline, whatever is asked for. */
+const GREATEST_TIMELINE = 1_000;
+const LONGEST_CONN_ID = 16;
+
+/** Which state of a room a client wants: types and state keys, `*` for any. */
+export interface RequiredState {
+  readonly include: readonly (readonly [type: string, stateKey: string])[];
+  readonly exclude: readonly (readonly [type: string, stateKey: string])[];
+  /** Of members, those who sent what is in the timeline. */
+  readonly lazyMembers: boolean;
+}
+
+/** How much of a room a client wants. */
+export interface RoomWish {
+  readonly timelineLimit: number;
+  readonly requiredState: RequiredState;
+}
+
+export interface ListFilters {
+  readonly isDm?: boolean;
+  readonly isEncrypted?: boolean;
+  readonly isInvited?: boolean;
+  readonly spaces?: readonly string[];
+  readonly roomTypes?: readonly (string | null)[];
+  readonly notRoomTypes?: readonly (string | null)[];
+  readonly tags?: readonly string[];
+  readonly notTags?: readonly string[];
+  readonly nameLike?: string;
+}
+
+export interface ListWish extends RoomWish {
+  /** First and last index of each window; undefined for all rooms. */
+  readonly ranges: readonly (readonly [first: number, last: number])[] | undefined;
+  readonly filters: ListFilters;
+}
+
+/** An extension that may be told of some rooms only: those of lists by name, and rooms by id; `*` for all. */
+export interface RoomExtensionWish {
+  readonly lists: readonly string[];
+  readonly rooms: readonly string[];
+}
+
+export interface ExtensionWishes {
+  readonly toDevice?: { readonly since: string | undefined; readonly limit: number };
+  readonly e2ee?: true;
+  readonly accountData?: RoomExtensionWish;
+  readonly receipts?: RoomExtensionWish;
+  readonly typing?: RoomExtensionWish;
+}
+
+/** What one request of a connection asks for, in whichever form it came. MSC4186. */
+export interface SlidingRequest {
+  readonly userId: string;
+  readonly deviceId: string;
+  /** Tells connections of one device apart. */
+  readonly connId: string;
+  readonly pos: string | undefined;
+  /** Milliseconds to wait for news. */
+  readonly timeout: number;
+  readonly txnId: string | undefined;
+  readonly lists: ReadonlyMap<string, ListWish>;
+  readonly subscriptions: ReadonlyMap<string, RoomWish>;
+  readonly extensions: ExtensionWishes;
+  /** The body as text: the same one at the same position gets the same answer. */
+  readonly digest: string;
+  readonly signal: AbortSignal;
+}
+
+/** The two forms of the API: what clients use while it is unstable, and what was accepted. */
+export type WireForm = 'msc3575' | 'v4';
+
+const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
+const tooMany = (what: string): MatrixError => new MatrixError('M_INVALID_PARAM', what);
+
+const objectAt = (from: JsonObject, name: string): JsonObject => {
+  const value = from[name];
+  if (value === undefined || value === null) return {};
+  if (!isJsonObject(value)) throw bad(`${name} must be an object.`);
+  return value;
+};
+
+const textsAt = (from: JsonObject, name: string): readonly string[] | undefined => {
+  const value = from[name];
+  if (value === undefined || value === null) return undefined;
+  if (!Array.isArray(value) || !value.every((text) => typeof text === 'string'))
+    throw bad(`${name} must be a list of strings.`);
+  if (value.length > MOST_NAMES) throw tooMany(`${name} can have ${MOST_NAMES} entries at most.`);
+  return value;
+};
+
+const typesAt = (from: JsonObject, name: string): readonly (string | null)[] | undefined => {
+  const value = from[name];
+  if (value === undefined || value === null) return undefined;
+  if (!Array.isArray(value) || !value.every((type) => type === null || typeof type === 'string'))
+    throw bad(`${name} must be a list of strings and nulls.`);
+  if (value.length > MOST_NAMES) throw tooMany(`${name} can have ${MOST_NAMES} entries at most.`);
+  return value as (string | null)[];
+};
+
+const flagAt = (from: JsonObject, name: string): boolean | undefined => {
+  const value = from[name];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'boolean') throw bad(`${name} must be true or false.`);
+  return value;
+};
+
+const pairsIn = (value: unknown, name: string): (readonly [string, string])[] => {
+  const isPair = (pair: unknown): pair is [string, string] =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === 'string');
+  if (!Array.isArray(value) || !value.every(isPair)) throw bad(`${name} must be a list of pairs of strings.`);
+  if (value.length > MOST_REQUIRED) throw tooMany(`${name} can have ${MOST_REQUIRED} entries at most.`);
+  return value;
+};
+
+const elementsIn = (value: unknown, name: string): (readonly [string, string])[] => {
+  if (value === undefined) return [];
+  const isText = (part: unknown): boolean => part === undefined || typeof part === 'string';
+  if (!Array.isArray(value) || !value.every((one) => isJsonObject(one) && isText(one['type']) && isText(one['state_key'])))
+    throw bad(`${name} must be a list of objects with type and state_key.`);
+  if (value.length > MOST_REQUIRED) throw tooMany(`${name} can have ${MOST_REQUIRED} entries at most.`);
+  return (value as JsonObject[]).map((one) => [(one['type'] as string) ?? '*', (one['state_key'] as string) ?? '*']);
+};
+
+const LAZY = '$LAZY';
+
+const requiredStateOf = (value: unknown, form: WireForm): RequiredState => {
+  if (value === undefined || value === null) return { include: [], exclude: [], lazyMembers: false };
+  if (form === 'v4') {
+    if (!isJsonObject(value)) throw bad('required_state must be an object.');
+    return {
+      include: elementsIn(value['include'], 'required_state.include'),
+      exclude: elementsIn(value['exclude'], 'required_state.exclude'),
+      lazyMembers: flagAt(value, 'lazy_members') ?? false,
+    };
+  }
+  const pairs = pairsIn(value, 'required_state');
+  const isLazy = ([type, key]: readonly [string, string]): boolean => type === 'm.room.member' && key === LAZY;
+  return { include: pairs.filter((pair) => !isLazy(pair)), exclude: [], lazyMembers: pairs.some(isLazy) };
+};
+
+const wishOf = (from: JsonObject, form: WireForm): RoomWish => {
+  const limit = from['timeline_limit'] ?? 0;
+  if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 0)
+    throw bad('timeline_limit must be an integer that is not negative.');
+  return {
+    timelineLimit: Math.min(limit, GREATEST_TIMELINE),
+    requiredState: requiredStateOf(from['required_state'], form),
+  };
+};
+
+const isRange = (range: unknown): range is [number, number] =>
+  Array.isArray(range) && range.length === 2 && range.every((end) => Number.isSafeInteger(end) && (end as number) >= 0);
+
+const rangesOf = (from: JsonObject, form: WireForm): ListWish['ranges'] => {
+  if (form === 'v4') {
+    const { range } = from;
+    if (range === undefined || range === null) return undefined;
+    if (!isRange(range)) throw bad('range must be a pair of integers that are not negative.');
+    return [range];
+  }
+  const ranges = from['ranges'] ?? from['slow_get_all_rooms'];
+  if (ranges === true) return undefined;
+  if (ranges === undefined || ranges === null) return [];
+  if (!Array.isArray(ranges) || !ranges.every(isRange)) throw bad('ranges must be a list of pairs of integers.');
+  if (ranges.length > MOST_RANGES) throw tooMany(`A list can have ${MOST_RANGES} ranges at most.`);
+  return ranges;
+};
+
+const filtersOf = (from: JsonObject, form: WireForm): ListFilters => {
+  const name = from['room_name_like'];
+  if (name !== undefined && name !== null && typeof name !== 'string') throw bad('room_name_like must be a string.');
+  const entries = {
+    isDm: flagAt(from, 'is_dm'),
+    isEncrypted: flagAt(from, 'is_encrypted'),
+    isInvited: flagAt(from, form === 'v4' ? 'is_invited' : 'is_invite'),
+    spaces: textsAt(from, 'spaces'),
+    roomTypes: typesAt(from, 'room_types'),
+    notRoomTypes: typesAt(from, 'not_room_types'),
+    tags: textsAt(from, 'tags'),
+    notTags: textsAt(from, 'not_tags'),
+    nameLike: name ?? undefined,
+  };
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as ListFilters;
+};
+
+const ANY: RoomExtensionWish = { lists: ['*'], rooms: ['*'] };
+
+const roomExtension = (extensions: JsonObject, name: string): RoomExtensionWish | undefined => {
+  const wish = objectAt(extensions, name);
+  if (flagAt(wish, 'enabled') !== true) return undefined;
+  return { lists: textsAt(wish, 'lists') ?? ANY.lists, rooms: textsAt(wish, 'rooms') ?? ANY.rooms };
+};
+
+const MOST_TO_DEVICE = 100;
+
+const toDeviceOf = (extensions: JsonObject): ExtensionWishes['toDevice'] => {
+  const wish = objectAt(extensions, 'to_device');
+  if (flagAt(wish, 'enabled') !== true) return undefined;
+  const { since } = wish;
+  const limit = wish['limit'] ?? MOST_TO_DEVICE;
+  if (since !== undefined && since !== null && typeof since !== 'string')
+    throw bad('The since of to_device must be a string.');
+  if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
+    throw bad('The limit of to_device must be a positive integer.');
+  return { since: since ?? undefined, limit: Math.min(limit, MOST_TO_DEVICE) };
+};
+
+/**
+ * What a body asks for.
+ *
+ * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM when it asks for too much
+ */
+export const parseSlidingBody = (
+  body: JsonObject,
+  form: WireForm,
+): Pick<SlidingRequest, 'connId' | 'txnId' | 'lists' | 'subscriptions' | 'extensions'> => {
+  const connId = body['conn_id'] ?? '';
+  if (typeof connId !== 'string' || connId.length > LONGEST_CONN_ID)
+    throw bad(`conn_id must be a string of ${LONGEST_CONN_ID} characters at most.`);
+  const txnId = body['txn_id'] ?? undefined;
+  if (txnId !== undefined && typeof txnId !== 'string') throw bad('txn_id must be a string.');
+  const lists = Object.entries(objectAt(body, 'lists')).map(([name, list]): [string, ListWish] => {
+    if (!isJsonObject(list)) throw bad('Each list must be an object.');
+    const filters = filtersOf(objectAt(list, 'filters'), form);
+    return [name, { ...wishOf(list, form), ranges: rangesOf(list, form), filters }];
+  });
+  const subscriptions = Object.entries(objectAt(body, 'room_subscriptions')).map(([roomId, wish]): [string, RoomWish] => {
+    if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
+    return [roomId, wishOf(wish, form)];
+  });
+  if (lists.length > MOST_LISTS) throw tooMany(`A connection can have ${MOST_LISTS} lists at most.`);
+  if (subscriptions.length > MOST_SUBSCRIPTIONS)
+    throw tooMany(`A connection can subscribe to ${MOST_SUBSCRIPTIONS} rooms at most.`);
+  const extensions = objectAt(body, 'extensions');
+  const wishes = {
+    toDevice: toDeviceOf(extensions),
+    e2ee: flagAt(objectAt(extensions, 'e2ee'), 'enabled') === true ? (true as const) : undefined,
+    accountData: roomExtension(extensions, 'account_data'),
+    receipts: roomExtension(extensions, 'receipts'),
+    typing: roomExtension(extensions, 'typing'),
+  };
+  return {
+    connId,
+    txnId,
+    lists: new Map(lists),
+    subscriptions: new Map(subscriptions),
+    extensions: Object.fromEntries(
+      Object.entries(wishes).filter(([, value]) => value !== undefined),
+    ) as ExtensionWishes,
+  };
+};

@@ -1,0 +1,357 @@
+import { encodeArrivalToken, encodeRoomToken, type PositionVector } from '#src/protocol/wire/position.ts';
+import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import type { RoomPlan } from '../engine/room-plan.ts';
+import type { SectionRequest } from '../engine/section.ts';
+import type { SyncFilter, SyncFilters } from '../engine/sync-filter.ts';
+import type { EventEncoder } from '../sections/event-encoder.ts';
+import { heroesOf } from '../sections/room-summary.ts';
+import type { StrippedStateSource } from '../sections/stripped-state.ts';
+import type { UnreadSource } from '../sections/unread.ts';
+import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelines.ts';
+import type { SentRoom } from './connection.ts';
+import type { StateWanted } from './required-state.ts';
+import type { ListedRoom } from './room-lists.ts';
+
+/** Members whose state was told lazily that are remembered for one room of a connection. */
+const MOST_LAZY = 2_000;
+
+/** A hero of a room without a name. */
+export interface Hero {
+  readonly userId: string;
+  readonly displayname: string | undefined;
+  readonly avatarUrl: string | undefined;
+}
+
+/** What an answer says of a room. Events are JSON texts. */
+export interface RoomAnswer {
+  readonly listed: ListedRoom;
+  readonly isInitial: boolean;
+  readonly name: string | undefined;
+  readonly avatar: string | undefined;
+  readonly heroes: readonly Hero[] | undefined;
+  readonly isDm: boolean;
+  readonly requiredState: readonly string[];
+  readonly timeline: string | undefined;
+  readonly prevBatch: string | undefined;
+  readonly isLimited: boolean;
+  /** The client knew the room with a shorter timeline. */
+  readonly isExpanded: boolean;
+  /** How many of the timeline's events are new to the connection. */
+  readonly live: number;
+  /** For whoever is not in the room. */
+  readonly strippedState: readonly object[] | undefined;
+  readonly notification: number;
+  readonly highlight: number;
+  /** The names of the lists that it is in. */
+  readonly lists: readonly string[];
+}
+
+/** A room that an answer may speak of. */
+export interface WantedRoom {
+  readonly listed: ListedRoom;
+  readonly timelineLimit: number;
+  readonly state: StateWanted;
+  readonly lists: readonly string[];
+  readonly sent: SentRoom | undefined;
+}
+
+export interface SlidingRoomsOptions {
+  readonly loader: EventLoader;
+  readonly filters: SyncFilters;
+  readonly timelines: VisibleTimelines;
+  readonly encoder: EventEncoder;
+  readonly unread: UnreadSource;
+  readonly stripped: StrippedStateSource;
+  readonly past: MembershipPast;
+}
+
+interface Span {
+  readonly wanted: WantedRoom;
+  readonly plan: RoomPlan;
+  readonly isInitial: boolean;
+  readonly isExpanded: boolean;
+}
+
+/** Works out what of its rooms a connection is told. All rooms of an answer are read together. */
+export class SlidingRooms {
+  readonly #options: SlidingRoomsOptions;
+  readonly #byLimit = new Map<number, SyncFilter>();
+
+  constructor(options: SlidingRoomsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The rooms of which there is news, with what the client will have been told of them.
+   *
+   * @param before the position up to which the connection was told of anything; undefined for nothing
+   */
+  async read(
+    rooms: readonly WantedRoom[],
+    request: Pick<SectionRequest, 'user' | 'userId' | 'deviceId' | 'ignored'>,
+    before: PositionVector | undefined,
+    end: { readonly vector: PositionVector; readonly count: number },
+    isDirect: (room: Room) => boolean,
+  ): Promise<{ readonly answer: RoomAnswer; readonly sent: SentRoom }[]> {
+    const { unread } = this.#options;
+    const spans = await this.#spans(rooms, request.userId, end.vector);
+    if (spans.length === 0) return [];
+    const drafts = await this.#drafts(spans, request);
+    const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
+    if (joined.length > 1) await unread.load(request.userId, joined);
+    const state = spans.map((span) => this.#stateOf(span, drafts.get(span), request.userId));
+    const heroes = spans.map((span) => {
+      const { plan, isInitial } = span;
+      const isTold = plan.section === 'join' && (isInitial || changesHeroes(drafts.get(span))) && !isNamed(plan.room);
+      return isTold ? heroesOf(plan.room, request.userId) : [];
+    });
+    const loaded = await this.#options.loader.load(
+      spans.flatMap(({ plan: { room } }, index) => [
+        ...(state[index]?.nids ?? []).map((nid) => ({ room, nid })),
+        ...(heroes[index] ?? []).flatMap((userId) => {
+          const nid = room.member(userId)?.event ?? 0;
+          return nid === 0 ? [] : [{ room, nid }];
+        }),
+      ]),
+    );
+    return Promise.all(
+      spans.map(async (span, index) => {
+        const draft = drafts.get(span);
+        const { nids, lazy } = state[index] ?? { nids: [], lazy: new Map<string, number>() };
+        const counts = await this.#counts(span, request.userId);
+        const answer: RoomAnswer = {
+          ...this.#answer(span, draft, nids, loaded, request, before),
+          heroes: heroes[index]?.length === 0 ? undefined : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
+          isDm: isDirect(span.plan.room),
+          strippedState: await this.#stripped(span, request.userId),
+          ...counts,
+        };
+        const sent: SentRoom = {
+          vector: end.vector,
+          count: end.count,
+          timelineLimit: span.wanted.timelineLimit,
+          wanted: span.wanted.state.key,
+          membership: span.plan.member.membership,
+          lazy,
+          ...counts,
+        };
+        return { answer, sent };
+      }),
+    );
+  }
+
+  /** The rooms of which there may be news, with the stretch of each that is to be told. */
+  async #spans(rooms: readonly WantedRoom[], userId: string, end: PositionVector): Promise<Span[]> {
+    const spans: Span[] = [];
+    for (const wanted of rooms) {
+      const { listed, sent, state, timelineLimit } = wanted;
+      const { room, member } = listed;
+      const upTo = end[room.shard] ?? 0;
+      const common = { room, member, isNew: false, upTo, end: room.stateChain, onlyLeave: false };
+      if (member.membership !== 'join') {
+        if (sent?.membership === member.membership) continue;
+        const section = member.membership === 'invite' || member.membership === 'knock' ? member.membership : 'leave';
+        if (section === 'leave') {
+          const plan = await this.#left(listed, sent);
+          if (plan !== undefined) spans.push({ wanted, plan, isInitial: false, isExpanded: false });
+          continue;
+        }
+        const plan = { ...common, section, isFull: true, after: 0 };
+        spans.push({ wanted, plan, isInitial: true, isExpanded: false });
+        continue;
+      }
+      const isInitial = sent === undefined || sent.membership !== 'join';
+      const isExpanded = !isInitial && sent.timelineLimit < timelineLimit;
+      const after = isInitial || isExpanded ? 0 : (sent.vector[room.shard] ?? 0);
+      const hasNews = isInitial || isExpanded || room.lastPosition > after || sent.wanted !== state.key;
+      if (!hasNews && !(await this.#hasOtherCounts(wanted, userId, upTo))) continue;
+      spans.push({ wanted, plan: { ...common, section: 'join', isFull: isInitial, after }, isInitial, isExpanded });
+    }
+    return spans;
+  }
+
+  async #hasOtherCounts({ listed: { room }, sent }: WantedRoom, userId: string, upTo: number): Promise<boolean> {
+    const counts = totals(await this.#options.unread.counts(userId, room, upTo));
+    return sent !== undefined && (counts.notification !== sent.notification || counts.highlight !== sent.highlight);
+  }
+
+  /** A room that the client knows and the user has left: its timeline up to the leave, once. */
+  async #left({ room, member }: ListedRoom, sent: SentRoom | undefined): Promise<RoomPlan | undefined> {
+    if (sent === undefined) return undefined;
+    const end = room.stateChain;
+    const upTo = Math.max(member.event, member.since);
+    const common = { room, member, section: 'leave' as const, isFull: false, isNew: false, end };
+    const until = sent.membership === 'join' ? await this.#options.past.joinedUntil(room, member) : 0;
+    if (until > 0 && member.forgotten !== true)
+      return { ...common, after: sent.vector[room.shard] ?? 0, upTo: until, onlyLeave: false };
+    return { ...common, after: upTo - 1, upTo, onlyLeave: true };
+  }
+
+  /** The timelines that are wanted, those of the same length together. */
+  async #drafts(
+    spans: readonly Span[],
+    request: Pick<SectionRequest, 'user' | 'userId' | 'deviceId' | 'ignored'>,
+  ): Promise<ReadonlyMap<Span, SectionDraft>> {
+    const drafts = new Map<Span, SectionDraft>();
+    const shown = spans.filter(({ plan }) => plan.section === 'join' || plan.section === 'leave');
+    for (const [limit, group] of Map.groupBy(shown, ({ wanted }) => wanted.timelineLimit)) {
+      const read = await this.#options.timelines.read(
+        group.map(({ plan }) => plan),
+        {
+          ...request,
+          filter: this.filter(limit),
+          since: [],
+          sinceCount: 0,
+          isInitial: false,
+          fullState: false,
+          stateAfter: 'state_after',
+        },
+      );
+      for (const [index, draft] of read.entries()) {
+        const span = group[index];
+        if (span !== undefined) drafts.set(span, draft);
+      }
+    }
+    return drafts;
+  }
+
+  /** The filter that asks for timelines of a length. */
+  filter(limit: number): SyncFilter {
+    let filter = this.#byLimit.get(limit);
+    if (filter === undefined) {
+      const { room } = NO_FILTER;
+      const timeline = { ...room.timeline, limit: Math.max(limit, 1) };
+      const source = { ...NO_FILTER, room: { ...room, timeline } };
+      this.#byLimit.set(limit, (filter = this.#options.filters.of(source)));
+    }
+    return filter;
+  }
+
+  /** Positions of the state events that are to be told, and which members the client will have been told of lazily. */
+  #stateOf(
+    { wanted, plan, isInitial }: Span,
+    draft: SectionDraft | undefined,
+    userId: string,
+  ): { readonly nids: readonly number[]; readonly lazy: ReadonlyMap<string, number> } {
+    const { room } = plan;
+    const { sent, state } = wanted;
+    const lazy = new Map(isInitial ? [] : sent?.lazy);
+    if (plan.section === 'leave') return { nids: plan.member.event === 0 ? [] : [plan.member.event], lazy };
+    if (plan.section !== 'join') return { nids: [], lazy };
+    const isWhole = isInitial || sent?.wanted !== state.key;
+    const after = isWhole ? 0 : (sent?.vector[room.shard] ?? 0);
+    const nids = new Set<number>();
+    for (const { event } of room.state.values()) {
+      // By the resolution of a fork an older event may take the place of a newer one.
+      const isNews = event.nid > after || (event.currentState ?? 0) > after;
+      if ((isWhole || isNews) && state.has(event.type, event.stateKey ?? '')) nids.add(event.nid);
+    }
+    const addMember = (member: { readonly event: number } | undefined): void => {
+      if (member !== undefined && member.event !== 0) nids.add(member.event);
+    };
+    const named = state.namedMembers;
+    const members =
+      named === undefined
+        ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
+        : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
+    for (const member of members) if (isWhole || member.event > after) addMember(member);
+    if (state.lazyMembers) {
+      for (const name of [userId, ...(draft?.events.map(({ event }) => event.sender) ?? [])]) {
+        const member = room.member(name);
+        if (member === undefined || lazy.get(name) === member.event) continue;
+        addMember(member);
+        lazy.set(name, member.event);
+      }
+      for (const [name, event] of lazy) {
+        const member = room.member(name);
+        if (member === undefined || member.event === event) continue;
+        addMember(member);
+        lazy.set(name, member.event);
+      }
+      for (const name of lazy.keys()) {
+        if (lazy.size <= MOST_LAZY) break;
+        lazy.delete(name);
+      }
+    }
+    return { nids: [...nids].toSorted((a, b) => a - b), lazy };
+  }
+
+  #answer(
+    { wanted, plan, isInitial, isExpanded }: Span,
+    draft: SectionDraft | undefined,
+    nids: readonly number[],
+    loaded: ReadonlyMap<number, StoredEvent>,
+    { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
+    before: PositionVector | undefined,
+  ): Omit<RoomAnswer, 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'> {
+    const { encoder } = this.#options;
+    const { room, member } = plan;
+    const filter = this.filter(wanted.timelineLimit);
+    const reader = { userId, deviceId };
+    const events = wanted.timelineLimit === 0 ? [] : (draft?.events ?? []);
+    const first = events[0]?.event;
+    const known = before?.[room.shard] ?? 0;
+    const hasTimeline = draft !== undefined && wanted.timelineLimit > 0;
+    return {
+      listed: wanted.listed,
+      lists: wanted.lists,
+      isInitial,
+      isExpanded,
+      name: room.stateText('m.room.name', 'name'),
+      avatar: room.stateText('m.room.avatar', 'url'),
+      requiredState: nids.flatMap((nid) => {
+        const event = loaded.get(nid);
+        if (event === undefined) return [];
+        const membership = event.nid >= member.since ? member.membership : 'leave';
+        return encoder.event({ event, membership }, reader, filter);
+      }),
+      timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
+      prevBatch: hasTimeline ? (first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first)) : undefined,
+      isLimited: draft?.window.limited ?? false,
+      live: before === undefined ? 0 : events.filter(({ event }) => event.nid > known).length,
+    };
+  }
+
+  async #counts({ plan }: Span, userId: string): Promise<{ readonly notification: number; readonly highlight: number }> {
+    if (plan.section !== 'join') return { notification: 0, highlight: 0 };
+    return totals(await this.#options.unread.counts(userId, plan.room, plan.upTo));
+  }
+
+  async #stripped({ plan }: Span, userId: string): Promise<readonly object[] | undefined> {
+    if (plan.section !== 'invite' && plan.section !== 'knock') return undefined;
+    return this.#options.stripped.strippedStateFor(plan.room, userId);
+  }
+}
+
+interface Counts {
+  readonly notification: number;
+  readonly highlight: number;
+}
+
+/** A room's counts with those of its threads. */
+const totals = (counts: Counts & { readonly threads: ReadonlyMap<string, Counts> }): Counts => {
+  let { notification, highlight } = counts;
+  for (const thread of counts.threads.values()) {
+    notification += thread.notification;
+    highlight += thread.highlight;
+  }
+  return { notification, highlight };
+};
+
+const isNamed = (room: Room): boolean => (room.stateText('m.room.name', 'name') ?? '') !== '';
+
+const changesHeroes = (draft: SectionDraft | undefined): boolean =>
+  draft?.events.some(({ event }) => event.type === 'm.room.member' || event.type === 'm.room.name') === true;
+
+const heroOf = (room: Room, userId: string, loaded: ReadonlyMap<number, StoredEvent>): Hero => {
+  const content = loaded.get(room.member(userId)?.event ?? 0)?.content;
+  const text = (name: string): string | undefined => {
+    const value = content?.[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  return { userId, displayname: text('displayname'), avatarUrl: text('avatar_url') };
+};

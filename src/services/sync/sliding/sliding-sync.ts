@@ -1,0 +1,284 @@
+import { LRUCache } from 'lru-cache';
+import type { Random } from '#src/kernel/random.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { EphemeralSource } from '../engine/sync-sources.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
+import type { SyncUsers } from '../engine/sync-users.ts';
+import { NewsWait } from '../engine/wait.ts';
+import { Connection, type ConnectionChange, type ConnectionState, type SentRoom } from './connection.ts';
+import type { ConnectionStore } from './connection-store.ts';
+import { combined } from './required-state.ts';
+import { ListContext, listedRoom, type ListedRoom, windowed } from './room-lists.ts';
+import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
+import type { RoomWish, SlidingRequest } from './sliding-request.ts';
+import type { RoomAnswer, SlidingRooms, WantedRoom } from './sliding-rooms.ts';
+
+/** Rooms of connections that are kept in memory, for all connections together. */
+const KEPT_ROOMS = 2_000_000;
+const POSITION = /^([A-Za-z0-9_-]{1,16})\/([0-9]{1,12})$/;
+
+/** One list of an answer. */
+export interface ListAnswer {
+  readonly name: string;
+  /** How many rooms it has, within its windows and beyond. */
+  readonly count: number;
+  readonly windows: readonly { readonly range: readonly [number, number]; readonly roomIds: readonly string[] }[];
+}
+
+/** What a connection is told. An encoder makes the body of it. */
+export interface SlidingAnswer {
+  readonly pos: string;
+  readonly txnId: string | undefined;
+  readonly lists: readonly ListAnswer[];
+  readonly rooms: readonly RoomAnswer[];
+  readonly extensions: ExtensionAnswers;
+}
+
+export type SlidingEncoder = (answer: SlidingAnswer) => string;
+
+export interface SlidingSyncOptions {
+  readonly users: SyncUsers;
+  readonly rooms: RoomRegistry;
+  readonly writer: Pick<Writer, 'committed'>;
+  readonly ephemeral: EphemeralSource;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly accountData: Pick<AccountDataService, 'peek' | 'load'>;
+  readonly slidingRooms: SlidingRooms;
+  readonly extensions: SlidingExtensions;
+  readonly store: ConnectionStore;
+}
+
+/** A room that some list or subscription wants, with everything that wants it. */
+interface Wishes {
+  readonly listed: ListedRoom;
+  readonly wishes: RoomWish[];
+  readonly lists: string[];
+  isSubscribed: boolean;
+}
+
+interface Computed {
+  readonly lists: readonly ListAnswer[];
+  readonly rooms: readonly { readonly answer: RoomAnswer; readonly sent: SentRoom }[];
+  readonly extensions: ExtensionAnswers;
+  /** Rooms that the client knows, and of which there is nothing to tell. */
+  readonly quiet: readonly WantedRoom[];
+  readonly end: { readonly vector: PositionVector; readonly count: number };
+  readonly isEmpty: boolean;
+}
+
+/**
+ * Simplified sliding sync: a client asks for windows on lists of its rooms and for single rooms, and is told of them what it does not
+ * know. What each connection knows is kept here. MSC4186.
+ */
+export class SlidingSync {
+  readonly #options: SlidingSyncOptions;
+  readonly #connections: LRUCache<string, Connection<string>>;
+  /** Requests of one connection wait for each other. */
+  readonly #turns = new SerialByKey<string>();
+
+  constructor(options: SlidingSyncOptions) {
+    this.#options = options;
+    this.#connections = new LRUCache({ maxSize: KEPT_ROOMS, sizeCalculation: (connection) => connection.size });
+  }
+
+  /**
+   * Answers at once when there is news, else waits for some until the timeout.
+   *
+   * @param encode writes the body
+   * @throws MatrixError M_UNKNOWN_POS when the position is no longer, or was never, one of the connection's
+   */
+  sync(request: SlidingRequest, encode: SlidingEncoder): Promise<string> {
+    const key = keyOf(request);
+    return this.#turns.run(key, async () => {
+      const connection = await this.#connection(request);
+      const answered = connection.answered(request.digest);
+      if (answered !== undefined) return answered;
+      await this.#options.extensions.acknowledge(request);
+      const { users, timers } = this.#options;
+      const user = await users.open(request.userId);
+      const release = user.hold();
+      const isFirst = connection.state.vector === undefined;
+      const wait = new NewsWait(timers, user, isFirst ? 0 : request.timeout, request.signal);
+      try {
+        for (;;) {
+          const { version } = user;
+          const computed = await this.#compute(user, request, connection.state);
+          if (computed.isEmpty && !wait.isOver) {
+            await wait.since(version);
+            continue;
+          }
+          const body = connection.answer(request.digest, changeOf(computed), (number) =>
+            encode({
+              pos: `${connection.run}/${number}`,
+              txnId: request.txnId,
+              lists: computed.lists,
+              rooms: computed.rooms.map(({ answer }) => answer),
+              extensions: computed.extensions,
+            }),
+          );
+          this.#connections.set(key, connection);
+          return body;
+        }
+      } finally {
+        wait.end();
+        release();
+      }
+    });
+  }
+
+  /** Keeps what connections know for the next process. */
+  async close(): Promise<void> {
+    await this.#options.store.save([...this.#connections].map(([key, connection]) => ({ key, connection })));
+  }
+
+  async #connection(request: SlidingRequest): Promise<Connection<string>> {
+    const key = keyOf(request);
+    if (request.pos === undefined || request.pos === '') {
+      const connection = new Connection<string>(this.#options.random.string(8));
+      this.#connections.set(key, connection);
+      return connection;
+    }
+    const [, run, number] = POSITION.exec(request.pos) ?? [];
+    const known = this.#connections.get(key) ?? (await this.#options.store.restore<string>(key));
+    if (known === undefined || known.run !== run || !known.goTo(Number(number)))
+      throw new MatrixError('M_UNKNOWN_POS', 'This position is not known any more: begin again without pos.');
+    this.#connections.set(key, known);
+    return known;
+  }
+
+  async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState): Promise<Computed> {
+    const { accountData, ephemeral, extensions, slidingRooms, writer } = this.#options;
+    const { userId, deviceId } = request;
+    const data = accountData.peek(userId) ?? (await accountData.load(userId));
+    const outside = await this.#outside(user, request, state);
+    // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
+    const end = { vector: writer.committed(), count: ephemeral.current };
+    const hidden = ignoredBy(data);
+    const listed = [
+      ...[...user.joined.values()].flatMap((room) => {
+        const member = room.member(userId);
+        return member?.membership === 'join' ? listedRoom(room, member) : [];
+      }),
+      ...outside.listed,
+    ].toSorted((a, b) => b.bumpStamp - a.bumpStamp || b.room.nid - a.room.nid);
+    const context = new ListContext(data, listed);
+    const { lists, wanted } = wishesOf(request, context, listed);
+    const all = [...wanted.values(), ...outside.left];
+    const rooms = all.map(({ listed: one, wishes, lists: names }): WantedRoom => {
+      const { timelineLimit, state: stateWanted } = combined(wishes, userId);
+      return { listed: one, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(one.room.nid) };
+    });
+    const told = await slidingRooms.read(
+      rooms,
+      { user, userId, deviceId, ignored: () => hidden },
+      state.vector,
+      end,
+      (room) => context.isDirect(room),
+    );
+    const extensionRooms = all.map(({ listed: { room, member }, lists: names, isSubscribed }): ExtensionRoom => {
+      const isJoined = member.membership === 'join';
+      return { room, isJoined, lists: names, isSubscribed, sent: state.rooms.get(room.nid) };
+    });
+    const extended = await extensions.read(
+      request.extensions,
+      request,
+      user,
+      data,
+      extensionRooms,
+      { since: state.vector, upTo: end.vector },
+      hidden,
+    );
+    const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
+    const toldRooms = new Set(told.map(({ answer }) => answer.listed.room));
+    return {
+      lists,
+      rooms: told,
+      extensions: extended.answers,
+      quiet: rooms.filter(({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room)),
+      end,
+      isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
+    };
+  }
+
+  /** Rooms that the user is invited to or knocks at, and those that the client knows and the user has left. */
+  async #outside(
+    user: SyncUser,
+    request: SlidingRequest,
+    state: ConnectionState,
+  ): Promise<{ readonly listed: readonly ListedRoom[]; readonly left: readonly Wishes[] }> {
+    const wanted = [...user.memberships].filter(([nid, { membership }]) => {
+      if (membership === 'invite' || membership === 'knock') return true;
+      const sent = state.rooms.get(nid);
+      return membership !== 'join' && sent !== undefined && sent.membership !== membership;
+    });
+    if (wanted.length === 0) return { listed: [], left: [] };
+    const rooms = await this.#options.rooms.load(wanted.map(([nid]) => nid));
+    const listed: ListedRoom[] = [];
+    const left: Wishes[] = [];
+    for (const room of rooms.values()) {
+      const member = room.member(request.userId);
+      if (member === undefined || member.membership === 'join') continue;
+      const one = listedRoom(room, member);
+      if (member.membership === 'invite' || member.membership === 'knock') listed.push(one);
+      else left.push({ listed: one, wishes: [LEFT], lists: [], isSubscribed: false });
+    }
+    return { listed, left };
+  }
+}
+
+/** What the client knows once it has an answer: of quiet rooms it has been told everything, too. */
+const changeOf = ({ end, lists, quiet, rooms }: Computed): ConnectionChange => {
+  const known = new Map<number, SentRoom>();
+  for (const { listed, sent } of quiet) if (sent !== undefined) known.set(listed.room.nid, { ...sent, ...end });
+  for (const { answer, sent } of rooms) known.set(answer.listed.room.nid, sent);
+  return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])) };
+};
+
+/** Of a room that was left, the end is told. */
+const LEFT: RoomWish = {
+  timelineLimit: 20,
+  requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
+};
+
+const keyOf = ({ userId, deviceId, connId }: SlidingRequest): string => JSON.stringify([userId, deviceId, connId]);
+
+/** The lists of an answer, and every room that any of them or a subscription wants. */
+const wishesOf = (
+  { lists: asked, subscriptions }: SlidingRequest,
+  context: ListContext,
+  listed: readonly ListedRoom[],
+): { readonly lists: readonly ListAnswer[]; readonly wanted: ReadonlyMap<number, Wishes> } => {
+  const wanted = new Map<number, Wishes>();
+  const want = (one: ListedRoom, wish: RoomWish): Wishes => {
+    const known = wanted.get(one.room.nid) ?? { listed: one, wishes: [], lists: [], isSubscribed: false };
+    known.wishes.push(wish);
+    wanted.set(one.room.nid, known);
+    return known;
+  };
+  const lists = [...asked].map(([name, wish]): ListAnswer => {
+    const rooms = context.rooms(wish);
+    for (const one of windowed(rooms, wish.ranges)) want(one, wish).lists.push(name);
+    const ranges = wish.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const];
+    const windows = ranges.map(([first, last]) => ({
+      range: [first, last] as const,
+      roomIds: rooms.slice(first, last + 1).map(({ room }) => room.roomId),
+    }));
+    return { name, count: rooms.length, windows };
+  });
+  if (subscriptions.size > 0) {
+    const byId = new Map(listed.map((one) => [one.room.roomId, one]));
+    for (const [roomId, wish] of subscriptions) {
+      const one = byId.get(roomId);
+      if (one !== undefined) want(one, wish).isSubscribed = true;
+    }
+  }
+  return { lists, wanted };
+};
