@@ -24,6 +24,7 @@ import { composeRetention } from './slices/retention.ts';
 import { composeRoomModel } from './slices/room-model.ts';
 import { composeRooms } from './slices/rooms.ts';
 import { composeSearch } from './slices/search.ts';
+import { composeSlidingSync } from './slices/sliding-sync.ts';
 import { composeSync, type MoreSections } from './slices/sync.ts';
 import { composeThirdPartyInvites } from './slices/third-party-invites.ts';
 import { composeUserDirectory } from './slices/user-directory.ts';
@@ -61,6 +62,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeDeactivation)
     .add(composePeeking)
     .add(composeSync)
+    .add(composeSlidingSync)
     .add(composePolls);
 
 /** The services, and what calls them: jobs, and requests from outside. */

@@ -48,6 +48,7 @@ import { roomSummaryEndpoints } from '#src/http/client-server/room_summary.ts';
 import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
 import { roomsEndpoints } from '#src/http/client-server/rooms.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
+import { slidingSyncEndpoints } from '#src/http/client-server/sliding_sync.ts';
 import { spaceHierarchyEndpoints } from '#src/http/client-server/space_hierarchy.ts';
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
@@ -136,6 +137,7 @@ const DECLARED = [
   ...searchEndpoints,
   ...setupEndpoints,
   ...sharedSecretRegisterEndpoints,
+  ...slidingSyncEndpoints,
   ...spaceHierarchyEndpoints,
   ...supportEndpoints,
   ...syncEndpoints,

@@ -41,6 +41,7 @@ export interface Sync {
   /** Who has a sync open, and is woken. */
   readonly syncUsers: SyncUsers;
   readonly keyChanges: KeyChanges;
+  readonly deviceListDeltas: DeviceListDeltas;
 }
 
 /** What the sections of sync are made of. */
@@ -118,5 +119,8 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
     sections: [...moreSections(below), ...sectionsOf(below, states, deltas)],
   });
   const keyChanges = new KeyChanges(syncUsers, deltas);
-  return { name: 'sync', services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges } };
+  return {
+    name: 'sync',
+    services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges, deviceListDeltas: deltas },
+  };
 }

@@ -31,6 +31,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4140': true,
   // Sticky events: sending them, and their section of /sync.
   'org.matrix.msc4354': true,
+  // Simplified sliding sync.
+  'org.matrix.simplified_msc3575': true,
   // Dehydrated devices.
   'org.matrix.msc3814': true,
   'org.matrix.e2e_cross_signing': true,

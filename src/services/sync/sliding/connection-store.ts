@@ -15,13 +15,22 @@ const MOST_CONNECTIONS = 5_000;
 /** How long a process that comes back finds them. */
 const KEPT_MS = 86_400_000;
 
+/** A room as JSON. */
+type StoredRoom = readonly [number, Omit<SentRoom, 'lazy' | 'count'> & { readonly lazy: [string, number][] }];
+
+/** What a client knows, as JSON. */
+interface StoredState {
+  readonly vector: readonly number[] | undefined;
+  readonly counts: readonly (readonly [string, number])[];
+  readonly rooms: readonly StoredRoom[];
+}
+
 /** A connection as JSON. */
 interface Stored {
   readonly run: string;
   readonly number: number;
-  readonly vector: readonly number[];
-  readonly counts: readonly (readonly [string, number])[];
-  readonly rooms: readonly (readonly [number, Omit<SentRoom, 'lazy' | 'count'> & { readonly lazy: [string, number][] }])[];
+  readonly state: StoredState;
+  readonly change: StoredState | undefined;
 }
 
 /** Keeps what connections know while no process runs, so that a restart costs clients nothing. */
@@ -53,28 +62,39 @@ export class ConnectionStore {
     const [userId = '', deviceId = '', connId = ''] = JSON.parse(key) as string[];
     const content = await takeConnection(this.#database, userId, deviceId, connId);
     if (content === undefined) return undefined;
-    const { run, number, vector, counts, rooms } = JSON.parse(content) as Stored;
-    const state: ConnectionState = {
-      vector,
-      // What was counted in memory begins anew with each process.
-      count: 0,
-      counts: new Map(counts),
-      rooms: new Map(rooms.map(([nid, sent]) => [nid, { ...sent, count: 0, lazy: new Map(sent.lazy) }])),
-    };
-    return new Connection<Body>(run, { number, state });
+    const { run, number, state, change } = JSON.parse(content) as Stored;
+    return new Connection<Body>(run, {
+      number,
+      state: restored(state),
+      change: change?.vector === undefined ? undefined : { ...restored(change), vector: change.vector },
+    });
   }
 }
 
-/** The connection as it is when the client has the last answer; undefined when it knows nothing, or too much. */
-const textOf = (connection: Connection<unknown>): string | undefined => {
-  const { number, state } = connection.newest;
-  if (state.vector === undefined || state.rooms.size > MOST_ROOMS) return undefined;
+/** The connection as JSON text; undefined when the client knows nothing, or too much. */
+const textOf = ({ run, kept }: Connection<unknown>): string | undefined => {
+  const { number, state, change } = kept;
+  if (change === undefined && state.vector === undefined) return undefined;
+  if (state.rooms.size + (change?.rooms.size ?? 0) > MOST_ROOMS) return undefined;
   const stored: Stored = {
-    run: connection.run,
+    run,
     number,
-    vector: state.vector,
-    counts: [...state.counts],
-    rooms: [...state.rooms].map(([nid, { count: _count, ...sent }]) => [nid, { ...sent, lazy: [...sent.lazy] }]),
+    state: storable(state),
+    change: change === undefined ? undefined : storable(change),
   };
   return JSON.stringify(stored);
 };
+
+const storable = ({ vector, counts, rooms }: ConnectionState): StoredState => ({
+  vector,
+  counts: [...counts],
+  rooms: [...rooms].map(([nid, { count: _count, ...sent }]) => [nid, { ...sent, lazy: [...sent.lazy] }]),
+});
+
+/** What was counted in memory begins anew with each process. */
+const restored = ({ vector, counts, rooms }: StoredState): ConnectionState => ({
+  vector,
+  count: 0,
+  counts: new Map(counts),
+  rooms: new Map(rooms.map(([nid, sent]) => [nid, { ...sent, count: 0, lazy: new Map(sent.lazy) }])),
+});

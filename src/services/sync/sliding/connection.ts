@@ -40,7 +40,14 @@ interface LastAnswer<Body> {
   readonly from: number;
   readonly digest: string;
   readonly body: Body;
-  readonly change: ConnectionChange;
+}
+
+/** What is kept of a connection while no process runs. */
+export interface KeptConnection {
+  readonly number: number;
+  readonly state: ConnectionState;
+  /** What the client knows if it has the last answer. */
+  readonly change: ConnectionChange | undefined;
 }
 
 /**
@@ -56,20 +63,23 @@ export class Connection<Body> {
   #counts: ReadonlyMap<string, number> = new Map();
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer<Body> | undefined;
+  /** What the last answer adds, whether it is still here or not. */
+  #change: ConnectionChange | undefined;
 
-  constructor(run: string, at?: { readonly number: number; readonly state: ConnectionState }) {
+  constructor(run: string, kept?: KeptConnection) {
     this.run = run;
-    this.#rooms = new Map(at?.state.rooms);
-    if (at === undefined) return;
-    this.#number = at.number;
-    this.#vector = at.state.vector;
-    this.#count = at.state.count;
-    this.#counts = at.state.counts;
+    this.#rooms = new Map(kept?.state.rooms);
+    if (kept === undefined) return;
+    this.#number = kept.number;
+    this.#vector = kept.state.vector;
+    this.#count = kept.state.count;
+    this.#counts = kept.state.counts;
+    this.#change = kept.change;
   }
 
   /** How much of the memory it takes, in rooms. */
   get size(): number {
-    return 4 + this.#rooms.size + (this.#last?.change.rooms.size ?? 0);
+    return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0);
   }
 
   /** What the client has, and the number of that position. */
@@ -89,14 +99,15 @@ export class Connection<Body> {
    */
   goTo(number: number): boolean {
     if (number === this.#number) return true;
-    if (this.#last === undefined || number !== this.#number + 1) return false;
-    const { change } = this.#last;
+    const change = this.#change;
+    if (change === undefined || number !== this.#number + 1) return false;
     this.#number = number;
     this.#vector = change.vector;
     this.#count = change.count;
     this.#counts = change.counts;
     for (const [nid, sent] of change.rooms) this.#rooms.set(nid, sent);
     this.#last = undefined;
+    this.#change = undefined;
     return true;
   }
 
@@ -108,15 +119,13 @@ export class Connection<Body> {
   /** Notes an answer. Returns the number of the position that it leads to. */
   answer(digest: string, change: ConnectionChange, write: (number: number) => Body): Body {
     const body = write(this.#number + 1);
-    this.#last = { from: this.#number, digest, body, change };
+    this.#last = { from: this.#number, digest, body };
+    this.#change = change;
     return body;
   }
 
-  /** What the client will have when it says that it has the last answer; what it has, when there is none. */
-  get newest(): { readonly number: number; readonly state: ConnectionState } {
-    if (this.#last === undefined) return { number: this.#number, state: this.state };
-    const { change } = this.#last;
-    const rooms = new Map([...this.#rooms, ...change.rooms]);
-    return { number: this.#number + 1, state: { ...change, rooms } };
+  /** Both positions. */
+  get kept(): KeptConnection {
+    return { number: this.#number, state: this.state, change: this.#change };
   }
 }

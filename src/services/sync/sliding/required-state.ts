@@ -26,7 +26,9 @@ export class StateWanted {
     this.#exclude = wishes.length === 1 ? (wishes[0]?.exclude ?? []) : [];
     this.lazyMembers = wishes.some(({ lazyMembers }) => lazyMembers);
     this.key = JSON.stringify([
-      [...this.#include].map(([type, keys]) => [type, [...keys].toSorted()] as const).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      [...this.#include]
+        .map(([type, keys]) => [type, [...keys].toSorted()] as const)
+        .toSorted(([a], [b]) => (a < b ? -1 : 1)),
       this.#exclude,
       this.lazyMembers,
     ]);

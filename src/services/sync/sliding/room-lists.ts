@@ -22,7 +22,7 @@ const BUMPS: ReadonlySet<string> = new Set([
 export interface ListedRoom {
   readonly room: Room;
   readonly member: Member;
-  /** By which rooms are sorted: the greater, the more recent. */
+  /** By which rooms are sorted, the greatest first: milliseconds since the epoch. */
   readonly bumpStamp: number;
 }
 
@@ -33,21 +33,27 @@ interface KnownBump {
 
 const known = new WeakMap<Room, KnownBump>();
 
-/** The position of the newest event that makes a room recent, as far as the room's newest events tell. */
-const bumpOf = (room: Room, member: Member): number => {
+/**
+ * When a room became recent for the last time, as far as its newest events tell; older than those, when none of them makes it so. Nothing
+ * is more recent than now, whatever another server's clock says.
+ */
+const bumpOf = (room: Room, now: number): number => {
   const before = known.get(room);
-  if (before?.at === room.lastPosition) return Math.max(before.stamp, 0) || member.since;
-  const newest = room.ring.events.findLast(({ type }) => BUMPS.has(type));
-  const stamp = newest?.nid ?? before?.stamp ?? 0;
-  known.set(room, { at: room.lastPosition, stamp });
-  return stamp > 0 ? stamp : member.since;
+  if (before?.at === room.lastPosition) return before.stamp;
+  const { events } = room.ring;
+  const newest = events.findLast(({ type }) => BUMPS.has(type));
+  const isSame = newest !== undefined && before !== undefined && newest.nid <= before.at;
+  const stamp = isSame ? before.stamp : Math.min((newest ?? events[0])?.pdu.origin_server_ts ?? 0, now);
+  const kept = newest === undefined ? Math.max(stamp, before?.stamp ?? 0) : stamp;
+  known.set(room, { at: room.lastPosition, stamp: kept });
+  return kept;
 };
 
-/** A room for whoever is not in it is as recent as their invitation, or their knock. */
-export const listedRoom = (room: Room, member: Member): ListedRoom => ({
+/** A room that a user is in. */
+export const listedRoom = (room: Room, member: Member, now: number): ListedRoom => ({
   room,
   member,
-  bumpStamp: member.membership === 'join' ? bumpOf(room, member) : member.since,
+  bumpStamp: bumpOf(room, now),
 });
 
 /** Direct chats of a user: ids of rooms. Client-Server API, "Direct Messaging". */

@@ -100,10 +100,7 @@ const extensionsText = ({ accountData, e2ee, receipts, toDevice, typing }: Exten
       'account_data',
       accountData && `{"global":${listText(accountData.global)},"rooms":${byRoom(accountData.rooms, listText)}}`,
     ],
-    [
-      'receipts',
-      receipts && `{"rooms":${byRoom(receipts, (content) => `{"type":"m.receipt","content":${content}}`)}}`,
-    ],
+    ['receipts', receipts && `{"rooms":${byRoom(receipts, (content) => `{"type":"m.receipt","content":${content}}`)}}`],
     [
       'typing',
       typing &&

@@ -69,7 +69,10 @@ export class SlidingExtensions {
     if (since === undefined) return;
     const match = TO_DEVICE_TOKEN.exec(since);
     if (match === null)
-      throw new MatrixError('M_INVALID_PARAM', 'The since of to_device must be a next_batch that this server gave out.');
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        'The since of to_device must be a next_batch that this server gave out.',
+      );
     if (this.#sources.inboxes.peek(userId, deviceId) !== false)
       await this.#sources.inboxes.acknowledge(userId, deviceId, Number(match[1]));
   }
@@ -89,7 +92,12 @@ export class SlidingExtensions {
     let isNews = false;
     if (wishes.toDevice !== undefined) {
       const end = span.upTo[shardOfName(userId)] ?? 0;
-      const { messages, resumeAfter } = await this.#sources.inboxes.oldest(userId, deviceId, end, wishes.toDevice.limit);
+      const { messages, resumeAfter } = await this.#sources.inboxes.oldest(
+        userId,
+        deviceId,
+        end,
+        wishes.toDevice.limit,
+      );
       answers.toDevice = { nextBatch: `t${resumeAfter ?? end}`, events: messages };
       if (messages.length > 0) isNews = true;
     }
@@ -151,7 +159,10 @@ export class SlidingExtensions {
 }
 
 /** The rooms that an extension is to tell of. */
-const chosen = ({ lists, rooms: named }: RoomExtensionWish, rooms: readonly ExtensionRoom[]): readonly ExtensionRoom[] =>
+const chosen = (
+  { lists, rooms: named }: RoomExtensionWish,
+  rooms: readonly ExtensionRoom[],
+): readonly ExtensionRoom[] =>
   rooms.filter(
     ({ isJoined, isSubscribed, lists: own, room }) =>
       isJoined &&

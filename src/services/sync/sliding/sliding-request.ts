@@ -126,7 +126,10 @@ const pairsIn = (value: unknown, name: string): (readonly [string, string])[] =>
 const elementsIn = (value: unknown, name: string): (readonly [string, string])[] => {
   if (value === undefined) return [];
   const isText = (part: unknown): boolean => part === undefined || typeof part === 'string';
-  if (!Array.isArray(value) || !value.every((one) => isJsonObject(one) && isText(one['type']) && isText(one['state_key'])))
+  if (
+    !Array.isArray(value) ||
+    !value.every((one) => isJsonObject(one) && isText(one['type']) && isText(one['state_key']))
+  )
     throw bad(`${name} must be a list of objects with type and state_key.`);
   if (value.length > MOST_REQUIRED) throw tooMany(`${name} can have ${MOST_REQUIRED} entries at most.`);
   return (value as JsonObject[]).map((one) => [(one['type'] as string) ?? '*', (one['state_key'] as string) ?? '*']);
@@ -235,10 +238,12 @@ export const parseSlidingBody = (
     const filters = filtersOf(objectAt(list, 'filters'), form);
     return [name, { ...wishOf(list, form), ranges: rangesOf(list, form), filters }];
   });
-  const subscriptions = Object.entries(objectAt(body, 'room_subscriptions')).map(([roomId, wish]): [string, RoomWish] => {
-    if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
-    return [roomId, wishOf(wish, form)];
-  });
+  const subscriptions = Object.entries(objectAt(body, 'room_subscriptions')).map(
+    ([roomId, wish]): [string, RoomWish] => {
+      if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
+      return [roomId, wishOf(wish, form)];
+    },
+  );
   if (lists.length > MOST_LISTS) throw tooMany(`A connection can have ${MOST_LISTS} lists at most.`);
   if (subscriptions.length > MOST_SUBSCRIPTIONS)
     throw tooMany(`A connection can subscribe to ${MOST_SUBSCRIPTIONS} rooms at most.`);

@@ -125,7 +125,10 @@ export class SlidingRooms {
         const counts = await this.#counts(span, request.userId);
         const answer: RoomAnswer = {
           ...this.#answer(span, draft, nids, loaded, request, before),
-          heroes: heroes[index]?.length === 0 ? undefined : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
+          heroes:
+            heroes[index]?.length === 0
+              ? undefined
+              : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
           isDm: isDirect(span.plan.room),
           strippedState: await this.#stripped(span, request.userId),
           ...counts,
@@ -310,13 +313,20 @@ export class SlidingRooms {
         return encoder.event({ event, membership }, reader, filter);
       }),
       timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
-      prevBatch: hasTimeline ? (first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first)) : undefined,
+      prevBatch: hasTimeline
+        ? first === undefined
+          ? encodeArrivalToken(plan.upTo)
+          : encodeRoomToken(first)
+        : undefined,
       isLimited: draft?.window.limited ?? false,
       live: before === undefined ? 0 : events.filter(({ event }) => event.nid > known).length,
     };
   }
 
-  async #counts({ plan }: Span, userId: string): Promise<{ readonly notification: number; readonly highlight: number }> {
+  async #counts(
+    { plan }: Span,
+    userId: string,
+  ): Promise<{ readonly notification: number; readonly highlight: number }> {
     if (plan.section !== 'join') return { notification: 0, highlight: 0 };
     return totals(await this.#options.unread.counts(userId, plan.room, plan.upTo));
   }

@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
@@ -48,6 +50,8 @@ export interface SlidingSyncOptions {
   readonly rooms: RoomRegistry;
   readonly writer: Pick<Writer, 'committed'>;
   readonly ephemeral: EphemeralSource;
+  readonly clock: Clock;
+  readonly loader: EventLoader;
   readonly timers: Timers;
   readonly random: Random;
   readonly accountData: Pick<AccountDataService, 'peek' | 'load'>;
@@ -162,10 +166,11 @@ export class SlidingSync {
     // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
     const end = { vector: writer.committed(), count: ephemeral.current };
     const hidden = ignoredBy(data);
+    const now = this.#options.clock.now();
     const listed = [
       ...[...user.joined.values()].flatMap((room) => {
         const member = room.member(userId);
-        return member?.membership === 'join' ? listedRoom(room, member) : [];
+        return member?.membership === 'join' ? listedRoom(room, member, now) : [];
       }),
       ...outside.listed,
     ].toSorted((a, b) => b.bumpStamp - a.bumpStamp || b.room.nid - a.room.nid);
@@ -221,12 +226,20 @@ export class SlidingSync {
     });
     if (wanted.length === 0) return { listed: [], left: [] };
     const rooms = await this.#options.rooms.load(wanted.map(([nid]) => nid));
+    const events = await this.#options.loader.load(
+      [...rooms.values()].flatMap((room) => {
+        const nid = room.member(request.userId)?.event ?? 0;
+        return nid === 0 ? [] : [{ room, nid }];
+      }),
+    );
     const listed: ListedRoom[] = [];
     const left: Wishes[] = [];
     for (const room of rooms.values()) {
       const member = room.member(request.userId);
       if (member === undefined || member.membership === 'join') continue;
-      const one = listedRoom(room, member);
+      // For whoever is not in it a room is as recent as their invitation, or their knock.
+      const bumpStamp = Math.min(events.get(member.event)?.pdu.origin_server_ts ?? 0, this.#options.clock.now());
+      const one = { room, member, bumpStamp };
       if (member.membership === 'invite' || member.membership === 'knock') listed.push(one);
       else left.push({ listed: one, wishes: [LEFT], lists: [], isSubscribed: false });
     }

@@ -1,0 +1,51 @@
+import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
+import { EventEncoder } from '#src/services/sync/sections/event-encoder.ts';
+import { TimelineReader } from '#src/services/sync/sections/timeline-window.ts';
+import { VisibleTimelines } from '#src/services/sync/sections/visible-timelines.ts';
+import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts';
+import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
+import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
+import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Sync, SyncParts } from './sync.ts';
+
+/** Sync for clients that look at a part of their rooms. */
+export interface SlidingSyncing {
+  readonly slidingSync: SlidingSync;
+}
+
+export function composeSlidingSync(below: Platform & SyncParts & Sync): Slice<SlidingSyncing> {
+  const { accountData, clock, config, database, ephemeral, events, loader, random, rooms, stream } = below;
+  const { deviceListDeltas: deltas, inboxes, keyCounts, receipts, syncUsers, timers, typing, writer } = below;
+  const { maxTimelineLimit: greatest } = config.sync;
+  const timelines = new VisibleTimelines({
+    timelines: new TimelineReader(database, loader),
+    visibility: below.visibility,
+    relations: below.aggregations,
+    sticky: events.sticky,
+  });
+  const slidingSync = new SlidingSync({
+    users: syncUsers,
+    rooms,
+    writer,
+    ephemeral,
+    clock,
+    loader,
+    timers,
+    random,
+    accountData,
+    slidingRooms: new SlidingRooms({
+      loader,
+      filters: new SyncFilters({ usual: greatest, greatest }),
+      timelines,
+      encoder: new EventEncoder(clock, stream),
+      unread: below.unread,
+      stripped: below.membership,
+      past: below.visibility.past,
+    }),
+    extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing }),
+    store: new ConnectionStore(database, clock),
+  });
+  return { name: 'sliding sync', services: { slidingSync }, close: () => slidingSync.close() };
+}
