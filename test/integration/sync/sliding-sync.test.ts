@@ -223,8 +223,8 @@ describe('sliding sync', function () {
   });
 
   it('names heroes of rooms without a name, and direct chats', async () => {
-    const room = await server.room(alice, bob);
     await server.must(bob, 'PUT', `/profile/${bob.userId}/displayname`, { displayname: 'ボブ' });
+    const room = await server.room(alice, bob);
     await server.must(alice, 'PUT', `/user/${alice.userId}/account_data/m.direct`, { [bob.userId]: [room] });
     const body = await sync(alice, { lists: { all: ALL } });
     expect(body.rooms[room].heroes).to.deep.equal([{ user_id: bob.userId, displayname: 'ボブ' }]);
