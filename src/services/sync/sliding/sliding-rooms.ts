@@ -212,6 +212,7 @@ export class SlidingRooms {
           isInitial: false,
           fullState: false,
           stateAfter: 'state_after',
+          hasChanged: () => false,
         },
       );
       for (const [index, draft] of read.entries()) {
