@@ -56,7 +56,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   inviteByAddressRevokedHandler(below.inviteRedemption),
   finishDeactivationHandler(below.deactivation),
   carryProfileHandler(below.memberProfiles),
-  listUserHandler(below.userDirectory),
+  listUserHandler(below.directoryEntries),
   removeGuestsHandler(below.guestAccess),
   reviewStickyEventsHandler(below.stickyReview),
   copyRoomRulesHandler(below.roomSuccession),

@@ -49,6 +49,7 @@ export function composeSearch(
         roomState,
         writer: clientEvents,
         ignoredUsers,
+        follower,
       }),
       searchIndex,
     },

@@ -1,5 +1,6 @@
 import { EventFollower } from '#src/services/events/stream/event-follower.ts';
-import { DIRECTORY_TYPES, UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
+import { DIRECTORY_TYPES, DirectoryEntries } from '#src/services/reading/user-directory/directory-entries.ts';
+import { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -9,6 +10,7 @@ import type { Users } from './users.ts';
 
 /** Users who are found. */
 export interface People {
+  readonly directoryEntries: DirectoryEntries;
   readonly userDirectory: UserDirectory;
 }
 
@@ -16,15 +18,7 @@ export function composeUserDirectory(below: Platform & Commit & Users & RoomMode
   const { accountStream, config, database, interner, loader, logger, profiles } = below;
   const { rooms, stream, timers, users, writer } = below;
   const { enabled, searchAllUsers } = config.userDirectory;
-  const userDirectory = new UserDirectory({
-    database,
-    interner,
-    accountStream,
-    users,
-    profiles,
-    enabled,
-    searchAllUsers,
-  });
+  const directoryEntries = new DirectoryEntries({ database, interner, accountStream, users, profiles });
   const follower = new EventFollower({
     database,
     interner,
@@ -36,11 +30,14 @@ export function composeUserDirectory(below: Platform & Commit & Users & RoomMode
     logger,
     name: 'user_directory',
     types: DIRECTORY_TYPES,
-    take: (batch) => userDirectory.take(batch),
+    take: (batch) => directoryEntries.take(batch),
   });
   return {
     name: 'user-directory',
-    services: { userDirectory },
+    services: {
+      directoryEntries,
+      userDirectory: new UserDirectory({ database, entries: directoryEntries, follower, enabled, searchAllUsers }),
+    },
     start: () => follower.start(),
     idle: () => follower.idle(),
     async close() {

@@ -6,15 +6,13 @@
  * pieces with question marks with one bit for each of their characters, 32 of them to a step.
  */
 
+import { literalSearch, stopAt } from './literal.ts';
 import type { StepBudget } from './step-budget.ts';
 
 const QUESTION_MARK = '?';
 
 /** UTF-16 code units that a pattern of a user may have: longer ones are refused where they are set, and match nothing. */
 export const LONGEST_PATTERN = 512;
-
-/** Literal pieces below this length are left to `indexOf`: even where it compares all of a piece at each place, that is few steps. */
-const SHORT = 7;
 
 /** A parsed pattern: the pieces between its asterisks. */
 export interface Glob {
@@ -116,65 +114,27 @@ function piecesOf(pattern: string, isWild: (text: string) => boolean): GlobPiece
 
 function find(piece: GlobPiece, text: string, from: number, ends: Ends, budget: StepBudget | undefined): number {
   if (budget?.isSpent === true) return -1;
-  piece.search ??= piece.wild
-    ? wildSearch(piece.text)
-    : piece.text.length < SHORT
-      ? shortSearch(piece.text)
-      : literalSearch(piece.text);
+  piece.search ??= piece.wild ? wildSearch(piece.text) : literalPieceSearch(piece.text);
   return piece.search(text, from, ends, budget);
 }
-
-/** Up to where a text is looked through: to its end, or as far as the budget allows. */
-const stopAt = (text: string, from: number, stepsEach: number, budget: StepBudget | undefined): number =>
-  budget === undefined ? text.length : Math.min(text.length, from + Math.ceil(budget.left / stepsEach));
 
 const areAccepted = ({ start, end }: Ends, text: string, from: number, to: number): boolean =>
   start?.(text, from) !== false && end?.(text, to) !== false;
 
-function shortSearch(piece: string): PieceSearch {
+function literalPieceSearch(piece: string): PieceSearch {
+  const search = literalSearch(piece);
   return (text, from, ends, budget) => {
     let found = -1;
-    let at = from;
-    for (; at <= text.length; at++) {
-      at = text.indexOf(piece, at);
-      if (at < 0) break;
-      if (areAccepted(ends, text, at, at + piece.length)) {
-        found = at + piece.length;
-        break;
-      }
-    }
-    budget?.spend(1 + (at < 0 ? text.length : at) - from);
-    return found;
-  };
-}
-
-/** Knuth, Morris and Pratt: no character of the text is looked at again after a mismatch. */
-function literalSearch(piece: string): PieceSearch {
-  // Of each beginning of the piece, how much of its end is a beginning of the piece, too.
-  const borders = new Int32Array(piece.length + 1);
-  borders[0] = -1;
-  for (let i = 0, border = -1; i < piece.length;) {
-    while (border >= 0 && piece.charCodeAt(i) !== piece.charCodeAt(border)) border = borders[border]!;
-    borders[++i] = ++border;
-  }
-  return (text, from, ends, budget) => {
-    const stop = stopAt(text, from, 1, budget);
-    let steps = 1;
-    let found = -1;
-    for (let at = from, matched = 0; at < stop && found < 0;) {
-      const unit = text.charCodeAt(at);
-      while (matched >= 0 && unit !== piece.charCodeAt(matched)) {
-        matched = borders[matched]!;
-        steps++;
-      }
-      at++;
-      matched++;
-      steps++;
-      if (matched < piece.length) continue;
-      if (areAccepted(ends, text, at - piece.length, at)) found = at;
-      matched = borders[matched]!;
-    }
-    budget?.spend(steps);
+    search(
+      text,
+      from,
+      (at) => {
+        const isAccepted = areAccepted(ends, text, at, at + piece.length);
+        if (isAccepted) found = at + piece.length;
+        return isAccepted;
+      },
+      budget,
+    );
     return found;
   };
 }

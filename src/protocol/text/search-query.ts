@@ -1,4 +1,5 @@
 import { foldText, isUnspaced } from './fold.ts';
+import { type LiteralSearch, literalSearch } from '../matching/literal.ts';
 import { wantedGrams } from './grams.ts';
 
 /** One thing that a text has to contain. */
@@ -31,19 +32,34 @@ export const parseSearchQuery = (typed: string): SearchQuery => {
   return { terms: [...terms.values()], grams: [...grams].toSorted((a, b) => b.length - a.length).slice(0, 8) };
 };
 
+/** More do not make an answer any better. */
+const MOST_COUNTED = 100;
+
+/** Terms made ready to be looked for, many times. */
+const searches = new WeakMap<SearchTerm, LiteralSearch>();
+
 /** How often a term stands in a folded text. A word is found by its beginning; where there are no spaces, everything is. */
-const occurrences = (folded: string, term: string): number => {
-  const startsAnywhere = isUnspaced(firstOf(term));
+const occurrences = (folded: string, term: SearchTerm): number => {
+  let search = searches.get(term);
+  if (search === undefined) searches.set(term, (search = literalSearch(term.folded)));
+  const startsAnywhere = isUnspaced(firstOf(term.folded));
   let count = 0;
-  for (let at = folded.indexOf(term); at >= 0; at = folded.indexOf(term, at + 1)) {
-    if (startsAnywhere || at === 0 || !isWordCharacter(lastOf(folded.slice(Math.max(0, at - 2), at)))) count += 1;
-  }
+  search(folded, 0, (at) => {
+    if (startsAnywhere || at === 0 || !isInWord(folded, at)) count += 1;
+    return count === MOST_COUNTED;
+  });
   return count;
 };
 
 const firstOf = (text: string): string => String.fromCodePoint(text.codePointAt(0) ?? 32);
-const lastOf = (text: string): string => Array.from(text).at(-1) ?? ' ';
-const isWordCharacter = (character: string): boolean => character !== ' ' && !isUnspaced(character);
+
+/** Whether the character before this place belongs to a word. Folded texts are ASCII mostly, in which everything but spaces does. */
+const isInWord = (folded: string, at: number): boolean => {
+  const unit = folded.charCodeAt(at - 1);
+  if (unit < 0x80) return unit !== 0x20;
+  const isSecondHalf = unit >= 0xdc00 && unit <= 0xdfff && at > 1;
+  return !isUnspaced(firstOf(folded.slice(at - (isSecondHalf ? 2 : 1), at)));
+};
 
 /**
  * How well a folded text answers a query: more the more often its terms stand in it and the shorter it is. 0 when one of the terms
@@ -52,7 +68,7 @@ const isWordCharacter = (character: string): boolean => character !== ' ' && !is
 export const rankOf = (folded: string, query: SearchQuery): number => {
   if (query.terms.length === 0) return 0;
   let found = 0;
-  for (const { folded: term } of query.terms) {
+  for (const term of query.terms) {
     const count = occurrences(folded, term);
     if (count === 0) return 0;
     found += 1 + Math.log(count);

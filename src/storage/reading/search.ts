@@ -18,6 +18,8 @@ export interface SearchPlace {
 /** An event whose text may hold what is searched for. */
 export interface SearchCandidate extends SearchPlace {
   readonly room: number;
+  /** Bytes of the event. */
+  readonly bytes: number;
 }
 
 /** One room in which is searched. */
@@ -74,6 +76,10 @@ const WANTED_EVENT = `($6::int[] is null and $7::int[] is null or exists (
   select 1 from events e where e.room = d.room and e.nid = d.event
     and ($6::int[] is null or e.sender = any($6)) and ($7::int[] is null or e.type = any($7))))`;
 
+/** The length of a text is known without reading it. */
+const bytesOf = (row: string): string =>
+  `(select octet_length(e.json) from events e where e.room = ${row}.room and e.nid = ${row}.event)`;
+
 // $1 rooms, $2 their limits, $3 and $4 the place before which is searched, $5 how many at most, $6 senders, $7 types.
 const WALK = sql(
   'search_walk',
@@ -95,7 +101,7 @@ const WALK = sql(
     where (d.ts, d.event) >= (select ts, event from horizon) or not exists (select 1 from horizon)
     order by d.ts desc, d.event desc limit $5
   )
-  select h.room, h.ts, h.event, z.ts as horizon_ts, z.event as horizon_event, (select count(*) from walked) as scanned,
+  select h.room, h.ts, h.event, ${bytesOf('h')} as bytes, z.ts as horizon_ts, z.event as horizon_event, (select count(*) from walked) as scanned,
     (select count(*) from matching) as matching,
     (select ts from matching order by ts desc offset $5 - 1 limit 1) as floor
   from (select 1) one left join horizon z on true left join hits h on true order by h.ts desc, h.event desc`,
@@ -110,9 +116,11 @@ const lookUp = (name: string, condition: string): Statement =>
     `with found as materialized (
       select d.room, d.ts, d.event from search_docs d where ${condition} and (d.ts, d.event) < ($3, $4)
     )
-    select d.room, d.ts, d.event, count(*) over () as total
-    from found d join unnest($1::int[], $2::bigint[]) u(room, up_to) on u.room = d.room and d.event <= u.up_to
-    where ${WANTED_EVENT} order by d.ts desc, d.event desc limit $5`,
+    select c.room, c.ts, c.event, c.total, ${bytesOf('c')} as bytes from (
+      select d.room, d.ts, d.event, count(*) over () as total
+      from found d join unnest($1::int[], $2::bigint[]) u(room, up_to) on u.room = d.room and d.event <= u.up_to
+      where ${WANTED_EVENT} order by d.ts desc, d.event desc limit $5
+    ) c order by c.ts desc, c.event desc`,
   );
 
 const LOOK_UP_IN_ROOM = lookUp('search_look_up_in_room', 'd.grams @> $8::int[]');
@@ -152,6 +160,7 @@ export const forgetRoomDocs = async (database: Database, rooms: readonly number[
 
 interface WalkRow {
   readonly room: number | null;
+  readonly bytes: number | null;
   readonly ts: number;
   readonly event: number;
   readonly horizon_ts: number | null;
@@ -190,7 +199,9 @@ export const walkSearchDocs = async (
   ]);
   const first = rows[0];
   return {
-    candidates: rows.flatMap(({ room, ts, event }) => (room === null ? [] : [{ room, ts, event }])),
+    candidates: rows.flatMap(({ room, ts, event, bytes }) =>
+      room === null ? [] : [{ room, ts, event, bytes: bytes ?? 0 }],
+    ),
     horizon:
       first === undefined || first.horizon_ts === null
         ? undefined
@@ -219,7 +230,10 @@ export const lookUpSearchDocs = async (
     ...commonValues(query),
     ...wanted,
   ]);
-  return { candidates: rows.map(({ room, ts, event }) => ({ room, ts, event })), total: rows[0]?.total ?? 0 };
+  return {
+    candidates: rows.map(({ room, ts, event, bytes }) => ({ room, ts, event, bytes: bytes ?? 0 })),
+    total: rows[0]?.total ?? 0,
+  };
 };
 
 const DEPTHS = sql(

@@ -16,7 +16,8 @@ export interface DirectoryUserRow {
 
 /** What somebody looks for. */
 export interface DirectoryQuery {
-  readonly searcher: number;
+  /** User id. */
+  readonly searcher: string;
   /** Hashes that whoever is found by name has; null when nobody can be. */
   readonly nameGrams: readonly number[] | null;
   /** Hashes that whoever is found by user id has; null when nobody can be. */
@@ -59,19 +60,20 @@ const OUTDATED = sql(
      else d.user_id is null or d.display_name is distinct from n.value or d.avatar_url is distinct from v.value end
    order by a.user_id limit $2`,
 );
+// Searchers share rooms with others only: they find themselves where everybody finds them.
 // A scalar subquery is looked up for each user; as a join, PostgreSQL may compare everybody found with all accounts.
 const SEARCH = sql(
   'directory_search',
   `with found as materialized (
     select d.* from directory_users d where d.grams @> $2::int[] or d.grams @> $3::int[]
   ), matching as (
-    select d.*, exists (
-        select 1 from member b join member a on a.room = b.room and a.user_nid = $1 and a.membership = 1
+    select d.*, d.user_id <> $1 and exists (
+        select 1 from member b join member a on a.room = b.room and a.membership = 1
+          and a.user_nid = (select nid from users where user_id = $1)
         where b.user_nid = d.user_nid and b.membership = 1
       ) as shares
     from found d
-    where d.user_nid <> $1
-      and not exists (
+    where not exists (
         select 1 from unnest($4::text[], $5::text[]) t(name, id)
         where not (t.name <> '' and strpos(d.folded_name, t.name) > 0) and not (t.id <> '' and starts_with(d.folded_id, t.id))
       )

@@ -65,6 +65,10 @@ export class EventFollower {
   #queue: FollowedEvent[] = [];
   /** Position of the newest event heard of, in each shard. */
   #heard: number[] = [];
+  /** Events put into the queue, and those of them that were taken in, since the process started. */
+  #queued = 0;
+  #taken = 0;
+  readonly #waiting = new Set<{ readonly until: number; readonly done: () => void }>();
   #isBehind = true;
   #isUnsaved = false;
   #timer: Timer | undefined;
@@ -100,6 +104,35 @@ export class EventFollower {
     this.#wake(0);
   }
 
+  /**
+   * What comes back resolves when what was committed before the call is taken in, or after so many milliseconds. Undefined when it is
+   * taken in already.
+   */
+  reached(patienceMs: number): Promise<void> | undefined {
+    if (this.#isClosed || (!this.#isBehind && this.#taken >= this.#queued)) return undefined;
+    // Somebody waits: no more is gathered.
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    void this.#run();
+    return new Promise((resolve) => {
+      const waiting = {
+        until: this.#queued,
+        done: (): void => {
+          timer.cancel();
+          this.#waiting.delete(waiting);
+          resolve();
+        },
+      };
+      const timer = this.#options.timers.after(patienceMs, waiting.done);
+      this.#waiting.add(waiting);
+    });
+  }
+
+  #tellWaiting(): void {
+    if (this.#isBehind) return;
+    for (const waiting of this.#waiting) if (this.#taken >= waiting.until) waiting.done();
+  }
+
   /** Resolves when everything that was committed before the call is taken in. */
   async idle(): Promise<void> {
     this.#timer?.cancel();
@@ -133,17 +166,23 @@ export class EventFollower {
     this.#isUnsaved = true;
     if (!this.#types.has(event.type) || (event.flags & HIDDEN_FLAGS) !== 0) return;
     if (this.#queue.length >= this.#queueLimit) {
+      this.#taken += this.#queue.length;
       this.#queue = [];
       this.#isBehind = true;
     }
-    if (!this.#isBehind) this.#queue.push({ room, event });
+    if (!this.#isBehind) this.#push({ room, event });
     if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
   }
 
   #hearLate(room: Room, event: StoredEvent): void {
     if (!this.#types.has(event.type) || this.#queue.length >= this.#queueLimit) return;
-    this.#queue.push({ room, event, isLate: true });
+    this.#push({ room, event, isLate: true });
     if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+  }
+
+  #push(event: FollowedEvent): void {
+    this.#queue.push(event);
+    this.#queued += 1;
   }
 
   #wake(ms: number): void {
@@ -158,7 +197,7 @@ export class EventFollower {
   #run(): Promise<void> {
     this.#running ??= this.#work().finally(() => {
       this.#running = undefined;
-      if (this.#queue.length > 0 && this.#timer === undefined) this.#wake(this.#lagMs);
+      if (this.#queue.length > 0 && this.#timer === undefined) this.#wake(this.#waiting.size > 0 ? 0 : this.#lagMs);
     });
     return this.#running;
   }
@@ -166,6 +205,7 @@ export class EventFollower {
   async #work(): Promise<void> {
     try {
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
+      this.#tellWaiting();
       if (!this.#isBehind) await this.#drain();
     } catch (err) {
       // Whatever was taken out of the queue is read again.
@@ -186,7 +226,13 @@ export class EventFollower {
         reached[shard] = Math.max(reached[shard] ?? 0, event.nid);
       }
       const vector = this.#cursors.map((cursor) => cursor.pos);
-      await take(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
+      try {
+        await take(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
+      } finally {
+        // What was not taken in is read again by whoever is behind.
+        this.#taken += batch.length;
+      }
+      this.#tellWaiting();
       await this.#reach(reached);
     }
   }

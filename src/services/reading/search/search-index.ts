@@ -1,3 +1,4 @@
+import { GiveWay } from '#src/kernel/give-way.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHash, gramsOf } from '#src/protocol/text/grams.ts';
@@ -12,6 +13,9 @@ import {
   type SearchDocRow,
 } from '#src/storage/reading/search.ts';
 import { searchableText, TYPE_OF_KEY } from './searchable-text.ts';
+
+/** In one turn of the event loop. */
+const CHARACTERS_AT_ONCE = 20_000;
 
 const ENCRYPTION = 'm.room.encryption';
 const REDACTION = 'm.room.redaction';
@@ -32,6 +36,7 @@ export class SearchIndex {
     const rows: SearchDocRow[] = [];
     const redacted: Buffer[] = [];
     const encrypted = new Set<number>();
+    const way = new GiveWay(CHARACTERS_AT_ONCE);
     for (const { room, event } of events) {
       if (event.type === REDACTION) {
         const target = redactionTarget(room.version, event.pdu);
@@ -43,6 +48,7 @@ export class SearchIndex {
         if (text === '') continue;
         const hashes = new Set(Array.from(gramsOf(foldText(text)), (gram) => gramHash(room.nid, gram)));
         rows.push({ room: room.nid, ts: event.ts, event: event.nid, grams: [...hashes] });
+        await way.after(text.length);
       }
     }
     await insertSearchDocs(this.#database, rows);

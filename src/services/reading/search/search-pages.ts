@@ -1,5 +1,7 @@
+import { GiveWay } from '#src/kernel/give-way.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHash } from '#src/protocol/text/grams.ts';
 import { rankOf, type SearchQuery } from '#src/protocol/text/search-query.ts';
@@ -28,9 +30,15 @@ const GLANCE = 500;
 const LEAST_GLANCE = 5;
 /** Texts of a room that are looked through where a glance shows that this will do. */
 const MOST_WALKED = 4_000;
-/** Most candidates that are read at once, and for one page. */
+/** Most candidates that are read at once, and for one page; where no more than the former are left, matches are counted, not estimated. */
 const MOST_READ = 500;
 const MOST_EXAMINED = 4_000;
+/** Bytes of events that are read at once. */
+const MOST_BYTES_READ = 2 * 1024 * 1024;
+/** Steps of a page: about one for each character of a text that is folded, and for some of those that are looked through. */
+const MOST_STEPS = 1_500_000;
+/** Steps in one turn of the event loop: about two milliseconds. */
+const STEPS_AT_ONCE = 50_000;
 
 /**
  * The same for a page where nothing typed is long enough to be looked up, and every text is read: a rare character that was said long ago is
@@ -59,6 +67,8 @@ export interface SearchPageRequest {
   readonly types: readonly number[] | undefined;
   readonly wanted: EventPredicate;
   readonly needsRelations: boolean;
+  /** Whether `estimate` is wanted: it costs something. */
+  readonly counts: boolean;
 }
 
 /** An event that was searched for. */
@@ -75,7 +85,7 @@ export interface SearchPage {
   readonly end: SearchPlace;
   /** Nothing is left. */
   readonly isEnd: boolean;
-  /** About how many matches come before the place where the page began. */
+  /** How many matches come before the place where the page began; about how many, when there are many. */
   readonly estimate: number;
 }
 
@@ -116,6 +126,7 @@ export class SearchPages {
       upTo,
       grams: query.grams.map((gram) => gramHash(room, gram)),
     }));
+    const budget = new StepBudget(MOST_STEPS);
     let place = request.before;
     let examined = 0;
     let walks = true;
@@ -124,7 +135,7 @@ export class SearchPages {
     let perRoom = Math.max(LEAST_GLANCE, Math.ceil((isLookedUp ? GLANCE : 2 * MOST_READ) / rooms.length));
     let size = Math.min(limit + 5, MOST_READ);
     let total: (() => Promise<number>) | undefined;
-    while (examined < most) {
+    while (examined < most && !budget.isSpent) {
       const next = await this.#candidates(request, rooms, place, size, walks ? perRoom : undefined);
       total ??= next.total;
       if (isLookedUp) walks = false;
@@ -132,21 +143,24 @@ export class SearchPages {
       else if (2 * next.list.length < size) perRoom = Math.min(2 * perRoom, MOST_READ);
       const stopAt = until === undefined ? -1 : next.list.findIndex((candidate) => isBefore(candidate, until));
       const list = stopAt < 0 ? next.list : next.list.slice(0, stopAt);
-      const found = await this.#verify(request, list);
-      for (const [index, candidate] of list.entries()) {
-        examined += 1;
-        const match = found[index];
-        if (match === undefined) continue;
-        matches.push(match);
-        if (matches.length < limit) continue;
-        const ratio = matches.length / examined;
-        return {
-          matches,
-          end: { ts: candidate.ts, event: candidate.event },
-          isEnd: next.isEnd && index === next.list.length - 1,
-          estimate: Math.max(matches.length, Math.round(ratio * (await total()))),
-        };
+      for (let at = 0; at < list.length && !budget.isSpent;) {
+        const found = await this.#verify(request, list.slice(at), budget);
+        for (const match of found) {
+          const candidate = list[at];
+          at += 1;
+          examined += 1;
+          if (candidate !== undefined) place = { ts: candidate.ts, event: candidate.event };
+          if (match === undefined) continue;
+          matches.push(match);
+          if (matches.length < limit) continue;
+          const isEnd = next.isEnd && at === next.list.length;
+          const seen = { matches: matches.length, examined, total: await total() };
+          const estimate =
+            isEnd || !request.counts ? seen.matches : await this.#count(request, rooms, place, seen, budget);
+          return { matches, end: place, isEnd, estimate };
+        }
       }
+      if (budget.isSpent) break;
       if (stopAt >= 0 && until !== undefined) return { matches, end: until, isEnd: false, estimate: matches.length };
       if (next.isEnd) return { matches, end: OLDEST, isEnd: true, estimate: matches.length };
       // Many rooms with nothing in them still cost a look each.
@@ -155,6 +169,29 @@ export class SearchPages {
       size = MOST_READ;
     }
     return { matches, end: place, isEnd: false, estimate: matches.length };
+  }
+
+  /** How many matches there are: those that were seen, and those after a place, counted where there are few candidates. */
+  async #count(
+    request: SearchPageRequest,
+    rooms: readonly SearchedRoom[],
+    place: SearchPlace,
+    seen: { readonly matches: number; readonly examined: number; readonly total: number },
+    budget: StepBudget,
+  ): Promise<number> {
+    const estimate = Math.max(seen.matches, Math.round((seen.matches / seen.examined) * seen.total));
+    if (seen.total > 2 * MOST_READ) return estimate;
+    const perRoom = request.query.grams.length > 0 ? undefined : MOST_READ;
+    const rest = await this.#candidates(request, rooms, place, MOST_READ, perRoom);
+    if (!rest.isEnd) return estimate;
+    let { examined, matches } = seen;
+    for (let at = 0; at < rest.list.length && !budget.isSpent;) {
+      const found = await this.#verify(request, rest.list.slice(at), budget);
+      at += found.length;
+      examined += found.length;
+      matches += found.filter((match) => match !== undefined).length;
+    }
+    return Math.round((matches / examined) * (seen.examined + rest.list.length));
   }
 
   /**
@@ -198,51 +235,77 @@ export class SearchPages {
     return Math.round((matching / Math.max(1, scanned)) * (await eventsInRooms(this.#database, nids)));
   }
 
-  /** The candidates that are matches, each in its place. */
+  /**
+   * Of as many of the first candidates as the budget allows, of one at least, the matches, each in its place. Other work has its turn in
+   * between.
+   */
   async #verify(
     request: SearchPageRequest,
     candidates: readonly SearchCandidate[],
+    budget: StepBudget,
   ): Promise<(SearchMatch | undefined)[]> {
-    const rooms = await this.#rooms.load(candidates.map((candidate) => candidate.room));
-    const found = new Map<number, SearchMatch>();
-    const all = candidates.flatMap(({ room: nid, event }) => {
+    const taken = firstBytes(candidates, MOST_BYTES_READ);
+    const rooms = await this.#rooms.load(taken.map((candidate) => candidate.room));
+    const places = taken.flatMap(({ room: nid, event }) => {
       const room = rooms.get(nid);
       return room === undefined || room.isEncrypted ? [] : [{ room, nid: event }];
     });
-    const places = request.query.grams.length > 0 ? all : await this.#answering(request.query, all);
-    const events = await this.#loader.load(places);
-    const ranks = new Map<number, number>();
-    const byRoom = new Map<Room, StoredEvent[]>();
-    for (const { room, nid } of places) {
-      const event = events.get(nid);
-      if (event === undefined) continue;
-      const rank = rankOf(foldText(searchableText(event.type, event.content)), request.query);
-      if (rank === 0) continue;
-      ranks.set(nid, rank);
-      byRoom.set(room, [...(byRoom.get(room) ?? []), event]);
-    }
-    for (const [room, inRoom] of byRoom) {
+    const { ranks, stoppedAt } =
+      request.query.grams.length > 0
+        ? await this.#rankEvents(request.query, places, budget)
+        : await this.#rankTexts(request.query, places, budget);
+    const events = await this.#loader.load(places.filter(({ nid }) => ranks.has(nid)));
+    const found = new Map<number, SearchMatch>();
+    const byRoom = Map.groupBy(
+      places.flatMap(({ nid }) => events.get(nid) ?? []),
+      (event) => event.room.nid,
+    );
+    for (const [nid, inRoom] of byRoom) {
+      const room = rooms.get(nid);
+      if (room === undefined) continue;
       const visible = await this.#visible(request.userId, room, await this.#wanted(request, room, inRoom));
       for (const one of visible) {
-        const { nid, ts } = one.event;
-        found.set(nid, { room, visible: one, rank: ranks.get(nid) ?? 0, ts, event: nid });
+        const { nid: event, ts } = one.event;
+        found.set(event, { room, visible: one, rank: ranks.get(event) ?? 0, ts, event });
       }
     }
-    return candidates.map(({ event }) => found.get(event));
+    const examined =
+      stoppedAt === undefined
+        ? taken
+        : taken.slice(
+            0,
+            taken.findIndex(({ event }) => event === stoppedAt),
+          );
+    return examined.map(({ event }) => found.get(event));
   }
 
-  /** Of many texts those that answer: only they become events, so that the others do not push out what is in use. */
-  async #answering<Place extends { readonly room: Room; readonly nid: number }>(
-    query: SearchQuery,
-    places: readonly Place[],
-  ): Promise<Place[]> {
-    const wanted = places.map(({ room, nid }) => ({ room: room.nid, nid }));
-    const found = new Set<number>();
-    for (const { nid, json } of await textsOf(this.#database, wanted)) {
-      const { type, content } = JSON.parse(json) as Pick<Pdu, 'type' | 'content'>;
-      if (rankOf(foldText(searchableText(type, content)), query) > 0) found.add(nid);
-    }
-    return places.filter(({ nid }) => found.has(nid));
+  /** Ranks events that answer, most likely: they are wanted as events. */
+  async #rankEvents(query: SearchQuery, places: readonly TextPlace[], budget: StepBudget): Promise<Ranks> {
+    const events = await this.#loader.load(places);
+    const texts = places.flatMap(({ nid }) => {
+      const event = events.get(nid);
+      return event === undefined ? [] : [{ nid, text: () => searchableText(event.type, event.content) }];
+    });
+    return rankAll(query, texts, budget);
+  }
+
+  /** Ranks many texts of which few answer: only those become events, so that the others do not push out what is in use. */
+  async #rankTexts(query: SearchQuery, places: readonly TextPlace[], budget: StepBudget): Promise<Ranks> {
+    const read = await textsOf(
+      this.#database,
+      places.map(({ room, nid }) => ({ room: room.nid, nid })),
+    );
+    const byNid = new Map(read.map(({ nid, json }) => [nid, json]));
+    const texts = places.flatMap(({ nid }) => {
+      const json = byNid.get(nid);
+      if (json === undefined) return [];
+      const text = (): string => {
+        const { type, content } = JSON.parse(json) as Pick<Pdu, 'type' | 'content'>;
+        return searchableText(type, content);
+      };
+      return [{ nid, text }];
+    });
+    return rankAll(query, texts, budget);
   }
 
   async #wanted(request: SearchPageRequest, room: Room, events: readonly StoredEvent[]): Promise<StoredEvent[]> {
@@ -269,3 +332,42 @@ export class SearchPages {
     );
   }
 }
+
+interface TextPlace {
+  readonly room: Room;
+  readonly nid: number;
+}
+
+interface Ranks {
+  /** Of those that answer. */
+  readonly ranks: ReadonlyMap<number, number>;
+  /** The first one that the budget did not allow to look at. */
+  readonly stoppedAt: number | undefined;
+}
+
+/** Looks through texts until the budget is spent; through one at least. */
+const rankAll = async (
+  query: SearchQuery,
+  texts: readonly { readonly nid: number; readonly text: () => string }[],
+  budget: StepBudget,
+): Promise<Ranks> => {
+  const ranks = new Map<number, number>();
+  const way = new GiveWay(STEPS_AT_ONCE);
+  for (const [index, { nid, text }] of texts.entries()) {
+    if (index > 0 && budget.isSpent) return { ranks, stoppedAt: nid };
+    const folded = foldText(text());
+    const rank = rankOf(folded, query);
+    if (rank > 0) ranks.set(nid, rank);
+    const steps = 50 + Math.ceil(folded.length * (1 + query.terms.length / 8));
+    budget.spend(steps);
+    await way.after(steps);
+  }
+  return { ranks, stoppedAt: undefined };
+};
+
+/** As many of the first candidates as have so many bytes together; one at least. */
+const firstBytes = (candidates: readonly SearchCandidate[], most: number): readonly SearchCandidate[] => {
+  let bytes = 0;
+  const end = candidates.findIndex((candidate, index) => (bytes += candidate.bytes) > most && index > 0);
+  return end < 0 ? candidates : candidates.slice(0, end);
+};

@@ -3,6 +3,7 @@ import { compileEventFilter, needsRelations } from '#src/protocol/filters/event-
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { parseSearchQuery } from '#src/protocol/text/search-query.ts';
+import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
@@ -29,6 +30,8 @@ const MAX_LIMIT = 500;
 const MOST_EVENTS = 1_500;
 /** Characters. */
 const LONGEST_TERM = 5_000;
+/** How long a search waits until what was sent before can be found. */
+const PATIENCE_MS = 1_000;
 /** By rank, this many of the newest matches are sorted at a time. */
 const RANKED_AT_ONCE = 200;
 
@@ -61,7 +64,7 @@ export interface SearchGroup {
 }
 
 export interface SearchAnswer {
-  /** About how many results there are in all. */
+  /** How many results there are in all; about how many, when there are many. */
   readonly count: number;
   readonly highlights: readonly string[];
   readonly results: readonly SearchResult[];
@@ -87,6 +90,8 @@ export interface SearchServiceOptions {
   readonly roomState: RoomState;
   readonly writer: ClientEvents;
   readonly ignoredUsers: IgnoredUsers;
+  /** What fills the index. */
+  readonly follower: Pick<EventFollower, 'reached'>;
 }
 
 /** Finds messages, names and topics of rooms. Client-Server API, "Server Side Search". */
@@ -104,6 +109,7 @@ export class SearchService {
       throw new MatrixError('M_INVALID_PARAM', 'The parameter next_batch is not a token of a search on this server.');
     if (request.term.length > LONGEST_TERM)
       throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${LONGEST_TERM} characters.`);
+    await this.#options.follower.reached(PATIENCE_MS);
     const query = parseSearchQuery(request.term);
     const filter = request.filter === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(request.filter);
     const limit = Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT, resultsPerPage(request.context));
@@ -160,6 +166,8 @@ export class SearchService {
         !(event.type === MESSAGE && event.sender !== undefined && ignored.has(event.sender)) &&
         predicate(event, relations)) as typeof predicate,
       needsRelations: needsRelations(filter),
+      // Later pages know it from the first one.
+      counts: start.count === undefined,
     };
     return request.orderBy === 'recent' ? this.#newestFirst(page, limit, start) : this.#bestFirst(page, limit, start);
   }

@@ -270,6 +270,72 @@ describe('searching messages', function () {
     expect(await of({ limit: 0 })).to.deep.equal([]);
   });
 
+  it('finds what was sent before it began, without waiting for the index', async () => {
+    const room = await publicRoom('now');
+    for (let i = 0; i < 5; i++) {
+      await say('now', room, `今すぐ${i}`);
+      const { body } = await server.ask('now', { search_term: `今すぐ${i}` });
+      expect(body.search_categories.room_events.results).to.have.length(1);
+    }
+  });
+
+  it('counts exactly where few messages may match, whoever may see them', async () => {
+    const room = await publicRoom('counter');
+    for (let i = 0; i < 7; i++) await say('counter', room, i === 3 ? 'unique word' : `other words ${i}`);
+    for (const orderBy of ['recent', 'rank']) {
+      const one = await server.find('counter', 'unique', { order_by: orderBy, filter: { limit: 1 } });
+      expect([one.count, one.results.length], orderBy).to.deep.equal([1, 1]);
+    }
+    // Grams that both words have, and one of them is meant: 30 of 60 candidates match.
+    for (let i = 0; i < 60; i++)
+      await say('counter', room, i % 2 === 0 ? `constellation ${i}` : `constellations ${i}x`);
+    expect((await server.find('counter', 'constellations', { filter: { limit: 2 } })).count).to.equal(30);
+    const page = await server.find('counter', 'constellation', { filter: { limit: 2 } });
+    expect(page.count).to.equal(60);
+    expect((await server.find('counter', 'constellation', { filter: { limit: 2 } }, page.next_batch)).count).to.equal(
+      60,
+    );
+    // What came before somebody may read is no match of theirs.
+    const hidden = await publicRoom('counter', {
+      initial_state: [{ type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } }],
+    });
+    for (let i = 0; i < 20; i++) await say('counter', hidden, `mostly hidden ${i}`);
+    await server.rooms.join('latecomer', hidden);
+    for (let i = 0; i < 3; i++) await say('counter', hidden, `mostly hidden, but this ${i}`);
+    expect((await server.find('latecomer', 'mostly hidden', { filter: { limit: 1 } })).count).to.equal(3);
+  });
+
+  it('looks through so many long texts a page and lets others have their turn meanwhile', async () => {
+    const room = await publicRoom('long');
+    const long = 'あ'.repeat(19_000);
+    for (let i = 0; i < 130; i++) await say('long', room, i === 0 ? `${long}珍` : long);
+    await server.idle();
+    const texts: string[] = [];
+    let pages = 0;
+    let turns = 0;
+    let most = 0;
+    let nextBatch: string | undefined;
+    do {
+      let isSearching = true;
+      const count = (): void => {
+        turns += 1;
+        if (isSearching) setImmediate(count);
+      };
+      setImmediate(count);
+      const before = turns;
+      const page: Json = await server.find('long', '珍', {}, nextBatch);
+      isSearching = false;
+      most = Math.max(most, turns - before);
+      texts.push(...page.results.map(({ result }: Json) => result.content.body));
+      nextBatch = page.next_batch;
+      pages += 1;
+    } while (nextBatch !== undefined && pages < 20);
+    expect(texts).to.deep.equal([`${long}珍`]);
+    // 130 texts of 19 000 characters are two and a half million; a page looks through one and a half million of them.
+    expect(pages).to.equal(2);
+    expect(most).to.be.greaterThan(20);
+  });
+
   it('asks for the rooms that a filter names in one statement, however many they are', async () => {
     const room = await publicRoom('longlist');
     await say('longlist', room, '長い名簿');

@@ -1,0 +1,23 @@
+import { setImmediate } from 'node:timers/promises';
+
+/**
+ * For work of many small pieces on the event loop: says after each how much it was, and waits for a turn now and then, so that what came
+ * meanwhile is done first.
+ */
+export class GiveWay {
+  readonly #each: number;
+  #done = 0;
+
+  /** @param each units of work in one turn */
+  constructor(each: number) {
+    this.#each = each;
+  }
+
+  /** Says that so much was done. Await what comes back, if anything does. */
+  after(units: number): Promise<void> | undefined {
+    this.#done += units;
+    if (this.#done < this.#each) return undefined;
+    this.#done = 0;
+    return setImmediate();
+  }
+}
