@@ -33,5 +33,8 @@ export const toDeviceEndpoints = [
       await toDevice.send(requester, eventType, txnId, body.messages as DeviceMessages);
       return {};
     },
+    async earlierAnswer({ toDevice }: Services, { requester, params: { eventType, txnId } }) {
+      return (await toDevice.isDone(requester, eventType, txnId)) ? {} : undefined;
+    },
   }),
 ];

@@ -85,6 +85,17 @@ describe('messages to devices', function () {
     expect(bodies(await server.sync(bob))).to.deep.equal([1, 4]);
   });
 
+  it('are answered by the transaction id when they are repeated, before the body is looked at', async () => {
+    await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } }, 'broken');
+    const repeat = (txn: string): ReturnType<typeof send> =>
+      server.ask(alice, 'PUT', `/sendToDevice/m.test/${txn}`, { messages: 'none' });
+    expect((await repeat('broken')).status).to.equal(200);
+    await server.restart();
+    expect((await repeat('broken')).status).to.equal(200);
+    const { status, body } = await repeat('another');
+    expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+  });
+
   it('come in order, a hundred at a time, however many wait, also over a restart', async () => {
     for (let from = 0; from < 450; from += 50)
       await Promise.all(

@@ -1,0 +1,79 @@
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { ENDPOINTS } from '#src/app/endpoints.ts';
+import { pathsOf } from '#src/http/operation.ts';
+import { Specification, specificationFolder } from '#test/support/specification.ts';
+import { TestServer } from './serve.ts';
+
+/** Groups of proposals that are not in the specification. */
+const PROPOSALS = new Set(['dehydrated_device', 'delayed_events', 'retention_configuration']);
+const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'];
+
+describe('every path that is served', () => {
+  const server = new TestServer();
+  before(() =>
+    server.start(ENDPOINTS, {} as never, {
+      authenticateServer: async () => ({ serverName: 'other.test' }),
+      authenticateAppservice: async () => ({ id: 'irc' }),
+    }),
+  );
+  after(() => server.stop());
+
+  const served = new Map<string, Set<string>>();
+  for (const endpoint of ENDPOINTS)
+    for (const template of pathsOf(endpoint)) {
+      const path = template.replaceAll(/\{\w+\}/g, 'x');
+      served.set(path, (served.get(path) ?? new Set()).add(endpoint.method));
+    }
+
+  it('answers 405 M_UNRECOGNIZED to the methods that it is not served for, and says which it is served for', async () => {
+    expect(served.size).to.be.greaterThan(200);
+    for (const [path, methods] of served)
+      for (const method of METHODS) {
+        if (methods.has(method)) continue;
+        const { status, json, headers } = await server.ask(method, path);
+        expect([status, json['errcode']], `${method} ${path}`).to.deep.equal([405, 'M_UNRECOGNIZED']);
+        expect(headers.allow?.split(', '), path).to.include.members([...methods]);
+        if (/^\/(_matrix|_synapse|\.well-known)\//.test(path))
+          expect(headers['access-control-allow-origin'], path).to.equal('*');
+      }
+  });
+  it('answers 404 M_UNRECOGNIZED below and beside it, with the headers that let browsers read that', async () => {
+    for (const namespace of new Set([...served.keys()].map((path) => path.split('/').slice(0, 3).join('/'))))
+      for (const path of [`${namespace}/nope/nope/nope/nope`, `${namespace}x`])
+        for (const method of METHODS) {
+          const { status, json, headers } = await server.ask(method, path);
+          expect([status, json['errcode']], `${method} ${path}`).to.deep.equal([404, 'M_UNRECOGNIZED']);
+          if (/^\/(_matrix|_synapse|\.well-known)\//.test(path))
+            expect(headers['access-control-allow-origin'], path).to.equal('*');
+        }
+  });
+});
+
+describe('endpoints of the specification', function () {
+  before(function () {
+    if (specificationFolder() === undefined) this.skip();
+  });
+
+  it('have its operation ids', () => {
+    const specification = new Specification(specificationFolder() as string);
+    const different = ENDPOINTS.flatMap(({ method, path, operationId }) => {
+      const known = specification.find(method, path.replaceAll(/\{\w+\}/g, 'x'))?.operationId;
+      // Two of the specification on one path.
+      if (known === undefined || known === operationId || operationId === 'peekEvents') return [];
+      return [`${operationId} is ${known}`];
+    });
+    expect(different).to.deep.equal([]);
+  });
+  it('lie in groups that are named as its files', () => {
+    const names = (folder: string): string[] =>
+      readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+        entry.isFile() ? [basename(entry.name).replace(/\.\w+$/, '')] : [],
+      );
+    const own = names(fileURLToPath(new URL('../../src/http/client-server', import.meta.url)));
+    const files = new Set(names(`${specificationFolder()}/api/client-server`));
+    expect(own.filter((name) => !files.has(name) && !PROPOSALS.has(name))).to.deep.equal([]);
+  });
+});
