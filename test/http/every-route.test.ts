@@ -1,14 +1,13 @@
-import { readdirSync } from 'node:fs';
-import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
+import type { Endpoint } from '#src/http/endpoint.ts';
 import { pathsOf } from '#src/http/operation.ts';
 import { Specification, specificationFolder } from '#test/support/specification.ts';
 import { TestServer } from './serve.ts';
 
-/** Groups of proposals that are not in the specification. */
-const PROPOSALS = new Set(['dehydrated_device', 'delayed_events', 'retention_configuration']);
 const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'];
 
 describe('every path that is served', () => {
@@ -67,13 +66,26 @@ describe('endpoints of the specification', function () {
     });
     expect(different).to.deep.equal([]);
   });
-  it('lie in groups that are named as its files', () => {
-    const names = (folder: string): string[] =>
-      readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
-        entry.isFile() ? [basename(entry.name).replace(/\.\w+$/, '')] : [],
-      );
-    const own = names(fileURLToPath(new URL('../../src/http/client-server', import.meta.url)));
-    const files = new Set(names(`${specificationFolder()}/api/client-server`));
-    expect(own.filter((name) => !files.has(name) && !PROPOSALS.has(name))).to.deep.equal([]);
+  it('lie in groups that are named as its files', async () => {
+    const specification = new Specification(specificationFolder() as string);
+    const source = fileURLToPath(new URL('../../src/http', import.meta.url));
+    const misplaced: string[] = [];
+    for (const api of ['client-server', 'server-server', 'application-service', 'identity']) {
+      const files = existsSync(join(source, api)) ? readdirSync(join(source, api)) : [];
+      for (const file of files.filter((name) => name.endsWith('.ts'))) {
+        const module = (await import(pathToFileURL(join(source, api, file)).href)) as Record<
+          string,
+          readonly Endpoint[]
+        >;
+        for (const { method, path, operationId } of Object.values(module).flat()) {
+          const known = specification.find(method, path.replaceAll(/\{\w+\}/g, 'x'));
+          if (known === undefined || known.operationId !== operationId) continue;
+          const place = basename(known.at.file, '.yaml');
+          if (basename(file, '.ts') !== place)
+            misplaced.push(`${operationId} is in ${api}/${file}, not in ${place}.ts`);
+        }
+      }
+    }
+    expect(misplaced).to.deep.equal([]);
   });
 });

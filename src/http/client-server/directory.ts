@@ -1,17 +1,14 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
-import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v3/directory/room/{roomAlias}';
 const params = Type.Object({ roomAlias: Type.String() });
-const visibility = Type.Union([Type.Literal('public'), Type.Literal('private')]);
 
 interface Services {
   readonly aliases: AliasService;
-  readonly publicRooms: PublicRooms;
 }
 
 export const directoryEndpoints = [
@@ -81,42 +78,6 @@ export const directoryEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ aliases }: Services, { requester, params: { roomId } }) {
       return { aliases: await aliases.ofRoom(requester.userId, roomId) };
-    },
-  }),
-  endpoint({
-    operationId: 'getRoomVisibilityOnDirectory',
-    summary: 'Gets the visibility of a room in the directory',
-    method: 'GET',
-    path: '/_matrix/client/v3/directory/list/room/{roomId}',
-    // The specification asks for no token. It is looked at where there is one: who is in a private room may know of it.
-    auth: 'optionalToken',
-    guests: { allowed: 'it is open without any token' },
-    suspended: READS,
-    rateLimit: 'default',
-    params: roomParams,
-    response: Type.Object({ visibility }),
-    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handler({ publicRooms }: Services, { requester, params: { roomId } }) {
-      return { visibility: (await publicRooms.isListed(roomId, requester?.userId)) ? 'public' : 'private' };
-    },
-  }),
-  endpoint({
-    operationId: 'setRoomVisibilityOnDirectory',
-    summary: 'Sets the visibility of a room in the room directory',
-    method: 'PUT',
-    path: '/_matrix/client/v3/directory/list/room/{roomId}',
-    auth: 'accessToken',
-    guests: 'refused',
-    suspended: OTHERS_SEE,
-    rateLimit: 'default',
-    params: roomParams,
-    body: Type.Object({ visibility: Type.Optional(visibility) }),
-    bodyOptional: true,
-    response: empty,
-    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handler({ publicRooms }: Services, { requester, params: { roomId }, body }) {
-      await publicRooms.setListed(requester, roomId, body.visibility !== 'private');
-      return {};
     },
   }),
 ];

@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { endpoint } from '../endpoint.ts';
-import { publicRoom } from './parts/room-schemas.ts';
+import { empty, publicRoom, roomParams } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v3/publicRooms';
 
@@ -15,6 +15,7 @@ const response = Type.Object({
 
 const limit = Type.Optional(Type.Integer({ minimum: 0 }));
 const server = Type.Optional(Type.String());
+const visibility = Type.Union([Type.Literal('public'), Type.Literal('private')]);
 
 interface Services {
   readonly publicRooms: PublicRooms;
@@ -69,6 +70,42 @@ export const listPublicRoomsEndpoints = [
         roomTypes: body.filter?.room_types ?? undefined,
         thirdPartyInstanceId: body.third_party_instance_id,
       });
+    },
+  }),
+  endpoint({
+    operationId: 'getRoomVisibilityOnDirectory',
+    summary: 'Gets the visibility of a room in the directory',
+    method: 'GET',
+    path: '/_matrix/client/v3/directory/list/room/{roomId}',
+    // The specification asks for no token. It is looked at where there is one: who is in a private room may know of it.
+    auth: 'optionalToken',
+    guests: { allowed: 'it is open without any token' },
+    suspended: READS,
+    rateLimit: 'default',
+    params: roomParams,
+    response: Type.Object({ visibility }),
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    async handler({ publicRooms }: Services, { requester, params: { roomId } }) {
+      return { visibility: (await publicRooms.isListed(roomId, requester?.userId)) ? 'public' : 'private' };
+    },
+  }),
+  endpoint({
+    operationId: 'setRoomVisibilityOnDirectory',
+    summary: 'Sets the visibility of a room in the room directory',
+    method: 'PUT',
+    path: '/_matrix/client/v3/directory/list/room/{roomId}',
+    auth: 'accessToken',
+    guests: 'refused',
+    suspended: OTHERS_SEE,
+    rateLimit: 'default',
+    params: roomParams,
+    body: Type.Object({ visibility: Type.Optional(visibility) }),
+    bodyOptional: true,
+    response: empty,
+    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ publicRooms }: Services, { requester, params: { roomId }, body }) {
+      await publicRooms.setListed(requester, roomId, body.visibility !== 'private');
+      return {};
     },
   }),
 ];
