@@ -88,6 +88,10 @@ const AUTH_EDGES = sql(
   'events_auth_edges',
   'select nid, auth from events where room = $1 and nid > $2 and skey is not null order by nid',
 );
+const AUTH_EDGES_OF = sql(
+  'events_auth_edges_of',
+  'select nid, auth from events where room = $1 and nid = any($2::bigint[])',
+);
 const NEWEST_EVENTS = sql(
   'events_newest',
   `select l.* from unnest($1::int[], $2::bigint[], $3::bigint[]) u(room, after, up_to) cross join lateral (
@@ -196,6 +200,13 @@ export const authEdges = (
   room: number,
   after: number,
 ): Promise<{ nid: number; auth: readonly number[] }[]> => database.query(AUTH_EDGES, [room, after]);
+
+/** The same of certain events; what is not there is left out. */
+export const authEdgesOf = (
+  database: Database,
+  room: number,
+  nids: readonly number[],
+): Promise<{ nid: number; auth: readonly number[] }[]> => database.query(AUTH_EDGES_OF, [room, nids]);
 
 /** Of each room, the newest `limit` events that clients may be shown with `after` < position <= `upTo`, newest first. */
 export const newestEvents = (

@@ -1,18 +1,65 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { authEdges } from '#src/storage/room-model/event-reads.ts';
+import { authEdges, authEdgesOf } from '#src/storage/room-model/event-reads.ts';
 
-/** Which state events of a room name which as their auth events: the whole graph, in memory once a room has had a conflict. */
+/** Which event names which as its auth events, by position. */
+export type AuthEdges = ReadonlyMap<number, readonly number[]>;
+
+interface Graph {
+  readonly edges: Map<number, readonly number[]>;
+  upTo: number;
+}
+
+/**
+ * Which state events of a room name which as their auth events: the whole graph, in memory once a room has had a conflict. What is stored
+ * later under an earlier position (history of other servers, or out of an archive) is read when it is reached.
+ */
 export class AuthGraphs {
   readonly #database: Database;
-  readonly #graphs = new WeakMap<Room, { readonly edges: Map<number, readonly number[]>; upTo: number }>();
+  readonly #graphs = new WeakMap<Room, Graph>();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  /** The graph up to the room's newest committed event: event -> its auth events, by position. */
-  async of(room: Room): Promise<ReadonlyMap<number, readonly number[]>> {
+  /**
+   * The auth chains of stored events.
+   *
+   * @returns the graph, in which all of these chains are, and every event that they reach, themselves included
+   */
+  async chains(
+    room: Room,
+    from: Iterable<number>,
+  ): Promise<{ readonly edges: AuthEdges; readonly events: Set<number> }> {
+    const { edges } = await this.#upToNow(room);
+    const events = new Set(from);
+    let unknown: number[] = [];
+    // A set is walked in the order of insertion, what is added on the way included.
+    for (const nid of events) {
+      const auth = edges.get(nid);
+      if (auth === undefined) unknown.push(nid);
+      else for (const one of auth) events.add(one);
+    }
+    while (unknown.length > 0) {
+      const rows = await authEdgesOf(this.#database, room.nid, unknown);
+      const next = new Set<number>();
+      for (const { nid, auth } of rows) {
+        edges.set(nid, auth);
+        for (const one of auth) if (!events.has(one)) next.add(one);
+      }
+      // What is not there was purged, and names nothing as long as it is away.
+      unknown = [];
+      for (const nid of next) {
+        events.add(nid);
+        const auth = edges.get(nid);
+        if (auth === undefined) unknown.push(nid);
+        else for (const one of auth) if (!events.has(one)) next.add(one);
+      }
+    }
+    return { edges, events };
+  }
+
+  async #upToNow(room: Room): Promise<Graph> {
     const graph = this.#graphs.get(room) ?? { edges: new Map(), upTo: Number.MIN_SAFE_INTEGER };
     this.#graphs.set(room, graph);
     if (graph.upTo < room.lastPosition) {
@@ -20,6 +67,6 @@ export class AuthGraphs {
       for (const { nid, auth } of await authEdges(this.#database, room.nid, graph.upTo)) graph.edges.set(nid, auth);
       graph.upTo = Math.max(graph.upTo, upTo);
     }
-    return graph.edges;
+    return graph;
   }
 }

@@ -95,9 +95,17 @@ export class StateMerger {
     }));
   }
 
-  async #edges(room: Room, fresh: FreshEvent | undefined): Promise<(nid: number) => readonly number[]> {
-    const stored = await this.#options.graphs.of(room);
-    return (nid) => (nid === fresh?.nid ? fresh.auth : (stored.get(nid) ?? []));
+  /** The auth chains of all events of these states: who names whom, and everything that they reach. */
+  async #chains(
+    room: Room,
+    states: Iterable<Iterable<number>>,
+    fresh: FreshEvent | undefined,
+  ): Promise<{ readonly edges: (nid: number) => readonly number[]; readonly events: ReadonlySet<number> }> {
+    const from = new Set(fresh?.auth);
+    for (const state of states) for (const nid of state) if (nid !== fresh?.nid) from.add(nid);
+    const { edges, events } = await this.#options.graphs.chains(room, from);
+    if (fresh !== undefined) events.add(fresh.nid);
+    return { edges: (nid) => (nid === fresh?.nid ? fresh.auth : (edges.get(nid) ?? [])), events };
   }
 
   /** Runs the algorithm until everything that it asks for has been read: it asks without waiting. */
@@ -108,7 +116,8 @@ export class StateMerger {
     fresh: FreshEvent | undefined,
   ): Promise<StateMap<number>> {
     const { loader } = this.#options;
-    const edges = await this.#edges(room, fresh);
+    const stateEvents = states.map((state) => state.values());
+    const { edges } = await this.#chains(room, stateEvents, fresh);
     const loaded = new Map<number, IdentifiedPdu>();
     if (fresh !== undefined) loaded.set(fresh.nid, fresh.event);
     const create = createIn(room, states, stateMapKey('m.room.create', ''));
@@ -142,10 +151,10 @@ export class StateMerger {
     fresh: FreshEvent | undefined,
   ): Promise<StateMap<number>> {
     const { database, interner, thread } = this.#options;
-    const edges = await this.#edges(room, fresh);
+    const stateEvents = states.map((state) => state.values());
+    const { edges, events } = await this.#chains(room, stateEvents, fresh);
     const skeys = [...new Set(states.flatMap((state) => [...state.keys()]))];
     await interner.ensureStateKeys([{ type: 'm.room.create', stateKey: '' }]);
-    const events = closure(new Set(states.flatMap((state) => [...state.values()])), edges);
     const task: ResolutionTask = {
       roomVersion: room.version.id,
       create: createIn(room, states, interner.stateKey('m.room.create', '')),
