@@ -203,10 +203,10 @@ export class RemoteRoom {
     ids: ReadonlyMap<number, string>,
   ): Promise<Record<string, string>> {
     const entries = [...chain.others(), ...chain.members()];
-    await services.interner.ensureNames({ stateKeys: entries.map(([skey]) => skey) });
+    const names = await services.interner.named({ stateKeys: entries.map(([skey]) => skey) });
     return sorted(
       entries.map(([skey, nid]) => {
-        const { type, stateKey } = services.interner.stateKeyNames(skey);
+        const { type, stateKey } = names.stateKeyNames(skey);
         return [stateMapKey(type, stateKey), ids.get(nid) ?? `position ${nid}`];
       }),
     );

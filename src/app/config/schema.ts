@@ -189,7 +189,7 @@ export const configSchema = section({
     interval_ms: Type.Integer({ minimum: 100 }),
     transaction_days: count,
   }),
-  cache: section({ rooms_bytes: Type.Integer({ minimum: 1_048_576 }) }),
+  cache: section({ rooms_bytes: Type.Integer({ minimum: 1_048_576 }), names_bytes: Type.Integer({ minimum: 65_536 }) }),
   identity: section({ built_in: flag, trusted_servers: texts }),
   federation: section({
     enabled: flag,

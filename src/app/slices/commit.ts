@@ -18,7 +18,9 @@ export function composeCommit(platform: Platform): Slice<Commit> {
   return {
     name: 'commit',
     services: {
-      interner: new Interner(database, (userId) => domainOf(userId) === config.serverName),
+      interner: new Interner(database, (userId) => domainOf(userId) === config.serverName, {
+        cacheBytes: config.cache.namesBytes,
+      }),
       writer,
       ephemeral: new EphemeralCounter(random),
     },

@@ -12,7 +12,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { floorStateOf, restoreEvents, statesThatAreThere } from '#src/storage/retention/archive-writes.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ArchivedEvent } from './room-archive.ts';
 
@@ -90,17 +90,17 @@ export class ArchiveImport {
   /** @returns where those stand that were not there */
   async #write(room: Room, lines: readonly Line[]): Promise<ReadonlyMap<number, EventStanding>> {
     const interner = this.#interner;
-    await interner.ensureTypes(
-      lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])),
-    );
-    await interner.ensureUsers(lines.map(({ pdu }) => pdu.sender));
-    await interner.ensureStateKeys(
-      lines.flatMap(({ pdu }) => (pdu.state_key === undefined ? [] : [{ type: pdu.type, stateKey: pdu.state_key }])),
-    );
+    const names = await interner.ensure({
+      types: lines.flatMap(({ head, pdu }) => (head.rel_type === null ? [pdu.type] : [pdu.type, head.rel_type])),
+      users: lines.map(({ pdu }) => pdu.sender),
+      stateKeys: lines.flatMap(({ pdu }) =>
+        pdu.state_key === undefined ? [] : [{ type: pdu.type, stateKey: pdu.state_key }],
+      ),
+    });
     const floor = await floorStateOf(this.#database, room.nid);
     const wanted = lines.flatMap(({ head }) => [head.state, head.position, head.current_state ?? head.state]);
     const states = await statesThatAreThere(this.#database, room.nid, wanted);
-    const rows = new Map(lines.map((line) => [line.head.event_id, this.#rowOf(room, line, states, floor)]));
+    const rows = new Map(lines.map((line) => [line.head.event_id, this.#rowOf(room, names, line, states, floor)]));
     try {
       const restored = new Set(await restoreEvents(this.#database, [...rows.values()]));
       const standings = new Map<number, EventStanding>();
@@ -122,14 +122,14 @@ export class ArchiveImport {
     }
   }
 
-  #rowOf(room: Room, { head, pdu, json }: Line, states: ReadonlySet<number>, floor: number): EventRow {
+  #rowOf(room: Room, names: Names, { head, pdu, json }: Line, states: ReadonlySet<number>, floor: number): EventRow {
     if (eventIdIn(room, head.event_id, pdu) !== head.event_id) {
       throw new Error(`the archived event ${head.event_id} is not what its id says: the file was changed`);
     }
     const isReadable = (state: number | null): state is number => state !== null && (state === 0 || states.has(state));
     const tookPart = (head.flags & EVENT_FLAGS.state) !== 0 && states.has(head.position);
     return eventRow(
-      this.#interner,
+      names,
       {
         room,
         nid: head.position,

@@ -1,12 +1,16 @@
+import { LRUCache } from 'lru-cache';
 import type { Database } from '../database.ts';
-import { sql } from '../statement.ts';
+import { sql, type Statement } from '../statement.ts';
 
-const SELECT_STRINGS = sql('intern_strings_select', 'select s, nid from strings where s = any($1::text[])');
+const SELECT_STRINGS = sql('intern_strings_select', 'select s as name, nid from strings where s = any($1::text[])');
 const INSERT_STRINGS = sql(
   'intern_strings_insert',
-  'insert into strings (s) select unnest($1::text[]) on conflict do nothing returning s, nid',
+  'insert into strings (s) select unnest($1::text[]) on conflict do nothing returning s as name, nid',
 );
-const SELECT_STRINGS_BY_NID = sql('intern_strings_by_nid', 'select s, nid from strings where nid = any($1::int[])');
+const SELECT_STRINGS_BY_NID = sql(
+  'intern_strings_by_nid',
+  'select s as name, nid from strings where nid = any($1::int[])',
+);
 const SELECT_STATE_KEYS = sql(
   'intern_state_keys_select',
   `select k.type, k.state_key, k.nid from unnest($1::int[], $2::text[]) u(type, state_key)
@@ -19,15 +23,21 @@ const INSERT_STATE_KEYS = sql(
 );
 const SELECT_STATE_KEYS_BY_NID = sql(
   'intern_state_keys_by_nid',
-  'select type, state_key, nid from state_keys where nid = any($1::int[])',
+  `select s.s as type, k.state_key, k.nid from state_keys k join strings s on s.nid = k.type where k.nid = any($1::int[])`,
 );
-const SELECT_USERS = sql('intern_users_select', 'select user_id, nid from users where user_id = any($1::text[])');
+const SELECT_USERS = sql(
+  'intern_users_select',
+  'select user_id as name, nid from users where user_id = any($1::text[])',
+);
 const INSERT_USERS = sql(
   'intern_users_insert',
   `insert into users (user_id, local) select * from unnest($1::text[], $2::boolean[])
-   on conflict do nothing returning user_id, nid`,
+   on conflict do nothing returning user_id as name, nid`,
 );
-const SELECT_USERS_BY_NID = sql('intern_users_by_nid', 'select user_id, nid from users where nid = any($1::int[])');
+const SELECT_USERS_BY_NID = sql(
+  'intern_users_by_nid',
+  'select user_id as name, nid from users where nid = any($1::int[])',
+);
 
 /** A state key with its event type, as one integer stands for both. */
 export interface StateKeyNames {
@@ -35,164 +45,310 @@ export interface StateKeyNames {
   readonly stateKey: string;
 }
 
-/** Both directions of one family of names. Entries never change, so they are cached for ever. */
-class NameTable {
-  readonly #byName = new Map<string, number>();
-  readonly #byNid = new Map<number, string>();
+/** Names whose integers are wanted. */
+export interface WantedNames {
+  /** Event types and relation types. */
+  readonly types?: Iterable<string>;
+  readonly stateKeys?: Iterable<StateKeyNames>;
+  readonly users?: Iterable<string>;
+}
 
-  nid(name: string): number | undefined {
-    return this.#byName.get(name);
+/** Integers whose names are wanted. */
+export interface WantedIntegers {
+  readonly types?: Iterable<number>;
+  readonly stateKeys?: Iterable<number>;
+  readonly users?: Iterable<number>;
+}
+
+const FAMILIES = ['types', 'stateKeys', 'users'] as const;
+type Family = (typeof FAMILIES)[number];
+
+const textOf = ({ type, stateKey }: StateKeyNames): string => `${type}\0${stateKey}`;
+const stateKeyOf = (text: string): StateKeyNames => {
+  const cut = text.indexOf('\0');
+  return { type: text.slice(0, cut), stateKey: text.slice(cut + 1) };
+};
+
+const unknownName = (family: Family, key: string | number): Error =>
+  new Error(`${JSON.stringify(key)} is not among the ${family} that were asked for`);
+
+/**
+ * Names with their integers: those that somebody asked the interner for. They are known here as long as somebody holds this, whatever
+ * becomes of the interner's memory.
+ */
+export class Names {
+  readonly #nids: Readonly<Record<Family, Map<string, number>>> = {
+    types: new Map(),
+    stateKeys: new Map(),
+    users: new Map(),
+  };
+  readonly #texts: Readonly<Record<Family, Map<number, string>>> = {
+    types: new Map(),
+    stateKeys: new Map(),
+    users: new Map(),
+  };
+
+  add(family: Family, text: string, nid: number): void {
+    this.#nids[family].set(text, nid);
+    this.#texts[family].set(nid, text);
   }
-  name(nid: number): string | undefined {
-    return this.#byNid.get(nid);
+
+  /** Takes those of somebody else in, too. @returns this */
+  with(others: Names): this {
+    for (const family of FAMILIES) for (const [text, nid] of others.#nids[family]) this.add(family, text, nid);
+    return this;
   }
-  remember(name: string, nid: number): void {
-    this.#byName.set(name, nid);
-    this.#byNid.set(nid, name);
+
+  #nid(family: Family, text: string): number {
+    const nid = this.#nids[family].get(text);
+    if (nid === undefined) throw unknownName(family, text);
+    return nid;
+  }
+
+  #text(family: Family, nid: number): string {
+    const text = this.#texts[family].get(nid);
+    if (text === undefined) throw unknownName(family, nid);
+    return text;
+  }
+
+  /** Undefined for what does not exist, or was not asked for; the others throw then. */
+  peekType(type: string): number | undefined {
+    return this.#nids.types.get(type);
+  }
+  type(type: string): number {
+    return this.#nid('types', type);
+  }
+  typeName(nid: number): string {
+    return this.#text('types', nid);
+  }
+
+  peekStateKey(type: string, stateKey: string): number | undefined {
+    return this.#nids.stateKeys.get(textOf({ type, stateKey }));
+  }
+  stateKey(type: string, stateKey: string): number {
+    return this.#nid('stateKeys', textOf({ type, stateKey }));
+  }
+  stateKeyNames(nid: number): StateKeyNames {
+    return stateKeyOf(this.#text('stateKeys', nid));
+  }
+
+  peekUser(userId: string): number | undefined {
+    return this.#nids.users.get(userId);
+  }
+  user(userId: string): number {
+    return this.#nid('users', userId);
+  }
+  userName(nid: number): string {
+    return this.#text('users', nid);
   }
 }
 
-const unknownName = (family: string, key: string | number): Error =>
-  new Error(`${family} ${key} was not interned before use`);
+/** Both directions of one family of names, those used last. */
+class NameTable {
+  readonly #byText: LRUCache<string, number>;
+  readonly #byNid = new Map<number, string>();
+
+  constructor(bytes: number) {
+    this.#byText = new LRUCache({
+      maxSize: Math.max(Math.trunc(bytes), 1),
+      // Two entries, and a text of up to two bytes for each of its units.
+      sizeCalculation: (_nid, text) => 200 + 2 * text.length,
+      dispose: (nid) => this.#byNid.delete(nid),
+    });
+  }
+
+  get bytes(): number {
+    return this.#byText.calculatedSize;
+  }
+
+  nid(text: string): number | undefined {
+    return this.#byText.get(text);
+  }
+
+  text(nid: number): string | undefined {
+    const text = this.#byNid.get(nid);
+    if (text !== undefined) this.#byText.get(text);
+    return text;
+  }
+
+  remember(text: string, nid: number): void {
+    if (this.#byText.has(text)) return;
+    this.#byText.set(text, nid);
+    if (this.#byText.has(text)) this.#byNid.set(nid, text);
+  }
+}
+
+interface NameRow {
+  readonly name: string;
+  readonly nid: number;
+}
+
+export interface InternerOptions {
+  /** About how much memory the names that were used last may take. */
+  readonly cacheBytes?: number;
+}
 
 /**
- * Gives every event type, state key and user id an integer: integers inside, strings at the edge.
- * The `ensure*` methods read or create what is not known yet, in one or two statements for all names together; the plain getters
- * answer from memory and throw where nothing was ensured.
+ * Gives every event type, state key and user id an integer: integers inside, strings at the edge. Names that were used lately are kept in
+ * memory, so that work on them needs no statement; whoever asks gets `Names` of their own, which hold what they asked for.
  */
 export class Interner {
   readonly #database: Database;
   readonly #isLocal: (userId: string) => boolean;
-  readonly #types = new NameTable();
-  readonly #stateKeys = new NameTable();
-  readonly #users = new NameTable();
+  readonly #tables: Readonly<Record<Family, NameTable>>;
 
-  constructor(database: Database, isLocal: (userId: string) => boolean) {
+  constructor(
+    database: Database,
+    isLocal: (userId: string) => boolean,
+    { cacheBytes = 32 * 1024 * 1024 }: InternerOptions = {},
+  ) {
     this.#database = database;
     this.#isLocal = isLocal;
+    this.#tables = {
+      types: new NameTable(cacheBytes / 8),
+      stateKeys: new NameTable((cacheBytes * 3) / 8),
+      users: new NameTable(cacheBytes / 2),
+    };
   }
 
-  /** Makes the integers of these event types (or relation types) known, creating what is new. */
-  async ensureTypes(types: Iterable<string>): Promise<void> {
-    const missing = [...new Set(types)].filter((type) => this.#types.nid(type) === undefined);
-    if (missing.length === 0) return;
-    type Row = { s: string; nid: number };
-    const remember = (rows: readonly Row[]): void => rows.forEach((row) => this.#types.remember(row.s, row.nid));
-    remember(await this.#database.query<Row>(SELECT_STRINGS, [missing]));
-    const created = missing.filter((type) => this.#types.nid(type) === undefined);
-    if (created.length === 0) return;
-    remember(await this.#database.query<Row>(INSERT_STRINGS, [created]));
+  /** About how much memory the names take, in bytes. */
+  get bytes(): number {
+    return FAMILIES.reduce((sum, family) => sum + this.#tables[family].bytes, 0);
+  }
+
+  /** The integers of names, for whoever only reads: what does not exist stays so. */
+  find(wanted: WantedNames): Promise<Names> {
+    return this.#resolve(wanted, false);
+  }
+
+  /** The integers of names that are about to be written; new ones are created. */
+  ensure(wanted: WantedNames): Promise<Names> {
+    return this.#resolve(wanted, true);
+  }
+
+  /** The names of integers that were read from the database. */
+  async named(wanted: WantedIntegers): Promise<Names> {
+    const names = new Names();
+    for (const family of FAMILIES) {
+      const table = this.#tables[family];
+      const missing: number[] = [];
+      for (const nid of new Set(wanted[family])) {
+        const text = table.text(nid);
+        if (text === undefined) missing.push(nid);
+        else names.add(family, text, nid);
+      }
+      if (missing.length === 0) continue;
+      for (const { name, nid } of await this.#textsOf(family, missing)) this.#remember(names, family, name, nid);
+    }
+    return names;
+  }
+
+  async #textsOf(family: Family, nids: readonly number[]): Promise<readonly NameRow[]> {
+    if (family !== 'stateKeys')
+      return this.#database.query<NameRow>(family === 'users' ? SELECT_USERS_BY_NID : SELECT_STRINGS_BY_NID, [nids]);
+    type Row = { readonly type: string; readonly state_key: string; readonly nid: number };
+    const rows = await this.#database.query<Row>(SELECT_STATE_KEYS_BY_NID, [nids]);
+    return rows.map(({ type, state_key: stateKey, nid }) => ({ name: textOf({ type, stateKey }), nid }));
+  }
+
+  async #resolve({ types = [], stateKeys = [], users = [] }: WantedNames, isWriting: boolean): Promise<Names> {
+    const names = new Names();
+    await this.#resolveTexts(names, 'types', types, isWriting, SELECT_STRINGS, INSERT_STRINGS, (missing) => [missing]);
+    await this.#resolveStateKeys(names, stateKeys, isWriting);
+    await this.#resolveTexts(names, 'users', users, isWriting, SELECT_USERS, INSERT_USERS, (missing) => [
+      missing,
+      missing.map((userId) => this.#isLocal(userId)),
+    ]);
+    return names;
+  }
+
+  /** Takes out of memory what is there. @returns the rest */
+  #recall(names: Names, family: Family, texts: Iterable<string>): string[] {
+    const table = this.#tables[family];
+    const missing: string[] = [];
+    for (const text of new Set(texts)) {
+      const nid = table.nid(text);
+      if (nid === undefined) missing.push(text);
+      else names.add(family, text, nid);
+    }
+    return missing;
+  }
+
+  #remember(names: Names, family: Family, text: string, nid: number): void {
+    this.#tables[family].remember(text, nid);
+    names.add(family, text, nid);
+  }
+
+  async #resolveTexts(
+    names: Names,
+    family: 'types' | 'users',
+    texts: Iterable<string>,
+    isWriting: boolean,
+    select: Statement,
+    insert: Statement,
+    insertValues: (missing: readonly string[]) => readonly unknown[],
+  ): Promise<void> {
+    let missing = this.#recall(names, family, texts);
+    const take = async (statement: Statement, values: readonly unknown[]): Promise<void> => {
+      const found = new Set<string>();
+      for (const { name, nid } of await this.#database.query<NameRow>(statement, values)) {
+        this.#remember(names, family, name, nid);
+        found.add(name);
+      }
+      missing = missing.filter((text) => !found.has(text));
+    };
+    // PostgreSQL's text holds no NUL: nothing of that name exists.
+    if (!isWriting) missing = missing.filter((text) => !text.includes('\0'));
+    if (missing.length > 0) await take(select, [missing]);
+    if (!isWriting) return;
+    if (missing.length > 0) await take(insert, insertValues(missing));
     // Somebody else created the rest at the same moment.
-    const raced = created.filter((type) => this.#types.nid(type) === undefined);
-    if (raced.length > 0) remember(await this.#database.query<Row>(SELECT_STRINGS, [raced]));
+    if (missing.length > 0) await take(select, [missing]);
   }
 
-  /** Makes the integers of these pairs of event type and state key known, creating what is new. */
-  async ensureStateKeys(pairs: readonly StateKeyNames[]): Promise<void> {
-    const missing = pairs.filter((pair) => this.peekStateKey(pair.type, pair.stateKey) === undefined);
+  async #resolveStateKeys(names: Names, pairs: Iterable<StateKeyNames>, isWriting: boolean): Promise<void> {
+    let missing = this.#recall(names, 'stateKeys', [...pairs].map(textOf)).map(stateKeyOf);
     if (missing.length === 0) return;
-    await this.ensureTypes(missing.map((pair) => pair.type));
-    const unique = new Map(missing.map((pair) => [`${pair.type}\0${pair.stateKey}`, pair]));
-    type Row = { type: number; state_key: string; nid: number };
-    const remember = (rows: readonly Row[]): void => {
-      for (const row of rows) this.#stateKeys.remember(`${this.typeName(row.type)}\0${row.state_key}`, row.nid);
+    const types = await this.#resolve({ types: missing.map(({ type }) => type) }, isWriting);
+    type Row = { readonly type: number; readonly state_key: string; readonly nid: number };
+    const take = async (statement: Statement): Promise<void> => {
+      const found = new Set<string>();
+      const values = [missing.map(({ type }) => types.type(type)), missing.map(({ stateKey }) => stateKey)];
+      for (const row of await this.#database.query<Row>(statement, values)) {
+        const text = textOf({ type: types.typeName(row.type), stateKey: row.state_key });
+        this.#remember(names, 'stateKeys', text, row.nid);
+        found.add(text);
+      }
+      missing = missing.filter((pair) => !found.has(textOf(pair)));
     };
-    const columns = (names: readonly string[]): unknown[] => {
-      const wanted = names.map((name) => unique.get(name)).filter((pair) => pair !== undefined);
-      return [wanted.map((pair) => this.type(pair.type)), wanted.map((pair) => pair.stateKey)];
-    };
-    const absent = (): string[] => [...unique.keys()].filter((name) => this.#stateKeys.nid(name) === undefined);
-    remember(await this.#database.query<Row>(SELECT_STATE_KEYS, columns([...unique.keys()])));
-    if (absent().length > 0) remember(await this.#database.query<Row>(INSERT_STATE_KEYS, columns(absent())));
-    if (absent().length > 0) remember(await this.#database.query<Row>(SELECT_STATE_KEYS, columns(absent())));
-  }
-
-  /** Makes the integers of these users known, creating what is new. */
-  async ensureUsers(userIds: Iterable<string>): Promise<void> {
-    const missing = [...new Set(userIds)].filter((userId) => this.#users.nid(userId) === undefined);
-    if (missing.length === 0) return;
-    type Row = { user_id: string; nid: number };
-    const remember = (rows: readonly Row[]): void => rows.forEach((row) => this.#users.remember(row.user_id, row.nid));
-    remember(await this.#database.query<Row>(SELECT_USERS, [missing]));
-    const created = missing.filter((userId) => this.#users.nid(userId) === undefined);
-    if (created.length === 0) return;
-    remember(await this.#database.query<Row>(INSERT_USERS, [created, created.map((userId) => this.#isLocal(userId))]));
-    const raced = created.filter((userId) => this.#users.nid(userId) === undefined);
-    if (raced.length > 0) remember(await this.#database.query<Row>(SELECT_USERS, [raced]));
+    if (!isWriting) {
+      missing = missing.filter(({ type, stateKey }) => types.peekType(type) !== undefined && !stateKey.includes('\0'));
+    }
+    if (missing.length > 0) await take(SELECT_STATE_KEYS);
+    if (!isWriting) return;
+    if (missing.length > 0) await take(INSERT_STATE_KEYS);
+    if (missing.length > 0) await take(SELECT_STATE_KEYS);
   }
 
   /** The integer of one user, created when new. */
   async userNid(userId: string): Promise<number> {
-    const known = this.#users.nid(userId);
-    if (known !== undefined) return known;
-    await this.ensureUsers([userId]);
-    return this.user(userId);
+    return this.peekUser(userId) ?? (await this.ensure({ users: [userId] })).user(userId);
   }
 
-  /** Makes names known for integers read from the database. */
-  async ensureNames(nids: {
-    types?: Iterable<number>;
-    stateKeys?: Iterable<number>;
-    users?: Iterable<number>;
-  }): Promise<void> {
-    const users = [...new Set(nids.users ?? [])].filter((nid) => this.#users.name(nid) === undefined);
-    if (users.length > 0) {
-      const rows = await this.#database.query<{ user_id: string; nid: number }>(SELECT_USERS_BY_NID, [users]);
-      for (const row of rows) this.#users.remember(row.user_id, row.nid);
-    }
-    const types = new Set([...(nids.types ?? [])].filter((nid) => this.#types.name(nid) === undefined));
-    const stateKeys = [...new Set(nids.stateKeys ?? [])].filter((nid) => this.#stateKeys.name(nid) === undefined);
-    type KeyRow = { type: number; state_key: string; nid: number };
-    const keyRows =
-      stateKeys.length > 0 ? await this.#database.query<KeyRow>(SELECT_STATE_KEYS_BY_NID, [stateKeys]) : [];
-    for (const row of keyRows) if (this.#types.name(row.type) === undefined) types.add(row.type);
-    if (types.size > 0) {
-      const rows = await this.#database.query<{ s: string; nid: number }>(SELECT_STRINGS_BY_NID, [[...types]]);
-      for (const row of rows) this.#types.remember(row.s, row.nid);
-    }
-    for (const row of keyRows) this.#stateKeys.remember(`${this.typeName(row.type)}\0${row.state_key}`, row.nid);
+  /** The integer of one user, for whoever only reads; undefined when nothing was ever stored of them. */
+  async findUser(userId: string): Promise<number | undefined> {
+    return this.peekUser(userId) ?? (await this.find({ users: [userId] })).peekUser(userId);
   }
+
+  // From memory alone: undefined says nothing of whether there is such a name.
 
   peekType(type: string): number | undefined {
-    return this.#types.nid(type);
+    return this.#tables.types.nid(type);
   }
-  type(type: string): number {
-    const nid = this.#types.nid(type);
-    if (nid === undefined) throw unknownName('event type', type);
-    return nid;
-  }
-  typeName(nid: number): string {
-    const name = this.#types.name(nid);
-    if (name === undefined) throw unknownName('event type', nid);
-    return name;
-  }
-
   peekStateKey(type: string, stateKey: string): number | undefined {
-    return this.#stateKeys.nid(`${type}\0${stateKey}`);
+    return this.#tables.stateKeys.nid(textOf({ type, stateKey }));
   }
-  stateKey(type: string, stateKey: string): number {
-    const nid = this.peekStateKey(type, stateKey);
-    if (nid === undefined) throw unknownName('state key', `${type} ${stateKey}`);
-    return nid;
-  }
-  stateKeyNames(nid: number): StateKeyNames {
-    const name = this.#stateKeys.name(nid);
-    if (name === undefined) throw unknownName('state key', nid);
-    const cut = name.indexOf('\0');
-    return { type: name.slice(0, cut), stateKey: name.slice(cut + 1) };
-  }
-
   peekUser(userId: string): number | undefined {
-    return this.#users.nid(userId);
-  }
-  user(userId: string): number {
-    const nid = this.#users.nid(userId);
-    if (nid === undefined) throw unknownName('user', userId);
-    return nid;
-  }
-  userName(nid: number): string {
-    const name = this.#users.name(nid);
-    if (name === undefined) throw unknownName('user', nid);
-    return name;
+    return this.#tables.users.nid(userId);
   }
 }

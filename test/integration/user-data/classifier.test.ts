@@ -21,10 +21,9 @@ describe('whom an event notifies', () => {
     room: Room,
     send: () => Promise<StoredEvent>,
   ): Promise<{ flags: number; exceptions: Record<string, number> }> => {
-    const exceptions: Record<string, number> = {};
+    const noted: { user: number; kind: number }[] = [];
     const stop = world.stream.on('appended', ({ events }) => {
-      for (const { mentions } of events)
-        for (const { user, kind } of mentions) exceptions[world.interner.userName(user)] = kind;
+      for (const { mentions } of events) for (const { user, kind } of mentions) noted.push({ user, kind });
     });
     const event = await send();
     stop();
@@ -32,9 +31,9 @@ describe('whom an event notifies', () => {
       { name: 'test_mentions_of', text: 'select user_nid, kind from mention where room = $1 and pos = $2' },
       [room.nid, event.nid],
     );
-    expect(Object.fromEntries(rows.map((row) => [world.interner.userName(row.user_nid), row.kind]))).to.deep.equal(
-      exceptions,
-    );
+    const names = await world.interner.named({ users: noted.map(({ user }) => user) });
+    const exceptions = Object.fromEntries(noted.map(({ user, kind }) => [names.userName(user), kind]));
+    expect(Object.fromEntries(rows.map((row) => [names.userName(row.user_nid), row.kind]))).to.deep.equal(exceptions);
     return { flags: event.flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.highlightsAll), exceptions };
   };
   const mention = (...userIds: string[]): { 'm.mentions': { user_ids: string[] } } => ({
@@ -173,7 +172,7 @@ describe('whom an event notifies', () => {
   it('reads the rules of a whole room in one statement, and nothing for a message after that', async function () {
     this.timeout(30_000);
     const members = Array.from({ length: 100 }, (_, i) => `@member${i}:test`);
-    await world.interner.ensureUsers(members);
+    await world.interner.ensure({ users: members });
     const room = await world.room(ALICE);
     await world.events.sendAll(
       room,

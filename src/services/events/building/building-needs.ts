@@ -4,7 +4,7 @@ import { assertKeysFit } from '#src/protocol/events/build-pdu.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names, StateKeyNames } from '#src/storage/room-model/interner.ts';
 import type { EventDraft } from './event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { NotificationClassifier } from './notification-class.ts';
@@ -12,6 +12,8 @@ import { relationOf, type StoredEvent } from '#src/services/room-model/event/sto
 
 /** What was read before building. */
 export interface LoadedEvents {
+  /** Of the events' types, senders and state keys. */
+  readonly names: Names;
   readonly byNid: ReadonlyMap<number, StoredEvent>;
   /** Events to redact, by id. */
   readonly targets: ReadonlyMap<string, StoredEvent>;
@@ -45,7 +47,7 @@ export class BuildingNeeds {
 
   /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
   async read(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
-    await this.#ensureNames(room.version, drafts);
+    const names = await this.#names(room.version, drafts);
     const nids = new Set<number>();
     const byNid = new Map<number, StoredEvent>();
     for (const draft of drafts) {
@@ -65,18 +67,18 @@ export class BuildingNeeds {
       if (target !== undefined) targets.set(target.eventId, target);
     }
     await this.#classifier.prepare(room);
-    return { byNid, targets };
+    return { names, byNid, targets };
   }
 
   async #target(room: Room, eventId: string): Promise<StoredEvent | undefined> {
     return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
   }
 
-  async #ensureNames(version: RoomVersion, drafts: readonly EventDraft[]): Promise<void> {
+  async #names(version: RoomVersion, drafts: readonly EventDraft[]): Promise<Names> {
     const interner = this.#interner;
-    const types = new Set<string>();
-    const users = new Set<string>();
-    const stateKeys: { type: string; stateKey: string }[] = [];
+    const types: string[] = [];
+    const users: string[] = [];
+    const stateKeys: StateKeyNames[] = [];
     for (const { type, stateKey, sender, content } of drafts) {
       // The rest of an event is kept as JSON, these two as PostgreSQL's text.
       if (type.includes('\0') || stateKey?.includes('\0') === true)
@@ -86,19 +88,20 @@ export class BuildingNeeds {
           'M_BAD_JSON',
           'The state key of m.room.member is the id of the user whose membership it is.',
         );
-      if (interner.peekType(type) === undefined) types.add(type);
+      types.push(type);
       const relation = relationOf(content);
-      if (relation !== undefined && interner.peekType(relation.relType) === undefined) types.add(relation.relType);
-      if (interner.peekUser(sender) === undefined) users.add(sender);
+      if (relation !== undefined) types.push(relation.relType);
+      users.push(sender);
       if (stateKey === undefined) continue;
-      if (type === 'm.room.member' && interner.peekUser(stateKey) === undefined) users.add(stateKey);
-      if (interner.peekStateKey(type, stateKey) === undefined) stateKeys.push({ type, stateKey });
+      if (type === 'm.room.member') users.push(stateKey);
+      stateKeys.push({ type, stateKey });
     }
     // What is too long for an event is too long for an index, too.
-    if (types.size + stateKeys.length > 0) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
-    if (types.size > 0) await interner.ensureTypes(types);
-    if (users.size > 0) await interner.ensureUsers(users);
-    if (stateKeys.length > 0) await interner.ensureStateKeys(stateKeys);
+    const isKnown =
+      types.every((type) => interner.peekType(type) !== undefined) &&
+      stateKeys.every(({ type, stateKey }) => interner.peekStateKey(type, stateKey) !== undefined);
+    if (!isKnown) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
+    return interner.ensure({ types, users, stateKeys });
   }
 
   #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {

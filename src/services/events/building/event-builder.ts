@@ -16,7 +16,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventRow, MemberRow, MentionRow, StateDeltaRow } from '#src/storage/events/event-rows.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { BuildingNeeds, type LoadedEvents, subjectOf } from './building-needs.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
@@ -56,7 +56,6 @@ class NotLoadedError extends Error {}
 
 /** Builds events on a room's head: chooses what they refer to, authorises, hashes, signs, and works out what follows from them. */
 export class EventBuilder {
-  readonly #interner: Interner;
   readonly #needs: BuildingNeeds;
   readonly #writer: Writer;
   readonly #classifier: NotificationClassifier;
@@ -65,7 +64,6 @@ export class EventBuilder {
   #levels: { readonly room: Room; readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
   constructor(options: EventBuilderOptions) {
-    this.#interner = options.interner;
     this.#needs = new BuildingNeeds(options);
     this.#writer = options.writer;
     this.#classifier = options.classifier;
@@ -126,7 +124,7 @@ export class EventBuilder {
     positionOfEvent: (eventId: string) => number | undefined,
   ): PreparedEvent {
     const { version } = room;
-    const interner = this.#interner;
+    const { names } = loaded;
     const subject = subjectOf(draft);
     const authEvents: StoredEvent[] = [];
     for (const [type, stateKey] of authEventKeysFor(version, subject)) {
@@ -181,15 +179,15 @@ export class EventBuilder {
     const change: StateChange | undefined =
       draft.stateKey === undefined
         ? undefined
-        : { skey: interner.stateKey(draft.type, draft.stateKey), event: nid, isMember: draft.type === 'm.room.member' };
+        : { skey: names.stateKey(draft.type, draft.stateKey), event: nid, isMember: draft.type === 'm.room.member' };
     room.advanceHead(event, change);
-    const row = eventRow(interner, parts, {
+    const row = eventRow(names, parts, {
       prev: prevEvents.map((prev) => prev.nid),
       auth: authEvents.map((auth) => auth.nid),
       relation: relationLink(built.pdu, positionOfEvent),
     });
     const threadRoot = relation?.relType === 'm.thread' && typeof row.rel === 'number' ? row.rel : null;
-    const member = this.#memberAfter(room, event, replaced);
+    const member = this.#memberAfter(room, event, replaced, names);
     const until = stickyUntil(built.pdu, now);
     return {
       event,
@@ -200,7 +198,8 @@ export class EventBuilder {
       member,
       memberRow: member === undefined ? undefined : memberRow(room, member),
       mentions: notification.exceptions.map(({ userId, kind }) => ({
-        user: interner.user(userId),
+        // Those who are not there yet are whom the event is about.
+        user: room.member(userId)?.user ?? names.user(userId),
         room: room.nid,
         pos: nid,
         thread: threadRoot,
@@ -257,7 +256,7 @@ export class EventBuilder {
     return this.#levels.levels;
   }
 
-  #memberAfter(room: Room, event: StoredEvent, replaced: StoredEvent | undefined): Member | undefined {
+  #memberAfter(room: Room, event: StoredEvent, replaced: StoredEvent | undefined, names: Names): Member | undefined {
     if (event.type !== 'm.room.member' || event.stateKey === undefined) return undefined;
     const userId = event.stateKey;
     const membership = membershipIn(event.content);
@@ -266,7 +265,7 @@ export class EventBuilder {
     const since = goesOn ? (before?.event === replaced.nid ? before.since : replaced.nid) : event.nid;
     return {
       userId,
-      user: this.#interner.user(userId),
+      user: names.user(userId),
       membership,
       event: event.nid,
       since,

@@ -88,14 +88,14 @@ export class RoomFounder {
       ring: new EventRing([], 0),
     });
     const drafts = [creation, ...plan.events(roomId)];
-    await interner.ensureUsers([creator]);
+    const names = await interner.ensure({ users: [creator] });
     const createdTs = clock.now();
     const row = {
       nid,
       roomId,
       version: version.id,
       shard: room.shard,
-      creator: interner.user(creator),
+      creator: names.user(creator),
       roomType: room.roomType ?? null,
       isPublic: plan.isPublic,
       createdTs,

@@ -11,7 +11,7 @@ import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -105,12 +105,12 @@ export class EventReceiver {
       room,
       authIds.map((id) => positions.get(id) ?? 0),
     );
-    await this.#ensureNames(incoming);
+    const names = await this.#names(incoming);
 
     const before = await this.#around.before(room, prev);
     const verdict = await judgeReceived(this.#options, room, incoming, auth, before);
     const isThreaded = root !== undefined && !isElsewhere(room, places, root);
-    const plan = await this.#plan(room, { incoming, prev, auth, before, verdict, isThreaded });
+    const plan = await this.#plan(room, { incoming, names, prev, auth, before, verdict, isThreaded });
     const event = await writeReceived(this.#options, room, plan);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
@@ -118,7 +118,7 @@ export class EventReceiver {
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
-  async #plan(room: Room, { incoming, prev, auth, before, verdict, isThreaded }: Judged): Promise<ReceivedPlan> {
+  async #plan(room: Room, { incoming, names, prev, auth, before, verdict, isThreaded }: Judged): Promise<ReceivedPlan> {
     const { classifier, interner, loader } = this.#options;
     const { pdu } = incoming;
     const isAccepted = verdict.kind === 'accepted';
@@ -126,7 +126,7 @@ export class EventReceiver {
       pdu.state_key === undefined || verdict.kind === 'rejected'
         ? undefined
         : {
-            skey: interner.stateKey(pdu.type, pdu.state_key),
+            skey: names.stateKey(pdu.type, pdu.state_key),
             event: OWN_EVENT,
             isMember: pdu.type === 'm.room.member',
           };
@@ -139,9 +139,9 @@ export class EventReceiver {
     const loaded = await this.#stateEvents(room, [...changes.map((change) => change.event), replacedNid ?? 0]);
     const targetId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
     const target = targetId === undefined ? undefined : await loader.byId(room, targetId);
-    await interner.ensureUsers(
-      changes.filter((change) => change.isMember).map((change) => interner.stateKeyNames(change.skey).stateKey),
-    );
+    names.with(await interner.named({ stateKeys: changes.map((change) => change.skey) }));
+    const members = changes.filter((change) => change.isMember);
+    names.with(await interner.ensure({ users: members.map(({ skey }) => names.stateKeyNames(skey).stateKey) }));
     await classifier.prepare(room);
     let flags = own === undefined ? 0 : EVENT_FLAGS.state;
     if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
@@ -149,6 +149,7 @@ export class EventReceiver {
     if (isThreaded) flags |= EVENT_FLAGS.threaded;
     return {
       incoming,
+      names,
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
       flags,
       isAccepted,
@@ -226,12 +227,13 @@ export class EventReceiver {
     return found;
   }
 
-  async #ensureNames({ pdu }: IdentifiedPdu): Promise<void> {
-    const { interner } = this.#options;
-    const relation = relationOf(pdu.content);
-    await interner.ensureTypes(relation === undefined ? [pdu.type] : [pdu.type, relation.relType]);
-    await interner.ensureUsers([pdu.sender]);
-    if (pdu.state_key !== undefined) await interner.ensureStateKeys([{ type: pdu.type, stateKey: pdu.state_key }]);
+  #names({ pdu: { content, sender, state_key: stateKey, type } }: IdentifiedPdu): Promise<Names> {
+    const relation = relationOf(content);
+    return this.#options.interner.ensure({
+      types: relation === undefined ? [type] : [type, relation.relType],
+      users: [sender],
+      stateKeys: stateKey === undefined ? [] : [{ type, stateKey }],
+    });
   }
 }
 
@@ -259,6 +261,7 @@ const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.re
 
 interface Judged {
   readonly incoming: IdentifiedPdu;
+  readonly names: Names;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
   readonly before: StateBefore;

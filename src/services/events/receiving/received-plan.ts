@@ -8,7 +8,7 @@ import type { StateChain, StateChange } from '#src/services/room-model/state/sta
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventWrite, StateDeltaRow } from '#src/storage/events/event-rows.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/interner.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -32,6 +32,8 @@ export const MOST_EXTREMITIES = 20;
 /** What taking an event in does to its room, worked out without positions. */
 export interface ReceivedPlan {
   readonly incoming: IdentifiedPdu;
+  /** Of the event, and of the changes that it makes. */
+  readonly names: Names;
   /** Canonical JSON without `unsigned`. */
   readonly json: string;
   readonly flags: number;
@@ -61,7 +63,6 @@ export interface ReceivedPlan {
 interface Tools {
   readonly writer: Writer;
   readonly stream: RoomEventStream;
-  readonly interner: Interner;
   readonly loader: EventLoader;
   readonly states: StateStore;
   readonly classifier: NotificationClassifier;
@@ -75,8 +76,8 @@ const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, exc
  * Resolves when it is committed and visible.
  */
 export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan): Promise<StoredEvent> => {
-  const { classifier, interner, writer } = tools;
-  const { incoming } = plan;
+  const { classifier, writer } = tools;
+  const { incoming, names } = plan;
   const { pdu } = incoming;
   const positions: number[] = [];
   const deltas: StateDeltaRow[] = [];
@@ -124,12 +125,12 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   event.previous = plan.replaced;
   const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
   const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
-  const resolved = resolvedChanges(tools, room, event, changes, plan.stateEvent);
+  const resolved = resolvedChanges(tools, room, event, changes, plan);
   const redaction = plan.redaction(event);
   const write: EventWrite = {
     isReceived: true,
     events: [
-      eventRow(interner, parts, {
+      eventRow(names, parts, {
         prev: plan.prev.map((one) => one.nid),
         auth: plan.auth.map((one) => one.nid),
         relation: relationLink(pdu),
@@ -139,7 +140,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     members: resolved.members.map((member) => memberRow(room, member)),
     jobs: tools.events.jobsAfter(stepOf(room, resolved)),
     mentions: notification.exceptions.map(({ userId, kind }) => ({
-      user: interner.user(userId),
+      user: room.member(userId)?.user ?? names.user(userId),
       room: room.nid,
       pos: nid,
       thread: null,
@@ -204,16 +205,16 @@ const stepOf = (room: Room, { state, members }: ResolvedChanges): StateStep => (
 
 /** The changes of the room's state as it is kept in memory. */
 const resolvedChanges = (
-  { events, interner }: Tools,
+  { events }: Tools,
   room: Room,
   own: StoredEvent,
   changes: readonly StateChange[],
-  stateEvent: (nid: number) => StoredEvent | undefined,
+  { names, stateEvent }: Pick<ReceivedPlan, 'names' | 'stateEvent'>,
 ): ResolvedChanges => {
   const state = new Map<string, StateSlot | undefined>();
   const members: Member[] = [];
   for (const { event: nid, isMember, skey } of changes) {
-    const { type, stateKey } = interner.stateKeyNames(skey);
+    const { type, stateKey } = names.stateKeyNames(skey);
     const event = nid === own.nid ? own : stateEvent(nid);
     if (!isMember) {
       state.set(stateMapKey(type, stateKey), event === undefined ? undefined : { skey, event });
@@ -224,7 +225,7 @@ const resolvedChanges = (
     const goesOn = before?.membership === membership;
     members.push({
       userId: stateKey,
-      user: interner.user(stateKey),
+      user: names.user(stateKey),
       membership,
       event: event?.nid ?? 0,
       since: goesOn ? before.since : own.nid,

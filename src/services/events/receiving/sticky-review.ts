@@ -58,8 +58,13 @@ export class StickyReview {
   async #basisOf(room: Room, event: StoredEvent): Promise<string> {
     const { interner } = this.#options;
     const keys = authEventKeysFor(room.version, event.pdu).map(([type, stateKey]) => ({ type, stateKey }));
-    await interner.ensureStateKeys(keys);
-    return keys.map(({ type, stateKey }) => room.stateChain.get(interner.stateKey(type, stateKey)) ?? 0).join(' ');
+    const names = await interner.find({ stateKeys: keys });
+    return keys
+      .map(({ type, stateKey }) => {
+        const skey = names.peekStateKey(type, stateKey);
+        return skey === undefined ? 0 : (room.stateChain.get(skey) ?? 0);
+      })
+      .join(' ');
   }
 
   async #revive(room: Room, { event, until }: StickyEntry): Promise<void> {

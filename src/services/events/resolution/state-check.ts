@@ -1,9 +1,10 @@
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { identified } from './state-merger.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import { type Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -19,12 +20,14 @@ export const checkAgainst = async (
   entry: (skey: number) => number | undefined,
 ): Promise<AuthVerdict> => {
   const known = new Map<number, StoredEvent>();
+  const names = new Names();
+  const asked = new Set<string>();
   for (;;) {
     const unnamed: { readonly type: string; readonly stateKey: string }[] = [];
     const unread = new Set<number>();
     const verdict = checkAuth(room.version, event, (type, stateKey) => {
-      const skey = interner.peekStateKey(type, stateKey);
-      if (skey === undefined) unnamed.push({ type, stateKey });
+      const skey = names.peekStateKey(type, stateKey);
+      if (skey === undefined && !asked.has(stateMapKey(type, stateKey))) unnamed.push({ type, stateKey });
       const nid = skey === undefined ? undefined : entry(skey);
       if (nid === undefined) return undefined;
       const found = known.get(nid);
@@ -32,7 +35,9 @@ export const checkAgainst = async (
       return found === undefined ? undefined : identified(found);
     });
     if (unread.size === 0 && unnamed.length === 0) return verdict;
-    if (unnamed.length > 0) await interner.ensureStateKeys(unnamed);
+    if (unnamed.length > 0) names.with(await interner.find({ stateKeys: unnamed }));
+    // What has no integer stands in no state.
+    for (const { type, stateKey } of unnamed) asked.add(stateMapKey(type, stateKey));
     for (const [nid, found] of await loader.load([...unread].map((nid) => ({ room, nid })))) known.set(nid, found);
     if ([...unread].some((nid) => !known.has(nid)))
       throw new Error(`a state of ${room.roomId} names events that are not here`);

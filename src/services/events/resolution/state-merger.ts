@@ -60,9 +60,9 @@ export class StateMerger {
     if (only === undefined) return new Map();
     if (others.every((state) => isSame(state, only))) return only;
     const { interner } = this.#options;
-    await interner.ensureNames({ stateKeys: new Set(states.flatMap((state) => [...state.keys()])) });
+    const names = await interner.named({ stateKeys: states.flatMap((state) => [...state.keys()]) });
     const keyOf = (skey: number): string => {
-      const { type, stateKey } = interner.stateKeyNames(skey);
+      const { type, stateKey } = names.stateKeyNames(skey);
       return stateMapKey(type, stateKey);
     };
     const disputed = conflicted(states);
@@ -76,7 +76,7 @@ export class StateMerger {
     return new Map(
       [...resolved].map(([key, nid]) => {
         const cut = key.indexOf('\0');
-        return [interner.stateKey(key.slice(0, cut), key.slice(cut + 1)), nid];
+        return [names.stateKey(key.slice(0, cut), key.slice(cut + 1)), nid];
       }),
     );
   }
@@ -87,11 +87,11 @@ export class StateMerger {
     const changed: { readonly skey: number; readonly event: number }[] = [];
     for (const [skey, event] of to) if (from.get(skey) !== event) changed.push({ skey, event });
     for (const skey of from.keys()) if (!to.has(skey)) changed.push({ skey, event: 0 });
-    await interner.ensureNames({ stateKeys: changed.map((change) => change.skey) });
+    const names = await interner.named({ stateKeys: changed.map((change) => change.skey) });
     return changed.map(({ skey, event }) => ({
       skey,
       event,
-      isMember: interner.stateKeyNames(skey).type === 'm.room.member',
+      isMember: names.stateKeyNames(skey).type === 'm.room.member',
     }));
   }
 
@@ -154,10 +154,10 @@ export class StateMerger {
     const stateEvents = states.map((state) => state.values());
     const { edges, events } = await this.#chains(room, stateEvents, fresh);
     const skeys = [...new Set(states.flatMap((state) => [...state.keys()]))];
-    await interner.ensureStateKeys([{ type: 'm.room.create', stateKey: '' }]);
+    const names = await interner.find({ stateKeys: [{ type: 'm.room.create', stateKey: '' }] });
     const task: ResolutionTask = {
       roomVersion: room.version.id,
-      create: createIn(room, states, interner.stateKey('m.room.create', '')),
+      create: createIn(room, states, names.stateKey('m.room.create', '')),
       keys: skeys.map(keyOf),
       states: states.map((state) => Float64Array.from(skeys, (skey) => state.get(skey) ?? 0)),
       edges: packEdges(events, edges),

@@ -86,8 +86,7 @@ export class EventFollower {
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */
   async start(): Promise<void> {
-    const { database, name, stream, interner, types } = this.#options;
-    await interner.ensureTypes(types);
+    const { database, name, stream } = this.#options;
     const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
     this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
@@ -287,7 +286,8 @@ export class EventFollower {
     const { database, interner, loader, rooms, take, types } = this.#options;
     const room = await rooms.byNid(nid);
     if (room === undefined) return;
-    const typeNids = types.map((type) => interner.type(type));
+    const names = await interner.find({ types });
+    const typeNids = types.flatMap((type) => names.peekType(type) ?? []);
     for (let after = from; !this.#isClosed;) {
       const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
       const records = await eventsAfter(database, query);

@@ -91,7 +91,7 @@ export class NotificationList {
     const user = await interner.userNid(userId);
     const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
     const ignored = [...(await ignoredUsers.of(userId))];
-    await interner.ensureUsers(ignored);
+    const names = await interner.find({ users: ignored });
     const rooms = await this.#rooms(user);
     const records = await notificationsOf(database, {
       user,
@@ -102,7 +102,7 @@ export class NotificationList {
         classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
       })),
       leastKind: onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify,
-      without: ignored.map((one) => interner.user(one)),
+      without: ignored.flatMap((one) => names.peekUser(one) ?? []),
       // One more than is wanted tells whether there is more.
       limit: limit + 1,
     });

@@ -108,10 +108,10 @@ export class ReceiptService {
   async #read(fresh: ReadonlyMap<number, RoomReceipts>): Promise<void> {
     try {
       const rows = await receiptsOfRooms(this.#database, [...fresh.keys()]);
-      await this.#interner.ensureNames({ users: rows.map((row) => row.user_nid) });
+      const names = await this.#interner.named({ users: rows.map((row) => row.user_nid) });
       for (const row of rows) {
         const receipts = fresh.get(row.room);
-        const userId = this.#interner.userName(row.user_nid);
+        const userId = names.userName(row.user_nid);
         if (row.kind === THREADS_FLOOR) receipts?.raiseFloor(userId, row.event ?? 0);
         else
           receipts?.apply({

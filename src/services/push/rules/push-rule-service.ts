@@ -131,8 +131,8 @@ export class PushRuleService implements ServedType {
   }
 
   async #read(userIds: readonly string[]): Promise<ReadonlyMap<string, Known>> {
-    await this.#interner.ensureUsers(userIds);
-    const nids = new Map(userIds.map((userId) => [this.#interner.user(userId), userId]));
+    const names = await this.#interner.ensure({ users: userIds });
+    const nids = new Map(userIds.map((userId) => [names.user(userId), userId]));
     const records = await pushRulesOf(this.#database, [...nids.keys()]);
     const byUser = Map.groupBy(records, (record) => record.user_nid);
     const found = new Map<string, Known>();

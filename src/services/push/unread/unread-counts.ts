@@ -198,7 +198,6 @@ export class UnreadCounts {
   }
 
   async #load(userId: string, user: number, rooms: readonly Room[]): Promise<void> {
-    await this.#interner.ensureTypes([MEMBER]);
     const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
     const ranges: { room: number; after: number; upTo: number }[] = [];
     const waitFor = new Set<Promise<void>>();
@@ -231,11 +230,13 @@ export class UnreadCounts {
     ignored: ReadonlySet<string>,
   ): Promise<void> {
     try {
-      const records = await unreadEvents(this.#database, user, ranges, this.#interner.type(MEMBER));
-      if (ignored.size > 0) await this.#interner.ensureNames({ users: records.map((record) => record.sender) });
+      const { database, interner } = { database: this.#database, interner: this.#interner };
+      const types = await interner.find({ types: [MEMBER] });
+      const records = await unreadEvents(database, user, ranges, types.peekType(MEMBER) ?? 0);
+      const names = await interner.named({ users: ignored.size > 0 ? records.map((record) => record.sender) : [] });
       for (const record of records) {
         const into = fresh.get(record.room);
-        if (into === undefined || (ignored.size > 0 && ignored.has(this.#interner.userName(record.sender)))) continue;
+        if (into === undefined || (ignored.size > 0 && ignored.has(names.userName(record.sender)))) continue;
         into.state.add({
           nid: record.nid,
           own: record.sender === user,

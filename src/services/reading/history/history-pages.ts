@@ -79,6 +79,7 @@ export class HistoryPages {
     let place = request.from;
     if (limit <= 0) return { events: found, end: place, isEnd: false };
     const upTo = Math.min(request.upTo, Number.MAX_SAFE_INTEGER);
+    const types = await this.#types(request.filter);
     const ignored = await this.#ignoredUsers.of(userId);
     // One more than asked for tells whether there is more.
     let batch = request.wanted === undefined ? Math.min(limit + 1, MAX_BATCH) : Math.min(4 * limit + 1, MAX_BATCH);
@@ -87,7 +88,7 @@ export class HistoryPages {
         room: room.nid,
         from: place,
         upTo,
-        types: this.#types(request.filter),
+        types,
         senders: undefined,
         limit: batch,
       };
@@ -116,9 +117,10 @@ export class HistoryPages {
   }
 
   /** Types for the query, where that is sure to find all that the filter wants. */
-  #types({ types }: RoomEventFilter): number[] | undefined {
-    const nids = types?.map((type) => (type.includes('*') ? undefined : this.#interner.peekType(type)));
-    return nids?.every((nid) => nid !== undefined) === true ? nids : undefined;
+  async #types({ types }: RoomEventFilter): Promise<number[] | undefined> {
+    if (types === undefined || types.some((type) => type.includes('*'))) return undefined;
+    const names = await this.#interner.find({ types });
+    return types.flatMap((type) => names.peekType(type) ?? []);
   }
 
   async #matching(

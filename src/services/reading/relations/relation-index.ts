@@ -183,7 +183,7 @@ export class RelationIndex {
         this.#database,
         targets.map(({ room, event }) => ({ room: room.nid, nid: event.nid })),
       );
-      await this.#interner.ensureNames({
+      const names = await this.#interner.named({
         users: records.map((record) => record.sender),
         types: records.flatMap((record) => [record.type, record.rel_type]),
       });
@@ -201,9 +201,9 @@ export class RelationIndex {
             topo: record.topo,
             eventId: eventIdText(room.version, record.event_id),
             ts: record.ts,
-            sender: this.#interner.userName(record.sender),
-            type: this.#interner.typeName(record.type),
-            relType: this.#interner.typeName(record.rel_type),
+            sender: names.userName(record.sender),
+            type: names.typeName(record.type),
+            relType: names.typeName(record.rel_type),
             isState: record.is_state,
           });
         }

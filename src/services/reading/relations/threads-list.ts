@@ -77,9 +77,10 @@ export class ThreadsList {
       place = from;
     }
     const ignored = await this.#ignoredUsers(reader.userId);
-    await this.#interner.ensureUsers([reader.userId, ...ignored]);
-    const without = [...ignored].map((userId) => this.#interner.user(userId));
-    const participant = query.participated ? this.#interner.user(reader.userId) : undefined;
+    const names = await this.#interner.find({ users: [reader.userId, ...ignored] });
+    const without = [...ignored].flatMap((userId) => names.peekUser(userId) ?? []);
+    // Nobody has the number 0.
+    const participant = query.participated ? (names.peekUser(reader.userId) ?? 0) : undefined;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const shown: VisibleEvent[] = [];
     let isEnd = false;

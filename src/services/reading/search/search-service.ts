@@ -152,14 +152,14 @@ export class SearchService {
     const { rooms: _rooms, notRooms: _notRooms, ...others } = filter;
     const predicate = compileEventFilter(senders === undefined ? others : { ...others, senders });
     const types = new Set((request.keys ?? SEARCH_KEYS).map((key) => TYPE_OF_KEY[key]));
-    await this.#options.interner.ensureTypes(types);
+    const names = await this.#options.interner.find({ types });
     const ignored = await this.#options.ignoredUsers.of(userId);
     const page = {
       userId,
       query,
       scope,
       senders: senders === undefined ? undefined : await knownUsers(this.#options.database, senders),
-      types: request.keys === undefined ? undefined : [...types].map((type) => this.#options.interner.type(type)),
+      types: request.keys === undefined ? undefined : [...types].flatMap((type) => names.peekType(type) ?? []),
       wanted: ((event, relations) =>
         types.has(event.type) &&
         // State of users who are ignored is state all the same.

@@ -78,10 +78,7 @@ export class RoomState {
       return member === undefined ? undefined : this.#loader.one(room, member.event);
     }
     if (type === MEMBER && room.member(stateKey) === undefined) return undefined;
-    // Reading the names of what is there makes no integers for what never was, whatever is asked for.
-    if (type === MEMBER) await this.#interner.ensureStateKeys([{ type, stateKey }]);
-    else await this.#interner.ensureNames({ stateKeys: state.others().keys });
-    const skey = this.#interner.peekStateKey(type, stateKey);
+    const skey = (await this.#interner.find({ stateKeys: [{ type, stateKey }] })).peekStateKey(type, stateKey);
     const nid = skey === undefined ? undefined : state.get(skey);
     return nid === undefined ? undefined : this.#loader.one(room, nid);
   }
@@ -137,11 +134,11 @@ export class RoomState {
     const keys = Array.from(userIds, (stateKey) => ({ type: MEMBER, stateKey })).filter(
       ({ stateKey }) => room.member(stateKey) !== undefined,
     );
-    await this.#interner.ensureStateKeys(keys);
-    const nids = keys.map(({ type, stateKey }) => state.get(this.#interner.stateKey(type, stateKey)));
+    const names = await this.#interner.find({ stateKeys: keys });
+    const skeys = keys.flatMap(({ type, stateKey }) => names.peekStateKey(type, stateKey) ?? []);
     return this.#load(
       room,
-      nids.filter((nid) => nid !== undefined),
+      skeys.flatMap((skey) => state.get(skey) ?? []),
     );
   }
 

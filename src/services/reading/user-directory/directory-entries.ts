@@ -87,7 +87,7 @@ export class DirectoryEntries {
   async #write(userIds: readonly string[]): Promise<void> {
     if (userIds.length === 0) return;
     const { database, interner, profiles, users } = this.#options;
-    await interner.ensureUsers(userIds);
+    const known = await interner.ensure({ users: userIds });
     const rows: DirectoryUserRow[] = [];
     const gone: string[] = [];
     for (const userId of userIds) {
@@ -99,7 +99,7 @@ export class DirectoryEntries {
       const { displayname, avatarUrl } = await profiles.profileOf(userId);
       const json = (text: string | undefined): string | null => (text === undefined ? null : JSON.stringify(text));
       const names = { local: true, displayName: json(displayname), avatarUrl: json(avatarUrl) };
-      rows.push(rowOf(interner.user(userId), userId, names));
+      rows.push(rowOf(known.user(userId), userId, names));
     }
     await upsertDirectoryUsers(database, rows);
     if (gone.length > 0) await removeDirectoryUsers(database, gone);

@@ -134,19 +134,21 @@ export class EventVisibility {
   ): Promise<void> {
     const member = room.member(userId);
     const joinedUntil = member === undefined ? 0 : await this.#past.joinedUntil(room, member);
-    await this.#interner.ensureStateKeys([
-      { type: VISIBILITY, stateKey: '' },
-      ...(member === undefined ? [] : [{ type: MEMBER, stateKey: userId }]),
-    ]);
-    const visibilityKey = this.#interner.stateKey(VISIBILITY, '');
-    const memberKey = member === undefined ? undefined : this.#interner.stateKey(MEMBER, userId);
+    const names = await this.#interner.find({
+      stateKeys: [
+        { type: VISIBILITY, stateKey: '' },
+        { type: MEMBER, stateKey: userId },
+      ],
+    });
+    const visibilityKey = names.peekStateKey(VISIBILITY, '');
+    const memberKey = member === undefined ? undefined : names.peekStateKey(MEMBER, userId);
     const chains = await this.#chainsAt(
       room,
       open.map(({ event }) => event.state),
     );
     const places = open.map(({ event }) => {
       const chain = chains.get(event.state);
-      const visibility = chain?.get(visibilityKey);
+      const visibility = visibilityKey === undefined ? undefined : chain?.get(visibilityKey);
       const own = memberKey === undefined ? undefined : chain?.get(memberKey);
       // An event that came back out of an archive may stand in a later state than its own, which is gone.
       const isLater = (nid: number | undefined): boolean => event.nid > 0 && nid !== undefined && nid > event.nid;

@@ -1,6 +1,6 @@
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventRow } from '#src/storage/events/event-rows.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/interner.ts';
 import { eventIdBytes } from './event-ids.ts';
 import { relationOf, type StoredEventParts } from './stored-event.ts';
 
@@ -23,11 +23,11 @@ export const relationLink = (
 };
 
 /**
- * The row of an event, whichever way it came: made here, received, or out of an archive. The interner has to know the names in it.
+ * The row of an event, whichever way it came: made here, received, or out of an archive. `names` has to know those in it.
  * What is in `parts`, in the PDU or in the links is a column by one line in `storage/events/event-tables.ts`.
  */
 export const eventRow = (
-  interner: Interner,
+  names: Names,
   { room, eventId, pdu, ...parts }: StoredEventParts & { readonly pdu: Pdu },
   { prev, auth, relation, redactedBy }: EventLinks,
 ): EventRow => ({
@@ -36,12 +36,12 @@ export const eventRow = (
   pdu,
   room: room.nid,
   eventId: eventIdBytes(eventId),
-  type: interner.type(pdu.type),
-  skey: pdu.state_key === undefined ? undefined : interner.stateKey(pdu.type, pdu.state_key),
-  sender: interner.user(pdu.sender),
+  type: names.type(pdu.type),
+  skey: pdu.state_key === undefined ? undefined : names.stateKey(pdu.type, pdu.state_key),
+  sender: names.user(pdu.sender),
   prev,
   auth,
   rel: relation.rel,
-  relType: relation.relType === undefined ? undefined : interner.type(relation.relType),
+  relType: relation.relType === undefined ? undefined : names.type(relation.relType),
   redactedBy,
 });

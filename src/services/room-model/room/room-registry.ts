@@ -13,7 +13,7 @@ import {
   roomById,
   roomsByNid,
 } from '#src/storage/room-model/event-reads.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
 import { Room, type StateSlot } from './room.ts';
@@ -147,7 +147,7 @@ export class RoomRegistry {
         ringSize,
       ),
     ]);
-    await this.#interner.ensureNames({
+    const names = await this.#interner.named({
       users: members.map((member) => member.user_nid),
       stateKeys: [...chains.values()].flatMap((chain) => [...chain.others().keys]),
     });
@@ -172,9 +172,10 @@ export class RoomRegistry {
       const room = this.#assemble(record, identity, {
         chain: chains.get(record.state) ?? StateChain.EMPTY,
         event: (nid) => events.get(nid),
+        names,
         ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringSize),
         members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
-          userId: this.#interner.userName(row.user_nid),
+          userId: names.userName(row.user_nid),
           user: row.user_nid,
           membership: membershipOfCode(row.membership),
           event: row.event,
@@ -193,6 +194,7 @@ export class RoomRegistry {
     identity: EventRoom,
     parts: {
       readonly chain: StateChain;
+      readonly names: Names;
       readonly event: (nid: number) => ReturnType<EventLoader['peek']>;
       readonly ring: EventRing;
       readonly members: readonly Member[];
@@ -202,8 +204,8 @@ export class RoomRegistry {
     for (const [skey, nid] of parts.chain.others()) {
       const event = parts.event(nid);
       if (event === undefined) throw new Error(`state event ${nid} of room ${record.room_id} is not in the database`);
-      const names = this.#interner.stateKeyNames(skey);
-      state.set(stateMapKey(names.type, names.stateKey), { skey, event });
+      const { type, stateKey } = parts.names.stateKeyNames(skey);
+      state.set(stateMapKey(type, stateKey), { skey, event });
     }
     const extremities = record.extremities.map((nid) => parts.event(nid)).filter((event) => event !== undefined);
     return new Room({

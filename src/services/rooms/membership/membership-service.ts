@@ -287,7 +287,8 @@ export class MembershipService {
 
   /** Ids of the rooms in which a user is. */
   async joinedRooms(userId: string): Promise<string[]> {
-    return joinedRoomIds(this.#database, await this.#interner.userNid(userId));
+    const user = await this.#interner.findUser(userId);
+    return user === undefined ? [] : joinedRoomIds(this.#database, user);
   }
 
   async #inside(roomId: string, sender: string): Promise<Room> {

@@ -15,7 +15,8 @@ export class SharedRooms {
   /** Whether two users are joined to a common room. */
   async sharesRoom(one: string, other: string): Promise<boolean> {
     if (one === other) return true;
-    await this.#interner.ensureUsers([one, other]);
-    return shareRoom(this.#database, this.#interner.user(one), this.#interner.user(other));
+    const names = await this.#interner.find({ users: [one, other] });
+    const [first, second] = [names.peekUser(one), names.peekUser(other)];
+    return first !== undefined && second !== undefined && (await shareRoom(this.#database, first, second));
   }
 }

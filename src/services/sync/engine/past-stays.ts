@@ -21,9 +21,9 @@ export class PastStays {
 
   /** Whether a state has a user as joined. */
   async isJoinedIn(room: Room, userId: string, state: StateChain | undefined): Promise<boolean> {
-    const skey = this.#interner.peekStateKey('m.room.member', userId);
-    if (skey === undefined) await this.#interner.ensureStateKeys([{ type: 'm.room.member', stateKey: userId }]);
-    const nid = state?.get(this.#interner.stateKey('m.room.member', userId));
+    const key = { type: 'm.room.member', stateKey: userId };
+    const skey = (await this.#interner.find({ stateKeys: [key] })).peekStateKey(key.type, key.stateKey);
+    const nid = skey === undefined ? undefined : state?.get(skey);
     const event = nid === undefined ? undefined : await this.#loader.one(room, nid);
     return event !== undefined && membershipIn(event.content) === 'join';
   }

@@ -3,7 +3,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
-import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
@@ -69,13 +69,11 @@ export class RoomEventsSection implements Section {
         upToEnd,
       })),
     );
-    if (filter.lazyLoadMembers) {
-      const members = new Set(drafts.flatMap((draft) => [...membersWanted(draft, userId)]));
-      await this.#options.interner.ensureStateKeys(
-        [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
-      );
-    }
-    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], request));
+    const members = new Set(filter.lazyLoadMembers ? drafts.flatMap((draft) => [...membersWanted(draft, userId)]) : []);
+    const names = await this.#options.interner.find({
+      stateKeys: [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
+    });
+    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], request, names));
     const loaded = await this.#options.loader.load(
       wanted.flatMap((nids, index) => {
         const room = drafts[index]?.plan.room;
@@ -106,7 +104,12 @@ export class RoomEventsSection implements Section {
   }
 
   /** Positions of the state events to be told, after filter and lazy loading. */
-  #stateEvents(draft: SectionDraft, changes: StateChanges | undefined, request: SectionRequest): number[] {
+  #stateEvents(
+    draft: SectionDraft,
+    changes: StateChanges | undefined,
+    request: SectionRequest,
+    names: Names,
+  ): number[] {
     const { filter, user } = request;
     const { plan, window, events } = draft;
     if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
@@ -130,7 +133,7 @@ export class RoomEventsSection implements Section {
     const wanted = membersWanted(draft, user.userId);
     const inTimeline = new Set(events.map(({ event }) => event.nid));
     for (const userId of wanted) {
-      const skey = this.#options.interner.peekStateKey('m.room.member', userId);
+      const skey = names.peekStateKey('m.room.member', userId);
       const nid = skey === undefined ? undefined : changes.base.get(skey);
       if (nid === undefined || (request.stateAfter === undefined && inTimeline.has(nid))) continue;
       if (keep(userId, nid)) members.add(nid);

@@ -78,11 +78,11 @@ describe('the resolution of large forks', function () {
       };
       for (const event of [...byId.values()]) for (const auth of referencedIds(event.pdu.auth_events)) await find(auth);
       const idOf = new Map([...byId.values()].map((event) => [event.nid, event.eventId]));
-      await services.interner.ensureNames({ stateKeys: sets.flatMap((set) => [...set.keys()]) });
+      const names = await services.interner.named({ stateKeys: sets.flatMap((set) => [...set.keys()]) });
       const named = (set: ReadonlyMap<number, number>): Map<string, string> =>
         new Map(
           [...set].map(([skey, nid]) => {
-            const { type, stateKey } = services.interner.stateKeyNames(skey);
+            const { type, stateKey } = names.stateKeyNames(skey);
             return [stateMapKey(type, stateKey), idOf.get(nid)!];
           }),
         );
