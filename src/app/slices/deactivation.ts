@@ -3,8 +3,12 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { DelayedEvents } from './delayed-events.ts';
+import type { Ephemeral } from './ephemeral.ts';
 import type { Memberships } from './membership.ts';
+import type { Push } from './push.ts';
+import type { PushRules } from './push-rules.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
+import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
 /** The end of accounts, in all areas. */
@@ -13,19 +17,28 @@ export interface Deactivations {
 }
 
 export function composeDeactivation(
-  below: Platform & Commit & Users & Memberships & ThirdPartyInviting & DelayedEvents,
+  below: Platform &
+    Commit &
+    Users &
+    PushRules &
+    UserData &
+    Memberships &
+    ThirdPartyInviting &
+    DelayedEvents &
+    Push &
+    Ephemeral,
 ): Slice<Deactivations> {
-  const { accountThreepids, database, delayedEvents, interner, logger, membership, profiles, users } = below;
+  const { accountData, accountThreepids, database, delayedEvents, filters, interner, logger } = below;
+  const { membership, presence, profiles, pushRules, receipts, users } = below;
   const deactivation = new Deactivation({
     database,
     interner,
     users,
     membership,
-    ending: [
-      { what: 'addresses', end: (userId) => accountThreepids.release(userId) },
-      { what: 'delayed events', end: (userId) => delayedEvents.cancelAll(userId) },
-    ],
-    erased: [{ what: 'profile', end: (userId) => profiles.clear(userId) }],
+    addresses: accountThreepids,
+    delayedEvents,
+    presence,
+    caches: [accountData, pushRules, filters, profiles, receipts],
     logger,
   });
   return { name: 'deactivation', services: { deactivation } };

@@ -37,7 +37,7 @@ export function composeMembership(
   below: Platform & Outside & Commit & Users & UserData & RoomModel & Events & Reading,
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission } = below;
-  const { loader, logger, profiles, rateLimiter, rooms } = below;
+  const { loader, logger, profiles, rateLimiter, rooms, visibility } = below;
   const { quotas, serverName } = config;
   const aliases = new AliasService({
     database,
@@ -70,6 +70,7 @@ export function composeMembership(
     database,
     interner,
     loader,
+    visibility,
     rooms,
     events,
     aliases,

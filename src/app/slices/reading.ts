@@ -12,6 +12,7 @@ import { RelationRules } from '#src/services/reading/relations/relation-rules.ts
 import { Relations } from '#src/services/reading/relations/relations.ts';
 import { ThreadsList } from '#src/services/reading/relations/threads-list.ts';
 import { RoomState } from '#src/services/reading/state/room-state.ts';
+import { ErasedUsers } from '#src/services/reading/visibility/erased-senders.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -20,6 +21,7 @@ import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** Who may read what, and how it is read. */
 export interface Reading {
@@ -42,11 +44,12 @@ export interface Reading {
 }
 
 export function composeReading(
-  below: Platform & Commit & UserData & RoomModel & EventStreaming & Events,
+  below: Platform & Commit & Users & UserData & RoomModel & EventStreaming & Events,
 ): Slice<Reading> {
-  const { clock, database, events, interner, loader, rooms, states, stream } = below;
+  const { accountStream, clock, database, events, interner, loader, rooms, states, stream } = below;
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => below.ignoredUsers.of(userId);
-  const visibility = new EventVisibility(interner, loader, states, events.sticky);
+  const erased = new ErasedUsers(database, accountStream);
+  const visibility = new EventVisibility(interner, loader, states, events.sticky, erased);
   const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
   const finder = new EventFinder(events, visibility);
   const tokens = new HistoryTokens(database, loader);
@@ -81,5 +84,6 @@ export function composeReading(
       eventByTime: new EventByTime({ access, database, loader, visibility }),
       eventLookup: new EventLookup({ database, rooms, history }),
     },
+    start: () => erased.start(),
   };
 }

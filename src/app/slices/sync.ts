@@ -82,7 +82,7 @@ const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDelt
   return [
     new StrippedStateSection(below.membership),
     roomEvents,
-    new StickySection(roomEvents, encoder),
+    new StickySection(roomEvents, encoder, below.visibility),
     new ReceiptsSection(below.receipts),
     new TypingSection(below.typing),
     new AccountDataSection(below.accountData),

@@ -45,6 +45,7 @@ const SELECT_CREDENTIALS = sql(
    from accounts a where user_id = any($1::text[])`,
 );
 const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
+const ERASED = sql('accounts_erased', 'select user_id as "userId" from accounts where erased');
 const INSERT_ACCOUNT = sql(
   'account_insert',
   `insert into accounts (user_id, localpart, password_hash, created_ts, is_guest, admin, appservice_id, user_type)
@@ -65,6 +66,10 @@ export const findCredentials = (database: Database, userIds: readonly string[]):
 /** Whether anybody administrates this server. */
 export const adminExists = async (database: Database): Promise<boolean> =>
   (await database.query(ADMIN_EXISTS)).length > 0;
+
+/** The users whose content was erased as much as possible. */
+export const erasedUsers = async (database: Database): Promise<string[]> =>
+  (await database.query<{ userId: string }>(ERASED)).map(({ userId }) => userId);
 
 /** Makes an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
 export const insertAccount = async (

@@ -8,7 +8,6 @@ const SET = sql(
    on conflict (user_id, field) do update set value = excluded.value`,
 );
 const REMOVE = sql('profile_remove_field', 'delete from profiles where user_id = $1 and field = $2');
-const CLEAR = sql('profile_clear', 'delete from profiles where user_id = $1');
 
 /** Fields of a profile with their values as JSON. */
 export const profileFields = (database: Database, userId: string): Promise<{ field: string; value: string }[]> =>
@@ -20,8 +19,4 @@ export const setProfileField = async (tx: Tx, userId: string, field: string, val
 
 export const removeProfileField = async (tx: Tx, userId: string, field: string): Promise<void> => {
   await tx.query(REMOVE, [userId, field]);
-};
-
-export const clearProfile = async (database: Database, userId: string): Promise<void> => {
-  await database.query(CLEAR, [userId]);
 };

@@ -3,14 +3,13 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Account } from '#src/services/accounts/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { eraseUser } from '#src/storage/accounts/erasure.ts';
 import { roomIdsToLeave } from '#src/storage/room-model/joined-rooms.ts';
 
-/** Keeps something of users that ends with their account. */
-export interface KeptOfUsers {
-  /** Names it in the log. */
-  readonly what: string;
-  /** Does away with it. It may be asked to again. */
-  readonly end: (userId: string) => Promise<void>;
+/** Keeps in memory what belongs to users. */
+export interface CacheOfUsers {
+  /** Forgets everything of a user: it is in the database no longer. */
+  forget(userId: string): void;
 }
 
 export interface DeactivationOptions {
@@ -18,10 +17,11 @@ export interface DeactivationOptions {
   readonly interner: Interner;
   readonly users: { account(userId: string): Promise<Account | undefined> };
   readonly membership: { leave(userId: string, roomId: string): Promise<void> };
-  /** What ends with every account. */
-  readonly ending: readonly KeptOfUsers[];
-  /** What is erased beside that when the user wants "their content to be erased as much as possible". */
-  readonly erased: readonly KeptOfUsers[];
+  /** Takes the addresses of a user away, and the invitations that they made of others by theirs. */
+  readonly addresses: { release(userId: string): Promise<void> };
+  readonly delayedEvents: { cancelAll(userId: string): Promise<void> };
+  readonly presence: { leave(userId: string): Promise<void> };
+  readonly caches: readonly CacheOfUsers[];
   readonly logger: Logger;
 }
 
@@ -29,7 +29,7 @@ export interface DeactivationOptions {
  * Does all that the end of an account brings with it. The account itself, its devices and sessions are gone by then, in the commit that
  * made this a job; here it may be broken off anywhere and begun anew. Client-Server API, "Account deactivation".
  *
- * Events stay: those of erased users are shown in their redacted form to whoever was not in the room then (`ErasedSenders`).
+ * Events stay: those of erased users are shown in their redacted form to whoever was not in the room then (`EventVisibility`).
  */
 export class Deactivation {
   readonly #options: DeactivationOptions;
@@ -40,20 +40,17 @@ export class Deactivation {
 
   /** @returns false when it was broken off because of the signal */
   async finish(userId: string, signal: AbortSignal): Promise<boolean> {
-    const { users, ending, erased } = this.#options;
+    const { addresses, caches, database, delayedEvents, interner, presence, users } = this.#options;
     const account = await users.account(userId);
     if (account?.deactivated !== true) return true;
-    for (const { end } of ending) {
-      if (signal.aborted) return false;
-      await end(userId);
-    }
+    await addresses.release(userId);
+    await delayedEvents.cancelAll(userId);
+    await presence.leave(userId);
     if (!(await this.#leaveRooms(userId, signal))) return false;
+    if (!account.erased) return true;
     // After the rooms: leaving them may note something of the user.
-    if (account.erased)
-      for (const { end } of erased) {
-        if (signal.aborted) return false;
-        await end(userId);
-      }
+    await eraseUser(database, userId, await interner.userNid(userId));
+    for (const cache of caches) cache.forget(userId);
     return true;
   }
 

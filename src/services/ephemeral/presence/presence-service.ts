@@ -106,6 +106,14 @@ export class PresenceService {
     this.#update(user, (now) => user.set(presence, statusMsg, now));
   }
 
+  /** Says that a user is gone for good, and what they said of themselves with them. */
+  async leave(userId: string): Promise<void> {
+    if (!this.#options.enabled) return;
+    const user = await this.#load(userId);
+    this.#update(user, (now) => user.set('offline', null, now));
+    await this.#storeNow();
+  }
+
   /**
    * A user's presence, for somebody who asks.
    *

@@ -62,6 +62,11 @@ export class ReceiptService {
     });
   }
 
+  /** Forgets a user of whom nothing is kept any more. */
+  forget(userId: string): void {
+    for (const receipts of this.#rooms.values()) receipts.forget(userId);
+  }
+
   /** A room's receipts if they are in memory. */
   peek(room: Pick<Room, 'nid'>): RoomReceipts | undefined {
     return this.#rooms.get(room.nid);

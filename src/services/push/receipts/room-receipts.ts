@@ -117,6 +117,13 @@ export class RoomReceipts {
     this.#count--;
   }
 
+  /** Takes out all receipts of a user. */
+  forget(userId: string): void {
+    this.#count -= this.#byUser.get(userId)?.size ?? 0;
+    this.#byUser.delete(userId);
+    this.#floors.delete(userId);
+  }
+
   /** Takes in a committed receipt; what is newer here stays. */
   apply(receipt: Receipt): void {
     let slots = this.#byUser.get(receipt.userId);

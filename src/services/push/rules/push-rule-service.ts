@@ -112,6 +112,13 @@ export class PushRuleService implements ServedType {
     return count === 0 ? [] : this.#changedUsers.slice(-count);
   }
 
+  /** Forgets a user of whom nothing is kept any more. */
+  forget(userId: string): void {
+    this.#users.delete(userId);
+    this.#changedUsers.push(userId);
+    this.#generation += 1;
+  }
+
   /** A user's rules if they are in memory. */
   peek(userId: string): UserRules | undefined {
     return this.#users.get(userId)?.rules;

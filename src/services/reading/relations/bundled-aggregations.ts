@@ -156,18 +156,25 @@ export class Aggregations implements BundledAggregations {
     const drafts = await this.#drafts(room, targets, shown, isNested);
     const within = drafts.flatMap(({ edit, latest }) => [edit, latest].filter((event) => event !== undefined));
     const visible = new Map(
-      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map((one) => [one.event, one]),
+      (await this.#options.visibility.visibleTo(room, reader.userId, within)).map((one) => [one.event.nid, one]),
     );
     const latest = drafts.flatMap((draft) => draft.latest ?? []);
     // "child events of the latest_event should themselves be aggregated". A reply cannot be the root of a thread: it goes no deeper.
     const nested = latest.length === 0 ? NONE : await this.#bundle(room, reader, latest, form, true);
     const now = this.#options.clock.now();
     const write = (event: StoredEvent, relations?: string): string =>
-      eventText(visible.get(event) ?? { event, membership: undefined }, reader, { now, relations }, form.withRoomId);
+      eventText(
+        visible.get(event.nid) ?? { event, membership: undefined },
+        reader,
+        { now, relations },
+        form.withRoomId,
+      );
     const bundles = new Map<number, string>();
     for (const draft of drafts) {
       const parts: string[] = [];
-      if (draft.edit !== undefined) parts.push(`"${REL.replace}":${write(draft.edit)}`);
+      // An edit of an erased user says nothing to those who were not there.
+      if (draft.edit !== undefined && isReplacement(visible.get(draft.edit.nid)?.event ?? draft.edit))
+        parts.push(`"${REL.replace}":${write(draft.edit)}`);
       if (draft.latest !== undefined) {
         const takesPart =
           draft.event.sender === reader.userId || draft.replies.some((reply) => reply.sender === reader.userId);

@@ -1,7 +1,5 @@
 import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { redact } from '#src/protocol/events/redaction.ts';
-import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -101,7 +99,8 @@ export class ThreadsList {
       shown.push(...(await this.#roots(room, reader, page, ignored)));
     }
     const events = shown.map((one) =>
-      isIgnored(one.event, ignored) ? { ...one, event: withoutContent(room, one.event) } : one,
+      // "If the thread root event was sent by an ignored user, the event is returned redacted to the caller."
+      isIgnored(one.event, ignored) ? { ...one, event: one.event.redactedCopy() } : one,
     );
     return {
       chunk: await this.#writer.write(room, reader, events),
@@ -145,16 +144,3 @@ export class ThreadsList {
     return (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).length > 0;
   }
 }
-
-/** "If the thread root event was sent by an ignored user, the event is returned redacted to the caller." */
-const withoutContent = (room: Room, event: StoredEvent): StoredEvent =>
-  new StoredEvent({
-    room,
-    nid: event.nid,
-    topo: event.topo,
-    eventId: event.eventId,
-    state: event.state,
-    flags: event.flags,
-    replaces: event.replaces,
-    json: canonicalJson(redact(room.version, event.pdu), 'lenient'),
-  });

@@ -71,7 +71,7 @@ export class SearchContexts {
       before: await this.#writer.write(room, reader, before.events),
       after: await this.#writer.write(room, reader, after.events),
       profiles: wanted.includeProfile
-        ? await this.#profiles(view, target, [...before.events, target, ...after.events])
+        ? await this.#profiles(view, reader.userId, target, [...before.events, target, ...after.events])
         : undefined,
     };
   }
@@ -79,11 +79,14 @@ export class SearchContexts {
   /** The profiles that the senders had in the room at the result. */
   async #profiles(
     view: RoomView,
+    userId: string,
     target: VisibleEvent,
     events: readonly VisibleEvent[],
   ): Promise<Map<string, HistoricProfile>> {
     const chain = await this.#roomState.at(view, target.event);
-    const members = await this.#roomState.membersOf(view.room, chain, new Set(events.map(({ event }) => event.sender)));
+    const senders = new Set(events.map(({ event }) => event.sender));
+    const held = await this.#roomState.membersOf(view.room, chain, senders);
+    const members = (await this.#roomState.told(view.room, userId, held)).map(({ event }) => event);
     return new Map(
       members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
         stateKey,

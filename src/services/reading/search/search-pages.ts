@@ -266,6 +266,8 @@ export class SearchPages {
       const visible = await this.#visible(request.userId, room, await this.#wanted(request, room, inRoom));
       for (const one of visible) {
         const { nid: event, ts } = one.event;
+        // Those who are not shown what it says must not find it by that.
+        if (one.isReduced === true && !answers(request.query, one.event)) continue;
         found.set(event, { room, visible: one, rank: ranks.get(event) ?? 0, ts, event });
       }
     }
@@ -371,3 +373,6 @@ const firstBytes = (candidates: readonly SearchCandidate[], most: number): reado
   const end = candidates.findIndex((candidate, index) => (bytes += candidate.bytes) > most && index > 0);
   return end < 0 ? candidates : candidates.slice(0, end);
 };
+
+const answers = (query: SearchQuery, { type, content }: StoredEvent): boolean =>
+  rankOf(foldText(searchableText(type, content)), query) > 0;

@@ -11,7 +11,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { eventText } from '#src/services/reading/client-events/client-events.ts';
-import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
@@ -67,8 +67,9 @@ export class RoomState {
   async one(roomId: string, userId: string, type: string, stateKey: string): Promise<StoredEvent> {
     const view = await this.#access.reading(roomId, userId);
     const event = await this.#entry(view, type, stateKey);
-    if (event === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
-    return event;
+    const [told] = event === undefined ? [] : await this.told(view.room, userId, [event]);
+    if (told === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
+    return told.event;
   }
 
   async #entry({ room, state, isCurrent }: RoomView, type: string, stateKey: string): Promise<StoredEvent | undefined> {
@@ -112,9 +113,14 @@ export class RoomState {
     );
   }
 
+  /** State events as a reader is told them. */
+  told(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    return this.#visibility.asState(room, userId, events);
+  }
+
   /** JSON of state events for a reader. */
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
-    const told = await this.#visibility.asState(room, userId, events);
+    const told = await this.told(room, userId, events);
     const now = this.#clock.now();
     return told.map((one) => eventText(one, { userId, deviceId: undefined }, { now }, true));
   }

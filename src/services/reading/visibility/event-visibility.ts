@@ -11,6 +11,7 @@ import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
+import { type ErasedSenders, NOBODY_ERASED } from './erased-senders.ts';
 import { MembershipPast } from './membership-past.ts';
 
 const VISIBILITY = 'm.room.history_visibility';
@@ -22,18 +23,37 @@ export interface VisibleEvent {
   readonly membership: Membership | undefined;
   /** The state that the event replaced is nothing that the user may know: `prev_content` and its like are left out. */
   readonly hidesPrevious?: boolean;
+  /** It tells this user less than it tells others: its text is not theirs. */
+  readonly isReduced?: boolean;
 }
 
-/** Who may see which events of a room. Client-Server API, "Room History Visibility". */
+/** Whether a user was in the room at a position. */
+type WasJoined = (position: number) => boolean;
+
+/**
+ * Who may see which events of a room, and what of them. Client-Server API, "Room History Visibility".
+ *
+ * Events of users whose content was erased are shown in their redacted form to whoever was not in the room then: "any users (or servers)
+ * which join the room after the erasure request are served redacted copies of the events sent by this account". What makes up the room as
+ * it is now (its name, its rules, its encryption; not its members) is the room's, and stays as it is for all. POST /account/deactivate.
+ */
 export class EventVisibility {
   readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #states: StateStore;
   readonly #past: MembershipPast;
   readonly #sticky: StickySource | undefined;
+  readonly #erased: ErasedSenders;
 
-  constructor(interner: Interner, loader: EventLoader, states: StateStore, sticky?: StickySource) {
+  constructor(
+    interner: Interner,
+    loader: EventLoader,
+    states: StateStore,
+    sticky?: StickySource,
+    erased: ErasedSenders = NOBODY_ERASED,
+  ) {
     this.#sticky = sticky;
+    this.#erased = erased;
     this.#interner = interner;
     this.#loader = loader;
     this.#states = states;
@@ -59,9 +79,22 @@ export class EventVisibility {
       : wanted;
     const member = room.member(userId);
     const joinedSince = member?.membership === 'join' ? member.since : Infinity;
-    if (events.every((event) => event.nid >= joinedSince))
-      return events.map((event) => ({ event, membership: 'join' }));
-    return this.#withoutUnseenPast(room, userId, await this.#visible(room, userId, events));
+    if (member !== undefined && events.every((event) => event.nid >= joinedSince))
+      return this.asMember(room, member, events);
+    const visible = await this.#withoutUnseenPast(room, userId, await this.#visible(room, userId, events));
+    if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
+    const past = member === undefined ? undefined : await this.#past.of(room, member, oldestOf(events));
+    return this.#reduced(room, visible, (position) => position > 0 && past?.at(position) === 'join');
+  }
+
+  /** Events of the time in which somebody is a member. What comes before that they were not there for. */
+  asMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
+    const { membership, since } = member;
+    return this.#reduced(
+      room,
+      events.map((event) => ({ event, membership: event.nid >= since ? membership : 'leave' })),
+      (position) => membership === 'join' && position >= since,
+    );
   }
 
   /**
@@ -70,17 +103,52 @@ export class EventVisibility {
    */
   async asState(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     const member = room.member(userId);
-    if (member === undefined) return asStateBy(room, userId, events, () => 'leave');
-    const oldest = events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
-    const periods = await this.#past.of(room, member, oldest);
-    return asStateBy(room, userId, events, (position) => (position > 0 ? periods.at(position) : undefined));
+    const periods = member === undefined ? undefined : await this.#past.of(room, member, oldestOf(events));
+    const membershipAt = (position: number): Membership | undefined => {
+      if (periods === undefined) return 'leave';
+      return position > 0 ? periods.at(position) : undefined;
+    };
+    return this.#reduced(
+      room,
+      asStateBy(room, userId, events, membershipAt),
+      (position) => membershipAt(position) === 'join',
+      true,
+    );
   }
 
   /** The same for a member, without reading anything: what was set before they joined the last time counts as set before they were there. */
   asStateOfMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
-    return asStateBy(room, member.userId, events, (position) =>
-      position >= member.since ? member.membership : 'leave',
+    const membershipAt = (position: number): Membership => (position >= member.since ? member.membership : 'leave');
+    return this.#reduced(
+      room,
+      asStateBy(room, member.userId, events, membershipAt),
+      (position) => membershipAt(position) === 'join',
+      true,
     );
+  }
+
+  #isOfErased({ sender, previous, redactedBecause }: StoredEvent): boolean {
+    return [sender, previous?.sender, redactedBecause?.sender].some(
+      (one) => one !== undefined && this.#erased.has(one),
+    );
+  }
+
+  /** What is left of events when those of erased users are shown to somebody. @param isState they are told as the room's state */
+  #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined, isState = false): VisibleEvent[] {
+    if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
+    const isHidden = (event: StoredEvent | undefined): event is StoredEvent =>
+      event !== undefined && this.#erased.has(event.sender) && !wasJoined(event.nid);
+    return visible.map((one) => {
+      const { event, membership } = one;
+      const { previous, redactedBecause: because } = event;
+      const isOfRoom = event.type !== MEMBER && (isState || isInForce(room, event));
+      const hidesPrevious = one.hidesPrevious === true || isHidden(previous);
+      if (isHidden(event) && membership !== 'join' && !isOfRoom)
+        return { event: event.redactedCopy(), membership, hidesPrevious, isReduced: true };
+      if (isHidden(because))
+        return { event: event.redactedAs(because.redactedCopy()), membership, hidesPrevious, isReduced: true };
+      return isHidden(previous) ? { event, membership, hidesPrevious, isReduced: true } : one;
+    });
   }
 
   async #withoutUnseenPast(room: Room, userId: string, visible: VisibleEvent[]): Promise<VisibleEvent[]> {
@@ -198,6 +266,13 @@ export class EventVisibility {
     return new Map(found).set(current.nid, current);
   }
 }
+
+const oldestOf = (events: readonly StoredEvent[]): number =>
+  events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
+
+/** Whether an event is what the room's state says now. */
+const isInForce = (room: Room, event: StoredEvent): boolean =>
+  event.stateKey !== undefined && room.stateEvent(event.type, event.stateKey)?.nid === event.nid;
 
 const asStateBy = (
   room: Room,

@@ -3,6 +3,8 @@ import { type Pdu, redactionTarget } from '#src/protocol/events/pdu.ts';
 import { STICKY, STICKY_TTL, stickyDurationOf } from '#src/protocol/events/sticky.ts';
 import { MAX_KEY_LENGTH } from '#src/protocol/events/pdu-format.ts';
 import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
+import { redact } from '#src/protocol/events/redaction.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { transactionIdOf } from './sent-by.ts';
@@ -161,6 +163,24 @@ export class StoredEvent {
     this.#pdu = undefined;
     this.#head = undefined;
     this.#redactedBecause = because;
+  }
+
+  /** The event as it would be after a redaction, for those who are not shown what it says. Nothing is redacted. */
+  redactedCopy(): StoredEvent {
+    const { room, nid, topo, eventId, state, flags, replaces, currentState } = this;
+    const json = canonicalJson(redact(room.version, this.pdu), 'lenient');
+    const copy = new StoredEvent({ room, nid, topo, eventId, state, flags, replaces, currentState, json });
+    copy.previous = this.previous;
+    return copy;
+  }
+
+  /** The event with another form of what redacted it. */
+  redactedAs(because: StoredEvent): StoredEvent {
+    const { room, nid, topo, eventId, state, flags, replaces, currentState, json } = this;
+    const copy = new StoredEvent({ room, nid, topo, eventId, state, flags, replaces, currentState, json });
+    copy.previous = this.previous;
+    copy.setRedactedBecause(because);
+    return copy;
   }
 
   /**

@@ -6,6 +6,7 @@ import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts'
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Membership } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -44,6 +45,7 @@ export interface MembershipServiceOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly loader: EventLoader;
+  readonly visibility: EventVisibility;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly aliases: AliasService;
@@ -67,6 +69,7 @@ export class MembershipService {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #loader: EventLoader;
+  readonly #visibility: EventVisibility;
   readonly #rooms: RoomRegistry;
   readonly #events: EventService;
   readonly #aliases: AliasService;
@@ -79,6 +82,7 @@ export class MembershipService {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#loader = options.loader;
+    this.#visibility = options.visibility;
     this.#rooms = options.rooms;
     this.#events = options.events;
     this.#aliases = options.aliases;
@@ -90,7 +94,7 @@ export class MembershipService {
 
   /** What the invited and the knocking are shown of a room. */
   strippedStateFor(room: Room, userId: string): Promise<StrippedStateEvent[]> {
-    return strippedStateFor(this.#loader, room, userId);
+    return strippedStateFor(this.#loader, this.#visibility, room, userId);
   }
 
   /**

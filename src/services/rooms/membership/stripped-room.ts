@@ -1,5 +1,6 @@
 import { STRIPPED_STATE_TYPES, strippedState, type StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /**
@@ -8,6 +9,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
  */
 export const strippedStateFor = async (
   loader: EventLoader,
+  visibility: EventVisibility,
   room: Room,
   userId: string,
 ): Promise<StrippedStateEvent[]> => {
@@ -17,5 +19,6 @@ export const strippedStateFor = async (
   const inviter = ownEvent === undefined || ownEvent.sender === userId ? undefined : room.member(ownEvent.sender);
   const inviterEvent = inviter === undefined ? undefined : await loader.one(room, inviter.event);
   const members = [inviterEvent, ownEvent].filter((event) => event !== undefined);
-  return [...state, ...members].map((event) => strippedState(event.pdu, room.version));
+  const told = await visibility.asState(room, userId, [...state, ...members]);
+  return told.map(({ event }) => strippedState(event.pdu, room.version));
 };

@@ -53,7 +53,11 @@ export class EventEncoder {
   ): string {
     const plain = filter.reshape === undefined && !filter.federationFormat;
     const shareable =
-      plain && events.every(({ event, membership }) => membership === 'join' && event.sender !== reader.userId);
+      plain &&
+      events.every(
+        ({ event, membership, isReduced }) =>
+          membership === 'join' && event.sender !== reader.userId && isReduced !== true,
+      );
     const now = sticky?.now ?? this.#clock.now();
     if (!shareable)
       return events

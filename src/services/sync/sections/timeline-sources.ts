@@ -2,7 +2,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-export type VisibilitySource = Pick<EventVisibility, 'visibleTo' | 'asState' | 'asStateOfMember'>;
+export type VisibilitySource = Pick<EventVisibility, 'visibleTo' | 'asMember' | 'asState' | 'asStateOfMember'>;
 
 /** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
 export interface RelationsSource {

@@ -90,9 +90,8 @@ export class VisibleTimelines {
       const leave = window.events.find((event) => event.nid === member.event);
       return leave === undefined ? [] : [{ event: leave, membership: member.membership }];
     }
-    if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since)) {
-      return window.events.map((event) => ({ event, membership: 'join' as const }));
-    }
+    if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since))
+      return this.#options.visibility.asMember(room, member, window.events);
     const visible = await this.#options.visibility.visibleTo(room, userId, window.events);
     if (plan.section === 'join' || visible.some(({ event }) => event.nid === member.event)) return visible;
     // One's own leave is always shown.
@@ -104,8 +103,11 @@ export class VisibleTimelines {
 /** What of the state is hidden: what a filter took out, and what history visibility did. */
 const withUnseen = (window: TimelineWindow, visible: readonly VisibleEvent[]): readonly StoredEvent[] => {
   if (visible.length >= window.events.length) return window.hiddenState;
-  const seen = new Set(visible.map(({ event }) => event));
-  return [...window.hiddenState, ...window.events.filter((event) => event.stateKey !== undefined && !seen.has(event))];
+  const seen = new Set(visible.map(({ event }) => event.nid));
+  return [
+    ...window.hiddenState,
+    ...window.events.filter(({ nid, stateKey }) => stateKey !== undefined && !seen.has(nid)),
+  ];
 };
 
 /**

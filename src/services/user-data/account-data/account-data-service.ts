@@ -98,6 +98,12 @@ export class AccountDataService {
     }
   }
 
+  /** Forgets a user of whom nothing is kept any more. */
+  forget(userId: string): void {
+    this.#users.delete(userId);
+    for (const key of this.#pieces.keys()) if (key.startsWith(`${userId} `)) this.#pieces.delete(key);
+  }
+
   /** A user's account data if all of it is in memory. */
   peek(userId: string): UserAccountData | undefined {
     return this.#users.get(userId);

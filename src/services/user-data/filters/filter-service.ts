@@ -46,6 +46,11 @@ export class FilterService {
     this.#quota = quota;
   }
 
+  /** Forgets a user of whom nothing is kept any more. */
+  forget(userId: string): void {
+    for (const key of this.#stored.keys()) if (key.startsWith(`${userId} `)) this.#stored.delete(key);
+  }
+
   /**
    * Stores a filter. The same filter gets the same id.
    *

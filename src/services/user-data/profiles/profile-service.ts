@@ -5,7 +5,7 @@ import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { clearProfile, profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
+import { profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
 import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
 
 /** A user's profile. */
@@ -139,13 +139,10 @@ export class ProfileService {
     tx.afterCommit(() => this.#profiles.delete(userId));
   }
 
-  /** Removes everything, when an account is deactivated. Rooms are not told: the user has left them. */
-  clear(userId: string): Promise<void> {
-    return this.#changes.run(userId, async () => {
-      await clearProfile(this.#database, userId);
-      this.#profiles.set(userId, profileFrom({}));
-      this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
-    });
+  /** Forgets a user of whom nothing is kept any more. Rooms are not told: the user has left them. */
+  forget(userId: string): void {
+    this.#profiles.delete(userId);
+    this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
   }
 
   async #assertMayEdit(editor: ProfileEditor, userId: string): Promise<void> {

@@ -1,0 +1,38 @@
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
+import type { Database } from '#src/storage/database.ts';
+import { erasedUsers } from '#src/storage/accounts/accounts.ts';
+
+/** Whose events are not shown as they were sent to those who were not there. */
+export interface ErasedSenders {
+  /** Whether there are any. */
+  readonly isEmpty: boolean;
+  has(userId: string): boolean;
+}
+
+export const NOBODY_ERASED: ErasedSenders = { isEmpty: true, has: () => false };
+
+/** The users of this server who had "their content erased as much as possible": few, and in memory all of them. */
+export class ErasedUsers implements ErasedSenders {
+  readonly #database: Database;
+  readonly #userIds = new Set<string>();
+
+  constructor(database: Database, stream: AccountStream) {
+    this.#database = database;
+    stream.on('changed', ({ userId, changes: { erased } }) => {
+      if (erased === true) this.#userIds.add(userId);
+    });
+  }
+
+  /** Learns of those who were erased before this process. To be called before anybody reads. */
+  async start(): Promise<void> {
+    for (const userId of await erasedUsers(this.#database)) this.#userIds.add(userId);
+  }
+
+  get isEmpty(): boolean {
+    return this.#userIds.size === 0;
+  }
+
+  has(userId: string): boolean {
+    return this.#userIds.has(userId);
+  }
+}

@@ -1,0 +1,30 @@
+import { type Database, sql } from '../database.ts';
+
+// All that is kept of a user beside the account, events and memberships, table by table. A test knows every table that names users.
+const ERASE = sql(
+  'user_erase',
+  `with account_data_ as (delete from account_data where user_nid = $2),
+   room_tags_ as (delete from room_tags where user_nid = $2),
+   push_rules_ as (delete from push_rules where user_nid = $2),
+   filters_ as (delete from filters where user_nid = $2),
+   mention_ as (delete from mention where user_nid = $2),
+   receipts_ as (delete from receipts r using member m where m.user_nid = $2 and r.room = m.room and r.user_nid = $2),
+   presence_ as (delete from presence where user_id = $1),
+   profiles_ as (delete from profiles where user_id = $1),
+   delayed_ as (delete from delayed_events where user_id = $1),
+   threepids_ as (delete from account_threepids where user_id = $1),
+   invites_ as (delete from third_party_invites where inviter = $1),
+   openid_ as (delete from openid_tokens where user_id = $1),
+   logins_ as (delete from login_tokens where user_id = $1),
+   devices_ as (delete from devices where user_id = $1),
+   backups_ as (delete from key_backups where user_id = $1),
+   keys_ as (delete from cross_signing_keys where user_id = $1),
+   grants_ as (delete from cross_signing_grants where user_id = $1),
+   signatures_ as (delete from key_signatures where signer = $1)
+   delete from directory_users where user_id = $1`,
+);
+
+/** Deletes all that is kept of a user, but for the account (nobody else gets its name), events and memberships. */
+export const eraseUser = async (database: Database, userId: string, userNid: number): Promise<void> => {
+  await database.query(ERASE, [userId, userNid]);
+};
