@@ -112,7 +112,6 @@ export class EventVisibility {
       room,
       asStateBy(room, userId, events, membershipAt),
       (position) => membershipAt(position) === 'join',
-      true,
     );
   }
 
@@ -123,7 +122,6 @@ export class EventVisibility {
       room,
       asStateBy(room, member.userId, events, membershipAt),
       (position) => membershipAt(position) === 'join',
-      true,
     );
   }
 
@@ -133,15 +131,15 @@ export class EventVisibility {
     );
   }
 
-  /** What is left of events when those of erased users are shown to somebody. @param isState they are told as the room's state */
-  #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined, isState = false): VisibleEvent[] {
+  /** What is left of events when those of erased users are shown to somebody. State stays as long as it is in force: it is the room's. */
+  #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined): VisibleEvent[] {
     if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
     const isHidden = (event: StoredEvent | undefined): event is StoredEvent =>
       event !== undefined && this.#erased.has(event.sender) && !wasJoined(event.nid);
     return visible.map((one) => {
       const { event, membership } = one;
       const { previous, redactedBecause: because } = event;
-      const isOfRoom = event.type !== MEMBER && (isState || isInForce(room, event));
+      const isOfRoom = event.type !== MEMBER && isInForce(room, event);
       const hidesPrevious = one.hidesPrevious === true || isHidden(previous);
       if (isHidden(event) && membership !== 'join' && !isOfRoom)
         return { event: event.redactedCopy(), membership, hidesPrevious, isReduced: true };
