@@ -2,7 +2,7 @@ import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import { LATEST } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
