@@ -50,7 +50,7 @@ for (const [transport, follow] of [
     before(async function () {
       this.timeout(60_000);
       server = await StreamServer.start({
-        env: { TSUDOI_SYNC__DEFAULT_TIMELINE_LIMIT: '8', TSUDOI_SYNC__MAX_TIMELINE_LIMIT: '12' },
+        config: { sync: { defaultTimelineLimit: 8, maxTimelineLimit: 12 } },
       });
     });
     after(() => server.stop());

@@ -8,7 +8,7 @@ describe('WebSocket API: authentication', () => {
 
   before(async function () {
     this.timeout(60_000);
-    server = await StreamServer.start({ limits: { heartbeatMs: 30_000, authTimeoutMs: 10_000 } });
+    server = await StreamServer.start();
     alice = await server.register('alice');
   });
   after(() => server.stop());
@@ -132,7 +132,7 @@ describe('WebSocket API: authentication', () => {
   it('closes with 4004 when the account is locked, and refuses it with 4004 from then on', async () => {
     const carol = await server.register('carol');
     const client = await server.connect(carol);
-    await server.users.setLocked(carol.userId, true);
+    await server.app.services.users.setLocked(carol.userId, true);
     expect(await client.closed).to.deep.equal({ code: 4004, reason: 'M_USER_LOCKED' });
     const again = await server.open();
     again.send({ id: 1, method: 'auth', params: { token: carol.token } });
@@ -174,9 +174,9 @@ describe('WebSocket API: authentication', () => {
       content: { msgtype: 'm.text', body: 'a secret word' },
     });
     await client.end();
-    const log = JSON.stringify(server.lines);
+    const log = JSON.stringify(server.app.lines);
     expect(
-      server.lines.some(({ message, fields }) => message === 'websocket request' && fields['method'] === 'send'),
+      server.app.lines.some(({ message, fields }) => message === 'websocket request' && fields['method'] === 'send'),
     ).to.equal(true);
     expect(log).not.to.include(alice.token);
     expect(log).not.to.include('a secret word');

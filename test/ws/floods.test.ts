@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
-import { noMetrics } from '#src/kernel/metrics.ts';
+import { DEFAULT_WEBSOCKET_LIMITS } from '#src/ws/dependencies.ts';
 import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { until } from '#test/support/until.ts';
-import { StreamServer, type StreamServerOptions } from './stream-server.ts';
+import type { InProcessServerOptions } from '#test/support/in-process-server.ts';
+import { StreamServer } from './stream-server.ts';
 
 const KiB = 1024;
 const FIN = 0x80;
@@ -24,21 +24,21 @@ const frame = (opcode: number, payload: Buffer | string, length = payload.length
 describe('WebSocket API: floods', function () {
   this.timeout(60_000);
   let server: StreamServer;
-  let inFlight: BytesInFlight;
   const sockets: Socket[] = [];
-  const start = async (options: StreamServerOptions = {}, share = 16 * KiB * KiB): Promise<void> => {
-    inFlight = new BytesInFlight({ total: 64 * KiB * KiB, user: share, address: share, connection: share }, noMetrics);
-    server = await StreamServer.start({ bytesInFlight: inFlight, ...options });
+  const start = async (options: InProcessServerOptions = {}, share = 16 * KiB * KiB): Promise<void> => {
+    const bytesInFlight = { total: 64 * KiB * KiB, perUser: share, perAddress: share, perConnection: share };
+    server = await StreamServer.start({ config: { bytesInFlight }, ...options });
   };
+  const used = (): number => server.app.services.bytesInFlight.used;
   afterEach(async () => {
     for (const socket of sockets.splice(0)) socket.destroy();
-    await until('everything is given back', () => inFlight.used === 0);
+    await until('everything is given back', () => used() === 0);
     await server.stop();
   });
 
   /** A socket past its handshake, on which frames are written by hand. */
   const open = async (token?: string): Promise<Socket> => {
-    const socket = connect(server.http.port, '127.0.0.1').on('error', () => {});
+    const socket = connect(Number(new URL(server.app.url).port), '127.0.0.1').on('error', () => {});
     sockets.push(socket);
     const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`;
     socket.write(
@@ -66,11 +66,15 @@ describe('WebSocket API: floods', function () {
     ]);
   });
   it('of requests that are malformed close the socket', async () => {
-    await start({ limits: { maxRefusals: 5 } });
+    await start();
     const client = await server.connect(await server.register());
-    for (let id = 1; id <= 40; id += 1) client.send({ id, method: 'typing', params: { room_id: 1 } });
+    const { maxRefusals } = DEFAULT_WEBSOCKET_LIMITS;
+    for (let id = 1; id <= maxRefusals + 35; id += 1) client.send({ id, method: 'typing', params: { room_id: 1 } });
     expect((await client.closed).code).to.equal(4005);
-    expect(client.frames.filter(({ error }) => error?.errcode === 'M_MISSING_PARAM').length).to.be.within(1, 6);
+    expect(client.frames.filter(({ error }) => error?.errcode === 'M_MISSING_PARAM').length).to.be.within(
+      1,
+      maxRefusals + 1,
+    );
   });
   it('of pings and pongs cut the socket', async () => {
     await start();
@@ -110,12 +114,12 @@ describe('WebSocket API: floods', function () {
     const account = await server.register();
     const first = await open(account.token);
     first.write(frame(FIN | 0x1, 'x'.repeat(80 * KiB), 100 * KiB));
-    await until('it is counted', () => inFlight.used >= 80 * KiB);
+    await until('it is counted', () => used() >= 80 * KiB);
     const second = await open(account.token);
     second.write(frame(FIN | 0x1, 'x'.repeat(60 * KiB), 100 * KiB));
     await closing(second);
     expect(first.closed).to.equal(false);
-    expect(inFlight.used).to.be.within(80 * KiB, 100 * KiB);
+    expect(used()).to.be.within(80 * KiB, 100 * KiB);
   });
   it('of frames for a peer who does not read count as bytes in flight, the first one too', async () => {
     const chunk = [JSON.stringify({ body: 'x'.repeat(20 * KiB * KiB) })];
@@ -125,7 +129,7 @@ describe('WebSocket API: floods', function () {
       chunk,
       state: undefined,
     });
-    await start({ services: { history: { messages } } }, 30 * KiB * KiB);
+    await start({ adjust: ({ history }) => void (history.messages = messages) }, 30 * KiB * KiB);
     const account = await server.register();
     const request = frame(
       FIN | 0x1,
@@ -134,14 +138,14 @@ describe('WebSocket API: floods', function () {
     const [first, second] = [await open(account.token), await open(account.token)];
     first.pause();
     first.write(request);
-    await until('it waits', () => inFlight.used > 10 * KiB * KiB);
+    await until('it waits', () => used() > 10 * KiB * KiB);
     second.pause();
     second.write(request);
     await until('the second is cut', () => server.api.size === 1);
     second.resume();
     await closing(second);
     first.resume();
-    await until('the first was read', () => inFlight.used === 0);
+    await until('the first was read', () => used() === 0);
     expect(first.closed).to.equal(false);
   });
 });

@@ -34,8 +34,12 @@ export class StreamClient {
   #syncs = 0;
   #wake: (() => void) | undefined;
 
-  private constructor(socket: WebSocket) {
+  readonly #isMute: boolean;
+
+  /** @param isMute whether it leaves pings unanswered */
+  private constructor(socket: WebSocket, isMute: boolean) {
     this.socket = socket;
+    this.#isMute = isMute;
     socket.on('message', (data) => {
       const frame = JSON.parse((data as Buffer).toString()) as Frame;
       // A frame is what /sync would have answered.
@@ -55,9 +59,9 @@ export class StreamClient {
     const { protocols = ['m.json'], query, token, ...more } = options;
     const socket = new WebSocket(`${url}${query === undefined ? '' : `?${query}`}`, [...protocols], {
       ...more,
-      ...(token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } }),
+      ...(token === undefined ? {} : { headers: { ...more.headers, Authorization: `Bearer ${token}` } }),
     });
-    const client = new StreamClient(socket);
+    const client = new StreamClient(socket, more.autoPong === false);
     return new Promise((resolve, reject) => {
       socket.once('open', () => resolve(client));
       socket.on('error', reject);
@@ -141,6 +145,19 @@ export class StreamClient {
   /** Waits for a message in a room. */
   message(roomId: string, body: string): Promise<Frame> {
     return this.until(() => this.timeline(roomId).find((event) => event.content.body === body));
+  }
+
+  /**
+   * Resolves when the server has what this client sent in answer to its pings, or the socket is closed: the answers are there when a
+   * second ping of the client's own, sent after they were, is answered.
+   */
+  async settle(): Promise<void> {
+    if (this.#isMute) return;
+    for (let trips = 0; trips < 2 && this.socket.readyState === WebSocket.OPEN; trips++) {
+      const answered = new Promise<void>((resolve) => void this.socket.once('pong', () => resolve()));
+      this.socket.ping();
+      await Promise.race([answered, this.closed]);
+    }
   }
 
   async end(): Promise<void> {

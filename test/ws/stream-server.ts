@@ -1,172 +1,68 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { loadConfig } from '#src/app/config/load.ts';
-import { composeServices } from '#src/app/composition.ts';
-import { type EndpointServices, ENDPOINTS } from '#src/app/endpoints.ts';
-import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
-import { openServerFiles } from '#src/app/ground/server-files.ts';
-import type { Platform } from '#src/app/ground/platform.ts';
-import { systemRandom } from '#src/kernel/random.ts';
-import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
-import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
-import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import type { WebSocketDependencies } from '#src/ws/dependencies.ts';
-import type { Presence, WebSocketServices } from '#src/ws/services.ts';
-import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
-import { TestServer } from '#test/http/serve.ts';
-import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
-import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import { ManualClock } from '#test/support/manual-clock.ts';
+import type { Presence } from '#src/ws/services.ts';
+import type { WebSocketApi } from '#src/ws/web-socket-api.ts';
+import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
+import { type Answer, type ConfigChanges, InProcessServer, type Session } from '#test/support/in-process-server.ts';
+import type { InProcessServerOptions } from '#test/support/in-process-server.ts';
 import { type Frame, StreamClient, type StreamClientOptions } from './stream-client.ts';
 
-export interface StreamServerOptions extends Pick<
-  WebSocketDependencies,
-  'limits' | 'seen' | 'clientAddress' | 'bytesInFlight'
-> {
-  readonly rateLimits?: Readonly<Record<string, RateLimit>>;
-  readonly services?: Partial<WebSocketServices>;
-  readonly env?: Readonly<Record<string, string>>;
-}
-
 const STEP_MS = 15_000;
+const ACCESS_TOKEN_MS = 300_000;
 
 /** Somebody who is logged in. */
-export interface Account {
-  readonly userId: string;
-  readonly deviceId: string;
-  readonly token: string;
+export interface Account extends Session {
   readonly refreshToken: string | undefined;
 }
 
-/** All services on a database of their own behind one listener: HTTP and the WebSocket API. Time stands still. */
+/** The server, and people who follow it by the WebSocket API. Time stands still. */
 export class StreamServer {
-  readonly clock = new ManualClock();
-  readonly lines: Line[] = [];
-  readonly metrics = new PrometheusMetrics();
+  readonly app: InProcessServer;
   /** What was said of users' presence, in order. */
-  readonly presence: { readonly userId: string; readonly presence: Presence; readonly status?: string | undefined }[] =
-    [];
-  readonly http = new TestServer({}, true);
-  api!: WebSocketApi;
-  sessions!: SessionService;
-  users!: UserService;
-  #folder = '';
-  #clone!: TestDatabase;
-  #close: () => Promise<void> = () => Promise.resolve();
+  readonly presence: readonly { readonly userId: string; readonly presence: Presence }[];
+  readonly #clients = new Set<StreamClient>();
   #names = 0;
   #txns = 0;
 
-  static async start(options: StreamServerOptions = {}): Promise<StreamServer> {
-    const server = new StreamServer();
-    server.#folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-ws-'));
-    server.#clone = await cloneDatabase();
-    await server.#compose(options);
-    return server;
+  private constructor(app: InProcessServer, presence: StreamServer['presence']) {
+    this.app = app;
+    this.presence = presence;
   }
 
-  async #compose(options: StreamServerOptions): Promise<void> {
-    const { clock, metrics } = this;
-    const { database } = this.#clone;
-    const config = loadConfig([], {
-      TSUDOI_DATA_DIR: this.#folder,
-      TSUDOI_PASSWORD__COST: 'low',
-      TSUDOI_SESSIONS__ACCESS_TOKEN_LIFETIME_MS: '300000',
-      ...options.env,
-    });
-    const logger = recordingLogger(this.lines);
-    const platform: Platform = { config, logger, metrics, clock, timers: systemTimers, random: systemRandom, database };
-    const rateLimiter = new TokenBucketLimiter(clock, {
-      enabled: options.rateLimits !== undefined,
-      buckets: options.rateLimits ?? {},
-    });
-    const composition = composeServices({ ...platform, ...(await openServerFiles(config, systemRandom)) });
-    const { services } = composition;
-    this.sessions = services.sessions;
-    this.users = services.users;
-    const called: EndpointServices = {
-      ...services,
-      serverName: config.serverName,
-      softwareVersion: '0',
-      publicBaseUrl: () => 'http://localhost',
-      versions: () => ({ versions: [], unstable_features: {} }),
-      retentionConfiguration: () => ({ policies: {}, limits: {} }),
-      capabilities: () => ({ capabilities: {} }),
-      federationAddress: () => undefined,
-      support: () => undefined,
-      isReady: async () => true,
-      metrics: () => metrics.render(),
-      mayReadMetrics: () => true,
+  static async start(options: InProcessServerOptions = {}): Promise<StreamServer> {
+    const said: { userId: string; presence: Presence }[] = [];
+    const config: ConfigChanges = {
+      ...options.config,
+      sessions: { accessTokenLifetimeMs: ACCESS_TOKEN_MS, ...options.config?.sessions },
     };
-    const { presence } = services;
-    this.api = new WebSocketApi({
-      services: {
-        sessions: services.sessions,
-        accountStream: services.accountStream,
-        sync: services.sync,
-        users: services.syncUsers,
-        filters: services.filters,
-        presence: {
-          seen: (userId, state, deviceId) => {
-            this.presence.push({ userId, presence: state });
-            presence.seen(userId, state, deviceId);
-          },
-          set: (userId, state, statusMsg) => presence.set(userId, userId, state, statusMsg),
-        },
-        typing: services.typing,
-        readMarkers: services.readMarkers,
-        sending: services.roomSending,
-        membership: services.membership,
-        history: services.history,
-        ...options.services,
+    const app = await InProcessServer.start({
+      ...options,
+      config,
+      adjust(services) {
+        const { presence } = services;
+        const seen = presence.seen.bind(presence);
+        presence.seen = (userId, state, deviceId) => {
+          said.push({ userId, presence: state });
+          return seen(userId, state, deviceId);
+        };
+        options.adjust?.(services);
       },
-      rateLimiter,
-      clock,
-      timers: clock,
-      logger,
-      metrics,
-      drainSignal: this.http.server.drainSignal,
-      ...(options.limits === undefined ? {} : { limits: options.limits }),
-      ...(options.bytesInFlight === undefined ? {} : { bytesInFlight: options.bytesInFlight }),
-      ...(options.seen === undefined ? {} : { seen: options.seen }),
-      ...(options.clientAddress === undefined ? {} : { clientAddress: options.clientAddress }),
     });
-    this.http.server.onUpgrade(WEBSOCKET_PATH, this.api.upgrade);
-    await composition.start();
-    await this.http.start(ENDPOINTS, called, {
-      authenticate: (token) => services.sessions.authenticate(token),
-      rateLimiter,
-    });
-    this.#close = () => composition.close(logger);
+    return new StreamServer(app, said);
+  }
+
+  get api(): WebSocketApi {
+    return this.app.services.webSockets;
   }
 
   async stop(): Promise<void> {
-    await this.http.stop();
-    await this.#close();
-    this.metrics.close();
-    await this.#clone.drop();
-    await rm(this.#folder, { recursive: true, force: true });
+    await this.app.stop();
   }
 
-  async ask(
-    account: Account | undefined,
-    method: string,
-    path: string,
-    body?: unknown,
-  ): Promise<{ status: number; body: Frame }> {
-    const url = `/_matrix/client/v3${path}`;
-    const answer = await this.http.ask(method, url, {
-      ...(account === undefined ? {} : { token: account.token }),
-      ...(body === undefined ? {} : { body }),
-    });
-    return { status: answer.status, body: answer.json };
+  ask(account: Account | undefined, method: string, path: string, body?: unknown): Promise<Answer> {
+    return this.app.ask(account?.token, method, path, body);
   }
 
-  async must(account: Account | undefined, method: string, path: string, body?: unknown): Promise<Frame> {
-    const answer = await this.ask(account, method, path, body);
-    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-    return answer.body;
+  must(account: Account | undefined, method: string, path: string, body?: unknown): Promise<Frame> {
+    return this.app.must(account?.token, method, path, body);
   }
 
   async register(name?: string, more: object = {}): Promise<Account> {
@@ -199,12 +95,15 @@ export class StreamServer {
   }
 
   /** Opens a socket that says nothing yet. */
-  open(options: StreamClientOptions = {}): Promise<StreamClient> {
-    return StreamClient.open(`ws://127.0.0.1:${this.http.port}${WEBSOCKET_PATH}`, options);
+  async open(options: StreamClientOptions = {}): Promise<StreamClient> {
+    const client = await StreamClient.open(`${this.app.url.replace(/^http/, 'ws')}${WEBSOCKET_PATH}`, options);
+    this.#clients.add(client);
+    void client.closed.then(() => this.#clients.delete(client));
+    return client;
   }
 
   /** Opens a socket and authenticates in the first frame. */
-  async connect(account: Account, params: object = {}, options: StreamClientOptions = {}): Promise<StreamClient> {
+  async connect(account: Session, params: object = {}, options: StreamClientOptions = {}): Promise<StreamClient> {
     const client = await this.open(options);
     client.send({ id: 'auth', method: 'auth', params: { token: account.token, ...params } });
     await client.response('auth');
@@ -214,8 +113,9 @@ export class StreamServer {
   /** Moves time, in steps within which pings are answered, and lets what it set off come about. */
   async pass(ms: number): Promise<void> {
     for (let left = ms; left > 0; left -= STEP_MS) {
-      await this.clock.advance(Math.min(left, STEP_MS));
-      await systemTimers.sleep(20);
+      await this.app.clock.advance(Math.min(left, STEP_MS));
+      await this.app.idle();
+      await Promise.all([...this.#clients].map((client) => client.settle()));
     }
   }
 }

@@ -29,6 +29,7 @@ export function composeEphemeral(
   return {
     name: 'ephemeral',
     services: { typing: new TypingService({ rooms, stream, timers, ephemeral }), presence },
+    idle: () => presence.idle(),
     close: () => presence.close(),
   };
 }

@@ -8,13 +8,7 @@ describe('what is kept for one user', function () {
   let server: StreamServer;
   before(async () => {
     server = await StreamServer.start({
-      env: {
-        TSUDOI_QUOTAS__DEVICES: `${MOST}`,
-        TSUDOI_QUOTAS__PUSHERS: `${MOST}`,
-        TSUDOI_QUOTAS__ALIASES: `${MOST}`,
-        TSUDOI_QUOTAS__JOINED_ROOMS: `${MOST}`,
-        TSUDOI_QUOTAS__PROFILE_FIELDS: `${MOST}`,
-      },
+      config: { quotas: { devices: MOST, pushers: MOST, aliases: MOST, joinedRooms: MOST, profileFields: MOST } },
     });
   });
   after(() => server.stop());
@@ -65,13 +59,13 @@ describe('what is kept for one user', function () {
     const { room_id: roomId } = await server.must(alice, 'POST', '/createRoom', { room_alias_name: 'alias0' });
     const put = (n: number): [string, string, object] => [
       'PUT',
-      `/directory/room/%23alias${n}:localhost`,
+      `/directory/room/%23alias${n}:test`,
       { room_id: roomId },
     ];
     for (let i = 1; i < MOST; i++) await server.must(alice, ...put(i));
     await refused(alice, ...put(MOST));
     await refused(alice, 'POST', '/createRoom', { room_alias_name: 'another' });
-    await server.must(alice, 'DELETE', '/directory/room/%23alias1:localhost');
+    await server.must(alice, 'DELETE', '/directory/room/%23alias1:test');
     await server.must(alice, ...put(MOST));
   });
 

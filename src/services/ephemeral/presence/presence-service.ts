@@ -43,6 +43,8 @@ export class PresenceService {
   readonly #active = new Map<string, UserPresence>();
   readonly #loading = new OnceByKey<string, UserPresence>();
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
+  /** What goes on behind the requests. */
+  readonly #running = new Set<Promise<void>>();
   readonly #unstored = new Set<UserPresence>();
   #sweep: Timer | undefined;
   #store: Timer | undefined;
@@ -81,9 +83,12 @@ export class PresenceService {
     const user = this.#peek(userId);
     if (user !== undefined) this.#update(user, (now) => user.seen(presence, deviceId, now));
     else {
-      this.#load(userId).then(
-        (loaded) => this.#update(loaded, (now) => loaded.seen(presence, deviceId, now)),
-        (err: unknown) => this.#options.logger.warn('the presence of a user could not be read', { user: userId, err }),
+      this.#run(
+        this.#load(userId).then(
+          (loaded) => this.#update(loaded, (now) => loaded.seen(presence, deviceId, now)),
+          (err: unknown) =>
+            this.#options.logger.warn('the presence of a user could not be read', { user: userId, err }),
+        ),
       );
     }
   }
@@ -127,11 +132,21 @@ export class PresenceService {
     return (await this.#load(userId)).content(this.#options.clock.now());
   }
 
+  /** Resolves when all who were seen count as being there, and what is being written is. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
   /** Writes what is not written yet, and stops. */
   async close(): Promise<void> {
     this.#sweep?.cancel();
     this.#store?.cancel();
     await this.#storeNow();
+  }
+
+  #run(work: Promise<void>): void {
+    const running = work.finally(() => this.#running.delete(running));
+    this.#running.add(running);
   }
 
   #peek(userId: string): UserPresence | undefined {
@@ -165,7 +180,7 @@ export class PresenceService {
     else this.#active.set(user.userId, user);
     if (isNews || user.visible !== before) {
       this.#unstored.add(user);
-      this.#store ??= this.#options.timers.after(STORE_MS, () => void this.#storeNow());
+      this.#store ??= this.#options.timers.after(STORE_MS, () => this.#run(this.#storeNow()));
     }
     if (this.#active.size > 0) this.#sweep ??= this.#options.timers.every(SWEEP_MS, () => this.#sweepNow());
     if (user.visible === before) return;
