@@ -6,6 +6,7 @@ import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
 import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
+import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { EventStreaming } from './event-stream.ts';
@@ -27,6 +28,7 @@ export interface Rooms {
   readonly roomSending: RoomSending;
   readonly roomUpgrade: RoomUpgrade;
   readonly reports: ReportService;
+  readonly roomUserData: RoomUserData;
   readonly roomSuccession: RoomSuccession;
 }
 
@@ -76,6 +78,7 @@ export function composeRooms(
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
       reports: new ReportService({ database, rooms, finder, users, clock }),
+      roomUserData: new RoomUserData({ rooms, accountData, tags }),
       roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),
     },
   };

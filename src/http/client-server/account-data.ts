@@ -1,13 +1,11 @@
 import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
-import { ownRoomNid } from './parts/own-room.ts';
 
 const WHAT = 'The account data';
 const content = Type.Object({}, { additionalProperties: true });
@@ -18,14 +16,8 @@ const roomParams = Type.Object({ userId: Type.String(), roomId: Type.String(), t
 
 interface Services {
   readonly accountData: AccountDataService;
-  readonly rooms: RoomRegistry;
+  readonly roomUserData: RoomUserData;
 }
-
-const read = async (accountData: AccountDataService, userId: string, roomNid: number, type: string): Promise<Reply> => {
-  const json = await accountData.get(userId, roomNid, type);
-  if (json === undefined) throw new MatrixError('M_NOT_FOUND', `There is no account data of type ${type}.`);
-  return new Reply({ json });
-};
 
 export const accountDataEndpoints = [
   endpoint({
@@ -61,7 +53,7 @@ export const accountDataEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ accountData }: Services, { requester, params: { userId, type } }) {
       assertOwn(requester, userId, WHAT);
-      return read(accountData, userId, 0, type);
+      return new Reply({ json: await accountData.existing(userId, 0, type) });
     },
   }),
   endpoint({
@@ -77,9 +69,9 @@ export const accountDataEndpoints = [
     body: content,
     response: empty,
     errcodes: ['M_BAD_JSON', 'M_NOT_JSON', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ accountData, rooms }: Services, { requester, params: { userId, roomId, type }, body }) {
+    async handler({ roomUserData }: Services, { requester, params: { userId, roomId, type }, body }) {
       assertOwn(requester, userId, WHAT);
-      await accountData.setByClient(userId, await ownRoomNid(rooms, roomId, userId), type, body as JsonObject);
+      await roomUserData.setAccountData(userId, roomId, type, body as JsonObject);
       return {};
     },
   }),
@@ -95,9 +87,9 @@ export const accountDataEndpoints = [
     params: roomParams,
     response: content,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ accountData, rooms }: Services, { requester, params: { userId, roomId, type } }) {
+    async handler({ roomUserData }: Services, { requester, params: { userId, roomId, type } }) {
       assertOwn(requester, userId, WHAT);
-      return read(accountData, userId, await ownRoomNid(rooms, roomId, userId), type);
+      return new Reply({ json: await roomUserData.accountData(userId, roomId, type) });
     },
   }),
 ];

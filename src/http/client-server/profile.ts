@@ -1,8 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -11,15 +9,6 @@ const fieldParams = Type.Object({ userId: Type.String(), keyName: Type.String() 
 const fields = Type.Object({}, { additionalProperties: true });
 /** The names of this feature before it became part of the specification (MSC4133). */
 const aliases = ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'];
-
-/** "Guest users may only modify their display name". Client-Server API, "Guest Access". */
-const assertGuestMay = (requester: Requester, keyName: string): void => {
-  if (requester.isGuest && keyName !== 'displayname')
-    throw new MatrixError(
-      'M_GUEST_ACCESS_FORBIDDEN',
-      'Guests can change nothing of their profile but the display name.',
-    );
-};
 
 interface Services {
   readonly profiles: ProfileService;
@@ -88,7 +77,6 @@ export const profileEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     async handler({ profiles }: Services, { requester, params: { userId, keyName }, body }) {
-      assertGuestMay(requester, keyName);
       await profiles.set(requester, userId, keyName, body as JsonObject);
       return {};
     },
@@ -114,7 +102,6 @@ export const profileEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     async handler({ profiles }: Services, { requester, params: { userId, keyName } }) {
-      assertGuestMay(requester, keyName);
       await profiles.remove(requester, userId, keyName);
       return {};
     },

@@ -1,6 +1,4 @@
 import { Type } from 'typebox';
-import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './parts/room-schemas.ts';
@@ -66,7 +64,6 @@ export const reportContentEndpoints = [
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ reports }: Services, { requester, params: { userId }, body: { reason } }) {
-      if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id.`);
       await reports.user(requester.userId, userId, reason);
       return {};
     },

@@ -1,10 +1,8 @@
 import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
+import type { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import { endpoint } from '../endpoint.ts';
-import { ownRoomNid } from './parts/own-room.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
 
@@ -15,8 +13,7 @@ const params = Type.Object({ userId: Type.String(), roomId: Type.String() });
 const tagParams = Type.Object({ userId: Type.String(), roomId: Type.String(), tag: Type.String() });
 
 interface Services {
-  readonly tags: TagService;
-  readonly rooms: RoomRegistry;
+  readonly roomUserData: RoomUserData;
 }
 
 export const tagsEndpoints = [
@@ -32,9 +29,9 @@ export const tagsEndpoints = [
     params,
     response: Type.Object({ tags: Type.Record(Type.String(), tag) }),
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId } }) {
+    async handler({ roomUserData }: Services, { requester, params: { userId, roomId } }) {
       assertOwn(requester, userId, WHAT);
-      return { tags: await tags.of(userId, await ownRoomNid(rooms, roomId, userId)) };
+      return { tags: await roomUserData.tags(userId, roomId) };
     },
   }),
   endpoint({
@@ -50,9 +47,9 @@ export const tagsEndpoints = [
     body: tag,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name }, body }) {
+    async handler({ roomUserData }: Services, { requester, params: { userId, roomId, tag: name }, body }) {
       assertOwn(requester, userId, WHAT);
-      await tags.set(userId, await ownRoomNid(rooms, roomId, userId), name, body as JsonObject);
+      await roomUserData.setTag(userId, roomId, name, body as JsonObject);
       return {};
     },
   }),
@@ -68,9 +65,9 @@ export const tagsEndpoints = [
     params: tagParams,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ rooms, tags }: Services, { requester, params: { userId, roomId, tag: name } }) {
+    async handler({ roomUserData }: Services, { requester, params: { userId, roomId, tag: name } }) {
       assertOwn(requester, userId, WHAT);
-      await tags.remove(userId, await ownRoomNid(rooms, roomId, userId), name);
+      await roomUserData.removeTag(userId, roomId, name);
       return {};
     },
   }),

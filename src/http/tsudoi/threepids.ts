@@ -1,8 +1,6 @@
 import { Type } from 'typebox';
 import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
-import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { endpoint } from '../endpoint.ts';
 
 const path = '/_tsudoi/admin/v1/users/{userId}/threepids';
@@ -12,14 +10,11 @@ const response = Type.Object({ threepids: Type.Array(threepid) });
 
 interface Services {
   readonly accountThreepids: AccountThreepids;
-  readonly users: UserService;
 }
 
-const list = async ({ accountThreepids, users }: Services, userId: string) => {
-  if (!(await users.exists(userId))) throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
-  const found = await accountThreepids.list(userId);
-  return { threepids: found.map(({ medium, address }) => ({ medium, address })) };
-};
+const shown = (found: Awaited<ReturnType<AccountThreepids['ofAccount']>>) => ({
+  threepids: found.map(({ medium, address }) => ({ medium, address })),
+});
 
 /** Administrators say which addresses outside Matrix belong to an account. Invitations that wait for one of them are redeemed then. */
 export const threepidEndpoints = [
@@ -35,7 +30,8 @@ export const threepidEndpoints = [
     params,
     response,
     errcodes: ['M_NOT_FOUND'],
-    handler: (services: Services, { params: { userId } }) => list(services, userId),
+    handler: async ({ accountThreepids }: Services, { params: { userId } }) =>
+      shown(await accountThreepids.ofAccount(userId)),
   }),
   endpoint({
     operationId: 'setThreepids',
@@ -50,9 +46,9 @@ export const threepidEndpoints = [
     body: Type.Object({ threepids: Type.Array(threepid, { maxItems: 100 }) }),
     response,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_THREEPID_MEDIUM_NOT_SUPPORTED', 'M_THREEPID_IN_USE'],
-    async handler(services: Services, { params: { userId }, body }) {
-      await services.accountThreepids.replace(userId, body.threepids);
-      return list(services, userId);
+    async handler({ accountThreepids }: Services, { params: { userId }, body }) {
+      await accountThreepids.replace(userId, body.threepids);
+      return shown(await accountThreepids.ofAccount(userId));
     },
   }),
 ];

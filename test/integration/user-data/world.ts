@@ -29,6 +29,7 @@ import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { StateStore } from '#src/services/room-model/state/state-store.ts';
 import { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import { Writer } from '#src/services/commit/writer.ts';
+import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
@@ -58,6 +59,7 @@ export class World {
   readonly receipts: ReceiptService;
   readonly readMarkers: ReadMarkerService;
   readonly tags: TagService;
+  readonly roomUserData: RoomUserData;
   readonly filters: FilterService;
   readonly ephemeral = new EphemeralCounter(systemRandom);
   readonly typing: TypingService;
@@ -118,6 +120,7 @@ export class World {
       threads: new RelationIndex({ database, interner: this.interner, stream: this.stream }),
     });
     this.tags = new TagService(accountData);
+    this.roomUserData = new RoomUserData({ rooms: this.rooms, accountData, tags: this.tags });
     this.filters = new FilterService(database, this.interner, { pieces: 5, bytes: 100_000 });
     this.typing = new TypingService({ rooms, stream: this.stream, timers: clock, ephemeral: this.ephemeral });
     this.unread = new UnreadCounts({

@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -74,9 +75,10 @@ export class ReportService {
    * "servers MUST NOT restrict user reports based on whether or not the reporting user is joined to any rooms that the reported
    * user is joined to." Since v1.14
    *
-   * @throws MatrixError M_NOT_FOUND for a user of this server who does not exist; whether others do only their servers know
+   * @throws MatrixError M_INVALID_PARAM; M_NOT_FOUND for a user of this server who does not exist; whether others do only their servers know
    */
   async user(reporter: string, userId: string, reason: string): Promise<void> {
+    if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id.`);
     const { users } = this.#options;
     if (users.isLocal(userId) && !(await users.exists(userId))) {
       throw new MatrixError('M_NOT_FOUND', 'This server does not know the user.');

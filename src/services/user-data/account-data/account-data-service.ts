@@ -181,6 +181,13 @@ export class AccountDataService {
     return (await this.entry(userId, roomNid, type))?.json;
   }
 
+  /** The same of what has to be there. @throws MatrixError M_NOT_FOUND */
+  async existing(userId: string, roomNid: number, type: string): Promise<string> {
+    const json = await this.get(userId, roomNid, type);
+    if (json === undefined) throw new MatrixError('M_NOT_FOUND', `There is no account data of type ${type}.`);
+    return json;
+  }
+
   /** The tags of a room. */
   async tags(userId: string, roomNid: number): Promise<Tags> {
     const data = this.#users.get(userId);

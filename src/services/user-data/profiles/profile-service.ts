@@ -27,6 +27,7 @@ export interface ProfileChanged {
 export interface ProfileEditor {
   readonly userId: string;
   readonly isAdmin: boolean;
+  readonly isGuest?: boolean;
 }
 
 export interface ProfileServiceOptions {
@@ -116,17 +117,17 @@ export class ProfileService {
    *
    * @param body an object with the field as its member
    * @throws MatrixError M_FORBIDDEN for the profile of another user; M_NOT_FOUND; M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE, M_TOO_LARGE,
-   *   M_MISSING_PARAM, M_BAD_JSON, M_INVALID_PARAM
+   *   M_MISSING_PARAM, M_BAD_JSON, M_INVALID_PARAM; M_GUEST_ACCESS_FORBIDDEN
    */
   async set(editor: ProfileEditor, userId: string, key: string, body: JsonObject): Promise<void> {
-    await this.#assertMayEdit(editor, userId);
+    await this.#assertMayEdit(editor, userId, key);
     assertProfileKey(key);
     await this.#change(userId, key, profileValueIn(key, body));
   }
 
   /** Removes one field; one that is not there is removed already. */
   async remove(editor: ProfileEditor, userId: string, key: string): Promise<void> {
-    await this.#assertMayEdit(editor, userId);
+    await this.#assertMayEdit(editor, userId, key);
     assertProfileKey(key);
     await this.#change(userId, key, undefined);
   }
@@ -145,7 +146,13 @@ export class ProfileService {
     this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
   }
 
-  async #assertMayEdit(editor: ProfileEditor, userId: string): Promise<void> {
+  async #assertMayEdit(editor: ProfileEditor, userId: string, key: string): Promise<void> {
+    // "Guest users may only modify their display name". Client-Server API, "Guest Access".
+    if (editor.isGuest === true && key !== 'displayname')
+      throw new MatrixError(
+        'M_GUEST_ACCESS_FORBIDDEN',
+        'Guests can change nothing of their profile but the display name.',
+      );
     if (editor.userId === userId) return;
     if (!editor.isAdmin) throw new MatrixError('M_FORBIDDEN', 'You can only change your own profile.');
     if (!(await this.#accountExists(userId))) throw new MatrixError('M_NOT_FOUND', 'This server has no such user.');
