@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { until } from '#test/support/until.ts';
 import type { Socket } from 'node:net';
 import { expect } from 'chai';
 import type { Frame, StreamClient } from './stream-client.ts';
@@ -23,6 +24,12 @@ describe('WebSocket API: the stream', () => {
 
   it('sends first what an initial sync answers, and then what an incremental one does', async () => {
     const roomId = await server.room(alice, bob);
+    // By saying something Alice comes online, which is news of its own.
+    await server.say(alice, roomId, 'here I am');
+    await until('alice is online', async () => {
+      const { presence } = await server.must(alice, 'GET', `/presence/${alice.userId}/status`);
+      return presence === 'online';
+    });
     const phone = await server.must(undefined, 'POST', '/login', {
       type: 'm.login.password',
       identifier: { type: 'm.id.user', user: 'bob' },
@@ -37,7 +44,7 @@ describe('WebSocket API: the stream', () => {
     await server.say(alice, roomId, 'hello');
     const second = await client.sync();
     expect(await server.must(bob, 'GET', `/sync?since=${first.next_batch}`)).to.deep.equal(second);
-    expect(client.bodies(roomId)).to.deep.equal(['hello']);
+    expect(client.bodies(roomId)).to.deep.equal(['here I am', 'hello']);
     await client.end();
   });
 

@@ -6,6 +6,7 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Memberships } from './membership.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Users } from './users.ts';
 
 /** What passes: who types, and who is there. */
 export interface Ephemeral {
@@ -14,9 +15,9 @@ export interface Ephemeral {
 }
 
 export function composeEphemeral(
-  below: Platform & Commit & RoomModel & EventStreaming & Memberships,
+  below: Platform & Commit & Users & RoomModel & EventStreaming & Memberships,
 ): Slice<Ephemeral> {
-  const { clock, config, database, ephemeral, logger, rooms, sharedRooms, stream, timers } = below;
+  const { clock, config, database, ephemeral, logger, rooms, sharedRooms, stream, timers, userActions } = below;
   const presence = new PresenceService({
     database,
     clock,
@@ -24,11 +25,13 @@ export function composeEphemeral(
     logger,
     ephemeral,
     enabled: config.presence.enabled,
+    idleMs: config.presence.idleMs,
+    acted: userActions.acted,
     sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
   });
   return {
     name: 'ephemeral',
-    services: { typing: new TypingService({ rooms, stream, timers, ephemeral }), presence },
+    services: { typing: new TypingService({ rooms, stream, timers, ephemeral, actions: userActions }), presence },
     idle: () => presence.idle(),
     close: () => presence.close(),
   };

@@ -11,6 +11,7 @@ import type { Events } from './events.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Users } from './users.ts';
 import type { UserData } from './user-data.ts';
 
 /** What users are notified of, and what they have read. */
@@ -23,10 +24,10 @@ export interface Push {
 }
 
 export function composePush(
-  below: Platform & Commit & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
+  below: Platform & Commit & Users & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
 ): Slice<Push> {
   const { accountData, clientEvents, clock, config, database, events, ignoredUsers, interner } = below;
-  const { loader, pushRules, relationIndex, rooms, stream, writer } = below;
+  const { loader, pushRules, relationIndex, rooms, stream, userActions, writer } = below;
   const { quotas } = config;
   const receipts = new ReceiptService({
     database,
@@ -40,7 +41,14 @@ export function composePush(
     name: 'push',
     services: {
       receipts,
-      readMarkers: new ReadMarkerService({ rooms, events, receipts, accountData, threads: relationIndex }),
+      readMarkers: new ReadMarkerService({
+        rooms,
+        events,
+        receipts,
+        accountData,
+        threads: relationIndex,
+        actions: userActions,
+      }),
       unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers }),
       notificationList: new NotificationList({
         database,

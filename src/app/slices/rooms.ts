@@ -46,7 +46,7 @@ export function composeRooms(
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
-  const { stream, thirdPartyInvites, users } = below;
+  const { stream, thirdPartyInvites, userActions, users } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness });
   const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName });
@@ -75,6 +75,7 @@ export function composeRooms(
         door,
         openness,
         serverName,
+        actions: userActions,
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
       reports: new ReportService({ database, rooms, finder, users, clock }),

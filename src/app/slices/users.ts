@@ -1,4 +1,5 @@
 import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
+import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -8,6 +9,8 @@ import type { Slice } from '../ground/slice.ts';
 export interface Users {
   readonly accountStream: AccountStream;
   readonly users: UserService;
+  /** Tells what users do. */
+  readonly userActions: UserActions;
   readonly profiles: ProfileService;
 }
 
@@ -19,5 +22,5 @@ export function composeUsers({ clock, config, database, logger }: Platform): Sli
     accountExists: (userId) => users.exists(userId),
     mostFields: config.quotas.profileFields,
   });
-  return { name: 'users', services: { accountStream, users, profiles } };
+  return { name: 'users', services: { accountStream, users, userActions: new UserActions(), profiles } };
 }

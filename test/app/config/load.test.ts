@@ -43,7 +43,7 @@ describe('configuration', () => {
     expect(config.tls).to.include({ port: 8448, certFile: null });
     expect(config.registration).to.include({ enabled: true, requiresToken: false, sharedSecret: null });
     expect(config.room.defaultVersion).to.equal('12');
-    expect(config.presence).to.deep.equal({ enabled: true, federate: false });
+    expect(config.presence).to.deep.equal({ enabled: true, federate: false, idleMs: 300_000 });
     expect(config.signingKeyFile).to.equal('./data/signing.key');
     expect(config.rateLimits.buckets['create_room']).to.deep.equal({ perSecond: 0.2, burst: 10 });
   });

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import type { PresenceContent } from '#src/services/ephemeral/presence/user-presence.ts';
+import { until } from '#test/support/until.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';
@@ -18,16 +20,93 @@ describe('presence', () => {
     await world.presence.read(ALICE, ALICE);
     world.presence.seen(ALICE, 'online', 'PHONE');
     expect(told).to.deep.equal([ALICE]);
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 2; i++) {
       await world.clock.advance(20_000);
       world.presence.seen(ALICE, 'online', 'PHONE');
     }
     expect(told).to.deep.equal([ALICE]);
     expect(world.presence.presenceOf(ALICE)?.content).to.deep.equal({
       presence: 'online',
-      last_active_ago: 0,
+      last_active_ago: 40_000,
       currently_active: true,
     });
+  });
+
+  /** Asks for news every half a minute, as clients do. */
+  const poll = async (minutes: number, device = 'PHONE', says: 'online' | 'offline' = 'online'): Promise<void> => {
+    for (let i = 0; i < 2 * minutes; i++) {
+      world.presence.seen(ALICE, says, device, 30_000);
+      await world.clock.advance(30_000);
+    }
+  };
+  const content = (): PresenceContent | undefined => world.presence.presenceOf(ALICE)?.content;
+
+  it('makes those unavailable who do nothing but ask for news, and online again when they do something', async () => {
+    await world.presence.read(ALICE, ALICE);
+    await poll(4);
+    expect(content()).to.include({ presence: 'online', currently_active: false });
+    await poll(2);
+    expect(content()).to.include({ presence: 'unavailable', last_active_ago: 360_000 });
+    await poll(60);
+    expect(content()?.presence).to.equal('unavailable');
+    world.actions.note(ALICE, 'PHONE');
+    expect(content()).to.deep.equal({ presence: 'online', last_active_ago: 0, currently_active: true });
+    // Coming, with its first activity; not so active; idle; active.
+    expect(told).to.deep.equal([ALICE, ALICE, ALICE, ALICE]);
+  });
+
+  it('keeps those active who go on doing something, and tells that once', async () => {
+    await world.presence.read(ALICE, ALICE);
+    for (let i = 0; i < 60; i++) {
+      world.presence.seen(ALICE, 'online', 'PHONE');
+      world.actions.note(ALICE, 'PHONE');
+      await world.clock.advance(10_000);
+    }
+    expect(content()).to.include({ presence: 'online', currently_active: true, last_active_ago: 10_000 });
+    expect(told).to.deep.equal([ALICE]);
+  });
+
+  it('makes those online who do something without ever asking for news, until they have gone', async () => {
+    world.actions.note(ALICE, 'BRIDGE');
+    await until('alice is read', () => content());
+    expect(content()).to.deep.equal({ presence: 'online', last_active_ago: 0, currently_active: true });
+    await world.clock.advance(80_000);
+    expect(content()?.presence).to.equal('offline');
+    world.actions.note(ALICE);
+    expect(content()?.presence).to.equal('online');
+  });
+
+  it('makes those online who say that they are away, and then do something', async () => {
+    await world.presence.set(ALICE, ALICE, 'unavailable', 'lunch');
+    world.actions.note(ALICE);
+    expect(content()).to.include({ presence: 'online', status_msg: 'lunch' });
+    world.presence.seen(ALICE, 'unavailable', 'PHONE');
+    expect(content()?.presence).to.equal('unavailable');
+    world.actions.note(ALICE, 'PHONE');
+    expect(content()?.presence).to.equal('online');
+  });
+
+  it('gives nobody away who does not want to be counted', async () => {
+    await world.presence.set(ALICE, ALICE, 'offline', undefined);
+    world.actions.note(ALICE, 'PHONE');
+    expect(content()?.presence).to.equal('offline');
+    await world.clock.advance(600_000);
+    await poll(2, 'PHONE', 'offline');
+    world.actions.note(ALICE, 'PHONE');
+    world.actions.note(ALICE);
+    expect(content()?.presence, 'the sync says so').to.equal('offline');
+    expect(told).to.deep.equal([]);
+    world.presence.seen(ALICE, 'online', 'DESKTOP');
+    expect(content()?.presence, 'another device').to.equal('online');
+  });
+
+  it('takes a device for there as long as its sync may take', async () => {
+    await world.presence.read(ALICE, ALICE);
+    world.presence.seen(ALICE, 'online', 'PHONE', 240_000);
+    await world.clock.advance(230_000);
+    expect(content()?.presence).to.equal('online');
+    await world.clock.advance(60_000);
+    expect(content()?.presence).to.equal('offline');
   });
 
   it('reads what is known of a user at their first sync', async () => {

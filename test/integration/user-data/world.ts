@@ -17,6 +17,7 @@ import { EventService } from '#src/services/events/stream/event-service.ts';
 import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
+import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
@@ -62,6 +63,7 @@ export class World {
   readonly roomUserData: RoomUserData;
   readonly filters: FilterService;
   readonly ephemeral = new EphemeralCounter(systemRandom);
+  readonly actions = new UserActions();
   readonly typing: TypingService;
   readonly unread: UnreadCounts;
   readonly profiles: ProfileService;
@@ -118,11 +120,18 @@ export class World {
       receipts,
       accountData,
       threads: new RelationIndex({ database, interner: this.interner, stream: this.stream }),
+      actions: this.actions,
     });
     this.tags = new TagService(accountData);
     this.roomUserData = new RoomUserData({ rooms: this.rooms, accountData, tags: this.tags });
     this.filters = new FilterService(database, this.interner, { pieces: 5, bytes: 100_000 });
-    this.typing = new TypingService({ rooms, stream: this.stream, timers: clock, ephemeral: this.ephemeral });
+    this.typing = new TypingService({
+      rooms,
+      stream: this.stream,
+      timers: clock,
+      ephemeral: this.ephemeral,
+      actions: this.actions,
+    });
     this.unread = new UnreadCounts({
       database,
       interner: this.interner,
@@ -147,6 +156,8 @@ export class World {
       logger,
       ephemeral: this.ephemeral,
       enabled: true,
+      idleMs: 300_000,
+      acted: this.actions.acted,
       sharesRoom: async (a, b) => !(a === '@carol:test' || b === '@carol:test'),
     });
   }

@@ -3,9 +3,10 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
-import { Signal } from '#src/kernel/signal.ts';
+import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { UserAction } from '#src/services/accounts/users/user-actions.ts';
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import type { Database } from '#src/storage/database.ts';
 import { presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
@@ -28,6 +29,10 @@ export interface PresenceServiceOptions {
   readonly ephemeral: EphemeralCounter;
   /** Without it nothing is kept, and everybody is offline. */
   readonly enabled: boolean;
+  /** Milliseconds without doing anything after which a user is `unavailable`. */
+  readonly idleMs: number;
+  /** Tells what users do. */
+  readonly acted: Subscribable<UserAction>;
   /** Whether two users are in a room together. */
   readonly sharesRoom: (a: string, b: string) => Promise<boolean>;
   /** Users kept in memory; default 50 000. */
@@ -54,6 +59,7 @@ export class PresenceService {
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
     this.#known = new LRUCache(atMost(options.cacheSize ?? 50_000));
+    options.acted.subscribe((action) => this.#acted(action));
   }
 
   /** What others see of a user, with the ephemeral count of the last change; undefined when nothing is known of them. */
@@ -77,15 +83,30 @@ export class PresenceService {
   /**
    * Tells that a device of a user is there, as its sync says; `offline` means that this does not count. Of several devices the most
    * present one decides.
+   *
+   * @param waitMs how long the sync may take
    */
-  seen(userId: string, presence: PresenceState, deviceId = ''): void {
-    if (!this.#options.enabled || presence === 'offline') return;
+  seen(userId: string, presence: PresenceState, deviceId = '', waitMs = 0): void {
+    if (!this.#options.enabled) return;
+    // That a client goes on asking is worth no row.
+    this.#change(userId, (user, now) => user.seen(presence, deviceId, now, waitMs), false);
+  }
+
+  #acted({ userId, deviceId }: UserAction): void {
+    const { clock, enabled } = this.#options;
+    if (!enabled) return;
+    const known = this.#peek(userId);
+    if (known?.isActiveAt(clock.now()) !== true) this.#change(userId, (user, now) => user.acted(deviceId, now), true);
+  }
+
+  /** Changes a user at once when they are in memory, else as soon as they are read. */
+  #change(userId: string, change: (user: UserPresence, now: number) => void, isNews: boolean): void {
     const user = this.#peek(userId);
-    if (user !== undefined) this.#update(user, (now) => user.seen(presence, deviceId, now));
+    if (user !== undefined) this.#update(user, (now) => change(user, now), isNews);
     else {
       this.#run(
         this.#load(userId).then(
-          (loaded) => this.#update(loaded, (now) => loaded.seen(presence, deviceId, now)),
+          (loaded) => this.#update(loaded, (now) => change(loaded, now), isNews),
           (err: unknown) =>
             this.#options.logger.warn('the presence of a user could not be read', { user: userId, err }),
         ),
@@ -108,14 +129,14 @@ export class PresenceService {
     if (statusMsg !== null && statusMsg !== undefined) assertStatus(statusMsg);
     if (!this.#options.enabled) return;
     const user = await this.#load(userId);
-    this.#update(user, (now) => user.set(presence, statusMsg, now));
+    this.#update(user, (now) => user.set(presence, statusMsg, now), true);
   }
 
   /** Says that a user is gone for good, and what they said of themselves with them. */
   async leave(userId: string): Promise<void> {
     if (!this.#options.enabled) return;
     const user = await this.#load(userId);
-    this.#update(user, (now) => user.set('offline', null, now));
+    this.#update(user, (now) => user.set('offline', null, now), true);
     await this.#storeNow();
   }
 
@@ -166,13 +187,14 @@ export class PresenceService {
       userId,
       row?.status_msg ?? undefined,
       row === undefined || row.last_active_ts === 0 ? undefined : row.last_active_ts,
+      this.#options.idleMs,
     );
     this.#known.set(userId, user);
     return user;
   }
 
   /** @param isNews whether the user did something that is worth writing even when others see no change */
-  #update(user: UserPresence, change: (now: number) => void, isNews = true): void {
+  #update(user: UserPresence, change: (now: number) => void, isNews: boolean): void {
     const before = user.visible;
     change(this.#options.clock.now());
     if (this.#known.get(user.userId) !== user) this.#known.set(user.userId, user);

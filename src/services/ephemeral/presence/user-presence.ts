@@ -9,12 +9,14 @@ export interface PresenceContent {
   readonly currently_active?: boolean;
 }
 
-/** "The server will automatically set a user's presence to unavailable if their last active time was over a threshold value (e.g. 5 minutes)." */
-const IDLE_MS = 5 * 60_000;
 /** Without a sync for this long, no client is there: somewhat longer than clients usually let a sync wait. */
 const GONE_MS = 75_000;
+/** How long after the end of a sync the next one may begin. */
+const PAUSE_MS = 45_000;
 /** For how long something that a user did makes them currently active. */
 const ACTIVE_MS = 60_000;
+/** Within this time the same things need not be worked out again. */
+const SAME_MS = 10_000;
 
 interface Said {
   readonly state: PresenceState;
@@ -27,17 +29,21 @@ export class UserPresence {
   readonly userId: string;
   /** Ephemeral count of the last change that others see. */
   at = 0;
+  readonly #idleMs: number;
   #state: PresenceState = 'offline';
   #statusMsg: string | undefined;
   #isActive = false;
   #lastActive: number | undefined;
+  /** What each device says that is there; `offline`: it does not want to be counted. */
   readonly #devices = new Map<string, Said>();
   #own: Said | undefined;
 
-  constructor(userId: string, statusMsg: string | undefined, lastActive: number | undefined) {
+  /** @param idleMs how long without doing anything makes a user `unavailable` */
+  constructor(userId: string, statusMsg: string | undefined, lastActive: number | undefined, idleMs: number) {
     this.userId = userId;
     this.#statusMsg = statusMsg;
     this.#lastActive = lastActive;
+    this.#idleMs = idleMs;
   }
 
   get state(): PresenceState {
@@ -64,12 +70,46 @@ export class UserPresence {
     };
   }
 
-  /** A device syncs. */
-  seen(presence: 'online' | 'unavailable', device: string, now: number): void {
-    this.#own = undefined;
-    this.#devices.set(device, { state: presence, until: now + GONE_MS });
-    if (presence === 'online') this.#lastActive = now;
+  /**
+   * A device syncs. That keeps it there, and is nothing that the user did, unless it comes or says that they are there again.
+   *
+   * @param waitMs how long the sync may take
+   */
+  seen(presence: PresenceState, device: string, now: number, waitMs = 0): void {
+    const before = this.#said(device, now);
+    this.#devices.set(device, { state: presence, until: now + Math.max(GONE_MS, waitMs + PAUSE_MS) });
+    if (presence !== 'offline') this.#own = undefined;
+    if (presence === 'online' && before !== 'online') this.#lastActive = now;
     this.timePasses(now);
+  }
+
+  /**
+   * The user did something. "Any activity that bumps the last active time on any of the user's clients will cause the server to
+   * automatically set their presence to online", unless it is from where they do not want to be counted.
+   */
+  acted(device: string | undefined, now: number): void {
+    if (this.#isHidden(device, now)) return;
+    this.#lastActive = now;
+    this.timePasses(now);
+    const isThere = (said: Said | undefined): Said => ({
+      state: 'online',
+      until: Math.max(said?.until ?? 0, now + GONE_MS),
+    });
+    if (this.#own !== undefined) this.#own = isThere(this.#own);
+    else {
+      // On whichever device it was: those that are there say so.
+      const away = [...this.#devices].filter(([, { state }]) => state === 'unavailable').map(([name]) => name);
+      const acting = device !== undefined ? [device] : this.#state === 'offline' ? [''] : away;
+      for (const name of acting) this.#devices.set(name, isThere(this.#devices.get(name)));
+    }
+    this.timePasses(now);
+  }
+
+  /** Whether others would see nothing new if the user did something now; then that they did is noted already. */
+  isActiveAt(now: number): boolean {
+    const isSame = this.#isActive && now - (this.#lastActive ?? 0) < SAME_MS;
+    if (isSame) this.#lastActive = now;
+    return isSame;
   }
 
   /** The user says how they are, for all devices; null takes the status message away. */
@@ -77,7 +117,7 @@ export class UserPresence {
     if (statusMsg !== undefined) this.#statusMsg = statusMsg === null || statusMsg === '' ? undefined : statusMsg;
     this.#devices.clear();
     // Whoever says so without syncing is believed until they count as idle.
-    this.#own = { state: presence, until: now + IDLE_MS + GONE_MS };
+    this.#own = { state: presence, until: now + this.#idleMs + GONE_MS };
     this.#lastActive = now;
     this.timePasses(now);
   }
@@ -88,8 +128,20 @@ export class UserPresence {
     if (this.#own !== undefined && this.#own.until <= now) this.#own = undefined;
     const said = this.#own === undefined ? [...this.#devices.values()] : [this.#own];
     const idle = now - (this.#lastActive ?? 0);
-    if (said.some(({ state }) => state === 'online')) this.#state = idle < IDLE_MS ? 'online' : 'unavailable';
+    if (said.some(({ state }) => state === 'online')) this.#state = idle < this.#idleMs ? 'online' : 'unavailable';
     else this.#state = said.some(({ state }) => state === 'unavailable') ? 'unavailable' : 'offline';
     this.#isActive = this.#state === 'online' && idle < ACTIVE_MS;
+  }
+
+  #said(device: string, now: number): PresenceState | undefined {
+    const said = this.#devices.get(device);
+    return said === undefined || said.until <= now ? undefined : said.state;
+  }
+
+  #isHidden(device: string | undefined, now: number): boolean {
+    if (this.#own !== undefined && this.#own.until > now) return this.#own.state === 'offline';
+    if (device !== undefined) return this.#said(device, now) === 'offline';
+    const said = [...this.#devices.values()].filter(({ until }) => until > now);
+    return said.length > 0 && said.every(({ state }) => state === 'offline');
   }
 }

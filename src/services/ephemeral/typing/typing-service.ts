@@ -3,6 +3,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -34,6 +35,7 @@ export interface TypingServiceOptions {
   readonly stream: RoomEventStream;
   readonly timers: Timers;
   readonly ephemeral: EphemeralCounter;
+  readonly actions: UserActions;
 }
 
 /** Who is typing where; in memory only. Client-Server API, "Typing Notifications". */
@@ -41,6 +43,7 @@ export class TypingService {
   readonly #rooms: RoomRegistry;
   readonly #timers: Timers;
   readonly #ephemeral: EphemeralCounter;
+  readonly #actions: UserActions;
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
   /** What readers see. A room where nobody has typed for long is forgotten: whoever missed its last change sees nobody anyway. */
@@ -52,6 +55,7 @@ export class TypingService {
     this.#rooms = options.rooms;
     this.#timers = options.timers;
     this.#ephemeral = options.ephemeral;
+    this.#actions = options.actions;
     options.stream.on('appended', ({ room, events }) => {
       if (!this.#typing.has(room.nid)) return;
       for (const { member } of events) {
@@ -81,8 +85,12 @@ export class TypingService {
     const room = await this.#rooms.byId(roomId);
     if (room?.isJoined(userId) !== true)
       throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can type there.');
-    if (typing && timeoutMs > 0) this.start(room, userId, timeoutMs);
-    else this.stop(room, userId);
+    if (!typing || timeoutMs <= 0) {
+      this.stop(room, userId);
+      return;
+    }
+    this.#actions.note(userId);
+    this.start(room, userId, timeoutMs);
   }
 
   start(room: Pick<Room, 'nid'>, userId: string, timeoutMs: number): void {

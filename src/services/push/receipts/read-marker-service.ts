@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -14,6 +15,7 @@ export interface ReadMarkerServiceOptions {
   readonly receipts: ReceiptService;
   readonly accountData: AccountDataService;
   readonly threads: Threads;
+  readonly actions: UserActions;
 }
 
 /** What a user of this server says about what they have read: receipts, and the fully read marker. */
@@ -23,6 +25,7 @@ export class ReadMarkerService {
   readonly #receipts: ReceiptService;
   readonly #accountData: AccountDataService;
   readonly #threads: Threads;
+  readonly #actions: UserActions;
 
   constructor(options: ReadMarkerServiceOptions) {
     this.#rooms = options.rooms;
@@ -30,6 +33,7 @@ export class ReadMarkerService {
     this.#receipts = options.receipts;
     this.#accountData = options.accountData;
     this.#threads = options.threads;
+    this.#actions = options.actions;
   }
 
   /**
@@ -53,6 +57,7 @@ export class ReadMarkerService {
     }
     const room = await this.#joinedRoom(userId, roomId);
     const event = await this.#event(room, eventId);
+    this.#actions.note(userId);
     if (kind === 'm.fully_read') {
       await this.#moveFullyRead(userId, room, event);
       return;
@@ -81,6 +86,7 @@ export class ReadMarkerService {
     if (markers.read !== undefined) receipts.push({ kind: 'm.read', eventId: markers.read });
     if (markers.readPrivate !== undefined) receipts.push({ kind: 'm.read.private', eventId: markers.readPrivate });
     for (const { eventId } of receipts) await this.#event(room, eventId);
+    if (fullyRead !== undefined || receipts.length > 0) this.#actions.note(userId);
     await Promise.all([
       ...(fullyRead === undefined ? [] : [this.#moveFullyRead(userId, room, fullyRead)]),
       ...receipts.map(({ kind, eventId }) => this.#receipts.receive(room, userId, kind, undefined, eventId)),

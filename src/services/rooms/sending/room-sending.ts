@@ -10,6 +10,7 @@ import { assertContent } from './content-check.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
+import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -46,6 +47,7 @@ export class RoomSending {
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
   readonly #serverName: string;
+  readonly #actions: UserActions;
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -55,6 +57,7 @@ export class RoomSending {
     readonly door: MembershipDoor;
     readonly openness: RoomOpenness;
     readonly serverName: string;
+    readonly actions: UserActions;
   }) {
     this.#access = options.access;
     this.#events = options.events;
@@ -63,6 +66,7 @@ export class RoomSending {
     this.#door = options.door;
     this.#openness = options.openness;
     this.#serverName = options.serverName;
+    this.#actions = options.actions;
   }
 
   /**
@@ -73,7 +77,8 @@ export class RoomSending {
    */
   async message(sender: Sender, request: SendRequest, txnId?: string): Promise<string> {
     const room = await this.#access.known(request.roomId);
-    return this.#message(sender, room, request, transactionOf(sender, sendScope(request.roomId, request.type), txnId));
+    const txn = transactionOf(sender, sendScope(request.roomId, request.type), txnId);
+    return this.#asAction(sender, await this.#message(sender, room, request, txn));
   }
 
   /** The event that a device has sent under a transaction id; undefined when there is none. */
@@ -118,7 +123,8 @@ export class RoomSending {
    *   M_USER_SUSPENDED
    */
   async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
-    return (await this.#state(sender, await this.#access.known(request.roomId), request, stateKey)).eventId;
+    const event = await this.#state(sender, await this.#access.known(request.roomId), request, stateKey);
+    return this.#asAction(sender, event.eventId);
   }
 
   /**
@@ -173,13 +179,14 @@ export class RoomSending {
     const room = await this.#access.known(roomId);
     assertInside(room, sender);
     await this.#assertMayRedact(sender, room, eventId);
-    return this.#events.redact(
-      room,
-      sender.userId,
-      eventId,
-      content,
-      transactionOf(sender, redactScope(roomId, eventId), txnId),
-    );
+    const txn = transactionOf(sender, redactScope(roomId, eventId), txnId);
+    return this.#asAction(sender, await this.#events.redact(room, sender.userId, eventId, content, txn));
+  }
+
+  /** What was sent just now its sender did; what was scheduled comes without them. */
+  #asAction({ userId, deviceId }: Sender, eventId: string): string {
+    this.#actions.note(userId, deviceId);
+    return eventId;
   }
 
   async #assertMayRedact(sender: Sender, room: Room, eventId: string): Promise<void> {

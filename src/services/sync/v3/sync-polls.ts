@@ -47,14 +47,15 @@ export class SyncPolls {
     const { filters, greatestTimeoutMs, presence, sessionPolls, sync } = this.#options;
     const { userId, deviceId } = requester;
     const since = sinceOf(poll.since);
-    presence.seen(userId, poll.presence ?? 'online', deviceId ?? '');
+    const timeout = Math.min(Math.max(poll.timeout ?? 0, 0), greatestTimeoutMs);
+    presence.seen(userId, poll.presence ?? 'online', deviceId ?? '', timeout);
     const request = {
       userId,
       deviceId,
       since,
       filter: await filters.filterFor(userId, poll.filter),
       fullState: poll.fullState ?? false,
-      timeout: Math.min(Math.max(poll.timeout ?? 0, 0), greatestTimeoutMs),
+      timeout,
       stateAfter: poll.stateAfter,
     };
     const { body } = await sessionPolls.wait(requester, signal, (aborted) =>

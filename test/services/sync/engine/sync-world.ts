@@ -11,6 +11,7 @@ import { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -51,10 +52,11 @@ export async function syncWorld(
   const store = await eventServices(database, {}, more);
   const { interner, loader, rooms, writer, stream, events } = store;
   const ephemeral = new EphemeralCounter(systemRandom);
+  const actions = new UserActions();
   const pushRules = new PushRuleService({ database, interner, writer });
   const accountData = new AccountDataService({ database, interner, writer, served: [pushRules] });
   const receipts = new ReceiptService({ database, interner, writer, events, clock: systemClock });
-  const typing = new TypingService({ rooms, stream, timers: systemTimers, ephemeral });
+  const typing = new TypingService({ rooms, stream, timers: systemTimers, ephemeral, actions });
   const ignoredUsers = new IgnoredUsers(accountData);
   const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers });
   const presence = new PresenceService({
@@ -64,6 +66,8 @@ export async function syncWorld(
     logger: silentLogger,
     ephemeral,
     enabled: false,
+    idleMs: 300_000,
+    acted: actions.acted,
     sharesRoom: () => Promise.resolve(true),
   });
   const visibility = new EventVisibility(interner, loader, store.states, events.sticky);
