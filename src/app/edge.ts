@@ -76,8 +76,20 @@ const noting =
   };
 
 function mountHttp(below: Below, info: ServerInfo): void {
-  const { bytesInFlight, config, clock, http, httpLimits, logger, metrics, random, rateLimiter, sessions, timers } =
-    below;
+  const {
+    bytesInFlight,
+    config,
+    clock,
+    http,
+    httpLimits,
+    logger,
+    metrics,
+    random,
+    rateLimiter,
+    sessions,
+    timers,
+    turns,
+  } = below;
   const koa = mountEndpoints(
     ENDPOINTS,
     { ...below, ...info },
@@ -95,6 +107,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
       drainSignal: http.drainSignal,
       limits: httpLimits,
       bytesInFlight,
+      turns,
       requestLog: { level: config.log.requests, slowMs: config.log.slowRequestMs },
     },
   );
@@ -103,7 +116,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
 
 /** The WebSocket API: the same services as HTTP, frames of its own. */
 function mountWebSockets(below: Below): WebSocketApi {
-  const { bytesInFlight, clock, config, http, logger, metrics, rateLimiter, timers } = below;
+  const { bytesInFlight, clock, config, http, logger, metrics, rateLimiter, timers, turns } = below;
   const {
     accountStream,
     filters,
@@ -138,6 +151,7 @@ function mountWebSockets(below: Below): WebSocketApi {
     },
     rateLimiter,
     bytesInFlight,
+    turns,
     clock,
     timers,
     logger,

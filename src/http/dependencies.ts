@@ -5,6 +5,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import type { Turns } from '#src/kernel/turns.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Authenticators } from './middleware/authentication.ts';
 import type { RequestLogOptions } from './middleware/request-log.ts';
@@ -17,6 +18,8 @@ export interface HttpLimits {
   readonly maxUploadBytes: number;
   /** The same for requests without an account, which anybody can send. */
   readonly maxStrangerBodyBytes: number;
+  /** Values in the JSON of a body, counted by its brackets, commas and colons. */
+  readonly maxJsonValues: number;
   /** Milliseconds in which a body must have arrived. */
   readonly bodyTimeoutMs: number;
   /** Milliseconds in which an answer must have been read; a long one has a second more for every 16 KiB. */
@@ -31,6 +34,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxBodyBytes: 1024 * 1024,
   maxUploadBytes: 50 * 1024 * 1024,
   maxStrangerBodyBytes: 16 * 1024,
+  maxJsonValues: 100_000,
   bodyTimeoutMs: 30_000,
   answerTimeoutMs: 30_000,
   maxConcurrentRequests: 20_000,
@@ -44,6 +48,8 @@ export interface HttpDependencies extends Authenticators {
   /** Told of every request that was authenticated, for what devices say of when they were last seen. */
   readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;
+  /** In which requests begin; when left out, they begin at once. */
+  readonly turns?: Turns;
   /** The memory for bodies and answers; one of its own, of the usual size, when left out. */
   readonly bytesInFlight?: BytesInFlight;
   readonly clock: Clock;

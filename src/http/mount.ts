@@ -6,6 +6,7 @@ import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
 import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
+import { doing, trail, Work } from '#src/kernel/work.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission } from '#src/services/accounts/sessions/admission.ts';
@@ -36,6 +37,7 @@ interface Exchange {
   /** What it holds of the memory for bytes in flight. */
   readonly held: BytesHeld;
   operation: Operation | undefined;
+  work: Work | undefined;
   requester: Requester | undefined;
   origin: Origin | undefined;
   errcode?: string;
@@ -93,7 +95,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const deadlines = new Deadlines(deps.timers);
   const inFlight = deps.bytesInFlight ?? new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, deps.metrics);
   const responder = new Responder(limits.compressFromBytes, { deadlines, timeoutMs: limits.answerTimeoutMs });
-  const admission = new Admission(deps.rateLimiter, deps);
+  const admission = new Admission(deps.rateLimiter, deps, deps.turns);
   const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
   const idPrefix = deps.random.string(6);
   let count = 0;
@@ -117,6 +119,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       network: networkOf(ip),
       held,
       operation: undefined,
+      work: undefined,
       requester: undefined,
       origin: undefined,
       isGone: false,
@@ -137,10 +140,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
 
   const limit = (operation: Operation, exchange: Exchange): void => {
     const bucket = operation.endpoint.rateLimit;
-    const { network, origin, requester } = exchange;
+    const { requester } = exchange;
     if (requester?.rateLimited === false) return;
-    if (bucket !== 'none') admission.take(bucket, requester?.userId ?? origin?.serverName ?? network);
-    else if (requester === undefined) admission.unaccounted(origin?.serverName ?? network);
+    if (bucket !== 'none') admission.take(bucket, keyOf(exchange));
+    else if (requester === undefined) admission.unaccounted(keyOf(exchange));
   };
 
   /** Finds out who sends a request whose body is part of the proof. Strangers have a limit of their own, by their address. */
@@ -174,13 +177,29 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       );
     }
     const match = route(ctx, exchange);
-    const operation = (exchange.operation = match.target);
+    const work = new Work(match.target.name);
+    exchange.operation = match.target;
+    exchange.work = work;
+    return doing(work, () => perform(ctx, exchange, match, work));
+  };
+
+  /** Whose limits a request counts for. */
+  const keyOf = ({ network, origin, requester }: Exchange): string =>
+    requester?.userId ?? origin?.serverName ?? network;
+
+  const perform = async (
+    ctx: Koa.Context,
+    exchange: Exchange,
+    { target: operation, names, values: segments }: RouteMatch<Operation>,
+    work: Work,
+  ): Promise<unknown> => {
     let parsed: Texts | undefined;
     const query = (): Texts => (parsed ??= exchange.search === '' ? NO_QUERY : parseQuery(exchange.search));
 
     const { endpoint } = operation;
     const { auth } = endpoint;
-    const reading = { limits, deadlines, held: exchange.held };
+    const { held } = exchange;
+    const reading = { limits, deadlines, held, work, turn: () => admission.turn(keyOf(exchange)) };
     let caller: Requester | Origin | AppserviceIdentity | undefined;
     let received: ReceivedBody | undefined;
     if (auth === 'server' || auth === 'appservice') {
@@ -201,7 +220,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     }
     limit(operation, exchange);
     if (exchange.requester !== undefined) assertMayAsk(exchange.requester, endpoint);
-    const params = operation.validateParams(match.names, match.values);
+    const params = operation.validateParams(names, segments);
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
       if (exchange.search.includes('%00')) refuseNul(query(), 'query');
@@ -253,6 +272,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   app.silent = true;
   app.use(async (ctx) => {
     const started = deps.clock.monotonic();
+    trail.mark('http', started);
     const exchange = begin(ctx);
     running += 1;
     ctx.set('X-Request-Id', exchange.requestId);
@@ -261,7 +281,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       let result = ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : await serve(ctx, exchange);
       if (!(result instanceof Reply)) result = new Reply({ body: result });
       closeWhenDraining(ctx);
-      await responder.send(ctx, result as Reply, exchange.held);
+      const bytesOut = await responder.send(ctx, result as Reply, exchange.held);
+      if (exchange.work !== undefined) exchange.work.bytesOut = bytesOut;
     } catch (error) {
       if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
         ctx.respond = false;
@@ -282,6 +303,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       await responder.sendError(ctx, refusal, exchange.held);
     } finally {
       running -= 1;
+      if (exchange.work !== undefined && exchange.requester?.rateLimited !== false)
+        admission.charge(keyOf(exchange), exchange.work);
       record(ctx, exchange, deps.clock.monotonic() - started);
     }
   });

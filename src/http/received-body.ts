@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
+import type { Work } from '#src/kernel/work.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';
 import { parseBody, readBody } from './middleware/body.ts';
@@ -21,6 +22,10 @@ export interface BodyReceiving {
   readonly deadlines: Deadlines;
   /** Knows whose request it is, once that is known. */
   readonly held: BytesHeld;
+  /** Counts what is received. */
+  readonly work: Work;
+  /** Waits until there is time to look at it. */
+  readonly turn: () => Promise<void> | undefined;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -38,18 +43,27 @@ const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'up
 export const receiveBody = async (
   request: IncomingMessage,
   { auth, body, bodyOptional, eventBody, maxBodyBytes }: Endpoint,
-  { limits, deadlines, held }: BodyReceiving,
+  { limits, deadlines, held, work, turn }: BodyReceiving,
 ): Promise<ReceivedBody> => {
-  if (body instanceof StreamBody) return { bytes: EMPTY, value: bodyStream(request, bytesOf(body.maxBytes, limits)) };
   const isSigned = auth === 'server' || auth === 'appservice';
-  if (body === undefined && !isSigned) return NOTHING;
+  const isRead = !(body instanceof StreamBody) && (body !== undefined || isSigned);
+  if (!isRead) {
+    const waiting = turn();
+    if (waiting !== undefined) await waiting;
+    return body instanceof StreamBody
+      ? { bytes: EMPTY, value: bodyStream(request, bytesOf(body.maxBytes, limits)) }
+      : NOTHING;
+  }
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;
   const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
   const bytes = await readBody(request, { limit, timeoutMs: limits.bodyTimeoutMs, deadlines, held });
+  const waiting = turn();
+  if (waiting !== undefined) await waiting;
+  work.bytesIn = bytes.length;
   if (body instanceof RawBody) return { bytes, value: bytes };
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
-  return { bytes, value: parseBody(bytes, eventBody === true) };
+  return { bytes, value: parseBody(bytes, eventBody === true, limits.maxJsonValues, work) };
 };

@@ -2,6 +2,7 @@ import type * as BullMq from 'bullmq';
 import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Logger } from '#src/kernel/logger.ts';
+import { doing, Work } from '#src/kernel/work.ts';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
@@ -194,7 +195,8 @@ export class JobQueues {
     if (handler === undefined) throw new Error(`nobody does the job ${job.name}`);
     if (this.#known.get(job.name)?.isPayload(job.data) !== true)
       throw new Error(`the payload of ${job.name} is not as defined`);
-    const outcome = this.#ending.signal.aborted ? 'interrupted' : await handler.run(job.data, this.#ending.signal);
+    const run = (): ReturnType<JobHandler['run']> => handler.run(job.data, this.#ending.signal);
+    const outcome = this.#ending.signal.aborted ? 'interrupted' : await doing(new Work(`job.${job.name}`), run);
     if (outcome !== 'interrupted') return;
     await job.moveToWait(token);
     throw new (this.#library().WaitingError)();

@@ -26,6 +26,8 @@ export interface RateLimiter {
   take(bucket: string, key: string, tokens?: number): RateVerdict;
   /** Whether a token could be taken. */
   check(bucket: string, key: string): RateVerdict;
+  /** How much of its bucket a key has used up: 0 for nothing, 1 for all of it, up to 2 for what it owes. */
+  used(bucket: string, key: string): number;
   /** Takes tokens that were spent already. What is not there the key owes, up to what its bucket holds. */
   charge(bucket: string, key: string, tokens: number): void;
   /** Puts tokens back that were taken, and turned out not to be owed. */
@@ -122,6 +124,13 @@ export class TokenBucketLimiter implements RateLimiter {
     if (bucket === undefined || fullAt === undefined) return OK;
     const over = fullAt + bucket.msPerToken - this.#clock.monotonic() - bucket.spanMs;
     return over > SLACK_MS ? { ok: false, retryAfterMs: Math.ceil(over - SLACK_MS) } : OK;
+  }
+
+  used(name: string, key: string): number {
+    const bucket = this.#bucket(name);
+    const fullAt = bucket?.fullAt.get(key);
+    if (bucket === undefined || fullAt === undefined) return 0;
+    return Math.max(0, fullAt - this.#clock.monotonic()) / bucket.spanMs;
   }
 
   charge(name: string, key: string, tokens: number): void {

@@ -5,6 +5,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
+import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
 import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -146,6 +147,7 @@ export class Database {
   /** One prepared statement on a pooled connection, in a transaction of its own. */
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const result = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] });
+    databaseAnswered(result.rows.length);
     return result.rows;
   }
 

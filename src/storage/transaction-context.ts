@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
+import { databaseAnswered } from '#src/kernel/work.ts';
 import type { Entities, Orm } from './orm.ts';
 import { sql, type Statement } from './statement.ts';
 import type { JobKind, SqlRow, Tx } from './transaction.ts';
@@ -28,7 +29,9 @@ export class TransactionContext implements Tx {
 
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const { name, text } = statement;
-    return (await this.#client().query<R>({ name, text, values: [...values] })).rows;
+    const { rows } = await this.#client().query<R>({ name, text, values: [...values] });
+    databaseAnswered(rows.length);
+    return rows;
   }
 
   entities(): Promise<Entities> {

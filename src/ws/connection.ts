@@ -2,7 +2,9 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { BytesHeld, BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import { networkOf } from '#src/kernel/network.ts';
+import { currentWork, doing, Work } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { type Admission, endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { type AdmissionDesk, admit, admitAgain } from './admission.ts';
@@ -44,6 +46,8 @@ export interface Peer {
 const MAX_SILENCE = 2;
 /** Bytes in either direction that are not counted: as many sockets as there may be do no harm by them. */
 const UNCOUNTED_BYTES = 2 * 1024;
+/** Shorter JSON is not worth measuring. */
+const MEASURED_FROM = 16 * 1024;
 /** What the operating system hands over at once. */
 const CHUNK_BYTES = 64 * 1024;
 
@@ -133,12 +137,19 @@ export class Connection implements StreamSink, Beating {
     const isStranger = this.#requester === undefined && this.#early === undefined;
     if (isBinary) this.close('binary');
     else if (isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
+    else if (data.length > MEASURED_FROM && this.#isTooMuchToRead(data)) this.close('tooLarge');
     else if (this.#early === undefined) this.#frame(data.toString());
     else if (this.#early.length < this.#hub.limits.maxInFlight) {
       this.#early.push(data.toString());
       this.#earlyBytes += data.length;
       this.#count();
     } else this.close('protocolError');
+  }
+
+  #isTooMuchToRead(data: Buffer): boolean {
+    const { maxJsonValues } = this.#hub.limits;
+    const { values } = measureJson(data, maxJsonValues);
+    return values > maxJsonValues;
   }
 
   /** A ping or a pong came: the peer is there. */
@@ -231,6 +242,11 @@ export class Connection implements StreamSink, Beating {
   }
 
   push(body: string): void {
+    const work = currentWork();
+    if (work !== undefined && this.#requester?.rateLimited === true) {
+      work.bytesOut = body.length;
+      this.#hub.admission.charge(this.#requester.userId, work);
+    }
     this.#hub.metrics.pushed();
     this.#send(body);
   }
@@ -303,23 +319,18 @@ export class Connection implements StreamSink, Beating {
   }
 
   async #serve(frame: RequestFrame, id: RequestId, requester: Requester): Promise<void> {
-    const { deps, metrics, methods } = this.#hub;
+    const { admission, deps, metrics, methods } = this.#hub;
     const started = deps.clock.monotonic();
     const method = typeof frame.method === 'string' ? methods.get(frame.method) : undefined;
-    let errcode = '';
+    const name = method?.name ?? 'unknown';
+    const work = new Work(`websocket.${name}`);
+    work.bytesIn = frame.text.length;
     this.#inFlight += 1;
-    try {
-      const desk = { ...this.#desk, limits: this.#hub.limits };
-      this.#send(resultFrame(id, await runRequest(desk, method, frame, requester, this.#stream, this.#inFlight)));
-    } catch (error) {
-      const told = this.#asMatrixError(error, method?.name ?? 'unknown');
-      errcode = told.errcode;
-      this.#send(errorFrame(id, told));
-      if (IN_VAIN.has(errcode)) this.#refused(told);
-    }
+    const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
     this.#inFlight -= 1;
+    if (requester.rateLimited) admission.charge(requester.userId, work);
     const ms = deps.clock.monotonic() - started;
-    metrics.served(method?.name ?? 'unknown', errcode, ms);
+    metrics.served(name, errcode, ms);
     deps.logger.debug('websocket request', {
       method: method?.name,
       errcode,
@@ -328,6 +339,28 @@ export class Connection implements StreamSink, Beating {
       ip: this.#peer.ip,
     });
     if (this.#isDraining && this.#inFlight === 0) this.close('drain');
+  }
+
+  /** @returns the errcode; empty when it went well */
+  async #answer(
+    frame: RequestFrame,
+    id: RequestId,
+    requester: Requester,
+    method: Method | undefined,
+    work: Work,
+  ): Promise<string> {
+    const desk = { ...this.#desk, limits: this.#hub.limits };
+    try {
+      const text = resultFrame(id, await runRequest(desk, method, frame, requester, this.#stream, this.#inFlight));
+      work.bytesOut = text.length;
+      this.#send(text);
+      return '';
+    } catch (error) {
+      const told = this.#asMatrixError(error, method?.name ?? 'unknown');
+      this.#send(errorFrame(id, told));
+      if (IN_VAIN.has(told.errcode)) this.#refused(told);
+      return told.errcode;
+    }
   }
 
   #send(text: string): void {

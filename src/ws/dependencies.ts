@@ -4,6 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import type { Turns } from '#src/kernel/turns.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketServices } from './services.ts';
 
@@ -13,6 +14,8 @@ export interface WebSocketLimits {
   readonly maxFrameBytes: number;
   /** The same as long as it is not known who it is. */
   readonly maxStrangerFrameBytes: number;
+  /** Values in the JSON of a frame, see `measureJson`. */
+  readonly maxJsonValues: number;
   /** Requests of one socket that may be running at once; more are answered M_LIMIT_EXCEEDED. */
   readonly maxInFlight: number;
   /**
@@ -33,6 +36,7 @@ export interface WebSocketLimits {
 export const DEFAULT_WEBSOCKET_LIMITS: WebSocketLimits = {
   maxFrameBytes: 128 * 1024,
   maxStrangerFrameBytes: 16 * 1024,
+  maxJsonValues: 20_000,
   maxInFlight: 16,
   maxQueueBytes: 256 * 1024,
   heartbeatMs: 30_000,
@@ -46,6 +50,8 @@ export interface WebSocketDependencies {
   readonly services: WebSocketServices;
   /** The one of HTTP, so that both take out of the same buckets. */
   readonly rateLimiter: RateLimiter;
+  /** Those of HTTP; when left out, requests begin at once. */
+  readonly turns?: Turns;
   /** The one of HTTP; one of its own, of the usual size, when left out. */
   readonly bytesInFlight?: BytesInFlight;
   readonly clock: Clock;

@@ -29,6 +29,8 @@ export const runRequest = async (
     throw method === undefined ? unknownMethod(name) : tooManyAtOnce(limits.maxInFlight);
   }
   takeToken(admission, method.rateLimit, requester);
+  const waiting = admission.turn(requester.userId);
+  if (waiting !== undefined) await waiting;
   assertMayCall(requester, method);
   method.validate(params);
   const context = { params: params as never, requester, services, stream };

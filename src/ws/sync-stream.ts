@@ -1,3 +1,4 @@
+import { doing, Work } from '#src/kernel/work.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -80,7 +81,7 @@ export class SyncStream implements StreamSettings {
     if (!this.#sink.mayPush()) return;
     this.#isBusy = true;
     this.#version = user.version;
-    void this.#pushNews();
+    void doing(new Work('websocket.push'), () => this.#pushNews());
   }
 
   async #pushNews(): Promise<void> {

@@ -83,7 +83,7 @@ export class WebSocketApi implements ConnectionHub {
   constructor(deps: WebSocketDependencies) {
     this.deps = deps;
     this.limits = { ...DEFAULT_WEBSOCKET_LIMITS, ...deps.limits };
-    this.admission = new Admission(deps.rateLimiter, deps.services.sessions);
+    this.admission = new Admission(deps.rateLimiter, deps.services.sessions, deps.turns);
     this.bytesInFlight = deps.bytesInFlight ?? new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, deps.metrics);
     this.metrics = new SocketMetrics(
       deps.metrics,

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { FairGate, type Place } from '#src/kernel/fair-gate.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import type { Place } from '#src/kernel/line.ts';
 
 const of = (party: string, isPreferred = false): Place => ({ party, isPreferred });
 const full = (): Error => new Error('full');

@@ -72,6 +72,11 @@ export class ManualClock implements Clock, Timers {
     this.#set += ms;
   }
 
+  /** Lets time pass without anything getting a turn, as when something holds the event loop. */
+  spend(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Moves time by `ms` and runs what falls due, in order; what a timer's callback awaits gets its turn in between. */
   async advance(ms: number): Promise<void> {
     const target = this.#now + ms;

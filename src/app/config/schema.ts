@@ -60,6 +60,7 @@ export const configSchema = section({
     trusted_proxies: Type.Array(network),
     max_body_bytes: Type.Integer({ minimum: 131_072 }),
     max_stranger_body_bytes: Type.Integer({ minimum: 8_192 }),
+    max_json_values: Type.Integer({ minimum: 10_000 }),
     body_timeout_ms: count,
     answer_timeout_ms: count,
     max_connections: Type.Integer({ minimum: 16 }),
@@ -124,6 +125,7 @@ export const configSchema = section({
     registration: limit,
     connection: limit,
     refused: limit,
+    work: limit,
     message: limit,
     join: limit,
     invite: limit,
@@ -212,6 +214,7 @@ export const configSchema = section({
     format: nullable(oneOf('pretty', 'json')),
     requests: oneOf('debug', 'info'),
     slow_request_ms: count,
+    held_loop_ms: count,
   }),
 });
 

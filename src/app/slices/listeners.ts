@@ -1,6 +1,10 @@
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { systemClock } from '#src/kernel/clock.ts';
+import { LoopWatch } from '#src/kernel/loop-watch.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { Turns } from '#src/kernel/turns.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -14,11 +18,12 @@ const HTTP_DRAIN_MS = 4_000;
 export interface Listeners {
   readonly http: HttpServer;
   readonly bytesInFlight: BytesInFlight;
+  readonly turns: Turns;
   readonly httpLimits: HttpLimits;
 }
 
 export function composeListeners(below: Platform & Outside): Slice<Listeners> {
-  const { config, logger, metrics, rateLimiter, timers } = below;
+  const { clock, config, logger, metrics, rateLimiter, timers } = below;
   const { total, perUser, perAddress, perConnection } = config.bytesInFlight;
   const files = openFileLimit();
   const maxConnections = connectionLimit(config.http.maxConnections, files, config.database.poolSize);
@@ -37,6 +42,7 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
     trustedProxies: config.http.trustedProxies,
     limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
   });
+  let loopWatch: LoopWatch | undefined;
   return {
     name: 'listeners',
     services: {
@@ -45,16 +51,24 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
         { total, user: perUser, address: perAddress, connection: perConnection },
         metrics,
       ),
+      turns: new Turns({ clock, metrics, maxWaiting: Math.ceil(config.http.maxConcurrentRequests / 2) }),
       httpLimits: {
         maxBodyBytes: config.http.maxBodyBytes,
         maxUploadBytes: config.media.maxUploadBytes,
         maxStrangerBodyBytes: config.http.maxStrangerBodyBytes,
+        maxJsonValues: config.http.maxJsonValues,
         bodyTimeoutMs: config.http.bodyTimeoutMs,
         answerTimeoutMs: config.http.answerTimeoutMs,
         maxConcurrentRequests: config.http.maxConcurrentRequests,
         compressFromBytes: config.http.compressFromBytes,
       },
     },
+    start() {
+      // The event loop runs by the machine's clock, whatever clock everybody else goes by.
+      const real = { clock: systemClock, timers: systemTimers };
+      loopWatch = new LoopWatch({ ...real, logger, metrics, tellFromMs: config.log.heldLoopMs });
+    },
     drain: () => http.drain(HTTP_DRAIN_MS),
+    close: () => loopWatch?.close(),
   };
 }

@@ -2,7 +2,9 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
+import type { Work } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { measureJson } from '#src/protocol/json/json-measure.ts';
 
 /** The client went away before its request had arrived: there is nobody to answer. */
 export class ClientGone extends Error {
@@ -125,10 +127,15 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
 /** Deeper nesting than this serves nobody and would exhaust the stack of whatever walks the value later. */
 const MAX_DEPTH = 256;
 
+/** Shorter JSON is not worth measuring: there is a limit to what so many bytes can hold. */
+const MEASURED_FROM = 16 * 1024;
+
+const tooDeep = (): MatrixError => new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_DEPTH} levels.`);
+
 /** Throws when the value cannot be an event's content. Appendices, "Canonical JSON"; the depth holds for every body. */
 const inspect = (root: unknown, asEvent: boolean): void => {
   const check = (value: unknown, depth: number): void => {
-    if (depth > MAX_DEPTH) throw new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_DEPTH} levels.`);
+    if (depth > MAX_DEPTH) throw tooDeep();
     if (typeof value === 'object' && value !== null) {
       if (Array.isArray(value)) for (const item of value) check(item, depth + 1);
       else
@@ -175,10 +182,24 @@ const MAX_EVENT_BYTES = 65_536;
  * Parses a body whatever its Content-Type says: clients are careless about that header.
  *
  * @param asEvent the body becomes an event's content: see `eventBody` in endpoint.ts
+ * @param mostValues what it may hold, see `measureJson`
+ * @param work is told how many there are where they are many
  * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
  */
-export const parseBody = (bytes: Buffer, asEvent: boolean): unknown => {
+export const parseBody = (bytes: Buffer, asEvent: boolean, mostValues: number, work?: Work): unknown => {
   if (!isUtf8(bytes)) throw new MatrixError('M_NOT_JSON', 'The body of the request is not valid UTF-8.');
+  // Before it is parsed, which is where the time goes.
+  const isLarge = bytes.length > MEASURED_FROM;
+  if (isLarge) {
+    const { values, depth } = measureJson(bytes, mostValues);
+    if (work !== undefined) work.jsonValues = values;
+    if (depth > MAX_DEPTH) throw tooDeep();
+    if (values > mostValues)
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        `The body holds more than the ${mostValues} values that a request may hold.`,
+      );
+  }
   const text = bytes.toString('utf8');
   let value: unknown;
   try {
@@ -188,7 +209,7 @@ export const parseBody = (bytes: Buffer, asEvent: boolean): unknown => {
       bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
     throw new MatrixError('M_NOT_JSON', what);
   }
-  if (asEvent || bytes.length > MAX_DEPTH) inspect(value, asEvent);
+  if (asEvent || (bytes.length > MAX_DEPTH && !isLarge)) inspect(value, asEvent);
   if (asEvent) {
     refuseWrittenFloats(text);
     // Escapes and white space do not count: what counts is what will be stored.

@@ -21,8 +21,11 @@ export class Responder {
     this.#leaving = leaving;
   }
 
-  /** @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then */
-  async send(ctx: Context, reply: Reply, held: BytesHeld): Promise<void> {
+  /**
+   * @returns bytes of the body, before it is compressed
+   * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then
+   */
+  async send(ctx: Context, reply: Reply, held: BytesHeld): Promise<number> {
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     // The body of the request is of no more use.
@@ -35,12 +38,12 @@ export class Responder {
     const { res } = ctx;
     if (reply.stream !== undefined) {
       await sendStream(ctx, reply, reply.stream);
-      return;
+      return reply.length ?? 0;
     }
     if (content === undefined) {
       ctx.respond = false;
       res.end();
-      return;
+      return 0;
     }
     ctx.set('Content-Type', reply.contentType);
     let length = size;
@@ -60,6 +63,7 @@ export class Responder {
       res.end();
       held.release();
     } else writeBody(res, content, held, this.#leaving);
+    return size;
   }
 
   /** Client-Server API, "Standard error response". */

@@ -1,4 +1,4 @@
-import type { Place } from '#src/kernel/fair-gate.ts';
+import type { Place } from '#src/kernel/line.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import * as argon2 from '@node-rs/argon2';
-import { FairGate, type Place } from '#src/kernel/fair-gate.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import type { Place } from '#src/kernel/line.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** What one hash costs. Memory in KiB. */

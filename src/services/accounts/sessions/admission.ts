@@ -1,9 +1,15 @@
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
+import type { Turns } from '#src/kernel/turns.ts';
+import type { Work } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from './requester.ts';
 
 /** The group that what is refused costs a token of, and what no account answers for: by user where there is one, else by network. */
 export const REFUSED = 'refused';
+/** The group that counts what requests cost: milliseconds of a core, by user where there is one, else by network. */
+const WORK = 'work';
+/** Below this part of what they may spend, users go before others. */
+const LITTLE = 0.25;
 const LIMITER = 'org.tsudoi.limiter';
 
 const exceeded = (bucket: string, retryAfterMs: number): MatrixError =>
@@ -11,6 +17,8 @@ const exceeded = (bucket: string, retryAfterMs: number): MatrixError =>
     retry_after_ms: retryAfterMs,
     [LIMITER]: bucket,
   });
+
+const tooManyWaiting = (): MatrixError => exceeded('turns', 1_000);
 
 /**
  * Whether whoever gets this answer goes on asking in spite of all refusals: then the connection is closed, since a refusal costs this
@@ -33,23 +41,40 @@ export interface TokenReader {
 export class Admission {
   readonly #limiter: RateLimiter;
   readonly #tokens: TokenReader;
+  readonly #turns: Turns | undefined;
 
-  constructor(limiter: RateLimiter, tokens: TokenReader) {
+  /** @param turns in which requests begin; without it they begin at once */
+  constructor(limiter: RateLimiter, tokens: TokenReader, turns?: Turns) {
     this.#limiter = limiter;
     this.#tokens = tokens;
+    this.#turns = turns;
   }
 
   /**
    * Takes a token of a group.
    *
    * @param key a user, a server or a network
-   * @throws MatrixError M_LIMIT_EXCEEDED; asking in vain costs too
+   * @throws MatrixError M_LIMIT_EXCEEDED, also when earlier requests have cost too much; asking in vain costs too
    */
   take(bucket: string, key: string): void {
-    const verdict = this.#limiter.take(bucket, key);
+    this.#assert(bucket, key, this.#limiter.take(bucket, key));
+    this.#assert(WORK, key, this.#limiter.check(WORK, key));
+  }
+
+  #assert(bucket: string, key: string, verdict: RateVerdict): void {
     if (verdict.ok) return;
     this.unaccounted(key);
     throw exceeded(bucket, verdict.retryAfterMs);
+  }
+
+  /** Makes a key pay for what its request has cost. What is cheap is paid with the token. */
+  charge(key: string, { cost }: Work): void {
+    if (cost >= 1) this.#limiter.charge(WORK, key, cost);
+  }
+
+  /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */
+  turn(key: string): Promise<void> | undefined {
+    return this.#turns?.enter({ party: key, isPreferred: this.#limiter.used(WORK, key) < LITTLE }, tooManyWaiting);
   }
 
   /**

@@ -1,0 +1,96 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Milliseconds of a core that things take, roughly; what they are measured by is cheap to count. */
+const PER_STATEMENT = 0.1;
+const PER_ROW = 0.01;
+const PER_JSON_VALUE = 1 / 10_000;
+const PER_BYTE_IN = 1 / (64 * 1024);
+const PER_BYTE_OUT = 1 / (32 * 1024);
+
+/** Something that is being done for somebody: a request, a frame, a job. Counts what it asks for, to know what it costs. */
+export class Work {
+  /** Names it in logs and metrics: one of few. */
+  readonly name: string;
+  /** SQL statements, and the rows that they returned. */
+  statements = 0;
+  rows = 0;
+  /** Bytes of the body, and values in its JSON. */
+  bytesIn = 0;
+  jsonValues = 0;
+  /** Bytes of the answer. */
+  bytesOut = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Milliseconds of a core that it has taken, roughly. */
+  get cost(): number {
+    return (
+      this.statements * PER_STATEMENT +
+      this.rows * PER_ROW +
+      this.jsonValues * PER_JSON_VALUE +
+      this.bytesIn * PER_BYTE_IN +
+      this.bytesOut * PER_BYTE_OUT
+    );
+  }
+}
+
+const LENGTH = 256;
+
+/** What ran of late on the event loop, and since when each: as much as is needed to find out who held it up. */
+class Trail {
+  readonly #names: string[] = Array.from({ length: LENGTH }, () => '');
+  readonly #times = new Float64Array(LENGTH);
+  #at = 0;
+
+  /** Notes that something runs from now on. */
+  mark(name: string, now = performance.now()): void {
+    this.#at = (this.#at + 1) % LENGTH;
+    this.#names[this.#at] = name;
+    this.#times[this.#at] = now;
+  }
+
+  /** What ran longest without a break between two times, in monotonic milliseconds; undefined where nothing is known. */
+  longest(from: number, to: number): { readonly name: string; readonly ms: number } | undefined {
+    let longest: { name: string; ms: number } | undefined;
+    let end = to;
+    for (let back = 0; back < LENGTH; back += 1) {
+      const index = (this.#at - back + LENGTH) % LENGTH;
+      const name = this.#names[index] as string;
+      const began = this.#times[index] as number;
+      if (name === '') break;
+      const ms = end - Math.max(began, from);
+      if (ms > (longest?.ms ?? 0)) longest = { name, ms };
+      if (began <= from) break;
+      end = began;
+    }
+    return longest;
+  }
+}
+
+/** The trail of this process. */
+export const trail = new Trail();
+
+const current = new AsyncLocalStorage<Work>();
+
+/** Does something as a part of `work`, and so everything that it waits for. */
+export const doing = <T>(work: Work, run: () => T): T => {
+  trail.mark(work.name);
+  return current.run(work, run);
+};
+
+/** What is being done; undefined where nobody said it. */
+export const currentWork = (): Work | undefined => current.getStore();
+
+/** To be called where something goes on that has waited for the database. */
+export const databaseAnswered = (rows: number): void => {
+  const work = current.getStore();
+  if (work === undefined) {
+    trail.mark('unnamed');
+    return;
+  }
+  work.statements += 1;
+  work.rows += rows;
+  trail.mark(work.name);
+};

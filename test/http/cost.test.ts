@@ -1,0 +1,138 @@
+import { expect } from 'chai';
+import { Type } from 'typebox';
+import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { Turns } from '#src/kernel/turns.ts';
+import { databaseAnswered } from '#src/kernel/work.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { TestServer } from './serve.ts';
+
+const common = { summary: '', response: Type.Object({}), errcodes: [], rateLimit: 'default' } as const;
+const own = { ...common, auth: 'accessToken', guests: 'refused', suspended: 'refused' } as const;
+const turnsTaken: string[] = [];
+const ENDPOINTS: Endpoint<unknown>[] = [
+  endpoint({
+    ...own,
+    operationId: 'large',
+    method: 'GET',
+    path: '/large',
+    handler: async () => new Reply({ json: JSON.stringify({ text: 'x'.repeat(400_000) }) }),
+  }),
+  endpoint({
+    ...own,
+    operationId: 'rows',
+    method: 'GET',
+    path: '/rows',
+    handler: async () => {
+      await Promise.resolve();
+      databaseAnswered(1_500);
+      return {};
+    },
+  }),
+  endpoint({
+    ...own,
+    operationId: 'body',
+    method: 'POST',
+    path: '/body',
+    body: Type.Object({}),
+    handler: async () => ({}),
+  }),
+  endpoint({
+    ...common,
+    auth: 'none',
+    operationId: 'open',
+    method: 'GET',
+    path: '/open',
+    handler: async () => new Reply({ json: JSON.stringify({ text: 'x'.repeat(400_000) }) }),
+  }),
+  endpoint({
+    ...own,
+    operationId: 'small',
+    method: 'GET',
+    path: '/small',
+    handler: async (_, { requester }) => {
+      turnsTaken.push(requester.userId);
+      return {};
+    },
+  }),
+];
+
+describe('what requests cost', () => {
+  let server: TestServer;
+  let clock: ManualClock;
+  const start = async (turns?: Turns): Promise<void> => {
+    clock = new ManualClock();
+    server = await new TestServer().start(
+      ENDPOINTS,
+      {},
+      {
+        rateLimiter: new TokenBucketLimiter(clock, { enabled: true, buckets: { work: { perSecond: 10, burst: 10 } } }),
+        ...(turns === undefined ? {} : { turns }),
+      },
+    );
+  };
+  afterEach(() => server.stop());
+  const status = async (method: string, path: string, token?: string, body?: unknown): Promise<number> =>
+    (
+      await server.ask(method, path, {
+        ...(token === undefined ? {} : { token }),
+        ...(body === undefined ? {} : { body }),
+      })
+    ).status;
+
+  it('is paid by the user afterwards: for large answers, many rows, and large bodies', async () => {
+    const text = 'x'.repeat(700_000);
+    for (const [method, path, body] of [
+      ['GET', '/large', undefined],
+      ['GET', '/rows', undefined],
+      ['POST', '/body', { text }],
+    ] as const) {
+      await start();
+      expect(await status(method, path, 'alice', body), path).to.equal(200);
+      const refused = await server.ask('GET', '/small', { token: 'alice' });
+      expect([path, refused.status, refused.json['org.tsudoi.limiter']]).to.deep.equal([path, 429, 'work']);
+      expect(await status('GET', '/small', 'bob')).to.equal(200);
+      expect(await status('GET', '/small', 'exempt')).to.equal(200);
+      await clock.advance(Number(refused.json['retry_after_ms']));
+      expect(await status('GET', '/small', 'alice')).to.equal(200);
+      if (path !== '/body') await server.stop();
+    }
+  });
+  it('is paid by the network where there is no account', async () => {
+    await start();
+    expect([await status('GET', '/open'), await status('GET', '/open')]).to.deep.equal([200, 429]);
+    expect(await status('GET', '/small', 'alice')).to.equal(200);
+  });
+  it('is nothing for what is small, however often', async () => {
+    await start();
+    for (let count = 0; count < 200; count += 1) expect(await status('GET', '/small', 'alice')).to.equal(200);
+  });
+  it('is refused before it is spent where JSON is all structure: 413 M_TOO_LARGE', async () => {
+    await start();
+    const values = (count: number): string => `{"x":[${'[],'.repeat(count)}1]}`;
+    const refused = await server.ask('POST', '/body', { token: 'alice', raw: values(60_000) });
+    expect([refused.status, refused.json['errcode']]).to.deep.equal([413, 'M_TOO_LARGE']);
+    expect(refused.json['error']).to.contain('values');
+    await clock.advance(60_000);
+    expect((await server.ask('POST', '/body', { token: 'alice', raw: values(40_000) })).status).to.equal(200);
+    const text = await server.ask('POST', '/body', { token: 'bob', raw: `{"x":"${'[],'.repeat(200_000)}"}` });
+    expect(text.status).to.equal(200);
+  });
+  it('waits for a turn in which there is time for it', async () => {
+    const nextTurn: (() => void)[] = [];
+    const real = new ManualClock();
+    await start(new Turns({ clock: real, metrics: noMetrics, onNextTurn: (callback) => void nextTurn.push(callback) }));
+    turnsTaken.length = 0;
+    expect(await status('GET', '/small', 'alice')).to.equal(200);
+    real.spend(20);
+    const waiting = ['alice', 'bob'].map((token) => status('GET', '/small', token));
+    expect(await status('GET', '/nope')).to.equal(404);
+    expect(turnsTaken).to.deep.equal(['@alice:test']);
+    while (turnsTaken.length < 3) {
+      for (const callback of nextTurn.splice(0)) callback();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await Promise.all(waiting)).to.deep.equal([200, 200]);
+  });
+});
