@@ -284,16 +284,16 @@ describe('what is done for accounts', function () {
       ]) {
         await refused(answer, 403, 'M_USER_SUSPENDED');
       }
-      for (const answer of [
-        get(bob, '/sync'),
-        get(bob, `/rooms/${roomId}/messages?dir=b`),
-        login('bob'),
-        send(bob, 'PUT', `/rooms/${roomId}/redact/${id(own)}/r2`),
-        send(bob, 'PUT', `/rooms/${roomId}/send/m.room.redaction/r3`, { redacts: own2 }),
-        send(bob, 'POST', `/rooms/${other}/leave`),
-        send(bob, 'POST', `/rooms/${roomId}/leave`),
+      for (const ask of [
+        () => get(bob, '/sync'),
+        () => get(bob, `/rooms/${roomId}/messages?dir=b`),
+        () => login('bob'),
+        () => send(bob, 'PUT', `/rooms/${roomId}/redact/${id(own)}/r2`),
+        () => send(bob, 'PUT', `/rooms/${roomId}/send/m.room.redaction/r3`, { redacts: own2 }),
+        () => send(bob, 'POST', `/rooms/${other}/leave`),
+        () => send(bob, 'POST', `/rooms/${roomId}/leave`),
       ]) {
-        expect((await answer).status).to.equal(200);
+        expect((await ask()).status).to.equal(200);
       }
       await send(admin, 'PUT', path('suspend', '@bob:localhost'), { suspended: false });
       expect((await send(bob, 'POST', `/join/${roomId}`)).status).to.equal(200);
