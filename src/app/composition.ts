@@ -13,6 +13,7 @@ import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
+import { composeMedia } from './slices/media.ts';
 import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
 import { composePolls } from './slices/polls.ts';
@@ -57,6 +58,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeDelayedEvents)
     .add(composeRetention)
     .add(composeEncryption)
+    .add(composeMedia)
     .add(composePush)
     .add(composeEphemeral)
     .add(composeDeactivation)

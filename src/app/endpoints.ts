@@ -4,6 +4,8 @@ import { adminEndpoints } from '#src/http/client-server/admin.ts';
 import { administrativeContactEndpoints } from '#src/http/client-server/administrative_contact.ts';
 import { banningEndpoints } from '#src/http/client-server/banning.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
+import { authedContentRepoEndpoints } from '#src/http/client-server/authed-content-repo.ts';
+import { contentRepoEndpoints } from '#src/http/client-server/content-repo.ts';
 import { createRoomEndpoints } from '#src/http/client-server/create_room.ts';
 import { delayedEventsEndpoints } from '#src/http/client-server/delayed_events.ts';
 import { deviceManagementEndpoints } from '#src/http/client-server/device_management.ts';
@@ -84,6 +86,8 @@ const DECLARED = [
   ...banningEndpoints,
   ...capabilitiesEndpoints,
   ...createRoomEndpoints,
+  ...contentRepoEndpoints,
+  ...authedContentRepoEndpoints,
   ...toDeviceEndpoints,
   ...keysEndpoints,
   ...keyBackupEndpoints,

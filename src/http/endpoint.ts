@@ -26,7 +26,9 @@ export type RateLimitBucket =
   | 'sync'
   | 'search'
   | 'delayed_event_relay'
-  | 'to_device';
+  | 'to_device'
+  | 'media_upload'
+  | 'media_fetch';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -83,6 +83,10 @@ export const configSchema = section({
   media: section({
     store: oneOf('file', 's3'),
     max_upload_bytes: count,
+    max_user_bytes: nullable(count),
+    max_pending_uploads: count,
+    pending_upload_lifetime_ms: count,
+    unauthenticated_downloads: flag,
     s3: section({
       endpoint: nullable(url('http', 'https')),
       region: text,

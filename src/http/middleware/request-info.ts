@@ -10,6 +10,9 @@ export interface RequestInfo {
   readonly path: string;
   /** Type of the body, for endpoints that take any. */
   readonly contentType: string | undefined;
+  /** The part of the answer that is wanted, and what the client has of it already: `Range`, `If-None-Match`. */
+  readonly range: string | undefined;
+  readonly ifNoneMatch: string | undefined;
   /** Aborted when the client goes away or the server drains: long-polls answer then. */
   readonly signal: AbortSignal;
 }
@@ -53,6 +56,8 @@ export class LazyRequestInfo implements RequestInfo {
   readonly userAgent: string | undefined;
   readonly path: string;
   readonly contentType: string | undefined;
+  readonly range: string | undefined;
+  readonly ifNoneMatch: string | undefined;
   readonly #open: OpenRequests;
   readonly #response: ServerResponse;
   #signal: AbortSignal | undefined;
@@ -69,6 +74,8 @@ export class LazyRequestInfo implements RequestInfo {
     this.ip = ip;
     this.userAgent = headers['user-agent'];
     this.contentType = headers['content-type'];
+    this.range = headers.range;
+    this.ifNoneMatch = headers['if-none-match'];
     this.path = path;
     this.#open = open;
     this.#response = response;

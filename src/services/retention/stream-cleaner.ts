@@ -4,6 +4,7 @@ import type { Database } from '#src/storage/database.ts';
 import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
+import { deleteExpiredMedia } from '#src/storage/media/media.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
@@ -27,7 +28,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
+ * them, announced uploads that never came, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -43,6 +44,7 @@ export class StreamCleaner {
     readonly stickyEvents: number;
     readonly invitations: number;
     readonly toDevice: number;
+    readonly announcedMedia: number;
   }> {
     const { database, clock, batchSize, inboxMessages, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
@@ -51,6 +53,7 @@ export class StreamCleaner {
     const unclaimed = clock.now() - UNCLAIMED_DAYS * DAY_MS;
     const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
     const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
+    const announcedMedia = await this.#all(signal, () => deleteExpiredMedia(database, clock.now(), batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {
@@ -60,7 +63,7 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions, stickyEvents, invitations, toDevice };
+    return { transactions, mentions, stickyEvents, invitations, toDevice, announcedMedia };
   }
 
   /** Deletes one batch after the other. @returns how many rows */

@@ -31,6 +31,9 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4140': true,
   // Sticky events: sending them, and their section of /sync.
   'org.matrix.msc4354': true,
+  // Authenticated media, and uploads that are announced before they come.
+  'org.matrix.msc3916.stable': true,
+  'fi.mau.msc2246.stable': true,
   // Simplified sliding sync.
   'org.matrix.simplified_msc3575': true,
   // Dehydrated devices.

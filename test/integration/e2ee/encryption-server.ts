@@ -66,6 +66,15 @@ export class EncryptionServer {
     ({ address: this.#address } = await this.#application.start());
   }
 
+  get address(): string {
+    return this.#address;
+  }
+
+  /** The data directory. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   get database(): TestDatabase['database'] {
     return this.#clone.database;
   }

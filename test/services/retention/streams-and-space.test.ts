@@ -39,7 +39,7 @@ describe('what streams and purges leave behind', function () {
       (1, 15, 15, '\\x15', 1, 1, 0, 0, '{}', '{}', 6, 1, 64, '{}'), (1, 16, 16, '\\x16', 1, 1, 0, 0, '{}', '{}', 15, 1, 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
     const cleaner = new StreamCleaner({ ...options, transactionDays: 3, inboxMessages: 1_000, batchSize: 2 });
-    const none = { stickyEvents: 0, invitations: 0, toDevice: 0 };
+    const none = { stickyEvents: 0, invitations: 0, toDevice: 0, announcedMedia: 0 };
     expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, ...none });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([

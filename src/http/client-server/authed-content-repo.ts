@@ -1,0 +1,85 @@
+import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { endpoint } from '../endpoint.ts';
+import {
+  download,
+  DOWNLOAD_ERRORS,
+  mediaParams,
+  type MediaServices,
+  namedMediaParams,
+  thumbnail,
+  THUMBNAIL_ERRORS,
+  thumbnailQuery,
+  waiting,
+} from './parts/media-parts.ts';
+
+const BASE = '/_matrix/client/v1/media';
+const STABLE = '/_matrix/client/unstable/org.matrix.msc3916/media';
+const bytes = Type.Any();
+
+interface Services extends MediaServices {
+  readonly mostUploadBytes: number;
+}
+
+const common = {
+  method: 'GET',
+  auth: 'accessToken',
+  guests: 'allowed',
+  suspended: READS,
+  rateLimit: 'media_fetch',
+  response: bytes,
+  responseType: 'application/octet-stream',
+} as const;
+
+/** Client-Server API, "Content repository", since v1.11. */
+export const authedContentRepoEndpoints = [
+  endpoint({
+    ...common,
+    operationId: 'getContentAuthed',
+    summary: 'Download content from the content repository.',
+    path: `${BASE}/download/{serverName}/{mediaId}`,
+    aliases: [`${STABLE}/download/{serverName}/{mediaId}`],
+    params: mediaParams,
+    query: Type.Object(waiting),
+    errcodes: DOWNLOAD_ERRORS,
+    handler: (services: Services, { params, query, info }) => download(services, params, query.timeout_ms, info),
+  }),
+  endpoint({
+    ...common,
+    operationId: 'getContentOverrideNameAuthed',
+    summary: 'Download content from the content repository, under another name.',
+    path: `${BASE}/download/{serverName}/{mediaId}/{fileName}`,
+    aliases: [`${STABLE}/download/{serverName}/{mediaId}/{fileName}`],
+    params: namedMediaParams,
+    query: Type.Object(waiting),
+    errcodes: DOWNLOAD_ERRORS,
+    handler: (services: Services, { params, query, info }) => download(services, params, query.timeout_ms, info),
+  }),
+  endpoint({
+    ...common,
+    operationId: 'getContentThumbnailAuthed',
+    summary: 'Download a thumbnail of content from the content repository',
+    path: `${BASE}/thumbnail/{serverName}/{mediaId}`,
+    aliases: [`${STABLE}/thumbnail/{serverName}/{mediaId}`],
+    params: mediaParams,
+    query: thumbnailQuery,
+    errcodes: THUMBNAIL_ERRORS,
+    handler: (services: Services, { params, query, info }) => thumbnail(services, params, query, info),
+  }),
+  endpoint({
+    operationId: 'getConfigAuthed',
+    summary: 'Get the configuration for the content repository.',
+    method: 'GET',
+    path: `${BASE}/config`,
+    aliases: [`${STABLE}/config`],
+    auth: 'accessToken',
+    guests: { allowed: 'clients ask for it before they show anything' },
+    suspended: READS,
+    rateLimit: 'default',
+    response: Type.Object({ 'm.upload.size': Type.Integer() }),
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ mostUploadBytes }: Services) {
+      return { 'm.upload.size': mostUploadBytes };
+    },
+  }),
+];

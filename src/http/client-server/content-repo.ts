@@ -1,0 +1,171 @@
+import { Type } from 'typebox';
+import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { endpoint, StreamBody } from '../endpoint.ts';
+import { empty } from './parts/auth-schemas.ts';
+import {
+  download,
+  DOWNLOAD_ERRORS,
+  mediaParams,
+  type MediaServices,
+  namedMediaParams,
+  thumbnail,
+  THUMBNAIL_ERRORS,
+  thumbnailQuery,
+  waiting,
+} from './parts/media-parts.ts';
+
+const UPLOADS = { refused: 'guests have no files of their own' };
+const named = Type.Object({ filename: Type.Optional(Type.String()) });
+const uploaded = Type.Object({ content_uri: Type.String() });
+
+interface Services extends MediaServices {
+  readonly mostUploadBytes: number;
+  /** Whether media are handed out to whoever knows their names. */
+  readonly servesMediaToAnybody: boolean;
+}
+
+const keptEndpoints = [
+  endpoint({
+    operationId: 'uploadContent',
+    summary: 'Upload some content to the content repository.',
+    method: 'POST',
+    path: '/_matrix/media/v3/upload',
+    aliases: ['/_matrix/media/r0/upload', '/_matrix/media/v1/upload'],
+    auth: 'accessToken',
+    guests: UPLOADS,
+    suspended: OTHERS_SEE,
+    rateLimit: 'media_upload',
+    query: named,
+    body: new StreamBody('upload'),
+    response: uploaded,
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    async handler({ media }: Services, { requester, query, body, info }) {
+      const upload = { content: body, contentType: info.contentType, filename: query.filename };
+      return { content_uri: await media.upload(requester.userId, upload) };
+    },
+  }),
+  endpoint({
+    operationId: 'createContent',
+    summary: 'Create a new mxc:// URI',
+    method: 'POST',
+    path: '/_matrix/media/v1/create',
+    aliases: ['/_matrix/media/unstable/fi.mau.msc2246/create'],
+    auth: 'accessToken',
+    guests: UPLOADS,
+    suspended: OTHERS_SEE,
+    rateLimit: 'media_upload',
+    response: Type.Object({ content_uri: Type.String(), unused_expires_at: Type.Integer() }),
+    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    async handler({ media }: Services, { requester }) {
+      return media.create(requester.userId);
+    },
+  }),
+  endpoint({
+    operationId: 'uploadContentToMXC',
+    summary: 'Upload content to an mxc:// URI that was created earlier.',
+    method: 'PUT',
+    path: '/_matrix/media/v3/upload/{serverName}/{mediaId}',
+    aliases: ['/_matrix/media/unstable/fi.mau.msc2246/upload/{serverName}/{mediaId}'],
+    auth: 'accessToken',
+    guests: UPLOADS,
+    suspended: OTHERS_SEE,
+    rateLimit: 'media_upload',
+    params: mediaParams,
+    query: named,
+    body: new StreamBody('upload'),
+    response: empty,
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_CANNOT_OVERWRITE_MEDIA', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    async handler({ media }: Services, { requester, params: { serverName, mediaId }, query, body, info }) {
+      const upload = { content: body, contentType: info.contentType, filename: query.filename };
+      await media.fill(requester.userId, serverName, mediaId, upload);
+      return {};
+    },
+  }),
+  endpoint({
+    operationId: 'getConfig',
+    summary: 'Get the configuration for the content repository.',
+    method: 'GET',
+    path: '/_matrix/media/v3/config',
+    aliases: ['/_matrix/media/r0/config', '/_matrix/media/v1/config'],
+    auth: 'accessToken',
+    guests: { allowed: 'clients ask for it before they show anything' },
+    suspended: READS,
+    rateLimit: 'default',
+    response: Type.Object({ 'm.upload.size': Type.Integer() }),
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler({ mostUploadBytes }: Services) {
+      return { 'm.upload.size': mostUploadBytes };
+    },
+  }),
+];
+
+const BASE = '/_matrix/media/v3';
+const OLD = ['/_matrix/media/r0', '/_matrix/media/v1'];
+const remote = {
+  allow_remote: Type.Optional(Type.Boolean()),
+  allow_redirect: Type.Optional(Type.Boolean()),
+  ...waiting,
+};
+
+const assertOpen = ({ servesMediaToAnybody }: Services): void => {
+  if (!servesMediaToAnybody)
+    throw new MatrixError('M_NOT_FOUND', 'Media are served under /_matrix/client/v1/media, with an access token.');
+};
+
+const common = {
+  method: 'GET',
+  auth: 'none',
+  rateLimit: 'media_fetch',
+  response: Type.Any(),
+  responseType: 'application/octet-stream',
+} as const;
+
+/** Downloads without a token, as they were before v1.11: for whoever switches them on. */
+const openEndpoints = [
+  endpoint({
+    ...common,
+    operationId: 'getContent',
+    summary: 'Download content from the content repository, without a token.',
+    path: `${BASE}/download/{serverName}/{mediaId}`,
+    aliases: OLD.map((base) => `${base}/download/{serverName}/{mediaId}`),
+    params: mediaParams,
+    query: Type.Object(remote),
+    errcodes: DOWNLOAD_ERRORS,
+    handler: async (services: Services, { params, query, info }) => {
+      assertOpen(services);
+      return download(services, params, query.timeout_ms, info);
+    },
+  }),
+  endpoint({
+    ...common,
+    operationId: 'getContentOverrideName',
+    summary: 'Download content from the content repository under another name, without a token.',
+    path: `${BASE}/download/{serverName}/{mediaId}/{fileName}`,
+    aliases: OLD.map((base) => `${base}/download/{serverName}/{mediaId}/{fileName}`),
+    params: namedMediaParams,
+    query: Type.Object(remote),
+    errcodes: DOWNLOAD_ERRORS,
+    handler: async (services: Services, { params, query, info }) => {
+      assertOpen(services);
+      return download(services, params, query.timeout_ms, info);
+    },
+  }),
+  endpoint({
+    ...common,
+    operationId: 'getContentThumbnail',
+    summary: 'Download a thumbnail of content from the content repository, without a token',
+    path: `${BASE}/thumbnail/{serverName}/{mediaId}`,
+    aliases: OLD.map((base) => `${base}/thumbnail/{serverName}/{mediaId}`),
+    params: mediaParams,
+    query: Type.Object({ ...thumbnailQuery.properties, ...remote }),
+    errcodes: THUMBNAIL_ERRORS,
+    handler: async (services: Services, { params, query, info }) => {
+      assertOpen(services);
+      return thumbnail(services, params, query, info);
+    },
+  }),
+];
+
+/** Client-Server API, "Content repository". */
+export const contentRepoEndpoints = [...keptEndpoints, ...openEndpoints];

@@ -1,0 +1,197 @@
+import type { Readable } from 'node:stream';
+import type { BlobStore } from '#src/blobs/blob-store.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  bytesOfUser,
+  countPending,
+  fillMedia,
+  findMedia,
+  insertMedia,
+  lockUploads,
+  type MediaContent,
+  type MediaRecord,
+} from '#src/storage/media/media.ts';
+
+const ID_LENGTH = 24;
+const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
+const DEFAULT_TYPE = 'application/octet-stream';
+/** A type as it can stand in a header. */
+const CONTENT_TYPE = /^[\x20-\x7e]{1,255}$/;
+const LONGEST_NAME = 255;
+/** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
+const DEFAULT_WAIT_MS = 20_000;
+const LONGEST_WAIT_MS = 60_000;
+
+/** Content on its way in. */
+export interface Upload {
+  readonly content: Readable;
+  readonly contentType: string | undefined;
+  readonly filename: string | undefined;
+}
+
+/** Media that can be handed out. */
+export interface AvailableMedia extends MediaRecord {
+  readonly digest: string;
+  readonly contentType: string;
+}
+
+export interface MediaServiceOptions {
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly serverName: string;
+  /** Bytes that one user may upload, all in all; null for any number. */
+  readonly mostUserBytes: number | null;
+  /** Uploads of one user that may be awaited at once. */
+  readonly mostPending: number;
+  /** Milliseconds for which an id waits for its content. */
+  readonly pendingLifetimeMs: number;
+}
+
+const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media.');
+
+/** Files that users share. Client-Server API, "Content repository". */
+export class MediaService {
+  readonly #options: MediaServiceOptions;
+  /** Fires with the id of media whose content has come. */
+  readonly #arrived = new Signal<string>();
+
+  constructor(options: MediaServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Stores content. Returns its `mxc://` URI. @throws MatrixError M_FORBIDDEN when the user's quota is used up, M_TOO_LARGE */
+  async upload(userId: string, upload: Upload): Promise<string> {
+    const { database, clock } = this.#options;
+    await this.#assertRoom(userId);
+    const content = await this.#store(upload);
+    const mediaId = this.#newId();
+    await database.write(async (tx) => {
+      await insertMedia(tx, { mediaId, userId, createdTs: clock.now(), expiresTs: null }, content);
+    });
+    return this.#uriOf(mediaId);
+  }
+
+  /** Gives out an id whose content is to come. @throws MatrixError M_LIMIT_EXCEEDED when too many are awaited already */
+  async create(userId: string): Promise<{ readonly content_uri: string; readonly unused_expires_at: number }> {
+    const { database, clock, mostPending, pendingLifetimeMs } = this.#options;
+    const now = clock.now();
+    const expiresTs = now + pendingLifetimeMs;
+    const mediaId = this.#newId();
+    await database.write(async (tx) => {
+      await lockUploads(tx, userId);
+      if ((await countPending(tx, userId, now)) >= mostPending) {
+        throw new MatrixError(
+          'M_LIMIT_EXCEEDED',
+          `You have ${mostPending} uploads that have not begun: finish them first.`,
+          {
+            retry_after_ms: 1_000,
+          },
+        );
+      }
+      await insertMedia(tx, { mediaId, userId, createdTs: now, expiresTs });
+    });
+    return { content_uri: this.#uriOf(mediaId), unused_expires_at: expiresTs };
+  }
+
+  /**
+   * Stores the content of an id that was given out before.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN when it was given to somebody else, M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE
+   */
+  async fill(userId: string, serverName: string, mediaId: string, upload: Upload): Promise<void> {
+    const media = await this.#find(serverName, mediaId);
+    if (media === undefined) throw notFound();
+    if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to somebody else.');
+    if (media.digest !== null) throw overwriting();
+    if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
+    await this.#assertRoom(userId);
+    const content = await this.#store(upload);
+    const isFilled = await this.#options.database.write((tx) => fillMedia(tx, mediaId, userId, content));
+    if (!isFilled) throw overwriting();
+    this.#arrived.emit(mediaId);
+  }
+
+  /**
+   * Media that somebody asks for. What is yet to come is waited for.
+   *
+   * @param timeoutMs how long; undefined for the usual time
+   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED
+   */
+  async get(
+    serverName: string,
+    mediaId: string,
+    timeoutMs: number | undefined,
+    signal: AbortSignal,
+  ): Promise<AvailableMedia> {
+    const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), LONGEST_WAIT_MS);
+    const arrival = this.#arrival(mediaId, wait, signal);
+    try {
+      for (let round = 0; round < 2; round++) {
+        const media = await this.#find(serverName, mediaId);
+        if (media === undefined || media.quarantined) throw notFound();
+        const { contentType, digest, expiresTs } = media;
+        if (digest !== null) return { ...media, digest, contentType: contentType ?? DEFAULT_TYPE };
+        if ((expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
+        if (round === 0) await arrival.come;
+      }
+      throw new MatrixError('M_NOT_YET_UPLOADED', 'The content has not been uploaded yet. Try again later.');
+    } finally {
+      arrival.stop();
+    }
+  }
+
+  #arrival(mediaId: string, wait: number, signal: AbortSignal): { readonly come: Promise<void>; stop(): void } {
+    let stop = (): void => undefined;
+    const come = new Promise<void>((resolve) => {
+      const timer = this.#options.timers.after(wait, resolve);
+      const unsubscribe = this.#arrived.subscribe((arrived) => {
+        if (arrived === mediaId) resolve();
+      });
+      const gone = (): void => resolve();
+      signal.addEventListener('abort', gone, { once: true });
+      stop = () => {
+        timer.cancel();
+        unsubscribe();
+        signal.removeEventListener('abort', gone);
+        resolve();
+      };
+    });
+    return { come, stop: () => stop() };
+  }
+
+  async #find(serverName: string, mediaId: string): Promise<MediaRecord | undefined> {
+    if (serverName !== this.#options.serverName || !MEDIA_ID.test(mediaId)) return undefined;
+    return findMedia(this.#options.database, mediaId);
+  }
+
+  async #store({ content, contentType, filename }: Upload): Promise<MediaContent> {
+    const type = contentType === undefined || !CONTENT_TYPE.test(contentType) ? DEFAULT_TYPE : contentType;
+    const name = filename?.toWellFormed().replaceAll('\0', '').slice(0, LONGEST_NAME);
+    return { ...(await this.#options.blobs.put(content)), contentType: type, filename: name };
+  }
+
+  async #assertRoom(userId: string): Promise<void> {
+    const { database, mostUserBytes } = this.#options;
+    if (mostUserBytes !== null && (await bytesOfUser(database, userId)) >= mostUserBytes)
+      throw new MatrixError('M_FORBIDDEN', 'Your space for files on this server is used up.');
+  }
+
+  #newId(): string {
+    return this.#options.random.string(ID_LENGTH);
+  }
+
+  #uriOf(mediaId: string): string {
+    return `mxc://${this.#options.serverName}/${mediaId}`;
+  }
+}
+
+const overwriting = (): MatrixError =>
+  new MatrixError('M_CANNOT_OVERWRITE_MEDIA', 'This media has its content already, which never changes.');
