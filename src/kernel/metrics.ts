@@ -17,8 +17,8 @@ export interface Metrics {
   counter(name: string, help: string, labelNames?: readonly string[]): Counter;
   gauge(name: string, help: string, labelNames?: readonly string[]): Gauge;
   histogram(name: string, help: string, buckets: readonly number[], labelNames?: readonly string[]): Histogram;
-  /** A gauge that is asked for its value when it is scraped. */
-  gaugeOf(name: string, help: string, read: () => number): void;
+  /** A gauge that is asked for its value when it is scraped; one for each set of labels. */
+  gaugeOf(name: string, help: string, read: () => number, labels?: Labels): void;
 }
 
 /** Counts nothing: for tests of parts whose metrics do not matter. */

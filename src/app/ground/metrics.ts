@@ -4,6 +4,7 @@ import type {
   Counter as CounterPort,
   Gauge as GaugePort,
   Histogram as HistogramPort,
+  Labels,
   Metrics,
 } from '#src/kernel/metrics.ts';
 
@@ -12,6 +13,8 @@ const NANOSECONDS = 1e9;
 /** Metrics for Prometheus: ours (`tsudoi_...`), the process's, and how late the event loop runs. */
 export class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
+  /** What sets the gauges that are asked for their values, by name and labels. */
+  readonly #reads = new Map<string, Map<string, () => void>>();
   readonly #loopDelay: ReturnType<typeof monitorEventLoopDelay>;
 
   constructor() {
@@ -51,9 +54,16 @@ export class PrometheusMetrics implements Metrics {
     return { observe: (value, labels = {}) => histogram.observe({ ...labels }, value) };
   }
 
-  gaugeOf(name: string, help: string, read: () => number): void {
-    this.#registry.removeSingleMetric(name);
-    const gauge: Gauge = new Gauge({ name, help, registers: [this.#registry], collect: () => gauge.set(read()) });
+  gaugeOf(name: string, help: string, read: () => number, labels: Labels = {}): void {
+    const reads = this.#reads.get(name) ?? new Map<string, () => void>();
+    this.#reads.set(name, reads);
+    const gauge = this.#once(name, () => {
+      const collect = (): void => {
+        for (const set of reads.values()) set();
+      };
+      return new Gauge({ name, help, labelNames: Object.keys(labels), registers: [this.#registry], collect });
+    });
+    reads.set(JSON.stringify(labels), () => gauge.set({ ...labels }, read()));
   }
 
   /** Stops measuring. */

@@ -22,7 +22,7 @@ export function composeSearch(
   below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading,
 ): Slice<Search> {
   const { access, clientEvents, historyPages, roomState, visibility } = below;
-  const { database, ignoredUsers, interner, loader, logger, rooms, stream, timers, writer } = below;
+  const { clock, database, ignoredUsers, interner, loader, logger, metrics, rooms, stream, timers, writer } = below;
   const searchIndex = new SearchIndex(database);
   const follower = new EventFollower({
     database,
@@ -31,8 +31,10 @@ export function composeSearch(
     rooms,
     writer,
     stream,
+    clock,
     timers,
     logger,
+    metrics,
     name: 'search',
     types: INDEXED_TYPES,
     take: (batch) => searchIndex.take(batch),

@@ -15,7 +15,7 @@ export interface People {
 }
 
 export function composeUserDirectory(below: Platform & Commit & Users & RoomModel & EventStreaming): Slice<People> {
-  const { accountStream, config, database, interner, loader, logger, profiles } = below;
+  const { accountStream, clock, config, database, interner, loader, logger, metrics, profiles } = below;
   const { rooms, stream, timers, users, writer } = below;
   const { enabled, searchAllUsers } = config.userDirectory;
   const directoryEntries = new DirectoryEntries({ database, interner, accountStream, users, profiles });
@@ -26,8 +26,10 @@ export function composeUserDirectory(below: Platform & Commit & Users & RoomMode
     rooms,
     writer,
     stream,
+    clock,
     timers,
     logger,
+    metrics,
     name: 'user_directory',
     types: DIRECTORY_TYPES,
     take: (batch) => directoryEntries.take(batch),

@@ -1,7 +1,9 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { covers, ORIGIN, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import { covers, ORIGIN, sequenceOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -15,18 +17,13 @@ import {
 } from '#src/storage/events/event-followers.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { EventsSetAside } from './events-set-aside.ts';
+import type { FollowedEvent } from './followed-event.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 const RETRY_MS = 1_000;
 const ROOMS_AT_ONCE = 100;
-
-export interface FollowedEvent {
-  readonly room: Room;
-  readonly event: StoredEvent;
-  /** It was hidden until now: what came after it was taken in before. */
-  readonly isLate?: boolean;
-}
 
 export interface EventFollowerOptions {
   readonly database: Database;
@@ -35,13 +32,18 @@ export interface EventFollowerOptions {
   readonly loader: EventLoader;
   readonly writer: Writer;
   readonly stream: RoomEventStream;
+  readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   /** Under which it remembers how far it came. */
   readonly name: string;
   /** The types of events that it takes in. */
   readonly types: readonly string[];
-  /** Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. */
+  /**
+   * Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. An event at which
+   * it fails comes again later, and does not keep the others waiting.
+   */
   readonly take: (events: readonly FollowedEvent[]) => Promise<void>;
   /** Milliseconds for which events are gathered; default 200. */
   readonly lagMs?: number;
@@ -53,10 +55,11 @@ export interface EventFollowerOptions {
 
 /**
  * Takes committed events in behind the writer's back, in batches: what is derived from events is complete a moment later, however
- * the process ends. What was not taken in is found by the position up to which everything was.
+ * the process ends. What was not taken in is found by the position up to which everything was, and what could not be by itself.
  */
 export class EventFollower {
   readonly #options: EventFollowerOptions;
+  readonly #aside: EventsSetAside;
   readonly #types: ReadonlySet<string>;
   readonly #lagMs: number;
   readonly #batchSize: number;
@@ -70,18 +73,31 @@ export class EventFollower {
   #taken = 0;
   readonly #waiting = new Set<{ readonly until: number; readonly done: () => void }>();
   #isBehind = true;
+  #isCatchingUp = true;
   #isUnsaved = false;
   #timer: Timer | undefined;
+  #retryTimer: Timer | undefined;
   #running: Promise<void> | undefined;
   #stop: (() => void) | undefined;
   #isClosed = false;
 
   constructor(options: EventFollowerOptions) {
     this.#options = options;
+    this.#aside = new EventsSetAside(options);
     this.#types = new Set(options.types);
     this.#lagMs = options.lagMs ?? 200;
     this.#batchSize = options.batchSize ?? 500;
     this.#queueLimit = options.queueLimit ?? 20_000;
+    const help = 'committed events that a follower has not taken in yet; as many positions while it reads them back';
+    options.metrics.gaugeOf('tsudoi_follower_lag', help, () => this.lag, { follower: options.name });
+  }
+
+  /** How many events are committed and not taken in; while it reads them back, how many positions it is behind. */
+  get lag(): number {
+    if (!this.#isCatchingUp && !this.#isBehind) return this.#queue.length;
+    const committed = this.#options.writer.committed();
+    const behind = this.#cursors.map(({ pos, shard }) => sequenceOf(committed[shard] ?? 0) - sequenceOf(pos));
+    return behind.reduce((lag, positions) => lag + Math.max(positions, 0), 0);
   }
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */
@@ -90,6 +106,7 @@ export class EventFollower {
     const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
     this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
+    await this.#aside.start();
     const stopAppended = stream.on('appended', ({ room, events }) => {
       for (const { event } of events) this.#hear(room, event);
     });
@@ -145,6 +162,7 @@ export class EventFollower {
   async close(): Promise<void> {
     this.#stop?.();
     this.#timer?.cancel();
+    this.#retryTimer?.cancel();
     this.#isClosed = true;
     await this.#running;
     if (this.#cursors.length === 0) return;
@@ -197,8 +215,17 @@ export class EventFollower {
     this.#running ??= this.#work().finally(() => {
       this.#running = undefined;
       if (this.#queue.length > 0 && this.#timer === undefined) this.#wake(this.#waiting.size > 0 ? 0 : this.#lagMs);
+      this.#wakeToRetry();
     });
     return this.#running;
+  }
+
+  #wakeToRetry(): void {
+    const { clock, timers } = this.#options;
+    const { retryAt } = this.#aside;
+    this.#retryTimer?.cancel();
+    if (retryAt === undefined || this.#isClosed) return;
+    this.#retryTimer = timers.after(Math.max(retryAt - clock.now(), 0), () => void this.#run());
   }
 
   async #work(): Promise<void> {
@@ -206,6 +233,7 @@ export class EventFollower {
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
       this.#tellWaiting();
       if (!this.#isBehind) await this.#drain();
+      if (!this.#isClosed) await this.#aside.retryDue();
     } catch (err) {
       // Whatever was taken out of the queue is read again.
       this.#isBehind = true;
@@ -216,7 +244,6 @@ export class EventFollower {
   }
 
   async #drain(): Promise<void> {
-    const { take } = this.#options;
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, this.#batchSize);
       const reached = this.#queue.length === 0 ? [...this.#heard] : this.#cursors.map((cursor) => cursor.pos);
@@ -226,7 +253,7 @@ export class EventFollower {
       }
       const vector = this.#cursors.map((cursor) => cursor.pos);
       try {
-        await take(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
+        await this.#aside.takeIn(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
       } finally {
         // What was not taken in is read again by whoever is behind.
         this.#taken += batch.length;
@@ -254,9 +281,11 @@ export class EventFollower {
     // What is committed from now on comes through the queue.
     const goals = this.#options.writer.committed();
     this.#isBehind = false;
+    this.#isCatchingUp = true;
     for (let shard = 0; shard < SHARDS && !this.#isClosed; shard++) await this.#catchUpShard(shard, goals[shard] ?? 0);
     // Broken off: the next process goes on where the cursors say.
     if (this.#isClosed) this.#isBehind = true;
+    else this.#isCatchingUp = false;
   }
 
   async #catchUpShard(shard: number, goal: number): Promise<void> {
@@ -283,7 +312,7 @@ export class EventFollower {
   }
 
   async #catchUpRoom(nid: number, from: number, upTo: number): Promise<void> {
-    const { database, interner, loader, rooms, take, types } = this.#options;
+    const { database, interner, loader, rooms, types } = this.#options;
     const room = await rooms.byNid(nid);
     if (room === undefined) return;
     const names = await interner.find({ types });
@@ -292,7 +321,7 @@ export class EventFollower {
       const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
       const records = await eventsAfter(database, query);
       const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN_FLAGS) === 0);
-      if (events.length > 0) await take(events.map((event) => ({ room, event })));
+      await this.#aside.takeIn(events.map((event) => ({ room, event })));
       after = records.at(-1)?.nid ?? upTo;
       if (records.length < this.#batchSize) return;
     }

@@ -3,7 +3,7 @@ import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHash, gramsOf } from '#src/protocol/text/grams.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
-import type { FollowedEvent } from '#src/services/events/stream/event-follower.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   forgetEventDocs,

@@ -1,7 +1,7 @@
 import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { directoryGrams, foldUserId } from '#src/protocol/text/name-grams.ts';
-import type { FollowedEvent } from '#src/services/events/stream/event-follower.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';

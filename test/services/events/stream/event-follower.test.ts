@@ -1,12 +1,15 @@
 import { expect } from 'chai';
+import { systemClock } from '#src/kernel/clock.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import {
-  EventFollower,
-  type EventFollowerOptions,
-  type FollowedEvent,
-} from '#src/services/events/stream/event-follower.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
+import { EventFollower, type EventFollowerOptions } from '#src/services/events/stream/event-follower.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import { sql } from '#src/storage/statement.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, type EventServices, eventServices, makeRoom, message, topic } from '#test/support/event-services.ts';
 
@@ -35,8 +38,10 @@ describe('a follower of events', function () {
   ): Promise<EventFollower> => {
     const follower = new EventFollower({
       ...by,
+      clock: systemClock,
       timers: systemTimers,
       logger: silentLogger,
+      metrics: noMetrics,
       name: 'test',
       types: ['m.room.message'],
       take: async (events: readonly FollowedEvent[]) => {
@@ -149,5 +154,125 @@ describe('a follower of events', function () {
     expect(taken.length).to.be.within(41, 119);
     await (await follow(taken)).idle();
     expect(new Set(taken)).to.deep.equal(new Set(numbers(0, 120)));
+  });
+
+  describe('with events at which it always fails', () => {
+    const ASIDE = sql('test_set_aside', 'select tries, retry_at as at from events_set_aside order by event');
+    let clock: ManualClock;
+    let metrics: PrometheusMetrics;
+    /** Texts that cannot be taken in, for now. */
+    let poison: Set<string>;
+    let attempts: string[];
+    let taken: string[];
+    beforeEach(() => {
+      clock = new ManualClock();
+      metrics = new PrometheusMetrics();
+      poison = new Set();
+      attempts = [];
+      taken = [];
+    });
+    afterEach(() => metrics.close());
+
+    const take = async (events: readonly FollowedEvent[]): Promise<void> => {
+      for (const { event } of events) {
+        if (!poison.has(bodyOf(event))) continue;
+        if (events.length === 1) attempts.push(bodyOf(event));
+        throw new Error('nobody can take this in');
+      }
+      for (const { event } of events) taken.push(bodyOf(event));
+    };
+    const followManually = (log: Line[] = []): Promise<EventFollower> =>
+      follow(taken, { clock, timers: clock, logger: recordingLogger(log), metrics, take });
+    const aside = (): Promise<{ tries: number; at: number | null }[]> => clone.database.query(ASIDE);
+
+    it('takes in all others at once, in order, and those when they can be', async () => {
+      const room = await makeRoom(services);
+      poison = new Set(['3', '4', '11']);
+      const follower = await followManually();
+      await say(room, 0, 20);
+      await follower.idle();
+      expect(taken).to.deep.equal(numbers(0, 20).filter((body) => !poison.has(body)));
+      expect(await aside()).to.have.length(3);
+      poison = new Set(['4']);
+      await clock.advance(1_000);
+      await follower.idle();
+      expect(taken.slice(17)).to.deep.equal(['3', '11']);
+      expect(await aside()).to.deep.equal([{ tries: 2, at: clock.now() + 4_000 }]);
+    });
+
+    it('tries six times, in longer and longer pauses, tells it, and tries once more at each start', async () => {
+      const room = await makeRoom(services);
+      poison = new Set(['1']);
+      const log: Line[] = [];
+      const follower = await followManually(log);
+      await say(room, 0, 3);
+      await follower.idle();
+      for (const [tries, seconds] of [1, 4, 16, 64, 256].entries()) {
+        await clock.advance(seconds * 1_000 - 1);
+        await follower.idle();
+        expect(attempts).to.have.length(tries + 1);
+        await clock.advance(1);
+        await follower.idle();
+        expect(attempts).to.have.length(tries + 2);
+      }
+      await clock.advance(10 * 24 * 3600_000);
+      await follower.idle();
+      expect(attempts).to.have.length(6);
+      expect(log.filter(({ level }) => level === 'error')).to.have.length(1);
+      expect(await metrics.render()).to.include('tsudoi_follower_given_up_total{follower="test"} 1');
+      expect(await aside()).to.deep.equal([{ tries: 6, at: null }]);
+      await follower.close();
+
+      const second = await followManually();
+      await second.idle();
+      expect(attempts).to.have.length(7);
+      await second.close();
+      poison.clear();
+      const third = await followManually();
+      await third.idle();
+      expect(taken).to.deep.equal(['0', '2', '1']);
+      expect(await aside()).to.deep.equal([]);
+    });
+
+    it('finds them where it catches up, too, and a killed process forgets none', async () => {
+      const room = await makeRoom(services);
+      await say(room, 0, 40);
+      poison = new Set(['7', '39']);
+      const first = await followManually();
+      await first.idle();
+      expect(taken).to.deep.equal(numbers(0, 40).filter((body) => !poison.has(body)));
+      open.pop();
+      poison.clear();
+      const second = await followManually();
+      await second.idle();
+      expect(taken.slice(38)).to.deep.equal(['7', '39']);
+    });
+
+    it('does not blame events for what is wrong with the database', async () => {
+      const room = await makeRoom(services);
+      let isFull = true;
+      const follower = await follow(taken, {
+        timers: { ...systemTimers, sleep: async () => void (isFull = false) },
+        take: async (events) => {
+          if (isFull) throw Object.assign(new Error('no space left on device'), { code: '53100' });
+          await take(events);
+        },
+      });
+      await say(room, 0, 5);
+      await follower.idle();
+      expect(taken).to.deep.equal(numbers(0, 5));
+      expect(await aside()).to.deep.equal([]);
+    });
+
+    it('tells how far it is behind', async () => {
+      const room = await makeRoom(services);
+      const follower = await followManually();
+      await follower.idle();
+      expect(await metrics.render()).to.include('tsudoi_follower_lag{follower="test"} 0');
+      await say(room, 0, 5);
+      expect(await metrics.render()).to.include('tsudoi_follower_lag{follower="test"} 5');
+      await follower.idle();
+      expect(await metrics.render()).to.include('tsudoi_follower_lag{follower="test"} 0');
+    });
   });
 });

@@ -1,0 +1,10 @@
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** A committed event as a follower is given it. */
+export interface FollowedEvent {
+  readonly room: Room;
+  readonly event: StoredEvent;
+  /** It was hidden until now, or could not be taken in: what came after it was taken in before. */
+  readonly isLate?: boolean;
+}
