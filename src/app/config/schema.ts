@@ -135,6 +135,7 @@ export const configSchema = section({
     invite: limit,
     third_party_invite: limit,
     create_room: limit,
+    new_type: limit,
     report: limit,
     sync: limit,
     admin_redaction: limit,
@@ -151,6 +152,7 @@ export const configSchema = section({
     publication: oneOf('all', 'admins', 'none'),
     max_sticky_events: count,
     max_aliases: count,
+    max_state_events: count,
   }),
   quotas: section({
     account_data: quota,

@@ -2,6 +2,7 @@ import { RoomCreationService } from '#src/services/rooms/creation/room-creation.
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { ReportService } from '#src/services/rooms/reports/report-service.ts';
+import { NewTypes } from '#src/services/rooms/sending/new-types.ts';
 import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
@@ -9,9 +10,11 @@ import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
+import type { Outside } from './outside.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -34,6 +37,8 @@ export interface Rooms {
 
 export function composeRooms(
   below: Platform &
+    Outside &
+    Commit &
     Users &
     UserData &
     RoomModel &
@@ -46,9 +51,10 @@ export function composeRooms(
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
-  const { stream, thirdPartyInvites, userActions, users } = below;
+  const { interner, rateLimiter, stream, thirdPartyInvites, userActions, users } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness });
+  const newTypes = new NewTypes({ interner, rateLimiter });
   const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName });
   return {
     name: 'rooms',
@@ -61,6 +67,7 @@ export function composeRooms(
         events,
         membership,
         door,
+        newTypes,
         aliases,
         profiles,
         thirdPartyInvites,
@@ -74,8 +81,10 @@ export function composeRooms(
         relations: relationRules,
         door,
         openness,
+        newTypes,
         serverName,
         actions: userActions,
+        mostState: config.room.maxStateEvents,
       }),
       roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
       reports: new ReportService({ database, rooms, finder, users, clock }),

@@ -244,6 +244,20 @@ describe('creating rooms', function () {
     expect([wrong.status, wrong.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
   });
 
+  it('builds no more than a hundred invitations in one turn, and has made all of them when it answers', async () => {
+    const sizes: number[] = [];
+    const stop = server.services.stream.on('appended', ({ events }) => {
+      sizes.push(events.length);
+    });
+    const invite = Array.from({ length: 450 }, (_, i) => `@guest-of-honour${i}:test`);
+    const roomId = await server.room('alice', { invite });
+    stop();
+    expect(sizes).to.have.length(5);
+    expect(Math.max(...sizes)).to.be.below(120);
+    const members = await server.must('alice', 'GET', `/rooms/${roomId}/members?membership=invite`);
+    expect(members.chunk.map((event: Json) => event.state_key)).to.have.members(invite);
+  });
+
   it('refuses a canonical alias in initial_state as it is refused later, and takes the one that it makes', async () => {
     const canonical = (content: object, more: object = {}) => ({
       ...more,

@@ -18,6 +18,7 @@ import type {
 } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
 import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { NewTypes } from '#src/services/rooms/sending/new-types.ts';
 import { assertContent } from '#src/services/rooms/sending/content-check.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
@@ -49,6 +50,7 @@ export interface RoomCreationOptions {
   readonly serverName: string;
   readonly membership: MembershipService;
   readonly door: MembershipDoor;
+  readonly newTypes: NewTypes;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
   readonly remote?: RemoteMembership | undefined;
@@ -66,6 +68,7 @@ export class RoomCreationService {
   readonly #serverName: string;
   readonly #membership: MembershipService;
   readonly #door: MembershipDoor;
+  readonly #newTypes: NewTypes;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
   readonly #remote: RemoteMembership | undefined;
@@ -78,6 +81,7 @@ export class RoomCreationService {
     this.#serverName = options.serverName;
     this.#membership = options.membership;
     this.#door = options.door;
+    this.#newTypes = options.newTypes;
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
@@ -87,7 +91,8 @@ export class RoomCreationService {
   }
 
   /**
-   * Makes a room with all its first events in one commit. Invitations by address follow, where it is not known whose address it is.
+   * Makes a room with all its first events in one commit; invitations beyond the first hundred follow, and so do those by address, where it
+   * is not known whose address it is.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
    *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
@@ -113,6 +118,7 @@ export class RoomCreationService {
     const place = { serverName: this.#serverName, version, creators };
     assertContent({ type: 'm.room.power_levels', stateKey: '', content: powerLevels }, place);
     for (const { type, state_key: stateKey = '', content } of state) assertContent({ type, stateKey, content }, place);
+    await this.#newTypes.admit(actor, state);
     const alias =
       request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(creator, request.roomAliasName);
     for (const { type, state_key: stateKey = '', content } of state)
@@ -155,18 +161,21 @@ export class RoomCreationService {
         .map((event) => own(event.type, givenContents.get(event) ?? event.content, event.state_key)),
       ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
       ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
-      ...invites
-        .filter(({ target }) => !remote.has(target))
-        .map(({ target, content }) => memberDraft(creator, target, content)),
     ];
+    const local = invites
+      .filter(({ target }) => !remote.has(target))
+      .map(({ target, content }) => memberDraft(creator, target, content));
     const room = await this.#make({
       version,
       creator,
       createContent,
       isPublic,
-      events: () => drafts,
+      events: () => [...drafts, ...local.slice(0, INVITES_AT_ONCE)],
       ...(alias === undefined ? {} : { alias }),
     });
+    // Signing a thousand events in one turn would keep everybody waiting.
+    for (let at = INVITES_AT_ONCE; at < local.length; at += INVITES_AT_ONCE)
+      await this.#events.sendAll(room, local.slice(at, at + INVITES_AT_ONCE));
     for (const { target, content } of invites) {
       if (remote.has(target)) await this.#remote?.invite(room, creator, target, content);
     }
@@ -201,6 +210,8 @@ export class RoomCreationService {
 }
 
 const MEMBER = 'm.room.member';
+/** Invitations that are committed together. */
+const INVITES_AT_ONCE = 100;
 const TOMBSTONE = 'm.room.tombstone';
 
 const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);

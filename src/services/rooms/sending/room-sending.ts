@@ -7,6 +7,7 @@ import { transactionKey } from '#src/services/events/building/transaction-ids.ts
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { assertContent } from './content-check.ts';
+import type { NewTypes } from './new-types.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
@@ -46,6 +47,8 @@ export class RoomSending {
   readonly #relations: RelationRules;
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
+  readonly #newTypes: NewTypes;
+  readonly #mostState: number;
   readonly #serverName: string;
   readonly #actions: UserActions;
 
@@ -56,8 +59,11 @@ export class RoomSending {
     readonly relations: RelationRules;
     readonly door: MembershipDoor;
     readonly openness: RoomOpenness;
+    readonly newTypes: NewTypes;
     readonly serverName: string;
     readonly actions: UserActions;
+    /** How many entries the state of a room may have beside memberships; any number, when left out. */
+    readonly mostState?: number | undefined;
   }) {
     this.#access = options.access;
     this.#events = options.events;
@@ -65,6 +71,8 @@ export class RoomSending {
     this.#relations = options.relations;
     this.#door = options.door;
     this.#openness = options.openness;
+    this.#newTypes = options.newTypes;
+    this.#mostState = options.mostState ?? Infinity;
     this.#serverName = options.serverName;
     this.#actions = options.actions;
   }
@@ -112,6 +120,7 @@ export class RoomSending {
     }
     if (sender.isSuspended === true) throw userSuspended();
     assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
+    await this.#newTypes.admit(sender, [request]);
     return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
   }
 
@@ -161,6 +170,7 @@ export class RoomSending {
         ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
         : request.content;
     await this.#check(room, type, stateKey, content);
+    await this.#newTypes.admit(sender, [{ type, content }]);
     return this.#events.send(room, draft(sender, { ...request, content }, stateKey));
   }
 
@@ -171,6 +181,9 @@ export class RoomSending {
 
   async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
+    // All of it is in memory as long as anybody is in the room.
+    if (type !== MEMBER && room.state.size >= this.#mostState && room.headState(type, stateKey) === undefined)
+      throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostState} entries at most.`);
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);
   }
 

@@ -1,0 +1,38 @@
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import { relationOf } from '#src/services/room-model/event/stored-event.ts';
+import type { Actor } from '#src/services/rooms/membership/membership-door.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+
+/**
+ * Event types and relation types that nobody has used here before. Their names stay for good, so there is a limit on how many somebody may
+ * bring in.
+ */
+export class NewTypes {
+  readonly #interner: Interner;
+  readonly #rateLimiter: RateLimiter;
+
+  constructor(options: { readonly interner: Interner; readonly rateLimiter: RateLimiter }) {
+    this.#interner = options.interner;
+    this.#rateLimiter = options.rateLimiter;
+  }
+
+  /** @throws MatrixError M_LIMIT_EXCEEDED */
+  async admit(
+    sender: Actor,
+    events: readonly { readonly type: string; readonly content: JsonObject }[],
+  ): Promise<void> {
+    const types = new Set<string>();
+    for (const { type, content } of events) {
+      types.add(type);
+      const relType = relationOf(content)?.relType;
+      if (relType !== undefined) types.add(relType);
+    }
+    const unknown = [...types].filter((type) => this.#interner.peekType(type) === undefined);
+    if (unknown.length === 0) return;
+    const names = await this.#interner.find({ types: unknown });
+    const count = unknown.filter((type) => names.peekType(type) === undefined).length;
+    takeTokens(this.#rateLimiter, 'new_type', sender, count);
+  }
+}
