@@ -174,6 +174,7 @@ export const configSchema = section({
     require_token: flag,
   }),
   e2ee: section({ max_one_time_keys: count, max_inbox_messages: count, max_backup_bytes: count }),
+  push: section({ legacy_mentions: flag }),
   presence: section({ enabled: flag, federate: flag, idle_ms: count }),
   user_directory: section({ enabled: flag, search_all_users: flag }),
   sync: section({ max_timeout_ms: countOrNone, default_timeline_limit: count, max_timeline_limit: count }),

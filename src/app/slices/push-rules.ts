@@ -11,6 +11,14 @@ export interface PushRules {
 export function composePushRules({ config, database, interner, writer }: Platform & Commit): Slice<PushRules> {
   return {
     name: 'push-rules',
-    services: { pushRules: new PushRuleService({ database, interner, writer, quota: config.quotas.pushRules }) },
+    services: {
+      pushRules: new PushRuleService({
+        database,
+        interner,
+        writer,
+        legacyMentions: config.push.legacyMentions,
+        quota: config.quotas.pushRules,
+      }),
+    },
   };
 }

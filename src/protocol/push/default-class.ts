@@ -5,31 +5,35 @@
  */
 
 import { valueAtPath } from '#src/protocol/matching/property-path.ts';
-import { IMPERSONAL_RULESET, defaultRuleset } from './default-rules.ts';
-import { type CompiledRuleset, type PushVerdict, compileRuleset } from './evaluator.ts';
+import { DEFAULT_RULES, type DefaultRules } from './default-rules.ts';
+import { type CompiledRuleset, compileRuleset } from './evaluator.ts';
 import type { PushEvent, PushSubject, RoomPushContext } from './push-event.ts';
 import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from './push-ruleset.ts';
 
 /** `highlight`: everyone is notified with a highlight (a room mention, a tombstone). */
 export type NotificationClass = 'none' | 'notify' | 'highlight';
 
-const IMPERSONAL: CompiledRuleset = compileRuleset(IMPERSONAL_RULESET);
+const compiled = new WeakMap<DefaultRules, CompiledRuleset>();
 
 const MENTIONED_USERS = ['content', 'm.mentions', 'user_ids'];
 
-/** What the default rules say to everyone but the sender and those whom the event names, with the actions for their pushers. */
-function defaultVerdictOf(event: PushEvent | PushSubject, room: RoomPushContext): PushVerdict {
+/** The class to store with an event: what the default rules say to everyone but the sender and those whom it names. */
+export function defaultClassOf(
+  event: PushEvent | PushSubject,
+  room: RoomPushContext,
+  defaults: DefaultRules = DEFAULT_RULES,
+): NotificationClass {
+  let rules = compiled.get(defaults);
+  if (rules === undefined) compiled.set(defaults, (rules = compileRuleset(defaults.impersonal)));
   // No user has the empty id, so nobody's own events are left out here.
-  return IMPERSONAL.evaluate(event, { ...room, userId: '' });
-}
-
-/** The class to store with the event. */
-export function defaultClassOf(event: PushEvent | PushSubject, room: RoomPushContext): NotificationClass {
-  const { notify, highlight } = defaultVerdictOf(event, room);
+  const { notify, highlight } = rules.evaluate(event, { ...room, userId: '' });
   return highlight ? 'highlight' : notify ? 'notify' : 'none';
 }
 
-/** The users for whom the default rules may say something else than the event's class: those mentioned, or invited by it. */
+/**
+ * The users for whom the default rules may say something else than the event's class: those mentioned, or invited by it. Whose name
+ * stands in its text, `NameIndex` tells.
+ */
 export function personallyConcerned(event: PushEvent): ReadonlySet<string> {
   const users = new Set<string>();
   const mentioned = valueAtPath(event, MENTIONED_USERS);
@@ -42,8 +46,12 @@ export function personallyConcerned(event: PushEvent): ReadonlySet<string> {
 }
 
 /** Whether the rules say exactly what the default rules say, so that the class of an event holds for this user. */
-export function saysOnlyDefaults(ruleset: PushRuleset, userId: string): boolean {
-  const defaults = defaultRuleset(userId);
+export function saysOnlyDefaults(
+  ruleset: PushRuleset,
+  userId: string,
+  defaultRules: DefaultRules = DEFAULT_RULES,
+): boolean {
+  const defaults = defaultRules.of(userId);
   return PUSH_RULE_KINDS.every((kind) => {
     // A disabled rule of the user's own says nothing.
     const said = ruleset[kind].filter((rule) => rule.default || rule.enabled);

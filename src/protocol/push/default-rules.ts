@@ -1,5 +1,6 @@
 /** The server-default push rules (Client-Server API v1.19, "Predefined Rules"). */
 
+import { localpartOf } from '#src/protocol/identifiers/server-name.ts';
 import type { PushAction, PushCondition, PushRule, PushRuleset } from './push-ruleset.ts';
 
 /** The most important rule of all, even before those of the user; turns every notification off when enabled. */
@@ -50,15 +51,58 @@ const isUserMention = (userId: string): PushRule =>
     ['notify', SOUND_DEFAULT, HIGHLIGHT],
   );
 
+/**
+ * The rules that look for mentions in the text of a message, up to v1.16. Messages of clients that say whom they mention (`m.mentions`)
+ * are no matter of theirs; others have no other way to mention anybody.
+ */
+const CONTAINS_DISPLAY_NAME = rule(
+  '.m.rule.contains_display_name',
+  [{ kind: 'contains_display_name' }],
+  ['notify', SOUND_DEFAULT, HIGHLIGHT],
+);
+
+const ROOM_NOTIFICATION = rule(
+  '.m.rule.roomnotif',
+  [
+    { kind: 'event_match', key: 'content.body', pattern: '@room' },
+    { kind: 'sender_notification_permission', key: 'room' },
+  ],
+  ['notify', HIGHLIGHT],
+);
+
+const containsUserName = (userId: string): PushRule => ({
+  rule_id: '.m.rule.contains_user_name',
+  default: true,
+  enabled: true,
+  pattern: localpartOf(userId),
+  actions: ['notify', SOUND_DEFAULT, HIGHLIGHT],
+});
+
+/** Rules that count for events without `m.mentions` only. */
+export const LEGACY_MENTION_RULES: ReadonlySet<string> = new Set([
+  CONTAINS_DISPLAY_NAME.rule_id,
+  ROOM_NOTIFICATION.rule_id,
+  '.m.rule.contains_user_name',
+]);
+
+/** Rules that can match for users only whom an event names: by their ids, or in its text. */
+export const RULES_FOR_NAMED: ReadonlySet<string> = new Set([
+  '.m.rule.invite_for_me',
+  '.m.rule.is_user_mention',
+  CONTAINS_DISPLAY_NAME.rule_id,
+  '.m.rule.contains_user_name',
+]);
+
+const IS_ROOM_MENTION = rule(
+  '.m.rule.is_room_mention',
+  [
+    { kind: 'event_property_is', key: 'content.m\\.mentions.room', value: true },
+    { kind: 'sender_notification_permission', key: 'room' },
+  ],
+  ['notify', HIGHLIGHT],
+);
+
 const OVERRIDES_AFTER_MENTION: readonly PushRule[] = [
-  rule(
-    '.m.rule.is_room_mention',
-    [
-      { kind: 'event_property_is', key: 'content.m\\.mentions.room', value: true },
-      { kind: 'sender_notification_permission', key: 'room' },
-    ],
-    ['notify', HIGHLIGHT],
-  ),
   rule('.m.rule.tombstone', [typeIs('m.room.tombstone'), stateKeyIs('')], ['notify', HIGHLIGHT]),
   rule('.m.rule.reaction', [typeIs('m.reaction')], []),
   rule('.m.rule.room.server_acl', [typeIs('m.room.server_acl'), stateKeyIs('')], []),
@@ -77,29 +121,52 @@ const UNDERRIDES: readonly PushRule[] = [
   rule('.m.rule.encrypted', [typeIs('m.room.encrypted')], ['notify']),
 ];
 
-/** The ruleset of a user who has changed nothing. */
-export function defaultRuleset(userId: string): PushRuleset {
-  return {
-    override: [
-      MASTER,
-      SUPPRESS_NOTICES,
-      inviteForMe(userId),
-      MEMBER_EVENT,
-      isUserMention(userId),
-      ...OVERRIDES_AFTER_MENTION,
-    ],
-    content: [],
-    room: [],
-    sender: [],
-    underride: UNDERRIDES,
-  };
+/** The default rules of a server. */
+export interface DefaultRules {
+  /** The ruleset of a user who has changed nothing. */
+  of(userId: string): PushRuleset;
+  /** Those of them that say the same for every user: all but the ones of `RULES_FOR_NAMED`. */
+  readonly impersonal: PushRuleset;
+  readonly legacyMentions: boolean;
 }
 
-/** The default rules that say the same for every user: all but `.m.rule.invite_for_me` and `.m.rule.is_user_mention`. */
-export const IMPERSONAL_RULESET: PushRuleset = {
-  override: [MASTER, SUPPRESS_NOTICES, MEMBER_EVENT, ...OVERRIDES_AFTER_MENTION],
-  content: [],
-  room: [],
-  sender: [],
-  underride: UNDERRIDES,
+const defaultRules = (legacyMentions: boolean): DefaultRules => {
+  const legacy = (one: PushRule): readonly PushRule[] => (legacyMentions ? [one] : []);
+  const others = { room: [], sender: [], underride: UNDERRIDES };
+  return {
+    of: (userId) => ({
+      override: [
+        MASTER,
+        SUPPRESS_NOTICES,
+        inviteForMe(userId),
+        MEMBER_EVENT,
+        isUserMention(userId),
+        ...legacy(CONTAINS_DISPLAY_NAME),
+        IS_ROOM_MENTION,
+        ...legacy(ROOM_NOTIFICATION),
+        ...OVERRIDES_AFTER_MENTION,
+      ],
+      content: legacyMentions ? [containsUserName(userId)] : [],
+      ...others,
+    }),
+    impersonal: {
+      override: [
+        MASTER,
+        SUPPRESS_NOTICES,
+        MEMBER_EVENT,
+        IS_ROOM_MENTION,
+        ...legacy(ROOM_NOTIFICATION),
+        ...OVERRIDES_AFTER_MENTION,
+      ],
+      content: [],
+      ...others,
+    },
+    legacyMentions,
+  };
 };
+
+/** The rules of v1.19. */
+export const DEFAULT_RULES: DefaultRules = defaultRules(false);
+
+/** The same with those that look for mentions in texts. */
+export const DEFAULT_RULES_WITH_LEGACY_MENTIONS: DefaultRules = defaultRules(true);

@@ -2,7 +2,8 @@
 
 import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { type ConditionPredicate, bodyMatches, compileCondition } from './conditions.ts';
-import { type PushContext, type PushEvent, PushSubject } from './push-event.ts';
+import { LEGACY_MENTION_RULES } from './default-rules.ts';
+import { type PushContext, type PushEvent, PushSubject, saysWhomItMentions } from './push-event.ts';
 import {
   PUSH_RULE_KINDS,
   type PushAction,
@@ -80,8 +81,12 @@ export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
 
 function compileRule(kind: PushRuleKind, rule: PushRule): CompiledRule | undefined {
   const predicates = compilePredicates(kind, rule);
-  return predicates === undefined ? undefined : { predicates, verdict: verdictOf(rule.actions) };
+  if (predicates === undefined) return undefined;
+  const isLegacy = rule.default && LEGACY_MENTION_RULES.has(rule.rule_id);
+  return { predicates: isLegacy ? [saysNoMentions, ...predicates] : predicates, verdict: verdictOf(rule.actions) };
 }
+
+const saysNoMentions: ConditionPredicate = ({ event }) => !saysWhomItMentions(event);
 
 function compilePredicates(kind: PushRuleKind, rule: PushRule): readonly ConditionPredicate[] | undefined {
   const ruleId = rule.rule_id;

@@ -55,6 +55,10 @@ export function foldCase(text: string): string {
   return text.toLowerCase();
 }
 
+/** Whether an event says itself whom it mentions: then its text is not looked into. Client-Server API, "User and room mentions". */
+export const saysWhomItMentions = (event: Pick<PushEvent, 'content'>): boolean =>
+  Object.hasOwn(event.content, 'm.mentions');
+
 /** What a rule may ask about the room and the user whose rules are evaluated. */
 export interface PushContext extends RoomPushContext {
   readonly userId: string;

@@ -4,7 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
-import { defaultRuleset } from './default-rules.ts';
+import { DEFAULT_RULES, type DefaultRules } from './default-rules.ts';
 import { PUSH_RULE_KINDS, type PushRule, type PushRuleKind, type PushRuleset } from './push-ruleset.ts';
 import { firstOwnPlace } from './rule-editing.ts';
 
@@ -41,16 +41,20 @@ const LEAST_GAP = 1e-9;
 const keyOf = (kind: PushRuleKind, ruleId: string): string => `${kind} ${ruleId}`;
 
 /** The rules of a user who has changed nothing. */
-export const defaultKeptRules = (userId: string): KeptRules => ({
-  ruleset: defaultRuleset(userId),
+export const defaultKeptRules = (userId: string, defaults: DefaultRules = DEFAULT_RULES): KeptRules => ({
+  ruleset: defaults.of(userId),
   rows: new Map(),
   bytes: 0,
 });
 
 /** A user's rules from the rows that are kept of them, in any order. */
-export function keptRulesFrom(rows: readonly PushRuleRow[], userId: string): KeptRules {
-  if (rows.length === 0) return defaultKeptRules(userId);
-  const original = defaultRuleset(userId);
+export function keptRulesFrom(
+  rows: readonly PushRuleRow[],
+  userId: string,
+  defaults: DefaultRules = DEFAULT_RULES,
+): KeptRules {
+  if (rows.length === 0) return defaultKeptRules(userId, defaults);
+  const original = defaults.of(userId);
   const byKind = Map.groupBy(rows, ({ kind }) => kind);
   const merge = (kind: PushRuleKind): readonly PushRule[] => {
     const kept = byKind.get(kind) ?? [];
@@ -89,8 +93,9 @@ export function changeOfKeptRules(
   after: PushRuleset,
   userId: string,
   placed?: { readonly kind: PushRuleKind; readonly ruleId: string },
+  defaults: DefaultRules = DEFAULT_RULES,
 ): KeptRulesChange {
-  const original = defaultRuleset(userId);
+  const original = defaults.of(userId);
   const rows = new Map(before.rows);
   const written: PushRuleRow[] = [];
   const removed: { kind: PushRuleKind; ruleId: string }[] = [];

@@ -2,6 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { expect } from 'chai';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { MOST_STEPS } from '#src/services/push/classification/classifier.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { World } from './world.ts';
@@ -100,16 +101,41 @@ describe('whom an event notifies', () => {
 
   it('knows display names in the room where a rule asks for them', async () => {
     const room = await world.room(ALICE);
-    await world.join(room, '@dora:test', { displayname: 'Dora the Explorer' });
+    await world.join(room, '@d9:test', { displayname: 'Dora the Explorer' });
     const rule = { actions: ['notify', { set_tweak: 'highlight' }], conditions: [{ kind: 'contains_display_name' }] };
-    await world.pushRules.put('@dora:test', 'override', 'name', rule, {});
+    await world.pushRules.put('@d9:test', 'override', 'name', rule, {});
     expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal({
-      '@dora:test': 2,
+      '@d9:test': 2,
     });
-    await world.join(room, '@dora:test', { displayname: 'D' });
+    await world.join(room, '@d9:test', { displayname: 'D' });
     expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal(
       {},
     );
+  });
+
+  it('finds members by their names in messages that do not say whom they mention', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    await world.join(room, CAROL, { displayname: 'Caroline the Great' });
+    const exceptionsOf = async (body: string, content: JsonObject = {}): Promise<Record<string, number>> =>
+      (await noted(room, () => world.say(room, ALICE, body, content))).exceptions;
+    expect(await exceptionsOf('bob and caroline the great, come')).to.deep.equal({ [BOB]: 2, [CAROL]: 2 });
+    expect(await exceptionsOf('alice speaks of herself')).to.deep.equal({});
+    expect(await exceptionsOf('bob', { 'm.mentions': {} })).to.deep.equal({});
+    expect(await exceptionsOf('bob', { 'm.mentions': { user_ids: [CAROL] } })).to.deep.equal({ [CAROL]: 2 });
+    expect(await exceptionsOf('bob', { msgtype: 'm.notice' })).to.deep.equal({});
+    await world.join(room, CAROL, { displayname: 'C' });
+    expect(await exceptionsOf('caroline the great')).to.deep.equal({});
+    await world.member(room, BOB, BOB, 'leave');
+    expect(await exceptionsOf('bob')).to.deep.equal({});
+    await world.join(room, BOB);
+    await world.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', false);
+    expect(await exceptionsOf('bob')).to.deep.equal({});
+    await world.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', true);
+    // Who wants to hear of mentions only hears of these.
+    await world.pushRules.put(BOB, 'room', room.roomId, { actions: [] }, {});
+    expect(await exceptionsOf('bob')).to.deep.equal({ [BOB]: 2 });
+    expect(await exceptionsOf('nobody')).to.deep.equal({});
+    await world.pushRules.remove(BOB, 'room', room.roomId);
   });
 
   it('looks at one member, not at all of them, when the rules of one have changed', async () => {
@@ -169,7 +195,7 @@ describe('whom an event notifies', () => {
     await world.pushRules.remove(CAROL, 'content', 'end');
   });
 
-  it('reads the rules of a whole room in one statement, and nothing for a message after that', async function () {
+  it('reads the rules of a whole room in one statement, the names in another, and nothing for a message after that', async function () {
     this.timeout(30_000);
     const members = Array.from({ length: 100 }, (_, i) => `@member${i}:test`);
     await world.interner.ensure({ users: members });
@@ -183,8 +209,22 @@ describe('whom an event notifies', () => {
         content: { membership: 'join' },
       })),
     );
+    const said = mention();
     // The write itself, and the rules.
-    expect(await world.statements(() => world.say(room, ALICE, 'first'))).to.equal(2);
+    expect(await world.statements(() => world.say(room, ALICE, 'first', said))).to.equal(2);
     expect(await world.statements(() => world.say(room, ALICE, 'second', mention('@member7:test')))).to.equal(1);
+    // And the names, for the first message that does not say whom it mentions.
+    expect(await world.statements(() => world.say(room, ALICE, 'third'))).to.equal(2);
+    const { exceptions } = await noted(room, () => world.say(room, ALICE, 'hello member93'));
+    expect(exceptions).to.deep.equal({ '@member93:test': 2 });
+    expect(await world.statements(() => world.say(room, ALICE, 'hello member94'))).to.equal(1);
+    await world.join(room, '@member50:test', { displayname: 'Fifty' });
+    const statements = await world.statements(async () => {
+      expect((await noted(room, () => world.say(room, ALICE, 'fifty?'))).exceptions).to.deep.equal({
+        '@member50:test': 2,
+      });
+    });
+    // `noted` reads what was written.
+    expect(statements).to.equal(2);
   });
 });

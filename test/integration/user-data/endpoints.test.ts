@@ -554,7 +554,11 @@ describe('user data over HTTP', () => {
       await fine('PUT', rule('content', 'one'), { pattern: 'one', actions: ['notify'] });
       await fine('PUT', `${rule('content', 'two')}?after=one`, { pattern: 'two', actions: [] });
       const { content } = await fine('GET', '/pushrules/global/');
-      expect((content as { rule_id: string }[]).map(({ rule_id }) => rule_id)).to.deep.equal(['one', 'two']);
+      expect((content as { rule_id: string }[]).map(({ rule_id }) => rule_id)).to.deep.equal([
+        'one',
+        'two',
+        '.m.rule.contains_user_name',
+      ]);
       await fine('PUT', `${rule('content', 'two')}/enabled`, { enabled: false });
       expect(await fine('GET', `${rule('content', 'two')}/enabled`)).to.deep.equal({ enabled: false });
       await fine('PUT', `${rule('content', 'two')}/actions`, {

@@ -83,6 +83,7 @@ export class World {
       database,
       interner: this.interner,
       writer: this.writer,
+      legacyMentions: true,
       quota: { pieces: 50, bytes: 100_000 },
     });
     this.accountData = new AccountDataService({
@@ -100,7 +101,7 @@ export class World {
       writer: this.writer,
       stream: this.stream,
       followUps: FOLLOW_UPS,
-      classifier: new NotificationRules({ pushRules: this.pushRules, loader: this.loader, isLocal }),
+      classifier: new NotificationRules({ database, pushRules: this.pushRules, loader: this.loader, isLocal }),
       signer,
       clock,
       random: systemRandom,

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import { DEFAULT_RULES, DEFAULT_RULES_WITH_LEGACY_MENTIONS } from '#src/protocol/push/default-rules.ts';
 import { defaultClassOf, personallyConcerned, saysOnlyDefaults } from '#src/protocol/push/default-class.ts';
 import { type PushVerdict, compileRuleset } from '#src/protocol/push/evaluator.ts';
 import { evaluateFairly } from '#src/protocol/push/fair-evaluation.ts';
@@ -32,7 +32,7 @@ function matches(condition: PushCondition, subject: PushEvent, ctx = context()):
 }
 
 describe('the default push rules', () => {
-  const rules = compileRuleset(defaultRuleset(ALICE));
+  const rules = compileRuleset(DEFAULT_RULES.of(ALICE));
   const say = (subject: PushEvent, ctx = context()): PushVerdict => rules.evaluate(subject, ctx);
 
   it('notify of messages, with a sound in rooms of two', () => {
@@ -96,12 +96,64 @@ describe('the default push rules', () => {
   });
 
   it('are all silent when the master rule is enabled', () => {
-    const ruleset = defaultRuleset(ALICE);
+    const ruleset = DEFAULT_RULES.of(ALICE);
     const muted = {
       ...ruleset,
       override: ruleset.override.map((r) => (r.rule_id === '.m.rule.master' ? { ...r, enabled: true } : r)),
     };
     expect(compileRuleset(muted).evaluate(text('x'), context()).notify).to.equal(false);
+  });
+});
+
+describe('the default push rules for clients that do not say whom they mention', () => {
+  const rules = compileRuleset(DEFAULT_RULES_WITH_LEGACY_MENTIONS.of(ALICE));
+  const say = (subject: PushEvent, ctx = context({ displayName: 'Alice in Chains' })): PushVerdict =>
+    rules.evaluate(subject, ctx);
+  const NOTHING_SAID = {};
+
+  it('highlight the display name and the user name in a message', () => {
+    for (const body of ['hey alice, look', 'ALICE', 'so: Alice In Chains!'])
+      expect(say(text(body)), body).to.include({ notify: true, highlight: true });
+    for (const body of ['malice', 'alice_', 'in chains'])
+      expect(say(text(body)), body).to.include({ notify: true, highlight: false });
+  });
+
+  it('highlight @room for those who may', () => {
+    expect(say(text('@room: lunch'), context({ senderPowerLevel: 50 })).highlight).to.equal(true);
+    expect(say(text('@room: lunch'), context({ senderPowerLevel: 49 })).highlight).to.equal(false);
+    expect(say(text('@roomy'), context({ senderPowerLevel: 50 })).highlight).to.equal(false);
+    const room = { memberCount: 5, senderPowerLevel: 50 };
+    expect(defaultClassOf(text('hi @room'), room, DEFAULT_RULES_WITH_LEGACY_MENTIONS)).to.equal('highlight');
+    expect(defaultClassOf(text('hi @room'), room)).to.equal('notify');
+  });
+
+  it('never count for a message that says whom it mentions, be it nobody', () => {
+    for (const mentions of [NOTHING_SAID, { user_ids: [BOB] }, 'nonsense', null]) {
+      const subject = event({ msgtype: 'm.text', body: 'alice, @room', 'm.mentions': mentions });
+      expect(say(subject, context({ senderPowerLevel: 100, displayName: 'alice' })).highlight).to.equal(false);
+    }
+    expect(say(event({ body: 'x', 'm.mentions': { user_ids: [ALICE] } })).highlight).to.equal(true);
+  });
+
+  it('are silent in notices, and can be switched off one by one', () => {
+    expect(say(event({ msgtype: 'm.notice', body: 'alice' })).notify).to.equal(false);
+    const off = DEFAULT_RULES_WITH_LEGACY_MENTIONS.of(ALICE);
+    const without = compileRuleset({ ...off, content: off.content.map((one) => ({ ...one, enabled: false })) });
+    expect(without.evaluate(text('alice'), context()).highlight).to.equal(false);
+  });
+
+  it('are not there where they are not wanted', () => {
+    expect(
+      compileRuleset(DEFAULT_RULES.of(ALICE)).evaluate(text('alice'), context({ displayName: 'alice' })).highlight,
+    ).to.equal(false);
+    const ids = (ruleset: PushRuleset): string[] =>
+      [...ruleset.override, ...ruleset.content].map(({ rule_id: ruleId }) => ruleId);
+    const known = ids(DEFAULT_RULES.of(ALICE));
+    expect(ids(DEFAULT_RULES_WITH_LEGACY_MENTIONS.of(ALICE)).filter((id) => !known.includes(id))).to.deep.equal([
+      '.m.rule.contains_display_name',
+      '.m.rule.roomnotif',
+      '.m.rule.contains_user_name',
+    ]);
   });
 });
 
@@ -216,7 +268,7 @@ describe('push rule evaluation', () => {
 
   it('takes some dozens of steps for a message under the default rules', () => {
     const budget = new StepBudget(1_000);
-    const verdict = compileRuleset(defaultRuleset(ALICE)).evaluateWithin(
+    const verdict = compileRuleset(DEFAULT_RULES.of(ALICE)).evaluateWithin(
       budget,
       new PushSubject(text('hello '.repeat(5_000))),
       context(),
@@ -296,7 +348,7 @@ describe('the default notification class', () => {
     for (const sample of samples) {
       for (const userId of [ALICE, '@carol:example.org']) {
         if (personallyConcerned(sample).has(userId)) continue;
-        const { notify, highlight } = compileRuleset(defaultRuleset(userId)).evaluate(sample, { ...room, userId });
+        const { notify, highlight } = compileRuleset(DEFAULT_RULES.of(userId)).evaluate(sample, { ...room, userId });
         expect(defaultClassOf(sample, room), JSON.stringify(sample)).to.equal(
           highlight ? 'highlight' : notify ? 'notify' : 'none',
         );
@@ -313,7 +365,7 @@ describe('the default notification class', () => {
   });
 
   it('holds only for users whose rules say what the default rules say', () => {
-    const rules = defaultRuleset(ALICE);
+    const rules = DEFAULT_RULES.of(ALICE);
     expect(saysOnlyDefaults(rules, ALICE)).to.equal(true);
     expect(saysOnlyDefaults({ ...rules, content: [rule({ pattern: 'x' })] }, ALICE)).to.equal(false);
     expect(saysOnlyDefaults({ ...rules, content: [rule({ pattern: 'x', enabled: false })] }, ALICE)).to.equal(true);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import { DEFAULT_RULES } from '#src/protocol/push/default-rules.ts';
 import type { PushRuleKind, PushRuleset } from '#src/protocol/push/push-ruleset.ts';
 import {
   type PushRulesetChange,
@@ -37,18 +37,18 @@ const ids = (ruleset: PushRuleset, kind: PushRuleKind): string[] =>
 
 describe('adding push rules', () => {
   it('makes a new rule the most important of the user, but below the master rule', () => {
-    const ruleset = add(add(defaultRuleset(ALICE), 'override', 'a'), 'override', 'b');
+    const ruleset = add(add(DEFAULT_RULES.of(ALICE), 'override', 'a'), 'override', 'b');
     expect(ruleset.override.slice(0, 4).map((rule) => rule.rule_id)).to.deep.equal([
       '.m.rule.master',
       'b',
       'a',
       '.m.rule.suppress_notices',
     ]);
-    expect(add(defaultRuleset(ALICE), 'underride', 'u').underride[0]!.rule_id).to.equal('u');
+    expect(add(DEFAULT_RULES.of(ALICE), 'underride', 'u').underride[0]!.rule_id).to.equal('u');
   });
 
   it('puts a rule next before or next after another', () => {
-    let ruleset = defaultRuleset(ALICE);
+    let ruleset = DEFAULT_RULES.of(ALICE);
     for (const id of ['c', 'b', 'a']) ruleset = add(ruleset, 'content', id);
     expect(ids(add(ruleset, 'content', 'x', { before: 'b' }), 'content')).to.deep.equal(['a', 'x', 'b', 'c']);
     expect(ids(add(ruleset, 'content', 'x', { after: 'b' }), 'content')).to.deep.equal(['a', 'b', 'x', 'c']);
@@ -64,7 +64,7 @@ describe('adding push rules', () => {
   });
 
   it('updates a rule in its place and leaves it disabled', () => {
-    let ruleset = defaultRuleset(ALICE);
+    let ruleset = DEFAULT_RULES.of(ALICE);
     for (const id of ['b', 'a']) ruleset = add(ruleset, 'content', id);
     ruleset = done(setRuleEnabled(ruleset, 'content', 'b', false));
     ruleset = add(ruleset, 'content', 'b');
@@ -74,8 +74,8 @@ describe('adding push rules', () => {
 
   it('refuses places beside rules that do not exist or belong to the server', () => {
     const rule = { rule_id: 'x', default: false, enabled: true, actions: [] };
-    expect(errcode(addRule(defaultRuleset(ALICE), 'override', rule, { before: 'nope' }))).to.equal('M_UNKNOWN');
-    expect(errcode(addRule(defaultRuleset(ALICE), 'override', rule, { after: '.m.rule.master' }))).to.equal(
+    expect(errcode(addRule(DEFAULT_RULES.of(ALICE), 'override', rule, { before: 'nope' }))).to.equal('M_UNKNOWN');
+    expect(errcode(addRule(DEFAULT_RULES.of(ALICE), 'override', rule, { after: '.m.rule.master' }))).to.equal(
       'M_INVALID_PARAM',
     );
   });
@@ -142,14 +142,14 @@ describe('adding push rules', () => {
 
 describe('changing push rules', () => {
   it('removes rules of the user only', () => {
-    const ruleset = add(defaultRuleset(ALICE), 'room', '!a:example.org');
+    const ruleset = add(DEFAULT_RULES.of(ALICE), 'room', '!a:example.org');
     expect(ids(done(removeRule(ruleset, 'room', '!a:example.org')), 'room')).to.deep.equal([]);
     expect(errcode(removeRule(ruleset, 'room', '!b:example.org'))).to.equal('M_NOT_FOUND');
     expect(errcode(removeRule(ruleset, 'override', '.m.rule.master'))).to.equal('M_INVALID_PARAM');
   });
 
   it('enables rules and sets actions, those of the server too, without touching the ruleset given', () => {
-    const before = defaultRuleset(ALICE);
+    const before = DEFAULT_RULES.of(ALICE);
     expect(
       findRule(done(setRuleEnabled(before, 'override', '.m.rule.master', true)), 'override', '.m.rule.master')!.enabled,
     ).to.equal(true);
@@ -160,7 +160,7 @@ describe('changing push rules', () => {
         '.m.rule.message',
       )!.actions,
     ).to.deep.equal(['dont_notify']);
-    expect(before).to.deep.equal(defaultRuleset(ALICE));
+    expect(before).to.deep.equal(DEFAULT_RULES.of(ALICE));
     expect(errcode(setRuleEnabled(before, 'override', 'nope', true))).to.equal('M_NOT_FOUND');
     expect(errcode(setRuleEnabled(before, 'override', '.m.rule.master', 'yes'))).to.equal('M_BAD_JSON');
     expect(errcode(setRuleActions(before, 'content', 'nope', []))).to.equal('M_NOT_FOUND');
@@ -168,7 +168,7 @@ describe('changing push rules', () => {
   });
 
   it('copies the rules of a room to its successor once', () => {
-    let ruleset = add(defaultRuleset(ALICE), 'room', '!old:example.org');
+    let ruleset = add(DEFAULT_RULES.of(ALICE), 'room', '!old:example.org');
     const mute = parsePushRule('override', '!old:example.org', {
       actions: [],
       conditions: [{ kind: 'event_match', key: 'room_id', pattern: '!old:example.org' }],

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import { DEFAULT_RULES } from '#src/protocol/push/default-rules.ts';
 import type { PushRule, PushRuleKind, PushRuleset } from '#src/protocol/push/push-ruleset.ts';
 import {
   addRule,
@@ -49,7 +49,7 @@ class Table {
 
 describe('what is kept of push rules', () => {
   it('is nothing for who changed nothing', () => {
-    expect(keptRulesFrom([], ALICE).ruleset).to.deep.equal(defaultRuleset(ALICE));
+    expect(keptRulesFrom([], ALICE).ruleset).to.deep.equal(DEFAULT_RULES.of(ALICE));
   });
 
   it('is a row for each rule that differs from the default rules', () => {

@@ -66,7 +66,7 @@ export class BuildingNeeds {
       const target = redacts === undefined ? undefined : await this.#target(room, redacts);
       if (target !== undefined) targets.set(target.eventId, target);
     }
-    await this.#classifier.prepare(room);
+    await this.#classifier.prepare(room, drafts);
     return { names, byNid, targets };
   }
 

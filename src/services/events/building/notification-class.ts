@@ -25,7 +25,9 @@ export interface ClassifiedEvent {
 
 /** Decides once, when an event is made, whom it notifies. */
 export interface NotificationClassifier {
-  /** Reads what `classify` needs to know about the room's local members; costs nothing once it is known. */
-  prepare(room: Room): Promise<void> | undefined;
+  /**
+   * Reads what `classify` needs to know about the room's local members, for these events; costs nothing once it is known.
+   */
+  prepare(room: Room, events: readonly Pick<ClassifiedEvent, 'content'>[]): Promise<void> | undefined;
   classify(room: Room, event: ClassifiedEvent): NotificationVerdict;
 }

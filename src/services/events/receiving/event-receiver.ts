@@ -142,7 +142,7 @@ export class EventReceiver {
     names.with(await interner.named({ stateKeys: changes.map((change) => change.skey) }));
     const members = changes.filter((change) => change.isMember);
     names.with(await interner.ensure({ users: members.map(({ skey }) => names.stateKeyNames(skey).stateKey) }));
-    await classifier.prepare(room);
+    await classifier.prepare(room, isAccepted ? [pdu] : []);
     let flags = own === undefined ? 0 : EVENT_FLAGS.state;
     if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
     if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;

@@ -1,12 +1,9 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
-import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
-import type { CompiledRuleset, PushVerdict } from '#src/protocol/push/evaluator.ts';
-import { evaluateFairly } from '#src/protocol/push/fair-evaluation.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
-import { PushSubject, type RoomPushContext } from '#src/protocol/push/push-event.ts';
-import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
+import type { PushVerdict } from '#src/protocol/push/evaluator.ts';
+import { evaluateFairly } from '#src/protocol/push/fair-evaluation.ts';
+import { PushSubject, type RoomPushContext, saysWhomItMentions } from '#src/protocol/push/push-event.ts';
 import {
   type ClassifiedEvent,
   MENTION_KINDS,
@@ -14,24 +11,22 @@ import {
   type NotificationClassifier,
   type NotificationVerdict,
 } from '#src/services/events/building/notification-class.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
-import {
-  classUnder,
-  compileDefaults,
-  DEFAULT_USER_RULES,
-  type UserRules,
-} from '#src/services/push/rules/user-rules.ts';
+import { classUnder, DEFAULT_USER_RULES, type UserRules } from '#src/services/push/rules/user-rules.ts';
+import type { Database } from '#src/storage/database.ts';
+import { RoomNames } from './room-names.ts';
 
 /** The members of a room whose rules have to be asked about every event. */
 interface Audience {
-  /** Id of the room's state that it was made of. */
-  readonly state: number;
-  /** The generation of push rules that it was made of. */
+  /** The room's `membersVersion` of which it is. */
+  readonly members: number;
+  /** The generation of push rules of which it is. */
   readonly generation: number;
   /** The cheapest rules first. */
   readonly personal: ReadonlyMap<string, UserRules>;
-  /** Display names of those whose rules ask for them. */
+  /** Display names of those whose own rules ask for them. */
   readonly names: ReadonlyMap<string, string>;
 }
 
@@ -40,9 +35,11 @@ interface Audience {
  * whose rules cost more. For whom the share does not suffice, the event is what it is for everybody with default rules.
  */
 export const MOST_STEPS = 2_000_000;
+/** Steps in which the names of members are looked for in one event. */
+const MOST_STEPS_FOR_NAMES = 500_000;
 
 const NOTHING: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
-const NOBODY: Audience = { state: 0, generation: 0, personal: new Map(), names: new Map() };
+const NOBODY: Audience = { members: 0, generation: 0, personal: new Map(), names: new Map() };
 
 const classOf = (verdict: PushVerdict): NotificationClass =>
   verdict.highlight ? 'highlight' : verdict.notify ? 'notify' : 'none';
@@ -60,7 +57,14 @@ const notificationLevels = (levels: PowerLevels): Readonly<Record<string, number
   return record;
 };
 
+/** The text of an event in which names are looked for: none where the event says itself whom it mentions. */
+const textWithNames = (event: Pick<ClassifiedEvent, 'content'>): string | undefined => {
+  const { body } = event.content;
+  return typeof body === 'string' && !saysWhomItMentions(event) ? body : undefined;
+};
+
 export interface NotificationRulesOptions {
+  readonly database: Database;
   readonly pushRules: PushRuleService;
   readonly loader: EventLoader;
   readonly isLocal: (userId: string) => boolean;
@@ -74,67 +78,83 @@ export class NotificationRules implements NotificationClassifier {
   readonly #pushRules: PushRuleService;
   readonly #loader: EventLoader;
   readonly #isLocal: (userId: string) => boolean;
+  readonly #names: RoomNames;
   readonly #audiences = new WeakMap<Room, Audience>();
-  readonly #defaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
 
   constructor(options: NotificationRulesOptions) {
     this.#pushRules = options.pushRules;
     this.#loader = options.loader;
     this.#isLocal = options.isLocal;
+    this.#names = new RoomNames(options.database, options.loader);
   }
 
-  prepare(room: Room): Promise<void> | undefined {
+  prepare(room: Room, events: readonly Pick<ClassifiedEvent, 'content'>[]): Promise<void> | undefined {
+    const audience = this.#prepareAudience(room);
+    const { legacyMentions } = this.#pushRules.defaults;
+    const names =
+      legacyMentions && events.some((event) => textWithNames(event) !== undefined)
+        ? this.#names.prepare(room)
+        : undefined;
+    if (audience === undefined || names === undefined) return audience ?? names;
+    return Promise.all([audience, names]).then(() => undefined);
+  }
+
+  #prepareAudience(room: Room): Promise<void> | undefined {
     const audience = this.#audiences.get(room);
-    if (audience?.state !== room.stateId) return this.#gather(room);
+    if (audience === undefined) return this.#gather(room);
     const { generation } = this.#pushRules;
-    if (audience.generation === generation) return undefined;
-    const changed = this.#pushRules.changedSince(audience.generation);
-    return changed === undefined ? this.#gather(room) : this.#renew(room, audience, changed);
+    if (audience.members === room.membersVersion && audience.generation === generation) return undefined;
+    const members = room.membersChangedSince(audience.members);
+    const users = this.#pushRules.changedSince(audience.generation);
+    if (members === undefined || users === undefined) return this.#gather(room);
+    return this.#renew(room, audience, new Set([...members, ...users]));
   }
 
   /** Looks at all members. */
   #gather(room: Room): Promise<void> | undefined {
-    const { stateId: state } = room;
-    const { generation } = this.#pushRules;
+    const made = this.#now(room);
     const members: string[] = [];
     for (const { userId, local, membership } of room.members.values())
       if (local && membership === 'join') members.push(userId);
-    const unknown = members.filter((userId) => this.#pushRules.peek(userId) === undefined);
-    const put = (read?: ReadonlyMap<string, UserRules>): Promise<void> | undefined =>
-      this.#put(
-        room,
-        { state, generation },
-        members.flatMap((userId) => {
-          const rules = this.#pushRules.peek(userId) ?? read?.get(userId);
-          return rules === undefined ? [] : [[userId, rules] as const];
-        }),
-      );
-    return unknown.length > 0 ? this.#pushRules.load(unknown).then(put) : put();
+    return this.#ask(members, (rules) => this.#put(room, made, rules));
   }
 
-  /** Looks at those members whose rules have changed. */
-  #renew(room: Room, audience: Audience, changed: readonly string[]): Promise<void> | undefined {
-    const { state } = audience;
-    const { generation } = this.#pushRules;
-    const members = new Set(changed.filter((userId) => room.isJoined(userId)));
-    if (members.size === 0) {
-      this.#audiences.set(room, { ...audience, generation });
+  /** Looks at those who have changed, or whose rules have. */
+  #renew(room: Room, audience: Audience, changed: ReadonlySet<string>): Promise<void> | undefined {
+    const made = this.#now(room);
+    const members = [...changed].filter((userId) => {
+      const member = room.member(userId);
+      return member?.local === true && member.membership === 'join';
+    });
+    if (members.length === 0 && ![...changed].some((userId) => audience.personal.has(userId))) {
+      this.#audiences.set(room, { ...audience, ...made });
       return undefined;
     }
-    const others = [...audience.personal].filter(([userId]) => !members.has(userId));
-    const put = (read: ReadonlyMap<string, UserRules>): Promise<void> | undefined =>
-      this.#put(room, { state, generation }, [...others, ...read]);
-    const known = new Map<string, UserRules>();
-    for (const userId of members) {
+    const others = [...audience.personal].filter(([userId]) => !changed.has(userId));
+    return this.#ask(members, (rules) => this.#put(room, made, [...others, ...rules]));
+  }
+
+  #now(room: Room): Pick<Audience, 'members' | 'generation'> {
+    return { members: room.membersVersion, generation: this.#pushRules.generation };
+  }
+
+  /** Hands the rules of users out, in this turn of the event loop when all are in memory. */
+  #ask(
+    userIds: readonly string[],
+    use: (rules: readonly (readonly [string, UserRules])[]) => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    const known: [string, UserRules][] = [];
+    for (const userId of userIds) {
       const rules = this.#pushRules.peek(userId);
-      if (rules !== undefined) known.set(userId, rules);
+      if (rules !== undefined) known.push([userId, rules]);
     }
-    return known.size < members.size ? this.#pushRules.load([...members]).then(put) : put(known);
+    if (known.length === userIds.length) return use(known);
+    return this.#pushRules.load(userIds).then((rules) => use([...rules]));
   }
 
   #put(
     room: Room,
-    made: Pick<Audience, 'state' | 'generation'>,
+    made: Pick<Audience, 'members' | 'generation'>,
     members: readonly (readonly [string, UserRules])[],
   ): Promise<void> | undefined {
     const asked = members.filter(([, rules]) => rules.isPersonal);
@@ -163,7 +183,7 @@ export class NotificationRules implements NotificationClassifier {
   classify(room: Room, event: ClassifiedEvent): NotificationVerdict {
     // The room does not exist before this event, and nobody is in it.
     if (event.type === 'm.room.create') return NOTHING;
-    const audience = this.#audiences.get(room) ?? NOBODY;
+    const { personal, names } = this.#audiences.get(room) ?? NOBODY;
     const subject = new PushSubject({ ...event, room_id: room.roomId });
     const levels = room.powerLevels();
     const context: RoomPushContext = {
@@ -171,17 +191,25 @@ export class NotificationRules implements NotificationClassifier {
       senderPowerLevel: levels.userLevel(event.sender),
       notificationPowerLevels: notificationLevels(levels),
     };
-    const eventClass = defaultClassOf(subject, context);
+    const { defaults } = this.#pushRules;
+    const eventClass = defaultClassOf(subject, context, defaults);
+    const text = defaults.legacyMentions ? textWithNames(event) : undefined;
+    const members = text === undefined ? undefined : this.#names.of(room);
     const asked = new Map<string, UserRules>();
-    for (const userId of personallyConcerned(subject.event)) {
-      if (audience.personal.has(userId) || !this.#isConcerned(room, event, userId)) continue;
-      asked.set(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
-    }
-    for (const [userId, rules] of audience.personal) if (userId !== event.sender) asked.set(userId, rules);
+    const ask = (userId: string): void => {
+      if (!personal.has(userId)) asked.set(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
+    };
+    for (const userId of personallyConcerned(subject.event)) if (this.#isConcerned(room, event, userId)) ask(userId);
+    if (text !== undefined && members !== undefined)
+      for (const userId of members.index.namedIn(subject, text, new StepBudget(MOST_STEPS_FOR_NAMES))) ask(userId);
+    for (const [userId, rules] of personal) asked.set(userId, rules);
+    asked.delete(event.sender);
+    if (asked.size === 0)
+      return { notifies: eventClass !== 'none', highlightsAll: eventClass === 'highlight', exceptions: [] };
     const verdicts = evaluateFairly(
       Array.from(asked, ([userId, rules]) => ({
-        rules: rules === DEFAULT_USER_RULES ? this.#compiledDefaults(userId) : rules.compiled,
-        context: { ...context, userId, displayName: audience.names.get(userId) },
+        rules: this.#pushRules.compiled(userId, rules),
+        context: { ...context, userId, displayName: names.get(userId) ?? members?.displayNames.get(userId) },
       })),
       subject,
       new StepBudget(MOST_STEPS),
@@ -198,11 +226,5 @@ export class NotificationRules implements NotificationClassifier {
   #isConcerned(room: Room, event: ClassifiedEvent, userId: string): boolean {
     if (!this.#isLocal(userId)) return false;
     return (event.type === 'm.room.member' && event.state_key === userId) || room.headMembership(userId) === 'join';
-  }
-
-  #compiledDefaults(userId: string): CompiledRuleset {
-    let compiled = this.#defaults.get(userId);
-    if (compiled === undefined) this.#defaults.set(userId, (compiled = compileDefaults(userId)));
-    return compiled;
   }
 }

@@ -2,6 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
+import type { CompiledRuleset } from '#src/protocol/push/evaluator.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { PushSubject } from '#src/protocol/push/push-event.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
@@ -9,12 +10,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import { MENTION_KINDS } from '#src/services/events/building/notification-class.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
-import {
-  compileDefaults,
-  DEFAULT_USER_RULES,
-  type RoomMode,
-  type UserRules,
-} from '#src/services/push/rules/user-rules.ts';
+import { type RoomMode, type UserRules } from '#src/services/push/rules/user-rules.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
 import { threadOf } from '#src/services/push/receipts/threads.ts';
@@ -140,7 +136,7 @@ export class NotificationList {
     rules: UserRules,
     found: readonly { readonly event: StoredEvent; readonly record: NotifyingRecord }[],
   ): Promise<Notification[]> {
-    const { clientEvents, receipts, rooms } = this.#options;
+    const { clientEvents, pushRules, receipts, rooms } = this.#options;
     const loaded = await rooms.load([...new Set(found.map(({ record }) => record.room))]);
     const read = await receipts.forRooms([...loaded.values()]);
     const byRoom = Map.groupBy(found, ({ record }) => record.room);
@@ -157,6 +153,7 @@ export class NotificationList {
     }
     const notifications: Notification[] = [];
     const budget = new StepBudget(MOST_STEPS);
+    const compiled = pushRules.compiled(reader.userId, rules);
     for (const { event, record } of found) {
       const room = loaded.get(record.room);
       if (room === undefined) continue;
@@ -167,7 +164,7 @@ export class NotificationList {
           event,
           record,
           { userId: reader.userId, displayName: names.get(record.room) },
-          rules,
+          compiled,
           budget,
         ),
         event: json.get(event.nid) ?? '{}',
@@ -213,14 +210,13 @@ const actionsOf = (
   event: StoredEvent,
   { flags, kind }: NotifyingRecord,
   user: { readonly userId: string; readonly displayName: string | undefined },
-  rules: UserRules,
+  rules: CompiledRuleset,
   budget: StepBudget,
 ): readonly PushAction[] => {
   const highlighted = kind === null ? (flags & EVENT_FLAGS.highlightsAll) !== 0 : kind === MENTION_KINDS.highlight;
-  const compiled = rules === DEFAULT_USER_RULES ? compileDefaults(user.userId) : rules.compiled;
   const levels = room.powerLevels();
   const { type, sender, content, stateKey } = event;
-  const verdict = compiled.evaluateWithin(
+  const verdict = rules.evaluateWithin(
     budget,
     new PushSubject({
       type,

@@ -1,9 +1,15 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import {
+  DEFAULT_RULES,
+  DEFAULT_RULES_WITH_LEGACY_MENTIONS,
+  type DefaultRules,
+} from '#src/protocol/push/default-rules.ts';
+import { compileRuleset, type CompiledRuleset } from '#src/protocol/push/evaluator.ts';
 import {
   PUSH_RULE_KINDS,
   type PushRule,
@@ -55,6 +61,8 @@ export interface PushRuleServiceOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly writer: Writer;
+  /** Whether messages that do not say whom they mention are looked through for names. */
+  readonly legacyMentions?: boolean;
   /** None, when left out. */
   readonly quota?: PushRuleQuota;
   /** Bytes that rules may take in memory; default 64 MiB. Those of users who have changed nothing take next to none. */
@@ -75,11 +83,14 @@ const UNCHANGED: Known = { kept: undefined, rules: DEFAULT_USER_RULES };
  */
 export class PushRuleService implements ServedType {
   readonly type = TYPE;
+  /** The rules of whoever has changed nothing. */
+  readonly defaults: DefaultRules;
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #writer: Writer;
   readonly #quota: PushRuleQuota;
   readonly #users: LRUCache<string, Known>;
+  readonly #compiledDefaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
   readonly #changes = new SerialByKey<string>();
   /** Who changed their rules, the latest last. */
   #changedUsers: string[] = [];
@@ -91,6 +102,7 @@ export class PushRuleService implements ServedType {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#writer = options.writer;
+    this.defaults = options.legacyMentions === true ? DEFAULT_RULES_WITH_LEGACY_MENTIONS : DEFAULT_RULES;
     this.#quota = options.quota ?? { pieces: Infinity, bytes: Infinity };
     this.#users = new LRUCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -152,7 +164,7 @@ export class PushRuleService implements ServedType {
         content: record.content,
       }));
       // What was changed while we read is here already, and newer.
-      const known = this.#users.get(userId) ?? knownOf(keptRulesFrom(rows, userId), userId);
+      const known = this.#users.get(userId) ?? this.#knownOf(keptRulesFrom(rows, userId, this.defaults), userId);
       this.#users.set(userId, known);
       found.set(userId, known);
     }
@@ -174,13 +186,22 @@ export class PushRuleService implements ServedType {
     return (await this.#known(userId)).rules;
   }
 
+  /** Rules, ready to be asked about an event, of a user who may have changed nothing. */
+  compiled(userId: string, rules: UserRules): CompiledRuleset {
+    if (rules !== DEFAULT_USER_RULES) return rules.compiled;
+    let compiled = this.#compiledDefaults.get(userId);
+    if (compiled === undefined)
+      this.#compiledDefaults.set(userId, (compiled = compileRuleset(this.defaults.of(userId))));
+    return compiled;
+  }
+
   /** A user's rules as clients see them. */
   async rulesetOf(userId: string): Promise<PushRuleset> {
-    return (await this.#known(userId)).kept?.ruleset ?? defaultRuleset(userId);
+    return (await this.#known(userId)).kept?.ruleset ?? this.defaults.of(userId);
   }
 
   async open(userId: string): Promise<() => string> {
-    return serving((await this.#known(userId)).kept, userId);
+    return this.#serving((await this.#known(userId)).kept, userId);
   }
 
   /**
@@ -240,14 +261,22 @@ export class PushRuleService implements ServedType {
     placed?: { readonly kind: PushRuleKind; readonly ruleId: string },
   ): Promise<void> {
     return this.#changes.run(userId, async () => {
-      const before = (await this.#known(userId)).kept ?? defaultKeptRules(userId);
+      const before = (await this.#known(userId)).kept ?? defaultKeptRules(userId, this.defaults);
       const result = change(before.ruleset);
       if (!result.ok) throw new MatrixError(result.errcode, result.message);
-      const changes = changeOfKeptRules(before, result.ruleset, userId, placed);
+      const changes = changeOfKeptRules(before, result.ruleset, userId, placed, this.defaults);
       if (changes.written.length + changes.removed.length === 0) return;
       this.#assertFits(before, changes.after);
       await this.#write(userId, changes);
     });
+  }
+
+  #knownOf(kept: KeptRules, userId: string): Known {
+    return kept.rows.size === 0 ? UNCHANGED : { kept, rules: userRules(kept.ruleset, userId, this.defaults) };
+  }
+
+  #serving(kept: KeptRules | undefined, userId: string): () => string {
+    return () => JSON.stringify({ global: kept?.ruleset ?? this.defaults.of(userId) });
   }
 
   #assertFits(before: KeptRules, after: KeptRules): void {
@@ -279,25 +308,17 @@ export class PushRuleService implements ServedType {
         pushRules: [...written.map((row) => rowOf(row, row)), ...removed.map((row) => rowOf(row, undefined))],
       },
       publish: () => {
-        const known = knownOf(after, userId);
+        const known = this.#knownOf(after, userId);
         this.#users.set(userId, known);
         this.#generation += 1;
         this.#changedUsers.push(userId);
         if (this.#changedUsers.length >= 2 * REMEMBERED_CHANGES)
           this.#changedUsers = this.#changedUsers.slice(-REMEMBERED_CHANGES);
-        this.changed.emit({ userId, pos, serve: serving(known.kept, userId) });
+        this.changed.emit({ userId, pos, serve: this.#serving(known.kept, userId) });
       },
     });
   }
 }
-
-const knownOf = (kept: KeptRules, userId: string): Known =>
-  kept.rows.size === 0 ? UNCHANGED : { kept, rules: userRules(kept.ruleset, userId) };
-
-const serving =
-  (kept: KeptRules | undefined, userId: string): (() => string) =>
-  () =>
-    JSON.stringify({ global: kept?.ruleset ?? defaultRuleset(userId) });
 
 const KINDS = 'The kind of a push rule is override, content, room, sender or underride.';
 

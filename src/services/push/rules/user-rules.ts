@@ -1,6 +1,6 @@
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { saysOnlyDefaults } from '#src/protocol/push/default-class.ts';
-import { defaultRuleset, MASTER_RULE_ID } from '#src/protocol/push/default-rules.ts';
+import { DEFAULT_RULES, type DefaultRules, MASTER_RULE_ID, RULES_FOR_NAMED } from '#src/protocol/push/default-rules.ts';
 import { compileRuleset, type CompiledRuleset, verdictOf } from '#src/protocol/push/evaluator.ts';
 import { foldCase } from '#src/protocol/push/push-event.ts';
 import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from '#src/protocol/push/push-ruleset.ts';
@@ -19,15 +19,16 @@ export const classUnder = (mode: RoomMode, eventClass: NotificationClass): Notif
 
 /** A user's push rules, made ready to be asked. */
 export interface UserRules {
-  /** Whether the rules have to be asked about every event: the mode does not say it all. */
+  /** Whether the rules have to be asked about every event: the mode does not say it all. Whoever is named by an event is asked anyway. */
   readonly isPersonal: boolean;
+  /** Whether rules of the user's own ask for the name that they have in the room. */
   readonly needsDisplayName: boolean;
   modeIn(roomId: string): RoomMode;
   /** The rules themselves; parsed when first asked for. */
   readonly compiled: CompiledRuleset;
 }
 
-/** The rules of everybody who has changed nothing; who is named by an event is asked with `compileDefaults`. */
+/** The rules of everybody who has changed nothing; who is named by an event is asked with those that name the user. */
 export const DEFAULT_USER_RULES: UserRules = {
   isPersonal: false,
   needsDisplayName: false,
@@ -36,8 +37,6 @@ export const DEFAULT_USER_RULES: UserRules = {
     throw new Error('the default rules name the user: compile them for one');
   },
 };
-
-export const compileDefaults = (userId: string): CompiledRuleset => compileRuleset(defaultRuleset(userId));
 
 const notifies = (rule: PushRule | undefined): boolean => rule?.enabled === true && verdictOf(rule.actions).notify;
 
@@ -58,15 +57,17 @@ const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean =>
 };
 
 /** Makes a user's rules ready. */
-export const userRules = (ruleset: PushRuleset, userId: string): UserRules => {
-  if (saysOnlyDefaults(ruleset, userId)) return DEFAULT_USER_RULES;
+export const userRules = (ruleset: PushRuleset, userId: string, defaults: DefaultRules = DEFAULT_RULES): UserRules => {
+  if (saysOnlyDefaults(ruleset, userId, defaults)) return DEFAULT_USER_RULES;
   let compiled: CompiledRuleset | undefined;
   const ready = (isPersonal: boolean, modeIn: (roomId: string) => RoomMode): UserRules => ({
     isPersonal,
     needsDisplayName: PUSH_RULE_KINDS.some((kind) =>
       ruleset[kind].some(
         (rule) =>
-          rule.enabled && rule.conditions?.some((condition) => condition.kind === 'contains_display_name') === true,
+          !rule.default &&
+          rule.enabled &&
+          rule.conditions?.some((condition) => condition.kind === 'contains_display_name') === true,
       ),
     ),
     modeIn,
@@ -95,14 +96,16 @@ export const userRules = (ruleset: PushRuleset, userId: string): UserRules => {
   if ([...ruleset.content, ...ruleset.sender, ...ruleset.underride].some((rule) => !rule.default && rule.enabled))
     isPersonal = true;
 
-  const original = defaultRuleset(userId);
+  const original = defaults.of(userId);
   const quiet = ['.m.rule.message', '.m.rule.encrypted'].every((id) => !notifies(findRule(ruleset, 'underride', id)));
   // Where the default underrides are all silent, no event of class "notify" is left: the mode says it all.
   const silent = ruleset.underride.every((rule) => !rule.default || !notifies(rule));
   for (const kind of PUSH_RULE_KINDS) {
     if (kind === 'underride' && silent) continue;
     for (const rule of ruleset[kind]) {
-      if (rule.default && !sameVerdict(rule, findRule(original, kind, rule.rule_id))) isPersonal = true;
+      // Who is named by an event is asked in any case.
+      if (!rule.default || RULES_FOR_NAMED.has(rule.rule_id)) continue;
+      if (!sameVerdict(rule, findRule(original, kind, rule.rule_id))) isPersonal = true;
     }
   }
   return ready(isPersonal, (roomId) =>

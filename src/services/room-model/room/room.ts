@@ -106,6 +106,14 @@ export class Room implements EventRoom {
   get members(): ReadonlyMap<string, Member> {
     return this.#members.all;
   }
+  /** Counts the changes of `members`. */
+  get membersVersion(): number {
+    return this.#members.version;
+  }
+  /** Whose membership, name or avatar changed after a version; undefined when that is too long ago to say. */
+  membersChangedSince(version: number): readonly string[] | undefined {
+    return this.#members.changedSince(version);
+  }
   member(userId: string): Member | undefined {
     return this.#members.get(userId);
   }

@@ -166,7 +166,8 @@ export class AccountDataService {
     const known = this.#pieces.get(key)?.entry;
     if (known !== undefined) return known ?? undefined;
     return this.#readingPieces.run(key, async () => {
-      const record = await accountDataPiece(this.#database, await this.#interner.userNid(userId), roomNid, type);
+      const user = await this.#interner.findUser(userId);
+      const record = user === undefined ? undefined : await accountDataPiece(this.#database, user, roomNid, type);
       // What was changed while we read is here already, and newer.
       const newer = this.#pieces.get(key)?.entry;
       if (newer !== undefined && newer !== null) return newer;
@@ -192,7 +193,8 @@ export class AccountDataService {
   async tags(userId: string, roomNid: number): Promise<Tags> {
     const data = this.#users.get(userId);
     if (data !== undefined) return data.tags(roomNid);
-    const records = await tagsOfRoom(this.#database, await this.#interner.userNid(userId), roomNid);
+    const user = await this.#interner.findUser(userId);
+    const records = user === undefined ? [] : await tagsOfRoom(this.#database, user, roomNid);
     return new Map(records.map(({ tag, content }) => [tag, content]));
   }
 

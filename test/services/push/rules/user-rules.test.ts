@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { defaultRuleset } from '#src/protocol/push/default-rules.ts';
+import { DEFAULT_RULES } from '#src/protocol/push/default-rules.ts';
 import type { PushRule, PushRuleKind, PushRuleset } from '#src/protocol/push/push-ruleset.ts';
 import { addRule, setRuleActions, setRuleEnabled } from '#src/protocol/push/rule-editing.ts';
 import { classUnder, DEFAULT_USER_RULES, userRules } from '#src/services/push/rules/user-rules.ts';
@@ -8,7 +8,7 @@ const ALICE = '@alice:test';
 const ROOM = '!Room:test';
 
 const changed = (...changes: ((ruleset: PushRuleset) => ReturnType<typeof addRule>)[]): PushRuleset => {
-  let ruleset = defaultRuleset(ALICE);
+  let ruleset = DEFAULT_RULES.of(ALICE);
   for (const change of changes) {
     const result = change(ruleset);
     if (!result.ok) throw new Error(result.message);
@@ -23,7 +23,7 @@ const silence = (ruleId: string) => (ruleset: PushRuleset) => setRuleActions(rul
 
 describe('the rules of a user, made ready', () => {
   it('are the same object for everybody who says nothing of their own', () => {
-    expect(userRules(defaultRuleset(ALICE), ALICE)).to.equal(DEFAULT_USER_RULES);
+    expect(userRules(DEFAULT_RULES.of(ALICE), ALICE)).to.equal(DEFAULT_USER_RULES);
     expect(userRules(changed(own('content', { pattern: 'x', enabled: false })), ALICE)).to.equal(DEFAULT_USER_RULES);
   });
 
