@@ -177,7 +177,13 @@ export const configSchema = section({
   push: section({ legacy_mentions: flag }),
   presence: section({ enabled: flag, federate: flag, idle_ms: count }),
   user_directory: section({ enabled: flag, search_all_users: flag }),
-  sync: section({ max_timeout_ms: countOrNone, default_timeline_limit: count, max_timeline_limit: count }),
+  sync: section({
+    max_timeout_ms: countOrNone,
+    default_timeline_limit: count,
+    max_timeline_limit: count,
+    max_timeline_bytes: count,
+    max_response_bytes: count,
+  }),
   turn: section({
     uris: Type.Array(Type.String({ pattern: '^turns?:.+', title: 'a URI that begins with turn: or turns:' })),
     shared_secret: nullable(text),

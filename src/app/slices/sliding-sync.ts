@@ -8,7 +8,7 @@ import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
 import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Sync, SyncParts } from './sync.ts';
+import { type Sync, type SyncParts, timelineBytes } from './sync.ts';
 
 /** Sync for clients that look at a part of their rooms. */
 export interface SlidingSyncing {
@@ -24,6 +24,7 @@ export function composeSlidingSync(below: Platform & SyncParts & Sync): Slice<Sl
     visibility: below.visibility,
     relations: below.aggregations,
     sticky: events.sticky,
+    bytes: timelineBytes(config),
   });
   const slidingSync = new SlidingSync({
     users: syncUsers,

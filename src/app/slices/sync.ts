@@ -61,6 +61,12 @@ export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
 /** Makes sections beside the usual ones. */
 export type MoreSections = (parts: SyncParts) => readonly Section[];
 
+/** How much timelines have at most. */
+export const timelineBytes = ({ sync }: Pick<Platform['config'], 'sync'>): { timeline: number; response: number } => ({
+  timeline: sync.maxTimelineBytes,
+  response: sync.maxResponseBytes,
+});
+
 /**
  * Everything that sync shows, in the order in which it is written. A new stream is a line here.
  *
@@ -78,6 +84,7 @@ const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDelt
     relations: below.aggregations,
     sticky: events.sticky,
     encoder,
+    bytes: timelineBytes(below.config),
   });
   return [
     new StrippedStateSection(below.membership),

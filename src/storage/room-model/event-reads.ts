@@ -95,9 +95,11 @@ const AUTH_EDGES_OF = sql(
 const NEWEST_EVENTS = sql(
   'events_newest',
   `select l.* from unnest($1::int[], $2::bigint[], $3::bigint[]) u(room, after, up_to) cross join lateral (
-    select ${EVENT_COLUMNS} from events e
-    where e.room = u.room and e.nid > u.after and e.nid <= u.up_to and e.flags & ${HIDDEN_FLAGS} = 0
-    order by e.nid desc limit $4
+    select ${EVENT_COLUMNS} from (
+      select *, sum(octet_length(json)) over (order by nid desc rows unbounded preceding) as bytes from events
+      where room = u.room and nid > u.after and nid <= u.up_to and flags & ${HIDDEN_FLAGS} = 0
+      order by nid desc limit $4
+    ) e where e.bytes - octet_length(e.json) < $5 order by e.nid desc
   ) l`,
 );
 const STATE_AT = sql(
@@ -208,17 +210,19 @@ export const authEdgesOf = (
   nids: readonly number[],
 ): Promise<{ nid: number; auth: readonly number[] }[]> => database.query(AUTH_EDGES_OF, [room, nids]);
 
-/** Of each room, the newest `limit` events that clients may be shown with `after` < position <= `upTo`, newest first. */
+/** Of each room, the newest `limit` events that clients may be shown with `after` < position <= `upTo`, newest first; no more once they have `bytes`. */
 export const newestEvents = (
   database: Database,
   ranges: readonly { readonly room: number; readonly after: number; readonly upTo: number }[],
   limit: number,
+  bytes = Number.MAX_SAFE_INTEGER,
 ): Promise<EventRecord[]> =>
   database.query<EventRecord>(NEWEST_EVENTS, [
     ranges.map((range) => range.room),
     ranges.map((range) => range.after),
     ranges.map((range) => range.upTo),
     limit,
+    bytes,
   ]);
 
 /** Of each room, the last event at or before a position: its state (and itself, when a state event) is the state there. */

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { covers, ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
@@ -20,6 +21,8 @@ import { NewsWait } from './wait.ts';
  * database connections and hold all of it in memory.
  */
 const LARGE_AT_ONCE = 8;
+/** Rooms that are read together: as many statements for all of them as for one. */
+const ROOMS_AT_ONCE = 100;
 
 export interface SyncEngineOptions {
   readonly users: SyncUsers;
@@ -93,12 +96,17 @@ export class SyncEngine {
 
     const rooms = await planner.rooms(plan, common, data);
     let isEmpty = true;
-    for (const { view } of views) if (rooms.length > 0) await view.prepare?.(rooms, end);
-    for (const room of rooms) {
-      const parts = await partsOf(views, (view) => view.room?.(room, end));
-      if (!parts.some(({ part }) => part.isNews)) continue;
-      encoder.room(room, parts);
-      isEmpty = false;
+    for (let at = 0; at < rooms.length; at += ROOMS_AT_ONCE) {
+      const some = rooms.slice(at, at + ROOMS_AT_ONCE);
+      for (const { view } of views) await view.prepare?.(some, end);
+      for (const room of some) {
+        const parts = await partsOf(views, (view) => view.room?.(room, end));
+        if (!parts.some(({ part }) => part.isNews)) continue;
+        encoder.room(room, parts);
+        isEmpty = false;
+      }
+      // Where all is in memory nobody else would have their turn before the last room.
+      if (at + ROOMS_AT_ONCE < rooms.length) await setImmediate();
     }
     const general = await partsOf(views, (view) => view.general?.(end));
     if (general.some(({ part }) => part.isNews)) isEmpty = false;

@@ -1,4 +1,5 @@
 import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
+import { GiveWay } from '#src/kernel/give-way.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -10,6 +11,13 @@ import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
 import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';
 import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } from './visible-timelines.ts';
+
+/** Text that is written in one turn of the event loop; with what it takes to read and parse events, some milliseconds. */
+const CHARACTERS_AT_ONCE = 150_000;
+/** What a room costs by itself, in characters. */
+const CHARACTERS_OF_ROOM = 3_000;
+
+const lengthOf = ({ members = {} }: Part): number => Object.values(members).reduce((sum, text) => sum + text.length, 0);
 
 export interface RoomEventsOptions extends VisibleTimelinesOptions {
   readonly loader: EventLoader;
@@ -41,10 +49,11 @@ export class RoomEventsSection implements Section {
   open(request: SectionRequest): SectionView {
     if (request.isInitial || request.fullState) request.user.forgetSentMembers(request.deviceId ?? '');
     const parts = new Map<RoomPlan, Part>();
+    const budget = { bytes: this.#options.bytes.response };
     return {
       prepare: async (rooms) => {
         const told = rooms.filter(({ section }) => section === 'join' || section === 'leave');
-        for (const [plan, part] of await this.#read(told, request)) parts.set(plan, part);
+        for (const [plan, part] of await this.#read(told, request, budget)) parts.set(plan, part);
       },
       room: (plan) => {
         const part = parts.get(plan);
@@ -54,10 +63,15 @@ export class RoomEventsSection implements Section {
     };
   }
 
-  async #read(plans: readonly RoomPlan[], request: SectionRequest): Promise<readonly (readonly [RoomPlan, Part])[]> {
+  async #read(
+    plans: readonly RoomPlan[],
+    request: SectionRequest,
+    budget: { bytes: number },
+  ): Promise<readonly (readonly [RoomPlan, Part])[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
-    const drafts = await this.#timelines.read(plans, request);
+    const drafts = await this.#timelines.read(plans, request, budget.bytes);
+    for (const { events } of drafts) for (const { event } of events) budget.bytes -= event.json.length;
     const upToEnd = request.stateAfter !== undefined;
     const changes = await this.#options.states.read(
       drafts.map(({ plan, window, events }) => ({
@@ -82,6 +96,7 @@ export class RoomEventsSection implements Section {
     );
     const relations = await this.#relations(drafts, request, ignored);
     const parts: (readonly [RoomPlan, Part])[] = [];
+    const way = new GiveWay(CHARACTERS_AT_ONCE);
     for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
       const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
@@ -89,7 +104,10 @@ export class RoomEventsSection implements Section {
         draft.plan,
         filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true),
       );
-      parts.push([draft.plan, this.#encode(draft, told, request, relations.get(draft))]);
+      const part = this.#encode(draft, told, request, relations.get(draft));
+      parts.push([draft.plan, part]);
+      const turn = way.after(CHARACTERS_OF_ROOM + lengthOf(part));
+      if (turn !== undefined) await turn;
     }
     return parts;
   }

@@ -13,6 +13,13 @@ export interface WindowRequest {
   readonly upTo: number;
 }
 
+/** How much a timeline has at most. */
+export interface TimelineBounds {
+  readonly limit: number;
+  /** Of events as they are kept; whatever they are, the newest one is there. */
+  readonly bytes: number;
+}
+
 /** The newest events of a stretch that pass a filter. */
 export interface TimelineWindow {
   /** Oldest first. */
@@ -43,28 +50,30 @@ export class TimelineReader {
   }
 
   /**
+   * @param bounds of each timeline
    * @param accepts undefined takes every event
    * @param prepare makes known what `accepts` has to know of events
    */
   async read(
     requests: readonly WindowRequest[],
-    limit: number,
+    bounds: TimelineBounds,
     accepts: TimelinePredicate | undefined,
     prepare?: PrepareEvents,
   ): Promise<TimelineWindow[]> {
+    const { limit } = bounds;
     const windows: (TimelineWindow | undefined)[] = requests.map((request) =>
-      prepare === undefined ? fromRing(request, limit, accepts) : undefined,
+      prepare === undefined ? fromRing(request, bounds, accepts) : undefined,
     );
     const missing = requests.filter((_, index) => windows[index] === undefined);
     if (missing.length > 0) {
       const chunk = accepts === undefined ? limit + 1 : Math.max(limit + 1, SEARCH_CHUNK);
-      const read = await this.#newest(missing, chunk, prepare);
+      const read = await this.#newest(missing, chunk, bounds.bytes, prepare);
       for (const [index, request] of requests.entries()) {
         windows[index] ??= await this.#fromDatabase(
           request,
           read.get(request.room.nid) ?? [],
           chunk,
-          limit,
+          bounds,
           accepts,
           prepare,
         );
@@ -76,6 +85,7 @@ export class TimelineReader {
   async #newest(
     requests: readonly WindowRequest[],
     count: number,
+    bytes: number,
     prepare: PrepareEvents | undefined,
   ): Promise<Map<number, StoredEvent[]>> {
     const rooms = new Map(requests.map((request) => [request.room.nid, request.room]));
@@ -83,6 +93,7 @@ export class TimelineReader {
       this.#database,
       requests.map((request) => ({ room: request.room.nid, after: request.after, upTo: request.upTo })),
       count,
+      bytes,
     );
     const events = await this.#loader.adopt(records, (nid) => rooms.get(nid));
     await prepare?.(
@@ -99,21 +110,23 @@ export class TimelineReader {
     request: WindowRequest,
     first: readonly StoredEvent[],
     chunk: number,
-    limit: number,
+    bounds: TimelineBounds,
     accepts: TimelinePredicate | undefined,
     prepare: PrepareEvents | undefined,
   ): Promise<TimelineWindow> {
     const read = [...first];
-    let complete = first.length < chunk;
+    const isAll = (events: readonly StoredEvent[]): boolean => events.length < chunk && bytesOf(events) < bounds.bytes;
+    let complete = isAll(first);
     extendRing(request, first, complete);
     for (let round = 1; accepts !== undefined && !complete && round < SEARCH_ROUNDS; round++) {
-      if (count(read, accepts) > limit) break;
+      if (count(read, accepts) > bounds.limit) break;
       const upTo = (read.at(-1)?.nid ?? request.upTo) - 1;
-      const more = (await this.#newest([{ ...request, upTo }], chunk, prepare)).get(request.room.nid) ?? [];
+      const more =
+        (await this.#newest([{ ...request, upTo }], chunk, bounds.bytes, prepare)).get(request.room.nid) ?? [];
       read.push(...more);
-      complete = more.length < chunk;
+      complete = isAll(more);
     }
-    return cut(read.toReversed(), limit, accepts, !complete);
+    return cut(read.toReversed(), bounds, accepts, !complete);
   }
 }
 
@@ -134,31 +147,41 @@ const extendRing = (
 const count = (events: readonly StoredEvent[], accepts: TimelinePredicate): number =>
   events.reduce((sum, event) => sum + (accepts(event) ? 1 : 0), 0);
 
+const bytesOf = (events: readonly StoredEvent[]): number => events.reduce((sum, { json }) => sum + json.length, 0);
+
 const fromRing = (
   request: WindowRequest,
-  limit: number,
+  bounds: TimelineBounds,
   accepts: TimelinePredicate | undefined,
 ): TimelineWindow | undefined => {
   const { room, after, upTo } = request;
   const events = room.ring.between(after, upTo);
-  if (events !== undefined) return cut(events, limit, accepts, false);
+  if (events !== undefined) return cut(events, bounds, accepts, false);
   // Without a filter the end of the stretch is enough, wherever it begins.
   if (accepts !== undefined) return undefined;
-  const newest = room.ring.newestUpTo(upTo, limit + 1)?.filter((event) => event.nid > after);
-  return newest === undefined || newest.length <= limit ? undefined : cut(newest, limit, undefined, true);
+  const newest = room.ring.newestUpTo(upTo, bounds.limit + 1)?.filter((event) => event.nid > after);
+  return newest === undefined || newest.length <= bounds.limit ? undefined : cut(newest, bounds, undefined, true);
 };
 
 const cut = (
   events: readonly StoredEvent[],
-  limit: number,
+  { limit, bytes }: TimelineBounds,
   accepts: TimelinePredicate | undefined,
   moreBefore: boolean,
 ): TimelineWindow => {
   const wanted = accepts === undefined ? events : events.filter((event) => accepts(event));
-  const limited = moreBefore || wanted.length > limit;
+  const fitting = newestWithin(limit === 0 ? [] : wanted.slice(-limit), bytes);
   return {
-    events: limit === 0 ? [] : wanted.slice(-limit),
-    limited,
+    events: fitting,
+    limited: moreBefore || wanted.length > fitting.length,
     hiddenState: accepts === undefined ? [] : events.filter((event) => event.isState && !accepts(event)),
   };
+};
+
+/** The end of these events that has so many bytes at most, or the last one. */
+const newestWithin = (events: readonly StoredEvent[], bytes: number): readonly StoredEvent[] => {
+  let left = bytes;
+  let first = events.length;
+  while (first > 0 && (left -= events[first - 1]?.json.length ?? 0) >= 0) first--;
+  return first === 0 ? events : events.slice(Math.min(first, events.length - 1));
 };

@@ -8,13 +8,15 @@ import type { SectionRequest } from '../engine/section.ts';
 import { stickyDeliveries, type StickyDelivery } from './sticky-delivery.ts';
 import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { RelationsSource, VisibilitySource } from './timeline-sources.ts';
-import type { TimelinePredicate, TimelineReader, TimelineWindow } from './timeline-window.ts';
+import type { TimelineBounds, TimelinePredicate, TimelineReader, TimelineWindow } from './timeline-window.ts';
 
 export interface VisibleTimelinesOptions {
   readonly timelines: TimelineReader;
   readonly visibility: VisibilitySource;
   readonly relations: RelationsSource;
   readonly sticky: StickySource;
+  /** How much timelines have at most: each of them, and all of a response together. */
+  readonly bytes: { readonly timeline: number; readonly response: number };
 }
 
 /** A room of a response with what its reader sees of its timeline. */
@@ -33,20 +35,26 @@ export class VisibleTimelines {
     this.#options = options;
   }
 
-  /** All rooms are read together. */
-  async read(plans: readonly RoomPlan[], request: SectionRequest): Promise<readonly SectionDraft[]> {
-    return this.#withSticky(await this.#windows(plans, request), request.ignored());
+  /** All rooms are read together. @param left how many bytes of events the response still has room for */
+  async read(
+    plans: readonly RoomPlan[],
+    request: SectionRequest,
+    left = this.#options.bytes.response,
+  ): Promise<readonly SectionDraft[]> {
+    const bytes = Math.min(this.#options.bytes.timeline, Math.floor(left / Math.max(plans.length, 1)));
+    return this.#withSticky(await this.#windows(plans, request, bytes), request.ignored());
   }
 
-  async #windows(plans: readonly RoomPlan[], request: SectionRequest): Promise<SectionDraft[]> {
+  async #windows(plans: readonly RoomPlan[], request: SectionRequest, bytes: number): Promise<SectionDraft[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
     const takesStateFromTimeline = request.stateAfter === undefined;
     const shown = plans.filter((plan) => filter.timelineRoom(plan.room.roomId));
     const accepts = ignored.size === 0 ? filter.timeline : withoutIgnored(filter, ignored);
+    const bounds = { limit: filter.timelineLimit, bytes };
     const windows = filter.needsRelations
-      ? await this.#relatedWindows(shown, filter, accepts)
-      : await this.#options.timelines.read(shown, filter.timelineLimit, accepts);
+      ? await this.#relatedWindows(shown, bounds, accepts)
+      : await this.#options.timelines.read(shown, bounds, accepts);
     const byRoom = new Map(shown.map((plan, index) => [plan, windows[index]]));
     return Promise.all(
       plans.map(async (plan) => {
@@ -73,12 +81,12 @@ export class VisibleTimelines {
   /** Timelines of a filter that asks what relates to the events. */
   async #relatedWindows(
     shown: readonly RoomPlan[],
-    filter: SyncFilter,
+    bounds: TimelineBounds,
     accepts: TimelinePredicate | undefined,
   ): Promise<TimelineWindow[]> {
     const related = new Map<number, readonly Relation[]>();
     const passes: TimelinePredicate = (event) => accepts?.(event, related.get(event.nid)) !== false;
-    return this.#options.timelines.read(shown, filter.timelineLimit, passes, async (events) => {
+    return this.#options.timelines.read(shown, bounds, passes, async (events) => {
       for (const [nid, relations] of await this.#options.relations.relationsOf(events)) related.set(nid, relations);
     });
   }

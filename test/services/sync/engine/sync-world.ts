@@ -96,7 +96,15 @@ export async function syncWorld(
     ...store,
     clock: events.clock,
     timers: systemTimers,
-    config: { sync: { defaultTimelineLimit: 10, maxTimelineLimit: 1000, maxTimeoutMs: 60_000 } },
+    config: {
+      sync: {
+        defaultTimelineLimit: 10,
+        maxTimelineLimit: 1000,
+        maxTimeoutMs: 60_000,
+        maxTimelineBytes: 1_000_000,
+        maxResponseBytes: 30_000_000,
+      },
+    },
     visibility,
     aggregations,
     membership: { strippedStateFor },

@@ -1,0 +1,88 @@
+import { setImmediate } from 'node:timers/promises';
+import { expect } from 'chai';
+import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+
+const LARGE = 'x'.repeat(10_000);
+
+describe('a sync response', function () {
+  this.timeout(60_000);
+  let server: InProcessServer;
+
+  before(async () => {
+    server = await InProcessServer.start({ config: { sync: { maxTimelineBytes: 50_000, maxResponseBytes: 200_000 } } });
+  });
+  after(() => server.stop());
+
+  const sync = (query: string): Promise<Json> => server.must('alice', 'GET', `/sync?timeout=0${query}`);
+  const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: 100 } } }));
+  const texts = (events: Json[]): string[] =>
+    events.filter(({ type }) => type === 'm.room.message').map(({ content }) => content.body.slice(0, 4));
+  const number = (n: number): string => String(n).padStart(4, '0');
+
+  it('ends a timeline where it has as many bytes as are allowed, and /messages goes on there', async () => {
+    const roomId = await server.room('alice');
+    const since = (await sync('')).next_batch;
+    for (let n = 0; n < 12; n++) await server.say('alice', roomId, number(n) + LARGE);
+    const all = Array.from({ length: 12 }, (_, n) => number(n));
+    const look = async (name: string): Promise<void> => {
+      for (const query of [`&since=${since}&filter=${filter}`, `&filter=${filter}`]) {
+        const { timeline } = (await sync(query)).rooms.join[roomId];
+        expect(texts(timeline.events), name).to.deep.equal(all.slice(-4));
+        expect(timeline.limited).to.equal(true);
+        const { chunk } = await server.must(
+          'alice',
+          'GET',
+          `/rooms/${roomId}/messages?dir=b&limit=100&from=${timeline.prev_batch}`,
+        );
+        expect(texts(chunk)).to.deep.equal(all.slice(0, -4).toReversed());
+      }
+    };
+    await look('in memory');
+    await server.restart();
+    await look('from the database');
+  });
+
+  it('shows the newest event of each room, however large all of them are together', async () => {
+    const since = (await sync('')).next_batch;
+    const rooms: string[] = [];
+    for (let n = 0; n < 40; n++) {
+      const roomId = await server.room('alice');
+      for (let m = 0; m < 2; m++) await server.say('alice', roomId, number(m) + LARGE);
+      rooms.push(roomId);
+    }
+    const { join } = (await sync(`&since=${since}&filter=${filter}`)).rooms;
+    for (const roomId of rooms) {
+      expect(texts(join[roomId].timeline.events)).to.deep.equal([number(1)]);
+      expect(join[roomId].timeline.limited).to.equal(true);
+    }
+  });
+
+  it('of many rooms lets others have their turn while it is written', async () => {
+    const names = Array.from({ length: 150 }, (_, n) => n);
+    for (const n of names) await server.room('alice', { name: `Room ${n}` });
+    await sync('');
+    const request = { isOver: false };
+    let turns = 0;
+    const { sync: engine, filters } = server.services;
+    const all = engine
+      .sync({
+        userId: '@alice:test',
+        deviceId: undefined,
+        since: undefined,
+        filter: await filters.filterFor('@alice:test', undefined),
+        fullState: false,
+        timeout: 0,
+        stateAfter: undefined,
+        signal: new AbortController().signal,
+      })
+      .finally(() => (request.isOver = true));
+    while (!request.isOver) {
+      await setImmediate();
+      turns += 1;
+    }
+    const { body } = await all;
+    expect(Object.keys(JSON.parse(body).rooms.join).length).to.be.at.least(150);
+    // A turn writes 150 000 characters at most.
+    expect(turns).to.be.at.least(Math.floor(body.length / 150_000));
+  });
+});
