@@ -7,6 +7,7 @@ import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import type { Config } from './config/config.ts';
 import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
+import { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
 import { type ServerInfo, serverInfo } from './server-info.ts';
 import type { ServerFiles } from './ground/server-files.ts';
@@ -34,8 +35,9 @@ export interface Edge {
 
 export function composeEdge(below: Below): Slice<Edge> {
   const { config, firstAdmin, logger, http, outbound, publicAddress } = below;
-  mountHttp(below, serverInfo(below, http.drainSignal));
-  const webSockets = mountWebSockets(below);
+  const health = new Health(below);
+  mountHttp(below, serverInfo(below, http.drainSignal, health), health);
+  const webSockets = mountWebSockets(below, health);
   return {
     name: 'edge',
     services: { webSockets },
@@ -75,7 +77,7 @@ const noting =
     if (deviceId !== undefined) activity.seen(userId, deviceId, ip, userAgent);
   };
 
-function mountHttp(below: Below, info: ServerInfo): void {
+function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
   const {
     bytesInFlight,
     config,
@@ -108,6 +110,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
       limits: httpLimits,
       bytesInFlight,
       turns,
+      explain,
       requestLog: { level: config.log.requests, slowMs: config.log.slowRequestMs },
     },
   );
@@ -115,7 +118,7 @@ function mountHttp(below: Below, info: ServerInfo): void {
 }
 
 /** The WebSocket API: the same services as HTTP, frames of its own. */
-function mountWebSockets(below: Below): WebSocketApi {
+function mountWebSockets(below: Below, { explain }: Health): WebSocketApi {
   const { bytesInFlight, clock, config, http, logger, metrics, rateLimiter, timers, turns } = below;
   const {
     accountStream,
@@ -152,6 +155,7 @@ function mountWebSockets(below: Below): WebSocketApi {
     rateLimiter,
     bytesInFlight,
     turns,
+    explain,
     clock,
     timers,
     logger,

@@ -2,13 +2,11 @@ import { BlockList, isIP } from 'node:net';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
-import { sql } from '#src/storage/database.ts';
 import type { EndpointServices } from './endpoints.ts';
+import type { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Outside } from './slices/outside.ts';
-
-const PING = sql('ping', 'select 1');
 
 /** What the server says of itself. */
 export type ServerInfo = Pick<
@@ -26,8 +24,12 @@ export type ServerInfo = Pick<
   | 'versions'
 >;
 
-export function serverInfo(below: Platform & ServerFiles & Outside, drainSignal: AbortSignal): ServerInfo {
-  const { config, database, metrics, publicAddress, version } = below;
+export function serverInfo(
+  below: Platform & ServerFiles & Outside,
+  drainSignal: AbortSignal,
+  health: Health,
+): ServerInfo {
+  const { config, metrics, publicAddress, version } = below;
   const { enabled, allowIpRanges } = config.metrics;
   return {
     serverName: config.serverName,
@@ -49,12 +51,7 @@ export function serverInfo(below: Platform & ServerFiles & Outside, drainSignal:
       if (supportContacts.length === 0 && supportPage === null) return undefined;
       return { contacts: supportContacts, ...(supportPage === null ? {} : { supportPage }) };
     },
-    isReady: async () =>
-      !drainSignal.aborted &&
-      (await database.query(PING).then(
-        () => true,
-        () => false,
-      )),
+    isReady: async () => !drainSignal.aborted && (await health.isReady()),
     metrics: () => metrics.render(),
     mayReadMetrics: addressFilter(enabled ? allowIpRanges : []),
   };

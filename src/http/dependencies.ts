@@ -6,6 +6,7 @@ import type { Random } from '#src/kernel/random.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Turns } from '#src/kernel/turns.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Authenticators } from './middleware/authentication.ts';
 import type { RequestLogOptions } from './middleware/request-log.ts';
@@ -48,6 +49,8 @@ export interface HttpDependencies extends Authenticators {
   /** Told of every request that was authenticated, for what devices say of when they were last seen. */
   readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;
+  /** What a client is told of an error that is no mistake of this program, such as a database that is away; undefined for others. */
+  readonly explain?: (error: unknown) => MatrixError | undefined;
   /** In which requests begin; when left out, they begin at once. */
   readonly turns?: Turns;
   /** The memory for bodies and answers; one of its own, of the usual size, when left out. */

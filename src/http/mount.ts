@@ -231,7 +231,15 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     try {
       received ??= await receiveBody(ctx.req, endpoint, reading);
       const body = operation.checkBody(received.value);
-      const info = new LazyRequestInfo(exchange.requestId, exchange.ip, ctx.req.headers, exchange.path, open, ctx.res);
+      const info = new LazyRequestInfo(
+        exchange.requestId,
+        exchange.ip,
+        ctx.req.headers,
+        exchange.path,
+        open,
+        ctx.res,
+        () => addresses.isTrusted(addresses.of(ctx.req.socket.remoteAddress, undefined)),
+      );
       return await handler(services, { ...asked, body, info } as never);
     } catch (error) {
       if (earlierAnswer === undefined || !(error instanceof MatrixError)) throw error;
@@ -244,6 +252,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
   const failure = (error: unknown, exchange: Exchange): MatrixError => {
     if (error instanceof MatrixError) return error;
+    const explained = deps.explain?.(error);
+    if (explained !== undefined) return explained;
     deps.logger.error('The request failed unexpectedly', {
       err: error instanceof Error ? error : new Error(String(error)),
       operation: exchange.operation?.name,

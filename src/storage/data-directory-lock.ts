@@ -38,12 +38,17 @@ export class DataDirectoryLock {
    * @throws if another living process holds the directory
    */
   static async take(dataDir: string): Promise<DataDirectoryLock> {
-    await mkdir(dataDir, { recursive: true });
+    // Keys, archives and the database lie in it: what others may read was opened to them by an operator.
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
     const file = join(dataDir, 'server.lock');
     const mine = `${process.pid} ${(await identityOf(process.pid)) ?? 'alive'}\n`;
     // Written aside and linked into place: nobody ever reads a lock that is only half written.
     const aside = `${file}.${process.pid}`;
-    await writeFile(aside, mine);
+    await writeFile(aside, mine, { mode: 0o600 }).catch((error: unknown) => {
+      throw new Error(`nothing can be written into the data directory ${dataDir}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    });
     try {
       for (let attempt = 0; attempt < 5; attempt += 1) {
         try {

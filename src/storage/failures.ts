@@ -1,3 +1,5 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+
 const SYSTEM_CODES = new Set([
   'ECONNRESET',
   'ECONNREFUSED',
@@ -46,3 +48,34 @@ export const violatesUnique = (error: unknown, constraint: string): boolean =>
   error instanceof Error &&
   (error as { code?: unknown }).code === '23505' &&
   (error as { constraint?: unknown }).constraint === constraint;
+
+/** What PostgreSQL says when it cannot write: no space, no memory, no connection left, a standby, a broken disk. */
+const NO_WRITING = /^(53|25006$|58030$)/;
+/** A character that its texts cannot hold (NUL), or a text that is too long for an index. */
+const NO_TEXT = new Set(['22021', '22P05', '54000']);
+
+const codeOf = (error: unknown): string => {
+  const { code } = (error instanceof Error ? error : {}) as { code?: unknown };
+  return typeof code === 'string' ? code : '';
+};
+
+/** Whether the database could not be reached, or could not write: it is over when an operator, or time, has mended it. */
+export const isUnavailable = (error: unknown): boolean =>
+  isConnectionLoss(error) || NO_WRITING.test(codeOf(error)) || codeOf(error) === 'ENOSPC';
+
+/** What a client is told of a query that failed by no mistake of this program; undefined where it may have been one. */
+export const toldOf = (error: unknown): MatrixError | undefined => {
+  if (isUnavailable(error)) {
+    return new MatrixError(
+      'M_UNKNOWN',
+      'This server cannot reach its database, or not write to it, at the moment: try again shortly.',
+      { retry_after_ms: 5_000 },
+      503,
+    );
+  }
+  if (!NO_TEXT.has(codeOf(error))) return undefined;
+  return new MatrixError(
+    'M_INVALID_PARAM',
+    'A text in this request holds a NUL character, or is too long to be stored.',
+  );
+};

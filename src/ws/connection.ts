@@ -401,7 +401,7 @@ export class Connection implements StreamSink, Beating {
   }
 
   #asMatrixError(error: unknown, method: string): MatrixError {
-    return matrixErrorOf(error, this.#hub.deps.logger, { method, user: this.#requester?.userId });
+    return matrixErrorOf(error, this.#hub.deps, { method, user: this.#requester?.userId });
   }
 }
 

@@ -5,6 +5,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Turns } from '#src/kernel/turns.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketServices } from './services.ts';
 
@@ -50,6 +51,8 @@ export interface WebSocketDependencies {
   readonly services: WebSocketServices;
   /** The one of HTTP, so that both take out of the same buckets. */
   readonly rateLimiter: RateLimiter;
+  /** What a client is told of an error that is no mistake of this program; undefined for others. */
+  readonly explain?: (error: unknown) => MatrixError | undefined;
   /** Those of HTTP; when left out, requests begin at once. */
   readonly turns?: Turns;
   /** The one of HTTP; one of its own, of the usual size, when left out. */

@@ -1,6 +1,7 @@
-import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import type { LogFields } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { CloseName } from './close-codes.ts';
+import type { WebSocketDependencies } from './dependencies.ts';
 
 /** How a socket ends whose token is not, or no longer, good. */
 export const closeNameOf = (error: MatrixError): CloseName => {
@@ -17,8 +18,14 @@ export const closeNameOf = (error: MatrixError): CloseName => {
 };
 
 /** What a client is told of an error. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
-export const matrixErrorOf = (error: unknown, logger: Logger, fields: LogFields): MatrixError => {
+export const matrixErrorOf = (
+  error: unknown,
+  { explain, logger }: Pick<WebSocketDependencies, 'explain' | 'logger'>,
+  fields: LogFields,
+): MatrixError => {
   if (error instanceof MatrixError) return error;
+  const explained = explain?.(error);
+  if (explained !== undefined) return explained;
   const err = error instanceof Error ? error : new Error(String(error));
   logger.error('A WebSocket request failed unexpectedly', { ...fields, err });
   return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', {}, 500);

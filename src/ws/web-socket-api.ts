@@ -146,7 +146,7 @@ export class WebSocketApi implements ConnectionHub {
     try {
       this.#accept(request, socket, head, await admit(desk, networkOf(ip), token, () => streamParamsOf(query)));
     } catch (error) {
-      refuse(socket, matrixErrorOf(error, this.deps.logger, { method: 'handshake' }));
+      refuse(socket, matrixErrorOf(error, this.deps, { method: 'handshake' }));
     }
   }
 

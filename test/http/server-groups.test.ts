@@ -127,6 +127,9 @@ describe('what the server says of itself', () => {
       expect(answer.text).to.equal('tsudoi_up 1\n');
       expect(answer.headers['content-type']).to.equal('text/plain; version=0.0.4; charset=utf-8');
     }
+    // Behind a proxy that nobody named, every client would have the address of this machine.
+    for (const header of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'])
+      expect((await server.ask('GET', '/metrics', { headers: { [header]: '127.0.0.1' } })).status).to.equal(403);
     mayReadMetrics = false;
     expect((await server.ask('GET', '/metrics')).status).to.equal(403);
   });

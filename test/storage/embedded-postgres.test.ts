@@ -55,6 +55,14 @@ describe('EmbeddedPostgres', function () {
     });
   });
 
+  it('lies in a data directory that is made for its user alone', async () => {
+    const dataDir = join(folder, 'made');
+    const lock = await DataDirectoryLock.take(dataDir);
+    expect((await stat(dataDir)).mode & 0o777).to.equal(0o700);
+    expect((await stat(join(dataDir, 'server.lock'))).mode & 0o777).to.equal(0o600);
+    await lock.release();
+  });
+
   it('takes a free loopback port, with a password, where the path is too long for a socket', async () => {
     // Open to those who pass through, so that the database's user gets there where the test runs as root.
     await chmod(folder, 0o711);

@@ -6,6 +6,8 @@ export interface RequestInfo {
   /** The client's address: behind a trusted proxy, what X-Forwarded-For says. */
   readonly ip: string;
   readonly userAgent: string | undefined;
+  /** It came through a proxy that is not trusted: `ip` is the proxy's, and says nothing of who asks. */
+  readonly isForwarded: boolean;
   /** Path as it was requested, with the alias that was used. */
   readonly path: string;
   /** Type of the body, for endpoints that take any. */
@@ -49,6 +51,9 @@ export class OpenRequests {
   }
 }
 
+/** What proxies write for whom they speak. */
+const FORWARDED = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via'];
+
 /** RequestInfo whose signal is made only for the endpoints that look at it. */
 export class LazyRequestInfo implements RequestInfo {
   readonly requestId: string;
@@ -60,6 +65,8 @@ export class LazyRequestInfo implements RequestInfo {
   readonly ifNoneMatch: string | undefined;
   readonly #open: OpenRequests;
   readonly #response: ServerResponse;
+  readonly #headers: IncomingHttpHeaders;
+  readonly #isFromTrustedProxy: () => boolean;
   #signal: AbortSignal | undefined;
 
   constructor(
@@ -69,8 +76,11 @@ export class LazyRequestInfo implements RequestInfo {
     path: string,
     open: OpenRequests,
     response: ServerResponse,
+    isFromTrustedProxy: () => boolean,
   ) {
     this.requestId = requestId;
+    this.#headers = headers;
+    this.#isFromTrustedProxy = isFromTrustedProxy;
     this.ip = ip;
     this.userAgent = headers['user-agent'];
     this.contentType = headers['content-type'];
@@ -79,6 +89,10 @@ export class LazyRequestInfo implements RequestInfo {
     this.path = path;
     this.#open = open;
     this.#response = response;
+  }
+
+  get isForwarded(): boolean {
+    return FORWARDED.some((name) => this.#headers[name] !== undefined) && !this.#isFromTrustedProxy();
   }
 
   get signal(): AbortSignal {

@@ -51,6 +51,12 @@ export const healthEndpoints = [
     responseType: 'text/plain; version=0.0.4; charset=utf-8',
     errcodes: ['M_FORBIDDEN'],
     handler: async ({ mayReadMetrics, metrics }: Services, { info }) => {
+      if (info.isForwarded) {
+        throw new MatrixError(
+          'M_FORBIDDEN',
+          'This came through a proxy that is not in http.trusted_proxies: it is not known to whom the metrics would go.',
+        );
+      }
       if (!mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');
       return new Reply({ content: await metrics(), contentType: 'text/plain; version=0.0.4; charset=utf-8' });
     },

@@ -41,7 +41,7 @@ export interface ArchivedEvent {
   readonly pdu: Readonly<Record<string, unknown>>;
 }
 
-/** Appends events to files, one for each room and month, in JSON Lines. */
+/** Appends events to files, one for each room and month, in JSON Lines. They are for the server's user alone: messages stand in them. */
 export class RoomArchive {
   readonly #folder: string;
 
@@ -59,9 +59,11 @@ export class RoomArchive {
     for (const [month, ofMonth] of Map.groupBy(records, (record) => monthOf(record.ts))) {
       const text = ofMonth.map((record) => `${lineOf(room, record)}\n`).join('');
       const folder = join(this.#folder, encodeURIComponent(room.roomId));
-      await mkdir(folder, { recursive: true });
-      const file = await open(this.path(room.roomId, month), 'a');
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const file = await open(this.path(room.roomId, month), 'a', 0o600);
       try {
+        // Archives that were begun when this was not so are closed as well.
+        await file.chmod(0o600);
         await file.writeFile(text);
         await file.sync();
       } finally {

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -36,6 +36,8 @@ describe('the archive of a room', function () {
       .split('\n')
       .map((line) => JSON.parse(line));
     expect(files.every((file) => /^\d{4}-\d{2}\.jsonl$/.test(file))).to.equal(true);
+    for (const path of [folder!, ...files.map((file) => join(folder!, file))])
+      expect((await stat(join(world.archive, path))).mode & 0o077, path).to.equal(0);
     expect(lines.map((line) => line.position).toSorted((a, b) => a - b)).to.deep.equal(rows.map(({ nid }) => nid));
     expect(lines.filter((line) => line.pdu.type === 'm.room.message')).to.have.length(12);
     expect(lines.every((line) => line.pdu.signatures !== undefined)).to.equal(true);

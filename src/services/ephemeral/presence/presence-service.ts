@@ -5,11 +5,13 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { writeAll } from '#src/kernel/write-all.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserAction } from '#src/services/accounts/users/user-actions.ts';
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import type { Database } from '#src/storage/database.ts';
 import { presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 import { type PresenceContent, type PresenceState, UserPresence } from './user-presence.ts';
 
 /** How often idle and vanished users are looked for. */
@@ -224,24 +226,22 @@ export class PresenceService {
     const users = [...this.#unstored];
     this.#unstored.clear();
     if (users.length === 0) return;
-    try {
-      await storePresence(
-        this.#options.database,
-        users.map(({ userId, state, statusMsg, lastActive }) => ({
-          user_id: userId,
-          state,
-          status_msg: statusMsg ?? null,
-          last_active_ts: lastActive ?? 0,
-        })),
-      );
-    } catch (err) {
-      // It is said again with the next change; nobody's message depends on it.
-      this.#options.logger.warn('presence could not be written', { err });
-    }
+    const rows = users.map(({ userId, state, statusMsg, lastActive }) => ({
+      user_id: userId,
+      state,
+      status_msg: statusMsg ?? null,
+      last_active_ts: lastActive ?? 0,
+    }));
+    const { database, logger } = this.#options;
+    // What could not be written is said again with the next change; nobody's message depends on it.
+    const onFailed = (failed: readonly { readonly user_id: string }[], err: unknown): void =>
+      logger.warn('presence could not be written', { users: failed.length, first: failed[0]?.user_id, err });
+    await writeAll(rows, (some) => storePresence(database, some), isUnavailable, onFailed);
   }
 }
 
 const assertStatus = (statusMsg: string): void => {
   if (statusMsg.length > LONGEST_STATUS)
     throw new MatrixError('M_INVALID_PARAM', `status_msg has at most ${LONGEST_STATUS} characters.`);
+  if (statusMsg.includes('\0')) throw new MatrixError('M_INVALID_PARAM', 'status_msg holds a NUL character.');
 };
