@@ -56,7 +56,7 @@ function promises(backend: Backend): void {
     await Promise.all([queues.add('test.note', { n: 1 }, 'same-1'), queues.add('test.note', { n: 1 }, 'same-1')]);
     await queues.add('test.note', { n: 2 }, 'other-1');
     await until('both are done', () => seen.length >= 2);
-    await pause(100);
+    await queues.idle();
     expect(seen.toSorted()).to.deep.equal([1, 2]);
   });
 
@@ -100,7 +100,7 @@ function promises(backend: Backend): void {
     for (let i = 1; i < 4; i++) await queues.add('test.unique', { n: 7 }, `unique-${i}`);
     gate.resolve();
     await until('it runs once more', () => runs === 2);
-    await pause(200);
+    await queues.idle();
     expect(runs).to.equal(2);
     for (let i = 4; i < 7; i++) await queues.add('test.unique', { n: 7 }, `unique-${i}`);
     await until('it runs again', () => runs >= 3);
@@ -183,7 +183,7 @@ function promises(backend: Backend): void {
         .catch(() => undefined);
       await until('both are done', () => seen.length === 2, 2_000);
       await relay.idle();
-      await pause(50);
+      await queues.idle();
       expect(seen).to.deep.equal([11, 12]);
       expect(await outboxSize(database)).to.equal(0);
     } finally {

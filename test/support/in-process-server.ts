@@ -91,10 +91,14 @@ export class InProcessServer {
   #url = '';
   #count = 0;
 
-  private constructor(options: InProcessServerOptions, folder: string, databaseUrl: string) {
+  /** Whether the data are this one's own, and go with it. */
+  readonly #isOwner: boolean;
+
+  private constructor(options: InProcessServerOptions, folder: string, databaseUrl: string, isOwner = true) {
     this.#options = options;
     this.#folder = folder;
     this.#databaseUrl = databaseUrl;
+    this.#isOwner = isOwner;
   }
 
   static async start(options: InProcessServerOptions = {}): Promise<InProcessServer> {
@@ -180,6 +184,13 @@ export class InProcessServer {
     await this.#live();
   }
 
+  /** Another process on the same data, with nothing in memory: it takes the writing over. To be stopped before this one. */
+  async beside(): Promise<InProcessServer> {
+    const other = new InProcessServer(this.#options, this.#folder, this.#databaseUrl, false);
+    await other.#live();
+    return other;
+  }
+
   /** Ends it in the middle of whatever it does, as SIGKILL does. `revive` starts it again. */
   async kill(): Promise<void> {
     const { application, database, metrics, timers } = this.#life;
@@ -199,6 +210,7 @@ export class InProcessServer {
 
   async stop(): Promise<void> {
     await this.#end();
+    if (!this.#isOwner) return;
     await dropDatabase(this.#databaseUrl);
     await rm(this.#folder, { recursive: true, force: true });
   }
@@ -326,6 +338,20 @@ export class InProcessServer {
   /** The token that /sync would give out now. */
   syncToken(): string {
     return encodeSyncToken({ vector: this.services.writer.committed(), ephemeral: { run: 'run', count: 0 } });
+  }
+
+  /** The names of the statements that `work` sent outside of transactions. */
+  async statementNames(work: () => Promise<unknown>): Promise<string[]> {
+    const { database } = this.services;
+    const query = database.query.bind(database);
+    const names: string[] = [];
+    database.query = (statement, values) => {
+      names.push(statement.name);
+      return query(statement, values);
+    };
+    await work();
+    database.query = query;
+    return names;
   }
 
   /** How many statements `work` sent. */

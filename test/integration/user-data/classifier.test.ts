@@ -23,16 +23,16 @@ describe('whom an event notifies', () => {
     send: () => Promise<StoredEvent>,
   ): Promise<{ flags: number; exceptions: Record<string, number> }> => {
     const noted: { user: number; kind: number }[] = [];
-    const stop = world.stream.on('appended', ({ events }) => {
+    const stop = world.services.stream.on('appended', ({ events }) => {
       for (const { mentions } of events) for (const { user, kind } of mentions) noted.push({ user, kind });
     });
     const event = await send();
     stop();
-    const rows = await world.clone.database.query<{ user_nid: number; kind: number }>(
+    const rows = await world.services.database.query<{ user_nid: number; kind: number }>(
       { name: 'test_mentions_of', text: 'select user_nid, kind from mention where room = $1 and pos = $2' },
       [room.nid, event.nid],
     );
-    const names = await world.interner.named({ users: noted.map(({ user }) => user) });
+    const names = await world.services.interner.named({ users: noted.map(({ user }) => user) });
     const exceptions = Object.fromEntries(noted.map(({ user, kind }) => [names.userName(user), kind]));
     expect(Object.fromEntries(rows.map((row) => [names.userName(row.user_nid), row.kind]))).to.deep.equal(exceptions);
     return { flags: event.flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.highlightsAll), exceptions };
@@ -78,7 +78,7 @@ describe('whom an event notifies', () => {
 
   it('follows changes of rules and members at once', async () => {
     const room = await world.room(ALICE, [BOB]);
-    await world.pushRules.put(
+    await world.services.pushRules.put(
       CAROL,
       'content',
       'cake',
@@ -89,12 +89,12 @@ describe('whom an event notifies', () => {
     await world.join(room, CAROL);
     expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({ [CAROL]: 2 });
     expect((await noted(room, () => world.say(room, ALICE, 'bread'))).exceptions).to.deep.equal({});
-    await world.pushRules.put(BOB, 'sender', ALICE, { actions: [] }, {});
+    await world.services.pushRules.put(BOB, 'sender', ALICE, { actions: [] }, {});
     expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({
       [BOB]: 0,
       [CAROL]: 2,
     });
-    await world.pushRules.remove(BOB, 'sender', ALICE);
+    await world.services.pushRules.remove(BOB, 'sender', ALICE);
     await world.member(room, CAROL, CAROL, 'leave');
     expect((await noted(room, () => world.say(room, ALICE, 'cake'))).exceptions).to.deep.equal({});
   });
@@ -103,7 +103,7 @@ describe('whom an event notifies', () => {
     const room = await world.room(ALICE);
     await world.join(room, '@d9:test', { displayname: 'Dora the Explorer' });
     const rule = { actions: ['notify', { set_tweak: 'highlight' }], conditions: [{ kind: 'contains_display_name' }] };
-    await world.pushRules.put('@d9:test', 'override', 'name', rule, {});
+    await world.services.pushRules.put('@d9:test', 'override', 'name', rule, {});
     expect((await noted(room, () => world.say(room, ALICE, 'where is dora the explorer?'))).exceptions).to.deep.equal({
       '@d9:test': 2,
     });
@@ -128,14 +128,14 @@ describe('whom an event notifies', () => {
     await world.member(room, BOB, BOB, 'leave');
     expect(await exceptionsOf('bob')).to.deep.equal({});
     await world.join(room, BOB);
-    await world.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', false);
+    await world.services.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', false);
     expect(await exceptionsOf('bob')).to.deep.equal({});
-    await world.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', true);
+    await world.services.pushRules.setEnabled(BOB, 'content', '.m.rule.contains_user_name', true);
     // Who wants to hear of mentions only hears of these.
-    await world.pushRules.put(BOB, 'room', room.roomId, { actions: [] }, {});
+    await world.services.pushRules.put(BOB, 'room', room.roomId, { actions: [] }, {});
     expect(await exceptionsOf('bob')).to.deep.equal({ [BOB]: 2 });
     expect(await exceptionsOf('nobody')).to.deep.equal({});
-    await world.pushRules.remove(BOB, 'room', room.roomId);
+    await world.services.pushRules.remove(BOB, 'room', room.roomId);
   });
 
   it('looks at one member, not at all of them, when the rules of one have changed', async () => {
@@ -150,7 +150,7 @@ describe('whom an event notifies', () => {
         return members;
       },
     });
-    await world.pushRules.put(
+    await world.services.pushRules.put(
       BOB,
       'content',
       'tea',
@@ -158,18 +158,18 @@ describe('whom an event notifies', () => {
       {},
     );
     expect((await noted(room, () => world.say(room, ALICE, 'tea?'))).exceptions).to.deep.equal({ [BOB]: 2 });
-    await world.pushRules.put('@elsewhere:test', 'content', 'tea', { pattern: 'tea', actions: [] }, {});
-    await world.pushRules.setEnabled(BOB, 'content', 'tea', false);
+    await world.services.pushRules.put('@elsewhere:test', 'content', 'tea', { pattern: 'tea', actions: [] }, {});
+    await world.services.pushRules.setEnabled(BOB, 'content', 'tea', false);
     expect((await noted(room, () => world.say(room, ALICE, 'tea?'))).exceptions).to.deep.equal({});
-    await world.pushRules.remove(BOB, 'content', 'tea');
+    await world.services.pushRules.remove(BOB, 'content', 'tea');
     expect(walks).to.equal(0);
   });
 
   it('lets no message take more steps than it may, whatever rules its members have', async () => {
     const room = await world.room(ALICE, [BOB, CAROL]);
     const hostile = { pattern: `${'?'.repeat(480)}\u0001`, actions: ['notify'] };
-    for (let i = 0; i < 20; i++) await world.pushRules.put(BOB, 'content', `h${i}`, hostile, {});
-    await world.pushRules.put(
+    for (let i = 0; i < 20; i++) await world.services.pushRules.put(BOB, 'content', `h${i}`, hostile, {});
+    await world.services.pushRules.put(
       CAROL,
       'content',
       'end',
@@ -191,16 +191,16 @@ describe('whom an event notifies', () => {
     }
     // Each step counts for its share, and the share for the whole.
     expect(steps).to.be.within(1, 2.2 * MOST_STEPS);
-    for (let i = 0; i < 20; i++) await world.pushRules.remove(BOB, 'content', `h${i}`);
-    await world.pushRules.remove(CAROL, 'content', 'end');
+    for (let i = 0; i < 20; i++) await world.services.pushRules.remove(BOB, 'content', `h${i}`);
+    await world.services.pushRules.remove(CAROL, 'content', 'end');
   });
 
   it('reads the rules of a whole room in one statement, the names in another, and nothing for a message after that', async function () {
     this.timeout(30_000);
     const members = Array.from({ length: 100 }, (_, i) => `@member${i}:test`);
-    await world.interner.ensure({ users: members });
+    await world.services.interner.ensure({ users: members });
     const room = await world.room(ALICE);
-    await world.events.sendAll(
+    await world.services.events.sendAll(
       room,
       members.map((userId) => ({
         type: 'm.room.member',

@@ -1,51 +1,34 @@
 import { expect } from 'chai';
-import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
-import { filterEndpoints } from '#src/http/client-server/filter.ts';
-import { presenceEndpoints } from '#src/http/client-server/presence.ts';
-import { profileEndpoints } from '#src/http/client-server/profile.ts';
-import { pushRulesEndpoints } from '#src/http/client-server/pushrules.ts';
-import { readMarkersEndpoints } from '#src/http/client-server/read_markers.ts';
-import { receiptsEndpoints } from '#src/http/client-server/receipts.ts';
-import { tagsEndpoints } from '#src/http/client-server/tags.ts';
-import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { type Answer, TestServer } from '#test/http/serve.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';
 const BOB = '@bob:test';
 const CAROL = '@carol:test';
-const API = '/_matrix/client/v3';
+
+/** A body, parsed and as text. */
+interface Answer {
+  readonly status: number;
+  readonly json: Json;
+  readonly text: string;
+}
 
 describe('user data over HTTP', () => {
   let world: World;
-  let server: TestServer;
   let room: Room;
   before(async () => {
     world = await World.begin();
-    server = await new TestServer({}, true).start(
-      [
-        ...accountDataEndpoints,
-        ...tagsEndpoints,
-        ...filterEndpoints,
-        ...typingEndpoints,
-        ...receiptsEndpoints,
-        ...readMarkersEndpoints,
-        ...pushRulesEndpoints,
-        ...profileEndpoints,
-        ...presenceEndpoints,
-      ],
-      world,
-    );
     room = await world.room(ALICE, [BOB]);
   });
   after(async () => {
-    await server.stop();
     await world.end();
   });
 
-  const ask = (method: string, path: string, body?: unknown, token = 'alice'): Promise<Answer> =>
-    server.ask(method, `${API}${path}`, { token, ...(body === undefined ? {} : { body }) });
+  const ask = async (method: string, path: string, body?: unknown, token: string | null = 'alice'): Promise<Answer> => {
+    const { status, body: json } = await world.app.ask(token ?? undefined, method, path, body);
+    return { status, json, text: JSON.stringify(json) };
+  };
   const refused = async (
     status: number,
     errcode: string,
@@ -102,7 +85,7 @@ describe('user data over HTTP', () => {
       );
     });
     it('notices what changed since a position', async () => {
-      const data = await world.accountData.load(ALICE);
+      const data = await world.services.accountData.load(ALICE);
       const before = data.latest;
       await fine('PUT', `${mine}/org.example.two`, { n: 1 });
       await fine('PUT', `${mine}/org.example.two`, { n: 2 });
@@ -120,7 +103,7 @@ describe('user data over HTTP', () => {
 
     it('is bounded by bytes, and what makes it less is always let in', async () => {
       const fresh = await World.begin();
-      const { accountData } = fresh;
+      const { accountData } = fresh.services;
       const refusal = (work: Promise<void>): Promise<unknown> =>
         work.then(
           () => undefined,
@@ -137,29 +120,31 @@ describe('user data over HTTP', () => {
       expect(await set('org.example.a', 1_000)).to.equal(undefined);
       expect(await set('org.example.c', 500_000)).to.equal(undefined);
       const restarted = await fresh.restart();
-      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000)))).to.equal(
-        'M_TOO_LARGE',
-      );
-      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.c', text(10)))).to.equal(undefined);
-      expect(await refusal(restarted.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000)))).to.equal(
+      expect(
+        await refusal(restarted.services.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000))),
+      ).to.equal('M_TOO_LARGE');
+      expect(await refusal(restarted.services.accountData.setByClient(BOB, 0, 'org.example.c', text(10)))).to.equal(
         undefined,
       );
+      expect(
+        await refusal(restarted.services.accountData.setByClient(BOB, 0, 'org.example.d', text(200_000))),
+      ).to.equal(undefined);
       await restarted.end();
     });
 
     it('is bounded by pieces, tags among them; what the server keeps by itself does not count', async () => {
       const fresh = await World.begin();
-      const { accountData } = fresh;
+      const { accountData } = fresh.services;
       const there = await fresh.room(BOB);
       for (let i = 0; i < 298; i++) await accountData.setByClient(BOB, 0, `org.example.${i}`, {});
-      await fresh.tags.set(BOB, there.nid, 'u.one', {});
-      await expectRefusal(fresh.tags.set(BOB, there.nid, 'u.two', {}));
+      await fresh.services.tags.set(BOB, there.nid, 'u.one', {});
+      await expectRefusal(fresh.services.tags.set(BOB, there.nid, 'u.two', {}));
       await expectRefusal(accountData.setByClient(BOB, there.nid, 'org.example.one', {}));
       await accountData.setByClient(BOB, 0, 'org.example.7', { changed: true });
       const event = await fresh.say(there, BOB, 'x');
-      await fresh.readMarkers.send(BOB, there.roomId, 'm.fully_read', event.eventId, undefined);
-      await fresh.tags.remove(BOB, there.nid, 'u.one');
-      await fresh.tags.set(BOB, there.nid, 'u.two', {});
+      await fresh.services.readMarkers.send(BOB, there.roomId, 'm.fully_read', event.eventId, undefined);
+      await fresh.services.tags.remove(BOB, there.nid, 'u.one');
+      await fresh.services.tags.set(BOB, there.nid, 'u.two', {});
       await fresh.end();
     });
 
@@ -190,21 +175,22 @@ describe('user data over HTTP', () => {
 
     it('is read piece by piece for whoever does not sync', async () => {
       for (let i = 0; i < 5; i++) expect((await put(`org.example.long${i}`, text(50_000))).status).to.equal(200);
-      const later = await world.clone.database.query<{ pos: number }>({
+      const later = await world.services.database.query<{ pos: number }>({
         name: 'test_latest_account_data',
         text: 'select max(pos) as pos from account_data',
       });
       expect(later).to.have.length(1);
-      const cold = await World.begin(world.clone);
-      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(2);
-      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(0);
-      expect(await cold.accountData.get(BOB, 0, 'org.example.none')).to.equal(undefined);
-      expect(await cold.statements(() => cold.accountData.get(BOB, 0, 'org.example.none'))).to.equal(0);
-      expect(cold.accountData.peek(BOB)).to.equal(undefined);
+      await world.beside(async (cold) => {
+        await cold.services.interner.ensure({ users: [BOB] });
+        expect(await cold.statements(() => cold.services.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(1);
+        expect(await cold.statements(() => cold.services.accountData.get(BOB, 0, 'org.example.long3'))).to.equal(0);
+        expect(await cold.services.accountData.get(BOB, 0, 'org.example.none')).to.equal(undefined);
+        expect(await cold.statements(() => cold.services.accountData.get(BOB, 0, 'org.example.none'))).to.equal(0);
+        expect(cold.services.accountData.peek(BOB)).to.equal(undefined);
+      });
       // What is set is what is read from then on, also where it was known not to be there.
-      await world.writer.start();
-      await world.accountData.set(BOB, 0, 'org.example.none', { there: true });
-      expect(await world.accountData.get(BOB, 0, 'org.example.none')).to.equal('{"there":true}');
+      await world.services.accountData.set(BOB, 0, 'org.example.none', { there: true });
+      expect(await world.services.accountData.get(BOB, 0, 'org.example.none')).to.equal('{"there":true}');
     });
   });
 
@@ -234,7 +220,7 @@ describe('user data over HTTP', () => {
       await fine('DELETE', `${tags()}/u.a`);
       const told = { tags: { 'u.b': { order: 'no' }, 'u.c': 7, 'u.d': {} }, more: [1] };
       expect(await fine('GET', path)).to.deep.equal(told);
-      const entry = (await world.accountData.load(ALICE)).entry(room.nid, 'm.tag');
+      const entry = (await world.services.accountData.load(ALICE)).entry(room.nid, 'm.tag');
       expect(JSON.parse(entry?.json ?? '')).to.deep.equal(told);
       for (const odd of [{}, { tags: {} }, { tags: 'none' }, { more: 1 }]) {
         await fine('PUT', path, odd);
@@ -259,7 +245,7 @@ describe('user data over HTTP', () => {
     it('are written one by one: a change costs one row, however many there are', async () => {
       for (let i = 0; i < 10; i++) await fine('PUT', `${tags()}/u.${i}`, { n: i });
       const rows = (): Promise<{ place: string }[]> =>
-        world.clone.database.query({
+        world.services.database.query({
           name: 'test_places_of_tags',
           text: 'select tag || ctid::text as place from room_tags',
         });
@@ -277,7 +263,7 @@ describe('user data over HTTP', () => {
       const again = await fine('POST', path, { x: 1, room: { timeline: { limit: 3 } } });
       expect(again['filter_id']).to.equal(id);
       expect(await fine('GET', `${path}/${String(id)}`)).to.deep.equal({ room: { timeline: { limit: 3 } }, x: 1 });
-      expect((await world.filters.filterFor(ALICE, String(id))).room.timeline.limit).to.equal(3);
+      expect((await world.services.filters.filterFor(ALICE, String(id))).room.timeline.limit).to.equal(3);
       await refused(403, 'M_FORBIDDEN', 'GET', `${path}/${String(id)}`, undefined, 'bob');
       await refused(404, 'M_NOT_FOUND', 'GET', `/user/${BOB}/filter/${String(id)}`, undefined, 'bob');
     });
@@ -305,14 +291,16 @@ describe('user data over HTTP', () => {
     it('refuses a filter that is too long, stored or given in full', async () => {
       const long = { room: { timeline: { types: [`m.${'x'.repeat(70_000)}`] } } };
       await refused(413, 'M_TOO_LARGE', 'POST', path, long);
-      const refusal = await world.filters.filterFor(ALICE, JSON.stringify(long)).catch((error: unknown) => error);
+      const refusal = await world.services.filters
+        .filterFor(ALICE, JSON.stringify(long))
+        .catch((error: unknown) => error);
       expect(refusal).to.include({ errcode: 'M_TOO_LARGE' });
     });
     it('takes a filter that is given in full', async () => {
-      expect((await world.filters.filterFor(ALICE, '{"room":{"timeline":{"limit":9}}}')).room.timeline.limit).to.equal(
-        9,
-      );
-      expect((await world.filters.filterFor(ALICE, undefined)).room.includeLeave).to.equal(false);
+      expect(
+        (await world.services.filters.filterFor(ALICE, '{"room":{"timeline":{"limit":9}}}')).room.timeline.limit,
+      ).to.equal(9);
+      expect((await world.services.filters.filterFor(ALICE, undefined)).room.includeLeave).to.equal(false);
     });
   });
 
@@ -320,16 +308,22 @@ describe('user data over HTTP', () => {
     const path = (userId: string): string => `/rooms/${encodeURIComponent(room.roomId)}/typing/${userId}`;
     it('shows who types until they stop or time is up, and tells each change once', async () => {
       let told = 0;
-      world.typing.changed.subscribe(() => (told += 1));
+      world.services.typing.changed.subscribe(() => (told += 1));
       await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
       await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
       await fine('PUT', path(BOB), { typing: true }, 'bob');
-      expect(world.typing.typingIn(room.nid)).to.deep.equal({ users: [ALICE, BOB], at: world.ephemeral.current });
-      await world.clock.advance(11_000);
-      expect(world.typing.typingIn(room.nid).users).to.deep.equal([BOB]);
+      expect(world.services.typing.typingIn(room.nid)).to.deep.equal({
+        users: [ALICE, BOB],
+        at: world.services.ephemeral.current,
+      });
+      await world.app.clock.advance(11_000);
+      expect(world.services.typing.typingIn(room.nid).users).to.deep.equal([BOB]);
       await fine('PUT', path(BOB), { typing: false }, 'bob');
       await fine('PUT', path(BOB), { typing: false }, 'bob');
-      expect(world.typing.typingIn(room.nid)).to.deep.equal({ users: [], at: world.ephemeral.current });
+      expect(world.services.typing.typingIn(room.nid)).to.deep.equal({
+        users: [],
+        at: world.services.ephemeral.current,
+      });
       expect(told).to.equal(4);
     });
     it('refuses strangers, and to type in the name of others', async () => {
@@ -339,9 +333,9 @@ describe('user data over HTTP', () => {
     });
     it('forgets those who leave', async () => {
       await world.join(room, CAROL);
-      await world.typing.set(CAROL, room.roomId, true);
+      await world.services.typing.set(CAROL, room.roomId, true);
       await world.member(room, CAROL, CAROL, 'leave');
-      expect(world.typing.typingIn(room.nid).users).to.deep.equal([]);
+      expect(world.services.typing.typingIn(room.nid).users).to.deep.equal([]);
     });
   });
 
@@ -354,7 +348,7 @@ describe('user data over HTTP', () => {
       const reply = await world.reply(room, ALICE, root.eventId);
       await fine('POST', receipt('m.read', reply.eventId), { thread_id: root.eventId }, 'bob');
       await fine('POST', receipt('m.read', reply.eventId), {}, 'bob');
-      const mine = (await world.receipts.forRoom(room)).all().filter(({ userId }) => userId === BOB);
+      const mine = (await world.services.receipts.forRoom(room)).all().filter(({ userId }) => userId === BOB);
       expect(mine.map(({ thread, eventId }) => [thread, eventId])).to.deep.equal([
         [root.eventId, reply.eventId],
         [undefined, reply.eventId],
@@ -364,22 +358,22 @@ describe('user data over HTTP', () => {
       const first = await world.say(room, ALICE, 'first');
       const second = await world.say(room, ALICE, 'second');
       await fine('POST', receipt('m.read', second.eventId), {}, 'bob');
-      const before = (await world.receipts.forRoom(room)).latest;
+      const before = (await world.services.receipts.forRoom(room)).latest;
       const sent = await world.statements(async () => {
         await fine('POST', receipt('m.read', second.eventId), {}, 'bob');
         await fine('POST', receipt('m.read', first.eventId), {}, 'bob');
       });
-      expect([sent, (await world.receipts.forRoom(room)).latest]).to.deep.equal([0, before]);
+      expect([sent, (await world.services.receipts.forRoom(room)).latest]).to.deep.equal([0, before]);
       const [a, b] = [await world.say(room, ALICE, 'a'), await world.say(room, ALICE, 'b')];
       await Promise.all([
         fine('POST', receipt('m.read', b.eventId), {}, 'bob'),
         fine('POST', receipt('m.read', a.eventId), {}, 'bob'),
       ]);
-      expect((await world.receipts.forRoom(room)).of(BOB, 'm.read', undefined)?.eventId).to.equal(b.eventId);
+      expect((await world.services.receipts.forRoom(room)).of(BOB, 'm.read', undefined)?.eventId).to.equal(b.eventId);
     });
     it('shows private receipts to their owner only, and tells what changed since', async () => {
       const event = await world.say(room, ALICE, 'x');
-      const receipts = await world.receipts.forRoom(room);
+      const receipts = await world.services.receipts.forRoom(room);
       const before = receipts.latest;
       await fine('POST', receipt('m.read.private', event.eventId), {}, 'bob');
       expect(receipts.changedSince(before)).to.have.length(1);
@@ -389,7 +383,7 @@ describe('user data over HTTP', () => {
     it('refuses thread ids that are wrong', async () => {
       const root = await world.say(room, ALICE, 'root');
       const reply = await world.reply(room, ALICE, root.eventId);
-      const reaction = await world.events.send(room, {
+      const reaction = await world.services.events.send(room, {
         type: 'm.reaction',
         sender: ALICE,
         content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: reply.eventId, key: 'x' } },
@@ -405,7 +399,7 @@ describe('user data over HTTP', () => {
     });
     it('takes no event for a thread to which nobody replied in one', async () => {
       const event = await world.say(room, ALICE, 'alone');
-      const reaction = await world.events.send(room, {
+      const reaction = await world.services.events.send(room, {
         type: 'm.reaction',
         sender: ALICE,
         content: { 'm.relates_to': { rel_type: 'm.annotation', event_id: event.eventId, key: 'x' } },
@@ -429,13 +423,13 @@ describe('user data over HTTP', () => {
         roots.push(root);
       }
       const kept = async (w: World): Promise<(string | undefined)[]> =>
-        (await w.receipts.forRoom(threads))
+        (await w.services.receipts.forRoom(threads))
           .all()
           .filter(({ userId }) => userId === BOB)
           .map(({ thread }) => thread);
       const unread = async (w: World): Promise<[string, number][]> => {
-        const there = await w.rooms.byId(threads.roomId);
-        const counts = await w.unread.counts(BOB, there!, Infinity);
+        const there = await w.services.rooms.byId(threads.roomId);
+        const counts = await w.services.unread.counts(BOB, there!, Infinity);
         return [...counts.threads].map(([root, { notification }]) => [root, notification]);
       };
       expect(await unread(world)).to.have.length(8);
@@ -448,10 +442,10 @@ describe('user data over HTTP', () => {
       expect(await kept(world)).to.deep.equal(roots.slice(3));
       const later = await world.reply(threads, ALICE, roots[0]!, 'third');
       expect(await unread(world)).to.deep.equal([[roots[0], 1]]);
-      const cold = await World.begin(world.clone);
-      expect(await kept(cold)).to.deep.equal(roots.slice(3));
-      expect(await unread(cold)).to.deep.equal([[roots[0], 1]]);
-      await world.writer.start();
+      await world.beside(async (cold) => {
+        expect(await kept(cold)).to.deep.equal(roots.slice(3));
+        expect(await unread(cold)).to.deep.equal([[roots[0], 1]]);
+      });
       await read(later.eventId, roots[0]!);
       expect(await unread(world)).to.deep.equal([]);
       expect(await kept(world)).to.deep.equal([...roots.slice(4), roots[0]]);
@@ -477,7 +471,7 @@ describe('user data over HTTP', () => {
         `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.fully_read`,
       );
       expect(marker).to.deep.equal({ event_id: second.eventId });
-      const receipts = await world.receipts.forRoom(room);
+      const receipts = await world.services.receipts.forRoom(room);
       expect(
         ['m.read', 'm.read.private'].map((kind) => receipts.of(ALICE, kind as 'm.read', undefined)?.eventId),
       ).to.deep.equal([second.eventId, second.eventId]);
@@ -531,7 +525,7 @@ describe('user data over HTTP', () => {
           conditions: Array.from({ length: 20 }, () => ({ kind: 'event_match', key: 'content.x', pattern: 'y' })),
         });
       const rows = (): Promise<{ place: string }[]> =>
-        world.clone.database.query({
+        world.services.database.query({
           name: 'test_places_of_rules',
           text: 'select rule_id || ctid::text as place from push_rules',
         });
@@ -550,7 +544,7 @@ describe('user data over HTTP', () => {
     });
     it('adds, places, changes and removes rules, and tells of it', async () => {
       const told: string[] = [];
-      const stop = world.accountData.changed.subscribe(({ type }) => told.push(type));
+      const stop = world.services.accountData.changed.subscribe(({ type }) => told.push(type));
       await fine('PUT', rule('content', 'one'), { pattern: 'one', actions: ['notify'] });
       await fine('PUT', `${rule('content', 'two')}?after=one`, { pattern: 'two', actions: [] });
       const { content } = await fine('GET', '/pushrules/global/');
@@ -622,7 +616,7 @@ describe('user data over HTTP', () => {
         displayname: 'Alice',
         'org.example.likes': { cake: [true, null] },
       };
-      const anonymous = await server.ask('GET', `${API}${path}`);
+      const anonymous = await ask('GET', path, undefined, null);
       expect(anonymous.json).to.deep.equal(profile);
       expect(await fine('GET', `${path}/org.example.likes`)).to.deep.equal({
         'org.example.likes': { cake: [true, null] },
@@ -634,7 +628,7 @@ describe('user data over HTTP', () => {
       for (const avatar of ['https://example.org/a.png', 'no URI at all', 'é'.repeat(500)]) {
         await fine('PUT', `${path}/avatar_url`, { avatar_url: avatar });
         // The schemas know content URIs only.
-        expect((await world.profiles.read(ALICE)).avatarUrl).to.equal(avatar);
+        expect((await world.services.profiles.read(ALICE)).avatarUrl).to.equal(avatar);
       }
     });
     it('is changed by its owner and administrators only', async () => {
@@ -669,8 +663,8 @@ describe('user data over HTTP', () => {
         [1, 2, 3].map((i) => fine('PUT', `/profile/${BOB}/displayname`, { displayname: `Bob ${i}` }, 'bob')),
       );
       await fine('PUT', `/profile/${BOB}/avatar_url`, { avatar_url: 'mxc://test/bob' }, 'bob');
-      await world.carryProfiles();
-      const event = await world.loader.one(own, own.member(BOB)!.event);
+      await world.app.idle();
+      const event = await world.services.loader.one(own, own.member(BOB)!.event);
       expect(event?.content).to.deep.equal({
         membership: 'join',
         displayname: 'Bob 3',
@@ -678,8 +672,10 @@ describe('user data over HTTP', () => {
         'org.example.kept': 1,
       });
       await fine('PUT', `/profile/${BOB}/displayname`, { displayname: '' }, 'bob');
-      await world.carryProfiles();
-      expect((await world.loader.one(own, own.member(BOB)!.event))?.content).to.not.have.property('displayname');
+      await world.app.idle();
+      expect((await world.services.loader.one(own, own.member(BOB)!.event))?.content).to.not.have.property(
+        'displayname',
+      );
     });
   });
 

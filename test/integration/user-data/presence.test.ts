@@ -12,20 +12,20 @@ describe('presence', () => {
   beforeEach(async () => {
     world = await World.begin();
     told.length = 0;
-    world.presence.changed.subscribe(({ userId }) => told.push(userId));
+    world.services.presence.changed.subscribe(({ userId }) => told.push(userId));
   });
   afterEach(() => world.end());
 
   it('tells others once, however often somebody syncs', async () => {
-    await world.presence.read(ALICE, ALICE);
-    world.presence.seen(ALICE, 'online', 'PHONE');
+    await world.services.presence.read(ALICE, ALICE);
+    world.services.presence.seen(ALICE, 'online', 'PHONE');
     expect(told).to.deep.equal([ALICE]);
     for (let i = 0; i < 2; i++) {
-      await world.clock.advance(20_000);
-      world.presence.seen(ALICE, 'online', 'PHONE');
+      await world.app.clock.advance(20_000);
+      world.services.presence.seen(ALICE, 'online', 'PHONE');
     }
     expect(told).to.deep.equal([ALICE]);
-    expect(world.presence.presenceOf(ALICE)?.content).to.deep.equal({
+    expect(world.services.presence.presenceOf(ALICE)?.content).to.deep.equal({
       presence: 'online',
       last_active_ago: 40_000,
       currently_active: true,
@@ -35,144 +35,148 @@ describe('presence', () => {
   /** Asks for news every half a minute, as clients do. */
   const poll = async (minutes: number, device = 'PHONE', says: 'online' | 'offline' = 'online'): Promise<void> => {
     for (let i = 0; i < 2 * minutes; i++) {
-      world.presence.seen(ALICE, says, device, 30_000);
-      await world.clock.advance(30_000);
+      world.services.presence.seen(ALICE, says, device, 30_000);
+      await world.app.clock.advance(30_000);
     }
   };
-  const content = (): PresenceContent | undefined => world.presence.presenceOf(ALICE)?.content;
+  const content = (): PresenceContent | undefined => world.services.presence.presenceOf(ALICE)?.content;
 
   it('makes those unavailable who do nothing but ask for news, and online again when they do something', async () => {
-    await world.presence.read(ALICE, ALICE);
+    await world.services.presence.read(ALICE, ALICE);
     await poll(4);
     expect(content()).to.include({ presence: 'online', currently_active: false });
     await poll(2);
     expect(content()).to.include({ presence: 'unavailable', last_active_ago: 360_000 });
     await poll(60);
     expect(content()?.presence).to.equal('unavailable');
-    world.actions.note(ALICE, 'PHONE');
+    world.services.userActions.note(ALICE, 'PHONE');
     expect(content()).to.deep.equal({ presence: 'online', last_active_ago: 0, currently_active: true });
     // Coming, with its first activity; not so active; idle; active.
     expect(told).to.deep.equal([ALICE, ALICE, ALICE, ALICE]);
   });
 
   it('keeps those active who go on doing something, and tells that once', async () => {
-    await world.presence.read(ALICE, ALICE);
+    await world.services.presence.read(ALICE, ALICE);
     for (let i = 0; i < 60; i++) {
-      world.presence.seen(ALICE, 'online', 'PHONE');
-      world.actions.note(ALICE, 'PHONE');
-      await world.clock.advance(10_000);
+      world.services.presence.seen(ALICE, 'online', 'PHONE');
+      world.services.userActions.note(ALICE, 'PHONE');
+      await world.app.clock.advance(10_000);
     }
     expect(content()).to.include({ presence: 'online', currently_active: true, last_active_ago: 10_000 });
     expect(told).to.deep.equal([ALICE]);
   });
 
   it('makes those online who do something without ever asking for news, until they have gone', async () => {
-    world.actions.note(ALICE, 'BRIDGE');
+    world.services.userActions.note(ALICE, 'BRIDGE');
     await until('alice is read', () => content());
     expect(content()).to.deep.equal({ presence: 'online', last_active_ago: 0, currently_active: true });
-    await world.clock.advance(80_000);
+    await world.app.clock.advance(80_000);
     expect(content()?.presence).to.equal('offline');
-    world.actions.note(ALICE);
+    world.services.userActions.note(ALICE);
     expect(content()?.presence).to.equal('online');
   });
 
   it('makes those online who say that they are away, and then do something', async () => {
-    await world.presence.set(ALICE, ALICE, 'unavailable', 'lunch');
-    world.actions.note(ALICE);
+    await world.services.presence.set(ALICE, ALICE, 'unavailable', 'lunch');
+    world.services.userActions.note(ALICE);
     expect(content()).to.include({ presence: 'online', status_msg: 'lunch' });
-    world.presence.seen(ALICE, 'unavailable', 'PHONE');
+    world.services.presence.seen(ALICE, 'unavailable', 'PHONE');
     expect(content()?.presence).to.equal('unavailable');
-    world.actions.note(ALICE, 'PHONE');
+    world.services.userActions.note(ALICE, 'PHONE');
     expect(content()?.presence).to.equal('online');
   });
 
   it('gives nobody away who does not want to be counted', async () => {
-    await world.presence.set(ALICE, ALICE, 'offline', undefined);
-    world.actions.note(ALICE, 'PHONE');
+    await world.services.presence.set(ALICE, ALICE, 'offline', undefined);
+    world.services.userActions.note(ALICE, 'PHONE');
     expect(content()?.presence).to.equal('offline');
-    await world.clock.advance(600_000);
+    await world.app.clock.advance(600_000);
     await poll(2, 'PHONE', 'offline');
-    world.actions.note(ALICE, 'PHONE');
-    world.actions.note(ALICE);
+    world.services.userActions.note(ALICE, 'PHONE');
+    world.services.userActions.note(ALICE);
     expect(content()?.presence, 'the sync says so').to.equal('offline');
     expect(told).to.deep.equal([]);
-    world.presence.seen(ALICE, 'online', 'DESKTOP');
+    world.services.presence.seen(ALICE, 'online', 'DESKTOP');
     expect(content()?.presence, 'another device').to.equal('online');
   });
 
   it('takes a device for there as long as its sync may take', async () => {
-    await world.presence.read(ALICE, ALICE);
-    world.presence.seen(ALICE, 'online', 'PHONE', 240_000);
-    await world.clock.advance(230_000);
+    await world.services.presence.read(ALICE, ALICE);
+    world.services.presence.seen(ALICE, 'online', 'PHONE', 240_000);
+    await world.app.clock.advance(230_000);
     expect(content()?.presence).to.equal('online');
-    await world.clock.advance(60_000);
+    await world.app.clock.advance(60_000);
     expect(content()?.presence).to.equal('offline');
   });
 
   it('reads what is known of a user at their first sync', async () => {
-    const news = new Promise((resolve) => world.presence.changed.subscribe(resolve));
-    world.presence.seen(BOB, 'online');
+    const news = new Promise((resolve) => world.services.presence.changed.subscribe(resolve));
+    world.services.presence.seen(BOB, 'online');
     await news;
-    expect(world.presence.presenceOf(BOB)?.content).to.include({ presence: 'online' });
+    expect(world.services.presence.presenceOf(BOB)?.content).to.include({ presence: 'online' });
   });
 
   it('lets the most present device decide', async () => {
-    await world.presence.read(ALICE, ALICE);
-    world.presence.seen(ALICE, 'online', 'PHONE');
-    world.presence.seen(ALICE, 'unavailable', 'DESKTOP');
-    expect(world.presence.presenceOf(ALICE)?.content.presence).to.equal('online');
-    world.presence.seen(ALICE, 'unavailable', 'PHONE');
-    expect(world.presence.presenceOf(ALICE)?.content.presence).to.equal('unavailable');
+    await world.services.presence.read(ALICE, ALICE);
+    world.services.presence.seen(ALICE, 'online', 'PHONE');
+    world.services.presence.seen(ALICE, 'unavailable', 'DESKTOP');
+    expect(world.services.presence.presenceOf(ALICE)?.content.presence).to.equal('online');
+    world.services.presence.seen(ALICE, 'unavailable', 'PHONE');
+    expect(world.services.presence.presenceOf(ALICE)?.content.presence).to.equal('unavailable');
     expect(told).to.have.length(2);
   });
 
   it('makes those offline who do not come back', async () => {
-    await world.presence.read(ALICE, ALICE);
-    world.presence.seen(ALICE, 'online');
-    const { current } = world.ephemeral;
-    await world.clock.advance(60_000);
-    expect(world.presence.presenceOf(ALICE)?.content).to.include({ presence: 'online', currently_active: false });
-    await world.clock.advance(20_000);
-    expect(world.presence.presenceOf(ALICE)?.content)
+    await world.services.presence.read(ALICE, ALICE);
+    world.services.presence.seen(ALICE, 'online');
+    const { current } = world.services.ephemeral;
+    await world.app.clock.advance(60_000);
+    expect(world.services.presence.presenceOf(ALICE)?.content).to.include({
+      presence: 'online',
+      currently_active: false,
+    });
+    await world.app.clock.advance(20_000);
+    expect(world.services.presence.presenceOf(ALICE)?.content)
       .to.include({ presence: 'offline' })
       .and.not.have.property('currently_active');
-    expect(world.presence.changedSince(current)).to.deep.equal([ALICE]);
-    expect(world.presence.changedSince(world.ephemeral.current)).to.deep.equal([]);
+    expect(world.services.presence.changedSince(current)).to.deep.equal([ALICE]);
+    expect(world.services.presence.changedSince(world.services.ephemeral.current)).to.deep.equal([]);
   });
 
   it('makes those idle, then offline, who say that they are online and do nothing', async () => {
-    await world.presence.set(ALICE, ALICE, 'online', 'here');
-    await world.clock.advance(4 * 60_000);
-    expect(world.presence.presenceOf(ALICE)?.content.presence).to.equal('online');
-    await world.clock.advance(61_000);
-    expect(world.presence.presenceOf(ALICE)?.content.presence).to.equal('unavailable');
-    await world.clock.advance(80_000);
-    expect(world.presence.presenceOf(ALICE)?.content).to.include({ presence: 'offline', status_msg: 'here' });
+    await world.services.presence.set(ALICE, ALICE, 'online', 'here');
+    await world.app.clock.advance(4 * 60_000);
+    expect(world.services.presence.presenceOf(ALICE)?.content.presence).to.equal('online');
+    await world.app.clock.advance(61_000);
+    expect(world.services.presence.presenceOf(ALICE)?.content.presence).to.equal('unavailable');
+    await world.app.clock.advance(80_000);
+    expect(world.services.presence.presenceOf(ALICE)?.content).to.include({ presence: 'offline', status_msg: 'here' });
   });
 
   it('writes changes together, and remembers the status message across a restart', async () => {
-    await world.presence.set(ALICE, ALICE, 'online', 'busy');
-    await world.presence.set(BOB, BOB, 'online', undefined);
-    const sent = await world.statements(async () => {
+    await world.services.presence.set(ALICE, ALICE, 'online', 'busy');
+    await world.services.presence.set(BOB, BOB, 'online', undefined);
+    const sent = await world.app.statementNames(async () => {
       for (let i = 0; i < 29; i++) {
-        world.presence.seen(ALICE, 'online');
-        world.presence.seen(BOB, 'online');
-        await world.clock.advance(1_000);
+        world.services.presence.seen(ALICE, 'online');
+        world.services.presence.seen(BOB, 'online');
+        await world.app.clock.advance(1_000);
       }
-      await world.clock.advance(2_000);
-      await world.presence.close();
+      await world.app.clock.advance(2_000);
+      await world.services.presence.close();
     });
-    expect(sent).to.equal(1);
+    expect(sent.filter((name) => name.startsWith('presence'))).to.have.length(1);
     const again = await world.restart();
-    expect(await again.presence.read(BOB, ALICE)).to.include({ presence: 'offline', status_msg: 'busy' });
-    await again.presence.close();
+    await again.room(ALICE, [BOB]);
+    expect(await again.services.presence.read(BOB, ALICE)).to.include({ presence: 'offline', status_msg: 'busy' });
+    await again.services.presence.close();
     world = again;
   });
 
   it('does not touch anything for a sync that asks not to be counted', async () => {
-    await world.presence.read(ALICE, ALICE);
-    world.presence.seen(ALICE, 'offline');
+    await world.services.presence.read(ALICE, ALICE);
+    world.services.presence.seen(ALICE, 'offline');
     expect(told).to.deep.equal([]);
-    expect(world.presence.presenceOf(ALICE)?.content).to.deep.equal({ presence: 'offline' });
+    expect(world.services.presence.presenceOf(ALICE)?.content).to.deep.equal({ presence: 'offline' });
   });
 });

@@ -1,8 +1,4 @@
 import { expect } from 'chai';
-import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
-import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
-import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
-import { doJobs } from '#test/support/jobs.ts';
 import { World } from './world.ts';
 
 const ALICE = '@alice:test';
@@ -13,10 +9,7 @@ describe('the successor of an upgraded room', () => {
   it('gets the push rules of all users of this server at once, and their tags and direct chats when they join', async () => {
     const world = await World.begin();
     try {
-      const { accountData, events, rooms, tags, pushRules } = world;
-      const succession = new RoomSuccession({ rooms, accountData, tags, pushRules });
-      const handlers = [copyRoomRulesHandler(succession), moveToSuccessorHandler(succession)];
-      const moved = (): Promise<number> => doJobs(world.clone.database, handlers);
+      const { accountData, events, tags, pushRules } = world.services;
       const old = await world.room(ALICE, [BOB]);
       await pushRules.put(BOB, 'room', old.roomId, { actions: [] }, {});
       await tags.set(BOB, old.nid, 'm.favourite', { order: 0.5 });
@@ -30,7 +23,7 @@ describe('the successor of an upgraded room', () => {
         stateKey: '',
         content: { replacement_room: successor.roomId, body: 'moved' },
       });
-      await moved();
+      await world.app.idle();
       expect((await pushRules.rulesetOf(BOB)).room.map((rule) => rule.rule_id)).to.have.members([
         old.roomId,
         successor.roomId,
@@ -38,7 +31,7 @@ describe('the successor of an upgraded room', () => {
       expect(await tags.of(BOB, successor.nid)).to.deep.equal({});
       await world.join(successor, BOB);
       await world.join(successor, CAROL);
-      await moved();
+      await world.app.idle();
       expect(await tags.of(BOB, successor.nid)).to.deep.equal({ 'm.favourite': { order: 0.5 } });
       expect(await tags.of(CAROL, successor.nid)).to.deep.equal({});
       const direct = async (userId: string): Promise<unknown> =>

@@ -25,7 +25,7 @@ describe('unread counts', () => {
   after(() => world.end());
 
   const counts = async (userId: string, room: Room): Promise<ReturnType<typeof plain>> =>
-    plain(await world.unread.counts(userId, room, world.writer.committedIn(room.shard)));
+    plain(await world.services.unread.counts(userId, room, world.services.writer.committedIn(room.shard)));
   const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({
     'm.mentions': { user_ids: [userId] },
   });
@@ -36,7 +36,7 @@ describe('unread counts', () => {
     await world.join(room, BOB);
     await world.say(room, ALICE, 'one');
     await world.say(room, ALICE, 'two', mention(BOB));
-    await world.events.send(room, { type: 'm.reaction', sender: ALICE, content: {} });
+    await world.services.events.send(room, { type: 'm.reaction', sender: ALICE, content: {} });
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 1], threads: {} });
     expect(await counts(ALICE, room)).to.deep.equal({ main: [0, 0], threads: {} });
     expect(await counts(CAROL, room)).to.deep.equal({ main: [0, 0], threads: {} });
@@ -69,20 +69,20 @@ describe('unread counts', () => {
     expect(await counts(BOB, room)).to.deep.equal(expected);
     const reaction = { type: 'm.reaction', sender: BOB, content: relate('m.annotation', edited.eventId) };
     world = await world.restart();
-    const again = (await world.rooms.byId(room.roomId))!;
+    const again = (await world.services.rooms.byId(room.roomId))!;
     expect(await counts(BOB, again)).to.deep.equal(expected);
-    await world.events.send(again, reaction);
+    await world.services.events.send(again, reaction);
     expect(await counts(BOB, again)).to.deep.equal({ main: [2, 0], threads: {} });
     // What the events in memory say no more is read.
     for (let i = 0; i < 6; i++)
-      await world.events.sendAll(
+      await world.services.events.sendAll(
         again,
         Array.from({ length: 50 }, () => ({ type: 'x.silent', sender: ALICE, content: {} })),
       );
     await world.say(again, ALICE, 'late', relate('m.reference', edited.eventId));
     expect(await counts(BOB, again)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 0] } });
     world = await world.restart();
-    const last = (await world.rooms.byId(room.roomId))!;
+    const last = (await world.services.rooms.byId(room.roomId))!;
     expect(await counts(BOB, last)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 0] } });
   });
 
@@ -100,11 +100,11 @@ describe('unread counts', () => {
     const second = await world.reply(room, ALICE, root.eventId, 'again', mention(BOB));
     const last = await world.say(room, ALICE, 'main');
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [2, 1] } });
-    await world.receipts.receive(room, BOB, 'm.read', root.eventId, first.eventId);
+    await world.services.receipts.receive(room, BOB, 'm.read', root.eventId, first.eventId);
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 0], threads: { [root.eventId]: [1, 1] } });
-    await world.receipts.receive(room, BOB, 'm.read.private', 'main', last.eventId);
+    await world.services.receipts.receive(room, BOB, 'm.read.private', 'main', last.eventId);
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: { [root.eventId]: [1, 1] } });
-    await world.receipts.receive(room, BOB, 'm.read', undefined, second.eventId);
+    await world.services.receipts.receive(room, BOB, 'm.read', undefined, second.eventId);
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
   });
 
@@ -114,12 +114,12 @@ describe('unread counts', () => {
     await world.say(room, ALICE, 'one');
     await world.say(room, BOB, 'two', mention(erin));
     expect(await counts(erin, room)).to.deep.equal({ main: [2, 1], threads: {} });
-    await world.accountData.set(erin, 0, 'm.ignored_user_list', { ignored_users: { [BOB]: {} } });
+    await world.services.accountData.set(erin, 0, 'm.ignored_user_list', { ignored_users: { [BOB]: {} } });
     expect(await counts(erin, room)).to.deep.equal({ main: [1, 0], threads: {} });
     await world.say(room, BOB, 'three', mention(erin));
     await world.say(room, ALICE, 'four');
     expect(await counts(erin, room)).to.deep.equal({ main: [2, 0], threads: {} });
-    await world.accountData.set(erin, 0, 'm.ignored_user_list', {});
+    await world.services.accountData.set(erin, 0, 'm.ignored_user_list', {});
     expect(await counts(erin, room)).to.deep.equal({ main: [4, 2], threads: {} });
   });
 
@@ -127,23 +127,23 @@ describe('unread counts', () => {
     const room = await world.room(ALICE, [BOB]);
     const event = await world.say(room, ALICE, 'oops', mention(BOB));
     expect(await counts(BOB, room)).to.deep.equal({ main: [1, 1], threads: {} });
-    await world.events.redact(room, ALICE, event.eventId, {});
+    await world.services.events.redact(room, ALICE, event.eventId, {});
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
   });
 
   it('counts by the mode of the room: nothing when muted, only mentions when so set', async () => {
     const room = await world.room(ALICE, [BOB, CAROL]);
-    await world.pushRules.put(
+    await world.services.pushRules.put(
       BOB,
       'override',
       room.roomId,
       { actions: [], conditions: [{ kind: 'event_match', key: 'room_id', pattern: room.roomId }] },
       {},
     );
-    await world.pushRules.put(CAROL, 'room', room.roomId, { actions: [] }, {});
+    await world.services.pushRules.put(CAROL, 'room', room.roomId, { actions: [] }, {});
     const rows = async (): Promise<number> =>
       (
-        await world.clone.database.query({ name: 'count_mentions', text: 'select 1 from mention where room = $1' }, [
+        await world.services.database.query({ name: 'count_mentions', text: 'select 1 from mention where room = $1' }, [
           room.nid,
         ])
       ).length;
@@ -155,20 +155,20 @@ describe('unread counts', () => {
     expect(await rows()).to.equal(1);
     expect(await counts(BOB, room)).to.deep.equal({ main: [0, 0], threads: {} });
     expect(await counts(CAROL, room)).to.deep.equal({ main: [2, 2], threads: {} });
-    await world.pushRules.remove(CAROL, 'room', room.roomId);
+    await world.services.pushRules.remove(CAROL, 'room', room.roomId);
     expect(await counts(CAROL, room)).to.deep.equal({ main: [4, 2], threads: {} });
   });
 
   it('asks the database once when cold and never when warm', async () => {
     const room = await world.room(ALICE, [BOB]);
     await world.say(room, ALICE, 'one');
-    const upTo = (): number => world.writer.committedIn(room.shard);
-    await world.receipts.forRoom(room);
-    await world.pushRules.load([BOB]);
-    await world.accountData.load(BOB);
-    expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(1);
+    const upTo = (): number => world.services.writer.committedIn(room.shard);
+    await world.services.receipts.forRoom(room);
+    await world.services.pushRules.load([BOB]);
+    await world.services.accountData.load(BOB);
+    expect(await world.statements(() => world.services.unread.counts(BOB, room, upTo()))).to.equal(1);
     await world.say(room, ALICE, 'two', mention(BOB));
-    expect(await world.statements(() => world.unread.counts(BOB, room, upTo()))).to.equal(0);
+    expect(await world.statements(() => world.services.unread.counts(BOB, room, upTo()))).to.equal(0);
     expect(await counts(BOB, room)).to.deep.equal({ main: [2, 1], threads: {} });
   });
 
@@ -177,7 +177,7 @@ describe('unread counts', () => {
     const rooms: Room[] = [];
     for (let i = 0; i < 5; i++) rooms.push(await world.room(ALICE, [dave]));
     for (const room of rooms) await world.say(room, ALICE, 'hello');
-    expect(await world.statements(() => world.unread.load(dave, rooms))).to.be.at.most(4);
+    expect(await world.statements(() => world.services.unread.load(dave, rooms))).to.be.at.most(4);
     const sent = await world.statements(async () => {
       for (const room of rooms) expect((await counts(dave, room)).main).to.deep.equal([1, 0]);
     });
@@ -225,14 +225,14 @@ describe('unread counts', () => {
     );
     const users = [ALICE, BOB, CAROL];
     // Carol has a rule of her own: it makes exceptions in both directions.
-    await world.pushRules.put(
+    await world.services.pushRules.put(
       CAROL,
       'content',
       'cake',
       { pattern: 'cake', actions: ['notify', { set_tweak: 'highlight' }] },
       {},
     );
-    await world.pushRules.put(CAROL, 'sender', ALICE, { actions: [] }, {});
+    await world.services.pushRules.put(CAROL, 'sender', ALICE, { actions: [] }, {});
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
         const room = await world.room(ALICE, [BOB, CAROL]);
@@ -316,7 +316,7 @@ describe('unread counts', () => {
             const thread = one.how === 'unthreaded' ? undefined : one.how === 'main' ? 'main' : root;
             if (one.how === 'main' && root !== undefined) continue;
             const userId = users[one.by]!;
-            await world.receipts.receive(
+            await world.services.receipts.receive(
               room,
               userId,
               one.isPrivate ? 'm.read.private' : 'm.read',
@@ -327,9 +327,9 @@ describe('unread counts', () => {
           } else if (one.do === 'redact') {
             const target = sent[one.at];
             if (target === undefined || target.redacted) continue;
-            const redaction = await world.events.redact(room, ALICE, target.event.eventId, {});
+            const redaction = await world.services.events.redact(room, ALICE, target.event.eventId, {});
             target.redacted = true;
-            move(ALICE, 'main', (await world.events.find(room, redaction))!.nid);
+            move(ALICE, 'main', (await world.services.events.find(room, redaction))!.nid);
           } else {
             const userId = users[one.by]!;
             await world.member(room, userId, userId, 'leave');
@@ -350,7 +350,7 @@ describe('unread counts', () => {
     let last = 0;
     for (let i = 0; i < 40; i++) {
       // Every other time from nothing, as after a redaction.
-      if (i % 2 === 0) await world.events.redact(room, ALICE, '$nothing', {});
+      if (i % 2 === 0) await world.services.events.redact(room, ALICE, '$nothing', {});
       const { main } = await counts(BOB, room);
       expect(main[0]).to.be.at.least(last);
       last = main[0];
@@ -366,7 +366,7 @@ describe('unread counts', () => {
     expect((await counts(BOB, room)).main).to.deep.equal([1, 1]);
     const message = { type: 'm.room.message', sender: ALICE, content: { msgtype: 'm.text', body: 'more' } };
     for (let i = 0; i < 6; i++)
-      await world.events.sendAll(
+      await world.services.events.sendAll(
         room,
         Array.from({ length: 50 }, () => message),
       );
@@ -377,11 +377,11 @@ describe('unread counts', () => {
     const room = await world.room(ALICE, [BOB]);
     const root = await world.say(room, ALICE, 'root', mention(BOB));
     await world.reply(room, ALICE, root.eventId);
-    await world.receipts.receive(room, BOB, 'm.read', undefined, room.stateEvent('m.room.create')!.eventId);
+    await world.services.receipts.receive(room, BOB, 'm.read', undefined, room.stateEvent('m.room.create')!.eventId);
     const before = await counts(BOB, room);
     const again = await world.restart();
     world = again;
-    const reloaded = await again.rooms.byId(room.roomId);
+    const reloaded = await again.services.rooms.byId(room.roomId);
     expect(reloaded).to.not.equal(room);
     expect(await counts(BOB, reloaded!))
       .to.deep.equal(before)

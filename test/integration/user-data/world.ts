@@ -1,190 +1,62 @@
-import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
-import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
-import { FOLLOW_UPS } from '#src/app/slices/events.ts';
-import { silentLogger } from '#src/kernel/logger.ts';
-import { noMetrics } from '#src/kernel/metrics.ts';
-import { systemRandom } from '#src/kernel/random.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
-import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
-import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
-import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { ServerServices } from '#src/app/composition.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
-import { EventService } from '#src/services/events/stream/event-service.ts';
-import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
-import { UserActions } from '#src/services/accounts/users/user-actions.ts';
-import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
-import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
-import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
-import { NotificationRules } from '#src/services/push/classification/classifier.ts';
-import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
-import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
-import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { StateStore } from '#src/services/room-model/state/state-store.ts';
-import { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
-import { Writer } from '#src/services/commit/writer.ts';
-import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
-import { TagService } from '#src/services/user-data/tags/tag-service.ts';
-import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
-import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
-import { Interner } from '#src/storage/room-model/interner.ts';
-import { carryProfileHandler } from '#src/workers/carry-profile.ts';
-import { doJobs } from '#test/support/jobs.ts';
-import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import { ManualClock } from '#test/support/manual-clock.ts';
+import { InProcessServer, type InProcessServerOptions } from '#test/support/in-process-server.ts';
 
-export const SERVER = 'test';
-const ACCOUNTS = new Set(['@alice:test', '@bob:test', '@carol:test', '@admin:test']);
-const key = generateSigningKey((count) => systemRandom.bytes(count));
-const signer: PduSigner = { serverName: SERVER, signingKey: key };
+const OPTIONS: InProcessServerOptions = {
+  config: {
+    quotas: {
+      filters: { pieces: 5, bytes: 100_000 },
+      pushRules: { pieces: 50, bytes: 100_000 },
+      accountData: { pieces: 300, bytes: 1_000_000 },
+      tagsPerRoom: 10,
+      threadReceipts: 5,
+    },
+  },
+};
 
-/** The services of user data on a database, as a server has them. */
+/** The server, used through its services: rooms whose events say exactly what a test wants. */
 export class World {
-  readonly clone: TestDatabase;
-  readonly clock = new ManualClock();
-  readonly interner: Interner;
-  readonly writer: Writer;
-  readonly stream = new RoomEventStream(silentLogger);
-  readonly loader: EventLoader;
-  readonly rooms: RoomRegistry;
-  readonly events: EventService;
-  readonly accountData: AccountDataService;
-  readonly pushRules: PushRuleService;
-  readonly receipts: ReceiptService;
-  readonly readMarkers: ReadMarkerService;
-  readonly tags: TagService;
-  readonly roomUserData: RoomUserData;
-  readonly filters: FilterService;
-  readonly ephemeral = new EphemeralCounter(systemRandom);
-  readonly actions = new UserActions();
-  readonly typing: TypingService;
-  readonly unread: UnreadCounts;
-  readonly profiles: ProfileService;
-  readonly memberProfiles: MemberProfiles;
-  readonly presence: PresenceService;
+  readonly app: InProcessServer;
 
-  private constructor(clone: TestDatabase) {
-    this.clone = clone;
-    const { database } = clone;
-    const { clock } = this;
-    const isLocal = (userId: string): boolean => domainOf(userId) === SERVER;
-    this.interner = new Interner(database, isLocal);
-    this.writer = new Writer({ database, clock, timers: systemTimers, logger: silentLogger, metrics: noMetrics });
-    this.loader = new EventLoader(database);
-    this.rooms = new RoomRegistry(database, this.interner, this.loader, new StateStore(database));
-    this.pushRules = new PushRuleService({
-      database,
-      interner: this.interner,
-      writer: this.writer,
-      legacyMentions: true,
-      quota: { pieces: 50, bytes: 100_000 },
-    });
-    this.accountData = new AccountDataService({
-      database,
-      interner: this.interner,
-      writer: this.writer,
-      served: [this.pushRules],
-      quota: { pieces: 300, bytes: 1_000_000, tagsPerRoom: 10 },
-    });
-    this.events = new EventService({
-      database,
-      interner: this.interner,
-      loader: this.loader,
-      rooms: this.rooms,
-      writer: this.writer,
-      stream: this.stream,
-      followUps: FOLLOW_UPS,
-      classifier: new NotificationRules({ database, pushRules: this.pushRules, loader: this.loader, isLocal }),
-      signer,
-      clock,
-      random: systemRandom,
-    });
-    this.receipts = new ReceiptService({
-      database,
-      interner: this.interner,
-      writer: this.writer,
-      events: this.events,
-      clock,
-      mostThreads: 5,
-    });
-    const { rooms, events, receipts, accountData } = this;
-    this.readMarkers = new ReadMarkerService({
-      rooms,
-      events,
-      receipts,
-      accountData,
-      threads: new RelationIndex({ database, interner: this.interner, stream: this.stream }),
-      actions: this.actions,
-    });
-    this.tags = new TagService(accountData);
-    this.roomUserData = new RoomUserData({ rooms: this.rooms, accountData, tags: this.tags });
-    this.filters = new FilterService(database, this.interner, { pieces: 5, bytes: 100_000 });
-    this.typing = new TypingService({
-      rooms,
-      stream: this.stream,
-      timers: clock,
-      ephemeral: this.ephemeral,
-      actions: this.actions,
-    });
-    this.unread = new UnreadCounts({
-      database,
-      interner: this.interner,
-      events,
-      stream: this.stream,
-      receipts,
-      pushRules: this.pushRules,
-      ignoredUsers: new IgnoredUsers(accountData),
-    });
-    const logger = silentLogger;
-    this.profiles = new ProfileService({
-      database,
-      accountExists: async (userId) => ACCOUNTS.has(userId),
-      mostFields: 10,
-    });
-    const { interner, loader, profiles } = this;
-    this.memberProfiles = new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger });
-    this.presence = new PresenceService({
-      database,
-      clock,
-      timers: clock,
-      logger,
-      ephemeral: this.ephemeral,
-      enabled: true,
-      idleMs: 300_000,
-      acted: this.actions.acted,
-      sharesRoom: async (a, b) => !(a === '@carol:test' || b === '@carol:test'),
-    });
+  private constructor(app: InProcessServer) {
+    this.app = app;
   }
 
-  /** On an empty database, or on the one of an earlier world: what a restart finds. */
-  static async begin(clone?: TestDatabase): Promise<World> {
-    const world = new World(clone ?? (await cloneDatabase()));
-    await world.writer.start();
+  /** On an empty database, with a few users. */
+  static async begin(): Promise<World> {
+    const world = new World(await InProcessServer.start(OPTIONS));
+    await world.app.account('alice', 'bob', 'carol', 'admin');
     return world;
+  }
+
+  get services(): ServerServices {
+    return this.app.services;
   }
 
   /** The same database with nothing in memory. */
   async restart(): Promise<World> {
-    await this.writer.close();
-    return World.begin(this.clone);
+    await this.app.restart();
+    return this;
   }
 
-  /** Does the jobs that carry profiles into rooms. */
-  carryProfiles(): Promise<number> {
-    return doJobs(this.clone.database, [carryProfileHandler(this.memberProfiles)]);
+  /** Another process that finds what this one has written. It is over when `work` is, and this one writes again. */
+  async beside(work: (other: World) => Promise<void>): Promise<void> {
+    const other = new World(await this.app.beside());
+    await other.app.idle();
+    try {
+      await work(other);
+    } finally {
+      await other.end();
+      await this.services.writer.start();
+    }
   }
 
-  async end(): Promise<void> {
-    await this.presence.close();
-    await this.writer.close();
-    await this.clone.drop();
+  end(): Promise<void> {
+    return this.app.stop();
   }
 
   /** A room with these members, all joined. */
@@ -197,7 +69,7 @@ export class World {
     const version = roomVersion('11');
     if (version === undefined) throw new Error('room version 11 is missing');
     const state = (type: string, content: JsonObject): EventDraft => ({ type, sender: creator, stateKey: '', content });
-    const room = await this.events.createRoom({
+    const room = await this.services.events.createRoom({
       version,
       creator,
       createContent: { ...create, room_version: '11' },
@@ -224,7 +96,7 @@ export class World {
     membership: string,
     content: JsonObject = {},
   ): Promise<StoredEvent> {
-    return this.events.send(room, {
+    return this.services.events.send(room, {
       type: 'm.room.member',
       sender,
       stateKey: userId,
@@ -233,7 +105,11 @@ export class World {
   }
 
   say(room: Room, sender: string, body: string, content: JsonObject = {}): Promise<StoredEvent> {
-    return this.events.send(room, { type: 'm.room.message', sender, content: { msgtype: 'm.text', body, ...content } });
+    return this.services.events.send(room, {
+      type: 'm.room.message',
+      sender,
+      content: { msgtype: 'm.text', body, ...content },
+    });
   }
 
   reply(room: Room, sender: string, root: string, body = 'reply', content: JsonObject = {}): Promise<StoredEvent> {
@@ -241,9 +117,7 @@ export class World {
   }
 
   /** How many statements `work` sent. */
-  async statements(work: () => Promise<unknown>): Promise<number> {
-    const before = this.clone.database.statements();
-    await work();
-    return this.clone.database.statements() - before;
+  statements(work: () => Promise<unknown>): Promise<number> {
+    return this.app.statements(work);
   }
 }

@@ -63,7 +63,9 @@ export class OutboxRelay {
     while (this.#again && !this.#closed) {
       this.#again = false;
       try {
-        this.#again = await this.#handOver();
+        const isMore = await this.#handOver();
+        // What was enqueued meanwhile is looked at again, whatever was found.
+        this.#again ||= isMore;
       } catch (err) {
         this.#options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
       }

@@ -1,7 +1,5 @@
 import { expect } from 'chai';
-import { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
-import { NotificationList } from '#src/services/push/notifications/notification-list.ts';
-import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
+import type { NotificationList } from '#src/services/push/notifications/notification-list.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { World } from '#test/integration/user-data/world.ts';
 
@@ -13,23 +11,12 @@ describe('the list of notifications', () => {
 
   beforeEach(async () => {
     world = await World.begin();
-    const { clone, interner, loader, writer, rooms, pushRules, receipts, accountData, events } = world;
-    list = new NotificationList({
-      database: clone.database,
-      interner,
-      loader,
-      writer,
-      rooms,
-      pushRules,
-      receipts,
-      ignoredUsers: new IgnoredUsers(accountData),
-      clientEvents: new ClientEvents(events.clock),
-    });
+    list = world.services.notificationList;
   });
   afterEach(() => world.end());
 
   const say = (room: Room, body: string, originServerTs: number): Promise<unknown> =>
-    world.events.send(room, {
+    world.services.events.send(room, {
       type: 'm.room.message',
       sender: ALICE,
       content: { msgtype: 'm.text', body },
@@ -93,9 +80,9 @@ describe('the list of notifications', () => {
     await say(room, 'first', 1);
     for (let n = 0; n < 5; n++) {
       const content = { msgtype: 'm.text', body: 'ignored' };
-      await world.events.send(room, { type: 'm.room.message', sender: CAROL, content });
+      await world.services.events.send(room, { type: 'm.room.message', sender: CAROL, content });
     }
-    await world.accountData.set(BOB, 0, 'm.ignored_user_list', { ignored_users: { [CAROL]: {} } });
+    await world.services.accountData.set(BOB, 0, 'm.ignored_user_list', { ignored_users: { [CAROL]: {} } });
     expect(await pages(2)).to.deep.equal([['first']]);
   });
 });
