@@ -39,6 +39,7 @@ describe('device lists', function () {
 
   /** What a device is told since it was last asked; what it is told first of all does not count. */
   const delta = async (device: TestDevice): Promise<Delta> => {
+    await server.idle();
     const response = await server.sync(device, tokens.get(device.token));
     tokens.set(device.token, response.next_batch);
     return { changed: [], left: [], ...response.device_lists };

@@ -1,9 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createApplication } from '#src/app/application.ts';
+import { type ComposedApplication, createApplication } from '#src/app/application.ts';
 import { loadConfig } from '#src/app/config/load.ts';
-import type { Application } from '#src/app/lifecycle.ts';
 import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
@@ -30,7 +29,7 @@ export class EncryptionServer {
   #clone!: TestDatabase;
   #folder!: string;
   #metrics!: PrometheusMetrics;
-  #application!: Application;
+  #application!: ComposedApplication;
   #address = '';
   #names = 0;
 
@@ -77,6 +76,11 @@ export class EncryptionServer {
 
   get database(): TestDatabase['database'] {
     return this.#clone.database;
+  }
+
+  /** Resolves when everything that was begun is done. */
+  idle(): Promise<void> {
+    return this.#application.idle();
   }
 
   /** Starts again on the same database, with nothing in memory. */
