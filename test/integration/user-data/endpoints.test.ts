@@ -84,6 +84,15 @@ describe('user data over HTTP', () => {
         '.m.rule.master',
       );
     });
+    it('keeps that a room is marked as unread, which changes no count of what is', async () => {
+      const event = await world.say(room, BOB, 'read');
+      await world.services.receipts.receive(room, ALICE, 'm.read', undefined, event.eventId);
+      await fine('PUT', `${inRoom()}/m.marked_unread`, { unread: true });
+      expect(await fine('GET', `${inRoom()}/m.marked_unread`)).to.deep.equal({ unread: true });
+      const entry = (await world.services.accountData.load(ALICE)).entry(room.nid, 'm.marked_unread');
+      expect(entry?.json).to.equal('{"unread":true}');
+      expect(await world.services.unread.counts(ALICE, room, Infinity)).to.include({ notification: 0, highlight: 0 });
+    });
     it('notices what changed since a position', async () => {
       const data = await world.services.accountData.load(ALICE);
       const before = data.latest;

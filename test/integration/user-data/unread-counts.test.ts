@@ -198,6 +198,8 @@ describe('unread counts', () => {
       | { readonly do: 'relate'; readonly by: number; readonly at: number; readonly names: number }
       | { readonly do: 'redact'; readonly at: number }
       | { readonly do: 'rejoin'; readonly by: number }
+      | { readonly do: 'ignore'; readonly by: number; readonly whom: readonly number[] }
+      | { readonly do: 'set'; readonly mode: 'all' | 'mentions' | 'muted' }
       | { readonly do: 'ask'; readonly by: number };
     const user = fc.nat(2);
     const step: fc.Arbitrary<Step> = fc.oneof(
@@ -222,6 +224,17 @@ describe('unread counts', () => {
       { weight: 1, arbitrary: fc.record({ do: fc.constant('redact' as const), at: fc.nat(60) }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('rejoin' as const), by: fc.integer({ min: 1, max: 2 }) }) },
       { weight: 3, arbitrary: fc.record({ do: fc.constant('ask' as const), by: user }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ do: fc.constant('ignore' as const), by: user, whom: fc.subarray([0, 1, 2]) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          do: fc.constant('set' as const),
+          mode: fc.constantFrom('all' as const, 'mentions' as const, 'muted' as const),
+        }),
+      },
     );
     const users = [ALICE, BOB, CAROL];
     // Carol has a rule of her own: it makes exceptions in both directions.
@@ -253,6 +266,15 @@ describe('unread counts', () => {
           return one.root ?? threadAlong(one.to, hops - 1);
         };
         const roots: string[] = [];
+        const ignored = new Map<string, readonly string[]>();
+        /** What Bob wants to hear of the room, and what his rules said of events when they were sent, where that was otherwise. */
+        let mode: 'all' | 'mentions' | 'muted' = 'all';
+        const exceptions = new Map<string, number>();
+        const note = (eventId: string, names: string | undefined): void => {
+          const usual = mode === 'all' ? 1 : 0;
+          const verdict = mode === 'muted' ? 0 : names === BOB ? 2 : usual;
+          if (verdict !== usual) exceptions.set(eventId, verdict);
+        };
         const since = new Map(users.map((userId) => [userId, room.member(userId)!.since]));
         const read = new Map<string, number>();
         const move = (userId: string, thread: string, nid: number): void =>
@@ -262,6 +284,7 @@ describe('unread counts', () => {
           for (const { event, by, cake, names, redacted } of sent) {
             const root = threadAlong(event.eventId);
             if (by === userId || redacted || event.nid <= since.get(userId)!) continue;
+            if (ignored.get(userId)?.includes(by) === true) continue;
             const thread = root ?? 'main';
             if (event.nid <= Math.max(read.get(`${userId} `) ?? 0, read.get(`${userId} ${thread}`) ?? 0)) continue;
             const isAnswered = sent.some(
@@ -271,6 +294,7 @@ describe('unread counts', () => {
             // Override rules (mentions) come before content rules, and these before sender rules.
             let verdict = names === userId ? 2 : 1;
             if (userId === CAROL && verdict === 1) verdict = cake ? 2 : by === ALICE ? 0 : 1;
+            if (userId === BOB) verdict = exceptions.get(event.eventId) ?? (mode === 'all' ? 1 : 0);
             if (verdict === 0) continue;
             const count = root === undefined ? result.main : (result.threads[root] ??= [0, 0]);
             count[0]++;
@@ -297,6 +321,7 @@ describe('unread counts', () => {
                 : await world.reply(room, by, root, body, content);
             if (root === undefined && roots.length < 3) roots.push(event.eventId);
             sent.push({ event, by, root, cake, names, redacted: false, to: undefined });
+            note(event.eventId, names);
           } else if (one.do === 'relate') {
             const target = sent[one.at % Math.max(sent.length, 1)];
             if (target === undefined) continue;
@@ -309,6 +334,7 @@ describe('unread counts', () => {
               ...(names === undefined ? {} : mention(names)),
             });
             sent.push({ event, by, root: undefined, cake: false, names, redacted: false, to });
+            note(event.eventId, names);
           } else if (one.do === 'read') {
             const target = sent[one.at];
             if (target === undefined) continue;
@@ -324,6 +350,21 @@ describe('unread counts', () => {
               target.event.eventId,
             );
             move(userId, thread ?? '', target.event.nid);
+          } else if (one.do === 'ignore') {
+            const userId = users[one.by]!;
+            const whom = one.whom.map((index) => users[index]!);
+            ignored.set(userId, whom);
+            await world.services.accountData.set(userId, 0, 'm.ignored_user_list', {
+              ignored_users: Object.fromEntries(whom.map((other) => [other, {}])),
+            });
+          } else if (one.do === 'set') {
+            ({ mode } = one);
+            for (const kind of ['override', 'room'])
+              await world.services.pushRules.remove(BOB, kind, room.roomId).catch(() => undefined);
+            if (mode === 'mentions') await world.services.pushRules.put(BOB, 'room', room.roomId, { actions: [] }, {});
+            const conditions = [{ kind: 'event_match', key: 'room_id', pattern: room.roomId }];
+            if (mode === 'muted')
+              await world.services.pushRules.put(BOB, 'override', room.roomId, { actions: [], conditions }, {});
           } else if (one.do === 'redact') {
             const target = sent[one.at];
             if (target === undefined || target.redacted) continue;
@@ -337,8 +378,11 @@ describe('unread counts', () => {
           }
         }
         for (const userId of users) await check(userId);
+        for (const kind of ['override', 'room'])
+          await world.services.pushRules.remove(BOB, kind, room.roomId).catch(() => undefined);
+        for (const userId of users) await world.services.accountData.set(userId, 0, 'm.ignored_user_list', {});
       }),
-      { numRuns: 25 },
+      { numRuns: 40 },
     );
   });
 
