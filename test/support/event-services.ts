@@ -36,7 +36,11 @@ export interface EventServices {
   readonly events: EventService;
 }
 
-/** Composes them on a database; whoever composes them again takes the database over, as a restarted process does. */
+/**
+ * Composes them on a database; whoever composes them again takes the database over, as a restarted process does. By hand, since tests of
+ * how events are built, received and written count statements and bytes of these alone, replace the writer's bounds, and run several on
+ * one database at once.
+ */
 export async function eventServices(
   database: Database,
   writerOptions: Partial<WriterOptions> = {},
