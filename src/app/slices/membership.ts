@@ -55,7 +55,7 @@ export function composeMembership(
       return { displayname, avatar_url: avatarUrl };
     },
   };
-  const restricted = new RestrictedJoins(rooms);
+  const restricted = new RestrictedJoins({ database, rooms });
   const openness = new RoomOpenness(restricted);
   const door = new MembershipDoor({
     serverName,

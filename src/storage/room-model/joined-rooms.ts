@@ -37,3 +37,17 @@ const ROOMS_TO_LEAVE = sql(
 /** The ids of the rooms in which a user is, is invited to, or knocks at. */
 export const roomIdsToLeave = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(ROOMS_TO_LEAVE, [user])).map((row) => row.room_id);
+
+const JOINED_AMONG = sql(
+  'rooms_joined_among',
+  `select r.room_id from users u join member m on m.user_nid = u.nid and m.membership = 1 join rooms r on r.nid = m.room
+   where u.user_id = $1 and r.room_id = any($2::text[])`,
+);
+
+/** Those of these rooms in which a user is. */
+export const joinedAmong = async (
+  database: Database,
+  userId: string,
+  roomIds: readonly string[],
+): Promise<readonly string[]> =>
+  (await database.query<{ room_id: string }>(JOINED_AMONG, [userId, roomIds])).map((row) => row.room_id);

@@ -17,6 +17,12 @@ import type { RelationIndex } from './relation-index.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 200;
+/** Threads that are looked at together, where the first ones were not for the reader. */
+const BATCH = 100;
+/** Threads that one answer looks at; less than that and a batch beyond. */
+const MAX_SCANNED = 300;
+
+type ThreadRecord = Awaited<ReturnType<typeof threadsOf>>[number];
 
 export interface ThreadsQuery {
   /** Only threads that the reader takes part in. */
@@ -82,21 +88,26 @@ export class ThreadsList {
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const shown: VisibleEvent[] = [];
     let isEnd = false;
-    // Threads that the reader may not see are passed over.
-    while (shown.length < limit && !isEnd) {
-      const wanted = limit - shown.length;
+    // Threads that the reader may not see are passed over, so many of them in one answer: the token goes on behind them.
+    for (let scanned = 0; shown.length < limit && !isEnd && scanned < MAX_SCANNED;) {
+      const batch = Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH);
       const records = await threadsOf(this.#database, {
         room: room.nid,
         before: place,
         upTo,
         without,
         participant,
-        limit: wanted + 1,
+        limit: batch + 1,
       });
-      isEnd = records.length <= wanted;
-      const page = records.slice(0, wanted);
-      place = page.at(-1) ?? place;
-      shown.push(...(await this.#roots(room, reader, page, ignored)));
+      const page = records.slice(0, batch);
+      const roots = await this.#roots(room, reader, page, ignored);
+      const fitting = roots.slice(0, limit - shown.length);
+      shown.push(...fitting.map(({ one }) => one));
+      // What came after the last one that fits comes with the next page.
+      const isCut = roots.length > fitting.length;
+      place = (isCut ? fitting.at(-1)?.record : page.at(-1)) ?? place;
+      isEnd = !isCut && records.length <= batch;
+      scanned += page.length;
     }
     const events = shown.map((one) =>
       // "If the thread root event was sent by an ignored user, the event is returned redacted to the caller."
@@ -111,21 +122,23 @@ export class ThreadsList {
   async #roots(
     room: Room,
     { userId }: Reader,
-    records: readonly { readonly root: number; readonly nid: number }[],
+    records: readonly ThreadRecord[],
     ignored: ReadonlySet<string>,
-  ): Promise<readonly VisibleEvent[]> {
+  ): Promise<readonly { readonly one: VisibleEvent; readonly record: ThreadRecord }[]> {
     const loaded = await this.#loader.load(
       records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))),
     );
     const visible = new Map(
       (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
     );
-    const roots: VisibleEvent[] = [];
-    for (const { root, nid } of records) {
+    const roots: { one: VisibleEvent; record: ThreadRecord }[] = [];
+    for (const record of records) {
+      const { root, nid } = record;
       const one = visible.get(root);
       // What relates to another event itself is no root of a thread.
       if (one === undefined || one.event.relation !== undefined) continue;
-      if (visible.has(nid) || (await this.#hasVisibleReply(room, userId, one.event, ignored))) roots.push(one);
+      if (visible.has(nid) || (await this.#hasVisibleReply(room, userId, one.event, ignored)))
+        roots.push({ one, record });
     }
     return roots;
   }

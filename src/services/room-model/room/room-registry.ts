@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
+import { atMost } from '#src/kernel/at-most.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -22,6 +24,8 @@ import { Room, type StateSlot } from './room.ts';
 const RING_LOAD = 24;
 const RING_LOAD_OF_MANY = 11;
 const MANY_ROOMS = 20;
+const REMEMBERED_IDS = 100_000;
+const REMEMBERED_MISSES = 10_000;
 
 /**
  * The rooms in memory. A room that nobody used for long is let go, but as long as anybody holds it, everybody gets the same
@@ -34,7 +38,9 @@ export class RoomRegistry {
   readonly #states: StateStore;
   readonly #alive = new Map<number, WeakRef<Room>>();
   readonly #recent: LRUCache<number, Room>;
-  readonly #nids = new Map<string, number>();
+  readonly #nids = new LRUCache<string, number>(atMost(REMEMBERED_IDS));
+  /** Ids of which there is no room: clients ask again and again, and lists name them. */
+  readonly #unknown = new LRUCache<string, true>(atMost(REMEMBERED_MISSES));
   readonly #loading = new Map<number, Promise<void>>();
   readonly #collected = new FinalizationRegistry<number>((nid) => {
     if (this.#alive.get(nid)?.deref() === undefined) this.#alive.delete(nid);
@@ -60,8 +66,10 @@ export class RoomRegistry {
     const known = this.#nids.get(roomId);
     if (known !== undefined) return this.byNid(known);
     // Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL.
-    if (roomId.includes('\0')) return undefined;
+    if (roomId.includes('\0') || this.#unknown.has(roomId)) return undefined;
     const record = await roomById(this.#database, roomId);
+    // It may have been made while we asked.
+    if (record === undefined && !this.#nids.has(roomId) && isRoomId(roomId)) this.#unknown.set(roomId, true);
     if (record === undefined) return undefined;
     this.#nids.set(roomId, record.nid);
     return this.byNid(record.nid);
@@ -69,6 +77,12 @@ export class RoomRegistry {
 
   async byNid(nid: number): Promise<Room | undefined> {
     return this.peek(nid) ?? (await this.load([nid])).get(nid);
+  }
+
+  /** The room of an id if it is in memory. */
+  peekById(roomId: string): Room | undefined {
+    const nid = this.#nids.get(roomId);
+    return nid === undefined ? undefined : this.peek(nid);
   }
 
   /** The room if it is in memory. */
@@ -109,11 +123,13 @@ export class RoomRegistry {
 
   /** Makes a room that is about to be written the one that everybody gets who finds its row before its publication. */
   announce(room: Room): void {
+    this.#unknown.delete(room.roomId);
     this.#alive.set(room.nid, new WeakRef(room));
   }
 
   /** Takes in a room that was just made. */
   add(room: Room): void {
+    this.#unknown.delete(room.roomId);
     this.#nids.set(room.roomId, room.nid);
     this.#alive.set(room.nid, new WeakRef(room));
     this.#collected.register(room, room.nid);

@@ -19,8 +19,10 @@ export class RoomOpenness {
   /**
    * Whether somebody is in a room, may join it or knock at it, or may read it at least.
    * Client-Server API, `GET /rooms/{roomId}/hierarchy`.
+   *
+   * @param known see `RestrictedJoins.isEntitled`
    */
-  async isOpenTo(room: Room, userId: string | undefined): Promise<boolean> {
+  async isOpenTo(room: Room, userId: string | undefined, known?: Map<string, boolean>): Promise<boolean> {
     if (isWorldReadable(room)) return true;
     const membership = userId === undefined ? undefined : room.member(userId)?.membership;
     if (membership === 'join' || membership === 'invite') return true;
@@ -34,7 +36,9 @@ export class RoomOpenness {
       case 'knock_restricted':
         return knockRestricted;
       case 'restricted':
-        return userId !== undefined && this.#restricted.applies(room) && this.#restricted.isEntitled(room, userId);
+        return (
+          userId !== undefined && this.#restricted.applies(room) && this.#restricted.isEntitled(room, userId, known)
+        );
       default:
         return false;
     }

@@ -14,7 +14,9 @@ const MAX_LIMIT = 100;
 const MAX_DEPTH = 100;
 /** How many rooms of a tree are looked at for one answer. */
 const MAX_VISITED = 10_000;
-const TOKEN = /^h1_([0-9a-z]{1,10})_(\d{1,5})_(\d{1,3})_([01])$/;
+/** How many rooms one answer looks at, seen by the user or not, beside those of earlier pages. */
+const MAX_LOOKED = 500;
+const TOKEN = /^h2_([0-9a-z]{1,10})_(\d{1,5})_(\d{1,3})_([01])$/;
 
 export interface HierarchyQuery {
   readonly suggestedOnly: boolean;
@@ -58,28 +60,36 @@ export class SpaceHierarchy {
     const maxDepth = Math.min(query.maxDepth ?? MAX_DEPTH, MAX_DEPTH);
     const skip = offsetOf(query.from, root, maxDepth, query.suggestedOnly);
     const rooms: HierarchyRoom[] = [];
-    let seen = 0;
-    for await (const room of this.#walk(root, userId, maxDepth, query.suggestedOnly)) {
-      if (seen === skip + limit) {
-        return { rooms, next: `h1_${root.nid.toString(36)}_${seen}_${maxDepth}_${query.suggestedOnly ? 1 : 0}` };
+    let looked = 0;
+    for await (const { room, isOpen } of this.#walk(root, userId, maxDepth, query.suggestedOnly)) {
+      // Rooms that are not for this user are passed over, and so many of them in one answer.
+      if (rooms.length === limit || looked === skip + MAX_LOOKED) {
+        return { rooms, next: `h2_${root.nid.toString(36)}_${looked}_${maxDepth}_${query.suggestedOnly ? 1 : 0}` };
       }
-      if (seen >= skip) rooms.push(withChildren(room, query.suggestedOnly));
-      seen += 1;
+      if (isOpen && looked >= skip) rooms.push(withChildren(room, query.suggestedOnly));
+      looked += 1;
     }
     return { rooms, next: undefined };
   }
 
-  async *#walk(root: Room, userId: string, maxDepth: number, suggestedOnly: boolean): AsyncGenerator<Room> {
+  /** The rooms of a tree in order, those that are not open to the user without what lies below them. */
+  async *#walk(
+    root: Room,
+    userId: string,
+    maxDepth: number,
+    suggestedOnly: boolean,
+  ): AsyncGenerator<{ readonly room: Room; readonly isOpen: boolean }> {
     const visited = new Set<string>();
+    const known = new Map<string, boolean>();
     const stack: { readonly room: Room; readonly depth: number }[] = [{ room: root, depth: 0 }];
     for (let next = stack.pop(); next !== undefined && visited.size < MAX_VISITED; next = stack.pop()) {
       const { room, depth } = next;
       // Spaces can be in each other: a room is told once.
       if (visited.has(room.roomId)) continue;
       visited.add(room.roomId);
-      if (depth > 0 && !(await this.#openness.isOpenTo(room, userId))) continue;
-      yield room;
-      if (depth >= maxDepth || !isSpace(room)) continue;
+      const isOpen = depth === 0 || (await this.#openness.isOpenTo(room, userId, known));
+      yield { room, isOpen };
+      if (!isOpen || depth >= maxDepth || !isSpace(room)) continue;
       for (const child of (await this.#children(room, suggestedOnly)).toReversed())
         stack.push({ room: child, depth: depth + 1 });
     }
@@ -106,7 +116,7 @@ const withChildren = (room: Room, suggestedOnly: boolean): HierarchyRoom => ({
     : [],
 });
 
-/** How many rooms earlier pages told. @throws MatrixError M_INVALID_PARAM */
+/** How many rooms earlier pages looked at. @throws MatrixError M_INVALID_PARAM */
 const offsetOf = (from: string | undefined, root: Room, maxDepth: number, suggestedOnly: boolean): number => {
   if (from === undefined) return 0;
   const [, space, offset, depth, suggested] = TOKEN.exec(from) ?? [];

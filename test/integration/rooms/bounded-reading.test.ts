@@ -1,0 +1,119 @@
+import { expect } from 'chai';
+import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+
+describe('reading what is mostly for others', function () {
+  this.timeout(120_000);
+  let server: InProcessServer;
+  before(async () => (server = await InProcessServer.start()));
+  after(() => server.stop());
+
+  const statements = async (work: () => Promise<unknown>): Promise<number> => {
+    const before = server.services.database.statements();
+    await work();
+    return server.services.database.statements() - before;
+  };
+
+  it('goes through a bounded number of threads for one answer, and comes to those that one may see by its tokens', async () => {
+    const hidden = [{ type: 'm.room.history_visibility', content: { history_visibility: 'joined' } }];
+    const roomId = await server.room('alice', { preset: 'public_chat', initial_state: hidden });
+    const thread = async (token: string, text: string): Promise<string> => {
+      const root = await server.say(token, roomId, text);
+      await server.services.roomSending.message(
+        { userId: `@${token}:test`, deviceId: 'D' },
+        {
+          roomId,
+          type: 'm.room.message',
+          content: { msgtype: 'm.text', body: 're', 'm.relates_to': { rel_type: 'm.thread', event_id: root } },
+        },
+      );
+      return root;
+    };
+    await server.join('carol', roomId);
+    const oldest = await thread('carol', 'oldest');
+    await server.must('carol', 'POST', `/rooms/${roomId}/leave`, {});
+    for (let i = 0; i < 450; i += 1) await thread('alice', `thread ${i}`);
+    await server.join('carol', roomId);
+    const own = await thread('carol', 'own');
+    const path = `/v1/rooms/${roomId}/threads?limit=2`;
+    const seen: string[] = [];
+    let pages = 0;
+    for (let from = ''; pages < 10;) {
+      let page: Json;
+      const cost = await statements(async () => {
+        page = await server.must('carol', 'GET', `${path}${from}`);
+      });
+      expect(cost).to.be.below(60);
+      seen.push(...page.chunk.map((event: Json) => event.event_id));
+      pages += 1;
+      if (page.next_batch === undefined) break;
+      from = `&from=${encodeURIComponent(page.next_batch)}`;
+    }
+    expect(seen).to.deep.equal([own, oldest]);
+    expect(pages).to.be.within(2, 4);
+  });
+
+  it('asks for all rooms of a join rule at once, and for none that is in memory', async () => {
+    const allow = Array.from({ length: 800 }, (_, i) => ({
+      type: 'm.room_membership',
+      room_id: `!unknown${i}:nowhere.test`,
+    }));
+    const club = await server.room('alice', { preset: 'public_chat' });
+    const rules = (more: object[]): object => ({
+      initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'restricted', allow: [...allow, ...more] } }],
+    });
+    const closed = await server.room('alice', rules([]));
+    await server.session('dora');
+    const summary = async (roomId: string): Promise<number> =>
+      (await server.ask('dora', 'GET', `/v1/room_summary/${roomId}`)).status;
+    expect(await summary(closed)).to.equal(404);
+    expect(await statements(() => summary(closed))).to.be.below(4);
+    expect(await statements(() => server.ask('dora', 'POST', `/rooms/${closed}/join`, {}))).to.be.below(6);
+    const open = await server.room('alice', rules([{ type: 'm.room_membership', room_id: club }]));
+    expect(await summary(open)).to.equal(404);
+    await server.join('dora', club);
+    expect(await summary(open)).to.equal(200);
+    await server.restart();
+    expect(await summary(open)).to.equal(200);
+    await server.must('dora', 'POST', `/rooms/${open}/join`, {});
+  });
+
+  it('asks once for a room that is not there, and finds it when it is', async () => {
+    const ask = () => server.ask('alice', 'GET', '/v1/room_summary/!nothing:nowhere.test');
+    await ask();
+    expect(await statements(ask)).to.equal(0);
+    // Of rooms whose id is made before they are.
+    const made = await server.room('alice', { room_version: '10' });
+    expect((await server.ask('alice', 'GET', `/v1/room_summary/${made}`)).status).to.equal(200);
+  });
+
+  it('looks at a bounded number of rooms below a space for one answer, and comes to the last one by its tokens', async () => {
+    const space = await server.room('alice', { preset: 'public_chat', creation_content: { type: 'm.space' } });
+    const children: string[] = [];
+    const secret = await server.room('alice');
+    for (let i = 0; i < 520; i++) children.push(await server.room('alice', { preset: 'private_chat' }));
+    const last = await server.room('alice', { preset: 'public_chat' });
+    await server.services.events.sendAll(
+      (await server.services.rooms.byId(space))!,
+      [secret, ...children, last].map((stateKey, i) => ({
+        type: 'm.space.child',
+        sender: '@alice:test',
+        stateKey,
+        content: { via: ['test'], order: String(i).padStart(5, '0') },
+      })),
+    );
+    await server.join('eve', space);
+    const first = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy`);
+    expect(first.rooms.map((room: Json) => room.room_id)).to.deep.equal([space]);
+    const next = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy?from=${first.next_batch}`);
+    expect(next.rooms.map((room: Json) => room.room_id)).to.deep.equal([last]);
+    expect(next).not.to.have.property('next_batch');
+    const all: string[] = [];
+    for (let from = ''; ;) {
+      const page = await server.must('alice', 'GET', `/v1/rooms/${space}/hierarchy?limit=100${from}`);
+      all.push(...page.rooms.map((room: Json) => room.room_id));
+      if (page.next_batch === undefined) break;
+      from = `&from=${page.next_batch}`;
+    }
+    expect(all).to.deep.equal([space, secret, ...children, last]);
+  });
+});
