@@ -3,6 +3,7 @@ import { openapiDocuments } from '#src/http/openapi.ts';
 import { asyncApiDocument } from '#src/ws/asyncapi.ts';
 import { publishedSchema } from './config/published-schema.ts';
 import { ENDPOINTS } from './endpoints.ts';
+import { limitsDocument } from './limits-document.ts';
 
 /** The files of this project that are made from its code, by path. `npm run generate` writes them; a test fails when one is stale. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -10,6 +11,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   const tables = [...accessDocuments(ENDPOINTS)].map(([name, text]) => [`docs/${name}`, text] as const);
   return new Map([
     ['config/schema.json', publishedSchema()],
+    ['docs/limits.md', limitsDocument()],
     ['spec/websocket.asyncapi.json', asyncApiDocument()],
     ...documents,
     ...tables,

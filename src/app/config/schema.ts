@@ -61,6 +61,7 @@ export const configSchema = section({
     max_body_bytes: Type.Integer({ minimum: 131_072 }),
     max_stranger_body_bytes: Type.Integer({ minimum: 8_192 }),
     max_json_values: Type.Integer({ minimum: 10_000 }),
+    max_page_bytes: Type.Integer({ minimum: 131_072 }),
     body_timeout_ms: count,
     answer_timeout_ms: count,
     max_connections: Type.Integer({ minimum: 16 }),

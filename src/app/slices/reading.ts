@@ -46,7 +46,7 @@ export interface Reading {
 export function composeReading(
   below: Platform & Commit & Users & UserData & RoomModel & EventStreaming & Events,
 ): Slice<Reading> {
-  const { accountStream, clock, database, events, interner, loader, rooms, states, stream } = below;
+  const { accountStream, clock, config, database, events, interner, loader, rooms, states, stream } = below;
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => below.ignoredUsers.of(userId);
   const erased = new ErasedUsers(database, accountStream);
   const visibility = new EventVisibility(interner, loader, states, events.sticky, erased);
@@ -59,6 +59,7 @@ export function composeReading(
   const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents };
   const roomState = new RoomState({ access, visibility, clock, database, interner, loader, states });
   const historyPages = new HistoryPages({
+    maxBytes: config.http.maxPageBytes,
     database,
     interner,
     loader,

@@ -13,8 +13,12 @@ import { relationsTo } from '#src/storage/reading/relation-senders.ts';
 import type { HistoryPlace } from './history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Most rows that are read at once. */
+/** Most rows that are read at once, first and then; where events are large, no more than first. */
+const FIRST_BATCH = 128;
 const MAX_BATCH = 500;
+const LARGE_EVENT = 8 * 1024;
+/** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
+const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to go on. */
 const MAX_SCANNED = 4000;
 
@@ -58,6 +62,7 @@ export class HistoryPages {
   readonly #loader: EventLoader;
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
+  readonly #maxBytes: number;
 
   constructor(options: {
     readonly database: Database;
@@ -65,8 +70,11 @@ export class HistoryPages {
     readonly loader: EventLoader;
     readonly visibility: EventVisibility;
     readonly ignoredUsers: Pick<IgnoredUsers, 'of'>;
+    /** Bytes of events after which a page ends, however many were asked for. */
+    readonly maxBytes?: number;
   }) {
     this.#database = options.database;
+    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     this.#interner = options.interner;
     this.#loader = options.loader;
     this.#visibility = options.visibility;
@@ -82,7 +90,8 @@ export class HistoryPages {
     const types = await this.#types(request.filter);
     const ignored = await this.#ignoredUsers.of(userId);
     // One more than asked for tells whether there is more.
-    let batch = request.wanted === undefined ? Math.min(limit + 1, MAX_BATCH) : Math.min(4 * limit + 1, MAX_BATCH);
+    let batch = Math.min(request.wanted === undefined ? limit + 1 : 4 * limit + 1, FIRST_BATCH);
+    let bytes = 0;
     for (let scanned = 0; scanned < MAX_SCANNED; scanned += batch) {
       const page = {
         room: room.nid,
@@ -101,7 +110,8 @@ export class HistoryPages {
       const visible = await this.#visibility.visibleTo(room, userId, await this.#matching(request, heard));
       for (const one of visible) {
         found.push(one);
-        if (found.length < limit) continue;
+        bytes += one.event.json.length;
+        if (found.length < limit && bytes < this.#maxBytes) continue;
         return {
           events: found,
           end: placeAfter(one.event, dir),
@@ -111,7 +121,7 @@ export class HistoryPages {
       const last = events.at(-1);
       if (last !== undefined) place = placeAfter(last, dir);
       if (isLast) return { events: found, end: place, isEnd: stopAt < 0 || found.length === 0 };
-      batch = MAX_BATCH;
+      batch = bytes > found.length * LARGE_EVENT ? FIRST_BATCH : MAX_BATCH;
     }
     return { events: found, end: place, isEnd: false };
   }

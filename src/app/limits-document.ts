@@ -1,0 +1,181 @@
+import { DEFAULT_SERVER_LIMITS } from '#src/http/server.ts';
+import { DEFAULT_WEBSOCKET_LIMITS } from '#src/ws/dependencies.ts';
+import { publishedSchema } from './config/published-schema.ts';
+
+interface Described {
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly properties?: Readonly<Record<string, Described>>;
+}
+
+/** A part of the configuration that bounds something: what is answered beyond it, and which metric shows it. */
+interface Bounds {
+  readonly section: string;
+  readonly title: string;
+  readonly answer: string;
+  readonly metrics: readonly string[];
+}
+
+const BOUNDS: readonly Bounds[] = [
+  {
+    section: 'rate_limits',
+    title: 'How often',
+    answer:
+      '429 `M_LIMIT_EXCEEDED` with `retry_after_ms`, `Retry-After`, and the group in `org.tsudoi.limiter`; a WebSocket gets the same in its frame. Beyond `refused` the connection is closed, beyond `connection` it is not accepted.',
+    metrics: ['tsudoi_http_request_seconds{status="429"}', 'tsudoi_http_connections_refused_total{reason="rate"}'],
+  },
+  {
+    section: 'bytes_in_flight',
+    title: 'Bytes in memory on their way',
+    answer:
+      '503 `M_LIMIT_EXCEEDED` with `Retry-After` for bodies and answers; a WebSocket for whose frames there is no room is cut.',
+    metrics: [
+      'tsudoi_bytes_in_flight',
+      'tsudoi_bytes_in_flight_limit',
+      'tsudoi_bytes_in_flight_refused_total{cargo}',
+      'tsudoi_websocket_dropped_total{reason="noRoom"}',
+    ],
+  },
+  {
+    section: 'http',
+    title: 'Connections and requests',
+    answer:
+      '413 `M_TOO_LARGE` for bodies, 408 for bodies that come too slowly, 429 `M_LIMIT_EXCEEDED` for too many requests at once; a connection too many is reset, and one whose answer nobody reads is closed.',
+    metrics: [
+      'tsudoi_http_connections',
+      'tsudoi_http_connections_limit',
+      'tsudoi_http_connections_refused_total{reason}',
+    ],
+  },
+  {
+    section: 'quotas',
+    title: 'What a user may keep',
+    answer: 'what the endpoint answers where its quota is full; the message names the quota.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
+    section: 'room',
+    title: 'Rooms',
+    answer: '429 `M_LIMIT_EXCEEDED`.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
+    section: 'delayed_events',
+    title: 'Delayed events',
+    answer: '400 or 429 with the errcode of MSC4140.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
+    section: 'sync',
+    title: 'Sync',
+    answer: 'less than was asked for, with a token from which it goes on.',
+    metrics: ['tsudoi_http_request_seconds{operation="client-server.sync"}'],
+  },
+  {
+    section: 'websocket',
+    title: 'WebSockets',
+    answer: 'pushes wait, and what was missed comes as a limited timeline.',
+    metrics: [
+      'tsudoi_websocket_queued_bytes',
+      'tsudoi_websocket_pauses_total',
+      'tsudoi_websocket_dropped_total{reason}',
+    ],
+  },
+  {
+    section: 'cache',
+    title: 'Memory for what could be read again',
+    answer: 'nothing: the least recently used is forgotten.',
+    metrics: ['process_resident_memory_bytes'],
+  },
+];
+
+const cell = (text: unknown): string => String(text).replaceAll('|', String.raw`\|`);
+
+/** The keys of a section that bound something, with their defaults. */
+const rowsOf = (name: string, { properties = {} }: Described): readonly string[] =>
+  Object.entries(properties).flatMap(([key, below]) => {
+    const { per_second: perSecond, burst } = below.properties ?? {};
+    const path = `\`${name}.${key}\``;
+    if (perSecond !== undefined && burst !== undefined) {
+      const value = `${cell(burst.default)} at once, ${cell(perSecond.default)}/s`;
+      return [`| ${path} | ${value} | ${cell(below.description)} |`];
+    }
+    if (below.properties !== undefined) return rowsOf(`${name}.${key}`, below);
+    return typeof below.default === 'number' ? [`| ${path} | ${below.default} | ${cell(below.description)} |`] : [];
+  });
+
+const section = (schema: Described, { section: name, title, answer, metrics }: Bounds): string => {
+  const described = schema.properties?.[name];
+  if (described === undefined) throw new Error(`the configuration has no section ${name}`);
+  return [
+    `## ${title}`,
+    '',
+    `Beyond it: ${answer}`,
+    '',
+    `Metrics: ${metrics.map((metric) => `\`${metric}\``).join(', ')}.`,
+    '',
+    '| key | default | what it bounds, and why |',
+    '|---|---|---|',
+    ...rowsOf(name, described),
+    '',
+  ].join('\n');
+};
+
+const FIXED: readonly (readonly [string, string, string])[] = [
+  [
+    'headers of a request',
+    `${DEFAULT_SERVER_LIMITS.maxHeaderBytes} bytes in ${DEFAULT_SERVER_LIMITS.headersTimeoutMs} ms`,
+    '431, 408',
+  ],
+  ['requests in line on one connection', '16', 'the connection is closed'],
+  ['pieces of a body', '256, and one more for every 64 bytes', '400, and the connection is closed'],
+  ['nesting of JSON', '256', '400 `M_BAD_JSON`'],
+  [
+    'frame of a WebSocket',
+    `${DEFAULT_WEBSOCKET_LIMITS.maxFrameBytes} bytes, ${DEFAULT_WEBSOCKET_LIMITS.maxJsonValues} values; ${DEFAULT_WEBSOCKET_LIMITS.maxStrangerFrameBytes} bytes before authentication`,
+    'closed with 1009',
+  ],
+  ['requests of a WebSocket at once', String(DEFAULT_WEBSOCKET_LIMITS.maxInFlight), '`M_LIMIT_EXCEEDED`'],
+  [
+    'refusals, and pings and pongs, of a WebSocket between two heartbeats',
+    `${DEFAULT_WEBSOCKET_LIMITS.maxRefusals}, ${DEFAULT_WEBSOCKET_LIMITS.maxControlFrames}`,
+    'closed with 4005, or cut',
+  ],
+  ['time to authenticate a WebSocket', `${DEFAULT_WEBSOCKET_LIMITS.authTimeoutMs} ms`, 'closed with 4001'],
+  [
+    'passwords of one network that wait to be hashed',
+    '250, fewer the more others wait; `tsudoi_password_hashes_waiting`',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
+    'time in one turn of the event loop in which requests begin',
+    '8 ms; `tsudoi_turns_waiting`',
+    'they wait for the next turn; users take turns, and who asked for little goes first',
+  ],
+  ['lines of the log for refusals of one kind in 10 s', '100', 'one line says how many more there were'],
+];
+
+/** docs/limits.md: every bound with its default, its reason, what is answered beyond it and which metric shows it. */
+export const limitsDocument = (): string => {
+  const schema = JSON.parse(publishedSchema()) as Described;
+  const fixed = FIXED.map(([what, most, answer]) => `| ${what} | ${most} | ${answer} |`);
+  return [
+    '# Limits',
+    '',
+    'Everything that somebody can make the server keep, compute or send is bounded. This page is made from the configuration',
+    '(`npm run generate`). Limits "by address" count a /64 of IPv6 as one address, and past `http.trusted_proxies`. Of a budget that is',
+    'shared nobody gets more than half of what the others leave, so that there is always something left for one more.',
+    'A turn of the event loop that takes longer than `log.held_loop_ms` is written down with what held it, and counted in',
+    '`tsudoi_event_loop_held_total{operation}` and `tsudoi_event_loop_held_seconds_total{operation}`.',
+    'Where the database cannot be reached, or not written to, requests are answered 503 `M_UNKNOWN` with `Retry-After`; `/health` and',
+    '`/readyz` say so.',
+    '',
+    ...BOUNDS.map((bounds) => section(schema, bounds)),
+    '## Fixed bounds',
+    '',
+    '| what | at most | beyond it |',
+    '|---|---|---|',
+    ...fixed,
+    '',
+  ].join('\n');
+};
