@@ -27,7 +27,8 @@ describe('finding rooms and events', function () {
       await server.clock.advance(1000);
       const first = await server.say('alice', roomId, '1');
       const at = server.clock.now();
-      await server.clock.advance(90 * 86_400_000);
+      // The clock alone: three months of everything that comes back by itself would take long.
+      server.clock.set(90 * 86_400_000);
       const second = await server.say('alice', roomId, '2');
       const later = server.clock.now();
       expect(await nearest('alice', roomId, at, 'f')).to.equal(first);
