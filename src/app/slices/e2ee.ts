@@ -45,16 +45,10 @@ const closed: RemoteKeys & RemoteDeviceMessages = {
 export function composeEncryption(below: Platform & Commit & Users & Accounts): Slice<Encryption> {
   const { accountStream, clock, config, database, logger, sessions, uia, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
-  const changes = new DeviceListChanges({ database, writer, logger });
-  const counts = new DeviceKeyCounts(database);
-  const inboxes = new DeviceInboxes(database);
+  const changes = new DeviceListChanges({ database, writer, accountStream, logger });
+  const counts = new DeviceKeyCounts(database, accountStream);
+  const inboxes = new DeviceInboxes(database, accountStream);
   const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
-  accountStream.on('device_changed', ({ userId, deviceId, change }) => {
-    changes.announce(userId);
-    if (change !== 'deleted') return;
-    inboxes.forget(userId, deviceId);
-    counts.stale(userId, deviceId);
-  });
   return {
     name: 'e2ee',
     services: {

@@ -1,3 +1,4 @@
+import { Batches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
@@ -50,15 +51,13 @@ export class Writer {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #commit: BatchCommit;
-  readonly #batchSize: number;
   readonly #queueLimit: number;
   readonly #sequences: number[] = Array.from({ length: SHARDS }, () => 0);
   readonly #epochs: number[] = Array.from({ length: SHARDS }, () => -1);
   readonly #committed: number[] = [...ORIGIN];
   readonly #batchSeconds: Histogram;
   readonly #batchEvents: Histogram;
-  #queue: Operation[] = [];
-  #running: Promise<void> | undefined;
+  readonly #batches: Batches<Operation>;
   /** The batch that is being committed. */
   #committing: Promise<void> | undefined;
   #closed = false;
@@ -72,7 +71,15 @@ export class Writer {
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#commit = new BatchCommit(options.database, options.timers, options.logger);
-    this.#batchSize = options.batchSize ?? 400;
+    this.#batches = new Batches({
+      name: 'writer',
+      most: options.batchSize ?? 400,
+      work: async (batch) => {
+        this.#committing = this.#write(batch);
+        await this.#committing;
+        this.#committing = undefined;
+      },
+    });
     this.#queueLimit = options.queueLimit ?? 20_000;
     this.#batchSeconds = options.metrics.histogram(
       'tsudoi_writer_batch_seconds',
@@ -84,7 +91,7 @@ export class Writer {
       'operations in one batch',
       [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     );
-    options.metrics.gaugeOf('tsudoi_writer_queue', 'operations that wait for the writer', () => this.#queue.length);
+    options.metrics.gaugeOf('tsudoi_writer_queue', 'operations that wait for the writer', () => this.#batches.waiting);
   }
 
   /** Takes all shards over from whoever had them before. */
@@ -135,13 +142,13 @@ export class Writer {
   assertAccepting(): void {
     if (this.#closed)
       throw new MatrixError('M_UNKNOWN', 'The server is shutting down. Try again in a moment.', {}, 503);
-    if (this.#queue.length >= this.#queueLimit) throw new WriterOverloadedError();
+    if (this.#batches.waiting >= this.#queueLimit) throw new WriterOverloadedError();
   }
 
   /** Queues a write. Resolves when it is committed and published; rejects when the database refused it. */
   append(request: WriteRequest): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({
+      this.#batches.add({
         positions: request.positions,
         events: request.events,
         streams: request.streams,
@@ -153,13 +160,12 @@ export class Writer {
         reject,
         areEventsWritten: false,
       });
-      this.#running ??= this.#run();
     });
   }
 
   /** Resolves when everything queued so far has been written or refused. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#batches.idle();
   }
 
   /**
@@ -184,20 +190,6 @@ export class Writer {
   async close(): Promise<void> {
     this.#closed = true;
     await this.idle();
-  }
-
-  async #run(): Promise<void> {
-    // One turn of the event loop lets the other requests of this turn queue up, too: that is what fills the first batch.
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve);
-    });
-    while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, this.#batchSize);
-      this.#committing = this.#write(batch);
-      await this.#committing;
-      this.#committing = undefined;
-    }
-    this.#running = undefined;
   }
 
   async #write(batch: readonly Operation[]): Promise<void> {

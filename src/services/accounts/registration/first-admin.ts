@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Random } from '#src/kernel/random.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
@@ -12,7 +13,7 @@ export class FirstAdmin {
   readonly #random: Random;
   #token: string | undefined;
   #isOver = false;
-  #running: Promise<unknown> = Promise.resolve();
+  readonly #registrations = new SerialByKey<null>();
 
   constructor(deps: {
     readonly users: UserService;
@@ -63,11 +64,9 @@ export class FirstAdmin {
   /** Makes the administrator. @throws MatrixError M_FORBIDDEN, and what `registerByAdmin` throws */
   register(token: string, username: string, password: string): Promise<Registration> {
     // One after the other: of two who have the link only the first becomes administrator.
-    const registration = this.#running.then(async () => {
+    return this.#registrations.run(null, async () => {
       await this.check(token);
       return this.#registration.registerByAdmin({ username, password, admin: true }, { inhibitLogin: true });
     });
-    this.#running = registration.catch(() => undefined);
-    return registration;
   }
 }

@@ -1,3 +1,4 @@
+import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import type { JobQueues } from '#src/jobs/job-queues.ts';
@@ -22,13 +23,16 @@ export interface OutboxRelayOptions {
 export class OutboxRelay {
   readonly #options: OutboxRelayOptions;
   #timer: Timer | undefined;
-  #running: Promise<void> | undefined;
-  #again = false;
-  #closed = false;
+  readonly #relay: Background;
   #stopListening: (() => void) | undefined;
 
   constructor(options: OutboxRelayOptions) {
     this.#options = options;
+    this.#relay = new Background(
+      'outbox',
+      () => this.#handOverAll(),
+      (err) => options.logger.warn('jobs could not be handed over; they wait in the outbox', { err }),
+    );
   }
 
   start(): void {
@@ -40,36 +44,22 @@ export class OutboxRelay {
 
   /** Looks into the outbox now. */
   wake(): void {
-    if (this.#closed) return;
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#relay.wake();
   }
 
   /** Resolves when everything that was in the outbox has been handed over, or could not be. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#relay.idle();
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
     this.#timer?.cancel();
     this.#stopListening?.();
-    await this.idle();
+    await this.#relay.close();
   }
 
-  async #run(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      try {
-        const isMore = await this.#handOver();
-        // What was enqueued meanwhile is looked at again, whatever was found.
-        this.#again ||= isMore;
-      } catch (err) {
-        this.#options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
-      }
-    }
+  async #handOverAll(): Promise<void> {
+    while (!this.#relay.isClosed && (await this.#handOver()));
   }
 
   /** @returns whether there may be more */

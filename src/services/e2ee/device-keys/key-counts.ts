@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { Signal } from '#src/kernel/signal.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
 import { countKeys, type KeyCountRecord } from '#src/storage/e2ee/one-time-keys.ts';
 
@@ -33,9 +34,12 @@ export class DeviceKeyCounts {
   /** Fires when keys of a device were uploaded or claimed. */
   readonly changed = new Signal<{ readonly userId: string; readonly deviceId: string }>();
 
-  constructor(database: Database, cacheSize = 50_000) {
+  constructor(database: Database, accountStream: AccountStream, cacheSize = 50_000) {
     this.#database = database;
     this.#counts = new LRUCache(atMost(cacheSize));
+    accountStream.on('device_changed', ({ userId, deviceId, change }) => {
+      if (change === 'deleted') this.stale(userId, deviceId);
+    });
   }
 
   /** The counts of a device if they are in memory. */

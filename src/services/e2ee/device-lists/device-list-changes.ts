@@ -1,6 +1,8 @@
+import { Ongoing } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { type PositionVector, SHARDS, shardOfName, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
@@ -21,6 +23,7 @@ export interface DeviceListChange {
 export interface DeviceListChangesOptions {
   readonly database: Database;
   readonly writer: Writer;
+  readonly accountStream: AccountStream;
   readonly logger: Logger;
   /** Changes of each shard that are kept in memory; default 4 096. Older ones are read. */
   readonly kept?: number;
@@ -38,13 +41,14 @@ export class DeviceListChanges {
   /** After these positions, `#recent` has everything. */
   #horizon: number[] = [];
   readonly #announced = new Set<string>();
-  readonly #running = new Map<Promise<void>, string>();
+  readonly #publishing = new Ongoing<string>();
   /** Fires once a change is committed and has its position. */
   readonly changed = new Signal<DeviceListChange>();
 
   constructor(options: DeviceListChangesOptions) {
     this.#options = options;
     this.#kept = options.kept ?? 4_096;
+    options.accountStream.on('device_changed', ({ userId }) => this.#announce(userId));
   }
 
   /** Begins to remember, and gives what was left over its position. The writer has started. */
@@ -68,7 +72,7 @@ export class DeviceListChanges {
   }
 
   /** Gives a change that somebody else noted in their transaction its position; several of one turn of the event loop get one. */
-  announce(userId: string): void {
+  #announce(userId: string): undefined {
     if (this.#announced.size === 0)
       queueMicrotask(() => {
         const announced = [...this.#announced];
@@ -76,17 +80,17 @@ export class DeviceListChanges {
         for (const changed of announced) this.#run({ userId: changed, seenBy: '' });
       });
     this.#announced.add(userId);
+    return undefined;
   }
 
   /** Resolves when the changes of a user that were committed have their positions, so that whoever syncs next is told. */
-  async published(userId: string): Promise<void> {
-    const own = [...this.#running].filter(([, changed]) => changed === userId);
-    await Promise.all(own.map(([running]) => running));
+  published(userId: string): Promise<void> {
+    return this.#publishing.done(userId);
   }
 
   /** Resolves when every change that was committed has its position. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running.keys());
+  idle(): Promise<void> {
+    return this.#publishing.idle();
   }
 
   /** The changes within a span, in no order, some users more than once. Reads only what is no longer in memory. */
@@ -120,13 +124,11 @@ export class DeviceListChanges {
   }
 
   #run(change: DueDeviceChange): void {
-    const running = this.#publish(change)
-      .catch((err: unknown) => {
-        // It stays noted, and is told at the next start if no other change comes before.
-        this.#options.logger.error('a change of devices could not be published', { user_id: change.userId, err });
-      })
-      .finally(() => this.#running.delete(running));
-    this.#running.set(running, change.userId);
+    const published = this.#publish(change).catch((err: unknown) => {
+      // It stays noted, and is told at the next start if no other change comes before.
+      this.#options.logger.error('a change of devices could not be published', { user_id: change.userId, err });
+    });
+    this.#publishing.add(change.userId, published);
   }
 
   async #publish({ userId, seenBy }: DueDeviceChange): Promise<void> {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { OnceByKey } from '#src/kernel/once.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   acknowledgeToDevice,
@@ -43,9 +44,12 @@ export class DeviceInboxes {
   readonly #early = new Map<string, ToDeviceRecord[]>();
 
   /** @param cacheBytes of messages in memory, for all devices together */
-  constructor(database: Database, cacheBytes = 32 * 1024 * 1024) {
+  constructor(database: Database, accountStream: AccountStream, cacheBytes = 32 * 1024 * 1024) {
     this.#database = database;
     this.#inboxes = new LRUCache({ maxSize: cacheBytes, sizeCalculation: sizeOf });
+    accountStream.on('device_changed', ({ userId, deviceId, change }) => {
+      if (change === 'deleted') this.forget(userId, deviceId);
+    });
   }
 
   /** Whether something waits for a device; undefined when its inbox is not in memory. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
+import { Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
@@ -51,7 +52,7 @@ export class PresenceService {
   readonly #loading = new OnceByKey<string, UserPresence>();
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   /** What goes on behind the requests. */
-  readonly #running = new Set<Promise<void>>();
+  readonly #ongoing = new Ongoing();
   readonly #unstored = new Set<UserPresence>();
   #sweep: Timer | undefined;
   #store: Timer | undefined;
@@ -106,7 +107,8 @@ export class PresenceService {
     const user = this.#peek(userId);
     if (user !== undefined) this.#update(user, (now) => change(user, now), isNews);
     else {
-      this.#run(
+      this.#ongoing.add(
+        undefined,
         this.#load(userId).then(
           (loaded) => this.#update(loaded, (now) => change(loaded, now), isNews),
           (err: unknown) =>
@@ -156,8 +158,8 @@ export class PresenceService {
   }
 
   /** Resolves when all who were seen count as being there, and what is being written is. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+  idle(): Promise<void> {
+    return this.#ongoing.idle();
   }
 
   /** Writes what is not written yet, and stops. */
@@ -165,11 +167,6 @@ export class PresenceService {
     this.#sweep?.cancel();
     this.#store?.cancel();
     await this.#storeNow();
-  }
-
-  #run(work: Promise<void>): void {
-    const running = work.finally(() => this.#running.delete(running));
-    this.#running.add(running);
   }
 
   #peek(userId: string): UserPresence | undefined {
@@ -204,7 +201,7 @@ export class PresenceService {
     else this.#active.set(user.userId, user);
     if (isNews || user.visible !== before) {
       this.#unstored.add(user);
-      this.#store ??= this.#options.timers.after(STORE_MS, () => this.#run(this.#storeNow()));
+      this.#store ??= this.#options.timers.after(STORE_MS, () => this.#ongoing.add(undefined, this.#storeNow()));
     }
     if (this.#active.size > 0) this.#sweep ??= this.#options.timers.every(SWEEP_MS, () => this.#sweepNow());
     if (user.visible === before) return;

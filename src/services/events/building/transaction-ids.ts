@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
+import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
@@ -11,6 +12,7 @@ import type { Transaction } from './event-draft.ts';
  * minutes; whoever comes later still finds that the transaction id is taken when the event is written.
  */
 const RECALL_MS = 15 * 60_000;
+const RECALLED_AT_ONCE = 1_000;
 
 /** The database's key of a transaction: a digest in the form of a UUID. */
 export const transactionKey = (txn: Transaction): string => {
@@ -28,11 +30,19 @@ export class TransactionIds {
   readonly #clock: Clock;
   #recallUntil = Infinity;
   #isEmpty: Promise<boolean> | undefined;
-  #recall: { readonly keys: string[]; readonly found: Promise<Map<string, string>> } | undefined;
+  readonly #recall: AnsweredBatches<string, string | undefined>;
 
   constructor(database: Database, clock: Clock) {
     this.#database = database;
     this.#clock = clock;
+    this.#recall = new AnsweredBatches({
+      name: 'transactions of before',
+      most: RECALLED_AT_ONCE,
+      work: async (keys) => {
+        const found = await eventsOfTxns(database, keys);
+        return (key) => found.get(key);
+      },
+    });
   }
 
   /** The event that a transaction made before this process began. Lookups of one moment share a statement. */
@@ -43,18 +53,7 @@ export class TransactionIds {
       this.#isEmpty = hasTxns(this.#database).then((some) => !some);
     }
     if (await this.#isEmpty) return undefined;
-    if (this.#recall === undefined) {
-      const keys: string[] = [];
-      const found = new Promise<void>((resolve) => {
-        setImmediate(resolve);
-      }).then(() => {
-        this.#recall = undefined;
-        return eventsOfTxns(this.#database, keys);
-      });
-      this.#recall = { keys, found };
-    }
-    this.#recall.keys.push(key);
-    return (await this.#recall.found).get(key);
+    return this.#recall.ask(key);
   }
 
   /** The event id that a transaction made or is making; `make` runs when it is new, and again after it failed. */

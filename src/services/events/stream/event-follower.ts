@@ -1,4 +1,5 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
@@ -77,7 +78,7 @@ export class EventFollower {
   #isUnsaved = false;
   #timer: Timer | undefined;
   #retryTimer: Timer | undefined;
-  #running: Promise<void> | undefined;
+  readonly #background: Background;
   #stop: (() => void) | undefined;
   #isClosed = false;
 
@@ -88,6 +89,11 @@ export class EventFollower {
     this.#lagMs = options.lagMs ?? 200;
     this.#batchSize = options.batchSize ?? 500;
     this.#queueLimit = options.queueLimit ?? 20_000;
+    this.#background = new Background(
+      `follower ${options.name}`,
+      () => this.#work(),
+      (err) => options.logger.error('a follower stopped', { follower: options.name, err }),
+    );
     const help = 'committed events that a follower has not taken in yet; as many positions while it reads them back';
     options.metrics.gaugeOf('tsudoi_follower_lag', help, () => this.lag, { follower: options.name });
   }
@@ -129,7 +135,7 @@ export class EventFollower {
     // Somebody waits: no more is gathered.
     this.#timer?.cancel();
     this.#timer = undefined;
-    void this.#run();
+    this.#background.wake();
     return new Promise((resolve) => {
       const waiting = {
         until: this.#queued,
@@ -153,8 +159,9 @@ export class EventFollower {
   async idle(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
-    while (!this.#isClosed && (this.#running !== undefined || this.#isBehind || this.#queue.length > 0)) {
-      await (this.#running ?? this.#run());
+    while (!this.#isClosed && (this.#background.isRunning || this.#isBehind || this.#queue.length > 0)) {
+      if (!this.#background.isRunning) this.#background.wake();
+      await this.#background.idle();
     }
   }
 
@@ -164,7 +171,7 @@ export class EventFollower {
     this.#timer?.cancel();
     this.#retryTimer?.cancel();
     this.#isClosed = true;
-    await this.#running;
+    await this.#background.close();
     if (this.#cursors.length === 0) return;
     try {
       if (this.#isBehind) return;
@@ -188,13 +195,13 @@ export class EventFollower {
       this.#isBehind = true;
     }
     if (!this.#isBehind) this.#push({ room, event });
-    if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+    if (this.#timer === undefined) this.#wake(this.#lagMs);
   }
 
   #hearLate(room: Room, event: StoredEvent): void {
     if (!this.#types.has(event.type) || this.#queue.length >= this.#queueLimit) return;
     this.#push({ room, event, isLate: true });
-    if (this.#timer === undefined && this.#running === undefined) this.#wake(this.#lagMs);
+    if (this.#timer === undefined) this.#wake(this.#lagMs);
   }
 
   #push(event: FollowedEvent): void {
@@ -207,17 +214,8 @@ export class EventFollower {
     this.#timer?.cancel();
     this.#timer = this.#options.timers.after(ms, () => {
       this.#timer = undefined;
-      void this.#run();
+      this.#background.wake();
     });
-  }
-
-  #run(): Promise<void> {
-    this.#running ??= this.#work().finally(() => {
-      this.#running = undefined;
-      if (this.#queue.length > 0 && this.#timer === undefined) this.#wake(this.#waiting.size > 0 ? 0 : this.#lagMs);
-      this.#wakeToRetry();
-    });
-    return this.#running;
   }
 
   #wakeToRetry(): void {
@@ -225,7 +223,7 @@ export class EventFollower {
     const { retryAt } = this.#aside;
     this.#retryTimer?.cancel();
     if (retryAt === undefined || this.#isClosed) return;
-    this.#retryTimer = timers.after(Math.max(retryAt - clock.now(), 0), () => void this.#run());
+    this.#retryTimer = timers.after(Math.max(retryAt - clock.now(), 0), () => this.#background.wake());
   }
 
   async #work(): Promise<void> {
@@ -241,6 +239,8 @@ export class EventFollower {
       logger.error('events could not be taken in; trying again', { follower: name, err });
       if (!this.#isClosed) await timers.sleep(RETRY_MS);
     }
+    if (this.#isBehind) this.#background.wake();
+    this.#wakeToRetry();
   }
 
   async #drain(): Promise<void> {

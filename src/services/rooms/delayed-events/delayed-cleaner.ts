@@ -1,3 +1,4 @@
+import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
@@ -24,21 +25,19 @@ export interface DelayedCleanerOptions {
 export class DelayedCleaner {
   readonly #options: DelayedCleanerOptions;
   #timer: Timer | undefined;
-  #running: Promise<unknown> | undefined;
+  readonly #cleaning: Background;
 
   constructor(options: DelayedCleanerOptions) {
     this.#options = options;
+    this.#cleaning = new Background(
+      'old delayed events',
+      async () => void (await this.clean()),
+      (err) => options.logger.error('old delayed events could not be deleted', { err }),
+    );
   }
 
   start(): void {
-    const { timers, logger } = this.#options;
-    this.#timer = timers.every(EVERY_MS, () => {
-      this.#running ??= this.clean()
-        .catch((err: unknown) => logger.error('old delayed events could not be deleted', { err }))
-        .finally(() => {
-          this.#running = undefined;
-        });
-    });
+    this.#timer = this.#options.timers.every(EVERY_MS, () => this.#cleaning.wake());
   }
 
   /** @returns how many were deleted */
@@ -54,7 +53,7 @@ export class DelayedCleaner {
 
   async close(): Promise<void> {
     this.#timer?.cancel();
-    await this.#running;
+    await this.#cleaning.close();
   }
 }
 

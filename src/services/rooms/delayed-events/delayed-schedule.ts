@@ -1,3 +1,4 @@
+import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
@@ -48,32 +49,37 @@ export class DelayedSchedule {
   readonly #failures = new Map<string, number>();
   /** When it looks next, by the clock that nobody sets. */
   #timer: { readonly timer: Timer; readonly at: number } | undefined;
-  #running: Promise<void> | undefined;
-  /** Somebody asked for an earlier look while one was going on. */
-  #isStale = false;
+  readonly #looking: Background;
   /** By the clock that nobody sets. */
   #lastLook = -Infinity;
   #isClosed = false;
 
   constructor(options: DelayedScheduleOptions) {
     this.#options = options;
+    this.#looking = new Background(
+      'delayed events',
+      () => this.#look(),
+      (err) => {
+        options.logger.error('delayed events could not be read; trying again', { err });
+        this.#wake(options.clock.now() + RETRY_MS);
+      },
+    );
   }
 
   /** Sends what became due while the server was down, and waits for the rest. To be called once the writer owns its shards. */
   start(): void {
-    this.#look();
+    this.#looking.wake();
   }
 
   /** Says that there is something to send at this time. */
   expect(at: number): void {
-    if (this.#running !== undefined) this.#isStale = true;
-    else this.#wake(at);
+    this.#wake(at);
   }
 
   /** Resolves when everything that was being sent is sent, or will be tried later. */
   async idle(): Promise<void> {
-    while (this.#running !== undefined || this.#inHand.size > 0) {
-      await this.#running;
+    while (this.#looking.isRunning || this.#inHand.size > 0) {
+      await this.#looking.idle();
       await Promise.all(this.#inHand.values());
     }
   }
@@ -82,6 +88,7 @@ export class DelayedSchedule {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.timer.cancel();
+    await this.#looking.close();
     await this.idle();
   }
 
@@ -93,23 +100,14 @@ export class DelayedSchedule {
     const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), LONGEST_WAIT_MS);
     if (this.#timer !== undefined && this.#timer.at <= now + wait) return;
     this.#timer?.timer.cancel();
-    this.#timer = { timer: timers.after(wait, () => this.#look()), at: now + wait };
+    this.#timer = { timer: timers.after(wait, () => this.#looking.wake()), at: now + wait };
   }
 
-  #look(): void {
+  async #look(): Promise<void> {
+    this.#timer?.timer.cancel();
     this.#timer = undefined;
-    if (this.#running !== undefined || this.#isClosed) return;
-    this.#isStale = false;
     this.#lastLook = this.#options.clock.monotonic();
-    this.#running = this.#sendDue()
-      .catch((err: unknown): number => {
-        this.#options.logger.error('delayed events could not be read; trying again', { err });
-        return this.#options.clock.now() + RETRY_MS;
-      })
-      .then((next) => {
-        this.#running = undefined;
-        this.#wake(this.#isStale ? this.#options.clock.now() : (next ?? Infinity));
-      });
+    this.#wake((await this.#sendDue()) ?? Infinity);
   }
 
   /** @returns when to look again */

@@ -1,3 +1,4 @@
+import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -79,13 +80,14 @@ export async function syncWorld(
     clock: events.clock,
     ignoredUsers: (userId) => ignored.of(userId),
   });
-  const inboxes = new DeviceInboxes(database);
+  const accountStream = new AccountStream(silentLogger);
+  const inboxes = new DeviceInboxes(database, accountStream);
   const isLocal = (): boolean => true;
   const remote = { send: () => Promise.resolve() };
   const encryption = {
-    deviceListChanges: new DeviceListChanges({ database, writer, logger: silentLogger }),
+    deviceListChanges: new DeviceListChanges({ database, writer, accountStream, logger: silentLogger }),
     inboxes,
-    keyCounts: new DeviceKeyCounts(database),
+    keyCounts: new DeviceKeyCounts(database, accountStream),
     toDevice: new ToDeviceService({ database, clock: systemClock, writer, inboxes, isLocal, remote }),
   };
   const interposed: Interposed = {};

@@ -1,0 +1,94 @@
+import { doing, Work } from './work.ts';
+
+export interface BatchesOptions<T> {
+  /** Names the work in logs and metrics: it is done for many, and counts for none of them. */
+  readonly name: string;
+  /** Items in one batch at most. */
+  readonly most: number;
+  /** Does a batch. It does not throw: what becomes of each item is told to whoever brought it. */
+  readonly work: (batch: readonly T[]) => Promise<void>;
+}
+
+/**
+ * Gathers what one turn of the event loop brings, and does it together: one batch at a time, in the order in which it came. While a batch
+ * is done, the next one fills.
+ */
+export class Batches<T> {
+  readonly #name: string;
+  readonly #most: number;
+  readonly #work: (batch: readonly T[]) => Promise<void>;
+  #queue: T[] = [];
+  #running: Promise<void> | undefined;
+
+  constructor({ name, most, work }: BatchesOptions<T>) {
+    this.#name = name;
+    this.#most = most;
+    this.#work = work;
+  }
+
+  /** How many wait for the next batches. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  add(item: T): void {
+    this.#queue.push(item);
+    this.#running ??= doing(new Work(this.#name), () => this.#run());
+  }
+
+  /** Resolves when nothing waits, and nothing is being done. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the event loop lets the others of this turn come along: that is what fills the first batch.
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+    try {
+      while (this.#queue.length > 0) await this.#work(this.#queue.splice(0, this.#most));
+    } finally {
+      this.#running = undefined;
+    }
+  }
+}
+
+interface Asked<T, R> {
+  readonly item: T;
+  readonly resolve: (result: R) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface AnsweredBatchesOptions<T, R> {
+  readonly name: string;
+  readonly most: number;
+  /** Does a batch. @returns what each item's answer is; what it throws, everybody in the batch is told */
+  readonly work: (batch: readonly T[]) => Promise<(item: T) => R>;
+}
+
+/** Batches of questions: whoever asks gets their own answer. */
+export class AnsweredBatches<T, R> {
+  readonly #batches: Batches<Asked<T, R>>;
+
+  constructor({ name, most, work }: AnsweredBatchesOptions<T, R>) {
+    this.#batches = new Batches<Asked<T, R>>({
+      name,
+      most,
+      work: async (batch) => {
+        try {
+          const answerTo = await work(batch.map(({ item }) => item));
+          for (const { item, resolve } of batch) resolve(answerTo(item));
+        } catch (error) {
+          for (const { reject } of batch) reject(error);
+        }
+      },
+    });
+  }
+
+  ask(item: T): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#batches.add({ item, resolve, reject });
+    });
+  }
+}
