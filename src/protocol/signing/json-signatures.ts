@@ -1,23 +1,20 @@
-import { sign, verify } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { CanonicalJsonMode } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { decodeBase64, withoutPadding } from './base64.ts';
-import type { SigningKey } from './signing-key.ts';
-
-const SIGNATURE_BYTES = 64;
+import { ed25519, SIGNATURE_BYTES } from './ed25519.ts';
+import type { SigningKey, VerifyKey } from './signing-key.ts';
 
 /** The signature of a text's UTF-8 bytes in unpadded base64. */
 export function signText(text: string, key: SigningKey): string {
-  return withoutPadding(sign(null, Buffer.from(text), key.privateKey).toString('base64'));
+  return withoutPadding(ed25519().sign(Buffer.from(text), key.secretKey).toString('base64'));
 }
 
 /** Whether `signature` (base64) is the signature of a text's UTF-8 bytes by the holder of `verifyKey`. */
-export function verifyText(text: string, signature: string, verifyKey: KeyObject): boolean {
+export function verifyText(text: string, signature: string, verifyKey: VerifyKey): boolean {
   const bytes = decodeBase64(signature);
-  return bytes?.byteLength === SIGNATURE_BYTES && verify(null, Buffer.from(text), verifyKey, bytes);
+  return bytes?.byteLength === SIGNATURE_BYTES && ed25519().verify(Buffer.from(text), bytes, verifyKey.bytes);
 }
 
 /** The text that a signature of an object covers: its Canonical JSON "without `signatures` or keys grouped as `unsigned`". */
@@ -69,7 +66,7 @@ export function verifyJson(
   object: JsonObject,
   entity: string,
   keyId: string,
-  verifyKey: KeyObject,
+  verifyKey: VerifyKey,
   mode: CanonicalJsonMode = 'strict',
 ): boolean {
   const signature = signaturesOf(object, entity).get(keyId);

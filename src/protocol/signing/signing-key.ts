@@ -1,8 +1,7 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { decodeBase64, encodeBase64 } from './base64.ts';
+import { ed25519, type KeyPair, PUBLIC_KEY_BYTES, SEED_BYTES } from './ed25519.ts';
 
-/** An Ed25519 key with which this server signs, imported once. */
+/** An Ed25519 key with which this server signs. */
 export interface SigningKey {
   /** The signing key identifier, `ed25519:<version>`. */
   readonly keyId: string;
@@ -12,13 +11,16 @@ export interface SigningKey {
   readonly seed: Uint8Array;
   /** The verification key in unpadded base64, as published by `/_matrix/key/v2/server`. */
   readonly publicKey: string;
-  readonly privateKey: KeyObject;
+  /** The seed and the public key, 64 bytes. */
+  readonly secretKey: Uint8Array;
 }
 
-// The DER that surrounds the 32 bytes of an Ed25519 key (RFC 8410) in PKCS #8 and in SubjectPublicKeyInfo.
-const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
-const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
-const KEY_BYTES = 32;
+/** An Ed25519 key with which signatures are verified. */
+export interface VerifyKey {
+  /** 32 of them. */
+  readonly bytes: Uint8Array;
+}
+
 const KEY_VERSION = /^[a-zA-Z0-9_]+$/;
 
 /**
@@ -30,23 +32,29 @@ const KEY_VERSION = /^[a-zA-Z0-9_]+$/;
 export function signingKeyFromSeed(version: string, seed: Uint8Array): SigningKey {
   if (!KEY_VERSION.test(version))
     throw new TypeError(`The name of a signing key consists of a-z, A-Z, 0-9 and _, unlike "${version}".`);
-  if (seed.byteLength !== KEY_BYTES)
+  if (seed.byteLength !== SEED_BYTES)
     throw new TypeError(`The seed of an Ed25519 key has 32 bytes, not ${seed.byteLength}.`);
-  const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  const own = Uint8Array.from(seed);
+  let pair: KeyPair | undefined;
+  // Worked out with the first use: what does it is loaded then.
+  const keys = (): KeyPair => (pair ??= ed25519().keyPairOf(own));
   return {
     keyId: `ed25519:${version}`,
     version,
-    seed: Uint8Array.from(seed),
-    publicKey: encodeBase64(spki.subarray(SPKI_PREFIX.length)),
-    privateKey,
+    seed: own,
+    get publicKey() {
+      return encodeBase64(keys().publicKey);
+    },
+    get secretKey() {
+      return keys().secretKey;
+    },
   };
 }
 
 /** A new signing key, `ed25519:a_<4 letters>`, from the given source of random bytes. */
 export function generateSigningKey(randomBytes: (count: number) => Uint8Array): SigningKey {
   const letters = Array.from(randomBytes(4), (byte) => String.fromCharCode(0x61 + (byte % 26))).join('');
-  return signingKeyFromSeed(`a_${letters}`, randomBytes(KEY_BYTES));
+  return signingKeyFromSeed(`a_${letters}`, randomBytes(SEED_BYTES));
 }
 
 /** The line `ed25519 a_xxxx <base64 seed>` that Synapse's `signing.key` files consist of, without the line's end. */
@@ -65,7 +73,7 @@ export function parseSigningKeys(text: string): readonly [SigningKey, ...Signing
     if (line.trim() === '') continue;
     const [algorithm, version, base64, ...rest] = line.trim().split(/\s+/);
     const seed = base64 === undefined ? undefined : decodeBase64(base64);
-    if (algorithm !== 'ed25519' || version === undefined || seed?.byteLength !== KEY_BYTES || rest.length > 0) {
+    if (algorithm !== 'ed25519' || version === undefined || seed?.byteLength !== SEED_BYTES || rest.length > 0) {
       throw new TypeError(
         `Line ${index + 1} of the signing key file is not of the form "ed25519 <name> <base64 of 32 bytes>".`,
       );
@@ -77,13 +85,8 @@ export function parseSigningKeys(text: string): readonly [SigningKey, ...Signing
   return [first, ...others];
 }
 
-/** Imports a verification key (base64 of 32 bytes) for repeated use; undefined if it is not one. */
-export function importVerifyKey(base64: string): KeyObject | undefined {
+/** Reads a verification key (base64 of 32 bytes); undefined if it is not one. */
+export function importVerifyKey(base64: string): VerifyKey | undefined {
   const bytes = decodeBase64(base64);
-  if (bytes?.byteLength !== KEY_BYTES) return undefined;
-  try {
-    return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, bytes]), format: 'der', type: 'spki' });
-  } catch {
-    return undefined;
-  }
+  return bytes?.byteLength === PUBLIC_KEY_BYTES ? { bytes } : undefined;
 }

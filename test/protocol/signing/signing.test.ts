@@ -4,6 +4,7 @@ import nacl from 'tweetnacl';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { decodeBase64, decodeUrlSafeBase64, encodeBase64, encodeUrlSafeBase64 } from '#src/protocol/signing/base64.ts';
+import { nodeEd25519, sodiumEd25519 } from '#src/protocol/signing/ed25519.ts';
 import { signaturesOf, signJson, signText, verifyJson, verifyText } from '#src/protocol/signing/json-signatures.ts';
 import {
   formatSigningKey,
@@ -81,6 +82,50 @@ describe('signing keys', () => {
   it('refuses verification keys that are not 32 bytes', () => {
     expect(importVerifyKey('AAAA')).to.equal(undefined);
     expect(importVerifyKey('!')).to.equal(undefined);
+  });
+});
+
+describe('Ed25519', () => {
+  const schemes = { 'of libsodium': sodiumEd25519(), 'of OpenSSL': nodeEd25519() };
+
+  for (const [name, scheme] of Object.entries(schemes)) {
+    it(`${name} has the keys, signatures and verdicts of tweetnacl`, () => {
+      fc.assert(
+        fc.property(seeds, fc.uint8Array(), fc.nat(63), fc.nat(7), (seed, message, byte, bit) => {
+          const pair = nacl.sign.keyPair.fromSeed(seed);
+          const { publicKey, secretKey } = scheme.keyPairOf(seed);
+          expect([...publicKey]).to.deep.equal([...pair.publicKey]);
+          expect([...secretKey]).to.deep.equal([...pair.secretKey]);
+          const signature = scheme.sign(message, secretKey);
+          expect([...signature]).to.deep.equal([...nacl.sign.detached(message, pair.secretKey)]);
+          expect(scheme.verify(message, signature, publicKey)).to.equal(true);
+          const wrong = Buffer.from(signature);
+          wrong[byte]! ^= 1 << bit;
+          expect(nacl.sign.detached.verify(message, new Uint8Array(wrong), pair.publicKey)).to.equal(false);
+          expect(scheme.verify(message, wrong, publicKey)).to.equal(false);
+          expect(scheme.verify(Buffer.concat([message, Buffer.from('x')]), signature, publicKey)).to.equal(false);
+        }),
+        { numRuns: 12 },
+      );
+    });
+
+    it(`${name} says no, and throws nothing, for keys that are no point of the curve`, () => {
+      for (const fill of [0x02, 0xff]) {
+        const key = new Uint8Array(32).fill(fill);
+        expect(scheme.verify(Buffer.from('text'), new Uint8Array(64).fill(1), key)).to.equal(false);
+      }
+    });
+  }
+
+  it('refuses keys for which one signature fits every text, as the servers do that use libsodium', () => {
+    // The neutral element as key and as R, and 0 as S: the equation holds whatever was signed.
+    const neutral = new Uint8Array(32);
+    neutral[0] = 1;
+    const signature = Buffer.concat([neutral, new Uint8Array(32)]);
+    expect(nacl.sign.detached.verify(Buffer.from('anything'), new Uint8Array(signature), neutral)).to.equal(true);
+    expect(sodiumEd25519().verify(Buffer.from('anything'), signature, neutral)).to.equal(false);
+    const verifyKey = importVerifyKey(encodeBase64(neutral));
+    expect(verifyKey && verifyText('anything', encodeBase64(signature), verifyKey)).to.equal(false);
   });
 });
 

@@ -1,8 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import { type Errcode, MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { signaturesOf, signedText, verifyText } from '#src/protocol/signing/json-signatures.ts';
-import { importVerifyKey } from '#src/protocol/signing/signing-key.ts';
+import { importVerifyKey, type VerifyKey } from '#src/protocol/signing/signing-key.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   type CrossSigningKeyRecord,
@@ -36,7 +35,7 @@ export interface SignatureUploadOptions {
 interface SignedKey {
   readonly content: JsonObject;
   /** Which of the signer's keys may sign it: key id -> how to verify. */
-  readonly signers: ReadonlyMap<string, KeyObject>;
+  readonly signers: ReadonlyMap<string, VerifyKey>;
 }
 
 /** The keys of everybody whose keys are signed in one request, and of the signer. */
@@ -144,7 +143,7 @@ const ownKey = (signer: string, target: string, { crossSigning, devices }: Known
   }
   const master = crossSigning.find((key) => key.userId === signer && key.usage === 'master');
   if (master?.publicKey !== target) return undefined;
-  const signers = new Map<string, KeyObject>();
+  const signers = new Map<string, VerifyKey>();
   for (const { deviceId, content } of devices) {
     const { keys } = JSON.parse(content) as JsonObject;
     const publicKey = isJsonObject(keys) ? keys[`ed25519:${deviceId}`] : undefined;
@@ -173,7 +172,7 @@ const verifyKeyOf = (
   userId: string,
   usage: CrossSigningKeyRecord['usage'],
   crossSigning: readonly CrossSigningKeyRecord[],
-): ReadonlyMap<string, KeyObject> => {
+): ReadonlyMap<string, VerifyKey> => {
   const key = crossSigning.find((own) => own.userId === userId && own.usage === usage);
   const verifyKey = key === undefined ? undefined : importVerifyKey(key.publicKey);
   return key === undefined || verifyKey === undefined ? new Map() : new Map([[`ed25519:${key.publicKey}`, verifyKey]]);

@@ -1,0 +1,23 @@
+import { verifyText } from '#src/protocol/signing/json-signatures.ts';
+import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
+
+/** A signature that somebody claims to be theirs. */
+export interface SignatureCheck {
+  /** Its UTF-8 bytes were signed. */
+  readonly text: string;
+  /** Base64. */
+  readonly signature: string;
+  readonly verifyKey: VerifyKey;
+}
+
+/** Verifying as a port: one signature takes as long as reading an event, and other servers send them by the thousand. */
+export interface SignatureVerifier {
+  /** Whether each of the signatures is good, in the same order. Never rejects. */
+  verifyMany(checks: readonly SignatureCheck[]): Promise<boolean[]>;
+}
+
+/** Verifies at once, on the thread that asks. */
+export const inlineVerifier: SignatureVerifier = {
+  verifyMany: (checks) =>
+    Promise.resolve(checks.map(({ text, signature, verifyKey }) => verifyText(text, signature, verifyKey))),
+};

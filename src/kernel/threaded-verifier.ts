@@ -1,0 +1,116 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { decodeBase64 } from '#src/protocol/signing/base64.ts';
+import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from '#src/protocol/signing/ed25519.ts';
+import type { Logger } from './logger.ts';
+import { inlineVerifier, type SignatureCheck, type SignatureVerifier } from './signature-verifier.ts';
+import type { Timer, Timers } from './timers.ts';
+import type { VerifierReply, VerifierRequest } from './verifier-messages.ts';
+
+export interface ThreadedVerifierOptions {
+  readonly timers: Timers;
+  readonly logger: Logger;
+  /** Default: one fewer than there are cores, but one. */
+  readonly threads?: number;
+}
+
+/** So few are done sooner than a thread could be asked. */
+const INLINE = 4;
+/** Checks that are sent to a thread at once: 2 ms of work, so that several threads share what is more. */
+const CHUNK = 64;
+/** Milliseconds after which threads that nobody asked anything end: each holds 20 MiB. */
+const IDLE_MS = 60_000;
+
+interface Sent {
+  readonly checks: readonly SignatureCheck[];
+  /** Places of those whose signature has not the form of one. */
+  readonly malformed: ReadonlySet<number>;
+  readonly resolve: (verdicts: boolean[] | Promise<boolean[]>) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly sent: Map<number, Sent>;
+}
+
+/** Verifies on threads, which are started when they are first needed. What a thread that failed was to do is done inline. */
+export class ThreadedVerifier implements SignatureVerifier {
+  readonly #timers: Timers;
+  readonly #logger: Logger;
+  readonly #most: number;
+  readonly #threads = new Set<Thread>();
+  #ids = 0;
+  #idle: Timer | undefined;
+
+  constructor({ timers, logger, threads }: ThreadedVerifierOptions) {
+    this.#timers = timers;
+    this.#logger = logger;
+    this.#most = threads ?? Math.max(1, availableParallelism() - 1);
+  }
+
+  /** How many threads there are at the moment. */
+  get threads(): number {
+    return this.#threads.size;
+  }
+
+  async verifyMany(checks: readonly SignatureCheck[]): Promise<boolean[]> {
+    if (checks.length <= INLINE) return inlineVerifier.verifyMany(checks);
+    const chunks: Promise<boolean[]>[] = [];
+    for (let from = 0; from < checks.length; from += CHUNK) chunks.push(this.#send(checks.slice(from, from + CHUNK)));
+    return (await Promise.all(chunks)).flat();
+  }
+
+  /** Ends the threads. What they were asked is answered inline. */
+  async close(): Promise<void> {
+    this.#idle?.cancel();
+    await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
+  }
+
+  #send(checks: readonly SignatureCheck[]): Promise<boolean[]> {
+    const id = (this.#ids += 1);
+    const thread = this.#leastBusy();
+    const signatures = new Uint8Array(checks.length * SIGNATURE_BYTES);
+    const keys = new Uint8Array(checks.length * PUBLIC_KEY_BYTES);
+    const malformed = new Set<number>();
+    const texts = checks.map(({ text, signature, verifyKey }, index) => {
+      const bytes = decodeBase64(signature);
+      if (bytes?.byteLength === SIGNATURE_BYTES) signatures.set(bytes, index * SIGNATURE_BYTES);
+      else malformed.add(index);
+      keys.set(verifyKey.bytes, index * PUBLIC_KEY_BYTES);
+      return text;
+    });
+    return new Promise((resolve) => {
+      thread.sent.set(id, { checks, malformed, resolve });
+      const request: VerifierRequest = { id, texts, signatures, keys };
+      thread.worker.postMessage(request, [signatures.buffer, keys.buffer]);
+    });
+  }
+
+  #leastBusy(): Thread {
+    this.#idle?.cancel();
+    this.#idle = this.#timers.after(IDLE_MS, () => void this.close());
+    const [best] = [...this.#threads].sort((a, b) => a.sent.size - b.sent.size);
+    return best !== undefined && (best.sent.size === 0 || this.#threads.size >= this.#most) ? best : this.#start();
+  }
+
+  #start(): Thread {
+    const worker = new Worker(new URL('verifier-thread.ts', import.meta.url), {
+      name: 'verifier',
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 },
+    });
+    const thread: Thread = { worker, sent: new Map() };
+    this.#threads.add(thread);
+    worker.unref();
+    worker.on('message', ({ id, verdicts }: VerifierReply) => {
+      const sent = thread.sent.get(id);
+      thread.sent.delete(id);
+      sent?.resolve(Array.from(verdicts, (verdict, index) => verdict === 1 && !sent.malformed.has(index)));
+    });
+    worker.on('error', (err) => this.#logger.error('a thread that verifies signatures failed', { err }));
+    worker.on('exit', () => {
+      this.#threads.delete(thread);
+      for (const { checks, resolve } of thread.sent.values()) resolve(inlineVerifier.verifyMany(checks));
+    });
+    return thread;
+  }
+}

@@ -1,0 +1,13 @@
+/** Checks that are sent to a thread: signatures (64 bytes each) and keys (32 each) lie one behind the other. */
+export interface VerifierRequest {
+  readonly id: number;
+  readonly texts: readonly string[];
+  readonly signatures: Uint8Array;
+  readonly keys: Uint8Array;
+}
+
+/** What it found: 1 for a good signature, 0 for a bad one. */
+export interface VerifierReply {
+  readonly id: number;
+  readonly verdicts: Uint8Array;
+}
