@@ -1,5 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Endpoint } from './load/http.ts';
+import { processMs } from './process-times.ts';
 
 const HOME = fileURLToPath(new URL('../', import.meta.url));
-const NODE = join(HOME, 'node_modules', '.bin', 'node');
+const TSUDOI = join(HOME, 'bin', 'tsudoi');
 const READY_MS = 60_000;
 const STOP_MS = 15_000;
 /** Enough for 20 000 sockets and what else is open. */
@@ -25,7 +26,7 @@ export interface BenchServerOptions {
 const alive = new Set<BenchServer>();
 
 /**
- * A real server: `node src/main.ts start` as a child process, with the embedded database, a data directory of its own and a free
+ * A real server: `bin/tsudoi start` as a child process, with the embedded database, a data directory of its own and a free
  * loopback port. Configured as shipped (request log, fsync and all), but without rate limits.
  */
 export class BenchServer {
@@ -76,6 +77,11 @@ export class BenchServer {
     return pid;
   }
 
+  /** Milliseconds of processor time that it took so far. NaN where there is no /proc. */
+  get processMs(): number {
+    return processMs(this.pid) ?? Number.NaN;
+  }
+
   /** Process id of the embedded PostgreSQL. */
   get postgresPid(): number {
     return Number(this.#postmasterFile()[0]);
@@ -84,11 +90,13 @@ export class BenchServer {
   /** Starts the process (again) and waits until it is ready. */
   async launch(): Promise<void> {
     const log = openSync(join(this.dataDir, 'server.log'), 'a');
-    const inspect = this.inspectPort === undefined ? [] : [`--inspect=127.0.0.1:${this.inspectPort}`];
     // A shell raises the limit of open files for the server alone, where that is allowed, and becomes the server.
     const raise = `ulimit -n ${WANTED_FILES} 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"`;
-    const args = ['-c', raise, realpathSync(NODE), ...inspect, join(HOME, 'src', 'main.ts'), 'start'];
-    const child = spawn('sh', args, { env: this.#env, cwd: HOME, stdio: ['ignore', log, log] });
+    const env =
+      this.inspectPort === undefined
+        ? this.#env
+        : { ...this.#env, NODE_OPTIONS: `--inspect=127.0.0.1:${this.inspectPort}` };
+    const child = spawn('sh', ['-c', raise, TSUDOI, 'start'], { env, cwd: HOME, stdio: ['ignore', log, log] });
     closeSync(log);
     this.#process = child;
     this.#exit = new Promise((resolve) => {
@@ -103,7 +111,7 @@ export class BenchServer {
       const response = await fetch(`${this.url}/_matrix/client/versions`).catch(() => undefined);
       await response?.arrayBuffer();
       if (response?.status === 200) return;
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new Error(`the server was not ready in ${READY_MS} ms:\n${this.lastWords().slice(-3000)}`);
   }
@@ -131,14 +139,17 @@ export class BenchServer {
       .slice(-4);
   }
 
-  /** Stops it and its database in good order and starts both again on the same data. */
-  async restart(): Promise<void> {
+  /** Stops it and its database in good order and starts both again on the same data. Milliseconds that each took. */
+  async restart(): Promise<{ readonly stopMs: number; readonly startMs: number }> {
     await this.#closeDatabase();
+    const begun = performance.now();
     this.#process?.kill('SIGTERM');
     const late = setTimeout(() => this.#process?.kill('SIGKILL'), STOP_MS);
     await this.#exit;
     clearTimeout(late);
+    const stopped = performance.now();
     await this.launch();
+    return { stopMs: stopped - begun, startMs: performance.now() - stopped };
   }
 
   /** URL of a database in the embedded PostgreSQL. */
@@ -181,6 +192,13 @@ export class BenchServer {
       found.set(match[1]!, (found.get(match[1]!) ?? 0) + Number(match[2]));
     }
     return found;
+  }
+
+  /** What its memory is made of, in words. */
+  async heap(): Promise<string> {
+    const metrics = await this.metrics();
+    const of = (name: string): string => `${Math.round((metrics.get(name) ?? Number.NaN) / 1024 ** 2)} MiB`;
+    return `heap ${of('nodejs_heap_size_used_bytes')} used of ${of('nodejs_heap_size_total_bytes')}, ${of('nodejs_external_memory_bytes')} outside it`;
   }
 
   /** Ends it and its database, whatever state they are in, and deletes its data. */

@@ -111,10 +111,7 @@ export const fanoutPolls: Workload = {
       }
       await new Promise((resolve) => setTimeout(resolve, 1_000));
       await rounds('fanout-polls', context, scene, audience);
-      const metrics = await server.metrics();
-      const heap = (name: string): string => `${Math.round((metrics.get(name) ?? Number.NaN) / MIB)} MiB`;
-      const parts = `heap ${heap('nodejs_heap_size_used_bytes')} used of ${heap('nodejs_heap_size_total_bytes')}, ${heap('nodejs_external_memory_bytes')} outside it`;
-      report('memory.server', residentBytes(server.pid) / MIB, undefined, parts);
+      report('memory.server', residentBytes(server.pid) / MIB, undefined, await server.heap());
       report('memory.postgres', familyBytes(server.postgresPid) / MIB);
     } finally {
       listening = false;

@@ -2,6 +2,7 @@ import type { Workload } from '../workload.ts';
 import { accounts } from './accounts.ts';
 import { databaseSize } from './database-size.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
+import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
@@ -25,4 +26,5 @@ export const workloads: readonly Workload[] = [
   accounts,
   retention,
   idleSockets,
+  footprint,
 ];
