@@ -30,11 +30,15 @@ const from = OWNED;
 const MESSAGES: readonly Step<EventBatch>[] = [
   ...GUARD,
   insertStep(EVENTS, { from }),
-  insertStep(TAILS, {
-    from,
-    after: `on conflict (room) do update set extremities = excluded.extremities, state = excluded.state, depth = excluded.depth,
-last_pos = excluded.last_pos`,
-  }),
+  {
+    name: 'moved_tails',
+    tables: [TAILS],
+    // INSERT ... ON CONFLICT would lock the row first, and write that into the log as well.
+    text: (
+      rows,
+    ) => `update room_tail t set extremities = n.extremities::bigint[], state = n.state, depth = n.depth, last_pos = n.last_pos
+from ${OWNED}, ${rows(TAILS, 'n')} where t.room = n.room`,
+  },
   insertStep(TXNS, { from }),
   insertStep(MENTIONS, { from }),
 ];
@@ -47,6 +51,12 @@ const STATE: readonly Step<EventBatch>[] = [
 since = excluded.since, forgotten = false`,
   }),
 ];
+
+/** The tails of rooms that are made by the batch. */
+const NEW_TAILS: Step<EventBatch> = {
+  ...insertStep(TAILS, { from, after: 'where not exists (select 1 from room_tail t where t.room = n.room)' }),
+  tables: [ROOMS],
+};
 
 const REDACTED: Step<EventBatch> = {
   name: 'redacted',
@@ -105,6 +115,7 @@ export const WRITE_EVENTS = new BatchStatements<EventBatch>(
       name: 'write_events',
       steps: [
         insertStep(ROOMS, { from, overriding: true }),
+        NEW_TAILS,
         insertStep(ALIASES, { from }),
         insertStep(JOBS, { from }),
         REDACTED,

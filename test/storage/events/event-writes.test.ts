@@ -69,11 +69,20 @@ describe('the statement that writes a batch of events', function () {
     const stepsOf = (text: string): string[] => [...text.matchAll(/(\w+) as \(\n/g)].map(([, step]) => step!);
 
     it('with the tables that messages write, those of state changes beside them, and all', () => {
-      const messages = ['guard', 'owned', 'new_events', 'new_room_tail', 'new_txn', 'new_mention'];
+      const messages = ['guard', 'owned', 'new_events', 'moved_tails', 'new_txn', 'new_mention'];
       const state = [...messages, 'new_state_delta', 'new_member'];
       const all = [
         ...state,
-        ...['new_rooms', 'new_aliases', 'new_outbox', 'redacted', 'sent_delayed', 'new_awaited_relations', 'arrived'],
+        ...[
+          'new_rooms',
+          'new_room_tail',
+          'new_aliases',
+          'new_outbox',
+          'redacted',
+          'sent_delayed',
+          'new_awaited_relations',
+          'arrived',
+        ],
         ...['connected', 'new_sticky_events', 'revived', 'delivered'],
       ];
       expect(WRITE_EVENTS.sizes.map(({ statement: { name, text } }) => [name, stepsOf(text)])).to.deep.equal([
@@ -84,7 +93,7 @@ describe('the statement that writes a batch of events', function () {
     });
 
     it('in which a message is one row of events, guarded by the epoch of its shard', () => {
-      expect(textOf('write_messages').split('\n), new_room_tail')[0]).to.equal(`with guard as (
+      expect(textOf('write_messages').split('\n), moved_tails')[0]).to.equal(`with guard as (
 update shards s set seq = greatest(s.seq, g.seq) from unnest($1::smallint[], $2::bigint[], $3::bigint[]) g(id, epoch, seq)
 where s.id = g.id and s.epoch = g.epoch returning s.id
 ), owned as (
@@ -214,6 +223,17 @@ from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[]
               Object.keys(ALL).map((name) => [name, new Map<string | number, object>()]),
             );
             const put = (table: string, key: string | number, row: object): unknown => model[table]!.set(key, row);
+            // The tail of a room is there from its first batch on.
+            for (const nid of [1, 2, 3]) {
+              await clone.database.query(
+                sql(
+                  'test_first_tail',
+                  "insert into room_tail (room, extremities, state, depth, last_pos) values ($1, '{}', 0, 0, 0)",
+                ),
+                [nid],
+              );
+              put('room_tail', nid, { room: nid, extremities: [], state: 0, depth: 0, last_pos: 0 });
+            }
             const redactable: EventRow[] = [];
             for (const batch of batches) {
               const added: EventRow[] = [];
@@ -274,6 +294,23 @@ from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[]
         { numRuns: 40 },
       );
     });
+  });
+
+  it('makes the tail of a room with the room, and moves on those that are there', async () => {
+    const tail = (room: number, depth: number) => ({ room, extremities: [depth], state: 0, depth, lastPos: depth });
+    const room = { version: '12', shard: 1, creator: 1, roomType: null, isPublic: false, createdTs: 1 };
+    const rooms = [81, 82].map((nid) => ({ ...room, nid, roomId: `!made${nid}:test` }));
+    await writeEvents(clone.database, guards(), [{ events: [], tails: [tail(81, 1)], rooms: rooms.slice(0, 1) }]);
+    await writeEvents(clone.database, guards(), [
+      { events: [], tails: [tail(81, 2)] },
+      { events: [], tails: [tail(82, 3)], rooms: rooms.slice(1) },
+    ]);
+    await writeEvents(clone.database, guards(), [{ events: [], tails: [tail(82, 4)] }]);
+    const depths = sql('test_depths', 'select room, depth from room_tail where room > 80 order by room');
+    expect(await clone.database.query(depths)).to.deep.equal([
+      { room: 81, depth: 2 },
+      { room: 82, depth: 4 },
+    ]);
   });
 
   it('connects what is written with what it relates to, wherever that is, and says what was awaited', async () => {
