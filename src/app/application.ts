@@ -1,3 +1,4 @@
+import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './ground/platform.ts';
@@ -7,6 +8,8 @@ import type { MoreSections } from './slices/sync.ts';
 /** What a server has beside the usual. */
 export interface Extensions {
   readonly sections?: MoreSections;
+  /** Instead of the usual implementation. */
+  readonly argon2?: Argon2;
 }
 
 /** The server proper, with what it is made of. */
@@ -19,7 +22,12 @@ export interface ComposedApplication extends Application {
 /** Puts the server together on its platform. */
 export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<ComposedApplication> {
   const files = await openServerFiles(platform.config, platform.random);
-  const composition = composeServer({ ...platform, ...files, moreSections: extensions.sections });
+  const composition = composeServer({
+    ...platform,
+    ...files,
+    moreSections: extensions.sections,
+    argon2: extensions.argon2,
+  });
   const { services } = composition;
   return {
     services,

@@ -1,3 +1,4 @@
+import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
@@ -33,7 +34,8 @@ import { composeUserData } from './slices/user-data.ts';
 import { composeUsers } from './slices/users.ts';
 
 /** What everything is composed on. */
-export type Ground = Platform & ServerFiles & { readonly moreSections?: MoreSections | undefined };
+export type Ground = Platform &
+  ServerFiles & { readonly moreSections?: MoreSections | undefined; readonly argon2?: Argon2 | undefined };
 
 /** The server's services, from the lowest area up. */
 export const composeServices = (ground: Ground) =>

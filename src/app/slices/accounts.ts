@@ -1,5 +1,5 @@
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
-import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { DeviceActivity } from '#src/services/accounts/devices/device-activity.ts';
 import { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
@@ -39,13 +39,19 @@ export interface Accounts {
   readonly uia: UiaService;
 }
 
-export function composeAccounts(below: Platform & ServerFiles & Outside & Users): Slice<Accounts> {
+/** @param below with another implementation of password hashes than the usual one, or without */
+export function composeAccounts(
+  below: Platform & ServerFiles & Outside & Users & { readonly argon2?: Argon2 | undefined },
+): Slice<Accounts> {
   const { accountStream, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
   const { sessionKey, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
   const shared = { database, clock, logger, random, serverName: config.serverName, stream: accountStream };
-  const hasher = new PasswordHasher({ cost: PASSWORD_COSTS[cost] });
+  const hasher = new PasswordHasher({
+    cost: PASSWORD_COSTS[cost],
+    ...(below.argon2 === undefined ? {} : { argon2: below.argon2 }),
+  });
   metrics.gaugeOf('tsudoi_password_hashes_waiting', 'passwords that wait to be hashed', () => hasher.waiting);
   const credentials = new Credentials({ ...shared, hasher, rateLimiter });
   const sessions = new SessionService({

@@ -45,7 +45,7 @@ describe('devices', () => {
       (await server.request('GET', `/devices/${body.device_id}`, undefined, body.access_token)).body.display_name;
     const put = (members: object) => server.request('PUT', `/devices/${body.device_id}`, members, body.access_token);
     const heard: DeviceChanged[] = [];
-    const off = server.accountStream.on('device_changed', (event) => {
+    const off = server.services.accountStream.on('device_changed', (event) => {
       heard.push(event);
     });
     expect((await put({ display_name: '新しい' })).body).to.deep.equal({});
@@ -167,14 +167,18 @@ describe('devices', () => {
   it('writes what was seen of devices in one statement a minute, and the latest is shown before that', async () => {
     const { body: me } = await server.register();
     await server.isAlive(me.access_token);
-    await server.activity.flush();
-    const before = server.db.database.statements();
-    for (let request = 0; request < 20; request += 1) await server.isAlive(me.access_token);
-    expect(server.db.database.statements() - before).to.equal(0);
-    await server.clock.advance(60_000);
-    await server.activity.flush();
-    expect(server.db.database.statements() - before).to.equal(1);
-    const device = await server.db.database.read((tx) => findDevice(tx, me.user_id, me.device_id));
+    await server.services.activity.flush();
+    await server.app.idle();
+    const asked = await server.app.statements(async () => {
+      for (let request = 0; request < 20; request += 1) await server.isAlive(me.access_token);
+    });
+    expect(asked).to.equal(0);
+    const sent = await server.app.statementNames(async () => {
+      await server.clock.advance(60_000);
+      await server.services.activity.flush();
+    });
+    expect(sent.filter((name) => name === 'devices_seen')).to.have.length(1);
+    const device = await server.services.database.read((tx) => findDevice(tx, me.user_id, me.device_id));
     expect(device).to.include({ lastSeenIp: '127.0.0.1' });
     expect(device?.lastSeenTs).to.be.within(server.clock.now() - 60_000, server.clock.now());
   });
@@ -184,7 +188,7 @@ describe('devices', () => {
       const { body: me } = await server.register();
       const { body: other } = await server.logIn(me.user_id);
       const heard: string[] = [];
-      const off = server.accountStream.on('session_ended', ({ deviceId, reason }) => {
+      const off = server.services.accountStream.on('session_ended', ({ deviceId, reason }) => {
         heard.push(`${deviceId} ${reason}`);
       });
       const change = { new_password: 'a new password', auth: passwordAuth(me.user_id) };
@@ -207,10 +211,10 @@ describe('devices', () => {
       const { session } = (await change()).body;
       expect((await change(passwordAuth(me.user_id, PASSWORD, session))).status).to.equal(200);
       const { body: later } = await server.logIn(me.user_id, { password: 'brand new secret' });
-      const hashBefore = await findCredentials(server.db.database, [me.user_id]);
+      const hashBefore = await findCredentials(server.services.database, [me.user_id]);
       for (const auth of [{ session }, passwordAuth(me.user_id, PASSWORD, session)])
         expect((await change(auth)).status).to.equal(200);
-      expect(await findCredentials(server.db.database, [me.user_id])).to.deep.equal(hashBefore);
+      expect(await findCredentials(server.services.database, [me.user_id])).to.deep.equal(hashBefore);
       expect(await server.isAlive(later.access_token), 'who logged in since stays').to.equal(true);
     });
 
@@ -234,7 +238,7 @@ describe('devices', () => {
       const { body: me } = await server.register({ username: 'leaving' });
       const { body: other } = await server.logIn(me.user_id);
       const heard: unknown[] = [];
-      server.accountStream.on('deactivated', (event) => {
+      server.services.accountStream.on('deactivated', (event) => {
         heard.push(event);
       });
       expect((await server.request('POST', '/account/deactivate', {}, me.access_token)).status).to.equal(401);
@@ -250,7 +254,7 @@ describe('devices', () => {
       const { status, body } = await server.request('POST', '/account/deactivate', members, me.access_token);
       expect([status, body]).to.deep.equal([200, { id_server_unbind_result: 'success' }]);
       expect(heard).to.deep.equal([{ kind: 'deactivated', userId: me.user_id, erase: true }]);
-      expect(await waitingJobs(server.db.database)).to.deep.include({
+      expect(await waitingJobs(server.services.database)).to.deep.include({
         job: 'accounts.finish_deactivation',
         payload: { userId: me.user_id },
       });
@@ -260,7 +264,10 @@ describe('devices', () => {
       const unknown = await server.logIn('never-here');
       expect([login.status, login.body]).to.deep.equal([403, unknown.body]);
       expect((await server.register({ username: 'leaving' })).body.errcode).to.equal('M_USER_IN_USE');
-      expect(await server.users.account(`@leaving:${SERVER_NAME}`)).to.include({ deactivated: true, erased: true });
+      expect(await server.services.users.account(`@leaving:${SERVER_NAME}`)).to.include({
+        deactivated: true,
+        erased: true,
+      });
     });
   });
 });

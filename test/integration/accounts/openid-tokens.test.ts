@@ -9,7 +9,7 @@ describe('OpenID tokens', function () {
   let tokens: OpenIdTokens;
   before(async () => {
     server = await AccountsServer.start();
-    tokens = new OpenIdTokens({ database: server.db.database, clock: server.clock, random: systemRandom });
+    tokens = new OpenIdTokens({ database: server.services.database, clock: server.clock, random: systemRandom });
   });
   after(() => server.stop());
   const user = async (): Promise<string> => (await server.register()).body.user_id;
@@ -27,17 +27,17 @@ describe('OpenID tokens', function () {
   it('are worth nothing once the account is locked or deactivated', async () => {
     const userId = await user();
     const { token } = await tokens.issue(userId);
-    await server.users.setLocked(userId, true);
+    await server.services.users.setLocked(userId, true);
     expect(await tokens.userOf(token)).to.equal(undefined);
-    await server.users.setLocked(userId, false);
+    await server.services.users.setLocked(userId, false);
     expect(await tokens.userOf(token)).to.equal(userId);
-    await server.accounts.deactivate(userId, false);
+    await server.services.accounts.deactivate(userId, false);
     expect(await tokens.userOf(token)).to.equal(undefined);
   });
   it('are deleted some time after they have expired', async () => {
     await server.clock.advance(3_600_000);
     await tokens.issue(await user());
-    const count = await server.db.database.read((tx) =>
+    const count = await server.services.database.read((tx) =>
       tx.query<{ n: number }>({ name: 'test_openid_count', text: 'select count(*)::int as n from openid_tokens' }),
     );
     expect(count[0]?.n).to.equal(1);

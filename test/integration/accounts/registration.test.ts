@@ -67,7 +67,7 @@ describe('POST /register', () => {
       const session = await begin({ username: 'before', password: 'the first password' });
       const { body } = await finish(session, { username: 'after', password: PASSWORD });
       expect(body.user_id).to.equal(`@after:${SERVER_NAME}`);
-      expect(await server.users.exists(`@before:${SERVER_NAME}`)).to.equal(false);
+      expect(await server.services.users.exists(`@before:${SERVER_NAME}`)).to.equal(false);
       expect((await server.logIn('after', { password: 'the first password' })).status).to.equal(403);
       expect((await server.logIn('after')).status).to.equal(200);
     });
@@ -108,7 +108,7 @@ describe('POST /register', () => {
       for (const other of [{ username: 'yours' }, { password: 'another password' }, { device_id: 'YOURS' }]) {
         expect((await finish(session, other)).body.errcode).to.equal('M_FORBIDDEN');
       }
-      expect(await server.users.exists(`@yours:${SERVER_NAME}`)).to.equal(false);
+      expect(await server.services.users.exists(`@yours:${SERVER_NAME}`)).to.equal(false);
     });
 
     it('makes one account of many requests that complete a session at once', async () => {
@@ -121,7 +121,7 @@ describe('POST /register', () => {
       const { status, body } = await finish('made-up', { username: 'made-up', password: PASSWORD });
       expect(status).to.equal(401);
       expect(body.session).to.be.a('string').and.not.equal('made-up');
-      expect(await server.users.exists(`@made-up:${SERVER_NAME}`)).to.equal(false);
+      expect(await server.services.users.exists(`@made-up:${SERVER_NAME}`)).to.equal(false);
       expect((await finish(body.session)).body.user_id).to.equal(`@made-up:${SERVER_NAME}`);
     });
 
@@ -131,7 +131,7 @@ describe('POST /register', () => {
       const members = { username, password: PASSWORD, guest_access_token: guest.access_token };
       const { status, body } = await finish(await begin(members), { username });
       expect([status, body.user_id]).to.deep.equal([200, guest.user_id]);
-      expect((await server.users.account(guest.user_id))?.isGuest).to.equal(false);
+      expect((await server.services.users.account(guest.user_id))?.isGuest).to.equal(false);
     });
   });
 
@@ -200,7 +200,7 @@ describe('POST /register', () => {
   it('answers 400 M_MISSING_PARAM for a user without a password, and makes nothing', async () => {
     const { status, body } = await server.register({ username: 'no-password', password: undefined });
     expect([status, body.errcode]).to.deep.equal([400, 'M_MISSING_PARAM']);
-    expect(await server.users.exists(`@no-password:${SERVER_NAME}`)).to.equal(false);
+    expect(await server.services.users.exists(`@no-password:${SERVER_NAME}`)).to.equal(false);
   });
 
   it('answers 401 for a stage that is not offered, with errcode and the flows again', async () => {
@@ -211,7 +211,7 @@ describe('POST /register', () => {
 
   it('tells listeners of new accounts after they are there', async () => {
     const heard: string[] = [];
-    const off = server.accountStream.on('registered', ({ account }) => {
+    const off = server.services.accountStream.on('registered', ({ account }) => {
       heard.push(account.userId);
     });
     await server.register({ username: 'heard' });
@@ -291,7 +291,7 @@ describe('POST /register', () => {
         expect(status).to.equal(200);
         expect(body).to.include({ user_id: `@${username.toLowerCase()}:${SERVER_NAME}`, home_server: SERVER_NAME });
         expect(await server.isAlive(body.access_token)).to.equal(true);
-        expect((await server.users.account(body.user_id))?.admin).to.equal(admin);
+        expect((await server.services.users.account(body.user_id))?.admin).to.equal(admin);
       }
     });
 
@@ -305,7 +305,7 @@ describe('POST /register', () => {
         user_type: 'bot',
         mac,
       });
-      expect((await server.users.account(body.user_id))?.userType).to.equal('bot');
+      expect((await server.services.users.account(body.user_id))?.userType).to.equal('bot');
     });
 
     it('answers 403 "HMAC incorrect" for a wrong HMAC, and when admin was not signed for', async () => {
@@ -321,7 +321,7 @@ describe('POST /register', () => {
         });
         expect([status, body.error]).to.deep.equal([403, 'HMAC incorrect']);
       }
-      expect(await server.users.exists(`@forged:${SERVER_NAME}`)).to.equal(false);
+      expect(await server.services.users.exists(`@forged:${SERVER_NAME}`)).to.equal(false);
     });
 
     it('answers 400 "User ID already taken" for a name in use', async () => {
@@ -420,7 +420,7 @@ describe('registration that is restricted', () => {
       const again = await server.request('POST', '/register', { password: PASSWORD, auth: repeated });
       expect(again.body).to.deep.equal(first.body);
     }
-    expect(await server.db.database.query(sql('test_accounts', 'select user_id from accounts'))).to.deep.equal([
+    expect(await server.services.database.query(sql('test_accounts', 'select user_id from accounts'))).to.deep.equal([
       { user_id: first.body.user_id },
     ]);
   });
@@ -451,7 +451,7 @@ describe('the first administrator', () => {
   afterEach(() => server.stop());
 
   it('is made with a link that is good until there is one', async () => {
-    const token = (await server.firstAdmin.token()) as string;
+    const token = (await server.services.firstAdmin.token()) as string;
     const page = await server.request('GET', `/_tsudoi/setup?token=${token}`);
     expect(page.status).to.equal(200);
     expect(page.body).to.include('<form');
@@ -462,15 +462,15 @@ describe('the first administrator', () => {
     );
     const { status, body } = await server.request('POST', '/_tsudoi/setup', members);
     expect([status, body]).to.deep.equal([200, { user_id: `@boss:${SERVER_NAME}` }]);
-    expect((await server.users.account(body.user_id))?.admin).to.equal(true);
+    expect((await server.services.users.account(body.user_id))?.admin).to.equal(true);
     expect((await server.logIn('boss')).status).to.equal(200);
     expect((await server.request('GET', `/_tsudoi/setup?token=${token}`)).status).to.equal(403);
     expect((await server.request('POST', '/_tsudoi/setup', { ...members, username: 'usurper' })).status).to.equal(403);
-    expect(await server.firstAdmin.token()).to.equal(undefined);
+    expect(await server.services.firstAdmin.token()).to.equal(undefined);
   });
 
   it('is only one, when two have the link', async () => {
-    const token = (await server.firstAdmin.token()) as string;
+    const token = (await server.services.firstAdmin.token()) as string;
     const answers = await Promise.all(
       ['one', 'two'].map((username) =>
         server.request('POST', '/_tsudoi/setup', { token, username, password: PASSWORD }),
@@ -481,21 +481,21 @@ describe('the first administrator', () => {
 
   it('is made once: the link does not come back to life when the administrator goes', async () => {
     for (const ways of ['by the link', 'otherwise']) {
-      const token = (await server.firstAdmin.token()) as string;
+      const token = (await server.services.firstAdmin.token()) as string;
       const link = { token, username: 'boss', password: PASSWORD };
       if (ways === 'by the link') expect((await server.request('POST', '/_tsudoi/setup', link)).status).to.equal(200);
       else {
-        const made = await server.registration.registerByAdmin(
+        const made = await server.services.registration.registerByAdmin(
           { username: 'boss', password: PASSWORD, admin: false },
           { inhibitLogin: true },
         );
-        await server.users.setAdmin(made.userId, true);
+        await server.services.users.setAdmin(made.userId, true);
       }
-      await server.accounts.deactivate(`@boss:${SERVER_NAME}`, false);
+      await server.services.accounts.deactivate(`@boss:${SERVER_NAME}`, false);
       const again = await server.request('POST', '/_tsudoi/setup', { ...link, username: 'usurper' });
       expect([ways, again.status]).to.deep.equal([ways, 403]);
       expect((await server.request('GET', `/_tsudoi/setup?token=${token}`)).status).to.equal(403);
-      expect(await server.firstAdmin.token()).to.equal(undefined);
+      expect(await server.services.firstAdmin.token()).to.equal(undefined);
       await server.stop();
       server = await AccountsServer.start({ registration: { enabled: false } });
     }
@@ -505,7 +505,7 @@ describe('the first administrator', () => {
     const attempt = (token: string) =>
       server.request('POST', '/_tsudoi/setup', { token, username: 'boss', password: PASSWORD });
     expect((await attempt('')).status).to.equal(403);
-    const token = (await server.firstAdmin.token()) as string;
+    const token = (await server.services.firstAdmin.token()) as string;
     for (const wrong of ['', 'x'.repeat(token.length), `${token}x`, 'ä'.repeat(token.length)]) {
       const { status, body } = await attempt(wrong);
       expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);

@@ -2,7 +2,7 @@ import * as argon2 from '@node-rs/argon2';
 import { expect } from 'chai';
 import type { RateLimit } from '#src/kernel/rate-limiter.ts';
 import type { SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
-import { PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import { type Argon2, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { sql } from '#src/storage/database.ts';
 import { findCredentials } from '#src/storage/accounts/accounts.ts';
 import type { Answer } from '#test/support/http.ts';
@@ -65,7 +65,7 @@ describe('logging in and out', () => {
   it('kills the old token of a device that logs in again, and keeps its name', async () => {
     const { body: first } = await server.register({ device_id: 'AGAIN', initial_device_display_name: 'first' });
     const heard: SessionEnded[] = [];
-    const off = server.accountStream.on('session_ended', (event) => {
+    const off = server.services.accountStream.on('session_ended', (event) => {
       heard.push(event);
     });
     const { body: second } = await server.logIn(first.user_id, {
@@ -124,61 +124,62 @@ describe('logging in and out', () => {
     const { body } = await server.register();
     const { body: other } = await server.logIn(body.user_id);
     const locked: string[] = [];
-    server.accountStream.on('changed', ({ userId, changes }) => {
+    server.services.accountStream.on('changed', ({ userId, changes }) => {
       if (changes.locked === true) locked.push(userId);
     });
-    await server.users.setLocked(body.user_id, true);
+    await server.services.users.setLocked(body.user_id, true);
     const refused = await server.request('GET', '/account/whoami', undefined, body.access_token);
     expect(refused.status).to.equal(401);
     expect(refused.body).to.include({ errcode: 'M_USER_LOCKED', soft_logout: true });
     expect((await server.logIn(body.user_id)).body.errcode).to.equal('M_USER_LOCKED');
     expect(locked).to.deep.equal([body.user_id]);
     expect((await server.request('POST', '/logout', {}, other.access_token)).status).to.equal(200);
-    await server.users.setLocked(body.user_id, false);
+    await server.services.users.setLocked(body.user_id, false);
     expect(await server.isAlive(body.access_token)).to.equal(true);
     expect(await server.isAlive(other.access_token)).to.equal(false);
   });
 
   it('notices at once who became administrator', async () => {
     const { body } = await server.register();
-    expect((await server.sessions.authenticate(body.access_token)).isAdmin).to.equal(false);
-    await server.users.setAdmin(body.user_id, true);
-    expect((await server.sessions.authenticate(body.access_token)).isAdmin).to.equal(true);
+    expect((await server.services.sessions.authenticate(body.access_token)).isAdmin).to.equal(false);
+    await server.services.users.setAdmin(body.user_id, true);
+    expect((await server.services.sessions.authenticate(body.access_token)).isAdmin).to.equal(true);
   });
 
   it('renews a hash that was made with another cost', async () => {
     const { body } = await server.register();
     const old = new PasswordHasher({ cost: { memoryCost: 2048, timeCost: 3, parallelism: 1 } });
     const passwordHash = await old.hash(PASSWORD, { party: 'somebody', isPreferred: false });
-    await server.db.database.write((tx) => server.users.change(tx, body.user_id, { passwordHash }));
+    await server.services.database.write((tx) => server.services.users.change(tx, body.user_id, { passwordHash }));
     expect((await server.logIn(body.user_id)).status).to.equal(200);
-    const [account] = await findCredentials(server.db.database, [body.user_id]);
+    const [account] = await findCredentials(server.services.database, [body.user_id]);
     expect(account?.passwordHash).to.include('m=1024,').and.not.equal(passwordHash);
     expect((await server.logIn(body.user_id)).status).to.equal(200);
   });
 
   it('authenticates a token it has seen without any statement', async () => {
     const { body } = await server.register();
-    await server.sessions.authenticate(body.access_token);
-    const before = server.db.database.statements();
-    for (let round = 0; round < 1000; round += 1) await server.sessions.authenticate(body.access_token);
-    expect(server.db.database.statements() - before).to.equal(0);
+    await server.services.sessions.authenticate(body.access_token);
+    const before = server.services.database.statements();
+    for (let round = 0; round < 1000; round += 1) await server.services.sessions.authenticate(body.access_token);
+    expect(server.services.database.statements() - before).to.equal(0);
   });
 
   it('asks the database once for a token that many requests bring at the same time', async () => {
     const { body } = await server.register();
-    const before = server.db.database.statements();
-    await Promise.all(Array.from({ length: 50 }, () => server.sessions.authenticate(body.access_token)));
-    expect(server.db.database.statements() - before).to.equal(1);
+    await server.app.idle();
+    const before = server.services.database.statements();
+    await Promise.all(Array.from({ length: 50 }, () => server.services.sessions.authenticate(body.access_token)));
+    expect(server.services.database.statements() - before).to.equal(1);
   });
 
   it('does not remember a token whose session ended while it was looked up', async () => {
     for (let round = 0; round < 10; round += 1) {
       const { body } = await server.register();
       await Promise.allSettled([
-        server.sessions.authenticate(body.access_token),
-        server.sessions.revokeDevices(body.user_id, [body.device_id], 'logged_out'),
-        server.sessions.authenticate(body.access_token),
+        server.services.sessions.authenticate(body.access_token),
+        server.services.sessions.revokeDevices(body.user_id, [body.device_id], 'logged_out'),
+        server.services.sessions.authenticate(body.access_token),
       ]);
       expect(await server.isAlive(body.access_token)).to.equal(false);
     }
@@ -242,7 +243,7 @@ describe('limits on logging in', () => {
     server.forwardedFor = '192.0.2.77';
     const { body } = await server.register({ username: 'at-home' });
     await server.request('GET', '/account/whoami', undefined, body.access_token);
-    await server.activity.close();
+    await server.services.activity.close();
     for (let count = 0; count < 4; count += 1) {
       expect((await guess('192.0.2.77', `account${count}`)).status).to.equal(403);
     }
@@ -256,7 +257,7 @@ describe('limits on logging in', () => {
     server.forwardedFor = '192.0.2.78';
     const { body } = await server.register({ username: 'wanted' });
     await server.request('GET', '/account/whoami', undefined, body.access_token);
-    await server.activity.close();
+    await server.services.activity.close();
     const all = await statuses(12, (index) => `198.51.100.${index}`, 'wanted');
     expect(all).to.deep.equal([...Array.from({ length: 10 }, () => 403), 429, 429]);
     expect((await guess('192.0.2.78', 'wanted', PASSWORD)).status).to.equal(200);
@@ -285,20 +286,17 @@ describe('limits on logging in', () => {
 
   it('say the same of unknown, wrong and deactivated, after the same work and as often', async () => {
     const hashed: string[] = [];
-    const hasher = new PasswordHasher({
-      cost: PASSWORD_COSTS.low,
-      argon2: {
-        ...argon2,
-        verify: (hash, password) => {
-          hashed.push(hash.split('$')[3] ?? '');
-          return argon2.verify(hash, password);
-        },
+    const counted: Argon2 = {
+      ...argon2,
+      verify: (hash, password) => {
+        hashed.push(hash.split('$')[3] ?? '');
+        return argon2.verify(hash, password);
       },
-    });
-    server = await AccountsServer.start({ rateLimits: { login: GUESSES }, hasher });
+    };
+    server = await AccountsServer.start({ rateLimits: { login: GUESSES }, argon2: counted });
     await server.register({ username: 'here' });
     const { body: gone } = await server.register({ username: 'gone' });
-    await server.accounts.deactivate(gone.user_id, false);
+    await server.services.accounts.deactivate(gone.user_id, false);
     const seen = [];
     for (const user of ['here', 'gone', 'nobody', '@nobody:elsewhere.test', 'Not A Name']) {
       hashed.length = 0;
@@ -330,7 +328,7 @@ describe('refreshing access tokens', () => {
     expect(registered.expires_in_ms).to.equal(300_000);
     const { body: plain } = await server.logIn(registered.user_id);
     expect(plain).to.not.have.any.keys('refresh_token', 'expires_in_ms');
-    await server.clock.advance(30 * 86_400_000);
+    server.clock.set(30 * 86_400_000);
     expect(await server.isAlive(plain.access_token)).to.equal(true);
   });
 
@@ -365,7 +363,7 @@ describe('refreshing access tokens', () => {
     const { body: next } = await refresh(body.refresh_token);
     expect((await whoami(next.access_token)).status).to.equal(200);
     const heard: SessionEnded[] = [];
-    const off = server.accountStream.on('session_ended', (event) => {
+    const off = server.services.accountStream.on('session_ended', (event) => {
       heard.push(event);
     });
     const replay = await refresh(body.refresh_token);
@@ -397,13 +395,13 @@ describe('refreshing access tokens', () => {
       'test_refresh_tokens',
       'select count(*) from refresh_tokens join sessions using (session_id) where user_id = $1',
     );
-    const [row] = await server.db.database.query<{ count: number }>(count, [body.user_id]);
+    const [row] = await server.services.database.query<{ count: number }>(count, [body.user_id]);
     expect(row?.count).to.be.within(2, 25);
   });
 
   it('does not keep refresh tokens in clear', async () => {
     const { body } = await server.register({ refresh_token: true });
-    const all = await server.db.database.query(sql('test_all_refresh', 'select * from refresh_tokens'));
+    const all = await server.services.database.query(sql('test_all_refresh', 'select * from refresh_tokens'));
     const stored = all
       .map((row) => `${(row['token_hash'] as Buffer).toString('latin1')} ${JSON.stringify(row)}`)
       .join('\n');
