@@ -1,7 +1,6 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import { listUser } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
@@ -36,23 +35,19 @@ export interface NewAccount extends LocalName {
   readonly userType?: string | null;
 }
 
-const NOBODY = Symbol('no such account');
-
 /** The accounts of this server. */
 export class UserService {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #serverName: string;
-  readonly #accounts: LRUCache<string, Account | typeof NOBODY>;
+  readonly #accounts: LiveCache<{ readonly account: Account | undefined }>;
   readonly #stream: AccountStream;
-  /** Counts changes, so that what was read before one is not remembered after it. */
-  #changes = 0;
 
   constructor(deps: UserServiceDependencies) {
     this.#database = deps.database;
     this.#clock = deps.clock;
     this.#serverName = deps.serverName;
-    this.#accounts = new LRUCache(atMost(deps.cacheSize ?? 50_000));
+    this.#accounts = new LiveCache({ maxSize: deps.cacheSize ?? 50_000 });
     this.#stream = deps.stream;
   }
 
@@ -63,13 +58,11 @@ export class UserService {
 
   /** The account of a local user, from memory where it was asked for before. */
   async account(userId: string): Promise<Account | undefined> {
-    const known = this.#accounts.get(userId);
-    if (known !== undefined) return known === NOBODY ? undefined : known;
+    const known = this.#accounts.peek(userId);
+    if (known !== undefined) return known.account;
     if (!this.isLocal(userId) || userId.includes('\0')) return undefined;
-    const changes = this.#changes;
-    const found = await findAccount(this.#database, userId);
-    if (changes === this.#changes) this.#accounts.set(userId, found ?? NOBODY);
-    return found;
+    const read = await this.#accounts.get(userId, async () => ({ account: await findAccount(this.#database, userId) }));
+    return read.account;
   }
 
   /** Whether there is an account with this id, deactivated ones included: their names are never given out again. */
@@ -139,8 +132,7 @@ export class UserService {
   }
 
   #forget(userId: string): void {
-    this.#changes += 1;
-    this.#accounts.delete(userId);
+    this.#accounts.forget(userId);
   }
 }
 

@@ -1,6 +1,4 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -28,15 +26,13 @@ const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceI
 /** How many keys devices have left. Those in use are in memory. */
 export class DeviceKeyCounts {
   readonly #database: Database;
-  readonly #counts: LRUCache<string, KeyCounts>;
-  readonly #loading = new OnceByKey<string, KeyCounts>();
-  #generation = 0;
+  readonly #counts: LiveCache<KeyCounts>;
   /** Fires when keys of a device were uploaded or claimed. */
   readonly changed = new Signal<{ readonly userId: string; readonly deviceId: string }>();
 
   constructor(database: Database, accountStream: AccountStream, cacheSize = 50_000) {
     this.#database = database;
-    this.#counts = new LRUCache(atMost(cacheSize));
+    this.#counts = new LiveCache({ maxSize: cacheSize });
     accountStream.on('device_changed', ({ userId, deviceId, change }) => {
       if (change === 'deleted') this.stale(userId, deviceId);
     });
@@ -44,30 +40,19 @@ export class DeviceKeyCounts {
 
   /** The counts of a device if they are in memory. */
   peek(userId: string, deviceId: string): KeyCounts | undefined {
-    return this.#counts.get(keyOf(userId, deviceId));
+    return this.#counts.peek(keyOf(userId, deviceId));
   }
 
   /** The counts of a device, read in one statement when they are not in memory. */
   of(userId: string, deviceId: string): Promise<KeyCounts> {
-    const known = this.peek(userId, deviceId);
-    return known === undefined ? this.#load(userId, deviceId) : Promise.resolve(known);
+    return this.#counts.get(keyOf(userId, deviceId), async () =>
+      keyCountsOf(await countKeys(this.#database, userId, deviceId)),
+    );
   }
 
   /** Forgets what was known: the keys changed. */
   stale(userId: string, deviceId: string): void {
-    this.#counts.delete(keyOf(userId, deviceId));
-    this.#generation += 1;
+    this.#counts.forget(keyOf(userId, deviceId));
     this.changed.emit({ userId, deviceId });
-  }
-
-  #load(userId: string, deviceId: string): Promise<KeyCounts> {
-    const generation = this.#generation;
-    const key = keyOf(userId, deviceId);
-    return this.#loading.run(`${generation} ${key}`, async () => {
-      const counts = keyCountsOf(await countKeys(this.#database, userId, deviceId));
-      // What was read while anything changed may be older than the change.
-      if (this.#generation === generation) this.#counts.set(key, counts);
-      return counts;
-    });
   }
 }

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { carryProfile, listUser } from '#src/jobs/definitions.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
@@ -56,7 +56,7 @@ export class ProfileService {
   readonly #database: Database;
   readonly #accountExists: (userId: string) => Promise<boolean>;
   readonly #mostFields: number;
-  readonly #profiles: LRUCache<string, Profile>;
+  readonly #profiles: LiveCache<Profile>;
   readonly #changes = new SerialByKey<string>();
   /** Fires when somebody's name or avatar changed. */
   readonly changed = new Signal<ProfileChanged>();
@@ -65,25 +65,18 @@ export class ProfileService {
     this.#database = options.database;
     this.#accountExists = options.accountExists;
     this.#mostFields = options.mostFields ?? MOST_FIELDS;
-    this.#profiles = new LRUCache({
+    this.#profiles = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
-      sizeCalculation: ({ fields }, userId) => 300 + 2 * userId.length + 2 * JSON.stringify(fields).length,
+      sizeOf: ({ fields }, userId) => 300 + 2 * userId.length + 2 * JSON.stringify(fields).length,
     });
   }
 
   /** The profile of a user of this server; an empty one for whoever has none. */
-  async profileOf(userId: string): Promise<Profile> {
-    const known = this.#profiles.get(userId);
-    if (known !== undefined) return known;
-    const rows = await profileFields(this.#database, userId);
-    // Somebody changed it while we read.
-    const newer = this.#profiles.get(userId);
-    if (newer !== undefined) return newer;
-    const profile = profileFrom(
-      Object.fromEntries(rows.map(({ field, value }) => [field, JSON.parse(value) as JsonValue])),
-    );
-    this.#profiles.set(userId, profile);
-    return profile;
+  profileOf(userId: string): Promise<Profile> {
+    return this.#profiles.get(userId, async () => {
+      const rows = await profileFields(this.#database, userId);
+      return profileFrom(Object.fromEntries(rows.map(({ field, value }) => [field, JSON.parse(value) as JsonValue])));
+    });
   }
 
   /**
@@ -137,12 +130,12 @@ export class ProfileService {
     const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
     if (name === '') return;
     await setProfileField(tx, userId, 'displayname', JSON.stringify(name));
-    tx.afterCommit(() => this.#profiles.delete(userId));
+    tx.afterCommit(() => this.#profiles.forget(userId));
   }
 
   /** Forgets a user of whom nothing is kept any more. Rooms are not told: the user has left them. */
   forget(userId: string): void {
-    this.#profiles.delete(userId);
+    this.#profiles.forget(userId);
     this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
   }
 
