@@ -1,5 +1,7 @@
 import { MatrixError } from './matrix-error.ts';
 
+const LIMITER = 'org.tsudoi.limiter';
+
 /**
  * What somebody is told who asks for too much.
  *
@@ -10,5 +12,7 @@ export const limitExceeded = (
   limiter: string,
   retryAfterMs: number,
   message = `Too many requests: the limiter ${limiter} asks to wait ${retryAfterMs} ms.`,
-): MatrixError =>
-  new MatrixError('M_LIMIT_EXCEEDED', message, { retry_after_ms: retryAfterMs, 'org.tsudoi.limiter': limiter });
+): MatrixError => new MatrixError('M_LIMIT_EXCEEDED', message, { retry_after_ms: retryAfterMs, [LIMITER]: limiter });
+
+/** The limit that somebody was refused by; undefined for other errors. */
+export const limiterOf = (error: MatrixError): unknown => error.fields[LIMITER];

@@ -1,6 +1,7 @@
 import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
 import type { Turns } from '#src/kernel/turns.ts';
 import type { Work } from '#src/kernel/work.ts';
+import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from './requester.ts';
 
@@ -10,21 +11,14 @@ export const REFUSED = 'refused';
 const WORK = 'work';
 /** Below this part of what they may spend, users go before others. */
 const LITTLE = 0.25;
-const LIMITER = 'org.tsudoi.limiter';
 
-const exceeded = (bucket: string, retryAfterMs: number): MatrixError =>
-  new MatrixError('M_LIMIT_EXCEEDED', `Too many requests: the limiter ${bucket} asks to wait ${retryAfterMs} ms.`, {
-    retry_after_ms: retryAfterMs,
-    [LIMITER]: bucket,
-  });
-
-const tooManyWaiting = (): MatrixError => exceeded('turns', 1_000);
+const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
 
 /**
  * Whether whoever gets this answer goes on asking in spite of all refusals: then the connection is closed, since a refusal costs this
  * server as much as the request costs them. New connections are limited too.
  */
-export const endsConnection = (error: MatrixError): boolean => error.fields[LIMITER] === REFUSED;
+export const endsConnection = (error: MatrixError): boolean => limiterOf(error) === REFUSED;
 
 /** Says whose access tokens are. */
 export interface TokenReader {
@@ -64,7 +58,7 @@ export class Admission {
   #assert(bucket: string, key: string, verdict: RateVerdict): void {
     if (verdict.ok) return;
     this.unaccounted(key);
-    throw exceeded(bucket, verdict.retryAfterMs);
+    throw limitExceeded(bucket, verdict.retryAfterMs);
   }
 
   /** Makes a key pay for what its request has cost. What is cheap is paid with the token. */
@@ -84,7 +78,7 @@ export class Admission {
    */
   unaccounted(key: string): void {
     const verdict = this.#limiter.take(REFUSED, key);
-    if (!verdict.ok) throw exceeded(REFUSED, verdict.retryAfterMs);
+    if (!verdict.ok) throw limitExceeded(REFUSED, verdict.retryAfterMs);
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -144,10 +145,8 @@ export class DelayedEventService {
 
   async #tooMany(userId: string, now: number): Promise<MatrixError> {
     const next = await nextDueOfUser(this.#options.database, userId);
-    return new MatrixError('M_LIMIT_EXCEEDED', 'The maximum number of delayed events has been reached.', {
-      retry_after_ms: Math.max((next ?? now) - now, 1),
-      'org.tsudoi.limiter': 'delayed_events.max_scheduled',
-    });
+    const message = 'The maximum number of delayed events has been reached.';
+    return limitExceeded('delayed_events.max_scheduled', Math.max((next ?? now) - now, 1), message);
   }
 
   /**

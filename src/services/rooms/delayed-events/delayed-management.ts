@@ -1,4 +1,5 @@
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { DELAYED_ACTIONS, type DelayedAction, type DelayedEventService } from './delayed-event-service.ts';
@@ -45,12 +46,7 @@ export class DelayedManagement {
 
   #take(key: string): void {
     const verdict = this.#options.rateLimiter.take(BUCKET, key);
-    if (verdict.ok) return;
-    throw new MatrixError(
-      'M_LIMIT_EXCEEDED',
-      `Too many requests: the limiter ${BUCKET} asks to wait ${verdict.retryAfterMs} ms.`,
-      { retry_after_ms: verdict.retryAfterMs, 'org.tsudoi.limiter': BUCKET },
-    );
+    if (!verdict.ok) throw limitExceeded(BUCKET, verdict.retryAfterMs);
   }
 }
 
