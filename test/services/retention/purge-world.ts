@@ -23,7 +23,10 @@ const HOUR = 3_600_000;
 const EVENTS = sql('test_purge_events', 'select nid, flags, state from events where room = $1 order by nid');
 const LONG_AGO = sql('test_age', 'update events set ts = ts - 86400000 where room = $1 and nid <= $2');
 
-/** Rooms whose old events are let go, on a database of their own. */
+/**
+ * Rooms whose old events are let go, on a database of their own. By hand, since it stands on `eventServices`: purges have bounds of the test's own and
+ * are broken off, and what they left is read by services composed anew.
+ */
 export class PurgeWorld {
   readonly services: EventServices;
   /** Folder of the archive. */

@@ -45,7 +45,10 @@ export interface SyncWorld extends EventServices {
   readonly visibility: EventVisibility;
 }
 
-/** The sync engine on real services, as one process has them. */
+/**
+ * The sync engine on real services, as one process has them. By hand, since it stands on `eventServices`: tests of the engine count the
+ * statements of it alone, and compose it several times on one database.
+ */
 export async function syncWorld(
   database: Database,
   more: Parameters<typeof eventServices>[2] = {},
