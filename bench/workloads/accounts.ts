@@ -10,8 +10,8 @@ export const accounts: Workload = {
   limitSeconds: 90,
   server: { passwordCost: 'production' },
   figures: [
-    { id: 'accounts.register.rate', title: `registrations, ${IN_FLIGHT} in flight`, unit: '/s', goal: higher(30, 45) },
-    { id: 'accounts.login.rate', title: `logins, ${IN_FLIGHT} in flight`, unit: '/s', goal: higher(30, 45) },
+    { id: 'accounts.register.rate', title: `registrations, ${IN_FLIGHT} in flight`, unit: '/s', goal: higher(40, 100) },
+    { id: 'accounts.login.rate', title: `logins, ${IN_FLIGHT} in flight`, unit: '/s', goal: higher(40, 100) },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, IN_FLIGHT);

@@ -2,7 +2,7 @@ import { Crowd } from '../load/people.ts';
 import { sendFor, type Sender } from '../load/senders.ts';
 import { higher, lower, percentile, type Workload } from '../workload.ts';
 
-const RATE = higher(800, 2_500);
+const RATE = higher(2_000, 5_000);
 
 /** Few people in each room: what a message costs by itself. */
 export const send: Workload = {
