@@ -1,3 +1,4 @@
+import { attacks } from './attacks.ts';
 import type { Workload } from '../workload.ts';
 import { accounts } from './accounts.ts';
 import { databaseSize } from './database-size.ts';
@@ -27,4 +28,5 @@ export const workloads: readonly Workload[] = [
   retention,
   idleSockets,
   footprint,
+  attacks,
 ];

@@ -128,7 +128,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '431, 408',
   ],
   ['requests in line on one connection', '16', 'the connection is closed'],
-  ['pieces of a body', '256, and one more for every 64 bytes', '400, and the connection is closed'],
+  ['pieces of a body', '256, and one more for every 64 bytes', 'the connection is closed'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],
   [
     'frame of a WebSocket',

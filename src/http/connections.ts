@@ -5,6 +5,8 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import type { ClientAddress } from './middleware/client-address.ts';
 
+/** Tokens of `connection` that a connection costs its network which had to be closed for what came on it. */
+export const ABUSE = 50;
 /** Requests that may wait on a connection for the answers to those before them. Clients do not pipeline; few tools do. */
 const MAX_PIPELINED = 16;
 
@@ -68,7 +70,11 @@ export class Connections {
    */
   mayPipeline(socket: Socket, onAnswered: (listener: () => void) => void): boolean {
     const waiting = (this.#pipelined.get(socket) ?? 0) + 1;
-    if (waiting > MAX_PIPELINED) return this.#refuse('pipelining');
+    if (waiting > MAX_PIPELINED) {
+      const address = this.#addresses.of(socket.remoteAddress, undefined);
+      if (!this.#addresses.isTrusted(address)) this.#rateLimiter?.charge('connection', networkOf(address), ABUSE);
+      return this.#refuse('pipelining');
+    }
     this.#pipelined.set(socket, waiting);
     onAnswered(() => this.#pipelined.set(socket, (this.#pipelined.get(socket) ?? 1) - 1));
     return true;

@@ -7,6 +7,7 @@ import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/ker
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { doing, trail, Work } from '#src/kernel/work.ts';
+import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission } from '#src/services/accounts/sessions/admission.ts';
@@ -297,6 +298,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
         ctx.respond = false;
         exchange.isGone = true;
+        if (error instanceof ClientGone && error.isSentAway)
+          deps.rateLimiter.charge('connection', exchange.network, ABUSE);
         exchange.held.release();
         return;
       }

@@ -148,12 +148,11 @@ describe('bytes in flight', () => {
         200,
       );
     });
-    it('do not come in chunks of one byte without end: 400, and the connection is closed', async () => {
+    it('do not come in chunks of one byte without end: the connection is closed', async () => {
       await start(LIMITS);
       const chunks = '1\r\nx\r\n'.repeat(4_000);
-      const answer = await heard(open(head('POST', '/user', 'alice', 'Transfer-Encoding: chunked\r\n') + chunks));
-      expect(answer).to.match(/^HTTP\/1\.1 400[^]*pieces/);
-      expect(answer).to.match(/^connection: close/im);
+      const cut = await heard(open(head('POST', '/user', 'alice', 'Transfer-Encoding: chunked\r\n') + chunks));
+      expect(cut).to.equal('');
       const streamed = `{"x":"${'y'.repeat(90_000)}"}`;
       const pieces = Array.from({ length: Math.ceil(streamed.length / 500) }, (_, i) =>
         streamed.slice(i * 500, i * 500 + 500),

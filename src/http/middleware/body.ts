@@ -8,9 +8,13 @@ import { measureJson } from '#src/protocol/json/json-measure.ts';
 
 /** The client went away before its request had arrived: there is nobody to answer. */
 export class ClientGone extends Error {
-  constructor() {
+  /** We sent it away for what it did. */
+  readonly isSentAway: boolean;
+
+  constructor(isSentAway = false) {
     super('The client closed the connection.');
     this.name = 'ClientGone';
+    this.isSentAway = isSentAway;
   }
 }
 
@@ -52,8 +56,8 @@ export interface BodyReading {
  * Reads the body of a request into one buffer, which grows with what has arrived, not with what was declared.
  *
  * @throws MatrixError M_TOO_LARGE; M_UNKNOWN with status 408 when it arrives too slowly; M_LIMIT_EXCEEDED with status 503 when too many
- *   bytes are in flight; M_UNKNOWN with status 400 when it comes in more pieces than anybody needs
- * @throws ClientGone
+ *   bytes are in flight
+ * @throws ClientGone, also when it comes in more pieces than anybody needs: then the connection is closed
  */
 export const readBody = (request: IncomingMessage, reading: BodyReading): Promise<Buffer> => {
   const { limit, held } = reading;
@@ -98,7 +102,9 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       pieces += 1;
       // Each piece costs as much as a small request. Clients that stream send kilobytes at a time.
       if (pieces > FREE_PIECES + size / BYTES_PER_PIECE) {
-        fail(new MatrixError('M_UNKNOWN', 'The body of the request comes in too many pieces.', {}, 400));
+        // Nothing is answered: the pieces that are here already would be looked at one by one until the answer had left.
+        fail(new ClientGone(true));
+        request.destroy();
         return;
       }
       if (size > limit + DISCARD_BYTES) fail(tooLarge(limit));
