@@ -1,0 +1,325 @@
+import { Ongoing } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { doing, Work } from '#src/kernel/work.ts';
+import type { Delivery } from '#src/storage/delivery/deliveries.ts';
+import type { DeliveryProgress, DeliverySource, Outcome, Positioned, Send } from './ports.ts';
+
+const PAGE = 500;
+/** How often in a row a batch may be refused before it is halved, and each half of it. */
+const REFUSALS = 3;
+/** After trouble of our own: the database, or the source. */
+const TROUBLE_MS = 2_000;
+/** Up to so much of a pause is added by chance, so that not all come back at once. */
+const JITTER = 0.25;
+
+export interface DeliveryQueueOptions<Item> {
+  /** Names it in logs, metrics and where its progress is kept. */
+  readonly name: string;
+  readonly progress: DeliveryProgress;
+  readonly source: DeliverySource<Item>;
+  readonly send: Send<Item>;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Destinations that are sent to at once. */
+  readonly concurrency: number;
+  /** Items in one batch at most. */
+  readonly batchSize: number;
+  /** Milliseconds of the first pause after a failure, which doubles with each further one, and of the longest. */
+  readonly firstPauseMs: number;
+  readonly longestPauseMs: number;
+}
+
+/** A destination for which there is something to do. Of all others nothing is in memory. */
+interface Active {
+  state: 'ready' | 'sending' | 'waiting';
+  /** Something came for it while it was being sent to, or it was in contact with us. */
+  hasNews: boolean;
+  wasInContact: boolean;
+  delivery: Delivery | undefined;
+  /** When to try again, in milliseconds. */
+  at: number;
+}
+
+/**
+ * Delivers what lies in a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
+ * has come is written. Destinations take turns, a batch each, some of them at once; one that cannot be reached is left alone for longer and
+ * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest.
+ */
+export class DeliveryQueue<Item> {
+  readonly #options: DeliveryQueueOptions<Item>;
+  readonly #active = new Map<string, Active>();
+  /** Those whose turn comes, in order. */
+  readonly #ready = new Set<string>();
+  readonly #sending = new Ongoing();
+  readonly #stop = new AbortController();
+  readonly #batches: Counter;
+  readonly #givenUp: Counter;
+  #timer: { readonly timer: Timer; readonly at: number } | undefined;
+  #isClosed = false;
+
+  constructor(options: DeliveryQueueOptions<Item>) {
+    this.#options = options;
+    const { metrics, name } = options;
+    this.#batches = metrics.counter('tsudoi_delivery_batches_total', 'batches that were sent', ['queue', 'outcome']);
+    this.#givenUp = metrics.counter('tsudoi_delivery_given_up_total', 'items that a destination always refused', [
+      'queue',
+    ]);
+    const help = 'destinations for which there is something to do';
+    metrics.gaugeOf('tsudoi_delivery_destinations', help, () => this.#active.size, { queue: name });
+  }
+
+  /** Goes on with what the last process left, and with whatever came since. */
+  async start(): Promise<void> {
+    const { progress, source } = this.#options;
+    await eachPage(
+      (after) => progress.unfinished(after, PAGE),
+      ({ destination }) => destination,
+      (delivery) => this.#resume(delivery),
+    );
+    await eachPage(
+      (after) => source.behind(after, PAGE),
+      (destination) => destination,
+      (destination) => this.wake(destination),
+    );
+  }
+
+  /** Says that something new may lie in the source for a destination. Costs next to nothing when that is known. */
+  wake(destination: string): void {
+    const known = this.#active.get(destination);
+    if (known === undefined) this.#begin(destination, undefined);
+    else if (known.state === 'sending') known.hasNews = true;
+  }
+
+  /** Says that a destination was heard of: if it could not be reached before, it can be now. */
+  inContact(destination: string): void {
+    const known = this.#active.get(destination);
+    if (known === undefined) return;
+    known.wasInContact = true;
+    if (known.state === 'sending') return;
+    if (known.delivery !== undefined) known.delivery = { ...known.delivery, failures: 0, retryAt: null };
+    if (known.state === 'waiting') this.#makeReady(destination, known);
+  }
+
+  /** Says that a destination that was gone is back. It is sent what lies in the source after what it had. */
+  async revive(destination: string): Promise<void> {
+    const delivery = await this.#options.progress.read(destination);
+    if (delivery?.isGone === true) await this.#options.progress.save({ ...delivery, isGone: false });
+    const known = this.#active.get(destination);
+    if (known?.delivery?.isGone === true) known.delivery = undefined;
+    this.wake(destination);
+  }
+
+  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */
+  idle(): Promise<void> {
+    return this.#sending.idle();
+  }
+
+  /** Begins nothing new, and waits for what is being sent; breaks it off after so many milliseconds. */
+  async close(graceMs: number): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.timer.cancel();
+    const timer = this.#options.timers.after(graceMs, () => this.#stop.abort());
+    await this.#sending.idle();
+    timer.cancel();
+  }
+
+  #begin(destination: string, delivery: Delivery | undefined): Active {
+    const active: Active = { state: 'ready', hasNews: false, wasInContact: false, delivery, at: 0 };
+    this.#active.set(destination, active);
+    this.#makeReady(destination, active);
+    return active;
+  }
+
+  #resume(delivery: Delivery): void {
+    const { destination, retryAt } = delivery;
+    if (this.#active.has(destination)) return;
+    if (retryAt === null || retryAt <= this.#options.clock.now()) {
+      this.#begin(destination, delivery);
+      return;
+    }
+    const active: Active = { state: 'waiting', hasNews: false, wasInContact: false, delivery, at: retryAt };
+    this.#active.set(destination, active);
+    this.#expect(retryAt);
+  }
+
+  #makeReady(destination: string, active: Active): void {
+    active.state = 'ready';
+    this.#ready.add(destination);
+    this.#pump();
+  }
+
+  #wait(active: Active, at: number): void {
+    active.state = 'waiting';
+    active.at = at;
+    this.#expect(at);
+  }
+
+  /** One timer waits for all. */
+  #expect(at: number): void {
+    if (this.#isClosed || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.timer.cancel();
+    // The clock may be set meanwhile.
+    const { clock, longestPauseMs, timers } = this.#options;
+    const wait = Math.min(Math.max(at - clock.now(), 0), longestPauseMs);
+    this.#timer = { at, timer: timers.after(wait, () => this.#wakeDue()) };
+  }
+
+  #wakeDue(): void {
+    this.#timer = undefined;
+    const now = this.#options.clock.now();
+    let next = Infinity;
+    for (const [destination, active] of this.#active) {
+      if (active.state !== 'waiting') continue;
+      if (active.at <= now) this.#makeReady(destination, active);
+      else next = Math.min(next, active.at);
+    }
+    if (next < Infinity) this.#expect(next);
+  }
+
+  #pump(): void {
+    for (const destination of this.#ready) {
+      if (this.#isClosed || this.#sending.size >= this.#options.concurrency) return;
+      this.#ready.delete(destination);
+      const active = this.#active.get(destination);
+      if (active === undefined) continue;
+      active.state = 'sending';
+      const work = new Work(`delivery ${this.#options.name}`);
+      const turn = doing(work, () => this.#turn(destination, active));
+      this.#sending.add(undefined, turn);
+      void turn.then(() => this.#pump());
+    }
+  }
+
+  /** Sends a destination its next batch. */
+  async #turn(destination: string, active: Active): Promise<void> {
+    try {
+      active.hasNews = false;
+      active.wasInContact = false;
+      const next = await this.#deliver(destination, active);
+      if (next === 'more' || (next === 'nothing' && active.hasNews)) this.#makeReady(destination, active);
+      else if (next === 'nothing') this.#active.delete(destination);
+      else this.#wait(active, next);
+    } catch (err) {
+      const { clock, logger, name } = this.#options;
+      logger.error('something could not be delivered for reasons of our own; trying again', {
+        queue: name,
+        destination,
+        err,
+      });
+      // Nobody knows what was written.
+      active.delivery = undefined;
+      this.#wait(active, clock.now() + TROUBLE_MS);
+    }
+  }
+
+  /** @returns whether more may follow, or when to try again */
+  async #deliver(destination: string, active: Active): Promise<'more' | 'nothing' | number> {
+    const { batchSize, progress, source } = this.#options;
+    const known = (active.delivery ??= (await progress.read(destination)) ?? fresh(destination));
+    if (known.isGone) return 'nothing';
+    const items = await source.next(destination, known.position, batchSize, known.batchEnd ?? undefined);
+    const last = items.at(-1);
+    if (last === undefined) {
+      if (known.batchEnd === null) return 'nothing';
+      // What was in it is no more.
+      await this.#save(active, { ...known, ...AT_REST, position: known.batchEnd });
+      return 'more';
+    }
+    if (known.batchEnd !== last.position) await this.#save(active, { ...known, batchEnd: last.position });
+    const outcome = await this.#send(destination, known.position, items);
+    // Broken off by ourselves: the next process sends the same again.
+    if (outcome.kind === 'retry' && this.#stop.signal.aborted) return 'nothing';
+    this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
+    return this.#settle(active, { ...known, batchEnd: last.position }, items, outcome);
+  }
+
+  async #send(destination: string, after: number, items: readonly Positioned<Item>[]): Promise<Outcome> {
+    const { logger, name, send } = this.#options;
+    const id = `${after}-${items.at(-1)?.position}`;
+    try {
+      return await send(destination, { id, items: items.map(({ item }) => item) }, this.#stop.signal);
+    } catch (err) {
+      if (this.#stop.signal.aborted) return { kind: 'retry' };
+      logger.error('a batch cannot be sent', { queue: name, destination, batch: id, err });
+      return { kind: 'refused' };
+    }
+  }
+
+  async #settle(
+    active: Active,
+    sent: Delivery & { readonly batchEnd: number },
+    items: readonly Positioned<Item>[],
+    outcome: Outcome,
+  ): Promise<'more' | 'nothing' | number> {
+    const { clock, logger, name } = this.#options;
+    const failures = (active.wasInContact ? 0 : sent.failures) + 1;
+    switch (outcome.kind) {
+      case 'done':
+        await this.#save(active, { ...sent, ...AT_REST, position: sent.batchEnd });
+        return 'more';
+      case 'gone':
+        await this.#save(active, { ...sent, ...AT_REST, isGone: true });
+        return 'nothing';
+      case 'retry': {
+        const retryAt = clock.now() + this.#pause(failures, outcome.afterMs);
+        await this.#save(active, { ...sent, failures, retryAt });
+        return retryAt;
+      }
+      case 'refused': {
+        const refusals = sent.refusals + 1;
+        const half = items[Math.ceil(items.length / 2) - 1]?.position ?? sent.batchEnd;
+        if (refusals >= REFUSALS && items.length === 1) {
+          this.#givenUp.inc({ queue: name });
+          logger.error('a destination refuses an item again and again, and is not sent it', {
+            queue: name,
+            destination: sent.destination,
+            position: sent.batchEnd,
+          });
+          await this.#save(active, { ...sent, ...AT_REST, position: sent.batchEnd });
+          return 'more';
+        }
+        const retryAt = clock.now() + this.#pause(Math.min(refusals, REFUSALS), undefined);
+        const batchEnd = refusals >= REFUSALS ? half : sent.batchEnd;
+        await this.#save(active, { ...sent, batchEnd, failures: 0, refusals: refusals % REFUSALS, retryAt });
+        return retryAt;
+      }
+    }
+  }
+
+  async #save(active: Active, delivery: Delivery): Promise<void> {
+    await this.#options.progress.save(delivery);
+    active.delivery = delivery;
+  }
+
+  #pause(failures: number, wantedMs = 0): number {
+    const { firstPauseMs, longestPauseMs, random } = this.#options;
+    const chance = 1 + (JITTER * random.bytes(1).readUInt8()) / 255;
+    const pause = firstPauseMs * 2 ** Math.min(failures - 1, 40) * chance;
+    return Math.round(Math.min(Math.max(pause, wantedMs), longestPauseMs));
+  }
+}
+
+/** What is so when nothing is under way to a destination. */
+const AT_REST = { batchEnd: null, failures: 0, refusals: 0, retryAt: null } as const;
+
+const fresh = (destination: string): Delivery => ({ destination, position: 0, ...AT_REST, isGone: false });
+
+const eachPage = async <T>(
+  read: (after: string) => Promise<readonly T[]>,
+  keyOf: (one: T) => string,
+  take: (one: T) => void,
+): Promise<void> => {
+  for (let page = await read(''); ;) {
+    for (const one of page) take(one);
+    const last = page.at(-1);
+    if (last === undefined) return;
+    page = await read(keyOf(last));
+  }
+};

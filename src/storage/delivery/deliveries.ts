@@ -1,0 +1,67 @@
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** How far deliveries to a destination have come. */
+export interface Delivery {
+  readonly destination: string;
+  /** Everything up to here is delivered, or given up. */
+  readonly position: number;
+  /** The last position of the batch that was begun and is not answered. */
+  readonly batchEnd: number | null;
+  /** How often in a row the destination could not be reached. */
+  readonly failures: number;
+  /** How often in a row it refused what it was sent. */
+  readonly refusals: number;
+  /** When to try again, in milliseconds. */
+  readonly retryAt: number | null;
+  /** It wants nothing any more. */
+  readonly isGone: boolean;
+}
+
+const COLUMNS = `destination, position, batch_end as "batchEnd", failures, refusals, retry_at as "retryAt", gone as "isGone"`;
+const READ = sql('delivery', `select ${COLUMNS} from deliveries where queue = $1 and destination = $2`);
+const SAVE = sql(
+  'delivery_save',
+  `insert into deliveries (queue, destination, position, batch_end, failures, refusals, retry_at, gone) values ($1, $2, $3, $4, $5, $6, $7, $8)
+   on conflict (queue, destination) do update set position = excluded.position, batch_end = excluded.batch_end,
+     failures = excluded.failures, refusals = excluded.refusals, retry_at = excluded.retry_at, gone = excluded.gone`,
+);
+const UNFINISHED = sql(
+  'deliveries_unfinished',
+  `select ${COLUMNS} from deliveries
+   where queue = $1 and destination > $2 and not gone and (retry_at is not null or batch_end is not null) order by destination limit $3`,
+);
+
+/** The deliveries of one queue, by destination. */
+export class Deliveries {
+  readonly #database: Database;
+  readonly #queue: string;
+
+  constructor(database: Database, queue: string) {
+    this.#database = database;
+    this.#queue = queue;
+  }
+
+  async read(destination: string): Promise<Delivery | undefined> {
+    return (await this.#database.query<Delivery>(READ, [this.#queue, destination]))[0];
+  }
+
+  async save(delivery: Delivery): Promise<void> {
+    const { destination, position, batchEnd, failures, refusals, retryAt, isGone } = delivery;
+    await this.#database.query(SAVE, [
+      this.#queue,
+      destination,
+      position,
+      batchEnd,
+      failures,
+      refusals,
+      retryAt,
+      isGone,
+    ]);
+  }
+
+  /** Those that wait for their next try, or were broken off, in order from after a destination. */
+  unfinished(after: string, limit: number): Promise<Delivery[]> {
+    return this.#database.query<Delivery>(UNFINISHED, [this.#queue, after, limit]);
+  }
+}
