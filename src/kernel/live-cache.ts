@@ -1,9 +1,12 @@
 import { LRUCache } from 'lru-cache';
 
 interface Reading<V> {
-  /** What was set or forgotten meanwhile: what is being read may be older. */
+  /** Something was set or forgotten meanwhile: what is being read may be older. */
   isStale: boolean;
-  readonly value: Promise<V>;
+  /** What was changed meanwhile: what is being read may hold it or not. */
+  changes: ((value: V) => void)[];
+  result: V | undefined;
+  done: Promise<void>;
 }
 
 export interface LiveCacheOptions<V extends object> {
@@ -14,8 +17,9 @@ export interface LiveCacheOptions<V extends object> {
 }
 
 /**
- * A cache of what lies in a database, which hears of commits while it reads. What is set or forgotten is heard in the turn of its commit;
- * what was read before that is neither kept nor handed out, however late it arrives. Of those who ask for the same at once, one reads.
+ * A cache of what lies in a database, which hears of commits while it reads. What is set, changed or forgotten is heard in the turn of its
+ * commit; what was read before that is neither kept nor handed out without it, however late it arrives. Of those who ask for the same at
+ * once, one reads.
  */
 export class LiveCache<V extends object> {
   readonly #values: LRUCache<string, V>;
@@ -31,10 +35,32 @@ export class LiveCache<V extends object> {
   }
 
   /** What is in memory, or is read. @param read reads it from the database; is called again when what it read is outdated */
-  get(key: string, read: () => Promise<V>): Promise<V> {
+  async get(key: string, read: () => Promise<V>): Promise<V> {
     const known = this.#values.get(key);
-    if (known !== undefined) return Promise.resolve(known);
-    return (this.#readings.get(key) ?? this.#begin(key, read)).value;
+    if (known !== undefined) return known;
+    const found = await this.getAll([key], async () => new Map([[key, await read()]]));
+    return found.get(key) as V;
+  }
+
+  /** The same for several; `read` gets those of which nothing is in memory, and returns something for each of them. */
+  async getAll(
+    keys: readonly string[],
+    read: (missing: readonly string[]) => Promise<ReadonlyMap<string, V>>,
+  ): Promise<Map<string, V>> {
+    const found = new Map<string, V>();
+    const waitFor = new Map<string, Reading<V>>();
+    const missing: string[] = [];
+    for (const key of new Set(keys)) {
+      const known = this.#values.get(key);
+      const reading = this.#readings.get(key);
+      if (known !== undefined) found.set(key, known);
+      else if (reading === undefined) missing.push(key);
+      else waitFor.set(key, reading);
+    }
+    for (const [key, reading] of this.#begin(missing, read)) waitFor.set(key, reading);
+    await Promise.all([...waitFor.values()].map(({ done }) => done));
+    for (const [key, { result }] of waitFor) if (result !== undefined) found.set(key, result);
+    return found;
   }
 
   /** Takes in what is committed by now. */
@@ -43,10 +69,31 @@ export class LiveCache<V extends object> {
     this.#values.set(key, value);
   }
 
+  /** Changes in place what is in memory, and what is being read once it is there: it may hold the change already, which must not matter. */
+  update(key: string, change: (value: V) => void): void {
+    this.#readings.get(key)?.changes.push(change);
+    const known = this.#values.peek(key);
+    if (known === undefined) return;
+    change(known);
+    // It weighs something else now, which is asked for new entries only.
+    this.#values.delete(key);
+    this.#values.set(key, known);
+  }
+
+  /** The same for everything that is in memory or being read. */
+  updateAll(change: (value: V) => void): void {
+    for (const key of new Set([...this.#readings.keys(), ...this.#values.keys()])) this.update(key, change);
+  }
+
   /** Forgets what is not so any more. */
   forget(key: string): void {
     this.#outdate(key);
     this.#values.delete(key);
+  }
+
+  /** Forgets all of which that is true. */
+  forgetAll(isMeant: (key: string) => boolean): void {
+    for (const key of [...this.#readings.keys(), ...this.#values.keys()]) if (isMeant(key)) this.forget(key);
   }
 
   #outdate(key: string): void {
@@ -54,26 +101,45 @@ export class LiveCache<V extends object> {
     if (reading !== undefined) reading.isStale = true;
   }
 
-  #begin(key: string, read: () => Promise<V>): Reading<V> {
-    const reading: Reading<V> = { isStale: false, value: Promise.resolve().then(() => this.#read(key, reading, read)) };
-    this.#readings.set(key, reading);
-    return reading;
+  #begin(
+    keys: readonly string[],
+    read: (missing: readonly string[]) => Promise<ReadonlyMap<string, V>>,
+  ): ReadonlyMap<string, Reading<V>> {
+    const readings = new Map<string, Reading<V>>();
+    if (keys.length === 0) return readings;
+    const done = Promise.resolve().then(() => this.#read(readings, read));
+    for (const key of keys) {
+      const reading: Reading<V> = { isStale: false, changes: [], result: undefined, done };
+      readings.set(key, reading);
+      this.#readings.set(key, reading);
+    }
+    return readings;
   }
 
-  async #read(key: string, reading: Reading<V>, read: () => Promise<V>): Promise<V> {
+  async #read(
+    readings: ReadonlyMap<string, Reading<V>>,
+    read: (missing: readonly string[]) => Promise<ReadonlyMap<string, V>>,
+  ): Promise<void> {
     try {
-      for (;;) {
-        reading.isStale = false;
-        const value = await read();
-        // Set meanwhile: it is newer than what was read.
-        const newer = reading.isStale ? this.#values.get(key) : undefined;
-        if (newer !== undefined) return newer;
-        if (reading.isStale) continue;
-        this.#values.set(key, value);
-        return value;
+      for (let left = [...readings]; left.length > 0; left = left.filter(([, { result }]) => result === undefined)) {
+        for (const [, reading] of left) Object.assign(reading, { isStale: false, changes: [] });
+        const values = await read(left.map(([key]) => key));
+        for (const [key, reading] of left) this.#arrived(key, reading, values.get(key));
       }
     } finally {
-      this.#readings.delete(key);
+      for (const key of readings.keys()) this.#readings.delete(key);
     }
+  }
+
+  #arrived(key: string, reading: Reading<V>, value: V | undefined): void {
+    if (value === undefined) throw new Error(`nothing was read of ${key}`);
+    if (reading.isStale) {
+      // What was set meanwhile is newer; what was forgotten is read again.
+      reading.result = this.#values.get(key);
+      return;
+    }
+    for (const change of reading.changes) change(value);
+    this.#values.set(key, value);
+    reading.result = value;
   }
 }

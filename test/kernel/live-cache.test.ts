@@ -51,6 +51,51 @@ describe('a cache that hears of commits', () => {
     );
   });
 
+  it('changes what is in memory and what is being read, so that no change is missing in either', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.scheduler(),
+        fc.array(fc.constantFrom('get', 'both', 'change', 'forget'), { maxLength: 25, size: 'max' }),
+        async (s, steps) => {
+          const committed = new Set<number>();
+          const cache = new LiveCache<{ readonly held: Set<number> }>({
+            maxSize: 100,
+            sizeOf: ({ held }) => 1 + held.size,
+          });
+          const readAll = async (keys: readonly string[]): Promise<Map<string, { readonly held: Set<number> }>> => {
+            await s.schedule(Promise.resolve(), 'runs');
+            const values = new Map(keys.map((key) => [key, { held: new Set(committed) }]));
+            await s.schedule(Promise.resolve(), 'arrives');
+            return values;
+          };
+          const asked: Promise<void>[] = [];
+          const ask = (keys: readonly string[]): void => {
+            const least = [...committed];
+            const check = async (): Promise<void> => {
+              const found = await cache.getAll(keys, readAll);
+              for (const key of keys) expect([...(found.get(key)?.held ?? [])]).to.include.members(least);
+            };
+            asked.push(check());
+          };
+          const sequence = s.scheduleSequence(
+            steps.map((step, index) => async () => {
+              if (step === 'get') ask(['a']);
+              else if (step === 'both') ask(['b', 'a']);
+              else if (step === 'forget') cache.forgetAll((key) => key === 'a');
+              else {
+                committed.add(index);
+                for (const key of ['a', 'b']) cache.update(key, ({ held }) => held.add(index));
+              }
+            }),
+          );
+          await s.waitFor(Promise.all([sequence.task, s.waitIdle()]));
+          await Promise.all(asked);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
   it('reads once for all who ask for the same at once', async () => {
     let reads = 0;
     const cache = new LiveCache<Value>({ maxSize: 10 });

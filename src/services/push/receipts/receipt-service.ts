@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -42,8 +42,7 @@ export class ReceiptService {
   readonly #events: EventService;
   readonly #clock: Clock;
   readonly #mostThreads: number;
-  readonly #rooms: LRUCache<number, RoomReceipts>;
-  readonly #loading = new Map<number, { readonly receipts: RoomReceipts; readonly done: Promise<void> }>();
+  readonly #rooms: LiveCache<RoomReceipts>;
   /** Receipts on their way to the database, by room, user and slot. */
   readonly #pending = new Map<string, Receipt>();
   /** Fires once a receipt is committed and visible. */
@@ -56,25 +55,25 @@ export class ReceiptService {
     this.#events = options.events;
     this.#clock = options.clock;
     this.#mostThreads = options.mostThreads ?? MOST_THREADS;
-    this.#rooms = new LRUCache({
+    this.#rooms = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
-      sizeCalculation: (receipts) => 500 + RECEIPT_BYTES * receipts.size,
+      sizeOf: (receipts) => 500 + RECEIPT_BYTES * receipts.size,
     });
   }
 
   /** Forgets a user of whom nothing is kept any more. */
   forget(userId: string): void {
-    for (const receipts of this.#rooms.values()) receipts.forget(userId);
+    this.#rooms.updateAll((receipts) => receipts.forget(userId));
   }
 
   /** A room's receipts if they are in memory. */
   peek(room: Pick<Room, 'nid'>): RoomReceipts | undefined {
-    return this.#rooms.get(room.nid);
+    return this.#rooms.peek(String(room.nid));
   }
 
   /** A room's receipts. */
   async forRoom(room: Pick<Room, 'nid'>): Promise<RoomReceipts> {
-    const known = this.#rooms.get(room.nid);
+    const known = this.peek(room);
     if (known !== undefined) return known;
     const found = (await this.forRooms([room])).get(room.nid);
     if (found === undefined) throw new Error(`the receipts of room ${room.nid} were read but are not there`);
@@ -83,59 +82,34 @@ export class ReceiptService {
 
   /** Receipts of several rooms, by room; one statement for all that are not in memory. */
   async forRooms(rooms: readonly Pick<Room, 'nid'>[]): Promise<Map<number, RoomReceipts>> {
-    const found = new Map<number, RoomReceipts>();
-    const missing: number[] = [];
-    const waitFor = new Set<Promise<void>>();
-    for (const { nid } of rooms) {
-      const known = this.#rooms.get(nid);
-      const loading = this.#loading.get(nid);
-      if (known !== undefined) found.set(nid, known);
-      else if (loading === undefined) missing.push(nid);
-      else {
-        found.set(nid, loading.receipts);
-        waitFor.add(loading.done);
-      }
-    }
-    if (missing.length > 0) {
-      const fresh = new Map([...new Set(missing)].map((nid) => [nid, new RoomReceipts()]));
-      const done = this.#read(fresh);
-      // In reach of #apply while they are read: a commit in the meantime is in one of the two, or in both.
-      for (const [nid, receipts] of fresh) {
-        this.#loading.set(nid, { receipts, done });
-        found.set(nid, receipts);
-      }
-      waitFor.add(done);
-    }
-    await Promise.all(waitFor);
-    return found;
+    const found = await this.#rooms.getAll(
+      rooms.map(({ nid }) => String(nid)),
+      (missing) => this.#read(missing.map(Number)),
+    );
+    return new Map(Array.from(found, ([nid, receipts]) => [Number(nid), receipts]));
   }
 
-  async #read(fresh: ReadonlyMap<number, RoomReceipts>): Promise<void> {
-    try {
-      const rows = await receiptsOfRooms(this.#database, [...fresh.keys()]);
-      const names = await this.#interner.named({ users: rows.map((row) => row.user_nid) });
-      for (const row of rows) {
-        const receipts = fresh.get(row.room);
-        const userId = names.userName(row.user_nid);
-        if (row.kind === THREADS_FLOOR) receipts?.raiseFloor(userId, row.event ?? 0);
-        else
-          receipts?.apply({
-            userId,
-            kind: kindOf(row.kind),
-            thread: row.thread === '' ? undefined : row.thread,
-            eventId: row.event_id,
-            event: row.event ?? undefined,
-            ts: row.ts,
-            pos: row.pos,
-          });
-      }
-      for (const [nid, receipts] of fresh) {
-        receipts.loaded();
-        this.#rooms.set(nid, receipts);
-      }
-    } finally {
-      for (const nid of fresh.keys()) this.#loading.delete(nid);
+  async #read(nids: readonly number[]): Promise<ReadonlyMap<string, RoomReceipts>> {
+    const fresh = new Map(nids.map((nid) => [nid, new RoomReceipts()]));
+    const rows = await receiptsOfRooms(this.#database, nids);
+    const names = await this.#interner.named({ users: rows.map((row) => row.user_nid) });
+    for (const row of rows) {
+      const receipts = fresh.get(row.room);
+      const userId = names.userName(row.user_nid);
+      if (row.kind === THREADS_FLOOR) receipts?.raiseFloor(userId, row.event ?? 0);
+      else
+        receipts?.apply({
+          userId,
+          kind: kindOf(row.kind),
+          thread: row.thread === '' ? undefined : row.thread,
+          eventId: row.event_id,
+          event: row.event ?? undefined,
+          ts: row.ts,
+          pos: row.pos,
+        });
     }
+    for (const receipts of fresh.values()) receipts.loaded();
+    return new Map(Array.from(fresh, ([nid, receipts]) => [String(nid), receipts]));
   }
 
   /** A user's latest read positions, as their receipts say. */
@@ -213,18 +187,12 @@ export class ReceiptService {
       },
       publish: () => {
         settle();
-        const known = this.#rooms.get(room.nid);
-        for (const held of [known, this.#loading.get(room.nid)?.receipts]) {
-          held?.apply(receipt);
-          if (floor === undefined || tooMany === undefined) continue;
-          held?.raiseFloor(userId, floor);
-          held?.remove(tooMany);
-        }
-        if (known !== undefined) {
-          // They weigh something else now, which the cache asks for new entries only.
-          this.#rooms.delete(room.nid);
-          this.#rooms.set(room.nid, known);
-        }
+        this.#rooms.update(String(room.nid), (held) => {
+          held.apply(receipt);
+          if (floor === undefined || tooMany === undefined) return;
+          held.raiseFloor(userId, floor);
+          held.remove(tooMany);
+        });
         this.changed.emit({ room, receipt });
       },
       revert: settle,

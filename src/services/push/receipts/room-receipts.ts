@@ -112,7 +112,7 @@ export class RoomReceipts {
   /** Takes a receipt out that is not kept any longer. */
   remove(receipt: Receipt): void {
     const slots = this.#byUser.get(receipt.userId);
-    if (slots?.get(slotOf(receipt)) !== receipt) return;
+    if (slots?.get(slotOf(receipt))?.pos !== receipt.pos) return;
     slots.delete(slotOf(receipt));
     this.#count--;
   }

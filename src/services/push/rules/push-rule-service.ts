@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
@@ -89,7 +90,7 @@ export class PushRuleService implements ServedType {
   readonly #interner: Interner;
   readonly #writer: Writer;
   readonly #quota: PushRuleQuota;
-  readonly #users: LRUCache<string, Known>;
+  readonly #users: LiveCache<Known>;
   readonly #compiledDefaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
   readonly #changes = new SerialByKey<string>();
   /** Who changed their rules, the latest last. */
@@ -104,10 +105,10 @@ export class PushRuleService implements ServedType {
     this.#writer = options.writer;
     this.defaults = options.legacyMentions === true ? DEFAULT_RULES_WITH_LEGACY_MENTIONS : DEFAULT_RULES;
     this.#quota = options.quota ?? { pieces: Infinity, bytes: Infinity };
-    this.#users = new LRUCache({
+    this.#users = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
       // Parsed, a rule takes several times its text.
-      sizeCalculation: ({ kept }, userId) =>
+      sizeOf: ({ kept }, userId) =>
         150 + userId.length + (kept === undefined ? 0 : 1_000 + 300 * kept.rows.size + 6 * kept.bytes),
     });
   }
@@ -126,27 +127,20 @@ export class PushRuleService implements ServedType {
 
   /** Forgets a user of whom nothing is kept any more. */
   forget(userId: string): void {
-    this.#users.delete(userId);
+    this.#users.forget(userId);
     this.#changedUsers.push(userId);
     this.#generation += 1;
   }
 
   /** A user's rules if they are in memory. */
   peek(userId: string): UserRules | undefined {
-    return this.#users.get(userId)?.rules;
+    return this.#users.peek(userId)?.rules;
   }
 
   /** The rules of several users; those that are not in memory are read in one statement. */
   async load(userIds: readonly string[]): Promise<Map<string, UserRules>> {
-    const found = new Map<string, UserRules>();
-    const missing: string[] = [];
-    for (const userId of userIds) {
-      const known = this.#users.get(userId);
-      if (known === undefined) missing.push(userId);
-      else found.set(userId, known.rules);
-    }
-    if (missing.length > 0) for (const [userId, { rules }] of await this.#read(missing)) found.set(userId, rules);
-    return found;
+    const found = await this.#users.getAll(userIds, (missing) => this.#read(missing));
+    return new Map(Array.from(found, ([userId, { rules }]) => [userId, rules]));
   }
 
   async #read(userIds: readonly string[]): Promise<ReadonlyMap<string, Known>> {
@@ -163,16 +157,13 @@ export class PushRuleService implements ServedType {
         enabled: record.enabled,
         content: record.content,
       }));
-      // What was changed while we read is here already, and newer.
-      const known = this.#users.get(userId) ?? this.#knownOf(keptRulesFrom(rows, userId, this.defaults), userId);
-      this.#users.set(userId, known);
-      found.set(userId, known);
+      found.set(userId, this.#knownOf(keptRulesFrom(rows, userId, this.defaults), userId));
     }
     return found;
   }
 
-  async #known(userId: string): Promise<Known> {
-    return this.#users.get(userId) ?? (await this.#read([userId])).get(userId) ?? UNCHANGED;
+  #known(userId: string): Promise<Known> {
+    return this.#users.get(userId, async () => (await this.#read([userId])).get(userId) ?? UNCHANGED);
   }
 
   /** Which of these users have rules of their own. Reads those of users who are not in memory. */

@@ -1,5 +1,4 @@
-import { LRUCache } from 'lru-cache';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -65,15 +64,12 @@ export class AccountDataService {
   readonly #writer: Writer;
   readonly #served: ReadonlyMap<string, ServedType>;
   readonly #quota: AccountDataQuota;
-  readonly #users: LRUCache<string, UserAccountData>;
-  readonly #loading = new OnceByKey<string, UserAccountData>();
-  readonly #reading = new Map<string, UserAccountData>();
+  readonly #users: LiveCache<UserAccountData>;
   /** By user, room and type; null: there is none. */
-  readonly #pieces = new LRUCache<string, { readonly entry: AccountDataEntry | null }>({
+  readonly #pieces = new LiveCache<{ readonly entry: AccountDataEntry | null }>({
     maxSize: PIECES_BYTES,
-    sizeCalculation: ({ entry }, key) => PIECE_BYTES + key.length + (entry?.json.length ?? 0),
+    sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry?.json.length ?? 0),
   });
-  readonly #readingPieces = new OnceByKey<string, AccountDataEntry | undefined>();
   readonly #updates = new SerialByKey<string>();
   /** Fires once a change is committed and visible. */
   readonly changed = new Signal<AccountDataChanged>();
@@ -86,13 +82,13 @@ export class AccountDataService {
     this.#quota = new AccountDataQuota(options.database, options.interner, options.quota ?? NO_QUOTA, [
       ...SERVER_TYPES,
     ]);
-    this.#users = new LRUCache({
+    this.#users = new LiveCache({
       maxSize: options.cacheBytes ?? USERS_BYTES,
-      sizeCalculation: (user) => user.weight,
+      sizeOf: (user) => user.weight,
     });
     for (const { type, changed } of options.served ?? []) {
       changed.subscribe(({ userId, pos, serve }) => {
-        this.#publish(userId, (data) => data.serve(new ServedEntry(0, type, pos, serve)));
+        this.#users.update(userId, (data) => data.serve(new ServedEntry(0, type, pos, serve)));
         this.changed.emit({ userId, roomNid: 0, type });
       });
     }
@@ -100,51 +96,42 @@ export class AccountDataService {
 
   /** Forgets a user of whom nothing is kept any more. */
   forget(userId: string): void {
-    this.#users.delete(userId);
-    for (const key of this.#pieces.keys()) if (key.startsWith(`${userId} `)) this.#pieces.delete(key);
+    this.#users.forget(userId);
+    this.#pieces.forgetAll((key) => key.startsWith(`${userId} `));
   }
 
   /** A user's account data if all of it is in memory. */
   peek(userId: string): UserAccountData | undefined {
-    return this.#users.get(userId);
+    return this.#users.peek(userId);
   }
 
   /** All account data of a user. */
   load(userId: string): Promise<UserAccountData> {
-    const known = this.#users.get(userId);
-    if (known !== undefined) return Promise.resolve(known);
-    return this.#loading.run(userId, () => this.#read(userId));
+    return this.#users.get(userId, () => this.#read(userId));
   }
 
   async #read(userId: string): Promise<UserAccountData> {
     const data = new UserAccountData(userId);
     const nid = await this.#interner.userNid(userId);
-    // In reach of #publish while it is read: a commit in the meantime is in one of the two, or in both.
-    this.#reading.set(userId, data);
-    try {
-      // Tags first: whoever reads their marker finds them, and what is committed between the two comes again.
-      const tags = await tagsOfUser(this.#database, nid);
-      const records = await accountDataOfUser(this.#database, nid);
-      data.readTags(tags);
-      const marked = new Map<string, number>();
-      for (const record of records) {
-        if (record.room === 0 && this.#served.has(record.type)) marked.set(record.type, record.pos);
-        else data.apply(record);
-      }
-      for (const [type, served] of this.#served)
-        data.apply({ room: 0, type, content: '', pos: marked.get(type) ?? 0 }, await served.open(userId));
-      this.#users.set(userId, data);
-      return data;
-    } finally {
-      this.#reading.delete(userId);
+    // Tags first: whoever reads their marker finds them, and what is committed between the two comes again.
+    const tags = await tagsOfUser(this.#database, nid);
+    const records = await accountDataOfUser(this.#database, nid);
+    data.applyTags(tags);
+    const marked = new Map<string, number>();
+    for (const record of records) {
+      if (record.room === 0 && this.#served.has(record.type)) marked.set(record.type, record.pos);
+      else data.apply(record);
     }
+    for (const [type, served] of this.#served)
+      data.apply({ room: 0, type, content: '', pos: marked.get(type) ?? 0 }, await served.open(userId));
+    return data;
   }
 
   /** One piece of account data, whether or not there is one (null), if that is in memory. */
   peekEntry(userId: string, roomNid: number, type: string): AccountDataEntry | null | undefined {
-    const data = this.#users.get(userId);
+    const data = this.#users.peek(userId);
     if (data !== undefined) return data.entry(roomNid, type) ?? null;
-    return this.#pieces.get(pieceKey(userId, roomNid, type))?.entry;
+    return this.#pieces.peek(pieceKey(userId, roomNid, type))?.entry;
   }
 
   /** One piece of account data; only that is read. Undefined when there is none. */
@@ -163,18 +150,11 @@ export class AccountDataService {
 
   async #piece(userId: string, roomNid: number, type: string): Promise<AccountDataEntry | undefined> {
     const key = pieceKey(userId, roomNid, type);
-    const known = this.#pieces.get(key)?.entry;
-    if (known !== undefined) return known ?? undefined;
-    return this.#readingPieces.run(key, async () => {
-      const user = await this.#interner.findUser(userId);
-      const record = user === undefined ? undefined : await accountDataPiece(this.#database, user, roomNid, type);
-      // What was changed while we read is here already, and newer.
-      const newer = this.#pieces.get(key)?.entry;
-      if (newer !== undefined && newer !== null) return newer;
-      const entry = record === undefined ? null : { roomNid, type, json: record.content, pos: record.pos };
-      this.#pieces.set(key, { entry });
-      return entry ?? undefined;
+    const { entry } = await this.#pieces.get(key, async () => {
+      const record = await accountDataPiece(this.#database, await this.#interner.userNid(userId), roomNid, type);
+      return { entry: record === undefined ? null : { roomNid, type, json: record.content, pos: record.pos } };
     });
+    return entry ?? undefined;
   }
 
   /** The content as clients are shown it; undefined when there is none. */
@@ -191,7 +171,7 @@ export class AccountDataService {
 
   /** The tags of a room. */
   async tags(userId: string, roomNid: number): Promise<Tags> {
-    const data = this.#users.get(userId);
+    const data = this.#users.peek(userId);
     if (data !== undefined) return data.tags(roomNid);
     const user = await this.#interner.findUser(userId);
     const records = user === undefined ? [] : await tagsOfRoom(this.#database, user, roomNid);
@@ -315,25 +295,13 @@ export class AccountDataService {
       streams: { accountData: [{ user, ...record }], ...(rows.length === 0 ? {} : { tags: rows }) },
       publish: () => {
         this.#pieces.set(pieceKey(userId, roomNid, type), { entry: { roomNid, type, json: content, pos } });
-        this.#publish(userId, (data) => {
+        this.#users.update(userId, (data) => {
           data.applyTags(rows);
           data.apply(record);
         });
         this.changed.emit({ userId, roomNid, type });
       },
     });
-  }
-
-  #publish(userId: string, apply: (data: UserAccountData) => void): void {
-    const known = this.#users.peek(userId);
-    if (known !== undefined) {
-      apply(known);
-      // It weighs something else now, which the cache asks for new entries only.
-      this.#users.delete(userId);
-      this.#users.set(userId, known);
-    }
-    const reading = this.#reading.get(userId);
-    if (reading !== undefined) apply(reading);
   }
 }
 

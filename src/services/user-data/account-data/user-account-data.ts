@@ -49,7 +49,6 @@ export class UserAccountData {
   readonly #entries = new Map<string, { readonly entry: AccountDataEntry; readonly length: number }>();
   /** By room. */
   readonly #tags = new Map<number, Map<string, string>>();
-  #changedWhileRead: Set<string> | undefined = new Set();
   #latest = 0;
   #weight = 0;
 
@@ -100,18 +99,9 @@ export class UserAccountData {
     if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) <= entry.pos) this.#replace(entry, 0);
   }
 
-  /** Takes in tags of rooms that were changed; null: it is none any more. */
+  /** Takes in tags of rooms that were read or changed; null: it is none any more. */
   applyTags(changes: readonly TagChange[]): void {
-    for (const change of changes) {
-      this.#changedWhileRead?.add(keyOf(change.room, change.tag));
-      this.#applyTag(change);
-    }
-  }
-
-  /** Takes in all tags that lie in the database; what was changed while they were read is newer here. */
-  readTags(tags: readonly TagChange[]): void {
-    for (const tag of tags) if (this.#changedWhileRead?.has(keyOf(tag.room, tag.tag)) !== true) this.#applyTag(tag);
-    this.#changedWhileRead = undefined;
+    for (const change of changes) this.#applyTag(change);
   }
 
   #applyTag({ room, tag, content }: TagChange): void {
