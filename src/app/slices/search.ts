@@ -58,7 +58,7 @@ export function composeSearch(
     start: () => follower.start(),
     idle: () => follower.idle(),
     async close() {
-      // What is committed by now is taken in; what comes after it, by the next process.
+      // What is committed by now is processed; what comes after it, by the next process.
       await writer.idle();
       await follower.close();
     },

@@ -29,7 +29,7 @@ function maxDepth(version: RoomVersion): number {
 }
 
 /**
- * Whether JSON that came from elsewhere complies with the event format of a room version: the first of the "Checks performed
+ * Whether JSON that another server sent complies with the event format of a room version: the first of the "Checks performed
  * on receipt of a PDU". Signatures, hashes and authorization are not looked at.
  */
 export function checkPduFormat(version: RoomVersion, json: unknown): PduFormat {

@@ -31,7 +31,7 @@ interface Line {
  * failure. Events stand in the states they stood in, where these can still be read, and in the room's oldest one otherwise: what that
  * one says of later than the event is not taken for true at the event by those who decide who sees it.
  *
- * Purges of the room wait meanwhile, and events from elsewhere are taken in between two batches: they may name what comes back.
+ * Purges of the room wait meanwhile, and remote events are accepted between two batches: they may name what comes back.
  */
 export class ArchiveImport {
   readonly #database: Database;

@@ -51,8 +51,8 @@ const NEVER = new AbortController().signal;
  * or the state at a kept event names, and the auth events behind that (hidden as outliers where they are old themselves, since
  * without them a fork could not be resolved as other servers resolve it).
  *
- * The newest of the old ones go first, so that whatever is still there is there with its state: an event from elsewhere may be built
- * on it at any time. Such events are taken in between two steps, never during one, and each step keeps what they need.
+ * The newest of the old ones go first, so that whatever is still there is there with its state: a remote event may be built
+ * on it at any time. Such events are accepted between two steps, never during one, and each step keeps what they need.
  *
  * Each event is judged by its own time, so that one with a forged time takes none along. Backward extremities are not made of what
  * is gone: it was let go on purpose and is not to be fetched again.

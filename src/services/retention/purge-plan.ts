@@ -20,7 +20,7 @@ export interface PurgePlanOptions {
   readonly beforeTs: number;
   readonly signal: AbortSignal;
   readonly pause: (workMs: number) => Promise<void>;
-  /** Does something while no event from elsewhere is taken in. */
+  /** Does something while no remote event is accepted. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
@@ -60,7 +60,7 @@ export class PurgePlan {
 
   /**
    * Looks through a room once, in small steps. What is sent while it looks lies after everything that it judges, and is built on
-   * states that it keeps; of events from elsewhere `catchUp` has to hear.
+   * states that it keeps; of remote events `catchUp` has to hear.
    *
    * @returns undefined when the room has nothing old, or the signal came
    */
@@ -104,8 +104,8 @@ export class PurgePlan {
   }
 
   /**
-   * Keeps what events need that were taken in since it was made, or since the last call. To be called, and to be acted upon, while no
-   * event from elsewhere is taken in: such a one may be built on an old event, and so on a state that nothing else needs.
+   * Keeps what events need that were accepted since it was made, or since the last call. To be called, and to be acted upon, while no
+   * remote event is accepted: such a one may be built on an old event, and so on a state that nothing else needs.
    */
   async catchUp(): Promise<void> {
     for (;;) {

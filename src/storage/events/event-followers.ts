@@ -5,7 +5,7 @@ import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 /** How far a follower of the events of one shard has come. */
 export interface FollowerCursor {
   readonly shard: number;
-  /** Everything up to here is taken in. */
+  /** Everything up to here is processed. */
   readonly pos: number;
   /** Until where it catches up, room by room; null when it does not. */
   readonly goal: number | null;

@@ -24,7 +24,7 @@ export interface EventRow {
   readonly relType: number | undefined;
   /** The state event whose place it takes. */
   readonly replaces: number | undefined;
-  /** The room's state after the event was taken in, where the event is not all that changed it. */
+  /** The room's state after the event was accepted, where the event is not all that changed it. */
   readonly currentState: number | undefined;
   readonly flags: number;
   /** The event that redacted it: only events that come out of an archive are stored redacted. */

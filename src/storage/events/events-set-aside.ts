@@ -21,7 +21,7 @@ const NEXT = sql('events_set_aside_next', 'select min(retry_at) as at from event
 const ALL_DUE = sql('events_set_aside_all_due', 'update events_set_aside set retry_at = $2 where follower = $1');
 const TAKEN = sql('events_set_aside_taken', 'delete from events_set_aside where follower = $1 and event = $2');
 
-/** Notes that an event could not be taken in. @param retryAt when to try again, in milliseconds; null for not before the next start */
+/** Notes that an event could not be processed. @param retryAt when to try again, in milliseconds; null for not before the next start */
 export const setAside = async (
   database: Database,
   follower: string,
@@ -48,7 +48,7 @@ export const retryEventsSetAside = async (database: Database, follower: string, 
   await database.query(ALL_DUE, [follower, now]);
 };
 
-/** Forgets one that is taken in, or no more. */
+/** Forgets one that is processed, or no more. */
 export const forgetEventSetAside = async (database: Database, follower: string, event: number): Promise<void> => {
   await database.query(TAKEN, [follower, event]);
 };

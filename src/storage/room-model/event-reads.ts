@@ -13,7 +13,7 @@ export interface EventRecord {
   readonly flags: number;
   readonly replaces: number | null;
   readonly redacted_by: number | null;
-  /** The room's state after the event was taken in, where the event is not all that changed it. */
+  /** The room's state after the event was accepted, where the event is not all that changed it. */
   readonly current_state: number | null;
   /** The delayed event that it was, if it was one. */
   readonly delay_id: string | null;

@@ -50,7 +50,7 @@ export interface EventReceiverOptions {
 }
 
 /**
- * Takes events in that were made elsewhere: they may lie on forks of the room's history. Format, hashes and signatures have been
+ * Accepts remote events: they may lie on forks of the room's history. Format, hashes and signatures have been
  * checked by then. Server-Server API, "Checks performed on receipt of a PDU".
  */
 export class EventReceiver {
@@ -237,7 +237,7 @@ export class EventReceiver {
   }
 }
 
-/** State events that are taken in without a pause. */
+/** State events that are accepted without a pause. */
 const SLICE = 250;
 
 /** How far back a run of soft-failed and rejected events is followed. */

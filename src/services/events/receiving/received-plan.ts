@@ -20,7 +20,7 @@ import type { StateStep } from '#src/services/events/building/follow-ups.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** Stands for the position of the event that is being taken in, until it has one. */
+/** Stands for the position of the event that is being accepted, until it has one. */
 export const OWN_EVENT = -1;
 
 /**

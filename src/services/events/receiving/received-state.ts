@@ -6,7 +6,7 @@ import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import { OWN_EVENT } from './received-plan.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** The state before an event that was made elsewhere. */
+/** The state before a remote event. */
 export interface StateBefore {
   /** A state that is stored already, and the changes that lead from there to the state before the event. */
   readonly branch: StateChain;
@@ -26,7 +26,7 @@ export interface StateAfterwards {
 }
 
 /**
- * The states around events that were made elsewhere. Where an event comes after all that the room has, or after a state that is
+ * The states around remote events. Where an event comes after all that the room has, or after a state that is
  * stored, nothing is resolved and no state is copied: what it costs is what it changes, however many members there are.
  */
 export class ReceivedStates {

@@ -7,7 +7,7 @@ import type { StateBefore } from './received-state.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** What becomes of an event from elsewhere. */
+/** What becomes of a remote event. */
 export type Verdict =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };

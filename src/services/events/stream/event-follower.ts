@@ -48,7 +48,7 @@ export interface EventFollowerOptions {
   readonly take: (events: readonly FollowedEvent[]) => Promise<void>;
   /** Milliseconds for which events are gathered; default 200. */
   readonly lagMs?: number;
-  /** Events taken in at once; default 500. */
+  /** Events processed at once; default 500. */
   readonly batchSize?: number;
   /** Events that wait in memory before they are read back from the database; default 20 000. */
   readonly queueLimit?: number;
@@ -69,7 +69,7 @@ export class EventFollower {
   #queue: FollowedEvent[] = [];
   /** Position of the newest event heard of, in each shard. */
   #heard: number[] = [];
-  /** Events put into the queue, and those of them that were taken in, since the process started. */
+  /** Events put into the queue, and those of them that were processed, since the process started. */
   #queued = 0;
   #taken = 0;
   readonly #waiting = new Set<{ readonly until: number; readonly done: () => void }>();
@@ -94,11 +94,11 @@ export class EventFollower {
       () => this.#work(),
       (err) => options.logger.error('a follower stopped', { follower: options.name, err }),
     );
-    const help = 'committed events that a follower has not taken in yet; as many positions while it reads them back';
+    const help = 'committed events that a follower has not processed yet; as many positions while it reads them back';
     options.metrics.gaugeOf('tsudoi_follower_lag', help, () => this.lag, { follower: options.name });
   }
 
-  /** How many events are committed and not taken in; while it reads them back, how many positions it is behind. */
+  /** How many events are committed and not processed; while it reads them back, how many positions it is behind. */
   get lag(): number {
     if (!this.#isCatchingUp && !this.#isBehind) return this.#queue.length;
     const committed = this.#options.writer.committed();
@@ -127,8 +127,8 @@ export class EventFollower {
   }
 
   /**
-   * What comes back resolves when what was committed before the call is taken in, or after so many milliseconds. Undefined when it is
-   * taken in already.
+   * What comes back resolves when what was committed before the call is processed, or after so many milliseconds. Undefined when it is
+   * processed already.
    */
   reached(patienceMs: number): Promise<void> | undefined {
     if (this.#isClosed || (!this.#isBehind && this.#taken >= this.#queued)) return undefined;
@@ -155,7 +155,7 @@ export class EventFollower {
     for (const waiting of this.#waiting) if (this.#taken >= waiting.until) waiting.done();
   }
 
-  /** Resolves when everything that was committed before the call is taken in. */
+  /** Resolves when everything that was committed before the call is processed. */
   async idle(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -178,7 +178,7 @@ export class EventFollower {
       await this.#drain();
       if (this.#isUnsaved) await this.#reach(this.#heard);
     } catch (err) {
-      this.#options.logger.warn('what was not taken in will be by the next process', {
+      this.#options.logger.warn('what was not processed will be by the next process', {
         follower: this.#options.name,
         err,
       });
@@ -236,7 +236,7 @@ export class EventFollower {
       // Whatever was taken out of the queue is read again.
       this.#isBehind = true;
       const { logger, name, timers } = this.#options;
-      logger.error('events could not be taken in; trying again', { follower: name, err });
+      logger.error('events could not be processed; trying again', { follower: name, err });
       if (!this.#isClosed) await timers.sleep(RETRY_MS);
     }
     if (this.#isBehind) this.#background.wake();
@@ -263,7 +263,7 @@ export class EventFollower {
     }
   }
 
-  /** Remembers that everything up to these positions is taken in. */
+  /** Remembers that everything up to these positions is processed. */
   async #reach(positions: readonly number[]): Promise<void> {
     const { database, name } = this.#options;
     this.#isUnsaved = false;

@@ -170,7 +170,7 @@ export class EventService {
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
     for (let attempt = 0; ; attempt++) {
-      // While events from elsewhere are taken in, everybody gets in line.
+      // While remote events are accepted, everybody gets in line.
       const queued = room.turns.isTaken
         ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra))
         : await this.#queue(room, drafts, false, transaction, extra);

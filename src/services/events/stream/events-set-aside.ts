@@ -116,9 +116,9 @@ export class EventsSetAside {
     const fields = { follower: name, room: aside.room, event: aside.event, tries: aside.tries, err };
     if (isGivenUp) {
       this.#givenUp.inc({ follower: name });
-      logger.error('an event could not be taken in, and is not tried again before the next start', fields);
+      logger.error('an event could not be processed, and is not tried again before the next start', fields);
     } else {
-      logger.warn('an event could not be taken in; the others go on, and it is tried again', fields);
+      logger.warn('an event could not be processed; the others go on, and it is tried again', fields);
     }
   }
 }

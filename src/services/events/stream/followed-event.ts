@@ -5,6 +5,6 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 export interface FollowedEvent {
   readonly room: Room;
   readonly event: StoredEvent;
-  /** It was hidden until now, or could not be taken in: what came after it was taken in before. */
+  /** It was hidden until now, or could not be processed: what came after it was processed before. */
   readonly isLate?: boolean;
 }

@@ -21,7 +21,7 @@ export interface EventStanding {
   /** Id of the state before it. */
   readonly state: number;
   readonly flags: number;
-  /** The room's state after it was taken in, where it is not all that changed it. */
+  /** The room's state after it was accepted, where it is not all that changed it. */
   readonly currentState: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface StoredEventParts {
   readonly flags: number;
   /** The state event whose place it took. */
   readonly replaces: number | undefined;
-  /** The room's state after the event was taken in, where the event is not all that changed it. */
+  /** The room's state after the event was accepted, where the event is not all that changed it. */
   readonly currentState?: number | undefined;
   /** The delayed event that it was, if it was one. */
   readonly delayId?: string | undefined;
@@ -90,7 +90,7 @@ export class StoredEvent {
   get flags(): number {
     return this.#flags;
   }
-  /** The room's state after the event was taken in, where the event is not all that changed it: it lies on a fork. */
+  /** The room's state after the event was accepted, where the event is not all that changed it: it lies on a fork. */
   get currentState(): number | undefined {
     return this.#currentState;
   }

@@ -24,7 +24,7 @@ export class RoomTurns {
 
   /**
    * Keeps those who want the room for themselves waiting, while everybody else goes on building on the head: for work on its past,
-   * which events from elsewhere may be built on.
+   * which remote events may be built on.
    */
   async besidesHead<T>(work: () => Promise<T>): Promise<T> {
     const before = this.#last;
