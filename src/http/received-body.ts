@@ -28,6 +28,9 @@ export interface BodyReceiving {
   readonly turn: () => Promise<void> | undefined;
 }
 
+/** Where an endpoint takes larger bodies than usual, they may hold more values: one for so many bytes. */
+const BYTES_PER_VALUE = 64;
+
 const EMPTY = Buffer.alloc(0);
 const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
 
@@ -65,5 +68,6 @@ export const receiveBody = async (
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
-  return { bytes, value: parseBody(bytes, eventBody === true, limits.maxJsonValues, work) };
+  const mostValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
+  return { bytes, value: parseBody(bytes, eventBody === true, mostValues, work) };
 };

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
@@ -12,6 +14,8 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 export class NewTypes {
   readonly #interner: Interner;
   readonly #rateLimiter: RateLimiter;
+  /** Names that were paid for, and may be on their way into the database. */
+  readonly #admitted = new LRUCache<string, true>(atMost(1_000));
 
   constructor(options: { readonly interner: Interner; readonly rateLimiter: RateLimiter }) {
     this.#interner = options.interner;
@@ -32,7 +36,9 @@ export class NewTypes {
     const unknown = [...types].filter((type) => this.#interner.peekType(type) === undefined);
     if (unknown.length === 0) return;
     const names = await this.#interner.find({ types: unknown });
-    const count = unknown.filter((type) => names.peekType(type) === undefined).length;
-    takeTokens(this.#rateLimiter, 'new_type', sender, count);
+    const made = unknown.filter((type) => names.peekType(type) === undefined && !this.#admitted.has(type));
+    if (made.length === 0) return;
+    takeTokens(this.#rateLimiter, 'new_type', sender, made.length);
+    for (const type of made) this.#admitted.set(type, true);
   }
 }
