@@ -14,6 +14,8 @@ const PASSWORD = 'a long password';
 const SECRET = 'shared secret';
 const TYPE = 'm.room.third_party_invite';
 const BOB = '@bob:localhost';
+/** The jobs of a killed process are taken up once it has not been heard of for a while. */
+const PATIENCE_MS = 45_000;
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64').replaceAll('=', '');
 
 // What is expected in it the test says itself.
@@ -21,7 +23,7 @@ const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base6
 type Json = any;
 
 describe('invites by mail address on a whole server', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let server: ChildServer;
   let identity: IdentityServer;
   let admin: string;
@@ -63,7 +65,7 @@ describe('invites by mail address on a whole server', function () {
   const invitation = async (roomId: string): Promise<Json> => (await stateOf(roomId)).find(({ type }) => type === TYPE);
   const member = async (roomId: string, userId = BOB): Promise<Json> =>
     (await stateOf(roomId)).find(({ type, state_key: key }) => type === 'm.room.member' && key === userId)?.content;
-  const becomesInvited = (roomId: string): Promise<Json> => until('he is invited', () => member(roomId));
+  const becomesInvited = (roomId: string): Promise<Json> => until('he is invited', () => member(roomId), PATIENCE_MS);
 
   before(async () => {
     identity = await IdentityServer.start();
