@@ -237,7 +237,10 @@ describe('inviting by mail address, kept here', () => {
       },
       [id.address],
     );
-    expect(rows).to.have.length(8);
+    // Jobs may have begun: what is redeemed is an invitation of the user.
+    const members = await Promise.all(rooms.map((roomId) => memberEvent(roomId)));
+    const redeemed = members.filter((event) => event?.content.membership === 'invite');
+    expect(rows.length + redeemed.length).to.equal(8);
     // What came after the claim waits on, as the address was bound for nobody here.
     for (const { token, claimed } of rows) expect(tokens.has(token)).to.equal(claimed);
   });
