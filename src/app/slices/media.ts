@@ -19,6 +19,9 @@ export interface Media {
 export function composeMedia({ clock, config, database, random, timers }: Platform): Slice<Media> {
   const { maxUploadBytes, maxUserBytes, maxPendingUploads, pendingUploadLifetimeMs, unauthenticatedDownloads } =
     config.media;
+  // Files that were meant for an object store must not end up on a disk that nobody backs up.
+  if (config.media.store !== 'file')
+    throw new Error('media.store: s3 is not there yet. Set it to file, which keeps media below data_dir.');
   const blobs = new FileBlobStore(join(config.dataDir, 'media'));
   return {
     name: 'media',
