@@ -56,11 +56,6 @@ export class StateWanted {
     if (all?.has(ANY) === true || members?.has(ANY) === true) return undefined;
     return new Set([...(all ?? []), ...(members ?? [])]);
   }
-
-  /** Whether everything that `other` wants is wanted here, too. */
-  covers(other: string): boolean {
-    return this.key === other;
-  }
 }
 
 /** What several wishes for a room come to: the longest timeline, and all the state. */
