@@ -76,7 +76,7 @@ describe('the schedule of delayed events', function () {
     }
     throw new Error('waited in vain');
   };
-  const quiet = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 60));
+  const quiet = (): Promise<void> => schedule.idle();
   const lookAt = async (id: string): Promise<number> =>
     (await clone.database.query<{ look_at: number }>(LOOK_AT, [id]))[0]!.look_at - clock.now();
 
@@ -207,6 +207,7 @@ describe('the schedule of delayed events', function () {
     it('lets the time of what is restarted begin at the time that it says by now', async () => {
       schedule.start();
       await insert('a', 60_000);
+      await quiet();
       clock.set(3_600_000);
       await restartDelayedEvents(clone.database, [{ delayId: 'a', userId: undefined, at: clock.now() }]);
       await clock.advance(30_000);
