@@ -10,8 +10,8 @@ import { doing, trail, Work } from '#src/kernel/work.ts';
 import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
-import { Admission } from '#src/services/accounts/sessions/admission.ts';
-import { type AppserviceIdentity, identifyUser, type Origin } from './middleware/authentication.ts';
+import { Admission, ArrivalRefused } from '#src/services/accounts/sessions/admission.ts';
+import { type AppserviceIdentity, bearerToken, identifyUser, type Origin } from './middleware/authentication.ts';
 import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
@@ -21,7 +21,7 @@ import { Responder } from './middleware/responder.ts';
 import { refuseNul, type Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
 import { type ReceivedBody, receiveBody } from './received-body.ts';
-import type { RouteMatch } from './router.ts';
+import type { RouteMatch, RouteResult } from './router.ts';
 
 const NO_QUERY: Texts = {};
 /** What a trusted proxy may call a request. */
@@ -127,10 +127,14 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     };
   };
 
-  const route = (ctx: Koa.Context, { path, network }: Exchange): RouteMatch<Operation> => {
-    const result = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, path);
-    if (result.kind === 'found') return result;
-    admission.unaccounted(network);
+  /** Whether a request brings an access token that was good a moment ago. */
+  const isKnown = (ctx: Koa.Context): boolean => {
+    const token = bearerToken(ctx.req.headers.authorization);
+    return token !== undefined && deps.knows?.(token) === true;
+  };
+
+  /** @throws MatrixError M_UNRECOGNIZED, M_LIMIT_EXCEEDED */
+  const refuseRoute = (ctx: Koa.Context, result: Exclude<RouteResult<Operation>, RouteMatch<Operation>>): never => {
     if (result.kind === 'unknown') throw new MatrixError('M_UNRECOGNIZED', 'This server does not know that path.');
     const allow = (
       result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']
@@ -177,7 +181,16 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
         },
       );
     }
-    const match = route(ctx, exchange);
+    const match = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, exchange.path);
+    // Those for whom an account answers wait in the line of that account, when it is known what they ask for.
+    if (match.kind !== 'found' || !isKnown(ctx)) {
+      const waiting = admission.arrive(exchange.network);
+      if (waiting !== undefined) await waiting;
+    }
+    if (match.kind !== 'found') {
+      admission.unaccounted(exchange.network);
+      return refuseRoute(ctx, match);
+    }
     const work = new Work(match.target.name);
     exchange.operation = match.target;
     exchange.work = work;
@@ -268,8 +281,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     );
   };
 
-  const preflight = (ctx: Koa.Context, { network }: Exchange): Reply => {
+  const preflight = async (ctx: Koa.Context, { network }: Exchange): Promise<Reply> => {
     ctx.set(CORS_HEADERS);
+    const waiting = admission.arrive(network);
+    if (waiting !== undefined) await waiting;
     admission.unaccounted(network);
     return new Reply({ status: 204, headers: { 'Access-Control-Max-Age': PREFLIGHT_MAX_AGE } });
   };
@@ -289,12 +304,13 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     ctx.set('X-Request-Id', exchange.requestId);
     if (isCrossOriginPath(exchange.path)) ctx.set(CORS_HEADERS);
     try {
-      let result = ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : await serve(ctx, exchange);
+      let result = await (ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : serve(ctx, exchange));
       if (!(result instanceof Reply)) result = new Reply({ body: result });
       closeWhenDraining(ctx);
       const bytesOut = await responder.send(ctx, result as Reply, exchange.held);
       if (exchange.work !== undefined) exchange.work.bytesOut = bytesOut;
     } catch (error) {
+      if (error instanceof ArrivalRefused) ctx.req.destroy();
       if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
         ctx.respond = false;
         exchange.isGone = true;

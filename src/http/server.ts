@@ -84,6 +84,15 @@ const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
   );
 };
 
+/**
+ * Leaves what was read of a connection, and not looked at yet, unread: up to 64 KiB, which are thousands of requests. Node has no public way
+ * for it; 2 says what it says for an upgrade, that what follows is not HTTP.
+ */
+const stopParsing = (socket: Socket): void => {
+  const { parser } = socket as Socket & { parser?: { onIncoming: () => number } | null };
+  if (parser !== undefined && parser !== null) parser.onIncoming = () => 2;
+};
+
 /** The listeners of this process, plain and TLS: they serve the same application, and stop together. */
 export class HttpServer {
   readonly #logger: Logger;
@@ -222,12 +231,14 @@ export class HttpServer {
       // What was read together with the request for which the connection was closed.
       if (socket.destroyed) return;
       // Only the first response in line is given the socket.
-      const isWaiting = response.socket === null;
-      if (isWaiting && !this.#connections.mayPipeline(socket, (listener) => response.once('close', listener))) {
+      if (response.socket !== null) handler(request, response);
+      // Answers leave in order anyway: so nobody gets more done at once by sending what comes later already.
+      else if (this.#connections.mayPipeline(socket, (listener) => response.once('close', listener)))
+        response.once('socket', () => handler(request, response));
+      else {
+        stopParsing(socket);
         socket.destroy();
-        return;
       }
-      handler(request, response);
     };
   }
 

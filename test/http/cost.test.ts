@@ -6,6 +6,7 @@ import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { Turns } from '#src/kernel/turns.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
+import { until } from '#test/support/until.ts';
 import { TestServer } from './serve.ts';
 
 const common = { summary: '', response: Type.Object({}), errcodes: [], rateLimit: 'default' } as const;
@@ -68,6 +69,7 @@ describe('what requests cost', () => {
       {},
       {
         rateLimiter: new TokenBucketLimiter(clock, { enabled: true, buckets: { work: { perSecond: 10, burst: 10 } } }),
+        knows: () => true,
         ...(turns === undefined ? {} : { turns }),
       },
     );
@@ -122,17 +124,42 @@ describe('what requests cost', () => {
   it('waits for a turn in which there is time for it', async () => {
     const nextTurn: (() => void)[] = [];
     const real = new ManualClock();
-    await start(new Turns({ clock: real, metrics: noMetrics, onNextTurn: (callback) => void nextTurn.push(callback) }));
+    const onNextTurn = (callback: () => void): void => void nextTurn.push(callback);
+    const turns = new Turns({ clock: real, metrics: noMetrics, onNextTurn });
+    await start(turns);
     turnsTaken.length = 0;
     expect(await status('GET', '/small', 'alice')).to.equal(200);
     real.spend(20);
-    const waiting = ['alice', 'bob'].map((token) => status('GET', '/small', token));
-    expect(await status('GET', '/nope')).to.equal(404);
+    const asked = [
+      status('GET', '/small', 'alice'),
+      status('GET', '/small', 'bob'),
+      // Nobody answers for these: they wait before anything is looked at.
+      status('GET', '/nope'),
+      status('OPTIONS', '/small'),
+    ];
+    await until('all of them wait', () => turns.waiting === 4);
     expect(turnsTaken).to.deep.equal(['@alice:test']);
-    while (turnsTaken.length < 3) {
+    const answered = Promise.all(asked);
+    const isOver = answered.then(() => true);
+    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
       for (const callback of nextTurn.splice(0)) callback();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    expect(await Promise.all(waiting)).to.deep.equal([200, 200]);
+    expect(await answered).to.deep.equal([200, 200, 404, 204]);
+  });
+  it('is not even an answer for strangers of whom too many wait', async () => {
+    const real = new ManualClock();
+    const turns = new Turns({ clock: real, metrics: noMetrics, maxWaiting: 4, onNextTurn: () => {} });
+    await start(turns);
+    await status('GET', '/nope');
+    real.spend(20);
+    const outcomes: string[] = [];
+    const ask = (): void =>
+      void status('GET', '/nope').then(
+        () => outcomes.push('answered'),
+        () => outcomes.push('closed'),
+      );
+    for (let count = 0; count < 7; count += 1) ask();
+    await until('those for whom there is no room are sent away', () => outcomes.length + turns.waiting === 7);
+    expect(turns.waiting).to.equal(4);
+    expect(outcomes).to.deep.equal(['closed', 'closed', 'closed']);
   });
 });

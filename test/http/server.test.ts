@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -227,6 +228,54 @@ describe('HttpServer', () => {
       await closing(closed);
       expect([closed.bytesRead, waiting.closed]).to.deep.equal([0, false]);
       waiting.destroy();
+    });
+    it('reads no further where it closes a connection, however many requests were read with it', async () => {
+      server = await new TestServer().start(ENDPOINTS, {});
+      let looked = 0;
+      const count = (): void => void (looked += 1);
+      subscribe('http.server.request.start', count);
+      try {
+        const socket = connect(server.port, '127.0.0.1').on('error', () => {});
+        socket.write('GET /nope HTTP/1.1\r\nHost: t\r\n\r\n'.repeat(1_500));
+        await closing(socket);
+        expect(looked).to.be.within(17, 100);
+      } finally {
+        unsubscribe('http.server.request.start', count);
+      }
+    });
+    it('begins with a request when the one before it on the connection was answered', async () => {
+      const began: string[] = [];
+      const proceed: (() => void)[] = [];
+      const step = endpoint({
+        operationId: 'step',
+        summary: '',
+        auth: 'none',
+        rateLimit: 'none',
+        response: Type.Object({}),
+        errcodes: [],
+        method: 'POST',
+        path: '/step/{name}',
+        params: Type.Object({ name: Type.String() }),
+        body: Type.Object({}),
+        handler: async (_, { params }) => {
+          began.push(params.name);
+          await new Promise<void>((resolve) => proceed.push(resolve));
+          return {};
+        },
+      });
+      server = await new TestServer().start([step], {});
+      const post = (name: string): string => `POST /step/${name} HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}`;
+      const socket = connect(server.port, '127.0.0.1');
+      let answers = '';
+      socket.on('data', (chunk: Buffer) => (answers += chunk.toString()));
+      socket.write(['a', 'b', 'c'].map(post).join(''));
+      for (const name of ['a', 'b', 'c']) {
+        await until(`${name} begins`, () => began.includes(name));
+        expect(began.at(-1)).to.equal(name);
+        proceed.shift()?.();
+      }
+      await until('all are answered', () => answers.match(/HTTP\/1\.1 200/g)?.length === 3);
+      socket.destroy();
     });
     it('keeps connections open between requests', async () => {
       server = await new TestServer().start(ENDPOINTS, {});

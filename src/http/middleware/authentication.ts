@@ -41,9 +41,13 @@ export interface Authenticators extends TokenReader {
 
 const BEARER = /^Bearer +(\S+) *$/i;
 
+/** The token of an Authorization header; undefined where there is none. */
+export const bearerToken = (authorization: string | undefined): string | undefined =>
+  authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+
 /** The token of a request: the Authorization header, or the deprecated query parameter. */
 const tokenOf = (authorization: string | undefined, query: () => Texts): string | undefined => {
-  const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+  const bearer = bearerToken(authorization);
   if (bearer !== undefined) return bearer;
   const parameter = query()['access_token'];
   const token = typeof parameter === 'string' ? parameter : parameter?.[0];

@@ -20,6 +20,14 @@ const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
  */
 export const endsConnection = (error: MatrixError): boolean => limiterOf(error) === REFUSED;
 
+/** More wait to be looked at than can be: the connection is closed, since an answer costs as much as what was asked for. */
+export class ArrivalRefused extends Error {
+  constructor() {
+    super('Too many requests wait to be looked at.');
+    this.name = 'ArrivalRefused';
+  }
+}
+
 /** Says whose access tokens are. */
 export interface TokenReader {
   /**
@@ -69,6 +77,18 @@ export class Admission {
   /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */
   turn(key: string): Promise<void> | undefined {
     return this.#turns?.enter({ party: key, isPreferred: this.#limiter.used(WORK, key) < LITTLE }, tooManyWaiting);
+  }
+
+  /**
+   * Waits until there is time to look at a request of whom no account answers for yet. Networks take turns, so that whoever sends many waits
+   * for themselves.
+   *
+   * @throws ArrivalRefused when so many wait that it is not even worth an answer
+   */
+  arrive(network: string): Promise<void> | undefined {
+    if (this.#turns === undefined) return undefined;
+    const used = Math.max(this.#limiter.used(REFUSED, network), this.#limiter.used(WORK, network));
+    return this.#turns.enter({ party: network, isPreferred: used < LITTLE }, () => new ArrivalRefused());
   }
 
   /**
