@@ -2,6 +2,8 @@ import { accountDataEndpoints } from '#src/http/client-server/account-data.ts';
 import { accountDeactivationEndpoints } from '#src/http/client-server/account_deactivation.ts';
 import { adminEndpoints } from '#src/http/client-server/admin.ts';
 import { administrativeContactEndpoints } from '#src/http/client-server/administrative_contact.ts';
+import { appservicePingEndpoints } from '#src/http/client-server/appservice_ping.ts';
+import { appserviceRoomDirectoryEndpoints } from '#src/http/client-server/appservice_room_directory.ts';
 import { banningEndpoints } from '#src/http/client-server/banning.ts';
 import { capabilitiesEndpoints } from '#src/http/client-server/capabilities.ts';
 import { authedContentRepoEndpoints } from '#src/http/client-server/authed-content-repo.ts';
@@ -29,6 +31,7 @@ import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
 import { openidEndpoints } from '#src/http/client-server/openid.ts';
 import { passwordManagementEndpoints } from '#src/http/client-server/password_management.ts';
 import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
+import { policyServerEndpoints } from '#src/http/client-server/policy_server.ts';
 import { presenceEndpoints } from '#src/http/client-server/presence.ts';
 import { profileEndpoints } from '#src/http/client-server/profile.ts';
 import { pusherEndpoints } from '#src/http/client-server/pusher.ts';
@@ -49,6 +52,7 @@ import { roomStateEndpoints } from '#src/http/client-server/room_state.ts';
 import { roomSummaryEndpoints } from '#src/http/client-server/room_summary.ts';
 import { roomUpgradesEndpoints } from '#src/http/client-server/room_upgrades.ts';
 import { roomsEndpoints } from '#src/http/client-server/rooms.ts';
+import { rtcTransportEndpoints } from '#src/http/client-server/rtc_transports.ts';
 import { searchEndpoints } from '#src/http/client-server/search.ts';
 import { slidingSyncEndpoints } from '#src/http/client-server/sliding_sync.ts';
 import { spaceHierarchyEndpoints } from '#src/http/client-server/space_hierarchy.ts';
@@ -63,6 +67,9 @@ import { voipEndpoints } from '#src/http/client-server/voip.ts';
 import { wellKnownClientEndpoints } from '#src/http/client-server/wellknown.ts';
 import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
 import { identityKeyEndpoints } from '#src/http/identity/v2_pubkey.ts';
+import { changePasswordEndpoints } from '#src/http/pages/change-password.ts';
+import { loginPageEndpoints } from '#src/http/pages/login.ts';
+import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
@@ -83,8 +90,11 @@ const DECLARED = [
   ...accountDeactivationEndpoints,
   ...adminEndpoints,
   ...administrativeContactEndpoints,
+  ...appservicePingEndpoints,
+  ...appserviceRoomDirectoryEndpoints,
   ...banningEndpoints,
   ...capabilitiesEndpoints,
+  ...changePasswordEndpoints,
   ...createRoomEndpoints,
   ...contentRepoEndpoints,
   ...authedContentRepoEndpoints,
@@ -97,6 +107,7 @@ const DECLARED = [
   ...deviceManagementEndpoints,
   ...directoryEndpoints,
   ...eventContextEndpoints,
+  ...federationOpenIdEndpoints,
   ...filterEndpoints,
   ...healthEndpoints,
   ...identityKeyEndpoints,
@@ -109,6 +120,7 @@ const DECLARED = [
   ...listJoinedRoomsEndpoints,
   ...listPublicRoomsEndpoints,
   ...loginEndpoints,
+  ...loginPageEndpoints,
   ...loginTokenEndpoints,
   ...logoutEndpoints,
   ...messagePaginationEndpoints,
@@ -118,6 +130,7 @@ const DECLARED = [
   ...openidEndpoints,
   ...passwordManagementEndpoints,
   ...peekingEventsEndpoints,
+  ...policyServerEndpoints,
   ...presenceEndpoints,
   ...profileEndpoints,
   ...pushRulesEndpoints,
@@ -138,6 +151,7 @@ const DECLARED = [
   ...roomSummaryEndpoints,
   ...roomUpgradesEndpoints,
   ...roomsEndpoints,
+  ...rtcTransportEndpoints,
   ...searchEndpoints,
   ...setupEndpoints,
   ...sharedSecretRegisterEndpoints,

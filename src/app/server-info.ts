@@ -8,20 +8,27 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Outside } from './slices/outside.ts';
 
+/** MSC4143: where clients look that know of no endpoint for it. */
+const RTC_FOCI = 'org.matrix.msc4143.rtc_foci';
+
 /** What the server says of itself. */
 export type ServerInfo = Pick<
   EndpointServices,
   | 'capabilities'
-  | 'federationAddress'
+  | 'changePasswordPage'
   | 'isReady'
   | 'mayReadMetrics'
   | 'metrics'
   | 'publicBaseUrl'
   | 'retentionConfiguration'
+  | 'rtcTransports'
   | 'serverName'
   | 'softwareVersion'
   | 'support'
   | 'versions'
+  | 'wellKnownClient'
+  | 'wellKnownPolicyServer'
+  | 'wellKnownServer'
 >;
 
 export function serverInfo(
@@ -45,11 +52,24 @@ export function serverInfo(
         stableRoomVersions: [...ROOM_VERSIONS.keys()],
         canChangePassword: true,
       }),
-    federationAddress: () => (config.federation.enabled ? (config.wellKnown.server ?? undefined) : undefined),
+    changePasswordPage: () => config.wellKnown.changePassword ?? undefined,
+    rtcTransports: () => config.rtc.transports,
+    wellKnownClient: () => ({
+      ...(config.rtc.transports.length === 0 ? {} : { [RTC_FOCI]: config.rtc.transports }),
+      ...config.wellKnown.client,
+    }),
+    wellKnownServer: () => {
+      const { server, serverKeys } = config.wellKnown;
+      return config.federation.enabled && server !== null ? { ...serverKeys, 'm.server': server } : undefined;
+    },
+    wellKnownPolicyServer: () => {
+      const { policyServerKey, policyServerKeys } = config.wellKnown;
+      return policyServerKey === null ? undefined : { ...policyServerKeys, public_keys: { ed25519: policyServerKey } };
+    },
     support: () => {
-      const { supportContacts, supportPage } = config.wellKnown;
+      const { supportContacts, supportKeys, supportPage } = config.wellKnown;
       if (supportContacts.length === 0 && supportPage === null) return undefined;
-      return { contacts: supportContacts, ...(supportPage === null ? {} : { supportPage }) };
+      return { contacts: supportContacts, more: supportKeys, ...(supportPage === null ? {} : { supportPage }) };
     },
     isReady: async () => !drainSignal.aborted && (await health.isReady()),
     metrics: () => metrics.render(),

@@ -13,7 +13,7 @@ import { TestServer } from './serve.ts';
 describe('what the server says of itself', () => {
   const server = new TestServer({}, true);
   let isReady = true;
-  let federationAddress: string | undefined;
+  let wellKnownServer: Record<string, unknown> | undefined;
   let support: SupportInformation | undefined;
   let mayReadMetrics = true;
   let limits: { maxDelayMs: number | null; maxScheduled: number | null } = { maxDelayMs: 86_400_000, maxScheduled: 10 };
@@ -40,7 +40,8 @@ describe('what the server says of itself', () => {
             delayedEvents: limits,
           }),
         publicBaseUrl: () => 'https://matrix.test',
-        federationAddress: () => federationAddress,
+        wellKnownClient: () => ({ 'org.example.more': { a: 1 } }),
+        wellKnownServer: () => wellKnownServer,
         support: () => support,
         isReady: async () => isReady,
         metrics: async () => 'tsudoi_up 1\n',
@@ -85,26 +86,34 @@ describe('what the server says of itself', () => {
   });
   it('tells clients where it is, to be read from any origin', async () => {
     const answer = await server.ask('GET', '/.well-known/matrix/client');
-    expect(answer.json).to.deep.equal({ 'm.homeserver': { base_url: 'https://matrix.test' } });
+    expect(answer.json).to.deep.equal({
+      'm.homeserver': { base_url: 'https://matrix.test' },
+      'org.example.more': { a: 1 },
+    });
     expect(answer.headers['access-control-allow-origin']).to.equal('*');
     expect(answer.headers['content-type']).to.equal('application/json');
   });
   it('answers 404 M_NOT_FOUND to other servers while it does not federate', async () => {
     const before = await server.ask('GET', '/.well-known/matrix/server');
     expect([before.status, before.json['errcode']]).to.deep.equal([404, 'M_NOT_FOUND']);
-    federationAddress = 'matrix.test:443';
+    wellKnownServer = { 'm.server': 'matrix.test:443' };
     expect((await server.ask('GET', '/.well-known/matrix/server')).json).to.deep.equal({
       'm.server': 'matrix.test:443',
     });
   });
   it('publishes contacts when there are any', async () => {
     expect((await server.ask('GET', '/.well-known/matrix/support')).status).to.equal(404);
-    support = { contacts: [{ role: 'm.role.admin', matrixId: '@admin:test' }], supportPage: 'https://help.test' };
+    support = {
+      contacts: [{ role: 'm.role.admin', matrixId: '@admin:test' }],
+      supportPage: 'https://help.test',
+      more: { 'org.example.hours': '9-17' },
+    };
     expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({
       contacts: [{ role: 'm.role.admin', matrix_id: '@admin:test' }],
+      'org.example.hours': '9-17',
       support_page: 'https://help.test',
     });
-    support = { contacts: [], supportPage: 'https://help.test' };
+    support = { contacts: [], supportPage: 'https://help.test', more: {} };
     expect((await server.ask('GET', '/.well-known/matrix/support')).json).to.deep.equal({
       support_page: 'https://help.test',
     });

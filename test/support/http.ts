@@ -42,7 +42,7 @@ export interface Sent {
   readonly raw?: string | Uint8Array<ArrayBuffer>;
 }
 
-/** One request to the server at `baseUrl`; `path` is under /_matrix/client/v3 unless it begins with `/_`. */
+/** One request to the server at `baseUrl`; `path` is under /_matrix/client/v3 unless it begins with `/_` or `/.`. */
 export async function ask(
   baseUrl: string,
   method: string,
@@ -50,7 +50,7 @@ export async function ask(
   { token, body, raw }: Sent = {},
 ): Promise<Answer> {
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-  const response = await recordedFetch(baseUrl + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`), {
+  const response = await recordedFetch(baseUrl + (/^\/[_.]/.test(path) ? path : `/_matrix/client/v3${path}`), {
     method,
     headers: {
       ...(payload === undefined ? {} : { 'Content-Type': 'application/json' }),

@@ -42,7 +42,14 @@ export function toConfig(raw: RawConfig): Config {
     signingKeyFile: raw.signing_key_file ?? `${raw.data_dir.replace(/\/+$/, '')}/signing.key`,
     tls: { ...(camel(raw.tls) as object), bind: raw.tls.bind ?? raw.http.bind },
     // Data, not names of ours.
-    wellKnown: { ...(camel(raw.well_known) as object), client: raw.well_known.client },
+    rtc: raw.rtc,
+    wellKnown: {
+      ...(camel(raw.well_known) as object),
+      client: raw.well_known.client,
+      serverKeys: raw.well_known.server_keys,
+      supportKeys: raw.well_known.support_keys,
+      policyServerKeys: raw.well_known.policy_server_keys,
+    },
     federation: { ...(camel(raw.federation) as object), staticHosts: raw.federation.static_hosts },
   };
   return deepFreeze(config) as unknown as Config;

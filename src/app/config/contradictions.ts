@@ -60,6 +60,21 @@ export function findContradictions(config: RawConfig): Contradiction[] {
   for (const name of config.identity.trusted_servers) {
     if (!isServerName(name)) refuse('identity.trusted_servers', `holds ${name}, which is no host, or host:port`);
   }
+  for (const [index, { type }] of config.rtc.transports.entries()) {
+    if (typeof type !== 'string' || type === '')
+      refuse(`rtc.transports.${index}`, 'must have a type (MSC4143), such as livekit');
+  }
+  const wellKnown = config.well_known;
+  // What has a key of its own is said there.
+  const taken = [
+    ['well_known.client', wellKnown.client, ['m.homeserver']],
+    ['well_known.server_keys', wellKnown.server_keys, ['m.server']],
+    ['well_known.support_keys', wellKnown.support_keys, ['contacts', 'support_page']],
+    ['well_known.policy_server_keys', wellKnown.policy_server_keys, ['public_keys']],
+  ] as const;
+  for (const [key, keys, own] of taken) {
+    for (const name of own) if (name in keys) refuse(key, `must not hold ${name}, which has a key of its own`);
+  }
   for (const [name, target] of Object.entries(config.federation.static_hosts)) {
     if (!isServerName(name)) refuse(`federation.static_hosts.${name}`, 'is no server name');
     if (!isServerName(target)) refuse(`federation.static_hosts.${name}`, `must be host:port, but is ${target}`);

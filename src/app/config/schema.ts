@@ -46,6 +46,9 @@ const supportContact = section({
   email_address: Type.Optional(Type.String({ pattern: '^[^@]+@[^@]+$', title: 'a mail address' })),
 });
 
+/** MSC4143: a type, and what belongs to that type. */
+const rtcTransport = Type.Record(Type.String(), Type.Unknown(), { title: 'a map with a type' });
+
 export const configSchema = section({
   server_name: Type.String({
     pattern: '^(\\[[0-9A-Fa-f:.]{2,45}\\]|[0-9A-Za-z.-]{1,255})(:[0-9]{1,5})?$',
@@ -216,11 +219,19 @@ export const configSchema = section({
     deny_ip_ranges: Type.Array(network),
     allow_ip_ranges: Type.Array(network),
   }),
+  rtc: section({ transports: Type.Array(rtcTransport) }),
   well_known: section({
     client: freeForm,
     server: nullable(hostAndPort),
+    server_keys: freeForm,
     support_contacts: Type.Array(supportContact),
     support_page: nullable(url('http', 'https')),
+    support_keys: freeForm,
+    policy_server_key: nullable(
+      Type.String({ pattern: '^[A-Za-z0-9+/_-]{43}$', title: 'an Ed25519 public key in unpadded base64' }),
+    ),
+    policy_server_keys: freeForm,
+    change_password: nullable(url('http', 'https')),
   }),
   metrics: section({ enabled: flag, allow_ip_ranges: Type.Array(network) }),
   log: section({

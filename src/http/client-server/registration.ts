@@ -26,6 +26,7 @@ export const registrationEndpoints = [
     rateLimit: 'registration',
     query: Type.Object({ kind: Type.Optional(Type.Union([Type.Literal('user'), Type.Literal('guest')])) }),
     body: Type.Object({
+      type: Type.Optional(Type.String({ description: 'What application services say of themselves.' })),
       auth: Type.Optional(authData),
       username: Type.Optional(Type.String()),
       password: Type.Optional(Type.String()),
@@ -51,6 +52,7 @@ export const registrationEndpoints = [
         return registrationBody(await registration.registerGuest(body.initial_device_display_name));
       }
       const registered = await registration.register({
+        type: body.type,
         username: body.username,
         password: body.password,
         deviceId: body.device_id,

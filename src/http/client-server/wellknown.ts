@@ -2,6 +2,8 @@ import { Type } from 'typebox';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
+  /** What is published beside the address of this server, by its keys. */
+  readonly wellKnownClient: () => Readonly<Record<string, unknown>>;
   /** The address that clients are to use, without a slash at the end. */
   readonly publicBaseUrl: () => string;
 }
@@ -15,11 +17,11 @@ export const wellKnownClientEndpoints = [
     path: '/.well-known/matrix/client',
     auth: 'none',
     rateLimit: 'none',
-    response: Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) }),
+    response: Type.Object({ 'm.homeserver': Type.Object({ base_url: Type.String() }) }, { additionalProperties: true }),
     errcodes: [],
-    handler: async ({ publicBaseUrl }: Services) =>
+    handler: async ({ publicBaseUrl, wellKnownClient }: Services) =>
       new Reply({
-        body: { 'm.homeserver': { base_url: publicBaseUrl() } },
+        body: { ...wellKnownClient(), 'm.homeserver': { base_url: publicBaseUrl() } },
         headers: { 'Cache-Control': 'public, max-age=3600' },
       }),
   }),

@@ -6,6 +6,8 @@ export interface RequestInfo {
   /** The client's address: behind a trusted proxy, what X-Forwarded-For says. */
   readonly ip: string;
   readonly userAgent: string | undefined;
+  /** What the browser says of the languages that its user reads. */
+  readonly acceptLanguage: string | undefined;
   /** It came through a proxy that is not trusted: `ip` is the proxy's, and says nothing of who asks. */
   readonly isForwarded: boolean;
   /** Path as it was requested, with the alias that was used. */
@@ -59,6 +61,7 @@ export class LazyRequestInfo implements RequestInfo {
   readonly requestId: string;
   readonly ip: string;
   readonly userAgent: string | undefined;
+  readonly acceptLanguage: string | undefined;
   readonly path: string;
   readonly contentType: string | undefined;
   readonly range: string | undefined;
@@ -83,6 +86,7 @@ export class LazyRequestInfo implements RequestInfo {
     this.#isFromTrustedProxy = isFromTrustedProxy;
     this.ip = ip;
     this.userAgent = headers['user-agent'];
+    this.acceptLanguage = headers['accept-language'];
     this.contentType = headers['content-type'];
     this.range = headers.range;
     this.ifNoneMatch = headers['if-none-match'];

@@ -3,8 +3,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
-  /** `host:port` at which other servers reach this one; undefined while it does not federate. */
-  readonly federationAddress: () => string | undefined;
+  /** `m.server`, where other servers reach this one, and what is published beside it; undefined while it does not federate. */
+  readonly wellKnownServer: () => Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Server-Server API, "Server discovery". */
@@ -16,12 +16,12 @@ export const wellKnownServerEndpoints = [
     path: '/.well-known/matrix/server',
     auth: 'none',
     rateLimit: 'none',
-    response: Type.Object({ 'm.server': Type.String() }),
+    response: Type.Object({ 'm.server': Type.String() }, { additionalProperties: true }),
     errcodes: ['M_NOT_FOUND'],
-    handler: async ({ federationAddress }: Services) => {
-      const address = federationAddress();
-      if (address === undefined) throw new MatrixError('M_NOT_FOUND', 'This server does not federate.');
-      return new Reply({ body: { 'm.server': address }, headers: { 'Cache-Control': 'public, max-age=3600' } });
+    handler: async ({ wellKnownServer }: Services) => {
+      const body = wellKnownServer();
+      if (body === undefined) throw new MatrixError('M_NOT_FOUND', 'This server does not federate.');
+      return new Reply({ body, headers: { 'Cache-Control': 'public, max-age=3600' } });
     },
   }),
 ];

@@ -11,6 +11,8 @@ export interface SupportContact {
 export interface SupportInformation {
   readonly contacts: readonly SupportContact[];
   readonly supportPage?: string;
+  /** What is published beside that, by its keys. */
+  readonly more: Readonly<Record<string, unknown>>;
 }
 
 interface Services {
@@ -27,24 +29,28 @@ export const supportEndpoints = [
     path: '/.well-known/matrix/support',
     auth: 'none',
     rateLimit: 'none',
-    response: Type.Object({
-      contacts: Type.Optional(
-        Type.Array(
-          Type.Object({
-            role: Type.String(),
-            matrix_id: Type.Optional(Type.String()),
-            email_address: Type.Optional(Type.String()),
-          }),
+    response: Type.Object(
+      {
+        contacts: Type.Optional(
+          Type.Array(
+            Type.Object({
+              role: Type.String(),
+              matrix_id: Type.Optional(Type.String()),
+              email_address: Type.Optional(Type.String()),
+            }),
+          ),
         ),
-      ),
-      support_page: Type.Optional(Type.String()),
-    }),
+        support_page: Type.Optional(Type.String()),
+      },
+      { additionalProperties: true },
+    ),
     errcodes: ['M_NOT_FOUND'],
     handler: async ({ support }: Services) => {
       const published = support();
       if (published === undefined)
         throw new MatrixError('M_NOT_FOUND', 'The operator of this server has not published a contact.');
       return {
+        ...published.more,
         ...(published.contacts.length === 0
           ? {}
           : {

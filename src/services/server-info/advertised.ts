@@ -31,6 +31,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4140': true,
   // Sticky events: sending them, and their section of /sync.
   'org.matrix.msc4354': true,
+  // The ways by which media of calls go.
+  'org.matrix.msc4143': true,
   // Authenticated media, and uploads that are announced before they come.
   'org.matrix.msc3916.stable': true,
   'fi.mau.msc2246.stable': true,

@@ -54,6 +54,8 @@ export interface LoginWishes {
 }
 
 export interface RegistrationRequest extends LoginWishes {
+  /** Only application services say it. Application Service API, "Server admin style permissions". */
+  readonly type?: string | undefined;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly auth: AuthData | undefined;
@@ -100,10 +102,12 @@ export class RegistrationService {
    * last request gets the same account, device and tokens.
    *
    * @throws UiaChallenge; MatrixError M_FORBIDDEN (registration is closed), M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE,
-   *   M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
+   *   M_UNKNOWN_TOKEN (it is no application service), M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
    */
   async register(request: RegistrationRequest): Promise<Registration> {
     const { options, uia } = this.#deps;
+    if (request.type === 'm.login.application_service')
+      throw new MatrixError('M_UNKNOWN_TOKEN', 'There is no application service whose access token this would be.');
     if (!options.enabled) throw registrationClosed();
     if (options.requiresEmail) {
       throw new MatrixError(

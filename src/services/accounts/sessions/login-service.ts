@@ -77,6 +77,8 @@ export class LoginService {
       if (request.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
       return this.#tokens.redeem(request.token);
     }
+    if (request.type === 'm.login.application_service')
+      throw new MatrixError('M_FORBIDDEN', 'There is no application service whose access token this would be.');
     if (request.type !== 'm.login.password')
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
     const user = Credentials.userOf(request);

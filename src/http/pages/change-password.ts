@@ -1,0 +1,107 @@
+import { Type } from 'typebox';
+import { endpoint, Reply } from '../endpoint.ts';
+import { languageOf, pageReply, type Translated } from './page.ts';
+
+const PAGE_PATH = '/_tsudoi/account/password';
+
+// The session that the page makes for itself ends with it, whatever came of the change.
+const SCRIPT = `
+const form=document.querySelector('form'),status=document.querySelector('.status'),button=form.querySelector('button'),texts=form.dataset;
+const api=location.pathname.replace(/\\/_tsudoi\\/account\\/password$/,'/_matrix/client/v3/');
+const post=async(path,body,token)=>{
+const response=await fetch(api+path,{method:'POST',body:JSON.stringify(body),
+headers:{'Content-Type':'application/json',...(token?{Authorization:'Bearer '+token}:{})}});
+const answer=await response.json();
+if(response.ok)return answer;
+throw Object.assign(new Error(answer.error),{status:response.status,isAnswer:true});
+};
+form.addEventListener('submit',async(event)=>{
+event.preventDefault();
+if(form.wanted.value!==form.repeated.value){status.textContent=texts.differ;return}
+button.disabled=true;status.textContent='…';
+const name=form.user.value.trim(),isMail=name.indexOf('@')>0;
+const proof={type:'m.login.password',password:form.password.value,
+identifier:isMail?{type:'m.id.thirdparty',medium:'email',address:name}:{type:'m.id.user',user:name}};
+let token;
+try{
+token=(await post('login',{...proof,initial_device_display_name:texts.device})).access_token;
+await post('account/password',{new_password:form.wanted.value,logout_devices:form.others.checked,auth:proof},token);
+form.reset();form.hidden=true;status.textContent=texts.done;
+}catch(error){status.textContent=!error.isAnswer?texts.silent:error.status===403?texts.wrong:error.message}
+finally{button.disabled=false;if(token)await post('logout',{},token).catch(()=>undefined)}
+});
+`;
+
+const TEXTS = {
+  title: { en: 'Change your password', ja: 'パスワードの変更' },
+  user: { en: 'User name or mail address', ja: 'ユーザー名またはメールアドレス' },
+  password: { en: 'Password as it is', ja: '現在のパスワード' },
+  wanted: { en: 'New password', ja: '新しいパスワード' },
+  repeated: { en: 'New password again', ja: '新しいパスワード(確認)' },
+  others: { en: 'Log all devices out', ja: 'すべての端末からログアウトする' },
+  button: { en: 'Change it', ja: '変更する' },
+  differ: { en: 'The two passwords differ.', ja: 'パスワードが一致しません。' },
+  wrong: { en: 'User name or password is wrong.', ja: 'ユーザー名またはパスワードが違います。' },
+  done: { en: 'Your password is changed.', ja: 'パスワードを変更しました。' },
+  silent: { en: 'The server did not answer.', ja: 'サーバーが応答しません。' },
+  device: { en: 'Change of the password', ja: 'パスワードの変更' },
+} as const satisfies Record<string, Translated>;
+
+interface Services {
+  /** Where users change their password; undefined: on the page below. */
+  readonly changePasswordPage: () => string | undefined;
+  readonly publicBaseUrl: () => string;
+}
+
+/** A page on which users change their password without a client, and the address by which password stores find it. */
+export const changePasswordEndpoints = [
+  endpoint({
+    operationId: 'getChangePassword',
+    summary: 'Leads to the page on which users change their password. W3C, "A Well-Known URL for Changing Passwords".',
+    method: 'GET',
+    path: '/.well-known/change-password',
+    auth: 'none',
+    rateLimit: 'none',
+    response: Type.Object({}),
+    errcodes: [],
+    answers: { 302: { description: 'The page.' } },
+    handler: async ({ changePasswordPage, publicBaseUrl }: Services) =>
+      new Reply({ status: 302, headers: { Location: changePasswordPage() ?? `${publicBaseUrl()}${PAGE_PATH}` } }),
+  }),
+  endpoint({
+    operationId: 'getChangePasswordPage',
+    summary: 'A page on which users change their password.',
+    method: 'GET',
+    path: PAGE_PATH,
+    auth: 'none',
+    rateLimit: 'default',
+    response: Type.String(),
+    responseType: 'text/html; charset=utf-8',
+    errcodes: ['M_LIMIT_EXCEEDED'],
+    async handler(_, { info }) {
+      const language = languageOf(info.acceptLanguage);
+      const of = (text: keyof typeof TEXTS): string => TEXTS[text][language];
+      const field = (name: 'password' | 'wanted' | 'repeated', kind: 'current' | 'new'): string =>
+        `<label for="${name}">${of(name)}</label>
+<input id="${name}" name="${name}" type="password" autocomplete="${kind}-password" required>`;
+      const data = (['differ', 'wrong', 'done', 'silent', 'device'] as const).map(
+        (text) => `data-${text}="${of(text)}"`,
+      );
+      return pageReply({
+        language,
+        title: of('title'),
+        script: SCRIPT,
+        content: `<form ${data.join(' ')}>
+<label for="user">${of('user')}</label>
+<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
+${field('password', 'current')}
+${field('wanted', 'new')}
+${field('repeated', 'new')}
+<label class="check"><input name="others" type="checkbox" checked>${of('others')}</label>
+<button>${of('button')}</button>
+</form>
+<p class="status" role="status"></p>`,
+      });
+    },
+  }),
+];
