@@ -15,8 +15,12 @@ export interface Extensions {
 /** The server proper, with what it is made of. */
 export interface ComposedApplication extends Application {
   readonly services: ServerServices;
-  /** Resolves when everything that was begun is done: writes, what follows them, jobs. */
-  idle(): Promise<void>;
+  /**
+   * Resolves when everything that was begun is done: writes, what follows them, jobs.
+   *
+   * @param onWait is told the name of each part of the server that is waited for
+   */
+  idle(onWait?: (name: string) => void): Promise<void>;
 }
 
 /** Puts the server together on its platform. */
@@ -35,7 +39,7 @@ export async function createApplication(platform: Platform, extensions: Extensio
       await composition.start();
       return { address: services.publicAddress.listening };
     },
-    idle: () => composition.idle(() => platform.database.statements()),
+    idle: (onWait) => composition.idle(() => platform.database.statements(), onWait),
     drain: () => composition.close(platform.logger),
     reload: () => composition.reload(),
   };

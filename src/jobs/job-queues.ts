@@ -42,6 +42,8 @@ export class JobQueues {
   readonly #queues = new Map<QueueName, Queue>();
   readonly #workers: Worker[] = [];
   readonly #ending = new AbortController();
+  /** Names of the jobs that are being done, by their ids. */
+  readonly #running = new Map<string, string>();
   #bull: typeof BullMq | undefined;
   #done = 0;
   #redis: Redis | undefined;
@@ -105,6 +107,11 @@ export class JobQueues {
   /** How many jobs were done since the process began, or failed. */
   get done(): number {
     return this.#done;
+  }
+
+  /** The names of the jobs that this process is doing. */
+  get running(): readonly string[] {
+    return [...this.#running.values()];
   }
 
   /** Whether a job of this name is defined. */
@@ -195,11 +202,19 @@ export class JobQueues {
     if (handler === undefined) throw new Error(`nobody does the job ${job.name}`);
     if (this.#known.get(job.name)?.isPayload(job.data) !== true)
       throw new Error(`the payload of ${job.name} is not as defined`);
-    const run = (): ReturnType<JobHandler['run']> => handler.run(job.data, this.#ending.signal);
-    const outcome = this.#ending.signal.aborted ? 'interrupted' : await doing(new Work(`job.${job.name}`), run);
+    const outcome = this.#ending.signal.aborted ? 'interrupted' : await this.#do(handler, job);
     if (outcome !== 'interrupted') return;
     await job.moveToWait(token);
     throw new (this.#library().WaitingError)();
+  }
+
+  async #do(handler: JobHandler, { id = '', name, data }: Job): ReturnType<JobHandler['run']> {
+    this.#running.set(id, name);
+    try {
+      return await doing(new Work(`job.${name}`), () => handler.run(data, this.#ending.signal));
+    } finally {
+      this.#running.delete(id);
+    }
   }
 
   #library(): typeof BullMq {

@@ -101,10 +101,15 @@ const clone = (name: string): Promise<void> =>
 async function administer(statement: string): Promise<void> {
   running ??= launch();
   const { embedded } = await running;
-  const client = new pg.Client({ connectionString: embedded.url('postgres') });
+  await query(embedded.url('postgres'), statement);
+}
+
+/** One statement on a connection of its own. Its rows. */
+export async function query(url: string, statement: string): Promise<object[]> {
+  const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    await client.query(statement);
+    return (await client.query<object>(statement)).rows;
   } finally {
     await client.end();
   }

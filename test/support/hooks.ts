@@ -1,6 +1,7 @@
 import Mocha, { type Context, type RootHookObject } from 'mocha';
 import { disposeChildServers } from './child-server.ts';
 import { stopTestPostgres } from './database.ts';
+import { runningServers } from './in-process-server.ts';
 import { recorder } from './schema-recorder.ts';
 
 /** The last test of the run, whichever files it consists of: it judges what all the others received. */
@@ -13,6 +14,16 @@ function everyResponseFollowsTheSpecification(root: Mocha.Suite): void {
     }),
   );
 }
+
+/** Says of a test that ran out of time what was not done. The reporter asks for it. */
+function tellWhatIsWaitedFor(title: string): void {
+  for (const server of runningServers) {
+    console.log(`${title}: out of time\n${server.waitsFor()}`);
+    server.doesInDatabase().then(console.log, console.log);
+  }
+}
+
+process.on('test out of time' as never, tellWhatIsWaitedFor as never);
 
 /** Runs around the whole test run: what tests started is gone when it ends, also when they failed. */
 export const mochaHooks: RootHookObject = {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { cleanStreams } from '#src/jobs/definitions.ts';
 import { InProcessServer } from './in-process-server.ts';
 
 describe('the server in the process of the tests', () => {
@@ -35,6 +36,23 @@ describe('the server in the process of the tests', () => {
     const search = { search_categories: { room_events: { search_term: 'needle' } } };
     const found = await server.must('alice', 'POST', '/search', search);
     expect(found.search_categories.room_events.count).to.equal(1);
+  });
+
+  it('is idle when jobs are done that pause between their statements', async () => {
+    // One row that somebody has not read is a batch of its own, and a pause.
+    await server.room('alice', { invite: ['@bob:test'] });
+    await server.services.database.write((tx) => tx.enqueue(cleanStreams, {}));
+    await server.idle();
+    expect(await server.services.queues.counts('maintenance')).to.include({ waiting: 0, active: 0 });
+  });
+
+  it('says what it waits for', async () => {
+    const { next_batch: since } = await server.must('alice', 'GET', '/sync');
+    const poll = server.must('alice', 'GET', `/sync?timeout=30000&since=${since}`);
+    expect(server.waitsFor()).to.include(`not answered: GET /sync?timeout=30000&since=${since}`);
+    await server.say('alice', await server.room('alice'), 'news');
+    await poll;
+    expect(server.waitsFor()).to.include('not answered: nothing');
   });
 
   it('has everything after a restart, and what was acknowledged after it was killed', async () => {

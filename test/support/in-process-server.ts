@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { type ComposedApplication, createApplication, type Extensions } from '#src/app/application.ts';
 import type { ServerServices } from '#src/app/composition.ts';
 import type { Config } from '#src/app/config/config.ts';
@@ -13,7 +14,7 @@ import { formatSigningKey, generateSigningKey } from '#src/protocol/signing/sign
 import { encodeSyncToken } from '#src/protocol/wire/position.ts';
 import { makeSessionKey } from '#src/services/accounts/sessions/session-key.ts';
 import { Database } from '#src/storage/database.ts';
-import { cutConnections, dropDatabase, migratedDatabase } from './database.ts';
+import { cutConnections, dropDatabase, migratedDatabase, query } from './database.ts';
 import { ask, type Answer, type Sent } from './http.ts';
 import { ManualClock } from './manual-clock.ts';
 import { MortalTimers } from './mortal-timers.ts';
@@ -66,6 +67,15 @@ interface Life {
   readonly timers: MortalTimers;
 }
 
+/** The servers that run. */
+export const runningServers = new Set<InProcessServer>();
+
+/** Reads from PostgreSQL what a server does there, and which of its jobs are not done. */
+const STATEMENTS = `select state, wait_event, left(query, 120) as query, round(extract(epoch from now() - state_change)) as seconds
+  from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`;
+const JOBS_LEFT = `select queue, id, name, state, attempts_made as tried, locked_until_ms - extract(epoch from now()) * 1000 as lock_ms
+  from bullmq.job where state <> 'completed'`;
+
 /** For what all tests do from one address. */
 const UNLIMITED: RateLimit = { perSecond: 1_000_000, burst: 1_000_000 };
 const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
@@ -90,6 +100,11 @@ export class InProcessServer {
   #life!: Life;
   #url = '';
   #count = 0;
+  /** Requests that are not answered. */
+  readonly #asked = new Set<string>();
+  #requests = 0;
+  /** The part of the server that `idle` waits for. */
+  #idlesFor: string | undefined;
 
   /** Whether the data are this one's own, and go with it. */
   readonly #isOwner: boolean;
@@ -140,6 +155,7 @@ export class InProcessServer {
     this.#letBridgesChooseTimestamps();
     this.#options.adjust?.(application.services);
     this.#url = (await application.start()).address;
+    runningServers.add(this);
   }
 
   #config(): Config {
@@ -152,6 +168,8 @@ export class InProcessServer {
       http: { port: 0 },
       password: { cost: 'low' },
       registration: { enabled: true, guests: true },
+      // Between two statements no time passes: jobs that rest there would wait for a clock that stands still.
+      retention: { pauseMs: 0 },
     };
     return {
       ...(changed(changed(DEFAULTS, usual), config) as Config),
@@ -172,9 +190,29 @@ export class InProcessServer {
   /** Resolves when everything that was begun or is due by now is done: writes, what follows them, jobs, timers. */
   async idle(): Promise<void> {
     do {
+      this.#idlesFor = 'the clock';
       await this.clock.advance(0);
-      await this.#life.application.idle();
+      await this.clock.runDueUntil(this.#life.application.idle((name) => (this.#idlesFor = name)));
     } while (this.clock.isDue);
+    this.#idlesFor = undefined;
+  }
+
+  /** What it waits for at this moment, in lines. */
+  waitsFor(): string {
+    const troubles = this.lines.filter(({ level }) => level === 'warn' || level === 'error').slice(-10);
+    return [
+      `not answered: ${[...this.#asked].join(', ') || 'nothing'}`,
+      `idle waits for: ${this.#idlesFor ?? 'nothing'}`,
+      `jobs that are being done: ${this.services.queues.running.join(', ') || 'none'}`,
+      `timers are due in: ${this.clock.dueIn.join(', ')} ms`,
+      ...troubles.map(({ message, fields }) => `logged: ${message} ${inLine(fields)}`),
+    ].join('\n');
+  }
+
+  /** What it does in the database at this moment, and which jobs are left there, in lines. */
+  async doesInDatabase(): Promise<string> {
+    const told = await Promise.all([STATEMENTS, JOBS_LEFT].map((text) => query(this.#databaseUrl, text)));
+    return told.flat().map(inLine).join('\n');
   }
 
   /** Stops, and starts again a minute later on the same data, with nothing in memory. */
@@ -193,6 +231,7 @@ export class InProcessServer {
 
   /** Ends it in the middle of whatever it does, as SIGKILL does. `revive` starts it again. */
   async kill(): Promise<void> {
+    runningServers.delete(this);
     const { application, database, metrics, timers } = this.#life;
     const { http, queues } = application.services;
     strikeDumb(database);
@@ -221,6 +260,7 @@ export class InProcessServer {
     timers.end();
     await database.close();
     metrics.close();
+    runningServers.delete(this);
   }
 
   /** The session that a name stands for. */
@@ -271,17 +311,25 @@ export class InProcessServer {
    * @throws when the server failed (500), with the reason that it logged
    */
   async ask(token: string | undefined, method: string, path: string, body?: unknown, sent: Sent = {}): Promise<Answer> {
-    const known = token !== undefined && NAME.test(token) ? (await this.session(token)).token : token;
-    const answer = await ask(this.url, method, urlOf(path), {
-      token: known,
-      ...(body === undefined ? {} : { body }),
-      ...sent,
+    const answer = await this.#waitingFor(`${method} ${path}`, async () => {
+      const known = token !== undefined && NAME.test(token) ? (await this.session(token)).token : token;
+      return ask(this.url, method, urlOf(path), { token: known, ...(body === undefined ? {} : { body }), ...sent });
     });
     if (answer.status !== 500) return answer;
     const id: unknown = answer.body.request_id;
     const isCause = ({ level, fields }: Line): boolean => level === 'error' && fields['request_id'] === id;
     const { fields } = await until('the log line of a failed request', () => this.lines.find(isCause));
     throw new Error(`${method} ${path} failed`, { cause: fields['err'] });
+  }
+
+  async #waitingFor<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const name = `${what} (${(this.#requests += 1)})`;
+    this.#asked.add(name);
+    try {
+      return await work();
+    } finally {
+      this.#asked.delete(name);
+    }
   }
 
   /** One request whose body is sent as it stands, be it JSON or not. */
@@ -363,6 +411,8 @@ export class InProcessServer {
 }
 
 const urlOf = (path: string): string => (/^\/(v\d|unstable)\//.test(path) ? `/_matrix/client${path}` : path);
+
+const inLine = (value: object): string => inspect(value, { breakLength: Infinity });
 
 const isSection = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

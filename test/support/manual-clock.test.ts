@@ -42,4 +42,16 @@ describe('ManualClock', () => {
     await sleeper;
     expect(clock.pending).to.equal(0);
   });
+
+  it('runs pauses of no length while something is waited for, and no longer ones', async () => {
+    const clock = new ManualClock();
+    let isLate = false;
+    clock.after(1, () => (isLate = true));
+    const work = async (): Promise<void> => {
+      for (let i = 0; i < 3; i++) await clock.sleep(0);
+    };
+    await clock.runDueUntil(work());
+    expect(clock.monotonic()).to.equal(0);
+    expect(isLate).to.equal(false);
+  });
 });

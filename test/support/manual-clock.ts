@@ -16,6 +16,8 @@ export class ManualClock implements Clock, Timers {
   #set = 0;
   #order = 0;
   readonly #due = new Set<Due>();
+  /** Called when a timer is started that is due at once. */
+  readonly #watching = new Set<() => void>();
 
   /** @param now milliseconds since the epoch at which time stands; default 2026-01-01T00:00:00Z */
   constructor(now: number = Date.UTC(2026, 0, 1)) {
@@ -62,6 +64,11 @@ export class ManualClock implements Clock, Timers {
     return this.#due.size;
   }
 
+  /** In how many milliseconds each timer is due, the next one first. */
+  get dueIn(): number[] {
+    return [...this.#due].map(({ at }) => at - this.#now).sort((a, b) => a - b);
+  }
+
   /** Whether a timer's time has come, and `advance(0)` would run it. */
   get isDue(): boolean {
     return [...this.#due].some(({ at }) => at <= this.#now);
@@ -89,13 +96,26 @@ export class ManualClock implements Clock, Timers {
       else next.at += next.every;
       next.callback();
     }
-    this.#now = target;
+    this.#now = Math.max(this.#now, target);
     await settle();
+  }
+
+  /** Waits for `work`, and runs meanwhile what it starts and is due without any time passing: pauses of no length. */
+  async runDueUntil(work: Promise<void>): Promise<void> {
+    const run = (): void => void this.advance(0);
+    this.#watching.add(run);
+    run();
+    try {
+      await work;
+    } finally {
+      this.#watching.delete(run);
+    }
   }
 
   #schedule(ms: number, every: number | undefined, callback: () => void): Timer {
     const due: Due = { at: this.#now + Math.max(ms, 0), order: (this.#order += 1), every, callback };
     this.#due.add(due);
+    if (due.at <= this.#now) for (const run of this.#watching) run();
     return { cancel: () => this.#due.delete(due) };
   }
 }

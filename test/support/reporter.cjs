@@ -14,6 +14,10 @@ module.exports = class Summary extends Mocha.reporters.Spec {
     const unsteady = [];
     runner.on('retry', (test, err) => unsteady.push({ title: test.fullTitle(), err }));
     this.unsteady = unsteady;
+    for (const name of ['fail', 'retry'])
+      runner.on(name, (test, err) => {
+        if (err.code === 'ERR_MOCHA_TIMEOUT') process.emit('test out of time', test.fullTitle());
+      });
   }
 
   done(failures, finished) {

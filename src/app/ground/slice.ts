@@ -62,11 +62,15 @@ export class Composition<Services extends object> {
    * Resolves when everything that was begun is done.
    *
    * @param progress grows with whatever is done: one slice's work may give another one some, so that they are asked until nothing moves
+   * @param onWait is told the name of each slice that is waited for
    */
-  async idle(progress: () => number): Promise<void> {
+  async idle(progress: () => number, onWait?: (name: string) => void): Promise<void> {
     for (let before = -1; before !== progress();) {
       before = progress();
-      for (const slice of this.#slices) await slice.idle?.();
+      for (const slice of this.#slices) {
+        onWait?.(slice.name);
+        await slice.idle?.();
+      }
     }
   }
 
