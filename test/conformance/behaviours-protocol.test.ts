@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { type Body, ConformanceServer, type Person } from './conformance-server.ts';
 
 describe('the protocol keeps its promises', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ConformanceServer;
   let alice: Person;
   let bob: Person;

@@ -8,7 +8,7 @@ const bodies = (section: Body): string[] =>
 const WITH_LEFT = { room: { include_leave: true } };
 
 describe('/sync keeps its promises', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ConformanceServer;
   let alice: Person;
   let bob: Person;

@@ -3,7 +3,7 @@ import { ConformanceServer, type Person } from './conformance-server.ts';
 
 /** Requests in the forms in which bots, bridges and scripts send them, which are not always those of the specification. */
 describe('requests in the forms that clients in the field send', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ConformanceServer;
   let alice: Person;
   let bob: Person;

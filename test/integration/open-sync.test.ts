@@ -95,7 +95,7 @@ class WavesSection implements Section {
 }
 
 describe('a stream that is added to sync as a section', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let folder: string;
   let metrics: PrometheusMetrics;

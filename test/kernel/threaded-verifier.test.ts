@@ -27,7 +27,7 @@ const claim = (text: string, by: number, checkedWith: number, spoiled: boolean):
 };
 
 describe('verifying many signatures on threads', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let clock: ManualClock;
   let verifier: ThreadedVerifier;
   beforeEach(() => {

@@ -9,7 +9,7 @@ import { at, get, LOOPBACK, OutboundTest } from './outbound.ts';
 const file = (name: string): string => readFileSync(new URL(`../http/certificates/${name}`, import.meta.url), 'utf8');
 
 describe('outbound HTTP', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   const { serve, listen, client, answered, failed, kindOf, stop } = new OutboundTest();
   afterEach(stop);
 

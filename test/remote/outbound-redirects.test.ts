@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { at, get, LOOPBACK, OutboundTest } from './outbound.ts';
 
 describe('outbound HTTP', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   const { serve, listen, client, answered, kindOf, stop } = new OutboundTest();
   afterEach(stop);
 

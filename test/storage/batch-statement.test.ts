@@ -49,7 +49,7 @@ const DELETED: Step<Batch> = {
 };
 
 describe('a batch statement', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
 
   const statements = new BatchStatements<Batch>(
     [

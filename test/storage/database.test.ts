@@ -19,7 +19,7 @@ const BACKEND = sql('test_backend', 'select pg_backend_pid() as pid');
 describe('Database', () => {
   let clone: TestDatabase;
   before(async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     clone = await cloneDatabase();
   });
   after(() => clone.drop());

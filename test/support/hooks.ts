@@ -31,7 +31,7 @@ export const mochaHooks: RootHookObject = {
     everyResponseFollowsTheSpecification(this.test!.parent!);
   },
   async afterAll(this: Context) {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await disposeChildServers();
     await stopTestPostgres();
   },

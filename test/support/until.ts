@@ -10,7 +10,7 @@ export const pause = (ms: number): Promise<void> => new Promise((resolve) => set
 export const until = async <T>(
   what: string | (() => string),
   look: () => T | Promise<T>,
-  patienceMs = 10_000,
+  patienceMs = 45_000,
 ): Promise<NonNullable<T>> => {
   for (const end = Date.now() + patienceMs; ; await pause(20)) {
     const seen = await look();

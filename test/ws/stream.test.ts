@@ -83,7 +83,7 @@ describe('WebSocket API: the stream', () => {
   });
 
   it('resumes by since without loss or repeat, whenever the connection breaks', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const roomId = await server.room(alice, bob);
     const sent: string[] = [];
     let since = (await server.must(bob, 'GET', '/sync')).next_batch as string;

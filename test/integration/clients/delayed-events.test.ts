@@ -6,7 +6,7 @@ import { SdkClient } from '#test/support/sdk-client.ts';
 const HOUR = 3_600_000;
 
 describe('delayed events, as js-sdk clients schedule and manage them', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ChildServer;
   let alice: SdkClient;
   let phone: SdkClient;

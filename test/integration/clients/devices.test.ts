@@ -9,7 +9,7 @@ const LIFETIME_MS = 1_500;
 const EXPIRED_MS = LIFETIME_MS + 1_000;
 
 describe('sessions and devices of js-sdk clients', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ChildServer;
   const clients: SdkClient[] = [];
   const started = async (client: SdkClient): Promise<SdkClient> => {

@@ -4,7 +4,7 @@ import { ChildServer } from '#test/support/child-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 
 describe('members of rooms, as js-sdk clients see them', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ChildServer;
   let alice: SdkClient;
   let bob: SdkClient;

@@ -13,7 +13,7 @@ import { ChildServer } from '#test/support/child-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 
 describe('unread counts and push rules, as js-sdk clients on two devices see them', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: ChildServer;
   let alice: SdkClient;
   let desk: SdkClient;

@@ -12,7 +12,7 @@ import {
 const PATH = '/keys/device_signing/upload';
 
 describe('cross-signing', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: EncryptionServer;
   let alice: TestDevice;
   let bob: TestDevice;

@@ -4,7 +4,7 @@ import { deviceKeysOf, EncryptionServer, keyOf, type TestDevice } from './encryp
 const PATH = '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device';
 
 describe('a dehydrated device', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: EncryptionServer;
   let alice: TestDevice;
   let bob: TestDevice;

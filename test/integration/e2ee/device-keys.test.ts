@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { deviceKeysOf, EncryptionServer, keyOf, type TestDevice } from './encryption-server.ts';
 
 describe('keys of devices', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: EncryptionServer;
   let alice: TestDevice;
   let bob: TestDevice;

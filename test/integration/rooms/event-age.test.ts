@@ -4,7 +4,7 @@ import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 const MINUTE = 60_000;
 
 describe('the age of events', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let room: string;
   let count = 0;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { type Json, InProcessServer } from '#test/support/in-process-server.ts';
 
 describe('transaction ids of events', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
 
   before(async () => (server = await InProcessServer.start()));

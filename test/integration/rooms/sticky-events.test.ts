@@ -4,7 +4,7 @@ import { type Answer, type Json, InProcessServer } from '#test/support/in-proces
 const MINUTE = 60_000;
 
 describe('sticky events over HTTP', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let room: string;
   let count = 0;

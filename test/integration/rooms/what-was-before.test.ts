@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 describe('what is told of the state of before', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let roomId: string;
 

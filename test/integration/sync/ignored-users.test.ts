@@ -4,7 +4,7 @@ import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { StreamClient } from '#test/ws/stream-client.ts';
 
 describe('an ignored user, in sync', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let roomId: string;
   let since: string;

@@ -3,7 +3,7 @@ import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 
 describe('presence, by what users do', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let roomId: string;
   let eventId: string;

@@ -196,7 +196,7 @@ describe('whom an event notifies', () => {
   });
 
   it('reads the rules of a whole room in one statement, the names in another, and nothing for a message after that', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const members = Array.from({ length: 100 }, (_, i) => `@member${i}:test`);
     await world.services.interner.ensure({ users: members });
     const room = await world.room(ALICE);

@@ -19,7 +19,7 @@ import { until } from '#test/support/until.ts';
 const ROOM = 1;
 
 describe('the writer', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let admin: pg.Client;
 

@@ -5,7 +5,7 @@ const UNSTABLE = '/unstable/org.matrix.msc4140';
 const HOUR = 3_600_000;
 
 describe('delayed events', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
   let room: string;
   let count = 0;

@@ -3,7 +3,7 @@ import { InProcessServer } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 
 describe('a delayed event that was sent', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: InProcessServer;
 
   beforeEach(async () => (server = await InProcessServer.start()));

@@ -11,7 +11,7 @@ const user = (n: number): string => `@user${n}:${SERVER}`;
 const txn = (txnId: string, deviceId = 'DEVICE'): Transaction => ({ userId: ALICE, deviceId, scope: 'send', txnId });
 
 describe('the event service with', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let db: EventDatabase;
 
   before(async () => {

@@ -9,7 +9,7 @@ const user = (n: number): string => `@user${n}:${SERVER}`;
 const txn = (txnId: string, deviceId = 'DEVICE'): Transaction => ({ userId: ALICE, deviceId, scope: 'send', txnId });
 
 describe('an event costs', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let db: EventDatabase;
 
   before(async () => {

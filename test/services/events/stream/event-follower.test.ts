@@ -16,7 +16,7 @@ import { ALICE, type EventServices, eventServices, makeRoom, message, topic } fr
 const bodyOf = (event: StoredEvent): string => event.content['body'] as string;
 
 describe('a follower of events', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let services: EventServices;
   const open: EventFollower[] = [];

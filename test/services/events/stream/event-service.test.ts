@@ -20,7 +20,7 @@ const refused = async (work: Promise<unknown>): Promise<MatrixError> => {
 };
 
 describe('the event service', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let db: EventDatabase;
 
   before(async () => {

@@ -19,7 +19,7 @@ const refused = async (work: Promise<unknown>): Promise<MatrixError> => {
 };
 
 describe('the event service keeps its word about', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let db: EventDatabase;
 
   before(async () => {

@@ -7,7 +7,7 @@ import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
 import { syncRequest, type SyncWorld, syncWorld } from '#test/services/sync/engine/sync-world.ts';
 
 describe('unread replies in threads that other servers send', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let world: SyncWorld;
 

@@ -17,7 +17,7 @@ import { ManualClock } from '#test/support/manual-clock.ts';
 const LOOK_AT = sql('test_delayed_look_at', 'select look_at from delayed_events where delay_id = $1');
 
 describe('the schedule of delayed events', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let clock: ManualClock;
   let turns: DelayTurns;

@@ -5,7 +5,7 @@ import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, type EventServices, eventServices, makeRoom } from '#test/support/event-services.ts';
 
 describe('the power levels of an upgraded room', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let services: EventServices;
   before(async () => {

@@ -9,7 +9,7 @@ import { type ClientEvent, type SyncBody, syncRequest, type SyncWorld, syncWorld
 const CAROL = '@carol:example.org';
 
 describe('the age of events in sync', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let clone: TestDatabase;
   let clock: ManualClock;
   let world: SyncWorld;
