@@ -59,6 +59,7 @@ import { spaceHierarchyEndpoints } from '#src/http/client-server/space_hierarchy
 import { syncEndpoints } from '#src/http/client-server/sync.ts';
 import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
+import { threadSubscriptionEndpoints } from '#src/http/client-server/thread_subscriptions.ts';
 import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
@@ -162,6 +163,7 @@ const DECLARED = [
   ...tagsEndpoints,
   ...thirdPartyLookupEndpoints,
   ...threadsListEndpoints,
+  ...threadSubscriptionEndpoints,
   ...threepidEndpoints,
   ...typingEndpoints,
   ...usersEndpoints,

@@ -72,7 +72,7 @@ export async function eventServices(
     random: systemRandom,
     classifier: {
       prepare: () => undefined,
-      classify: () => ({ notifies: true, highlightsAll: false, exceptions: [] }),
+      classify: () => ({ notifies: true, highlightsAll: false, notifiesFollowers: false, exceptions: [] }),
     },
     signer: { serverName: SERVER, signingKey },
     ...more,

@@ -46,7 +46,7 @@ export function receiverOf(services: EventServices): EventReceiver {
     merger,
     classifier: {
       prepare: () => undefined,
-      classify: () => ({ notifies: true, highlightsAll: false, exceptions: [] }),
+      classify: () => ({ notifies: true, highlightsAll: false, notifiesFollowers: false, exceptions: [] }),
     },
     clock: systemClock,
   });

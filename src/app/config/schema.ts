@@ -168,6 +168,7 @@ export const configSchema = section({
     aliases: count,
     joined_rooms: count,
     thread_receipts: count,
+    thread_subscriptions: count,
     profile_fields: count,
   }),
   delayed_events: section({

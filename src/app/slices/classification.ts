@@ -11,11 +11,17 @@ export interface Classification {
 }
 
 export function composeClassification(below: Platform & Users & PushRules & RoomModel): Slice<Classification> {
-  const { database, loader, pushRules, users } = below;
+  const { database, followedThreads, loader, pushRules, users } = below;
   return {
     name: 'classification',
     services: {
-      classifier: new NotificationRules({ database, pushRules, loader, isLocal: (userId) => users.isLocal(userId) }),
+      classifier: new NotificationRules({
+        database,
+        pushRules,
+        followedThreads,
+        loader,
+        isLocal: (userId) => users.isLocal(userId),
+      }),
     },
   };
 }

@@ -28,7 +28,7 @@ export function composeDeactivation(
     Push &
     Ephemeral,
 ): Slice<Deactivations> {
-  const { accountData, accountThreepids, database, delayedEvents, filters, interner, logger } = below;
+  const { accountData, accountThreepids, database, delayedEvents, filters, followedThreads, interner, logger } = below;
   const { membership, presence, profiles, pushRules, receipts, users } = below;
   const deactivation = new Deactivation({
     database,
@@ -38,7 +38,7 @@ export function composeDeactivation(
     addresses: accountThreepids,
     delayedEvents,
     presence,
-    caches: [accountData, pushRules, filters, profiles, receipts],
+    caches: [accountData, pushRules, followedThreads, filters, profiles, receipts],
     logger,
   });
   return { name: 'deactivation', services: { deactivation } };

@@ -1,24 +1,29 @@
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 
-/** What users want to be notified of. It is told as account data, so it is put together before that. */
+/** What users want to be notified of, and which threads they follow. It is told as account data, so it is put together before that. */
 export interface PushRules {
   readonly pushRules: PushRuleService;
+  readonly followedThreads: FollowedThreads;
 }
 
 export function composePushRules({ config, database, interner, writer }: Platform & Commit): Slice<PushRules> {
-  return {
-    name: 'push-rules',
-    services: {
-      pushRules: new PushRuleService({
-        database,
-        interner,
-        writer,
-        legacyMentions: config.push.legacyMentions,
-        quota: config.quotas.pushRules,
-      }),
-    },
-  };
+  const pushRules = new PushRuleService({
+    database,
+    interner,
+    writer,
+    legacyMentions: config.push.legacyMentions,
+    quota: config.quotas.pushRules,
+  });
+  const followedThreads = new FollowedThreads({
+    database,
+    interner,
+    writer,
+    pushRules,
+    most: config.quotas.threadSubscriptions,
+  });
+  return { name: 'push-rules', services: { pushRules, followedThreads } };
 }

@@ -2,6 +2,7 @@ import { NotificationList } from '#src/services/push/notifications/notification-
 import { PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -21,12 +22,14 @@ export interface Push {
   readonly unread: UnreadCounts;
   readonly notificationList: NotificationList;
   readonly pushers: PusherService;
+  readonly threadSubscriptions: ThreadSubscriptionService;
 }
 
 export function composePush(
   below: Platform & Commit & Users & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
 ): Slice<Push> {
-  const { accountData, clientEvents, clock, config, database, events, ignoredUsers, interner } = below;
+  const { access, accountData, clientEvents, clock, config, database, events, finder, followedThreads } = below;
+  const { ignoredUsers, interner } = below;
   const { loader, pushRules, relationIndex, rooms, stream, userActions, writer } = below;
   const { quotas } = config;
   const receipts = new ReceiptService({
@@ -49,7 +52,16 @@ export function composePush(
         threads: relationIndex,
         actions: userActions,
       }),
-      unread: new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers }),
+      unread: new UnreadCounts({
+        database,
+        interner,
+        events,
+        stream,
+        receipts,
+        pushRules,
+        followedThreads,
+        ignoredUsers,
+      }),
       notificationList: new NotificationList({
         database,
         interner,
@@ -61,6 +73,7 @@ export function composePush(
         ignoredUsers,
         clientEvents,
       }),
+      threadSubscriptions: new ThreadSubscriptionService({ access, finder, followed: followedThreads }),
       pushers: new PusherService({ database, clock, most: quotas.pushers }),
     },
   };

@@ -8,6 +8,7 @@ import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
 import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { PushRules } from './push-rules.ts';
 import { type Sync, type SyncParts, timelineBytes } from './sync.ts';
 
 /** Sync for clients that look at a part of their rooms. */
@@ -15,9 +16,19 @@ export interface SlidingSyncing {
   readonly slidingSync: SlidingSync;
 }
 
-export function composeSlidingSync(below: Platform & SyncParts & Sync): Slice<SlidingSyncing> {
+export function composeSlidingSync(below: Platform & SyncParts & PushRules & Sync): Slice<SlidingSyncing> {
   const { accountData, clock, config, database, ephemeral, events, loader, random, rooms, stream } = below;
-  const { deviceListDeltas: deltas, inboxes, keyCounts, receipts, syncUsers, timers, typing, writer } = below;
+  const {
+    deviceListDeltas: deltas,
+    followedThreads,
+    inboxes,
+    keyCounts,
+    receipts,
+    syncUsers,
+    timers,
+    typing,
+    writer,
+  } = below;
   const { maxTimelineLimit: greatest } = config.sync;
   const timelines = new VisibleTimelines({
     timelines: new TimelineReader(database, loader),
@@ -45,7 +56,7 @@ export function composeSlidingSync(below: Platform & SyncParts & Sync): Slice<Sl
       stripped: below.membership,
       past: below.visibility.past,
     }),
-    extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing }),
+    extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing, followedThreads }),
     store: new ConnectionStore(database, clock),
   });
   return { name: 'sliding sync', services: { slidingSync }, close: () => slidingSync.close() };

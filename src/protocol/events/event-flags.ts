@@ -14,6 +14,8 @@ export const EVENT_FLAGS = {
   highlightsAll: 32,
   /** Part of a thread: `rel` is the thread's root. */
   threaded: 64,
+  /** Said in a thread, and nothing but the rules on threads decides whom it notifies: those who follow the thread. */
+  notifiesFollowers: 128,
 } as const;
 
 /** Flags of events that no client is shown. */

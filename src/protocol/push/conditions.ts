@@ -25,6 +25,12 @@ const LONGEST_NAME = 256;
 /** Level needed for a notification of a kind that the room's power levels do not name (m.room.power_levels, `notifications`). */
 const DEFAULT_NOTIFICATION_LEVEL = 50;
 
+/** Kinds of conditions that ask whether the user follows the event's thread: the name of MSC4306, and the one that clients use today. */
+export const THREAD_CONDITIONS: ReadonlySet<string> = new Set([
+  'thread_subscription',
+  'io.element.msc4306.thread_subscription',
+]);
+
 const MEMBER_COUNT = /^(==|<=|>=|<|>)?([0-9]+)$/;
 
 /** The predicate of a condition, or undefined if nothing can ever match it: its kind is unknown or its parameters are not valid. */
@@ -44,6 +50,7 @@ export function compileCondition(condition: PushCondition): ConditionPredicate |
     case 'sender_notification_permission':
       return typeof key === 'string' ? senderNotificationPermission(key) : undefined;
     default:
+      if (THREAD_CONDITIONS.has(kind)) return threadSubscription(condition['subscribed']);
       // "Unrecognised conditions MUST NOT match any events, effectively making the push rule disabled."
       return undefined;
   }
@@ -144,6 +151,12 @@ function roomMemberCount(is: string): ConditionPredicate | undefined {
     default:
       return (_subject, { memberCount }) => memberCount === count;
   }
+}
+
+/** Holds for events in threads that the user follows, or in those that they do not follow; never outside of threads. MSC4306. */
+function threadSubscription(subscribed: unknown): ConditionPredicate | undefined {
+  if (typeof subscribed !== 'boolean') return undefined;
+  return (_subject, { followsThread }) => followsThread === subscribed;
 }
 
 function senderNotificationPermission(key: string): ConditionPredicate {

@@ -14,6 +14,7 @@ import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from './push-ruleset
 export type NotificationClass = 'none' | 'notify' | 'highlight';
 
 const compiled = new WeakMap<DefaultRules, CompiledRuleset>();
+const compiledForFollowers = new WeakMap<DefaultRules, CompiledRuleset>();
 
 const MENTIONED_USERS = ['content', 'm.mentions', 'user_ids'];
 
@@ -28,6 +29,25 @@ export function defaultClassOf(
   // No user has the empty id, so nobody's own events are left out here.
   const { notify, highlight } = rules.evaluate(event, { ...room, userId: '' });
   return highlight ? 'highlight' : notify ? 'notify' : 'none';
+}
+
+/**
+ * Whether what is said in a thread notifies those who follow it because of that, and of nothing else: no rule that comes before the ones
+ * on threads matches. MSC4306.
+ */
+export function notifiesFollowers(
+  event: PushEvent | PushSubject,
+  room: RoomPushContext,
+  defaults: DefaultRules = DEFAULT_RULES,
+): boolean {
+  let rules = compiledForFollowers.get(defaults);
+  if (rules === undefined) {
+    const { impersonal } = defaults;
+    const postcontent = impersonal.postcontent.map((rule) => ({ ...rule, enabled: true }));
+    compiledForFollowers.set(defaults, (rules = compileRuleset({ ...impersonal, postcontent, underride: [] })));
+  }
+  const { notify, highlight } = rules.evaluate(event, { ...room, userId: '', followsThread: true });
+  return notify && !highlight;
 }
 
 /**

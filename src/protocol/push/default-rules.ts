@@ -121,6 +121,22 @@ const UNDERRIDES: readonly PushRule[] = [
   rule('.m.rule.encrypted', [typeIs('m.room.encrypted')], ['notify']),
 ];
 
+/** Nothing that is said in a thread notifies who does not follow it, unless it mentions them. MSC4306. */
+export const UNSUBSCRIBED_THREAD_RULE_ID = '.io.element.msc4306.rule.unsubscribed_thread';
+/** All that is said in a thread notifies who follows it, whatever they want to hear of the room. MSC4306. */
+export const SUBSCRIBED_THREAD_RULE_ID = '.io.element.msc4306.rule.subscribed_thread';
+
+const threadIs = (subscribed: boolean): PushCondition => ({
+  kind: 'io.element.msc4306.thread_subscription',
+  subscribed,
+});
+
+/** They are enabled for users when they begin to follow threads: clients that know nothing of that would fall silent. */
+const POSTCONTENT: readonly PushRule[] = [
+  rule(UNSUBSCRIBED_THREAD_RULE_ID, [threadIs(false)], [], false),
+  rule(SUBSCRIBED_THREAD_RULE_ID, [threadIs(true)], ['notify', SOUND_DEFAULT], false),
+];
+
 /** The default rules of a server. */
 export interface DefaultRules {
   /** The ruleset of a user who has changed nothing. */
@@ -132,7 +148,7 @@ export interface DefaultRules {
 
 const defaultRules = (legacyMentions: boolean): DefaultRules => {
   const legacy = (one: PushRule): readonly PushRule[] => (legacyMentions ? [one] : []);
-  const others = { room: [], sender: [], underride: UNDERRIDES };
+  const others = { postcontent: POSTCONTENT, room: [], sender: [], underride: UNDERRIDES };
   return {
     of: (userId) => ({
       override: [

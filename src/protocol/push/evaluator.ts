@@ -100,6 +100,7 @@ function compilePredicates(kind: PushRuleKind, rule: PushRule): readonly Conditi
     case 'sender':
       return [(subject) => subject.event.sender === ruleId];
     case 'override':
+    case 'postcontent':
     case 'underride': {
       const predicates: ConditionPredicate[] = [];
       for (const condition of rule.conditions ?? []) {

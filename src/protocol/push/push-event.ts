@@ -64,6 +64,8 @@ export interface PushContext extends RoomPushContext {
   readonly userId: string;
   /** The user's display name in the room. */
   readonly displayName?: string | undefined;
+  /** Whether the user follows the thread that the event is in; undefined when it is in none. MSC4306. */
+  readonly followsThread?: boolean | undefined;
 }
 
 /** What a rule may ask about the room, whoever the user is. */

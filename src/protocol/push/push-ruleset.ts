@@ -1,9 +1,19 @@
 /** The shape of push rules, as clients send and receive them (Client-Server API, "Push Rules"). */
 
-/** The kinds of rule, in the order in which they are checked. */
-export const PUSH_RULE_KINDS = ['override', 'content', 'room', 'sender', 'underride'] as const;
+/** The kinds of rule, in the order in which they are checked. Of `postcontent` (MSC4306) there are rules of the server alone. */
+export const PUSH_RULE_KINDS = ['override', 'content', 'postcontent', 'room', 'sender', 'underride'] as const;
 
 export type PushRuleKind = (typeof PUSH_RULE_KINDS)[number];
+
+/** The number that stands for a kind where rules are kept. Numbers do not change. */
+export const PUSH_RULE_KIND_NUMBERS: Readonly<Record<PushRuleKind, number>> = {
+  override: 0,
+  content: 1,
+  room: 2,
+  sender: 3,
+  underride: 4,
+  postcontent: 5,
+};
 
 export function isPushRuleKind(kind: string): kind is PushRuleKind {
   return (PUSH_RULE_KINDS as readonly string[]).includes(kind);
@@ -35,7 +45,7 @@ export interface PushRule {
   readonly rule_id: string;
   readonly default: boolean;
   readonly enabled: boolean;
-  /** Override and underride rules only. No conditions: always matches. */
+  /** Override, postcontent and underride rules only. No conditions: always matches. */
   readonly conditions?: readonly PushCondition[];
   /** Content rules only. */
   readonly pattern?: string;

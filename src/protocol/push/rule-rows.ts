@@ -173,6 +173,7 @@ const sum = (rows: KeptRules['rows']): number => {
 const rulesetOf = (rules: (kind: PushRuleKind) => readonly PushRule[]): PushRuleset => ({
   override: rules('override'),
   content: rules('content'),
+  postcontent: rules('postcontent'),
   room: rules('room'),
   sender: rules('sender'),
   underride: rules('underride'),

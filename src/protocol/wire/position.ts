@@ -107,8 +107,22 @@ export const encodeArrivalToken = (position: number): string =>
     ephemeral: { run: '0', count: 0 },
   });
 
-/** Reads a `next_batch`; undefined when it is not one of ours. */
-export const decodeSyncToken = (token: string): SyncPosition | undefined => {
+/** The `pos` of an answer of sliding sync: names a position of a connection, and says where in everything that is. MSC4186. */
+export const encodeSlidingToken = (run: string, number: number, vector: PositionVector): string =>
+  `${run}/${number}/${encodeSyncToken({ vector, ephemeral: { run: '0', count: 0 } })}`;
+
+const SLIDING = /^([A-Za-z0-9_-]{1,16})\/([0-9]{1,12})\/(.*)$/;
+
+/** Reads a `pos`: which position of which connection it names; undefined when it is not one of ours. */
+export const decodeSlidingToken = (pos: string): { readonly run: string; readonly number: number } | undefined => {
+  const [, run, number] = SLIDING.exec(pos) ?? [];
+  return run === undefined ? undefined : { run, number: Number(number) };
+};
+
+/** Reads a `next_batch`, or a `pos` of sliding sync; undefined when it is not one of ours. */
+export const decodeSyncToken = (text: string): SyncPosition | undefined => {
+  // "A `pos` token can be used in `/messages` and `/relations` APIs, in the same way as a `next_batch`". MSC4186.
+  const token = SLIDING.exec(text)?.[3] ?? text;
   const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)((?:\.[a-z][a-z0-9]+)*)$/.exec(token);
   if (match === null) return undefined;
   const [, vectorText = '', run = '', count = '', rest = ''] = match;

@@ -6,6 +6,7 @@ const ERASE = sql(
   `with account_data_ as (delete from account_data where user_nid = $2),
    room_tags_ as (delete from room_tags where user_nid = $2),
    push_rules_ as (delete from push_rules where user_nid = $2),
+   thread_subscriptions_ as (delete from thread_subscriptions where user_nid = $2),
    filters_ as (delete from filters where user_nid = $2),
    mention_ as (delete from mention where user_nid = $2),
    receipts_ as (delete from receipts r using member m where m.user_nid = $2 and r.room = m.room and r.user_nid = $2),

@@ -10,6 +10,7 @@ import {
   text,
 } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
+import type { RemovedThreadSubscription, ThreadSubscriptionRow } from '../push/thread-subscriptions.ts';
 import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from './guarded-batch.ts';
 
 /** Kinds of receipts as they are stored. */
@@ -71,6 +72,8 @@ export interface StreamWrite {
   readonly accountData?: readonly AccountDataRow[];
   readonly tags?: readonly TagRow[];
   readonly pushRules?: readonly PushRuleWrite[];
+  readonly threadSubscriptions?: readonly ThreadSubscriptionRow[];
+  readonly removedThreadSubscriptions?: readonly RemovedThreadSubscription[];
 }
 
 interface StreamBatch extends GuardedBatch {
@@ -184,6 +187,39 @@ const REMOVED_PUSH_RULES = BatchTable.declare<StreamBatch, PushRuleWrite>({
   },
 });
 
+const subscriptionKey = ({ user, room, root }: RemovedThreadSubscription): string => `${user} ${room} ${root}`;
+
+const THREAD_SUBSCRIPTIONS = BatchTable.declare<StreamBatch, ThreadSubscriptionRow>({
+  name: 'thread_subscriptions',
+  rows: ({ writes }) => writes.flatMap((write) => write.threadSubscriptions ?? []),
+  key: subscriptionKey,
+  columns: {
+    user_nid: int((row) => row.user),
+    room: int((row) => row.room),
+    root: text((row) => row.root),
+    root_nid: bigint((row) => row.rootNid),
+    automatic: boolean((row) => row.automatic),
+    at: bigint((row) => row.at),
+    pos: bigint((row) => row.pos),
+  },
+});
+
+const REMOVED_THREAD_SUBSCRIPTIONS = BatchTable.declare<StreamBatch, RemovedThreadSubscription>({
+  name: 'thread_subscriptions',
+  // Those that were decided anew in the same batch stay.
+  rows: ({ writes }) => {
+    const given = new Set(writes.flatMap((write) => write.threadSubscriptions ?? []).map(subscriptionKey));
+    return writes
+      .flatMap((write) => write.removedThreadSubscriptions ?? [])
+      .filter((removed) => !given.has(subscriptionKey(removed)));
+  },
+  columns: {
+    user_nid: int((row) => row.user),
+    room: int((row) => row.room),
+    root: text((row) => row.root),
+  },
+});
+
 const WRITE_STREAMS = new BatchStatements<StreamBatch>(
   [
     {
@@ -231,6 +267,17 @@ content = excluded.content`,
           text: (rows) => `delete from push_rules p using ${OWNED}, ${rows(REMOVED_PUSH_RULES, 'r')}
 where p.user_nid = r.user_nid and p.kind = r.kind and p.rule_id = r.rule_id`,
         },
+        insertStep(THREAD_SUBSCRIPTIONS, {
+          from: OWNED,
+          after: `on conflict (user_nid, room, root) do update set automatic = excluded.automatic, at = excluded.at,
+pos = excluded.pos`,
+        }),
+        {
+          name: 'removed_thread_subscriptions',
+          tables: [REMOVED_THREAD_SUBSCRIPTIONS],
+          text: (rows) => `delete from thread_subscriptions t using ${OWNED}, ${rows(REMOVED_THREAD_SUBSCRIPTIONS, 'r')}
+where t.user_nid = r.user_nid and t.room = r.room and t.root = r.root`,
+        },
       ],
     },
   ],
@@ -238,7 +285,7 @@ where p.user_nid = r.user_nid and p.kind = r.kind and p.rule_id = r.rule_id`,
 );
 
 /**
- * Writes receipts, account data, tags and push rules in one statement and one commit. Doing it twice changes nothing.
+ * Writes receipts, account data, tags, push rules and what users decided about threads in one statement and one commit. Doing it twice changes nothing.
  *
  * @throws StaleEpochError when a shard has another owner by now; nothing is written then
  */

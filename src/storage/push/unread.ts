@@ -28,7 +28,7 @@ const UNREAD = sql(
    left join events root on root.room = e.room and root.nid = ${ofThreaded('e', 'rel')}
    where e.flags & ${HIDDEN_FLAGS} = 0
      and case when e.sender = $1 then e.type <> $5
-         else e.redacted_by is null and (e.flags & ${EVENT_FLAGS.notifies} <> 0 or m.kind is not null) end
+         else e.redacted_by is null and (e.flags & ${EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers} <> 0 or m.kind is not null) end
    order by e.room, e.nid`,
 );
 

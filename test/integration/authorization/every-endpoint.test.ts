@@ -81,6 +81,10 @@ const reads = (room: RoomOfSecrets, role: Role): Readonly<Record<string, readonl
       tokens.map((from): Request => ['GET', `/events?${which}from=${from}&timeout=0`]),
     ),
     getNotifications: [['GET', '/notifications']],
+    getThreadSubscription: messages.map((event): Request => [
+      'GET',
+      `/_matrix/client/unstable/io.element.msc4306${path}/thread/${event}/subscription`,
+    ]),
     search: [{}, { rooms: [roomId] }].map((rooms): Request => [
       'POST',
       '/search',
@@ -129,6 +133,9 @@ const writes = (room: RoomOfSecrets, role: Role): Readonly<Record<string, readon
     setReadMarker: [['POST', `${path}/read_markers`, { 'm.fully_read': event, 'm.read': event }]],
     upgradeRoom: [['POST', `${path}/upgrade`, { new_version: '11' }]],
     setRoomVisibilityOnDirectory: [['PUT', `/directory/list/room/${roomId}`, { visibility: 'public' }]],
+    updateAppserviceRoomDirectoryVisibility: [
+      ['PUT', `/directory/list/appservice/network/${roomId}`, { visibility: 'public' }],
+    ],
     setRoomAlias: [['PUT', `/directory/room/%23intruded-${role}:localhost`, { room_id: roomId }]],
     reportEvent: [['POST', `${path}/report/${event}`, { reason: 'x' }]],
   };
@@ -147,6 +154,9 @@ const ANYBODYS = new Set([
   'setRoomTag',
   'deleteRoomTag',
   'reportRoom',
+  // Which threads they follow of those that they may see.
+  'subscribeThread',
+  'unsubscribeThread',
   // What users keep of their own, under whatever name.
   'putRoomKeysByRoomId',
   'putRoomKeyBySessionId',
@@ -234,6 +244,7 @@ const NEEDS_POWER = new Set([
   'unban',
   'upgradeRoom',
   'setRoomVisibilityOnDirectory',
+  'updateAppserviceRoomDirectoryVisibility',
 ]);
 
 /** Has somebody send a message later, and waits for what becomes of it. */

@@ -86,7 +86,7 @@ describe('sliding sync', function () {
     expect(await sync(alice, { lists: { all: ALL } }, first.pos)).to.deep.equal(second);
     const third = await sync(alice, { lists: { all: ALL } }, second.pos);
     expect(texts(third.rooms[room])).to.deep.equal(['two']);
-    for (const pos of [first.pos, 'x', `${String(first.pos).split('/')[0]}/99`, '']) {
+    for (const pos of [first.pos, 'x', String(first.pos).replace('/1/', '/99/'), '']) {
       if (pos === '') continue;
       const { status, body } = await poll(alice, {}, pos);
       expect([status, body.errcode]).to.deep.equal([400, 'M_UNKNOWN_POS']);
@@ -276,6 +276,50 @@ describe('sliding sync', function () {
     await server.must(bob, 'PUT', `/rooms/${room}/typing/${bob.userId}`, { typing: false });
     const fourth = await sync(alice, { lists: { all: ALL }, extensions: acknowledged }, third.pos);
     expect(fourth.extensions.typing.rooms[room].content.user_ids).to.deep.equal([]);
+  });
+
+  it('wakes a connection when only the counts of the device’s keys change, and tells them once', async () => {
+    const wish = { extensions: { e2ee: { enabled: true } } };
+    const key = { key: 'k', signatures: { [alice.userId]: { 'ed25519:X': 'sig' } } };
+    let { pos } = await sync(alice, wish);
+    const changes: [() => Promise<unknown>, Json, string[]][] = [
+      [
+        () => server.must(alice, 'POST', '/keys/upload', { one_time_keys: { 'signed_curve25519:A': key } }),
+        { signed_curve25519: 1 },
+        [],
+      ],
+      [
+        () =>
+          server.must(alice, 'POST', '/keys/upload', {
+            fallback_keys: { 'signed_curve25519:F': { ...key, fallback: true } },
+          }),
+        { signed_curve25519: 1 },
+        ['signed_curve25519'],
+      ],
+      ...[[{ signed_curve25519: 0 }, ['signed_curve25519']] as const, [{ signed_curve25519: 0 }, []] as const].map(
+        ([counts, fallback]): [() => Promise<unknown>, Json, string[]] => [
+          () =>
+            server.must(bob, 'POST', '/keys/claim', {
+              one_time_keys: { [alice.userId]: { [alice.deviceId]: 'signed_curve25519' } },
+            }),
+          counts,
+          [...fallback],
+        ],
+      ),
+    ];
+    for (const [change, counts, fallback] of changes) {
+      const waiting = sync(alice, wish, pos, 60_000);
+      await change();
+      const told = await waiting;
+      expect(told.extensions.e2ee).to.deep.include({
+        device_one_time_keys_count: counts,
+        device_unused_fallback_key_types: fallback,
+      });
+      ({ pos } = told);
+    }
+    // Nothing changes: there is nothing to answer before the time is over.
+    const quiet = await sync(alice, wish, pos, 100);
+    expect(quiet.extensions.e2ee.device_one_time_keys_count).to.deep.equal({ signed_curve25519: 0 });
   });
 
   it('speaks the form that was accepted, too', async () => {

@@ -20,7 +20,7 @@ function context(members: Partial<PushContext> = {}): PushContext {
 
 const text = (body: string): PushEvent => event({ msgtype: 'm.text', body });
 
-const EMPTY: PushRuleset = { override: [], content: [], room: [], sender: [], underride: [] };
+const EMPTY: PushRuleset = { override: [], content: [], postcontent: [], room: [], sender: [], underride: [] };
 
 function rule(members: Partial<PushRule>): PushRule {
   return { rule_id: 'r', default: false, enabled: true, actions: ['notify'], ...members };
@@ -230,11 +230,12 @@ describe('push conditions', () => {
 });
 
 describe('push rule evaluation', () => {
-  it('checks override, content, room, sender, underride in this order', () => {
+  it('checks override, content, postcontent, room, sender, underride in this order', () => {
     const tweak = (value: string): PushRule['actions'] => ['notify', { set_tweak: 'sound', value }];
     const all: Record<string, PushRule> = {
       override: rule({ actions: tweak('override') }),
       content: rule({ pattern: 'cake', actions: tweak('content') }),
+      postcontent: rule({ actions: tweak('postcontent') }),
       room: rule({ rule_id: '!room:example.org', actions: tweak('room') }),
       sender: rule({ rule_id: BOB, actions: tweak('sender') }),
       underride: rule({ actions: tweak('underride') }),

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import { PUSH_RULE_KINDS } from '#src/protocol/push/push-ruleset.ts';
+import { PUSH_RULE_KIND_NUMBERS, PUSH_RULE_KINDS } from '#src/protocol/push/push-ruleset.ts';
 import { keptRulesFrom } from '#src/protocol/push/rule-rows.ts';
 import { Database } from '#src/storage/database.ts';
 import { pushRulesOf } from '#src/storage/push/push-rules.ts';
@@ -119,7 +119,7 @@ describe('tags and push rules that were one piece each', function () {
     expect(new Set(rows.map((row) => row.user_nid))).to.deep.equal(new Set([1]));
     const { ruleset } = keptRulesFrom(
       rows.map((row) => ({
-        kind: PUSH_RULE_KINDS[row.kind]!,
+        kind: PUSH_RULE_KINDS.find((kind) => PUSH_RULE_KIND_NUMBERS[kind] === row.kind)!,
         ruleId: row.rule_id,
         place: row.place,
         enabled: row.enabled,

@@ -23,7 +23,7 @@ import type { EventDraft } from './event-draft.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
-import type { NotificationClassifier } from './notification-class.ts';
+import { flagsOfVerdict, type NotificationClassifier } from './notification-class.ts';
 import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
 import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -156,8 +156,7 @@ export class EventBuilder {
     const notification = this.#classifier.classify(room, subject);
     const relation = relationOf(draft.content);
     let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
-    if (notification.notifies) flags |= EVENT_FLAGS.notifies;
-    if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+    flags |= flagsOfVerdict(notification);
     if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
     const state = room.head.chain.nid;
     const nid = this.#writer.allocate(room.shard);

@@ -1,3 +1,4 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
@@ -11,6 +12,8 @@ export interface NotificationVerdict {
   readonly notifies: boolean;
   /** Highlights for every such member. */
   readonly highlightsAll: boolean;
+  /** Said in a thread, and notifies those who follow it whatever its class is. */
+  readonly notifiesFollowers: boolean;
   /** Those for whom it is otherwise; local members only. */
   readonly exceptions: readonly { readonly userId: string; readonly kind: MentionKind }[];
 }
@@ -22,6 +25,12 @@ export interface ClassifiedEvent {
   readonly content: JsonObject;
   readonly state_key?: string;
 }
+
+/** The flags of an event that say whom it notifies. */
+export const flagsOfVerdict = ({ notifies, highlightsAll, notifiesFollowers }: NotificationVerdict): number =>
+  (notifies ? EVENT_FLAGS.notifies : 0) |
+  (highlightsAll ? EVENT_FLAGS.highlightsAll : 0) |
+  (notifiesFollowers ? EVENT_FLAGS.notifiesFollowers : 0);
 
 /** Decides once, when an event is made, whom it notifies. */
 export interface NotificationClassifier {

@@ -1,4 +1,3 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -15,7 +14,11 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
-import type { NotificationClassifier, NotificationVerdict } from '#src/services/events/building/notification-class.ts';
+import {
+  flagsOfVerdict,
+  type NotificationClassifier,
+  type NotificationVerdict,
+} from '#src/services/events/building/notification-class.ts';
 import type { StateStep } from '#src/services/events/building/follow-ups.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -69,7 +72,7 @@ interface Tools {
   readonly events: EventService;
 }
 
-const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
+const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, notifiesFollowers: false, exceptions: [] };
 
 /**
  * Gives the event its position and has it written. Runs in one turn of the event loop up to the queue.
@@ -106,8 +109,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
 
   const notification = plan.isAccepted ? classifier.classify(room, pdu) : NOBODY;
   let { flags } = plan;
-  if (notification.notifies) flags |= EVENT_FLAGS.notifies;
-  if (notification.highlightsAll) flags |= EVENT_FLAGS.highlightsAll;
+  flags |= flagsOfVerdict(notification);
   const parts = {
     room,
     nid,

@@ -1,6 +1,11 @@
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
-import { defaultClassOf, type NotificationClass, personallyConcerned } from '#src/protocol/push/default-class.ts';
+import {
+  defaultClassOf,
+  type NotificationClass,
+  notifiesFollowers,
+  personallyConcerned,
+} from '#src/protocol/push/default-class.ts';
 import type { PushVerdict } from '#src/protocol/push/evaluator.ts';
 import { evaluateFairly } from '#src/protocol/push/fair-evaluation.ts';
 import { PushSubject, type RoomPushContext, saysWhomItMentions } from '#src/protocol/push/push-event.ts';
@@ -11,6 +16,8 @@ import {
   type NotificationClassifier,
   type NotificationVerdict,
 } from '#src/services/events/building/notification-class.ts';
+import { relationOf } from '#src/services/room-model/event/stored-event.ts';
+import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
@@ -38,7 +45,12 @@ export const MOST_STEPS = 2_000_000;
 /** Steps in which the names of members are looked for in one event. */
 const MOST_STEPS_FOR_NAMES = 500_000;
 
-const NOTHING: NotificationVerdict = { notifies: false, highlightsAll: false, exceptions: [] };
+const NOTHING: NotificationVerdict = {
+  notifies: false,
+  highlightsAll: false,
+  notifiesFollowers: false,
+  exceptions: [],
+};
 const NOBODY: Audience = { members: 0, generation: 0, personal: new Map(), names: new Map() };
 
 const classOf = (verdict: PushVerdict): NotificationClass =>
@@ -63,9 +75,16 @@ const textWithNames = (event: Pick<ClassifiedEvent, 'content'>): string | undefi
   return typeof body === 'string' && !saysWhomItMentions(event) ? body : undefined;
 };
 
+/** Id of the root of the thread that an event is said in. */
+const threadRootOf = ({ content }: Pick<ClassifiedEvent, 'content'>): string | undefined => {
+  const relation = relationOf(content);
+  return relation?.relType === 'm.thread' ? relation.eventId : undefined;
+};
+
 export interface NotificationRulesOptions {
   readonly database: Database;
   readonly pushRules: PushRuleService;
+  readonly followedThreads: Pick<FollowedThreads, 'peek' | 'loadAll'>;
   readonly loader: EventLoader;
   readonly isLocal: (userId: string) => boolean;
 }
@@ -76,6 +95,7 @@ export interface NotificationRulesOptions {
  */
 export class NotificationRules implements NotificationClassifier {
   readonly #pushRules: PushRuleService;
+  readonly #followed: Pick<FollowedThreads, 'peek' | 'loadAll'>;
   readonly #loader: EventLoader;
   readonly #isLocal: (userId: string) => boolean;
   readonly #names: RoomNames;
@@ -83,6 +103,7 @@ export class NotificationRules implements NotificationClassifier {
 
   constructor(options: NotificationRulesOptions) {
     this.#pushRules = options.pushRules;
+    this.#followed = options.followedThreads;
     this.#loader = options.loader;
     this.#isLocal = options.isLocal;
     this.#names = new RoomNames(options.database, options.loader);
@@ -95,8 +116,26 @@ export class NotificationRules implements NotificationClassifier {
       legacyMentions && events.some((event) => textWithNames(event) !== undefined)
         ? this.#names.prepare(room)
         : undefined;
-    if (audience === undefined || names === undefined) return audience ?? names;
-    return Promise.all([audience, names]).then(() => undefined);
+    const threaded = events.filter((event) => threadRootOf(event) !== undefined);
+    if (threaded.length === 0) {
+      if (audience === undefined || names === undefined) return audience ?? names;
+      return Promise.all([audience, names]).then(() => undefined);
+    }
+    if (audience === undefined && names === undefined) return this.#prepareThreads(room, threaded);
+    return Promise.all([audience, names]).then(() => this.#prepareThreads(room, threaded));
+  }
+
+  /** Reads which threads those follow who are asked about events in threads, and whose rules ask for that. */
+  #prepareThreads(room: Room, events: readonly Pick<ClassifiedEvent, 'content'>[]): Promise<void> | undefined {
+    const asked = new Set<string>();
+    const ask = (userId: string): void => {
+      if (this.#pushRules.peek(userId)?.asksForThreads === true && this.#followed.peek(userId) === undefined)
+        asked.add(userId);
+    };
+    for (const userId of this.#audiences.get(room)?.personal.keys() ?? []) ask(userId);
+    for (const { content } of events)
+      for (const userId of personallyConcerned({ type: '', sender: '', content })) ask(userId);
+    return asked.size === 0 ? undefined : this.#followed.loadAll([...asked]).then(() => undefined);
   }
 
   #prepareAudience(room: Room): Promise<void> | undefined {
@@ -193,6 +232,10 @@ export class NotificationRules implements NotificationClassifier {
     };
     const { defaults } = this.#pushRules;
     const eventClass = defaultClassOf(subject, context, defaults);
+    const root = threadRootOf(event);
+    const forFollowers = root !== undefined && notifiesFollowers(subject, context, defaults);
+    const follows = (userId: string): boolean | undefined =>
+      root === undefined ? undefined : (this.#followed.peek(userId)?.follows(room.nid, root) ?? false);
     const text = defaults.legacyMentions ? textWithNames(event) : undefined;
     const members = text === undefined ? undefined : this.#names.of(room);
     const asked = new Map<string, UserRules>();
@@ -204,22 +247,33 @@ export class NotificationRules implements NotificationClassifier {
       for (const userId of members.index.namedIn(subject, text, new StepBudget(MOST_STEPS_FOR_NAMES))) ask(userId);
     for (const [userId, rules] of personal) asked.set(userId, rules);
     asked.delete(event.sender);
-    if (asked.size === 0)
-      return { notifies: eventClass !== 'none', highlightsAll: eventClass === 'highlight', exceptions: [] };
+    const forAll = {
+      notifies: eventClass !== 'none',
+      highlightsAll: eventClass === 'highlight',
+      notifiesFollowers: forFollowers,
+    };
+    if (asked.size === 0) return { ...forAll, exceptions: [] };
     const verdicts = evaluateFairly(
       Array.from(asked, ([userId, rules]) => ({
         rules: this.#pushRules.compiled(userId, rules),
-        context: { ...context, userId, displayName: names.get(userId) ?? members?.displayNames.get(userId) },
+        context: {
+          ...context,
+          userId,
+          displayName: names.get(userId) ?? members?.displayNames.get(userId),
+          followsThread: rules.asksForThreads ? follows(userId) : undefined,
+        },
       })),
       subject,
       new StepBudget(MOST_STEPS),
     );
     const exceptions = Array.from(asked, ([userId, rules], index) => {
       const verdict = verdicts[index];
-      if (verdict === undefined || classOf(verdict) === classUnder(rules.modeIn(room.roomId), eventClass)) return [];
+      const isFollowed = rules.asksForThreads ? follows(userId) : undefined;
+      const mode = isFollowed === undefined ? rules.modeIn(room.roomId) : rules.threadModeIn(room.roomId, isFollowed);
+      if (verdict === undefined || classOf(verdict) === classUnder(mode, eventClass, forFollowers)) return [];
       return [{ userId, kind: KIND_OF[classOf(verdict)] }];
     }).flat();
-    return { notifies: eventClass !== 'none', highlightsAll: eventClass === 'highlight', exceptions };
+    return { ...forAll, exceptions };
   }
 
   /** Whether a named user is one of ours and in the room, or invited by this very event. */

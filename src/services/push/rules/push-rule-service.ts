@@ -12,6 +12,7 @@ import {
 } from '#src/protocol/push/default-rules.ts';
 import { compileRuleset, type CompiledRuleset } from '#src/protocol/push/evaluator.ts';
 import {
+  PUSH_RULE_KIND_NUMBERS,
   PUSH_RULE_KINDS,
   type PushRule,
   type PushRuleKind,
@@ -151,7 +152,7 @@ export class PushRuleService implements ServedType {
     const found = new Map<string, Known>();
     for (const [nid, userId] of nids) {
       const rows = (byUser.get(nid) ?? []).map((record): PushRuleRow => ({
-        kind: PUSH_RULE_KINDS[record.kind] ?? 'override',
+        kind: KIND_OF_NUMBER.get(record.kind) ?? 'override',
         ruleId: record.rule_id,
         place: record.place,
         enabled: record.enabled,
@@ -217,7 +218,8 @@ export class PushRuleService implements ServedType {
 
   /** @throws MatrixError M_INVALID_PARAM for an unknown kind; as `addRule` and `parsePushRule` refuse; M_TOO_LARGE */
   async put(userId: string, kind: string, ruleId: string, body: JsonObject, place: PushRulePlace): Promise<void> {
-    if (!isPushRuleKind(kind)) throw new MatrixError('M_INVALID_PARAM', KINDS);
+    // "Servers MUST ensure that clients MUST NOT be able to create custom rules with this push rule kind." MSC4306.
+    if (!isPushRuleKind(kind) || kind === 'postcontent') throw new MatrixError('M_INVALID_PARAM', KINDS);
     const parsed = parsePushRule(kind, ruleId, body);
     if (!parsed.ok) throw new MatrixError(parsed.errcode, parsed.message);
     await this.#change(userId, (ruleset) => addRule(ruleset, kind, parsed.value, place), { kind, ruleId });
@@ -233,6 +235,15 @@ export class PushRuleService implements ServedType {
   async setEnabled(userId: string, kind: string, ruleId: string, enabled: unknown): Promise<void> {
     const known = knownKind(kind);
     await this.#change(userId, (ruleset) => setRuleEnabled(ruleset, known, ruleId, enabled));
+  }
+
+  /** Enables rules of the server in one change. */
+  async enable(userId: string, kind: PushRuleKind, ruleIds: readonly string[]): Promise<void> {
+    await this.#change(userId, (ruleset) => {
+      let changed: PushRulesetChange = { ok: true, ruleset };
+      for (const ruleId of ruleIds) if (changed.ok) changed = setRuleEnabled(changed.ruleset, kind, ruleId, true);
+      return changed;
+    });
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE */
@@ -287,7 +298,7 @@ export class PushRuleService implements ServedType {
       row: PushRuleWrite['row'],
     ): PushRuleWrite => ({
       user,
-      kind: PUSH_RULE_KINDS.indexOf(kind),
+      kind: PUSH_RULE_KIND_NUMBERS[kind],
       ruleId,
       row,
     });
@@ -313,7 +324,17 @@ export class PushRuleService implements ServedType {
 
 const KINDS = 'The kind of a push rule is override, content, room, sender or underride.';
 
-const knownKind = (kind: string): PushRuleKind => {
+const KIND_OF_NUMBER: ReadonlyMap<number, PushRuleKind> = new Map(
+  PUSH_RULE_KINDS.map((kind) => [PUSH_RULE_KIND_NUMBERS[kind], kind]),
+);
+
+/** How clients name the kind `postcontent` in paths while MSC4306 is not part of the specification. */
+const UNSTABLE_POSTCONTENT = 'io.element.msc4306.postcontent';
+
+const stableKind = (kind: string): string => (kind === UNSTABLE_POSTCONTENT ? 'postcontent' : kind);
+
+const knownKind = (text: string): PushRuleKind => {
+  const kind = stableKind(text);
   if (isPushRuleKind(kind)) return kind;
   throw new MatrixError('M_NOT_FOUND', `The push rule was not found. ${KINDS}`);
 };

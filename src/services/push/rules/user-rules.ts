@@ -1,6 +1,14 @@
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { saysOnlyDefaults } from '#src/protocol/push/default-class.ts';
-import { DEFAULT_RULES, type DefaultRules, MASTER_RULE_ID, RULES_FOR_NAMED } from '#src/protocol/push/default-rules.ts';
+import { THREAD_CONDITIONS } from '#src/protocol/push/conditions.ts';
+import {
+  DEFAULT_RULES,
+  type DefaultRules,
+  MASTER_RULE_ID,
+  RULES_FOR_NAMED,
+  SUBSCRIBED_THREAD_RULE_ID,
+  UNSUBSCRIBED_THREAD_RULE_ID,
+} from '#src/protocol/push/default-rules.ts';
 import { compileRuleset, type CompiledRuleset, verdictOf } from '#src/protocol/push/evaluator.ts';
 import { foldCase } from '#src/protocol/push/push-event.ts';
 import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from '#src/protocol/push/push-ruleset.ts';
@@ -13,9 +21,23 @@ import { findRule } from '#src/protocol/push/rule-editing.ts';
  */
 export type RoomMode = 'all' | 'mentions' | 'muted';
 
-/** What an event of this class means for a user with this mode, unless something else is noted for them. */
-export const classUnder = (mode: RoomMode, eventClass: NotificationClass): NotificationClass =>
-  mode === 'all' || (mode === 'mentions' && eventClass === 'highlight') ? eventClass : 'none';
+/** The same of a thread; `followed`: everything that no rule before the ones on threads silences. */
+export type ThreadMode = RoomMode | 'followed';
+
+/**
+ * What an event of this class means for a user with this mode, unless something else is noted for them.
+ *
+ * @param notifiesFollowers whether the event notifies those who follow its thread whatever its class is
+ */
+export const classUnder = (
+  mode: ThreadMode,
+  eventClass: NotificationClass,
+  notifiesFollowers = false,
+): NotificationClass => {
+  if (mode === 'muted') return 'none';
+  if (mode === 'all' || eventClass === 'highlight') return eventClass;
+  return mode === 'followed' && notifiesFollowers ? 'notify' : 'none';
+};
 
 /** A user's push rules, made ready to be asked. */
 export interface UserRules {
@@ -24,6 +46,10 @@ export interface UserRules {
   /** Whether rules of the user's own ask for the name that they have in the room. */
   readonly needsDisplayName: boolean;
   modeIn(roomId: string): RoomMode;
+  /** Whether the rules ask which threads the user follows. */
+  readonly asksForThreads: boolean;
+  /** What the user hears of threads of a room that they follow, or do not follow. */
+  threadModeIn(roomId: string, isFollowed: boolean): ThreadMode;
   /** The rules themselves; parsed when first asked for. */
   readonly compiled: CompiledRuleset;
 }
@@ -33,6 +59,8 @@ export const DEFAULT_USER_RULES: UserRules = {
   isPersonal: false,
   needsDisplayName: false,
   modeIn: () => 'all',
+  asksForThreads: false,
+  threadModeIn: () => 'all',
   get compiled(): CompiledRuleset {
     throw new Error('the default rules name the user: compile them for one');
   },
@@ -50,8 +78,14 @@ const roomMutedBy = (rule: PushRule): string | undefined => {
     : undefined;
 };
 
-const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean => {
-  if (original === undefined || rule.enabled !== original.enabled) return false;
+const isOnThreads = ({ conditions = [] }: PushRule): boolean =>
+  conditions.some(({ kind }) => THREAD_CONDITIONS.has(kind));
+
+const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean =>
+  original !== undefined && rule.enabled === original.enabled && sameActions(rule, original);
+
+const sameActions = (rule: PushRule, original: PushRule | undefined): boolean => {
+  if (original === undefined) return false;
   const [mine, theirs] = [verdictOf(rule.actions), verdictOf(original.actions)];
   return mine.notify === theirs.notify && mine.highlight === theirs.highlight;
 };
@@ -60,8 +94,23 @@ const sameVerdict = (rule: PushRule, original: PushRule | undefined): boolean =>
 export const userRules = (ruleset: PushRuleset, userId: string, defaults: DefaultRules = DEFAULT_RULES): UserRules => {
   if (saysOnlyDefaults(ruleset, userId, defaults)) return DEFAULT_USER_RULES;
   let compiled: CompiledRuleset | undefined;
+  const original = defaults.of(userId);
+  /** Whether a rule on threads holds with the server's own actions. */
+  const holds = (ruleId: string): boolean => {
+    const rule = findRule(ruleset, 'postcontent', ruleId);
+    return rule?.enabled === true && sameActions(rule, findRule(original, 'postcontent', ruleId));
+  };
+  const silencesOthers = holds(UNSUBSCRIBED_THREAD_RULE_ID);
+  const hearsFollowed = holds(SUBSCRIBED_THREAD_RULE_ID);
   const ready = (isPersonal: boolean, modeIn: (roomId: string) => RoomMode): UserRules => ({
     isPersonal,
+    asksForThreads: PUSH_RULE_KINDS.some((kind) => ruleset[kind].some((rule) => rule.enabled && isOnThreads(rule))),
+    threadModeIn(roomId, isFollowed) {
+      const mode = modeIn(roomId);
+      if (mode === 'muted') return mode;
+      if (isFollowed) return hearsFollowed ? 'followed' : mode;
+      return silencesOthers ? 'mentions' : mode;
+    },
     needsDisplayName: PUSH_RULE_KINDS.some((kind) =>
       ruleset[kind].some(
         (rule) =>
@@ -96,7 +145,6 @@ export const userRules = (ruleset: PushRuleset, userId: string, defaults: Defaul
   if ([...ruleset.content, ...ruleset.sender, ...ruleset.underride].some((rule) => !rule.default && rule.enabled))
     isPersonal = true;
 
-  const original = defaults.of(userId);
   const quiet = ['.m.rule.message', '.m.rule.encrypted'].every((id) => !notifies(findRule(ruleset, 'underride', id)));
   // Where the default underrides are all silent, no event of class "notify" is left: the mode says it all.
   const silent = ruleset.underride.every((rule) => !rule.default || !notifies(rule));
@@ -105,7 +153,10 @@ export const userRules = (ruleset: PushRuleset, userId: string, defaults: Defaul
     for (const rule of ruleset[kind]) {
       // Who is named by an event is asked in any case.
       if (!rule.default || RULES_FOR_NAMED.has(rule.rule_id)) continue;
-      if (!sameVerdict(rule, findRule(original, kind, rule.rule_id))) isPersonal = true;
+      const there = findRule(original, kind, rule.rule_id);
+      // Whether they are enabled is in the mode of threads.
+      const isSame = kind === 'postcontent' ? !rule.enabled || sameActions(rule, there) : sameVerdict(rule, there);
+      if (!isSame) isPersonal = true;
     }
   }
   return ready(isPersonal, (roomId) =>

@@ -7,6 +7,9 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { UserRules } from '#src/services/push/rules/user-rules.ts';
+import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
+import type { UserThreads } from '#src/services/push/threads/user-threads.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { threadOf } from '#src/services/push/receipts/threads.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -14,6 +17,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { unreadEvents, type UnreadRecord } from '#src/storage/push/unread.ts';
+import type { Hearing } from './unread-list.ts';
 import { type RoomUnread, UnreadState } from './unread-state.ts';
 
 const MEMBER = 'm.room.member';
@@ -42,6 +46,14 @@ const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
   return content === undefined ? undefined : relationOf(content)?.eventId;
 };
 
+/** What a user hears of a thread: what was said before they followed it notifies them as it did then. */
+const hearingOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): Hearing => {
+  const decision = threads?.of(room.nid, root);
+  const others = rules.threadModeIn(room.roomId, false);
+  if (decision?.automatic === undefined) return { mode: others };
+  return { mode: rules.threadModeIn(room.roomId, true), since: decision.at, before: others };
+};
+
 export interface UnreadCountsOptions {
   readonly database: Database;
   readonly interner: Interner;
@@ -49,6 +61,7 @@ export interface UnreadCountsOptions {
   readonly stream: RoomEventStream;
   readonly receipts: ReceiptService;
   readonly pushRules: PushRuleService;
+  readonly followedThreads: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly ignoredUsers: IgnoredUsers;
   /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
   readonly cacheSize?: number;
@@ -66,6 +79,7 @@ export class UnreadCounts {
   readonly #interner: Interner;
   readonly #receipts: ReceiptService;
   readonly #pushRules: PushRuleService;
+  readonly #followed: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly #ignored: IgnoredUsers;
   readonly #states: LRUCache<string, UnreadState>;
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
@@ -80,6 +94,7 @@ export class UnreadCounts {
     this.#interner = options.interner;
     this.#receipts = options.receipts;
     this.#pushRules = options.pushRules;
+    this.#followed = options.followedThreads;
     this.#ignored = options.ignoredUsers;
     this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
     const { stream } = options;
@@ -113,6 +128,9 @@ export class UnreadCounts {
       if (member?.membership !== 'join') return NOTHING;
       const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
+      const threads = rules.asksForThreads
+        ? (this.#followed.peek(userId) ?? (await this.#followed.load(userId)))
+        : undefined;
       const ignored = await this.#ignored.of(userId);
       const key = keyOf(room, user);
       const end = Math.min(upTo, room.lastPosition);
@@ -126,7 +144,7 @@ export class UnreadCounts {
       ) {
         state.read(receipts.readPositions(userId));
         this.#states.set(key, state);
-        return state.count(end, rules.modeIn(room.roomId));
+        return state.count(end, { mode: rules.modeIn(room.roomId) }, (root) => hearingOf(rules, threads, room, root));
       }
       await this.#load(userId, user, [room]);
     }
@@ -171,7 +189,7 @@ export class UnreadCounts {
     if ((event.flags & EVENT_FLAGS.threaded) !== 0) return false;
     const counts =
       event.sender === userId ||
-      (event.flags & EVENT_FLAGS.notifies) !== 0 ||
+      (event.flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers)) !== 0 ||
       state.exceptionOf(event.nid) !== undefined;
     return counts && event.relation !== undefined;
   }
@@ -189,7 +207,7 @@ export class UnreadCounts {
         nid: event.nid,
         own,
         flags: event.flags,
-        root: (event.flags & EVENT_FLAGS.threaded) === 0 ? this.#threads.get(event)?.root : event.relation?.eventId,
+        root: event.threadRoot ?? this.#threads.get(event)?.root,
         exception: state.exceptionOf(event.nid),
       });
     }

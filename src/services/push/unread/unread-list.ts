@@ -1,6 +1,6 @@
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
-import { classUnder, type RoomMode } from '#src/services/push/rules/user-rules.ts';
+import { classUnder, type ThreadMode } from '#src/services/push/rules/user-rules.ts';
 
 /** How much is unread. */
 export interface UnreadCount {
@@ -9,34 +9,60 @@ export interface UnreadCount {
 }
 
 /** Why an event is in the list; its index is kept with the position. */
-const REASONS = ['class', 'classHighlight', 'notify', 'highlight'] as const;
+const REASONS = ['class', 'classHighlight', 'notify', 'highlight', 'followers'] as const;
+const NONE: readonly number[] = REASONS.map(() => 0);
 
 /** What the reasons amount to under a mode: a user's exceptions hold under every one. */
-const contribution = (reason: (typeof REASONS)[number], mode: RoomMode): NotificationClass => {
-  if (reason === 'class') return classUnder(mode, 'notify');
+const contribution = (reason: (typeof REASONS)[number], mode: ThreadMode): NotificationClass => {
+  // What notifies everybody comes last in the rules: whatever it is, it notifies those who follow its thread.
+  if (reason === 'class') return classUnder(mode, 'notify', true);
+  if (reason === 'followers') return classUnder(mode, 'none', true);
   if (reason === 'classHighlight') return classUnder(mode, 'highlight');
   return reason;
 };
 
-/** Positions are whole numbers below 2^50: two more bits for the reason fit. */
-const encode = (nid: number, reason: number): number => nid * 4 + reason;
-const nidOf = (entry: number): number => Math.floor(entry / 4);
+/** Positions are whole numbers below 2^50: three more bits for the reason fit. */
+const encode = (nid: number, reason: number): number => nid * 8 + reason;
+const nidOf = (entry: number): number => Math.floor(entry / 8);
+const reasonOf = (entry: number): number => entry % 8;
+
+/** What a user hears of a thread: as `mode` says from a position on, and as `before` says of what came earlier. */
+export interface Hearing {
+  readonly mode: ThreadMode;
+  /** Position of the last event to which `before` applies; 0 for none. */
+  readonly since?: number;
+  readonly before?: ThreadMode;
+}
+
+const NOTHING: UnreadCount = { notification: 0, highlight: 0 };
+
+/** What so many entries for each reason amount to. */
+const sum = (totals: readonly number[], mode: ThreadMode): UnreadCount => {
+  let notification = 0;
+  let highlight = 0;
+  for (const [index, reason] of REASONS.entries()) {
+    const means = contribution(reason, mode);
+    if (means !== 'none') notification += totals[index] ?? 0;
+    if (means === 'highlight') highlight += totals[index] ?? 0;
+  }
+  return { notification, highlight };
+};
 
 /** What is unread for one user in one thread (or the main timeline), in order of position. */
 export class UnreadList {
   #entries: number[] = [];
-  readonly #totals = [0, 0, 0, 0];
+  readonly #totals = [...NONE];
 
   get size(): number {
     return this.#entries.length;
   }
 
   /** Adds an event that came after all that are here, unless it is nothing to the user. */
-  add(nid: number, eventClass: NotificationClass, exception: MentionKind | undefined): void {
+  add(nid: number, eventClass: NotificationClass, exception: MentionKind | undefined, notifiesFollowers = false): void {
     let reason: number;
     if (exception === undefined) {
-      if (eventClass === 'none') return;
-      reason = eventClass === 'notify' ? 0 : 1;
+      if (eventClass === 'none' && !notifiesFollowers) return;
+      reason = eventClass === 'none' ? 4 : eventClass === 'notify' ? 0 : 1;
     } else {
       if (exception === MENTION_KINDS.silent) return;
       reason = exception === MENTION_KINDS.notify ? 2 : 3;
@@ -49,27 +75,25 @@ export class UnreadList {
   readUpTo(nid: number): void {
     const end = this.#firstAfter(nid);
     if (end === 0) return;
-    for (const entry of this.#entries.slice(0, end)) this.#totals[entry % 4] = (this.#totals[entry % 4] ?? 0) - 1;
+    for (const [reason, count] of this.#totalsOf(0, end).entries())
+      this.#totals[reason] = (this.#totals[reason] ?? 0) - count;
     this.#entries = this.#entries.slice(end);
   }
 
   /** What is unread up to this position. */
-  count(upTo: number, mode: RoomMode): UnreadCount {
-    let totals: readonly number[] = this.#totals;
+  count(upTo: number, { mode, since = 0, before = mode }: Hearing): UnreadCount {
     const end = this.#firstAfter(upTo);
-    if (end < this.#entries.length) {
-      const some = [0, 0, 0, 0];
-      for (const entry of this.#entries.slice(0, end)) some[entry % 4] = (some[entry % 4] ?? 0) + 1;
-      totals = some;
-    }
-    let notification = 0;
-    let highlight = 0;
-    for (const [index, reason] of REASONS.entries()) {
-      const means = contribution(reason, mode);
-      if (means !== 'none') notification += totals[index] ?? 0;
-      if (means === 'highlight') highlight += totals[index] ?? 0;
-    }
-    return { notification, highlight };
+    const start = since === 0 || before === mode ? 0 : this.#firstAfter(Math.min(since, upTo));
+    const later = start === 0 && end === this.#entries.length ? this.#totals : this.#totalsOf(start, end);
+    const [a, b] = [sum(later, mode), start === 0 ? NOTHING : sum(this.#totalsOf(0, start), before)];
+    return { notification: a.notification + b.notification, highlight: a.highlight + b.highlight };
+  }
+
+  /** How many entries of a stretch there are for each reason. */
+  #totalsOf(start: number, end: number): readonly number[] {
+    const totals = [...NONE];
+    for (const entry of this.#entries.slice(start, end)) totals[reasonOf(entry)] = (totals[reasonOf(entry)] ?? 0) + 1;
+    return totals;
   }
 
   #firstAfter(nid: number): number {

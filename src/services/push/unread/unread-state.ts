@@ -1,9 +1,8 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
-import type { RoomMode } from '#src/services/push/rules/user-rules.ts';
 import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
-import { type UnreadCount, UnreadList } from './unread-list.ts';
+import { type Hearing, type UnreadCount, UnreadList } from './unread-list.ts';
 
 /** What a user has not read in a room. */
 export interface RoomUnread extends UnreadCount {
@@ -72,7 +71,13 @@ export class UnreadState {
 
   add(event: CountedEvent): void {
     if (event.own) this.#list(event.root)?.readUpTo(event.nid);
-    else this.#list(event.root, true).add(event.nid, classOfFlags(event.flags), event.exception);
+    else
+      this.#list(event.root, true).add(
+        event.nid,
+        classOfFlags(event.flags),
+        event.exception,
+        (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0,
+      );
   }
 
   /** Says that every event up to here has been added. */
@@ -91,13 +96,14 @@ export class UnreadState {
     }
   }
 
-  count(upTo: number, mode: RoomMode): RoomUnread {
+  /** @param inThread what the user hears of a thread, by the id of its root */
+  count(upTo: number, main: Hearing, inThread: (root: string) => Hearing = () => main): RoomUnread {
     const threads = new Map<string, UnreadCount>();
     for (const [root, list] of this.#threads) {
-      const count = list.count(upTo, mode);
+      const count = list.count(upTo, inThread(root));
       if (count.notification > 0) threads.set(root, count);
     }
-    return { ...this.#main.count(upTo, mode), threads };
+    return { ...this.#main.count(upTo, main), threads };
   }
 
   #list(root: string | undefined, create: true): UnreadList;

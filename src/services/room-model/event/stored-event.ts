@@ -157,6 +157,11 @@ export class StoredEvent {
     return relationOf(this.content);
   }
 
+  /** Id of the event that the thread begins with which this one is said in; undefined outside of threads. */
+  get threadRoot(): string | undefined {
+    return (this.flags & EVENT_FLAGS.threaded) === 0 ? undefined : this.relation?.eventId;
+  }
+
   /** From now on the event is served in its redacted form. */
   redact(json: string, because: StoredEvent): void {
     this.#json = json;

@@ -23,6 +23,7 @@ interface StoredState {
   readonly vector: readonly number[] | undefined;
   readonly counts: readonly (readonly [string, number])[];
   readonly rooms: readonly StoredRoom[];
+  readonly keys?: string | undefined;
 }
 
 /** A connection as JSON. */
@@ -85,15 +86,17 @@ const textOf = ({ run, kept }: Connection<unknown>): string | undefined => {
   return JSON.stringify(stored);
 };
 
-const storable = ({ vector, counts, rooms }: ConnectionState): StoredState => ({
+const storable = ({ vector, counts, keys, rooms }: ConnectionState): StoredState => ({
   vector,
+  keys,
   counts: [...counts],
   rooms: [...rooms].map(([nid, { count: _count, ...sent }]) => [nid, { ...sent, lazy: [...sent.lazy] }]),
 });
 
 /** What was counted in memory begins anew with each process. */
-const restored = ({ vector, counts, rooms }: StoredState): ConnectionState => ({
+const restored = ({ vector, counts, keys, rooms }: StoredState): ConnectionState => ({
   vector,
+  keys,
   count: 0,
   counts: new Map(counts),
   rooms: new Map(rooms.map(([nid, sent]) => [nid, { ...sent, count: 0, lazy: new Map(sent.lazy) }])),

@@ -24,9 +24,9 @@ export interface ConnectionState {
   readonly rooms: ReadonlyMap<number, SentRoom>;
   /** How many rooms each list had. */
   readonly counts: ReadonlyMap<string, number>;
+  /** The counts of the device's keys, as text; undefined when it was not told of them. */
+  readonly keys: string | undefined;
 }
-
-export const NEW_CONNECTION: ConnectionState = { vector: undefined, count: 0, rooms: new Map(), counts: new Map() };
 
 /** What an answer adds to what the client knows, once it says that it has it. */
 export interface ConnectionChange {
@@ -34,6 +34,7 @@ export interface ConnectionChange {
   readonly count: number;
   readonly rooms: ReadonlyMap<number, SentRoom>;
   readonly counts: ReadonlyMap<string, number>;
+  readonly keys: string | undefined;
 }
 
 interface LastAnswer<Body> {
@@ -61,6 +62,7 @@ export class Connection<Body> {
   #vector: PositionVector | undefined;
   #count = 0;
   #counts: ReadonlyMap<string, number> = new Map();
+  #keys: string | undefined;
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer<Body> | undefined;
   /** What the last answer adds, whether it is still here or not. */
@@ -74,6 +76,7 @@ export class Connection<Body> {
     this.#vector = kept.state.vector;
     this.#count = kept.state.count;
     this.#counts = kept.state.counts;
+    this.#keys = kept.state.keys;
     this.#change = kept.change;
   }
 
@@ -88,7 +91,7 @@ export class Connection<Body> {
   }
 
   get state(): ConnectionState {
-    return { vector: this.#vector, count: this.#count, rooms: this.#rooms, counts: this.#counts };
+    return { vector: this.#vector, count: this.#count, rooms: this.#rooms, counts: this.#counts, keys: this.#keys };
   }
 
   /**
@@ -105,6 +108,7 @@ export class Connection<Body> {
     this.#vector = change.vector;
     this.#count = change.count;
     this.#counts = change.counts;
+    this.#keys = change.keys;
     for (const [nid, sent] of change.rooms) this.#rooms.set(nid, sent);
     this.#last = undefined;
     this.#change = undefined;

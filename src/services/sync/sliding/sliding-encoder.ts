@@ -1,3 +1,4 @@
+import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
 import type { Hero, RoomAnswer } from './sliding-rooms.ts';
 import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
@@ -81,7 +82,14 @@ const acceptedList = ({ count }: ListAnswer): string => JSON.stringify({ count }
 const byRoom = <Value>(rooms: ReadonlyMap<string, Value>, text: (value: Value) => string): string =>
   objectText([...rooms].map(([roomId, value]) => [roomId, text(value)]));
 
-const extensionsText = ({ accountData, e2ee, receipts, toDevice, typing }: ExtensionAnswers): string =>
+const extensionsText = ({
+  accountData,
+  e2ee,
+  receipts,
+  threadSubscriptions,
+  toDevice,
+  typing,
+}: ExtensionAnswers): string =>
   objectText([
     [
       'to_device',
@@ -105,6 +113,14 @@ const extensionsText = ({ accountData, e2ee, receipts, toDevice, typing }: Exten
       'typing',
       typing &&
         `{"rooms":${byRoom(typing, (users) => `{"type":"m.typing","content":{"user_ids":${JSON.stringify(users)}}}`)}}`,
+    ],
+    [
+      threadSubscriptions?.name ?? '',
+      threadSubscriptions &&
+        JSON.stringify({
+          ...threadMembers(threadSubscriptions.page),
+          prev_batch: threadSubscriptions.page.older,
+        }),
     ],
   ]);
 

@@ -2,9 +2,12 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { covers, type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
+import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
+import { pageOfThreads, type ThreadPage } from '#src/services/push/threads/thread-page.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { AccountDataEntry, UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
+import type { Waker } from '../engine/section.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import { receiptContent } from '../sections/receipt-content.ts';
 import type { ReceiptSource } from '../sections/receipts.ts';
@@ -24,6 +27,7 @@ export interface ExtensionAnswers {
   readonly receipts?: ReadonlyMap<string, string>;
   /** Room -> who types there. */
   readonly typing?: ReadonlyMap<string, readonly string[]>;
+  readonly threadSubscriptions?: { readonly name: string; readonly page: ThreadPage };
 }
 
 /** A room that an answer may speak of. */
@@ -42,6 +46,7 @@ export interface ExtensionSources {
   readonly deltas: DeviceListDeltas;
   readonly receipts: ReceiptSource;
   readonly typing: TypingSource;
+  readonly followedThreads: Pick<FollowedThreads, 'begin' | 'peek' | 'load' | 'changed'>;
 }
 
 /** Where an answer begins and ends. */
@@ -49,6 +54,8 @@ export interface ExtensionSpan {
   /** Undefined: the connection knows nothing yet. */
   readonly since: PositionVector | undefined;
   readonly upTo: PositionVector;
+  /** The counts of the device's keys that the client was told, as text. */
+  readonly keys: string | undefined;
 }
 
 const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
@@ -63,8 +70,19 @@ export class SlidingExtensions {
     this.#sources = sources;
   }
 
-  /** Deletes the messages that the device says it has received. @throws MatrixError M_INVALID_PARAM for a token that is none */
+  /** Wakes for what no section of /sync wakes for. */
+  listen(waker: Waker): void {
+    this.#sources.followedThreads.changed.subscribe(({ userId }) => waker.user(userId));
+  }
+
+  /**
+   * Does what a request says about its client: deletes the messages that the device has received, and lets the push rules on threads hold
+   * for the user of a client that knows of following threads.
+   *
+   * @throws MatrixError M_INVALID_PARAM for a token that is none
+   */
   async acknowledge({ userId, deviceId, extensions }: SlidingRequest): Promise<void> {
+    if (extensions.threadSubscriptions !== undefined) await this.#sources.followedThreads.begin(userId);
     const since = extensions.toDevice?.since;
     if (since === undefined) return;
     const match = TO_DEVICE_TOKEN.exec(since);
@@ -86,10 +104,11 @@ export class SlidingExtensions {
     rooms: readonly ExtensionRoom[],
     span: ExtensionSpan,
     hidden: ReadonlySet<string>,
-  ): Promise<{ readonly answers: ExtensionAnswers; readonly isNews: boolean }> {
+  ): Promise<{ readonly answers: ExtensionAnswers; readonly isNews: boolean; readonly keys: string | undefined }> {
     const { userId, deviceId } = request;
     const answers: { -readonly [Name in keyof ExtensionAnswers]: ExtensionAnswers[Name] } = {};
     let isNews = false;
+    let { keys } = span;
     if (wishes.toDevice !== undefined) {
       const end = span.upTo[shardOfName(userId)] ?? 0;
       const { messages, resumeAfter } = await this.#sources.inboxes.oldest(
@@ -104,7 +123,12 @@ export class SlidingExtensions {
     if (wishes.e2ee !== undefined) {
       const deviceLists =
         span.since === undefined ? undefined : await this.#sources.deltas.between(user, span.since, span.upTo);
-      answers.e2ee = { deviceLists, counts: await this.#sources.keyCounts.of(userId, deviceId) };
+      const { keyCounts } = this.#sources;
+      const counts = keyCounts.peek(userId, deviceId) ?? (await keyCounts.of(userId, deviceId));
+      answers.e2ee = { deviceLists, counts };
+      // A client that runs out of keys has to hear of it, whatever else happens.
+      keys = JSON.stringify([counts.oneTime, counts.unusedFallback]);
+      if (keys !== span.keys) isNews = true;
       if (deviceLists !== undefined && deviceLists.changed.length + deviceLists.left.length > 0) isNews = true;
     }
     if (wishes.accountData !== undefined) {
@@ -119,7 +143,21 @@ export class SlidingExtensions {
       answers.typing = this.#typing(chosen(wishes.typing, rooms), hidden);
       if (answers.typing.size > 0) isNews = true;
     }
-    return { answers, isNews };
+    if (wishes.threadSubscriptions !== undefined) {
+      const { followedThreads } = this.#sources;
+      const { name, limit } = wishes.threadSubscriptions;
+      const shard = shardOfName(userId);
+      const page = pageOfThreads(followedThreads.peek(userId) ?? (await followedThreads.load(userId)), {
+        after: span.since?.[shard] ?? 0,
+        before: (span.upTo[shard] ?? 0) + 1,
+        limit,
+      });
+      if (page.subscribed.size + page.unsubscribed.size > 0) {
+        answers.threadSubscriptions = { name, page };
+        isNews = true;
+      }
+    }
+    return { answers, isNews, keys };
   }
 
   async #receipts(

@@ -57,6 +57,12 @@ export interface ExtensionWishes {
   readonly accountData?: RoomExtensionWish;
   readonly receipts?: RoomExtensionWish;
   readonly typing?: RoomExtensionWish;
+  readonly threadSubscriptions?: {
+    /** The name under which it was asked for, and is answered. */
+    readonly name: string;
+    /** Decisions at most. */
+    readonly limit: number;
+  };
 }
 
 /** What one request of a connection asks for, in whichever form it came. MSC4186. */
@@ -219,6 +225,23 @@ const toDeviceOf = (extensions: JsonObject): ExtensionWishes['toDevice'] => {
   return { since: since ?? undefined, limit: Math.min(limit, MOST_TO_DEVICE) };
 };
 
+const MOST_THREADS = 100;
+/** The names of an extension: while its proposal is open clients use the second. */
+const THREAD_SUBSCRIPTIONS = ['thread_subscriptions', 'io.element.msc4308.thread_subscriptions'] as const;
+
+/** The name under which an extension that has several is enabled. */
+const enabledName = (extensions: JsonObject, names: readonly string[]): string | undefined =>
+  names.find((name) => flagAt(objectAt(extensions, name), 'enabled') === true);
+
+const threadSubscriptionsOf = (extensions: JsonObject): ExtensionWishes['threadSubscriptions'] => {
+  const name = enabledName(extensions, THREAD_SUBSCRIPTIONS);
+  if (name === undefined) return undefined;
+  const limit = objectAt(extensions, name)['limit'] ?? MOST_THREADS;
+  if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
+    throw bad(`The limit of ${name} must be a positive integer.`);
+  return { name, limit: Math.min(limit, MOST_THREADS) };
+};
+
 /**
  * What a body asks for.
  *
@@ -254,6 +277,7 @@ export const parseSlidingBody = (
     accountData: roomExtension(extensions, 'account_data'),
     receipts: roomExtension(extensions, 'receipts'),
     typing: roomExtension(extensions, 'typing'),
+    threadSubscriptions: threadSubscriptionsOf(extensions),
   };
   return {
     connId,

@@ -4,7 +4,7 @@ import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { PositionVector } from '#src/protocol/wire/position.ts';
+import { decodeSlidingToken, encodeSlidingToken, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -24,7 +24,6 @@ import type { RoomAnswer, SlidingRooms, WantedRoom } from './sliding-rooms.ts';
 
 /** Rooms of connections that are kept in memory, for all connections together. */
 const KEPT_ROOMS = 2_000_000;
-const POSITION = /^([A-Za-z0-9_-]{1,16})\/([0-9]{1,12})$/;
 
 /** One list of an answer. */
 export interface ListAnswer {
@@ -72,6 +71,7 @@ interface Computed {
   readonly lists: readonly ListAnswer[];
   readonly rooms: readonly { readonly answer: RoomAnswer; readonly sent: SentRoom }[];
   readonly extensions: ExtensionAnswers;
+  readonly keys: string | undefined;
   /** Rooms that the client knows, and of which there is nothing to tell. */
   readonly quiet: readonly WantedRoom[];
   readonly end: { readonly vector: PositionVector; readonly count: number };
@@ -90,6 +90,7 @@ export class SlidingSync {
 
   constructor(options: SlidingSyncOptions) {
     this.#options = options;
+    options.extensions.listen(options.users);
     this.#connections = new LRUCache({ maxSize: KEPT_ROOMS, sizeCalculation: (connection) => connection.size });
   }
 
@@ -121,7 +122,7 @@ export class SlidingSync {
           }
           const body = connection.answer(request.digest, changeOf(computed), (number) =>
             encode({
-              pos: `${connection.run}/${number}`,
+              pos: encodeSlidingToken(connection.run, number, computed.end.vector),
               txnId: request.txnId,
               lists: computed.lists,
               rooms: computed.rooms.map(({ answer }) => answer),
@@ -150,9 +151,9 @@ export class SlidingSync {
       this.#connections.set(key, connection);
       return connection;
     }
-    const [, run, number] = POSITION.exec(request.pos) ?? [];
+    const pos = decodeSlidingToken(request.pos);
     const known = this.#connections.get(key) ?? (await this.#options.store.restore<string>(key));
-    if (known === undefined || known.run !== run || !known.goTo(Number(number)))
+    if (known === undefined || known.run !== pos?.run || !known.goTo(pos.number))
       throw new MatrixError('M_UNKNOWN_POS', 'This position is not known any more: begin again without pos.');
     this.#connections.set(key, known);
     return known;
@@ -198,7 +199,7 @@ export class SlidingSync {
       user,
       data,
       extensionRooms,
-      { since: state.vector, upTo: end.vector },
+      { since: state.vector, upTo: end.vector, keys: state.keys },
       hidden,
     );
     const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
@@ -207,6 +208,7 @@ export class SlidingSync {
       lists,
       rooms: told,
       extensions: extended.answers,
+      keys: extended.keys,
       quiet: rooms.filter(({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room)),
       end,
       isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
@@ -248,11 +250,11 @@ export class SlidingSync {
 }
 
 /** What the client knows once it has an answer: of quiet rooms it has been told everything, too. */
-const changeOf = ({ end, lists, quiet, rooms }: Computed): ConnectionChange => {
+const changeOf = ({ end, keys, lists, quiet, rooms }: Computed): ConnectionChange => {
   const known = new Map<number, SentRoom>();
   for (const { listed, sent } of quiet) if (sent !== undefined) known.set(listed.room.nid, { ...sent, ...end });
   for (const { answer, sent } of rooms) known.set(answer.listed.room.nid, sent);
-  return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])) };
+  return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), keys };
 };
 
 /** Of a room that was left, the end is told. */

@@ -24,6 +24,7 @@ import type { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
 import type { StrippedStateSource } from '#src/services/sync/sections/stripped-state.ts';
 import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
+import { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -62,7 +63,17 @@ export async function syncWorld(
   const receipts = new ReceiptService({ database, interner, writer, events, clock: systemClock });
   const typing = new TypingService({ rooms, stream, timers: systemTimers, ephemeral, actions });
   const ignoredUsers = new IgnoredUsers(accountData);
-  const unread = new UnreadCounts({ database, interner, events, stream, receipts, pushRules, ignoredUsers });
+  const followedThreads = new FollowedThreads({ database, interner, writer, pushRules, most: 100 });
+  const unread = new UnreadCounts({
+    database,
+    interner,
+    events,
+    stream,
+    receipts,
+    pushRules,
+    followedThreads,
+    ignoredUsers,
+  });
   const presence = new PresenceService({
     database,
     clock: systemClock,

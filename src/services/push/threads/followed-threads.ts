@@ -1,0 +1,148 @@
+import { LiveCache } from '#src/kernel/live-cache.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { SUBSCRIBED_THREAD_RULE_ID, UNSUBSCRIBED_THREAD_RULE_ID } from '#src/protocol/push/default-rules.ts';
+import { shardOfName } from '#src/protocol/wire/position.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { threadSubscriptionsOf, type ThreadSubscriptionRow } from '#src/storage/push/thread-subscriptions.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { type Thread, type ThreadDecision, UserThreads } from './user-threads.ts';
+
+const CACHE_BYTES = 32 * 1024 * 1024;
+
+export interface FollowedThreadsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly writer: Writer;
+  readonly pushRules: Pick<PushRuleService, 'enable'>;
+  /** Threads of which is kept what a user decided about them. */
+  readonly most: number;
+}
+
+/** What becomes of a thread. */
+export type ThreadChange = Pick<ThreadDecision, 'automatic' | 'at'>;
+
+/**
+ * Which threads users follow, the same for all their devices. MSC4306.
+ *
+ * The push rules on threads hold for who has begun to follow threads: as long as no client of theirs knows of it, everything in threads
+ * notifies as it does elsewhere.
+ */
+export class FollowedThreads {
+  readonly #options: FollowedThreadsOptions;
+  readonly #users: LiveCache<UserThreads>;
+  readonly #changes = new SerialByKey<string>();
+  /** Fires once a decision is committed. */
+  readonly changed = new Signal<{ readonly userId: string }>();
+
+  constructor(options: FollowedThreadsOptions) {
+    this.#options = options;
+    this.#users = new LiveCache({ maxSize: CACHE_BYTES, sizeOf: (threads) => threads.weight });
+  }
+
+  /** Forgets a user of whom nothing is kept any more. */
+  forget(userId: string): void {
+    this.#users.forget(userId);
+  }
+
+  /** What a user decided, if it is in memory. */
+  peek(userId: string): UserThreads | undefined {
+    return this.#users.peek(userId);
+  }
+
+  /** What users decided; those of whom nothing is in memory are read in one statement. */
+  loadAll(userIds: readonly string[]): Promise<ReadonlyMap<string, UserThreads>> {
+    return this.#users.getAll(userIds, async (missing) => {
+      const { database, interner } = this.#options;
+      const names = await interner.ensure({ users: missing });
+      const byUser = Map.groupBy(
+        await threadSubscriptionsOf(
+          database,
+          missing.map((userId) => names.user(userId)),
+        ),
+        ({ user }) => user,
+      );
+      return new Map(missing.map((userId) => [userId, new UserThreads(byUser.get(names.user(userId)) ?? [])]));
+    });
+  }
+
+  async load(userId: string): Promise<UserThreads> {
+    return (await this.loadAll([userId])).get(userId) ?? new UserThreads([]);
+  }
+
+  /** A client of the user knows what it is to follow threads: from now on the push rules on threads hold for them. */
+  async begin(userId: string): Promise<void> {
+    if (this.peek(userId)?.hasBegun === true || (await this.load(userId)).hasBegun) return;
+    await this.#changes.run(userId, async () => {
+      if ((await this.load(userId)).hasBegun) return;
+      // The rules first: a process that ends between the two does both again.
+      await this.#options.pushRules.enable(userId, 'postcontent', [
+        UNSUBSCRIBED_THREAD_RULE_ID,
+        SUBSCRIBED_THREAD_RULE_ID,
+      ]);
+      await this.#write(userId, [{ room: 0, root: '', rootNid: 0, automatic: null, at: 0 }], [], (threads) =>
+        threads.begin(),
+      );
+    });
+  }
+
+  /**
+   * Changes what a user decided about a thread, by what that is. Changes of one user wait for each other.
+   *
+   * @param change gets what was decided; undefined leaves it as it is
+   * @throws MatrixError M_TOO_LARGE when the user follows as many threads as this server keeps, and what `change` throws
+   */
+  async decide(
+    userId: string,
+    thread: Thread,
+    change: (before: ThreadDecision | undefined) => ThreadChange | undefined,
+  ): Promise<void> {
+    await this.begin(userId);
+    await this.#changes.run(userId, async () => {
+      const threads = await this.load(userId);
+      const { roomNid, root, rootNid } = thread;
+      const before = threads.of(roomNid, root);
+      const after = change(before);
+      if (after === undefined) return;
+      const removed = before === undefined && threads.count >= this.#options.most ? [this.#oldestLeft(threads)] : [];
+      const row = { room: roomNid, root, rootNid, automatic: after.automatic ?? null, at: after.at };
+      await this.#write(userId, [row], removed, (known, pos) => {
+        for (const old of removed) known.forget(old.roomNid, old.root);
+        known.decide({ ...thread, ...after, pos });
+      });
+    });
+  }
+
+  #oldestLeft(threads: UserThreads): ThreadDecision {
+    const oldest = threads.oldestLeft();
+    if (oldest === undefined)
+      throw new MatrixError('M_TOO_LARGE', `A user follows at most ${this.#options.most} threads on this server.`);
+    return oldest;
+  }
+
+  async #write(
+    userId: string,
+    rows: readonly Omit<ThreadSubscriptionRow, 'user' | 'pos'>[],
+    removed: readonly ThreadDecision[],
+    change: (threads: UserThreads, pos: number) => void,
+  ): Promise<void> {
+    const { interner, writer } = this.#options;
+    const user = await interner.userNid(userId);
+    writer.assertAccepting();
+    const pos = writer.allocate(shardOfName(userId));
+    await writer.append({
+      positions: [pos],
+      streams: {
+        threadSubscriptions: rows.map((row) => ({ ...row, user, pos })),
+        removedThreadSubscriptions: removed.map(({ roomNid, root }) => ({ user, room: roomNid, root })),
+      },
+      publish: () => {
+        this.#users.update(userId, (threads) => change(threads, pos));
+        this.changed.emit({ userId });
+      },
+    });
+  }
+}
