@@ -16,6 +16,7 @@ export function runCommand(argv: readonly string[]): Promise<number> {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     askSecret,
+    now: Date.now,
     nodeVersion: process.version,
     loadConfig: (files) => loadConfig(files, process.env),
     async start(files) {

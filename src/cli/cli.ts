@@ -1,6 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { doctor } from './doctor.ts';
 import type { CliPorts } from './ports.ts';
+import { registrationToken } from './registration-token.ts';
 import { registerUser } from './register-user.ts';
 
 export type { CliConfig, CliPorts } from './ports.ts';
@@ -11,6 +12,9 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi config check    [--config FILE]...   say what is wrong with the configuration, without starting
   tsudoi register-user   [--config FILE]... --user NAME [--admin] [--password-file FILE] [--url URL]
                                               make an account on the running server (needs registration.shared_secret)
+  tsudoi registration-token create|list|delete [--config FILE]... [--token TOKEN] [--uses N] [--days N]
+                         [--access-token-file FILE] [--url URL]
+                                              give out tokens to register with on the running server, as an administrator
   tsudoi doctor          [--config FILE]... [--url URL]
                                               look at configuration, machine, database and running server, and explain
   tsudoi import-archive  [--config FILE]... FILE
@@ -28,6 +32,10 @@ const OPTIONS = {
   user: { type: 'string', short: 'u' },
   admin: { type: 'boolean' },
   'password-file': { type: 'string' },
+  token: { type: 'string' },
+  uses: { type: 'string' },
+  days: { type: 'string' },
+  'access-token-file': { type: 'string' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
@@ -37,6 +45,9 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   start: [],
   'config check': [],
   'register-user': ['url', 'user', 'admin', 'password-file'],
+  'registration-token create': ['token', 'uses', 'days', 'access-token-file', 'url'],
+  'registration-token list': ['access-token-file', 'url'],
+  'registration-token delete': ['token', 'access-token-file', 'url'],
   doctor: ['url'],
   'import-archive': [],
   generate: [],
@@ -92,6 +103,16 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
           user: values.user,
           admin: values.admin === true,
           passwordFile: values['password-file'],
+          url: values.url,
+        });
+      case 'registration-token create':
+      case 'registration-token list':
+      case 'registration-token delete':
+        return await registrationToken(ports, files, positionals[1] as 'create' | 'list' | 'delete', {
+          token: values.token,
+          uses: values.uses,
+          days: values.days,
+          accessTokenFile: values['access-token-file'],
           url: values.url,
         });
       case 'import-archive':

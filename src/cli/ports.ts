@@ -14,6 +14,8 @@ export interface CliPorts {
   readonly err: (text: string) => void;
   /** Reads one line from standard input, without showing it where that is a terminal. */
   readonly askSecret: (question: string) => Promise<string>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
   /** `process.version` */
   readonly nodeVersion: string;
   /** @throws with a message for the operator */

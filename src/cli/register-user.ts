@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { localAddress, type CliPorts } from './ports.ts';
+import { request } from './server-request.ts';
 
 export interface RegisterUserOptions {
   readonly user: string | undefined;
@@ -8,8 +9,6 @@ export interface RegisterUserOptions {
   readonly passwordFile: string | undefined;
   readonly url: string | undefined;
 }
-
-const TIMEOUT_MS = 15_000;
 
 /** Makes an account through `/_synapse/admin/v1/register` of the running server: a nonce, answered with an HMAC of the shared secret. */
 export async function registerUser(
@@ -40,33 +39,12 @@ export async function registerUser(
   }
 
   const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_synapse/admin/v1/register`;
-  const { nonce } = (await request(url)) as { nonce: string };
+  const { nonce } = (await request('GET', url)) as { nonce: string };
   const fields = [nonce, options.user, password, options.admin ? 'admin' : 'notadmin'];
   const mac = createHmac('sha1', secret).update(fields.join('\0')).digest('hex');
-  const made = (await request(url, { nonce, username: options.user, password, admin: options.admin, mac })) as {
+  const made = (await request('POST', url, { nonce, username: options.user, password, admin: options.admin, mac })) as {
     user_id?: string;
   };
   ports.out(`${made.user_id ?? options.user} is registered${options.admin ? ' as an administrator' : ''}.\n`);
   return 0;
-}
-
-async function request(url: string, body?: unknown): Promise<unknown> {
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-      ...(body === undefined
-        ? {}
-        : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
-    });
-  } catch (error) {
-    throw new Error(`no server answers at ${url}: is it running? --url names another address`, { cause: error });
-  }
-  const answer = (await response.json().catch(() => ({}))) as { errcode?: string; error?: string };
-  if (!response.ok) {
-    throw new Error(
-      `the server refused (${response.status} ${answer.errcode ?? ''}): ${answer.error ?? 'no reason given'}`,
-    );
-  }
-  return answer;
 }

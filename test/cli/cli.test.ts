@@ -23,6 +23,7 @@ function terminal(config: Partial<CliConfig> = {}) {
     out: (text) => void (seen.out += text),
     err: (text) => void (seen.err += text),
     askSecret: async () => 'typed password',
+    now: () => 1_000,
     nodeVersion: 'v24.1.0',
     loadConfig(files) {
       seen.files = files;

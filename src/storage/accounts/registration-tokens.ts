@@ -33,15 +33,41 @@ export const insertRegistrationToken = async (tx: Tx, token: RegistrationTokenRe
   return true;
 };
 
+const recordOf = (token: {
+  readonly token: string;
+  readonly usesAllowed?: number | null | undefined;
+  readonly completed: number;
+  readonly expiryTs?: number | null | undefined;
+  readonly createdTs: number;
+}): RegistrationTokenRecord => ({
+  token: token.token,
+  usesAllowed: token.usesAllowed ?? null,
+  completed: token.completed,
+  expiryTs: token.expiryTs ?? null,
+  createdTs: token.createdTs,
+});
+
 export const listRegistrationTokens = async (tx: Tx): Promise<RegistrationTokenRecord[]> => {
   const { em, RegistrationTokenEntity } = await tx.entities();
-  return (await em.find(RegistrationTokenEntity, {}, { orderBy: { createdTs: 'asc' } })).map((token) => ({
-    token: token.token,
-    usesAllowed: token.usesAllowed ?? null,
-    completed: token.completed,
-    expiryTs: token.expiryTs ?? null,
-    createdTs: token.createdTs,
-  }));
+  return (await em.find(RegistrationTokenEntity, {}, { orderBy: { createdTs: 'asc' } })).map(recordOf);
+};
+
+export const findRegistrationToken = async (tx: Tx, token: string): Promise<RegistrationTokenRecord | undefined> => {
+  const { em, RegistrationTokenEntity } = await tx.entities();
+  const found = await em.findOne(RegistrationTokenEntity, { token });
+  return found === null ? undefined : recordOf(found);
+};
+
+/** Changes what is not undefined; returns the token as it is then, or undefined when there is none. */
+export const updateRegistrationToken = async (
+  tx: Tx,
+  token: string,
+  changes: { readonly usesAllowed?: number | null | undefined; readonly expiryTs?: number | null | undefined },
+): Promise<RegistrationTokenRecord | undefined> => {
+  const { em, RegistrationTokenEntity } = await tx.entities();
+  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+  if (Object.keys(given).length > 0) await em.nativeUpdate(RegistrationTokenEntity, { token }, given);
+  return findRegistrationToken(tx, token);
 };
 
 /** Returns whether there was such a token. */

@@ -7,16 +7,25 @@ import type { Database, Tx } from '#src/storage/database.ts';
 import {
   consumeRegistrationToken,
   deleteRegistrationToken,
+  findRegistrationToken,
   insertRegistrationToken,
   isValidRegistrationToken,
   listRegistrationTokens,
   type RegistrationTokenRecord,
+  updateRegistrationToken,
 } from '#src/storage/accounts/registration-tokens.ts';
 
 /** A token with which accounts may be registered. */
 export type RegistrationToken = RegistrationTokenRecord;
 
+/** For how many accounts a token is good, and until when, in milliseconds since the epoch; null for no bound. */
+export interface TokenBounds {
+  readonly usesAllowed?: number | null | undefined;
+  readonly expiryTs?: number | null | undefined;
+}
+
 const MAX_LENGTH = 64;
+const MOST_USES = 1_000_000_000;
 
 /** Tokens that let somebody register. Client-Server API, "Token-authenticated registration". */
 export class RegistrationTokens {
@@ -44,28 +53,55 @@ export class RegistrationTokens {
   /**
    * Makes a token.
    *
-   * @param options without `token` one is made up; without `usesAllowed` it is good for any number of accounts
-   * @throws MatrixError M_INVALID_PARAM for a token that exists or breaks the grammar of opaque identifiers
+   * @param options without `token` one is made up; without `usesAllowed` it is good for any number of accounts, without `expiryTs` for ever
+   * @throws MatrixError M_INVALID_PARAM for a token that exists or breaks the grammar of opaque identifiers, and for bounds that are none
    */
-  async create(
-    options: { readonly token?: string; readonly usesAllowed?: number | null; readonly expiryTs?: number | null } = {},
-  ): Promise<RegistrationToken> {
-    const token = options.token ?? this.#random.string(16);
-    if (!isOpaqueId(token, MAX_LENGTH)) {
+  async create({
+    token,
+    ...bounds
+  }: TokenBounds & { readonly token?: string | undefined } = {}): Promise<RegistrationToken> {
+    if (token !== undefined && !isOpaqueId(token, MAX_LENGTH)) {
       throw new MatrixError(
         'M_INVALID_PARAM',
         `A registration token has 1 to ${MAX_LENGTH} of the characters A-Z a-z 0-9 . _ ~ -`,
       );
     }
+    this.#check(bounds);
     const record: RegistrationToken = {
-      token,
-      usesAllowed: options.usesAllowed ?? null,
+      token: token ?? this.#random.string(16),
+      usesAllowed: bounds.usesAllowed ?? null,
       completed: 0,
-      expiryTs: options.expiryTs ?? null,
+      expiryTs: bounds.expiryTs ?? null,
       createdTs: this.#clock.now(),
     };
     if (await this.#database.write((tx) => insertRegistrationToken(tx, record))) return record;
     throw new MatrixError('M_INVALID_PARAM', 'There is such a registration token already.');
+  }
+
+  /** @throws MatrixError M_NOT_FOUND */
+  async get(token: string): Promise<RegistrationToken> {
+    const found = isOpaqueId(token) ? await this.#database.read((tx) => findRegistrationToken(tx, token)) : undefined;
+    return found ?? this.#missing();
+  }
+
+  /** Changes the bounds that are named; null takes one away. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
+  async change(token: string, bounds: TokenBounds): Promise<RegistrationToken> {
+    this.#check(bounds);
+    const found = isOpaqueId(token)
+      ? await this.#database.write((tx) => updateRegistrationToken(tx, token, bounds))
+      : undefined;
+    return found ?? this.#missing();
+  }
+
+  #check({ expiryTs, usesAllowed }: TokenBounds): void {
+    if (typeof usesAllowed === 'number' && (usesAllowed < 0 || usesAllowed > MOST_USES))
+      throw new MatrixError('M_INVALID_PARAM', `A registration token is good for 0 to ${MOST_USES} accounts.`);
+    if (typeof expiryTs === 'number' && (expiryTs <= this.#clock.now() || !Number.isSafeInteger(expiryTs)))
+      throw new MatrixError('M_INVALID_PARAM', 'A registration token must expire in the future.');
+  }
+
+  #missing(): never {
+    throw new MatrixError('M_NOT_FOUND', 'There is no such registration token.');
   }
 
   list(): Promise<RegistrationToken[]> {
@@ -75,7 +111,7 @@ export class RegistrationTokens {
   /** @throws MatrixError M_NOT_FOUND */
   async delete(token: string): Promise<void> {
     if (isOpaqueId(token) && (await this.#database.write((tx) => deleteRegistrationToken(tx, token)))) return;
-    throw new MatrixError('M_NOT_FOUND', 'There is no such registration token.');
+    this.#missing();
   }
 }
 

@@ -1,0 +1,36 @@
+const TIMEOUT_MS = 15_000;
+
+/**
+ * One request to the running server. Returns its JSON.
+ *
+ * @param accessToken of whoever asks; nobody when left out
+ * @throws with a message for the operator
+ */
+export async function request(
+  method: 'GET' | 'POST' | 'DELETE',
+  url: string,
+  body?: unknown,
+  accessToken?: string,
+): Promise<unknown> {
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch (error) {
+    throw new Error(`no server answers at ${url}: is it running? --url names another address`, { cause: error });
+  }
+  const answer = (await response.json().catch(() => ({}))) as { errcode?: string; error?: string };
+  if (!response.ok) {
+    throw new Error(
+      `the server refused (${response.status} ${answer.errcode ?? ''}): ${answer.error ?? 'no reason given'}`,
+    );
+  }
+  return answer;
+}
