@@ -70,10 +70,12 @@ import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
 import { identityKeyEndpoints } from '#src/http/identity/v2_pubkey.ts';
 import { changePasswordEndpoints } from '#src/http/pages/change-password.ts';
 import { loginPageEndpoints } from '#src/http/pages/login.ts';
+import { stageFallbackEndpoints } from '#src/http/pages/stage-fallback.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
+import { registrationTokenAdminEndpoints } from '#src/http/tsudoi/registration-tokens.ts';
 import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
 import { threepidEndpoints } from '#src/http/tsudoi/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
@@ -141,6 +143,7 @@ const DECLARED = [
   ...redactionEndpoints,
   ...refreshEndpoints,
   ...registrationEndpoints,
+  ...registrationTokenAdminEndpoints,
   ...registrationTokenEndpoints,
   ...relationsEndpoints,
   ...reportContentEndpoints,
@@ -158,6 +161,7 @@ const DECLARED = [
   ...sharedSecretRegisterEndpoints,
   ...slidingSyncEndpoints,
   ...spaceHierarchyEndpoints,
+  ...stageFallbackEndpoints,
   ...supportEndpoints,
   ...syncEndpoints,
   ...tagsEndpoints,

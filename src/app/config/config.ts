@@ -38,7 +38,12 @@ export function toConfig(raw: RawConfig): Config {
         Object.entries(groups).map(([name, group]) => [name, { perSecond: group.per_second, burst: group.burst }]),
       ),
     },
-    registration: { ...(camel(raw.registration) as object), enabled: raw.registration.enabled ?? onLocalhost },
+    registration: {
+      ...(camel(raw.registration) as object),
+      enabled: raw.registration.enabled ?? onLocalhost,
+      // Names of documents and languages.
+      terms: raw.registration.terms,
+    },
     signingKeyFile: raw.signing_key_file ?? `${raw.data_dir.replace(/\/+$/, '')}/signing.key`,
     tls: { ...(camel(raw.tls) as object), bind: raw.tls.bind ?? raw.http.bind },
     // Data, not names of ours.

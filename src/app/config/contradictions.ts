@@ -30,6 +30,19 @@ export function findContradictions(config: RawConfig): Contradiction[] {
       if (config.media.s3[name] === null) refuse(`media.s3.${name}`, 'must be set, because media.store is s3');
     }
   }
+  const { captcha, terms } = config.registration;
+  for (const name of ['site_key', 'secret_key'] as const) {
+    if (captcha.provider !== null && captcha[name] === null)
+      refuse(`registration.captcha.${name}`, 'must be set, because registration.captcha.provider is');
+  }
+  for (const [name, { version, ...texts }] of Object.entries(terms)) {
+    const key = `registration.terms.${name}`;
+    if (typeof version !== 'string' || version === '') refuse(key, 'must have a version, as a text in quotes');
+    if (Object.keys(texts).length === 0) refuse(key, 'must have at least one language: en: {name: ..., url: ...}');
+    for (const [language, text] of Object.entries(texts))
+      if (!isPolicyText(text))
+        refuse(`${key}.${language}`, 'must have a name, and a url that begins with http:// or https://');
+  }
   if (config.registration.requires_email && config.email.smtp_url === null) {
     refuse('registration.requires_email', 'needs email.smtp_url: without it no mail can be sent');
   }
@@ -93,4 +106,12 @@ function isNetwork(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isPolicyText(text: unknown): boolean {
+  if (typeof text !== 'object' || text === null) return false;
+  const { name, url } = text as { name?: unknown; url?: unknown };
+  return (
+    typeof name === 'string' && name !== '' && typeof url === 'string' && /^https?:\/\//.test(url) && URL.canParse(url)
+  );
 }

@@ -46,6 +46,9 @@ const supportContact = section({
   email_address: Type.Optional(Type.String({ pattern: '^[^@]+@[^@]+$', title: 'a mail address' })),
 });
 
+/** A version, and a name and a URL for each language. */
+const policyDocument = Type.Record(Type.String(), Type.Unknown(), { title: 'a map of version and languages' });
+
 /** MSC4143: a type, and what belongs to that type. */
 const rtcTransport = Type.Record(Type.String(), Type.Unknown(), { title: 'a map with a type' });
 
@@ -107,6 +110,13 @@ export const configSchema = section({
     requires_email: flag,
     shared_secret: nullable(text),
     guests: flag,
+    terms: Type.Record(Type.String(), policyDocument),
+    captcha: section({
+      provider: nullable(oneOf('recaptcha', 'hcaptcha', 'turnstile')),
+      site_key: nullable(text),
+      secret_key: nullable(text),
+      verify_url: nullable(url('https')),
+    }),
   }),
   password: section({
     cost: oneOf('production', 'low'),

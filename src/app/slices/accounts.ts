@@ -1,3 +1,4 @@
+import { CaptchaService, VERIFY_URLS } from '#src/remote/captcha-service.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { DeviceActivity } from '#src/services/accounts/devices/device-activity.ts';
@@ -13,7 +14,9 @@ import { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { SessionService } from '#src/services/accounts/sessions/session-service.ts';
-import { dummyStage, PasswordStage } from '#src/services/accounts/uia/stages.ts';
+import { CaptchaStage } from '#src/services/accounts/uia/captcha-stage.ts';
+import { dummyStage, PasswordStage, type Stage } from '#src/services/accounts/uia/stages.ts';
+import { type Policies, TermsStage } from '#src/services/accounts/uia/terms-stage.ts';
 import { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -34,6 +37,7 @@ export interface Accounts {
   readonly moderation: AccountModeration;
   readonly openId: OpenIdTokens;
   readonly registration: RegistrationService;
+  readonly registrationTokens: RegistrationTokens;
   readonly sharedSecret: SharedSecretRegistration;
   readonly sessionPolls: SessionPolls;
   readonly uia: UiaService;
@@ -61,9 +65,14 @@ export function composeAccounts(
     options: { accessTokenLifetimeMs, refreshTokenLifetimeMs, mostDevices: config.quotas.devices },
   });
   const tokens = new RegistrationTokens(shared);
+  const captcha = captchaStage(below);
+  const terms = config.registration.terms as unknown as Policies;
+  const stages: Stage[] = [dummyStage, new PasswordStage(credentials), new RegistrationTokenStage(tokens)];
+  if (captcha !== undefined) stages.push(captcha);
+  stages.push(new TermsStage(terms));
   const uia = new UiaService({
     store: new MemoryUiaSessions(clock, { lifetimeMs: uiaTimeoutMs }),
-    stages: [dummyStage, new PasswordStage(credentials), new RegistrationTokenStage(tokens)],
+    stages,
     random,
     clock,
     reuseMs: uiaReuseMs,
@@ -78,7 +87,7 @@ export function composeAccounts(
     hasher,
     passwordPolicy,
     profiles,
-    options: config.registration,
+    options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
   });
   const loginTokens = new LoginTokens({ database, clock, random, uia, users });
   return {
@@ -96,6 +105,7 @@ export function composeAccounts(
       moderation: new AccountModeration(users),
       openId: new OpenIdTokens({ database, clock, random }),
       registration,
+      registrationTokens: tokens,
       sharedSecret: new SharedSecretRegistration({
         registration,
         clock,
@@ -105,4 +115,11 @@ export function composeAccounts(
     },
     close: () => activity.close(),
   };
+}
+
+function captchaStage({ config, logger, outbound }: Platform & Outside): CaptchaStage | undefined {
+  const { provider, secretKey, siteKey, verifyUrl } = config.registration.captcha;
+  if (provider === null || siteKey === null || secretKey === null) return undefined;
+  const service = new CaptchaService({ outbound, logger, secretKey, verifyUrl: verifyUrl ?? VERIFY_URLS[provider] });
+  return new CaptchaStage(provider, siteKey, service);
 }

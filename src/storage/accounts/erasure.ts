@@ -15,6 +15,7 @@ const ERASE = sql(
    delayed_ as (delete from delayed_events where user_id = $1),
    threepids_ as (delete from account_threepids where user_id = $1),
    invites_ as (delete from third_party_invites where inviter = $1),
+   terms_ as (delete from accepted_terms where user_id = $1),
    openid_ as (delete from openid_tokens where user_id = $1),
    logins_ as (delete from login_tokens where user_id = $1),
    devices_ as (delete from devices where user_id = $1),

@@ -1,15 +1,18 @@
 import { createHmac } from 'node:crypto';
+import type { Clock } from '#src/kernel/clock.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
+import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-stage.ts';
 import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { type NewAccount, userInUse, type UserService } from '#src/services/accounts/users/user-service.ts';
 import { type LocalName, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
+import { insertAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { RegistrationTokens } from './registration-tokens.ts';
 
@@ -22,6 +25,10 @@ export interface RegistrationOptions {
   readonly requiresEmail: boolean;
   /** `registration.guests`: whether anybody may get a guest account. */
   readonly guests: boolean;
+  /** The stage of the captcha that has to be solved; undefined where there is none. */
+  readonly captchaStage?: string | undefined;
+  /** Whether there are documents to accept. */
+  readonly hasTerms?: boolean;
 }
 
 /** Who keeps profiles. */
@@ -38,6 +45,7 @@ export interface RegistrationServiceDependencies {
   readonly tokens: RegistrationTokens;
   readonly hasher: PasswordHasher;
   readonly random: Random;
+  readonly clock: Clock;
   readonly serverName: string;
   readonly profiles: NewProfiles;
   readonly options: RegistrationOptions;
@@ -83,6 +91,7 @@ interface Wishes extends LoginWishes {
 const given = <T extends object>(members: T): Partial<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
 
+const TOKEN_STAGE = 'm.login.registration_token';
 const LOWERCASE = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const GENERATED_LENGTH = 12;
 
@@ -125,7 +134,7 @@ export class RegistrationService {
         gather: (earlier) => this.#gather(request, earlier ?? {}),
         repeats: (done) => this.#repeats(request, done),
       },
-      ({ proofs, wishes }) => this.#register(wishes, proofs['m.login.registration_token']),
+      ({ proofs, wishes }) => this.#register(wishes, proofs),
     );
   }
 
@@ -170,8 +179,10 @@ export class RegistrationService {
     return createHmac('sha256', this.#key).update(password).digest('base64url');
   }
 
-  async #register(wishes: Wishes, token: string | undefined): Promise<Registration> {
-    const { database, tokens, users } = this.#deps;
+  async #register(wishes: Wishes, proofs: Readonly<Record<string, string>>): Promise<Registration> {
+    const { clock, database, tokens, users } = this.#deps;
+    const token = proofs[TOKEN_STAGE];
+    const terms = proofs[TERMS_STAGE];
     if (wishes.password === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
     const passwordHash = wishes.password.hash;
@@ -180,9 +191,13 @@ export class RegistrationService {
     const name = guest !== undefined || wishes.username === undefined ? undefined : await this.#free(wishes.username);
     return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
-      if (guest === undefined) return this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, wishes);
-      await users.change(tx, guest, { isGuest: false, passwordHash });
-      return this.#logIn(tx, guest, wishes);
+      if (guest !== undefined) await users.change(tx, guest, { isGuest: false, passwordHash });
+      const registered =
+        guest === undefined
+          ? await this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, wishes)
+          : await this.#logIn(tx, guest, wishes);
+      if (terms !== undefined) await insertAcceptedTerms(tx, registered.userId, acceptedVersions(terms), clock.now());
+      return registered;
     });
   }
 
@@ -239,7 +254,11 @@ export class RegistrationService {
   }
 
   #flows(): readonly Flow[] {
-    return [this.#deps.options.requiresToken ? ['m.login.registration_token'] : ['m.login.dummy']];
+    const { captchaStage, hasTerms, requiresToken } = this.#deps.options;
+    const first = [...(requiresToken ? [TOKEN_STAGE] : []), ...(captchaStage === undefined ? [] : [captchaStage])];
+    const last = hasTerms === true ? [TERMS_STAGE] : [];
+    const flow = [...first, ...last];
+    return [flow.length > 0 ? flow : ['m.login.dummy']];
   }
 
   async #free(username: string): Promise<LocalName> {

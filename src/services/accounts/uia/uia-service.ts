@@ -53,6 +53,15 @@ export interface UiaRequest {
   readonly ip: string;
 }
 
+/** A stage of a session, for the page on which it is completed. */
+export interface StageView {
+  readonly type: string;
+  readonly isCompleted: boolean;
+  readonly params: Readonly<Record<string, unknown>>;
+  /** Who must authenticate; undefined where that is nobody yet. */
+  readonly userId: string | undefined;
+}
+
 /** What was proved, and what was asked for in all the requests of a session. */
 export interface Authorized<Wishes> {
   readonly proofs: Readonly<Record<string, string>>;
@@ -84,6 +93,9 @@ const isComplete = (flows: readonly Flow[], { completed }: UiaSession): boolean 
   flows.some((flow) => flow.every((type) => completed.includes(type)));
 
 const DUMMY_FLOW: Flow = ['m.login.dummy'];
+
+const unknownSession = (): StageFailed =>
+  new StageFailed('M_UNKNOWN', 'This authentication session is not known, or has expired: begin anew.');
 
 const deviceKey = ({ userId, reuseFor }: UiaRequest): string | undefined =>
   userId === undefined || reuseFor === undefined ? undefined : `${userId} ${reuseFor}`;
@@ -142,6 +154,33 @@ export class UiaService {
         );
       }
       return session.outcome.result as T;
+    });
+  }
+
+  /**
+   * A stage of a session, as its fallback page shows it; undefined where there is no such session, or stage of it. Client-Server API,
+   * "Fallback".
+   */
+  async stageOf(id: string, type: string): Promise<StageView | undefined> {
+    const session = await this.#store.get(id);
+    const stage = this.#stages.get(type);
+    if (session === undefined || stage === undefined || !session.flows.some((flow) => flow.includes(type)))
+      return undefined;
+    const { completed, userId } = session;
+    return { type, isCompleted: completed.includes(type), params: stage.params?.() ?? {}, userId };
+  }
+
+  /**
+   * Completes a stage of a session outside the request that the session is for: that one need only name the session afterwards.
+   *
+   * @throws StageFailed for what may be tried again; what the stage throws
+   */
+  attempt(id: string, auth: AuthData & { readonly type: string }, ip: string): Promise<void> {
+    return this.#turns.run(id, async () => {
+      const session = await this.#store.get(id);
+      if (session === undefined) throw unknownSession();
+      if (session.completed.includes(auth.type)) return;
+      await this.#store.put(await this.#advance({ ...session, auth, ip }, session, auth.type, auth));
     });
   }
 
@@ -210,11 +249,7 @@ export class UiaService {
   async #begunAnew<Wishes>(asked: GatheredRequest<Wishes>): Promise<UiaChallenge> {
     const session: UiaSession = { ...this.#newSession(asked), wishes: await asked.gather(undefined) };
     await this.#store.put(session);
-    const unknown = new StageFailed(
-      'M_UNKNOWN',
-      'This authentication session is not known, or has expired: begin anew.',
-    );
-    return this.#challenge(asked, session, unknown);
+    return this.#challenge(asked, session, unknownSession());
   }
 
   #newSession(asked: UiaRequest): UiaSession {
@@ -222,6 +257,8 @@ export class UiaService {
       id: this.#random.string(24),
       request: this.#digestOf(asked),
       userId: asked.userId,
+      operation: asked.operation,
+      flows: asked.flows,
       completed: [],
       proofs: {},
     };

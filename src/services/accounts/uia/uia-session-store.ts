@@ -9,6 +9,9 @@ export interface UiaSession {
   readonly request: string;
   /** Who must authenticate; undefined where that is nobody yet (registration). */
   readonly userId: string | undefined;
+  /** The operation that it is for, and the ways to authenticate for that which the client was told. */
+  readonly operation: string;
+  readonly flows: readonly (readonly string[])[];
   /** Stages completed, in order. */
   readonly completed: readonly string[];
   /** What stages proved, for the operation to use: the registration token, for one. */

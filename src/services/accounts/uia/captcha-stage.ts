@@ -1,0 +1,56 @@
+import { type AuthData, type Stage, type StageContext, StageFailed } from './stages.ts';
+
+/** Services that tell people from programs. */
+export type CaptchaProvider = 'recaptcha' | 'hcaptcha' | 'turnstile';
+
+/** What such a service says of a response. `unknown`: it could not be asked. */
+export type CaptchaVerdict = 'solved' | 'wrong' | 'unknown';
+
+/** Asks the service whether somebody has solved its puzzle. Never rejects. */
+export interface CaptchaVerifier {
+  verify(response: string, ip: string): Promise<CaptchaVerdict>;
+}
+
+/**
+ * The stage of each service. Clients show Google's puzzle themselves where they see `m.login.recaptcha`: those of others have types that no
+ * client knows, so that their users are led to the fallback page.
+ */
+export const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
+  recaptcha: 'm.login.recaptcha',
+  hcaptcha: 'org.tsudoi.login.hcaptcha',
+  turnstile: 'org.tsudoi.login.turnstile',
+};
+
+const LONGEST_RESPONSE = 8_192;
+
+/** A puzzle that programs do not solve. Client-Server API, "Google ReCaptcha". */
+export class CaptchaStage implements Stage {
+  readonly type: string;
+  readonly #siteKey: string;
+  readonly #verifier: CaptchaVerifier;
+
+  /** @param siteKey told to clients */
+  constructor(provider: CaptchaProvider, siteKey: string, verifier: CaptchaVerifier) {
+    this.type = CAPTCHA_STAGES[provider];
+    this.#siteKey = siteKey;
+    this.#verifier = verifier;
+  }
+
+  params(): Readonly<Record<string, unknown>> {
+    return { public_key: this.#siteKey };
+  }
+
+  async attempt(auth: AuthData, { ip }: StageContext): Promise<undefined> {
+    const response = auth['response'];
+    if (typeof response !== 'string' || response === '')
+      throw new StageFailed(
+        'M_CAPTCHA_NEEDED',
+        'The member response of auth is missing: the captcha has to be solved.',
+      );
+    const verdict = response.length > LONGEST_RESPONSE ? 'wrong' : await this.#verifier.verify(response, ip);
+    if (verdict === 'wrong') throw new StageFailed('M_CAPTCHA_INVALID', 'The captcha was not solved: try again.');
+    if (verdict === 'unknown')
+      throw new StageFailed('M_UNKNOWN', 'The captcha cannot be checked at the moment: try again shortly.');
+    return undefined;
+  }
+}
