@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BlobStore, ByteRange, StoredBlob } from './blob-store.ts';
@@ -34,14 +33,13 @@ export class FileBlobStore implements BlobStore {
   }
 
   async open(digest: string, range?: ByteRange): Promise<Readable | undefined> {
-    const path = this.#pathOf(digest);
     try {
-      await stat(path);
+      const file = await open(this.#pathOf(digest));
+      return file.createReadStream(range === undefined ? {} : { start: range.first, end: range.last });
     } catch (error) {
       if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
       throw error;
     }
-    return createReadStream(path, range === undefined ? {} : { start: range.first, end: range.last });
   }
 
   async remove(digest: string): Promise<void> {

@@ -53,9 +53,9 @@ export const receiveBody = async (
   if (!isRead) {
     const waiting = turn();
     if (waiting !== undefined) await waiting;
-    return body instanceof StreamBody
-      ? { bytes: EMPTY, value: bodyStream(request, bytesOf(body.maxBytes, limits)) }
-      : NOTHING;
+    if (!(body instanceof StreamBody)) return NOTHING;
+    const reading = { limit: bytesOf(body.maxBytes, limits), timeoutMs: limits.bodyTimeoutMs, deadlines, held };
+    return { bytes: EMPTY, value: bodyStream(request, reading) };
   }
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;

@@ -15,7 +15,7 @@ export interface ServerLimits extends ConnectionLimits {
   readonly maxHeaderBytes: number;
   /** Milliseconds in which the headers must have arrived. */
   readonly headersTimeoutMs: number;
-  /** Milliseconds in which the whole request must have arrived: uploads over slow lines included. */
+  /** Milliseconds in which the whole request must have arrived: uploads over slow lines included, whose speed is looked at by themselves. */
   readonly requestTimeoutMs: number;
   /** Milliseconds for which an idle connection is kept; longer than the usual proxy keeps it, so that the proxy closes first. */
   readonly keepAliveMs: number;
@@ -24,7 +24,7 @@ export interface ServerLimits extends ConnectionLimits {
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   maxHeaderBytes: 32 * 1024,
   headersTimeoutMs: 15_000,
-  requestTimeoutMs: 300_000,
+  requestTimeoutMs: 3_600_000,
   keepAliveMs: 75_000,
   maxConnections: 10_000,
   maxConnectionsPerAddress: 5_000,

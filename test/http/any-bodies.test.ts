@@ -1,12 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { json as jsonOf } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { endpoint, FormBody, RawBody, Reply, StreamBody } from '#src/http/endpoint.ts';
 import type { UnverifiedRequest } from '#src/http/middleware/authentication.ts';
+import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { until } from '#test/support/until.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { pause, until } from '#test/support/until.ts';
 import { type Answer, TestServer } from './serve.ts';
 
 const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
@@ -22,6 +26,8 @@ interface Consumed {
 interface Sources {
   readonly open: Readable[];
   readonly consumed: Consumed[];
+  /** Before it nobody reads what comes for `/late`. */
+  gate?: PromiseWithResolvers<void>;
 }
 
 const slices = (bytes: Buffer, size: number): Buffer[] =>
@@ -79,6 +85,25 @@ const ENDPOINTS = [
   }),
   endpoint({
     ...common,
+    operationId: 'late',
+    method: 'POST',
+    path: '/late',
+    body: new StreamBody('upload'),
+    async handler({ consumed, gate }: Sources, { body }) {
+      const record: Consumed = { bytes: 0, error: undefined };
+      consumed.push(record);
+      await gate?.promise;
+      try {
+        for await (const chunk of body) record.bytes += (chunk as Buffer).length;
+      } catch (error) {
+        record.error = error;
+        throw error;
+      }
+      return {};
+    },
+  }),
+  endpoint({
+    ...common,
     operationId: 'unwanted',
     method: 'POST',
     path: '/unwanted',
@@ -117,7 +142,16 @@ const ENDPOINTS = [
 describe('bodies and replies that are no JSON', () => {
   const services: Sources = { open: [], consumed: [] };
   const server = new TestServer();
-  before(() => server.start(ENDPOINTS, services, { limits: { maxUploadBytes: 2_000_000, compressFromBytes: 100 } }));
+  const clock = new ManualClock();
+  const MiB = 1024 * 1024;
+  const inFlight = new BytesInFlight({ total: 2 * MiB, user: MiB, address: MiB, connection: MiB }, noMetrics);
+  before(() =>
+    server.start(ENDPOINTS, services, {
+      limits: { maxUploadBytes: 2_000_000, compressFromBytes: 100 },
+      bytesInFlight: inFlight,
+      timers: clock,
+    }),
+  );
   after(() => server.stop());
 
   const refused = ({ status, json }: Answer, expected: number, errcode: string): void => {
@@ -183,12 +217,80 @@ describe('bodies and replies that are no JSON', () => {
       await until('the stream is done with', () => services.consumed.at(-1)?.error !== undefined);
       expect(server.lines.filter(({ level }) => level === 'error')).to.deep.equal([]);
     });
+    it('fails where the client goes away before anybody reads it, and brings nothing down', async () => {
+      services.gate = Promise.withResolvers();
+      const { request, response } = server.open('POST', '/late', { 'content-length': '50000' });
+      response.catch(() => {});
+      const before = services.consumed.length;
+      request.write(Buffer.alloc(100));
+      await until('the handler runs', () => services.consumed.length > before);
+      request.destroy();
+      await until('the server knows that the client is gone', () => inFlight.used === 0);
+      services.gate.resolve();
+      await until('whoever reads learns of it', () => services.consumed.at(-1)?.error !== undefined);
+      expect((await server.ask('POST', '/upload', { raw: 'x' })).status).to.equal(200);
+    });
+    it('counts as bytes in flight while it comes, whatever length it says it has', async () => {
+      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      response.catch(() => {});
+      request.write('x');
+      await until('it is counted', () => inFlight.used > 0);
+      services.gate = Promise.withResolvers();
+      const most = Array.from({ length: 4 }, () => server.ask('POST', '/late', { raw: 'x' }));
+      expect((await Promise.race(most)).status).to.equal(503);
+      services.gate.resolve();
+      const statuses = (await Promise.all(most)).map(({ status }) => status);
+      expect(statuses.toSorted()).to.deep.equal([200, 200, 200, 503]);
+      request.destroy();
+      await until('nothing is left', () => inFlight.used === 0);
+    });
+    it('may take its time as long as 16 KiB a second come, and fails with 408 where they do not', async () => {
+      const { request, response } = server.open('POST', '/upload', { 'content-length': '1900000' });
+      const before = services.consumed.length;
+      const send = async (bytes: number): Promise<void> => {
+        const had = services.consumed.at(before)?.bytes ?? 0;
+        request.write(Buffer.alloc(bytes));
+        await until('it has come', () => services.consumed.at(before)?.bytes === had + bytes);
+      };
+      await send(600_000);
+      await clock.advance(60_000);
+      await send(600_000);
+      await clock.advance(30_000);
+      expect(services.consumed.at(before)?.error).to.equal(undefined);
+      await send(10_000);
+      await clock.advance(60_000);
+      const answer = await response;
+      expect(answer.statusCode).to.equal(408);
+      request.destroy();
+    });
     it('that nobody reads does not keep the client from its answer', async () => {
       refused(await server.ask('POST', '/unwanted', { raw: BYTES.subarray(0, 1_900_000) }), 403, 'M_FORBIDDEN');
     });
   });
 
   describe('a reply that is a stream', () => {
+    it('is cut off where its reader takes less than 16 KiB a second, and counts as bytes in flight until then', async () => {
+      const socket = connect(server.port, '127.0.0.1');
+      socket.pause();
+      socket.write('GET /download/endless HTTP/1.1\r\nHost: t\r\n\r\n');
+      const before = services.open.length;
+      await until('it begins', () => services.open.length > before && inFlight.used > 0);
+      const source = services.open.at(-1);
+      await until('nobody takes more of it', async () => {
+        const had = pulled;
+        await pause(100);
+        return pulled === had;
+      });
+      let waited = 0;
+      while (source?.destroyed === false && waited < 100) {
+        await clock.advance(60_000);
+        waited += 1;
+      }
+      expect(source?.destroyed).to.equal(true);
+      expect(waited).to.be.above(0);
+      await until('nothing is left', () => inFlight.used === 0);
+      socket.destroy();
+    });
     it('has its length where that is known, and the type and headers that it was given', async () => {
       const { status, headers, bytes } = await server.ask('GET', '/download/known');
       expect(status).to.equal(200);

@@ -1,15 +1,23 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
-import { ClientGone, tooLarge } from './body.ts';
+import { type BodyReading, ClientGone, noRoom, tooLarge, tooSlow } from './body.ts';
+import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
+
+/** Whoever has earned less time than this since they were looked at last is too slow. */
+const LEAST_MS = 1_000;
+/** What a body needs while it streams: what the connection has read, what waits here, what is being written. */
+const HELD_BYTES = 256 * 1024;
 
 /**
- * The body of a request as it arrives. It fails with M_TOO_LARGE past `limit` bytes, and with ClientGone when the client goes away; whoever
- * destroys it has the rest of the body thrown away, so that the client gets to reading the answer.
+ * The body of a request as it arrives. It fails with M_TOO_LARGE past `limit` bytes, with 408 when less than 16 KiB a second come after the
+ * first `timeoutMs`, and with ClientGone when the client goes away; whoever destroys it has the rest of the body thrown away, so that the
+ * client gets to reading the answer.
  *
- * @throws MatrixError M_TOO_LARGE where the request says so itself
+ * @throws MatrixError M_TOO_LARGE where the request says so itself; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight
  */
-export const bodyStream = (request: IncomingMessage, limit: number): Readable => {
+export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlines, held }: BodyReading): Readable => {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  if (!held.hold('body', HELD_BYTES)) throw noRoom();
   let size = 0;
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -19,9 +27,28 @@ export const bodyStream = (request: IncomingMessage, limit: number): Readable =>
     },
   });
   const onGone = (): void => void stream.destroy(new ClientGone());
+  let grantedMs = timeoutMs;
+  const check = (): void => {
+    const earnedMs = timeoutMs + (size / SLOWEST_BYTES_PER_SECOND) * 1_000;
+    const more = earnedMs - grantedMs;
+    if (more < LEAST_MS) {
+      stream.destroy(tooSlow());
+      return;
+    }
+    grantedMs = earnedMs;
+    deadline = deadlines.in(more, check);
+  };
+  let deadline = deadlines.in(timeoutMs, check);
   request.on('error', onGone).on('close', onGone);
-  request.once('end', () => request.off('close', onGone));
+  request.once('end', () => {
+    deadline.cancel();
+    request.off('close', onGone);
+  });
+  // It may fail before anybody listens: they learn of it when they begin to read.
+  stream.on('error', () => {});
   stream.once('close', () => {
+    deadline.cancel();
+    held.release();
     // Without a listener for 'error' a connection that is reset now would bring the process down.
     request.off('close', onGone).unpipe(stream).resume();
   });

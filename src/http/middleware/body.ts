@@ -32,6 +32,9 @@ const BYTES_PER_PIECE = 64;
 export const tooLarge = (limit: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 
+export const tooSlow = (): MatrixError =>
+  new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408);
+
 /** The budget of bytes in flight has no room for what a request needs. */
 export const noRoom = (): MatrixError =>
   new MatrixError(
@@ -123,9 +126,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       else reject(refusal);
     };
     const onGone = (): void => fail(new ClientGone());
-    const deadline = reading.deadlines.in(reading.timeoutMs, () =>
-      fail(refusal ?? new MatrixError('M_UNKNOWN', 'The body of the request did not arrive in time.', {}, 408)),
-    );
+    const deadline = reading.deadlines.in(reading.timeoutMs, () => fail(refusal ?? tooSlow()));
     request.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
   });
 };

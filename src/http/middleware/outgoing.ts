@@ -7,7 +7,7 @@ export const SMALL_ANSWER = 8 * 1024;
 /** Larger ones are written in pieces, each when the one before has left: characters of a text, bytes of a buffer. */
 const PIECE = 128 * 1024;
 /** Bytes a second at which the slowest reader is waited for. */
-const SLOWEST_BYTES_PER_SECOND = 16 * 1024;
+export const SLOWEST_BYTES_PER_SECOND = 16 * 1024;
 
 /** How answers leave. */
 export interface Leaving {

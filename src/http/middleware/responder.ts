@@ -6,7 +6,7 @@ import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import { noRoom } from './body.ts';
 import { chooseEncoding, compress } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
-import { sendStream } from './stream-reply.ts';
+import { sendStream, STREAM_BYTES } from './stream-reply.ts';
 
 const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
 
@@ -28,8 +28,12 @@ export class Responder {
   async send(ctx: Context, reply: Reply, held: BytesHeld): Promise<number> {
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
+    const needed = reply.stream === undefined ? size : Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
     // The body of the request is of no more use.
-    if (!held.hold('answer', size > SMALL_ANSWER ? size : 0)) throw noRoom();
+    if (!held.hold('answer', needed > SMALL_ANSWER ? needed : 0)) {
+      reply.stream?.destroy();
+      throw noRoom();
+    }
     ctx.status = reply.status;
     // Answers are about this moment and mostly about this user; who may be remembered says so itself.
     ctx.set('Cache-Control', 'no-store');
@@ -37,7 +41,11 @@ export class Responder {
     for (const [name, value] of Object.entries(reply.headers)) ctx.set(name, value);
     const { res } = ctx;
     if (reply.stream !== undefined) {
-      await sendStream(ctx, reply, reply.stream);
+      try {
+        await sendStream(ctx, reply, reply.stream, this.#leaving);
+      } finally {
+        held.release();
+      }
       return reply.length ?? 0;
     }
     if (content === undefined) {

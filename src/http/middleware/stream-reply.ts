@@ -1,18 +1,48 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Context } from 'koa';
+import type { Deadline } from '#src/kernel/deadlines.ts';
 import { ClientGone } from './body.ts';
+import { type Leaving, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 import type { Reply } from './reply.ts';
 
+/** What an answer needs while it streams: what was read of it, what waits to be written. */
+export const STREAM_BYTES = 256 * 1024;
+/** Whoever has earned less time than this since they were looked at last is too slow. */
+const LEAST_MS = 1_000;
+
+/** Bytes of this connection that the operating system has taken. */
+const taken = ({ socket }: ServerResponse): number =>
+  socket === null ? 0 : socket.bytesWritten - socket.writableLength;
+
+/** Cuts off a client who takes less than 16 KiB a second after the first `timeoutMs`. @returns calls it off */
+const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => void) => {
+  const from = taken(res);
+  let grantedMs = timeoutMs;
+  const check = (): void => {
+    const earnedMs = timeoutMs + ((taken(res) - from) / SLOWEST_BYTES_PER_SECOND) * 1_000;
+    const more = earnedMs - grantedMs;
+    if (more < LEAST_MS) {
+      res.destroy();
+      return;
+    }
+    grantedMs = earnedMs;
+    deadline = deadlines.in(more, check);
+  };
+  let deadline: Deadline = deadlines.in(timeoutMs, check);
+  return () => deadline.cancel();
+};
+
 /**
- * Sends a stream as fast as the client takes it. Headers and status go out with its first bytes, so what fails before them is answered like
- * any other failure; what fails later breaks the connection off, which tells the client that something is missing.
+ * Sends a stream as fast as the client takes it; one who does not is cut off. Headers and status go out with its first bytes, so what fails
+ * before them is answered like any other failure; what fails later breaks the connection off, which tells the client that something is missing.
  *
  * @throws what the stream fails with
  * @throws ClientGone
  */
-export const sendStream = async (ctx: Context, reply: Reply, stream: Readable): Promise<void> => {
+export const sendStream = async (ctx: Context, reply: Reply, stream: Readable, leaving: Leaving): Promise<void> => {
   const { res } = ctx;
   ctx.set('Content-Type', reply.contentType);
   if (reply.length !== undefined) ctx.set('Content-Length', String(reply.length));
@@ -25,9 +55,12 @@ export const sendStream = async (ctx: Context, reply: Reply, stream: Readable): 
   // Also at its end: an empty stream says so this way.
   if (stream.readableLength === 0 && !stream.readableEnded) await once(stream, 'readable');
   ctx.respond = false;
+  const unwatch = watch(res, leaving);
   try {
     await pipeline(stream, res);
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? new ClientGone() : error;
+  } finally {
+    unwatch();
   }
 };
