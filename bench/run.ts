@@ -8,9 +8,11 @@ import { BenchServer, raiseOwnFileLimit } from './server.ts';
 import type { Measurement, Workload } from './workload.ts';
 import { workloads } from './workloads/index.ts';
 
-const USAGE = `npm run bench -- [options]
+const USAGE = `npm run bench -- [options] [NAMES]
 
-  --only NAMES    workloads whose names begin so, comma-separated: ${workloads.map(({ id }) => id).join(', ')}
+  NAMES           workloads whose names begin so: ${workloads.map(({ id }) => id).join(', ')};
+                  attacks.F08 is one of the attacks, attacks.cost those whose names begin so
+  --only NAMES    the same, comma-separated
   --quick         shorter and smaller: to see that it works, not to quote
   --profile       processor profiles of the server, phase by phase, into bench/out/profiles (costs speed)
   --out FOLDER    where the report goes. Default: bench/reports for a whole run, bench/out (not kept) for any other
@@ -18,7 +20,8 @@ const USAGE = `npm run bench -- [options]
 Starts servers of its own with the embedded database, on loopback addresses. Exit code 1 if a figure misses its floor or fails.
 `;
 
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
@@ -32,13 +35,23 @@ if (options.help) {
   process.exit(0);
 }
 
-const wanted = options.only?.split(',').map((name) => name.trim());
-const chosen = workloads.filter(({ id }) => wanted === undefined || wanted.some((name) => id.startsWith(name)));
-const unknown = wanted?.filter((name) => !workloads.some(({ id }) => id.startsWith(name))) ?? [];
+const names = [...positionals, ...(options.only?.split(',') ?? [])].map((name) => name.trim());
+const wanted = names.map((name) => {
+  const [workload = '', ...part] = name.split('.');
+  return { name, workload, part: part.join('.') };
+});
+const chosen = workloads.filter(
+  ({ id }) => wanted.length === 0 || wanted.some(({ workload }) => id.startsWith(workload)),
+);
+const unknown = wanted.filter(({ workload }) => !workloads.some(({ id }) => id.startsWith(workload)));
 if (unknown.length > 0) {
-  process.stderr.write(`no workload begins with ${unknown.join(', ')}\n\n${USAGE}`);
+  process.stderr.write(`no workload begins with ${unknown.map(({ name }) => name).join(', ')}\n\n${USAGE}`);
   process.exit(2);
 }
+const wants = (id: string, part: string): boolean => {
+  const parts = wanted.filter((name) => name.part !== '' && id.startsWith(name.workload));
+  return parts.length === 0 || parts.some((name) => part.startsWith(name.part));
+};
 const whole = chosen.length === workloads.length && !options.quick && !options.profile;
 const folder = options.out ?? join(import.meta.dirname, whole ? 'reports' : 'out');
 const profileFolder = options.profile ? join(import.meta.dirname, 'out', 'profiles') : undefined;
@@ -83,6 +96,7 @@ async function perform(workload: Workload): Promise<Outcome> {
       server,
       meter: new Meter(server, profileFolder),
       pick: (full, quick) => (options.quick ? quick : full),
+      wants: (part) => wants(workload.id, part),
       progress: (text) => progress.say(text),
       report(id, value, cost, note) {
         const figure = workload.figures.find((one) => one.id === id);

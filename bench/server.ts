@@ -34,7 +34,7 @@ export class BenchServer {
   readonly dataDir: string;
   /** Port of the inspector; undefined without profiling. */
   readonly inspectPort: number | undefined;
-  readonly #env: Readonly<Record<string, string>>;
+  #env: Readonly<Record<string, string>>;
   #process: ChildProcess | undefined;
   #exit: Promise<void> = Promise.resolve();
   #database: pg.Client | undefined;
@@ -139,8 +139,14 @@ export class BenchServer {
       .slice(-4);
   }
 
-  /** Stops it and its database in good order and starts both again on the same data. Milliseconds that each took. */
-  async restart(): Promise<{ readonly stopMs: number; readonly startMs: number }> {
+  /**
+   * Stops it and its database in good order and starts both again on the same data. Milliseconds that each took.
+   *
+   * @param env more environment from then on
+   */
+  async restart(
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ readonly stopMs: number; readonly startMs: number }> {
     await this.#closeDatabase();
     const begun = performance.now();
     this.#process?.kill('SIGTERM');
@@ -148,6 +154,7 @@ export class BenchServer {
     await this.#exit;
     clearTimeout(late);
     const stopped = performance.now();
+    this.#env = { ...this.#env, ...env };
     await this.launch();
     return { stopMs: stopped - begun, startMs: performance.now() - stopped };
   }

@@ -34,6 +34,8 @@ export interface WorkloadContext {
   readonly meter: Meter;
   /** The first in a full run, the second with --quick. */
   readonly pick: (full: number, quick: number) => number;
+  /** Whether this part is to be run: where parts are named (`attacks.F08`), only those are. */
+  readonly wants: (part: string) => boolean;
   /** Says what goes on now. */
   readonly progress: (text: string) => void;
   /** @throws if the workload does not declare such a figure */

@@ -2,8 +2,8 @@ import { WebSocket } from 'ws';
 import type { Endpoint } from './http.ts';
 import { SYNC_FILTER, type Person } from './people.ts';
 
-const PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';
-const SUBPROTOCOL = 'm.json';
+export const STREAM_PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';
+export const STREAM_SUBPROTOCOL = 'm.json';
 const OPEN_MS = 30_000;
 
 /** One connection to the WebSocket API. */
@@ -21,7 +21,7 @@ export class StreamSocket {
 
   /** Connects, says who it is, and waits for the first frame: from then on the server pushes. */
   static open(endpoint: Endpoint, person: Person, localAddress?: string): Promise<StreamSocket> {
-    const socket = new WebSocket(`ws://${endpoint.host}:${endpoint.port}${PATH}`, [SUBPROTOCOL], {
+    const socket = new WebSocket(`ws://${endpoint.host}:${endpoint.port}${STREAM_PATH}`, [STREAM_SUBPROTOCOL], {
       perMessageDeflate: false,
       skipUTF8Validation: true,
       maxPayload: 64 * 1024 * 1024,

@@ -1,244 +1,147 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { HttpConnection, requestText, type Endpoint } from '../load/http.ts';
-import { Crowd, type Person } from '../load/people.ts';
-import { lower, percentile, type Workload } from '../workload.ts';
+import { Battlefield, PROXY, USERS, type Attack, type Scene } from '../attacks/battlefield.ts';
+import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
+import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
+import { kept, pages } from '../attacks/kept.ts';
+import { Crowd } from '../load/people.ts';
+import type { Suffering } from '../load/victim.ts';
+import { lower, percentile, type Figure, type Workload } from '../workload.ts';
 
-/** Another user's send must stay below this whatever the attack, in milliseconds. */
+/** Below this another user's send must stay whatever the attack, and the event loop be free again, in milliseconds. */
 const SEND_P95 = lower(100, 50);
-const STRANGERS = 100;
-const USERS = 10;
+const LONG_MS = 100;
+/** For so many seconds it may be busy for longer. */
+const LONG_SECONDS = lower(1, 0.2);
+/** Resident memory: one and a half times what it is when nobody attacks, and the budgets of bytes in flight and of caches. */
+const MEMORY = lower(1.5 * 200 + 256 + 256 + 32, 500);
+const LARGE_ROOM = 500;
+/** Written by the bench, not by the server. */
+const BENCH_LOG = 'server.log';
 
-interface Battlefield {
-  readonly endpoint: Endpoint;
-  readonly users: readonly Person[];
-  /** Connects from an address of its own for each of a hundred strangers; writes, and reads nothing unless told to. */
-  open(stranger: number, text: string | Buffer): Socket;
-  readonly isOver: () => boolean;
-}
-
-interface Attack {
-  readonly id: string;
-  readonly title: string;
-  run(field: Battlefield): Promise<unknown>;
-}
-
-const head = (method: string, path: string, more = ''): string =>
-  `${method} ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
-const bearer = ({ token }: Person): string => `Authorization: Bearer ${token}\r\n`;
-const REFRESH = '/_matrix/client/v3/refresh';
-
-/** Does something again and again for each of `count` attackers until the time is over. */
-const swarm = (count: number, { isOver }: Battlefield, act: (attacker: number) => Promise<unknown>): Promise<unknown> =>
-  Promise.all(
-    Array.from({ length: count }, async (_, attacker) => {
-      while (!isOver()) {
-        await act(attacker).catch(() => undefined);
-        await sleep(5);
-      }
-    }),
-  );
-
-/** Writes to a connection as fast as it takes it, and opens another when it is closed. */
-const pour = (field: Battlefield, stranger: number, begin: string, more: Buffer): Promise<void> =>
-  new Promise((resolve) => {
-    const socket = field.open(stranger, begin);
-    const write = (): void => {
-      while (!socket.destroyed && !field.isOver() && socket.write(more));
-      if (field.isOver()) socket.destroy();
-    };
-    socket
-      .on('drain', write)
-      .on('connect', write)
-      .on('close', () => resolve());
-    socket.resume();
-  });
-
-const structure = `{"x":[${'[],'.repeat(300_000)}1]}`;
-
+/** By number of the fault, or else by the mechanism that they try. */
 const ATTACKS: readonly Attack[] = [
+  ...bytesInFlight,
+  ...turnsOfTheLoop,
+  ...costs,
+  ...kept,
+  ...pages,
+  ...logins,
+  ...textsAndOutages,
+].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+
+const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
+  { id: `${id}.p95`, title: `${id}: ${title}: send p95 of somebody else`, unit: 'ms', goal: SEND_P95 },
   {
-    id: 'chunks',
-    title: 'strangers send bodies in chunks of one byte',
-    run: (field) =>
-      swarm(STRANGERS, field, (stranger) =>
-        pour(
-          field,
-          stranger,
-          head('POST', REFRESH, 'Transfer-Encoding: chunked\r\n'),
-          Buffer.from('1\r\nx\r\n'.repeat(10_000)),
-        ),
-      ),
+    id: `${id}.gap`,
+    title: `${id}: seconds in which the loop was busy for over ${LONG_MS} ms`,
+    unit: 's',
+    goal: LONG_SECONDS,
   },
-  {
-    id: 'unread',
-    title: 'users ask for large answers and read none',
-    run: async (field) => {
-      const data = JSON.stringify({ x: 'x'.repeat(900_000) });
-      for (const user of field.users) {
-        const path = `/_matrix/client/v3/user/${encodeURIComponent(user.userId)}/account_data/bench.big`;
-        const length = `Content-Length: ${data.length}\r\n${bearer(user)}`;
-        field.open(0, head('PUT', path, length) + data).resume();
-      }
-      await swarm(USERS, field, async (attacker) => {
-        const user = field.users[attacker]!;
-        field.open(attacker, head('GET', '/_matrix/client/v3/sync?full_state=true', bearer(user))).pause();
-        await sleep(50);
-      });
-    },
-  },
-  {
-    id: 'unknown',
-    title: 'strangers pipeline requests for unknown paths',
-    run: (field) =>
-      swarm(STRANGERS, field, (stranger) =>
-        pour(field, stranger, head('GET', '/nope'), Buffer.from(head('GET', '/nope').repeat(100))),
-      ),
-  },
-  {
-    id: 'tokens',
-    title: 'strangers try access tokens',
-    run: (field) =>
-      swarm(STRANGERS, field, async (stranger) => {
-        const token = `eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.${'A'.repeat(100)}.${'A'.repeat(86)}`;
-        const request = head('GET', '/_matrix/client/v3/account/whoami', `Authorization: Bearer ${token}\r\n`);
-        await new Promise<void>((resolve) => {
-          const socket = field.open(stranger, request);
-          socket.on('data', () => (field.isOver() ? socket.destroy() : socket.write(request)));
-          socket.on('close', () => resolve());
-        });
-      }),
-  },
-  {
-    id: 'structure',
-    title: 'users send JSON that is all structure',
-    run: (field) =>
-      swarm(USERS * 5, field, async (attacker) => {
-        const user = field.users[attacker % USERS]!;
-        const path = `/_matrix/client/v3/user/${encodeURIComponent(user.userId)}/account_data/bench.structure`;
-        const connection = new HttpConnection(field.endpoint, { localAddress: `127.0.1.${1 + (attacker % USERS)}` });
-        const raw = head('PUT', path, `${bearer(user)}Content-Length: ${structure.length}\r\n`) + structure;
-        await connection.send(raw);
-        connection.close();
-      }),
-  },
-  {
-    id: 'held',
-    title: 'users send bodies that stop one byte before their end',
-    run: (field) =>
-      swarm(USERS, field, async (attacker) => {
-        const user = field.users[attacker]!;
-        const path = `/_matrix/client/v3/user/${encodeURIComponent(user.userId)}/account_data/bench.held`;
-        field
-          .open(attacker, head('PUT', path, `${bearer(user)}Content-Length: 1000001\r\n`) + 'x'.repeat(1_000_000))
-          .resume();
-        await sleep(20);
-      }),
-  },
-  {
-    id: 'idle',
-    title: 'strangers open connections and say nothing',
-    run: (field) =>
-      swarm(STRANGERS, field, async (stranger) => {
-        field.open(stranger, '');
-        await sleep(20);
-      }),
-  },
-  {
-    id: 'passwords',
-    title: 'strangers guess passwords',
-    run: (field) =>
-      swarm(STRANGERS, field, async (stranger) => {
-        const connection = new HttpConnection(field.endpoint, { localAddress: `127.0.1.${1 + stranger}` });
-        const identifier = { type: 'm.id.user', user: field.users[stranger % USERS]!.userId };
-        const body = { type: 'm.login.password', identifier, password: 'a wrong guess' };
-        await connection.send(requestText('POST', '/_matrix/client/v3/login', undefined, body));
-        connection.close();
-      }),
-  },
+  { id: `${id}.memory`, title: `${id}: resident memory at its peak`, unit: 'MiB', goal: MEMORY },
 ];
 
 const residentMiB = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 
+/** Files below a folder that others than their owner may read. */
+const openFiles = async (folder: string): Promise<number> => {
+  const names = (await readdir(folder, { recursive: true })).filter((name) => name !== BENCH_LOG);
+  // What the database deletes meanwhile is nobody's to read any more.
+  const modes = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
+  return modes.filter((found) => found?.isFile() === true && (found.mode & 0o044) !== 0).length;
+};
+
 /** What ten users or a hundred strangers can do to another user, with the limits as shipped. */
 export const attacks: Workload = {
   id: 'attacks',
   title: 'Attacks, while somebody else sends messages',
-  limitSeconds: 400,
+  limitSeconds: 900,
   server: {
     env: {
-      TSUDOI_RATE_LIMITS__ENABLED: 'true',
-      TSUDOI_RATE_LIMITS__REGISTRATION__BURST: '100',
       TSUDOI_HTTP__MAX_CONNECTIONS: '30000',
       TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '5000',
+      TSUDOI_HTTP__TRUSTED_PROXIES: PROXY,
     },
   },
   figures: [
-    { id: 'quiet.p95', title: 'send p95, quiet', unit: 'ms', goal: SEND_P95 },
-    ...ATTACKS.flatMap(({ id, title }) => [
-      { id: `${id}.p95`, title: `send p95: ${title}`, unit: 'ms', goal: SEND_P95 } as const,
-      {
-        id: `${id}.memory`,
-        title: `resident memory at its peak: ${title}`,
-        unit: 'MiB',
-        goal: lower(700, 450),
-      } as const,
-    ]),
+    ...figuresOf({ id: 'quiet', title: 'nobody attacks' }),
+    ...ATTACKS.flatMap(figuresOf),
+    { id: 'end.memory', title: 'resident memory when all is over', unit: 'MiB', goal: MEMORY },
+    { id: 'F15', title: 'F15: files that other users of the machine may read', unit: '', goal: lower(0, 0) },
+    { id: 'F35', title: 'F35: the database lets the server do what only superusers may', unit: '', goal: lower(0, 0) },
   ],
-  async run({ server, pick, progress, report }) {
+  async run({ server, pick, progress, report, wants }) {
     const { endpoint } = server;
-    const crowd = new Crowd(endpoint, 4);
+    const prepared = ATTACKS.filter(({ id }) => wants(id));
+    const crowd = new Crowd(endpoint, 8);
     let victim: Worker | undefined;
     try {
+      progress('people and rooms');
       const [sender, ...users] = await crowd.people(1 + USERS);
       const room = await crowd.createRoom(sender!);
+      const largeRoom = await crowd.createRoom(sender!);
+      await crowd.joinAll(users, room);
+      const members = await crowd.people(pick(LARGE_ROOM, LARGE_ROOM / 5));
+      await crowd.joinAll([...users, ...members], largeRoom);
+      const own = await crowd.createRoom(sender!);
+      const scene: Scene = { crowd, victim: sender!, room, largeRoom, users, dataDir: server.dataDir };
+      const acts = [];
+      for (const attack of prepared) {
+        progress(`getting ready: ${attack.title}`);
+        acts.push({ ...attack, act: await attack.prepare(scene) });
+      }
+      await server.restart({ TSUDOI_RATE_LIMITS__ENABLED: 'true' });
+
       victim = new Worker(new URL('../load/victim.ts', import.meta.url), {
-        workerData: { endpoint, token: sender!.token, room },
+        workerData: { endpoint, token: sender!.token, room: own },
       });
-      /** The latencies of somebody's messages, and the memory at its peak. */
-      const suffer = async (milliseconds: number): Promise<{ latencies: number[]; peak: number }> => {
+      /** What the victim notices, and the memory at its peak. */
+      const suffer = async (milliseconds: number): Promise<Suffering & { readonly peak: number }> => {
         let peak = 0;
         const timer = setInterval(() => (peak = Math.max(peak, residentMiB(server.pid))), 100);
         victim?.postMessage(milliseconds);
-        const [latencies] = (await once(victim!, 'message')) as [number[]];
+        const [suffering] = (await once(victim!, 'message')) as [Suffering];
         clearInterval(timer);
-        return { latencies, peak };
+        return { ...suffering, peak };
       };
-      const duration = pick(12_000, 4_000);
+      const tell = (id: string, { sends, gaps, peak }: Awaited<ReturnType<typeof suffer>>, notes: string): void => {
+        const long = gaps.filter((ms) => ms > LONG_MS).reduce((sum, ms) => sum + ms, 0) / 1_000;
+        const longest = (values: readonly number[]): string => `longest ${Math.max(...values).toFixed(0)} ms`;
+        report(`${id}.p95`, percentile(sends, 0.95), undefined, longest(sends));
+        report(`${id}.gap`, long, undefined, longest(gaps));
+        report(`${id}.memory`, peak, undefined, notes);
+      };
+      const duration = pick(4_000, 2_000);
       await suffer(2_000);
-      const quiet = await suffer(duration);
-      report('quiet.p95', percentile(quiet.latencies, 0.95), undefined, `${quiet.peak.toFixed(0)} MiB`);
-      for (const attack of ATTACKS) {
-        progress(attack.title);
-        let isOver = false;
-        const sockets = new Set<Socket>();
-        const field: Battlefield = {
-          endpoint,
-          users,
-          isOver: () => isOver,
-          open(stranger, text) {
-            const socket = connect({ ...endpoint, localAddress: `127.0.1.${1 + (stranger % 250)}` });
-            sockets.add(socket);
-            socket.on('error', () => undefined).on('close', () => sockets.delete(socket));
-            if (text.length > 0) socket.write(text);
-            return socket;
-          },
-        };
-        const running = attack.run(field);
-        const { latencies, peak } = await suffer(duration);
-        isOver = true;
-        for (const socket of sockets) socket.destroy();
+      tell('quiet', await suffer(duration), await server.heap());
+      for (const { id, title, act } of acts) {
+        progress(title);
+        const before = residentMiB(server.pid);
+        const field = new Battlefield(endpoint, users);
+        const cpu = server.processMs;
+        const running = act(field);
+        const suffering = await suffer(duration);
+        const spent = (server.processMs - cpu) / duration;
+        field.end();
         await Promise.race([running, sleep(3_000)]);
-        await sleep(pick(3_000, 1_000));
-        const worst = Math.max(...latencies);
-        const after = residentMiB(server.pid);
-        report(`${attack.id}.p95`, percentile(latencies, 0.95), undefined, `longest ${worst.toFixed(0)} ms`);
-        report(`${attack.id}.memory`, peak, undefined, `${after.toFixed(0)} MiB afterwards`);
+        await sleep(pick(1_500, 500));
+        const after = `${before.toFixed(0)} MiB before, ${residentMiB(server.pid).toFixed(0)} after`;
+        const outcomes = [...field.outcomes].map(([status, count]) => `${count} x ${status}`).join(', ');
+        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %; ${outcomes}`);
       }
+      await sleep(pick(5_000, 1_000));
+      report('end.memory', residentMiB(server.pid), undefined, await server.heap());
+      report('F15', await openFiles(server.dataDir));
+      const [roles] = await server.sql<{ count: number }>(
+        `select count(*)::int as count from pg_stat_activity a join pg_roles r on r.rolname = a.usename
+         where a.datname = 'tsudoi' and a.pid <> pg_backend_pid() and (r.rolsuper or r.rolcreaterole or r.rolcreatedb)`,
+      );
+      report('F35', roles?.count ?? Number.NaN);
     } finally {
       await victim?.terminate();
       crowd.close();
