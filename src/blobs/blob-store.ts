@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 
-/** Content as it is stored: once, under the hash of its bytes. */
-export interface StoredBlob {
-  /** SHA-256 in hex. */
+/** What was stored. */
+export interface StoredContent {
+  /** SHA-256 of the bytes, in hex. */
   readonly digest: string;
   /** Bytes. */
   readonly size: number;
@@ -14,16 +14,63 @@ export interface ByteRange {
   readonly last: number;
 }
 
-/** Where the bytes of media lie. */
+/** How a browser is to treat what it fetches from the store itself. */
+export interface LinkHeaders {
+  readonly contentType: string;
+  readonly contentDisposition: string;
+  readonly cacheControl: string;
+}
+
+/** Why a store cannot do what it is asked. */
+export type BlobFailureKind =
+  /** There is no space left. */
+  | 'full'
+  /** It does not answer, or not as a store does. */
+  | 'unreachable';
+
+/** A store that cannot do what it is asked, for a reason that an operator or time mends. Names no credentials. */
+export class BlobStoreError extends Error {
+  readonly kind: BlobFailureKind;
+
+  constructor(kind: BlobFailureKind, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'BlobStoreError';
+    this.kind = kind;
+  }
+}
+
+/**
+ * Where the bytes of media lie: objects that are written once, under names that are given to nothing else. What an object is for, and
+ * which content it has, is kept in the database.
+ */
 export interface BlobStore {
   /**
-   * Stores what a stream brings, once for the same bytes. It is there for good when this resolves.
+   * Writes an object. It is there for good when this resolves.
    *
-   * @throws what the stream throws; nothing is left then
+   * @throws BlobStoreError
+   * @throws what the stream throws; nothing is left then, as far as the store can be reached
    */
-  put(content: Readable): Promise<StoredBlob>;
-  /** The bytes of a blob, or a part of them; undefined when it is not there. */
-  open(digest: string, range?: ByteRange): Promise<Readable | undefined>;
-  /** Deletes a blob; nothing when it is not there. */
-  remove(digest: string): Promise<void>;
+  put(name: string, content: Readable): Promise<StoredContent>;
+  /**
+   * The bytes of an object, or a part of them; undefined when it is not there.
+   *
+   * @throws BlobStoreError
+   */
+  open(name: string, range?: ByteRange): Promise<Readable | undefined>;
+  /**
+   * Deletes objects, and what was begun under their names and never finished; those that are not there are gone already.
+   *
+   * @throws BlobStoreError
+   */
+  remove(names: readonly string[]): Promise<void>;
+  /** An address under which anybody can fetch an object for a few minutes; undefined where a store has none to give. */
+  link(name: string, headers: LinkHeaders): Promise<string | undefined>;
+  close(): Promise<void>;
 }
+
+const NAME = /^[0-9a-z]{8,64}$/;
+
+/** @throws TypeError for what is no name of an object: it would lead out of the store */
+export const assertBlobName = (name: string): void => {
+  if (!NAME.test(name)) throw new TypeError(`${name} is no name of an object`);
+};

@@ -1,12 +1,22 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { BlobStore, ByteRange, StoredBlob } from './blob-store.ts';
+import { assertBlobName, type BlobStore, BlobStoreError, type ByteRange, type StoredContent } from './blob-store.ts';
 
-const DIGEST = /^[0-9a-f]{64}$/;
+const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+const BROKEN: ReadonlySet<unknown> = new Set([
+  'EIO',
+  'EROFS',
+  'EACCES',
+  'EPERM',
+  'EMFILE',
+  'ENFILE',
+  'ENODEV',
+  'ESTALE',
+]);
 
-/** Blobs as files: `<folder>/ab/cd/<digest>`. Only the server's own user can read them. */
+/** Objects as files: `<folder>/ab/cd/<name>`. Only the server's own user can read them. */
 export class FileBlobStore implements BlobStore {
   readonly #folder: string;
 
@@ -14,45 +24,94 @@ export class FileBlobStore implements BlobStore {
     this.#folder = folder;
   }
 
-  async put(content: Readable): Promise<StoredBlob> {
-    const incoming = join(this.#folder, 'incoming');
-    await mkdir(incoming, { recursive: true, mode: 0o700 });
-    const path = join(incoming, randomUUID());
+  async put(name: string, content: Readable): Promise<StoredContent> {
+    const path = this.#pathOf(name);
     try {
-      const blob = await write(path, content);
-      const target = this.#pathOf(blob.digest);
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      await rename(path, target);
+      await makeFolder(dirname(path));
+      const stored = await write(path, content);
       // The name has to reach the disk as well as the bytes.
-      await syncFolder(dirname(target));
-      return blob;
+      await syncFolder(dirname(path));
+      return stored;
     } catch (error) {
-      await rm(path, { force: true });
-      throw error;
+      content.destroy();
+      await rm(path, { force: true }).catch(() => undefined);
+      throw told(error);
     }
   }
 
-  async open(digest: string, range?: ByteRange): Promise<Readable | undefined> {
+  async open(name: string, range?: ByteRange): Promise<Readable | undefined> {
+    let file: FileHandle;
     try {
-      const file = await open(this.#pathOf(digest));
-      return file.createReadStream(range === undefined ? {} : { start: range.first, end: range.last });
+      file = await open(this.#pathOf(name), 'r');
     } catch (error) {
-      if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
-      throw error;
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw told(error);
+    }
+    const part = range === undefined ? {} : { start: range.first, end: range.last };
+    return file.createReadStream(part);
+  }
+
+  async remove(names: readonly string[]): Promise<void> {
+    try {
+      for (const name of names) await rm(this.#pathOf(name), { force: true });
+    } catch (error) {
+      throw told(error);
     }
   }
 
-  async remove(digest: string): Promise<void> {
-    await rm(this.#pathOf(digest), { force: true });
+  link(): Promise<undefined> {
+    return Promise.resolve(undefined);
   }
 
-  #pathOf(digest: string): string {
-    if (!DIGEST.test(digest)) throw new TypeError(`${digest} is no SHA-256 in hex`);
-    return join(this.#folder, digest.slice(0, 2), digest.slice(2, 4), digest);
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** The names of all objects, some at a time. */
+  async *names(): AsyncGenerator<string[]> {
+    for (const first of await foldersIn(this.#folder)) {
+      for (const second of await foldersIn(join(this.#folder, first)))
+        yield (await readdir(join(this.#folder, first, second))).filter((name) => isNameIn(name, first, second));
+    }
+  }
+
+  #pathOf(name: string): string {
+    assertBlobName(name);
+    return join(this.#folder, name.slice(0, 2), name.slice(2, 4), name);
   }
 }
 
-async function write(path: string, content: Readable): Promise<StoredBlob> {
+const isNameIn = (name: string, first: string, second: string): boolean =>
+  name.startsWith(first + second) && /^[0-9a-z]{8,64}$/.test(name);
+
+const codeOf = (error: unknown): unknown => (error instanceof Error ? (error as { code?: unknown }).code : undefined);
+
+const told = (error: unknown): unknown => {
+  const code = codeOf(error);
+  if (FULL.has(code)) return new BlobStoreError('full', 'the disk for media has no space left', error);
+  if (BROKEN.has(code))
+    return new BlobStoreError('unreachable', `files of media cannot be read or written (${String(code)})`, error);
+  return error;
+};
+
+async function foldersIn(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.flatMap((entry) => (entry.isDirectory() && entry.name.length === 2 ? [entry.name] : [])).toSorted();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  // Each folder that is new stands in one that was there before it.
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+}
+
+async function write(path: string, content: Readable): Promise<StoredContent> {
   const hash = createHash('sha256');
   const file = await open(path, 'wx', 0o600);
   let size = 0;

@@ -34,6 +34,27 @@ export const cleanStreams = defineJob({
   backoffMs: 1_000,
 });
 
+/** Media may be named by nothing any more, since an event that named them is redacted. */
+export const releaseMedia = defineJob({
+  name: 'media.release',
+  queue: 'prompt',
+  payload: Type.Object({
+    /** Without `mxc://`. */
+    uris: Type.Array(Type.String()),
+  }),
+  ...PERSISTENT,
+});
+
+/** Deletes media that nothing names any more or nobody asks for, and the bytes of what was deleted. */
+export const cleanMedia = defineJob({
+  name: 'media.clean',
+  queue: 'maintenance',
+  payload: Type.Object({}),
+  attempts: 5,
+  backoffMs: 1_000,
+  uniqueBy: () => 'all',
+});
+
 /** Gives disk space that purges have left empty back to the operating system. */
 export const returnSpace = defineJob({
   name: 'retention.return_space',
@@ -135,6 +156,8 @@ export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
   purgeRoom,
   cleanStreams,
+  releaseMedia,
+  cleanMedia,
   returnSpace,
   redeemThirdPartyInvite,
   inviteByAddressSent,

@@ -135,6 +135,11 @@ export class InProcessServer {
     return this.#url;
   }
 
+  /** The data directory. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   /** What is measured, in Prometheus' format. */
   get metrics(): PrometheusMetrics {
     return this.#life.metrics;

@@ -91,9 +91,17 @@ export const configSchema = section({
     store: oneOf('file', 's3'),
     max_upload_bytes: count,
     max_user_bytes: nullable(count),
+    max_total_bytes: nullable(count),
     max_pending_uploads: count,
     pending_upload_lifetime_ms: count,
     unauthenticated_downloads: flag,
+    unauthenticated_before_ts: nullable(countOrNone),
+    retention: section({
+      released_grace_ms: nullable(countOrNone),
+      local_lifetime_ms: nullable(count),
+      remote_lifetime_ms: nullable(count),
+    }),
+    clamd: section({ address: nullable(text), timeout_ms: count }),
     s3: section({
       endpoint: nullable(url('http', 'https')),
       region: text,
@@ -102,6 +110,7 @@ export const configSchema = section({
       access_key_id: nullable(text),
       secret_access_key: nullable(text),
       path_style: flag,
+      redirect_downloads: flag,
     }),
   }),
   registration: section({

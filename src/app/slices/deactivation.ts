@@ -4,6 +4,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { DelayedEvents } from './delayed-events.ts';
 import type { Ephemeral } from './ephemeral.ts';
+import type { Media } from './media.ts';
 import type { Memberships } from './membership.ts';
 import type { Push } from './push.ts';
 import type { PushRules } from './push-rules.ts';
@@ -23,13 +24,14 @@ export function composeDeactivation(
     PushRules &
     UserData &
     Memberships &
+    Media &
     ThirdPartyInviting &
     DelayedEvents &
     Push &
     Ephemeral,
 ): Slice<Deactivations> {
   const { accountData, accountThreepids, database, delayedEvents, filters, followedThreads, interner, logger } = below;
-  const { membership, presence, profiles, pushRules, receipts, users } = below;
+  const { mediaCleaner, membership, presence, profiles, pushRules, receipts, users } = below;
   const deactivation = new Deactivation({
     database,
     interner,
@@ -38,6 +40,7 @@ export function composeDeactivation(
     addresses: accountThreepids,
     delayedEvents,
     presence,
+    media: mediaCleaner,
     caches: [accountData, pushRules, followedThreads, filters, profiles, receipts],
     logger,
   });

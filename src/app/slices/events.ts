@@ -5,6 +5,7 @@ import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
 import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
 import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { mediaFollowUp } from '#src/services/media/media-references.ts';
 import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
 import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
 import { invitesByAddressFollowUp } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
@@ -24,7 +25,12 @@ export interface Events {
 }
 
 /** What must happen because of events. */
-export const FOLLOW_UPS: readonly FollowUp[] = [guestsFollowUp, invitesByAddressFollowUp, successionFollowUp];
+export const FOLLOW_UPS: readonly FollowUp[] = [
+  guestsFollowUp,
+  invitesByAddressFollowUp,
+  successionFollowUp,
+  mediaFollowUp,
+];
 
 export function composeEvents(
   below: Platform & ServerFiles & Commit & RoomModel & Classification & EventStreaming,

@@ -1,8 +1,9 @@
-import { cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
+import { cleanMedia, cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { carryProfileHandler } from '#src/workers/carry-profile.ts';
+import { cleanMediaHandler } from '#src/workers/clean-media.ts';
 import { cleanStreamsHandler } from '#src/workers/clean-streams.ts';
 import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
@@ -14,12 +15,14 @@ import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
 import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
+import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
+import type { Media } from './media.ts';
 import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
 import type { Rooms } from './rooms.ts';
@@ -39,6 +42,7 @@ export interface Jobs {
 /** What jobs are done by. */
 type Workers = Deactivations &
   Events &
+  Media &
   Memberships &
   People &
   Retention &
@@ -50,6 +54,8 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   findDueRoomsHandler(below.retention),
   purgeRoomHandler(below.retention),
   cleanStreamsHandler(below.streamCleaner),
+  releaseMediaHandler(below.mediaReferences),
+  cleanMediaHandler(below.mediaCleaner),
   returnSpaceHandler(below.spaceReturner),
   redeemThirdPartyInviteHandler(below.inviteRedemption),
   inviteByAddressSentHandler(below.inviteRedemption),
@@ -85,6 +91,7 @@ export function composeJobs(below: Platform & Workers): Slice<Jobs> {
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
+      await queues.repeat(cleanMedia as unknown as JobDefinition, CLEAN_EVERY_MS);
       outboxRelay.start();
     },
     async idle() {

@@ -1,46 +1,143 @@
 import { join } from 'node:path';
+import type { BlobStore } from '#src/blobs/blob-store.ts';
 import { FileBlobStore } from '#src/blobs/file-blob-store.ts';
+import { S3BlobStore } from '#src/blobs/s3-blob-store.ts';
+import { Clamd } from '#src/remote/clamd.ts';
+import { EventFollower } from '#src/services/events/stream/event-follower.ts';
+import { ContentStore } from '#src/services/media/content-store.ts';
 import { ImageScaler } from '#src/services/media/image-scaler.ts';
+import { MediaAccess } from '#src/services/media/media-access.ts';
+import { MediaCleaner } from '#src/services/media/media-cleaner.ts';
 import { MediaDelivery } from '#src/services/media/media-delivery.ts';
+import { MediaModeration } from '#src/services/media/media-moderation.ts';
+import { MediaReferences, TELLING_TEXT, TELLING_TYPES } from '#src/services/media/media-references.ts';
+import { MediaScanner } from '#src/services/media/media-scanner.ts';
 import { MediaService } from '#src/services/media/media-service.ts';
+import { OpenMedia } from '#src/services/media/open-media.ts';
 import { ThumbnailService } from '#src/services/media/thumbnail-service.ts';
+import type { Config } from '../config/config.ts';
 import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { RoomModel } from './room-model.ts';
 
 /** Files that users share. */
 export interface Media {
   readonly media: MediaService;
   readonly thumbnails: ThumbnailService;
   readonly mediaDelivery: MediaDelivery;
+  readonly openMedia: OpenMedia;
+  readonly mediaReferences: MediaReferences;
+  readonly mediaCleaner: MediaCleaner;
+  readonly mediaModeration: MediaModeration;
   readonly mostUploadBytes: number;
-  readonly servesMediaToAnybody: boolean;
 }
 
-export function composeMedia({ clock, config, database, random, timers }: Platform): Slice<Media> {
-  const { maxUploadBytes, maxUserBytes, maxPendingUploads, pendingUploadLifetimeMs, unauthenticatedDownloads } =
-    config.media;
-  // Files that were meant for an object store must not end up on a disk that nobody backs up.
-  if (config.media.store !== 'file')
-    throw new Error('media.store: s3 is not there yet. Set it to file, which keeps media below data_dir.');
-  const blobs = new FileBlobStore(join(config.dataDir, 'media'));
+/** Where the bytes of media lie: files below the data directory, and the object store, where there is one. */
+export const blobStoresOf = (
+  { dataDir, media: { s3 } }: Pick<Config, 'dataDir' | 'media'>,
+  { timers, certificateAuthorities }: Pick<Platform & ServerFiles, 'timers' | 'certificateAuthorities'>,
+): { readonly file: FileBlobStore; readonly s3?: S3BlobStore } => {
+  const { endpoint, bucket, accessKeyId, secretAccessKey } = s3;
+  const file = new FileBlobStore(join(dataDir, 'media'));
+  if (endpoint === null || bucket === null || accessKeyId === null || secretAccessKey === null) return { file };
+  const { pathStyle, prefix, redirectDownloads: givesLinks, region } = s3;
+  const credentials = { accessKeyId, secretAccessKey };
+  const place = { endpoint, bucket, prefix, region, pathStyle, certificateAuthorities };
+  return { file, s3: new S3BlobStore({ ...place, ...credentials, givesLinks, timers }) };
+};
+
+export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel & EventStreaming): Slice<Media> {
+  const { clock, config, database, interner, loader, logger, metrics, random, rooms, stream, timers, writer } = below;
+  const { clamd, retention, store, ...limits } = config.media;
+  const { serverName } = config;
+  const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
+  const mostBytes = limits.maxTotalBytes;
+  const contents = new ContentStore({ database, stores, place: store, clock, random, logger, mostBytes });
+  const access = new MediaAccess({ database, clock, timers, logger });
+  const scanner =
+    clamd.address === null
+      ? undefined
+      : new MediaScanner({
+          database,
+          contents,
+          clamd: new Clamd({ address: clamd.address, timers, timeoutMs: clamd.timeoutMs }),
+          logger,
+        });
+  const mediaReferences = new MediaReferences({ database, clock, serverName });
+  const follower = new EventFollower({
+    database,
+    interner,
+    loader,
+    rooms,
+    writer,
+    stream,
+    clock,
+    timers,
+    logger,
+    metrics,
+    name: 'media',
+    types: TELLING_TYPES,
+    containing: TELLING_TEXT,
+    take: (batch) => mediaReferences.take(batch),
+  });
+  const openMedia = new OpenMedia({
+    database,
+    clock,
+    isOn: limits.unauthenticatedDownloads,
+    before: limits.unauthenticatedBeforeTs,
+  });
   return {
     name: 'media',
     services: {
       media: new MediaService({
         database,
-        blobs,
+        contents,
+        access,
+        scanner,
         clock,
         timers,
         random,
-        serverName: config.serverName,
-        mostUserBytes: maxUserBytes,
-        mostPending: maxPendingUploads,
-        pendingLifetimeMs: pendingUploadLifetimeMs,
+        serverName,
+        mostUserBytes: limits.maxUserBytes,
+        mostPending: limits.maxPendingUploads,
+        pendingLifetimeMs: limits.pendingUploadLifetimeMs,
       }),
-      thumbnails: new ThumbnailService({ database, blobs, scaler: new ImageScaler() }),
-      mediaDelivery: new MediaDelivery(blobs),
-      mostUploadBytes: maxUploadBytes,
-      servesMediaToAnybody: unauthenticatedDownloads,
+      thumbnails: new ThumbnailService({ database, contents, scaler: new ImageScaler() }),
+      mediaDelivery: new MediaDelivery(contents),
+      openMedia,
+      mediaReferences,
+      mediaCleaner: new MediaCleaner({
+        database,
+        contents,
+        follower,
+        clock,
+        timers,
+        serverName,
+        pauseMs: config.retention.pauseMs,
+        graceMs: retention.releasedGraceMs,
+        localLifetimeMs: retention.localLifetimeMs,
+        remoteLifetimeMs: retention.remoteLifetimeMs,
+      }),
+      mediaModeration: new MediaModeration({ database, clock, serverName }),
+      mostUploadBytes: limits.maxUploadBytes,
+    },
+    async start() {
+      await openMedia.start();
+      await follower.start();
+    },
+    async idle() {
+      await follower.idle();
+      await access.idle();
+    },
+    async close() {
+      await access.close();
+      // What is committed by now is processed; what comes after it, by the next process.
+      await writer.idle();
+      await follower.close();
+      await Promise.all(Object.values(stores).map((one) => one.close()));
     },
   };
 }

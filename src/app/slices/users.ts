@@ -20,6 +20,8 @@ export function composeUsers({ clock, config, database, logger }: Platform): Sli
   const profiles = new ProfileService({
     database,
     accountExists: (userId) => users.exists(userId),
+    clock,
+    serverName: config.serverName,
     mostFields: config.quotas.profileFields,
   });
   return { name: 'users', services: { accountStream, users, userActions: new UserActions(), profiles } };

@@ -1,7 +1,9 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { endpoint } from '../endpoint.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { endpoint, type RequestInfo } from '../endpoint.ts';
 import {
+  type Asking,
   download,
   DOWNLOAD_ERRORS,
   mediaParams,
@@ -31,6 +33,14 @@ const common = {
   responseType: 'application/octet-stream',
 } as const;
 
+/** "Clients MAY be redirected using the 307/308 responses". Client-Server API, `GET /_matrix/client/v1/media/download`. */
+const asked = (info: RequestInfo, { userId }: Requester, timeoutMs: number | undefined): Asking => ({
+  info,
+  party: userId,
+  timeoutMs,
+  mayRedirect: true,
+});
+
 /** Client-Server API, "Content repository", since v1.11. */
 export const authedContentRepoEndpoints = [
   endpoint({
@@ -42,7 +52,8 @@ export const authedContentRepoEndpoints = [
     params: mediaParams,
     query: Type.Object(waiting),
     errcodes: DOWNLOAD_ERRORS,
-    handler: (services: Services, { params, query, info }) => download(services, params, query.timeout_ms, info),
+    handler: (services: Services, { params, query, info, requester }) =>
+      download(services, params, asked(info, requester, query.timeout_ms)),
   }),
   endpoint({
     ...common,
@@ -53,7 +64,8 @@ export const authedContentRepoEndpoints = [
     params: namedMediaParams,
     query: Type.Object(waiting),
     errcodes: DOWNLOAD_ERRORS,
-    handler: (services: Services, { params, query, info }) => download(services, params, query.timeout_ms, info),
+    handler: (services: Services, { params, query, info, requester }) =>
+      download(services, params, asked(info, requester, query.timeout_ms)),
   }),
   endpoint({
     ...common,
@@ -64,7 +76,8 @@ export const authedContentRepoEndpoints = [
     params: mediaParams,
     query: thumbnailQuery,
     errcodes: THUMBNAIL_ERRORS,
-    handler: (services: Services, { params, query, info }) => thumbnail(services, params, query, info),
+    handler: (services: Services, { params, query, info, requester }) =>
+      thumbnail(services, params, query, asked(info, requester, query.timeout_ms)),
   }),
   endpoint({
     operationId: 'getConfigAuthed',

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { endpoint, StreamBody } from '../endpoint.ts';
+import type { OpenMedia } from '#src/services/media/open-media.ts';
+import { endpoint, type RequestInfo, StreamBody } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import {
+  type Asking,
   download,
   DOWNLOAD_ERRORS,
   mediaParams,
@@ -21,8 +22,7 @@ const uploaded = Type.Object({ content_uri: Type.String() });
 
 interface Services extends MediaServices {
   readonly mostUploadBytes: number;
-  /** Whether media are handed out to whoever knows their names. */
-  readonly servesMediaToAnybody: boolean;
+  readonly openMedia: OpenMedia;
 }
 
 const keptEndpoints = [
@@ -108,10 +108,18 @@ const remote = {
   ...waiting,
 };
 
-const assertOpen = ({ servesMediaToAnybody }: Services): void => {
-  if (!servesMediaToAnybody)
-    throw new MatrixError('M_NOT_FOUND', 'Media are served under /_matrix/client/v1/media, with an access token.');
-};
+/** Without a token a redirect is an answer only for who says so: `allow_redirect`. Client-Server API, since v1.7. */
+const asked = (
+  { openMedia }: Services,
+  info: RequestInfo,
+  query: { readonly timeout_ms?: number; readonly allow_redirect?: boolean },
+): Asking => ({
+  info,
+  party: info.ip,
+  timeoutMs: query.timeout_ms,
+  mayRedirect: query.allow_redirect === true,
+  assertOpen: (media) => openMedia.assertOpen(media),
+});
 
 const common = {
   method: 'GET',
@@ -133,8 +141,8 @@ const openEndpoints = [
     query: Type.Object(remote),
     errcodes: DOWNLOAD_ERRORS,
     handler: async (services: Services, { params, query, info }) => {
-      assertOpen(services);
-      return download(services, params, query.timeout_ms, info);
+      services.openMedia.assertServed();
+      return download(services, params, asked(services, info, query));
     },
   }),
   endpoint({
@@ -147,8 +155,8 @@ const openEndpoints = [
     query: Type.Object(remote),
     errcodes: DOWNLOAD_ERRORS,
     handler: async (services: Services, { params, query, info }) => {
-      assertOpen(services);
-      return download(services, params, query.timeout_ms, info);
+      services.openMedia.assertServed();
+      return download(services, params, asked(services, info, query));
     },
   }),
   endpoint({
@@ -161,8 +169,8 @@ const openEndpoints = [
     query: Type.Object({ ...thumbnailQuery.properties, ...remote }),
     errcodes: THUMBNAIL_ERRORS,
     handler: async (services: Services, { params, query, info }) => {
-      assertOpen(services);
-      return thumbnail(services, params, query, info);
+      services.openMedia.assertServed();
+      return thumbnail(services, params, query, asked(services, info, query));
     },
   }),
 ];

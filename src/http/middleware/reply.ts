@@ -12,7 +12,7 @@ export interface ReplyParts {
   readonly content?: string | Buffer;
   /** Bytes that are read as the client takes them. Destroyed when the client goes away. */
   readonly stream?: Readable;
-  /** Bytes of `stream`, where they are known. */
+  /** Bytes of `stream`, where they are known; without one, of the body that a HEAD asks about. */
   readonly length?: number;
   /** JSON, unless it says otherwise. */
   readonly contentType?: string;

@@ -14,9 +14,12 @@ export interface RequestInfo {
   readonly path: string;
   /** Type of the body, for endpoints that take any. */
   readonly contentType: string | undefined;
-  /** The part of the answer that is wanted, and what the client has of it already: `Range`, `If-None-Match`. */
+  /** The part of the answer that is wanted, and what the client has of it already: `Range`, `If-Range`, `If-None-Match`. */
   readonly range: string | undefined;
+  readonly ifRange: string | undefined;
   readonly ifNoneMatch: string | undefined;
+  /** Only the head of the answer is wanted. */
+  readonly isHead: boolean;
   /** Aborted when the client goes away or the server drains: long-polls answer then. */
   readonly signal: AbortSignal;
 }
@@ -65,7 +68,9 @@ export class LazyRequestInfo implements RequestInfo {
   readonly path: string;
   readonly contentType: string | undefined;
   readonly range: string | undefined;
+  readonly ifRange: string | undefined;
   readonly ifNoneMatch: string | undefined;
+  readonly isHead: boolean;
   readonly #open: OpenRequests;
   readonly #response: ServerResponse;
   readonly #headers: IncomingHttpHeaders;
@@ -90,6 +95,9 @@ export class LazyRequestInfo implements RequestInfo {
     this.contentType = headers['content-type'];
     this.range = headers.range;
     this.ifNoneMatch = headers['if-none-match'];
+    const ifRange = headers['if-range'];
+    this.ifRange = typeof ifRange === 'string' ? ifRange : undefined;
+    this.isHead = response.req.method === 'HEAD';
     this.path = path;
     this.#open = open;
     this.#response = response;

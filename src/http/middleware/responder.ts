@@ -40,6 +40,13 @@ export class Responder {
     ctx.set('X-Content-Type-Options', 'nosniff');
     for (const [name, value] of Object.entries(reply.headers)) ctx.set(name, value);
     const { res } = ctx;
+    if (ctx.method === 'HEAD' && reply.length !== undefined && reply.stream === undefined) {
+      ctx.set('Content-Type', reply.contentType);
+      ctx.length = reply.length;
+      ctx.respond = false;
+      res.end();
+      return 0;
+    }
     if (reply.stream !== undefined) {
       try {
         await sendStream(ctx, reply, reply.stream, this.#leaving);

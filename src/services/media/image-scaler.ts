@@ -2,13 +2,29 @@ import type library from 'sharp';
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import type { ThumbnailKey } from '#src/storage/media/thumbnails.ts';
 
-/** Pixels of an image that is decoded, all pages of an animation together. A bomb says at its head how large it is. */
+/** Pixels of an image that is decoded, all frames of an animation together. A bomb says at its head how large it is. */
 const MOST_PIXELS = 64_000_000;
-/** Pages of an animation. */
-const MOST_PAGES = 200;
-/** Milliseconds for one image, whatever it holds. */
+/** Frames of an animation; of one that has more, the first is shown. */
+const MOST_FRAMES = 200;
+/** Seconds for one image, whatever it holds. */
 const TIMEOUT_S = 20;
 const READABLE: ReadonlySet<string> = new Set(['jpeg', 'png', 'gif', 'webp', 'heif', 'tiff']);
+/** Those that every browser shows. */
+const SHOWN: Readonly<Record<string, string>> = {
+  jpeg: 'image/jpeg',
+  png: 'image/png',
+  gif: 'image/gif',
+  webp: 'image/webp',
+};
+/** What decodes them. Nothing else of the image library is ever given a file: no documents, no vector graphics, no exotic formats. */
+const LOADERS = [
+  'VipsForeignLoadJpeg',
+  'VipsForeignLoadPng',
+  'VipsForeignLoadNsgif',
+  'VipsForeignLoadWebp',
+  'VipsForeignLoadHeif',
+  'VipsForeignLoadTiff',
+];
 
 /** A thumbnail, made. */
 export interface ScaledImage {
@@ -16,37 +32,45 @@ export interface ScaledImage {
   readonly contentType: string;
 }
 
-/** What cannot be made a thumbnail of: it is no image, a broken one, or too large a one. */
-export type ScalingRefusal = 'no image' | 'too large' | 'smaller';
+/** Why there is no thumbnail of something: it is no image that can be read, or too large a one. */
+export type ScalingRefusal = 'no image' | 'too large';
+
+/** The image is no larger than what is asked for, and tells nothing else: it serves as it is. */
+export interface SmallImage {
+  readonly isSmall: true;
+  readonly contentType: string;
+}
 
 /**
  * Makes images smaller, in threads of the image library. The orientation that a camera noted is carried out, everything else that an
  * image says of itself (its place, say) is left out.
  */
 export class ImageScaler {
-  #library: Promise<{ readonly default: typeof library }> | undefined;
+  #library: Promise<typeof library> | undefined;
 
-  /**
-   * @returns the image, or why there is none; 'smaller' when it is no larger than what is asked for
-   */
+  /** @returns the image, or why there is none */
   async scale(
     image: Buffer,
     { width, height, method, animated }: Pick<ThumbnailKey, 'width' | 'height' | 'method' | 'animated'>,
-  ): Promise<ScaledImage | ScalingRefusal> {
-    const sharp = await this.#sharp();
+  ): Promise<ScaledImage | SmallImage | ScalingRefusal> {
+    this.#library ??= load();
+    const sharp = await this.#library;
     const options: SharpOptions = { limitInputPixels: MOST_PIXELS, sequentialRead: true, failOn: 'error' };
     let metadata: Metadata;
     try {
       metadata = await sharp(image, options).metadata();
-    } catch {
-      return 'no image';
+    } catch (error) {
+      return error instanceof Error && error.message.includes('exceeds pixel limit') ? 'too large' : 'no image';
     }
     if (!READABLE.has(metadata.format ?? '')) return 'no image';
-    const pages = metadata.pages ?? 1;
-    if (metadata.width * metadata.height * (animated ? pages : 1) > MOST_PIXELS) return 'too large';
-    const isSmaller = isWithin(metadata, width, height);
-    const moves = animated && pages > 1 && pages <= MOST_PAGES;
-    if (isSmaller) return 'smaller';
+    const pixels = metadata.width * metadata.height;
+    if (pixels > MOST_PIXELS) return 'too large';
+    const frames = metadata.pages ?? 1;
+    const moves = animated && frames > 1 && frames <= MOST_FRAMES && pixels * frames <= MOST_PIXELS;
+    // A moving image is not for whoever asked for one that stands still, and what says where it was taken is for nobody.
+    const contentType = SHOWN[metadata.format ?? ''];
+    if (contentType !== undefined && isWithin(metadata, width, height) && isPlain(metadata) && (moves || frames === 1))
+      return { isSmall: true, contentType };
     try {
       const source = sharp(image, { ...options, pages: moves ? -1 : 1 })
         .timeout({ seconds: TIMEOUT_S })
@@ -62,18 +86,20 @@ export class ImageScaler {
       return 'no image';
     }
   }
-
-  async #sharp(): Promise<typeof library> {
-    if (this.#library === undefined) {
-      this.#library = import('sharp');
-      const { default: sharp } = await this.#library;
-      // One image at a time takes one thread; nothing is kept afterwards.
-      sharp.concurrency(1);
-      sharp.cache(false);
-    }
-    return (await this.#library).default;
-  }
 }
+
+const load = async (): Promise<typeof library> => {
+  const { default: sharp } = await import('sharp');
+  // One image at a time takes one thread; nothing is kept afterwards.
+  sharp.concurrency(1);
+  sharp.cache(false);
+  sharp.block({ operation: ['VipsForeignLoad'] });
+  sharp.unblock({ operation: LOADERS });
+  return sharp;
+};
+
+const isPlain = ({ exif, iptc, orientation, xmp }: Metadata): boolean =>
+  exif === undefined && iptc === undefined && xmp === undefined && (orientation ?? 1) === 1;
 
 const isWithin = ({ width, height, orientation }: Metadata, most: number, highest: number): boolean => {
   const isTurned = (orientation ?? 1) >= 5;

@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream';
-import type { BlobStore } from '#src/blobs/blob-store.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { requestedRange } from '#src/protocol/media/byte-range.ts';
 import { contentDisposition } from '#src/protocol/media/content-disposition.ts';
-import type { ServedBlob } from './thumbnail-service.ts';
+import type { ContentStore } from './content-store.ts';
+import type { ServedContent } from './thumbnail-service.ts';
 
 /** "Content-Security-Policy: sandbox; …" Client-Server API, "Content repository". */
 const POLICY =
@@ -11,38 +11,45 @@ const POLICY =
 /** What an `mxc://` URI names never changes. */
 const CACHING = 'private, max-age=31536000, immutable';
 
-/** What a request says of what it has already. */
+/** What a request says of what it has already, and of how it wants the rest. */
 export interface DeliveryConditions {
   readonly range: string | undefined;
+  readonly ifRange: string | undefined;
   readonly ifNoneMatch: string | undefined;
+  /** Whether only the head of the answer is wanted. */
+  readonly isHead: boolean;
+  /** Whether the client follows a redirect to where the bytes lie. */
+  readonly mayRedirect: boolean;
 }
 
 /** What is handed out: status, headers, and bytes where there are some. */
 export interface Delivery {
-  readonly status: 200 | 206 | 304 | 416;
+  readonly status: 200 | 206 | 304 | 307 | 416;
   readonly headers: Readonly<Record<string, string>>;
   readonly contentType: string;
   readonly content: Readable | undefined;
   readonly length: number;
 }
 
-/** Hands out blobs as HTTP wants it: whole, in parts, or not again. RFC 9110. */
+/** Hands out contents as HTTP wants it: whole, in parts, or not again. RFC 9110. */
 export class MediaDelivery {
-  readonly #blobs: BlobStore;
+  readonly #contents: ContentStore;
 
-  constructor(blobs: BlobStore) {
-    this.#blobs = blobs;
+  constructor(contents: ContentStore) {
+    this.#contents = contents;
   }
 
-  /** @throws MatrixError M_NOT_FOUND when the bytes are not there */
+  /** @throws MatrixError M_NOT_FOUND when the bytes are not there; M_UNKNOWN (503) */
   async deliver(
-    { contentType, digest, size }: ServedBlob,
+    { blob, contentType }: ServedContent,
     filename: string | undefined,
-    { ifNoneMatch, range }: DeliveryConditions,
+    { ifNoneMatch, ifRange, isHead, mayRedirect, range }: DeliveryConditions,
   ): Promise<Delivery> {
+    const { digest, size } = blob;
     const etag = `"${digest}"`;
+    const disposition = contentDisposition(contentType, filename);
     const headers: Record<string, string> = {
-      'Content-Disposition': contentDisposition(contentType, filename),
+      'Content-Disposition': disposition,
       'Content-Security-Policy': POLICY,
       'X-Content-Type-Options': 'nosniff',
       'Cross-Origin-Resource-Policy': 'cross-origin',
@@ -51,15 +58,28 @@ export class MediaDelivery {
       ETag: etag,
     };
     const nothing = { headers, contentType, content: undefined, length: 0 };
-    if (ifNoneMatch?.split(',').some((tag) => tag.trim() === etag || tag.trim() === '*') === true)
-      return { status: 304, ...nothing };
-    const part = requestedRange(range, size);
+    if (ifNoneMatch !== undefined && isNamed(etag, ifNoneMatch)) return { status: 304, ...nothing };
+    if (mayRedirect) {
+      const link = { contentType, contentDisposition: disposition, cacheControl: CACHING };
+      const address = await this.#contents.link(blob, link);
+      // The address is good for some minutes, so the redirect is not to be kept.
+      if (address !== undefined)
+        return { status: 307, ...nothing, headers: { ...headers, 'Cache-Control': 'no-store', Location: address } };
+    }
+    // "If the validator does not match, the server SHOULD ignore the Range header field". RFC 9110, 13.1.5.
+    const part = ifRange === undefined || ifRange.trim() === etag ? requestedRange(range, size) : undefined;
     if (part === 'unsatisfiable')
       return { status: 416, ...nothing, headers: { ...headers, 'Content-Range': `bytes */${size}` } };
-    const content = await this.#blobs.open(digest, part);
+    const length = part === undefined ? size : part.last - part.first + 1;
+    if (part !== undefined) headers['Content-Range'] = `bytes ${part.first}-${part.last}/${size}`;
+    const status = part === undefined ? 200 : 206;
+    if (isHead) return { status, ...nothing, length };
+    const content = await this.#contents.open(blob, part);
     if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
-    if (part === undefined) return { status: 200, headers, contentType, content, length: size };
-    headers['Content-Range'] = `bytes ${part.first}-${part.last}/${size}`;
-    return { status: 206, headers, contentType, content, length: part.last - part.first + 1 };
+    return { status, headers, contentType, content, length };
   }
 }
+
+/** Whether `If-None-Match` names a tag. It is compared weakly. RFC 9110, 13.1.2. */
+const isNamed = (etag: string, header: string): boolean =>
+  header.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag);

@@ -1,21 +1,27 @@
 import type { Readable } from 'node:stream';
-import type { BlobStore } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import type { BlobRecord } from '#src/storage/media/blobs.ts';
 import {
-  bytesOfUser,
   countPending,
   fillMedia,
   findMedia,
   insertMedia,
+  LOCAL,
   lockUploads,
-  type MediaContent,
+  type MediaDescription,
   type MediaRecord,
+  usageOfUser,
+  useSpace,
 } from '#src/storage/media/media.ts';
+import type { ContentStore } from './content-store.ts';
+import type { MediaAccess } from './media-access.ts';
+import type { MediaScanner } from './media-scanner.ts';
 
 const ID_LENGTH = 24;
 const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
@@ -26,6 +32,9 @@ const LONGEST_NAME = 255;
 /** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
 const DEFAULT_WAIT_MS = 20_000;
 const LONGEST_WAIT_MS = 60_000;
+/** Uploads that are under way at once, and those of one user: each may hold some megabytes on its way to an object store. */
+const UPLOADS_AT_ONCE = 24;
+const UPLOADS_OF_USER = 6;
 
 /** Content on its way in. */
 export interface Upload {
@@ -36,13 +45,16 @@ export interface Upload {
 
 /** Media that can be handed out. */
 export interface AvailableMedia extends MediaRecord {
-  readonly digest: string;
+  readonly blob: BlobRecord;
   readonly contentType: string;
 }
 
 export interface MediaServiceOptions {
   readonly database: Database;
-  readonly blobs: BlobStore;
+  readonly contents: ContentStore;
+  readonly access: MediaAccess;
+  /** Looks at contents before they are handed out. */
+  readonly scanner?: MediaScanner | undefined;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
@@ -62,20 +74,25 @@ export class MediaService {
   readonly #options: MediaServiceOptions;
   /** Fires with the id of media whose content has come. */
   readonly #arrived = new Signal<string>();
+  readonly #uploads = new SharedBudget(UPLOADS_AT_ONCE);
+  readonly #uploaders = new Shares(UPLOADS_OF_USER);
 
   constructor(options: MediaServiceOptions) {
     this.#options = options;
   }
 
-  /** Stores content. Returns its `mxc://` URI. @throws MatrixError M_FORBIDDEN when the user's quota is used up, M_TOO_LARGE */
+  /**
+   * Stores content. Returns its `mxc://` URI.
+   *
+   * @throws MatrixError M_FORBIDDEN when the user's quota is used up, M_TOO_LARGE, M_LIMIT_EXCEEDED, M_UNKNOWN (503) when files cannot be
+   *   written
+   */
   async upload(userId: string, upload: Upload): Promise<string> {
-    const { database, clock } = this.#options;
-    await this.#assertRoom(userId);
-    const content = await this.#store(upload);
     const mediaId = this.#newId();
-    await database.write(async (tx) => {
-      await insertMedia(tx, { mediaId, userId, createdTs: clock.now(), expiresTs: null }, content);
-    });
+    const createdTs = this.#options.clock.now();
+    await this.#receive(userId, upload, (tx, content) =>
+      insertMedia(tx, { origin: LOCAL, mediaId, userId, createdTs, expiresTs: null }, content),
+    );
     return this.#uriOf(mediaId);
   }
 
@@ -96,7 +113,7 @@ export class MediaService {
           },
         );
       }
-      await insertMedia(tx, { mediaId, userId, createdTs: now, expiresTs });
+      await insertMedia(tx, { origin: LOCAL, mediaId, userId, createdTs: now, expiresTs });
     });
     return { content_uri: this.#uriOf(mediaId), unused_expires_at: expiresTs };
   }
@@ -107,15 +124,19 @@ export class MediaService {
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN when it was given to somebody else, M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE
    */
   async fill(userId: string, serverName: string, mediaId: string, upload: Upload): Promise<void> {
-    const media = await this.#find(serverName, mediaId);
-    if (media === undefined) throw notFound();
-    if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to somebody else.');
-    if (media.digest !== null) throw overwriting();
-    if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
-    await this.#assertRoom(userId);
-    const content = await this.#store(upload);
-    const isFilled = await this.#options.database.write((tx) => fillMedia(tx, mediaId, userId, content));
-    if (!isFilled) throw overwriting();
+    try {
+      const media = serverName === this.#options.serverName ? await this.#find(serverName, mediaId) : undefined;
+      if (media === undefined) throw notFound();
+      if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to somebody else.');
+      if (media.blob !== null) throw overwriting();
+      if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
+    } catch (error) {
+      upload.content.destroy();
+      throw error;
+    }
+    await this.#receive(userId, upload, async (tx, content) => {
+      if (!(await fillMedia(tx, mediaId, userId, content))) throw overwriting();
+    });
     this.#arrived.emit(mediaId);
   }
 
@@ -123,7 +144,7 @@ export class MediaService {
    * Media that somebody asks for. What is yet to come is waited for.
    *
    * @param timeoutMs how long; undefined for the usual time
-   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED
+   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED; M_UNKNOWN (503) when it cannot be scanned
    */
   async get(
     serverName: string,
@@ -137,8 +158,12 @@ export class MediaService {
       for (let round = 0; round < 2; round++) {
         const media = await this.#find(serverName, mediaId);
         if (media === undefined || media.quarantined) throw notFound();
-        const { contentType, digest, expiresTs } = media;
-        if (digest !== null) return { ...media, digest, contentType: contentType ?? DEFAULT_TYPE };
+        const { blob, contentType, expiresTs } = media;
+        if (blob !== null) {
+          this.#options.access.note(media);
+          await this.#options.scanner?.assertClean(blob);
+          return { ...media, blob, contentType: contentType ?? DEFAULT_TYPE };
+        }
         if ((expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
         if (round === 0) await arrival.come;
       }
@@ -168,20 +193,48 @@ export class MediaService {
   }
 
   async #find(serverName: string, mediaId: string): Promise<MediaRecord | undefined> {
-    if (serverName !== this.#options.serverName || !MEDIA_ID.test(mediaId)) return undefined;
-    return findMedia(this.#options.database, mediaId);
+    if (!MEDIA_ID.test(mediaId)) return undefined;
+    return findMedia(this.#options.database, serverName === this.#options.serverName ? LOCAL : serverName, mediaId);
   }
 
-  async #store({ content, contentType, filename }: Upload): Promise<MediaContent> {
+  async #receive(
+    userId: string,
+    { content, contentType, filename }: Upload,
+    use: (tx: Tx, content: MediaDescription & { readonly blob: string }) => Promise<void>,
+  ): Promise<void> {
+    const { contents, database, mostUserBytes } = this.#options;
     const type = contentType === undefined || !CONTENT_TYPE.test(contentType) ? DEFAULT_TYPE : contentType;
     const name = filename?.toWellFormed().replaceAll('\0', '').slice(0, LONGEST_NAME);
-    return { ...(await this.#options.blobs.put(content)), contentType: type, filename: name };
+    try {
+      const release = this.#begin(userId);
+      try {
+        if (mostUserBytes !== null && (await usageOfUser(database, userId)).bytes >= mostUserBytes) throw usedUp();
+        await contents.keep(content, async (tx, { name: blob, size }) => {
+          if (!(await useSpace(tx, userId, size, mostUserBytes))) throw usedUp();
+          await use(tx, { blob, size, contentType: type, filename: name });
+        });
+      } finally {
+        release();
+      }
+    } catch (error) {
+      content.destroy();
+      throw error;
+    }
   }
 
-  async #assertRoom(userId: string): Promise<void> {
-    const { database, mostUserBytes } = this.#options;
-    if (mostUserBytes !== null && (await bytesOfUser(database, userId)) >= mostUserBytes)
-      throw new MatrixError('M_FORBIDDEN', 'Your space for files on this server is used up.');
+  /** Takes a place among the uploads that are under way. @returns gives it back */
+  #begin(userId: string): () => void {
+    const share = this.#uploaders.of(userId);
+    if (!this.#uploads.take(1, share)) {
+      throw new MatrixError(
+        'M_LIMIT_EXCEEDED',
+        'Too many uploads are under way: begin this one when others are done.',
+        {
+          retry_after_ms: 2_000,
+        },
+      );
+    }
+    return () => this.#uploads.give(1, share);
   }
 
   #newId(): string {
@@ -195,3 +248,6 @@ export class MediaService {
 
 const overwriting = (): MatrixError =>
   new MatrixError('M_CANNOT_OVERWRITE_MEDIA', 'This media has its content already, which never changes.');
+
+const usedUp = (): MatrixError =>
+  new MatrixError('M_FORBIDDEN', 'Your space for files on this server is used up, or does not suffice for this one.');

@@ -1,12 +1,15 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import type { BlobStore } from '#src/blobs/blob-store.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import { findThumbnail, insertThumbnail, type ThumbnailKey } from '#src/storage/media/thumbnails.ts';
-import type { ImageScaler } from './image-scaler.ts';
+import type { BlobRecord } from '#src/storage/media/blobs.ts';
+import type { ContentStore } from './content-store.ts';
+import type { ImageScaler, ScalingRefusal } from './image-scaler.ts';
 import type { AvailableMedia } from './media-service.ts';
 
 /** "Servers SHOULD produce thumbnails with the following dimensions and methods". Client-Server API, "Thumbnails". */
@@ -21,6 +24,9 @@ const SIZES = [
 const LARGEST_IMAGE = 50 * 1024 * 1024;
 /** Images that are scaled at once. */
 const AT_ONCE = 2;
+/** Wishes of one user that wait for one of these. */
+const MOST_WAITING = 64;
+const REMEMBERED_REFUSALS = 10_000;
 
 /** What a client asks for. */
 export interface ThumbnailWish {
@@ -31,23 +37,24 @@ export interface ThumbnailWish {
 }
 
 /** Bytes that can be handed out. */
-export interface ServedBlob {
-  readonly digest: string;
-  readonly size: number;
+export interface ServedContent {
+  readonly blob: BlobRecord;
   readonly contentType: string;
 }
 
 export interface ThumbnailServiceOptions {
   readonly database: Database;
-  readonly blobs: BlobStore;
+  readonly contents: ContentStore;
   readonly scaler: ImageScaler;
 }
 
 /** Smaller forms of images, each made once. Client-Server API, "Thumbnails". */
 export class ThumbnailService {
   readonly #options: ThumbnailServiceOptions;
-  readonly #gate = new Gate(AT_ONCE);
-  readonly #making = new OnceByKey<string, ServedBlob>();
+  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
+  /** What was tried and failed, so that it is not tried again for each request. */
+  readonly #refused = new LRUCache<string, ScalingRefusal>(atMost(REMEMBERED_REFUSALS));
+  readonly #making = new OnceByKey<string, ServedContent>();
 
   constructor(options: ThumbnailServiceOptions) {
     this.#options = options;
@@ -56,35 +63,63 @@ export class ThumbnailService {
   /**
    * The thumbnail of an image: the image itself where it is no larger.
    *
-   * @throws MatrixError M_INVALID_PARAM for a size that is none; M_UNKNOWN for what is no image; M_TOO_LARGE for too large a one
+   * @param party who asks, by whose name they wait in line
+   * @throws MatrixError M_INVALID_PARAM for a size that is none; M_UNKNOWN for what is no image; M_TOO_LARGE for too large a one;
+   *   M_LIMIT_EXCEEDED when too many wait
    */
-  async thumbnail(media: AvailableMedia, wish: ThumbnailWish): Promise<ServedBlob> {
+  async thumbnail(media: AvailableMedia, wish: ThumbnailWish, party: string): Promise<ServedContent> {
     if (wish.width < 1 || wish.height < 1)
       throw new MatrixError('M_INVALID_PARAM', 'width and height must be positive.');
     const size = sizeFor(wish);
-    const key: ThumbnailKey = { source: media.digest, ...size, animated: wish.animated };
+    const key: ThumbnailKey = { source: media.blob.name, ...size, animated: wish.animated };
     const known = await findThumbnail(this.#options.database, key);
     if (known !== undefined) return known;
-    return this.#making.run(JSON.stringify(key), () => this.#gate.run(() => this.#make(media, key)));
+    assertScaled(this.#refused.get(key.source));
+    return this.#making.run(JSON.stringify(key), () =>
+      this.#gate.run({ party, isPreferred: false }, () => this.#make(media, key), busy),
+    );
   }
 
-  async #make(media: AvailableMedia, key: ThumbnailKey): Promise<ServedBlob> {
-    const { blobs, database, scaler } = this.#options;
-    if (media.size > LARGEST_IMAGE) throw tooLarge();
-    const content = await blobs.open(media.digest);
+  async #make(media: AvailableMedia, key: ThumbnailKey): Promise<ServedContent> {
+    const { contents, database, scaler } = this.#options;
+    if (media.blob.size > LARGEST_IMAGE) throw tooLarge();
+    const content = await contents.open(media.blob);
     if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
     const scaled = await scaler.scale(await buffer(content), key);
-    if (scaled === 'smaller') return media;
-    if (scaled === 'too large') throw tooLarge();
-    if (scaled === 'no image')
-      throw new MatrixError(
-        'M_UNKNOWN',
-        'There is no thumbnail of this media: it is no image that this server can read.',
-      );
-    const blob = await blobs.put(Readable.from([scaled.bytes]));
-    await insertThumbnail(database, { ...key, ...blob, contentType: scaled.contentType });
-    return { ...blob, contentType: scaled.contentType };
+    if (typeof scaled === 'string') this.#refused.set(key.source, scaled);
+    assertScaled(scaled);
+    const { contentType } = scaled;
+    const noted = async (tx: Tx, blob: BlobRecord): Promise<ServedContent> => {
+      if (await insertThumbnail(tx, key, { blob: blob.name, contentType })) return { blob, contentType };
+      throw new Superfluous();
+    };
+    try {
+      if ('isSmall' in scaled) return await database.write((tx) => noted(tx, media.blob));
+      return await contents.keep(Readable.from([scaled.bytes]), noted);
+    } catch (error) {
+      if (!(error instanceof Superfluous)) throw error;
+      const known = await findThumbnail(database, key);
+      if (known === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+      return known;
+    }
   }
+}
+
+/** Another process has made the same thumbnail, or its image is being deleted. */
+class Superfluous extends Error {}
+
+const busy = (): MatrixError =>
+  new MatrixError('M_LIMIT_EXCEEDED', 'Too many thumbnails are being made: try again shortly.', {
+    retry_after_ms: 2_000,
+  });
+
+function assertScaled<T>(scaled: T | ScalingRefusal): asserts scaled is Exclude<T, ScalingRefusal> {
+  if (scaled === 'too large') throw tooLarge();
+  if (scaled === 'no image')
+    throw new MatrixError(
+      'M_UNKNOWN',
+      'There is no thumbnail of this media: it is no image that this server can read.',
+    );
 }
 
 const tooLarge = (): MatrixError => new MatrixError('M_TOO_LARGE', 'This image is too large for a thumbnail.');

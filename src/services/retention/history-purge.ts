@@ -130,7 +130,8 @@ export class HistoryPurge {
       await archive.append(room, await readForArchive(database, room.nid, fresh));
     }
     await database.write(async (tx) => {
-      await purgeEvents(tx, room.nid, { gone, detached });
+      // What is archived can come back, and wants its media then.
+      await purgeEvents(tx, room.nid, { gone, detached }, archive === undefined ? clock.now() : undefined);
       const { cursor, deleted } = progress;
       await savePurgeProgress(tx, {
         room: room.nid,

@@ -29,6 +29,11 @@ const EVENTS_AFTER = sql(
   'follower_events_after',
   `select ${EVENT_COLUMNS} from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
 );
+const EVENTS_CONTAINING = sql(
+  'follower_events_containing',
+  `select ${EVENT_COLUMNS} from events e where e.room = $1 and e.nid > $2 and e.nid <= $3
+     and (e.type = any($4::int[]) or strpos(e.json, $6) > 0) order by e.nid limit $5`,
+);
 
 export const followerCursors = (database: Database, name: string): Promise<FollowerCursor[]> =>
   database.query<FollowerCursor>(CURSORS, [name]);
@@ -56,7 +61,7 @@ export const roomsBehind = async (
     (row) => row.nid,
   );
 
-/** Events of some types with `after` < position <= `upTo`, oldest first. */
+/** Events of some types, or with some text in them, with `after` < position <= `upTo`, oldest first. */
 export const eventsAfter = (
   database: Database,
   query: {
@@ -64,7 +69,13 @@ export const eventsAfter = (
     readonly after: number;
     readonly upTo: number;
     readonly types: readonly number[];
+    readonly containing?: string | undefined;
     readonly limit: number;
   },
-): Promise<EventRecord[]> =>
-  database.query<EventRecord>(EVENTS_AFTER, [query.room, query.after, query.upTo, query.types, query.limit]);
+): Promise<EventRecord[]> => {
+  const { room, after, upTo, types, containing, limit } = query;
+  const values = [room, after, upTo, types, limit];
+  return containing === undefined
+    ? database.query<EventRecord>(EVENTS_AFTER, values)
+    : database.query<EventRecord>(EVENTS_CONTAINING, [...values, containing]);
+};

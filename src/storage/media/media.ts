@@ -1,55 +1,99 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import type { BlobPlace, BlobRecord, ScanVerdict } from './blobs.ts';
 
-/** A piece of media, uploaded or awaited. */
+/** The origin of what was uploaded here. */
+export const LOCAL = '';
+
+/** A piece of media, uploaded or awaited, or kept of what another server has. */
 export interface MediaRecord {
+  readonly nid: number;
+  /** Empty for this server's own, else the server that has it. */
+  readonly origin: string;
   readonly mediaId: string;
+  /** Who uploaded it; empty for what other servers have. */
   readonly userId: string;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
   /** Until when the content may come; null once it has. */
   readonly expiresTs: number | null;
-  /** SHA-256 of the content; null as long as it has not come. */
-  readonly digest: string | null;
+  /** When it was last asked for, by the day; null when it never was. */
+  readonly lastAccessTs: number | null;
+  /** What it consists of; null as long as that has not come. */
+  readonly blob: BlobRecord | null;
   readonly size: number;
   readonly contentType: string | null;
   readonly filename: string | null;
+  /** Cannot be quarantined. */
+  readonly protected: boolean;
+  /** By itself, or by its content. */
   readonly quarantined: boolean;
+  /** Since when what named it is gone; null when something does, or nothing ever did in clear text. */
+  readonly releasedTs: number | null;
 }
 
-/** What comes with an upload. */
-export interface MediaContent {
-  readonly digest: string;
+/** What an upload says of itself. */
+export interface MediaDescription {
   readonly size: number;
   readonly contentType: string;
   readonly filename: string | undefined;
 }
 
-const COLUMNS = `media_id as "mediaId", user_id as "userId", created_ts as "createdTs", expires_ts as "expiresTs", digest, size,
-  content_type as "contentType", filename, quarantined`;
+interface MediaRow extends Omit<MediaRecord, 'blob'> {
+  readonly name: string | null;
+  readonly place: BlobPlace;
+  readonly digest: string;
+  readonly blobSize: number;
+  readonly scan: ScanVerdict | null;
+}
+
+const COLUMNS = `m.nid, m.origin, m.media_id as "mediaId", m.user_id as "userId", m.created_ts as "createdTs", m.expires_ts as "expiresTs",
+  m.last_access_ts as "lastAccessTs", m.size, m.content_type as "contentType", m.filename, m.protected, m.released_ts as "releasedTs",
+  b.name, b.place, b.digest, b.size as "blobSize", b.scan,
+  m.quarantined_by is not null or (not m.protected and q.digest is not null) as quarantined`;
+const FROM = `from media m left join blobs b on b.name = m.blob left join quarantined_contents q on q.digest = b.digest`;
 const INSERT = sql(
   'media_insert',
-  `insert into media (media_id, user_id, created_ts, expires_ts, digest, size, content_type, filename)
-   values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+  `insert into media (origin, media_id, user_id, created_ts, expires_ts, blob, size, content_type, filename)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 );
-const FIND = sql('media_find', `select ${COLUMNS} from media where media_id = $1`);
+const FIND = sql('media_find', `select ${COLUMNS} ${FROM} where m.origin = $1 and m.media_id = $2`);
+const OF_USER = sql(
+  'media_of_user',
+  `select ${COLUMNS} ${FROM} where m.user_id = $1 and m.origin = '' and m.nid > $2 order by m.nid limit $3`,
+);
 const FILL = sql(
   'media_fill',
-  `update media set digest = $3, size = $4, content_type = $5, filename = $6, expires_ts = null
-   where media_id = $1 and user_id = $2 and digest is null returning 1`,
+  `update media set blob = $3, size = $4, content_type = $5, filename = $6, expires_ts = null
+   where origin = '' and media_id = $1 and user_id = $2 and blob is null returning 1`,
 );
 const PENDING = sql(
   'media_pending',
-  'select count(*)::int as count from media where user_id = $1 and digest is null and expires_ts > $2',
+  'select count(*)::int as count from media where user_id = $1 and blob is null and expires_ts > $2',
 );
-const USED = sql('media_used', 'select coalesce(sum(size), 0)::bigint as bytes from media where user_id = $1');
+const USE = sql(
+  'media_use',
+  `insert into media_usage as u (user_id, bytes, files) values ($1, $2, 1)
+   on conflict (user_id) do update set bytes = u.bytes + $2, files = u.files + 1
+   where $3::bigint is null or u.bytes + $2 <= $3 returning bytes`,
+);
+const USAGE = sql('media_usage_of', 'select bytes, files from media_usage where user_id = $1');
 const LOCK_USER = sql('media_lock_user', 'select 1 from accounts where user_id = $1 for no key update');
 const DELETE_EXPIRED = sql(
   'media_expired',
   `with gone as (
-     delete from media where media_id in (select media_id from media where digest is null and expires_ts < $1 limit $2) returning 1
+     delete from media where nid in (select nid from media where blob is null and expires_ts < $1 limit $2) returning 1
    ) select count(*)::int as count from gone`,
 );
+const ACCESSED = sql(
+  'media_accessed',
+  `update media set last_access_ts = $2 where nid = any($1::bigint[]) and coalesce(last_access_ts, 0) < $2`,
+);
+
+const recordOf = ({ name, place, digest, blobSize, scan, ...media }: MediaRow): MediaRecord => ({
+  ...media,
+  blob: name === null ? null : { name, place, digest, size: blobSize, scan },
+});
 
 /** Makes uploads of one user wait for each other. */
 export const lockUploads = async (tx: Tx, userId: string): Promise<void> => {
@@ -59,37 +103,71 @@ export const lockUploads = async (tx: Tx, userId: string): Promise<void> => {
 /** Stores a piece of media, with its content or without. */
 export const insertMedia = async (
   tx: Tx,
-  media: Pick<MediaRecord, 'mediaId' | 'userId' | 'createdTs' | 'expiresTs'>,
-  content?: MediaContent,
+  media: Pick<MediaRecord, 'origin' | 'mediaId' | 'userId' | 'createdTs' | 'expiresTs'>,
+  content?: MediaDescription & { readonly blob: string },
 ): Promise<void> => {
   await tx.query(INSERT, [
+    media.origin,
     media.mediaId,
     media.userId,
     media.createdTs,
     media.expiresTs,
-    content?.digest ?? null,
+    content?.blob ?? null,
     content?.size ?? 0,
     content?.contentType ?? null,
     content?.filename ?? null,
   ]);
 };
 
-export const findMedia = async (reader: Database | Tx, mediaId: string): Promise<MediaRecord | undefined> =>
-  (await reader.query<MediaRecord>(FIND, [mediaId]))[0];
+export const findMedia = async (
+  reader: Database | Tx,
+  origin: string,
+  mediaId: string,
+): Promise<MediaRecord | undefined> => {
+  const [row] = await reader.query<MediaRow>(FIND, [origin, mediaId]);
+  return row === undefined ? undefined : recordOf(row);
+};
+
+/** What a user has uploaded, in order, after the one with this number. */
+export const mediaOfUser = async (
+  database: Database,
+  userId: string,
+  after: number,
+  limit: number,
+): Promise<MediaRecord[]> => (await database.query<MediaRow>(OF_USER, [userId, after, limit])).map(recordOf);
 
 /** Gives a piece of media its content. Returns false when it has one, or is not the user's. */
-export const fillMedia = async (tx: Tx, mediaId: string, userId: string, content: MediaContent): Promise<boolean> =>
-  (await tx.query(FILL, [mediaId, userId, content.digest, content.size, content.contentType, content.filename ?? null]))
+export const fillMedia = async (
+  tx: Tx,
+  mediaId: string,
+  userId: string,
+  content: MediaDescription & { readonly blob: string },
+): Promise<boolean> =>
+  (await tx.query(FILL, [mediaId, userId, content.blob, content.size, content.contentType, content.filename ?? null]))
     .length > 0;
 
 /** How many uploads of a user are awaited. */
 export const countPending = async (tx: Tx, userId: string, now: number): Promise<number> =>
   (await tx.query<{ count: number }>(PENDING, [userId, now]))[0]?.count ?? 0;
 
-/** Bytes that a user has uploaded. */
-export const bytesOfUser = async (reader: Database | Tx, userId: string): Promise<number> =>
-  (await reader.query<{ bytes: number }>(USED, [userId]))[0]?.bytes ?? 0;
+/** What a user has uploaded. */
+export const usageOfUser = async (
+  reader: Database | Tx,
+  userId: string,
+): Promise<{ readonly bytes: number; readonly files: number }> =>
+  (await reader.query<{ bytes: number; files: number }>(USAGE, [userId]))[0] ?? { bytes: 0, files: 0 };
+
+/** Counts an upload for its user. Returns false, and counts nothing, where that is more than `most` bytes. */
+export const useSpace = async (tx: Tx, userId: string, bytes: number, most: number | null): Promise<boolean> => {
+  if (most !== null && bytes > most) return false;
+  return (await tx.query(USE, [userId, bytes, most])).length > 0;
+};
 
 /** Forgets ids whose content never came, `limit` at most. Returns how many. */
 export const deleteExpiredMedia = async (database: Database, now: number, limit: number): Promise<number> =>
   (await database.query<{ count: number }>(DELETE_EXPIRED, [now, limit]))[0]?.count ?? 0;
+
+/** Notes that media were asked for. */
+export const noteAccess = async (database: Database, media: readonly number[], now: number): Promise<void> => {
+  await database.query(ACCESSED, [media, now]);
+};

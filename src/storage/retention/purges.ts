@@ -2,6 +2,7 @@ import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { releaseEvents } from '../media/references.ts';
 import { ROWS_OF_STATE } from '../room-model/event-reads.ts';
 
 /** Rows of state that are unpacked together: the largest ones hold all members of a room. */
@@ -189,7 +190,11 @@ export const authOfEvents = async (database: Database, room: number, nids: reado
 export const readForArchive = (database: Database, room: number, nids: readonly number[]): Promise<ArchivedRecord[]> =>
   database.query<ArchivedRecord>(READ, [room, nids]);
 
-/** Deletes events and what hangs on them, and hides those of which only the state is needed. */
+/**
+ * Deletes events and what hangs on them, and hides those of which only the state is needed.
+ *
+ * @param releasesMedia when media that they name are released (milliseconds since the epoch); undefined where these stay theirs
+ */
 export const purgeEvents = async (
   tx: Tx,
   room: number,
@@ -197,6 +202,7 @@ export const purgeEvents = async (
     readonly gone: readonly { readonly nid: number; readonly ts: number }[];
     readonly detached: readonly { readonly nid: number; readonly ts: number }[];
   },
+  releasesMedia?: number,
 ): Promise<void> => {
   const gone = batch.gone.map(({ nid }) => nid);
   const all = [...batch.gone, ...batch.detached];
@@ -211,6 +217,8 @@ export const purgeEvents = async (
   await tx.query(DELETE_SEARCH, [room, nids, all.map(({ ts }) => ts)]);
   await tx.query(DELETE_STICKY, [room, nids]);
   await tx.query(DELETE_AWAITED, [room, nids]);
+  // Those that are only hidden may still be what a room is shown by.
+  if (releasesMedia !== undefined) await releaseEvents(tx, room, gone, releasesMedia);
 };
 
 export const deleteDeltas = async (database: Database, nids: readonly number[]): Promise<void> => {

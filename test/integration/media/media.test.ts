@@ -133,10 +133,16 @@ describe('media', function () {
   it('is refused when it is too large, or the user’s space is used up, and leaves nothing behind', async () => {
     const large = await upload(alice, new Uint8Array(3_000_001));
     expect([large.status, large.body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
-    for (let n = 0; n < 3; n++) expect((await upload(alice, new Uint8Array(2_900_000))).status).to.equal(200);
+    const before = (await filesIn(join(server.folder, 'media'))).length;
+    for (let n = 1; n < 3; n++) expect((await upload(alice, new Uint8Array(2_900_000).fill(n))).status).to.equal(200);
+    for (const bytes of [2_900_000, 2_200_001]) {
+      const full = await upload(alice, new Uint8Array(bytes).fill(3));
+      expect([full.status, full.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    }
+    expect((await upload(alice, new Uint8Array(2_200_000).fill(4))).status).to.equal(200);
     const full = await upload(alice, 'x');
     expect([full.status, full.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
-    expect(await readdir(join(server.folder, 'media', 'incoming'))).to.deep.equal([]);
+    expect(await filesIn(join(server.folder, 'media'))).to.have.length(before + 3);
     const { body } = await fetchFrom(alice, '/_matrix/media/v3/config');
     expect(body).to.deep.equal({ 'm.upload.size': 3_000_000 });
     expect((await fetchFrom(alice, '/_matrix/client/v1/media/config')).body).to.deep.equal(body);

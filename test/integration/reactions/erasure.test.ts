@@ -14,6 +14,7 @@ const STAYING: Readonly<Record<string, string>> = {
   events: 'events stay, for those who were there',
   rooms: 'who made a room is an event',
   aliases: 'who made an alias may be asked for by administrators of the room',
+  media: 'what nobody else shows goes when its grace has passed',
   reports: 'what was reported stays until an administrator has dealt with it',
   device_changes: 'others have to learn that the devices are gone',
   device_changes_due: 'others have to learn that the devices are gone',

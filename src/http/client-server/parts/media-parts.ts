@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { MediaDelivery } from '#src/services/media/media-delivery.ts';
 import type { AvailableMedia, MediaService } from '#src/services/media/media-service.ts';
-import type { ServedBlob, ThumbnailService } from '#src/services/media/thumbnail-service.ts';
+import type { ServedContent, ThumbnailService } from '#src/services/media/thumbnail-service.ts';
 import { Reply, type RequestInfo } from '../../endpoint.ts';
 
 export interface MediaServices {
@@ -24,8 +24,8 @@ export const thumbnailQuery = Type.Object({
   animated: Type.Optional(Type.Boolean()),
   ...waiting,
 });
-export const DOWNLOAD_ERRORS = ['M_NOT_FOUND', 'M_NOT_YET_UPLOADED', 'M_LIMIT_EXCEEDED'] as const;
-export const THUMBNAIL_ERRORS = [...DOWNLOAD_ERRORS, 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_UNKNOWN'] as const;
+export const DOWNLOAD_ERRORS = ['M_NOT_FOUND', 'M_NOT_YET_UPLOADED', 'M_LIMIT_EXCEEDED', 'M_UNKNOWN'] as const;
+export const THUMBNAIL_ERRORS = [...DOWNLOAD_ERRORS, 'M_INVALID_PARAM', 'M_TOO_LARGE'] as const;
 
 interface Named {
   readonly serverName: string;
@@ -33,15 +33,27 @@ interface Named {
   readonly fileName?: string;
 }
 
+/** How media are asked for, beside which. */
+export interface Asking {
+  readonly info: RequestInfo;
+  /** Who asks, by whose name they wait in line. */
+  readonly party: string;
+  readonly timeoutMs: number | undefined;
+  /** Whether a redirect to where the bytes lie is an answer. */
+  readonly mayRedirect: boolean;
+  /** Refuses media that are not for whoever asks. */
+  readonly assertOpen?: (media: AvailableMedia) => void;
+}
+
 /** Media as a download, under its own name or the one that the path gives it. */
 export const download = async (
   { media, mediaDelivery }: MediaServices,
   { serverName, mediaId, fileName }: Named,
-  timeoutMs: number | undefined,
-  info: RequestInfo,
+  asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(serverName, mediaId, timeoutMs, info.signal);
-  return deliver(mediaDelivery, found, fileName ?? found.filename ?? undefined, info);
+  const found = await media.get(serverName, mediaId, asking.timeoutMs, asking.info.signal);
+  asking.assertOpen?.(found);
+  return deliver(mediaDelivery, found, fileName ?? found.filename ?? undefined, asking);
 };
 
 /** A thumbnail of media. */
@@ -53,27 +65,24 @@ export const thumbnail = async (
     readonly height: number;
     readonly method?: 'crop' | 'scale';
     readonly animated?: boolean;
-    readonly timeout_ms?: number;
   },
-  info: RequestInfo,
+  asking: Asking,
 ): Promise<Reply> => {
-  const found: AvailableMedia = await media.get(serverName, mediaId, query.timeout_ms, info.signal);
+  const found = await media.get(serverName, mediaId, asking.timeoutMs, asking.info.signal);
+  asking.assertOpen?.(found);
   const { width, height, method, animated = false } = query;
-  const made = await thumbnails.thumbnail(found, { width, height, method, animated });
-  return deliver(mediaDelivery, made, 'thumbnail', info);
+  const made = await thumbnails.thumbnail(found, { width, height, method, animated }, asking.party);
+  return deliver(mediaDelivery, made, 'thumbnail', asking);
 };
 
 const deliver = async (
   delivery: MediaDelivery,
-  blob: ServedBlob,
+  served: ServedContent,
   filename: string | undefined,
-  { range, ifNoneMatch }: RequestInfo,
+  { info: { ifNoneMatch, ifRange, isHead, range }, mayRedirect }: Asking,
 ): Promise<Reply> => {
-  const { status, headers, contentType, content, length } = await delivery.deliver(blob, filename, {
-    range,
-    ifNoneMatch,
-  });
-  return content === undefined
-    ? new Reply({ status, headers, contentType, content: '' })
-    : new Reply({ status, headers, contentType, stream: content, length });
+  const conditions = { range, ifRange, ifNoneMatch, isHead, mayRedirect };
+  const { status, headers, contentType, content, length } = await delivery.deliver(served, filename, conditions);
+  if (content !== undefined) return new Reply({ status, headers, contentType, stream: content, length });
+  return new Reply({ status, headers, contentType, ...(isHead && length > 0 ? { length } : { content: '' }) });
 };

@@ -21,6 +21,8 @@ export interface DeactivationOptions {
   readonly addresses: { release(userId: string): Promise<void> };
   readonly delayedEvents: { cancelAll(userId: string): Promise<void> };
   readonly presence: { leave(userId: string): Promise<void> };
+  /** Lets go of what a user has uploaded. */
+  readonly media: { releaseUser(userId: string, userNid: number, signal: AbortSignal): Promise<boolean> };
   readonly caches: readonly CacheOfUsers[];
   readonly logger: Logger;
 }
@@ -40,7 +42,7 @@ export class Deactivation {
 
   /** @returns false when it was broken off because of the signal */
   async finish(userId: string, signal: AbortSignal): Promise<boolean> {
-    const { addresses, caches, database, delayedEvents, interner, presence, users } = this.#options;
+    const { addresses, caches, database, delayedEvents, interner, media, presence, users } = this.#options;
     const account = await users.account(userId);
     if (account?.deactivated !== true) return true;
     await addresses.release(userId);
@@ -48,8 +50,10 @@ export class Deactivation {
     await presence.leave(userId);
     if (!(await this.#leaveRooms(userId, signal))) return false;
     if (!account.erased) return true;
+    const userNid = await interner.userNid(userId);
+    if (!(await media.releaseUser(userId, userNid, signal))) return false;
     // After the rooms: leaving them may note something of the user.
-    await eraseUser(database, userId, await interner.userNid(userId));
+    await eraseUser(database, userId, userNid);
     for (const cache of caches) cache.forget(userId);
     return true;
   }

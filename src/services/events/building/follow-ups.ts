@@ -13,15 +13,20 @@ export interface MembershipStep {
   readonly after: Membership;
 }
 
-/** How a room's state is about to change, by an event that was made here, by one that was received, or by the resolution of a fork. */
+/**
+ * How a room's state is about to change, by an event that was made here, by one that was received, or by the resolution of a fork; and
+ * which events are about to be redacted.
+ */
 export interface StateStep {
   readonly room: Room;
   /** Events that are the room's current state from now on, memberships among them. */
   readonly state: readonly StoredEvent[];
   readonly members: readonly MembershipStep[];
+  /** As they are before. */
+  readonly redacted: readonly StoredEvent[];
 }
 
-/** What must happen because of a change of a room's state: arithmetic on what is in memory. */
+/** What must happen because of such a change: arithmetic on what is in memory. */
 export type FollowUp = (step: StateStep) => readonly JobRequest[];
 
 /**
@@ -37,7 +42,7 @@ export class FollowUps {
 
   /** The jobs that a change makes necessary. @param now milliseconds since the epoch */
   jobs(step: StateStep, now: number): readonly JobRow[] {
-    if (step.state.length === 0 && step.members.length === 0) return [];
+    if (step.state.length === 0 && step.members.length === 0 && step.redacted.length === 0) return [];
     return this.#all.flatMap((followUp) =>
       followUp(step).map(({ job, payload }) => ({ job, payload, createdTs: now })),
     );

@@ -6,7 +6,7 @@ import type { StateStep } from './follow-ups.ts';
 
 const DAY_MS = 86_400_000;
 
-/** How these events change the room's state. */
+/** How these events change the room. */
 export const stepOf = (room: Room, prepared: readonly PreparedEvent[]): StateStep => ({
   room,
   state: prepared.flatMap(({ change, event }) => (change === undefined ? [] : event)),
@@ -15,6 +15,7 @@ export const stepOf = (room: Room, prepared: readonly PreparedEvent[]): StateSte
     const { userId, local, membership: after } = member;
     return { userId, local, before: previous === undefined ? undefined : membershipIn(previous.content), after };
   }),
+  redacted: prepared.flatMap(({ redaction }) => redaction?.target ?? []),
 });
 
 /**

@@ -10,6 +10,8 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 /** A redaction that is to be carried out: its row, and what makes it visible after the commit. */
 export interface PreparedRedaction {
   readonly row: RedactionRow;
+  /** The event that it names, as it is before. */
+  readonly target: StoredEvent;
   readonly apply: () => void;
 }
 
@@ -26,6 +28,7 @@ export const prepareRedaction = (
   const json = canonicalJson(redact(room.version, target.pdu), 'lenient');
   return {
     row: { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json },
+    target,
     apply: () => {
       target.redact(json, redaction);
       room.redacted(target, json, redaction);

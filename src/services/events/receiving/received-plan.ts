@@ -140,7 +140,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     ],
     deltas,
     members: resolved.members.map((member) => memberRow(room, member)),
-    jobs: tools.events.jobsAfter(stepOf(room, resolved)),
+    jobs: tools.events.jobsAfter(stepOf(room, resolved, redaction)),
     mentions: notification.exceptions.map(({ userId, kind }) => ({
       user: room.member(userId)?.user ?? names.user(userId),
       room: room.nid,
@@ -197,7 +197,12 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
 };
 
 /** How the changes look to those who have something to do because of them. */
-const stepOf = (room: Room, { state, members }: ResolvedChanges): StateStep => ({
+const stepOf = (
+  room: Room,
+  { state, members }: ResolvedChanges,
+  redaction: PreparedRedaction | undefined,
+): StateStep => ({
+  redacted: redaction === undefined ? [] : [redaction.target],
   room,
   state: [...state.values()].flatMap((slot) => slot?.event ?? []),
   members: members.map(({ userId, local, membership: after }) => {

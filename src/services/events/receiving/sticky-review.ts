@@ -77,6 +77,10 @@ export class StickyReview {
       events: {
         events: [],
         redactions: redaction === undefined ? [] : [redaction.row],
+        jobs:
+          redaction === undefined
+            ? []
+            : events.jobsAfter({ room, state: [], members: [], redacted: [redaction.target] }),
         revivals: [{ room: nid, event: event.nid, pos }],
         tails: [
           {

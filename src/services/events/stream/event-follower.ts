@@ -41,6 +41,8 @@ export interface EventFollowerOptions {
   readonly name: string;
   /** The types of events that it takes in. */
   readonly types: readonly string[];
+  /** Beside these types, it takes in every event whose JSON contains this text. */
+  readonly containing?: string | undefined;
   /**
    * Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. An event at which
    * it fails comes again later, and does not keep the others waiting.
@@ -188,7 +190,7 @@ export class EventFollower {
   #hear(room: Room, event: StoredEvent): void {
     this.#heard[shardOfPosition(event.nid)] = event.nid;
     this.#isUnsaved = true;
-    if (!this.#types.has(event.type) || (event.flags & HIDDEN_FLAGS) !== 0) return;
+    if (!this.#wants(event) || (event.flags & HIDDEN_FLAGS) !== 0) return;
     if (this.#queue.length >= this.#queueLimit) {
       this.#taken += this.#queue.length;
       this.#queue = [];
@@ -198,8 +200,13 @@ export class EventFollower {
     if (this.#timer === undefined) this.#wake(this.#lagMs);
   }
 
+  #wants(event: StoredEvent): boolean {
+    const { containing } = this.#options;
+    return this.#types.has(event.type) || (containing !== undefined && event.json.includes(containing));
+  }
+
   #hearLate(room: Room, event: StoredEvent): void {
-    if (!this.#types.has(event.type) || this.#queue.length >= this.#queueLimit) return;
+    if (!this.#wants(event) || this.#queue.length >= this.#queueLimit) return;
     this.#push({ room, event, isLate: true });
     if (this.#timer === undefined) this.#wake(this.#lagMs);
   }
@@ -312,13 +319,13 @@ export class EventFollower {
   }
 
   async #catchUpRoom(nid: number, from: number, upTo: number): Promise<void> {
-    const { database, interner, loader, rooms, types } = this.#options;
+    const { containing, database, interner, loader, rooms, types } = this.#options;
     const room = await rooms.byNid(nid);
     if (room === undefined) return;
     const names = await interner.find({ types });
     const typeNids = types.flatMap((type) => names.peekType(type) ?? []);
     for (let after = from; !this.#isClosed;) {
-      const query = { room: nid, after, upTo, types: typeNids, limit: this.#batchSize };
+      const query = { room: nid, after, upTo, types: typeNids, containing, limit: this.#batchSize };
       const records = await eventsAfter(database, query);
       const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN_FLAGS) === 0);
       await this.#aside.takeIn(events.map((event) => ({ room, event })));

@@ -2,9 +2,12 @@ import { LiveCache } from '#src/kernel/live-cache.ts';
 import { carryProfile, listUser } from '#src/jobs/definitions.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { mediaNamedIn } from '#src/protocol/media/media-uris.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import { releaseNamed } from '#src/storage/media/references.ts';
 import { profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
 import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
 
@@ -34,6 +37,8 @@ export interface ProfileServiceOptions {
   readonly database: Database;
   /** Whether this server has an account of this name. */
   readonly accountExists: (userId: string) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly serverName: string;
   /** Fields that a profile may have; default 100. */
   readonly mostFields?: number;
   /** Bytes that profiles may take in memory; default 32 MiB. */
@@ -41,6 +46,8 @@ export interface ProfileServiceOptions {
 }
 
 const MOST_FIELDS = 100;
+/** Pieces of media that are looked for in one field. */
+const MOST_NAMED = 100;
 const CACHE_BYTES = 32 * 1024 * 1024;
 
 const textOf = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
@@ -55,6 +62,8 @@ const profileFrom = (fields: JsonObject): Profile => ({
 export class ProfileService {
   readonly #database: Database;
   readonly #accountExists: (userId: string) => Promise<boolean>;
+  readonly #clock: Clock;
+  readonly #serverName: string;
   readonly #mostFields: number;
   readonly #profiles: LiveCache<Profile>;
   readonly #changes = new SerialByKey<string>();
@@ -64,6 +73,8 @@ export class ProfileService {
   constructor(options: ProfileServiceOptions) {
     this.#database = options.database;
     this.#accountExists = options.accountExists;
+    this.#clock = options.clock;
+    this.#serverName = options.serverName;
     this.#mostFields = options.mostFields ?? MOST_FIELDS;
     this.#profiles = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -165,6 +176,9 @@ export class ProfileService {
       await this.#database.write(async (tx) => {
         if (value === undefined) await removeProfileField(tx, userId, key);
         else await setProfileField(tx, userId, key, JSON.stringify(value));
+        // An image that shows the user no longer goes, if nothing else names it.
+        const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MOST_NAMED);
+        await releaseNamed(tx, named, this.#clock.now());
         if (!isShown) return;
         await tx.enqueue(carryProfile, { userId });
         await tx.enqueue(listUser, { userId });

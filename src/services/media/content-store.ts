@@ -1,0 +1,186 @@
+import type { Readable } from 'node:stream';
+import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import {
+  beginBlob,
+  type BlobPlace,
+  type BlobRecord,
+  bytesOfBlobs,
+  completeBlob,
+  deleteDoomedBlobs,
+  doomedBlobs,
+  doomUnfinishedBlobs,
+  dropUnusedBlob,
+  lockLiveBlob,
+} from '#src/storage/media/blobs.ts';
+
+const NAME_LENGTH = 40;
+const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
+/** Milliseconds after which what is still being written counts as left behind by a process that ended. */
+const UNFINISHED_MS = 86_400_000;
+/** Milliseconds for which the sum of all bytes is believed, beside what was written since. */
+const SUM_LIFETIME_MS = 300_000;
+const REMOVED_AT_ONCE = 500;
+
+export interface ContentStoreOptions {
+  readonly database: Database;
+  /** Where objects lie. New ones go to `place`. */
+  readonly stores: Readonly<Partial<Record<BlobPlace, BlobStore>>>;
+  readonly place: BlobPlace;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Bytes of all objects together; null for any number. */
+  readonly mostBytes: number | null;
+}
+
+/**
+ * What media consist of: each content once, as an object of a blob store. An object is announced in the database before it is written,
+ * used in the transaction that gives it its first use, doomed in the one that takes the last, and then deleted: a process may end
+ * between any two of these steps.
+ */
+export class ContentStore {
+  readonly #options: ContentStoreOptions;
+  #sum: { readonly bytes: number; readonly until: number } | undefined;
+  #added = 0;
+
+  constructor(options: ContentStoreOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Keeps what a stream brings.
+   *
+   * @param use gives the content its use, in the transaction in which it comes to be there. May be called again when it was in the way of
+   *   another one.
+   * @throws what the stream and `use` throw; nothing is left then
+   * @throws MatrixError M_TOO_LARGE when this server may keep no more; M_UNKNOWN (503) when the store cannot
+   */
+  async keep<T>(content: Readable, use: (tx: Tx, blob: BlobRecord) => Promise<T>): Promise<T> {
+    const { clock, database, place, random } = this.#options;
+    const name = random.string(NAME_LENGTH, NAME_ALPHABET);
+    try {
+      await this.#assertSpace();
+      await beginBlob(database, name, place, clock.now());
+    } catch (error) {
+      content.destroy();
+      throw error;
+    }
+    try {
+      const stored = await this.#storeOf(place).put(name, content);
+      const { result, isNew } = await this.#settle(name, stored, use);
+      if (isNew) this.#added += stored.size;
+      else await this.#discard(name);
+      return result;
+    } catch (error) {
+      await this.#discard(name);
+      throw this.#told(error);
+    }
+  }
+
+  /** The bytes of an object, or a part of them; undefined when they are not there. @throws MatrixError M_UNKNOWN (503) */
+  async open({ name, place }: BlobRecord, range?: ByteRange): Promise<Readable | undefined> {
+    try {
+      return await this.#storeOf(place).open(name, range);
+    } catch (error) {
+      throw this.#told(error);
+    }
+  }
+
+  /** Where a client may fetch an object by itself, if anywhere. */
+  async link({ name, place }: BlobRecord, headers: LinkHeaders): Promise<string | undefined> {
+    return this.#storeOf(place).link(name, headers);
+  }
+
+  /**
+   * Deletes what is doomed, and what nobody lived to finish. May be broken off anywhere.
+   *
+   * @returns how many objects are gone
+   */
+  async clean(signal: AbortSignal): Promise<number> {
+    const { clock, database } = this.#options;
+    while (!signal.aborted) {
+      const doomed = await doomUnfinishedBlobs(database, clock.now() - UNFINISHED_MS, REMOVED_AT_ONCE);
+      if (doomed < REMOVED_AT_ONCE) break;
+    }
+    let removed = 0;
+    const places = Object.keys(this.#options.stores);
+    while (!signal.aborted) {
+      const doomed = await doomedBlobs(database, places, REMOVED_AT_ONCE);
+      for (const [place, blobs] of Map.groupBy(doomed, (blob) => blob.place)) {
+        const names = blobs.map(({ name }) => name);
+        await this.#storeOf(place).remove(names);
+        await deleteDoomedBlobs(database, names);
+        removed += names.length;
+      }
+      if (doomed.length < REMOVED_AT_ONCE) break;
+    }
+    if (removed > 0) this.#sum = undefined;
+    return removed;
+  }
+
+  async #settle<T>(
+    name: string,
+    stored: { readonly digest: string; readonly size: number },
+    use: (tx: Tx, blob: BlobRecord) => Promise<T>,
+  ): Promise<{ readonly result: T; readonly isNew: boolean }> {
+    for (;;) {
+      try {
+        return await this.#options.database.write(async (tx) => {
+          const known = await lockLiveBlob(tx, stored.digest);
+          const blob = known ?? (await completeBlob(tx, name, stored));
+          if (blob === undefined)
+            throw new MatrixError('M_UNKNOWN', 'This took so long that it was given up: send it again.', {}, 503);
+          return { result: await use(tx, blob), isNew: known === undefined };
+        });
+      } catch (error) {
+        // The same content came twice at once, and the other one was first.
+        if (!violatesUnique(error, 'blobs_digest')) throw error;
+      }
+    }
+  }
+
+  /** Takes back what was written under a name and is not needed. What cannot be, is a leftover that `clean` finds. */
+  async #discard(name: string): Promise<void> {
+    const { database, logger, place } = this.#options;
+    try {
+      await this.#storeOf(place).remove([name]);
+      await dropUnusedBlob(database, name);
+    } catch (err) {
+      logger.warn('an object that is not needed could not be deleted, and is later', { name, err });
+    }
+  }
+
+  async #assertSpace(): Promise<void> {
+    const { clock, database, mostBytes } = this.#options;
+    if (mostBytes === null) return;
+    if (this.#sum === undefined || this.#sum.until < clock.now()) {
+      this.#added = 0;
+      this.#sum = { bytes: await bytesOfBlobs(database), until: clock.now() + SUM_LIFETIME_MS };
+    }
+    if (this.#sum.bytes + this.#added >= mostBytes)
+      throw new MatrixError('M_TOO_LARGE', 'This server has no space left for files.');
+  }
+
+  #storeOf(place: BlobPlace): BlobStore {
+    const store = this.#options.stores[place];
+    if (store === undefined)
+      throw new BlobStoreError('unreachable', `media lie in the store ${place}, which is not configured`);
+    return store;
+  }
+
+  #told(error: unknown): unknown {
+    if (!(error instanceof BlobStoreError)) return error;
+    this.#options.logger.error('the store of media fails', { kind: error.kind, err: error });
+    const message =
+      error.kind === 'full'
+        ? 'This server has no space left for files at the moment.'
+        : 'This server cannot reach its files at the moment: try again shortly.';
+    return new MatrixError('M_UNKNOWN', message, { retry_after_ms: 30_000 }, 503);
+  }
+}

@@ -1,0 +1,65 @@
+import { Background } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type MediaRecord, noteAccess } from '#src/storage/media/media.ts';
+
+const DAY_MS = 86_400_000;
+/** Milliseconds for which accesses are gathered. */
+const LAG_MS = 10_000;
+const WRITTEN_AT_ONCE = 1_000;
+/** Accesses that wait at most; further ones are noted when the same media are asked for again. */
+const MOST_WAITING = 20_000;
+
+export interface MediaAccessOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/** Notes when media were last asked for, to the day: what is asked for again and again is one write a day. */
+export class MediaAccess {
+  readonly #options: MediaAccessOptions;
+  readonly #waiting = new Set<number>();
+  readonly #background: Background;
+  #timer: Timer | undefined;
+
+  constructor(options: MediaAccessOptions) {
+    this.#options = options;
+    this.#background = new Background(
+      'media accesses',
+      () => this.#write(),
+      (err) => options.logger.warn('when media were asked for could not be noted', { err }),
+    );
+  }
+
+  note({ nid, createdTs, lastAccessTs }: MediaRecord): void {
+    const known = lastAccessTs ?? createdTs;
+    if (known > this.#options.clock.now() - DAY_MS || this.#waiting.size >= MOST_WAITING) return;
+    this.#waiting.add(nid);
+    this.#timer ??= this.#options.timers.after(LAG_MS, () => this.#background.wake());
+  }
+
+  /** Resolves when everything that was noted is written. */
+  async idle(): Promise<void> {
+    if (this.#waiting.size > 0) this.#background.wake();
+    await this.#background.idle();
+  }
+
+  async close(): Promise<void> {
+    await this.idle();
+    this.#timer?.cancel();
+    await this.#background.close();
+  }
+
+  async #write(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const all = [...this.#waiting];
+    this.#waiting.clear();
+    for (let from = 0; from < all.length; from += WRITTEN_AT_ONCE)
+      await noteAccess(this.#options.database, all.slice(from, from + WRITTEN_AT_ONCE), this.#options.clock.now());
+  }
+}

@@ -1,0 +1,149 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { doomUnusedBlobs } from '#src/storage/media/blobs.ts';
+import {
+  type DeletableMedia,
+  deleteMedia,
+  lockMediaOfUser,
+  lockReleased,
+  lockUnused,
+} from '#src/storage/media/media-deletion.ts';
+import {
+  forgetReferencesOf,
+  namedMedia,
+  type NamedMedia,
+  reclaimMedia,
+  releaseMedia,
+  shownMedia,
+} from '#src/storage/media/references.ts';
+import type { ContentStore } from './content-store.ts';
+
+const AT_ONCE = 500;
+/** Milliseconds for which events that were just committed are waited for. */
+const PATIENCE_MS = 10_000;
+
+export interface MediaCleanerOptions {
+  readonly database: Database;
+  readonly contents: ContentStore;
+  /** Takes events in that name media. */
+  readonly follower: { reached(patienceMs: number): Promise<void> | undefined; readonly lag: number };
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly serverName: string;
+  /** Milliseconds between two batches. */
+  readonly pauseMs: number;
+  /** Milliseconds for which media stay after nothing names them any more; null: for ever. */
+  readonly graceMs: number | null;
+  /** Milliseconds after which media go that nobody asks for, this server's and others'; null: never. */
+  readonly localLifetimeMs: number | null;
+  readonly remoteLifetimeMs: number | null;
+}
+
+/** How many pieces of media, and objects, were deleted. */
+export interface CleanedMedia {
+  readonly media: number;
+  readonly objects: number;
+  readonly isDone: boolean;
+}
+
+/**
+ * Deletes media: those that nothing names any more, those that nobody has asked for in a long time, and the bytes of both. Each step is
+ * a transaction of bounded size, and may be the last one of a process.
+ */
+export class MediaCleaner {
+  readonly #options: MediaCleanerOptions;
+
+  constructor(options: MediaCleanerOptions) {
+    this.#options = options;
+  }
+
+  async clean(signal: AbortSignal): Promise<CleanedMedia> {
+    const { clock, contents, follower, graceMs, localLifetimeMs, remoteLifetimeMs } = this.#options;
+    const now = clock.now();
+    let media = 0;
+    await follower.reached(PATIENCE_MS);
+    // An event that has just been committed may name what seems to be named by nothing: it is looked at first.
+    if (follower.lag === 0) {
+      if (graceMs !== null) media += await this.#deleteReleased(now - graceMs, signal);
+      if (localLifetimeMs !== null) media += await this.#deleteUnused(now - localLifetimeMs, true, signal);
+    }
+    if (remoteLifetimeMs !== null) media += await this.#deleteUnused(now - remoteLifetimeMs, false, signal);
+    const objects = await contents.clean(signal);
+    return { media, objects, isDone: !signal.aborted };
+  }
+
+  /**
+   * Releases all that a user has uploaded: what this user's own events say of it counts no longer. What others name stays.
+   *
+   * @param userNid the user's number
+   * @returns false when it was broken off because of the signal
+   */
+  async releaseUser(userId: string, userNid: number, signal: AbortSignal): Promise<boolean> {
+    const { clock, database, timers, pauseMs } = this.#options;
+    for (let after = 0; !signal.aborted;) {
+      const seen = await database.write(async (tx) => {
+        const media = (await lockMediaOfUser(tx, userId, after, AT_ONCE)).map(({ nid }) => nid);
+        await forgetReferencesOf(tx, media, userNid);
+        await releaseMedia(tx, media, clock.now());
+        return media;
+      });
+      after = seen.at(-1) ?? after;
+      if (seen.length < AT_ONCE) return true;
+      await timers.sleep(pauseMs, signal);
+    }
+    return false;
+  }
+
+  #deleteReleased(before: number, signal: AbortSignal): Promise<number> {
+    return this.#batches(signal, async (tx) => {
+      const media = await lockReleased(tx, before, AT_ONCE);
+      const named = await namedMedia(
+        tx,
+        media.map((one) => this.#named(one)),
+      );
+      await reclaimMedia(tx, [...named]);
+      return { media, staying: named };
+    });
+  }
+
+  #deleteUnused(before: number, isLocal: boolean, signal: AbortSignal): Promise<number> {
+    let after = 0;
+    return this.#batches(signal, async (tx) => {
+      const media = await lockUnused(tx, { before, isLocal, after, limit: AT_ONCE });
+      after = media.at(-1)?.nid ?? after;
+      // Avatars of people and rooms, and packs of images, are in use however seldom somebody looks.
+      const staying = isLocal
+        ? await shownMedia(
+            tx,
+            media.map((one) => this.#named(one)),
+          )
+        : new Set<number>();
+      return { media, staying };
+    });
+  }
+
+  async #batches(
+    signal: AbortSignal,
+    choose: (tx: Tx) => Promise<{ readonly media: readonly DeletableMedia[]; readonly staying: ReadonlySet<number> }>,
+  ): Promise<number> {
+    const { database, timers, pauseMs } = this.#options;
+    let deleted = 0;
+    while (!signal.aborted) {
+      const batch = await database.write(async (tx) => {
+        const { media, staying } = await choose(tx);
+        const going = media.flatMap(({ nid }) => (staying.has(nid) ? [] : [nid]));
+        await doomUnusedBlobs(tx, await deleteMedia(tx, going));
+        return { seen: media.length, deleted: going.length };
+      });
+      deleted += batch.deleted;
+      if (batch.seen < AT_ONCE) break;
+      await timers.sleep(pauseMs, signal);
+    }
+    return deleted;
+  }
+
+  #named({ nid, origin, mediaId }: DeletableMedia): NamedMedia {
+    return { nid, uri: `${origin === '' ? this.#options.serverName : origin}/${mediaId}` };
+  }
+}

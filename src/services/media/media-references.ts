@@ -1,0 +1,89 @@
+import { releaseMedia } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { GiveWay } from '#src/kernel/give-way.ts';
+import { MEDIA_SCHEME, mediaNamedIn, mediaUrisIn, ofServer } from '#src/protocol/media/media-uris.ts';
+import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  insertReferences,
+  type MediaReference,
+  releaseNamed,
+  releaseRedacted,
+  releaseRoom,
+} from '#src/storage/media/references.ts';
+
+/** Pieces of media that one event can name. */
+const MOST_NAMES = 1_000;
+const CHARACTERS_AT_ONCE = 100_000;
+const RELEASED_AT_ONCE = 1_000;
+
+const REDACTION = 'm.room.redaction';
+
+/** The events that tell what names media: redactions, and what contains the beginning of a URI. */
+export const TELLING_TYPES: readonly string[] = [REDACTION];
+export const TELLING_TEXT = MEDIA_SCHEME;
+
+/** What a redacted event named is looked at: what nothing else names goes after a while. */
+export const mediaFollowUp: FollowUp = ({ redacted }) => {
+  const uris = redacted.flatMap(({ json }) => mediaUrisIn(json, MOST_NAMES));
+  return uris.length === 0 ? [] : [requestJob(releaseMedia, { uris })];
+};
+
+export interface MediaReferencesOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly serverName: string;
+}
+
+/**
+ * Knows which events name which media of this server. What the last event names that is redacted or purged is released: it goes after
+ * a while, unless something else names it by then (`MediaCleaner`). What no event ever named in clear text is never released by this, since
+ * an encrypted one may name it.
+ */
+export class MediaReferences {
+  readonly #options: MediaReferencesOptions;
+
+  constructor(options: MediaReferencesOptions) {
+    this.#options = options;
+  }
+
+  /** Takes events in, in order; some of them again. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    const { clock, database, serverName } = this.#options;
+    const references: MediaReference[] = [];
+    const redacted: Buffer[] = [];
+    const way = new GiveWay(CHARACTERS_AT_ONCE);
+    for (const { room, event } of events) {
+      if (event.type === REDACTION) {
+        const target = redactionTarget(room.version, event.pdu);
+        if (target !== undefined) redacted.push(eventIdBytes(target));
+      }
+      const isState = event.stateKey !== undefined;
+      for (const mediaId of mediaNamedIn(event.json, serverName, MOST_NAMES))
+        references.push({ room: room.nid, event: event.nid, mediaId, isState });
+      await way.after(event.json.length);
+    }
+    await insertReferences(database, references);
+    await releaseRedacted(database, redacted, clock.now());
+  }
+
+  /** Media (`server/id`) may be named by nothing any more. */
+  async release(uris: readonly string[]): Promise<void> {
+    const { clock, database, serverName } = this.#options;
+    await releaseNamed(database, ofServer(uris, serverName), clock.now());
+  }
+
+  /** Releases what a room's events name. To be called when the room is deleted. @returns false when the signal came first */
+  async releaseRoom(room: number, signal: AbortSignal): Promise<boolean> {
+    const { clock, database } = this.#options;
+    while (!signal.aborted) {
+      const released = await releaseRoom(database, room, clock.now(), RELEASED_AT_ONCE);
+      if (released < RELEASED_AT_ONCE) return true;
+    }
+    return false;
+  }
+}
