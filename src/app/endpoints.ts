@@ -30,6 +30,7 @@ import { notificationsEndpoints } from '#src/http/client-server/notifications.ts
 import { oldSyncEndpoints } from '#src/http/client-server/old_sync.ts';
 import { openidEndpoints } from '#src/http/client-server/openid.ts';
 import { passwordManagementEndpoints } from '#src/http/client-server/password_management.ts';
+import { passwordPolicyEndpoints } from '#src/http/client-server/password_policy.ts';
 import { peekingEventsEndpoints } from '#src/http/client-server/peeking_events.ts';
 import { policyServerEndpoints } from '#src/http/client-server/policy_server.ts';
 import { presenceEndpoints } from '#src/http/client-server/presence.ts';
@@ -132,6 +133,7 @@ const DECLARED = [
   ...oldSyncEndpoints,
   ...openidEndpoints,
   ...passwordManagementEndpoints,
+  ...passwordPolicyEndpoints,
   ...peekingEventsEndpoints,
   ...policyServerEndpoints,
   ...presenceEndpoints,

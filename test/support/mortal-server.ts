@@ -100,7 +100,7 @@ export class MortalServer {
     const name = `user${this.#names}`;
     const { userId } =
       more.guest === true
-        ? await services.registration.registerGuest(undefined)
+        ? await services.registration.registerGuest(undefined, '127.0.0.1')
         : await services.registration.registerByAdmin(
             { username: name, password: 'correct horse battery', admin: false },
             { inhibitLogin: true },

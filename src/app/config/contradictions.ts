@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import type { RawConfig } from './schema.ts';
@@ -30,6 +31,9 @@ export function findContradictions(config: RawConfig): Contradiction[] {
       if (config.media.s3[name] === null) refuse(`media.s3.${name}`, 'must be set, because media.store is s3');
     }
   }
+  if (config.jwt.enabled && config.jwt.key === null) refuse('jwt.key', 'must be set, because jwt.enabled is');
+  if (config.jwt.key !== null && !config.jwt.algorithm.startsWith('HS') && !isPublicKey(config.jwt.key))
+    refuse('jwt.key', `must be a public key or a certificate in PEM, because jwt.algorithm is ${config.jwt.algorithm}`);
   const { captcha, terms } = config.registration;
   for (const name of ['site_key', 'secret_key'] as const) {
     if (captcha.provider !== null && captcha[name] === null)
@@ -114,4 +118,13 @@ function isPolicyText(text: unknown): boolean {
   return (
     typeof name === 'string' && name !== '' && typeof url === 'string' && /^https?:\/\//.test(url) && URL.canParse(url)
   );
+}
+
+function isPublicKey(pem: string): boolean {
+  try {
+    createPublicKey(pem);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -127,6 +127,18 @@ export const configSchema = section({
       verify_url: nullable(url('https')),
     }),
   }),
+  jwt: section({
+    enabled: flag,
+    algorithm: oneOf(
+      ...(['HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const),
+      ...(['ES256', 'ES384', 'ES512', 'EdDSA'] as const),
+    ),
+    key: nullable(text),
+    subject_claim: text,
+    display_name_claim: nullable(text),
+    issuer: nullable(text),
+    audiences: texts,
+  }),
   password: section({
     cost: oneOf('production', 'low'),
     minimum_length: Type.Integer({ minimum: 1, maximum: 512 }),
@@ -150,6 +162,7 @@ export const configSchema = section({
     login_account: limit,
     login_success: limit,
     registration: limit,
+    registration_success: limit,
     connection: limit,
     refused: limit,
     work: limit,

@@ -1,10 +1,12 @@
 import { CaptchaService, VERIFY_URLS } from '#src/remote/captcha-service.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import { DeviceActivity } from '#src/services/accounts/devices/device-activity.ts';
 import { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
+import { JwtLogins } from '#src/services/accounts/registration/jwt-logins.ts';
 import { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
 import { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { RegistrationTokens, RegistrationTokenStage } from '#src/services/accounts/registration/registration-tokens.ts';
@@ -36,6 +38,7 @@ export interface Accounts {
   readonly loginTokens: LoginTokens;
   readonly moderation: AccountModeration;
   readonly openId: OpenIdTokens;
+  readonly passwordPolicy: PasswordPolicy;
   readonly registration: RegistrationService;
   readonly registrationTokens: RegistrationTokens;
   readonly sharedSecret: SharedSecretRegistration;
@@ -85,6 +88,7 @@ export function composeAccounts(
     uia,
     tokens,
     hasher,
+    rateLimiter,
     passwordPolicy,
     profiles,
     options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
@@ -100,10 +104,17 @@ export function composeAccounts(
       uia,
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random, stream: accountStream }),
-      login: new LoginService({ credentials, sessions, rateLimiter, tokens: loginTokens }),
+      login: new LoginService({
+        credentials,
+        sessions,
+        rateLimiter,
+        tokens: loginTokens,
+        proved: jwtLogins(below, registration),
+      }),
       loginTokens,
       moderation: new AccountModeration(users),
       openId: new OpenIdTokens({ database, clock, random }),
+      passwordPolicy,
       registration,
       registrationTokens: tokens,
       sharedSecret: new SharedSecretRegistration({
@@ -122,4 +133,13 @@ function captchaStage({ config, logger, outbound }: Platform & Outside): Captcha
   if (provider === null || siteKey === null || secretKey === null) return undefined;
   const service = new CaptchaService({ outbound, logger, secretKey, verifyUrl: verifyUrl ?? VERIFY_URLS[provider] });
   return new CaptchaStage(provider, siteKey, service);
+}
+
+function jwtLogins(
+  { clock, config, users }: Platform & Users,
+  registration: RegistrationService,
+): JwtLogins | undefined {
+  const { enabled, key, ...options } = config.jwt;
+  if (!enabled || key === null) return undefined;
+  return new JwtLogins({ clock, users, registration, serverName: config.serverName, options: { ...options, key } });
 }

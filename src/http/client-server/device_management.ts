@@ -9,6 +9,7 @@ const device = Type.Object({
   display_name: Type.Optional(Type.String()),
   last_seen_ip: Type.Optional(Type.String()),
   last_seen_ts: Type.Optional(Type.Integer()),
+  'org.matrix.msc3852.last_seen_user_agent': Type.Optional(Type.String()),
 });
 
 const deviceBody = (of: Device): Record<string, unknown> => ({
@@ -16,6 +17,7 @@ const deviceBody = (of: Device): Record<string, unknown> => ({
   ...(of.displayName === null ? {} : { display_name: of.displayName }),
   ...(of.lastSeenIp === null ? {} : { last_seen_ip: of.lastSeenIp }),
   ...(of.lastSeenTs === null ? {} : { last_seen_ts: of.lastSeenTs }),
+  ...(of.lastSeenUserAgent === null ? {} : { 'org.matrix.msc3852.last_seen_user_agent': of.lastSeenUserAgent }),
 });
 
 const path = '/_matrix/client/v3/devices/{deviceId}';

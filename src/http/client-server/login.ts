@@ -72,6 +72,7 @@ export const loginEndpoints = [
         identifier: body.identifier,
         user: body.user,
         medium: body.medium,
+        address: body.address,
         password: body.password,
         token: body.token,
         deviceId: body.device_id,

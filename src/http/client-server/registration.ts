@@ -49,7 +49,7 @@ export const registrationEndpoints = [
     answers: challenge,
     async handler({ registration }: Services, { query, body, info }) {
       if (query.kind === 'guest') {
-        return registrationBody(await registration.registerGuest(body.initial_device_display_name));
+        return registrationBody(await registration.registerGuest(body.initial_device_display_name, info.ip));
       }
       const registered = await registration.register({
         type: body.type,

@@ -37,12 +37,14 @@ const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_g
   user_type as "userType"`;
 
 const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
-const SELECT_CREDENTIALS = sql(
-  'account_credentials',
-  `select user_id as "userId", password_hash as "passwordHash", deactivated, locked,
+const CREDENTIALS = `select a.user_id as "userId", password_hash as "passwordHash", deactivated, locked,
      array(select d.last_seen_ip from devices d where d.user_id = a.user_id and d.last_seen_ip is not null
            order by d.last_seen_ts desc limit 50) as addresses
-   from accounts a where user_id = any($1::text[])`,
+   from accounts a`;
+const SELECT_CREDENTIALS = sql('account_credentials', `${CREDENTIALS} where user_id = any($1::text[])`);
+const SELECT_CREDENTIALS_BY_ADDRESS = sql(
+  'account_credentials_by_address',
+  `${CREDENTIALS} join account_threepids t using (user_id) where t.medium = $1 and t.address = $2`,
 );
 const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
 const ERASED = sql('accounts_erased', 'select user_id as "userId" from accounts where erased');
@@ -62,6 +64,13 @@ export const findAccount = async (database: Database, userId: string): Promise<A
 /** The accounts among `userIds`, with what logging in needs. */
 export const findCredentials = (database: Database, userIds: readonly string[]): Promise<AccountCredentials[]> =>
   database.query<AccountCredentials>(SELECT_CREDENTIALS, [userIds]);
+
+/** The account to which an address belongs, with what logging in needs. */
+export const findCredentialsByAddress = async (
+  database: Database,
+  { medium, address }: { readonly medium: string; readonly address: string },
+): Promise<AccountCredentials | undefined> =>
+  (await database.query<AccountCredentials>(SELECT_CREDENTIALS_BY_ADDRESS, [medium, address]))[0];
 
 /** Whether anybody administrates this server. */
 export const adminExists = async (database: Database): Promise<boolean> =>

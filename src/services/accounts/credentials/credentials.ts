@@ -3,7 +3,13 @@ import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Database } from '#src/storage/database.ts';
-import { type AccountCredentials, findCredentials, replacePasswordHash } from '#src/storage/accounts/accounts.ts';
+import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import {
+  type AccountCredentials,
+  findCredentials,
+  findCredentialsByAddress,
+  replacePasswordHash,
+} from '#src/storage/accounts/accounts.ts';
 import type { PasswordHasher } from './password-hasher.ts';
 import { candidateUserIds } from '#src/services/accounts/users/usernames.ts';
 
@@ -17,6 +23,11 @@ export interface PasswordClaim {
   readonly password?: unknown;
   readonly [member: string]: unknown;
 }
+
+/** Whom a claim names: by user id or localpart, or by an address outside Matrix (undefined: one that nobody can have). */
+export type Claimant = { readonly user: string } | { readonly address: ThirdPartyId | undefined };
+
+const NOBODY: Claimant = { address: undefined };
 
 export interface CredentialsDependencies {
   readonly database: Database;
@@ -46,34 +57,46 @@ export class Credentials {
   }
 
   /**
-   * The user name of a claim. Client-Server API, "Identifier types".
+   * Whose account a claim is about. Client-Server API, "Identifier types".
    *
-   * @throws MatrixError M_UNKNOWN for a type of identifier that is not known, M_MISSING_PARAM, and M_FORBIDDEN for third-party
-   *   identifiers, since none can be associated with an account
+   * @throws MatrixError M_UNKNOWN for a type of identifier that is not known, M_MISSING_PARAM
    */
-  static userOf(claim: PasswordClaim): string {
+  static claimantOf(claim: PasswordClaim): Claimant {
     const { identifier } = claim;
-    const user = identifier === undefined ? claim.user : identifier.user;
-    if (identifier !== undefined && identifier.type !== 'm.id.user') {
-      const medium =
-        identifier.type === 'm.id.thirdparty' || identifier.type === 'm.id.phone' || 'medium' in identifier;
-      if (medium) throw new MatrixError('M_FORBIDDEN', 'No account is associated with that third-party identifier.');
-      throw new MatrixError('M_UNKNOWN', 'The identifier must be of type m.id.user.');
+    const given = identifier ?? claim;
+    const type = identifier?.type;
+    if (type === 'm.id.phone') return NOBODY;
+    // The specification's own example of an address leaves the type out; before there were identifiers, it stood beside the password.
+    if (type === 'm.id.thirdparty' || (type === undefined && given['medium'] !== undefined)) {
+      const { address, medium } = given;
+      if (typeof medium !== 'string' || typeof address !== 'string')
+        throw new MatrixError('M_MISSING_PARAM', 'A third-party identifier needs medium and address.');
+      return { address: thirdPartyId(medium, address) };
     }
-    if (identifier === undefined && user === undefined && claim['medium'] !== undefined) {
-      throw new MatrixError('M_FORBIDDEN', 'No account is associated with that third-party identifier.');
-    }
+    if (identifier !== undefined && type !== 'm.id.user')
+      throw new MatrixError('M_UNKNOWN', 'The identifier must be of type m.id.user or m.id.thirdparty.');
+    const { user } = given;
     if (typeof user !== 'string' || user === '')
       throw new MatrixError('M_MISSING_PARAM', 'The identifier must name a user.');
-    return user;
+    return { user };
   }
 
-  /** The account a user name stands for, without regard to a password. */
-  async resolve(user: string): Promise<AccountCredentials | undefined> {
-    const ids = candidateUserIds(user, this.#deps.serverName);
+  /** The account a claim is about, without regard to a password. One statement, whether there is one or not. */
+  async resolve(claimant: Claimant): Promise<AccountCredentials | undefined> {
+    const { database, serverName } = this.#deps;
+    if ('address' in claimant)
+      return claimant.address === undefined ? undefined : findCredentialsByAddress(database, claimant.address);
+    const ids = candidateUserIds(claimant.user, serverName);
     if (ids.length === 0) return undefined;
-    const found = await findCredentials(this.#deps.database, ids);
+    const found = await findCredentials(database, ids);
     return found.find((account) => account.userId === ids[0]) ?? found[0];
+  }
+
+  /** What failures are counted by where there is no such account. */
+  #nameOf(claimant: Claimant): string {
+    if ('user' in claimant) return candidateUserIds(claimant.user, this.#deps.serverName)[0] ?? '';
+    const { address, medium } = claimant.address ?? { medium: '', address: '' };
+    return `${medium} ${address}`;
   }
 
   /**
@@ -82,19 +105,19 @@ export class Credentials {
    * Only failures count: of an account from one network; of a network, whichever accounts; and of an account from networks where it is not
    * in use. So nobody locks the owner of an account out from where they are, and nobody guesses from many places at once for long.
    *
-   * @param claimed what `resolve` found for `user`
+   * @param claimed what `resolve` found for `claimant`
    * @returns the account, or undefined when there is none or the password is not its own
    * @throws MatrixError M_LIMIT_EXCEEDED, M_MISSING_PARAM for a password that is not text
    */
   async check(
     claimed: AccountCredentials | undefined,
-    user: string,
+    claimant: Claimant,
     password: unknown,
     { address, sessionOf }: Attempt,
   ): Promise<AccountCredentials | undefined> {
     if (typeof password !== 'string') throw new MatrixError('M_MISSING_PARAM', 'The member password is missing.');
     const account = claimed?.deactivated === true ? undefined : claimed;
-    const name = claimed?.userId ?? candidateUserIds(user, this.#deps.serverName)[0] ?? '';
+    const name = claimed?.userId ?? this.#nameOf(claimant);
     const network = networkOf(address);
     const isKnown = sessionOf !== undefined || account?.addresses.some((used) => networkOf(used) === network) === true;
     const counts: readonly Count[] =

@@ -1,7 +1,9 @@
 import { createHmac } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
 import { networkOf } from '#src/kernel/network.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';
@@ -10,7 +12,12 @@ import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-
 import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
-import { type NewAccount, userInUse, type UserService } from '#src/services/accounts/users/user-service.ts';
+import {
+  type Account,
+  type NewAccount,
+  userInUse,
+  type UserService,
+} from '#src/services/accounts/users/user-service.ts';
 import { type LocalName, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import { insertAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
@@ -46,6 +53,7 @@ export interface RegistrationServiceDependencies {
   readonly hasher: PasswordHasher;
   readonly random: Random;
   readonly clock: Clock;
+  readonly rateLimiter: RateLimiter;
   readonly serverName: string;
   readonly profiles: NewProfiles;
   readonly options: RegistrationOptions;
@@ -91,6 +99,8 @@ interface Wishes extends LoginWishes {
 const given = <T extends object>(members: T): Partial<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
 
+/** The group of `rate_limits` that counts accounts that strangers made. */
+const ACCOUNTS = 'registration_success';
 const TOKEN_STAGE = 'm.login.registration_token';
 const LOWERCASE = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const GENERATED_LENGTH = 12;
@@ -134,7 +144,7 @@ export class RegistrationService {
         gather: (earlier) => this.#gather(request, earlier ?? {}),
         repeats: (done) => this.#repeats(request, done),
       },
-      ({ proofs, wishes }) => this.#register(wishes, proofs),
+      ({ proofs, wishes }) => this.#counted(ip, () => this.#register(wishes, proofs)),
     );
   }
 
@@ -202,12 +212,28 @@ export class RegistrationService {
   }
 
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
-  registerGuest(displayName: string | undefined): Promise<Registration> {
+  registerGuest(displayName: string | undefined, ip: string): Promise<Registration> {
     const { options, database } = this.#deps;
     if (!options.guests) return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
-    return database.write((tx) =>
-      this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }),
+    return this.#counted(ip, () =>
+      database.write((tx) =>
+        this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }),
+      ),
     );
+  }
+
+  /** Makes an account as far as the network that it is for may have more of them. What fails does not count. */
+  async #counted<T>(ip: string, make: () => Promise<T>): Promise<T> {
+    const { rateLimiter } = this.#deps;
+    const network = networkOf(ip);
+    const verdict = rateLimiter.take(ACCOUNTS, network);
+    if (!verdict.ok) throw limitExceeded(ACCOUNTS, verdict.retryAfterMs);
+    try {
+      return await make();
+    } catch (error) {
+      rateLimiter.giveBack(ACCOUNTS, network);
+      throw error;
+    }
   }
 
   /**
@@ -236,6 +262,28 @@ export class RegistrationService {
       if (displayName !== undefined) await this.#deps.profiles.nameNewUser(tx, made.userId, displayName);
       return made;
     });
+  }
+
+  /**
+   * The account of somebody whom another service has proved to be who they are; a new one, without a password, where there is none.
+   *
+   * @throws MatrixError M_EXCLUSIVE, M_INVALID_USERNAME
+   */
+  async registerProved(userId: string, displayName: string | undefined): Promise<Account> {
+    const { database, profiles, users } = this.#deps;
+    try {
+      const name = await this.#free(userId);
+      return await database.write(async (tx) => {
+        const account = await users.create(tx, { ...name, passwordHash: null });
+        if (displayName !== undefined) await profiles.nameNewUser(tx, account.userId, displayName);
+        return account;
+      });
+    } catch (error) {
+      // Of two first logins at once, the second finds the account of the first.
+      const made = error instanceof MatrixError && error.errcode === 'M_USER_IN_USE' && (await users.account(userId));
+      if (made) return made;
+      throw error;
+    }
   }
 
   /**

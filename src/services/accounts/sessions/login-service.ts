@@ -1,4 +1,6 @@
+import { networkOf } from '#src/kernel/network.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
 import type { LoginTokens } from './login-tokens.ts';
@@ -6,7 +8,7 @@ import type { NewSession, SessionService } from './session-service.ts';
 
 export interface LoginRequest extends PasswordClaim {
   readonly type: string;
-  /** For `m.login.token`. */
+  /** For `m.login.token` and `org.matrix.login.jwt`. */
   readonly token?: string | undefined;
   readonly deviceId?: string | undefined;
   readonly displayName?: string | undefined;
@@ -15,6 +17,16 @@ export interface LoginRequest extends PasswordClaim {
   readonly ip: string;
 }
 
+/** A way of logging in by a token that somebody else has made. */
+export interface ProvedLogins {
+  /** The type of login. */
+  readonly type: string;
+  /** Whose token this is. @throws MatrixError M_FORBIDDEN, M_USER_DEACTIVATED, M_EXCLUSIVE */
+  redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }>;
+}
+
+/** The group that counts failures of an address, whichever account they are about. */
+const OF_ADDRESS = 'login_address';
 /** The group of `rate_limits` that counts logins of an account: nobody uses it up but whoever knows the password. */
 const SUCCESSES = 'login_success';
 
@@ -24,6 +36,7 @@ export class LoginService {
   readonly #sessions: SessionService;
   readonly #rateLimiter: RateLimiter;
   readonly #tokens: LoginTokens | undefined;
+  readonly #proved: ProvedLogins | undefined;
 
   constructor(deps: {
     readonly credentials: Credentials;
@@ -31,17 +44,20 @@ export class LoginService {
     readonly rateLimiter: RateLimiter;
     /** Without it there is no `m.login.token`. */
     readonly tokens?: LoginTokens;
+    readonly proved?: ProvedLogins | undefined;
   }) {
     this.#credentials = deps.credentials;
     this.#sessions = deps.sessions;
     this.#rateLimiter = deps.rateLimiter;
     this.#tokens = deps.tokens;
+    this.#proved = deps.proved;
   }
 
   /** The types of login that `login` knows. */
   flows(): readonly { readonly type: string; readonly get_login_token?: boolean }[] {
     const token = this.#tokens === undefined ? [] : [{ type: 'm.login.token', get_login_token: true }];
-    return [{ type: 'm.login.password' }, ...token];
+    const proved = this.#proved === undefined ? [] : [{ type: this.#proved.type }];
+    return [{ type: 'm.login.password' }, ...token, ...proved];
   }
 
   /**
@@ -77,14 +93,26 @@ export class LoginService {
       if (request.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
       return this.#tokens.redeem(request.token);
     }
+    if (request.type === this.#proved?.type) return this.#redeem(this.#proved, request);
     if (request.type === 'm.login.application_service')
       throw new MatrixError('M_FORBIDDEN', 'There is no application service whose access token this would be.');
     if (request.type !== 'm.login.password')
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
-    const user = Credentials.userOf(request);
-    const claimed = await this.#credentials.resolve(user);
-    const account = await this.#credentials.check(claimed, user, request.password, { address: request.ip });
+    const claimant = Credentials.claimantOf(request);
+    const claimed = await this.#credentials.resolve(claimant);
+    const account = await this.#credentials.check(claimed, claimant, request.password, { address: request.ip });
     if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
+    return account;
+  }
+
+  /** Only failures count, as with passwords. */
+  async #redeem(proved: ProvedLogins, { ip, token }: LoginRequest): Promise<{ userId: string; locked: boolean }> {
+    if (token === undefined) throw new MatrixError('M_FORBIDDEN', 'The member token is missing.');
+    const network = networkOf(ip);
+    const verdict = this.#rateLimiter.take(OF_ADDRESS, network);
+    if (!verdict.ok) throw limitExceeded(OF_ADDRESS, verdict.retryAfterMs);
+    const account = await proved.redeem(token);
+    this.#rateLimiter.giveBack(OF_ADDRESS, network);
     return account;
   }
 }

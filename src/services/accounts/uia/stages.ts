@@ -53,14 +53,14 @@ export class PasswordStage implements Stage {
   }
 
   async attempt(auth: AuthData, context: StageContext): Promise<string | undefined> {
-    const user = Credentials.userOf(auth as { identifier?: Record<string, unknown>; user?: unknown });
-    const claimed = await this.#credentials.resolve(user);
+    const claimant = Credentials.claimantOf(auth as { identifier?: Record<string, unknown>; user?: unknown });
+    const claimed = await this.#credentials.resolve(claimant);
     // Another user's password proves nothing, right or wrong, whether there is one or not: it is not even looked at.
     if (claimed === undefined || claimed.userId !== context.userId) {
       throw new MatrixError('M_FORBIDDEN', 'You must authenticate as the user whose access token you use.');
     }
     const attempt = { address: context.ip, sessionOf: context.userId };
-    const account = await this.#credentials.check(claimed, user, auth['password'], attempt);
+    const account = await this.#credentials.check(claimed, claimant, auth['password'], attempt);
     if (account === undefined) throw new StageFailed('M_FORBIDDEN', 'That is not the password of this user.');
     return account.userId;
   }
