@@ -1,8 +1,12 @@
+import { PastStates } from '#src/services/sync/engine/past-states.ts';
 import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import { EventEncoder } from '#src/services/sync/sections/event-encoder.ts';
 import { TimelineReader } from '#src/services/sync/sections/timeline-window.ts';
 import { VisibleTimelines } from '#src/services/sync/sections/visible-timelines.ts';
 import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts';
+import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
+import { OutsideRooms } from '#src/services/sync/sliding/outside-rooms.ts';
+import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
 import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
 import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
 import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
@@ -39,11 +43,11 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
   });
   const slidingSync = new SlidingSync({
     users: syncUsers,
-    rooms,
     writer,
     ephemeral,
     clock,
-    loader,
+    activity: new RoomActivity(clock, stream),
+    outsideRooms: new OutsideRooms({ database, rooms, loader, past: below.visibility.past, clock }),
     timers,
     random,
     accountData,
@@ -54,7 +58,11 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
       encoder: new EventEncoder(clock, stream),
       unread: below.unread,
       stripped: below.membership,
-      past: below.visibility.past,
+      left: new LeftRooms({
+        loader,
+        past: below.visibility.past,
+        states: new PastStates(database, below.states),
+      }),
     }),
     extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing, followedThreads }),
     store: new ConnectionStore(database, clock),

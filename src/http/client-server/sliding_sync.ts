@@ -7,9 +7,7 @@ interface Services {
   readonly slidingPolls: SlidingPolls;
 }
 
-const presence = Type.Optional(
-  Type.Union([Type.Literal('offline'), Type.Literal('online'), Type.Literal('unavailable')]),
-);
+const presence = Type.Optional(Type.String({ description: '`online`, `offline` or `unavailable`.' }));
 const anything = Type.Object({}, { additionalProperties: true });
 const answer = Type.Object({
   pos: Type.String(),

@@ -210,7 +210,7 @@ describe('sliding sync', function () {
     const room = await server.room(bob, alice);
     const first = await sync(alice, { lists: { all: ALL } });
     await say(bob, room, 'before');
-    await server.must(bob, 'POST', `/rooms/${room}/kick`, { user_id: alice.userId });
+    await server.must(alice, 'POST', `/rooms/${room}/leave`, {});
     await say(bob, room, 'after');
     const second = await sync(alice, { lists: { all: ALL } }, first.pos);
     expect(texts(second.rooms[room])).to.deep.equal(['before']);
@@ -260,6 +260,7 @@ describe('sliding sync', function () {
     await server.must(alice, 'PUT', `/user/${alice.userId}/account_data/org.x`, { n: 1 });
     await server.must(alice, 'PUT', `/user/${alice.userId}/rooms/${room}/account_data/org.y`, { n: 2 });
     await server.login(bob);
+    await server.idle();
     const second = await sync(alice, { lists: { all: ALL }, extensions }, first.pos);
     expect(second.extensions.to_device.events.map((event: Json) => event.content.n)).to.deep.equal([1]);
     expect(second.extensions.e2ee.device_lists.changed).to.deep.equal([bob.userId]);

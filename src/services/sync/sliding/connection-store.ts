@@ -6,6 +6,7 @@ import {
   type SavedConnection,
   takeConnection,
 } from '#src/storage/sync/sliding-connections.ts';
+import { connectionName } from './connections.ts';
 import { Connection, type ConnectionState, type SentRoom } from './connection.ts';
 
 /** Rooms of a connection that is kept over a restart. Larger ones begin again. */
@@ -51,7 +52,7 @@ export class ConnectionStore {
     const rows: SavedConnection[] = [];
     for (const { key, connection } of connections.slice(0, MOST_CONNECTIONS)) {
       const content = textOf(connection);
-      const [userId = '', deviceId = '', connId = ''] = JSON.parse(key) as string[];
+      const { userId, deviceId, connId } = connectionName(key);
       if (content !== undefined) rows.push({ userId, deviceId, connId, content });
     }
     await deleteOldConnections(this.#database, this.#clock.now() - KEPT_MS);
@@ -60,7 +61,7 @@ export class ConnectionStore {
 
   /** The connection as it was kept, once. */
   async restore<Body>(key: string): Promise<Connection<Body> | undefined> {
-    const [userId = '', deviceId = '', connId = ''] = JSON.parse(key) as string[];
+    const { userId, deviceId, connId } = connectionName(key);
     const content = await takeConnection(this.#database, userId, deviceId, connId);
     if (content === undefined) return undefined;
     const { run, number, state, change } = JSON.parse(content) as Stored;

@@ -10,6 +10,7 @@ export interface SentRoom {
   /** `StateWanted.key` of what was wanted. */
   readonly wanted: string;
   readonly membership: string;
+  readonly isDm: boolean;
   /** Members that were told lazily: user -> position of the member event. */
   readonly lazy: ReadonlyMap<string, number>;
   readonly notification: number;

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { RequiredState, RoomWish } from './sliding-request.ts';
 
 const ANY = '*';
@@ -5,66 +7,126 @@ const ANY = '*';
 const ME = '$ME';
 const MEMBER = 'm.room.member';
 
-/** Which state a room is told of, ready to be asked: all that one or several lists and subscriptions want. */
-export class StateWanted {
+type Pair = readonly [type: string, stateKey: string];
+
+/** What one list or subscription wants, as JSON. */
+type WishKey = readonly [include: readonly Pair[], exclude: readonly Pair[], lazyMembers: boolean];
+
+const byPair = ([a, b]: Pair, [c, d]: Pair): number => (a === c ? (b < d ? -1 : b > d ? 1 : 0) : a < c ? -1 : 1);
+
+const keyOfWish = ({ include, exclude, lazyMembers }: RequiredState, userId: string): WishKey => {
+  const named = (pairs: readonly Pair[]): Pair[] =>
+    pairs.map(([type, key]): Pair => [type, key === ME ? userId : key]).toSorted(byPair);
+  return [named(include), named(exclude), lazyMembers];
+};
+
+/** Which state one list or subscription wants. */
+class WishedState {
+  readonly lazyMembers: boolean;
   /** Type -> state keys; `*` among either for any. */
   readonly #include = new Map<string, Set<string>>();
-  readonly #exclude: readonly (readonly [string, string])[];
-  readonly lazyMembers: boolean;
-  /** The same for the same wishes. */
-  readonly key: string;
+  readonly #exclude: readonly Pair[];
 
-  constructor(wishes: readonly RequiredState[], userId: string) {
-    for (const { include } of wishes) {
-      for (const [type, stateKey] of include) {
-        const keys = this.#include.get(type) ?? new Set();
-        keys.add(stateKey === ME ? userId : stateKey);
-        this.#include.set(type, keys);
-      }
+  constructor([include, exclude, lazyMembers]: WishKey) {
+    for (const [type, stateKey] of include) {
+      const keys = this.#include.get(type) ?? new Set();
+      keys.add(stateKey);
+      this.#include.set(type, keys);
     }
-    // What one list leaves out, another may want.
-    this.#exclude = wishes.length === 1 ? (wishes[0]?.exclude ?? []) : [];
-    this.lazyMembers = wishes.some(({ lazyMembers }) => lazyMembers);
-    this.key = JSON.stringify([
-      [...this.#include]
-        .map(([type, keys]) => [type, [...keys].toSorted()] as const)
-        .toSorted(([a], [b]) => (a < b ? -1 : 1)),
-      this.#exclude,
-      this.lazyMembers,
-    ]);
+    this.#exclude = exclude;
+    this.lazyMembers = lazyMembers;
   }
 
   has(type: string, stateKey: string): boolean {
-    if (!this.#matches(type, stateKey)) return false;
+    if (!this.#includes(type, stateKey)) return false;
     return !this.#exclude.some(
       ([excluded, key]) => (excluded === ANY || excluded === type) && (key === ANY || key === stateKey),
     );
   }
 
-  #matches(type: string, stateKey: string): boolean {
-    for (const name of [type, ANY]) {
+  #includes(type: string, stateKey: string): boolean {
+    return this.#names(type).some((name) => {
       const keys = this.#include.get(name);
-      if (keys !== undefined && (keys.has(stateKey) || keys.has(ANY))) return true;
-    }
-    return false;
+      return keys !== undefined && (keys.has(stateKey) || keys.has(ANY));
+    });
   }
 
-  /** Whether nothing but single members is wanted of the memberships; undefined when all of them are. */
-  get namedMembers(): ReadonlySet<string> | undefined {
-    const all = this.#include.get(ANY);
-    const members = this.#include.get(MEMBER);
-    if (all?.has(ANY) === true || members?.has(ANY) === true) return undefined;
-    return new Set([...(all ?? []), ...(members ?? [])]);
+  /** Where members are wanted lazily, no wildcard stands for them: "all state events except for m.room.member events". */
+  #names(type: string): readonly string[] {
+    return type === MEMBER && this.lazyMembers ? [MEMBER] : [type, ANY];
+  }
+
+  /** Members that are wanted by name; undefined when all of them are. */
+  get namedMembers(): readonly string[] | undefined {
+    const keys = this.#names(MEMBER).flatMap((name) => [...(this.#include.get(name) ?? [])]);
+    return keys.includes(ANY) ? undefined : keys;
+  }
+
+  /** Whether all that another one wants is among what this one wants. */
+  covers(other: WishedState): boolean {
+    if (other.lazyMembers && !this.lazyMembers && this.namedMembers !== undefined) return false;
+    const isLeftOut = ([type, key]: Pair): boolean => other.#exclude.some(([t, k]) => t === type && k === key);
+    if (!this.#exclude.every(isLeftOut)) return false;
+    for (const [type, keys] of other.#include) {
+      // A wildcard of one that wants members lazily stands for less.
+      if (type === ANY && this.lazyMembers && !other.lazyMembers) return false;
+      for (const key of keys) if (!this.#includes(type, key)) return false;
+    }
+    return true;
   }
 }
 
+/** Which state a room is told of: all that one or several lists and subscriptions want. */
+export class StateWanted {
+  static readonly #known = new LRUCache<string, StateWanted>(atMost(5_000));
+
+  readonly #wishes: readonly WishedState[];
+  /** The same for the same wishes. */
+  readonly key: string;
+  readonly lazyMembers: boolean;
+  /** Members that are wanted by name; undefined when all of them are. */
+  readonly namedMembers: ReadonlySet<string> | undefined;
+
+  private constructor(key: string) {
+    this.key = key;
+    this.#wishes = (JSON.parse(key) as WishKey[]).map((wish) => new WishedState(wish));
+    this.lazyMembers = this.#wishes.some(({ lazyMembers }) => lazyMembers);
+    const named = this.#wishes.map(({ namedMembers }) => namedMembers);
+    this.namedMembers = named.includes(undefined) ? undefined : new Set(named.flatMap((names) => names ?? []));
+  }
+
+  static of(wishes: readonly RequiredState[], userId: string): StateWanted {
+    const keys = new Set(wishes.map((wish) => JSON.stringify(keyOfWish(wish, userId))));
+    return StateWanted.from(`[${[...keys].toSorted().join(',')}]`);
+  }
+
+  /** The same again, by its key. */
+  static from(key: string): StateWanted {
+    let wanted = StateWanted.#known.get(key);
+    if (wanted === undefined) StateWanted.#known.set(key, (wanted = new StateWanted(key)));
+    return wanted;
+  }
+
+  has(type: string, stateKey: string): boolean {
+    return this.#wishes.some((wish) => wish.has(type, stateKey));
+  }
+
+  /** Whether a client that was told what this wants has been told all that another one wants; not sure for some that overlap. */
+  covers(other: StateWanted): boolean {
+    return other === this || other.#wishes.every((wish) => this.#wishes.some((own) => own.covers(wish)));
+  }
+}
+
+/** How much of a room is wanted, all in all. */
+export interface CombinedWish {
+  readonly timelineLimit: number;
+  readonly state: StateWanted;
+}
+
 /** What several wishes for a room come to: the longest timeline, and all the state. */
-export const combined = (
-  wishes: readonly RoomWish[],
-  userId: string,
-): { readonly timelineLimit: number; readonly state: StateWanted } => ({
+export const combined = (wishes: readonly RoomWish[], userId: string): CombinedWish => ({
   timelineLimit: Math.max(...wishes.map(({ timelineLimit }) => timelineLimit)),
-  state: new StateWanted(
+  state: StateWanted.of(
     wishes.map(({ requiredState }) => requiredState),
     userId,
   ),

@@ -2,6 +2,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomActivity } from './room-activity.ts';
 import type { ListFilters, ListWish } from './sliding-request.ts';
 
 /** "Servers should bump rooms for these event types." MSC4186, `bump_stamp`. */
@@ -22,8 +23,10 @@ const BUMPS: ReadonlySet<string> = new Set([
 export interface ListedRoom {
   readonly room: Room;
   readonly member: Member;
-  /** By which rooms are sorted, the greatest first: milliseconds since the epoch. */
+  /** When something was last said in it: milliseconds since the epoch. */
   readonly bumpStamp: number;
+  /** By which lists are sorted, the greatest first: when anything last happened. */
+  readonly activity: number;
 }
 
 interface KnownBump {
@@ -50,10 +53,11 @@ const bumpOf = (room: Room, now: number): number => {
 };
 
 /** A room that a user is in. */
-export const listedRoom = (room: Room, member: Member, now: number): ListedRoom => ({
+export const listedRoom = (room: Room, member: Member, now: number, activity: RoomActivity): ListedRoom => ({
   room,
   member,
   bumpStamp: bumpOf(room, now),
+  activity: activity.of(room),
 });
 
 /** Direct chats of a user: ids of rooms. Client-Server API, "Direct Messaging". */

@@ -14,6 +14,7 @@ const objectText = (members: Members): string =>
     .join(',')}}`;
 
 const textOf = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
+const flagText = (flag: boolean | undefined): string | undefined => (flag === undefined ? undefined : String(flag));
 const whenTrue = (flag: boolean): string | undefined => (flag ? 'true' : undefined);
 const listText = (texts: readonly string[]): string => `[${texts.join(',')}]`;
 
@@ -28,11 +29,13 @@ const heroText = ({ userId, displayname, avatarUrl }: Hero): string =>
 const unstableRoom = (answer: RoomAnswer): string => {
   const { listed, strippedState } = answer;
   const isOutside = strippedState !== undefined;
+  // Who has left is not told who comes later.
+  const hidesCounts = isOutside || listed.member.membership !== 'join';
   return objectText([
     ['name', textOf(answer.name)],
     ['avatar', textOf(answer.avatar)],
     ['heroes', answer.heroes === undefined ? undefined : listText(answer.heroes.map(heroText))],
-    ['is_dm', whenTrue(answer.isDm)],
+    ['is_dm', flagText(answer.isDm)],
     ['initial', whenTrue(answer.isInitial)],
     ['unstable_expanded_timeline', whenTrue(answer.isExpanded)],
     ['required_state', isOutside ? undefined : listText(answer.requiredState)],
@@ -42,8 +45,8 @@ const unstableRoom = (answer: RoomAnswer): string => {
     ['num_live', isOutside ? undefined : String(answer.live)],
     ['invite_state', textOf(strippedState)],
     ['bump_stamp', String(listed.bumpStamp)],
-    ['joined_count', isOutside ? undefined : String(listed.room.joinedCount)],
-    ['invited_count', isOutside ? undefined : String(listed.room.invitedCount)],
+    ['joined_count', hidesCounts ? undefined : String(listed.room.joinedCount)],
+    ['invited_count', hidesCounts ? undefined : String(listed.room.invitedCount)],
     ['notification_count', String(answer.notification)],
     ['highlight_count', String(answer.highlight)],
   ]);
@@ -53,15 +56,17 @@ const unstableRoom = (answer: RoomAnswer): string => {
 const acceptedRoom = (answer: RoomAnswer): string => {
   const { listed, strippedState } = answer;
   const isOutside = strippedState !== undefined;
+  // Who has left is not told who comes later.
+  const hidesCounts = isOutside || listed.member.membership !== 'join';
   return objectText([
     ['name', answer.isInitial ? (textOf(answer.name) ?? 'null') : textOf(answer.name)],
     ['avatar', textOf(answer.avatar)],
     ['heroes', answer.heroes === undefined ? undefined : listText(answer.heroes.map(heroText))],
-    ['is_dm', whenTrue(answer.isDm)],
+    ['is_dm', flagText(answer.isDm)],
     ['initial', whenTrue(answer.isInitial)],
     ['expanded_timeline', whenTrue(answer.isExpanded)],
     ['membership', textOf(listed.member.membership)],
-    ['lists', JSON.stringify(answer.lists)],
+    ['lists', answer.lists.length === 0 ? undefined : JSON.stringify(answer.lists)],
     ['required_state', isOutside ? undefined : listText(answer.requiredState)],
     ['timeline', answer.timeline === undefined ? undefined : `[${answer.timeline}]`],
     ['prev_batch', textOf(answer.prevBatch)],
@@ -69,8 +74,8 @@ const acceptedRoom = (answer: RoomAnswer): string => {
     ['num_live', isOutside ? undefined : String(answer.live)],
     ['stripped_state', textOf(strippedState)],
     ['bump_stamp', String(listed.bumpStamp)],
-    ['joined_count', isOutside ? undefined : String(listed.room.joinedCount)],
-    ['invited_count', isOutside ? undefined : String(listed.room.invitedCount)],
+    ['joined_count', hidesCounts ? undefined : String(listed.room.joinedCount)],
+    ['invited_count', hidesCounts ? undefined : String(listed.room.invitedCount)],
   ]);
 };
 

@@ -15,7 +15,7 @@ export interface SlidingPoll {
   readonly pos: string | undefined;
   /** Milliseconds. */
   readonly timeout: number | undefined;
-  readonly presence: PresenceState | undefined;
+  readonly presence: string | undefined;
   readonly body: JsonObject;
 }
 
@@ -26,6 +26,13 @@ export interface SlidingPollsOptions {
   /** Longest wait for news, in milliseconds, whatever a client asks for. */
   readonly greatestTimeoutMs: number;
 }
+
+/** @throws MatrixError M_INVALID_PARAM */
+const presenceOf = (text: string | undefined): PresenceState => {
+  if (text === undefined) return 'online';
+  if (text === 'online' || text === 'offline' || text === 'unavailable') return text;
+  throw new MatrixError('M_INVALID_PARAM', 'set_presence is online, offline or unavailable.');
+};
 
 /** Sliding sync by long-polling. MSC4186. */
 export class SlidingPolls {
@@ -49,7 +56,7 @@ export class SlidingPolls {
     if (deviceId === undefined)
       throw new MatrixError('M_UNKNOWN_DEVICE', 'A connection belongs to a device: ask with the access token of one.');
     const wishes = parseSlidingBody(poll.body, poll.form);
-    presence.seen(userId, poll.presence ?? 'online', deviceId);
+    presence.seen(userId, presenceOf(poll.presence), deviceId);
     const request = {
       ...wishes,
       userId,

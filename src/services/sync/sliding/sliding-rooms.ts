@@ -3,7 +3,6 @@ import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionRequest } from '../engine/section.ts';
 import type { SyncFilter, SyncFilters } from '../engine/sync-filter.ts';
@@ -13,7 +12,8 @@ import type { StrippedStateSource } from '../sections/stripped-state.ts';
 import type { UnreadSource } from '../sections/unread.ts';
 import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelines.ts';
 import type { SentRoom } from './connection.ts';
-import type { StateWanted } from './required-state.ts';
+import type { LeftRooms } from './left-rooms.ts';
+import { StateWanted } from './required-state.ts';
 import type { ListedRoom } from './room-lists.ts';
 
 /** Members whose state was told lazily that are remembered for one room of a connection. */
@@ -30,10 +30,12 @@ export interface Hero {
 export interface RoomAnswer {
   readonly listed: ListedRoom;
   readonly isInitial: boolean;
-  readonly name: string | undefined;
-  readonly avatar: string | undefined;
+  /** Null when it has none any more; undefined when it is what the client knows. */
+  readonly name: string | null | undefined;
+  readonly avatar: string | null | undefined;
   readonly heroes: readonly Hero[] | undefined;
-  readonly isDm: boolean;
+  /** Undefined when it is none, and the client does not think so. */
+  readonly isDm: boolean | undefined;
   readonly requiredState: readonly string[];
   readonly timeline: string | undefined;
   readonly prevBatch: string | undefined;
@@ -66,7 +68,7 @@ export interface SlidingRoomsOptions {
   readonly encoder: EventEncoder;
   readonly unread: UnreadSource;
   readonly stripped: StrippedStateSource;
-  readonly past: MembershipPast;
+  readonly left: LeftRooms;
 }
 
 interface Span {
@@ -98,15 +100,18 @@ export class SlidingRooms {
     isDirect: (room: Room) => boolean,
   ): Promise<{ readonly answer: RoomAnswer; readonly sent: SentRoom }[]> {
     const { unread } = this.#options;
-    const spans = await this.#spans(rooms, request.userId, end.vector);
+    const spans = await this.#spans(rooms, request.userId, end.vector, isDirect);
     if (spans.length === 0) return [];
     const drafts = await this.#drafts(spans, request);
     const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
     if (joined.length > 1) await unread.load(request.userId, joined);
-    const state = spans.map((span) => this.#stateOf(span, drafts.get(span), request.userId));
+    const leaves = spans.filter(({ plan }) => plan.section === 'leave');
+    const atLeave = await this.#options.left.states(leaves.map(({ plan, wanted }) => ({ plan, state: wanted.state })));
+    const state = spans.map((span) => this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan)));
     const heroes = spans.map((span) => {
       const { plan, isInitial } = span;
-      const isTold = plan.section === 'join' && (isInitial || changesHeroes(drafts.get(span))) && !isNamed(plan.room);
+      const isNews = isInitial || changesHeroes(drafts.get(span)) || isNewsAfter(plan.after, nameOf(plan.room));
+      const isTold = plan.section === 'join' && isNews && !isNamed(plan.room);
       return isTold ? heroesOf(plan.room, request.userId) : [];
     });
     const loaded = await this.#options.loader.load(
@@ -123,13 +128,14 @@ export class SlidingRooms {
         const draft = drafts.get(span);
         const { nids, lazy } = state[index] ?? { nids: [], lazy: new Map<string, number>() };
         const counts = await this.#counts(span, request.userId);
+        const isDm = isDirect(span.plan.room);
         const answer: RoomAnswer = {
-          ...this.#answer(span, draft, nids, loaded, request, before),
+          ...this.#answer(span, draft, nids, loaded, request, before, atLeave.get(span.plan)),
           heroes:
             heroes[index]?.length === 0
               ? undefined
               : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
-          isDm: isDirect(span.plan.room),
+          isDm: isDm || span.wanted.sent?.isDm === true ? isDm : undefined,
           strippedState: await this.#stripped(span, request.userId),
           ...counts,
         };
@@ -139,6 +145,7 @@ export class SlidingRooms {
           timelineLimit: span.wanted.timelineLimit,
           wanted: span.wanted.state.key,
           membership: span.plan.member.membership,
+          isDm,
           lazy,
           ...counts,
         };
@@ -148,7 +155,12 @@ export class SlidingRooms {
   }
 
   /** The rooms of which there may be news, with the stretch of each that is to be told. */
-  async #spans(rooms: readonly WantedRoom[], userId: string, end: PositionVector): Promise<Span[]> {
+  async #spans(
+    rooms: readonly WantedRoom[],
+    userId: string,
+    end: PositionVector,
+    isDirect: (room: Room) => boolean,
+  ): Promise<Span[]> {
     const spans: Span[] = [];
     for (const wanted of rooms) {
       const { listed, sent, state, timelineLimit } = wanted;
@@ -159,8 +171,8 @@ export class SlidingRooms {
         if (sent?.membership === member.membership) continue;
         const section = member.membership === 'invite' || member.membership === 'knock' ? member.membership : 'leave';
         if (section === 'leave') {
-          const plan = await this.#left(listed, sent);
-          if (plan !== undefined) spans.push({ wanted, plan, isInitial: false, isExpanded: false });
+          const plan = await this.#options.left.plan(listed, sent);
+          spans.push({ wanted, plan, isInitial: sent === undefined, isExpanded: false });
           continue;
         }
         const plan = { ...common, section, isFull: true, after: 0 };
@@ -170,7 +182,12 @@ export class SlidingRooms {
       const isInitial = sent === undefined || sent.membership !== 'join';
       const isExpanded = !isInitial && sent.timelineLimit < timelineLimit;
       const after = isInitial || isExpanded ? 0 : (sent.vector[room.shard] ?? 0);
-      const hasNews = isInitial || isExpanded || room.lastPosition > after || sent.wanted !== state.key;
+      const hasNews =
+        isInitial ||
+        isExpanded ||
+        room.lastPosition > after ||
+        sent.isDm !== isDirect(room) ||
+        !StateWanted.from(sent.wanted).covers(state);
       if (!hasNews && !(await this.#hasOtherCounts(wanted, userId, upTo))) continue;
       spans.push({ wanted, plan: { ...common, section: 'join', isFull: isInitial, after }, isInitial, isExpanded });
     }
@@ -180,18 +197,6 @@ export class SlidingRooms {
   async #hasOtherCounts({ listed: { room }, sent }: WantedRoom, userId: string, upTo: number): Promise<boolean> {
     const counts = totals(await this.#options.unread.counts(userId, room, upTo));
     return sent !== undefined && (counts.notification !== sent.notification || counts.highlight !== sent.highlight);
-  }
-
-  /** A room that the client knows and the user has left: its timeline up to the leave, once. */
-  async #left({ room, member }: ListedRoom, sent: SentRoom | undefined): Promise<RoomPlan | undefined> {
-    if (sent === undefined) return undefined;
-    const end = room.stateChain;
-    const upTo = Math.max(member.event, member.since);
-    const common = { room, member, section: 'leave' as const, isFull: false, isNew: false, end };
-    const until = sent.membership === 'join' ? await this.#options.past.joinedUntil(room, member) : 0;
-    if (until > 0 && member.forgotten !== true)
-      return { ...common, after: sent.vector[room.shard] ?? 0, upTo: until, onlyLeave: false };
-    return { ...common, after: upTo - 1, upTo, onlyLeave: true };
   }
 
   /** The timelines that are wanted, those of the same length together. */
@@ -240,19 +245,28 @@ export class SlidingRooms {
     { wanted, plan, isInitial }: Span,
     draft: SectionDraft | undefined,
     userId: string,
+    atLeave: readonly StoredEvent[] | undefined,
   ): { readonly nids: readonly number[]; readonly lazy: ReadonlyMap<string, number> } {
     const { room } = plan;
     const { sent, state } = wanted;
     const lazy = new Map(isInitial ? [] : sent?.lazy);
-    if (plan.section === 'leave') return { nids: plan.member.event === 0 ? [] : [plan.member.event], lazy };
+    if (plan.section === 'leave') {
+      const own = plan.member.event === 0 ? [] : [plan.member.event];
+      const others = (atLeave ?? []).filter(
+        ({ nid, type, stateKey = '' }) => state.has(type, stateKey) && (isInitial || nid > plan.after),
+      );
+      return { nids: [...new Set([...others.map(({ nid }) => nid), ...own])], lazy };
+    }
     if (plan.section !== 'join') return { nids: [], lazy };
-    const isWhole = isInitial || sent?.wanted !== state.key;
-    const after = isWhole ? 0 : (sent?.vector[room.shard] ?? 0);
+    const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
+    // What the client was told of, as long as it does not change.
+    const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
+    const isTold = (type: string, stateKey: string): boolean =>
+      told !== undefined && (told === state || told.has(type, stateKey));
     const nids = new Set<number>();
     for (const { event } of room.state.values()) {
-      // By the resolution of a fork an older event may take the place of a newer one.
-      const isNews = event.nid > after || (event.currentState ?? 0) > after;
-      if ((isWhole || isNews) && state.has(event.type, event.stateKey ?? '')) nids.add(event.nid);
+      const { type, stateKey = '' } = event;
+      if ((isNewsAfter(after, event) || !isTold(type, stateKey)) && state.has(type, stateKey)) nids.add(event.nid);
     }
     const addMember = (member: { readonly event: number } | undefined): void => {
       if (member !== undefined && member.event !== 0) nids.add(member.event);
@@ -262,9 +276,13 @@ export class SlidingRooms {
       named === undefined
         ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
         : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
-    for (const member of members) if (isWhole || member.event > after) addMember(member);
+    for (const member of members)
+      if (member.event > after || !isTold('m.room.member', member.userId)) addMember(member);
     if (state.lazyMembers) {
-      for (const name of [userId, ...(draft?.events.map(({ event }) => event.sender) ?? [])]) {
+      const met = draft?.events.flatMap(({ event: { sender, type, stateKey } }) =>
+        type === 'm.room.member' && stateKey !== undefined ? [sender, stateKey] : [sender],
+      );
+      for (const name of new Set([userId, ...(met ?? [])])) {
         const member = room.member(name);
         if (member === undefined || lazy.get(name) === member.event) continue;
         addMember(member);
@@ -291,6 +309,7 @@ export class SlidingRooms {
     loaded: ReadonlyMap<number, StoredEvent>,
     { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
     before: PositionVector | undefined,
+    atLeave: readonly StoredEvent[] | undefined,
   ): Omit<RoomAnswer, 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'> {
     const { encoder } = this.#options;
     const { room, member } = plan;
@@ -305,8 +324,8 @@ export class SlidingRooms {
       lists: wanted.lists,
       isInitial,
       isExpanded,
-      name: room.stateText('m.room.name', 'name'),
-      avatar: room.stateText('m.room.avatar', 'url'),
+      name: shownText(plan, isInitial, atLeave, 'm.room.name', 'name'),
+      avatar: shownText(plan, isInitial, atLeave, 'm.room.avatar', 'url'),
       requiredState: nids.flatMap((nid) => {
         const event = loaded.get(nid);
         if (event === undefined) return [];
@@ -354,6 +373,28 @@ const totals = (counts: Counts & { readonly threads: ReadonlyMap<string, Counts>
 };
 
 const isNamed = (room: Room): boolean => (room.stateText('m.room.name', 'name') ?? '') !== '';
+
+const nameOf = (room: Room): StoredEvent | undefined => room.stateEvent('m.room.name', '');
+
+/** Whether a state event came to a room after a position. By the resolution of a fork an older one may take the place of a newer one. */
+const isNewsAfter = (after: number, event: StoredEvent | undefined): boolean =>
+  event !== undefined && (event.nid > after || (event.currentState ?? 0) > after);
+
+/** A text of the state as the room's reader may see it: null when it was taken away, undefined when the client knows it. */
+const shownText = (
+  { room, section, after }: RoomPlan,
+  isInitial: boolean,
+  atLeave: readonly StoredEvent[] | undefined,
+  type: string,
+  member: string,
+): string | null | undefined => {
+  const event =
+    section === 'leave' ? atLeave?.find((one) => one.type === type && one.stateKey === '') : room.stateEvent(type, '');
+  const value = event?.content[member];
+  const text = typeof value === 'string' && value !== '' ? value : undefined;
+  if (isInitial) return text;
+  return isNewsAfter(after, event) ? (text ?? null) : undefined;
+};
 
 const changesHeroes = (draft: SectionDraft | undefined): boolean =>
   draft?.events.some(({ event }) => event.type === 'm.room.member' || event.type === 'm.room.name') === true;

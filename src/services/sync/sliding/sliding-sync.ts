@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
@@ -6,8 +5,6 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSlidingToken, encodeSlidingToken, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
-import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EphemeralSource } from '../engine/sync-sources.ts';
@@ -15,15 +12,15 @@ import type { SyncUser } from '../engine/sync-user.ts';
 import type { SyncUsers } from '../engine/sync-users.ts';
 import { NewsWait } from '../engine/wait.ts';
 import { Connection, type ConnectionChange, type ConnectionState, type SentRoom } from './connection.ts';
+import { connectionKey, Connections } from './connections.ts';
 import type { ConnectionStore } from './connection-store.ts';
-import { combined } from './required-state.ts';
+import type { OutsideRooms } from './outside-rooms.ts';
+import { combined, type CombinedWish } from './required-state.ts';
+import type { RoomActivity } from './room-activity.ts';
 import { ListContext, listedRoom, type ListedRoom, windowed } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
 import type { RoomWish, SlidingRequest } from './sliding-request.ts';
 import type { RoomAnswer, SlidingRooms, WantedRoom } from './sliding-rooms.ts';
-
-/** Rooms of connections that are kept in memory, for all connections together. */
-const KEPT_ROOMS = 2_000_000;
 
 /** One list of an answer. */
 export interface ListAnswer {
@@ -46,11 +43,11 @@ export type SlidingEncoder = (answer: SlidingAnswer) => string;
 
 export interface SlidingSyncOptions {
   readonly users: SyncUsers;
-  readonly rooms: RoomRegistry;
   readonly writer: Pick<Writer, 'committed'>;
   readonly ephemeral: EphemeralSource;
   readonly clock: Clock;
-  readonly loader: EventLoader;
+  readonly activity: RoomActivity;
+  readonly outsideRooms: OutsideRooms;
   readonly timers: Timers;
   readonly random: Random;
   readonly accountData: Pick<AccountDataService, 'peek' | 'load'>;
@@ -84,14 +81,15 @@ interface Computed {
  */
 export class SlidingSync {
   readonly #options: SlidingSyncOptions;
-  readonly #connections: LRUCache<string, Connection<string>>;
+  readonly #connections = new Connections<string>();
   /** Requests of one connection wait for each other. */
   readonly #turns = new SerialByKey<string>();
+  /** Ends the wait for news of the newest request of a connection. */
+  readonly #newest = new Map<string, AbortController>();
 
   constructor(options: SlidingSyncOptions) {
     this.#options = options;
     options.extensions.listen(options.users);
-    this.#connections = new LRUCache({ maxSize: KEPT_ROOMS, sizeCalculation: (connection) => connection.size });
   }
 
   /**
@@ -100,8 +98,24 @@ export class SlidingSync {
    * @param encode writes the body
    * @throws MatrixError M_UNKNOWN_POS when the position is no longer, or was never, one of the connection's
    */
-  sync(request: SlidingRequest, encode: SlidingEncoder): Promise<string> {
-    const key = keyOf(request);
+  async sync(request: SlidingRequest, encode: SlidingEncoder): Promise<string> {
+    const key = connectionKey(request);
+    // "Clients must only have a single active request in-flight at any time per connection": nobody waits for an earlier one any more.
+    this.#newest.get(key)?.abort();
+    const superseded = new AbortController();
+    this.#newest.set(key, superseded);
+    try {
+      return await this.#answer(
+        key,
+        { ...request, signal: AbortSignal.any([request.signal, superseded.signal]) },
+        encode,
+      );
+    } finally {
+      if (this.#newest.get(key) === superseded) this.#newest.delete(key);
+    }
+  }
+
+  #answer(key: string, request: SlidingRequest, encode: SlidingEncoder): Promise<string> {
     return this.#turns.run(key, async () => {
       const connection = await this.#connection(request);
       const answered = connection.answered(request.digest);
@@ -129,7 +143,7 @@ export class SlidingSync {
               extensions: computed.extensions,
             }),
           );
-          this.#connections.set(key, connection);
+          this.#connections.keep(request, connection);
           return body;
         }
       } finally {
@@ -141,29 +155,29 @@ export class SlidingSync {
 
   /** Keeps what connections know for the next process. */
   async close(): Promise<void> {
-    await this.#options.store.save([...this.#connections].map(([key, connection]) => ({ key, connection })));
+    await this.#options.store.save(this.#connections.entries().map(([key, connection]) => ({ key, connection })));
   }
 
   async #connection(request: SlidingRequest): Promise<Connection<string>> {
-    const key = keyOf(request);
+    const key = connectionKey(request);
     if (request.pos === undefined || request.pos === '') {
       const connection = new Connection<string>(this.#options.random.string(8));
-      this.#connections.set(key, connection);
+      this.#connections.keep(request, connection);
       return connection;
     }
     const pos = decodeSlidingToken(request.pos);
-    const known = this.#connections.get(key) ?? (await this.#options.store.restore<string>(key));
+    const known = this.#connections.get(request) ?? (await this.#options.store.restore<string>(key));
     if (known === undefined || known.run !== pos?.run || !known.goTo(pos.number))
       throw new MatrixError('M_UNKNOWN_POS', 'This position is not known any more: begin again without pos.');
-    this.#connections.set(key, known);
+    this.#connections.keep(request, known);
     return known;
   }
 
   async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState): Promise<Computed> {
-    const { accountData, ephemeral, extensions, slidingRooms, writer } = this.#options;
+    const { accountData, activity, ephemeral, extensions, outsideRooms, slidingRooms, writer } = this.#options;
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
-    const outside = await this.#outside(user, request, state);
+    const outside = await outsideRooms.find(user, data, request, state);
     // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
     const end = { vector: writer.committed(), count: ephemeral.current };
     const hidden = ignoredBy(data);
@@ -171,15 +185,20 @@ export class SlidingSync {
     const listed = [
       ...[...user.joined.values()].flatMap((room) => {
         const member = room.member(userId);
-        return member?.membership === 'join' ? listedRoom(room, member, now) : [];
+        return member?.membership === 'join' ? listedRoom(room, member, now, activity) : [];
       }),
       ...outside.listed,
-    ].toSorted((a, b) => b.bumpStamp - a.bumpStamp || b.room.nid - a.room.nid);
+    ].toSorted((a, b) => b.activity - a.activity || b.room.nid - a.room.nid);
     const context = new ListContext(data, listed);
-    const { lists, wanted } = wishesOf(request, context, listed);
-    const all = [...wanted.values(), ...outside.left];
-    const rooms = all.map(({ listed: one, wishes, lists: names }): WantedRoom => {
-      const { timelineLimit, state: stateWanted } = combined(wishes, userId);
+    const { lists, wanted } = wishesOf(request, context, listed, outside.left);
+    const all = [...wanted.values()];
+    // Most rooms are wanted by the same lists.
+    const known = new Map<string, CombinedWish>();
+    const rooms = all.map(({ listed: one, wishes, lists: names, isSubscribed }): WantedRoom => {
+      const key = isSubscribed || names.length === 0 ? undefined : JSON.stringify(names);
+      const wish = (key === undefined ? undefined : known.get(key)) ?? combined(wishes, userId);
+      if (key !== undefined) known.set(key, wish);
+      const { timelineLimit, state: stateWanted } = wish;
       return { listed: one, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(one.room.nid) };
     });
     const told = await slidingRooms.read(
@@ -214,45 +233,13 @@ export class SlidingSync {
       isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
     };
   }
-
-  /** Rooms that the user is invited to or knocks at, and those that the client knows and the user has left. */
-  async #outside(
-    user: SyncUser,
-    request: SlidingRequest,
-    state: ConnectionState,
-  ): Promise<{ readonly listed: readonly ListedRoom[]; readonly left: readonly Wishes[] }> {
-    const wanted = [...user.memberships].filter(([nid, { membership }]) => {
-      if (membership === 'invite' || membership === 'knock') return true;
-      const sent = state.rooms.get(nid);
-      return membership !== 'join' && sent !== undefined && sent.membership !== membership;
-    });
-    if (wanted.length === 0) return { listed: [], left: [] };
-    const rooms = await this.#options.rooms.load(wanted.map(([nid]) => nid));
-    const events = await this.#options.loader.load(
-      [...rooms.values()].flatMap((room) => {
-        const nid = room.member(request.userId)?.event ?? 0;
-        return nid === 0 ? [] : [{ room, nid }];
-      }),
-    );
-    const listed: ListedRoom[] = [];
-    const left: Wishes[] = [];
-    for (const room of rooms.values()) {
-      const member = room.member(request.userId);
-      if (member === undefined || member.membership === 'join') continue;
-      // For whoever is not in it a room is as recent as their invitation, or their knock.
-      const bumpStamp = Math.min(events.get(member.event)?.pdu.origin_server_ts ?? 0, this.#options.clock.now());
-      const one = { room, member, bumpStamp };
-      if (member.membership === 'invite' || member.membership === 'knock') listed.push(one);
-      else left.push({ listed: one, wishes: [LEFT], lists: [], isSubscribed: false });
-    }
-    return { listed, left };
-  }
 }
 
 /** What the client knows once it has an answer: of quiet rooms it has been told everything, too. */
 const changeOf = ({ end, keys, lists, quiet, rooms }: Computed): ConnectionChange => {
   const known = new Map<number, SentRoom>();
-  for (const { listed, sent } of quiet) if (sent !== undefined) known.set(listed.room.nid, { ...sent, ...end });
+  for (const { listed, sent, state } of quiet)
+    if (sent !== undefined) known.set(listed.room.nid, { ...sent, ...end, wanted: state.key });
   for (const { answer, sent } of rooms) known.set(answer.listed.room.nid, sent);
   return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), keys };
 };
@@ -263,13 +250,12 @@ const LEFT: RoomWish = {
   requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
 };
 
-const keyOf = ({ userId, deviceId, connId }: SlidingRequest): string => JSON.stringify([userId, deviceId, connId]);
-
 /** The lists of an answer, and every room that any of them or a subscription wants. */
 const wishesOf = (
   { lists: asked, subscriptions }: SlidingRequest,
   context: ListContext,
   listed: readonly ListedRoom[],
+  left: readonly ListedRoom[],
 ): { readonly lists: readonly ListAnswer[]; readonly wanted: ReadonlyMap<number, Wishes> } => {
   const wanted = new Map<number, Wishes>();
   const want = (one: ListedRoom, wish: RoomWish): Wishes => {
@@ -289,11 +275,13 @@ const wishesOf = (
     return { name, count: rooms.length, windows };
   });
   if (subscriptions.size > 0) {
-    const byId = new Map(listed.map((one) => [one.room.roomId, one]));
+    const byId = new Map([...listed, ...left].map((one) => [one.room.roomId, one]));
     for (const [roomId, wish] of subscriptions) {
       const one = byId.get(roomId);
       if (one !== undefined) want(one, wish).isSubscribed = true;
     }
   }
+  // Rooms that were left are told of to the client that knows them, whatever it asks for.
+  for (const one of left) if (!wanted.has(one.room.nid)) want(one, LEFT);
   return { lists, wanted };
 };

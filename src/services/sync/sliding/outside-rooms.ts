@@ -1,0 +1,118 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
+import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
+import type { Database } from '#src/storage/database.ts';
+import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
+import type { ConnectionState } from './connection.ts';
+import type { ListedRoom } from './room-lists.ts';
+import type { SlidingRequest } from './sliding-request.ts';
+
+export interface OutsideRoomsOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly past: MembershipPast;
+  readonly clock: Clock;
+}
+
+/** The rooms of a user that they are not in. */
+export interface Outside {
+  /** Those of their lists: invitations, knocks, and rooms that others put them out of. */
+  readonly listed: readonly ListedRoom[];
+  /** Those that they left and the client does not know of, or asks for by name. */
+  readonly left: readonly ListedRoom[];
+}
+
+const NOTHING: Outside = { listed: [], left: [] };
+
+const isOut = ({ membership }: Member): boolean => membership === 'leave' || membership === 'ban';
+
+/**
+ * Finds the rooms that a user is not in and is told of. "Rooms the user has been kicked or banned from will always be included in the
+ * server list", those that they left themselves if the connection has told of them. MSC4186, "Lists".
+ */
+export class OutsideRooms {
+  readonly #options: OutsideRoomsOptions;
+  /** Room -> the event that put the user out, and whether others sent it: for users in use. */
+  readonly #turnedOut = new WeakMap<SyncUser, Map<number, { readonly event: number; readonly byOthers: boolean }>>();
+
+  constructor(options: OutsideRoomsOptions) {
+    this.#options = options;
+  }
+
+  async find(
+    user: SyncUser,
+    data: UserAccountData,
+    { userId, subscriptions }: SlidingRequest,
+    state: ConnectionState,
+  ): Promise<Outside> {
+    const byOthers = await this.#byOthers(user);
+    const named = await this.#named(user, subscriptions.keys());
+    const wanted = [...user.memberships].filter(([nid, member]) => {
+      if (!isOut(member)) return member.membership !== 'join';
+      const sent = state.rooms.get(nid);
+      return byOthers.has(nid) || (sent !== undefined && sent.membership !== member.membership) || named.has(nid);
+    });
+    if (wanted.length === 0) return NOTHING;
+    const { clock, loader, past, rooms } = this.#options;
+    const loaded = await rooms.load(wanted.map(([nid]) => nid));
+    const members = [...loaded.values()].flatMap((room) => {
+      const member = room.member(userId);
+      return member === undefined || member.membership === 'join' ? [] : [{ room, member }];
+    });
+    const events = await loader.load(
+      members.flatMap(({ room, member }) => (member.event === 0 ? [] : [{ room, nid: member.event }])),
+    );
+    const ignored = ignoredBy(data);
+    const takesInvites = !blocksInvites(data.entry(0, INVITE_PERMISSION)?.json);
+    const listed: ListedRoom[] = [];
+    const left: ListedRoom[] = [];
+    for (const { room, member } of members) {
+      const event = events.get(member.event);
+      // For those who are not in it, a room is as recent as their invitation, their knock, or their leaving.
+      const bumpStamp = Math.min(event?.pdu.origin_server_ts ?? 0, clock.now());
+      const one = { room, member, bumpStamp, activity: bumpStamp };
+      if (member.membership === 'invite') {
+        if (takesInvites && !(event !== undefined && ignored.has(event.sender))) listed.push(one);
+      } else if (!isOut(member)) listed.push(one);
+      else if (byOthers.has(room.nid) && !member.forgotten && (await past.joinedUntil(room, member)) > 0)
+        listed.push(one);
+      else if (state.rooms.has(room.nid)) left.push(one);
+      else if (named.has(room.nid) && !member.forgotten && (await past.joinedUntil(room, member)) > 0) left.push(one);
+    }
+    return { listed, left };
+  }
+
+  /** Of rooms that are asked for by name, those that the user is out of. */
+  async #named(user: SyncUser, roomIds: Iterable<string>): Promise<ReadonlySet<number>> {
+    const found = new Set<number>();
+    if (![...user.memberships.values()].some(isOut)) return found;
+    const joined = new Set(Array.from(user.joined.values(), ({ roomId }) => roomId));
+    for (const roomId of roomIds) {
+      const room = joined.has(roomId) ? undefined : await this.#options.rooms.byId(roomId);
+      const member = room && user.memberships.get(room.nid);
+      if (room !== undefined && member !== undefined && isOut(member)) found.add(room.nid);
+    }
+    return found;
+  }
+
+  /** Rooms that others put the user out of; read once for each of them. */
+  async #byOthers(user: SyncUser): Promise<ReadonlySet<number>> {
+    let known = this.#turnedOut.get(user);
+    if (known === undefined) this.#turnedOut.set(user, (known = new Map()));
+    const out = [...user.memberships].filter(([, member]) => isOut(member) && !member.forgotten);
+    const unknown = out.filter(([nid, member]) => known.get(nid)?.event !== member.event);
+    if (unknown.length > 0) {
+      const places = unknown.map(([room, member]) => ({ room, nid: member.event }));
+      const others = await sentByOthers(this.#options.database, places, unknown[0]?.[1].user ?? 0);
+      for (const [nid, { event }] of unknown) known.set(nid, { event, byOthers: others.has(nid) });
+    }
+    return new Set(out.filter(([nid]) => known.get(nid)?.byOthers === true).map(([nid]) => nid));
+  }
+}
