@@ -20,6 +20,7 @@ import { composeOutside } from './slices/outside.ts';
 import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
 import { composePush } from './slices/push.ts';
+import { composePushDelivery } from './slices/push-delivery.ts';
 import { composePushRules } from './slices/push-rules.ts';
 import { composeReading } from './slices/reading.ts';
 import { composeRetention } from './slices/retention.ts';
@@ -62,6 +63,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeEncryption)
     .add(composeMedia)
     .add(composePush)
+    .add(composePushDelivery)
     .add(composeEphemeral)
     .add(composeDeactivation)
     .add(composePeeking)

@@ -211,7 +211,15 @@ export const configSchema = section({
     require_token: flag,
   }),
   e2ee: section({ max_one_time_keys: count, max_inbox_messages: count, max_backup_bytes: count }),
-  push: section({ legacy_mentions: flag }),
+  push: section({
+    legacy_mentions: flag,
+    count_unread_by: oneOf('room', 'message'),
+    include_content: flag,
+    allow_http: flag,
+    grace_ms: countOrNone,
+    retry_ms: count,
+    concurrency: Type.Integer({ minimum: 1, maximum: 4_096 }),
+  }),
   presence: section({ enabled: flag, federate: flag, idle_ms: count }),
   user_directory: section({ enabled: flag, search_all_users: flag }),
   sync: section({

@@ -1,6 +1,7 @@
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
+import { MOST_AT_ONCE } from '#src/services/push/delivery/gateway-health.ts';
 import type { Platform } from '../ground/platform.ts';
 import { PublicAddress } from '../ground/public-address.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
@@ -11,24 +12,31 @@ export interface Outside {
   readonly publicAddress: PublicAddress;
   readonly rateLimiter: TokenBucketLimiter;
   readonly outbound: OutboundHttp;
+  /** The same for push gateways alone: however many of them do not answer, everything else has its turn. */
+  readonly pushOutbound: OutboundHttp;
 }
 
 export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
   const { config, clock, timers, version, certificateAuthorities } = below;
   const { enabled, buckets } = config.rateLimits;
   const { denyIpRanges, allowIpRanges } = config.federation;
-  const outbound = new OutboundHttp({
+  const guarded = {
     guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
     timers,
     userAgent: `Tsudoi/${version}`,
     certificateAuthorities,
-  });
+  };
   return {
     name: 'outside',
     services: {
       publicAddress: new PublicAddress(config.publicBaseUrl),
       rateLimiter: new TokenBucketLimiter(clock, { enabled, buckets }),
-      outbound,
+      outbound: new OutboundHttp(guarded),
+      pushOutbound: new OutboundHttp({
+        ...guarded,
+        perOrigin: MOST_AT_ONCE,
+        concurrency: config.push.concurrency,
+      }),
     },
   };
 }

@@ -1,8 +1,10 @@
 import { NotificationList } from '#src/services/push/notifications/notification-list.ts';
-import { PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import { PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
+import { httpPushers, PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
+import { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -20,16 +22,20 @@ export interface Push {
   readonly receipts: ReceiptService;
   readonly readMarkers: ReadMarkerService;
   readonly unread: UnreadCounts;
+  /** The numbers on the badges of applications. */
+  readonly badges: BadgeCounts;
   readonly notificationList: NotificationList;
   readonly pushers: PusherService;
   readonly threadSubscriptions: ThreadSubscriptionService;
+  /** Who has pushers. */
+  readonly pusherRegistry: PusherRegistry;
 }
 
 export function composePush(
   below: Platform & Commit & Users & UserData & RoomModel & PushRules & EventStreaming & Events & Reading,
 ): Slice<Push> {
-  const { access, accountData, clientEvents, clock, config, database, events, finder, followedThreads } = below;
-  const { ignoredUsers, interner } = below;
+  const { access, accountData, accountStream, clientEvents, clock, config, database, events, finder } = below;
+  const { followedThreads, ignoredUsers, interner } = below;
   const { loader, pushRules, relationIndex, rooms, stream, userActions, writer } = below;
   const { quotas } = config;
   const receipts = new ReceiptService({
@@ -40,6 +46,17 @@ export function composePush(
     clock,
     mostThreads: quotas.threadReceipts,
   });
+  const unread = new UnreadCounts({
+    database,
+    interner,
+    events,
+    stream,
+    receipts,
+    pushRules,
+    followedThreads,
+    ignoredUsers,
+  });
+  const pusherRegistry = new PusherRegistry(database, accountStream);
   return {
     name: 'push',
     services: {
@@ -52,15 +69,15 @@ export function composePush(
         threads: relationIndex,
         actions: userActions,
       }),
-      unread: new UnreadCounts({
+      unread,
+      badges: new BadgeCounts({
         database,
         interner,
-        events,
-        stream,
-        receipts,
-        pushRules,
-        followedThreads,
+        rooms,
+        loader,
         ignoredUsers,
+        unread,
+        byRoom: config.push.countUnreadBy === 'room',
       }),
       notificationList: new NotificationList({
         database,
@@ -74,7 +91,15 @@ export function composePush(
         clientEvents,
       }),
       threadSubscriptions: new ThreadSubscriptionService({ access, finder, followed: followedThreads }),
-      pushers: new PusherService({ database, clock, most: quotas.pushers }),
+      pushers: new PusherService({
+        database,
+        clock,
+        registry: pusherRegistry,
+        kinds: [httpPushers(config.push.allowHttp)],
+        most: quotas.pushers,
+      }),
+      pusherRegistry,
     },
+    start: () => pusherRegistry.load(),
   };
 }

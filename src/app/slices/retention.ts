@@ -56,6 +56,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         pauseMs,
         transactionDays,
         inboxMessages: config.e2ee.maxInboxMessages,
+        pushRetryMs: config.push.retryMs,
       }),
       spaceReturner: new SpaceReturner({ database, clock, timers, logger, pauseMs }),
     },

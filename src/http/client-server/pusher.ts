@@ -14,6 +14,11 @@ const body = (pusher: PusherRecord): Record<string, unknown> => ({
   ...(pusher.profileTag === null ? {} : { profile_tag: pusher.profileTag }),
   lang: pusher.lang,
   data: JSON.parse(pusher.data) as unknown,
+  // MSC3881, in the form that it was accepted in and the one that clients use today.
+  enabled: pusher.enabled,
+  'org.matrix.msc3881.enabled': pusher.enabled,
+  device_id: pusher.deviceId,
+  'org.matrix.msc3881.device_id': pusher.deviceId,
 });
 
 interface Services {
@@ -41,6 +46,10 @@ export const pusherEndpoints = [
           profile_tag: Type.Optional(Type.String()),
           lang: Type.String(),
           data: anyObject,
+          enabled: Type.Boolean(),
+          'org.matrix.msc3881.enabled': Type.Boolean(),
+          device_id: Type.String(),
+          'org.matrix.msc3881.device_id': Type.String(),
         }),
       ),
     }),
@@ -68,6 +77,8 @@ export const pusherEndpoints = [
       lang: Type.Optional(Type.String()),
       data: Type.Optional(anyObject),
       append: Type.Optional(Type.Boolean()),
+      enabled: Type.Optional(Type.Boolean()),
+      'org.matrix.msc3881.enabled': Type.Optional(Type.Boolean()),
     }),
     response: empty,
     errcodes: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_NOT_JSON', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
@@ -82,6 +93,7 @@ export const pusherEndpoints = [
         lang: wish.lang,
         data: wish.data as JsonObject | undefined,
         append: wish.append ?? false,
+        enabled: wish.enabled ?? wish['org.matrix.msc3881.enabled'] ?? true,
       });
       return {};
     },

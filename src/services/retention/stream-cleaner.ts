@@ -5,6 +5,7 @@ import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
 import { deleteExpiredMedia } from '#src/storage/media/media.ts';
+import { trimPushDeliveries, trimPushes } from '#src/storage/push/pushes.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
@@ -19,6 +20,8 @@ export interface StreamCleanerOptions {
   readonly transactionDays: number;
   /** Messages that may wait for one device. */
   readonly inboxMessages: number;
+  /** For how many milliseconds pushes are kept that could not be sent. */
+  readonly pushRetryMs: number;
   /** Rows that are looked at in one statement. */
   readonly batchSize: number;
   /** Milliseconds between two statements. */
@@ -28,7 +31,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, announced uploads that never came, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
+ * them, announced uploads that never came, pushes that were sent or given up, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -45,8 +48,9 @@ export class StreamCleaner {
     readonly invitations: number;
     readonly toDevice: number;
     readonly announcedMedia: number;
+    readonly pushes: number;
   }> {
-    const { database, clock, batchSize, inboxMessages, transactionDays } = this.#options;
+    const { database, clock, batchSize, inboxMessages, pushRetryMs, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
     const transactions = await this.#all(signal, () => deleteOldTxns(database, firstDay, batchSize));
     const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
@@ -54,6 +58,8 @@ export class StreamCleaner {
     const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
     const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
     const announcedMedia = await this.#all(signal, () => deleteExpiredMedia(database, clock.now(), batchSize));
+    const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
+    await this.#all(signal, () => trimPushDeliveries(database, batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {
@@ -63,7 +69,7 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions, stickyEvents, invitations, toDevice, announcedMedia };
+    return { transactions, mentions, stickyEvents, invitations, toDevice, announcedMedia, pushes };
   }
 
   /** Deletes one batch after the other. @returns how many rows */

@@ -19,10 +19,11 @@ export interface Delivery {
 }
 
 const COLUMNS = `destination, position, batch_end as "batchEnd", failures, refusals, retry_at as "retryAt", gone as "isGone"`;
-const READ = sql('delivery', `select ${COLUMNS} from deliveries where queue = $1 and destination = $2`);
+const READ = sql('delivery', `select ${COLUMNS} from deliveries where queue = $1 and destination = any($2::text[])`);
 const SAVE = sql(
   'delivery_save',
-  `insert into deliveries (queue, destination, position, batch_end, failures, refusals, retry_at, gone) values ($1, $2, $3, $4, $5, $6, $7, $8)
+  `insert into deliveries (queue, destination, position, batch_end, failures, refusals, retry_at, gone)
+   select $1, d.* from unnest($2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::int[], $7::bigint[], $8::boolean[]) d
    on conflict (queue, destination) do update set position = excluded.position, batch_end = excluded.batch_end,
      failures = excluded.failures, refusals = excluded.refusals, retry_at = excluded.retry_at, gone = excluded.gone`,
 );
@@ -31,6 +32,8 @@ const UNFINISHED = sql(
   `select ${COLUMNS} from deliveries
    where queue = $1 and destination > $2 and not gone and (retry_at is not null or batch_end is not null) order by destination limit $3`,
 );
+
+const FORGET = sql('delivery_forget', 'delete from deliveries where queue = $1 and destination = any($2::text[])');
 
 /** The deliveries of one queue, by destination. */
 export class Deliveries {
@@ -43,21 +46,35 @@ export class Deliveries {
   }
 
   async read(destination: string): Promise<Delivery | undefined> {
-    return (await this.#database.query<Delivery>(READ, [this.#queue, destination]))[0];
+    return (await this.readAll([destination]))[0];
   }
 
-  async save(delivery: Delivery): Promise<void> {
-    const { destination, position, batchEnd, failures, refusals, retryAt, isGone } = delivery;
+  /** Of several destinations; those of which there is nothing are left out. */
+  readAll(destinations: readonly string[]): Promise<Delivery[]> {
+    return this.#database.query<Delivery>(READ, [this.#queue, destinations]);
+  }
+
+  save(delivery: Delivery): Promise<void> {
+    return this.saveAll([delivery]);
+  }
+
+  /** Of several destinations, each of them once. */
+  async saveAll(deliveries: readonly Delivery[]): Promise<void> {
     await this.#database.query(SAVE, [
       this.#queue,
-      destination,
-      position,
-      batchEnd,
-      failures,
-      refusals,
-      retryAt,
-      isGone,
+      deliveries.map(({ destination }) => destination),
+      deliveries.map(({ position }) => position),
+      deliveries.map(({ batchEnd }) => batchEnd),
+      deliveries.map(({ failures }) => failures),
+      deliveries.map(({ refusals }) => refusals),
+      deliveries.map(({ retryAt }) => retryAt),
+      deliveries.map(({ isGone }) => isGone),
     ]);
+  }
+
+  /** Keeps nothing of destinations that are no more. */
+  async forgetAll(destinations: readonly string[]): Promise<void> {
+    await this.#database.query(FORGET, [this.#queue, destinations]);
   }
 
   /** Those that wait for their next try, or were broken off, in order from after a destination. */

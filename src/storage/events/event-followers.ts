@@ -27,7 +27,8 @@ const ROOMS_BEHIND = sql(
 );
 const EVENTS_AFTER = sql(
   'follower_events_after',
-  `select ${EVENT_COLUMNS} from events e where e.room = $1 and e.nid > $2 and e.nid <= $3 and e.type = any($4::int[]) order by e.nid limit $5`,
+  `select ${EVENT_COLUMNS} from events e where e.room = $1 and e.nid > $2 and e.nid <= $3
+   and ($4::int[] is null or e.type = any($4::int[])) order by e.nid limit $5`,
 );
 const EVENTS_CONTAINING = sql(
   'follower_events_containing',
@@ -68,13 +69,14 @@ export const eventsAfter = (
     readonly room: number;
     readonly after: number;
     readonly upTo: number;
-    readonly types: readonly number[];
+    /** All when left out. */
+    readonly types?: readonly number[] | undefined;
     readonly containing?: string | undefined;
     readonly limit: number;
   },
 ): Promise<EventRecord[]> => {
   const { room, after, upTo, types, containing, limit } = query;
-  const values = [room, after, upTo, types, limit];
+  const values = [room, after, upTo, types ?? null, limit];
   return containing === undefined
     ? database.query<EventRecord>(EVENTS_AFTER, values)
     : database.query<EventRecord>(EVENTS_CONTAINING, [...values, containing]);

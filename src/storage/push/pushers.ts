@@ -2,8 +2,10 @@ import { sql, type Database, type Tx } from '../database.ts';
 
 /** Where somebody is told of notifications. */
 export interface PusherRecord {
+  /** Of this server, unique for ever. */
+  readonly id: number;
   readonly userId: string;
-  /** The device that set it: it ends with that. */
+  /** The device that made it: it ends with that. */
   readonly deviceId: string;
   readonly appId: string;
   readonly pushkey: string;
@@ -16,28 +18,49 @@ export interface PusherRecord {
   readonly data: string;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
+  /** When it was last set, likewise. */
+  readonly updatedTs: number;
+  /** Whether it is told of anything (MSC3881). */
+  readonly enabled: boolean;
+  /** Its place among the pushes: what came up to there is no matter of its. */
+  readonly since: number;
 }
 
-const SELECT = sql(
+/** A pusher as it is set. */
+export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'updatedTs'>;
+
+const COLUMNS = `id, user_id as "userId", device_id as "deviceId", app_id as "appId", pushkey, kind, app_display_name as "appDisplayName",
+  device_display_name as "deviceDisplayName", profile_tag as "profileTag", lang, data, created_ts as "createdTs", updated_ts as "updatedTs",
+  enabled, since`;
+
+const OF_USER = sql(
   'pushers_of_user',
-  `select user_id as "userId", device_id as "deviceId", app_id as "appId", pushkey, kind, app_display_name as "appDisplayName",
-     device_display_name as "deviceDisplayName", profile_tag as "profileTag", lang, data, created_ts as "createdTs"
-   from pushers where user_id = $1 order by created_ts, app_id, pushkey`,
+  `select ${COLUMNS} from pushers where user_id = $1 order by created_ts, app_id, pushkey`,
 );
+const BY_ID = sql('pusher', `select ${COLUMNS} from pushers where id = $1`);
+const PAGE = sql('pushers_page', `select ${COLUMNS} from pushers where id > $1 order by id limit $2`);
+// The device of one that is there stays: it ends with the device that shows what it pushes, whoever changes it from elsewhere (MSC3881).
 const UPSERT = sql(
   'pusher_upsert',
-  `insert into pushers (user_id, device_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data, created_ts)
-   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-   on conflict (user_id, app_id, pushkey) do update set device_id = excluded.device_id, kind = excluded.kind,
+  `insert into pushers (user_id, device_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data,
+     created_ts, updated_ts, enabled, since)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, (select coalesce(max(pos), 0) from pushes))
+   on conflict (user_id, app_id, pushkey) do update set kind = excluded.kind,
      app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
-     profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data`,
+     profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, updated_ts = excluded.updated_ts,
+     enabled = excluded.enabled,
+     since = case when excluded.enabled and not pushers.enabled then excluded.since else pushers.since end
+   returning ${COLUMNS}`,
 );
-const DELETE = sql('pusher_delete', 'delete from pushers where user_id = $1 and app_id = $2 and pushkey = $3');
+const DELETE = sql(
+  'pusher_delete',
+  'delete from pushers where user_id = $1 and app_id = $2 and pushkey = $3 returning id',
+);
+const DELETE_BY_ID = sql('pusher_delete_by_id', 'delete from pushers where id = $1');
 const DELETE_OTHERS = sql(
   'pusher_delete_others',
-  'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3',
+  'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3 returning id',
 );
-
 const COUNT = sql('pushers_count', 'select count(*)::int as count from pushers where user_id = $1');
 
 export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
@@ -45,10 +68,18 @@ export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
 
 /** A user's pushers, the oldest first. */
 export const pushersOf = (database: Database, userId: string): Promise<PusherRecord[]> =>
-  database.query<PusherRecord>(SELECT, [userId]);
+  database.query<PusherRecord>(OF_USER, [userId]);
 
-export const putPusher = async (tx: Tx, pusher: PusherRecord): Promise<void> => {
-  await tx.query(UPSERT, [
+export const pusherById = async (database: Database, id: number): Promise<PusherRecord | undefined> =>
+  (await database.query<PusherRecord>(BY_ID, [id]))[0];
+
+/** Everybody's pushers, in order from after an id. */
+export const pushersPage = (database: Database, after: number, limit: number): Promise<PusherRecord[]> =>
+  database.query<PusherRecord>(PAGE, [after, limit]);
+
+/** Makes a pusher, or changes the one that the user has of this application and pushkey. @returns it as it is now */
+export const putPusher = async (tx: Tx, pusher: PusherWish): Promise<PusherRecord> => {
+  const [record] = await tx.query<PusherRecord>(UPSERT, [
     pusher.userId,
     pusher.deviceId,
     pusher.appId,
@@ -60,14 +91,26 @@ export const putPusher = async (tx: Tx, pusher: PusherRecord): Promise<void> => 
     pusher.lang,
     pusher.data,
     pusher.createdTs,
+    pusher.enabled,
   ]);
+  if (record === undefined) throw new Error('a pusher was set and is not there');
+  return record;
 };
 
-export const deletePusher = async (tx: Tx, userId: string, appId: string, pushkey: string): Promise<void> => {
-  await tx.query(DELETE, [userId, appId, pushkey]);
+const idsOf = (rows: readonly { readonly id: number }[]): number[] => rows.map(({ id }) => id);
+
+/** @returns the ids of those that are gone */
+export const deletePusher = async (tx: Tx, userId: string, appId: string, pushkey: string): Promise<number[]> =>
+  idsOf(await tx.query<{ id: number }>(DELETE, [userId, appId, pushkey]));
+
+export const deletePusherById = async (tx: Tx, id: number): Promise<void> => {
+  await tx.query(DELETE_BY_ID, [id]);
 };
 
-/** Takes the pushkey of an application from everybody but this user. */
-export const deletePushersOfOthers = async (tx: Tx, userId: string, appId: string, pushkey: string): Promise<void> => {
-  await tx.query(DELETE_OTHERS, [userId, appId, pushkey]);
-};
+/** Takes the pushkey of an application from everybody but this user. @returns the ids of those that are gone */
+export const deletePushersOfOthers = async (
+  tx: Tx,
+  userId: string,
+  appId: string,
+  pushkey: string,
+): Promise<number[]> => idsOf(await tx.query<{ id: number }>(DELETE_OTHERS, [userId, appId, pushkey]));

@@ -38,8 +38,14 @@ describe('what streams and purges leave behind', function () {
     await run(`insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, rel, rel_type, flags, json) values
       (1, 15, 15, '\\x15', 1, 1, 0, 0, '{}', '{}', 6, 1, 64, '{}'), (1, 16, 16, '\\x16', 1, 1, 0, 0, '{}', '{}', 15, 1, 0, '{}')`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
-    const cleaner = new StreamCleaner({ ...options, transactionDays: 3, inboxMessages: 1_000, batchSize: 2 });
-    const none = { stickyEvents: 0, invitations: 0, toDevice: 0, announcedMedia: 0 };
+    const cleaner = new StreamCleaner({
+      ...options,
+      transactionDays: 3,
+      inboxMessages: 1_000,
+      pushRetryMs: 1_000,
+      batchSize: 2,
+    });
+    const none = { stickyEvents: 0, invitations: 0, toDevice: 0, announcedMedia: 0, pushes: 0 };
     expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, ...none });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([
@@ -56,7 +62,13 @@ describe('what streams and purges leave behind', function () {
         extract(epoch from now() - make_interval(days => n * 100)) * 1000 from generate_series(1, 8) n
       union all select 'old', 'email', 'x@mail.test', '!r', '@a:test', 'k', true, '@b:test', 0`);
     const options = { database: clone.database, clock: systemClock, timers: systemTimers, pauseMs: 0 };
-    const cleaner = new StreamCleaner({ ...options, transactionDays: 3, inboxMessages: 1_000, batchSize: 2 });
+    const cleaner = new StreamCleaner({
+      ...options,
+      transactionDays: 3,
+      inboxMessages: 1_000,
+      pushRetryMs: 1_000,
+      batchSize: 2,
+    });
     expect((await cleaner.clean(signal)).invitations).to.equal(5);
     const left = await run<{ token: string }>('select token from third_party_invites order by token');
     expect(left.map(({ token }) => token)).to.deep.equal(['old', 't1', 't2', 't3']);

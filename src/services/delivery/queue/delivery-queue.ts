@@ -6,7 +6,7 @@ import type { Random } from '#src/kernel/random.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
 import type { Delivery } from '#src/storage/delivery/deliveries.ts';
-import type { DeliveryProgress, DeliverySource, Outcome, Positioned, Send } from './ports.ts';
+import type { DeliveryGroup, DeliveryProgress, DeliverySource, Outcome, Positioned, Send } from './ports.ts';
 
 const PAGE = 500;
 /** How often in a row a batch may be refused before it is halved, and each half of it. */
@@ -34,11 +34,15 @@ export interface DeliveryQueueOptions<Item> {
   /** Milliseconds of the first pause after a failure, which doubles with each further one, and of the longest. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
+  /** Destinations that share a fate, such as those behind one server. All are of one group when left out. */
+  readonly groupOf?: (destination: string) => DeliveryGroup;
 }
 
 /** A destination for which there is something to do. Of all others nothing is in memory. */
 interface Active {
   state: 'ready' | 'sending' | 'waiting';
+  /** The group that it is ready in, or being sent to in. */
+  group: string;
   /** Something came for it while it was being sent to, or it was in contact with us. */
   hasNews: boolean;
   wasInContact: boolean;
@@ -50,13 +54,16 @@ interface Active {
 /**
  * Delivers what lies in a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
  * has come is written. Destinations take turns, a batch each, some of them at once; one that cannot be reached is left alone for longer and
- * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest.
+ * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest. Groups of
+ * destinations take turns as well, and none of them takes all that is done at once.
  */
 export class DeliveryQueue<Item> {
   readonly #options: DeliveryQueueOptions<Item>;
   readonly #active = new Map<string, Active>();
-  /** Those whose turn comes, in order. */
-  readonly #ready = new Set<string>();
+  /** Those whose turn comes, in order, by group; the group whose turn comes is the first. */
+  readonly #ready = new Map<string, Set<string>>();
+  /** How many of each group are being sent to. */
+  readonly #busy = new Map<string, number>();
   readonly #sending = new Ongoing();
   readonly #stop = new AbortController();
   readonly #batches: Counter;
@@ -131,7 +138,7 @@ export class DeliveryQueue<Item> {
   }
 
   #begin(destination: string, delivery: Delivery | undefined): Active {
-    const active: Active = { state: 'ready', hasNews: false, wasInContact: false, delivery, at: 0 };
+    const active: Active = { state: 'ready', group: '', hasNews: false, wasInContact: false, delivery, at: 0 };
     this.#active.set(destination, active);
     this.#makeReady(destination, active);
     return active;
@@ -144,15 +151,22 @@ export class DeliveryQueue<Item> {
       this.#begin(destination, delivery);
       return;
     }
-    const active: Active = { state: 'waiting', hasNews: false, wasInContact: false, delivery, at: retryAt };
+    const active: Active = { state: 'waiting', group: '', hasNews: false, wasInContact: false, delivery, at: retryAt };
     this.#active.set(destination, active);
     this.#expect(retryAt);
   }
 
   #makeReady(destination: string, active: Active): void {
     active.state = 'ready';
-    this.#ready.add(destination);
+    active.group = this.#groupOf(destination).name;
+    const ready = this.#ready.get(active.group);
+    if (ready === undefined) this.#ready.set(active.group, new Set([destination]));
+    else ready.add(destination);
     this.#pump();
+  }
+
+  #groupOf(destination: string): DeliveryGroup {
+    return this.#options.groupOf?.(destination) ?? EVERYBODY;
   }
 
   #wait(active: Active, at: number): void {
@@ -184,17 +198,37 @@ export class DeliveryQueue<Item> {
   }
 
   #pump(): void {
-    for (const destination of this.#ready) {
-      if (this.#isClosed || this.#sending.size >= this.#options.concurrency) return;
-      this.#ready.delete(destination);
+    while (!this.#isClosed && this.#sending.size < this.#options.concurrency) {
+      const destination = this.#next();
+      if (destination === undefined) return;
       const active = this.#active.get(destination);
       if (active === undefined) continue;
+      const { group } = active;
       active.state = 'sending';
+      this.#busy.set(group, (this.#busy.get(group) ?? 0) + 1);
       const work = new Work(`delivery ${this.#options.name}`);
-      const turn = doing(work, () => this.#turn(destination, active));
+      const turn = doing(work, () => this.#turn(destination, active)).finally(() => {
+        const left = (this.#busy.get(group) ?? 1) - 1;
+        if (left > 0) this.#busy.set(group, left);
+        else this.#busy.delete(group);
+      });
       this.#sending.add(undefined, turn);
       void turn.then(() => this.#pump());
     }
+  }
+
+  /** Takes out who is next: the first of the next group of which more may be sent to. */
+  #next(): string | undefined {
+    for (const [group, ready] of this.#ready) {
+      const [destination] = ready;
+      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#groupOf(destination).most) continue;
+      this.#ready.delete(group);
+      if (destination === undefined) continue;
+      ready.delete(destination);
+      if (ready.size > 0) this.#ready.set(group, ready);
+      return destination;
+    }
+    return undefined;
   }
 
   /** Sends a destination its next batch. */
@@ -225,19 +259,22 @@ export class DeliveryQueue<Item> {
     const known = (active.delivery ??= (await progress.read(destination)) ?? fresh(destination));
     if (known.isGone) return 'nothing';
     const items = await source.next(destination, known.position, batchSize, known.batchEnd ?? undefined);
+    const [first] = items;
     const last = items.at(-1);
-    if (last === undefined) {
+    if (first === undefined || last === undefined) {
       if (known.batchEnd === null) return 'nothing';
       // What was in it is no more.
       await this.#save(active, { ...known, ...AT_REST, position: known.batchEnd });
       return 'more';
     }
-    if (known.batchEnd !== last.position) await this.#save(active, { ...known, batchEnd: last.position });
-    const outcome = await this.#send(destination, known.position, items);
+    // What lies before the first item is nothing to this destination: whoever goes on need not look at it again.
+    const begun = { ...known, position: Math.max(known.position, first.position - 1), batchEnd: last.position };
+    if (known.batchEnd !== last.position) await this.#save(active, begun);
+    const outcome = await this.#send(destination, begun.position, items);
     // Broken off by ourselves: the next process sends the same again.
     if (outcome.kind === 'retry' && this.#stop.signal.aborted) return 'nothing';
     this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
-    return this.#settle(active, { ...known, batchEnd: last.position }, items, outcome);
+    return this.#settle(active, begun, items, outcome);
   }
 
   async #send(destination: string, after: number, items: readonly Positioned<Item>[]): Promise<Outcome> {
@@ -305,6 +342,9 @@ export class DeliveryQueue<Item> {
     return Math.round(Math.min(Math.max(pause, wantedMs), longestPauseMs));
   }
 }
+
+/** The group of all, where there is no other. */
+const EVERYBODY: DeliveryGroup = { name: '', most: Infinity };
 
 /** What is so when nothing is under way to a destination. */
 const AT_REST = { batchEnd: null, failures: 0, refusals: 0, retryAt: null } as const;

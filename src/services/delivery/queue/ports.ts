@@ -14,6 +14,13 @@ export interface DeliverySource<Item> {
   behind(after: string, limit: number): Promise<readonly string[]>;
 }
 
+/** Destinations that share a fate. */
+export interface DeliveryGroup {
+  readonly name: string;
+  /** How many of them are sent to at once at most. */
+  readonly most: number;
+}
+
 /** What became of a batch. */
 export type Outcome =
   /** It arrived. */

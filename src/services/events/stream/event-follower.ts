@@ -24,6 +24,8 @@ import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 const RETRY_MS = 1_000;
+/** How long it may be unknown to the database that events were looked at that are nothing to a follower. */
+const UNSAVED_MS = 60_000;
 const ROOMS_AT_ONCE = 100;
 
 export interface EventFollowerOptions {
@@ -39,10 +41,14 @@ export interface EventFollowerOptions {
   readonly metrics: Metrics;
   /** Under which it remembers how far it came. */
   readonly name: string;
-  /** The types of events that it takes in. */
-  readonly types: readonly string[];
+  /** The types of events that it takes in; all when left out. */
+  readonly types?: readonly string[];
   /** Beside these types, it takes in every event whose JSON contains this text. */
   readonly containing?: string | undefined;
+  /** Whether it takes in events of a room at all; asked often. All rooms when left out. */
+  readonly wantsRoom?: (room: Room) => boolean;
+  /** Whether what was committed before it existed is nothing to it. */
+  readonly startsNow?: boolean;
   /**
    * Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. An event at which
    * it fails comes again later, and does not keep the others waiting.
@@ -63,7 +69,7 @@ export interface EventFollowerOptions {
 export class EventFollower {
   readonly #options: EventFollowerOptions;
   readonly #aside: EventsSetAside;
-  readonly #types: ReadonlySet<string>;
+  readonly #types: ReadonlySet<string> | undefined;
   readonly #lagMs: number;
   readonly #batchSize: number;
   readonly #queueLimit: number;
@@ -79,6 +85,8 @@ export class EventFollower {
   #isCatchingUp = true;
   #isUnsaved = false;
   #timer: Timer | undefined;
+  /** Whether the timer waits for nothing but to say how far it came. */
+  #isPatient = false;
   #retryTimer: Timer | undefined;
   readonly #background: Background;
   #stop: (() => void) | undefined;
@@ -87,7 +95,7 @@ export class EventFollower {
   constructor(options: EventFollowerOptions) {
     this.#options = options;
     this.#aside = new EventsSetAside(options);
-    this.#types = new Set(options.types);
+    this.#types = options.types === undefined ? undefined : new Set(options.types);
     this.#lagMs = options.lagMs ?? 200;
     this.#batchSize = options.batchSize ?? 500;
     this.#queueLimit = options.queueLimit ?? 20_000;
@@ -110,9 +118,12 @@ export class EventFollower {
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */
   async start(): Promise<void> {
-    const { database, name, stream } = this.#options;
+    const { database, name, startsNow, stream, writer } = this.#options;
     const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
-    this.#cursors = ORIGIN.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
+    const isNew = known.size === 0 && startsNow === true;
+    const first = isNew ? writer.committed() : ORIGIN;
+    this.#cursors = first.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
+    if (isNew) await saveFollowerCursors(database, name, this.#cursors);
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
     await this.#aside.start();
     const stopAppended = stream.on('appended', ({ room, events }) => {
@@ -190,25 +201,30 @@ export class EventFollower {
   #hear(room: Room, event: StoredEvent): void {
     this.#heard[shardOfPosition(event.nid)] = event.nid;
     this.#isUnsaved = true;
-    if (!this.#wants(event) || (event.flags & HIDDEN_FLAGS) !== 0) return;
+    if (!this.#wants(room, event) || (event.flags & HIDDEN_FLAGS) !== 0) {
+      if (this.#options.wantsRoom !== undefined && this.#timer === undefined) this.#wake(UNSAVED_MS);
+      return;
+    }
     if (this.#queue.length >= this.#queueLimit) {
       this.#taken += this.#queue.length;
       this.#queue = [];
       this.#isBehind = true;
     }
     if (!this.#isBehind) this.#push({ room, event });
-    if (this.#timer === undefined) this.#wake(this.#lagMs);
+    this.#wakeSoon();
   }
 
-  #wants(event: StoredEvent): boolean {
-    const { containing } = this.#options;
-    return this.#types.has(event.type) || (containing !== undefined && event.json.includes(containing));
+  #wants(room: Room, event: StoredEvent): boolean {
+    const { containing, wantsRoom } = this.#options;
+    const isOfType = this.#types === undefined || this.#types.has(event.type);
+    if (!isOfType && (containing === undefined || !event.json.includes(containing))) return false;
+    return wantsRoom === undefined || wantsRoom(room);
   }
 
   #hearLate(room: Room, event: StoredEvent): void {
-    if (!this.#wants(event) || this.#queue.length >= this.#queueLimit) return;
+    if (!this.#wants(room, event) || this.#queue.length >= this.#queueLimit) return;
     this.#push({ room, event, isLate: true });
-    if (this.#timer === undefined) this.#wake(this.#lagMs);
+    this.#wakeSoon();
   }
 
   #push(event: FollowedEvent): void {
@@ -216,9 +232,14 @@ export class EventFollower {
     this.#queued += 1;
   }
 
+  #wakeSoon(): void {
+    if (this.#timer === undefined || this.#isPatient) this.#wake(this.#lagMs);
+  }
+
   #wake(ms: number): void {
     if (this.#isClosed) return;
     this.#timer?.cancel();
+    this.#isPatient = ms > this.#lagMs;
     this.#timer = this.#options.timers.after(ms, () => {
       this.#timer = undefined;
       this.#background.wake();
@@ -238,6 +259,8 @@ export class EventFollower {
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
       this.#tellWaiting();
       if (!this.#isBehind) await this.#drain();
+      if (!this.#isBehind && this.#isUnsaved && this.#options.wantsRoom !== undefined)
+        await this.#reach([...this.#heard]);
       if (!this.#isClosed) await this.#aside.retryDue();
     } catch (err) {
       // Whatever was taken out of the queue is read again.
@@ -321,9 +344,9 @@ export class EventFollower {
   async #catchUpRoom(nid: number, from: number, upTo: number): Promise<void> {
     const { containing, database, interner, loader, rooms, types } = this.#options;
     const room = await rooms.byNid(nid);
-    if (room === undefined) return;
-    const names = await interner.find({ types });
-    const typeNids = types.flatMap((type) => names.peekType(type) ?? []);
+    if (room === undefined || this.#options.wantsRoom?.(room) === false) return;
+    const names = await interner.find({ types: types ?? [] });
+    const typeNids = types?.flatMap((type) => names.peekType(type) ?? []);
     for (let after = from; !this.#isClosed;) {
       const query = { room: nid, after, upTo, types: typeNids, containing, limit: this.#batchSize };
       const records = await eventsAfter(database, query);

@@ -1,10 +1,7 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
-import type { CompiledRuleset } from '#src/protocol/push/evaluator.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
-import { PushSubject } from '#src/protocol/push/push-event.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { MENTION_KINDS } from '#src/services/events/building/notification-class.ts';
@@ -23,6 +20,7 @@ import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/push/notifications.ts';
+import { notificationActions } from './notification-actions.ts';
 import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';
 
 const DEFAULT_LIMIT = 20;
@@ -159,10 +157,10 @@ export class NotificationList {
       if (room === undefined) continue;
       const thread = await threadOf({ find: (_, eventId) => this.#options.loader.byId(room, eventId) }, room, event);
       notifications.push({
-        actions: actionsOf(
+        actions: notificationActions(
           room,
           event,
-          record,
+          record.kind,
           { userId: reader.userId, displayName: names.get(record.room) },
           compiled,
           budget,
@@ -199,39 +197,4 @@ const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPo
   const { main = 0, threads, threadsFloor, unthreaded = 0 } = positions;
   const inThread = root === undefined ? main : Math.max(threadsFloor, threads.get(root) ?? 0);
   return event.nid <= Math.max(unthreaded, inThread);
-};
-
-/**
- * What the user's rules have done for the event. Whether it notified and highlighted was noted when it was made; where the rules say the
- * same today, and the budget suffices to find out, theirs are the actions.
- */
-const actionsOf = (
-  room: Room,
-  event: StoredEvent,
-  { flags, kind }: NotifyingRecord,
-  user: { readonly userId: string; readonly displayName: string | undefined },
-  rules: CompiledRuleset,
-  budget: StepBudget,
-): readonly PushAction[] => {
-  const highlighted = kind === null ? (flags & EVENT_FLAGS.highlightsAll) !== 0 : kind === MENTION_KINDS.highlight;
-  const levels = room.powerLevels();
-  const { type, sender, content, stateKey } = event;
-  const verdict = rules.evaluateWithin(
-    budget,
-    new PushSubject({
-      type,
-      sender,
-      content,
-      room_id: room.roomId,
-      ...(stateKey === undefined ? {} : { state_key: stateKey }),
-    }),
-    {
-      memberCount: room.joinedCount,
-      senderPowerLevel: levels.userLevel(sender),
-      notificationPowerLevels: Object.fromEntries(levels.notifications),
-      ...user,
-    },
-  );
-  if (verdict?.notify === true && verdict.highlight === highlighted) return verdict.actions;
-  return highlighted ? ['notify', { set_tweak: 'highlight' }] : ['notify'];
 };

@@ -1,23 +1,29 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { isGatewayUrl } from '#src/remote/push-gateway.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import {
   countPushers,
   deletePusher,
+  deletePusherById,
   deletePushersOfOthers,
+  pusherById,
   type PusherRecord,
+  type PusherWish,
   pushersOf,
   putPusher,
 } from '#src/storage/push/pushers.ts';
+import type { PusherRegistry } from './pusher-registry.ts';
 
 export type { PusherRecord } from '#src/storage/push/pushers.ts';
 
 const MAX_PUSHKEY_BYTES = 512;
 const MAX_APP_ID = 64;
 const MAX_DATA_BYTES = 16_384;
-const PUSH_PATH = '/_matrix/push/v1/notify';
+const MAX_NAME_BYTES = 1_024;
 
 /** What a client asks for; the members that the specification wants with a kind may be missing. */
 export interface PusherRequest {
@@ -32,19 +38,54 @@ export interface PusherRequest {
   readonly data?: JsonObject | undefined;
   /** Leaves those of other users with the same application and pushkey. */
   readonly append: boolean;
+  /** Whether it is told of anything (MSC3881). */
+  readonly enabled: boolean;
+}
+
+/** A kind of pusher, such as `http`. */
+export interface PusherKind {
+  readonly name: string;
+  /** @throws MatrixError for a pusher of this kind that cannot be */
+  check(requester: Requester, pusher: CheckedPusher): Promise<void> | void;
+}
+
+/** A pusher that has all that the specification wants of every kind. */
+export interface CheckedPusher extends Omit<
+  PusherRequest,
+  'kind' | 'append' | 'data' | 'profileTag' | 'appDisplayName' | 'deviceDisplayName' | 'lang'
+> {
+  readonly appDisplayName: string;
+  readonly deviceDisplayName: string;
+  readonly profileTag: string | null;
+  readonly lang: string;
+  readonly data: JsonObject;
+}
+
+export interface PusherServiceOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly registry: PusherRegistry;
+  readonly kinds: readonly PusherKind[];
+  /** Pushers that a user may have. */
+  readonly most: number;
 }
 
 /** Where users want to be told of notifications. Client-Server API, "Push Notifications". */
 export class PusherService {
   readonly #database: Database;
   readonly #clock: Clock;
+  readonly #registry: PusherRegistry;
+  readonly #kinds: ReadonlyMap<string, PusherKind>;
   readonly #most: number;
+  /** Fires once a pusher was made or changed. */
+  readonly wasSet = new Signal<PusherRecord>();
 
-  /** @param deps.most pushers that a user may have */
-  constructor(deps: { readonly database: Database; readonly clock: Clock; readonly most: number }) {
-    this.#database = deps.database;
-    this.#clock = deps.clock;
-    this.#most = deps.most;
+  constructor({ database, clock, registry, kinds, most }: PusherServiceOptions) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#registry = registry;
+    this.#kinds = new Map(kinds.map((kind) => [kind.name, kind]));
+    this.#most = most;
   }
 
   /** The oldest first. */
@@ -52,33 +93,74 @@ export class PusherService {
     return pushersOf(this.#database, userId);
   }
 
+  /** One of anybody's; undefined when it is no more. */
+  byId(id: number): Promise<PusherRecord | undefined> {
+    return pusherById(this.#database, id);
+  }
+
   /** Makes, changes or deletes a pusher. @throws MatrixError M_MISSING_PARAM, M_INVALID_PARAM, M_TOO_LARGE for more than a user may have */
   async set(requester: Requester, request: PusherRequest): Promise<void> {
     const { userId, deviceId } = requester;
-    const { appId, pushkey } = request;
-    if (appId === '' || [...appId].length > MAX_APP_ID || appId.includes('\0'))
+    const { appId, pushkey, kind } = request;
+    if (appId === '' || [...appId].length > MAX_APP_ID || !isStorable(appId))
       throw invalid(`app_id has 1 to ${MAX_APP_ID} characters.`);
-    if (pushkey === '' || Buffer.byteLength(pushkey) > MAX_PUSHKEY_BYTES || pushkey.includes('\0'))
+    if (pushkey === '' || Buffer.byteLength(pushkey) > MAX_PUSHKEY_BYTES || !isStorable(pushkey))
       throw invalid(`pushkey has 1 to ${MAX_PUSHKEY_BYTES} bytes.`);
-    if (request.kind === null) {
-      await this.#database.write((tx) => deletePusher(tx, userId, appId, pushkey));
+    if (kind === null) {
+      await this.#database.write(async (tx) => this.#gone(tx, await deletePusher(tx, userId, appId, pushkey)));
       return;
     }
     if (deviceId === undefined) throw invalid('A pusher belongs to a device, and this access token has none.');
-    const pusher = checked(request, request.kind);
+    const checked = checkedPusher(request);
+    const known = this.#kinds.get(kind);
+    if (known === undefined) {
+      const names = [...this.#kinds.keys()].map((name) => `"${name}"`).join(' or ');
+      throw invalid(`This server has no pushers of the kind ${kind.slice(0, 40)}: use ${names}.`);
+    }
+    await known.check(requester, checked);
+    const wish: PusherWish = {
+      ...checked,
+      kind,
+      userId,
+      deviceId,
+      data: JSON.stringify(checked.data),
+      createdTs: this.#clock.now(),
+    };
     await this.#database.write(async (tx) => {
-      if (!request.append) await deletePushersOfOthers(tx, userId, appId, pushkey);
-      await putPusher(tx, { ...pusher, userId, deviceId, createdTs: this.#clock.now() });
+      if (!request.append) this.#gone(tx, await deletePushersOfOthers(tx, userId, appId, pushkey));
+      const pusher = await putPusher(tx, wish);
       if ((await countPushers(tx, userId)) > this.#most)
         throw new MatrixError('M_TOO_LARGE', `A user has at most ${this.#most} pushers on this server.`);
+      tx.afterCommit(() => {
+        this.#registry.put(pusher);
+        this.wasSet.emit(pusher);
+      });
+    });
+  }
+
+  /** Takes one away because its push gateway says that it is no more. Push Gateway API, `rejected`. */
+  async remove(id: number): Promise<void> {
+    await this.#database.write(async (tx) => {
+      await deletePusherById(tx, id);
+      this.#gone(tx, [id]);
+    });
+  }
+
+  #gone(tx: Tx, ids: readonly number[]): void {
+    if (ids.length === 0) return;
+    tx.afterCommit(() => {
+      for (const id of ids) this.#registry.remove(String(id));
     });
   }
 }
 
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
 
-const checked = (request: PusherRequest, kind: string): Omit<PusherRecord, 'userId' | 'deviceId' | 'createdTs'> => {
-  const { appId, pushkey, appDisplayName, deviceDisplayName, profileTag, lang, data } = request;
+/** PostgreSQL's text holds neither NUL nor halves of characters. */
+const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
+
+const checkedPusher = (request: PusherRequest): CheckedPusher => {
+  const { appDisplayName, deviceDisplayName, profileTag, lang, data, appId, pushkey, enabled } = request;
   if (appDisplayName === undefined || deviceDisplayName === undefined || lang === undefined || data === undefined) {
     const missing = Object.entries({
       app_display_name: appDisplayName,
@@ -90,29 +172,27 @@ const checked = (request: PusherRequest, kind: string): Omit<PusherRecord, 'user
       .map(([name]) => name);
     throw new MatrixError('M_MISSING_PARAM', `Missing parameters: ${missing.join(', ')}.`);
   }
-  if (kind !== 'http') throw invalid(`This server has no pushers of the kind ${kind.slice(0, 40)}: use "http".`);
-  checkUrl(data['url']);
   const text = JSON.stringify(data);
   if (Buffer.byteLength(text) > MAX_DATA_BYTES) throw invalid(`data has at most ${MAX_DATA_BYTES} bytes.`);
   const names = { appDisplayName, deviceDisplayName, lang, profileTag: profileTag ?? null };
-  for (const value of [...Object.values(names), text]) {
-    if (value?.includes('\0') === true) throw invalid('Texts must not hold NUL characters.');
+  for (const value of Object.values(names)) {
+    if (value !== null && Buffer.byteLength(value) > MAX_NAME_BYTES)
+      throw invalid(`Names, tags and languages have at most ${MAX_NAME_BYTES} bytes.`);
+    if (value !== null && !isStorable(value)) throw invalid('Texts must be well-formed, without NUL characters.');
   }
-  return { appId, pushkey, kind, ...names, data: text };
+  return { appId, pushkey, enabled, ...names, data };
 };
-
-/** Names of the machine itself. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 /**
- * "MUST be an HTTPS URL with a path of /_matrix/push/v1/notify" (`POST /pushers/set`). What would go to a gateway on the same machine does
- * not pass a network: there, plain HTTP is let in. Whether deliveries may go to that address, the rules for outbound requests say.
+ * Pushers that have a push gateway told. Where deliveries may go to, the rules for outbound requests say.
+ *
+ * @param allowHttp whether plain HTTP will do
  */
-const checkUrl = (url: unknown): void => {
-  if (typeof url !== 'string') throw new MatrixError('M_MISSING_PARAM', 'Missing parameters: data.url.');
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  const isSafe = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && LOOPBACK.test(parsed.hostname));
-  if (!isSafe || parsed?.pathname !== PUSH_PATH) {
-    throw invalid(`data.url must be an https:// URL with the path ${PUSH_PATH}.`);
-  }
-};
+export const httpPushers = (allowHttp: boolean): PusherKind => ({
+  name: 'http',
+  check(_requester, { data: { url } }) {
+    if (url === undefined) throw new MatrixError('M_MISSING_PARAM', 'Missing parameters: data.url.');
+    if (typeof url !== 'string' || !URL.canParse(url) || !isGatewayUrl(new URL(url), allowHttp))
+      throw invalid('data.url must be an https:// URL with the path /_matrix/push/v1/notify, without a user name.');
+  },
+});

@@ -122,10 +122,34 @@ export class UnreadCounts {
    * @param upTo position of the newest event that counts
    */
   async counts(userId: string, room: Room, upTo: number): Promise<RoomUnread> {
+    const end = Math.min(upTo, room.lastPosition);
+    const known = await this.#stateOf(userId, room, end);
+    return known === undefined ? NOTHING : known.state.count(end, known.main, known.inThread);
+  }
+
+  /** Whether an event of a room notifies a user who is in it, and is not read yet. */
+  async isUnread(userId: string, room: Room, nid: number): Promise<boolean> {
+    const known = await this.#stateOf(userId, room, room.lastPosition);
+    return known?.state.has(nid, known.main, known.inThread) === true;
+  }
+
+  /** What is unread for a user up to a position, and what they hear of it; undefined for who is not in the room. */
+  async #stateOf(
+    userId: string,
+    room: Room,
+    end: number,
+  ): Promise<
+    | {
+        readonly state: UnreadState;
+        readonly main: Hearing;
+        readonly inThread: (root: string) => Hearing;
+      }
+    | undefined
+  > {
     const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
     for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt++) {
       const member = room.member(userId);
-      if (member?.membership !== 'join') return NOTHING;
+      if (member?.membership !== 'join') return undefined;
       const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
       const threads = rules.asksForThreads
@@ -133,7 +157,6 @@ export class UnreadCounts {
         : undefined;
       const ignored = await this.#ignored.of(userId);
       const key = keyOf(room, user);
-      const end = Math.min(upTo, room.lastPosition);
       const unsure = this.#unsure(this.#states.get(key), room, userId, end);
       for (const event of unsure) this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
       const state = this.#states.get(key);
@@ -144,7 +167,8 @@ export class UnreadCounts {
       ) {
         state.read(receipts.readPositions(userId));
         this.#states.set(key, state);
-        return state.count(end, { mode: rules.modeIn(room.roomId) }, (root) => hearingOf(rules, threads, room, root));
+        const main = { mode: rules.modeIn(room.roomId) };
+        return { state, main, inThread: (root) => hearingOf(rules, threads, room, root) };
       }
       await this.#load(userId, user, [room]);
     }

@@ -96,6 +96,13 @@ export class UnreadList {
     return totals;
   }
 
+  /** Whether an event is here, and notifies who hears so much. */
+  has(nid: number, { mode, since = 0, before = mode }: Hearing): boolean {
+    const entry = this.#entries[this.#firstAfter(nid) - 1];
+    const reason = entry === undefined || nidOf(entry) !== nid ? undefined : REASONS[reasonOf(entry)];
+    return reason !== undefined && contribution(reason, nid <= since ? before : mode) !== 'none';
+  }
+
   #firstAfter(nid: number): number {
     let end = this.#entries.length;
     // The whole list or nothing is what is asked for nearly always.

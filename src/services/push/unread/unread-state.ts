@@ -21,7 +21,8 @@ export interface CountedEvent {
   readonly exception: MentionKind | undefined;
 }
 
-const classOfFlags = (flags: number): NotificationClass =>
+/** What the flags of an event say of its class. */
+export const classOfFlags = (flags: number): NotificationClass =>
   (flags & EVENT_FLAGS.notifies) === 0 ? 'none' : (flags & EVENT_FLAGS.highlightsAll) === 0 ? 'notify' : 'highlight';
 
 /**
@@ -104,6 +105,13 @@ export class UnreadState {
       if (count.notification > 0) threads.set(root, count);
     }
     return { ...this.#main.count(upTo, main), threads };
+  }
+
+  /** Whether an event notifies the user, who hears so much of it, and is not read. */
+  has(nid: number, main: Hearing, inThread: (root: string) => Hearing): boolean {
+    if (this.#main.has(nid, main)) return true;
+    for (const [root, list] of this.#threads) if (list.has(nid, inThread(root))) return true;
+    return false;
   }
 
   #list(root: string | undefined, create: true): UnreadList;

@@ -1,0 +1,102 @@
+import { PushGateways } from '#src/remote/push-gateway.ts';
+import { EventFollower } from '#src/services/events/stream/event-follower.ts';
+import { GatewayHealth } from '#src/services/push/delivery/gateway-health.ts';
+import { PushDelivery } from '#src/services/push/delivery/push-delivery.ts';
+import { PushRecipients } from '#src/services/push/delivery/push-recipients.ts';
+import { PushSender } from '#src/services/push/delivery/push-sender.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Outside } from './outside.ts';
+import type { Push } from './push.ts';
+import type { PushRules } from './push-rules.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+
+/** What tells pushers. */
+export interface PushDeliveries {
+  readonly pushDelivery: PushDelivery;
+}
+
+export function composePushDelivery(
+  below: Platform & Commit & Outside & UserData & RoomModel & PushRules & EventStreaming & Push,
+): Slice<PushDeliveries> {
+  const { accountData, badges, clock, config, database, ignoredUsers, interner, loader, logger, metrics } = below;
+  const { pusherRegistry: registry, pushers, pushOutbound, pushRules, random, receipts, rooms, stream } = below;
+  const { timers, unread, writer } = below;
+  const { allowHttp, concurrency, graceMs, includeContent, retryMs } = config.push;
+  const health = new GatewayHealth();
+  const recipients = new PushRecipients({ database, stream, registry, pushRules });
+  const pushDelivery = new PushDelivery({
+    database,
+    interner,
+    rooms,
+    loader,
+    registry,
+    pushers,
+    recipients,
+    pushRules,
+    ignoredUsers,
+    accountData,
+    receipts,
+    unread,
+    badges,
+    health,
+    clock,
+    timers,
+    random,
+    logger,
+    metrics,
+    concurrency,
+    graceMs,
+    retryMs,
+    sender: new PushSender({
+      registry,
+      pushers,
+      pushRules,
+      badges,
+      loader,
+      gateways: new PushGateways(pushOutbound, allowHttp),
+      health,
+      logger,
+      metrics,
+      includeContent,
+    }),
+  });
+  const follower = new EventFollower({
+    database,
+    interner,
+    loader,
+    rooms,
+    writer,
+    stream,
+    clock,
+    timers,
+    logger,
+    metrics,
+    name: 'push',
+    startsNow: true,
+    wantsRoom: (room) => recipients.concerns(room),
+    take: (batch) => pushDelivery.take(batch),
+  });
+  return {
+    name: 'push-delivery',
+    services: { pushDelivery },
+    async start() {
+      await pushDelivery.start();
+      await follower.start();
+    },
+    async idle() {
+      await follower.idle();
+      await pushDelivery.idle();
+    },
+    drain: () => pushDelivery.drain(),
+    async close() {
+      await writer.idle();
+      await follower.close();
+      await pushDelivery.close();
+      await pushOutbound.close();
+    },
+  };
+}

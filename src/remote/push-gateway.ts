@@ -1,0 +1,86 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
+
+/** What a push gateway did with a notification. */
+export type GatewayAnswer =
+  /** It took it; these pushkeys are no more. */
+  | { readonly kind: 'taken'; readonly rejected: readonly string[] }
+  /** It is there and does not take this notification. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** It cannot take it now; not before so many milliseconds, when it said so. */
+  | { readonly kind: 'later'; readonly reason: string; readonly afterMs?: number }
+  /** It cannot be reached, or does not answer. */
+  | { readonly kind: 'unreachable'; readonly reason: string };
+
+/** Statuses that are about what was sent: the next notification may be taken. */
+const ABOUT_THE_BODY: ReadonlySet<number> = new Set([400, 413, 422]);
+const MAX_BODY_BYTES = 65_536;
+const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
+const LONGEST_WAIT_MS = 86_400_000;
+
+/** Names of the machine itself. */
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/**
+ * Whether a push gateway may be talked to under this URL, as far as the URL says. "MUST be an HTTPS URL with a path of
+ * /_matrix/push/v1/notify" (`POST /pushers/set`). What goes to the machine itself passes no network: there, plain HTTP will do.
+ *
+ * @param allowHttp whether plain HTTP will do everywhere
+ */
+export const isGatewayUrl = (url: URL, allowHttp: boolean): boolean =>
+  url.pathname === '/_matrix/push/v1/notify' &&
+  url.username === '' &&
+  url.password === '' &&
+  (url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp || LOOPBACK.test(url.hostname))));
+
+/** Tells push gateways of notifications. Push Gateway API, `POST /_matrix/push/v1/notify`. */
+export class PushGateways {
+  readonly #http: Pick<OutboundHttp, 'request'>;
+  readonly #allowHttp: boolean;
+
+  /** @param allowHttp whether plain HTTP is spoken, to addresses that the guard allows */
+  constructor(http: Pick<OutboundHttp, 'request'>, allowHttp: boolean) {
+    this.#http = http;
+    this.#allowHttp = allowHttp;
+  }
+
+  /** Sends a notification to the gateway at this URL. Redirects are not followed. */
+  async notify(url: string, notification: JsonObject, signal: AbortSignal): Promise<GatewayAnswer> {
+    if (!URL.canParse(url) || !isGatewayUrl(new URL(url), this.#allowHttp))
+      return { kind: 'unreachable', reason: 'this server does not talk to push gateways under such a URL' };
+    const answer = await this.#http.request({
+      method: 'POST',
+      url,
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify({ notification }),
+      maxBodyBytes: MAX_BODY_BYTES,
+      timeouts: TIMEOUTS,
+      allowHttp: true,
+      signal,
+    });
+    if (!answer.ok) return { kind: 'unreachable', reason: answer.reason };
+    const { status } = answer;
+    if (status >= 200 && status < 300) return { kind: 'taken', rejected: rejectedIn(answer.body) };
+    const reason = `the push gateway answered with ${status}`;
+    if (ABOUT_THE_BODY.has(status)) return { kind: 'refused', reason };
+    const afterMs = waitIn(answer.headers['retry-after']);
+    return afterMs === undefined ? { kind: 'later', reason } : { kind: 'later', reason, afterMs };
+  }
+}
+
+/** Some gateways answer with an empty body, or nothing that can be read: they have taken it all the same. */
+const rejectedIn = (body: Buffer): string[] => {
+  try {
+    const parsed = JSON.parse(body.toString()) as JsonValue;
+    const rejected = isJsonObject(parsed) ? parsed['rejected'] : undefined;
+    return Array.isArray(rejected) ? rejected.filter((pushkey) => typeof pushkey === 'string') : [];
+  } catch {
+    return [];
+  }
+};
+
+/** Seconds only: what names a date is as good as nothing to a clock that is wrong. */
+const waitIn = (header: string | string[] | undefined): number | undefined => {
+  const seconds = typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) : undefined;
+  return seconds === undefined ? undefined : Math.min(seconds * 1_000, LONGEST_WAIT_MS);
+};

@@ -1,0 +1,24 @@
+/** Requests to one push gateway at once. */
+export const MOST_AT_ONCE = 16;
+/** While it cannot be reached. */
+const MOST_WHILE_AWAY = 1;
+const REMEMBERED = 10_000;
+
+/** Knows which push gateways cannot be reached: those are asked by one pusher at a time, so that they keep nobody else from their turn. */
+export class GatewayHealth {
+  readonly #away = new Set<string>();
+
+  get away(): number {
+    return this.#away.size;
+  }
+
+  /** Requests to a gateway at once at most. */
+  mostAtOnce(gateway: string): number {
+    return this.#away.has(gateway) ? MOST_WHILE_AWAY : MOST_AT_ONCE;
+  }
+
+  note(gateway: string, isReached: boolean): void {
+    if (isReached) this.#away.delete(gateway);
+    else if (this.#away.size < REMEMBERED) this.#away.add(gateway);
+  }
+}

@@ -1,0 +1,337 @@
+import { Background } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
+import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
+import type { PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
+import type { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import { IGNORED_USER_LIST, type IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import { Deliveries } from '#src/storage/delivery/deliveries.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type PushRecord, pushesOfUser } from '#src/storage/push/pushes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { GatewayHealth } from './gateway-health.ts';
+import { PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
+import { PushLog } from './push-log.ts';
+import { PushProgress } from './push-progress.ts';
+import type { PushRecipients, Recipient } from './push-recipients.ts';
+import type { PushSender } from './push-sender.ts';
+import { Ripening } from './ripening.ts';
+
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 3_600_000;
+/** How often it is remembered how far everything has come. */
+const REMEMBER_EVERY_MS = 5_000;
+/** What is being sent gets so long when the server stops. */
+const CLOSE_MS = 2_000;
+
+export interface PushDeliveryOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly registry: PusherRegistry;
+  readonly pushers: PusherService;
+  readonly recipients: PushRecipients;
+  readonly pushRules: PushRuleService;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly accountData: AccountDataService;
+  readonly receipts: ReceiptService;
+  readonly unread: UnreadCounts;
+  readonly badges: BadgeCounts;
+  readonly sender: PushSender;
+  readonly health: GatewayHealth;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Pushers that are told of something at once. */
+  readonly concurrency: number;
+  /** For how many milliseconds an event may be read before pushers are told of it. */
+  readonly graceMs: number;
+  /** For how many milliseconds it is tried to tell them. */
+  readonly retryMs: number;
+}
+
+/**
+ * Tells HTTP pushers what notifies their users, and how much is unread when that changes otherwise. Client-Server API, "Push
+ * Notifications"; Push Gateway API.
+ *
+ * An event that some pusher is told of is one row of the push log, which says in which order; how far each pusher has come, the delivery
+ * queue knows. Who is told is worked out from the event's class when it comes, and whether they still are, when it is sent.
+ */
+export class PushDelivery {
+  readonly #options: PushDeliveryOptions;
+  readonly #log: PushLog;
+  readonly #pending: PendingPushes;
+  readonly #queue: DeliveryQueue<PushItem>;
+  readonly #ripening: Ripening;
+  #rememberedAt = 0;
+  /** Users of whom other things may be unread than their pushers know. */
+  readonly #unsure = new Set<string>();
+  readonly #counting: Background;
+
+  constructor(options: PushDeliveryOptions) {
+    this.#options = options;
+    const { clock, concurrency, database, health, logger, metrics, random, registry, sender, timers } = options;
+    this.#log = new PushLog(database);
+    const deliveries = new Deliveries(database, 'push');
+    this.#pending = new PendingPushes({
+      registry,
+      clock,
+      isWanted: (pusher, push) => this.#isWanted(pusher, push),
+      read: (pusher, after, upTo, limit) => this.#read(pusher, after, upTo, limit),
+      caughtUp: (destination, position) => progress.rest(destination, position),
+    });
+    const progress = new PushProgress({ deliveries, registry, clock, pending: this.#pending });
+    this.#queue = new DeliveryQueue({
+      name: 'push',
+      progress,
+      source: this.#pending,
+      send: sender.send,
+      clock,
+      timers,
+      random,
+      logger,
+      metrics,
+      concurrency,
+      batchSize: 1,
+      firstPauseMs: FIRST_PAUSE_MS,
+      longestPauseMs: LONGEST_PAUSE_MS,
+      groupOf: (destination) => {
+        const name = registry.byDestination(destination)?.gateway ?? '';
+        return { name, most: health.mostAtOnce(name) };
+      },
+    });
+    this.#ripening = new Ripening(clock, timers, (destination) => this.#queue.wake(destination));
+    this.#counting = new Background(
+      'push counts',
+      () => this.#tellCounts(),
+      (err) => logger.error('pushers could not be told what is unread', { err }),
+    );
+    metrics.gaugeOf('tsudoi_pushers', 'pushers of all users', () => registry.size);
+    metrics.gaugeOf('tsudoi_pushers_waiting', 'pushers for which something waits', () => this.#pending.size);
+    metrics.gaugeOf('tsudoi_push_gateways_away', 'push gateways that cannot be reached', () => health.away);
+    this.#listen();
+  }
+
+  #listen(): void {
+    const { accountData, badges, pushers, pushRules, receipts, registry } = this.#options;
+    receipts.changed.subscribe(({ room, receipt: { userId } }) => {
+      if (!registry.has(userId)) return;
+      badges.touch(userId, room.nid);
+      this.#check(userId);
+    });
+    pushRules.changed.subscribe(({ userId }) => {
+      badges.forget(userId);
+      this.#check(userId);
+    });
+    accountData.changed.subscribe(({ userId, type }) => {
+      if (type === IGNORED_USER_LIST) this.#check(userId);
+    });
+    // Somebody uses the application: what could not be told it is tried at once.
+    pushers.wasSet.subscribe(({ id }) => this.#queue.inContact(String(id)));
+  }
+
+  /** Goes on with what the last process left. Pushers are known, and no event is taken in yet. */
+  async start(): Promise<void> {
+    await this.#log.open();
+    for await (const page of this.#log.left()) await this.#recall(page);
+    await this.#queue.start();
+  }
+
+  /** Takes committed events in. They may come again. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    const { clock, recipients } = this.#options;
+    const shown = events.filter(({ room, event }) => event.nid > 0 && recipients.concerns(room));
+    if (shown.length === 0) return;
+    await recipients.prepare(shown);
+    const told = new Map<number, { readonly followed: FollowedEvent; readonly to: readonly Recipient[] }>();
+    for (const followed of shown) {
+      this.#noteChange(followed);
+      const to = recipients.of(followed.room, followed.event);
+      if (to.length > 0) told.set(followed.event.nid, { followed, to });
+    }
+    const ts = clock.now();
+    const rows = Array.from(told.values(), ({ followed: { room, event } }) => ({
+      room: room.nid,
+      event: event.nid,
+      user_nid: null,
+      ts,
+    }));
+    if (rows.length > 0)
+      await this.#log.append(rows, (records) => {
+        for (const record of records) {
+          const known = told.get(record.event ?? 0);
+          if (known !== undefined) this.#add(record, known.followed.room, known.followed.event, known.to);
+        }
+      });
+    this.#counting.wake();
+    if (clock.now() - this.#rememberedAt >= REMEMBER_EVERY_MS) await this.#remember();
+  }
+
+  /** Resolves when nothing is being told, and nothing could be: what is left waits for its time. */
+  async idle(): Promise<void> {
+    await this.#counting.idle();
+    await this.#queue.idle();
+  }
+
+  /** Begins to tell nothing new. */
+  async drain(): Promise<void> {
+    this.#ripening.close();
+    await this.#counting.close();
+    await this.#queue.close(CLOSE_MS);
+  }
+
+  /** Remembers how far everything has come. */
+  close(): Promise<void> {
+    return this.#remember();
+  }
+
+  async #remember(): Promise<void> {
+    this.#rememberedAt = this.#options.clock.now();
+    await this.#log.done(this.#pending.doneUpTo(this.#log.newest));
+  }
+
+  /** Keeps who is told of an event, until it may have been read. */
+  #add({ pos, ts }: PushRecord, room: Room, event: StoredEvent, to: readonly Recipient[]): void {
+    const at = ts + this.#options.graceMs;
+    const usual: PendingPush = { position: pos, at, item: { kind: 'event', room, event, exception: undefined } };
+    const destinations: string[] = [];
+    for (const { pusher, exception } of to) {
+      const { destination } = pusher;
+      if (this.#pending.isAway(destination)) continue;
+      const item = { kind: 'event', room, event, exception } as const;
+      this.#pending.add(destination, exception === undefined ? usual : { position: pos, at, item });
+      destinations.push(destination);
+    }
+    if (destinations.length > 0) this.#ripening.add(at, destinations);
+  }
+
+  /** Works out anew who is told of pushes that the last process made, and may not have sent. */
+  async #recall(records: readonly PushRecord[]): Promise<void> {
+    const { interner, loader, recipients, registry, rooms } = this.#options;
+    const loaded = await rooms.load(records.flatMap(({ room }) => room ?? []));
+    const places = records.flatMap(({ room: nid, event }) => {
+      const room = loaded.get(nid ?? 0);
+      return room === undefined || event === null ? [] : [{ room, nid: event }];
+    });
+    const events = await loader.load(places);
+    const followed = places.flatMap(({ room, nid }) => {
+      const event = events.get(nid);
+      return event === undefined ? [] : [{ room, event }];
+    });
+    await recipients.prepare(followed);
+    const names = await interner.named({ users: records.flatMap(({ user_nid: user }) => user ?? []) });
+    for (const record of records) {
+      const room = loaded.get(record.room ?? 0);
+      const event = events.get(record.event ?? 0);
+      if (record.user_nid !== null) this.#addCounts(record, registry.of(names.userName(record.user_nid)));
+      else if (room !== undefined && event !== undefined) this.#add(record, room, event, recipients.of(room, event));
+    }
+  }
+
+  /** What may concern the user of a pusher, from the database. */
+  async #read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly PendingPush[]> {
+    const { database, graceMs, interner, loader, rooms } = this.#options;
+    const end = Math.min(upTo, this.#log.newest);
+    const rows = await pushesOfUser(database, await interner.userNid(userId), after, end, limit);
+    const loaded = await rooms.load(rows.flatMap(({ room }) => room ?? []));
+    const places = rows.flatMap(({ room: nid, event }) => {
+      const room = loaded.get(nid ?? 0);
+      return room === undefined || event === null ? [] : [{ room, nid: event }];
+    });
+    const events = await loader.load(places);
+    return rows.map(({ pos, ts, room: roomNid, event: nid, kind }) => {
+      const room = loaded.get(roomNid ?? 0);
+      const event = events.get(nid ?? 0);
+      const exception = (kind ?? undefined) as MentionKind | undefined;
+      const item: PushItem | undefined =
+        roomNid === null ? { kind: 'counts' } : room && event && { kind: 'event', room, event, exception };
+      // An event that is no more is nothing to anybody.
+      return { position: pos, at: item === undefined ? 0 : ts + graceMs, item: item ?? { kind: 'counts' } };
+    });
+  }
+
+  /** Whether a pusher is still to be told: what was read meanwhile, redacted or given up on is not. */
+  async #isWanted({ userId }: PusherRef, { at, item }: PendingPush): Promise<boolean> {
+    const { clock, graceMs, ignoredUsers, retryMs, unread } = this.#options;
+    if (clock.now() > at - graceMs + retryMs) return false;
+    if (item.kind === 'counts') return true;
+    const { room, event, exception } = item;
+    if (event.redactedBecause !== undefined || (event.flags & HIDDEN_FLAGS) !== 0) return false;
+    const member = room.member(userId);
+    if (member?.membership === 'join') return unread.isUnread(userId, room, event.nid);
+    if (member?.membership !== 'invite' || member.event !== event.nid) return false;
+    if (exception === undefined || exception === MENTION_KINDS.silent) return false;
+    return !(await ignoredUsers.of(userId)).has(event.sender);
+  }
+
+  /** An event may change what is unread for others than those who are told of it. */
+  #noteChange({ room, event }: FollowedEvent): void {
+    const { badges, recipients, registry } = this.#options;
+    const audience = recipients.audienceOf(room);
+    for (const userId of audience) badges.touch(userId, room.nid);
+    // Who sends something has read what came before.
+    if (registry.has(event.sender)) this.#unsure.add(event.sender);
+    if (event.type === 'm.room.member' && event.stateKey !== undefined && registry.has(event.stateKey))
+      this.#unsure.add(event.stateKey);
+    if (event.type === 'm.room.redaction') for (const userId of audience) this.#unsure.add(userId);
+  }
+
+  #check(userId: string): void {
+    if (!this.#options.registry.has(userId)) return;
+    this.#unsure.add(userId);
+    this.#counting.wake();
+  }
+
+  /** Tells pushers of users how much is unread, where they were told something else last. */
+  async #tellCounts(): Promise<void> {
+    const { badges, clock, interner, registry, sender } = this.#options;
+    while (this.#unsure.size > 0) {
+      const users = [...this.#unsure];
+      this.#unsure.clear();
+      const rows: { room: null; event: null; user_nid: number; ts: number }[] = [];
+      const byUser = new Map<number, readonly PusherRef[]>();
+      for (const userId of users) {
+        const pushers = registry.of(userId).filter(wantsCounts);
+        if (pushers.length === 0) continue;
+        const unread = await badges.of(userId);
+        const outdated = pushers.filter(({ destination }) => sender.toldOf(destination) !== unread);
+        if (outdated.length === 0) continue;
+        const user = await interner.userNid(userId);
+        byUser.set(user, outdated);
+        rows.push({ room: null, event: null, user_nid: user, ts: clock.now() });
+      }
+      if (rows.length === 0) continue;
+      await this.#log.append(rows, (records) => {
+        for (const record of records) this.#addCounts(record, byUser.get(record.user_nid ?? 0) ?? []);
+      });
+    }
+  }
+
+  #addCounts({ pos, ts }: PushRecord, pushers: readonly PusherRef[]): void {
+    for (const { destination } of pushers.filter(wantsCounts)) {
+      // Nobody has to read anything before it is told.
+      this.#pending.add(destination, { position: pos, at: ts, item: { kind: 'counts' } });
+      this.#queue.wake(destination);
+    }
+  }
+}
+
+const wantsCounts = (pusher: PusherRef): boolean => pusher.kind === 'http' && pusher.enabled && pusher.wantsCounts;

@@ -1,0 +1,60 @@
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
+import type { Database } from '#src/storage/database.ts';
+import { appendPushes, newestPush, type NewPush, type PushRecord, pushesAfter } from '#src/storage/push/pushes.ts';
+
+/** Under which it is kept up to where everything was told. */
+const DONE = 'push_sent';
+const PAGE = 500;
+
+/** The pushes of all pushers in the order in which they are told: one row each, whoever is told of it. */
+export class PushLog {
+  readonly #database: Database;
+  readonly #turns = new SerialByKey<undefined>();
+  #newest = 0;
+  #done = 0;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Place of the newest push. */
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** Finds the end, and where the last process was. */
+  async open(): Promise<void> {
+    this.#newest = await newestPush(this.#database);
+    this.#done = (await followerCursors(this.#database, DONE))[0]?.pos ?? 0;
+  }
+
+  /**
+   * Puts pushes at the end. One call after the other: what has a later place is never there before what has an earlier one.
+   *
+   * @param use is given those that were not there before, in the turn in which they become the newest
+   */
+  append(pushes: readonly NewPush[], use: (records: readonly PushRecord[]) => void): Promise<void> {
+    return this.#turns.run(undefined, async () => {
+      const records = await appendPushes(this.#database, pushes);
+      this.#newest = records.at(-1)?.pos ?? this.#newest;
+      use(records);
+    });
+  }
+
+  /** What may not have been told by the last process, in pages. */
+  async *left(): AsyncGenerator<readonly PushRecord[]> {
+    for (let after = this.#done; after < this.#newest;) {
+      const page = await pushesAfter(this.#database, after, PAGE);
+      yield page;
+      after = page.at(-1)?.pos ?? this.#newest;
+    }
+  }
+
+  /** Remembers that everything up to a place was told, or is noted elsewhere as waiting. */
+  async done(position: number): Promise<void> {
+    if (position <= this.#done) return;
+    this.#done = position;
+    await saveFollowerCursors(this.#database, DONE, [{ shard: 0, pos: position, goal: null, room: null }]);
+  }
+}

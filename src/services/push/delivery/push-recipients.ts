@@ -1,0 +1,115 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import { classUnder, DEFAULT_USER_RULES } from '#src/services/push/rules/user-rules.ts';
+import { classOfFlags } from '#src/services/push/unread/unread-state.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { exceptionsAt } from '#src/storage/push/pushes.ts';
+import { PushAudience } from './push-audience.ts';
+
+/** Who is told of an event. */
+export interface Recipient {
+  readonly pusher: PusherRef;
+  /** What the event is for the user, where that is not what its class says. */
+  readonly exception: MentionKind | undefined;
+}
+
+/** For whom an event is something else than its class says, by the numbers of users. */
+type Exceptions = ReadonlyMap<number, MentionKind>;
+const NOBODY: Exceptions = new Map();
+
+/** Notifies only who is named by their membership: an invitation. */
+const isInviteOf = (event: StoredEvent, userId: string): boolean =>
+  event.type === 'm.room.member' && event.stateKey === userId;
+
+export interface PushRecipientsOptions {
+  readonly database: Database;
+  readonly stream: RoomEventStream;
+  readonly registry: PusherRegistry;
+  readonly pushRules: PushRuleService;
+}
+
+/**
+ * Works out whom an event may have to be pushed to, from what was decided when it was made. Whether it still is to be told, once it may have
+ * been read, is for others to say.
+ */
+export class PushRecipients {
+  readonly #database: Database;
+  readonly #registry: PusherRegistry;
+  readonly #pushRules: PushRuleService;
+  readonly #audience: PushAudience;
+  /** The exceptions of events that were committed while anybody had pushers. */
+  readonly #exceptions = new WeakMap<StoredEvent, Exceptions>();
+
+  constructor({ database, stream, registry, pushRules }: PushRecipientsOptions) {
+    this.#database = database;
+    this.#registry = registry;
+    this.#pushRules = pushRules;
+    this.#audience = new PushAudience(registry);
+    stream.on('appended', ({ room, events }) => {
+      if (!this.concerns(room)) return;
+      for (const { event, mentions } of events) {
+        const exceptions = mentions.map(({ user, kind }) => [user, kind as MentionKind] as const);
+        this.#exceptions.set(event, exceptions.length === 0 ? NOBODY : new Map(exceptions));
+      }
+    });
+  }
+
+  /** Whether anybody who is or was in this room has pushers. Costs a look-up. */
+  concerns(room: Room): boolean {
+    return this.#registry.size > 0 && this.#audience.of(room).size > 0;
+  }
+
+  /** Users who are or were in this room, and have pushers. */
+  audienceOf(room: Room): ReadonlySet<string> {
+    return this.#audience.of(room);
+  }
+
+  /** Reads what `of` needs for these events: nothing, as a rule. */
+  async prepare(events: readonly FollowedEvent[]): Promise<void> {
+    const users = new Set(events.flatMap(({ room }) => [...this.#audience.of(room)]));
+    const unread = [...users].filter((userId) => this.#pushRules.peek(userId) === undefined);
+    if (unread.length > 0) await this.#pushRules.load(unread);
+    const unknown = events.filter(({ event }) => !this.#exceptions.has(event));
+    if (unknown.length === 0) return;
+    const places = unknown.map(({ room, event }) => ({ room: room.nid, nid: event.nid }));
+    const found = Map.groupBy(await exceptionsAt(this.#database, places), ({ pos }) => pos);
+    for (const { event } of unknown)
+      this.#exceptions.set(
+        event,
+        new Map(found.get(event.nid)?.map(({ user, kind }) => [user, kind as MentionKind] as const)),
+      );
+  }
+
+  /** The pushers that may have to be told of an event that was prepared. */
+  of(room: Room, event: StoredEvent): Recipient[] {
+    const exceptions = this.#exceptions.get(event) ?? NOBODY;
+    const eventClass = classOfFlags(event.flags);
+    const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
+    if (eventClass === 'none' && !isForFollowers && exceptions.size === 0) return [];
+    const recipients: Recipient[] = [];
+    for (const userId of this.#audience.of(room)) {
+      const member = room.member(userId);
+      if (member === undefined || userId === event.sender) continue;
+      const exception = exceptions.size === 0 ? undefined : exceptions.get(member.user);
+      if (exception === MENTION_KINDS.silent) continue;
+      const isHere = member.membership === 'join' && member.since < event.nid;
+      if (!isHere && !(member.membership === 'invite' && isInviteOf(event, userId))) continue;
+      if (exception === undefined) {
+        const rules = this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES;
+        const mode = rules.modeIn(room.roomId);
+        // Which threads they follow is asked when it is sent.
+        const mayHear = rules.asksForThreads ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
+        if (!isHere || !mayHear) continue;
+      }
+      for (const pusher of this.#registry.of(userId))
+        if (pusher.kind === 'http' && pusher.enabled) recipients.push({ pusher, exception });
+    }
+    return recipients;
+  }
+}

@@ -1,0 +1,137 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { GatewayAnswer } from '#src/remote/push-gateway.ts';
+import type { Batch, Outcome } from '#src/services/delivery/queue/ports.ts';
+import { notificationActions } from '#src/services/push/notifications/notification-actions.ts';
+import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
+import { pusherData } from '#src/services/push/pushers/pusher-registry.ts';
+import type { PusherRecord, PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { GatewayHealth } from './gateway-health.ts';
+import type { PushItem } from './pending-pushes.ts';
+import { countsNotification, eventNotification } from './push-notification.ts';
+
+/** Steps that the rules of the user may take to say how they are told of an event. */
+const MOST_STEPS = 500_000;
+const REMEMBERED_COUNTS = 100_000;
+
+/** What tells push gateways. */
+export interface Notifier {
+  notify(url: string, notification: JsonObject, signal: AbortSignal): Promise<GatewayAnswer>;
+}
+
+export interface PushSenderOptions {
+  readonly registry: PusherRegistry;
+  readonly pushers: PusherService;
+  readonly pushRules: PushRuleService;
+  readonly badges: BadgeCounts;
+  readonly loader: EventLoader;
+  readonly gateways: Notifier;
+  readonly health: GatewayHealth;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly includeContent: boolean;
+}
+
+/** Tells one pusher of one thing. */
+export class PushSender {
+  readonly #options: PushSenderOptions;
+  readonly #sent: Counter;
+  /** The last number that each pusher was told. */
+  readonly #told = new LRUCache<string, number>(atMost(REMEMBERED_COUNTS));
+
+  constructor(options: PushSenderOptions) {
+    this.#options = options;
+    this.#sent = options.metrics.counter('tsudoi_pushes_total', 'notifications that push gateways were told of', [
+      'what',
+      'outcome',
+    ]);
+  }
+
+  /** The number that a pusher was told last; undefined when this process has not told it any. */
+  toldOf(destination: string): number | undefined {
+    return this.#told.peek(destination);
+  }
+
+  readonly send = async (destination: string, { items }: Batch<PushItem>, signal: AbortSignal): Promise<Outcome> => {
+    const { badges, pushers, registry } = this.#options;
+    const [item] = items;
+    const ref = registry.byDestination(destination);
+    const pusher = ref && (await pushers.byId(Number(destination)));
+    if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
+    const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
+    if (item.kind === 'counts') {
+      if (unread === undefined || unread === this.#told.get(destination)) return { kind: 'done' };
+      return this.#notify(ref, pusher, item.kind, countsNotification(pusher, unread), unread, signal);
+    }
+    const notification = await this.#ofEvent(pusher, item, unread);
+    return this.#notify(ref, pusher, item.kind, notification, unread, signal);
+  };
+
+  async #ofEvent(
+    pusher: PusherRecord,
+    { room, event, exception }: PushItem & { readonly kind: 'event' },
+    unread: number | undefined,
+  ): Promise<JsonObject> {
+    const { includeContent, pushRules } = this.#options;
+    const { userId } = pusher;
+    const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
+    const actions = notificationActions(
+      room,
+      event,
+      exception ?? null,
+      { userId, displayName: await this.#displayName(room, userId) },
+      pushRules.compiled(userId, rules),
+      new StepBudget(MOST_STEPS),
+    );
+    const senderDisplayName = await this.#displayName(room, event.sender);
+    return eventNotification(pusher, { room, event, actions, senderDisplayName }, unread, includeContent);
+  }
+
+  async #displayName(room: Room, userId: string): Promise<string | undefined> {
+    const member = room.member(userId);
+    const name = member && (await this.#options.loader.one(room, member.event))?.content['displayname'];
+    return typeof name === 'string' && name !== '' ? name : undefined;
+  }
+
+  async #notify(
+    ref: PusherRef,
+    pusher: PusherRecord,
+    what: PushItem['kind'],
+    notification: JsonObject,
+    unread: number | undefined,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const { gateways, health, logger, pushers } = this.#options;
+    const url = pusherData(pusher)['url'];
+    const answer = await gateways.notify(typeof url === 'string' ? url : '', notification, signal);
+    if (signal.aborted && answer.kind === 'unreachable') return { kind: 'retry' };
+    health.note(ref.gateway, answer.kind !== 'unreachable');
+    const outcome = answer.kind === 'taken' && answer.rejected.includes(pusher.pushkey) ? 'rejected' : answer.kind;
+    this.#sent.inc({ what, outcome });
+    if (answer.kind === 'taken') {
+      if (outcome === 'rejected') {
+        logger.info('a push gateway rejects a pushkey, and its pusher is removed', { user_id: pusher.userId });
+        await pushers.remove(pusher.id);
+        return { kind: 'gone' };
+      }
+      if (unread !== undefined) this.#told.set(ref.destination, unread);
+      return { kind: 'done' };
+    }
+    logger.debug('a push gateway did not take a notification', {
+      gateway: ref.gateway,
+      pusher: pusher.id,
+      reason: answer.reason,
+    });
+    if (answer.kind === 'refused') return { kind: 'refused' };
+    const afterMs = answer.kind === 'later' ? answer.afterMs : undefined;
+    return afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs };
+  }
+}

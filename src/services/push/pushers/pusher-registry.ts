@@ -1,0 +1,148 @@
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Database } from '#src/storage/database.ts';
+import { pushersPage, type PusherRecord } from '#src/storage/push/pushers.ts';
+
+const PAGE = 1_000;
+/** Changes that are remembered, for those who keep something of the pushers of many users. */
+const REMEMBERED_CHANGES = 1_000;
+
+/** What has to be known of a pusher for every event: the rest is read when it is told of one. */
+export interface PusherRef {
+  /** Its id as the name of a destination. */
+  readonly destination: string;
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly kind: string;
+  readonly enabled: boolean;
+  /** Its place among the pushes: what came up to there is no matter of its. */
+  readonly since: number;
+  /** Scheme, host and port of its push gateway; empty for what has none. */
+  readonly gateway: string;
+  /** Whether it wants to know how much is unread (MSC4076). */
+  readonly wantsCounts: boolean;
+}
+
+const gateways = new Map<string, string>();
+
+/** The same text for the same gateway: there are few of them. */
+const interned = (gateway: string): string => {
+  const known = gateways.get(gateway);
+  if (known !== undefined) return known;
+  if (gateways.size >= 10_000) gateways.clear();
+  gateways.set(gateway, gateway);
+  return gateway;
+};
+
+/** The `data` of a pusher. */
+export const pusherData = ({ data }: Pick<PusherRecord, 'data'>): JsonObject => {
+  const parsed: unknown = JSON.parse(data);
+  return isJsonObject(parsed) ? parsed : {};
+};
+
+const refOf = (pusher: PusherRecord): PusherRef => {
+  const data = pusherData(pusher);
+  const url = data['url'];
+  return {
+    destination: String(pusher.id),
+    userId: pusher.userId,
+    deviceId: pusher.deviceId,
+    kind: pusher.kind,
+    enabled: pusher.enabled,
+    since: pusher.since,
+    gateway: typeof url === 'string' && URL.canParse(url) ? interned(new URL(url).origin) : '',
+    wantsCounts: data['org.matrix.msc4076.disable_badge_count'] !== true && data['disable_badge_count'] !== true,
+  };
+};
+
+/** Who has pushers. All of them are in memory, a few words each, so that an event in a room without any costs nothing. */
+export class PusherRegistry {
+  readonly #database: Database;
+  readonly #byDestination = new Map<string, PusherRef>();
+  readonly #byUser = new Map<string, readonly PusherRef[]>();
+  /** Whose pushers changed, the latest last. */
+  #changed: string[] = [];
+  #version = 0;
+
+  constructor(database: Database, accounts: AccountStream) {
+    this.#database = database;
+    // Its row went with the device.
+    accounts.on('device_changed', ({ userId, deviceId, change }) => {
+      if (change !== 'deleted') return;
+      for (const ref of this.of(userId)) if (ref.deviceId === deviceId) this.remove(ref.destination);
+    });
+  }
+
+  /** Reads them all. */
+  async load(): Promise<void> {
+    for (let after = 0; ;) {
+      const page = await pushersPage(this.#database, after, PAGE);
+      for (const pusher of page) this.put(pusher);
+      after = page.at(-1)?.id ?? after;
+      if (page.length < PAGE) return;
+    }
+  }
+
+  get size(): number {
+    return this.#byDestination.size;
+  }
+
+  /** Counts the changes of anybody's pushers. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Whose pushers changed after a version; undefined when that is too long ago to say. */
+  changedSince(version: number): readonly string[] | undefined {
+    const count = this.#version - version;
+    if (count > this.#changed.length) return undefined;
+    return count === 0 ? [] : this.#changed.slice(-count);
+  }
+
+  byDestination(destination: string): PusherRef | undefined {
+    return this.#byDestination.get(destination);
+  }
+
+  of(userId: string): readonly PusherRef[] {
+    return this.#byUser.get(userId) ?? [];
+  }
+
+  /** Users who have any, in no order. */
+  users(): Iterable<string> {
+    return this.#byUser.keys();
+  }
+
+  has(userId: string): boolean {
+    return this.#byUser.has(userId);
+  }
+
+  get userCount(): number {
+    return this.#byUser.size;
+  }
+
+  /** Takes in a pusher as it is committed. */
+  put(pusher: PusherRecord): void {
+    const ref = refOf(pusher);
+    this.#byDestination.set(ref.destination, ref);
+    const others = this.of(ref.userId).filter(({ destination }) => destination !== ref.destination);
+    this.#byUser.set(ref.userId, [...others, ref]);
+    this.#note(ref.userId);
+  }
+
+  /** Takes out one that is no more. */
+  remove(destination: string): void {
+    const ref = this.#byDestination.get(destination);
+    if (ref === undefined) return;
+    this.#byDestination.delete(destination);
+    const others = this.of(ref.userId).filter((one) => one.destination !== destination);
+    if (others.length === 0) this.#byUser.delete(ref.userId);
+    else this.#byUser.set(ref.userId, others);
+    this.#note(ref.userId);
+  }
+
+  #note(userId: string): void {
+    this.#version += 1;
+    this.#changed.push(userId);
+    if (this.#changed.length >= 2 * REMEMBERED_CHANGES) this.#changed = this.#changed.slice(-REMEMBERED_CHANGES);
+  }
+}

@@ -1,0 +1,121 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { UnreadCounts } from './unread-counts.ts';
+
+const MOST_USERS = 20_000;
+const ROOMS_AT_ONCE = 100;
+
+interface Badge {
+  readonly ignored: ReadonlySet<string>;
+  /** What rooms add, by their numbers; those that add nothing are left out. */
+  readonly rooms: Map<number, number>;
+  /** Rooms that have to be counted anew. */
+  readonly touched: Set<number>;
+}
+
+export interface BadgeCountsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly unread: UnreadCounts;
+  /** Whether a room counts once, however much in it is unread. */
+  readonly byRoom: boolean;
+}
+
+/**
+ * The number on the badge of an application: how much a user has not read in all their rooms, and how many invitations wait. It is
+ * counted once, and then only where something happened.
+ */
+export class BadgeCounts {
+  readonly #options: BadgeCountsOptions;
+  readonly #badges = new LRUCache<string, Badge>(atMost(MOST_USERS));
+  readonly #turns = new SerialByKey<string>();
+
+  constructor(options: BadgeCountsOptions) {
+    this.#options = options;
+  }
+
+  /** Says that something happened in a room that may change what is unread for a user there. */
+  touch(userId: string, room: number): void {
+    this.#badges.peek(userId)?.touched.add(room);
+  }
+
+  /** Says that everything has to be counted anew: what notifies the user is something else. */
+  forget(userId: string): void {
+    this.#badges.delete(userId);
+  }
+
+  /** How much is unread for a user by now. */
+  of(userId: string): Promise<number> {
+    // One after the other: whoever comes second would not wait for what the first one counts.
+    return this.#turns.run(userId, () => this.#counted(userId));
+  }
+
+  async #counted(userId: string): Promise<number> {
+    const ignored = await this.#options.ignoredUsers.of(userId);
+    let badge = this.#badges.get(userId);
+    if (badge === undefined || badge.ignored !== ignored) {
+      badge = { ignored, rooms: new Map(), touched: new Set(await this.#roomsOf(userId)) };
+      this.#badges.set(userId, badge);
+    }
+    const touched = [...badge.touched];
+    badge.touched.clear();
+    try {
+      for (let at = 0; at < touched.length; at += ROOMS_AT_ONCE)
+        await this.#count(userId, badge, touched.slice(at, at + ROOMS_AT_ONCE));
+    } catch (error) {
+      // Nobody knows what was counted.
+      this.#badges.delete(userId);
+      throw error;
+    }
+    let sum = 0;
+    for (const count of badge.rooms.values()) sum += count;
+    return sum;
+  }
+
+  async #roomsOf(userId: string): Promise<number[]> {
+    const { database, interner } = this.#options;
+    const rows = await roomsOfUser(database, await interner.userNid(userId));
+    return rows.flatMap(({ room, membership }) =>
+      ['join', 'invite'].includes(membershipOfCode(membership)) ? [room] : [],
+    );
+  }
+
+  async #count(userId: string, badge: Badge, nids: readonly number[]): Promise<void> {
+    const { rooms, unread } = this.#options;
+    const loaded = await rooms.load(nids);
+    const joined = [...loaded.values()].filter((room) => room.isJoined(userId));
+    if (joined.length > 1) await unread.load(userId, joined);
+    for (const nid of nids) {
+      const room = loaded.get(nid);
+      const count = room === undefined ? 0 : await this.#of(userId, badge, room);
+      if (count === 0) badge.rooms.delete(nid);
+      else badge.rooms.set(nid, count);
+    }
+  }
+
+  async #of(userId: string, { ignored }: Badge, room: Room): Promise<number> {
+    const { byRoom, loader, unread } = this.#options;
+    const member = room.member(userId);
+    if (member?.membership === 'join') {
+      const { notification, threads } = await unread.counts(userId, room, room.lastPosition);
+      let count = notification;
+      for (const thread of threads.values()) count += thread.notification;
+      return byRoom ? Math.min(count, 1) : count;
+    }
+    if (member?.membership !== 'invite') return 0;
+    const invite = await loader.one(room, member.event);
+    return invite === undefined || ignored.has(invite.sender) ? 0 : 1;
+  }
+}
