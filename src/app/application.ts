@@ -10,6 +10,8 @@ export interface Extensions {
   readonly sections?: MoreSections;
   /** Instead of the usual implementation. */
   readonly argon2?: Argon2;
+  /** Milliseconds after which the job of a process that was killed is begun again. */
+  readonly jobLockMs?: number;
 }
 
 /** The server proper, with what it is made of. */
@@ -31,6 +33,7 @@ export async function createApplication(platform: Platform, extensions: Extensio
     ...files,
     moreSections: extensions.sections,
     argon2: extensions.argon2,
+    jobLockMs: extensions.jobLockMs,
   });
   const { services } = composition;
   return {

@@ -36,7 +36,11 @@ import { composeUsers } from './slices/users.ts';
 
 /** What everything is composed on. */
 export type Ground = Platform &
-  ServerFiles & { readonly moreSections?: MoreSections | undefined; readonly argon2?: Argon2 | undefined };
+  ServerFiles & {
+    readonly moreSections?: MoreSections | undefined;
+    readonly argon2?: Argon2 | undefined;
+    readonly jobLockMs?: number | undefined;
+  };
 
 /** The server's services, from the lowest area up. */
 export const composeServices = (ground: Ground) =>

@@ -18,7 +18,7 @@ export interface JobQueuesOptions {
   readonly logger: Logger;
   readonly timers: Timers;
   /** Milliseconds after which the job of a process that died is taken up by another, or the next. Default 15 s. */
-  readonly lockMs?: number;
+  readonly lockMs?: number | undefined;
 }
 
 const LONGEST_BACKOFF_MS = 3_600_000;

@@ -1,5 +1,6 @@
-import { ChildServer } from '#test/support/child-server.ts';
 import { type Answer, ask, must, type Sent } from '#test/support/http.ts';
+import { InProcessServer } from '#test/support/in-process-server.ts';
+import { until } from '#test/support/until.ts';
 
 /** Somebody who is logged in on a device. */
 export interface Person {
@@ -14,25 +15,25 @@ const PASSWORD = 'correct horse battery staple';
 // oxlint-disable-next-line typescript/no-explicit-any
 export type Body = any;
 
-/** The whole server, as it is started by its users, and people who speak plain HTTP with it. */
+/** The real server, and people who speak plain HTTP with it. */
 export class ConformanceServer {
-  readonly #child: ChildServer;
+  readonly #server: InProcessServer;
   #count = 0;
 
-  private constructor(child: ChildServer) {
-    this.#child = child;
+  private constructor(server: InProcessServer) {
+    this.#server = server;
   }
 
   static async start(): Promise<ConformanceServer> {
-    return new ConformanceServer(await ChildServer.start({ database: 'shared' }));
+    return new ConformanceServer(await InProcessServer.start());
   }
 
   get url(): string {
-    return this.#child.url;
+    return this.#server.url;
   }
 
   stop(): Promise<void> {
-    return this.#child.dispose();
+    return this.#server.stop();
   }
 
   ask(person: Person | undefined, method: string, path: string, body?: unknown, sent: Sent = {}): Promise<Answer> {
@@ -76,6 +77,15 @@ export class ConformanceServer {
     this.#count += 1;
     const path = `/rooms/${roomId}/send/m.room.message/t${this.#count}`;
     return (await this.must(sender, 'PUT', path, { msgtype: 'm.text', body })).event_id;
+  }
+
+  idle(): Promise<void> {
+    return this.#server.idle();
+  }
+
+  /** Resolves when somebody waits for news for so many milliseconds. */
+  async isWaitedFor(timeoutMs: number): Promise<void> {
+    await until('somebody waits', () => this.#server.clock.dueIn.includes(timeoutMs));
   }
 
   sync(

@@ -1,9 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect } from 'node:net';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
 import { TestServer } from './serve.ts';
 
 const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
@@ -201,8 +201,15 @@ describe('bodies', () => {
   it('survives a client that goes away in the middle of its body', async () => {
     server.lines.length = 0;
     const socket = connect(server.port, '127.0.0.1');
+    const begun = new Promise<void>((resolve) => {
+      const onBegin = (): void => {
+        unsubscribe('http.server.request.start', onBegin);
+        resolve();
+      };
+      subscribe('http.server.request.start', onBegin);
+    });
     socket.write(`POST ${echo} HTTP/1.1\r\nHost: t\r\nContent-Length: 50\r\n\r\n{"name"`);
-    await systemTimers.sleep(30);
+    await begun;
     socket.resetAndDestroy();
     expect((await server.line(({ message }) => message === 'request')).fields['status']).to.equal(499);
     expect((await server.ask('POST', echo, { body: { name: 'n' } })).status).to.equal(200);

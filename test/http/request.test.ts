@@ -1,13 +1,17 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
-import { systemClock } from '#src/kernel/clock.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { until } from '#test/support/until.ts';
 import { TestServer } from './serve.ts';
 
 const aborted: string[] = [];
+/** Who waits in a handler, and how they are let go on. */
+const waiting: (() => void)[] = [];
+const clock = new ManualClock();
 
+/** Takes `ms` milliseconds, by the clock of the server; with `wait`, until it is let go on or its signal is aborted. */
 const waits = (operationId: string, longPoll: boolean): Endpoint<unknown> =>
   endpoint({
     operationId,
@@ -17,12 +21,17 @@ const waits = (operationId: string, longPoll: boolean): Endpoint<unknown> =>
     auth: 'none',
     rateLimit: 'none',
     longPoll,
-    query: Type.Object({ ms: Type.Integer() }),
+    query: Type.Object({ ms: Type.Optional(Type.Integer()), wait: Type.Optional(Type.Boolean()) }),
     response: Type.Object({}),
     errcodes: [],
     handler: async (_, { query, info }) => {
-      await systemTimers.sleep(query.ms, info.signal);
-      if (info.signal.aborted) aborted.push(operationId);
+      clock.spend(query.ms ?? 0);
+      info.signal.addEventListener('abort', () => aborted.push(operationId));
+      if (query.wait === true)
+        await new Promise<void>((resolve) => {
+          waiting.push(resolve);
+          info.signal.addEventListener('abort', () => resolve());
+        });
       return {};
     },
   });
@@ -45,6 +54,7 @@ describe('rate limits, log and metrics of requests', () => {
   let server: TestServer;
   beforeEach(async () => {
     aborted.length = 0;
+    waiting.length = 0;
     server = await new TestServer().start(
       [
         waits('poll', true),
@@ -54,7 +64,8 @@ describe('rate limits, log and metrics of requests', () => {
       ],
       {},
       {
-        rateLimiter: new TokenBucketLimiter(systemClock, {
+        clock,
+        rateLimiter: new TokenBucketLimiter(clock, {
           enabled: true,
           buckets: { login: { perSecond: 0.1, burst: 2 } },
         }),
@@ -71,7 +82,7 @@ describe('rate limits, log and metrics of requests', () => {
     const answer = await server.ask('GET', '/_matrix/client/v3/open');
     expect(answer.status).to.equal(429);
     expect(answer.json['errcode']).to.equal('M_LIMIT_EXCEEDED');
-    expect(answer.json['retry_after_ms']).to.be.within(9_000, 10_000);
+    expect(answer.json['retry_after_ms']).to.equal(10_000);
     expect(answer.json['org.tsudoi.limiter']).to.equal('login');
     expect(answer.json['error']).to.contain('login');
     expect(answer.headers['retry-after']).to.equal('10');
@@ -89,11 +100,12 @@ describe('rate limits, log and metrics of requests', () => {
     }
   });
   it('answers 429 when too many requests run at once', async () => {
-    const running = [1, 2, 3].map(() => server.begin('GET', '/_matrix/client/v3/poll?ms=400'));
-    await systemTimers.sleep(80);
+    const running = [1, 2, 3].map(() => server.begin('GET', '/_matrix/client/v3/poll?wait=true'));
+    await until('they run', () => waiting.length === 3);
     const answer = await server.ask('GET', '/_matrix/client/v3/poll?ms=0');
     expect(answer.status).to.equal(429);
     expect(answer.json['org.tsudoi.limiter']).to.equal('concurrent_requests');
+    for (const release of waiting) release();
     for (const { answer: late } of running) expect((await late).status).to.equal(200);
     expect((await server.ask('GET', '/_matrix/client/v3/poll?ms=0')).status).to.equal(200);
   });
@@ -129,8 +141,8 @@ describe('rate limits, log and metrics of requests', () => {
     expect((await server.line(({ fields }) => fields['operation'] === 'client-server.poll')).level).to.equal('debug');
   });
   it('aborts the signal when the client goes away, and writes it as 499', async () => {
-    const { request, answer } = server.begin('GET', '/_matrix/client/v3/poll?ms=5000');
-    await systemTimers.sleep(60);
+    const { request, answer } = server.begin('GET', '/_matrix/client/v3/poll?wait=true');
+    await until('it runs', () => waiting.length === 1);
     request.destroy();
     await answer.catch(() => {});
     const line = await server.line(({ message }) => message === 'request');
@@ -139,7 +151,8 @@ describe('rate limits, log and metrics of requests', () => {
   });
   it('does not abort the signal of a request that was answered', async () => {
     await server.ask('GET', '/_matrix/client/v3/poll?ms=1');
-    await systemTimers.sleep(30);
+    // Each has a connection of its own. Those that were answered are closed when the server has drained.
+    await server.stop();
     expect(aborted).to.deep.equal([]);
   });
 });

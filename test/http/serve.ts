@@ -5,7 +5,7 @@ import type { Labels, Metrics } from '#src/kernel/metrics.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
+import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { HttpDependencies } from '#src/http/dependencies.ts';
@@ -14,6 +14,7 @@ import { mountEndpoints } from '#src/http/mount.ts';
 import { HttpServer, type ServerLimits } from '#src/http/server.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { recorder } from '#test/support/schema-recorder.ts';
+import { until } from '#test/support/until.ts';
 
 const requester = (userId: string, more: Partial<Requester> = {}): Requester => ({
   userId,
@@ -59,12 +60,15 @@ export class TestServer {
   readonly #records: boolean;
   port = 0;
 
-  /** @param records whether its answers are held against the specification: where real endpoints are served */
-  constructor(limits: Partial<ServerLimits> = {}, records = false) {
+  /**
+   * @param records whether its answers are held against the specification: where real endpoints are served
+   * @param timers by which it drains
+   */
+  constructor(limits: Partial<ServerLimits> = {}, records = false, timers: Timers = systemTimers) {
     this.#records = records;
     this.server = new HttpServer({
       logger: recordingLogger(this.lines),
-      timers: systemTimers,
+      timers,
       metrics: noMetrics,
       limits,
     });
@@ -168,12 +172,7 @@ export class TestServer {
   }
 
   /** Waits until a log line is there: it is written after the client has its answer. */
-  async line(matches: (line: Line) => boolean): Promise<Line> {
-    for (let tries = 0; tries < 200; tries += 1) {
-      const found = this.lines.find(matches);
-      if (found !== undefined) return found;
-      await systemTimers.sleep(5);
-    }
-    throw new Error('The log line did not come.');
+  line(matches: (line: Line) => boolean): Promise<Line> {
+    return until('the log line', () => this.lines.find(matches));
   }
 }

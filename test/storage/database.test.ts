@@ -3,7 +3,9 @@ import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { Database, sql } from '#src/storage/database.ts';
-import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { cloneDatabase, cutConnections, type TestDatabase } from '#test/support/database.ts';
+import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
+import { until } from '#test/support/until.ts';
 import { SeveringProxy } from '#test/support/severing-proxy.ts';
 
 const NUMBERS = sql(
@@ -122,16 +124,14 @@ describe('Database', () => {
   });
 
   it('survives its connections being killed: later queries connect anew', async () => {
-    const [backend] = await clone.database.query<{ pid: number }>(BACKEND);
-    const other = new pg.Client({ connectionString: clone.url });
-    await other.connect();
-    await other.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
-    );
-    await other.end();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const [next] = await clone.database.query<{ pid: number }>(BACKEND);
+    const lines: Line[] = [];
+    const own = await cloneDatabase({ logger: recordingLogger(lines) });
+    const [backend] = await own.database.query<{ pid: number }>(BACKEND);
+    await cutConnections(own.url);
+    await until('the pool has heard of it', () => lines.some(({ message }) => message.endsWith('connection was lost')));
+    const [next] = await own.database.query<{ pid: number }>(BACKEND);
     expect(next?.pid).to.be.a('number').and.not.equal(backend?.pid);
+    await own.drop();
   });
 
   it('loses no connection of its pool to transactions that the database cut off', async () => {

@@ -6,6 +6,7 @@ import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+import { until } from '#test/support/until.ts';
 
 async function ask<R extends object>(url: string, text: string): Promise<R[]> {
   const client = new pg.Client({ connectionString: url });
@@ -91,11 +92,9 @@ describe('EmbeddedPostgres', function () {
     await ask(embedded.url(), 'insert into kept select generate_series(1, 1000)');
     const first = embedded.pid!;
     process.kill(first, 'SIGKILL');
-    let rows: { n: string }[] = [];
-    for (let attempt = 0; attempt < 200 && rows.length === 0; attempt += 1) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      rows = await ask<{ n: string }>(embedded.url(), 'select count(*) as n from kept').catch(() => []);
-    }
+    const rows = await until('it is back', () =>
+      ask<{ n: string }>(embedded.url(), 'select count(*) as n from kept').catch(() => undefined),
+    );
     expect(rows).to.deep.equal([{ n: '1000' }]);
     expect(embedded.pid).to.not.equal(first);
   });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { cleanStreams } from '#src/jobs/definitions.ts';
+import { until } from './until.ts';
 import { InProcessServer } from './in-process-server.ts';
 
 describe('the server in the process of the tests', () => {
@@ -44,6 +45,28 @@ describe('the server in the process of the tests', () => {
     await server.services.database.write((tx) => tx.enqueue(cleanStreams, {}));
     await server.idle();
     expect(await server.services.queues.counts('maintenance')).to.include({ waiting: 0, active: 0 });
+  });
+
+  it('does what it was doing when it was killed, and is idle then', async () => {
+    const other = await InProcessServer.start({ extensions: { jobLockMs: 2_000 } });
+    try {
+      const done: string[] = [];
+      other.services.directoryEntries.list = () => new Promise(() => undefined);
+      await other.account('loner');
+      await until('the job has begun', () => other.services.queues.running.includes('user_directory.list'));
+      await other.kill();
+      await other.revive();
+      const { directoryEntries } = other.services;
+      const list = directoryEntries.list.bind(directoryEntries);
+      directoryEntries.list = (userId) => {
+        done.push(userId);
+        return list(userId);
+      };
+      await other.idle();
+      expect(done).to.deep.equal(['@loner:test']);
+    } finally {
+      await other.stop();
+    }
   });
 
   it('says what it waits for', async () => {

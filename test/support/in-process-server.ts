@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import type { PgPool } from 'bullmq';
 import { type ComposedApplication, createApplication, type Extensions } from '#src/app/application.ts';
 import type { ServerServices } from '#src/app/composition.ts';
 import type { Config } from '#src/app/config/config.ts';
@@ -63,6 +64,8 @@ export interface Session {
 interface Life {
   readonly application: ComposedApplication;
   readonly database: Database;
+  /** The connections of its job queues. */
+  readonly queueConnections: readonly PgPool[];
   readonly metrics: PrometheusMetrics;
   readonly timers: MortalTimers;
 }
@@ -151,12 +154,19 @@ export class InProcessServer {
     const metrics = new PrometheusMetrics();
     const timers = new MortalTimers(this.#options.timers ?? clock);
     const database = await Database.open({ url: this.#databaseUrl, logger, metrics, clock });
+    const queueConnections: PgPool[] = [];
+    const connect = database.queueConnections.bind(database);
+    database.queueConnections = (size) => {
+      const pool = connect(size);
+      queueConnections.push(pool);
+      return pool;
+    };
     const random = this.#options.random ?? systemRandom;
     const application = await createApplication(
       { config: this.#config(), logger, metrics, clock, timers, random, database },
       this.#options.extensions,
     );
-    this.#life = { application, database, metrics, timers };
+    this.#life = { application, database, queueConnections, metrics, timers };
     this.#letBridgesChooseTimestamps();
     this.#options.adjust?.(application.services);
     this.#url = (await application.start()).address;
@@ -237,9 +247,9 @@ export class InProcessServer {
   /** Ends it in the middle of whatever it does, as SIGKILL does. `revive` starts it again. */
   async kill(): Promise<void> {
     runningServers.delete(this);
-    const { application, database, metrics, timers } = this.#life;
+    const { application, database, queueConnections, metrics, timers } = this.#life;
     const { http, queues } = application.services;
-    strikeDumb(database);
+    strikeDumb(database, queueConnections);
     await cutConnections(this.#databaseUrl);
     timers.hurry();
     await Promise.all([http.drain(0), queues.close()]);
@@ -432,7 +442,9 @@ const changed = (base: unknown, changes: object): unknown => {
 };
 
 /** A database that answers nothing any more: whoever asks it waits for ever, as in a process that is gone. */
-const strikeDumb = (database: Database): void => {
+const strikeDumb = (database: Database, queueConnections: readonly PgPool[]): void => {
   const never = new Promise<never>(() => undefined);
   for (const method of ['query', 'write', 'read', 'maintain', 'migrate'] as const) database[method] = () => never;
+  // Its queues would go on telling that their jobs are being done.
+  for (const pool of queueConnections) Object.assign(pool, { query: () => never, connect: () => never });
 };

@@ -25,7 +25,7 @@ const silent: Logger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, e
 Object.assign(sdkLogger, silent, { log: quiet });
 
 /** Milliseconds in which what was sent has to have arrived. */
-const PATIENCE_MS = 8_000;
+const PATIENCE_MS = 45_000;
 
 type Listener = () => void;
 

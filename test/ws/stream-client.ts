@@ -12,7 +12,7 @@ export interface StreamClientOptions extends ClientOptions {
 // oxlint-disable-next-line typescript/no-explicit-any
 export type Frame = any;
 
-const WAIT_MS = 5_000;
+const WAIT_MS = 45_000;
 
 /** A handshake that was answered by HTTP. */
 export class Refused extends Error {

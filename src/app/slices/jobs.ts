@@ -69,8 +69,8 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   moveToSuccessorHandler(below.roomSuccession),
 ];
 
-export function composeJobs(below: Platform & Workers): Slice<Jobs> {
-  const { config, database, logger, timers } = below;
+export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {
+  const { config, database, jobLockMs: lockMs, logger, timers } = below;
   const queues = new JobQueues({
     store:
       config.redis.url === null
@@ -79,6 +79,7 @@ export function composeJobs(below: Platform & Workers): Slice<Jobs> {
     definitions: JOBS,
     logger,
     timers,
+    lockMs,
   });
   const outboxRelay = new OutboxRelay({ database, queues, timers, logger });
   return {

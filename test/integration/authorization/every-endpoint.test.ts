@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { ChildServer } from '#test/support/child-server.ts';
+import { until } from '#test/support/until.ts';
 import {
   asks,
   readable,
@@ -254,12 +255,10 @@ const delayedAreGone = async (room: RoomOfSecrets, role: Role): Promise<void> =>
   const body = { delay_ms: 1, msgtype: 'm.text', body: 'intruded' };
   const path = `/rooms/${room.roomId}/send/m.room.message/delayed-${role}?org.matrix.msc4140.delay=1`;
   await asks(room, person, 'PUT', path, body);
-  for (let tries = 0; tries < 100; tries++) {
+  await until('the delayed event waits no more', async () => {
     const { body: list } = await asks(room, person, 'GET', `${DELAYED}/delayed_events`);
-    if (list.scheduled?.length === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error('the delayed event is still waiting');
+    return list.scheduled?.length === 0;
+  });
 };
 
 const stateOf = async (room: RoomOfSecrets): Promise<unknown> => {

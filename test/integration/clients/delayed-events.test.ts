@@ -1,23 +1,20 @@
 import { expect } from 'chai';
 import { EventTimeline, type MatrixError, MsgType, Preset, UpdateDelayedEventAction } from 'matrix-js-sdk';
-import { ChildServer } from '#test/support/child-server.ts';
+import { InProcessServer } from '#test/support/in-process-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 
 const HOUR = 3_600_000;
 
 describe('delayed events, as js-sdk clients schedule and manage them', function () {
   this.timeout(60_000);
-  let server: ChildServer;
+  let server: InProcessServer;
   let alice: SdkClient;
   let phone: SdkClient;
   let bob: SdkClient;
   let roomId: string;
 
   before(async () => {
-    server = await ChildServer.start({
-      database: 'shared',
-      env: { TSUDOI_DELAYED_EVENTS__MAX_DELAY_MS: String(24 * HOUR) },
-    });
+    server = await InProcessServer.start({ config: { delayedEvents: { maxDelayMs: 24 * HOUR } } });
     alice = await (await SdkClient.register(server.url, 'alice')).start();
     phone = await (await SdkClient.logIn(server.url, 'alice')).start();
     bob = await (await SdkClient.register(server.url, 'bob')).start();
@@ -27,7 +24,7 @@ describe('delayed events, as js-sdk clients schedule and manage them', function 
   });
   after(async () => {
     for (const client of [alice, phone, bob]) client?.stop();
-    await server?.dispose();
+    await server?.stop();
   });
 
   const say = async (delay: number, body: string): Promise<string> => {
@@ -61,6 +58,7 @@ describe('delayed events, as js-sdk clients schedule and manage them', function 
 
   it('arrive when their time has come; their senders alone learn which they were', async () => {
     const delayId = await say(300, 'in a moment');
+    await server.clock.advance(300);
     await bob.until('the message', () => bob.texts(roomId).includes('in a moment'));
     const found = async (client: SdkClient): Promise<unknown> => {
       const event = await client.until('the event', () =>
@@ -144,6 +142,7 @@ describe('delayed events, as js-sdk clients schedule and manage them', function 
       content as never,
     );
     await tablet.client.logout(true);
+    await server.clock.advance(1_000);
     await bob.until('the message', () => bob.texts(roomId).includes('hung up'));
 
     const carol = await SdkClient.register(server.url, 'carol');
@@ -171,7 +170,11 @@ describe('delayed events, as js-sdk clients schedule and manage them', function 
           session,
         } as never);
       });
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await server.idle();
+    await server.clock.advance(700);
+    await server.idle();
+    const { event_id: last } = await alice.client.sendTextMessage(roomId, 'and now?');
+    await bob.sees(roomId, last);
     expect(bob.texts(roomId)).to.not.include('from beyond');
   });
 });

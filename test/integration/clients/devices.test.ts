@@ -1,16 +1,16 @@
 import { expect } from 'chai';
 import { ClientEvent, Preset, RoomEvent, SetPresence, SyncState, UserEvent } from 'matrix-js-sdk';
-import { ChildServer } from '#test/support/child-server.ts';
+import { InProcessServer } from '#test/support/in-process-server.ts';
 import { ask, must } from '#test/support/http.ts';
 import { PASSWORD, SdkClient } from '#test/support/sdk-client.ts';
 
-const LIFETIME_MS = 1_500;
+const LIFETIME_MS = 60_000;
 /** Lifetimes are kept in full seconds. */
 const EXPIRED_MS = LIFETIME_MS + 1_000;
 
 describe('sessions and devices of js-sdk clients', function () {
   this.timeout(60_000);
-  let server: ChildServer;
+  let server: InProcessServer;
   const clients: SdkClient[] = [];
   const started = async (client: SdkClient): Promise<SdkClient> => {
     clients.push(client);
@@ -18,15 +18,12 @@ describe('sessions and devices of js-sdk clients', function () {
   };
 
   before(async () => {
-    server = await ChildServer.start({
-      database: 'shared',
-      env: { TSUDOI_SESSIONS__ACCESS_TOKEN_LIFETIME_MS: String(LIFETIME_MS) },
-    });
+    server = await InProcessServer.start({ config: { sessions: { accessTokenLifetimeMs: LIFETIME_MS } } });
   });
   afterEach(() => {
     for (const client of clients.splice(0)) client.stop();
   });
-  after(() => server?.dispose());
+  after(() => server?.stop());
 
   it('bring account data and tags of one device to the other', async () => {
     const desk = await started(await SdkClient.register(server.url, 'akiko'));
@@ -118,14 +115,14 @@ describe('sessions and devices of js-sdk clients', function () {
     await client.room(roomId);
     let tokens = { access_token: client.login.access_token, refresh_token: client.login.refresh_token! };
     const said: string[] = [];
-    const begun = Date.now();
-    while (Date.now() - begun < EXPIRED_MS) {
+    const begun = server.clock.now();
+    while (server.clock.now() - begun < EXPIRED_MS) {
       said.push(`${said.length}回目`);
       const { event_id: last } = await talker.client.sendTextMessage(roomId, said.at(-1)!);
       tokens = { ...tokens, ...(await client.client.refreshToken(tokens.refresh_token)) };
       client.client.setAccessToken(tokens.access_token);
       await client.sees(roomId, last);
-      await new Promise((resolve) => setTimeout(resolve, LIFETIME_MS / 4));
+      await server.clock.advance(LIFETIME_MS / 4);
     }
     expect(client.loggedOut).to.deep.equal([]);
     expect(client.texts(roomId)).to.deep.equal(said);
@@ -141,7 +138,7 @@ describe('sessions and devices of js-sdk clients', function () {
     const { room_id: roomId } = await talker.client.createRoom({ preset: Preset.PublicChat });
     await client.client.joinRoom(roomId);
     await client.room(roomId);
-    await new Promise((resolve) => setTimeout(resolve, EXPIRED_MS));
+    await server.clock.advance(EXPIRED_MS);
     const { event_id: missed } = await talker.client.sendTextMessage(roomId, '起きて');
     await client.until('the logout', () => client.loggedOut.length > 0);
     expect(client.loggedOut[0]!.data).to.include({ errcode: 'M_UNKNOWN_TOKEN', soft_logout: true });
@@ -164,9 +161,9 @@ describe('sessions and devices of js-sdk clients', function () {
     for (const logOut of logouts) {
       const device = await started(await SdkClient.logIn(server.url, 'deru'));
       await logOut(device);
-      await device.until('it is logged out', () => device.loggedOut.length > 0, 3_000);
+      await device.until('it is logged out', () => device.loggedOut.length > 0);
     }
-    await first.until('it is logged out too', () => first.loggedOut.length > 0, 3_000);
+    await first.until('it is logged out too', () => first.loggedOut.length > 0);
   });
 
   it('log out cleanly, and log in again on a device of the same name', async () => {

@@ -6,23 +6,12 @@ import {
   VerifierEvent,
 } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import type { MatrixEvent } from 'matrix-js-sdk';
-import { setTimeout as pause } from 'node:timers/promises';
 import { ChildServer } from '#test/support/child-server.ts';
 import { must } from '#test/support/http.ts';
 import { PASSWORD, SdkClient } from '#test/support/sdk-client.ts';
+import { until } from '#test/support/until.ts';
 
 const ENCRYPTION = { type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } };
-const PATIENCE_MS = 25_000;
-
-/** Asks until it is so: what the SDK's crypto knows it does not tell by itself. */
-const eventually = async (what: string, look: () => Promise<boolean>): Promise<void> => {
-  for (let left = PATIENCE_MS; left > 0; left -= 100) {
-    if (await look()) return;
-    await pause(100);
-  }
-  throw new Error(`in vain: ${what}`);
-};
-
 describe('encryption between js-sdk clients', function () {
   this.timeout(120_000);
   let server: ChildServer;
@@ -82,15 +71,12 @@ describe('encryption between js-sdk clients', function () {
   };
   /** The text of an event as the client shows it, once it is decrypted. */
   const shown = async (reader: SdkClient, roomId: string, eventId: string): Promise<string> => {
-    const event = await reader.until<MatrixEvent>(
-      `event ${eventId}`,
-      () => reader.client.getRoom(roomId)?.findEventById(eventId),
-      PATIENCE_MS,
+    const event = await reader.until<MatrixEvent>(`event ${eventId}`, () =>
+      reader.client.getRoom(roomId)?.findEventById(eventId),
     );
     await reader.until(
       `the text of ${eventId}`,
       () => event.getType() === 'm.room.message' && !event.isDecryptionFailure(),
-      PATIENCE_MS,
     );
     expect(event.isEncrypted()).to.equal(true);
     return String(event.getContent()['body']);
@@ -108,7 +94,7 @@ describe('encryption between js-sdk clients', function () {
       await creator.until(`${other.userId} is in`, () => creator.membership(roomId, other.userId) === 'join');
     }
     for (const member of [creator, ...others])
-      await eventually('it is encrypted', () => cryptoOf(member).isEncryptionEnabledInRoom(roomId));
+      await until('it is encrypted', () => cryptoOf(member).isEncryptionEnabledInRoom(roomId));
     return roomId;
   };
 
@@ -149,7 +135,7 @@ describe('encryption between js-sdk clients', function () {
     const old = await say(bob, roomId, '昔の話');
     expect(await shown(alice, roomId, old)).to.equal('昔の話');
     const { access_token: token } = alice.login;
-    await eventually('the key is in the backup', async () => {
+    await until('the key is in the backup', async () => {
       const { count } = await must(server.url, 'GET', '/room_keys/version', { token });
       return count > 0;
     });
@@ -183,11 +169,11 @@ describe('encryption between js-sdk clients', function () {
     });
     const request = await cryptoOf(alice).requestVerificationDM(bob.userId, roomId);
     await asked;
-    await alice.until('bob is ready', () => request.phase === VerificationPhase.Ready, PATIENCE_MS);
+    await alice.until('bob is ready', () => request.phase === VerificationPhase.Ready);
     const theirs = cryptoOf(bob).findVerificationRequestDMInProgress(roomId, alice.userId);
     if (theirs === undefined) throw new Error('bob has no request');
     const verifier = await request.startVerification('m.sas.v1');
-    const answering = await bob.until('it has begun', () => theirs.verifier, PATIENCE_MS);
+    const answering = await bob.until('it has begun', () => theirs.verifier);
     const seen: string[] = [];
     const confirm = async (one: typeof verifier): Promise<void> =>
       new Promise((resolve, reject) => {
@@ -199,12 +185,12 @@ describe('encryption between js-sdk clients', function () {
     await Promise.all([confirm(verifier), confirm(answering), verifier.verify(), answering.verify()]);
     expect(seen).to.have.length(2);
     expect(seen[0]).to.equal(seen[1]);
-    await alice.until('it is done', () => request.phase === VerificationPhase.Done, PATIENCE_MS);
+    await alice.until('it is done', () => request.phase === VerificationPhase.Done);
     for (const [reader, other] of [
       [alice, bob],
       [bob, alice],
     ] as const) {
-      await eventually(`${reader.userId} trusts ${other.userId}`, async () =>
+      await until(`${reader.userId} trusts ${other.userId}`, async () =>
         (await cryptoOf(reader).getUserVerificationStatus(other.userId)).isVerified(),
       );
     }

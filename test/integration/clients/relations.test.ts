@@ -4,6 +4,7 @@ import { RoomHierarchy } from 'matrix-js-sdk/lib/room-hierarchy.js';
 import { ChildServer } from '#test/support/child-server.ts';
 import { ask, must } from '#test/support/http.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
+import { until } from '#test/support/until.ts';
 
 describe('clients that edit, react, talk in threads, and look around in spaces', function () {
   this.timeout(60_000);
@@ -70,19 +71,11 @@ describe('clients that edit, react, talk in threads, and look around in spaces',
     expect([timeline.limited, timeline.events[0].event_id]).to.deep.equal([true, eventId]);
     expect(timeline.events[0].unsigned['m.relations']['m.replace'].content['m.new_content'].body).to.equal('corrected');
     const wish = { search_categories: { room_events: { search_term: 'unmistakeable' } } };
-    const deadline = Date.now() + 8_000;
-    for (;;) {
+    const first = await until('it is found', async () => {
       const found = await must(server.url, 'POST', '/search', { token, body: wish });
-      const [first] = found.search_categories.room_events.results;
-      if (first !== undefined) {
-        expect(first.result.unsigned['m.relations']).to.have.property('m.replace');
-        break;
-      }
-      expect(Date.now()).to.be.lessThan(deadline);
-      await new Promise((resolve) => {
-        setTimeout(resolve, 50);
-      });
-    }
+      return found.search_categories.room_events.results[0];
+    });
+    expect(first.result.unsigned['m.relations']).to.have.property('m.replace');
   });
 
   it('list the threads of a room, with the latest reply and who takes part', async () => {

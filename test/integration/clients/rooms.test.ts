@@ -16,9 +16,7 @@ import {
 import { RoomHierarchy } from 'matrix-js-sdk/lib/room-hierarchy.js';
 import { ChildServer } from '#test/support/child-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
-
-/** Milliseconds: enough for a busy machine; nobody waits longer than it takes. */
-const PATIENCE_MS = 20_000;
+import { until } from '#test/support/until.ts';
 
 describe('rooms from their spaces to their successors, as js-sdk clients live in them', function () {
   this.timeout(60_000);
@@ -38,7 +36,7 @@ describe('rooms from their spaces to their successors, as js-sdk clients live in
   });
 
   const soon = <T>(who: SdkClient, what: string, look: () => T | undefined | null | false): Promise<T> =>
-    who.until(what, look, PATIENCE_MS);
+    who.until(what, look);
   const joined = (who: SdkClient, roomId: string): Promise<Room> =>
     soon(who, `room ${roomId}`, () => who.membership(roomId) === 'join' && who.client.getRoom(roomId));
 
@@ -70,17 +68,14 @@ describe('rooms from their spaces to their successors, as js-sdk clients live in
     who.client.getRoom(roomId)?.getLiveTimeline().getState(EventTimeline.FORWARDS)?.getStateEvents(type, '');
 
   /** Asks until what is found is enough: what was just written is found a moment later. */
-  async function found<T>(look: () => Promise<T>, enough: (answer: T) => boolean): Promise<T> {
-    const deadline = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const answer = await look();
-      // When it is late the test that asked says what is wrong with it.
-      if (enough(answer) || Date.now() > deadline) return answer;
-      await new Promise((resolve) => {
-        setTimeout(resolve, 50);
-      });
-    }
-  }
+  const found = async <T>(look: () => Promise<T>, enough: (answer: T) => boolean): Promise<T> => {
+    let answer: T | undefined;
+    await until(
+      () => `enough is found: ${JSON.stringify(answer)}`,
+      async () => enough((answer = await look())),
+    );
+    return answer as T;
+  };
 
   it('walk a space page by page in its own order, and enter a restricted room by being in the space', async () => {
     const spaceId = await shared([bob], { name: '町', creation_content: { type: RoomType.Space } });

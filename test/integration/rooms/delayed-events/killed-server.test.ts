@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
 import { ask, must } from '#test/support/http.ts';
+import { pause, until } from '#test/support/until.ts';
 
 const BASE = '/_matrix/client/unstable/org.matrix.msc4140';
 
@@ -33,13 +34,7 @@ describe('delayed events of a server that is killed', function () {
       .map((event: { content: { body: string } }) => event.content.body)
       .reverse();
   };
-  const untilAllSent = async (): Promise<void> => {
-    const deadline = Date.now() + 20_000;
-    while ((await scheduledNow()) > 0) {
-      if (Date.now() > deadline) throw new Error('they are not sent');
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  };
+  const untilAllSent = (): Promise<boolean> => until('all are sent', async () => (await scheduledNow()) === 0);
 
   it('are each sent exactly once, whenever it is killed', async () => {
     const expected: string[] = [];
@@ -52,7 +47,7 @@ describe('delayed events of a server that is killed', function () {
           expected.push(name);
         }),
       );
-      await new Promise((resolve) => setTimeout(resolve, 300 + life * 60));
+      await pause(300 + life * 60);
       await server.kill('SIGKILL');
       await server.launch();
     }
@@ -63,10 +58,9 @@ describe('delayed events of a server that is killed', function () {
 
   it('keep what was done to them', async () => {
     const before = (await bodies()).length;
-    const cancelled = await schedule('never', 1_500);
+    const cancelled = await schedule('never', 60_000);
     const restarted = await schedule('later', 60_000);
     await must(server.url, 'POST', `${BASE}/delayed_events/${cancelled}/cancel`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
     await must(server.url, 'POST', `${BASE}/delayed_events/${restarted}/restart`);
     const known = await must(server.url, 'GET', `${BASE}/delayed_events/${restarted}`, { token });
     await server.kill('SIGKILL');

@@ -120,12 +120,10 @@ describe('a soft-failed sticky event', function () {
     const { next } = await sync();
     const nothing = { timeline: { types: ['none'] }, state: { types: ['none'] } };
     const waiting = world.sync.sync(syncRequest(BOB, next, nothing, { timeout: 50_000 }));
-    const started = Date.now();
     await levels(0);
     await reviewed();
     const body = JSON.parse((await waiting).body) as SyncBody;
     expect(ids(body.rooms!.join![remote.room.roomId]!.msc4354_sticky!.events)).to.deep.equal([failed.id]);
-    expect(Date.now() - started).to.be.below(20_000);
   });
 
   it('is judged by the same job once more where its delivery could not be written', async () => {

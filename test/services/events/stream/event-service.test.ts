@@ -5,6 +5,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { ALICE, BOB, makeRoom, membership, message, portrait, SERVER, topic } from '#test/support/event-services.ts';
+import { query } from '#test/support/database.ts';
+import { until } from '#test/support/until.ts';
 import { EventDatabase } from './event-database.ts';
 
 const user = (n: number): string => `@user${n}:${SERVER}`;
@@ -89,10 +91,13 @@ describe('the event service', function () {
       const second = db.services.events.send(room, topic(ALICE, 'new'));
       void first.then(count);
       void second.then(count);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      const early = answers;
+      const early = await until('the batch waits for the lock', async () => {
+        const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+        const rows = await query(db.clone.url, blocked);
+        return rows.length > 0 ? { answers } : undefined;
+      });
       await db.admin.query('rollback');
-      expect(early).to.equal(0);
+      expect(early.answers).to.equal(0);
       expect((await second).eventId).to.equal((await first).eventId);
       expect(await db.rows('select 1 from events where nid = $1', [(await second).nid])).to.have.length(1);
     });
@@ -175,12 +180,11 @@ describe('the event service', function () {
       const other = new pg.Client({ connectionString: db.clone.url });
       await other.connect();
       try {
-        for (let attempt = 0; attempt < 200 && early === undefined; attempt++) {
+        early = await until('the room is committed and not published', async () => {
           const { rows: found } = await other.query<{ nid: number }>('select max(room) as nid from room_tail');
-          early = await rooms.byNid(found[0]!.nid);
-          if (early?.lastPosition !== 0) early = undefined;
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
+          const room = await rooms.byNid(found[0]!.nid);
+          return room?.lastPosition === 0 ? room : undefined;
+        });
       } finally {
         await other.end();
         await db.admin.query('rollback');

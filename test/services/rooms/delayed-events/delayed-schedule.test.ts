@@ -13,6 +13,7 @@ import {
 } from '#src/storage/rooms/delayed-events.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
+import { until as eventually } from '#test/support/until.ts';
 
 const LOOK_AT = sql('test_delayed_look_at', 'select look_at from delayed_events where delay_id = $1');
 
@@ -69,12 +70,10 @@ describe('the schedule of delayed events', function () {
     schedule.expect(clock.now() + delayMs);
   };
   const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
-    for (let tries = 0; tries < 600; tries++) {
-      if (await look()) return;
+    await eventually('it is sent', async () => {
       await clock.advance(0);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    throw new Error('waited in vain');
+      return look();
+    });
   };
   const quiet = (): Promise<void> => schedule.idle();
   const lookAt = async (id: string): Promise<number> =>
@@ -123,6 +122,7 @@ describe('the schedule of delayed events', function () {
     await insert('b', 2_000);
     await until(async () => {
       await clock.advance(2_000);
+      await quiet();
       return (await delayedEventById(clone.database, 'a'))?.finalised_ts !== null;
     });
     const given = await delayedEventById(clone.database, 'a');
@@ -144,6 +144,7 @@ describe('the schedule of delayed events', function () {
     await insert('a', 1_000);
     await until(async () => {
       await clock.advance(2_000);
+      await quiet();
       return sent.length === 1;
     });
     expect(tries).to.equal(13);

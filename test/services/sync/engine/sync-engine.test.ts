@@ -9,6 +9,8 @@ import { ModelClient } from './model-client.ts';
 import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
 
 const user = (n: number): string => `@user${n}:${SERVER}`;
+/** Whoever waits as long as this was not woken: the test ends before. */
+const NEVER_MS = 3_600_000;
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
@@ -251,13 +253,11 @@ describe('the sync engine', function () {
       const since = new Map<string, string>();
       for (const reader of readers) since.set(reader, (await body(reader, undefined)).next_batch);
       const wait = async (reader: string, id: Promise<string>): Promise<void> => {
-        const started = performance.now();
         for (let found = false; !found;) {
-          const news = await body(reader, since.get(reader), { timeline: { limit: 100 } }, { timeout: 5_000 });
+          const news = await body(reader, since.get(reader), { timeline: { limit: 100 } }, { timeout: NEVER_MS });
           since.set(reader, news.next_batch);
           const ids = news.rooms?.join?.[room.roomId]?.timeline.events.map((event) => event.event_id) ?? [];
           found = ids.includes(await id);
-          if (performance.now() - started > 2_000) throw new Error(`${reader} was not woken`);
         }
       };
       for (let round = 0; round < 300; round++) {
@@ -278,12 +278,10 @@ describe('the sync engine', function () {
       const carol = user(40);
       const news = async (cause: () => unknown): Promise<string> => {
         const { next_batch: since } = await body(carol, undefined);
-        const waiting = world.sync.sync(syncRequest(carol, since, {}, { timeout: 5_000 }));
+        const waiting = world.sync.sync(syncRequest(carol, since, {}, { timeout: NEVER_MS }));
         for (let i = 0; i < 30; i++) await turn();
-        const started = performance.now();
         await cause();
         const { body: text } = await waiting;
-        expect(performance.now() - started).to.be.below(2_000);
         return text;
       };
       expect(await news(() => world.events.send(room, membership(ALICE, carol, 'invite')))).to.contain('"invite"');
