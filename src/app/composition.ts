@@ -14,6 +14,7 @@ import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
+import { composeMail } from './slices/mail.ts';
 import { composeMedia } from './slices/media.ts';
 import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
@@ -68,6 +69,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeMedia)
     .add(composePush)
     .add(composePushDelivery)
+    .add(composeMail)
     .add(composeEphemeral)
     .add(composeDeactivation)
     .add(composePeeking)

@@ -86,6 +86,7 @@ import { dehydratedDeviceEndpoints } from '#src/http/client-server/dehydrated_de
 import { keyBackupEndpoints } from '#src/http/client-server/key_backup.ts';
 import { keysEndpoints } from '#src/http/client-server/keys.ts';
 import { toDeviceEndpoints } from '#src/http/client-server/to_device.ts';
+import { confirmEmailEndpoints } from '#src/http/pages/confirm-email.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 
 /** Every endpoint that is served: a new group of them is listed here. */
@@ -110,6 +111,7 @@ const DECLARED = [
   ...delayedEventsEndpoints,
   ...deviceManagementEndpoints,
   ...directoryEndpoints,
+  ...confirmEmailEndpoints,
   ...eventContextEndpoints,
   ...federationOpenIdEndpoints,
   ...filterEndpoints,

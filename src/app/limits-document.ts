@@ -82,6 +82,13 @@ const BOUNDS: readonly Bounds[] = [
     ],
   },
   {
+    section: 'email',
+    title: 'Mail',
+    answer:
+      'mails wait for their turn, and are tried again where the server does not take them; a link is good no longer. Who asks too often is in `rate_limits.mail_*`.',
+    metrics: ['tsudoi_mails_total{kind,outcome}'],
+  },
+  {
     section: 'cache',
     title: 'Memory for what could be read again',
     answer: 'nothing: the least recently used is forgotten.',

@@ -51,6 +51,7 @@ export function serverInfo(
         defaultRoomVersion: config.room.defaultVersion,
         stableRoomVersions: [...ROOM_VERSIONS.keys()],
         canChangePassword: true,
+        canChangeThreepids: config.email.smtpUrl !== null,
       }),
     changePasswordPage: () => config.wellKnown.changePassword ?? undefined,
     rtcTransports: () => config.rtc.transports,

@@ -28,7 +28,8 @@ export type RateLimitBucket =
   | 'delayed_event_relay'
   | 'to_device'
   | 'media_upload'
-  | 'media_fetch';
+  | 'media_fetch'
+  | 'mail_link';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { defineJob, type JobDefinition, PERSISTENT } from './job-definition.ts';
+import { defineJob, type JobDefinition, PERSISTENT, UNTIL_STALE } from './job-definition.ts';
 
 /** Looks for rooms that have events to let go, and makes a `retention.purge_room` of each. */
 export const findDueRooms = defineJob({
@@ -151,6 +151,14 @@ export const moveToSuccessor = defineJob({
   ...PERSISTENT,
 });
 
+/** Sends the mail by which an address is validated. */
+export const sendValidation = defineJob({
+  name: 'mail.validation',
+  queue: 'mail',
+  payload: Type.Object({ sid: Type.String(), attempt: Type.Integer() }),
+  ...UNTIL_STALE,
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
@@ -169,4 +177,5 @@ export const JOBS: readonly JobDefinition[] = [
   reviewStickyEvents,
   copyRoomRules,
   moveToSuccessor,
+  sendValidation,
 ] as unknown as JobDefinition[];

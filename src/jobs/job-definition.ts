@@ -8,6 +8,8 @@ export const QUEUES = {
   prompt: { concurrency: 4 },
   /** What goes through all the rooms of a user, or all the users of a room: long ones must not keep the prompt ones waiting. */
   rounds: { concurrency: 4 },
+  /** Mail: a server that takes it slowly, or not at all, must not keep anything else waiting. */
+  mail: { concurrency: 4 },
 } as const;
 
 export type QueueName = keyof typeof QUEUES;
@@ -27,6 +29,9 @@ export interface JobDefinition<Payload extends TSchema = TSchema> {
 
 /** For what must happen: tried for days, in case that the fault is one that somebody has to mend first. */
 export const PERSISTENT = { attempts: 100, backoffMs: 500 } as const;
+
+/** For mail: tried for a day and a half, as servers that send mail do. RFC 5321, 4.5.4.1. */
+export const UNTIL_STALE = { attempts: 44, backoffMs: 5_000 } as const;
 
 /** A job that something makes necessary. */
 export interface JobRequest {

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type Errcode, MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
-import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { requestAuthorization } from '#src/protocol/signing/request-signature.ts';
+import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** An identity server, and the token with which a user may use it. */
@@ -38,12 +40,19 @@ interface Answer {
   readonly body: JsonObject;
 }
 
+const PREFIX = '/_matrix/identity/v2';
 const TOKEN = /^[0-9a-zA-Z.=_-]{1,255}$/;
 const MAX_BODY_BYTES = 131_072;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 
 const strange = (server: string, what: string): MatrixError =>
   new MatrixError('M_CONNECTION_FAILED', `The identity server ${server} ${what}.`);
+
+/** With what this server signs what it asks of identity servers in its own name. */
+export interface IdentitySigner {
+  readonly serverName: string;
+  readonly key: SigningKey;
+}
 
 /** Asks identity servers. Identity Service API v2. */
 export class IdentityService {
@@ -53,6 +62,50 @@ export class IdentityService {
   constructor(http: Pick<OutboundHttp, 'request'>, timeouts: Partial<OutboundTimeouts> = {}) {
     this.#http = http;
     this.#timeouts = { ...TIMEOUTS, ...timeouts };
+  }
+
+  /**
+   * Publishes that an address which was validated there is a user's. `POST /3pid/bind`.
+   *
+   * @returns the address, as the identity server says it
+   * @throws MatrixError as `lookup`; what the identity server refuses with, as it says it
+   */
+  async bind(
+    access: IdentityAccess,
+    session: { readonly sid: string; readonly clientSecret: string; readonly userId: string },
+  ): Promise<ThirdPartyId> {
+    const { server } = access;
+    const body = { sid: session.sid, client_secret: session.clientSecret, mxid: session.userId };
+    const answer = await this.#ask(access, 'POST', '/3pid/bind', body);
+    if (answer.status !== 200) throw passedOn(answer) ?? refusal(server, answer);
+    const { medium, address } = answer.body;
+    const id = typeof medium === 'string' && typeof address === 'string' ? thirdPartyId(medium, address) : undefined;
+    if (id === undefined) throw strange(server, 'bound the address, but does not say which');
+    return id;
+  }
+
+  /**
+   * Has an association removed, in the name of this server. `POST /3pid/unbind`.
+   *
+   * @returns false when the identity server does not support it
+   * @throws MatrixError M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; what the identity server refuses with
+   */
+  async unbind(
+    server: string,
+    userId: string,
+    { medium, address }: ThirdPartyId,
+    signer: IdentitySigner,
+  ): Promise<boolean> {
+    const content = { mxid: userId, threepid: { medium, address } };
+    const uri = `${PREFIX}/3pid/unbind`;
+    const request = { method: 'POST', uri, origin: signer.serverName, destination: server, content };
+    const authorization = requestAuthorization(request, signer.key);
+    const answer = await this.#send(server, authorization, 'POST', '/3pid/unbind', content);
+    if (answer.status === 200) return true;
+    // "If the response body is not a JSON Matrix error, the identity server does not support unbinds."
+    const refused = passedOn(answer);
+    if (refused === undefined) return false;
+    throw refused;
   }
 
   /**
@@ -115,13 +168,22 @@ export class IdentityService {
     return { token, displayName, publicKeys: [first, ...others.filter((key) => key !== undefined)] };
   }
 
-  async #ask(access: IdentityAccess, method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
-    const { server, accessToken } = access;
+  #ask({ server, accessToken }: IdentityAccess, method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> {
+    return this.#send(server, `Bearer ${accessToken}`, method, path, body);
+  }
+
+  async #send(
+    server: string,
+    authorization: string,
+    method: 'GET' | 'POST',
+    path: string,
+    body?: object,
+  ): Promise<Answer> {
     const result = await this.#http.request({
       method,
-      url: `https://${server}/_matrix/identity/v2${path}`,
+      url: `https://${server}${PREFIX}${path}`,
       headers: {
-        authorization: `Bearer ${accessToken}`,
+        authorization,
         accept: 'application/json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },
@@ -158,6 +220,19 @@ const inviteKey = (entry: JsonValue): InviteKey | undefined => {
   return typeof publicKey === 'string' && typeof keyValidityUrl === 'string'
     ? { publicKey, keyValidityUrl }
     : undefined;
+};
+
+/** Longest message of an identity server that is handed on. */
+const LONGEST_MESSAGE = 500;
+
+/** "Homeservers should simply proxy any errors received by the identity server to the caller." Undefined for what is no Matrix error. */
+const passedOn = ({ status, body }: Answer): MatrixError | undefined => {
+  const { errcode, error } = body;
+  if (typeof errcode !== 'string' || !/^M_[A-Z_]{1,60}$/.test(errcode) || status < 400 || status >= 500)
+    return undefined;
+  const message = typeof error === 'string' ? error.slice(0, LONGEST_MESSAGE) : 'The identity server refuses.';
+  // 401 would end the user's session here, which is not what is meant.
+  return new MatrixError(errcode as Errcode, message, {}, status === 401 ? 403 : status);
 };
 
 const refusal = (server: string, { status, body }: Answer): MatrixError => {

@@ -36,6 +36,7 @@ describe('what the server says of itself', () => {
             defaultRoomVersion: '12',
             stableRoomVersions: ['1', '11', '12'],
             canChangePassword: true,
+            canChangeThreepids: false,
             canModerateAccounts: false,
             delayedEvents: limits,
           }),

@@ -40,6 +40,7 @@ export interface Sent {
   readonly body?: unknown;
   /** A body as it stands, sent as JSON. */
   readonly raw?: string | Uint8Array<ArrayBuffer>;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** One request to the server at `baseUrl`; `path` is under /_matrix/client/v3 unless it begins with `/_` or `/.`. */
@@ -47,7 +48,7 @@ export async function ask(
   baseUrl: string,
   method: string,
   path: string,
-  { token, body, raw }: Sent = {},
+  { token, body, raw, headers }: Sent = {},
 ): Promise<Answer> {
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
   const response = await recordedFetch(baseUrl + (/^\/[_.]/.test(path) ? path : `/_matrix/client/v3${path}`), {
@@ -55,6 +56,7 @@ export async function ask(
     headers: {
       ...(payload === undefined ? {} : { 'Content-Type': 'application/json' }),
       ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+      ...headers,
     },
     ...(payload === undefined ? {} : { body: payload }),
   });

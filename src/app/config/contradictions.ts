@@ -53,6 +53,7 @@ export function findContradictions(config: RawConfig): Contradiction[] {
   if (config.email.smtp_url !== null && config.email.from === null) {
     refuse('email.from', 'must be set, because email.smtp_url is');
   }
+  findMailContradictions(config, refuse);
   if (config.sync.default_timeline_limit > config.sync.max_timeline_limit) {
     refuse(
       'sync.default_timeline_limit',
@@ -97,6 +98,27 @@ export function findContradictions(config: RawConfig): Contradiction[] {
     if (!isServerName(target)) refuse(`federation.static_hosts.${name}`, `must be host:port, but is ${target}`);
   }
   return found;
+}
+
+/** Names of the machine itself: what goes there passes no network. */
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+function findMailContradictions({ email }: RawConfig, refuse: (key: string, problem: string) => void): void {
+  if (email.smtp_url !== null) {
+    const url = URL.canParse(email.smtp_url) ? new URL(email.smtp_url) : undefined;
+    if (url === undefined || url.hostname === '') {
+      refuse('email.smtp_url', 'must be smtp://host:port or smtps://host:port');
+    } else {
+      const isClear = url.protocol === 'smtp:' && email.starttls === 'none';
+      const logsIn = email.username !== null || url.username !== '';
+      if (isClear && logsIn && !LOOPBACK.test(url.hostname))
+        refuse('email.starttls', 'must not be none: the password would pass the network as it stands');
+    }
+  }
+  if ((email.username === null) !== (email.password === null))
+    refuse(email.username === null ? 'email.username' : 'email.password', 'must be set, because the other one is');
+  if (email.digests.first_pause_ms > email.digests.longest_pause_ms)
+    refuse('email.digests.first_pause_ms', 'must not be above email.digests.longest_pause_ms');
 }
 
 function isNetwork(text: string): boolean {

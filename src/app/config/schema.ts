@@ -1,4 +1,5 @@
 import Type, { type Static, type TSchema, type TUnsafe } from 'typebox';
+import { LANGUAGES } from '#src/kernel/language.ts';
 import type { SchemaNode } from './schema-walk.ts';
 
 /**
@@ -35,6 +36,11 @@ const url = (...schemes: string[]) =>
 const network = Type.String({
   pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$',
   title: 'an IP address or network (10.0.0.0/8, fd00::/8)',
+});
+const mailAddress = Type.String({ pattern: '^[^@\\s<>]+@[^@\\s<>]+$', title: 'a mail address' });
+const mailbox = Type.String({
+  pattern: '^([^<>\\r\\n]*<[^@\\s<>]+@[^@\\s<>]+>|[^@\\s<>]+@[^@\\s<>]+)$',
+  title: 'a mail address, or Name <address>',
 });
 const hostAndPort = Type.String({ pattern: '^[^\\s/]+:[0-9]{1,5}$', title: 'host:port' });
 const quota = section({ pieces: count, bytes: count });
@@ -153,7 +159,36 @@ export const configSchema = section({
     uia_timeout_ms: Type.Integer({ minimum: 1_000 }),
     uia_reuse_ms: countOrNone,
   }),
-  email: section({ smtp_url: nullable(url('smtp', 'smtps')), from: nullable(text) }),
+  email: section({
+    smtp_url: nullable(url('smtp', 'smtps')),
+    username: nullable(text),
+    password: nullable(text),
+    starttls: oneOf('required', 'opportunistic', 'none'),
+    verify_certificate: flag,
+    from: nullable(mailbox),
+    envelope_from: nullable(mailAddress),
+    service_name: nullable(text),
+    language: oneOf(...LANGUAGES),
+    timeout_ms: Type.Integer({ minimum: 100 }),
+    max_connections: Type.Integer({ minimum: 1, maximum: 50 }),
+    max_per_second: count,
+    token_lifetime_ms: Type.Integer({ minimum: 60_000 }),
+    max_wrong_tokens: count,
+    hide_accounts: flag,
+    next_link_hosts: nullable(texts),
+    allowed_domains: nullable(texts),
+    denied_domains: texts,
+    login_notices: flag,
+    digests: section({
+      enabled: flag,
+      delay_ms: countOrNone,
+      first_pause_ms: count,
+      longest_pause_ms: count,
+      pause_factor: Type.Number({ minimum: 1 }),
+      calm_ms: count,
+      interval_ms: Type.Integer({ minimum: 100 }),
+    }),
+  }),
   rate_limits: section({
     enabled: flag,
     default: limit,
@@ -163,6 +198,9 @@ export const configSchema = section({
     login_success: limit,
     registration: limit,
     registration_success: limit,
+    mail_request: limit,
+    mail_address: limit,
+    mail_link: limit,
     connection: limit,
     refused: limit,
     work: limit,
@@ -196,6 +234,7 @@ export const configSchema = section({
     filters: quota,
     push_rules: quota,
     pushers: count,
+    threepids: count,
     devices: count,
     aliases: count,
     joined_rooms: count,

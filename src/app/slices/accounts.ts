@@ -1,4 +1,5 @@
 import { CaptchaService, VERIFY_URLS } from '#src/remote/captcha-service.ts';
+import { IdentityService } from '#src/remote/identity-service.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
@@ -16,6 +17,13 @@ import { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { SessionService } from '#src/services/accounts/sessions/session-service.ts';
+import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import { AddressRules } from '#src/services/accounts/validation/address-rules.ts';
+import { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { LinkTokens } from '#src/services/accounts/validation/link-tokens.ts';
+import { NextLinks } from '#src/services/accounts/validation/next-links.ts';
+import { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
+import { EmailStage } from '#src/services/accounts/uia/email-stage.ts';
 import { CaptchaStage } from '#src/services/accounts/uia/captcha-stage.ts';
 import { dummyStage, PasswordStage, type Stage } from '#src/services/accounts/uia/stages.ts';
 import { type Policies, TermsStage } from '#src/services/accounts/uia/terms-stage.ts';
@@ -44,6 +52,10 @@ export interface Accounts {
   readonly sharedSecret: SharedSecretRegistration;
   readonly sessionPolls: SessionPolls;
   readonly uia: UiaService;
+  readonly accountThreepids: AccountThreepids;
+  readonly addressValidation: AddressValidation;
+  readonly ownAddresses: OwnAddresses;
+  readonly linkTokens: LinkTokens;
 }
 
 /** @param below with another implementation of password hashes than the usual one, or without */
@@ -51,7 +63,7 @@ export function composeAccounts(
   below: Platform & ServerFiles & Outside & Users & { readonly argon2?: Argon2 | undefined },
 ): Slice<Accounts> {
   const { accountStream, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
-  const { sessionKey, timers, users } = below;
+  const { outbound, sessionKey, signingKeys, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
   const shared = { database, clock, logger, random, serverName: config.serverName, stream: accountStream };
@@ -68,9 +80,31 @@ export function composeAccounts(
     options: { accessTokenLifetimeMs, refreshTokenLifetimeMs, mostDevices: config.quotas.devices },
   });
   const tokens = new RegistrationTokens(shared);
+  const linkTokens = new LinkTokens(sessionKey.privateKey);
+  const { email } = config;
+  const addressValidation = new AddressValidation({
+    database,
+    clock,
+    random,
+    rateLimiter,
+    rules: new AddressRules(email),
+    nextLinks: new NextLinks(email.nextLinkHosts),
+    linkTokens,
+    language: email.language,
+    isEnabled: email.smtpUrl !== null,
+    lifetimeMs: email.tokenLifetimeMs,
+    maxWrongTokens: email.maxWrongTokens,
+    hidesAccounts: email.hideAccounts,
+  });
+  const accountThreepids = new AccountThreepids({ database, clock, users, most: config.quotas.threepids });
   const captcha = captchaStage(below);
   const terms = config.registration.terms as unknown as Policies;
-  const stages: Stage[] = [dummyStage, new PasswordStage(credentials), new RegistrationTokenStage(tokens)];
+  const stages: Stage[] = [
+    dummyStage,
+    new PasswordStage(credentials),
+    new RegistrationTokenStage(tokens),
+    new EmailStage(addressValidation),
+  ];
   if (captcha !== undefined) stages.push(captcha);
   stages.push(new TermsStage(terms));
   const uia = new UiaService({
@@ -87,6 +121,8 @@ export function composeAccounts(
     sessions,
     uia,
     tokens,
+    addressValidation,
+    accountThreepids,
     hasher,
     rateLimiter,
     passwordPolicy,
@@ -98,10 +134,30 @@ export function composeAccounts(
     name: 'accounts',
     services: {
       sessions,
-      accounts: new AccountService({ ...shared, users, sessions, uia, hasher, passwordPolicy }),
+      accounts: new AccountService({
+        ...shared,
+        users,
+        sessions,
+        uia,
+        addressValidation,
+        hasher,
+        passwordPolicy,
+      }),
       sessionPolls: new SessionPolls(accountStream),
       activity,
       uia,
+      accountThreepids,
+      addressValidation,
+      linkTokens,
+      ownAddresses: new OwnAddresses({
+        database,
+        threepids: accountThreepids,
+        validation: addressValidation,
+        uia,
+        identity: new IdentityService(outbound),
+        signer: { serverName: config.serverName, key: signingKeys[0] },
+        trustedServers: config.identity.trustedServers,
+      }),
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random, stream: accountStream }),
       login: new LoginService({

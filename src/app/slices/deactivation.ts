@@ -8,8 +8,8 @@ import type { Media } from './media.ts';
 import type { Memberships } from './membership.ts';
 import type { Push } from './push.ts';
 import type { PushRules } from './push-rules.ts';
-import type { ThirdPartyInviting } from './third-party-invites.ts';
 import type { UserData } from './user-data.ts';
+import type { Accounts } from './accounts.ts';
 import type { Users } from './users.ts';
 
 /** The end of accounts, in all areas. */
@@ -21,11 +21,11 @@ export function composeDeactivation(
   below: Platform &
     Commit &
     Users &
+    Accounts &
     PushRules &
     UserData &
     Memberships &
     Media &
-    ThirdPartyInviting &
     DelayedEvents &
     Push &
     Ephemeral,

@@ -18,11 +18,13 @@ import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
+import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
 import type { Media } from './media.ts';
+import type { Mails } from './mail.ts';
 import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
 import type { Rooms } from './rooms.ts';
@@ -31,7 +33,7 @@ import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for what jobs say of themselves. */
-const QUEUE_CONNECTIONS = 5;
+const QUEUE_CONNECTIONS = 6;
 
 /** Work that is done behind the requests. */
 export interface Jobs {
@@ -43,6 +45,7 @@ export interface Jobs {
 type Workers = Deactivations &
   Events &
   Media &
+  Mails &
   Memberships &
   People &
   Retention &
@@ -67,6 +70,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   reviewStickyEventsHandler(below.stickyReview),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
+  sendValidationHandler(below.validationMails),
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {

@@ -1,5 +1,4 @@
 import { IdentityService } from '#src/remote/identity-service.ts';
-import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { InviteKeys } from '#src/services/rooms/third-party-invites/invite-keys.ts';
 import { InviteRedemption } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 import { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
@@ -13,10 +12,8 @@ import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** Addresses of users, and invitations of people of whom only an address is known. */
+/** Invitations of people of whom only an address is known. */
 export interface ThirdPartyInviting {
-  /** Whoever binds an address is given what waits for it, so that it stands above accounts. */
-  readonly accountThreepids: AccountThreepids;
   readonly inviteKeys: InviteKeys;
   readonly inviteRedemption: InviteRedemption;
   readonly thirdPartyInvites: ThirdPartyInvites;
@@ -25,7 +22,7 @@ export interface ThirdPartyInviting {
 export function composeThirdPartyInvites(
   below: Platform & ServerFiles & Outside & Users & UserData & RoomModel & Events & Memberships,
 ): Slice<ThirdPartyInviting> {
-  const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys, users } = below;
+  const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys } = below;
   const { events, invitePermission, membership, profileSource: profiles, rooms } = below;
   const { serverName, identity, rateLimits } = config;
   const publicBaseUrl = (): string => publicAddress.url;
@@ -60,7 +57,6 @@ export function composeThirdPartyInvites(
   return {
     name: 'third-party-invites',
     services: {
-      accountThreepids: new AccountThreepids({ database, clock, users, claims: inviteRedemption }),
       inviteKeys,
       inviteRedemption,
       thirdPartyInvites,

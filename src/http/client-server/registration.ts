@@ -1,7 +1,9 @@
 import { Type } from 'typebox';
 import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
+import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge, registrationBody } from './parts/auth-schemas.ts';
+import { emailTokenBody, msisdnTokenBody, refuseMsisdn, tokenRequest, tokenResponse } from './parts/token-requests.ts';
 
 const loggedIn = Type.Object({
   user_id: Type.String(),
@@ -14,6 +16,7 @@ const loggedIn = Type.Object({
 
 interface Services {
   readonly registration: RegistrationService;
+  readonly addressValidation: AddressValidation;
 }
 
 export const registrationEndpoints = [
@@ -44,10 +47,12 @@ export const registrationEndpoints = [
       'M_EXCLUSIVE',
       'M_FORBIDDEN',
       'M_WEAK_PASSWORD',
+      'M_THREEPID_IN_USE',
+      'M_THREEPID_AUTH_FAILED',
       'M_LIMIT_EXCEEDED',
     ],
     answers: challenge,
-    async handler({ registration }: Services, { query, body, info }) {
+    async handler({ registration }: Pick<Services, 'registration'>, { query, body, info }) {
       if (query.kind === 'guest') {
         return registrationBody(await registration.registerGuest(body.initial_device_display_name, info.ip));
       }
@@ -67,6 +72,40 @@ export const registrationEndpoints = [
     },
   }),
   endpoint({
+    operationId: 'requestTokenToRegisterEmail',
+    summary: 'Begins the validation process for an email to be used during registration.',
+    method: 'POST',
+    path: '/_matrix/client/v3/register/email/requestToken',
+    auth: 'none',
+    rateLimit: 'default',
+    body: emailTokenBody,
+    response: tokenResponse,
+    errcodes: [
+      'M_INVALID_PARAM',
+      'M_FORBIDDEN',
+      'M_THREEPID_IN_USE',
+      'M_THREEPID_DENIED',
+      'M_THREEPID_MEDIUM_NOT_SUPPORTED',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handler({ addressValidation, registration }: Services, { body, info }) {
+      registration.assertOpen();
+      return { sid: await addressValidation.request('register', tokenRequest(body, info)) };
+    },
+  }),
+  endpoint({
+    operationId: 'requestTokenToRegisterMSISDN',
+    summary: 'Requests a validation token be sent to the given phone number for the purpose of registering an account',
+    method: 'POST',
+    path: '/_matrix/client/v3/register/msisdn/requestToken',
+    auth: 'none',
+    rateLimit: 'default',
+    body: msisdnTokenBody,
+    response: tokenResponse,
+    errcodes: ['M_THREEPID_MEDIUM_NOT_SUPPORTED', 'M_LIMIT_EXCEEDED'],
+    handler: refuseMsisdn,
+  }),
+  endpoint({
     operationId: 'checkUsernameAvailability',
     summary: 'Checks to see if a username is available on the server.',
     method: 'GET',
@@ -76,7 +115,7 @@ export const registrationEndpoints = [
     query: Type.Object({ username: Type.String() }),
     response: Type.Object({ available: Type.Boolean() }),
     errcodes: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_EXCLUSIVE', 'M_LIMIT_EXCEEDED'],
-    async handler({ registration }: Services, { query }) {
+    async handler({ registration }: Pick<Services, 'registration'>, { query }) {
       await registration.checkAvailable(query.username);
       return { available: true };
     },

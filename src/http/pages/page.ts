@@ -1,35 +1,16 @@
 import { createHash } from 'node:crypto';
+import { escapeHtml } from '#src/kernel/html.ts';
+import { acceptedLanguage, type Language } from '#src/kernel/language.ts';
 import { Reply } from '../middleware/reply.ts';
 
-/** Languages that pages are written in. */
-export type Language = 'ja' | 'en';
+export { escapeHtml } from '#src/kernel/html.ts';
+export type { Language } from '#src/kernel/language.ts';
 
 /** The same sentence in each of them. */
 export type Translated = Readonly<Record<Language, string>>;
 
 /** The language of a browser by its `Accept-Language`: the one that it likes better, English when it names neither. */
-export const languageOf = (acceptLanguage: string | undefined): Language => {
-  let best: { readonly language: Language; readonly weight: number } = { language: 'en', weight: 0 };
-  for (const part of (acceptLanguage ?? '').slice(0, 512).split(',')) {
-    const [range = '', ...parameters] = part.split(';');
-    const language = range.trim().toLowerCase().split('-')[0];
-    const quality = parameters.map((parameter) => /^\s*q=([0-9.]+)\s*$/.exec(parameter)?.[1]).find(Boolean);
-    const weight = quality === undefined ? 1 : Number(quality);
-    if ((language === 'ja' || language === 'en') && weight > best.weight) best = { language, weight };
-  }
-  return best.language;
-};
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** Text as it may stand in HTML, in attributes too. */
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
+export const languageOf = (acceptLanguage: string | undefined): Language => acceptedLanguage(acceptLanguage) ?? 'en';
 
 const STYLE = `
 :root{color-scheme:light dark;--paper:#fbfaf7;--ink:#23211d;--soft:#6d685f;--line:#cfc9bd;--mark:#a3481f;--on:#fff}
@@ -58,6 +39,8 @@ export interface PageSources {
   readonly frames?: readonly string[];
   readonly styles?: readonly string[];
   readonly connections?: readonly string[];
+  /** Where its forms may lead, after redirects. */
+  readonly forms?: readonly string[];
 }
 
 export interface Page {
@@ -96,7 +79,8 @@ export const pageReply = ({
     scripts.length === 0 ? '' : list('script-src', ...scripts),
     list('connect-src', "'self'", ...(sources.connections ?? [])),
     list('frame-src', ...(sources.frames ?? [])),
-    "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    list('form-action', "'self'", ...(sources.forms ?? [])),
+    "; base-uri 'none'; frame-ancestors 'none'",
   ].join('');
   const external = externalScripts.map((url) => `<script src="${escapeHtml(url)}" async defer></script>\n`).join('');
   return new Reply({

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
+import { escapeHtml } from '#src/kernel/html.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
@@ -11,15 +12,6 @@ interface Services {
   /** Versions of the specification that are advertised, oldest first. */
   readonly versions: () => { readonly versions: readonly string[] };
 }
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 
 const STYLE = `
 :root{color-scheme:light dark;--paper:#fbfaf7;--ink:#23211d;--soft:#6d685f;--line:#e2ded5;--mark:#b4532a;--card:#fff}
@@ -50,10 +42,10 @@ const HEADERS: Readonly<Record<string, string>> = {
 };
 
 const page = (services: Services): string => {
-  const name = escape(services.serverName);
-  const url = escape(services.publicBaseUrl());
+  const name = escapeHtml(services.serverName);
+  const url = escapeHtml(services.publicBaseUrl());
   const versions = services.versions().versions;
-  const range = escape(`${versions[0] ?? ''} – ${versions.at(-1) ?? ''}`);
+  const range = escapeHtml(`${versions[0] ?? ''} – ${versions.at(-1) ?? ''}`);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -83,7 +75,7 @@ const page = (services: Services): string => {
 <h2>About <span lang="ja">· このサーバーについて</span></h2>
 <dl>
 <dt>Server name</dt><dd>${name}</dd>
-<dt>Software</dt><dd>Tsudoi ${escape(services.softwareVersion)}</dd>
+<dt>Software</dt><dd>Tsudoi ${escapeHtml(services.softwareVersion)}</dd>
 <dt>Matrix</dt><dd>${range}</dd>
 </dl>
 </section>

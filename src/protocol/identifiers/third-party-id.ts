@@ -1,3 +1,5 @@
+import { domainToASCII, domainToUnicode } from 'node:url';
+
 /** Addresses of people outside Matrix. Appendices, "3PID Types". */
 
 /** A person's address on another network, in the one form in which it is compared. */
@@ -12,6 +14,8 @@ const MAX_LOCAL_PART_BYTES = 64;
 /** No other text: no display name, angle brackets, comments or `mailto:`; characters of any script. */
 const LOCAL_PART = /^[^\s@<>()[\]\\,:;"\p{C}]+$/u;
 const DOMAIN_LABEL = /^(?!-)[\p{L}\p{N}\p{M}-]+(?<!-)$/u;
+/** Domains that can be written in two alphabets. */
+const FOREIGN = /[^\0-\x7f]|[@.]xn--/i;
 /** E.164 without the `+`. */
 const MSISDN = /^[1-9][0-9]{1,14}$/;
 
@@ -19,8 +23,8 @@ const MSISDN = /^[1-9][0-9]{1,14}$/;
 export const thirdPartyId = (medium: string, address: string): ThirdPartyId | undefined => {
   if (medium === 'email') {
     if (!isEmail(address)) return undefined;
-    const canonical = caseFold(address);
-    return isEmail(canonical) ? { medium, address: canonical } : undefined;
+    const canonical = withOneDomain(caseFold(address));
+    return canonical !== undefined && isEmail(canonical) ? { medium, address: canonical } : undefined;
   }
   return medium === 'msisdn' && MSISDN.test(address) ? { medium, address } : undefined;
 };
@@ -33,6 +37,16 @@ const isEmail = (address: string): boolean => {
     Buffer.byteLength(local) <= MAX_LOCAL_PART_BYTES &&
     local.split('.').every((atom) => atom !== '');
   return rest.length === 0 && isLocalPart && domain.split('.').every((label) => DOMAIN_LABEL.test(label));
+};
+
+/**
+ * Domains in one alphabet: `xn--bcher-kva.example` and `bücher.example` are the same. Undefined for one that is none. RFC 5890.
+ */
+const withOneDomain = (address: string): string | undefined => {
+  const at = address.indexOf('@');
+  if (!FOREIGN.test(address.slice(at))) return address;
+  const ascii = domainToASCII(address.slice(at + 1));
+  return ascii === '' ? undefined : `${address.slice(0, at)}@${caseFold(domainToUnicode(ascii))}`;
 };
 
 /**

@@ -62,6 +62,8 @@ export interface CapabilitySettings {
   readonly stableRoomVersions: readonly string[];
   /** Whether passwords of this server's users are kept, and so changed, here. */
   readonly canChangePassword: boolean;
+  /** Whether users can add addresses to their accounts. */
+  readonly canChangeThreepids: boolean;
   /** Whether whoever asks may lock and suspend accounts. */
   readonly canModerateAccounts: boolean;
   /** Limits on delayed events; null: there is none. */
@@ -79,7 +81,7 @@ export const advertisedCapabilities = (settings: CapabilitySettings): { capabili
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },
-    'm.3pid_changes': { enabled: false },
+    'm.3pid_changes': { enabled: settings.canChangeThreepids },
     'm.get_login_token': { enabled: true },
     'org.matrix.msc4140.delayed_events': {
       ...(settings.delayedEvents.maxDelayMs === null ? {} : { max_delay_ms: settings.delayedEvents.maxDelayMs }),

@@ -24,6 +24,8 @@ const INSERT = sql(
    on conflict do nothing returning 1`,
 );
 
+const COUNT = sql('threepids_count', 'select count(*)::int as count from account_threepids where user_id = $1');
+
 /** Lets nobody else give the address away, or invite whoever it belongs to, until the transaction ends. */
 export const lockAddress = async (tx: Tx, { medium, address }: AddressKey): Promise<void> => {
   await tx.query(LOCK, [`${medium} ${address}`]);
@@ -34,6 +36,9 @@ export const ownerOfAddress = async (
   from: Pick<Database, 'query'> | Tx,
   { medium, address }: AddressKey,
 ): Promise<string | undefined> => (await from.query<{ userId: string }>(OWNER, [medium, address]))[0]?.userId;
+
+export const countAccountThreepids = async (tx: Tx, userId: string): Promise<number> =>
+  (await tx.query<{ count: number }>(COUNT, [userId]))[0]?.count ?? 0;
 
 /** Returns whether the address was free. */
 export const insertAccountThreepid = async (tx: Tx, record: AccountThreepidRecord): Promise<boolean> => {

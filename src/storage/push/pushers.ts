@@ -61,6 +61,12 @@ const DELETE_OTHERS = sql(
   'pusher_delete_others',
   'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3 returning id',
 );
+
+const DELETE_MAIL = sql(
+  'pushers_delete_mail',
+  `delete from pushers where user_id = $1 and kind = 'email' and lower(pushkey) = $2`,
+);
+
 const COUNT = sql('pushers_count', 'select count(*)::int as count from pushers where user_id = $1');
 
 export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
@@ -105,6 +111,11 @@ export const deletePusher = async (tx: Tx, userId: string, appId: string, pushke
 
 export const deletePusherById = async (tx: Tx, id: number): Promise<void> => {
   await tx.query(DELETE_BY_ID, [id]);
+};
+
+/** Deletes what is sent to a mail address of a user. */
+export const deleteMailPushers = async (tx: Tx, userId: string, address: string): Promise<void> => {
+  await tx.query(DELETE_MAIL, [userId, address]);
 };
 
 /** Takes the pushkey of an application from everybody but this user. @returns the ids of those that are gone */

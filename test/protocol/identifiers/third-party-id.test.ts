@@ -28,8 +28,18 @@ describe('third-party ids', () => {
     ] as const)
       expect(caseFold(from), from).to.equal(to);
   });
+  it('are the same in whichever alphabet their domain is written', () => {
+    for (const [written, same] of [
+      ['x@xn--r8jz45g.test', 'x@例え.test'],
+      ['x@XN--R8JZ45G.test', 'x@例え.test'],
+      ['x@BÜCHER.example', 'x@bücher.example'],
+      ['x@xn--bcher-kva.example', 'x@bücher.example'],
+      ['x@faß.test', 'x@fass.test'],
+    ] as const)
+      expect(addressOf(written), written).to.equal(same);
+  });
   it('are addresses and nothing beside', () => {
-    for (const address of ['a@b', 'a.b+c@d-e.f', "o'neil@x.test", 'a_b=c@1.2', 'x@xn--r8jz45g.test'])
+    for (const address of ['a@b', 'a.b+c@d-e.f', "o'neil@x.test", 'a_b=c@1.2', 'x@例え.test'])
       expect(addressOf(address), address).to.equal(address);
     for (const address of [
       '',

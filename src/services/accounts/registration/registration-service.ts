@@ -7,6 +7,9 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';
+import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-stage.ts';
 import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
@@ -28,7 +31,7 @@ export interface RegistrationOptions {
   readonly enabled: boolean;
   /** `registration.requires_token` */
   readonly requiresToken: boolean;
-  /** `registration.requires_email`: as long as addresses cannot be verified, this closes registration. */
+  /** `registration.requires_email`: an address has to be validated. */
   readonly requiresEmail: boolean;
   /** `registration.guests`: whether anybody may get a guest account. */
   readonly guests: boolean;
@@ -50,6 +53,8 @@ export interface RegistrationServiceDependencies {
   readonly sessions: SessionService;
   readonly uia: UiaService;
   readonly tokens: RegistrationTokens;
+  readonly addressValidation: AddressValidation;
+  readonly accountThreepids: AccountThreepids;
   readonly hasher: PasswordHasher;
   readonly random: Random;
   readonly clock: Clock;
@@ -124,16 +129,10 @@ export class RegistrationService {
    *   M_UNKNOWN_TOKEN (it is no application service), M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
    */
   async register(request: RegistrationRequest): Promise<Registration> {
-    const { options, uia } = this.#deps;
+    const { uia } = this.#deps;
     if (request.type === 'm.login.application_service')
       throw new MatrixError('M_UNKNOWN_TOKEN', 'There is no application service whose access token this would be.');
-    if (!options.enabled) throw registrationClosed();
-    if (options.requiresEmail) {
-      throw new MatrixError(
-        'M_FORBIDDEN',
-        'Registration asks for a verified mail address, which this server cannot verify.',
-      );
-    }
+    this.assertOpen();
     const { auth, ip } = request;
     return uia.performGathered<Wishes, Registration>(
       {
@@ -190,9 +189,10 @@ export class RegistrationService {
   }
 
   async #register(wishes: Wishes, proofs: Readonly<Record<string, string>>): Promise<Registration> {
-    const { clock, database, tokens, users } = this.#deps;
+    const { accountThreepids, addressValidation, clock, database, tokens, users } = this.#deps;
     const token = proofs[TOKEN_STAGE];
     const terms = proofs[TERMS_STAGE];
+    const sid = proofs[EMAIL_STAGE];
     if (wishes.password === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
     const passwordHash = wishes.password.hash;
@@ -201,12 +201,15 @@ export class RegistrationService {
     const name = guest !== undefined || wishes.username === undefined ? undefined : await this.#free(wishes.username);
     return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
+      const validated = sid === undefined ? undefined : await addressValidation.consume(tx, 'register', sid);
       if (guest !== undefined) await users.change(tx, guest, { isGuest: false, passwordHash });
       const registered =
         guest === undefined
           ? await this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, wishes)
           : await this.#logIn(tx, guest, wishes);
       if (terms !== undefined) await insertAcceptedTerms(tx, registered.userId, acceptedVersions(terms), clock.now());
+      if (validated !== undefined)
+        await accountThreepids.bind(tx, registered.userId, validated.id, validated.validatedTs);
       return registered;
     });
   }
@@ -295,6 +298,13 @@ export class RegistrationService {
     await this.#free(username);
   }
 
+  /** @throws MatrixError M_FORBIDDEN where nobody can register */
+  assertOpen(): void {
+    const { addressValidation, options } = this.#deps;
+    // What cannot be proved must not be left out.
+    if (!options.enabled || (options.requiresEmail && !addressValidation.isEnabled)) throw registrationClosed();
+  }
+
   /** Whether a registration token could be used now. @throws MatrixError M_FORBIDDEN when registration is closed */
   async isTokenValid(token: string): Promise<boolean> {
     if (!this.#deps.options.enabled) throw registrationClosed();
@@ -302,11 +312,14 @@ export class RegistrationService {
   }
 
   #flows(): readonly Flow[] {
-    const { captchaStage, hasTerms, requiresToken } = this.#deps.options;
+    const { addressValidation, options } = this.#deps;
+    const { captchaStage, hasTerms, requiresToken } = options;
     const first = [...(requiresToken ? [TOKEN_STAGE] : []), ...(captchaStage === undefined ? [] : [captchaStage])];
     const last = hasTerms === true ? [TERMS_STAGE] : [];
+    const withMail = addressValidation.isEnabled ? [[...first, EMAIL_STAGE, ...last]] : [];
+    if (options.requiresEmail) return withMail;
     const flow = [...first, ...last];
-    return [flow.length > 0 ? flow : ['m.login.dummy']];
+    return [flow.length > 0 ? flow : ['m.login.dummy'], ...withMail];
   }
 
   async #free(username: string): Promise<LocalName> {

@@ -1,12 +1,17 @@
 import { finishDeactivation } from '#src/jobs/definitions.ts';
+import { networkOf } from '#src/kernel/network.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { lockAddress, ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
 import { deleteProofTokens } from '#src/storage/accounts/proof-tokens.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import type { Requester } from './requester.ts';
 import type { SessionService } from './session-service.ts';
 
@@ -15,12 +20,22 @@ export interface AccountServiceDependencies {
   readonly users: UserService;
   readonly sessions: SessionService;
   readonly uia: UiaService;
+  readonly addressValidation: AddressValidation;
   readonly hasher: PasswordHasher;
   readonly stream: AccountStream;
   readonly passwordPolicy?: PasswordPolicy;
 }
 
 const PASSWORD_FLOWS = [['m.login.password']];
+const RESET_FLOWS = [[EMAIL_STAGE]];
+
+/** What a new password is to be, and what becomes of the devices. */
+export interface PasswordChange {
+  readonly newPassword: string;
+  readonly logoutDevices: boolean;
+  readonly auth: AuthData | undefined;
+  readonly ip: string;
+}
 
 /** What users do to their own accounts. Client-Server API, "Password management", "Account deactivation". */
 export class AccountService {
@@ -36,15 +51,7 @@ export class AccountService {
    *
    * @throws UiaChallenge; MatrixError M_WEAK_PASSWORD, M_INVALID_PARAM
    */
-  async changePassword(
-    requester: Requester,
-    change: {
-      readonly newPassword: string;
-      readonly logoutDevices: boolean;
-      readonly auth: AuthData | undefined;
-      readonly ip: string;
-    },
-  ): Promise<void> {
+  async changePassword(requester: Requester, change: PasswordChange): Promise<void> {
     const { uia, passwordPolicy } = this.#deps;
     checkNewPassword(change.newPassword, passwordPolicy ?? {});
     const { newPassword, logoutDevices, auth, ip } = change;
@@ -60,6 +67,48 @@ export class AccountService {
       },
       () => this.setPassword(userId, newPassword, logoutDevices ? 'others' : 'none', deviceId),
     );
+  }
+
+  /**
+   * Gives whoever has validated the address of an account for that a new password. All its devices are logged out and deleted unless
+   * `logoutDevices` is false.
+   *
+   * @throws UiaChallenge; MatrixError M_MISSING_TOKEN where no address can be validated, M_WEAK_PASSWORD, M_INVALID_PARAM, M_NOT_FOUND when
+   *   no account has the address any more, M_THREEPID_AUTH_FAILED, M_FORBIDDEN for a locked account
+   */
+  async resetPassword({ newPassword, logoutDevices, auth, ip }: PasswordChange): Promise<void> {
+    const { addressValidation, database, hasher, passwordPolicy, uia } = this.#deps;
+    if (!addressValidation.isEnabled)
+      throw new MatrixError(
+        'M_MISSING_TOKEN',
+        'This request needs an access token: this server resets no passwords by mail.',
+      );
+    checkNewPassword(newPassword, passwordPolicy ?? {});
+    const asked = {
+      operation: 'changePassword',
+      parameters: [newPassword, logoutDevices],
+      flows: RESET_FLOWS,
+      auth,
+      ip,
+    };
+    await uia.perform(asked, async ({ proofs }) => {
+      const passwordHash = await hasher.hash(newPassword, { party: networkOf(ip), isPreferred: false });
+      await database.write(async (tx) => {
+        const { id } = await addressValidation.consume(tx, 'reset', proofs[EMAIL_STAGE] ?? '');
+        await lockAddress(tx, id);
+        const owner = await ownerOfAddress(tx, id);
+        if (owner === undefined) throw new MatrixError('M_NOT_FOUND', 'No account of this server has that address.');
+        await this.#giveNewPassword(tx, owner, passwordHash, logoutDevices);
+      });
+    });
+  }
+
+  async #giveNewPassword(tx: Tx, userId: string, passwordHash: string, logoutDevices: boolean): Promise<void> {
+    const { sessions, users } = this.#deps;
+    if ((await users.account(userId))?.locked === true)
+      throw new MatrixError('M_FORBIDDEN', 'This account has been locked by an administrator of this server.');
+    await users.change(tx, userId, { passwordHash });
+    if (logoutDevices) await sessions.revokeAllIn(tx, userId, 'password_changed');
   }
 
   /**

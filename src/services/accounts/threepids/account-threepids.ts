@@ -1,3 +1,4 @@
+import { redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
@@ -5,6 +6,7 @@ import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
   type AccountThreepidRecord,
+  countAccountThreepids,
   deleteAccountThreepid,
   deleteAccountThreepids,
   insertAccountThreepid,
@@ -12,19 +14,15 @@ import {
   lockAddress,
   ownerOfAddress,
 } from '#src/storage/accounts/account-threepids.ts';
-import { deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
-
-/** What waits for the owner of an address: invitations into rooms. */
-export interface AddressClaims {
-  /** Gives what waits for an address to the user who owns it from now on, in the transaction that binds the address. */
-  claimed(tx: Tx, userId: string, id: ThirdPartyId): Promise<void>;
-}
+import { deleteMailPushers } from '#src/storage/push/pushers.ts';
+import { claimThirdPartyInvites, deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
 
 export interface AccountThreepidsOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly users: UserService;
-  readonly claims: AddressClaims;
+  /** Addresses that an account may have. */
+  readonly most: number;
 }
 
 /** Which addresses outside Matrix belong to which accounts. An address belongs to one account at most. */
@@ -67,27 +65,42 @@ export class AccountThreepids {
       throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
     await this.#options.database.write(async (tx) => {
       for (const had of await listAccountThreepids(tx, userId)) {
-        if (!ids.some((id) => isSame(id, had))) await deleteAccountThreepid(tx, userId, had);
+        if (ids.some((id) => isSame(id, had))) continue;
+        await deleteAccountThreepid(tx, userId, had);
+        await deleteMailPushers(tx, userId, had.address);
       }
       // In one order for all, so that no two transactions wait for each other.
       for (const id of ids.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) await this.bind(tx, userId, id);
     });
   }
 
+  /** Takes an address from an account, and what is sent to it with that. One that the account does not have is fine. */
+  async remove(userId: string, id: ThirdPartyId): Promise<void> {
+    await this.#options.database.write(async (tx) => {
+      await deleteAccountThreepid(tx, userId, id);
+      if (id.medium === 'email') await deleteMailPushers(tx, userId, id.address);
+    });
+  }
+
   /**
-   * Gives an address that was found to be the user's own to their account; having it already is fine.
+   * Gives an address that was found to be the user's own to their account; having it already is fine. Invitations that wait for its owner
+   * are theirs with that, and are redeemed soon after the commit.
    *
-   * @throws MatrixError M_THREEPID_IN_USE
+   * @param validatedTs when it was found to be the user's; now, when left out
+   * @throws MatrixError M_THREEPID_IN_USE, M_TOO_LARGE
    */
-  async bind(tx: Tx, userId: string, id: ThirdPartyId): Promise<void> {
+  async bind(tx: Tx, userId: string, id: ThirdPartyId, validatedTs?: number): Promise<void> {
     await lockAddress(tx, id);
     const owner = await ownerOfAddress(tx, id);
     if (owner === userId) return;
     if (owner !== undefined)
       throw new MatrixError('M_THREEPID_IN_USE', 'The address belongs to another account already.');
     const now = this.#options.clock.now();
-    await insertAccountThreepid(tx, { ...id, userId, validatedTs: now, addedTs: now });
-    await this.#options.claims.claimed(tx, userId, id);
+    await insertAccountThreepid(tx, { ...id, userId, validatedTs: validatedTs ?? now, addedTs: now });
+    if ((await countAccountThreepids(tx, userId)) > this.#options.most)
+      throw new MatrixError('M_TOO_LARGE', `An account has at most ${this.#options.most} addresses on this server.`);
+    for (const token of await claimThirdPartyInvites(tx, id, userId))
+      await tx.enqueue(redeemThirdPartyInvite, { token });
   }
 }
 

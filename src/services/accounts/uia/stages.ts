@@ -10,6 +10,8 @@ export interface AuthData {
 }
 
 export interface StageContext {
+  /** What is asked for, by its operationId. */
+  readonly operation: string;
   /** Who must authenticate; undefined where that is nobody yet. */
   readonly userId: string | undefined;
   readonly ip: string;

@@ -282,7 +282,7 @@ export class UiaService {
       return place >= 0 && flow.slice(0, place).every((earlier) => session.completed.includes(earlier));
     });
     if (!inOrder) throw new StageFailed('M_FORBIDDEN', 'Another stage has to be completed before this one.');
-    const proof = await stage.attempt(auth, { userId: request.userId, ip: request.ip });
+    const proof = await stage.attempt(auth, { operation: request.operation, userId: request.userId, ip: request.ip });
     return {
       ...session,
       completed: [...session.completed, type],

@@ -3,7 +3,6 @@ import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
@@ -14,7 +13,6 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
-  claimThirdPartyInvites,
   deleteThirdPartyInvite,
   findThirdPartyInvite,
   markThirdPartyInviteSent,
@@ -57,14 +55,6 @@ export class InviteRedemption {
 
   constructor(options: InviteRedemptionOptions) {
     this.#options = options;
-  }
-
-  /**
-   * Gives the invitations of an address to the user who owns it from now on; they are redeemed soon after the commit. Called by
-   * whatever binds addresses to accounts, in the same transaction and with the address locked.
-   */
-  async claimed(tx: Tx, userId: string, id: ThirdPartyId): Promise<void> {
-    for (const token of await claimThirdPartyInvites(tx, id, userId)) await this.enqueue(tx, token);
   }
 
   /** Has a claimed invitation redeemed after the commit. */

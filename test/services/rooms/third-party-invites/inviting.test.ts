@@ -30,7 +30,7 @@ describe('inviting by mail address, kept here', () => {
   const invite = (roomId: string, { medium, address }: ThirdPartyId, more: object = {}): Promise<Json> =>
     server.must('alice', 'POST', `/rooms/${roomId}/invite`, { medium, address, id_server: 'test', ...more });
   const claim = (id: ThirdPartyId, userId = B): Promise<void> =>
-    server.services.database.write((tx) => server.services.inviteRedemption.claimed(tx, userId, id));
+    server.services.database.write((tx) => server.services.accountThreepids.bind(tx, userId, id));
   /** What the job does. */
   const redeem = async (roomId: string): Promise<void> => {
     for (const { state_key: token } of await invitations(roomId)) await server.services.inviteRedemption.redeem(token);
@@ -184,6 +184,7 @@ describe('inviting by mail address, kept here', () => {
     const roomId = await server.room('alice');
     const id = someone();
     await invite(roomId, id);
+    await server.account('shy');
     await server.services.accountData.setByClient('@shy:test', 0, 'm.invite_permission_config', {
       default_action: 'block',
     });

@@ -1,0 +1,87 @@
+import { isIP } from 'node:net';
+import { type MailAddress, SmtpClient } from '#src/remote/smtp/smtp-client.ts';
+import { MailSender } from '#src/services/mail/sending/mail-sender.ts';
+import { ValidationMails } from '#src/services/mail/validation/validation-mails.ts';
+import { parseServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { Config } from '../config/config.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Accounts } from './accounts.ts';
+import type { Outside } from './outside.ts';
+
+/** What this server sends by mail. */
+export interface Mails {
+  readonly mailSender: MailSender;
+  readonly validationMails: ValidationMails;
+}
+
+export function composeMail(below: Platform & ServerFiles & Outside & Accounts): Slice<Mails> {
+  const { addressValidation, clock, config, database, logger, metrics, publicAddress } = below;
+  const { email } = config;
+  const client = smtpClient(below);
+  const from = mailboxOf(email.from ?? `noreply@${config.serverName}`);
+  const mailSender = new MailSender({
+    database,
+    clock,
+    logger,
+    metrics,
+    client,
+    from,
+    envelopeFrom: email.envelopeFrom ?? from.address,
+    service: serviceName(config),
+    domain: mailDomain(config.serverName),
+    publicBaseUrl: () => publicAddress.url,
+  });
+  return {
+    name: 'mail',
+    services: {
+      mailSender,
+      validationMails: new ValidationMails({
+        database,
+        sender: mailSender,
+        validation: addressValidation,
+        lifetimeMs: email.tokenLifetimeMs,
+      }),
+    },
+    close: () => client?.close(),
+  };
+}
+
+/** The client for the server that takes our mail; undefined where none is configured. */
+export const smtpClient = ({
+  config: { email, serverName },
+  certificateAuthorities,
+  timers,
+}: Pick<Platform & ServerFiles, 'certificateAuthorities' | 'timers'> & {
+  readonly config: Pick<Config, 'email' | 'serverName'>;
+}): SmtpClient | undefined => {
+  const {
+    maxConnections,
+    maxPerSecond,
+    password,
+    smtpUrl: url,
+    starttls,
+    timeoutMs,
+    username,
+    verifyCertificate,
+  } = email;
+  if (url === null) return undefined;
+  const tls = { starttls, verifyCertificate, certificateAuthorities };
+  const ownName = mailDomain(serverName);
+  return new SmtpClient({ url, username, password, ...tls, timeoutMs, maxConnections, maxPerSecond, ownName }, timers);
+};
+
+const serviceName = ({ email, serverName }: Config): string => email.serviceName ?? serverName;
+
+/** A server's name as mail has it: addresses stand in brackets. RFC 5321, 4.1.3. */
+const mailDomain = (serverName: string): string => {
+  const host = (parseServerName(serverName)?.host ?? serverName).replace(/^\[|\]$/g, '');
+  return isIP(host) === 0 ? host : `[${isIP(host) === 6 ? 'IPv6:' : ''}${host}]`;
+};
+
+/** `Name <address>`, or an address alone. */
+const mailboxOf = (text: string): MailAddress => {
+  const [, name = '', address = text] = /^([^<]*)<([^>]*)>$/.exec(text) ?? [];
+  return { name: name.trim().replace(/^"|"$/g, ''), address: address.trim() };
+};

@@ -1,0 +1,26 @@
+/** Languages in which the server speaks to people. */
+export const LANGUAGES = ['en', 'ja'] as const;
+
+export type Language = (typeof LANGUAGES)[number];
+
+/** The language of a tag (`ja`, `ja-JP`, `EN_us`); undefined where the server does not speak it. RFC 5646. */
+export const languageOf = (tag: string | undefined | null): Language | undefined => {
+  const primary = tag?.trim().slice(0, 35).toLowerCase().split(/[-_]/)[0];
+  return LANGUAGES.find((language) => language === primary);
+};
+
+/** Entries of `Accept-Language` that are looked at. */
+const MOST_ENTRIES = 20;
+
+/** The language that whoever sent the header likes best of those that the server speaks. RFC 9110, 12.5.4. */
+export const acceptedLanguage = (header: string | undefined): Language | undefined => {
+  let best: { readonly language: Language; readonly weight: number } | undefined;
+  for (const entry of (header ?? '').split(',', MOST_ENTRIES)) {
+    const [tag = '', ...parameters] = entry.split(';');
+    const language = languageOf(tag);
+    const quality = parameters.map((one) => /^\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*$/i.exec(one)?.[1]).find(Boolean);
+    const weight = quality === undefined ? 1 : Number(quality);
+    if (language !== undefined && weight > (best?.weight ?? 0)) best = { language, weight };
+  }
+  return best?.language;
+};

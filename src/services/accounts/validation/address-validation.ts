@@ -1,0 +1,231 @@
+import { createHash } from 'node:crypto';
+import { sendValidation } from '#src/jobs/definitions.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { acceptedLanguage, type Language } from '#src/kernel/language.ts';
+import { networkOf } from '#src/kernel/network.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import { ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
+import {
+  askForValidation,
+  confirmValidation,
+  consumeValidation,
+  countWrongToken,
+  findValidation,
+  validatedSession,
+  type ValidationRecord,
+} from '#src/storage/accounts/threepid-validations.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import type { AddressRules } from './address-rules.ts';
+import type { LinkTokens } from './link-tokens.ts';
+import type { NextLink, NextLinks } from './next-links.ts';
+
+/** What an address is validated for. A session is good for that alone: whoever confirms an address for a new account resets no password. */
+export type ValidationPurpose = 'register' | 'add' | 'reset';
+
+/** Body of the `requestToken` endpoints for mail, and who sends it. */
+export interface TokenRequest {
+  readonly email: string;
+  readonly clientSecret: string;
+  readonly sendAttempt: number;
+  readonly nextLink?: string | undefined;
+  /** What the client says of the languages that its user reads. */
+  readonly acceptLanguage?: string | undefined;
+  /** Where it comes from. */
+  readonly ip: string;
+  /** Who is logged in; undefined for strangers. */
+  readonly userId?: string | undefined;
+}
+
+/** An address that somebody has proved to be theirs. */
+export interface ValidatedAddress {
+  readonly sid: string;
+  readonly id: ThirdPartyId;
+  /** Milliseconds since the epoch. */
+  readonly validatedTs: number;
+}
+
+/** With what a client shows that it began a session. */
+export interface ThreepidCredentials {
+  readonly sid: string;
+  readonly clientSecret: string;
+}
+
+export interface AddressValidationOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly rateLimiter: RateLimiter;
+  readonly rules: AddressRules;
+  readonly nextLinks: NextLinks;
+  readonly linkTokens: LinkTokens;
+  /** Of mails to those who say nothing of theirs. */
+  readonly language: Language;
+  /** Whether this server sends mail at all. */
+  readonly isEnabled: boolean;
+  /** `email.token_lifetime_ms` */
+  readonly lifetimeMs: number;
+  /** `email.max_wrong_tokens` */
+  readonly maxWrongTokens: number;
+  /** `email.hide_accounts` */
+  readonly hidesAccounts: boolean;
+}
+
+/** "[0-9a-zA-Z.=_-] ... Its length must not exceed 255 characters and it must not be empty." */
+const SECRET = /^[0-9a-zA-Z.=_-]{1,255}$/;
+const REQUESTS = 'mail_request';
+const MAILS = 'mail_address';
+const TOKEN_PURPOSE = 'validation';
+/** Milliseconds for which an address counts as validated. */
+const VALIDATED_MS = 86_400_000;
+
+const hashOf = (clientSecret: string): Buffer => createHash('sha256').update(clientSecret).digest();
+
+/**
+ * Finds out whether mail addresses are those of whoever says so. Client-Server API, `POST .../email/requestToken`; Identity Service API,
+ * "Establishing associations".
+ */
+export class AddressValidation {
+  readonly #options: AddressValidationOptions;
+
+  constructor(options: AddressValidationOptions) {
+    this.#options = options;
+  }
+
+  /** Whether addresses can be validated. */
+  get isEnabled(): boolean {
+    return this.#options.isEnabled;
+  }
+
+  /**
+   * Begins a session, or goes on with the one of the same address and secret, and has a mail sent where `send_attempt` is greater than
+   * before. Where accounts are hidden, all addresses are treated alike here: what the mail says, or whether there is one, is decided when
+   * it is sent.
+   *
+   * @returns the session id
+   * @throws MatrixError M_INVALID_PARAM, M_THREEPID_DENIED, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_LIMIT_EXCEEDED; where accounts are not
+   *   hidden M_THREEPID_IN_USE, or M_THREEPID_NOT_FOUND for a password reset
+   */
+  async request(purpose: ValidationPurpose, asked: TokenRequest): Promise<string> {
+    const { clock, database, hidesAccounts, isEnabled, lifetimeMs, nextLinks, random, rules } = this.#options;
+    if (!isEnabled) throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', 'This server sends no mail.');
+    const { clientSecret, sendAttempt } = asked;
+    if (!SECRET.test(clientSecret))
+      throw new MatrixError('M_INVALID_PARAM', 'client_secret has 1 to 255 of the characters 0-9 a-z A-Z . = _ -');
+    const nextLink = nextLinks.check(asked.nextLink);
+    const id = rules.check(asked.email);
+    this.#take(REQUESTS, asked.userId ?? networkOf(asked.ip));
+    if (!hidesAccounts) await this.#assertFits(purpose, id, asked.userId);
+    const now = clock.now();
+    return database.write(async (tx) => {
+      const { sid, isNewAttempt } = await askForValidation(tx, {
+        ...id,
+        sid: random.string(32),
+        purpose,
+        secretHash: hashOf(clientSecret),
+        sendAttempt,
+        nextLink,
+        language: acceptedLanguage(asked.acceptLanguage) ?? this.#options.language,
+        now,
+        expiresTs: now + lifetimeMs,
+      });
+      if (!isNewAttempt) return sid;
+      this.#take(MAILS, id.address);
+      await tx.enqueue(sendValidation, { sid, attempt: sendAttempt });
+      return sid;
+    });
+  }
+
+  async #assertFits(purpose: ValidationPurpose, id: ThirdPartyId, userId: string | undefined): Promise<void> {
+    const owner = await ownerOfAddress(this.#options.database, id);
+    if (purpose === 'reset' && owner === undefined)
+      throw new MatrixError('M_THREEPID_NOT_FOUND', 'No account of this server has that address.');
+    if (purpose !== 'reset' && owner !== undefined && owner !== userId)
+      throw new MatrixError('M_THREEPID_IN_USE', 'The address belongs to an account already.');
+  }
+
+  #take(bucket: string, key: string): void {
+    const verdict = this.#options.rateLimiter.take(bucket, key);
+    if (!verdict.ok) throw limitExceeded(bucket, verdict.retryAfterMs);
+  }
+
+  /** The token in the mail of a session. */
+  tokenOf(sid: string): string {
+    return this.#options.linkTokens.of(TOKEN_PURPOSE, sid);
+  }
+
+  /** A session that can be confirmed, or has been; undefined when it has expired. */
+  async find(sid: string): Promise<ValidationRecord | undefined> {
+    const { clock, database } = this.#options;
+    const session = await findValidation(database, sid);
+    return session !== undefined && session.expiresTs > clock.now() ? session : undefined;
+  }
+
+  /**
+   * What the link of a mail is about. It changes nothing: programs that look at mails follow links.
+   *
+   * @throws MatrixError M_SESSION_EXPIRED, M_TOKEN_INCORRECT
+   */
+  async look(sid: string, token: string): Promise<ValidationRecord> {
+    const { database, linkTokens, maxWrongTokens } = this.#options;
+    const session = await this.find(sid);
+    if (session === undefined || session.wrongTokens >= maxWrongTokens)
+      throw new MatrixError('M_SESSION_EXPIRED', 'This link has expired: ask for a new one.');
+    if (linkTokens.matches(token, TOKEN_PURPOSE, sid)) return session;
+    await countWrongToken(database, sid);
+    throw new MatrixError('M_TOKEN_INCORRECT', 'This link is not complete: copy all of it out of the mail.');
+  }
+
+  /** Notes that whoever has the token has the address. Again is fine. @throws MatrixError as `look` */
+  async confirm(sid: string, token: string): Promise<ValidationRecord> {
+    const { clock, database } = this.#options;
+    const session = await this.look(sid, token);
+    const now = clock.now();
+    if (!(await confirmValidation(database, sid, now, now + VALIDATED_MS)))
+      throw new MatrixError('M_SESSION_EXPIRED', 'This link has expired: ask for a new one.');
+    return session;
+  }
+
+  /** Where whoever confirmed goes on. */
+  nextLinkOf({ nextLink }: ValidationRecord): NextLink | undefined {
+    return this.#options.nextLinks.read(nextLink);
+  }
+
+  /** The address that the client has had validated for this; undefined when it has not. */
+  async validated(
+    purpose: ValidationPurpose,
+    { sid, clientSecret }: ThreepidCredentials,
+  ): Promise<ValidatedAddress | undefined> {
+    const { clock, database } = this.#options;
+    if (sid.includes('\0') || !SECRET.test(clientSecret)) return undefined;
+    const session = await validatedSession(database, sid, hashOf(clientSecret), purpose, clock.now());
+    return session === undefined ? undefined : addressOf(session);
+  }
+
+  /**
+   * Uses a validated session up, in the transaction that does what it was for.
+   *
+   * @throws MatrixError M_THREEPID_AUTH_FAILED when it has expired or been used meanwhile
+   */
+  async consume(tx: Tx, purpose: ValidationPurpose, sid: string): Promise<ValidatedAddress> {
+    const session = await consumeValidation(tx, sid, purpose, this.#options.clock.now());
+    if (session === undefined) throw notValidated();
+    return addressOf(session);
+  }
+}
+
+/** The answer to whoever has not had an address validated. */
+export const notValidated = (): MatrixError =>
+  new MatrixError(
+    'M_THREEPID_AUTH_FAILED',
+    'The address has not been validated: follow the link in the mail first, or ask for a new one.',
+  );
+
+const addressOf = ({ sid, address, validatedTs }: ValidationRecord): ValidatedAddress => ({
+  sid,
+  id: { medium: 'email', address },
+  validatedTs: validatedTs ?? 0,
+});

@@ -1,0 +1,27 @@
+/** Controls, and what turns the direction of what follows it. */
+const INVISIBLE = /[\p{Cc}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/gu;
+/** What mail programs make a link of. */
+const LINK = /(:\/\/|\bwww\.|\b[\w-]+\.[a-z]{2,}(\/|:\d|$))/i;
+
+const LONGEST_NAME = 80;
+const LONGEST_LINE = 500;
+
+/** Text on one line, of so many characters at most. */
+const oneLine = (text: string, longest: number): string => {
+  const characters = [...text.replace(INVISIBLE, ' ').replace(/\s+/g, ' ').trim()];
+  return characters.length <= longest ? characters.join('') : `${characters.slice(0, longest - 1).join('')}…`;
+};
+
+/**
+ * A name that others chose, as it stands in a mail: on one line, not long, and no link. Mails go to people who never asked for them: nobody
+ * is to send them advertisements by way of names.
+ *
+ * @param instead shown where the name is empty, or is a link
+ */
+export const shownName = (name: string | undefined, instead: string): string => {
+  const shown = oneLine(name ?? '', LONGEST_NAME);
+  return shown === '' || LINK.test(shown) ? oneLine(instead, 255) : shown;
+};
+
+/** The text of a message, as it stands in a mail. */
+export const shownLine = (text: string): string => oneLine(text, LONGEST_LINE);

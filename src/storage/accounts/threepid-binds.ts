@@ -1,0 +1,42 @@
+import { type Database, sql } from '../database.ts';
+import type { AddressKey } from './account-threepids.ts';
+
+const NOTE = sql(
+  'threepid_bind_note',
+  'insert into threepid_binds (user_id, medium, address, id_server) values ($1, $2, $3, $4) on conflict do nothing',
+);
+const SERVERS = sql(
+  'threepid_bind_servers',
+  'select id_server as "idServer" from threepid_binds where user_id = $1 and medium = $2 and address = $3',
+);
+const FORGET = sql(
+  'threepid_bind_forget',
+  'delete from threepid_binds where user_id = $1 and medium = $2 and address = $3 and id_server = $4',
+);
+
+/** Remembers that a user's address was bound with an identity server, so that it can be unbound there. */
+export const noteBind = async (
+  database: Database,
+  userId: string,
+  { medium, address }: AddressKey,
+  idServer: string,
+): Promise<void> => {
+  await database.query(NOTE, [userId, medium, address, idServer]);
+};
+
+/** The identity servers with which this server bound a user's address. */
+export const serversOfBind = async (
+  database: Database,
+  userId: string,
+  { medium, address }: AddressKey,
+): Promise<string[]> =>
+  (await database.query<{ idServer: string }>(SERVERS, [userId, medium, address])).map(({ idServer }) => idServer);
+
+export const forgetBind = async (
+  database: Database,
+  userId: string,
+  { medium, address }: AddressKey,
+  idServer: string,
+): Promise<void> => {
+  await database.query(FORGET, [userId, medium, address, idServer]);
+};
