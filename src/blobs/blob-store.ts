@@ -58,11 +58,17 @@ export interface BlobStore {
    */
   open(name: string, range?: ByteRange): Promise<Readable | undefined>;
   /**
-   * Deletes objects, and what was begun under their names and never finished; those that are not there are gone already.
+   * Deletes objects; those that are not there are gone already.
    *
    * @throws BlobStoreError
    */
   remove(names: readonly string[]): Promise<void>;
+  /**
+   * Deletes what was begun under these names, however far it came: whoever wrote it is gone.
+   *
+   * @throws BlobStoreError
+   */
+  abandon(names: readonly string[]): Promise<void>;
   /** An address under which anybody can fetch an object for a few minutes; undefined where a store has none to give. */
   link(name: string, headers: LinkHeaders): Promise<string | undefined>;
   close(): Promise<void>;

@@ -13,6 +13,8 @@ const BROKEN: ReadonlySet<unknown> = new Set([
   'EMFILE',
   'ENFILE',
   'ENODEV',
+  'ENOTDIR',
+  'EISDIR',
   'ESTALE',
 ]);
 
@@ -57,6 +59,10 @@ export class FileBlobStore implements BlobStore {
     } catch (error) {
       throw told(error);
     }
+  }
+
+  abandon(names: readonly string[]): Promise<void> {
+    return this.remove(names);
   }
 
   link(): Promise<undefined> {

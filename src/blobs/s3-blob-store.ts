@@ -76,14 +76,21 @@ export class S3BlobStore implements BlobStore {
       await answer.body.dump();
       return undefined;
     }
-    // A store that ignores the range would have the wrong bytes handed out.
-    if (answer.statusCode !== (range === undefined ? 200 : 206)) throw await failed(answer, 'read');
+    // A store that understands the range otherwise would have the wrong bytes handed out.
+    const length = answer.headers['content-length'];
+    const isWrong = range !== undefined && length !== undefined && Number(length) !== range.last - range.first + 1;
+    if (answer.statusCode !== (range === undefined ? 200 : 206) || isWrong) throw await failed(answer, 'read');
     return answer.body;
   }
 
   async remove(names: readonly string[]): Promise<void> {
     for (let from = 0; from < names.length; from += DELETED_AT_ONCE)
       await Promise.all(names.slice(from, from + DELETED_AT_ONCE).map((name) => this.#remove(name)));
+  }
+
+  async abandon(names: readonly string[]): Promise<void> {
+    await this.remove(names);
+    for (const name of names) await this.#abortUploads(name);
   }
 
   async link(
@@ -149,7 +156,6 @@ export class S3BlobStore implements BlobStore {
     if (answer.statusCode !== 204 && answer.statusCode !== 200 && answer.statusCode !== 404)
       throw await failed(answer, 'delete');
     await answer.body.dump();
-    await this.#abortUploads(name);
   }
 
   /** Gives up what was begun in pieces and never finished, which no deletion takes away. */

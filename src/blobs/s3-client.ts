@@ -86,7 +86,7 @@ export class S3Client {
     try {
       return await this.#pool.request({
         method,
-        path: signed.url.pathname + signed.url.search,
+        path: signed.url.pathname + spelled(signed.url.search),
         headers: sent,
         body: body.byteLength === 0 ? null : body,
       });
@@ -99,6 +99,7 @@ export class S3Client {
   async link(name: string, query: Readonly<Record<string, string>>): Promise<string> {
     const url = this.#urlOf(name, { ...query, 'X-Amz-Expires': String(LINK_SECONDS) });
     const signed = await this.#signer('GET', url, {}, true).sign();
+    signed.url.search = spelled(signed.url.search);
     return signed.url.href;
   }
 
@@ -129,6 +130,9 @@ export class S3Client {
     return url;
   }
 }
+
+/** A query as signatures spell it: a space is no plus there. */
+const spelled = (search: string): string => search.replaceAll('+', '%20');
 
 /** The whole body of a short answer, as text. @throws BlobStoreError when it breaks off, or is not short */
 export const textOf = async ({ body }: S3Answer): Promise<string> => {

@@ -113,8 +113,10 @@ export class ContentStore {
     while (!signal.aborted) {
       const doomed = await doomedBlobs(database, places, REMOVED_AT_ONCE);
       for (const [place, blobs] of Map.groupBy(doomed, (blob) => blob.place)) {
+        const store = this.#storeOf(place);
         const names = blobs.map(({ name }) => name);
-        await this.#storeOf(place).remove(names);
+        await store.remove(blobs.flatMap(({ name, isComplete }) => (isComplete ? name : [])));
+        await store.abandon(blobs.flatMap(({ name, isComplete }) => (isComplete ? [] : name)));
         await deleteDoomedBlobs(database, names);
         removed += names.length;
       }

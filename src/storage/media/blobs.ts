@@ -55,7 +55,7 @@ const DOOM = sql(
 );
 const DOOMED = sql(
   'blob_doomed',
-  'select name, place from blobs where doomed and place = any($1::text[]) order by name limit $2',
+  'select name, place, digest is not null as "isComplete" from blobs where doomed and place = any($1::text[]) order by name limit $2',
 );
 const DELETE_DOOMED = sql('blob_delete_doomed', 'delete from blobs where doomed and name = any($1::text[])');
 const SCANNED = sql('blob_scanned', 'update blobs set scan = $2 where name = $1');
@@ -122,7 +122,8 @@ export const doomedBlobs = (
   database: Database,
   places: readonly string[],
   limit: number,
-): Promise<{ readonly name: string; readonly place: BlobPlace }[]> => database.query(DOOMED, [places, limit]);
+): Promise<{ readonly name: string; readonly place: BlobPlace; readonly isComplete: boolean }[]> =>
+  database.query(DOOMED, [places, limit]);
 
 /** Forgets doomed objects whose bytes are gone. */
 export const deleteDoomedBlobs = async (database: Database, names: readonly string[]): Promise<void> => {
