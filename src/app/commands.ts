@@ -42,6 +42,12 @@ export function runCommand(argv: readonly string[]): Promise<number> {
       const { importArchive } = await import('./import-archive.ts');
       return importArchive(loadConfig(files, process.env), path);
     },
+    async moveMedia(files) {
+      const { moveMedia } = await import('./move-media.ts');
+      const stop = new AbortController();
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+      return moveMedia(loadConfig(files, process.env), (text) => void process.stderr.write(text), stop.signal);
+    },
     async generate() {
       const { generatedFiles } = await import('./generated.ts');
       const written: string[] = [];

@@ -16,7 +16,9 @@ import { blobStoresOf } from './slices/media.ts';
  */
 export async function moveMedia(config: Config, told: (text: string) => void, stop: AbortSignal): Promise<string> {
   if (config.media.store !== 's3')
-    throw new Error('media.store is file: set it to s3, with endpoint, bucket and credentials, so that new files go there too.');
+    throw new Error(
+      'media.store is file: set it to s3, with endpoint, bucket and credentials, so that new files go there too.',
+    );
   const platform = await openPlatform(config, silentLogger, stop);
   try {
     const { certificateAuthorities } = await openServerFiles(config, systemRandom);
@@ -31,7 +33,9 @@ export async function moveMedia(config: Config, told: (text: string) => void, st
       const { moved, bytes, damaged, isDone } = await move.run(stop, (count) => told(`${count} objects moved\n`));
       const sentences = [`${moved} objects (${bytes} bytes) were moved.`];
       if (damaged.length > 0)
-        sentences.push(`${damaged.length} are missing or damaged and stay where they are: ${damaged.slice(0, 20).join(', ')}.`);
+        sentences.push(
+          `${damaged.length} are missing or damaged and stay where they are: ${damaged.slice(0, 20).join(', ')}.`,
+        );
       sentences.push(isDone ? 'None is left to be moved.' : 'Call it again for the rest.');
       return sentences.join(' ');
     } finally {

@@ -19,6 +19,8 @@ const HELP = `tsudoi: a Matrix homeserver
                                               look at configuration, machine, database and running server, and explain
   tsudoi import-archive  [--config FILE]... FILE
                                               put archived events of a room back, while the server is stopped
+  tsudoi move-media      [--config FILE]...   move media from files to the object store, while the server is stopped; may be interrupted
+                                              and called again
   tsudoi generate                             for developers: write config/schema.json and spec/ anew
 
 --config may be repeated, later files win; a directory means its *.yaml files in order. Every key can be set in the
@@ -50,6 +52,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'registration-token delete': ['token', 'access-token-file', 'url'],
   doctor: ['url'],
   'import-archive': [],
+  'move-media': [],
   generate: [],
 };
 
@@ -117,6 +120,9 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
         });
       case 'import-archive':
         ports.out(`${await ports.importArchive(files, path ?? '')}\n`);
+        return 0;
+      case 'move-media':
+        ports.out(`${await ports.moveMedia(files)}\n`);
         return 0;
       case 'doctor':
         return await doctor(ports, files, values.url);

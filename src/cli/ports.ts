@@ -26,6 +26,8 @@ export interface CliPorts {
   readonly probeDatabase: (url: string | null) => Promise<string>;
   /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */
   readonly importArchive: (configFiles: readonly string[], path: string) => Promise<string>;
+  /** Moves media from files to the object store. Returns what happened. @throws with what is wrong */
+  readonly moveMedia: (configFiles: readonly string[]) => Promise<string>;
   /** Writes the generated files and returns the paths of those that changed. */
   readonly generate: () => Promise<readonly string[]>;
 }

@@ -36,6 +36,7 @@ function terminal(config: Partial<CliConfig> = {}) {
       return 0;
     },
     importArchive: async (_files, path) => `read ${path}`,
+    moveMedia: async () => '3 objects were moved',
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');
       return 'PostgreSQL answers';

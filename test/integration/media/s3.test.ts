@@ -39,7 +39,9 @@ describe('a server whose media lie in a bucket', function () {
     expect(whole.headers.get('content-disposition')).to.equal('inline; filename=digits.txt');
     const part = await downloadMedia(server, 'bob', uri, { headers: { Range: 'bytes=-3' } });
     expect([part.status, part.bytes.toString()]).to.deep.equal([206, '789']);
-    const png = await sharp({ create: { width: 900, height: 900, channels: 3, background: 'red' } }).png().toBuffer();
+    const png = await sharp({ create: { width: 900, height: 900, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer();
     const image = await uploadMedia(server, 'alice', new Uint8Array(png), 'image/png');
     const path = `/_matrix/client/v1/media/thumbnail/${image.slice(6)}?width=64&height=64&method=crop`;
     const thumbnail = await fetchMedia(server, 'bob', path);
