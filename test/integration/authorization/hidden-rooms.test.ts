@@ -22,6 +22,7 @@ const BODIES: Readonly<Record<string, object>> = {
   setReadMarker: { 'm.fully_read': EVENT },
   upgradeRoom: { new_version: '11' },
   setRoomVisibilityOnDirectory: { visibility: 'public' },
+  updateAppserviceRoomDirectoryVisibility: { visibility: 'public' },
   scheduleDelayedEvent: { delay_ms: 60_000, content: { msgtype: 'm.text', body: 'x' } },
   reportEvent: { reason: 'x' },
 };
