@@ -3,6 +3,7 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 /** Timers of one life of a server: they end with it, whoever else lives on by the same clock. */
 export class MortalTimers implements Timers {
   readonly #timers: Timers;
+  readonly #intervals = new Set<Timer>();
   #state: 'alive' | 'hurried' | 'ended' = 'alive';
 
   constructor(timers: Timers) {
@@ -17,6 +18,9 @@ export class MortalTimers implements Timers {
   /** From now on nothing happens. */
   end(): void {
     this.#state = 'ended';
+    // A clock that goes on for days would stop at every beat of the dead.
+    for (const interval of this.#intervals) interval.cancel();
+    this.#intervals.clear();
   }
 
   after(ms: number, callback: () => void): Timer {
@@ -26,7 +30,14 @@ export class MortalTimers implements Timers {
   }
 
   every(ms: number, callback: () => void): Timer {
-    return this.#timers.every(ms, () => this.#call(callback));
+    const interval = this.#timers.every(ms, () => this.#call(callback));
+    this.#intervals.add(interval);
+    return {
+      cancel: () => {
+        this.#intervals.delete(interval);
+        interval.cancel();
+      },
+    };
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
