@@ -20,9 +20,6 @@ export interface Cost {
   readonly othersShare: number | undefined;
 }
 
-/** A timer that should fire every 10 ms measures the loop: what is read is the interval, not how late it was. */
-const LOOP_SAMPLING_MS = 10;
-
 interface Reading {
   readonly at: number;
   readonly statements: number;
@@ -86,7 +83,7 @@ export class Meter {
     const [row] = await server.sql<{ wal: string }>(`select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal`);
     // Each reading of this gauge begins a new interval, so that the one after the phase speaks of the phase.
     const metrics = await server.metrics();
-    const loop = metrics.get('nodejs_eventloop_lag_p99_seconds');
+    const loop = metrics.get('tsudoi_event_loop_delay_p99_seconds');
     const own = process.cpuUsage();
     return {
       at: performance.now(),
@@ -96,7 +93,7 @@ export class Meter {
       postgres: familyMs(server.postgresPid),
       client: (own.user + own.system) / 1000,
       machine: machineMs(),
-      loopP99Ms: loop === undefined ? undefined : Math.max(0, loop * 1000 - LOOP_SAMPLING_MS),
+      loopP99Ms: loop === undefined ? undefined : loop * 1000,
     };
   }
 }

@@ -1,12 +1,16 @@
+import { createHistogram } from 'node:perf_hooks';
 import type { Clock } from './clock.ts';
 import { LogFlood } from './log-flood.ts';
 import type { Logger } from './logger.ts';
 import type { Counter, Metrics } from './metrics.ts';
 import type { Timer, Timers } from './timers.ts';
-import { trail } from './work.ts';
+import { trail, type Trail } from './work.ts';
 
-/** How often it looks, in milliseconds. */
-const BEAT_MS = 50;
+/** How often it looks while something is done, in milliseconds. */
+const BEAT_MS = 20;
+/** Milliseconds without anything being done after which it stops looking. */
+const REST_AFTER_MS = 100;
+const NANOSECONDS_PER_MS = 1e6;
 
 export interface LoopWatchOptions {
   readonly clock: Clock;
@@ -15,17 +19,27 @@ export interface LoopWatchOptions {
   readonly metrics: Metrics;
   /** Milliseconds from which on it is told that the event loop was held. */
   readonly tellFromMs: number;
+  /** Where it reads what is done; that of the process when left out. */
+  readonly trail?: Trail;
 }
 
-/** Notices when one turn of the event loop took long, during which nobody was served, and says what held it. */
+/**
+ * Notices when one turn of the event loop took long, during which nobody was served, and says what held it. It looks while the trail says
+ * that something is done: a server that has nothing to do does not wake up to see that it has not.
+ */
 export class LoopWatch {
   readonly #clock: Clock;
   readonly #tellFromMs: number;
   readonly #flood: LogFlood;
   readonly #held: Counter;
   readonly #seconds: Counter;
-  readonly #timer: Timer;
-  #due: number;
+  readonly #timers: Timers;
+  readonly #trail: Trail;
+  /** How late it looked, since that was last asked for. */
+  readonly #delays = createHistogram();
+  #timer: Timer | undefined;
+  #isClosed = false;
+  #due = 0;
 
   constructor(options: LoopWatchOptions) {
     this.#clock = options.clock;
@@ -41,24 +55,47 @@ export class LoopWatch {
       'how long those turns took, by what took most of them',
       ['operation'],
     );
-    this.#due = this.#clock.monotonic() + BEAT_MS;
-    this.#timer = options.timers.every(BEAT_MS, () => this.#beat());
+    options.metrics.gaugeOf(
+      'tsudoi_event_loop_delay_p99_seconds',
+      'by how much the event loop was late while something was done, 99th percentile since this was last asked for',
+      () => this.#takeDelay(),
+    );
+    this.#timers = options.timers;
+    this.#trail = options.trail ?? trail;
+    this.#look();
   }
 
   /** Stops looking. */
   close(): void {
-    this.#timer.cancel();
+    this.#isClosed = true;
+    this.#timer?.cancel();
+  }
+
+  #look(): void {
+    if (this.#isClosed) return;
+    this.#due = this.#clock.monotonic() + BEAT_MS;
+    this.#timer = this.#timers.every(BEAT_MS, () => this.#beat());
   }
 
   #beat(): void {
     const now = this.#clock.monotonic();
     const late = now - this.#due;
+    this.#delays.record(Math.max(1, Math.round(late * NANOSECONDS_PER_MS)));
     if (late >= this.#tellFromMs) this.#tell(this.#due, now);
     this.#due = now + BEAT_MS;
+    if (now - this.#trail.latest < REST_AFTER_MS) return;
+    this.#timer?.cancel();
+    this.#trail.rest(() => this.#look());
+  }
+
+  #takeDelay(): number {
+    const delay = this.#delays.count === 0 ? 0 : this.#delays.percentile(99) / NANOSECONDS_PER_MS / 1000;
+    this.#delays.reset();
+    return delay;
   }
 
   #tell(from: number, now: number): void {
-    const longest = trail.longest(from, now);
+    const longest = this.#trail.longest(from, now);
     const operation = longest?.name ?? 'unnamed';
     this.#held.inc({ operation });
     this.#seconds.inc({ operation }, (now - from) / 1000);

@@ -39,16 +39,32 @@ export class Work {
 const LENGTH = 256;
 
 /** What ran of late on the event loop, and since when each: as much as is needed to find out who held it up. */
-class Trail {
+export class Trail {
   readonly #names: string[] = Array.from({ length: LENGTH }, () => '');
   readonly #times = new Float64Array(LENGTH);
   #at = 0;
+  /** Those that rest until something runs. */
+  #resting: (() => void)[] = [];
 
   /** Notes that something runs from now on. */
   mark(name: string, now = performance.now()): void {
     this.#at = (this.#at + 1) % LENGTH;
     this.#names[this.#at] = name;
     this.#times[this.#at] = now;
+    if (this.#resting.length === 0) return;
+    const woken = this.#resting;
+    this.#resting = [];
+    for (const wake of woken) wake();
+  }
+
+  /** When something began to run of late, in monotonic milliseconds. */
+  get latest(): number {
+    return this.#times[this.#at] as number;
+  }
+
+  /** Calls `wake` once, when the next thing runs. */
+  rest(wake: () => void): void {
+    this.#resting.push(wake);
   }
 
   /** What ran longest without a break between two times, in monotonic milliseconds; undefined where nothing is known. */

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { LoopWatch } from '#src/kernel/loop-watch.ts';
-import { noMetrics } from '#src/kernel/metrics.ts';
-import { currentWork, databaseAnswered, doing, trail, Work } from '#src/kernel/work.ts';
+import { type Metrics, noMetrics } from '#src/kernel/metrics.ts';
+import { currentWork, databaseAnswered, doing, Trail, Work } from '#src/kernel/work.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
@@ -35,8 +35,9 @@ describe('work', () => {
 });
 
 describe('the watch on the event loop', () => {
-  const watch = async (held: (clock: ManualClock) => void): Promise<Line[]> => {
+  const watch = async (held: (clock: ManualClock, trail: Trail) => void): Promise<Line[]> => {
     const clock = new ManualClock();
+    const trail = new Trail();
     const lines: Line[] = [];
     const loopWatch = new LoopWatch({
       clock,
@@ -44,9 +45,10 @@ describe('the watch on the event loop', () => {
       logger: recordingLogger(lines),
       metrics: noMetrics,
       tellFromMs: 100,
+      trail,
     });
     await clock.advance(1_000);
-    held(clock);
+    held(clock, trail);
     await clock.advance(200);
     loopWatch.close();
     expect(clock.pending).to.be.at.most(1);
@@ -54,7 +56,7 @@ describe('the watch on the event loop', () => {
   };
 
   it('says which operation held it longest, and for how long', async () => {
-    const [line, ...more] = await watch((clock) => {
+    const [line, ...more] = await watch((clock, trail) => {
       for (const [name, ms] of [
         ['short', 40],
         ['long', 300],
@@ -73,10 +75,34 @@ describe('the watch on the event loop', () => {
   });
   it('says nothing of turns that are short', async () => {
     expect(
-      await watch((clock) => {
+      await watch((clock, trail) => {
         trail.mark('short', clock.monotonic());
         clock.spend(90);
       }),
     ).to.deep.equal([]);
+  });
+
+  it('does not wake a server that has nothing to do: it rests until the next thing is done', async () => {
+    const clock = new ManualClock();
+    const trail = new Trail();
+    let delay = (): number => Number.NaN;
+    const metrics: Metrics = { ...noMetrics, gaugeOf: (_name, _help, read) => void (delay = read) };
+    const logger = recordingLogger([]);
+    const loopWatch = new LoopWatch({ clock, timers: clock, logger, metrics, tellFromMs: 1_000, trail });
+    const resting: number[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      trail.mark('request', clock.monotonic());
+      expect(clock.pending).to.equal(1);
+      clock.spend(70);
+      await clock.advance(10_000);
+      resting.push(clock.pending);
+      // It should have looked after 20 ms.
+      expect(delay()).to.be.closeTo(0.05, 0.001);
+    }
+    expect(resting).to.deep.equal([0, 0, 0]);
+    expect(delay()).to.equal(0);
+    loopWatch.close();
+    trail.mark('request', clock.monotonic());
+    expect(clock.pending).to.equal(0);
   });
 });

@@ -288,7 +288,11 @@ export const configSchema = section({
     interval_ms: Type.Integer({ minimum: 100 }),
     transaction_days: count,
   }),
-  cache: section({ rooms_bytes: Type.Integer({ minimum: 1_048_576 }), names_bytes: Type.Integer({ minimum: 65_536 }) }),
+  cache: section({
+    rooms_bytes: Type.Integer({ minimum: 1_048_576 }),
+    events_bytes: Type.Integer({ minimum: 1_048_576 }),
+    names_bytes: Type.Integer({ minimum: 65_536 }),
+  }),
   identity: section({ built_in: flag, trusted_servers: texts }),
   federation: section({
     enabled: flag,

@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type {
   Counter as CounterPort,
@@ -8,22 +7,20 @@ import type {
   Metrics,
 } from '#src/kernel/metrics.ts';
 
-const NANOSECONDS = 1e9;
+/** The longest time that a timer can have, in milliseconds: some weeks. */
+const NEVER_MS = 2 ** 31 - 1;
 
-/** Metrics for Prometheus: ours (`tsudoi_...`), the process's, and how late the event loop runs. */
+/** Metrics for Prometheus: ours (`tsudoi_...`), and the process's. */
 export class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
   /** What sets the gauges that are asked for their values, by name and labels. */
   readonly #reads = new Map<string, Map<string, () => void>>();
-  readonly #loopDelay: ReturnType<typeof monitorEventLoopDelay>;
 
   constructor() {
-    collectDefaultMetrics({ register: this.#registry });
-    this.#loopDelay = monitorEventLoopDelay({ resolution: 10 });
-    this.#loopDelay.enable();
-    this.gaugeOf('tsudoi_event_loop_delay_p99_seconds', 'delay of the event loop, 99th percentile since start', () =>
-      this.#loopDelay.count === 0 ? 0 : this.#loopDelay.percentile(99) / NANOSECONDS,
-    );
+    // How late the event loop runs, `LoopWatch` knows. What measures it here would wake the process a hundred times a second.
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS });
+    for (const { name } of this.#registry.getMetricsAsArray())
+      if (name.startsWith('nodejs_eventloop_lag')) this.#registry.removeSingleMetric(name);
   }
 
   /** Media type of `render()`'s text. */
@@ -68,7 +65,6 @@ export class PrometheusMetrics implements Metrics {
 
   /** Stops measuring. */
   close(): void {
-    this.#loopDelay.disable();
     this.#registry.clear();
   }
 

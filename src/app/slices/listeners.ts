@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
@@ -5,6 +7,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { LoopWatch } from '#src/kernel/loop-watch.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { Turns } from '#src/kernel/turns.ts';
+import { MemorySaver } from '../ground/memory-saver.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -43,6 +46,7 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
     limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
   });
   let loopWatch: LoopWatch | undefined;
+  let memorySaver: MemorySaver | undefined;
   return {
     name: 'listeners',
     services: {
@@ -67,8 +71,22 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
       // The event loop runs by the machine's clock, whatever clock everybody else goes by.
       const real = { clock: systemClock, timers: systemTimers };
       loopWatch = new LoopWatch({ ...real, logger, metrics, tellFromMs: config.log.heldLoopMs });
+      let before = performance.eventLoopUtilization();
+      memorySaver = new MemorySaver({
+        timers: systemTimers,
+        busy: () => {
+          const now = performance.eventLoopUtilization();
+          const { utilization } = performance.eventLoopUtilization(now, before);
+          before = now;
+          return utilization;
+        },
+        prefer: (littleMemory) => setFlagsFromString(littleMemory ? '--memory-saver-mode' : '--no-memory-saver-mode'),
+      });
     },
     drain: () => http.drain(HTTP_DRAIN_MS),
-    close: () => loopWatch?.close(),
+    close() {
+      memorySaver?.close();
+      loopWatch?.close();
+    },
   };
 }

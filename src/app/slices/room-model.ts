@@ -13,7 +13,7 @@ export interface RoomModel {
 }
 
 export function composeRoomModel({ config, database, interner }: Platform & Commit): Slice<RoomModel> {
-  const loader = new EventLoader(database);
+  const loader = new EventLoader(database, config.cache.eventsBytes);
   const states = new StateStore(database);
   const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
   return { name: 'room-model', services: { loader, states, rooms } };

@@ -16,7 +16,7 @@ export class EventLoader {
   readonly #cache: LRUCache<number, StoredEvent>;
 
   /** @param cacheBytes about how much memory the cache may take */
-  constructor(database: Database, cacheBytes = 128 * 1024 * 1024) {
+  constructor(database: Database, cacheBytes = 32 * 1024 * 1024) {
     this.#database = database;
     this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (event) => event.size });
   }

@@ -1,0 +1,41 @@
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+
+const LOOK_EVERY_MS = 5_000;
+/** Share of the time that a server with little to do is busy. */
+const LITTLE = 0.1;
+
+export interface MemorySaverOptions {
+  readonly timers: Timers;
+  /** Which share of the time since it was last asked the event loop was busy, from 0 to 1. */
+  readonly busy: () => number;
+  /** Has the runtime prefer little memory to speed from now on, or not any more. */
+  readonly prefer: (littleMemory: boolean) => void;
+}
+
+/**
+ * Gives memory back while there is little to do. V8 keeps what a load has left on its heap, because collecting it costs time: it would be
+ * kept all night. Told that memory matters more, it collects in small steps, and returns what is free. While the server is busy it is not
+ * told so: a message would cost twice as much.
+ */
+export class MemorySaver {
+  readonly #options: MemorySaverOptions;
+  readonly #timer: Timer;
+  #isSaving = false;
+
+  constructor(options: MemorySaverOptions) {
+    this.#options = options;
+    this.#timer = options.timers.every(LOOK_EVERY_MS, () => this.#save(options.busy() < LITTLE));
+  }
+
+  /** Looks no more. */
+  close(): void {
+    this.#timer.cancel();
+    this.#save(false);
+  }
+
+  #save(saves: boolean): void {
+    if (saves === this.#isSaving) return;
+    this.#isSaving = saves;
+    this.#options.prefer(saves);
+  }
+}
