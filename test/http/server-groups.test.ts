@@ -58,7 +58,7 @@ describe('what the server says of itself', () => {
     const { json } = await server.ask('GET', '/_matrix/client/versions');
     const versions = json['versions'] as string[];
     expect(versions[0]).to.equal('r0.6.1');
-    expect(versions).to.include('v1.1').and.include('v1.14');
+    expect(versions).to.include('v1.1').and.include('v1.16');
     for (const version of versions) expect(version).to.match(/^(r\d+\.\d+\.\d+|v\d+\.\d+)$/);
     expect(json['unstable_features']).to.include({ 'org.matrix.msc4140': true, 'org.matrix.msc4354': true });
   });
@@ -152,7 +152,7 @@ describe('what the server says of itself', () => {
       .to.contain('https://matrix.test')
       .and.contain('How to connect')
       .and.contain('接続方法')
-      .and.contain('v1.14');
+      .and.contain('v1.16');
     expect(text).to.contain('prefers-color-scheme:dark');
     expect(text).to.contain('test&lt;script&gt;').and.not.contain('<script');
     expect(text).not.to.match(/<(script|img|link|iframe)|url\(|style="|@import/);

@@ -23,6 +23,8 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
   ['v1.12', 'account locking, rooms marked as unread, via on join and knock'],
   ['v1.13', 'account suspension, reporting of rooms'],
   ['v1.14', 'reporting of users'],
+  ['v1.15', 'summaries of rooms; where there is no OAuth 2.0 API its metadata are M_UNRECOGNIZED'],
+  ['v1.16', 'fields of profiles, state_after, room version 12'],
 ];
 
 /** Experimental features by the name clients look for. Only what is served in full stands here. */
@@ -43,10 +45,23 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   // Dehydrated devices.
   'org.matrix.msc3814': true,
   'org.matrix.e2e_cross_signing': true,
-  // Stable since versions that are not listed yet: mutual rooms (v1.19), and fields of profiles beyond name and avatar (v1.16).
+  // What clients look for by these names beside the versions that brought it.
+  'org.matrix.msc2285.stable': true, // private read receipts
+  'org.matrix.msc3030.stable': true, // jumping to a date
+  'org.matrix.msc3440.stable': true, // threads
+  'org.matrix.msc3771': true, // receipts in threads
+  'org.matrix.msc3773': true, // unread counts of threads
+  'org.matrix.msc3827.stable': true, // rooms of the directory by their types
+  'org.matrix.msc3981': true, // relations of relations
+  'org.matrix.msc4222': true, // state_after
+  'uk.tcpip.msc4133.stable': true, // fields of profiles
+  // Stable since versions that are not listed yet: redactions that are sent as events are, blocking of invites, and locking and
+  // suspending accounts (v1.18); mutual rooms (v1.19).
+  'com.beeper.msc4169': true,
+  'org.matrix.msc4380.stable': true,
+  'uk.timedout.msc4323.stable': true,
   'uk.half-shot.msc2666.query_mutual_rooms': true,
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
-  'uk.tcpip.msc4133.stable': true,
 };
 
 /** Body of GET /_matrix/client/versions. */
