@@ -53,6 +53,14 @@ export class Meter {
     return profileDuring(port, `${folder}/${label}.cpuprofile`, () => this.#measured(phase));
   }
 
+  /** Runs a phase, with a profile of it where profiles are made. */
+  profiled<R>(label: string, phase: () => Promise<R>): Promise<R> {
+    const port = this.#server.inspectPort;
+    const folder = this.#profileFolder;
+    if (port === undefined || folder === undefined) return phase();
+    return profileDuring(port, `${folder}/${label}.cpuprofile`, phase);
+  }
+
   async #measured<R extends { readonly operations: number }>(
     phase: () => Promise<R>,
   ): Promise<{ result: R; cost: Cost }> {

@@ -13,26 +13,26 @@ export const V3 = '/_matrix/client/v3';
 export const part = encodeURIComponent;
 
 /** The address of a reverse proxy that the server trusts: what comes from it speaks for whom it likes. */
-export const PROXY = '127.0.9.9';
+export const PROXY = '127.0.1.1';
 
 /** Where attacks are prepared, before the limits hold. */
 export interface Scene {
   readonly crowd: Crowd;
-  /** Who sends messages during the attack. */
+  /** Somebody who attacks nobody. */
   readonly victim: Person;
-  /** Where they do. The attackers are in it. */
-  readonly room: string;
+  /** Users who do this and nothing else. */
   readonly users: readonly Person[];
-  /** One of many members, whom nobody else uses. */
+  /** Where they are, and nobody else. */
+  readonly room: string;
+  /** One of many members, where they are too. */
   readonly largeRoom: string;
-  /** Where the server keeps its files. */
-  readonly dataDir: string;
 }
 
 /** Where an attack takes place, while it does. */
 export class Battlefield {
   readonly endpoint: Endpoint;
   readonly users: readonly Person[];
+  readonly #block: number;
   #isOver = false;
   readonly #sockets = new Set<Socket>();
   readonly #idle = new Map<number, HttpConnection[]>();
@@ -41,9 +41,11 @@ export class Battlefield {
   /** Answers by status, and connections that were closed without one. */
   readonly outcomes = new Map<string, number>();
 
-  constructor(endpoint: Endpoint, users: readonly Person[]) {
+  /** @param block addresses 127.0.block.x are those of the attackers */
+  constructor(endpoint: Endpoint, users: readonly Person[], block: number) {
     this.endpoint = endpoint;
     this.users = users;
+    this.#block = block;
   }
 
   get isOver(): boolean {
@@ -58,7 +60,7 @@ export class Battlefield {
   }
 
   /** Connects from an attacker's own address, and writes; what comes back is read only when somebody listens. */
-  open(attacker: number, text: string | Buffer = '', localAddress = addressOf(attacker)): Socket {
+  open(attacker: number, text: string | Buffer = '', localAddress = this.#addressOf(attacker)): Socket {
     const socket = connect({ ...this.endpoint, localAddress });
     this.#sockets.add(socket);
     socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
@@ -87,7 +89,7 @@ export class Battlefield {
     this.#idle.set(attacker, idle);
     let connection = idle.pop();
     if (connection === undefined) {
-      connection = new HttpConnection(this.endpoint, { localAddress: addressOf(attacker), timeoutMs: 20_000 });
+      connection = new HttpConnection(this.endpoint, { localAddress: this.#addressOf(attacker), timeoutMs: 20_000 });
       this.#connections.push(connection);
     }
     const answer = await connection.send(request).catch(() => undefined);
@@ -102,7 +104,7 @@ export class Battlefield {
     const { host, port } = this.endpoint;
     const socket = new WebSocket(`ws://${host}:${port}${STREAM_PATH}`, [STREAM_SUBPROTOCOL], {
       perMessageDeflate: false,
-      localAddress: addressOf(attacker),
+      localAddress: this.#addressOf(attacker),
     });
     this.#webSockets.add(socket);
     const params = { token: this.users[attacker]!.token, set_presence: 'offline' };
@@ -167,6 +169,11 @@ export class Battlefield {
       width,
     );
   }
+
+  /** Each attacker has one. */
+  #addressOf(attacker: number): string {
+    return `127.0.${this.#block}.${1 + (attacker % 250)}`;
+  }
 }
 
 /** What is done while the time runs. */
@@ -180,8 +187,6 @@ export interface Attack {
 }
 
 export const attack = (id: string, title: string, prepare: Attack['prepare']): Attack => ({ id, title, prepare });
-
-export const addressOf = (attacker: number): string => `127.0.1.${1 + (attacker % 250)}`;
 
 /** The head of a request, to be written as it stands. */
 export const head = (method: string, path: string, more = ''): string =>

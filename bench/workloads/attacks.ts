@@ -20,6 +20,8 @@ const LONG_SECONDS = lower(1, 0.2);
 /** Resident memory: one and a half times what it is when nobody attacks, and the budgets of bytes in flight and of caches. */
 const MEMORY = lower(1.5 * 200 + 256 + 256 + 32, 500);
 const LARGE_ROOM = 500;
+/** The first block of addresses that belongs to an attack. */
+const FIRST_BLOCK = 10;
 /** Written by the bench, not by the server. */
 const BENCH_LOG = 'server.log';
 
@@ -75,30 +77,31 @@ export const attacks: Workload = {
     { id: 'F15', title: 'F15: files that other users of the machine may read', unit: '', goal: lower(0, 0) },
     { id: 'F35', title: 'F35: the database lets the server do what only superusers may', unit: '', goal: lower(0, 0) },
   ],
-  async run({ server, pick, progress, report, wants }) {
+  async run({ server, meter, pick, progress, report, wants }) {
     const { endpoint } = server;
     const prepared = ATTACKS.filter(({ id }) => wants(id));
     const crowd = new Crowd(endpoint, 8);
     let victim: Worker | undefined;
     try {
       progress('people and rooms');
-      const [sender, ...users] = await crowd.people(1 + USERS);
-      const room = await crowd.createRoom(sender!);
-      const largeRoom = await crowd.createRoom(sender!);
-      await crowd.joinAll(users, room);
-      const members = await crowd.people(pick(LARGE_ROOM, LARGE_ROOM / 5));
-      await crowd.joinAll([...users, ...members], largeRoom);
-      const own = await crowd.createRoom(sender!);
-      const scene: Scene = { crowd, victim: sender!, room, largeRoom, users, dataDir: server.dataDir };
+      const sender = await crowd.register();
+      const own = await crowd.createRoom(sender);
+      const largeRoom = await crowd.createRoom(sender);
+      await crowd.joinAll(await crowd.people(pick(LARGE_ROOM, LARGE_ROOM / 5)), largeRoom);
       const acts = [];
       for (const attack of prepared) {
         progress(`getting ready: ${attack.title}`);
-        acts.push({ ...attack, act: await attack.prepare(scene) });
+        const users = await crowd.people(USERS);
+        const room = await crowd.createRoom(users[0]!);
+        await crowd.joinAll(users.slice(1), room);
+        await crowd.joinAll(users, largeRoom);
+        const scene: Scene = { crowd, victim: sender, room, largeRoom, users };
+        acts.push({ ...attack, users, act: await attack.prepare(scene) });
       }
       await server.restart({ TSUDOI_RATE_LIMITS__ENABLED: 'true' });
 
       victim = new Worker(new URL('../load/victim.ts', import.meta.url), {
-        workerData: { endpoint, token: sender!.token, room: own },
+        workerData: { endpoint, token: sender.token, room: own },
       });
       /** What the victim notices, and the memory at its peak. */
       const suffer = async (milliseconds: number): Promise<Suffering & { readonly peak: number }> => {
@@ -119,20 +122,24 @@ export const attacks: Workload = {
       const duration = pick(4_000, 2_000);
       await suffer(2_000);
       tell('quiet', await suffer(duration), await server.heap());
-      for (const { id, title, act } of acts) {
+      let { offset } = server.held(0);
+      for (const [index, { id, title, users, act }] of acts.entries()) {
         progress(title);
         const before = residentMiB(server.pid);
-        const field = new Battlefield(endpoint, users);
+        const field = new Battlefield(endpoint, users, FIRST_BLOCK + index);
         const cpu = server.processMs;
         const running = act(field);
-        const suffering = await suffer(duration);
+        const suffering = await meter.profiled(id, () => suffer(duration));
         const spent = (server.processMs - cpu) / duration;
         field.end();
         await Promise.race([running, sleep(3_000)]);
         await sleep(pick(1_500, 500));
         const after = `${before.toFixed(0)} MiB before, ${residentMiB(server.pid).toFixed(0)} after`;
         const outcomes = [...field.outcomes].map(([status, count]) => `${count} x ${status}`).join(', ');
-        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %; ${outcomes}`);
+        const held = server.held(offset);
+        offset = held.offset;
+        const turns = held.turns.length === 0 ? '' : `; held by ${held.turns.join(', ')}`;
+        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %${turns}; answered ${outcomes}`);
       }
       await sleep(pick(5_000, 1_000));
       report('end.memory', residentMiB(server.pid), undefined, await server.heap());

@@ -73,9 +73,18 @@ export function serverInfo(
       return { contacts: supportContacts, more: supportKeys, ...(supportPage === null ? {} : { supportPage }) };
     },
     isReady: async () => !drainSignal.aborted && (await health.isReady()),
-    metrics: () => metrics.render(),
+    metrics: oncePerTurn(() => metrics.render()),
     mayReadMetrics: addressFilter(enabled ? allowIpRanges : []),
   };
+}
+
+/** What is asked for again before it is there, or in the turn of the event loop in which it is, is made once. */
+function oncePerTurn<T>(make: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () =>
+    (running ??= make().finally(() => {
+      setImmediate(() => (running = undefined));
+    }));
 }
 
 function addressFilter(ranges: readonly string[]): (ip: string) => boolean {

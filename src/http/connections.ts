@@ -41,7 +41,7 @@ export class Connections {
     this.#rateLimiter = deps.rateLimiter;
     this.#refused = deps.metrics.counter(
       'tsudoi_http_connections_refused_total',
-      'connections that were closed at once, or for pipelining too much',
+      'connections that were closed at once, or for what came on them',
       ['reason'],
     );
     deps.metrics.gaugeOf('tsudoi_http_connections', 'open connections, WebSockets included', () => this.#open);
@@ -71,13 +71,19 @@ export class Connections {
   mayPipeline(socket: Socket, onAnswered: (listener: () => void) => void): boolean {
     const waiting = (this.#pipelined.get(socket) ?? 0) + 1;
     if (waiting > MAX_PIPELINED) {
-      const address = this.#addresses.of(socket.remoteAddress, undefined);
-      if (!this.#addresses.isTrusted(address)) this.#rateLimiter?.charge('connection', networkOf(address), ABUSE);
-      return this.#refuse('pipelining');
+      this.abused(socket, 'pipelining');
+      return false;
     }
     this.#pipelined.set(socket, waiting);
     onAnswered(() => this.#pipelined.set(socket, (this.#pipelined.get(socket) ?? 1) - 1));
     return true;
+  }
+
+  /** Makes the network of a connection pay that is closed for what came on it. */
+  abused(socket: Socket, reason: 'pieces' | 'pipelining'): void {
+    const address = this.#addresses.of(socket.remoteAddress, undefined);
+    if (!this.#addresses.isTrusted(address)) this.#rateLimiter?.charge('connection', networkOf(address), ABUSE);
+    this.#refuse(reason);
   }
 
   #count(socket: Socket, onClose: () => void): void {

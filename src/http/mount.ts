@@ -307,8 +307,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       let result = await (ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : serve(ctx, exchange));
       if (!(result instanceof Reply)) result = new Reply({ body: result });
       closeWhenDraining(ctx);
-      const bytesOut = await responder.send(ctx, result as Reply, exchange.held);
-      if (exchange.work !== undefined) exchange.work.bytesOut = bytesOut;
+      await responder.send(ctx, result as Reply, exchange.held, exchange.work);
     } catch (error) {
       if (error instanceof ArrivalRefused) ctx.req.destroy();
       if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {

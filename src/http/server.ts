@@ -7,7 +7,9 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type ConnectionLimits, Connections } from './connections.ts';
+import { areTooManyPieces } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
+import { stopParsing } from './middleware/stop-parsing.ts';
 
 /** Bounds on connections. */
 export interface ServerLimits extends ConnectionLimits {
@@ -82,15 +84,6 @@ const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-};
-
-/**
- * Leaves what was read of a connection, and not looked at yet, unread: up to 64 KiB, which are thousands of requests. Node has no public way
- * for it; 2 says what it says for an upgrade, that what follows is not HTTP.
- */
-const stopParsing = (socket: Socket): void => {
-  const { parser } = socket as Socket & { parser?: { onIncoming: () => number } | null };
-  if (parser !== undefined && parser !== null) parser.onIncoming = () => 2;
 };
 
 /** The listeners of this process, plain and TLS: they serve the same application, and stop together. */
@@ -230,6 +223,7 @@ export class HttpServer {
       const { socket } = request;
       // What was read together with the request for which the connection was closed.
       if (socket.destroyed) return;
+      if (request.headers['transfer-encoding'] !== undefined) this.#countPieces(request);
       // Only the first response in line is given the socket.
       if (response.socket !== null) handler(request, response);
       // Answers leave in order anyway: so nobody gets more done at once by sending what comes later already.
@@ -239,6 +233,27 @@ export class HttpServer {
         stopParsing(socket);
         socket.destroy();
       }
+    };
+  }
+
+  /**
+   * Closes the connection of a body that comes in more pieces than anybody needs. They are counted where they are found, since thousands of
+   * them are read at once, before whoever reads the body hears of the first.
+   */
+  #countPieces(request: IncomingMessage): void {
+    const push = request.push.bind(request);
+    let pieces = 0;
+    let bytes = 0;
+    request.push = (chunk: Buffer | null): boolean => {
+      pieces += 1;
+      bytes += chunk?.length ?? 0;
+      if (!areTooManyPieces(pieces, bytes)) return push(chunk);
+      const { socket } = request;
+      request.push = () => false;
+      this.#connections.abused(socket, 'pieces');
+      stopParsing(socket);
+      socket.destroy();
+      return false;
     };
   }
 

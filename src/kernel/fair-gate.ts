@@ -37,10 +37,11 @@ export class FairGate {
     try {
       return await work();
     } finally {
-      // Whoever is next takes the place over.
+      // Whoever is next takes the place over. In a turn of its own, since a line of those who need not wait for anything inside would else
+      // be one turn.
       const next = this.#line.next();
       if (next === undefined) this.#free += 1;
-      else next();
+      else setImmediate(next);
     }
   }
 }

@@ -18,10 +18,11 @@ export class Gate {
     try {
       return await work();
     } finally {
-      // Whoever is next takes the place over: nobody who comes now can slip in before them.
+      // Whoever is next takes the place over: nobody who comes now can slip in before them. In a turn of its own, since a line of those who
+      // need not wait for anything inside would else be one turn.
       const next = this.#line.shift();
       if (next === undefined) this.#inside--;
-      else next();
+      else setImmediate(next);
     }
   }
 

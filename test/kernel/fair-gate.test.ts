@@ -76,4 +76,16 @@ describe('a fair gate', () => {
     const next = gate.run(of('b'), async () => 'done', full);
     expect([await failing, await next]).to.deep.equal(['broken', 'done']);
   });
+  it('gives the event loop its turns, however long the line of those who need not wait for anything inside', async () => {
+    const gate = new FairGate({ concurrency: 2, maxWaiting: 1_000 });
+    let done = 0;
+    const all = Array.from({ length: 100 }, () => gate.run(of('a'), async () => void (done += 1), full));
+    const seen: number[] = [];
+    for (let turn = 0; turn < 20; turn += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(done);
+    }
+    expect(seen.every((count, turn) => count <= 2 + 2 * (turn + 1))).to.equal(true);
+    await Promise.all(all);
+  });
 });

@@ -34,4 +34,16 @@ describe('a gate', () => {
       ),
     );
   });
+  it('gives the event loop its turns, however long the line of those who need not wait for anything inside', async () => {
+    const gate = new Gate(2);
+    let done = 0;
+    const all = Array.from({ length: 100 }, () => gate.run(async () => void (done += 1)));
+    const seen: number[] = [];
+    for (let turn = 0; turn < 20; turn += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      seen.push(done);
+    }
+    expect(seen.every((count, turn) => count <= 2 + 2 * (turn + 1))).to.equal(true);
+    await Promise.all(all);
+  });
 });

@@ -27,6 +27,7 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
     followedThreads,
     inboxes,
     keyCounts,
+    largeSyncs,
     receipts,
     syncUsers,
     timers,
@@ -66,6 +67,7 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
     }),
     extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing, followedThreads }),
     store: new ConnectionStore(database, clock),
+    largeSyncs,
   });
   return { name: 'sliding sync', services: { slidingSync }, close: () => slidingSync.close() };
 }

@@ -1,5 +1,6 @@
 import { DeviceListDeltas } from '#src/services/sync/device-lists/device-list-deltas.ts';
 import { KeyChanges } from '#src/services/sync/device-lists/key-changes.ts';
+import { LargeSyncs } from '#src/services/sync/engine/large-syncs.ts';
 import { PastStates } from '#src/services/sync/engine/past-states.ts';
 import { PastStays } from '#src/services/sync/engine/past-stays.ts';
 import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
@@ -37,6 +38,7 @@ import type { UserData } from './user-data.ts';
 /** What clients follow: /sync and the WebSocket API. */
 export interface Sync {
   readonly syncEngine: SyncEngine;
+  readonly largeSyncs: LargeSyncs;
   readonly sync: V3Sync;
   /** Who has a sync open, and is woken. */
   readonly syncUsers: SyncUsers;
@@ -108,7 +110,9 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
   const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
+  const largeSyncs = new LargeSyncs();
   const syncEngine = new SyncEngine({
+    largeSyncs,
     users: syncUsers,
     writer,
     ephemeral,
@@ -128,6 +132,6 @@ export function composeSync(below: SyncParts & { readonly moreSections?: MoreSec
   const keyChanges = new KeyChanges(syncUsers, deltas);
   return {
     name: 'sync',
-    services: { syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges, deviceListDeltas: deltas },
+    services: { largeSyncs, syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges, deviceListDeltas: deltas },
   };
 }

@@ -29,6 +29,10 @@ export const SMALL_BODY = 4 * 1024;
 const FREE_PIECES = 256;
 const BYTES_PER_PIECE = 64;
 
+/** Whether so many bytes came in more pieces than anybody needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
+export const areTooManyPieces = (pieces: number, bytes: number): boolean =>
+  pieces > FREE_PIECES + bytes / BYTES_PER_PIECE;
+
 export const tooLarge = (limit: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 
@@ -103,8 +107,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       const before = size;
       size += chunk.length;
       pieces += 1;
-      // Each piece costs as much as a small request. Clients that stream send kilobytes at a time.
-      if (pieces > FREE_PIECES + size / BYTES_PER_PIECE) {
+      if (areTooManyPieces(pieces, size)) {
         // Nothing is answered: the pieces that are here already would be looked at one by one until the answer had left.
         fail(new ClientGone(true));
         request.destroy();

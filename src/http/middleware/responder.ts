@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { Work } from '#src/kernel/work.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Reply } from './reply.ts';
 import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
@@ -22,13 +23,14 @@ export class Responder {
   }
 
   /**
-   * @returns bytes of the body, before it is compressed
+   * @param work is told of the bytes of the body, before it is compressed: whether they are sent or refused, they were made
    * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then
    */
-  async send(ctx: Context, reply: Reply, held: BytesHeld): Promise<number> {
+  async send(ctx: Context, reply: Reply, held: BytesHeld, work?: Work): Promise<void> {
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     const needed = reply.stream === undefined ? size : Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
+    if (work !== undefined) work.bytesOut = reply.stream === undefined ? size : (reply.length ?? 0);
     // The body of the request is of no more use.
     if (!held.hold('answer', needed > SMALL_ANSWER ? needed : 0)) {
       reply.stream?.destroy();
@@ -45,7 +47,7 @@ export class Responder {
       ctx.length = reply.length;
       ctx.respond = false;
       res.end();
-      return 0;
+      return;
     }
     if (reply.stream !== undefined) {
       try {
@@ -53,12 +55,12 @@ export class Responder {
       } finally {
         held.release();
       }
-      return reply.length ?? 0;
+      return;
     }
     if (content === undefined) {
       ctx.respond = false;
       res.end();
-      return 0;
+      return;
     }
     ctx.set('Content-Type', reply.contentType);
     let length = size;
@@ -78,7 +80,6 @@ export class Responder {
       res.end();
       held.release();
     } else writeBody(res, content, held, this.#leaving);
-    return size;
   }
 
   /** Client-Server API, "Standard error response". */

@@ -1,11 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
-import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { covers, ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { LargeSyncs } from './large-syncs.ts';
 import type { SyncPlanner } from './plan.ts';
 import type { Section, SectionRequest, SectionView } from './section.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
@@ -16,11 +16,6 @@ import type { SyncUser } from './sync-user.ts';
 import type { SyncUsers } from './sync-users.ts';
 import { NewsWait } from './wait.ts';
 
-/**
- * First syncs computed at once. When everybody comes back together after an outage, more of them would only wait for each other's
- * database connections and hold all of it in memory.
- */
-const LARGE_AT_ONCE = 8;
 /** Rooms that are read together: as many statements for all of them as for one. */
 const ROOMS_AT_ONCE = 100;
 
@@ -32,6 +27,7 @@ export interface SyncEngineOptions {
   readonly filters: SyncFilters;
   readonly planner: SyncPlanner;
   readonly accountData: Pick<AccountDataService, 'peek' | 'load'>;
+  readonly largeSyncs: LargeSyncs;
   /** In the order in which they are written. */
   readonly sections: readonly Section[];
 }
@@ -47,7 +43,6 @@ interface OpenSection {
  */
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
-  readonly #large = new Gate(LARGE_AT_ONCE);
 
   constructor(options: SyncEngineOptions) {
     this.#options = options;
@@ -67,7 +62,7 @@ export class SyncEngine {
       for (;;) {
         const { version } = user;
         const result = await (isLarge
-          ? this.#large.run(() => this.#compute(user, request, encoder()))
+          ? this.#options.largeSyncs.run(request.userId, () => this.#compute(user, request, encoder()))
           : this.#compute(user, request, encoder()));
         if (!result.isEmpty || wait.isOver) return result;
         // What came while we computed was not in the answer: no waiting then.

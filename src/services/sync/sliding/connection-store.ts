@@ -46,9 +46,7 @@ export class ConnectionStore {
   }
 
   /** @param connections the most recently used first */
-  async save(
-    connections: readonly { readonly key: string; readonly connection: Connection<unknown> }[],
-  ): Promise<void> {
+  async save(connections: readonly { readonly key: string; readonly connection: Connection<string> }[]): Promise<void> {
     const rows: SavedConnection[] = [];
     for (const { key, connection } of connections.slice(0, MOST_CONNECTIONS)) {
       const content = textOf(connection);
@@ -60,7 +58,7 @@ export class ConnectionStore {
   }
 
   /** The connection as it was kept, once. */
-  async restore<Body>(key: string): Promise<Connection<Body> | undefined> {
+  async restore<Body extends { readonly length: number }>(key: string): Promise<Connection<Body> | undefined> {
     const { userId, deviceId, connId } = connectionName(key);
     const content = await takeConnection(this.#database, userId, deviceId, connId);
     if (content === undefined) return undefined;
@@ -74,7 +72,7 @@ export class ConnectionStore {
 }
 
 /** The connection as JSON text; undefined when the client knows nothing, or too much. */
-const textOf = ({ run, kept }: Connection<unknown>): string | undefined => {
+const textOf = ({ run, kept }: Connection<string>): string | undefined => {
   const { number, state, change } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
   if (state.rooms.size + (change?.rooms.size ?? 0) > MOST_ROOMS) return undefined;

@@ -38,6 +38,9 @@ export interface ConnectionChange {
   readonly keys: string | undefined;
 }
 
+/** A room takes about so many bytes. */
+const BYTES_OF_ROOM = 256;
+
 interface LastAnswer<Body> {
   readonly from: number;
   readonly digest: string;
@@ -56,7 +59,7 @@ export interface KeptConnection {
  * A connection of one device: two positions, that which the client has said it has, and that which the last answer leads to. An answer
  * that got lost is given again. MSC4186, "Connections".
  */
-export class Connection<Body> {
+export class Connection<Body extends { readonly length: number }> {
   /** Tells its positions from those of another connection with the same name. */
   readonly run: string;
   #number = 0;
@@ -83,7 +86,8 @@ export class Connection<Body> {
 
   /** How much of the memory it takes, in rooms. */
   get size(): number {
-    return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0);
+    const bytes = (this.#last?.body.length ?? 0) + (this.#last?.digest.length ?? 0);
+    return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0) + Math.ceil(bytes / BYTES_OF_ROOM);
   }
 
   /** What the client has, and the number of that position. */

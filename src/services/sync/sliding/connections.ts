@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Connection } from './connection.ts';
 
-/** Rooms of connections that are kept in memory, for all connections together. */
-const MOST_ROOMS = 2_000_000;
+/** Rooms of connections that are kept in memory, for all connections together; the answers that are kept weigh as much as rooms do. */
+const MOST_ROOMS = 500_000;
 /** Connections of one device: those that were used longest ago begin again. */
 const MOST_OF_DEVICE = 20;
 
@@ -27,7 +27,7 @@ export const connectionName = (key: string): ConnectionName => {
 };
 
 /** The connections that are in memory: so many of a device, and so many rooms of all together. */
-export class Connections<Body> {
+export class Connections<Body extends { readonly length: number }> {
   readonly #connections: LRUCache<string, Connection<Body>>;
   /** Device -> the keys of its connections, the one that was used last at the end. */
   readonly #devices = new Map<string, Set<string>>();

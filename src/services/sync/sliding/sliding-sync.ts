@@ -8,6 +8,7 @@ import type { Writer } from '#src/services/commit/writer.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EphemeralSource } from '../engine/sync-sources.ts';
+import type { LargeSyncs } from '../engine/large-syncs.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { SyncUsers } from '../engine/sync-users.ts';
 import { NewsWait } from '../engine/wait.ts';
@@ -54,7 +55,13 @@ export interface SlidingSyncOptions {
   readonly slidingRooms: SlidingRooms;
   readonly extensions: SlidingExtensions;
   readonly store: ConnectionStore;
+  readonly largeSyncs: LargeSyncs;
 }
+
+/** Lists and subscriptions of usual clients, and then some. */
+const USUAL_WISHES = 20;
+
+const isLarge = ({ lists, subscriptions }: SlidingRequest): boolean => lists.size + subscriptions.size > USUAL_WISHES;
 
 /** A room that some list or subscription wants, with everything that wants it. */
 interface Wishes {
@@ -121,7 +128,7 @@ export class SlidingSync {
       const answered = connection.answered(request.digest);
       if (answered !== undefined) return answered;
       await this.#options.extensions.acknowledge(request);
-      const { users, timers } = this.#options;
+      const { largeSyncs, users, timers } = this.#options;
       const user = await users.open(request.userId);
       const release = user.hold();
       const isFirst = connection.state.vector === undefined;
@@ -129,7 +136,8 @@ export class SlidingSync {
       try {
         for (;;) {
           const { version } = user;
-          const computed = await this.#compute(user, request, connection.state);
+          const compute = (): Promise<Computed> => this.#compute(user, request, connection.state);
+          const computed = await (isFirst || isLarge(request) ? largeSyncs.run(request.userId, compute) : compute());
           if (computed.isEmpty && !wait.isOver) {
             await wait.since(version);
             continue;
