@@ -126,6 +126,21 @@ export const reviewStickyEvents = defineJob({
   ...PERSISTENT,
 });
 
+/** Does what is left of an upgrade once its tombstone is written: moves names, closes the old room, or takes a tombstone back. */
+export const finishUpgrade = defineJob({
+  name: 'upgrades.finish',
+  queue: 'prompt',
+  payload: Type.Object({
+    /** The old room's number. */
+    room: Type.Integer(),
+    /** The new room's id. */
+    successor: Type.String(),
+    /** Who upgraded the room. */
+    userId: Type.String(),
+  }),
+  ...PERSISTENT,
+});
+
 /** Copies the push rules that users made for a room to its successor. */
 export const copyRoomRules = defineJob({
   name: 'succession.copy_rules',
@@ -175,6 +190,7 @@ export const JOBS: readonly JobDefinition[] = [
   listUser,
   removeGuests,
   reviewStickyEvents,
+  finishUpgrade,
   copyRoomRules,
   moveToSuccessor,
   sendValidation,

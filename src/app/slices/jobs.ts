@@ -8,6 +8,7 @@ import { cleanStreamsHandler } from '#src/workers/clean-streams.ts';
 import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
 import { finishDeactivationHandler } from '#src/workers/finish-deactivation.ts';
+import { finishUpgradeHandler } from '#src/workers/finish-upgrade.ts';
 import { inviteByAddressRevokedHandler } from '#src/workers/invite-by-address-revoked.ts';
 import { inviteByAddressSentHandler } from '#src/workers/invite-by-address-sent.ts';
 import { listUserHandler } from '#src/workers/list-user.ts';
@@ -49,7 +50,7 @@ type Workers = Deactivations &
   Memberships &
   People &
   Retention &
-  Pick<Rooms, 'roomSuccession'> &
+  Pick<Rooms, 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 
 /** Who does which job: a line for each. */
@@ -68,6 +69,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   listUserHandler(below.directoryEntries),
   removeGuestsHandler(below.guestAccess),
   reviewStickyEventsHandler(below.stickyReview),
+  finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
   sendValidationHandler(below.validationMails),

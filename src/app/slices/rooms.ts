@@ -49,7 +49,7 @@ export function composeRooms(
     Memberships &
     ThirdPartyInviting,
 ): Slice<Rooms> {
-  const { access, accountData, aliases, clock, config, database, door, events, finder, loader } = below;
+  const { access, accountData, aliases, clock, config, database, door, events, finder, loader, logger } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { interner, rateLimiter, stream, thirdPartyInvites, userActions, users } = below;
   const { serverName } = config;
@@ -86,7 +86,7 @@ export function composeRooms(
         actions: userActions,
         mostState: config.room.maxStateEvents,
       }),
-      roomUpgrade: new RoomUpgrade({ access, events, loader, aliases, publicRooms, profiles }),
+      roomUpgrade: new RoomUpgrade({ access, rooms, events, loader, aliases, publicRooms, profiles, logger }),
       reports: new ReportService({ database, rooms, finder, users, clock }),
       roomUserData: new RoomUserData({ rooms, accountData, tags }),
       roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),

@@ -28,7 +28,7 @@ const COUNT_OF_CREATOR = sql(
   'aliases_of_creator_count',
   'select count(*)::int as count from aliases where creator = $1',
 );
-const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1 returning alias');
+const MOVE = sql('aliases_move', 'update aliases set room = $2 where room = $1');
 
 export const aliasByName = async (database: Database, alias: string): Promise<AliasRecord | undefined> =>
   (await database.query<AliasRecord>(ALIAS, [alias]))[0];
@@ -53,9 +53,10 @@ export const insertAlias = async (
   return row?.has_space === false ? 'too many' : 'taken';
 };
 
-/** Gives all aliases of one room to another. @returns these aliases */
-export const moveAliases = async (database: Database, from: number, to: number): Promise<string[]> =>
-  (await database.query<{ alias: string }>(MOVE, [from, to])).map((row) => row.alias);
+/** Gives all aliases of one room to another. */
+export const moveAliases = async (database: Database, from: number, to: number): Promise<void> => {
+  await database.query(MOVE, [from, to]);
+};
 
 /** @returns whether it was there */
 export const deleteAlias = async (database: Database, alias: string, room: number): Promise<boolean> =>

@@ -225,6 +225,65 @@ describe('a server that is killed between two steps', function () {
     untouched: () => ({ membership: null, tags: {}, isDirect: false }),
   });
 
+  for (const [version, bans] of [
+    // More than are made with the new room.
+    ['11', 101],
+    ['12', 1],
+  ] as const)
+    promise({
+      title: `leaves no room half upgraded to version ${version}`,
+      async prepare(life) {
+        const { aliases, events, publicRooms } = life.services;
+        const user = await server.user(life);
+        const old = await room(life, user);
+        const alias = `#old${old.nid}:${server.serverName}`;
+        await aliases.create(user.userId, alias, old.roomId);
+        await publicRooms.setListed({ userId: user.userId, isAdmin: true }, old.roomId, true);
+        const own = (type: string, content: JsonObject, stateKey = '') => ({
+          type,
+          content,
+          stateKey,
+          sender: user.userId,
+        });
+        await events.send(old, own('m.room.canonical_alias', { alias }));
+        const spammers = Array.from({ length: bans }, (_, index) => `@spam${index}:elsewhere.test`);
+        await events.sendAll(
+          old,
+          spammers.map((spammer) => own('m.room.member', { membership: 'ban' }, spammer)),
+        );
+        return { user, old, alias };
+      },
+      act: ({ services }, { old, user }) => services.roomUpgrade.upgrade(user.userId, old.roomId, version),
+      async outcome(life, { alias, old }) {
+        const before = await reopened(life, old);
+        const successor = before.stateText('m.room.tombstone', 'replacement_room');
+        const after = successor === undefined ? undefined : await life.services.rooms.byId(successor);
+        const states = [before, after].map((one) => ({
+          isThere: one !== undefined,
+          isListed: one?.isPublic ?? false,
+          alias: one?.stateText('m.room.canonical_alias', 'alias') === alias,
+          bans: [...(one?.members.values() ?? [])].filter(({ membership: is }) => is === 'ban').length,
+          quiet: one?.powerLevels().eventsDefault ?? 0,
+        }));
+        const leadsTo = (await life.services.aliases.lookUp(alias))?.roomId;
+        return { states, leadsOn: leadsTo === successor };
+      },
+      done: () => ({
+        states: [
+          { isThere: true, isListed: false, alias: false, bans, quiet: 50 },
+          { isThere: true, isListed: true, alias: true, bans, quiet: 0 },
+        ],
+        leadsOn: true,
+      }),
+      untouched: () => ({
+        states: [
+          { isThere: true, isListed: true, alias: true, bans, quiet: 0 },
+          { isThere: false, isListed: false, alias: false, bans: 0, quiet: 0 },
+        ],
+        leadsOn: false,
+      }),
+    });
+
   promise({
     title: 'invites whoever owns an address by now, however early or late that became known',
     async prepare(life) {

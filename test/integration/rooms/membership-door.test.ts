@@ -82,6 +82,36 @@ describe('every way to change a membership', function () {
     expect(await delayed('limited-ann', rooms[4]!, BUSY, join)).to.equal('M_LIMIT_EXCEEDED');
   });
 
+  for (const [how, ask] of [
+    ['joins', (roomId: string) => server.ask('guest-g', 'POST', `/rooms/${roomId}/join`, {})],
+    ['sets the state', (roomId: string) => put('guest-g', roomId, '@guest-g:test', { membership: 'join' })],
+  ] as const)
+    it(`does not let a guest in who ${how} while the room stops to let guests in`, async () => {
+      server = await InProcessServer.start();
+      const roomId = await server.room('alice', {
+        preset: 'public_chat',
+        initial_state: [{ type: 'm.room.guest_access', content: { guest_access: 'can_join' } }],
+      });
+      const { door } = server.services;
+      const admit = door.admit.bind(door);
+      const closed = Promise.withResolvers<void>();
+      const admitted = Promise.withResolvers<void>();
+      door.admit = async (...change) => {
+        const content = await admit(...change);
+        admitted.resolve();
+        await closed.promise;
+        return content;
+      };
+      const joining = ask(roomId);
+      await admitted.promise;
+      await server.setState('alice', roomId, 'm.room.guest_access', { guest_access: 'forbidden' });
+      // The guests who are there leave, and this one is not.
+      await server.idle();
+      closed.resolve();
+      expect(outcome(await joining)).to.deep.equal([403, 'M_GUEST_ACCESS_FORBIDDEN']);
+      expect(await membershipOf(roomId, '@guest-g:test')).to.equal(undefined);
+    });
+
   it('lets guests come, go and have a name, and refuses them what its endpoints refuse', async () => {
     server = await InProcessServer.start();
     const roomId = await server.room('alice', {

@@ -108,7 +108,10 @@ export class EventBuilder {
   ): readonly PreparedEvent[] | undefined {
     const restore = room.saveHead();
     try {
-      return drafts.map((draft) => this.#buildOne(room, draft, loaded, now, positionOfEvent));
+      return drafts.map((draft) => {
+        draft.recheck?.(room);
+        return this.#buildOne(room, draft, loaded, now, positionOfEvent);
+      });
     } catch (error) {
       restore();
       if (error instanceof NotLoadedError) return undefined;

@@ -1,4 +1,6 @@
+import type { JobRequest } from '#src/jobs/job-definition.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** An event that somebody on this server wants to send. */
 export interface EventDraft {
@@ -16,6 +18,15 @@ export interface EventDraft {
   readonly sentBy?: string;
   /** Milliseconds, 0 to 3 600 000, for which it is to be a sticky event (MSC4354). */
   readonly stickyDurationMs?: number;
+  /**
+   * Looks at the room's head in the turn of the event loop in which the event is built on it: what was allowed when the request was
+   * checked may not be any more.
+   *
+   * @throws MatrixError when the event is not allowed by now
+   */
+  readonly recheck?: ((room: Room) => void) | undefined;
+  /** Jobs that this event makes necessary beside those that follow from any event like it: written in the same statement. */
+  readonly jobs?: readonly JobRequest[];
 }
 
 /** The transaction id under which a device sent an event. */

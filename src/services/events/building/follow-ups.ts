@@ -40,11 +40,15 @@ export class FollowUps {
     this.#all = all;
   }
 
-  /** The jobs that a change makes necessary. @param now milliseconds since the epoch */
-  jobs(step: StateStep, now: number): readonly JobRow[] {
-    if (step.state.length === 0 && step.members.length === 0 && step.redacted.length === 0) return [];
-    return this.#all.flatMap((followUp) =>
-      followUp(step).map(({ job, payload }) => ({ job, payload, createdTs: now })),
-    );
+  /**
+   * The jobs that a change makes necessary.
+   *
+   * @param now milliseconds since the epoch
+   * @param more jobs that its sender asked for
+   */
+  jobs(step: StateStep, now: number, more: readonly JobRequest[] = []): readonly JobRow[] {
+    const isChange = step.state.length > 0 || step.members.length > 0 || step.redacted.length > 0;
+    const following = isChange ? this.#all.flatMap((followUp) => followUp(step)) : [];
+    return [...following, ...more].map(({ job, payload }) => ({ job, payload, createdTs: now }));
   }
 }

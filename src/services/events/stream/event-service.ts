@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { JobRequest } from '#src/jobs/job-definition.ts';
 import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { redactionHarm } from '#src/protocol/auth/redactions.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -214,12 +215,15 @@ export class EventService {
     const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) =>
       this.#positions.get(`${room.nid} ${id}`),
     );
-    return prepared === undefined ? undefined : { written: this.#write(room, prepared, transaction, extra) };
+    if (prepared === undefined) return undefined;
+    const jobs = drafts.flatMap((draft) => draft.jobs ?? []);
+    return { written: this.#write(room, prepared, jobs, transaction, extra) };
   }
 
   async #write(
     room: Room,
     prepared: readonly PreparedEvent[],
+    jobs: readonly JobRequest[],
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
@@ -231,7 +235,7 @@ export class EventService {
     const write: EventWrite = {
       ...extra,
       ...writeOf(room, prepared, last, transaction, this.#clock.now()),
-      jobs: this.jobsAfter(stepOf(room, prepared)),
+      jobs: this.#followUps.jobs(stepOf(room, prepared), this.#clock.now(), jobs),
     };
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);

@@ -164,9 +164,10 @@ export class AliasService {
     }
   }
 
-  /** Lets all aliases that this server has for a room lead to its successor. @returns these aliases */
-  move(from: Room, to: Room): Promise<string[]> {
-    return moveAliases(this.#database, from.nid, to.nid);
+  /** Lets all aliases that this server has for a room lead to its successor. @returns the aliases that lead there now */
+  async move(from: Room, to: Room): Promise<string[]> {
+    await moveAliases(this.#database, from.nid, to.nid);
+    return aliasesOfRoom(this.#database, to.nid);
   }
 
   /** The aliases that this server has for a room. @throws MatrixError M_FORBIDDEN unless in the room, or it is world-readable */

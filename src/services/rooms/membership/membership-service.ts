@@ -16,6 +16,7 @@ import type { Database } from '#src/storage/database.ts';
 import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
+import { guestRecheck } from './guest-rules.ts';
 import { type Actor, type MembershipDoor } from './membership-door.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { RemoteMembership } from './remote-membership.ts';
@@ -126,7 +127,7 @@ export class MembershipService {
       isInvited: invite !== undefined,
       isCounted: true,
     });
-    const draft = memberDraft(userId, userId, content);
+    const draft = { ...memberDraft(userId, userId, content), recheck: guestRecheck(requester) };
     await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
     return roomId;
   }

@@ -8,6 +8,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { assertContent } from './content-check.ts';
 import type { NewTypes } from './new-types.ts';
+import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
@@ -171,7 +172,8 @@ export class RoomSending {
         : request.content;
     await this.#check(room, type, stateKey, content);
     await this.#newTypes.admit(sender, [{ type, content }]);
-    return this.#events.send(room, draft(sender, { ...request, content }, stateKey));
+    const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : undefined;
+    return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck });
   }
 
   #placeOf(room: Room): ContentPlace {

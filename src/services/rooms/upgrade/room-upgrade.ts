@@ -1,7 +1,14 @@
+import { LRUCache } from 'lru-cache';
+import { finishUpgrade } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
+import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
@@ -13,6 +20,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgraded-state.ts';
 
 const TOMBSTONE = 'm.room.tombstone';
@@ -35,20 +43,30 @@ const TRANSFERRED = [
 /** The same, with any state key. */
 const TRANSFERRED_LINKS = ['m.space.child', 'm.space.parent'];
 
+/** Upgrades that are remembered to be finished. */
+const MOST_FINISHED = 1_000;
+
 export interface RoomUpgradeOptions {
   readonly access: RoomAccess;
+  readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly loader: EventLoader;
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
   readonly profiles: ProfileSource;
+  readonly logger: Logger;
 }
 
-/** Replaces rooms by rooms of another version. Client-Server API, "Room Upgrades". */
+/**
+ * Replaces rooms by rooms of another version. Client-Server API, "Room Upgrades". The tombstone is written together with the job that
+ * finishes the upgrade, so that a process that is killed after it leaves nothing half done.
+ */
 export class RoomUpgrade {
   readonly #options: RoomUpgradeOptions;
   readonly #turns = new SerialByKey<string>();
   readonly #running = new OnceByKey<string, Room>();
+  /** Upgrades that this process has finished before their job came, by the old room and its successor. */
+  readonly #finished = new LRUCache<string, true>(atMost(MOST_FINISHED));
 
   constructor(options: RoomUpgradeOptions) {
     this.#options = options;
@@ -101,14 +119,44 @@ export class RoomUpgrade {
     const successor = version.roomIdIsCreateHash
       ? await this.#createThenClose(old, version, userId, creators)
       : await this.#closeThenCreate(old, version, userId, creators);
+    try {
+      await this.#finish(old, successor, userId);
+    } catch (err) {
+      // The room is upgraded, which is what its user asked for. The job does what is left.
+      this.#options.logger.warn('an upgrade is finished later', { room_id: old.roomId, err });
+    }
+    return successor;
+  }
+
+  /**
+   * Does what an upgrade has not done because its process was killed: carries the rest of the bans over, moves names and closes the old
+   * room; or takes the tombstone back where the process was killed before there was a successor.
+   */
+  async finish(roomNid: number, successorId: string, userId: string): Promise<void> {
+    const old = await this.#options.rooms.byNid(roomNid);
+    if (old === undefined) return;
+    // It waits for the upgrade itself where that is still running.
+    await this.#turns.run(old.roomId, async () => {
+      if (this.#finished.delete(keyOf(old, successorId))) return;
+      if (old.stateText(TOMBSTONE, 'replacement_room') !== successorId) return;
+      const successor = await this.#options.rooms.byId(successorId);
+      if (successor === undefined) await this.#takeTombstoneBack(old, userId);
+      else await this.#finish(old, successor, userId);
+    });
+  }
+
+  async #finish(old: Room, successor: Room, userId: string): Promise<void> {
+    // Where the tombstone comes last, all of them are there before it.
+    if (!successor.version.roomIdIsCreateHash) await this.#carryBans(old, successor, userId);
     await this.#moveNames(old, successor, userId);
     await this.#lock(old, userId);
-    return successor;
+    this.#finished.set(keyOf(old, successor.roomId), true);
   }
 
   /** Where the room id comes of the create event, that cannot name the tombstone, which names the room id. */
   async #createThenClose(old: Room, version: RoomVersion, userId: string, creators: readonly string[]): Promise<Room> {
     const successor = await this.#create(old, version, userId, creators, { room_id: old.roomId });
+    await this.#carryBans(old, successor, userId);
     await this.#tombstone(old, userId, successor.roomId);
     return successor;
   }
@@ -120,15 +168,21 @@ export class RoomUpgrade {
     try {
       return await this.#create(old, version, userId, creators, { room_id: old.roomId, event_id: eventId }, roomId);
     } catch (error) {
-      // The old room must not lead nowhere: an empty tombstone is none.
-      await events.send(old, { type: TOMBSTONE, sender: userId, stateKey: '', content: {} });
+      await this.#takeTombstoneBack(old, userId);
       throw error;
     }
   }
 
+  /** The old room must not lead nowhere: an empty tombstone is none. */
+  async #takeTombstoneBack(old: Room, userId: string): Promise<void> {
+    await ifAllowed(this.#options.events.send(old, { type: TOMBSTONE, sender: userId, stateKey: '', content: {} }));
+  }
+
   async #tombstone(old: Room, userId: string, successor: string): Promise<string> {
     const content = { body: 'This room has been replaced', replacement_room: successor };
-    return (await this.#options.events.send(old, { type: TOMBSTONE, sender: userId, stateKey: '', content })).eventId;
+    const jobs = [requestJob(finishUpgrade, { room: old.nid, successor, userId })];
+    const draft = { type: TOMBSTONE, sender: userId, stateKey: '', content, jobs };
+    return (await this.#options.events.send(old, draft)).eventId;
   }
 
   async #create(
@@ -139,7 +193,7 @@ export class RoomUpgrade {
     predecessor: JsonObject,
     roomId?: string,
   ): Promise<Room> {
-    const { events, loader, profiles } = this.#options;
+    const { events, profiles } = this.#options;
     const oldCreate = old.stateEvent('m.room.create')?.content ?? {};
     const createContent: JsonObject = {
       room_version: version.id,
@@ -156,22 +210,19 @@ export class RoomUpgrade {
       content,
     });
     const joinRules = old.stateEvent('m.room.join_rules')?.content;
-    const bans = (await this.#bans(old))
-      .filter(({ target }) => !creators.includes(target))
-      .map(({ target, content }) => own('m.room.member', content, target));
+    const bans = (await this.#bans(old, creators)).map(({ target, content }) => own('m.room.member', content, target));
     const profile = await profiles.profileOf(userId);
-    const before = await levelsBeforeLock(old, loader);
-    const levels = own(POWER_LEVELS, upgradedLevels(old, version, before, [userId, ...creators]));
+    const levels = await this.#levels(old, version, userId, creators);
     // The old room's levels may leave to its creator less than is needed here: they come last.
-    const meanwhile = version.auth.privilegedCreators ? levels : own(POWER_LEVELS, { users: { [userId]: 100 } });
+    const first = bans.length > BANS_AT_ONCE ? firstLevels(version, levels, userId) : levels;
     const drafts = [
       own('m.room.member', memberContent('join', profile), userId),
       own('m.room.join_rules', upgradedJoinRules(version, joinRules)),
       ...this.#transferred(old, version).map(({ type, stateKey, content }) => own(type, content, stateKey)),
       ...bans.slice(0, BANS_AT_ONCE),
-      bans.length > BANS_AT_ONCE ? meanwhile : levels,
+      own(POWER_LEVELS, first),
     ];
-    const successor = await events.createRoom({
+    return events.createRoom({
       version,
       creator: userId,
       createContent,
@@ -179,10 +230,31 @@ export class RoomUpgrade {
       events: () => drafts,
       ...(roomId === undefined ? {} : { roomId }),
     });
-    for (let at = BANS_AT_ONCE; at < bans.length; at += BANS_AT_ONCE)
-      await events.sendAll(successor, bans.slice(at, at + BANS_AT_ONCE));
-    if (bans.length > BANS_AT_ONCE) await events.send(successor, levels);
-    return successor;
+  }
+
+  async #levels(old: Room, version: RoomVersion, userId: string, creators: readonly string[]): Promise<JsonObject> {
+    return upgradedLevels(old, version, await levelsBeforeLock(old, this.#options.loader), [userId, ...creators]);
+  }
+
+  /** Carries the bans over that were too many to be made with the new room, and the power levels that wait for them. */
+  async #carryBans(old: Room, successor: Room, userId: string): Promise<void> {
+    const { events } = this.#options;
+    const { version } = successor;
+    const create = successor.stateEvent('m.room.create');
+    const creators = create === undefined ? [] : [...privilegedCreatorsOf(version, create.pdu)];
+    const levels = await this.#levels(old, version, userId, creators);
+    const areSet = !isSame(successor.stateEvent(POWER_LEVELS)?.content ?? {}, firstLevels(version, levels, userId));
+    if (areSet) return;
+    const missing = (await this.#bans(old, creators)).filter(({ target }) => !isBanned(successor, target));
+    const own = { sender: userId };
+    for (let at = 0; at < missing.length; at += BANS_AT_ONCE) {
+      const some = missing.slice(at, at + BANS_AT_ONCE);
+      await events.sendAll(
+        successor,
+        some.map(({ target, content }) => ({ ...own, type: 'm.room.member', stateKey: target, content })),
+      );
+    }
+    await events.send(successor, { ...own, type: POWER_LEVELS, stateKey: '', content: levels });
   }
 
   #transferred(old: Room, version: RoomVersion): { type: string; stateKey: string; content: JsonObject }[] {
@@ -193,8 +265,11 @@ export class RoomUpgrade {
       .filter(({ content }) => Object.keys(content).length > 0 && fits(version, content));
   }
 
-  async #bans(old: Room): Promise<{ target: string; content: JsonObject }[]> {
-    const banned = [...old.members.values()].filter(({ membership }) => membership === 'ban');
+  /** What is banned in the old room, but for those who make the new one. */
+  async #bans(old: Room, creators: readonly string[]): Promise<{ target: string; content: JsonObject }[]> {
+    const banned = [...old.members.values()].filter(
+      ({ membership, userId }) => membership === 'ban' && !creators.includes(userId),
+    );
     const loaded = await this.#options.loader.load(banned.map(({ event }) => ({ room: old, nid: event })));
     return banned.map(({ userId, event }) => {
       const reason = loaded.get(event)?.content['reason'];
@@ -221,8 +296,9 @@ export class RoomUpgrade {
     };
     const content = those(true);
     if (Object.keys(content).length === 0) return;
-    await ifAllowed(events.send(old, { type: CANONICAL_ALIAS, sender: userId, stateKey: '', content: those(false) }));
+    // The old room forgets them last: they are read from it.
     await ifAllowed(events.send(successor, { type: CANONICAL_ALIAS, sender: userId, stateKey: '', content }));
+    await ifAllowed(events.send(old, { type: CANONICAL_ALIAS, sender: userId, stateKey: '', content: those(false) }));
   }
 
   /** "If possible, the power levels in the old room should also be modified to prevent sending of events and inviting new users." */
@@ -233,11 +309,22 @@ export class RoomUpgrade {
   }
 }
 
+const keyOf = (old: Room, successorId: string): string => `${old.nid} ${successorId}`;
+
+const isBanned = (room: Room, userId: string): boolean => room.member(userId)?.membership === 'ban';
+
+/** The power levels that a new room has until all bans are carried over: its maker has to be able to. */
+const firstLevels = (version: RoomVersion, levels: JsonObject, userId: string): JsonObject =>
+  version.auth.privilegedCreators ? levels : { users: { [userId]: 100 } };
+
+const isSame = (one: JsonObject, other: JsonObject): boolean =>
+  canonicalJson(one, 'lenient') === canonicalJson(other, 'lenient');
+
 /** Does what the user may do and the room can take, and leaves the rest: the upgrade itself has been made. */
 const ifAllowed = async (sending: Promise<unknown>): Promise<void> => {
   try {
     await sending;
   } catch (error) {
-    if (!(error instanceof MatrixError)) throw error;
+    if (!(error instanceof MatrixError) || error.status >= 500 || error.status === 429) throw error;
   }
 };
