@@ -20,6 +20,7 @@ import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
 import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
+import { composePreviews } from './slices/previews.ts';
 import { composePush } from './slices/push.ts';
 import { composePushDelivery } from './slices/push-delivery.ts';
 import { composePushRules } from './slices/push-rules.ts';
@@ -67,6 +68,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeRetention)
     .add(composeEncryption)
     .add(composeMedia)
+    .add(composePreviews)
     .add(composePush)
     .add(composePushDelivery)
     .add(composeMail)

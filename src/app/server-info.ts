@@ -52,6 +52,7 @@ export function serverInfo(
         stableRoomVersions: [...ROOM_VERSIONS.keys()],
         canChangePassword: true,
         canChangeThreepids: config.email.smtpUrl !== null,
+        makesPreviews: config.previews.enabled,
       }),
     changePasswordPage: () => config.wellKnown.changePassword ?? undefined,
     rtcTransports: () => config.rtc.transports,

@@ -28,6 +28,7 @@ export type RateLimitBucket =
   | 'delayed_event_relay'
   | 'to_device'
   | 'media_upload'
+  | 'url_preview'
   | 'media_fetch'
   | 'mail_link';
 

@@ -15,7 +15,9 @@ export interface GuardedAgentOptions extends GuardedConnectorOptions {
 }
 
 export interface GuardedRequestLimits {
-  readonly maxBodyBytes: number;
+  readonly maxBodyBytes: (contentType: string) => number;
+  /** Whether a longer body is cut there, and no failure. */
+  readonly cuts: boolean;
   /** Milliseconds until the header of the answer is there, from when the connection stands. */
   readonly headersMs: number;
   /** Milliseconds between two pieces of the body. */
@@ -54,10 +56,10 @@ export class GuardedAgent {
         bodyTimeout: limits.bodyMs,
         signal,
       });
-      const bytes = await readUpTo(body, limits.maxBodyBytes);
-      if (bytes === undefined)
-        return failure('too_large', `${url.host} answered with more than ${limits.maxBodyBytes} bytes`);
-      return { ok: true, status: statusCode, headers, body: bytes, url: url.href };
+      const most = limits.maxBodyBytes(String(headers['content-type'] ?? ''));
+      const { bytes, isCut } = await readUpTo(body, most);
+      if (isCut && !limits.cuts) return failure('too_large', `${url.host} answered with more than ${most} bytes`);
+      return { ok: true, status: statusCode, headers, body: bytes, isCut, url: url.href };
     } catch (error) {
       return failureOf(error, url.host, signal);
     }
@@ -69,18 +71,21 @@ export class GuardedAgent {
   }
 }
 
-/** The whole body; undefined as soon as it is longer than `most` bytes. */
-const readUpTo = async (body: Dispatcher.ResponseData['body'], most: number): Promise<Buffer | undefined> => {
+/** The body, or its first `most` bytes as soon as it is longer. */
+const readUpTo = async (
+  body: Dispatcher.ResponseData['body'],
+  most: number,
+): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> => {
   const chunks: Buffer[] = [];
   let size = 0;
   // Breaking off is our own doing.
   body.on('error', () => undefined);
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > most) return undefined;
     chunks.push(chunk);
+    if (size > most) return { bytes: Buffer.concat(chunks).subarray(0, most), isCut: true };
   }
-  return Buffer.concat(chunks);
+  return { bytes: Buffer.concat(chunks), isCut: false };
 };
 
 const failureOf = (error: unknown, host: string, signal: AbortSignal): OutboundFailure => {

@@ -23,11 +23,15 @@ export interface OutboundRequest {
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: string | Uint8Array | undefined;
-  /** Bytes of the answer's body at most; 1 MiB by default. */
-  readonly maxBodyBytes?: number | undefined;
+  /** Bytes of the answer's body at most, or how many by its type (`Content-Type`); 1 MiB by default. */
+  readonly maxBodyBytes?: number | ((contentType: string) => number) | undefined;
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
   /** Redirects to follow, each of them guarded like the first request. None by default: a redirect is the answer then. */
   readonly maxRedirects?: number | undefined;
+  /** What becomes of a longer body: it is a failure by default; with `cut`, its first `maxBodyBytes` are the answer. */
+  readonly overlong?: 'refuse' | 'cut' | undefined;
+  /** Whether a redirect may lead there. Everywhere the guard allows, when left out. */
+  readonly mayFollow?: ((url: URL) => boolean | Promise<boolean>) | undefined;
   /** Whether `http:` will do as well; `https:` only by default. */
   readonly allowHttp?: boolean | undefined;
   /** Gives up when aborted. */
@@ -121,6 +125,8 @@ export class OutboundHttp {
       if (redirects >= mostRedirects)
         return failure('too_many_redirects', `${hop.url.host} leads on and on: ${mostRedirects} redirects at most`);
       hop = nextHop(hop, answer.status, location);
+      if (hop !== undefined && (await request.mayFollow?.(hop.url)) === false)
+        return failure('refused_redirect', `a redirect leads to ${hop.url.host}, which is not asked`);
     }
   }
 
@@ -144,7 +150,9 @@ export class OutboundHttp {
     );
     const agent = await this.#agent;
     const maxBodyBytes = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
-    return agent.request(hop, { maxBodyBytes, headersMs: timeouts.headersMs, bodyMs: timeouts.bodyMs }, signal);
+    const { bodyMs, headersMs } = timeouts;
+    const bytesOf = typeof maxBodyBytes === 'number' ? () => maxBodyBytes : maxBodyBytes;
+    return agent.request(hop, { maxBodyBytes: bytesOf, headersMs, bodyMs, cuts: request.overlong === 'cut' }, signal);
   }
 }
 

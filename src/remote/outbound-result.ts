@@ -5,6 +5,8 @@ export interface OutboundAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** As it came: what is compressed stays so. Nothing is asked to be. */
   readonly body: Buffer;
+  /** The body is longer than was wanted of it. */
+  readonly isCut: boolean;
   /** Where the answer came from, after redirects. */
   readonly url: string;
 }
@@ -13,6 +15,8 @@ export interface OutboundAnswer {
 export type OutboundFailureKind =
   /** The URL or a header cannot be used: malformed, another scheme, with credentials in it. */
   | 'refused_url'
+  /** A redirect leads to where whoever asked does not want to go. */
+  | 'refused_redirect'
   /** The host is at an address to which this server must not talk. */
   | 'refused_address'
   | 'unresolved'

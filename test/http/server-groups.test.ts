@@ -38,6 +38,7 @@ describe('what the server says of itself', () => {
             canChangePassword: true,
             canChangeThreepids: false,
             canModerateAccounts: false,
+            makesPreviews: true,
             delayedEvents: limits,
           }),
         publicBaseUrl: () => 'https://matrix.test',

@@ -42,6 +42,7 @@ const mailbox = Type.String({
   pattern: '^([^<>\\r\\n]*<[^@\\s<>]+@[^@\\s<>]+>|[^@\\s<>]+@[^@\\s<>]+)$',
   title: 'a mail address, or Name <address>',
 });
+const headerText = Type.String({ pattern: '^[\\x20-\\x7e]+$', title: 'a text of ASCII characters' });
 const hostAndPort = Type.String({ pattern: '^[^\\s/]+:[0-9]{1,5}$', title: 'host:port' });
 const quota = section({ pieces: count, bytes: count });
 const limit = section({ per_second: Type.Number({ exclusiveMinimum: 0 }), burst: count });
@@ -118,6 +119,22 @@ export const configSchema = section({
       path_style: flag,
       redirect_downloads: flag,
     }),
+  }),
+  previews: section({
+    enabled: flag,
+    allow: nullable(texts),
+    deny: texts,
+    respect_robots: flag,
+    user_agent: nullable(headerText),
+    accept_language: headerText,
+    max_page_bytes: Type.Integer({ minimum: 1_024, maximum: 16_777_216 }),
+    max_image_bytes: Type.Integer({ minimum: 1_024, maximum: 67_108_864 }),
+    max_redirects: countOrNone,
+    timeout_ms: Type.Integer({ minimum: 100 }),
+    concurrency: Type.Integer({ minimum: 1, maximum: 64 }),
+    lifetime_ms: count,
+    failure_lifetime_ms: count,
+    cache_bytes: Type.Integer({ minimum: 65_536 }),
   }),
   registration: section({
     enabled: nullable(flag),
@@ -216,6 +233,7 @@ export const configSchema = section({
     search: limit,
     media_upload: limit,
     media_fetch: limit,
+    url_preview: limit,
     delayed_event: limit,
     delayed_event_relay: limit,
     to_device: limit,

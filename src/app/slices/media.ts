@@ -25,6 +25,8 @@ import type { RoomModel } from './room-model.ts';
 
 /** Files that users share. */
 export interface Media {
+  readonly contents: ContentStore;
+  readonly imageScaler: ImageScaler;
   readonly media: MediaService;
   readonly thumbnails: ThumbnailService;
   readonly mediaDelivery: MediaDelivery;
@@ -89,9 +91,12 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
     isOn: limits.unauthenticatedDownloads,
     before: limits.unauthenticatedBeforeTs,
   });
+  const imageScaler = new ImageScaler();
   return {
     name: 'media',
     services: {
+      contents,
+      imageScaler,
       media: new MediaService({
         database,
         contents,
@@ -105,7 +110,7 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
         mostPending: limits.maxPendingUploads,
         pendingLifetimeMs: limits.pendingUploadLifetimeMs,
       }),
-      thumbnails: new ThumbnailService({ database, contents, scaler: new ImageScaler() }),
+      thumbnails: new ThumbnailService({ database, contents, scaler: imageScaler }),
       mediaDelivery: new MediaDelivery(contents),
       openMedia,
       mediaReferences,

@@ -48,6 +48,29 @@ export interface SmallImage {
 export class ImageScaler {
   #library: Promise<typeof library> | undefined;
 
+  /**
+   * What an image is, by its bytes: its type, and its pixels as they are shown. Nothing of it is decoded.
+   *
+   * @returns undefined for what is no image that every browser shows, or too large a one
+   */
+  async measure(
+    image: Buffer,
+  ): Promise<{ readonly contentType: string; readonly width: number; readonly height: number } | undefined> {
+    this.#library ??= load();
+    const sharp = await this.#library;
+    let metadata: Metadata;
+    try {
+      metadata = await sharp(image, { limitInputPixels: MOST_PIXELS, failOn: 'error' }).metadata();
+    } catch {
+      return undefined;
+    }
+    const { format, height, orientation = 1, pageHeight, width } = metadata;
+    const contentType = Object.hasOwn(SHOWN, format) ? SHOWN[format] : undefined;
+    if (contentType === undefined || width * height > MOST_PIXELS) return undefined;
+    const shown = pageHeight ?? height;
+    return orientation >= 5 ? { contentType, width: shown, height: width } : { contentType, width, height: shown };
+  }
+
   /** @returns the image, or why there is none */
   async scale(
     image: Buffer,

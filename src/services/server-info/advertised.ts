@@ -79,6 +79,8 @@ export interface CapabilitySettings {
   readonly canChangePassword: boolean;
   /** Whether users can add addresses to their accounts. */
   readonly canChangeThreepids: boolean;
+  /** Whether this server makes previews of URLs. */
+  readonly makesPreviews: boolean;
   /** Whether whoever asks may lock and suspend accounts. */
   readonly canModerateAccounts: boolean;
   /** Limits on delayed events; null: there is none. */
@@ -98,6 +100,7 @@ export const advertisedCapabilities = (settings: CapabilitySettings): { capabili
     'm.profile_fields': { enabled: true },
     'm.3pid_changes': { enabled: settings.canChangeThreepids },
     'm.get_login_token': { enabled: true },
+    'io.element.msc4452.preview_url': { enabled: settings.makesPreviews },
     'org.matrix.msc4140.delayed_events': {
       ...(settings.delayedEvents.maxDelayMs === null ? {} : { max_delay_ms: settings.delayedEvents.maxDelayMs }),
       ...(settings.delayedEvents.maxScheduled === null ? {} : { max_scheduled: settings.delayedEvents.maxScheduled }),

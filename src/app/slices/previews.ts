@@ -1,0 +1,52 @@
+import { PageFetcher } from '#src/services/media/previews/page-fetcher.ts';
+import { PreviewImages } from '#src/services/media/previews/preview-images.ts';
+import { RobotsRules } from '#src/services/media/previews/robots-rules.ts';
+import { UrlPreviews } from '#src/services/media/previews/url-previews.ts';
+import { UrlRules } from '#src/services/media/previews/url-rules.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Media } from './media.ts';
+import type { Outside } from './outside.ts';
+
+/** What there is on the web, told to users. */
+export interface Previews {
+  readonly urlPreviews: UrlPreviews;
+}
+
+export function composePreviews(below: Platform & ServerFiles & Outside & Media): Slice<Previews> {
+  const { clock, config, contents, imageScaler: scaler, logger, metrics, outbound, random, version } = below;
+  const {
+    acceptLanguage,
+    allow,
+    deny,
+    enabled,
+    lifetimeMs,
+    maxImageBytes,
+    maxRedirects,
+    respectRobots,
+    timeoutMs,
+    ...limits
+  } = config.previews;
+  const userAgent = config.previews.userAgent ?? `Tsudoi/${version} (preview bot)`;
+  const rules = new UrlRules({ allow, deny });
+  const robots = respectRobots
+    ? new RobotsRules({ outbound, clock, userAgent: 'Tsudoi', timeoutMs, lifetimeMs })
+    : undefined;
+  const fetcher = new PageFetcher({ outbound, rules, robots, userAgent, acceptLanguage, maxRedirects, timeoutMs });
+  const { serverName } = config;
+  const images = new PreviewImages({ fetcher, contents, scaler, clock, random, serverName, maxBytes: maxImageBytes });
+  const urlPreviews = new UrlPreviews({
+    ...limits,
+    isEnabled: enabled,
+    rules,
+    fetcher,
+    images,
+    clock,
+    logger,
+    maxImageBytes,
+    lifetimeMs,
+  });
+  metrics.gaugeOf('tsudoi_url_previews_waiting', 'pages that wait to be looked at', () => urlPreviews.waiting);
+  return { name: 'previews', services: { urlPreviews } };
+}

@@ -1,0 +1,67 @@
+import { Readable } from 'node:stream';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { ContentStore } from '#src/services/media/content-store.ts';
+import type { ImageScaler } from '#src/services/media/image-scaler.ts';
+import { insertMedia, LOCAL } from '#src/storage/media/media.ts';
+import { releaseNamed } from '#src/storage/media/references.ts';
+import type { PageFetcher } from './page-fetcher.ts';
+
+/** The picture of a preview, kept on this server. */
+export interface PreviewImage {
+  /** `mxc://` */
+  readonly uri: string;
+  readonly contentType: string;
+  /** Bytes, and pixels as they are shown. */
+  readonly size: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface PreviewImagesOptions {
+  readonly fetcher: PageFetcher;
+  readonly contents: ContentStore;
+  readonly scaler: ImageScaler;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly serverName: string;
+  readonly maxBytes: number;
+}
+
+const ID_LENGTH = 24;
+const ACCEPT = 'image/webp,image/png,image/jpeg,image/gif;q=0.9,image/*;q=0.5';
+
+/** Keeps pictures of pages, so that clients fetch them from their own server and tell nobody else what they look at. */
+export class PreviewImages {
+  readonly #options: PreviewImagesOptions;
+
+  constructor(options: PreviewImagesOptions) {
+    this.#options = options;
+  }
+
+  /** The picture at a URL; undefined when there is none that can be shown. */
+  async fetch(url: URL): Promise<PreviewImage | undefined> {
+    const { fetcher, maxBytes } = this.#options;
+    const fetched = await fetcher.fetch(url, { accept: ACCEPT, maxBytes: () => maxBytes, cuts: false });
+    return typeof fetched === 'string' ? undefined : this.keep(fetched.bytes);
+  }
+
+  /**
+   * Keeps a picture. What it is, its bytes say. Nothing names it: it goes when media go that are named by nothing, unless somebody comes to
+   * share it.
+   */
+  async keep(bytes: Buffer): Promise<PreviewImage | undefined> {
+    const { clock, contents, random, scaler, serverName } = this.#options;
+    const measured = await scaler.measure(bytes);
+    if (measured === undefined) return undefined;
+    const { contentType, height, width } = measured;
+    const mediaId = random.string(ID_LENGTH);
+    const now = clock.now();
+    await contents.keep(Readable.from([bytes]), async (tx, { name: blob, size }) => {
+      const media = { origin: LOCAL, mediaId, userId: '', createdTs: now, expiresTs: null };
+      await insertMedia(tx, media, { blob, size, contentType, filename: undefined });
+      await releaseNamed(tx, [mediaId], now);
+    });
+    return { uri: `mxc://${serverName}/${mediaId}`, contentType, size: bytes.length, width, height };
+  }
+}
