@@ -1,16 +1,9 @@
+import { binaryArray, type ElementKinds } from './binary-array.ts';
 import type { Database } from './database.ts';
 import { sql, type Statement } from './statement.ts';
 
 /** PostgreSQL types of the columns that a batch carries, and what a value of each is here. */
-interface Kinds {
-  readonly smallint: number;
-  readonly int: number;
-  readonly bigint: number;
-  readonly 'double precision': number;
-  readonly boolean: boolean;
-  readonly text: string;
-  readonly uuid: string;
-  readonly bytea: Buffer;
+interface Kinds extends ElementKinds {
   readonly json: string;
   readonly 'bigint[]': readonly number[];
 }
@@ -126,7 +119,7 @@ export const insertStep = <Batch>(
 });
 
 /** `unnest` flattens arrays of arrays: those travel as array literals. JSON is text on the way, too. */
-const carriedAs = (type: keyof Kinds): string => (type === 'bigint[]' || type === 'json' ? 'text' : type);
+const carriedAs = (type: keyof Kinds): keyof ElementKinds => (type === 'bigint[]' || type === 'json' ? 'text' : type);
 
 const carried = ({ type, value }: Column<never>, row: unknown): unknown => {
   const one = value(row as never) ?? null;
@@ -192,10 +185,12 @@ export class BatchStatement<Batch> {
   }
 
   /** One array for each parameter. */
-  values(batch: RowsInBatch<Batch>): unknown[] {
+  values(batch: RowsInBatch<Batch>): Buffer[] {
     return this.#parameters.map(({ table, column: name }) => {
       const declared = table.columns[name];
-      return declared === undefined ? [] : batch.of(table).map((row) => carried(declared, row));
+      if (declared === undefined) throw new Error(`the table ${table.name} has no column ${name}`);
+      const values = batch.of(table).map((row) => carried(declared, row) as never);
+      return binaryArray(carriedAs(declared.type), values);
     });
   }
 }
