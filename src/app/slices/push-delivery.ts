@@ -52,6 +52,7 @@ export function composePushDelivery(
     graceMs,
     retryMs,
     sender: new PushSender({
+      database,
       registry,
       pushers,
       pushRules,

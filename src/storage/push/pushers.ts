@@ -24,14 +24,16 @@ export interface PusherRecord {
   readonly enabled: boolean;
   /** Its place among the pushes: what came up to there is no matter of its. */
   readonly since: number;
+  /** How much is unread, as it was told last. */
+  readonly told: number;
 }
 
 /** A pusher as it is set. */
-export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'updatedTs'>;
+export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'told' | 'updatedTs'>;
 
 const COLUMNS = `id, user_id as "userId", device_id as "deviceId", app_id as "appId", pushkey, kind, app_display_name as "appDisplayName",
   device_display_name as "deviceDisplayName", profile_tag as "profileTag", lang, data, created_ts as "createdTs", updated_ts as "updatedTs",
-  enabled, since`;
+  enabled, since, told`;
 
 const OF_USER = sql(
   'pushers_of_user',
@@ -67,6 +69,10 @@ const DELETE_MAIL = sql(
   `delete from pushers where user_id = $1 and kind = 'email' and lower(pushkey) = $2`,
 );
 
+const TOLD = sql(
+  'pushers_told',
+  'update pushers p set told = t.told from unnest($1::bigint[], $2::int[]) t(id, told) where p.id = t.id',
+);
 const COUNT = sql('pushers_count', 'select count(*)::int as count from pushers where user_id = $1');
 
 export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
@@ -101,6 +107,11 @@ export const putPusher = async (tx: Tx, pusher: PusherWish): Promise<PusherRecor
   ]);
   if (record === undefined) throw new Error('a pusher was set and is not there');
   return record;
+};
+
+/** Keeps what pushers were told of how much is unread. */
+export const saveTold = async (database: Database, told: ReadonlyMap<number, number>): Promise<void> => {
+  await database.query(TOLD, [[...told.keys()], [...told.values()]]);
 };
 
 const idsOf = (rows: readonly { readonly id: number }[]): number[] => rows.map(({ id }) => id);

@@ -189,6 +189,7 @@ export class PushDelivery {
   async idle(): Promise<void> {
     await this.#counting.idle();
     await this.#queue.idle();
+    await this.#options.sender.idle();
   }
 
   /** Begins to tell nothing new. */
@@ -196,6 +197,7 @@ export class PushDelivery {
     this.#ripening.close();
     await this.#counting.close();
     await this.#queue.close(CLOSE_MS);
+    await this.#options.sender.idle();
   }
 
   /** Remembers how far everything has come. */
@@ -302,7 +304,7 @@ export class PushDelivery {
 
   /** Tells pushers of users how much is unread, where they were told something else last. */
   async #tellCounts(): Promise<void> {
-    const { badges, clock, interner, registry, sender } = this.#options;
+    const { badges, clock, interner, registry } = this.#options;
     while (this.#unsure.size > 0) {
       const users = [...this.#unsure];
       this.#unsure.clear();
@@ -312,7 +314,7 @@ export class PushDelivery {
         const pushers = registry.of(userId).filter(wantsCounts);
         if (pushers.length === 0) continue;
         const unread = await badges.of(userId);
-        const outdated = pushers.filter(({ destination }) => sender.toldOf(destination) !== unread);
+        const outdated = pushers.filter(({ destination }) => registry.toldOf(destination) !== unread);
         if (outdated.length === 0) continue;
         const user = await interner.userNid(userId);
         byUser.set(user, outdated);

@@ -1,5 +1,4 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { Batches } from '#src/kernel/batches.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
@@ -14,13 +13,15 @@ import type { PushRuleService } from '#src/services/push/rules/push-rule-service
 import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { saveTold } from '#src/storage/push/pushers.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import type { PushItem } from './pending-pushes.ts';
 import { countsNotification, eventNotification } from './push-notification.ts';
 
 /** Steps that the rules of the user may take to say how they are told of an event. */
 const MOST_STEPS = 500_000;
-const REMEMBERED_COUNTS = 100_000;
+const SAVED_AT_ONCE = 500;
 
 /** What tells push gateways. */
 export interface Notifier {
@@ -28,6 +29,7 @@ export interface Notifier {
 }
 
 export interface PushSenderOptions {
+  readonly database: Database;
   readonly registry: PusherRegistry;
   readonly pushers: PusherService;
   readonly pushRules: PushRuleService;
@@ -44,8 +46,8 @@ export interface PushSenderOptions {
 export class PushSender {
   readonly #options: PushSenderOptions;
   readonly #sent: Counter;
-  /** The last number that each pusher was told. */
-  readonly #told = new LRUCache<string, number>(atMost(REMEMBERED_COUNTS));
+  /** What pushers have been told by now, to be kept. One that is lost costs a notification that says nothing new. */
+  readonly #told: Batches<readonly [destination: string, unread: number]>;
 
   constructor(options: PushSenderOptions) {
     this.#options = options;
@@ -53,11 +55,23 @@ export class PushSender {
       'what',
       'outcome',
     ]);
+    const { database, logger } = options;
+    this.#told = new Batches({
+      name: 'push counts',
+      most: SAVED_AT_ONCE,
+      async work(told) {
+        try {
+          await saveTold(database, new Map(told.map(([destination, unread]) => [Number(destination), unread])));
+        } catch (err) {
+          logger.warn('what pushers were told could not be kept', { err });
+        }
+      },
+    });
   }
 
-  /** The number that a pusher was told last; undefined when this process has not told it any. */
-  toldOf(destination: string): number | undefined {
-    return this.#told.peek(destination);
+  /** Resolves when everything is kept. */
+  idle(): Promise<void> {
+    return this.#told.idle();
   }
 
   readonly send = async (destination: string, { items }: Batch<PushItem>, signal: AbortSignal): Promise<Outcome> => {
@@ -68,7 +82,7 @@ export class PushSender {
     if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
     const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
     if (item.kind === 'counts') {
-      if (unread === undefined || unread === this.#told.get(destination)) return { kind: 'done' };
+      if (unread === undefined || unread === registry.toldOf(destination)) return { kind: 'done' };
       return this.#notify(ref, pusher, item.kind, countsNotification(pusher, unread), unread, signal);
     }
     const notification = await this.#ofEvent(pusher, item, unread);
@@ -122,7 +136,7 @@ export class PushSender {
         await pushers.remove(pusher.id);
         return { kind: 'gone' };
       }
-      if (unread !== undefined) this.#told.set(ref.destination, unread);
+      if (unread !== undefined) this.#keepTold(ref.destination, unread);
       return { kind: 'done' };
     }
     logger.debug('a push gateway did not take a notification', {
@@ -133,5 +147,12 @@ export class PushSender {
     if (answer.kind === 'refused') return { kind: 'refused' };
     const afterMs = answer.kind === 'later' ? answer.afterMs : undefined;
     return afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs };
+  }
+
+  #keepTold(destination: string, unread: number): void {
+    const { registry } = this.#options;
+    if (registry.toldOf(destination) === unread) return;
+    registry.setTold(destination, unread);
+    this.#told.add([destination, unread]);
   }
 }

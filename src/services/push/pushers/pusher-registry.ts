@@ -60,6 +60,8 @@ export class PusherRegistry {
   readonly #database: Database;
   readonly #byDestination = new Map<string, PusherRef>();
   readonly #byUser = new Map<string, readonly PusherRef[]>();
+  /** How much is unread, as pushers were told last; those that were told of nothing are left out. */
+  readonly #told = new Map<string, number>();
   /** Whose pushers changed, the latest last. */
   #changed: string[] = [];
   #version = 0;
@@ -77,7 +79,10 @@ export class PusherRegistry {
   async load(): Promise<void> {
     for (let after = 0; ;) {
       const page = await pushersPage(this.#database, after, PAGE);
-      for (const pusher of page) this.put(pusher);
+      for (const pusher of page) {
+        this.put(pusher);
+        this.setTold(String(pusher.id), pusher.told);
+      }
       after = page.at(-1)?.id ?? after;
       if (page.length < PAGE) return;
     }
@@ -120,6 +125,16 @@ export class PusherRegistry {
     return this.#byUser.size;
   }
 
+  /** How much is unread, as a pusher was told last. */
+  toldOf(destination: string): number {
+    return this.#told.get(destination) ?? 0;
+  }
+
+  setTold(destination: string, unread: number): void {
+    if (unread === 0) this.#told.delete(destination);
+    else this.#told.set(destination, unread);
+  }
+
   /** Takes in a pusher as it is committed. */
   put(pusher: PusherRecord): void {
     const ref = refOf(pusher);
@@ -134,6 +149,7 @@ export class PusherRegistry {
     const ref = this.#byDestination.get(destination);
     if (ref === undefined) return;
     this.#byDestination.delete(destination);
+    this.#told.delete(destination);
     const others = this.of(ref.userId).filter((one) => one.destination !== destination);
     if (others.length === 0) this.#byUser.delete(ref.userId);
     else this.#byUser.set(ref.userId, others);
