@@ -21,12 +21,28 @@ export type MortalServices = ReturnType<typeof composeServices>['services'];
 export class Life {
   readonly services: MortalServices;
   readonly mortal: MortalDatabase;
+  readonly clock: ManualClock;
   readonly #composition: Composition<MortalServices>;
 
-  constructor(composition: Composition<MortalServices>, mortal: MortalDatabase) {
+  constructor(composition: Composition<MortalServices>, mortal: MortalDatabase, clock: ManualClock) {
     this.#composition = composition;
     this.services = composition.services;
     this.mortal = mortal;
+    this.clock = clock;
+  }
+
+  /** Ends what was begun, lets time pass, and resolves when everything that was begun or is due by then is done. */
+  async pass(ms: number): Promise<void> {
+    await this.#idle();
+    await this.clock.advance(ms);
+    await this.#idle();
+  }
+
+  async #idle(): Promise<void> {
+    do {
+      await this.clock.advance(0);
+      await this.#composition.idle(() => this.mortal.steps);
+    } while (this.clock.isDue);
   }
 
   /** Does all the jobs that wait. */
@@ -45,19 +61,28 @@ export class MortalServer {
   readonly #clone: TestDatabase;
   readonly #folder: string;
   readonly #files: ServerFiles;
+  readonly #environment: Readonly<Record<string, string>>;
   readonly serverName = 'localhost';
   #names = 0;
+  #clock: ManualClock | undefined;
 
-  private constructor(clone: TestDatabase, folder: string, files: ServerFiles) {
+  private constructor(
+    clone: TestDatabase,
+    folder: string,
+    files: ServerFiles,
+    environment: Readonly<Record<string, string>>,
+  ) {
+    this.#environment = environment;
     this.#clone = clone;
     this.#folder = folder;
     this.#files = files;
   }
 
-  static async open(): Promise<MortalServer> {
+  /** @param environment configuration beside the usual one */
+  static async open(environment: Readonly<Record<string, string>> = {}): Promise<MortalServer> {
     const folder = mkdtempSync(join(tmpdir(), 'tsudoi-test-mortal-'));
     const config = loadConfig([], { TSUDOI_DATA_DIR: folder });
-    return new MortalServer(await cloneDatabase(), folder, await openServerFiles(config, systemRandom));
+    return new MortalServer(await cloneDatabase(), folder, await openServerFiles(config, systemRandom), environment);
   }
 
   get database(): TestDatabase['database'] {
@@ -71,8 +96,11 @@ export class MortalServer {
       TSUDOI_PUBLIC_BASE_URL: 'http://localhost',
       TSUDOI_RATE_LIMITS__ENABLED: 'false',
       TSUDOI_USER_DIRECTORY__SEARCH_ALL_USERS: 'true',
+      ...this.#environment,
     });
-    const clock = new ManualClock(Date.now());
+    // Time does not go back, whoever is killed.
+    const clock = new ManualClock(Math.max(Date.now(), this.#clock?.now() ?? 0));
+    this.#clock = clock;
     const mortal = new MortalDatabase(this.#clone.database);
     const composition = composeServices({
       config,
@@ -84,7 +112,7 @@ export class MortalServer {
       database: mortal.database,
       ...this.#files,
     });
-    const life = new Life(composition, mortal);
+    const life = new Life(composition, mortal, clock);
     await composition.start();
     return life;
   }

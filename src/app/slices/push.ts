@@ -1,6 +1,7 @@
 import { NotificationList } from '#src/services/push/notifications/notification-list.ts';
 import { PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
 import { httpPushers, PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import { CountMarks } from '#src/services/push/receipts/count-marks.ts';
 import { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
@@ -38,8 +39,10 @@ export function composePush(
   const { followedThreads, ignoredUsers, interner } = below;
   const { loader, pushRules, relationIndex, rooms, stream, userActions, writer } = below;
   const { quotas } = config;
+  const pusherRegistry = new PusherRegistry(database, accountStream);
   const receipts = new ReceiptService({
     database,
+    marks: new CountMarks(clock, (userId) => pusherRegistry.has(userId)),
     interner,
     writer,
     events,
@@ -56,7 +59,6 @@ export function composePush(
     followedThreads,
     ignoredUsers,
   });
-  const pusherRegistry = new PusherRegistry(database, accountStream);
   return {
     name: 'push',
     services: {

@@ -65,10 +65,18 @@ export interface PushRuleWrite {
     | undefined;
 }
 
+/** A user who has read something, and whose pushers may have to be told. */
+export interface PushCheckRow {
+  readonly user: number;
+  /** Not the same for any two. */
+  readonly mark: number;
+}
+
 /** What has to be written together. */
 export interface StreamWrite {
   readonly receipts?: readonly ReceiptRow[];
   readonly removedReceipts?: readonly RemovedReceipt[];
+  readonly pushChecks?: readonly PushCheckRow[];
   readonly accountData?: readonly AccountDataRow[];
   readonly tags?: readonly TagRow[];
   readonly pushRules?: readonly PushRuleWrite[];
@@ -110,6 +118,16 @@ const REMOVED_RECEIPTS = BatchTable.declare<StreamBatch, RemovedReceipt>({
     user_nid: int((receipt) => receipt.user),
     kind: smallint((receipt) => receipt.kind),
     thread: text((receipt) => receipt.thread),
+  },
+});
+
+const PUSH_CHECKS = BatchTable.declare<StreamBatch, PushCheckRow>({
+  name: 'push_checks',
+  rows: ({ writes }) => writes.flatMap((write) => write.pushChecks ?? []),
+  key: ({ user }) => String(user),
+  columns: {
+    user_nid: int(({ user }) => user),
+    mark: bigint(({ mark }) => mark),
   },
 });
 
@@ -231,6 +249,7 @@ const WRITE_STREAMS = new BatchStatements<StreamBatch>(
           after: `on conflict (room, user_nid, kind, thread) do update set event_id = excluded.event_id, event = excluded.event,
 ts = excluded.ts, pos = excluded.pos`,
         }),
+        insertStep(PUSH_CHECKS, { from: OWNED, after: 'on conflict (user_nid) do update set mark = excluded.mark' }),
         insertStep(ACCOUNT_DATA, {
           from: OWNED,
           after: 'on conflict (user_nid, room, type) do update set content = excluded.content, pos = excluded.pos',

@@ -1,3 +1,4 @@
+import type { PushCheckRow } from '../commit/stream-writes.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
@@ -65,6 +66,20 @@ const TRIM_DELIVERIES = sql(
      where o.queue = 'push' and not exists (select 1 from pushers p where p.id = o.destination::bigint) limit $1
    )) returning 1`,
 );
+
+const CHECKS = sql('push_checks', 'select user_nid as "user", mark from push_checks');
+const CHECKED = sql(
+  'push_checked',
+  'delete from push_checks c using unnest($1::int[], $2::bigint[]) d(user_nid, mark) where c.user_nid = d.user_nid and c.mark = d.mark',
+);
+
+/** Users who have read something since their pushers were told how much is unread. */
+export const pushChecks = (database: Database): Promise<PushCheckRow[]> => database.query<PushCheckRow>(CHECKS);
+
+/** Says of users that they were looked at, as far as they have not read anything meanwhile. */
+export const deletePushChecks = async (database: Database, checks: readonly PushCheckRow[]): Promise<void> => {
+  await database.query(CHECKED, [checks.map(({ user }) => user), checks.map(({ mark }) => mark)]);
+};
 
 /** Puts pushes at the end, in this order. An event that is there already is left out. @returns what was put there */
 export const appendPushes = (database: Database, pushes: readonly NewPush[]): Promise<PushRecord[]> =>

@@ -22,7 +22,7 @@ import type { AccountDataService } from '#src/services/user-data/account-data/ac
 import { IGNORED_USER_LIST, type IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { Deliveries } from '#src/storage/delivery/deliveries.ts';
 import type { Database } from '#src/storage/database.ts';
-import { type PushRecord, pushesOfUser } from '#src/storage/push/pushes.ts';
+import { deletePushChecks, pushChecks, type PushRecord, pushesOfUser } from '#src/storage/push/pushes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import { PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
@@ -82,8 +82,8 @@ export class PushDelivery {
   readonly #queue: DeliveryQueue<PushItem>;
   readonly #ripening: Ripening;
   #rememberedAt = 0;
-  /** Users of whom other things may be unread than their pushers know. */
-  readonly #unsure = new Set<string>();
+  /** Users of whom other things may be unread than their pushers know, with the latest mark of their receipts. */
+  #unsure = new Map<string, number | undefined>();
   readonly #counting: Background;
 
   constructor(options: PushDeliveryOptions) {
@@ -132,17 +132,16 @@ export class PushDelivery {
 
   #listen(): void {
     const { accountData, badges, pushers, pushRules, receipts, registry } = this.#options;
-    receipts.changed.subscribe(({ room, receipt: { userId } }) => {
-      if (!registry.has(userId)) return;
+    receipts.changed.subscribe(({ room, receipt: { userId }, mark }) => {
       badges.touch(userId, room.nid);
-      this.#check(userId);
+      if (mark !== undefined || registry.has(userId)) this.#check(userId, mark);
     });
     pushRules.changed.subscribe(({ userId }) => {
       badges.forget(userId);
-      this.#check(userId);
+      if (registry.has(userId)) this.#check(userId);
     });
     accountData.changed.subscribe(({ userId, type }) => {
-      if (type === IGNORED_USER_LIST) this.#check(userId);
+      if (type === IGNORED_USER_LIST && registry.has(userId)) this.#check(userId);
     });
     // Somebody uses the application: what could not be told it is tried at once.
     pushers.wasSet.subscribe(({ id }) => this.#queue.inContact(String(id)));
@@ -153,6 +152,9 @@ export class PushDelivery {
     await this.#log.open();
     for await (const page of this.#log.left()) await this.#recall(page);
     await this.#queue.start();
+    const checks = await pushChecks(this.#options.database);
+    const names = await this.#options.interner.named({ users: checks.map(({ user }) => user) });
+    for (const { user, mark } of checks) this.#check(names.userName(user), mark);
   }
 
   /** Takes committed events in. They may come again. */
@@ -162,8 +164,9 @@ export class PushDelivery {
     if (shown.length === 0) return;
     await recipients.prepare(shown);
     const told = new Map<number, { readonly followed: FollowedEvent; readonly to: readonly Recipient[] }>();
+    const unsure = new Map<string, undefined>();
     for (const followed of shown) {
-      this.#noteChange(followed);
+      for (const userId of this.#readBy(followed)) unsure.set(userId, undefined);
       const to = recipients.of(followed.room, followed.event);
       if (to.length > 0) told.set(followed.event.nid, { followed, to });
     }
@@ -181,7 +184,7 @@ export class PushDelivery {
           if (known !== undefined) this.#add(record, known.followed.room, known.followed.event, known.to);
         }
       });
-    this.#counting.wake();
+    await this.#tellCountsOf(unsure);
     if (clock.now() - this.#rememberedAt >= REMEMBER_EVERY_MS) await this.#remember();
   }
 
@@ -284,47 +287,58 @@ export class PushDelivery {
     return !(await ignoredUsers.of(userId)).has(event.sender);
   }
 
-  /** An event may change what is unread for others than those who are told of it. */
-  #noteChange({ room, event }: FollowedEvent): void {
+  /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */
+  *#readBy({ room, event }: FollowedEvent): Generator<string> {
     const { badges, recipients, registry } = this.#options;
     const audience = recipients.audienceOf(room);
     for (const userId of audience) badges.touch(userId, room.nid);
     // Who sends something has read what came before.
-    if (registry.has(event.sender)) this.#unsure.add(event.sender);
+    if (registry.has(event.sender)) yield event.sender;
     if (event.type === 'm.room.member' && event.stateKey !== undefined && registry.has(event.stateKey))
-      this.#unsure.add(event.stateKey);
-    if (event.type === 'm.room.redaction') for (const userId of audience) this.#unsure.add(userId);
+      yield event.stateKey;
+    if (event.type === 'm.room.redaction') yield* audience;
   }
 
-  #check(userId: string): void {
-    if (!this.#options.registry.has(userId)) return;
-    this.#unsure.add(userId);
+  #check(userId: string, mark?: number): void {
+    this.#unsure.set(userId, mark ?? this.#unsure.get(userId));
     this.#counting.wake();
   }
 
-  /** Tells pushers of users how much is unread, where they were told something else last. */
   async #tellCounts(): Promise<void> {
-    const { badges, clock, interner, registry } = this.#options;
     while (this.#unsure.size > 0) {
-      const users = [...this.#unsure];
-      this.#unsure.clear();
-      const rows: { room: null; event: null; user_nid: number; ts: number }[] = [];
-      const byUser = new Map<number, readonly PusherRef[]>();
-      for (const userId of users) {
-        const pushers = registry.of(userId).filter(wantsCounts);
-        if (pushers.length === 0) continue;
-        const unread = await badges.of(userId);
-        const outdated = pushers.filter(({ destination }) => registry.toldOf(destination) !== unread);
-        if (outdated.length === 0) continue;
-        const user = await interner.userNid(userId);
-        byUser.set(user, outdated);
-        rows.push({ room: null, event: null, user_nid: user, ts: clock.now() });
+      const unsure = this.#unsure;
+      this.#unsure = new Map();
+      try {
+        await this.#tellCountsOf(unsure);
+      } catch (error) {
+        for (const [userId, mark] of unsure) if (!this.#unsure.has(userId)) this.#unsure.set(userId, mark);
+        throw error;
       }
-      if (rows.length === 0) continue;
+    }
+  }
+
+  /** Tells pushers of users how much is unread, where they were told something else last. */
+  async #tellCountsOf(users: ReadonlyMap<string, number | undefined>): Promise<void> {
+    const { badges, clock, database, interner, registry } = this.#options;
+    const rows: { room: null; event: null; user_nid: number; ts: number }[] = [];
+    const checks: { readonly user: number; readonly mark: number }[] = [];
+    const byUser = new Map<number, readonly PusherRef[]>();
+    for (const [userId, mark] of users) {
+      if (mark !== undefined) checks.push({ user: await interner.userNid(userId), mark });
+      const pushers = registry.of(userId).filter(wantsCounts);
+      if (pushers.length === 0) continue;
+      const unread = await badges.of(userId);
+      const outdated = pushers.filter(({ destination }) => registry.toldOf(destination) !== unread);
+      if (outdated.length === 0) continue;
+      const user = await interner.userNid(userId);
+      byUser.set(user, outdated);
+      rows.push({ room: null, event: null, user_nid: user, ts: clock.now() });
+    }
+    if (rows.length > 0)
       await this.#log.append(rows, (records) => {
         for (const record of records) this.#addCounts(record, byUser.get(record.user_nid ?? 0) ?? []);
       });
-    }
+    if (checks.length > 0) await deletePushChecks(database, checks);
   }
 
   #addCounts({ pos, ts }: PushRecord, pushers: readonly PusherRef[]): void {

@@ -8,11 +8,14 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { receiptsOfRooms } from '#src/storage/push/receipts.ts';
 import { RECEIPT_KINDS, type ReceiptKind, THREADS_FLOOR } from '#src/storage/commit/stream-writes.ts';
+import type { CountMarks } from './count-marks.ts';
 import { MAIN_THREAD, type ReadPositions, type Receipt, RoomReceipts, slotOf } from './room-receipts.ts';
 
 export interface ReceiptChanged {
   readonly room: Room;
   readonly receipt: Receipt;
+  /** The mark that was kept for those who tell how much is unread, if one was. */
+  readonly mark: number | undefined;
 }
 
 export interface ReceiptServiceOptions {
@@ -21,6 +24,7 @@ export interface ReceiptServiceOptions {
   readonly writer: Writer;
   readonly events: EventService;
   readonly clock: Clock;
+  readonly marks?: Pick<CountMarks, 'next'>;
   /** Threads of a room in which receipts of a user are kept; default 1 000. */
   readonly mostThreads?: number;
   /** Bytes that receipts of rooms may take in memory; default 96 MiB. */
@@ -41,6 +45,7 @@ export class ReceiptService {
   readonly #writer: Writer;
   readonly #events: EventService;
   readonly #clock: Clock;
+  readonly #marks: Pick<CountMarks, 'next'> | undefined;
   readonly #mostThreads: number;
   readonly #rooms: LiveCache<RoomReceipts>;
   /** Receipts on their way to the database, by room, user and slot. */
@@ -54,6 +59,7 @@ export class ReceiptService {
     this.#writer = options.writer;
     this.#events = options.events;
     this.#clock = options.clock;
+    this.#marks = options.marks;
     this.#mostThreads = options.mostThreads ?? MOST_THREADS;
     this.#rooms = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -155,6 +161,7 @@ export class ReceiptService {
     this.#writer.assertAccepting();
     const pos = this.#writer.allocate(room.shard);
     const receipt: Receipt = { userId, kind, thread, eventId, event, ts, pos };
+    const mark = this.#marks?.next(userId);
     this.#pending.set(key, receipt);
     const settle = (): void => {
       if (this.#pending.get(key) === receipt) this.#pending.delete(key);
@@ -177,6 +184,7 @@ export class ReceiptService {
             ? []
             : [{ room: room.nid, user, kind: THREADS_FLOOR, thread: '', eventId: '', event: floor, ts, pos }]),
         ],
+        ...(mark === undefined ? {} : { pushChecks: [{ user, mark }] }),
         ...(tooMany === undefined
           ? {}
           : {
@@ -193,7 +201,7 @@ export class ReceiptService {
           held.raiseFloor(userId, floor);
           held.remove(tooMany);
         });
-        this.changed.emit({ room, receipt });
+        this.changed.emit({ room, receipt, mark });
       },
       revert: settle,
     });

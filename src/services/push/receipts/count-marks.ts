@@ -1,0 +1,24 @@
+import type { Clock } from '#src/kernel/clock.ts';
+
+/**
+ * Marks receipts of users whose pushers have to be told how much is unread afterwards. A mark is kept in the commit of the receipt, and taken
+ * away when it was looked at: no two are the same.
+ */
+export class CountMarks {
+  readonly #clock: Clock;
+  readonly #isMarked: (userId: string) => boolean;
+  #last = 0;
+
+  /** @param isMarked whether a user's receipts are marked */
+  constructor(clock: Clock, isMarked: (userId: string) => boolean) {
+    this.#clock = clock;
+    this.#isMarked = isMarked;
+  }
+
+  /** The mark of a receipt; undefined where nobody has to be told. */
+  next(userId: string): number | undefined {
+    if (!this.#isMarked(userId)) return undefined;
+    this.#last = Math.max(this.#last + 1, this.#clock.now() * 1_000);
+    return this.#last;
+  }
+}
