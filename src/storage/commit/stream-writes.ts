@@ -10,6 +10,7 @@ import {
   text,
 } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
+import type { PushCheckRow } from '../push/pushes.ts';
 import type { RemovedThreadSubscription, ThreadSubscriptionRow } from '../push/thread-subscriptions.ts';
 import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from './guarded-batch.ts';
 
@@ -63,13 +64,6 @@ export interface PushRuleWrite {
   readonly row:
     | { readonly place: number | null; readonly enabled: boolean | null; readonly content: string }
     | undefined;
-}
-
-/** A user who has read something, and whose pushers may have to be told. */
-export interface PushCheckRow {
-  readonly user: number;
-  /** Not the same for any two. */
-  readonly mark: number;
 }
 
 /** What has to be written together. */

@@ -1,4 +1,3 @@
-import type { PushCheckRow } from '../commit/stream-writes.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
@@ -20,6 +19,13 @@ export type NewPush = Omit<PushRecord, 'pos'>;
 export interface PushOfUser extends PushRecord {
   /** The user's exception from the event's class. */
   readonly kind: number | null;
+}
+
+/** A user who has read something, and whose pushers may have to be told. */
+export interface PushCheckRow {
+  readonly user: number;
+  /** Not the same for any two. */
+  readonly mark: number;
 }
 
 const APPEND = sql(

@@ -350,4 +350,4 @@ export class PushDelivery {
   }
 }
 
-const wantsCounts = (pusher: PusherRef): boolean => pusher.kind === 'http' && pusher.enabled && pusher.wantsCounts;
+const wantsCounts = (pusher: PusherRef): boolean => pusher.enabled && pusher.wantsCounts;

@@ -107,8 +107,7 @@ export class PushRecipients {
         const mayHear = rules.asksForThreads ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
         if (!isHere || !mayHear) continue;
       }
-      for (const pusher of this.#registry.of(userId))
-        if (pusher.kind === 'http' && pusher.enabled) recipients.push({ pusher, exception });
+      for (const pusher of this.#registry.of(userId)) if (pusher.enabled) recipients.push({ pusher, exception });
     }
     return recipients;
   }

@@ -13,7 +13,6 @@ export interface PusherRef {
   readonly destination: string;
   readonly userId: string;
   readonly deviceId: string;
-  readonly kind: string;
   readonly enabled: boolean;
   /** Its place among the pushes: what came up to there is no matter of its. */
   readonly since: number;
@@ -47,7 +46,6 @@ const refOf = (pusher: PusherRecord): PusherRef => {
     destination: String(pusher.id),
     userId: pusher.userId,
     deviceId: pusher.deviceId,
-    kind: pusher.kind,
     enabled: pusher.enabled,
     since: pusher.since,
     gateway: typeof url === 'string' && URL.canParse(url) ? interned(new URL(url).origin) : '',
@@ -55,7 +53,7 @@ const refOf = (pusher: PusherRecord): PusherRef => {
   };
 };
 
-/** Who has pushers. All of them are in memory, a few words each, so that an event in a room without any costs nothing. */
+/** Who has HTTP pushers. All of them are in memory, a few words each, so that an event in a room without any costs nothing. */
 export class PusherRegistry {
   readonly #database: Database;
   readonly #byDestination = new Map<string, PusherRef>();
@@ -137,6 +135,10 @@ export class PusherRegistry {
 
   /** Takes in a pusher as it is committed. */
   put(pusher: PusherRecord): void {
+    if (pusher.kind !== 'http') {
+      this.remove(String(pusher.id));
+      return;
+    }
     const ref = refOf(pusher);
     this.#byDestination.set(ref.destination, ref);
     const others = this.of(ref.userId).filter(({ destination }) => destination !== ref.destination);
