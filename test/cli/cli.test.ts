@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { runCli, type CliConfig, type CliPorts } from '#src/cli/cli.ts';
-import { freePort } from '#test/support/child-server.ts';
+import { freePort } from '#test/support/free-port.ts';
 
 const CONFIG: CliConfig = {
   serverName: 'cli.example',

@@ -1,16 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { migratedDatabase } from './database.ts';
+import { freePort } from './free-port.ts';
 import { recordedFetch } from './http.ts';
+import { pause } from './until.ts';
 
 const HOME = fileURLToPath(new URL('../../', import.meta.url));
 const NODE = join(HOME, 'node_modules', '.bin', 'node');
-const READY_MS = 30_000;
+const READY_MS = 50_000;
 
 export interface ChildServerOptions {
   /** `embedded` (default): a PostgreSQL of the server's own. `shared`: a migrated one on the test run's. Or a URL. */
@@ -102,7 +103,7 @@ export class ChildServer {
       const response = await recordedFetch(`${this.url}/_matrix/client/versions`).catch(() => undefined);
       await response?.arrayBuffer();
       if (response?.status === 200) return;
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await pause(25);
     }
     throw new Error(`the server was not ready in ${READY_MS} ms:\n${this.output}`);
   }
@@ -164,19 +165,4 @@ export function environmentWithoutOurs(): Record<string, string> {
       (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TSUDOI_'),
     ),
   );
-}
-
-/** A TCP port of the loopback interface that nobody uses. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.on('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => {
-        if (address !== null && typeof address === 'object') resolve(address.port);
-        else reject(new Error('no free port'));
-      });
-    });
-  });
 }

@@ -3,7 +3,6 @@ import type { BlobStore } from '#src/blobs/blob-store.ts';
 import { FileBlobStore } from '#src/blobs/file-blob-store.ts';
 import { S3BlobStore } from '#src/blobs/s3-blob-store.ts';
 import { Clamd } from '#src/remote/clamd.ts';
-import { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import { ContentStore } from '#src/services/media/content-store.ts';
 import { ImageScaler } from '#src/services/media/image-scaler.ts';
 import { MediaAccess } from '#src/services/media/media-access.ts';
@@ -21,6 +20,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import { composeFollower } from './follower.ts';
 import type { RoomModel } from './room-model.ts';
 
 /** Files that users share. */
@@ -52,7 +52,7 @@ export const blobStoresOf = (
 };
 
 export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel & EventStreaming): Slice<Media> {
-  const { clock, config, database, interner, loader, logger, metrics, random, rooms, stream, timers, writer } = below;
+  const { clock, config, database, logger, random, timers } = below;
   const { clamd, retention, store, ...limits } = config.media;
   const { serverName } = config;
   const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
@@ -69,17 +69,7 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
           logger,
         });
   const mediaReferences = new MediaReferences({ database, clock, serverName });
-  const follower = new EventFollower({
-    database,
-    interner,
-    loader,
-    rooms,
-    writer,
-    stream,
-    clock,
-    timers,
-    logger,
-    metrics,
+  const { follower, close } = composeFollower(below, {
     name: 'media',
     types: TELLING_TYPES,
     containing: TELLING_TEXT,
@@ -139,9 +129,7 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
     },
     async close() {
       await access.close();
-      // What is committed by now is processed; what comes after it, by the next process.
-      await writer.idle();
-      await follower.close();
+      await close();
       await Promise.all(Object.values(stores).map((one) => one.close()));
     },
   };

@@ -1,5 +1,4 @@
 import { PushGateways } from '#src/remote/push-gateway.ts';
-import { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import { GatewayHealth } from '#src/services/push/delivery/gateway-health.ts';
 import { PushDelivery } from '#src/services/push/delivery/push-delivery.ts';
 import { PushRecipients } from '#src/services/push/delivery/push-recipients.ts';
@@ -8,6 +7,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import { composeFollower } from './follower.ts';
 import type { Outside } from './outside.ts';
 import type { Push } from './push.ts';
 import type { PushRules } from './push-rules.ts';
@@ -24,7 +24,7 @@ export function composePushDelivery(
 ): Slice<PushDeliveries> {
   const { accountData, badges, clock, config, database, ignoredUsers, interner, loader, logger, metrics } = below;
   const { pusherRegistry: registry, pushers, pushOutbound, pushRules, random, receipts, rooms, stream } = below;
-  const { timers, unread, writer } = below;
+  const { timers, unread } = below;
   const { allowHttp, concurrency, graceMs, includeContent, retryMs } = config.push;
   const health = new GatewayHealth();
   const recipients = new PushRecipients({ database, stream, registry, pushRules });
@@ -65,17 +65,7 @@ export function composePushDelivery(
       includeContent,
     }),
   });
-  const follower = new EventFollower({
-    database,
-    interner,
-    loader,
-    rooms,
-    writer,
-    stream,
-    clock,
-    timers,
-    logger,
-    metrics,
+  const { follower, close } = composeFollower(below, {
     name: 'push',
     startsNow: true,
     wantsRoom: (room) => recipients.concerns(room),
@@ -94,8 +84,7 @@ export function composePushDelivery(
     },
     drain: () => pushDelivery.drain(),
     async close() {
-      await writer.idle();
-      await follower.close();
+      await close();
       await pushDelivery.close();
       await pushOutbound.close();
     },

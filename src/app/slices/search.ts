@@ -1,4 +1,3 @@
-import { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import { SearchContexts } from '#src/services/reading/search/search-context.ts';
 import { INDEXED_TYPES, SearchIndex } from '#src/services/reading/search/search-index.ts';
 import { SearchPages } from '#src/services/reading/search/search-pages.ts';
@@ -8,6 +7,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import { composeFollower } from './follower.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
@@ -22,19 +22,9 @@ export function composeSearch(
   below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading,
 ): Slice<Search> {
   const { access, clientEvents, historyPages, roomState, visibility } = below;
-  const { clock, database, ignoredUsers, interner, loader, logger, metrics, rooms, stream, timers, writer } = below;
+  const { database, ignoredUsers, interner, loader, rooms } = below;
   const searchIndex = new SearchIndex(database);
-  const follower = new EventFollower({
-    database,
-    interner,
-    loader,
-    rooms,
-    writer,
-    stream,
-    clock,
-    timers,
-    logger,
-    metrics,
+  const { follower, close } = composeFollower(below, {
     name: 'search',
     types: INDEXED_TYPES,
     take: (batch) => searchIndex.take(batch),
@@ -57,10 +47,6 @@ export function composeSearch(
     },
     start: () => follower.start(),
     idle: () => follower.idle(),
-    async close() {
-      // What is committed by now is processed; what comes after it, by the next process.
-      await writer.idle();
-      await follower.close();
-    },
+    close,
   };
 }

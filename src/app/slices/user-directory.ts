@@ -1,10 +1,10 @@
-import { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import { DIRECTORY_TYPES, DirectoryEntries } from '#src/services/reading/user-directory/directory-entries.ts';
 import { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import { composeFollower } from './follower.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
@@ -15,21 +15,10 @@ export interface People {
 }
 
 export function composeUserDirectory(below: Platform & Commit & Users & RoomModel & EventStreaming): Slice<People> {
-  const { accountStream, clock, config, database, interner, loader, logger, metrics, profiles } = below;
-  const { rooms, stream, timers, users, writer } = below;
+  const { accountStream, config, database, interner, profiles, users } = below;
   const { enabled, searchAllUsers } = config.userDirectory;
   const directoryEntries = new DirectoryEntries({ database, interner, accountStream, users, profiles });
-  const follower = new EventFollower({
-    database,
-    interner,
-    loader,
-    rooms,
-    writer,
-    stream,
-    clock,
-    timers,
-    logger,
-    metrics,
+  const { follower, close } = composeFollower(below, {
     name: 'user_directory',
     types: DIRECTORY_TYPES,
     take: (batch) => directoryEntries.take(batch),
@@ -42,9 +31,6 @@ export function composeUserDirectory(below: Platform & Commit & Users & RoomMode
     },
     start: () => follower.start(),
     idle: () => follower.idle(),
-    async close() {
-      await writer.idle();
-      await follower.close();
-    },
+    close,
   };
 }

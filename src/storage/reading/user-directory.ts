@@ -95,8 +95,10 @@ const SEARCH = sql(
 const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
 
 /** Adds users, or brings their names up to date. */
-export const upsertDirectoryUsers = async (database: Database, rows: readonly DirectoryUserRow[]): Promise<void> => {
-  if (rows.length === 0) return;
+export const upsertDirectoryUsers = async (database: Database, users: readonly DirectoryUserRow[]): Promise<void> => {
+  if (users.length === 0) return;
+  // All who write several at once lock them in the same order.
+  const rows = users.toSorted((a, b) => a.user - b.user);
   await database.query(UPSERT, [
     rows.map((row) => row.user),
     rows.map((row) => row.userId),

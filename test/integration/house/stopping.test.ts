@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { environmentWithoutOurs, freePort } from '#test/support/child-server.ts';
+import { environmentWithoutOurs } from '#test/support/child-server.ts';
+import { freePort } from '#test/support/free-port.ts';
 import { until } from '#test/support/until.ts';
 
 const HOME = fileURLToPath(new URL('../../../', import.meta.url));

@@ -54,14 +54,14 @@ export class DehydratedDevices {
       throw new MatrixError('M_TOO_LARGE', `device_data can have ${LONGEST_DATA} characters at most.`);
     if (device.device_keys === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'A dehydrated device needs device_keys.');
-    deviceKeys.check(userId, deviceId, device);
+    const keys = deviceKeys.check(userId, deviceId, device);
     const before = await findDehydratedDevice(database, userId);
     if (before !== undefined) await sessions.revokeDevices(userId, [before.deviceId], 'device_deleted');
     await database.write(async (tx) => {
       const isNew = await insertDevice(tx, { userId, deviceId, displayName, createdTs: clock.now() });
       if (!isNew) throw new MatrixError('M_INVALID_PARAM', 'You have a device with that id: dehydrate a new one.');
       await insertDehydratedDevice(tx, userId, { deviceId, deviceData });
-      await deviceKeys.uploadIn(tx, userId, deviceId, device);
+      await deviceKeys.uploadIn(tx, userId, deviceId, keys);
     });
     await deviceKeys.published(userId);
   }

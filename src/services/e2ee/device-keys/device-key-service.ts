@@ -65,23 +65,23 @@ export class DeviceKeyService {
     upload: KeyUpload,
   ): Promise<KeyCounts['oneTime']> {
     if (deviceId === undefined) throw noDevice();
-    const { deviceKeys, oneTime, fallback } = this.check(userId, deviceId, upload);
+    const checked = this.check(userId, deviceId, upload);
+    const { deviceKeys, oneTime, fallback } = checked;
     const { database, counts } = this.#options;
     if (deviceKeys === undefined && oneTime.length + fallback.length === 0)
       return (await counts.of(userId, deviceId)).oneTime;
     const left = await database.write(async (tx) => {
-      await this.uploadIn(tx, userId, deviceId, upload);
+      await this.uploadIn(tx, userId, deviceId, checked);
       return keyCountsOf(await countKeys(tx, userId, deviceId)).oneTime;
     });
     await this.published(userId);
     return left;
   }
 
-  /** As `upload`, within a transaction. */
-  async uploadIn(tx: Tx, userId: string, deviceId: string, upload: KeyUpload): Promise<void> {
-    const { deviceKeys, oneTime, fallback } = this.check(userId, deviceId, upload);
+  /** Stores what `check` found in an upload, within a transaction. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE, M_UNKNOWN_DEVICE */
+  async uploadIn(tx: Tx, userId: string, deviceId: string, upload: CheckedUpload): Promise<void> {
     if (!(await lockDevice(tx, userId, deviceId))) throw noDevice();
-    await this.#store(tx, userId, deviceId, deviceKeys, oneTime, fallback);
+    await this.#store(tx, userId, deviceId, upload);
     tx.afterCommit(() => this.#options.counts.stale(userId, deviceId));
   }
 
@@ -106,9 +106,7 @@ export class DeviceKeyService {
     tx: Tx,
     userId: string,
     deviceId: string,
-    deviceKeys: JsonObject | undefined,
-    oneTime: readonly KeyRow[],
-    fallback: readonly KeyRow[],
+    { deviceKeys, oneTime, fallback }: CheckedUpload,
   ): Promise<void> {
     const { changes, mostOneTimeKeys } = this.#options;
     if (
