@@ -2,7 +2,6 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { chown, mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import pg from 'pg';
 import type { Logger } from '#src/kernel/logger.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
@@ -14,6 +13,7 @@ import {
   type PostgresUser,
 } from './postgres-binaries.ts';
 import { clearLeftovers, POSTGRES_ROLE, prepareCluster, type Cluster } from './postgres-cluster.ts';
+import { makeServerDatabase, makeServerRole, SERVER_ROLE } from './server-role.ts';
 
 export interface EmbeddedPostgresOptions {
   /** The server's data directory; the cluster lies in its folder `postgres`. */
@@ -58,7 +58,7 @@ const START_TIMEOUT_MS = 60_000;
 
 interface Listener {
   readonly args: readonly string[];
-  readonly url: (database: string) => string;
+  readonly url: (database: string, role: string) => string;
 }
 
 /**
@@ -107,6 +107,7 @@ export class EmbeddedPostgres {
     const embedded = new EmbeddedPostgres(options, cluster, binaries, user, listener);
     await embedded.#launch();
     try {
+      await makeServerRole(embedded.adminUrl('postgres'), cluster.password);
       await embedded.createDatabase(POSTGRES_ROLE);
     } catch (error) {
       // Nobody else knows of the process.
@@ -116,9 +117,14 @@ export class EmbeddedPostgres {
     return embedded;
   }
 
-  /** The address of one of its databases, as `Database.open` takes it. */
+  /** The address of one of its databases, as `Database.open` takes it: for the server, which is no superuser there. */
   url(database: string = POSTGRES_ROLE): string {
-    return this.#listener.url(database);
+    return this.#listener.url(database, SERVER_ROLE);
+  }
+
+  /** The same for its superuser. */
+  adminUrl(database: string): string {
+    return this.#listener.url(database, POSTGRES_ROLE);
   }
 
   /** The process id of the running server; undefined while it is down. */
@@ -126,17 +132,9 @@ export class EmbeddedPostgres {
     return this.#process?.pid;
   }
 
-  /** Makes a database unless it is there. */
-  async createDatabase(name: string): Promise<void> {
-    const client = new pg.Client({ connectionString: this.url('postgres') });
-    client.on('error', () => undefined);
-    await client.connect();
-    try {
-      const found = await client.query('select 1 from pg_database where datname = $1', [name]);
-      if (found.rowCount === 0) await client.query(`create database ${client.escapeIdentifier(name)}`);
-    } finally {
-      await client.end();
-    }
+  /** Makes a database for the server unless it is there. */
+  createDatabase(name: string): Promise<void> {
+    return makeServerDatabase((database) => this.adminUrl(database), name);
   }
 
   /** Closes it: "fast" (open transactions are rolled back), and after `graceMs` without even that. Nothing committed is lost. */
@@ -252,8 +250,8 @@ async function socketListener(dataDir: string, user: PostgresUser | undefined): 
       // A list, in which quotes protect commas and spaces.
       `unix_socket_directories="${folder.replaceAll('"', '""')}"`,
     ],
-    url: (database) =>
-      `postgresql://${POSTGRES_ROLE}@localhost:${SOCKET_NUMBER}/${encodeURIComponent(database)}?host=${encodeURIComponent(folder)}`,
+    url: (database, role) =>
+      `postgresql://${role}@localhost:${SOCKET_NUMBER}/${encodeURIComponent(database)}?host=${encodeURIComponent(folder)}`,
   };
 }
 
@@ -261,8 +259,8 @@ async function loopbackListener(password: string): Promise<Listener> {
   const port = await freePort();
   return {
     args: ['-p', String(port), '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
-    url: (database) =>
-      `postgresql://${POSTGRES_ROLE}:${encodeURIComponent(password)}@127.0.0.1:${port}/${encodeURIComponent(database)}`,
+    url: (database, role) =>
+      `postgresql://${role}:${encodeURIComponent(password)}@127.0.0.1:${port}/${encodeURIComponent(database)}`,
   };
 }
 

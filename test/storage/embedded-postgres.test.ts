@@ -64,6 +64,59 @@ describe('EmbeddedPostgres', function () {
     await lock.release();
   });
 
+  /** What roles connect to the server's database as, and what they may do. */
+  const rights = (embedded: EmbeddedPostgres): Promise<object[]> =>
+    ask(
+      embedded.url(),
+      `select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as more,
+         (select pg_get_userbyid(datdba) = current_user from pg_database where datname = current_database()) as owns
+       from pg_roles where rolname = current_user`,
+    );
+  /** What a superuser could do to the machine. */
+  const ESCAPES = [
+    "copy (select 1) to program 'true'",
+    "select pg_read_file('PG_VERSION')",
+    "alter system set fsync = 'off'",
+    'create role other superuser',
+    'alter role tsudoi_server superuser',
+    'create extension dblink',
+    'create database other',
+    'set role tsudoi',
+  ];
+  it('gives the server a role that owns its database and can do nothing to the machine', async () => {
+    const embedded = await start(folder);
+    expect(await rights(embedded)).to.deep.equal([{ more: false, owns: true }]);
+    for (const escape of ESCAPES) {
+      const outcome = await ask(embedded.url(), escape).then(
+        () => 'done',
+        (error: Error & { code?: string }) => error.code,
+      );
+      expect([escape, outcome]).to.deep.equal([escape, '42501']);
+    }
+    await ask(embedded.url(), 'create table own (n int)');
+  });
+  it('gives it what an earlier server had made as a superuser', async () => {
+    const embedded = await start(folder);
+    const admin = embedded.adminUrl('tsudoi');
+    await ask(admin, 'alter database tsudoi owner to tsudoi');
+    await ask(
+      admin,
+      `create schema jobs; create table jobs.job (id int generated always as identity primary key);
+       create table kept (n serial); insert into kept default values; create type mood as enum ('good');
+       create function one() returns int language sql as 'select 1'; create view seen as select n from kept`,
+    );
+    await embedded.stop();
+    const again = await start(folder);
+    expect(await rights(again)).to.deep.equal([{ more: false, owns: true }]);
+    await ask(
+      again.url(),
+      `alter table kept add column more text; alter table jobs.job add column more text; drop view seen; drop function one();
+       alter type mood add value 'bad'; insert into kept (more) values ('x'); insert into jobs.job default values;
+       drop schema jobs cascade`,
+    );
+    expect(await ask(again.url(), 'select n from kept order by n')).to.deep.equal([{ n: 1 }, { n: 2 }]);
+  });
+
   it('takes a free loopback port, with a password, where the path is too long for a socket', async () => {
     // Open to those who pass through, so that the database's user gets there where the test runs as root.
     await chmod(folder, 0o711);

@@ -11,6 +11,7 @@ import { systemTimers } from '#src/kernel/timers.ts';
 import { Database, type DatabaseOptions } from '#src/storage/database.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+import { SERVER_ROLE } from '#src/storage/server-role.ts';
 
 const PREFIX = 'tsudoi-test-pg-';
 const TEMPLATE = 'template_migrated';
@@ -96,12 +97,12 @@ async function sweep(parent: string): Promise<void> {
 
 /** Copies files: that takes two checkpoints, which are cheap here, instead of a log record for every page. */
 const clone = (name: string): Promise<void> =>
-  administer(`create database ${name} template ${TEMPLATE} strategy file_copy`);
+  administer(`create database ${name} owner ${SERVER_ROLE} template ${TEMPLATE} strategy file_copy`);
 
 async function administer(statement: string): Promise<void> {
   running ??= launch();
   const { embedded } = await running;
-  await query(embedded.url('postgres'), statement);
+  await query(embedded.adminUrl('postgres'), statement);
 }
 
 /** One statement on a connection of its own. Its rows. */
@@ -122,7 +123,7 @@ export async function query(url: string, statement: string): Promise<object[]> {
  */
 export async function emptyDatabase(options = ''): Promise<string> {
   const name = `empty_${(clones += 1)}`;
-  await administer(`create database ${name} ${options}`);
+  await administer(`create database ${name} owner ${SERVER_ROLE} ${options}`);
   const { embedded } = await running!;
   return embedded.url(name);
 }
