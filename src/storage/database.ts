@@ -7,6 +7,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
+import { isDeadlock } from './failures.ts';
 import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
 import type { Orm } from './orm.ts';
@@ -27,6 +28,8 @@ export interface DatabaseOptions {
   readonly clock?: Clock;
 }
 
+/** How often a transaction is tried that others get into the way of. */
+const MOST_TRIES = 4;
 /** Any number will do, as long as every node takes the same. */
 const MIGRATION_LOCK = 7_305_817_001;
 
@@ -154,6 +157,17 @@ export class Database {
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
   write<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
     return this.#transaction('begin', use);
+  }
+
+  /** As `write`, and anew when another transaction and this one were in each other’s way (a deadlock). */
+  async writeAgain<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
+    for (let tried = 1; ; tried++) {
+      try {
+        return await this.write(use);
+      } catch (error) {
+        if (tried === MOST_TRIES || !isDeadlock(error)) throw error;
+      }
+    }
   }
 
   /** Runs `use` on one snapshot (repeatable read, read only). */

@@ -43,6 +43,9 @@ export const isOfDatabase = (error: unknown): boolean => {
   return false;
 };
 
+/** Whether transactions were in each other's way, and this one was given up for the others. SQLSTATE class 40. */
+export const isDeadlock = (error: unknown): boolean => codeOf(error).startsWith('40');
+
 /** Whether a unique constraint (or primary key) of this name refused a row. */
 export const violatesUnique = (error: unknown, constraint: string): boolean =>
   error instanceof Error &&

@@ -33,6 +33,7 @@ export class MortalDatabase {
       get: (target, name) => {
         if (name === 'query') return query;
         if (name === 'read' || name === 'write') return inTransaction(name);
+        if (name === 'writeAgain') return inTransaction('write');
         const member: unknown = Reflect.get(target, name, target);
         return typeof member === 'function' ? member.bind(target) : member;
       },

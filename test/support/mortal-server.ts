@@ -89,6 +89,11 @@ export class MortalServer {
     return this.#clone.database;
   }
 
+  /** The data directory. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   async begin(): Promise<Life> {
     const config = loadConfig([], {
       TSUDOI_DATA_DIR: this.#folder,

@@ -13,9 +13,9 @@ import {
   bytesOfBlobs,
   completeBlob,
   deleteDoomedBlobs,
+  doomIncompleteBlob,
   doomedBlobs,
   doomUnfinishedBlobs,
-  dropUnusedBlob,
   lockLiveBlob,
 } from '#src/storage/media/blobs.ts';
 
@@ -133,7 +133,7 @@ export class ContentStore {
   ): Promise<{ readonly result: T; readonly isNew: boolean }> {
     for (;;) {
       try {
-        return await this.#options.database.write(async (tx) => {
+        return await this.#options.database.writeAgain(async (tx) => {
           const known = await lockLiveBlob(tx, stored.digest);
           const blob = known ?? (await completeBlob(tx, name, stored));
           if (blob === undefined)
@@ -147,12 +147,16 @@ export class ContentStore {
     }
   }
 
-  /** Takes back what was written under a name and is not needed. What cannot be, is a leftover that `clean` finds. */
+  /**
+   * Takes back what was written under a name and is not needed. It is asked for first whether that is so: a commit of which nobody heard may
+   * have given it its use. What cannot be taken back is a leftover that `clean` finds.
+   */
   async #discard(name: string): Promise<void> {
     const { database, logger, place } = this.#options;
     try {
+      if (!(await doomIncompleteBlob(database, name))) return;
       await this.#storeOf(place).remove([name]);
-      await dropUnusedBlob(database, name);
+      await deleteDoomedBlobs(database, [name]);
     } catch (err) {
       logger.warn('an object that is not needed could not be deleted, and is later', { name, err });
     }

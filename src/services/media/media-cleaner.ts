@@ -1,7 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { doomUnusedBlobs } from '#src/storage/media/blobs.ts';
 import {
   type DeletableMedia,
   deleteMedia,
@@ -130,10 +129,10 @@ export class MediaCleaner {
     const { database, timers, pauseMs } = this.#options;
     let deleted = 0;
     while (!signal.aborted) {
-      const batch = await database.write(async (tx) => {
+      const batch = await database.writeAgain(async (tx) => {
         const { media, staying } = await choose(tx);
         const going = media.flatMap(({ nid }) => (staying.has(nid) ? [] : [nid]));
-        await doomUnusedBlobs(tx, await deleteMedia(tx, going));
+        await deleteMedia(tx, going);
         return { seen: media.length, deleted: going.length };
       });
       deleted += batch.deleted;

@@ -2,7 +2,6 @@ import { cleanMedia } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { doomUnusedBlobs } from '#src/storage/media/blobs.ts';
 import {
   type DeletableMedia,
   deleteMedia,
@@ -128,7 +127,7 @@ export class MediaModeration {
 
   /** Deletes a piece of media at once, whatever names it. @throws MatrixError M_NOT_FOUND */
   async delete(name: MediaName): Promise<void> {
-    const isThere = await this.#options.database.write(async (tx) => {
+    const isThere = await this.#options.database.writeAgain(async (tx) => {
       const media = await lockMedia(tx, this.#originOf(name), name.mediaId);
       if (media === undefined) return false;
       await this.#deleteAll(tx, [media]);
@@ -178,7 +177,7 @@ export class MediaModeration {
   ): Promise<number> {
     let deleted = 0;
     for (let after = 0; ;) {
-      const { seen, going } = await this.#options.database.write(async (tx) => {
+      const { seen, going } = await this.#options.database.writeAgain(async (tx) => {
         const chosen = await choose(tx, after);
         await this.#deleteAll(tx, chosen.going);
         return chosen;
@@ -191,12 +190,9 @@ export class MediaModeration {
 
   async #deleteAll(tx: Tx, media: readonly DeletableMedia[]): Promise<void> {
     if (media.length === 0) return;
-    await doomUnusedBlobs(
+    await deleteMedia(
       tx,
-      await deleteMedia(
-        tx,
-        media.map(({ nid }) => nid),
-      ),
+      media.map(({ nid }) => nid),
     );
     await tx.enqueue(cleanMedia, {});
   }

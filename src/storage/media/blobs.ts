@@ -31,7 +31,10 @@ const COMPLETE = sql(
   `update blobs b set digest = $2, size = $3 where b.name = $1 and b.digest is null and not b.doomed returning ${COLUMNS}`,
 );
 const FIND = sql('blob_find', `select ${COLUMNS} from blobs b where b.name = $1 and b.digest is not null`);
-const DROP_UNUSED = sql('blob_drop', 'delete from blobs where name = $1 and digest is null');
+const DOOM_INCOMPLETE = sql(
+  'blob_doom_incomplete',
+  'update blobs set doomed = true where name = $1 and digest is null and not doomed returning name',
+);
 const DOOM_UNFINISHED = sql(
   'blob_doom_unfinished',
   `update blobs set doomed = true where name in (
@@ -94,10 +97,9 @@ export const completeBlob = async (
 export const findBlob = async (reader: Database | Tx, name: string): Promise<BlobRecord | undefined> =>
   (await reader.query<BlobRecord>(FIND, [name]))[0];
 
-/** Forgets an object that was not needed, whose bytes are gone. */
-export const dropUnusedBlob = async (database: Database, name: string): Promise<void> => {
-  await database.query(DROP_UNUSED, [name]);
-};
+/** Dooms an object that was not needed. Returns false when it has come to its use nevertheless. */
+export const doomIncompleteBlob = async (database: Database, name: string): Promise<boolean> =>
+  (await database.query(DOOM_INCOMPLETE, [name])).length > 0;
 
 /** Dooms objects that nobody finished to write since a time, `limit` at most. Returns how many. */
 export const doomUnfinishedBlobs = async (database: Database, before: number, limit: number): Promise<number> =>

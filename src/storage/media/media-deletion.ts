@@ -1,5 +1,6 @@
 import type { Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { doomUnusedBlobs } from './blobs.ts';
 
 /** A piece of media that may have to go. */
 export interface DeletableMedia {
@@ -66,18 +67,20 @@ export const lockMedia = async (tx: Tx, origin: string, mediaId: string): Promis
 export const lockMediaOfUser = (tx: Tx, userId: string, after: number, limit: number): Promise<DeletableMedia[]> =>
   tx.query<DeletableMedia>(LOCK_USERS, [userId, after, limit]);
 
-/** Deletes media with what names them. Returns the objects that they consisted of. */
-export const deleteMedia = async (tx: Tx, media: readonly number[]): Promise<string[]> => {
-  if (media.length === 0) return [];
+/**
+ * Deletes media with what names them, dooms what they consisted of unless it is used otherwise, and gives their users the space back: in the
+ * order in which an upload locks the same rows.
+ */
+export const deleteMedia = async (tx: Tx, media: readonly number[]): Promise<void> => {
+  if (media.length === 0) return;
   const gone = await tx.query<{ user_id: string; size: number; blob: string | null }>(DELETE, [media]);
+  await doomUnusedBlobs(tx, [...new Set(gone.flatMap(({ blob }) => blob ?? []))]);
   const byUser = Map.groupBy(
     gone.filter(({ blob, user_id: userId }) => blob !== null && userId !== ''),
     ({ user_id: userId }) => userId,
   );
-  if (byUser.size > 0) {
-    const users = [...byUser.keys()].toSorted();
-    const bytes = users.map((user) => (byUser.get(user) ?? []).reduce((sum, { size }) => sum + size, 0));
-    await tx.query(GIVE_BACK, [users, bytes, users.map((user) => byUser.get(user)?.length ?? 0)]);
-  }
-  return [...new Set(gone.flatMap(({ blob }) => blob ?? []))];
+  if (byUser.size === 0) return;
+  const users = [...byUser.keys()].toSorted();
+  const bytes = users.map((user) => (byUser.get(user) ?? []).reduce((sum, { size }) => sum + size, 0));
+  await tx.query(GIVE_BACK, [users, bytes, users.map((user) => byUser.get(user)?.length ?? 0)]);
 };

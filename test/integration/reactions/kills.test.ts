@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -321,6 +322,35 @@ describe('a server that is killed between two steps', function () {
     outcome: ({ services }, { key }) => services.inviteKeys.isEphemeralKeyValid(key),
     done: () => false,
     untouched: () => true,
+  });
+
+  promise({
+    title: 'lets go of the file that a redacted message named',
+    async prepare(life) {
+      const sender = await server.user(life);
+      const at = await room(life, sender);
+      const content = Readable.from([Buffer.from(`a file in room ${at.nid}`)]);
+      const uri = await life.services.media.upload(sender.userId, {
+        content,
+        contentType: undefined,
+        filename: undefined,
+      });
+      const image = {
+        type: 'm.room.message',
+        sender: sender.userId,
+        content: { msgtype: 'm.image', body: 'x', url: uri },
+      };
+      const { eventId } = await life.services.events.send(at, image);
+      return { sender, at, eventId, mediaId: uri.split('/').at(-1)! };
+    },
+    act: async (life, { at, sender, eventId }) =>
+      life.services.events.redact(await reopened(life, at), sender.userId, eventId, {}),
+    async outcome({ services }, { mediaId }) {
+      const { media } = await services.mediaModeration.info({ serverName: server.serverName, mediaId });
+      return media.releasedTs !== null;
+    },
+    done: () => true,
+    untouched: () => false,
   });
 
   promise({
