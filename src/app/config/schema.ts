@@ -98,6 +98,7 @@ export const configSchema = section({
     store: oneOf('file', 's3'),
     max_upload_bytes: count,
     max_user_bytes: nullable(count),
+    max_user_files: nullable(count),
     max_total_bytes: nullable(count),
     max_pending_uploads: count,
     pending_upload_lifetime_ms: count,

@@ -75,13 +75,13 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
     containing: TELLING_TEXT,
     take: (batch) => mediaReferences.take(batch),
   });
+  const imageScaler = new ImageScaler();
   const openMedia = new OpenMedia({
     database,
     clock,
     isOn: limits.unauthenticatedDownloads,
     before: limits.unauthenticatedBeforeTs,
   });
-  const imageScaler = new ImageScaler();
   return {
     name: 'media',
     services: {
@@ -97,6 +97,7 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
         random,
         serverName,
         mostUserBytes: limits.maxUserBytes,
+        mostUserFiles: limits.maxUserFiles,
         mostPending: limits.maxPendingUploads,
         pendingLifetimeMs: limits.pendingUploadLifetimeMs,
       }),

@@ -61,6 +61,8 @@ export interface MediaServiceOptions {
   readonly serverName: string;
   /** Bytes that one user may upload, all in all; null for any number. */
   readonly mostUserBytes: number | null;
+  /** Files that one user may have; null for any number. */
+  readonly mostUserFiles: number | null;
   /** Uploads of one user that may be awaited at once. */
   readonly mostPending: number;
   /** Milliseconds for which an id waits for its content. */
@@ -202,15 +204,17 @@ export class MediaService {
     { content, contentType, filename }: Upload,
     use: (tx: Tx, content: MediaDescription & { readonly blob: string }) => Promise<void>,
   ): Promise<void> {
-    const { contents, database, mostUserBytes } = this.#options;
+    const { contents, database, mostUserBytes, mostUserFiles } = this.#options;
+    const most = { bytes: mostUserBytes, files: mostUserFiles };
     const type = contentType === undefined || !CONTENT_TYPE.test(contentType) ? DEFAULT_TYPE : contentType;
     const name = filename?.toWellFormed().replaceAll('\0', '').slice(0, LONGEST_NAME);
     try {
       const release = this.#begin(userId);
       try {
-        if (mostUserBytes !== null && (await usageOfUser(database, userId)).bytes >= mostUserBytes) throw usedUp();
+        const used = await usageOfUser(database, userId);
+        if (used.bytes >= (mostUserBytes ?? Infinity) || used.files >= (mostUserFiles ?? Infinity)) throw usedUp();
         await contents.keep(content, async (tx, { name: blob, size }) => {
-          if (!(await useSpace(tx, userId, size, mostUserBytes))) throw usedUp();
+          if (!(await useSpace(tx, userId, size, most))) throw usedUp();
           await use(tx, { blob, size, contentType: type, filename: name });
         });
       } finally {

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import { FairGate } from '#src/kernel/fair-gate.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
+import { thumbnailSize } from '#src/protocol/media/thumbnail-size.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { findThumbnail, insertThumbnail, type ThumbnailKey } from '#src/storage/media/thumbnails.ts';
@@ -12,14 +13,6 @@ import type { ContentStore } from './content-store.ts';
 import type { ImageScaler, ScalingRefusal } from './image-scaler.ts';
 import type { AvailableMedia } from './media-service.ts';
 
-/** "Servers SHOULD produce thumbnails with the following dimensions and methods". Client-Server API, "Thumbnails". */
-const SIZES = [
-  { width: 32, height: 32, method: 'crop' },
-  { width: 96, height: 96, method: 'crop' },
-  { width: 320, height: 240, method: 'scale' },
-  { width: 640, height: 480, method: 'scale' },
-  { width: 800, height: 600, method: 'scale' },
-] as const;
 /** Bytes of an image that is looked at. */
 const LARGEST_IMAGE = 50 * 1024 * 1024;
 /** Images that are scaled at once. */
@@ -70,7 +63,7 @@ export class ThumbnailService {
   async thumbnail(media: AvailableMedia, wish: ThumbnailWish, party: string): Promise<ServedContent> {
     if (wish.width < 1 || wish.height < 1)
       throw new MatrixError('M_INVALID_PARAM', 'width and height must be positive.');
-    const size = sizeFor(wish);
+    const size = thumbnailSize(wish);
     const key: ThumbnailKey = { source: media.blob.name, ...size, animated: wish.animated };
     const known = await findThumbnail(this.#options.database, key);
     if (known !== undefined) return known;
@@ -123,21 +116,3 @@ function assertScaled<T>(scaled: T | ScalingRefusal): asserts scaled is Exclude<
 }
 
 const tooLarge = (): MatrixError => new MatrixError('M_TOO_LARGE', 'This image is too large for a thumbnail.');
-
-/**
- * The size that serves a wish. "Servers must never return thumbnails smaller than the client's requested dimensions, unless the content
- * being thumbnailed is smaller than the dimensions."
- */
-const sizeFor = ({ width, height, method }: ThumbnailWish): Pick<ThumbnailKey, 'width' | 'height' | 'method'> => {
-  const wanted = method ?? 'scale';
-  const fits = SIZES.find((size) => size.width >= width && size.height >= height && size.method === wanted);
-  if (fits !== undefined) return fits;
-  if (wanted === 'crop') {
-    // A square that is larger than the usual ones.
-    const side = Math.min(Math.max(width, height), 800);
-    const step = [160, 240, 320, 480, 640, 800].find((one) => one >= side) ?? 800;
-    return { width: step, height: step, method: 'crop' };
-  }
-  const largest = SIZES.at(-1) ?? SIZES[0];
-  return { width: largest.width, height: largest.height, method: 'scale' };
-};

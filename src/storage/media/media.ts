@@ -75,7 +75,7 @@ const USE = sql(
   'media_use',
   `insert into media_usage as u (user_id, bytes, files) values ($1, $2, 1)
    on conflict (user_id) do update set bytes = u.bytes + $2, files = u.files + 1
-   where $3::bigint is null or u.bytes + $2 <= $3 returning bytes`,
+   where ($3::bigint is null or u.bytes + $2 <= $3) and ($4::bigint is null or u.files < $4) returning bytes`,
 );
 const USAGE = sql('media_usage_of', 'select bytes, files from media_usage where user_id = $1');
 const LOCK_USER = sql('media_lock_user', 'select 1 from accounts where user_id = $1 for no key update');
@@ -157,10 +157,15 @@ export const usageOfUser = async (
 ): Promise<{ readonly bytes: number; readonly files: number }> =>
   (await reader.query<{ bytes: number; files: number }>(USAGE, [userId]))[0] ?? { bytes: 0, files: 0 };
 
-/** Counts an upload for its user. Returns false, and counts nothing, where that is more than `most` bytes. */
-export const useSpace = async (tx: Tx, userId: string, bytes: number, most: number | null): Promise<boolean> => {
-  if (most !== null && bytes > most) return false;
-  return (await tx.query(USE, [userId, bytes, most])).length > 0;
+/** Counts an upload for its user. Returns false, and counts nothing, where that is more than the user may have. */
+export const useSpace = async (
+  tx: Tx,
+  userId: string,
+  bytes: number,
+  most: { readonly bytes: number | null; readonly files: number | null },
+): Promise<boolean> => {
+  if (most.bytes !== null && bytes > most.bytes) return false;
+  return (await tx.query(USE, [userId, bytes, most.bytes, most.files])).length > 0;
 };
 
 /** Forgets ids whose content never came, `limit` at most. Returns how many. */

@@ -200,7 +200,9 @@ describe('media', function () {
     expect([scaled.status, scaled.headers.get('content-type')]).to.deep.equal([200, 'image/png']);
     expect(await sizeOf(scaled)).to.deep.equal([320, 160]);
     expect(await sizeOf(await thumbnail(path, 'width=60&height=60&method=crop'))).to.deep.equal([96, 96]);
-    expect(await sizeOf(await thumbnail(path, 'width=9000&height=9000'))).to.deep.equal([800, 400]);
+    expect(await sizeOf(await thumbnail(path, 'width=9000&height=9000'))).to.deep.equal([1600, 800]);
+    expect(await sizeOf(await thumbnail(path, 'width=200&height=100&method=crop'))).to.deep.equal([320, 160]);
+    expect(await sizeOf(await thumbnail(path, 'width=90&height=160&method=crop'))).to.deep.equal([90, 160]);
     const small = await uploaded(alice, await picture(20, 10), 'image/png');
     expect(await sizeOf(await thumbnail(small, 'width=96&height=96&method=crop'))).to.deep.equal([20, 10]);
   });
