@@ -87,6 +87,7 @@ import { dehydratedDeviceEndpoints } from '#src/http/client-server/dehydrated_de
 import { keyBackupEndpoints } from '#src/http/client-server/key_backup.ts';
 import { keysEndpoints } from '#src/http/client-server/keys.ts';
 import { toDeviceEndpoints } from '#src/http/client-server/to_device.ts';
+import { unsubscribeEndpoints } from '#src/http/pages/unsubscribe.ts';
 import { confirmEmailEndpoints } from '#src/http/pages/confirm-email.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 
@@ -113,6 +114,7 @@ const DECLARED = [
   ...deviceManagementEndpoints,
   ...directoryEndpoints,
   ...confirmEmailEndpoints,
+  ...unsubscribeEndpoints,
   ...eventContextEndpoints,
   ...federationOpenIdEndpoints,
   ...filterEndpoints,

@@ -4,6 +4,7 @@ import { asyncApiDocument } from '#src/ws/asyncapi.ts';
 import { publishedSchema } from './config/published-schema.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { limitsDocument } from './limits-document.ts';
+import { mailPreviews } from './mail-previews.ts';
 
 /** The files of this project that are made from its code, by path. `npm run generate` writes them; a test fails when one is stale. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -13,6 +14,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['config/schema.json', publishedSchema()],
     ['docs/limits.md', limitsDocument()],
     ['spec/websocket.asyncapi.json', asyncApiDocument()],
+    ...mailPreviews(),
     ...documents,
     ...tables,
   ]);

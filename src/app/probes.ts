@@ -1,8 +1,33 @@
+import type { Config } from './config/config.ts';
+import { certificateAuthorities as readCertificateAuthorities } from './ground/server-files.ts';
+import { smtpClient } from './slices/mail.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { sql } from '#src/storage/statement.ts';
 import { Database } from '#src/storage/database.ts';
 import { locateBinaries, postgresUser } from '#src/storage/postgres-binaries.ts';
+
+/**
+ * Says whether the server that takes our mail can be used: connects, and logs in.
+ *
+ * @returns a sentence about what was found; undefined where none is configured
+ * @throws with a sentence about what is wrong
+ */
+export async function probeMail(config: Config): Promise<string | undefined> {
+  const certificateAuthorities = await readCertificateAuthorities(config.federation.trustedCaFiles);
+  const client = smtpClient({ config, certificateAuthorities, timers: systemTimers });
+  if (client === undefined || config.email.smtpUrl === null) return undefined;
+  const { host } = new URL(config.email.smtpUrl);
+  try {
+    await client.probe();
+    return `${host} takes our mail`;
+  } catch (error) {
+    throw new Error(`${host} cannot be used: ${(error as Error).message}`, { cause: error });
+  } finally {
+    await client.close();
+  }
+}
 
 const SERVER = sql(
   'probe_server',

@@ -15,6 +15,10 @@ const ok = (text: string): Finding => ({ verdict: 'ok', text });
 const note = (text: string): Finding => ({ verdict: 'note', text });
 const bad = (text: string): Finding => ({ verdict: 'bad', text });
 
+/** What was found of the server that takes our mail. */
+const mail = (found: string | undefined): Finding =>
+  found === undefined ? note('none is sent: email.smtp_url is not set') : ok(found);
+
 /**
  * Looks at one thing after the other and explains what it finds.
  *
@@ -39,6 +43,7 @@ export async function doctor(ports: CliPorts, files: readonly string[], url: str
   report('configuration', ok(`good, server_name is ${config.serverName}`));
   report('data_dir', await dataDirectory(config.dataDir));
   report('database', await ports.probeDatabase(config.database.url).then(ok, (error: Error) => bad(error.message)));
+  report('mail', await ports.probeMail(files).then(mail, (error: Error) => bad(error.message)));
   report('server', await runningServer(url ?? localAddress(config)));
   if (config.publicBaseUrl !== null) report('public_base_url', await runningServer(config.publicBaseUrl));
   return failed ? 1 : 0;

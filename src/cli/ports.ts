@@ -22,6 +22,8 @@ export interface CliPorts {
   readonly loadConfig: (files: readonly string[]) => CliConfig;
   /** Runs the server to its end and returns the exit code. */
   readonly start: (files: readonly string[]) => Promise<number>;
+  /** Connects to the server that takes our mail. Returns what was found; undefined where there is none. @throws with what is wrong */
+  readonly probeMail: (files: readonly string[]) => Promise<string | undefined>;
   /** Returns what was found. @throws with what is wrong */
   readonly probeDatabase: (url: string | null) => Promise<string>;
   /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */

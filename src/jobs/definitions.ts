@@ -174,6 +174,53 @@ export const sendValidation = defineJob({
   ...UNTIL_STALE,
 });
 
+/** Tells somebody by mail that they were invited by their address. */
+export const sendInvitation = defineJob({
+  name: 'mail.invitation',
+  queue: 'mail',
+  payload: Type.Object({ token: Type.String() }),
+  uniqueBy: ({ token }) => token,
+  ...UNTIL_STALE,
+});
+
+/** Tells a user by mail of a login on a device that was not known before. */
+export const sendLoginNotice = defineJob({
+  name: 'mail.login_notice',
+  queue: 'mail',
+  payload: Type.Object({
+    userId: Type.String(),
+    deviceId: Type.String(),
+    deviceName: Type.Optional(Type.String()),
+    ip: Type.String(),
+    acceptLanguage: Type.Optional(Type.String()),
+    /** Milliseconds since the epoch. */
+    ts: Type.Integer(),
+  }),
+  ...UNTIL_STALE,
+});
+
+/** Looks for users who may have to be told by mail of what they missed, and makes a `mail.digest` of each. */
+export const findDigests = defineJob({
+  name: 'mail.find_digests',
+  queue: 'mail',
+  payload: Type.Object({}),
+  attempts: 3,
+  backoffMs: 1_000,
+});
+
+/** Tells a user by mail of what they missed. What fails is looked for again by the next `mail.find_digests`. */
+export const sendDigest = defineJob({
+  name: 'mail.digest',
+  queue: 'mail',
+  payload: Type.Object({
+    /** The pusher's id. */
+    pusher: Type.Integer(),
+  }),
+  attempts: 5,
+  backoffMs: 5_000,
+  uniqueBy: ({ pusher }) => String(pusher),
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
@@ -194,4 +241,8 @@ export const JOBS: readonly JobDefinition[] = [
   copyRoomRules,
   moveToSuccessor,
   sendValidation,
+  sendInvitation,
+  sendLoginNotice,
+  findDigests,
+  sendDigest,
 ] as unknown as JobDefinition[];

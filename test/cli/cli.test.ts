@@ -37,6 +37,7 @@ function terminal(config: Partial<CliConfig> = {}) {
     },
     importArchive: async (_files, path) => `read ${path}`,
     moveMedia: async () => '3 objects were moved',
+    probeMail: async () => undefined,
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');
       return 'PostgreSQL answers';
@@ -154,6 +155,7 @@ describe('tsudoi', () => {
       const { seen, run } = terminal({ http: { port: await freePort(), bind: '127.0.0.1' } });
       expect(await run('doctor')).to.equal(0);
       expect(seen.out).to.match(/ok {4}database: PostgreSQL answers/);
+      expect(seen.out).to.match(/note {2}mail: none is sent/);
       expect(seen.out).to.match(/note {2}server: nothing listens/);
     });
 

@@ -31,7 +31,8 @@ export async function openServerFiles(config: Config, random: Random): Promise<S
   };
 }
 
-async function certificateAuthorities(paths: readonly string[]): Promise<readonly string[] | undefined> {
+/** The system's, and those of files; undefined for the system's alone. @throws when one cannot be read */
+export async function certificateAuthorities(paths: readonly string[]): Promise<readonly string[] | undefined> {
   if (paths.length === 0) return undefined;
   const extra = await Promise.all(
     paths.map((path) =>

@@ -166,6 +166,7 @@ export function composeAccounts(
         rateLimiter,
         tokens: loginTokens,
         proved: jwtLogins(below, registration),
+        givesNotice: email.loginNotices && email.smtpUrl !== null,
       }),
       loginTokens,
       moderation: new AccountModeration(users),

@@ -1,4 +1,4 @@
-import { cleanMedia, cleanStreams, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
+import { cleanMedia, cleanStreams, findDigests, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
@@ -19,6 +19,10 @@ import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
+import { findDigestsHandler } from '#src/workers/find-digests.ts';
+import { sendDigestHandler } from '#src/workers/send-digest.ts';
+import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
+import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -73,6 +77,10 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
   sendValidationHandler(below.validationMails),
+  sendInvitationHandler(below.invitationMails),
+  sendLoginNoticeHandler(below.loginNotices),
+  findDigestsHandler(below.digests),
+  sendDigestHandler(below.digests),
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {
@@ -99,6 +107,10 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
       await queues.repeat(cleanMedia as unknown as JobDefinition, CLEAN_EVERY_MS);
+      const looksForMissed = findDigests as unknown as JobDefinition;
+      const { digests, smtpUrl } = config.email;
+      if (digests.enabled && smtpUrl !== null) await queues.repeat(looksForMissed, digests.intervalMs);
+      else await queues.forget(looksForMissed);
       outboxRelay.start();
     },
     async idle() {

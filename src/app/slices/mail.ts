@@ -1,5 +1,9 @@
 import { isIP } from 'node:net';
 import { type MailAddress, SmtpClient } from '#src/remote/smtp/smtp-client.ts';
+import { DigestService } from '#src/services/mail/digests/digest-service.ts';
+import { InvitationMails } from '#src/services/mail/invitations/invitation-mails.ts';
+import { LoginNotices } from '#src/services/mail/notices/login-notices.ts';
+import { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
 import { MailSender } from '#src/services/mail/sending/mail-sender.ts';
 import { ValidationMails } from '#src/services/mail/validation/validation-mails.ts';
 import { parseServerName } from '#src/protocol/identifiers/server-name.ts';
@@ -8,16 +12,27 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
+import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
+import type { Push } from './push.ts';
+import type { RoomModel } from './room-model.ts';
+import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** What this server sends by mail. */
 export interface Mails {
   readonly mailSender: MailSender;
   readonly validationMails: ValidationMails;
+  readonly invitationMails: InvitationMails;
+  readonly loginNotices: LoginNotices;
+  readonly digests: DigestService;
 }
 
-export function composeMail(below: Platform & ServerFiles & Outside & Accounts): Slice<Mails> {
-  const { addressValidation, clock, config, database, logger, metrics, publicAddress } = below;
+export function composeMail(
+  below: Platform & ServerFiles & Outside & Users & Accounts & UserData & RoomModel & Memberships & Push,
+): Slice<Mails> {
+  const { addressValidation, clock, config, database, linkTokens, logger, metrics, publicAddress, users } = below;
+  const { accountData, missedMessages, profileSource, pushers, rooms } = below;
   const { email } = config;
   const client = smtpClient(below);
   const from = mailboxOf(email.from ?? `noreply@${config.serverName}`);
@@ -33,6 +48,7 @@ export function composeMail(below: Platform & ServerFiles & Outside & Accounts):
     domain: mailDomain(config.serverName),
     publicBaseUrl: () => publicAddress.url,
   });
+  const languages = new UserLanguages(accountData, email.language);
   return {
     name: 'mail',
     services: {
@@ -42,6 +58,25 @@ export function composeMail(below: Platform & ServerFiles & Outside & Accounts):
         sender: mailSender,
         validation: addressValidation,
         lifetimeMs: email.tokenLifetimeMs,
+      }),
+      invitationMails: new InvitationMails({
+        database,
+        rooms,
+        profiles: profileSource,
+        languages,
+        sender: mailSender,
+      }),
+      loginNotices: new LoginNotices({ database, languages, sender: mailSender }),
+      digests: new DigestService({
+        database,
+        clock,
+        sender: mailSender,
+        users,
+        languages,
+        linkTokens,
+        unread: missedMessages,
+        pushers,
+        times: email.digests,
       }),
     },
     close: () => client?.close(),

@@ -1,3 +1,5 @@
+import { EmailPushers } from '#src/services/mail/digests/email-pushers.ts';
+import { MissedMessages } from '#src/services/push/notifications/missed-messages.ts';
 import { NotificationList } from '#src/services/push/notifications/notification-list.ts';
 import { PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
 import { httpPushers, PusherService } from '#src/services/push/pushers/pusher-service.ts';
@@ -7,6 +9,7 @@ import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
 import { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
+import type { Config } from '../config/config.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -26,6 +29,7 @@ export interface Push {
   /** The numbers on the badges of applications. */
   readonly badges: BadgeCounts;
   readonly notificationList: NotificationList;
+  readonly missedMessages: MissedMessages;
   readonly pushers: PusherService;
   readonly threadSubscriptions: ThreadSubscriptionService;
   /** Who has pushers. */
@@ -59,6 +63,17 @@ export function composePush(
     followedThreads,
     ignoredUsers,
   });
+  const notificationList = new NotificationList({
+    database,
+    interner,
+    loader,
+    writer,
+    rooms,
+    pushRules,
+    receipts,
+    ignoredUsers,
+    clientEvents,
+  });
   return {
     name: 'push',
     services: {
@@ -81,23 +96,14 @@ export function composePush(
         unread,
         byRoom: config.push.countUnreadBy === 'room',
       }),
-      notificationList: new NotificationList({
-        database,
-        interner,
-        loader,
-        writer,
-        rooms,
-        pushRules,
-        receipts,
-        ignoredUsers,
-        clientEvents,
-      }),
+      notificationList,
+      missedMessages: new MissedMessages({ list: notificationList, rooms, loader }),
       threadSubscriptions: new ThreadSubscriptionService({ access, finder, followed: followedThreads }),
       pushers: new PusherService({
         database,
         clock,
         registry: pusherRegistry,
-        kinds: [httpPushers(config.push.allowHttp)],
+        kinds: [httpPushers(config.push.allowHttp), ...(sendsDigests(config) ? [new EmailPushers(database)] : [])],
         most: quotas.pushers,
       }),
       pusherRegistry,
@@ -105,3 +111,6 @@ export function composePush(
     start: () => pusherRegistry.load(),
   };
 }
+
+/** Whether users can be told by mail of what they missed. */
+const sendsDigests = ({ email }: Config): boolean => email.digests.enabled && email.smtpUrl !== null;

@@ -36,6 +36,7 @@ export function composeThirdPartyInvites(
     profiles,
     invitePermission,
     keys: inviteKeys,
+    sendsMail: config.email.smtpUrl !== null,
   });
   const thirdPartyInvites = new ThirdPartyInvites({
     database,

@@ -79,6 +79,7 @@ export const loginEndpoints = [
         displayName: body.initial_device_display_name,
         refreshable: body.refresh_token,
         ip: info.ip,
+        acceptLanguage: info.acceptLanguage,
       });
       const baseUrl = publicBaseUrl();
       const wellKnown = baseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: baseUrl } } };

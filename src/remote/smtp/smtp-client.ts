@@ -1,3 +1,4 @@
+import { domainToASCII } from 'node:url';
 import type { SMTPPoolOptions, SMTPPoolSentMessageInfo, Transporter } from 'nodemailer';
 import { internetDate } from '#src/kernel/dates.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -78,6 +79,9 @@ export class SmtpClient {
 
   /** Never rejects for what servers and networks do. What failed may have been taken nevertheless, where the answer got lost. */
   async send(mail: OutgoingMail): Promise<SmtpOutcome> {
+    const to = onTheWire(mail.to.address);
+    const envelopeFrom = onTheWire(mail.envelopeFrom);
+    if (to === undefined || envelopeFrom === undefined) return { kind: 'refused', code: 0, reason: 'EENVELOPE' };
     const deadline = new AbortController();
     const timer = this.#timers.after(3 * this.#options.timeoutMs, () => deadline.abort());
     try {
@@ -85,8 +89,8 @@ export class SmtpClient {
       await pool.sendMail({
         messageId: mail.messageId,
         from: mail.from,
-        to: mail.to,
-        envelope: { from: mail.envelopeFrom, to: mail.to.address },
+        to: { name: mail.to.name, address: to },
+        envelope: { from: envelopeFrom, to },
         subject: mail.subject,
         text: mail.text,
         html: mail.html,
@@ -125,6 +129,19 @@ export class SmtpClient {
     return createTransport({ ...poolOptions(this.#options), pool: true });
   }
 }
+
+/** One address and nothing beside: no list, no brackets, no second line. */
+const ONE_ADDRESS = /^[^\s@<>,;:"()[\]\\\p{C}]+@[^\s@<>,;:"()\\\p{C}]+$/u;
+
+/** An address as every server understands it: its domain in ASCII. Undefined for what is no address. RFC 5321, 2.3.11; RFC 5890. */
+const onTheWire = (address: string): string | undefined => {
+  if (!ONE_ADDRESS.test(address)) return undefined;
+  const at = address.lastIndexOf('@');
+  const domain = address.slice(at + 1);
+  // oxlint-disable-next-line no-control-regex
+  const ascii = /^[\x00-\x7f]*$/.test(domain) ? domain : domainToASCII(domain);
+  return ascii === '' ? undefined : `${address.slice(0, at)}@${ascii}`;
+};
 
 /** nodemailer's options for a server. @throws TypeError for a URL that is none */
 const poolOptions = (options: SmtpOptions): SMTPPoolOptions => {

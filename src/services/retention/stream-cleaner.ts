@@ -1,5 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
+import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
 import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
@@ -11,6 +13,8 @@ import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.t
 const DAY_MS = 86_400_000;
 /** Days for which the address of somebody who was invited by it is kept when nobody turns out to own it. */
 const UNCLAIMED_DAYS = 365;
+/** Days for which it is remembered that a mail was sent: longer than its job lives. */
+const MAIL_DAYS = 14;
 
 export interface StreamCleanerOptions {
   readonly database: Database;
@@ -31,7 +35,8 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, announced uploads that never came, pushes that were sent or given up, and addresses that were invited and that nobody has claimed for a year. The outbox empties itself by being handed over.
+ * them, announced uploads that never came, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;
@@ -46,6 +51,8 @@ export class StreamCleaner {
     readonly mentions: number;
     readonly stickyEvents: number;
     readonly invitations: number;
+    readonly validations: number;
+    readonly mailsSent: number;
     readonly toDevice: number;
     readonly announcedMedia: number;
     readonly pushes: number;
@@ -56,6 +63,10 @@ export class StreamCleaner {
     const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
     const unclaimed = clock.now() - UNCLAIMED_DAYS * DAY_MS;
     const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
+    const validations = await this.#all(signal, () => deleteExpiredValidations(database, clock.now(), batchSize));
+    const mailsSent = await this.#all(signal, () =>
+      forgetMailsSent(database, clock.now() - MAIL_DAYS * DAY_MS, batchSize),
+    );
     const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
     const announcedMedia = await this.#all(signal, () => deleteExpiredMedia(database, clock.now(), batchSize));
     const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
@@ -69,7 +80,17 @@ export class StreamCleaner {
       place = block;
       await this.#pause(signal);
     }
-    return { transactions, mentions, stickyEvents, invitations, toDevice, announcedMedia, pushes };
+    return {
+      transactions,
+      mentions,
+      stickyEvents,
+      invitations,
+      validations,
+      mailsSent,
+      toDevice,
+      announcedMedia,
+      pushes,
+    };
   }
 
   /** Deletes one batch after the other. @returns how many rows */

@@ -26,6 +26,11 @@ const INSERT = sql(
 
 const COUNT = sql('threepids_count', 'select count(*)::int as count from account_threepids where user_id = $1');
 
+const MAIL = sql(
+  'threepids_mail',
+  `select address from account_threepids where user_id = $1 and medium = 'email' order by added_ts, address`,
+);
+
 /** Lets nobody else give the address away, or invite whoever it belongs to, until the transaction ends. */
 export const lockAddress = async (tx: Tx, { medium, address }: AddressKey): Promise<void> => {
   await tx.query(LOCK, [`${medium} ${address}`]);
@@ -36,6 +41,10 @@ export const ownerOfAddress = async (
   from: Pick<Database, 'query'> | Tx,
   { medium, address }: AddressKey,
 ): Promise<string | undefined> => (await from.query<{ userId: string }>(OWNER, [medium, address]))[0]?.userId;
+
+/** The mail addresses of an account, the oldest first. */
+export const mailAddressesOf = async (database: Database, userId: string): Promise<string[]> =>
+  (await database.query<{ address: string }>(MAIL, [userId])).map(({ address }) => address);
 
 export const countAccountThreepids = async (tx: Tx, userId: string): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT, [userId]))[0]?.count ?? 0;

@@ -5,8 +5,8 @@ export interface PusherRecord {
   /** Of this server, unique for ever. */
   readonly id: number;
   readonly userId: string;
-  /** The device that made it: it ends with that. */
-  readonly deviceId: string;
+  /** The device that made it: it ends with that. Null for one that goes on. */
+  readonly deviceId: string | null;
   readonly appId: string;
   readonly pushkey: string;
   readonly kind: string;
@@ -73,6 +73,7 @@ const TOLD = sql(
   'pushers_told',
   'update pushers p set told = t.told from unnest($1::bigint[], $2::int[]) t(id, told) where p.id = t.id',
 );
+const DELETE_ALL_MAIL = sql('pushers_delete_all_mail', `delete from pushers where user_id = $1 and kind = 'email'`);
 const COUNT = sql('pushers_count', 'select count(*)::int as count from pushers where user_id = $1');
 
 export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
@@ -122,6 +123,11 @@ export const deletePusher = async (tx: Tx, userId: string, appId: string, pushke
 
 export const deletePusherById = async (tx: Tx, id: number): Promise<void> => {
   await tx.query(DELETE_BY_ID, [id]);
+};
+
+/** Deletes all that is sent by mail to a user. */
+export const deleteAllMailPushers = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(DELETE_ALL_MAIL, [userId]);
 };
 
 /** Deletes what is sent to a mail address of a user. */

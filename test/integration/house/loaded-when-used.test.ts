@@ -7,7 +7,16 @@ import { emptyDatabase } from '#test/support/database.ts';
 
 const RECORDER = new URL('record-loading.ts', import.meta.url);
 /** What costs a start most and serves few: docs/decisions/0011-loaded-when-used.md. */
-const LATER = ['@mikro-orm/', 'kysely/', 'ioredis/', 'undici/', 'pino-pretty/', 'typebox/build/value/', 'argon2/'];
+const LATER = [
+  '@mikro-orm/',
+  'kysely/',
+  'ioredis/',
+  'nodemailer/',
+  'undici/',
+  'pino-pretty/',
+  'typebox/build/value/',
+  'argon2/',
+];
 
 describe('a server', function () {
   this.timeout(60_000);

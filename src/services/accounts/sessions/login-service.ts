@@ -15,6 +15,8 @@ export interface LoginRequest extends PasswordClaim {
   readonly refreshable?: boolean | undefined;
   /** Where it comes from. */
   readonly ip: string;
+  /** What the client says of the languages that its user reads. */
+  readonly acceptLanguage?: string | undefined;
 }
 
 /** A way of logging in by a token that somebody else has made. */
@@ -37,6 +39,7 @@ export class LoginService {
   readonly #rateLimiter: RateLimiter;
   readonly #tokens: LoginTokens | undefined;
   readonly #proved: ProvedLogins | undefined;
+  readonly #givesNotice: boolean;
 
   constructor(deps: {
     readonly credentials: Credentials;
@@ -45,7 +48,10 @@ export class LoginService {
     /** Without it there is no `m.login.token`. */
     readonly tokens?: LoginTokens;
     readonly proved?: ProvedLogins | undefined;
+    /** `email.login_notices` */
+    readonly givesNotice?: boolean;
   }) {
+    this.#givesNotice = deps.givesNotice === true;
     this.#credentials = deps.credentials;
     this.#sessions = deps.sessions;
     this.#rateLimiter = deps.rateLimiter;
@@ -85,6 +91,7 @@ export class LoginService {
       deviceId: request.deviceId,
       displayName: request.displayName,
       refreshable: request.refreshable,
+      noticed: this.#givesNotice ? { ip: request.ip, acceptLanguage: request.acceptLanguage } : undefined,
     });
   }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { sendLoginNotice } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { AccountStream, RevocationReason, SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
@@ -51,6 +52,24 @@ const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const SPENT_GENERATIONS = 20;
 /** How long the tokens of an answer that got lost stay usable once the refresh was repeated. */
 const REPEAT_WINDOW_MS = 60_000;
+
+/** Longest header that is kept. */
+const LONGEST_LANGUAGES = 200;
+
+/** Payload of the job that tells a user of a login. */
+const noticeOf = (
+  { displayName, userId }: SessionRequest,
+  { acceptLanguage, ip }: NonNullable<SessionRequest['noticed']>,
+  deviceId: string,
+  ts: number,
+) => ({
+  userId,
+  deviceId,
+  ip,
+  ts,
+  ...(displayName === undefined ? {} : { deviceName: displayName }),
+  ...(acceptLanguage === undefined ? {} : { acceptLanguage: acceptLanguage.slice(0, LONGEST_LANGUAGES) }),
+});
 
 const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
 
@@ -116,6 +135,8 @@ export class SessionService {
         `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
       );
     }
+    if (isNew && request.noticed !== undefined)
+      await tx.enqueue(sendLoginNotice, noticeOf(request, request.noticed, deviceId, createdTs));
     const replaced = await replaceSession(tx, { sessionId, userId, deviceId, createdTs });
     const refreshable = request.refreshable === true;
     const refreshToken = refreshable ? await this.#newRefreshToken(tx, sessionId, 0) : undefined;

@@ -14,7 +14,7 @@ import {
   lockAddress,
   ownerOfAddress,
 } from '#src/storage/accounts/account-threepids.ts';
-import { deleteMailPushers } from '#src/storage/push/pushers.ts';
+import { deleteAllMailPushers, deleteMailPushers } from '#src/storage/push/pushers.ts';
 import { claimThirdPartyInvites, deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
 
 export interface AccountThreepidsOptions {
@@ -48,6 +48,7 @@ export class AccountThreepids {
   async release(userId: string): Promise<void> {
     await this.#options.database.write(async (tx) => {
       await deleteAccountThreepids(tx, userId);
+      await deleteAllMailPushers(tx, userId);
       await deleteThirdPartyInvitesOf(tx, userId);
     });
   }

@@ -10,7 +10,7 @@ export interface Frame {
   readonly url: string;
 }
 
-const FONT = `font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Hiragino Sans','Noto Sans JP',Meiryo,sans-serif`;
+const FONT = 'font-family:system-ui,-apple-system,Segoe UI,Roboto,Hiragino Sans,Noto Sans JP,Meiryo,sans-serif';
 
 // Programs that know no dark mode, or no style sheets, show what stands in the attributes.
 const STYLE = new Html(`
@@ -107,7 +107,7 @@ export const mailHtml = (content: MailContent, { language, service, url }: Frame
     unsubscribe === undefined
       ? markup``
       : markup` <a href="${unsubscribe.url}" class="soft" style="color:#6d685f">${unsubscribe.label}</a>`;
-  return markup`<!doctype html>
+  const written = markup`<!doctype html>
     <html lang="${language}" dir="ltr">
       <head>
         <meta charset="utf-8" />
@@ -161,6 +161,8 @@ export const mailHtml = (content: MailContent, { language, service, url }: Frame
         </table>
       </body>
     </html> `.text;
+  // Indentation is for those who read this, not for those who read mail.
+  return written.replace(/\s*\n\s*/g, '\n');
 };
 
 const blockText = (block: Block): string => {

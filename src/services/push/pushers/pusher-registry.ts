@@ -12,7 +12,7 @@ export interface PusherRef {
   /** Its id as the name of a destination. */
   readonly destination: string;
   readonly userId: string;
-  readonly deviceId: string;
+  readonly deviceId: string | null;
   readonly enabled: boolean;
   /** Its place among the pushes: what came up to there is no matter of its. */
   readonly since: number;

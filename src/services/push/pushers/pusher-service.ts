@@ -45,6 +45,8 @@ export interface PusherRequest {
 /** A kind of pusher, such as `http`. */
 export interface PusherKind {
   readonly name: string;
+  /** Whether it goes on when the device that made it is logged out: what it tells does not show there. */
+  readonly outlivesDevice?: boolean;
   /** @throws MatrixError for a pusher of this kind that cannot be */
   check(requester: Requester, pusher: CheckedPusher): Promise<void> | void;
 }
@@ -122,7 +124,7 @@ export class PusherService {
       ...checked,
       kind,
       userId,
-      deviceId,
+      deviceId: known.outlivesDevice === true ? null : deviceId,
       data: JSON.stringify(checked.data),
       createdTs: this.#clock.now(),
     };

@@ -1,4 +1,9 @@
-import { inviteByAddressRevoked, inviteByAddressSent, redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
+import {
+  inviteByAddressRevoked,
+  inviteByAddressSent,
+  redeemThirdPartyInvite,
+  sendInvitation,
+} from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -44,6 +49,8 @@ export interface InviteRedemptionOptions {
   readonly profiles: ProfileSource;
   readonly invitePermission: InvitePermission;
   readonly keys: InviteKeys;
+  /** Whether invitees are told by mail. */
+  readonly sendsMail: boolean;
 }
 
 /**
@@ -62,10 +69,14 @@ export class InviteRedemption {
     return tx.enqueue(redeemThirdPartyInvite, { token });
   }
 
-  /** Notes that the event of an invitation is in its room, and redeems it if somebody has claimed it before that. */
+  /**
+   * Notes that the event of an invitation is in its room, and redeems it if somebody has claimed it before that; else the invitee is told by
+   * mail.
+   */
   async sent(token: string, roomId: string): Promise<void> {
     await this.#options.database.write(async (tx) => {
       if ((await markThirdPartyInviteSent(tx, token, roomId)) !== undefined) await this.enqueue(tx, token);
+      else if (this.#options.sendsMail) await tx.enqueue(sendInvitation, { token });
     });
   }
 

@@ -1,0 +1,45 @@
+import type { MailSender } from '#src/services/mail/sending/mail-sender.ts';
+import type { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
+import { mailTexts } from '#src/services/mail/templates/languages.ts';
+import { shownName } from '#src/services/mail/templates/shown-text.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { findThirdPartyInvite } from '#src/storage/rooms/third-party-invites.ts';
+
+export interface InvitationMailsOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly profiles: { profileOf(userId: string): Promise<{ readonly displayname?: string | undefined }> };
+  readonly languages: UserLanguages;
+  readonly sender: MailSender;
+}
+
+/** The mails to people who were invited by their addresses. They never asked for anything: what others call themselves is no advertisement. */
+export class InvitationMails {
+  readonly #options: InvitationMailsOptions;
+
+  constructor(options: InvitationMailsOptions) {
+    this.#options = options;
+  }
+
+  /** Tells an invitee. An invitation that was revoked or redeemed meanwhile needs no mail. @throws Error when it is to be tried again */
+  async send(token: string): Promise<void> {
+    const { database, languages, profiles, rooms, sender } = this.#options;
+    const invite = await findThirdPartyInvite(database, token);
+    if (invite === undefined || invite.claimedBy !== null || invite.medium !== 'email') return;
+    const { address, inviter: inviterId, roomId } = invite;
+    const room = await rooms.byId(roomId);
+    const { displayname } = await profiles.profileOf(inviterId);
+    // Nothing is known of the invitee: who invites them most likely shares a language with them.
+    const language = await languages.of(inviterId);
+    const content = mailTexts(language).invitation({
+      service: sender.service,
+      address,
+      inviter: shownName(displayname, inviterId),
+      inviterId,
+      room: shownName(room?.stateText('m.room.name', 'name'), ''),
+      url: sender.homeUrl,
+    });
+    await sender.send({ id: `invitation ${token}`, kind: 'invitation', to: address, language, content });
+  }
+}

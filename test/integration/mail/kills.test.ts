@@ -1,0 +1,112 @@
+import { expect } from 'chai';
+import { MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
+import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+
+/** Something that leads to one mail. */
+interface Scenario {
+  readonly title: string;
+  /** Returns the address that is told. */
+  readonly prepare: (life: Life) => Promise<string>;
+  readonly act: (life: Life, address: string) => Promise<unknown>;
+}
+
+const NEVER = new AbortController().signal;
+
+describe('a server that is killed while it sends mail', function () {
+  this.timeout(180_000);
+  let mail: MailServer;
+  let server: MortalServer;
+  let count = 0;
+  before(async () => {
+    mail = await MailServer.start();
+    server = await MortalServer.open({
+      TSUDOI_EMAIL__SMTP_URL: mail.url,
+      TSUDOI_EMAIL__STARTTLS: 'none',
+      TSUDOI_EMAIL__FROM: 'noreply@tsudoi.test',
+      TSUDOI_EMAIL__DIGESTS__DELAY_MS: '0',
+    });
+  });
+  after(async () => {
+    await server?.close();
+    await mail?.stop();
+  });
+
+  const idsOf = (mails: readonly ReceivedMail[]): Set<unknown> => new Set(mails.map(({ parsed }) => parsed.messageId));
+
+  const promise = ({ act, prepare, title }: Scenario): void => {
+    it(`${title} is sent once, however the process ends, but for the one moment in which SMTP cannot say what was taken`, async () => {
+      const first = await server.begin();
+      const subject = await prepare(first);
+      await first.doJobs();
+      mail.take();
+      first.mortal.killAt(Infinity);
+      await act(first, subject);
+      await first.doJobs();
+      const halfSteps = 2 * first.mortal.steps;
+      expect(mail.take()).to.have.length(1);
+      await first.end();
+      let [acknowledged, twice] = [0, 0];
+      for (let kill = 0; kill < halfSteps; kill++) {
+        const before = await server.begin();
+        const doomed = await prepare(before);
+        await before.doJobs();
+        mail.take();
+        before.mortal.killAt(kill);
+        const answered = await before.mortal.survives(() => act(before, doomed));
+        if (answered) await before.mortal.survives(() => before.doJobs());
+        const after = await server.begin();
+        await after.doJobs();
+        // Those of earlier lives may be told only now.
+        const mails = mail.take().filter(({ to }) => to.includes(doomed));
+        const what = `killed at half step ${kill} of ${halfSteps}`;
+        expect(idsOf(mails).size, what).to.be.at.most(1);
+        if (answered) expect(mails.length, what).to.be.at.least(1);
+        expect(mails.length, what).to.be.at.most(2);
+        if (answered) acknowledged += 1;
+        if (mails.length === 2) twice += 1;
+        await after.end();
+      }
+      expect(acknowledged, 'there are steps after the answer').to.be.above(0);
+      expect(twice, 'between the answer of the other server and its being noted').to.be.at.most(1);
+    });
+  };
+
+  promise({
+    title: 'the mail that validates an address',
+    prepare: async () => `killed${(count += 1)}@mail.test`,
+    act: ({ services }, email) =>
+      services.addressValidation.request('register', {
+        email,
+        clientSecret: 'secret',
+        sendAttempt: 1,
+        ip: '127.0.0.1',
+      }),
+  });
+
+  promise({
+    title: 'the mail about missed messages',
+    async prepare(life) {
+      const [reader, writer] = [await server.user(life), await server.user(life)];
+      const { accountThreepids, database, events, membership, pushers, roomCreation } = life.services;
+      const pushkey = `${reader.userId.slice(1).replace(':', '@')}.test`;
+      await accountThreepids.replace(reader.userId, [{ medium: 'email', address: pushkey }]);
+      const room = await roomCreation.create(writer, { preset: 'public_chat' });
+      await membership.join(reader, { roomIdOrAlias: room.roomId });
+      const names = { appDisplayName: 'Mail', deviceDisplayName: 'Mail', lang: 'en' };
+      await pushers.set(reader, {
+        kind: 'email',
+        appId: 'm.email',
+        pushkey,
+        ...names,
+        data: {},
+        append: true,
+        enabled: true,
+      });
+      await database.query({ name: 'test_older', text: 'update pushers set created_ts = created_ts - 1000' });
+      const content = { msgtype: 'm.text', body: 'hello' };
+      await events.send(room, { type: 'm.room.message', sender: writer.userId, content });
+      return pushkey;
+    },
+    act: ({ services }) => services.digests.look(NEVER),
+  });
+});
