@@ -72,9 +72,11 @@ import { whoamiEndpoints } from '#src/http/client-server/whoami.ts';
 import { identityKeyEndpoints } from '#src/http/identity/v2_pubkey.ts';
 import { changePasswordEndpoints } from '#src/http/pages/change-password.ts';
 import { loginPageEndpoints } from '#src/http/pages/login.ts';
+import { renewAccountEndpoints } from '#src/http/pages/renew-account.ts';
 import { stageFallbackEndpoints } from '#src/http/pages/stage-fallback.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
+import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
 import { registrationTokenAdminEndpoints } from '#src/http/tsudoi/registration-tokens.ts';
@@ -95,6 +97,7 @@ import type { Endpoint } from '#src/http/endpoint.ts';
 const DECLARED = [
   ...accountDataEndpoints,
   ...accountDeactivationEndpoints,
+  ...accountValidityEndpoints,
   ...adminEndpoints,
   ...administrativeContactEndpoints,
   ...appservicePingEndpoints,
@@ -150,6 +153,7 @@ const DECLARED = [
   ...redactionEndpoints,
   ...refreshEndpoints,
   ...registrationEndpoints,
+  ...renewAccountEndpoints,
   ...registrationTokenAdminEndpoints,
   ...registrationTokenEndpoints,
   ...relationsEndpoints,

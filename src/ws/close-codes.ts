@@ -78,6 +78,12 @@ export const CLOSE_REASONS = {
       'The client went on sending although M_LIMIT_EXCEEDED told it to wait, or sent many requests that could not be understood.',
     advice: 'Connect again after a minute, and respect retry_after_ms.',
   },
+  accountExpired: {
+    code: 4006,
+    reason: 'ORG_MATRIX_EXPIRED_ACCOUNT',
+    meaning: 'The account has expired, and was not renewed.',
+    advice: 'Keep what is stored, tell the user to renew the account, and try again rarely.',
+  },
 } as const satisfies Record<string, CloseReason>;
 
 export type CloseName = keyof typeof CLOSE_REASONS;

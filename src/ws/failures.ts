@@ -8,6 +8,8 @@ export const closeNameOf = (error: MatrixError): CloseName => {
   switch (error.errcode) {
     case 'M_USER_LOCKED':
       return 'accountLocked';
+    case 'ORG_MATRIX_EXPIRED_ACCOUNT':
+      return 'accountExpired';
     case 'M_LIMIT_EXCEEDED':
       return 'rateLimited';
     case 'M_UNKNOWN_TOKEN':

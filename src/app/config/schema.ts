@@ -151,6 +151,7 @@ export const configSchema = section({
       verify_url: nullable(url('https')),
     }),
   }),
+  account_validity: section({ enabled: flag, period_ms: Type.Integer({ minimum: 60_000 }) }),
   jwt: section({
     enabled: flag,
     algorithm: oneOf(

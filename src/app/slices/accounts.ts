@@ -3,6 +3,7 @@ import { IdentityService } from '#src/remote/identity-service.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
+import { AccountValidity } from '#src/services/accounts/validity/account-validity.ts';
 import { DeviceActivity } from '#src/services/accounts/devices/device-activity.ts';
 import { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
@@ -39,6 +40,7 @@ import type { Users } from './users.ts';
 export interface Accounts {
   readonly sessions: SessionService;
   readonly accounts: AccountService;
+  readonly accountValidity: AccountValidity;
   readonly activity: DeviceActivity;
   readonly devices: DeviceService;
   readonly firstAdmin: FirstAdmin;
@@ -77,7 +79,12 @@ export function composeAccounts(
     ...shared,
     users,
     key: sessionKey,
-    options: { accessTokenLifetimeMs, refreshTokenLifetimeMs, mostDevices: config.quotas.devices },
+    options: {
+      accessTokenLifetimeMs,
+      refreshTokenLifetimeMs,
+      mostDevices: config.quotas.devices,
+      accountsExpire: config.accountValidity.enabled,
+    },
   });
   const tokens = new RegistrationTokens(shared);
   const linkTokens = new LinkTokens(sessionKey.privateKey);
@@ -130,9 +137,17 @@ export function composeAccounts(
     options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
   });
   const loginTokens = new LoginTokens({ database, clock, random, uia, users });
+  const accountValidity = new AccountValidity({
+    database,
+    clock,
+    users,
+    linkTokens,
+    periodMs: config.accountValidity.enabled ? config.accountValidity.periodMs : null,
+  });
   return {
     name: 'accounts',
     services: {
+      accountValidity,
       sessions,
       accounts: new AccountService({
         ...shared,
@@ -181,6 +196,7 @@ export function composeAccounts(
         secret: config.registration.sharedSecret ?? undefined,
       }),
     },
+    start: () => accountValidity.start(),
     close: () => activity.close(),
   };
 }

@@ -16,7 +16,14 @@ export interface Users {
 
 export function composeUsers({ clock, config, database, logger }: Platform): Slice<Users> {
   const accountStream = new AccountStream(logger);
-  const users = new UserService({ database, clock, stream: accountStream, serverName: config.serverName });
+  const { enabled, periodMs } = config.accountValidity;
+  const users = new UserService({
+    database,
+    clock,
+    stream: accountStream,
+    serverName: config.serverName,
+    validityMs: enabled ? periodMs : null,
+  });
   const profiles = new ProfileService({
     database,
     accountExists: (userId) => users.exists(userId),

@@ -16,6 +16,8 @@ export interface AccountRecord {
   readonly rateLimitExempt: boolean;
   readonly appserviceId: string | null;
   readonly userType: string | null;
+  /** Until when it is good, in milliseconds since the epoch; null for ever. Counts only where accounts have to be renewed. */
+  readonly expiresTs: number | null;
 }
 
 /** What an administrator or the user can change about an account. */
@@ -34,7 +36,7 @@ export interface AccountCredentials {
 
 const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_guest as "isGuest", admin, deactivated, locked,
   suspended, shadow_banned as "shadowBanned", erased, rate_limit_exempt as "rateLimitExempt", appservice_id as "appserviceId",
-  user_type as "userType"`;
+  user_type as "userType", expires_ts as "expiresTs"`;
 
 const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
 const CREDENTIALS = `select a.user_id as "userId", password_hash as "passwordHash", deactivated, locked,
@@ -50,8 +52,8 @@ const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where a
 const ERASED = sql('accounts_erased', 'select user_id as "userId" from accounts where erased');
 const INSERT_ACCOUNT = sql(
   'account_insert',
-  `insert into accounts (user_id, localpart, password_hash, created_ts, is_guest, admin, appservice_id, user_type)
-   values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning ${COLUMNS}`,
+  `insert into accounts (user_id, localpart, password_hash, created_ts, is_guest, admin, appservice_id, user_type, expires_ts)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing returning ${COLUMNS}`,
 );
 const REPLACE_HASH = sql(
   'account_replace_hash',
@@ -85,7 +87,7 @@ export const insertAccount = async (
   tx: Tx,
   account: Pick<
     AccountRecord,
-    'userId' | 'localpart' | 'createdTs' | 'isGuest' | 'admin' | 'appserviceId' | 'userType'
+    'userId' | 'localpart' | 'createdTs' | 'isGuest' | 'admin' | 'appserviceId' | 'userType' | 'expiresTs'
   > & {
     readonly passwordHash: string | null;
   },
@@ -100,6 +102,7 @@ export const insertAccount = async (
       account.admin,
       account.appserviceId,
       account.userType,
+      account.expiresTs,
     ])
   )[0];
 

@@ -13,6 +13,8 @@ export interface SessionRecord {
   readonly suspended: boolean;
   readonly deactivated: boolean;
   readonly rateLimitExempt: boolean;
+  /** Until when the account is good; null for ever. */
+  readonly accountExpiresTs: number | null;
 }
 
 export interface RefreshTokenRecord {
@@ -31,7 +33,8 @@ export interface RefreshTokenRecord {
 const SELECT_SESSION = sql(
   'session_select',
   `select s.session_id as "sessionId", s.user_id as "userId", s.device_id as "deviceId", s.generation, a.is_guest as "isGuest",
-     a.admin, a.locked, a.suspended, a.deactivated, a.rate_limit_exempt as "rateLimitExempt"
+     a.admin, a.locked, a.suspended, a.deactivated, a.rate_limit_exempt as "rateLimitExempt",
+     a.expires_ts as "accountExpiresTs"
    from sessions s join accounts a using (user_id) where s.session_id = $1`,
 );
 const DELETE_SESSION = sql(

@@ -20,5 +20,6 @@ export const AccountEntity = defineEntity({
     rateLimitExempt: p.boolean().default(false),
     appserviceId: p.text().nullable(),
     userType: p.text().nullable(),
+    expiresTs: p.bigint('number').nullable(),
   },
 });

@@ -8,6 +8,8 @@ export interface LiveToken {
   readonly userId: string;
   readonly sessionId: string;
   readonly locked: boolean;
+  /** When the account is good no longer: milliseconds since the epoch; Infinity for never. */
+  readonly accountExpiresTs: number;
   /** Milliseconds since the epoch; Infinity for never. */
   readonly expiresTs: number;
 }

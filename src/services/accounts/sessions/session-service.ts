@@ -31,6 +31,8 @@ export interface SessionServiceOptions {
   readonly refreshTokenLifetimeMs?: number | null;
   /** Devices that a user may have; as many as they like, when left out. */
   readonly mostDevices?: number;
+  /** Whether accounts have to be renewed. */
+  readonly accountsExpire?: boolean;
   /** Tokens remembered as verified; default 100 000. */
   readonly maxLiveTokens?: number;
 }
@@ -92,6 +94,7 @@ export class SessionService {
       deps.clock,
       this.#tokens,
       deps.options?.maxLiveTokens ?? 100_000,
+      deps.options?.accountsExpire,
     );
     deps.stream.on('changed', ({ userId }) => {
       this.#verified.forget(userId);

@@ -4,6 +4,13 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 export const unknownToken = (message: string, softLogout = false): MatrixError =>
   new MatrixError('M_UNKNOWN_TOKEN', message, { soft_logout: softLogout });
 
+/** Clients of servers whose accounts have to be renewed know this errcode. The session goes on when that was done. */
+export const accountExpired = (): MatrixError =>
+  new MatrixError(
+    'ORG_MATRIX_EXPIRED_ACCOUNT',
+    'This account has expired: it has to be renewed before it can be used again.',
+  );
+
 export const userLocked = (): MatrixError =>
   new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
     soft_logout: true,

@@ -7,7 +7,7 @@ import { confirmGeneration, findSession } from '#src/storage/accounts/sessions.t
 import type { AccessTokenClaims, AccessTokens } from './access-token.ts';
 import { LiveSessions, type LiveToken } from './live-sessions.ts';
 import type { Requester } from './requester.ts';
-import { unknownToken, userLocked } from './token-errors.ts';
+import { accountExpired, unknownToken, userLocked } from './token-errors.ts';
 
 /** Access tokens, verified against the database once and remembered for as long as nothing changes. */
 export class VerifiedTokens {
@@ -21,8 +21,14 @@ export class VerifiedTokens {
   /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
   #epoch = 0;
 
-  /** @param max tokens remembered at once */
-  constructor(database: Database, clock: Clock, tokens: AccessTokens, max: number) {
+  readonly #accountsExpire: boolean;
+
+  /**
+   * @param max tokens remembered at once
+   * @param accountsExpire whether accounts have to be renewed
+   */
+  constructor(database: Database, clock: Clock, tokens: AccessTokens, max: number, accountsExpire = false) {
+    this.#accountsExpire = accountsExpire;
     this.#database = database;
     this.#clock = clock;
     this.#tokens = tokens;
@@ -32,8 +38,9 @@ export class VerifiedTokens {
   /**
    * Whose token this is. A token that was seen before costs no statement.
    *
-   * @param allow `locked`: for logging out, which locked accounts may do
-   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
+   * @param allow `locked`: for logging out, which locked accounts may do, and expired ones
+   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED,
+   *   ORG_MATRIX_EXPIRED_ACCOUNT
    */
   async authenticate(token: string, allow?: 'locked'): Promise<Requester> {
     const live = this.#live.get(token) ?? (await this.#loading.run(token, () => this.#load(token)));
@@ -43,6 +50,7 @@ export class VerifiedTokens {
       throw unknownToken('The access token has expired: refresh it.', true);
     }
     if (live.locked && allow !== 'locked') throw userLocked();
+    if (live.accountExpiresTs <= this.#clock.now() && allow !== 'locked') throw accountExpired();
     return live.requester;
   }
 
@@ -85,6 +93,7 @@ export class VerifiedTokens {
       userId: session.userId,
       sessionId: session.sessionId,
       locked: session.locked,
+      accountExpiresTs: this.#accountsExpire && !session.admin ? (session.accountExpiresTs ?? Infinity) : Infinity,
       expiresTs: claims.expiresTs ?? Infinity,
     };
   }

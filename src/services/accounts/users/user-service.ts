@@ -23,6 +23,8 @@ export interface UserServiceDependencies {
   readonly clock: Clock;
   readonly stream: AccountStream;
   readonly serverName: string;
+  /** Milliseconds for which new accounts are good; null, the default, for ever. */
+  readonly validityMs?: number | null;
   /** Accounts kept in memory; default 50 000. */
   readonly cacheSize?: number;
 }
@@ -42,6 +44,7 @@ export class UserService {
   readonly #serverName: string;
   readonly #accounts: LiveCache<{ readonly account: Account | undefined }>;
   readonly #stream: AccountStream;
+  readonly #validityMs: number | null;
 
   constructor(deps: UserServiceDependencies) {
     this.#database = deps.database;
@@ -49,6 +52,7 @@ export class UserService {
     this.#serverName = deps.serverName;
     this.#accounts = new LiveCache({ maxSize: deps.cacheSize ?? 50_000 });
     this.#stream = deps.stream;
+    this.#validityMs = deps.validityMs ?? null;
   }
 
   /** Whether a user id belongs to this server, account or not. */
@@ -81,11 +85,14 @@ export class UserService {
    * @throws MatrixError M_USER_IN_USE
    */
   async create(tx: Tx, account: NewAccount): Promise<Account> {
+    const createdTs = this.#clock.now();
+    const expires = this.#validityMs !== null && account.isGuest !== true && (account.appserviceId ?? null) === null;
     const made = await insertAccount(tx, {
       userId: account.userId,
       localpart: account.localpart,
       passwordHash: account.passwordHash,
-      createdTs: this.#clock.now(),
+      createdTs,
+      expiresTs: expires && this.#validityMs !== null ? createdTs + this.#validityMs : null,
       isGuest: account.isGuest ?? false,
       admin: account.admin ?? false,
       appserviceId: account.appserviceId ?? null,

@@ -91,6 +91,7 @@ describe('LiveSessions', () => {
     userId,
     sessionId,
     locked: false,
+    accountExpiresTs: Infinity,
     expiresTs: Infinity,
   });
 

@@ -1,0 +1,92 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
+import type { LinkTokens } from '#src/services/accounts/validation/link-tokens.ts';
+import { giveExpiry } from '#src/storage/accounts/account-expiry.ts';
+import type { Database } from '#src/storage/database.ts';
+
+export interface AccountValidityOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly users: UserService;
+  readonly linkTokens: LinkTokens;
+  /** Milliseconds for which an account is good; null: accounts do not expire. */
+  readonly periodMs: number | null;
+}
+
+const PURPOSE = 'renew an account';
+const AT_ONCE = 1_000;
+/** The part of the time by which accounts that were there before expire earlier, each by chance: not all on one day. */
+const SPREAD = 0.1;
+
+/** Accounts that have to be renewed from time to time, or cannot be used any more. Administrators' never expire. */
+export class AccountValidity {
+  readonly #options: AccountValidityOptions;
+
+  constructor(options: AccountValidityOptions) {
+    this.#options = options;
+  }
+
+  /** Gives accounts that were made before there was any such thing their time. May be broken off, and begun anew. */
+  async start(): Promise<void> {
+    const { clock, database, periodMs } = this.#options;
+    if (periodMs === null) return;
+    const latest = clock.now() + periodMs;
+    const span = { earliest: latest - Math.floor(periodMs * SPREAD), latest };
+    for (let given = AT_ONCE; given === AT_ONCE;) given = await giveExpiry(database, span, AT_ONCE);
+  }
+
+  /** Until when an account is good, in milliseconds since the epoch; null: for ever. @throws MatrixError M_NOT_FOUND */
+  async of(userId: string): Promise<number | null> {
+    return (await this.#account(userId)).expiresTs;
+  }
+
+  /** Says until when an account is good. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
+  async set(userId: string, expiresTs: number | null): Promise<void> {
+    const { database, users } = this.#options;
+    if (expiresTs !== null && (!Number.isSafeInteger(expiresTs) || expiresTs < 0))
+      throw new MatrixError('M_INVALID_PARAM', 'The time must be in milliseconds since the epoch.');
+    await this.#account(userId);
+    await database.write((tx) => users.change(tx, userId, { expiresTs }));
+  }
+
+  /** The token with which a user renews the account, once: it is worth nothing afterwards. Undefined for one that does not expire. */
+  async renewalToken(userId: string): Promise<string | undefined> {
+    const { expiresTs } = await this.#account(userId);
+    return expiresTs === null ? undefined : this.#options.linkTokens.of(PURPOSE, userId, String(expiresTs));
+  }
+
+  /** Whether a token is good for a renewal now. */
+  async isRenewable(userId: string, token: string): Promise<boolean> {
+    const account = await this.#options.users.account(userId);
+    return account !== undefined && this.#matches(account, token);
+  }
+
+  /**
+   * Makes an account good for the whole time again, also when it has expired.
+   *
+   * @returns until when it is good
+   * @throws MatrixError M_FORBIDDEN for a token that is none, or was used
+   */
+  async renew(userId: string, token: string): Promise<number> {
+    const { clock, database, periodMs, users } = this.#options;
+    const account = await users.account(userId);
+    if (account === undefined || !this.#matches(account, token) || periodMs === null)
+      throw new MatrixError('M_FORBIDDEN', 'This link is not, or no longer, good.');
+    const expiresTs = clock.now() + periodMs;
+    await database.write((tx) => users.change(tx, userId, { expiresTs }));
+    return expiresTs;
+  }
+
+  #matches({ deactivated, expiresTs, userId }: Account, token: string): boolean {
+    const { linkTokens, periodMs } = this.#options;
+    const isRenewable = periodMs !== null && expiresTs !== null && !deactivated;
+    return isRenewable && linkTokens.matches(token, PURPOSE, userId, String(expiresTs));
+  }
+
+  async #account(userId: string): Promise<Account> {
+    const account = await this.#options.users.account(userId);
+    if (account !== undefined && !account.deactivated) return account;
+    throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+  }
+}
