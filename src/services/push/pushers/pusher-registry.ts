@@ -1,3 +1,4 @@
+import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -61,8 +62,7 @@ export class PusherRegistry {
   /** How much is unread, as pushers were told last; those that were told of nothing are left out. */
   readonly #told = new Map<string, number>();
   /** Whose pushers changed, the latest last. */
-  #changed: string[] = [];
-  #version = 0;
+  readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
 
   constructor(database: Database, accounts: AccountStream) {
     this.#database = database;
@@ -92,14 +92,12 @@ export class PusherRegistry {
 
   /** Counts the changes of anybody's pushers. */
   get version(): number {
-    return this.#version;
+    return this.#changes.version;
   }
 
   /** Whose pushers changed after a version; undefined when that is too long ago to say. */
   changedSince(version: number): readonly string[] | undefined {
-    const count = this.#version - version;
-    if (count > this.#changed.length) return undefined;
-    return count === 0 ? [] : this.#changed.slice(-count);
+    return this.#changes.since(version);
   }
 
   byDestination(destination: string): PusherRef | undefined {
@@ -143,7 +141,7 @@ export class PusherRegistry {
     this.#byDestination.set(ref.destination, ref);
     const others = this.of(ref.userId).filter(({ destination }) => destination !== ref.destination);
     this.#byUser.set(ref.userId, [...others, ref]);
-    this.#note(ref.userId);
+    this.#changes.note(ref.userId);
   }
 
   /** Takes out one that is no more. */
@@ -155,12 +153,6 @@ export class PusherRegistry {
     const others = this.of(ref.userId).filter((one) => one.destination !== destination);
     if (others.length === 0) this.#byUser.delete(ref.userId);
     else this.#byUser.set(ref.userId, others);
-    this.#note(ref.userId);
-  }
-
-  #note(userId: string): void {
-    this.#version += 1;
-    this.#changed.push(userId);
-    if (this.#changed.length >= 2 * REMEMBERED_CHANGES) this.#changed = this.#changed.slice(-REMEMBERED_CHANGES);
+    this.#changes.note(ref.userId);
   }
 }

@@ -1,3 +1,4 @@
+import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import type { Member } from './membership.ts';
 
 /** Changes that are remembered, for those who keep something of many members. */
@@ -7,8 +8,7 @@ const REMEMBERED_CHANGES = 64;
 export class MemberTable {
   readonly #members: Map<string, Member>;
   /** Who changed, the latest last. */
-  #changed: string[] = [];
-  #version = 0;
+  readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
   #joined = 0;
   #invited = 0;
 
@@ -29,14 +29,12 @@ export class MemberTable {
 
   /** Counts the changes. */
   get version(): number {
-    return this.#version;
+    return this.#changes.version;
   }
 
   /** Who changed after a version; undefined when that is too long ago to say. */
   changedSince(version: number): readonly string[] | undefined {
-    const count = this.#version - version;
-    if (count > this.#changed.length) return undefined;
-    return count === 0 ? [] : this.#changed.slice(-count);
+    return this.#changes.since(version);
   }
 
   get(userId: string): Member | undefined {
@@ -48,9 +46,7 @@ export class MemberTable {
     if (before !== undefined) this.#count(before, -1);
     this.#members.set(member.userId, member);
     this.#count(member, 1);
-    this.#version += 1;
-    this.#changed.push(member.userId);
-    if (this.#changed.length >= 2 * REMEMBERED_CHANGES) this.#changed = this.#changed.slice(-REMEMBERED_CHANGES);
+    this.#changes.note(member.userId);
   }
 
   #count(member: Member, by: 1 | -1): void {
