@@ -151,7 +151,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ['time to authenticate a WebSocket', `${DEFAULT_WEBSOCKET_LIMITS.authTimeoutMs} ms`, 'closed with 4001'],
   [
     'passwords of one network that wait to be hashed',
-    '250, fewer the more others wait; `tsudoi_password_hashes_waiting`',
+    '1000, fewer the more others wait; `tsudoi_password_hashes_waiting`',
     '429 `M_LIMIT_EXCEEDED`',
   ],
   [

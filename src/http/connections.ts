@@ -6,7 +6,7 @@ import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import type { ClientAddress } from './middleware/client-address.ts';
 
 /** Tokens of `connection` that a connection costs its network which had to be closed for what came on it. */
-export const ABUSE = 50;
+export const ABUSE = 500;
 /** Requests that may wait on a connection for the answers to those before them. Clients do not pipeline; few tools do. */
 const MAX_PIPELINED = 16;
 

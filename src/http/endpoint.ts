@@ -18,6 +18,7 @@ export type RateLimitBucket =
   | 'default'
   | 'login'
   | 'registration'
+  | 'shared_secret_registration'
   | 'message'
   | 'join'
   | 'invite'

@@ -23,6 +23,8 @@ import { type Operation, routerOf } from './operation.ts';
 import { type ReceivedBody, receiveBody } from './received-body.ts';
 import type { RouteMatch, RouteResult } from './router.ts';
 
+/** The group of what has none of its own, where no account answers for it. */
+const OF_ADDRESS = 'address';
 const NO_QUERY: Texts = {};
 /** What a trusted proxy may call a request. */
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -147,7 +149,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const bucket = operation.endpoint.rateLimit;
     const { requester } = exchange;
     if (requester?.rateLimited === false) return;
-    if (bucket !== 'none') admission.take(bucket, keyOf(exchange));
+    if (bucket === 'default' && requester === undefined) admission.take(OF_ADDRESS, keyOf(exchange));
+    else if (bucket !== 'none') admission.take(bucket, keyOf(exchange));
     else if (requester === undefined) admission.unaccounted(keyOf(exchange));
   };
 

@@ -211,6 +211,7 @@ export const configSchema = section({
   rate_limits: section({
     enabled: flag,
     default: limit,
+    address: limit,
     login: limit,
     login_address: limit,
     login_account: limit,
@@ -220,6 +221,7 @@ export const configSchema = section({
     mail_request: limit,
     mail_address: limit,
     mail_link: limit,
+    shared_secret_registration: limit,
     connection: limit,
     refused: limit,
     work: limit,

@@ -111,7 +111,7 @@ export const registrationEndpoints = [
     method: 'GET',
     path: '/_matrix/client/v3/register/available',
     auth: 'none',
-    rateLimit: 'registration',
+    rateLimit: 'default',
     query: Type.Object({ username: Type.String() }),
     response: Type.Object({ available: Type.Boolean() }),
     errcodes: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_EXCLUSIVE', 'M_LIMIT_EXCEEDED'],

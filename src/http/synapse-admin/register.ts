@@ -16,7 +16,7 @@ export const sharedSecretRegisterEndpoints = [
     method: 'GET',
     path,
     auth: 'none',
-    rateLimit: 'registration',
+    rateLimit: 'shared_secret_registration',
     response: Type.Object({ nonce: Type.String() }),
     errcodes: ['M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
     handler: ({ sharedSecret }: Services) => Promise.resolve().then(() => ({ nonce: sharedSecret.nonce() })),
@@ -27,7 +27,7 @@ export const sharedSecretRegisterEndpoints = [
     method: 'POST',
     path,
     auth: 'none',
-    rateLimit: 'registration',
+    rateLimit: 'shared_secret_registration',
     body: Type.Object({
       nonce: Type.String(),
       username: Type.String(),

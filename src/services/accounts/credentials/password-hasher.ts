@@ -32,7 +32,7 @@ export interface PasswordHasherOptions {
   readonly argon2?: Argon2;
   /** Hashes computed at once; default: the number of cores. The rest wait in line. */
   readonly concurrency?: number;
-  /** How many of one party may wait, see `FairGate`; more are answered 429. Default 250. */
+  /** How many of one party may wait, see `FairGate`; more are answered 429. Default 1,000. */
   readonly maxWaiting?: number;
 }
 
@@ -51,7 +51,7 @@ export class PasswordHasher {
     this.#cost = options.cost;
     this.#gate = new FairGate({
       concurrency: options.concurrency ?? availableParallelism(),
-      maxWaiting: options.maxWaiting ?? 250,
+      maxWaiting: options.maxWaiting ?? 1_000,
     });
   }
 
