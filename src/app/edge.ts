@@ -53,7 +53,7 @@ export function composeEdge(below: Below): Slice<Edge> {
         logger.info('make the first administrator here', { link: `${publicAddress.url}${SETUP_PATH}?token=${token}` });
       }
     },
-    // Whoever is still asked by this server answers in vain: nobody waits for it any more.
+    // Requests to other servers that are still open are aborted: nothing waits for them any more.
     close: () => outbound.close(),
     async reload() {
       const tls = await certificate(config);

@@ -68,7 +68,7 @@ const BOUNDS: readonly Bounds[] = [
   {
     section: 'sync',
     title: 'Sync',
-    answer: 'less than was asked for, with a token from which it goes on.',
+    answer: 'less than was asked for, with a token from which to continue.',
     metrics: ['tsudoi_http_request_seconds{operation="client-server.sync"}'],
   },
   {
@@ -169,7 +169,7 @@ export const limitsDocument = (): string => {
   return [
     '# Limits',
     '',
-    'Everything that somebody can make the server keep, compute or send is bounded. This page is made from the configuration',
+    'Everything that a client can make the server keep, compute or send is bounded. This page is made from the configuration',
     '(`npm run generate`). Limits "by address" count a /64 of IPv6 as one address, and past `http.trusted_proxies`. Of a budget that is',
     'shared nobody gets more than half of what the others leave, so that there is always something left for one more.',
     'A turn of the event loop that takes longer than `log.held_loop_ms` is written down with what held it, and counted in',

@@ -4,7 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 const APART_MS = 1_000;
 const HURRY_AT = 3;
 
-/** What was asked of a process that is to end: to stop, or to stop without waiting for anybody. */
+/** What was asked of a process that is to end: to stop, or to stop without waiting for clients. */
 export class StopRequests {
   readonly #clock: Clock;
   readonly #stop = new AbortController();
@@ -32,7 +32,7 @@ export class StopRequests {
     return this.#code;
   }
 
-  /** Somebody asks for the end: a signal. However often it comes, the stop goes on. */
+  /** A signal asks for the end. However often it comes, the stop proceeds. */
   ask(): void {
     const now = this.#clock.monotonic();
     if (now - this.#last < APART_MS) return;

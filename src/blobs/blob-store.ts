@@ -64,12 +64,12 @@ export interface BlobStore {
    */
   remove(names: readonly string[]): Promise<void>;
   /**
-   * Deletes what was begun under these names, however far it came: whoever wrote it is gone.
+   * Deletes what was begun under these names, however far it came: the process that wrote it is gone.
    *
    * @throws BlobStoreError
    */
   abandon(names: readonly string[]): Promise<void>;
-  /** An address under which anybody can fetch an object for a few minutes; undefined where a store has none to give. */
+  /** An address under which any client can fetch an object for a few minutes; undefined where a store has none to give. */
   link(name: string, headers: LinkHeaders): Promise<string | undefined>;
   close(): Promise<void>;
 }

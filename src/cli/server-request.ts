@@ -3,7 +3,7 @@ const TIMEOUT_MS = 15_000;
 /**
  * One request to the running server. Returns its JSON.
  *
- * @param accessToken of whoever asks; nobody when left out
+ * @param accessToken of the operator; none when left out
  * @throws with a message for the operator
  */
 export async function request(

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { defineJob, type JobDefinition, PERSISTENT, UNTIL_STALE } from './job-definition.ts';
 
-/** Looks for rooms that have events to let go, and makes a `retention.purge_room` of each. */
+/** Looks for rooms that have events to purge, and makes a `retention.purge_room` of each. */
 export const findDueRooms = defineJob({
   name: 'retention.find_due_rooms',
   queue: 'maintenance',
@@ -101,7 +101,7 @@ export const inviteByAddressRevoked = defineJob({
   ...PERSISTENT,
 });
 
-/** All that the end of an account brings with it, in rooms and elsewhere. */
+/** All that the deactivation of an account brings with it, in rooms and beside them. */
 export const finishDeactivation = defineJob({
   name: 'accounts.finish_deactivation',
   queue: 'rounds',
@@ -174,7 +174,7 @@ export const sendValidation = defineJob({
   ...UNTIL_STALE,
 });
 
-/** Tells somebody by mail that they were invited by their address. */
+/** Tells the owner of an address by mail that they were invited by it. */
 export const sendInvitation = defineJob({
   name: 'mail.invitation',
   queue: 'mail',

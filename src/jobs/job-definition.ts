@@ -4,7 +4,7 @@ import type { Static, TSchema } from 'typebox';
 export const QUEUES = {
   /** Work on what is stored, which nobody waits for: one after the other, so that the living feel as little of it as can be. */
   maintenance: { concurrency: 1 },
-  /** What somebody will notice soon: it must not wait behind a long purge. */
+  /** What users notice soon: it must not wait behind a long purge. */
   prompt: { concurrency: 4 },
   /** What goes through all the rooms of a user, or all the users of a room: long ones must not keep the prompt ones waiting. */
   rounds: { concurrency: 4 },
@@ -27,7 +27,7 @@ export interface JobDefinition<Payload extends TSchema = TSchema> {
   readonly uniqueBy?: (payload: Static<Payload>) => string;
 }
 
-/** For what must happen: tried for days, in case that the fault is one that somebody has to mend first. */
+/** For what must happen: tried for days, in case the operator has to mend the fault first. */
 export const PERSISTENT = { attempts: 100, backoffMs: 500 } as const;
 
 /** For mail: tried for a day and a half, as servers that send mail do. RFC 5321, 4.5.4.1. */
@@ -51,7 +51,7 @@ export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Pay
 /** What does a job. It may be done twice: a process can be killed between doing it and saying so. */
 export interface JobHandler {
   readonly definition: JobDefinition;
-  /** @param signal aborted when the process ends: then return `interrupted`, and the job goes on after the next start */
+  /** @param signal aborted when the process ends: then return `interrupted`, and the job is resumed after the next start */
   readonly run: (payload: unknown, signal: AbortSignal) => Promise<'interrupted' | undefined>;
 }
 

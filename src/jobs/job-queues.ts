@@ -88,7 +88,7 @@ export class JobQueues {
   /**
    * Hands a job over. The same id a second time is the same job.
    *
-   * @returns false when so many wait already that this one has to wait elsewhere
+   * @returns false when so many wait already that this one has to stay in the outbox
    * @throws for a job that nobody defined, or a payload that is not as defined
    */
   async add(name: string, payload: unknown, id: string): Promise<boolean> {
@@ -267,7 +267,7 @@ export class JobQueues {
   }
 }
 
-/** Each wait is twice as long as the one before it, up to a bound: what is mended goes on within an hour. */
+/** Each wait is twice as long as the one before it, up to a bound: what is mended is tried again within an hour. */
 const backoffOf = (tried: number, _type?: string, _error?: Error, job?: { readonly opts: JobsOptions }): number => {
   const backoff = job?.opts.backoff;
   const first = (typeof backoff === 'object' ? backoff.delay : undefined) ?? 1_000;

@@ -1,7 +1,7 @@
 import { doing, Work } from './work.ts';
 
 /**
- * A piece of work behind the requests, which is done again and again, one run at a time: whoever asks for it while it runs gets one more
+ * A piece of work behind the requests, which is done again and again, one run at a time: a call while it runs causes one more
  * run after it.
  */
 export class Background {
@@ -62,7 +62,7 @@ export class Background {
   }
 }
 
-/** Pieces of work that go on behind the requests, each with a name. None of them rejects. */
+/** Pieces of work that run behind the requests, each with a name. None of them rejects. */
 export class Ongoing<Name = undefined> {
   readonly #running = new Map<Promise<void>, Name>();
 
@@ -75,12 +75,12 @@ export class Ongoing<Name = undefined> {
     this.#running.set(running, name);
   }
 
-  /** Resolves when those of this name that go on now are done. */
+  /** Resolves when those of this name that run now are done. */
   async done(name: Name): Promise<void> {
     await Promise.all([...this.#running].flatMap(([running, its]) => (its === name ? [running] : [])));
   }
 
-  /** Resolves when nothing goes on. */
+  /** Resolves when none runs. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running.keys());
   }

@@ -5,7 +5,7 @@ export interface BatchesOptions<T> {
   readonly name: string;
   /** Items in one batch at most. */
   readonly most: number;
-  /** Does a batch. It does not throw: what becomes of each item is told to whoever brought it. */
+  /** Does a batch. It does not throw: what becomes of each item is told to its caller. */
   readonly work: (batch: readonly T[]) => Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export interface AnsweredBatchesOptions<T, R> {
   readonly work: (batch: readonly T[]) => Promise<(item: T) => R>;
 }
 
-/** Batches of questions: whoever asks gets their own answer. */
+/** Batches of questions: each caller gets its own answer. */
 export class AnsweredBatches<T, R> {
   readonly #batches: Batches<Asked<T, R>>;
 

@@ -69,7 +69,7 @@ export class BytesHeld {
     const shares = this.#shares;
     if (shares === undefined || bytes === 0) return;
     this.#bytes -= bytes;
-    // What is taken after all was given back counts for whoever it belongs to then.
+    // What is taken after all was given back counts for its owner at that time.
     if (this.#bytes === 0) this.#shares = undefined;
     this.#of.give(bytes, shares);
   }

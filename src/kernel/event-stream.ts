@@ -35,7 +35,7 @@ export class EventStream<Event extends Kinds> {
   on<K extends Event['kind']>(kind: K, listener: StreamListener<Event, K>): () => void {
     const listeners = this.#listeners.get(kind) ?? new Set();
     this.#listeners.set(kind, listeners);
-    // Whoever listens to a kind is told of that kind only.
+    // Listeners to a kind are told of that kind only.
     const known = listener as unknown as StreamListener<Event>;
     listeners.add(known);
     return () => {

@@ -18,7 +18,7 @@ export class Gate {
     try {
       return await work();
     } finally {
-      // Whoever is next takes the place over: nobody who comes now can slip in before them. In a turn of its own, since a line of those who
+      // The next one takes the place over: no newcomer can slip in before it. In a turn of its own, since a line of those who
       // need not wait for anything inside would else be one turn.
       const next = this.#line.shift();
       if (next === undefined) this.#inside--;

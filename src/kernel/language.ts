@@ -12,7 +12,7 @@ export const languageOf = (tag: string | undefined | null): Language | undefined
 /** Entries of `Accept-Language` that are looked at. */
 const MOST_ENTRIES = 20;
 
-/** The language that whoever sent the header likes best of those that the server speaks. RFC 9110, 12.5.4. */
+/** The language that the client that sent the header prefers among those that the server speaks. RFC 9110, 12.5.4. */
 export const acceptedLanguage = (header: string | undefined): Language | undefined => {
   let best: { readonly language: Language; readonly weight: number } | undefined;
   for (const entry of (header ?? '').split(',', MOST_ENTRIES)) {

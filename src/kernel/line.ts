@@ -17,7 +17,7 @@ export class Line<T> {
     return this.#budget.used;
   }
 
-  /** Whether somebody of this party waits. */
+  /** Whether anyone of this party waits. */
   has(party: string): boolean {
     return this.#parties.has(party);
   }
@@ -31,7 +31,7 @@ export class Line<T> {
     return true;
   }
 
-  /** Takes out whoever is next. */
+  /** Takes the next one out. */
   next(): T | undefined {
     for (const [party, waiting] of this.#parties) {
       const next = waiting.shift();
@@ -78,7 +78,7 @@ export class PreferringLine<T> {
     return (isPreferred ? this.#preferred : this.#others).join(party, waiting);
   }
 
-  /** Takes out whoever is next. */
+  /** Takes the next one out. */
   next(): T | undefined {
     const isTheirTurn = this.#inARow >= PREFERRED_IN_A_ROW && this.#others.size > 0;
     const next = isTheirTurn ? undefined : this.#preferred.next();

@@ -63,7 +63,7 @@ export class LiveCache<V extends object> {
     return found;
   }
 
-  /** Takes in what is committed by now. */
+  /** Stores what is committed by now. */
   set(key: string, value: V): void {
     this.#outdate(key);
     this.#values.set(key, value);

@@ -1,4 +1,4 @@
-/** Runs what has the same key once at a time: whoever asks for it meanwhile gets the result of the one that runs. */
+/** Runs what has the same key once at a time: callers that come meanwhile get the result of the one that runs. */
 export class OnceByKey<K, T> {
   readonly #running = new Map<K, Promise<T>>();
 

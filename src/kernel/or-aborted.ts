@@ -1,4 +1,4 @@
-/** What `work` comes to, or a rejection with the signal's reason as soon as it is aborted. `work` itself goes on, unheard. */
+/** What `work` comes to, or a rejection with the signal's reason as soon as it is aborted. `work` itself runs on, and its result is dropped. */
 export async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   const aborted = Promise.withResolvers<never>();

@@ -24,7 +24,7 @@ export class Share {
   }
 }
 
-/** The shares of parties of one kind by name; whoever holds nothing is not remembered. */
+/** The shares of parties of one kind by name; a party that holds nothing is not remembered. */
 export class Shares {
   readonly #limit: number;
   readonly #shares = new Map<string, Share>();

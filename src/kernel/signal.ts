@@ -6,7 +6,7 @@ export interface Subscribable<T> {
 
 /**
  * Something that others can listen to. Listeners run at once, in the order in which they came; all of them run, and then the first
- * error is thrown on to whoever emitted.
+ * error is thrown on to the emitter.
  */
 export class Signal<T> implements Subscribable<T> {
   readonly #listeners = new Set<(value: T) => void>();

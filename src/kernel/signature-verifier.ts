@@ -1,7 +1,7 @@
 import { verifyText } from '#src/protocol/signing/json-signatures.ts';
 import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
 
-/** A signature that somebody claims to be theirs. */
+/** A signature, and whose it is said to be. */
 export interface SignatureCheck {
   /** Its UTF-8 bytes were signed. */
   readonly text: string;

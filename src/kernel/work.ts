@@ -7,7 +7,7 @@ const PER_JSON_VALUE = 1 / 10_000;
 const PER_BYTE_IN = 1 / (64 * 1024);
 const PER_BYTE_OUT = 1 / (32 * 1024);
 
-/** Something that is being done for somebody: a request, a frame, a job. Counts what it asks for, to know what it costs. */
+/** A unit of work: a request, a frame, a job. Counts what it asks for, to know what it costs. */
 export class Work {
   /** Names it in logs and metrics: one of few. */
   readonly name: string;
@@ -99,7 +99,7 @@ export const doing = <T>(work: Work, run: () => T): T => {
 /** What is being done; undefined where nobody said it. */
 export const currentWork = (): Work | undefined => current.getStore();
 
-/** To be called where something goes on that has waited for the database. */
+/** To be called where work resumes that has waited for the database. */
 export const databaseAnswered = (rows: number): void => {
   const work = current.getStore();
   if (work === undefined) {

@@ -20,7 +20,7 @@ const OWN_FAULTS = new Set(['missing-input-secret', 'invalid-input-secret', 'sit
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 const MAX_BODY_BYTES = 65_536;
 
-/** Asks reCAPTCHA, hCaptcha or Turnstile whether somebody has solved their puzzle. */
+/** Asks reCAPTCHA, hCaptcha or Turnstile whether a user has solved their puzzle. */
 export class CaptchaService {
   readonly #options: CaptchaServiceOptions;
 

@@ -141,7 +141,7 @@ export class IdentityService {
     if (!isJsonObject(mappings)) throw strange(server, 'answered a look-up with nothing that can be understood');
     // Some servers name what nobody has bound, with null.
     const userId = Object.hasOwn(mappings, query) ? (mappings[query] ?? undefined) : undefined;
-    if (userId !== undefined && !isUserId(userId)) throw strange(server, 'names somebody who is no Matrix user');
+    if (userId !== undefined && !isUserId(userId)) throw strange(server, 'names someone who is no Matrix user');
     return { userId };
   }
 

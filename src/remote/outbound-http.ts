@@ -94,7 +94,7 @@ export class OutboundHttp {
       stopListening = () => signal.removeEventListener('abort', listener);
     });
     try {
-      // Whoever waits for a turn is told that time is up while still waiting.
+      // A request that waits for its turn is told that time is up while still waiting.
       return await Promise.race([
         this.#gate.run(() => (signal.aborted ? Promise.resolve(ended()) : this.#follow(request, timeouts, signal))),
         end,

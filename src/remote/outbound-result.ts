@@ -15,7 +15,7 @@ export interface OutboundAnswer {
 export type OutboundFailureKind =
   /** The URL or a header cannot be used: malformed, another scheme, with credentials in it. */
   | 'refused_url'
-  /** A redirect leads to where whoever asked does not want to go. */
+  /** A redirect leads to where the caller does not want to go. */
   | 'refused_redirect'
   /** The host is at an address to which this server must not talk. */
   | 'refused_address'

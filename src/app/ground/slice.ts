@@ -1,16 +1,16 @@
 import type { Logger } from '#src/kernel/logger.ts';
 
-/** One area of the server, put together: what others call of it, and what of it goes on by itself. */
+/** One area of the server, put together: what others call of it, and what of it runs by itself. */
 export interface Slice<Services extends object> {
   /** For log lines. */
   readonly name: string;
-  /** What whoever stands above calls, by name. A name means the same thing in all slices. */
+  /** What slices above call, by name. A name means the same thing in all slices. */
   readonly services: Services;
-  /** Begins what goes on by itself. Everything below has started. */
+  /** Begins what runs by itself. Everything below has started. */
   start?(): Promise<void> | void;
   /** Takes nothing more in from outside, and ends what is under way. All slices do so at once, before the first one closes. */
   drain?(): Promise<void>;
-  /** Ends what goes on by itself: what was begun is finished, or left to the next process. Everything above has closed. */
+  /** Ends what runs by itself: what was begun is finished, or left to the next process. Everything above has closed. */
   close?(): Promise<void> | void;
   /** Resolves when everything that was begun is done. */
   idle?(): Promise<void>;

@@ -68,7 +68,7 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
       },
     },
     start() {
-      // The event loop runs by the machine's clock, whatever clock everybody else goes by.
+      // The event loop runs by the machine's clock, whatever clock the rest goes by.
       const real = { clock: systemClock, timers: systemTimers };
       loopWatch = new LoopWatch({ ...real, logger, metrics, tellFromMs: config.log.heldLoopMs });
       let before = performance.eventLoopUtilization();

@@ -7,7 +7,7 @@ import { PublicAddress } from '../ground/public-address.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What stands between the server and everybody else: where they find it, how often they may ask, what it asks of them. */
+/** What stands between the server and the outside: its address, its rate limits, what it asks of others. */
 export interface Outside {
   readonly publicAddress: PublicAddress;
   readonly rateLimiter: TokenBucketLimiter;

@@ -75,7 +75,7 @@ function checkJoin({ version, pdu, create, state, levels, target }: MembershipCh
   const [previous, ...others] = referencedIds(pdu.prev_events);
   if (previous === create.eventId && others.length === 0 && target === creatorOf(version, create.pdu)) return ALLOW;
   // "If the sender does not match state_key, reject." Since v1.
-  if (pdu.sender !== target) return reject('nobody can join for somebody else');
+  if (pdu.sender !== target) return reject('a user can join only for themselves');
   const membership = membershipOf(state, target);
   // "If the sender is banned, reject." Since v1.
   if (membership === 'ban') return reject('the sender is banned');
@@ -172,7 +172,7 @@ function checkKnock({ version, pdu, state, target }: MembershipChange): AuthVerd
     return reject('the join rule does not allow knocking');
   }
   // "If sender does not match state_key, reject." Since v7.
-  if (pdu.sender !== target) return reject('nobody can knock for somebody else');
+  if (pdu.sender !== target) return reject('a user can knock only for themselves');
   // "If the sender's current membership is not ban, invite, or join, allow. Otherwise, reject." Since v7.
   const membership = membershipOf(state, target);
   return membership !== 'ban' && membership !== 'invite' && membership !== 'join'

@@ -28,7 +28,7 @@ export function redactionApplies(
 }
 
 /**
- * What a room would lose by the redaction of an event, as a sentence; undefined when it would go on as it is. Clients are refused such
+ * What a room would lose by the redaction of an event, as a sentence; undefined when nothing would be lost. Clients are refused such
  * redactions. The rules allow them, so those of other servers are carried out where all servers do so.
  */
 export function redactionHarm(version: RoomVersion, target: Pdu): string | undefined {
@@ -58,7 +58,7 @@ export function redactionHarm(version: RoomVersion, target: Pdu): string | undef
 
 /**
  * Whether a redaction that applies is carried out here. That of `m.room.create` is not, in versions that would keep nothing of it: all
- * servers go on knowing what the room is, and whether it federates.
+ * servers still know what the room is, and whether it federates.
  */
 export function isRedactable(version: RoomVersion, target: Pdu): boolean {
   return target.type !== 'm.room.create' || redactionHarm(version, target) === undefined;

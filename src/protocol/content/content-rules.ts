@@ -78,7 +78,7 @@ const STATE: Readonly<Record<string, Shape>> = {
     kinds: { history_visibility: oneOf('invited', 'joined', 'shared', 'world_readable') },
   },
   'm.room.guest_access': { kinds: { guest_access: oneOf('can_join', 'forbidden') } },
-  // "clients MUST NOT" go on without it: an algorithm that is none would end all talk in the room for good.
+  // "clients MUST NOT" send without it: an algorithm that is none would end all talk in the room for good.
   'm.room.encryption': {
     required: ['algorithm'],
     kinds: { algorithm: text, rotation_period_ms: integer, rotation_period_msgs: integer },
@@ -215,7 +215,7 @@ const creatorsFault = (creators: ReadonlySet<string>, { users }: JsonObject): st
 };
 
 /**
- * Whoever gives their power away lists who has it now (or had it). Levels that list nobody were meant to change something else, and
+ * A user who gives their power away lists who has it now (or had it). Levels that list nobody were meant to change something else, and
  * would leave the room to nobody. Since v12 creators stand above them.
  */
 const lockoutFault = (version: RoomVersion, content: JsonObject): string | undefined => {

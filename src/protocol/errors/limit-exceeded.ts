@@ -3,7 +3,7 @@ import { MatrixError } from './matrix-error.ts';
 const LIMITER = 'org.tsudoi.limiter';
 
 /**
- * What somebody is told who asks for too much.
+ * What a client is told that asks for too much.
  *
  * @param limiter name of the limit that stood in the way, for operators and for clients that want to say it
  * @param retryAfterMs milliseconds until it is worth trying again
@@ -14,5 +14,5 @@ export const limitExceeded = (
   message = `Too many requests: the limiter ${limiter} asks to wait ${retryAfterMs} ms.`,
 ): MatrixError => new MatrixError('M_LIMIT_EXCEEDED', message, { retry_after_ms: retryAfterMs, [LIMITER]: limiter });
 
-/** The limit that somebody was refused by; undefined for other errors. */
+/** The limit by which a request was refused; undefined for other errors. */
 export const limiterOf = (error: MatrixError): unknown => error.fields[LIMITER];

@@ -78,7 +78,7 @@ export interface MatrixErrorFields {
  * An error that a client or another server is told about.
  *
  * @param errcode one of the table above; decides the HTTP status
- * @param message an English sentence that helps whoever sent the request
+ * @param message an English sentence that helps the client's developer
  * @param fields further members of the JSON body
  * @param status overrides the table where the specification asks for another status with this errcode (405 M_UNRECOGNIZED)
  */

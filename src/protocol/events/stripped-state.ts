@@ -25,7 +25,7 @@ export const STRIPPED_STATE_TYPES = [
 
 /**
  * "Stripped state events can only have the `sender`, `type`, `state_key` and `content` properties present." In rooms whose id is the hash
- * of their m.room.create, whoever is invited has to be able to work it out: what it lacks for that, the time, comes with it.
+ * of their m.room.create, the invited user's server has to be able to compute it: what it lacks for that, the time, comes with it.
  */
 export function strippedState(
   event: Pick<Pdu, 'type' | 'sender' | 'content'> & { readonly state_key?: string; readonly origin_server_ts?: number },

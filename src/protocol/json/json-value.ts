@@ -14,7 +14,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
- * Objects and arrays nested deeper than this are refused: whoever walks JSON recursively (we, and every other server) would
+ * Objects and arrays nested deeper than this are refused: recursive code (ours, and that of every other server) would
  * run out of stack on a 64 KiB event that is one tower of brackets.
  */
 export const MAX_JSON_DEPTH = 1000;

@@ -38,7 +38,7 @@ interface GlobPiece {
   search?: PieceSearch;
 }
 
-/** Parses a pattern once, for many matches. Case is significant: whoever wants to ignore it folds pattern and text. */
+/** Parses a pattern once, for many matches. Case is significant: to ignore it, fold pattern and text. */
 export function parseGlob(pattern: string): Glob {
   return { pattern, pieces: piecesOf(pattern, (text) => text.includes(QUESTION_MARK)) };
 }

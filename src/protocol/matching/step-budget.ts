@@ -1,5 +1,5 @@
 /**
- * How much work may be done on texts and patterns that users chose. A step is about one character looked at. Whoever runs out of steps stops:
+ * How much work may be done on texts and patterns that users chose. A step is about one character looked at. Evaluation that runs out of steps stops:
  * what was not looked at does not match.
  */
 export class StepBudget {

@@ -53,7 +53,7 @@ const isUserMention = (userId: string): PushRule =>
 
 /**
  * The rules that look for mentions in the text of a message, up to v1.16. Messages of clients that say whom they mention (`m.mentions`)
- * are no matter of theirs; others have no other way to mention anybody.
+ * are no matter of theirs; others have no other way to mention a user.
  */
 const CONTAINS_DISPLAY_NAME = rule(
   '.m.rule.contains_display_name',

@@ -68,7 +68,7 @@ export interface PushContext extends RoomPushContext {
   readonly followsThread?: boolean | undefined;
 }
 
-/** What a rule may ask about the room, whoever the user is. */
+/** What a rule may ask about the room, the same for every user. */
 export interface RoomPushContext {
   /** Joined members of the room. */
   readonly memberCount: number;

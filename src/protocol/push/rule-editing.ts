@@ -92,7 +92,7 @@ export function setRuleActions(
 }
 
 /**
- * The rules of a user who goes on in the successor of an upgraded room: the room rule and the overrides and underrides that
+ * The rules of a user who follows into the successor of an upgraded room: the room rule and the overrides and underrides that
  * name the old room are copied for the new one, unless the new room has such rules already.
  */
 export function copyRoomRules(ruleset: PushRuleset, oldRoomId: string, newRoomId: string): PushRuleset {

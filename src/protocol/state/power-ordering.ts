@@ -9,7 +9,7 @@ import type { EventName, StateResolutionAccess } from './state-map.ts';
  * "A power event is a state event with type m.room.power_levels or m.room.join_rules, or a state event with type m.room.member
  * where the membership is leave or ban and the sender does not match the state_key."
  *
- * Other servers count m.room.create in as well, and only the empty state key for all three; so must whoever is to agree with them.
+ * Other servers count m.room.create in as well, and only the empty state key for all three; so must we, to agree with them.
  */
 export function isPowerEvent({ type, state_key: stateKey, sender, content }: Pdu): boolean {
   switch (type) {

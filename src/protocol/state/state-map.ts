@@ -17,7 +17,7 @@ export function keyOfEvent({ pdu }: IdentifiedPdu): string {
   return stateMapKey(pdu.type, pdu.state_key ?? '');
 }
 
-/** What state resolution asks of whoever keeps the events of the room. Answers must not change while it runs. */
+/** What state resolution asks of the store of the room's events. Answers must not change while it runs. */
 export interface StateResolutionAccess<Id extends EventName> {
   /** The room's `m.room.create`. Read in room versions whose auth events do not name it (since v12). */
   readonly create: Id;

@@ -1,5 +1,5 @@
 /**
- * The form in which texts are compared when somebody searches: width, case, kind of kana and Latin accents make no difference, and
+ * The form in which texts are compared in a search: width, case, kind of kana and Latin accents make no difference, and
  * whatever is neither letter, digit nor pictogram is one space.
  */
 

@@ -9,7 +9,7 @@ export interface SearchTerm {
   readonly folded: string;
 }
 
-/** What somebody searches for: texts that contain all terms. */
+/** A search: texts that contain all terms. */
 export interface SearchQuery {
   readonly terms: readonly SearchTerm[];
   /** The grams that every such text has. */

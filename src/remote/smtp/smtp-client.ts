@@ -24,7 +24,7 @@ export interface SmtpOptions {
 
 /** A mail as it goes out. */
 export interface OutgoingMail {
-  /** `<...@...>`: the same for each attempt, so that whoever gets it twice can tell. */
+  /** `<...@...>`: the same for each attempt, so that a recipient who gets it twice can tell. */
   readonly messageId: string;
   readonly from: MailAddress;
   /** Where refusals after the fact go; the address of `from` when left out. */
@@ -173,7 +173,7 @@ const poolOptions = (options: SmtpOptions): SMTPPoolOptions => {
     maxConnections,
     maxMessages: MESSAGES_PER_CONNECTION,
     rateLimit: maxPerSecond,
-    // A connection that ends in the middle of a mail is for whoever sends it to judge.
+    // A connection that ends in the middle of a mail is for the sender to judge.
     maxRequeues: 0,
     idleTimeout: IDLE_MS,
   };

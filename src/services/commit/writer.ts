@@ -94,7 +94,7 @@ export class Writer {
     options.metrics.gaugeOf('tsudoi_writer_queue', 'operations that wait for the writer', () => this.#batches.waiting);
   }
 
-  /** Takes all shards over from whoever had them before. */
+  /** Takes all shards over from the process that owned them before. */
   async start(): Promise<void> {
     const rows = await claimShards(this.#database, [...this.#sequences.keys()]);
     for (const row of rows) {
@@ -127,7 +127,7 @@ export class Writer {
   }
 
   /**
-   * Gives out the next position of a shard. Whoever takes one must queue the write that uses it in the same turn of the event
+   * Gives out the next position of a shard. A caller that takes one must queue the write that uses it in the same turn of the event
    * loop: positions are committed in the order in which they were given out.
    */
   allocate(shard: number): number {
@@ -253,7 +253,7 @@ export class Writer {
       try {
         operation.publish(wasAwaited);
       } catch (err) {
-        // It is committed: whoever fails to show it must not make its sender believe that it is not.
+        // It is committed: a publisher that fails must not make its sender believe that it is not.
         this.#logger.error('a committed write could not be published', { err });
       }
       this.#advance(operation.positions);

@@ -37,7 +37,7 @@ export interface HistoryPurgeOptions {
 export interface PurgeOutcome {
   /** Events that are gone. */
   readonly deleted: number;
-  /** Whether it came to its end; else it goes on from where it is when called again. */
+  /** Whether it came to its end; else it resumes from there when called again. */
   readonly isDone: boolean;
 }
 
@@ -55,7 +55,7 @@ const NEVER = new AbortController().signal;
  * on it at any time. Such events are accepted between two steps, never during one, and each step keeps what they need.
  *
  * Each event is judged by its own time, so that one with a forged time takes none along. Backward extremities are not made of what
- * is gone: it was let go on purpose and is not to be fetched again.
+ * is gone: it was purged on purpose and is not to be fetched again.
  */
 export class HistoryPurge {
   readonly #options: HistoryPurgeOptions;
@@ -65,7 +65,7 @@ export class HistoryPurge {
   }
 
   /**
-   * Lets a room's events from before `beforeTs` (milliseconds since the epoch) go. Goes on where an earlier call with the same time
+   * Purges a room's events from before `beforeTs` (milliseconds since the epoch). Resumes where an earlier call with the same time
    * stopped or was killed.
    */
   purgeHistory(room: Room, beforeTs: number, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
@@ -144,7 +144,7 @@ export class HistoryPurge {
     if (taken.length === 0) return gone;
     const goneNids = new Set(gone.map((record) => record.nid));
     const detachedNids = new Set(detached.map((record) => record.nid));
-    // Whoever had the room read anew meanwhile holds another object.
+    // A caller that had the room read anew meanwhile holds another object.
     for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids);
     loader.letGo(goneNids, detachedNids);
     stream.publish({ kind: 'purged', room });

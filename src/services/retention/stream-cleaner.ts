@@ -11,7 +11,7 @@ import { trimPushDeliveries, trimPushes } from '#src/storage/push/pushes.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
-/** Days for which the address of somebody who was invited by it is kept when nobody turns out to own it. */
+/** Days for which an invited address is kept when nobody turns out to own it. */
 const UNCLAIMED_DAYS = 365;
 /** Days for which it is remembered that a mail was sent: longer than its job lives. */
 const MAIL_DAYS = 14;

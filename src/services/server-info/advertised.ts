@@ -81,7 +81,7 @@ export interface CapabilitySettings {
   readonly canChangeThreepids: boolean;
   /** Whether this server makes previews of URLs. */
   readonly makesPreviews: boolean;
-  /** Whether whoever asks may lock and suspend accounts. */
+  /** Whether the requester may lock and suspend accounts. */
   readonly canModerateAccounts: boolean;
   /** Limits on delayed events; null: there is none. */
   readonly delayedEvents: { readonly maxDelayMs: number | null; readonly maxScheduled: number | null };

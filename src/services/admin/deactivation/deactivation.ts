@@ -21,7 +21,7 @@ export interface DeactivationOptions {
   readonly addresses: { release(userId: string): Promise<void> };
   readonly delayedEvents: { cancelAll(userId: string): Promise<void> };
   readonly presence: { leave(userId: string): Promise<void> };
-  /** Lets go of what a user has uploaded. */
+  /** Releases what a user has uploaded. */
   readonly media: { releaseUser(userId: string, userNid: number, signal: AbortSignal): Promise<boolean> };
   readonly caches: readonly CacheOfUsers[];
   readonly logger: Logger;
@@ -31,7 +31,7 @@ export interface DeactivationOptions {
  * Does all that the end of an account brings with it. The account itself, its devices and sessions are gone by then, in the commit that
  * made this a job; here it may be broken off anywhere and begun anew. Client-Server API, "Account deactivation".
  *
- * Events stay: those of erased users are shown in their redacted form to whoever was not in the room then (`EventVisibility`).
+ * Events stay: those of erased users are shown in their redacted form to users who were not in the room then (`EventVisibility`).
  */
 export class Deactivation {
   readonly #options: DeactivationOptions;

@@ -82,7 +82,7 @@ export class DeliveryQueue<Item> {
     metrics.gaugeOf('tsudoi_delivery_destinations', help, () => this.#active.size, { queue: name });
   }
 
-  /** Goes on with what the last process left, and with whatever came since. */
+  /** Resumes what the last process left, and with whatever came since. */
   async start(): Promise<void> {
     const { progress, source } = this.#options;
     await eachPage(
@@ -267,7 +267,7 @@ export class DeliveryQueue<Item> {
       await this.#save(active, { ...known, ...AT_REST, position: known.batchEnd });
       return 'more';
     }
-    // What lies before the first item is nothing to this destination: whoever goes on need not look at it again.
+    // What lies before the first item is nothing to this destination: it need not be looked at again.
     const begun = { ...known, position: Math.max(known.position, first.position - 1), batchEnd: last.position };
     if (known.batchEnd !== last.position) await this.#save(active, begun);
     const outcome = await this.#send(destination, begun.position, items);

@@ -48,7 +48,7 @@ export interface StoredEventParts {
 
 /**
  * An event that lies in the database (or is on its way there). Parsed and serialised for clients at most once, and only when
- * somebody asks.
+ * they are read.
  */
 export class StoredEvent {
   readonly room: EventRoom;
@@ -216,7 +216,7 @@ export class StoredEvent {
   }
 
   /**
-   * The event for clients up to where `unsigned` goes on: everything that is the same for every reader.
+   * The event for clients up to the beginning of `unsigned`'s own members: everything that is the same for every reader.
    * Complete it with `clientJson`.
    */
   #clientHead(): string {

@@ -66,7 +66,7 @@ export class BuildingHead {
     this.moveTo(now, depth);
   }
 
-  /** Moves to what was committed elsewhere; nothing may be on its way. */
+  /** Moves to what was committed otherwise; nothing may be on its way. */
   moveTo(now: RoomHead, depth: number): void {
     this.#now = now;
     this.#depth = depth;

@@ -32,7 +32,7 @@ export class EventRing {
     this.#events = this.#events.filter((event) => !nids.has(event.nid));
   }
 
-  /** Forgets what is at or before a position: there are other events by now, and whoever wants them reads them. */
+  /** Forgets what is at or before a position: there are other events by now, and readers read them. */
   readAgain(upTo: number): void {
     this.#events = this.#events.filter((event) => event.nid > upTo);
     this.#floor = Math.max(this.#floor, upTo);

@@ -28,7 +28,7 @@ const REMEMBERED_IDS = 100_000;
 const REMEMBERED_MISSES = 10_000;
 
 /**
- * The rooms in memory. A room that nobody used for long is let go, but as long as anybody holds it, everybody gets the same
+ * The rooms in memory. A room that was not used for long is evicted, but as long as any caller holds it, every caller gets the same
  * object: its head is the only one.
  */
 export class RoomRegistry {
@@ -65,7 +65,7 @@ export class RoomRegistry {
   async byId(roomId: string): Promise<Room | undefined> {
     const known = this.#nids.get(roomId);
     if (known !== undefined) return this.byNid(known);
-    // Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL.
+    // Any text of a request's JSON may come here; PostgreSQL's text holds no NUL.
     if (roomId.includes('\0') || this.#unknown.has(roomId)) return undefined;
     const record = await roomById(this.#database, roomId);
     // It may have been made while we asked.
@@ -127,7 +127,7 @@ export class RoomRegistry {
     this.#alive.set(room.nid, new WeakRef(room));
   }
 
-  /** Takes in a room that was just made. */
+  /** Adds a room that was just made. */
   add(room: Room): void {
     this.#unknown.delete(room.roomId);
     this.#nids.set(room.roomId, room.nid);

@@ -7,7 +7,7 @@ export class RoomTurns {
   #waiting = 0;
   readonly #past = new SerialByKey<'past'>();
 
-  /** Whether somebody has the room for themselves, or waits for it: whoever builds on the head gets in line. */
+  /** Whether a caller has the room exclusively, or waits for it: those who build on the head get in line. */
   get isTaken(): boolean {
     return this.#waiting > 0;
   }
@@ -23,7 +23,7 @@ export class RoomTurns {
   }
 
   /**
-   * Keeps those who want the room for themselves waiting, while everybody else goes on building on the head: for work on its past,
+   * Keeps exclusive callers waiting, while all others still build on the head: for work on its past,
    * which remote events may be built on.
    */
   async besidesHead<T>(work: () => Promise<T>): Promise<T> {

@@ -31,12 +31,12 @@ export class StickySet {
     this.#snapshot = undefined;
   }
 
-  /** Takes in what was read; what is here already is newer. */
+  /** Adds what was read; what is here already is newer. */
   addOlder(entries: readonly StickyEntry[]): void {
     for (const entry of entries) if (!this.#entries.has(entry.event.nid)) this.add(entry);
   }
 
-  /** What has not expired; the rest is let go. The same snapshot for all who ask as long as nothing changes, but for redactions. */
+  /** What has not expired; the rest is evicted. The same snapshot for all who ask as long as nothing changes, but for redactions. */
   unexpired(now: number): StickySnapshot {
     if (this.#snapshot === undefined || this.#snapshot.until <= now) this.#snapshot = this.#take(now);
     return this.#snapshot;

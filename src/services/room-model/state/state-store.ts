@@ -23,7 +23,7 @@ export class StateStore {
     this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (chain) => chain.size });
   }
 
-  /** Takes in a state that was just written. */
+  /** Adds a state that was just written. */
   remember(chain: StateChain): void {
     this.#cache.set(chain.nid, chain);
   }
