@@ -2,6 +2,7 @@ import { attacks } from './attacks.ts';
 import type { Workload } from '../workload.ts';
 import { accounts } from './accounts.ts';
 import { databaseSize } from './database-size.ts';
+import { encryption } from './encryption.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
 import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
@@ -12,6 +13,7 @@ import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
 import { search } from './search.ts';
 import { send } from './send.ts';
+import { slidingFanout, slidingSync } from './sliding-sync.ts';
 
 /** In the order of the report. */
 export const workloads: readonly Workload[] = [
@@ -22,6 +24,9 @@ export const workloads: readonly Workload[] = [
   fanoutPolls,
   fanoutSockets,
   initialSync,
+  slidingSync,
+  slidingFanout,
+  encryption,
   rooms,
   search,
   accounts,

@@ -6,6 +6,7 @@ import { VisibleTimelines } from '#src/services/sync/sections/visible-timelines.
 import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts';
 import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
 import { OutsideRooms } from '#src/services/sync/sliding/outside-rooms.ts';
+import { ProfileUpdates } from '#src/services/sync/sliding/profile-updates.ts';
 import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
 import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
 import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
@@ -13,6 +14,7 @@ import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { PushRules } from './push-rules.ts';
+import type { Users } from './users.ts';
 import { type Sync, type SyncParts, timelineBytes } from './sync.ts';
 
 /** Sync for clients that look at a part of their rooms. */
@@ -20,7 +22,7 @@ export interface SlidingSyncing {
   readonly slidingSync: SlidingSync;
 }
 
-export function composeSlidingSync(below: Platform & SyncParts & PushRules & Sync): Slice<SlidingSyncing> {
+export function composeSlidingSync(below: Platform & SyncParts & PushRules & Users & Sync): Slice<SlidingSyncing> {
   const { accountData, clock, config, database, ephemeral, events, loader, random, rooms, stream } = below;
   const {
     deviceListDeltas: deltas,
@@ -28,6 +30,8 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
     inboxes,
     keyCounts,
     largeSyncs,
+    profileChanges,
+    profiles,
     receipts,
     syncUsers,
     timers,
@@ -65,7 +69,16 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Syn
         states: new PastStates(database, below.states),
       }),
     }),
-    extensions: new SlidingExtensions({ inboxes, keyCounts, deltas, receipts, typing, followedThreads }),
+    extensions: new SlidingExtensions({
+      inboxes,
+      keyCounts,
+      deltas,
+      receipts,
+      typing,
+      followedThreads,
+      profileChanges,
+      profileUpdates: new ProfileUpdates(profiles, profileChanges),
+    }),
     store: new ConnectionStore(database, clock),
     largeSyncs,
   });

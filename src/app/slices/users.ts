@@ -1,9 +1,11 @@
 import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
+import { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
 
 /** The users of this server: their accounts, and how they show themselves. */
 export interface Users {
@@ -12,9 +14,10 @@ export interface Users {
   /** Tells what users do. */
   readonly userActions: UserActions;
   readonly profiles: ProfileService;
+  readonly profileChanges: ProfileChanges;
 }
 
-export function composeUsers({ clock, config, database, logger }: Platform): Slice<Users> {
+export function composeUsers({ clock, config, database, logger, writer }: Platform & Commit): Slice<Users> {
   const accountStream = new AccountStream(logger);
   const { enabled, periodMs } = config.accountValidity;
   const users = new UserService({
@@ -24,12 +27,20 @@ export function composeUsers({ clock, config, database, logger }: Platform): Sli
     serverName: config.serverName,
     validityMs: enabled ? periodMs : null,
   });
+  const profileChanges = new ProfileChanges({ database, writer, logger });
   const profiles = new ProfileService({
     database,
+    changes: profileChanges,
     accountExists: (userId) => users.exists(userId),
     clock,
     serverName: config.serverName,
     mostFields: config.quotas.profileFields,
   });
-  return { name: 'users', services: { accountStream, users, userActions: new UserActions(), profiles } };
+  return {
+    name: 'users',
+    services: { accountStream, users, userActions: new UserActions(), profiles, profileChanges },
+    start: () => profileChanges.start(),
+    idle: () => profileChanges.idle(),
+    close: () => profileChanges.idle(),
+  };
 }

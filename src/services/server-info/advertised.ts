@@ -42,6 +42,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.simplified_msc3575': true,
   // Following threads: its endpoints and push rules, and its part of sliding sync with the list beside it (MSC4308).
   'org.matrix.msc4306': true,
+  // Profiles in sliding sync.
+  'org.matrix.msc4262': true,
   // Dehydrated devices.
   'org.matrix.msc3814': true,
   'org.matrix.e2e_cross_signing': true,

@@ -12,6 +12,7 @@ const ERASE = sql(
    receipts_ as (delete from receipts r using member m where m.user_nid = $2 and r.room = m.room and r.user_nid = $2),
    presence_ as (delete from presence where user_id = $1),
    profiles_ as (delete from profiles where user_id = $1),
+   profile_changes_ as (delete from profile_changes where user_id = $1),
    media_usage_ as (delete from media_usage where user_id = $1),
    delayed_ as (delete from delayed_events where user_id = $1),
    threepids_ as (delete from account_threepids where user_id = $1),

@@ -12,6 +12,7 @@ import {
 import type { Database } from '../database.ts';
 import type { PushCheckRow } from '../push/pushes.ts';
 import type { RemovedThreadSubscription, ThreadSubscriptionRow } from '../push/thread-subscriptions.ts';
+import type { ProfileChangeRow } from '../user-data/profile-changes.ts';
 import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from './guarded-batch.ts';
 
 /** Kinds of receipts as they are stored. */
@@ -76,6 +77,8 @@ export interface StreamWrite {
   readonly pushRules?: readonly PushRuleWrite[];
   readonly threadSubscriptions?: readonly ThreadSubscriptionRow[];
   readonly removedThreadSubscriptions?: readonly RemovedThreadSubscription[];
+  /** Changes that their transactions have noted, with their positions. */
+  readonly profileChanges?: readonly ProfileChangeRow[];
 }
 
 interface StreamBatch extends GuardedBatch {
@@ -232,6 +235,17 @@ const REMOVED_THREAD_SUBSCRIPTIONS = BatchTable.declare<StreamBatch, RemovedThre
   },
 });
 
+const PROFILE_CHANGES = BatchTable.declare<StreamBatch, ProfileChangeRow>({
+  name: 'profile_changes',
+  rows: ({ writes }) => writes.flatMap((write) => write.profileChanges ?? []),
+  key: ({ userId, field }) => JSON.stringify([userId, field]),
+  columns: {
+    user_id: text((change) => change.userId),
+    field: text((change) => change.field),
+    pos: bigint((change) => change.pos),
+  },
+});
+
 const WRITE_STREAMS = new BatchStatements<StreamBatch>(
   [
     {
@@ -290,6 +304,13 @@ pos = excluded.pos`,
           tables: [REMOVED_THREAD_SUBSCRIPTIONS],
           text: (rows) => `delete from thread_subscriptions t using ${OWNED}, ${rows(REMOVED_THREAD_SUBSCRIPTIONS, 'r')}
 where t.user_nid = r.user_nid and t.room = r.room and t.root = r.root`,
+        },
+        {
+          name: 'told_profile_changes',
+          tables: [PROFILE_CHANGES],
+          // What is gone with its user stays gone.
+          text: (rows) => `update profile_changes p set pos = r.pos from ${OWNED}, ${rows(PROFILE_CHANGES, 'r')}
+where p.user_id = r.user_id and p.field = r.field`,
         },
       ],
     },

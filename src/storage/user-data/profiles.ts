@@ -1,7 +1,10 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-const OF_USER = sql('profile_of_user', 'select field, value from profiles where user_id = $1 order by field');
+const OF_USERS = sql(
+  'profiles_of_users',
+  'select user_id as "userId", field, value from profiles where user_id = any($1::text[]) order by user_id, field',
+);
 const SET = sql(
   'profile_set_field',
   `insert into profiles (user_id, field, value) values ($1, $2, $3)
@@ -9,9 +12,16 @@ const SET = sql(
 );
 const REMOVE = sql('profile_remove_field', 'delete from profiles where user_id = $1 and field = $2');
 
-/** Fields of a profile with their values as JSON. */
-export const profileFields = (database: Database, userId: string): Promise<{ field: string; value: string }[]> =>
-  database.query(OF_USER, [userId]);
+/** A field of a profile, with its value as JSON. */
+export interface ProfileFieldRecord {
+  readonly userId: string;
+  readonly field: string;
+  readonly value: string;
+}
+
+/** The profiles of users. */
+export const profileFields = (database: Database, userIds: readonly string[]): Promise<ProfileFieldRecord[]> =>
+  database.query<ProfileFieldRecord>(OF_USERS, [userIds]);
 
 export const setProfileField = async (tx: Tx, userId: string, field: string, value: string): Promise<void> => {
   await tx.query(SET, [userId, field, value]);

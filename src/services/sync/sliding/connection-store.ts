@@ -7,7 +7,7 @@ import {
   takeConnection,
 } from '#src/storage/sync/sliding-connections.ts';
 import { connectionName } from './connections.ts';
-import { Connection, type ConnectionState, type SentRoom } from './connection.ts';
+import { Connection, type ConnectionState, type SentRoom, type ToldProfiles } from './connection.ts';
 
 /** Rooms of a connection that is kept over a restart. Larger ones begin again. */
 const MOST_ROOMS = 5_000;
@@ -25,6 +25,7 @@ interface StoredState {
   readonly counts: readonly (readonly [string, number])[];
   readonly rooms: readonly StoredRoom[];
   readonly keys?: string | undefined;
+  readonly profiles?: ToldProfiles | undefined;
 }
 
 /** A connection as JSON. */
@@ -85,17 +86,19 @@ const textOf = ({ run, kept }: Connection<string>): string | undefined => {
   return JSON.stringify(stored);
 };
 
-const storable = ({ vector, counts, keys, rooms }: ConnectionState): StoredState => ({
+const storable = ({ vector, counts, keys, profiles, rooms }: ConnectionState): StoredState => ({
   vector,
   keys,
+  profiles,
   counts: [...counts],
   rooms: [...rooms].map(([nid, { count: _count, ...sent }]) => [nid, { ...sent, lazy: [...sent.lazy] }]),
 });
 
 /** What was counted in memory begins anew with each process. */
-const restored = ({ vector, counts, keys, rooms }: StoredState): ConnectionState => ({
+const restored = ({ vector, counts, keys, profiles, rooms }: StoredState): ConnectionState => ({
   vector,
   keys,
+  profiles,
   count: 0,
   counts: new Map(counts),
   rooms: new Map(rooms.map(([nid, sent]) => [nid, { ...sent, count: 0, lazy: new Map(sent.lazy) }])),

@@ -27,6 +27,16 @@ export interface ConnectionState {
   readonly counts: ReadonlyMap<string, number>;
   /** The counts of the device's keys, as text; undefined when it was not told of them. */
   readonly keys: string | undefined;
+  /** What it was told of profiles; undefined when it does not ask for them. */
+  readonly profiles: ToldProfiles | undefined;
+}
+
+/** What a client has of profiles. */
+export interface ToldProfiles {
+  /** The fields that it asks for; undefined for all. */
+  readonly fields: readonly string[] | undefined;
+  /** Users whose profiles it is still to be told, as whole ones. */
+  readonly due: readonly string[];
 }
 
 /** What an answer adds to what the client knows, once it says that it has it. */
@@ -36,6 +46,7 @@ export interface ConnectionChange {
   readonly rooms: ReadonlyMap<number, SentRoom>;
   readonly counts: ReadonlyMap<string, number>;
   readonly keys: string | undefined;
+  readonly profiles: ToldProfiles | undefined;
 }
 
 /** A room takes about so many bytes. */
@@ -67,6 +78,7 @@ export class Connection<Body extends { readonly length: number }> {
   #count = 0;
   #counts: ReadonlyMap<string, number> = new Map();
   #keys: string | undefined;
+  #profiles: ToldProfiles | undefined;
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer<Body> | undefined;
   /** What the last answer adds, whether it is still here or not. */
@@ -81,6 +93,7 @@ export class Connection<Body extends { readonly length: number }> {
     this.#count = kept.state.count;
     this.#counts = kept.state.counts;
     this.#keys = kept.state.keys;
+    this.#profiles = kept.state.profiles;
     this.#change = kept.change;
   }
 
@@ -96,7 +109,14 @@ export class Connection<Body extends { readonly length: number }> {
   }
 
   get state(): ConnectionState {
-    return { vector: this.#vector, count: this.#count, rooms: this.#rooms, counts: this.#counts, keys: this.#keys };
+    return {
+      vector: this.#vector,
+      count: this.#count,
+      rooms: this.#rooms,
+      counts: this.#counts,
+      keys: this.#keys,
+      profiles: this.#profiles,
+    };
   }
 
   /**
@@ -114,6 +134,7 @@ export class Connection<Body extends { readonly length: number }> {
     this.#count = change.count;
     this.#counts = change.counts;
     this.#keys = change.keys;
+    this.#profiles = change.profiles;
     for (const [nid, sent] of change.rooms) this.#rooms.set(nid, sent);
     this.#last = undefined;
     this.#change = undefined;

@@ -1,4 +1,5 @@
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
+import type { ProfileUpdate } from './profile-updates.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
 import type { Hero, RoomAnswer } from './sliding-rooms.ts';
 import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
@@ -84,12 +85,22 @@ const unstableList = ({ count, windows }: ListAnswer): string =>
 
 const acceptedList = ({ count }: ListAnswer): string => JSON.stringify({ count });
 
-const byRoom = <Value>(rooms: ReadonlyMap<string, Value>, text: (value: Value) => string): string =>
-  objectText([...rooms].map(([roomId, value]) => [roomId, text(value)]));
+/** A JSON object by names: of rooms, of users. */
+const byName = <Value>(values: ReadonlyMap<string, Value>, text: (value: Value) => string): string =>
+  objectText([...values].map(([name, value]) => [name, text(value)]));
+
+const profileText = (update: ProfileUpdate): string =>
+  update === undefined
+    ? 'null'
+    : JSON.stringify({
+        ...(Object.keys(update.updated).length === 0 ? {} : { updated: update.updated }),
+        ...(update.removed.length === 0 ? {} : { removed: update.removed }),
+      });
 
 const extensionsText = ({
   accountData,
   e2ee,
+  profiles,
   receipts,
   threadSubscriptions,
   toDevice,
@@ -111,13 +122,13 @@ const extensionsText = ({
     ],
     [
       'account_data',
-      accountData && `{"global":${listText(accountData.global)},"rooms":${byRoom(accountData.rooms, listText)}}`,
+      accountData && `{"global":${listText(accountData.global)},"rooms":${byName(accountData.rooms, listText)}}`,
     ],
-    ['receipts', receipts && `{"rooms":${byRoom(receipts, (content) => `{"type":"m.receipt","content":${content}}`)}}`],
+    ['receipts', receipts && `{"rooms":${byName(receipts, (content) => `{"type":"m.receipt","content":${content}}`)}}`],
     [
       'typing',
       typing &&
-        `{"rooms":${byRoom(typing, (users) => `{"type":"m.typing","content":{"user_ids":${JSON.stringify(users)}}}`)}}`,
+        `{"rooms":${byName(typing, (users) => `{"type":"m.typing","content":{"user_ids":${JSON.stringify(users)}}}`)}}`,
     ],
     [
       threadSubscriptions?.name ?? '',
@@ -127,6 +138,7 @@ const extensionsText = ({
           prev_batch: threadSubscriptions.page.older,
         }),
     ],
+    [profiles?.name ?? '', profiles && `{"users":${byName(profiles.users, profileText)}}`],
   ]);
 
 /** Writes an answer in one of the two forms of the API. MSC4186. */

@@ -5,6 +5,7 @@ import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.
 import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import { pageOfThreads, type ThreadPage } from '#src/services/push/threads/thread-page.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import type { AccountDataEntry, UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Waker } from '../engine/section.ts';
@@ -12,7 +13,8 @@ import type { SyncUser } from '../engine/sync-user.ts';
 import { receiptContent } from '../sections/receipt-content.ts';
 import type { ReceiptSource } from '../sections/receipts.ts';
 import type { TypingSource } from '../sections/typing.ts';
-import type { SentRoom } from './connection.ts';
+import type { SentRoom, ToldProfiles } from './connection.ts';
+import type { ProfileAnswer, ProfileUpdates } from './profile-updates.ts';
 import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
 
 /** What extensions tell; JSON texts. */
@@ -28,6 +30,7 @@ export interface ExtensionAnswers {
   /** Room -> who types there. */
   readonly typing?: ReadonlyMap<string, readonly string[]>;
   readonly threadSubscriptions?: { readonly name: string; readonly page: ThreadPage };
+  readonly profiles?: { readonly name: string; readonly users: ProfileAnswer['users'] };
 }
 
 /** A room that an answer may speak of. */
@@ -38,6 +41,10 @@ export interface ExtensionRoom {
   /** The names of the lists whose windows it is in. */
   readonly lists: readonly string[];
   readonly isSubscribed: boolean;
+  /** Members of whom the answer tells for the first time; undefined for all, where all are wanted. */
+  readonly met: readonly string[] | undefined;
+  /** Members of whom the client has been told. */
+  readonly seen: readonly string[] | undefined;
 }
 
 export interface ExtensionSources {
@@ -47,6 +54,8 @@ export interface ExtensionSources {
   readonly receipts: ReceiptSource;
   readonly typing: TypingSource;
   readonly followedThreads: Pick<FollowedThreads, 'begin' | 'peek' | 'load' | 'changed'>;
+  readonly profileChanges: Pick<ProfileChanges, 'changed'>;
+  readonly profileUpdates: ProfileUpdates;
 }
 
 /** Where an answer begins and ends. */
@@ -56,6 +65,13 @@ export interface ExtensionSpan {
   readonly upTo: PositionVector;
   /** The counts of the device's keys that the client was told, as text. */
   readonly keys: string | undefined;
+  readonly profiles: ToldProfiles | undefined;
+}
+
+/** What extensions tell, and what the client knows afterwards. */
+export interface ExtensionsRead extends Pick<ExtensionSpan, 'keys' | 'profiles'> {
+  readonly answers: ExtensionAnswers;
+  readonly isNews: boolean;
 }
 
 const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
@@ -73,6 +89,7 @@ export class SlidingExtensions {
   /** Wakes for what no section of /sync wakes for. */
   listen(waker: Waker): void {
     this.#sources.followedThreads.changed.subscribe(({ userId }) => waker.user(userId));
+    this.#sources.profileChanges.changed.subscribe(({ userId }) => waker.companions(userId));
   }
 
   /**
@@ -104,11 +121,15 @@ export class SlidingExtensions {
     rooms: readonly ExtensionRoom[],
     span: ExtensionSpan,
     hidden: ReadonlySet<string>,
-  ): Promise<{ readonly answers: ExtensionAnswers; readonly isNews: boolean; readonly keys: string | undefined }> {
+  ): Promise<ExtensionsRead> {
     const { userId, deviceId } = request;
     const answers: { -readonly [Name in keyof ExtensionAnswers]: ExtensionAnswers[Name] } = {};
     let isNews = false;
-    let { keys } = span;
+    let { keys, profiles } = span;
+    let delta: Promise<DeviceListDelta> | undefined;
+    /** Whose devices changed, and who shares no room any more. */
+    const deltas = (since: PositionVector): Promise<DeviceListDelta> =>
+      (delta ??= this.#sources.deltas.between(user, since, span.upTo));
     if (wishes.toDevice !== undefined) {
       const end = span.upTo[shardOfName(userId)] ?? 0;
       const { messages, resumeAfter } = await this.#sources.inboxes.oldest(
@@ -121,8 +142,7 @@ export class SlidingExtensions {
       if (messages.length > 0) isNews = true;
     }
     if (wishes.e2ee !== undefined) {
-      const deviceLists =
-        span.since === undefined ? undefined : await this.#sources.deltas.between(user, span.since, span.upTo);
+      const deviceLists = span.since === undefined ? undefined : await deltas(span.since);
       const { keyCounts } = this.#sources;
       const counts = keyCounts.peek(userId, deviceId) ?? (await keyCounts.of(userId, deviceId));
       answers.e2ee = { deviceLists, counts };
@@ -157,7 +177,27 @@ export class SlidingExtensions {
         isNews = true;
       }
     }
-    return { answers, isNews, keys };
+    if (wishes.profiles !== undefined) {
+      const { name, fields } = wishes.profiles;
+      const { since, upTo } = span;
+      const inSight = chosen(wishes.profiles, rooms);
+      const { users, told } = await this.#sources.profileUpdates.read({
+        user,
+        fields,
+        told: span.profiles,
+        since,
+        upTo,
+        met: inSight.flatMap(({ room, met }) => met ?? joinedIn(room)),
+        inSight: () => inSight.flatMap(({ room, seen }) => seen ?? joinedIn(room)),
+        left: () => (since === undefined ? Promise.resolve({ left: [] }) : deltas(since)),
+      });
+      profiles = told;
+      if (users.size > 0) {
+        answers.profiles = { name, users };
+        isNews = true;
+      }
+    }
+    return { answers, isNews, keys, profiles };
   }
 
   async #receipts(
@@ -195,6 +235,9 @@ export class SlidingExtensions {
     return found;
   }
 }
+
+const joinedIn = (room: Room): string[] =>
+  Array.from(room.members.values()).flatMap(({ userId, membership }) => (membership === 'join' ? [userId] : []));
 
 /** The rooms that an extension is to tell of. */
 const chosen = (

@@ -57,6 +57,12 @@ export interface ExtensionWishes {
   readonly accountData?: RoomExtensionWish;
   readonly receipts?: RoomExtensionWish;
   readonly typing?: RoomExtensionWish;
+  readonly profiles?: RoomExtensionWish & {
+    /** The name under which it was asked for, and is answered. */
+    readonly name: string;
+    /** Names of fields; undefined for all. */
+    readonly fields: readonly string[] | undefined;
+  };
   readonly threadSubscriptions?: {
     /** The name under which it was asked for, and is answered. */
     readonly name: string;
@@ -233,6 +239,15 @@ const THREAD_SUBSCRIPTIONS = ['thread_subscriptions', 'io.element.msc4308.thread
 const enabledName = (extensions: JsonObject, names: readonly string[]): string | undefined =>
   names.find((name) => flagAt(objectAt(extensions, name), 'enabled') === true);
 
+const PROFILES = ['profiles', 'org.matrix.msc4262.profiles'] as const;
+
+const profilesOf = (extensions: JsonObject): ExtensionWishes['profiles'] => {
+  const name = enabledName(extensions, PROFILES);
+  const wish = name === undefined ? undefined : roomExtension(extensions, name);
+  if (name === undefined || wish === undefined) return undefined;
+  return { ...wish, name, fields: textsAt(objectAt(extensions, name), 'fields') };
+};
+
 const threadSubscriptionsOf = (extensions: JsonObject): ExtensionWishes['threadSubscriptions'] => {
   const name = enabledName(extensions, THREAD_SUBSCRIPTIONS);
   if (name === undefined) return undefined;
@@ -278,6 +293,7 @@ export const parseSlidingBody = (
     receipts: roomExtension(extensions, 'receipts'),
     typing: roomExtension(extensions, 'typing'),
     threadSubscriptions: threadSubscriptionsOf(extensions),
+    profiles: profilesOf(extensions),
   };
   return {
     connId,

@@ -61,6 +61,15 @@ export interface WantedRoom {
   readonly sent: SentRoom | undefined;
 }
 
+/** A room of which an answer tells. */
+export interface ToldRoom {
+  readonly answer: RoomAnswer;
+  /** What the client will have been told of it. */
+  readonly sent: SentRoom;
+  /** Members of whom it is told for the first time; undefined for all, where all are wanted. */
+  readonly met: readonly string[] | undefined;
+}
+
 export interface SlidingRoomsOptions {
   readonly loader: EventLoader;
   readonly filters: SyncFilters;
@@ -98,7 +107,7 @@ export class SlidingRooms {
     before: PositionVector | undefined,
     end: { readonly vector: PositionVector; readonly count: number },
     isDirect: (room: Room) => boolean,
-  ): Promise<{ readonly answer: RoomAnswer; readonly sent: SentRoom }[]> {
+  ): Promise<ToldRoom[]> {
     const { unread } = this.#options;
     const spans = await this.#spans(rooms, request.userId, end.vector, isDirect);
     if (spans.length === 0) return [];
@@ -149,7 +158,7 @@ export class SlidingRooms {
           lazy,
           ...counts,
         };
-        return { answer, sent };
+        return { answer, sent, met: metIn(span, lazy, loaded, nids) };
       }),
     );
   }
@@ -361,6 +370,22 @@ interface Counts {
   readonly notification: number;
   readonly highlight: number;
 }
+
+/** The members of whom a client is told for the first time. */
+const metIn = (
+  { wanted: { sent, state }, isInitial }: Span,
+  lazy: ReadonlyMap<string, number>,
+  loaded: ReadonlyMap<number, StoredEvent>,
+  nids: readonly number[],
+): readonly string[] | undefined => {
+  if (isInitial && !state.lazyMembers) return undefined;
+  const before = isInitial ? undefined : sent?.lazy;
+  const joined = nids.flatMap((nid) => {
+    const event = loaded.get(nid);
+    return event?.type === 'm.room.member' && event.content['membership'] === 'join' ? (event.stateKey ?? []) : [];
+  });
+  return [...new Set([...joined, ...lazy.keys()])].filter((userId) => before?.has(userId) !== true);
+};
 
 /** A room's counts with those of its threads. */
 const totals = (counts: Counts & { readonly threads: ReadonlyMap<string, Counts> }): Counts => {

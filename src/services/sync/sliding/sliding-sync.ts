@@ -75,7 +75,7 @@ interface Computed {
   readonly lists: readonly ListAnswer[];
   readonly rooms: readonly { readonly answer: RoomAnswer; readonly sent: SentRoom }[];
   readonly extensions: ExtensionAnswers;
-  readonly keys: string | undefined;
+  readonly known: Pick<ConnectionState, 'keys' | 'profiles'>;
   /** Rooms that the client knows, and of which there is nothing to tell. */
   readonly quiet: readonly WantedRoom[];
   readonly end: { readonly vector: PositionVector; readonly count: number };
@@ -216,9 +216,20 @@ export class SlidingSync {
       end,
       (room) => context.isDirect(room),
     );
-    const extensionRooms = all.map(({ listed: { room, member }, lists: names, isSubscribed }): ExtensionRoom => {
-      const isJoined = member.membership === 'join';
-      return { room, isJoined, lists: names, isSubscribed, sent: state.rooms.get(room.nid) };
+    const toldOf = new Map(told.map(({ met, sent }) => [sent, met]));
+    const answered = new Map(told.map(({ answer, sent }) => [answer.listed.room, sent]));
+    const extensionRooms = all.map(({ listed: { room, member }, lists: names, isSubscribed }, index): ExtensionRoom => {
+      const sent = state.rooms.get(room.nid);
+      const now = answered.get(room);
+      return {
+        room,
+        isJoined: member.membership === 'join',
+        lists: names,
+        isSubscribed,
+        sent,
+        met: now === undefined ? [] : toldOf.get(now),
+        seen: rooms[index]?.state.lazyMembers === true ? [...((now ?? sent)?.lazy.keys() ?? [])] : undefined,
+      };
     });
     const extended = await extensions.read(
       request.extensions,
@@ -226,7 +237,7 @@ export class SlidingSync {
       user,
       data,
       extensionRooms,
-      { since: state.vector, upTo: end.vector, keys: state.keys },
+      { since: state.vector, upTo: end.vector, keys: state.keys, profiles: state.profiles },
       hidden,
     );
     const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
@@ -235,7 +246,7 @@ export class SlidingSync {
       lists,
       rooms: told,
       extensions: extended.answers,
-      keys: extended.keys,
+      known: { keys: extended.keys, profiles: extended.profiles },
       quiet: rooms.filter(({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room)),
       end,
       isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
@@ -244,12 +255,12 @@ export class SlidingSync {
 }
 
 /** What the client knows once it has an answer: of quiet rooms it has been told everything, too. */
-const changeOf = ({ end, keys, lists, quiet, rooms }: Computed): ConnectionChange => {
+const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): ConnectionChange => {
   const known = new Map<number, SentRoom>();
   for (const { listed, sent, state } of quiet)
     if (sent !== undefined) known.set(listed.room.nid, { ...sent, ...end, wanted: state.key });
   for (const { answer, sent } of rooms) known.set(answer.listed.room.nid, sent);
-  return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), keys };
+  return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), ...others };
 };
 
 /** Of a room that was left, the end is told. */

@@ -1,3 +1,4 @@
+import type { ProfileChanges } from './profile-changes.ts';
 import { LiveCache } from '#src/kernel/live-cache.ts';
 import { carryProfile, listUser } from '#src/jobs/definitions.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
@@ -35,6 +36,8 @@ export interface ProfileEditor {
 
 export interface ProfileServiceOptions {
   readonly database: Database;
+  /** Notes which fields change. */
+  readonly changes: Pick<ProfileChanges, 'mark' | 'published'>;
   /** Whether this server has an account of this name. */
   readonly accountExists: (userId: string) => Promise<boolean>;
   readonly clock: Clock;
@@ -66,12 +69,14 @@ export class ProfileService {
   readonly #serverName: string;
   readonly #mostFields: number;
   readonly #profiles: LiveCache<Profile>;
+  readonly #noted: Pick<ProfileChanges, 'mark' | 'published'>;
   readonly #changes = new SerialByKey<string>();
   /** Fires when somebody's name or avatar changed. */
   readonly changed = new Signal<ProfileChanged>();
 
   constructor(options: ProfileServiceOptions) {
     this.#database = options.database;
+    this.#noted = options.changes;
     this.#accountExists = options.accountExists;
     this.#clock = options.clock;
     this.#serverName = options.serverName;
@@ -83,10 +88,20 @@ export class ProfileService {
   }
 
   /** The profile of a user of this server; an empty one for whoever has none. */
-  profileOf(userId: string): Promise<Profile> {
-    return this.#profiles.get(userId, async () => {
-      const rows = await profileFields(this.#database, userId);
-      return profileFrom(Object.fromEntries(rows.map(({ field, value }) => [field, JSON.parse(value) as JsonValue])));
+  async profileOf(userId: string): Promise<Profile> {
+    return this.#profiles.peek(userId) ?? (await this.profilesOf([userId])).get(userId) ?? profileFrom({});
+  }
+
+  /** The profiles of several users; those that are not in memory are read in one statement. */
+  profilesOf(userIds: readonly string[]): Promise<ReadonlyMap<string, Profile>> {
+    return this.#profiles.getAll(userIds, async (missing) => {
+      const rows = Map.groupBy(await profileFields(this.#database, missing), ({ userId }) => userId);
+      return new Map(
+        missing.map((userId) => {
+          const fields = (rows.get(userId) ?? []).map(({ field, value }) => [field, JSON.parse(value) as JsonValue]);
+          return [userId, profileFrom(Object.fromEntries(fields) as JsonObject)];
+        }),
+      );
     });
   }
 
@@ -179,12 +194,14 @@ export class ProfileService {
         // An image that shows the user no longer goes, if nothing else names it.
         const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MOST_NAMED);
         await releaseNamed(tx, named, this.#clock.now());
+        await this.#noted.mark(tx, userId, key);
         if (!isShown) return;
         await tx.enqueue(carryProfile, { userId });
         await tx.enqueue(listUser, { userId });
       });
       const profile = profileFrom(fields);
       this.#profiles.set(userId, profile);
+      await this.#noted.published(userId);
       if (isShown) this.changed.emit({ userId, displayname: profile.displayname, avatarUrl: profile.avatarUrl });
     });
   }

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Connection } from '#src/services/sync/sliding/connection.ts';
 
-const CHANGE = { vector: [], count: 0, rooms: new Map(), counts: new Map(), keys: undefined };
+const CHANGE = { vector: [], count: 0, rooms: new Map(), counts: new Map(), keys: undefined, profiles: undefined };
 
 describe('a connection of sliding sync', () => {
   it('weighs its last answer, and the request for it, beside its rooms, and nothing of them when the client has it', () => {
