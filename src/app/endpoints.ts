@@ -63,7 +63,6 @@ import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_l
 import { threadSubscriptionEndpoints } from '#src/http/client-server/thread_subscriptions.ts';
 import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
-import { urlPreviewEndpoints } from '#src/http/client-server/url-previews.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
 import { versionsEndpoints } from '#src/http/client-server/versions.ts';
 import { voipEndpoints } from '#src/http/client-server/voip.ts';
@@ -181,7 +180,6 @@ const DECLARED = [
   ...threadSubscriptionEndpoints,
   ...threepidEndpoints,
   ...typingEndpoints,
-  ...urlPreviewEndpoints,
   ...usersEndpoints,
   ...versionsEndpoints,
   ...voipEndpoints,

@@ -18,8 +18,9 @@ export const acceptedLanguage = (header: string | undefined): Language | undefin
   for (const entry of (header ?? '').split(',', MOST_ENTRIES)) {
     const [tag = '', ...parameters] = entry.split(';');
     const language = languageOf(tag);
-    const quality = parameters.map((one) => /^\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*$/i.exec(one)?.[1]).find(Boolean);
-    const weight = quality === undefined ? 1 : Number(quality);
+    const quality = parameters.find((one) => /^\s*q\s*=/i.test(one));
+    // A weight that is none makes the entry worth nothing.
+    const weight = quality === undefined ? 1 : Number(/=\s*([01](?:\.\d{0,3})?)\s*$/.exec(quality)?.[1] ?? 0);
     if (language !== undefined && weight > (best?.weight ?? 0)) best = { language, weight };
   }
   return best?.language;

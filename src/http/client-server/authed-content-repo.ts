@@ -14,12 +14,13 @@ import {
   thumbnailQuery,
   waiting,
 } from './parts/media-parts.ts';
+import { PREVIEW, type PreviewServices } from './parts/preview-parts.ts';
 
 const BASE = '/_matrix/client/v1/media';
 const STABLE = '/_matrix/client/unstable/org.matrix.msc3916/media';
 const bytes = Type.Any();
 
-interface Services extends MediaServices {
+interface Services extends MediaServices, PreviewServices {
   readonly mostUploadBytes: number;
 }
 
@@ -78,6 +79,14 @@ export const authedContentRepoEndpoints = [
     errcodes: THUMBNAIL_ERRORS,
     handler: (services: Services, { params, query, info, requester }) =>
       thumbnail(services, params, query, asked(info, requester, query.timeout_ms)),
+  }),
+  endpoint({
+    ...PREVIEW,
+    operationId: 'getUrlPreviewAuthed',
+    summary: 'Get information about a URL for a client',
+    path: `${BASE}/preview_url`,
+    aliases: [`${STABLE}/preview_url`],
+    handler: ({ urlPreviews }: Services, { requester, query }) => urlPreviews.preview(requester.userId, query.url),
   }),
   endpoint({
     operationId: 'getConfigAuthed',

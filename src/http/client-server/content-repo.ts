@@ -15,17 +15,26 @@ import {
   thumbnailQuery,
   waiting,
 } from './parts/media-parts.ts';
+import { PREVIEW, type PreviewServices } from './parts/preview-parts.ts';
 
 const UPLOADS = { refused: 'guests have no files of their own' };
 const named = Type.Object({ filename: Type.Optional(Type.String()) });
 const uploaded = Type.Object({ content_uri: Type.String() });
 
-interface Services extends MediaServices {
+interface Services extends MediaServices, PreviewServices {
   readonly mostUploadBytes: number;
   readonly openMedia: OpenMedia;
 }
 
 const keptEndpoints = [
+  endpoint({
+    ...PREVIEW,
+    operationId: 'getUrlPreview',
+    summary: 'Get information about a URL for a client, by the path that it had before Matrix 1.11.',
+    path: '/_matrix/media/v3/preview_url',
+    aliases: ['/_matrix/media/r0/preview_url', '/_matrix/media/v1/preview_url'],
+    handler: ({ urlPreviews }: Services, { requester, query }) => urlPreviews.preview(requester.userId, query.url),
+  }),
   endpoint({
     operationId: 'uploadContent',
     summary: 'Upload some content to the content repository.',

@@ -22,7 +22,13 @@ describe('devices', () => {
     const { body: mine } = await server.register({ initial_device_display_name: 'Phone' });
     const { body } = await server.request('GET', '/devices', undefined, mine.access_token);
     expect(body.devices).to.deep.equal([
-      { device_id: mine.device_id, display_name: 'Phone', last_seen_ip: '127.0.0.1', last_seen_ts: server.clock.now() },
+      {
+        device_id: mine.device_id,
+        display_name: 'Phone',
+        last_seen_ip: '127.0.0.1',
+        last_seen_ts: server.clock.now(),
+        'org.matrix.msc3852.last_seen_user_agent': 'node',
+      },
     ]);
   });
 
