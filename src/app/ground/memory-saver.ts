@@ -1,6 +1,8 @@
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 
-const LOOK_EVERY_MS = 5_000;
+const LOOK_EVERY_MS = 2_000;
+/** So often in succession there is little to do, before memory is preferred. */
+const QUIET_LOOKS = 3;
 /** Share of the time that a server with little to do is busy. */
 const LITTLE = 0.1;
 
@@ -15,22 +17,29 @@ export interface MemorySaverOptions {
 /**
  * Gives memory back while there is little to do. V8 keeps what a load has left on its heap, because collecting it costs time: it would be
  * kept all night. Told that memory matters more, it collects in small steps, and returns what is free. While the server is busy it is not
- * told so: a message would cost twice as much.
+ * told so: a message would cost twice as much. A process begins with little memory, as `bin/tsudoi` says: what a start leaves is the first
+ * that is not kept.
  */
 export class MemorySaver {
   readonly #options: MemorySaverOptions;
   readonly #timer: Timer;
-  #isSaving = false;
+  #isSaving = true;
+  #quiet = 0;
 
   constructor(options: MemorySaverOptions) {
     this.#options = options;
-    this.#timer = options.timers.every(LOOK_EVERY_MS, () => this.#save(options.busy() < LITTLE));
+    this.#timer = options.timers.every(LOOK_EVERY_MS, () => this.#look());
   }
 
   /** Looks no more. */
   close(): void {
     this.#timer.cancel();
-    this.#save(false);
+  }
+
+  #look(): void {
+    this.#quiet = this.#options.busy() < LITTLE ? this.#quiet + 1 : 0;
+    if (this.#quiet === 0) this.#save(false);
+    else if (this.#quiet === QUIET_LOOKS) this.#save(true);
   }
 
   #save(saves: boolean): void {
