@@ -242,6 +242,8 @@ export class JobQueues {
     const bull = this.#library();
     const options: Omit<WorkerOptions, 'connection'> = {
       concurrency: QUEUES[name].concurrency,
+      // A new job wakes an idle worker, and one that is due is waited for. It looks by itself for those of which a killed process had the lock.
+      drainDelay: lockMs / 1_000,
       lockDuration: lockMs,
       stalledInterval: Math.ceil(lockMs / 3),
       // A process that is killed says nothing about the job that it did.

@@ -31,4 +31,37 @@ describe('the relay of the outbox', () => {
     expect(await outboxSize(database)).to.equal(0);
     await relay.close();
   });
+
+  it('tries again soon what the queues could not take, and otherwise looks once a minute', async () => {
+    const { database } = clone;
+    const clock = new ManualClock();
+    const answers = [new Error('the queue is out of reach'), false, true];
+    let asked = 0;
+    const queues = {
+      knows: () => true,
+      async add(): Promise<boolean> {
+        const answer = answers[asked] ?? true;
+        asked += 1;
+        if (typeof answer === 'boolean') return answer;
+        throw answer;
+      },
+    };
+    const relay = new OutboxRelay({ database, queues, timers: clock, logger: silentLogger });
+    relay.start();
+    await relay.idle();
+    expect(clock.dueIn).to.deep.equal([60_000]);
+    await database.write((tx) => tx.enqueue({ name: 'test.job' }, { n: 1 }));
+    await relay.idle();
+    for (const tried of [1, 2]) {
+      expect(asked).to.equal(tried);
+      expect(await outboxSize(database)).to.equal(1);
+      await clock.advance(5_000);
+      await relay.idle();
+    }
+    expect(asked).to.equal(3);
+    expect(await outboxSize(database)).to.equal(0);
+    expect(clock.dueIn).to.deep.equal([50_000]);
+    await relay.close();
+    expect(clock.pending).to.equal(0);
+  });
 });

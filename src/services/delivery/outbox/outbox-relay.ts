@@ -6,7 +6,9 @@ import type { Database } from '#src/storage/database.ts';
 import { claimOutbox, deleteOutbox, type OutboxRecord } from '#src/storage/delivery/outbox.ts';
 
 /** How often it looks without having been woken: for rows of processes that died between commit and hand-over. */
-const LOOK_EVERY_MS = 5_000;
+const LOOK_EVERY_MS = 60_000;
+/** Milliseconds after which what could not be handed over is tried again. */
+const RETRY_MS = 5_000;
 const BATCH = 100;
 
 export interface OutboxRelayOptions {
@@ -23,6 +25,7 @@ export interface OutboxRelayOptions {
 export class OutboxRelay {
   readonly #options: OutboxRelayOptions;
   #timer: Timer | undefined;
+  #retry: Timer | undefined;
   readonly #relay: Background;
   #stopListening: (() => void) | undefined;
 
@@ -31,7 +34,10 @@ export class OutboxRelay {
     this.#relay = new Background(
       'outbox',
       () => this.#handOverAll(),
-      (err) => options.logger.warn('jobs could not be handed over; they wait in the outbox', { err }),
+      (err) => {
+        options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
+        this.#retryLater();
+      },
     );
   }
 
@@ -54,8 +60,14 @@ export class OutboxRelay {
 
   async close(): Promise<void> {
     this.#timer?.cancel();
+    this.#retry?.cancel();
     this.#stopListening?.();
     await this.#relay.close();
+  }
+
+  #retryLater(): void {
+    this.#retry?.cancel();
+    this.#retry = this.#options.timers.after(RETRY_MS, () => this.wake());
   }
 
   async #handOverAll(): Promise<void> {
@@ -80,6 +92,7 @@ export class OutboxRelay {
           tx,
           done.map((row) => row.id),
         );
+      if (isFull) this.#retryLater();
       return !isFull && rows.length === BATCH;
     });
   }
