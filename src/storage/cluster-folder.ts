@@ -1,18 +1,8 @@
-import {
-  link as hardLink,
-  lstat,
-  mkdir,
-  readFile,
-  readlink,
-  rename,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { link as hardLink, lstat, mkdir, readFile, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Random } from '#src/kernel/random.ts';
 import { isReachable, sharedHome, type PostgresUser } from './postgres-binaries.ts';
+import { writePrivateFile } from './private-files.ts';
 
 /** Which data directory a folder outside of it belongs to. Copying a directory gives it another number, moving it does not. */
 interface Owner {
@@ -112,7 +102,7 @@ export class ClusterFolder {
     const mine: Owner = { data_dir: this.#dataDir, device: dev, inode: ino };
     // Written aside and linked into place: of two directories that claim it at the same time, one does.
     const aside = `${file}.${this.#random.string(8)}`;
-    await writeFile(aside, `${JSON.stringify(mine)}\n`, { mode: 0o600 });
+    await writePrivateFile(aside, `${JSON.stringify(mine)}\n`);
     try {
       await hardLink(aside, file);
       return;

@@ -1,5 +1,6 @@
-import { link, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writePrivateFile } from './private-files.ts';
 
 /** Says who a process is, so that a process id that was given to somebody else is not taken for the owner. */
 async function identityOf(pid: number): Promise<string | undefined> {
@@ -44,11 +45,7 @@ export class DataDirectoryLock {
     const mine = `${process.pid} ${(await identityOf(process.pid)) ?? 'alive'}\n`;
     // Written aside and linked into place: nobody ever reads a lock that is only half written.
     const aside = `${file}.${process.pid}`;
-    await writeFile(aside, mine, { mode: 0o600 }).catch((error: unknown) => {
-      throw new Error(`nothing can be written into the data directory ${dataDir}: ${(error as Error).message}`, {
-        cause: error,
-      });
-    });
+    await writePrivateFile(aside, mine);
     try {
       for (let attempt = 0; attempt < 5; attempt += 1) {
         try {

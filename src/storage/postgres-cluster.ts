@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { chmod, chown, mkdir, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { ClusterFolder, exists, follow } from './cluster-folder.ts';
+import { writePrivateFile } from './private-files.ts';
 import type { PostgresBinaries, PostgresUser } from './postgres-binaries.ts';
 
 /** Name of the superuser and of the database. */
@@ -56,7 +57,7 @@ export async function prepareCluster(
   if (folder === undefined) {
     logger.info('making the embedded database', { folder: place.path });
     const password = random.string(32);
-    await writeFile(passwordFile, password, { mode: 0o600 });
+    await writePrivateFile(passwordFile, password);
     folder = await place.choose();
     await initialise(folder, password, binaries, user, random);
     await place.settle(folder);
@@ -84,7 +85,7 @@ async function initialise(
     await rm(aside, { recursive: true, force: true });
     await mkdir(dirname(aside), { recursive: true, mode: 0o755 });
     await mkdir(aside, { recursive: true, mode: 0o700 });
-    await writeFile(passwordFile, password, { mode: 0o600 });
+    await writePrivateFile(passwordFile, password);
     if (user !== undefined) {
       await chown(aside, user.uid, user.gid);
       await chown(passwordFile, user.uid, user.gid);

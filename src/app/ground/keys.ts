@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type { Random } from '#src/kernel/random.ts';
 import {
   formatSigningKey,
@@ -6,6 +6,7 @@ import {
   parseSigningKeys,
   type SigningKey,
 } from '#src/protocol/signing/signing-key.ts';
+import { writePrivateFile } from '#src/storage/private-files.ts';
 
 /**
  * Reads the server's keys, or makes one with mode 0600: one line, `ed25519 a_xxxx <unpadded base64>`. The first line of a file with
@@ -28,6 +29,6 @@ export async function openSigningKeys(path: string, random: Random): Promise<rea
     }
   }
   const key = generateSigningKey((count) => random.bytes(count));
-  await writeFile(path, `${formatSigningKey(key)}\n`, { mode: 0o600, flag: 'wx', flush: true });
+  await writePrivateFile(path, `${formatSigningKey(key)}\n`, 'wx');
   return [key];
 }

@@ -5,6 +5,7 @@ import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { Database } from '#src/storage/database.ts';
+import { closeDataDirectory } from '#src/storage/private-files.ts';
 import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
 import type { Config } from '../config/config.ts';
 import { PrometheusMetrics } from './metrics.ts';
@@ -49,6 +50,7 @@ export async function openPlatform(config: Config, logger: Logger, stop?: AbortS
   try {
     const lock = await DataDirectoryLock.take(config.dataDir);
     closers.push(() => lock.release());
+    await closeDataDirectory(config.dataDir);
     const metrics = new PrometheusMetrics();
     closers.push(async () => metrics.close());
 

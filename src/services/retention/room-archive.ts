@@ -1,4 +1,4 @@
-import { mkdir, open } from 'node:fs/promises';
+import { chmod, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
@@ -60,6 +60,7 @@ export class RoomArchive {
       const text = ofMonth.map((record) => `${lineOf(room, record)}\n`).join('');
       const folder = join(this.#folder, encodeURIComponent(room.roomId));
       await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chmod(folder, 0o700);
       const file = await open(this.path(room.roomId, month), 'a', 0o600);
       try {
         // Archives that were begun when this was not so are closed as well.

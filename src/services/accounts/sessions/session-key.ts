@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { link, open, readFile, unlink } from 'node:fs/promises';
+import { link, readFile, unlink } from 'node:fs/promises';
+import { writePrivateFile } from '#src/storage/private-files.ts';
 
 export interface SessionKey {
   readonly privateKey: KeyObject;
@@ -30,13 +31,7 @@ export const openSessionKey = async (path: string): Promise<SessionKey> => {
     const made = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
     // Written aside and linked into place: the file is never there half written, and who comes second finds the first one's.
     const aside = `${path}.${process.pid}.new`;
-    const file = await open(aside, 'wx', 0o600);
-    try {
-      await file.writeFile(made);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await writePrivateFile(aside, made, 'wx');
     await link(aside, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
     });
