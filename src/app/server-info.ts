@@ -42,7 +42,7 @@ export function serverInfo(
     serverName: config.serverName,
     softwareVersion: version,
     publicBaseUrl: () => publicAddress.url,
-    versions: advertisedVersions,
+    versions: () => advertisedVersions(config.push),
     retentionConfiguration: () => retentionConfiguration(config.retention.enabled ? config.retention : undefined),
     capabilities: ({ isAdmin }) =>
       advertisedCapabilities({

@@ -115,6 +115,14 @@ export const carryProfile = defineJob({ name: 'profiles.carry', queue: 'rounds',
 /** Writes a user of this server into the user directory as account and profile say, or takes the user out. */
 export const listUser = defineJob({ name: 'user_directory.list', queue: 'prompt', ...ofUser, ...PERSISTENT });
 
+/** Empties what account data says of devices that are no more. */
+export const forgetDeviceSettings = defineJob({
+  name: 'devices.forget_settings',
+  queue: 'prompt',
+  payload: Type.Object({ userId: Type.String(), deviceIds: Type.Array(Type.String()) }),
+  ...PERSISTENT,
+});
+
 /** Takes guests out of a room that does not let them in any more. */
 export const removeGuests = defineJob({ name: 'rooms.remove_guests', queue: 'rounds', ...ofRoom, ...PERSISTENT });
 
@@ -235,6 +243,7 @@ export const JOBS: readonly JobDefinition[] = [
   finishDeactivation,
   carryProfile,
   listUser,
+  forgetDeviceSettings,
   removeGuests,
   reviewStickyEvents,
   finishUpgrade,

@@ -274,6 +274,7 @@ export const configSchema = section({
   e2ee: section({ max_one_time_keys: count, max_inbox_messages: count, max_backup_bytes: count }),
   push: section({
     legacy_mentions: flag,
+    encrypted_events: flag,
     count_unread_by: oneOf('room', 'message'),
     include_content: flag,
     allow_http: flag,

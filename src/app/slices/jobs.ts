@@ -9,6 +9,7 @@ import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
 import { finishDeactivationHandler } from '#src/workers/finish-deactivation.ts';
 import { finishUpgradeHandler } from '#src/workers/finish-upgrade.ts';
+import { forgetDeviceSettingsHandler } from '#src/workers/forget-device-settings.ts';
 import { inviteByAddressRevokedHandler } from '#src/workers/invite-by-address-revoked.ts';
 import { inviteByAddressSentHandler } from '#src/workers/invite-by-address-sent.ts';
 import { listUserHandler } from '#src/workers/list-user.ts';
@@ -34,6 +35,7 @@ import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
 import type { Rooms } from './rooms.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
+import type { UserData } from './user-data.ts';
 import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
@@ -47,7 +49,8 @@ export interface Jobs {
 }
 
 /** What jobs are done by. */
-type Workers = Deactivations &
+type Workers = Pick<UserData, 'accountData'> &
+  Deactivations &
   Events &
   Media &
   Mails &
@@ -71,6 +74,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishDeactivationHandler(below.deactivation),
   carryProfileHandler(below.memberProfiles),
   listUserHandler(below.directoryEntries),
+  forgetDeviceSettingsHandler(below.accountData),
   removeGuestsHandler(below.guestAccess),
   reviewStickyEventsHandler(below.stickyReview),
   finishUpgradeHandler(below.roomUpgrade),

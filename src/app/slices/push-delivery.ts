@@ -7,6 +7,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
 import { composeFollower } from './follower.ts';
 import type { Outside } from './outside.ts';
 import type { Push } from './push.ts';
@@ -20,9 +21,10 @@ export interface PushDeliveries {
 }
 
 export function composePushDelivery(
-  below: Platform & Commit & Outside & UserData & RoomModel & PushRules & EventStreaming & Push,
+  below: Platform & Commit & Outside & UserData & RoomModel & PushRules & EventStreaming & Events & Push,
 ): Slice<PushDeliveries> {
-  const { accountData, badges, clock, config, database, ignoredUsers, interner, loader, logger, metrics } = below;
+  const { accountData, badges, clock, config, database, events, ignoredUsers, interner, loader, logger } = below;
+  const { metrics } = below;
   const { pusherRegistry: registry, pushers, pushOutbound, pushRules, random, receipts, rooms, stream } = below;
   const { timers, unread } = below;
   const { allowHttp, concurrency, graceMs, includeContent, retryMs } = config.push;
@@ -33,6 +35,7 @@ export function composePushDelivery(
     interner,
     rooms,
     loader,
+    events,
     registry,
     pushers,
     recipients,

@@ -16,6 +16,7 @@ export function composePushRules({ config, database, interner, writer }: Platfor
     interner,
     writer,
     legacyMentions: config.push.legacyMentions,
+    encryptedEvents: config.push.encryptedEvents,
     quota: config.quotas.pushRules,
   });
   const followedThreads = new FollowedThreads({

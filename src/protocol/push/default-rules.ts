@@ -25,6 +25,22 @@ function rule(
 
 const MASTER = rule(MASTER_RULE_ID, [], [], false);
 
+/** Under the name that it has until it is part of the specification. MSC4028. */
+export const ENCRYPTED_EVENT_RULE_ID = '.org.matrix.msc4028.encrypted_event';
+
+/**
+ * Only clients can tell whether what is encrypted mentions anybody: it is pushed to them in rooms of which they want to hear nothing else,
+ * too. What they are pushed for that alone is not unread.
+ */
+const ENCRYPTED_EVENT = rule(
+  ENCRYPTED_EVENT_RULE_ID,
+  [{ kind: 'event_property_is', key: 'type', value: 'm.room.encrypted' }],
+  ['notify'],
+);
+
+/** Rules that say what is pushed, and nothing of what is unread. */
+export const RULES_FOR_PUSHES: ReadonlySet<string> = new Set([ENCRYPTED_EVENT_RULE_ID]);
+
 const SUPPRESS_NOTICES = rule(
   '.m.rule.suppress_notices',
   [{ kind: 'event_match', key: 'content.msgtype', pattern: 'm.notice' }],
@@ -144,15 +160,18 @@ export interface DefaultRules {
   /** Those of them that say the same for every user: all but the ones of `RULES_FOR_NAMED`. */
   readonly impersonal: PushRuleset;
   readonly legacyMentions: boolean;
+  /** Whether all that is encrypted is pushed, unless the user has silenced the room. MSC4028. */
+  readonly encryptedEvents: boolean;
 }
 
-const defaultRules = (legacyMentions: boolean): DefaultRules => {
+const defaultRules = (legacyMentions: boolean, encryptedEvents = false): DefaultRules => {
   const legacy = (one: PushRule): readonly PushRule[] => (legacyMentions ? [one] : []);
   const others = { postcontent: POSTCONTENT, room: [], sender: [], underride: UNDERRIDES };
   return {
     of: (userId) => ({
       override: [
         MASTER,
+        ...(encryptedEvents ? [ENCRYPTED_EVENT] : []),
         SUPPRESS_NOTICES,
         inviteForMe(userId),
         MEMBER_EVENT,
@@ -178,6 +197,7 @@ const defaultRules = (legacyMentions: boolean): DefaultRules => {
       ...others,
     },
     legacyMentions,
+    encryptedEvents,
   };
 };
 
@@ -186,3 +206,15 @@ export const DEFAULT_RULES: DefaultRules = defaultRules(false);
 
 /** The same with those that look for mentions in texts. */
 export const DEFAULT_RULES_WITH_LEGACY_MENTIONS: DefaultRules = defaultRules(true);
+
+const WITH_ENCRYPTED_EVENTS = defaultRules(false, true);
+const WITH_BOTH = defaultRules(true, true);
+
+/** The default rules of a server that is set up so. */
+export const defaultRulesFor = (options: {
+  readonly legacyMentions: boolean;
+  readonly encryptedEvents: boolean;
+}): DefaultRules => {
+  if (options.encryptedEvents) return options.legacyMentions ? WITH_BOTH : WITH_ENCRYPTED_EVENTS;
+  return options.legacyMentions ? DEFAULT_RULES_WITH_LEGACY_MENTIONS : DEFAULT_RULES;
+};

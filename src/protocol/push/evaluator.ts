@@ -2,7 +2,7 @@
 
 import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { type ConditionPredicate, bodyMatches, compileCondition } from './conditions.ts';
-import { LEGACY_MENTION_RULES } from './default-rules.ts';
+import { LEGACY_MENTION_RULES, RULES_FOR_PUSHES } from './default-rules.ts';
 import { type PushContext, type PushEvent, PushSubject, saysWhomItMentions } from './push-event.ts';
 import {
   PUSH_RULE_KINDS,
@@ -46,12 +46,16 @@ interface CompiledRule {
   readonly verdict: PushVerdict;
 }
 
-/** Parses a user's rules. Rules that are disabled or can never match cost nothing afterwards. */
-export function compileRuleset(ruleset: PushRuleset): CompiledRuleset {
+/**
+ * Parses a user's rules. Rules that are disabled or can never match cost nothing afterwards.
+ *
+ * @param withPushes whether rules that say what is pushed, and nothing of what is unread, are among them
+ */
+export function compileRuleset(ruleset: PushRuleset, withPushes = false): CompiledRuleset {
   const rules: CompiledRule[] = [];
   for (const kind of PUSH_RULE_KINDS) {
     for (const rule of ruleset[kind]) {
-      if (!rule.enabled) continue;
+      if (!rule.enabled || (!withPushes && rule.default && RULES_FOR_PUSHES.has(rule.rule_id))) continue;
       let compiled = compiledRules.get(rule);
       if (compiled === undefined) compiledRules.set(rule, (compiled = compileRule(kind, rule) ?? 'never'));
       if (compiled !== 'never') rules.push(compiled);

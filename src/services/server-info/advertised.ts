@@ -44,6 +44,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4306': true,
   // Profiles in sliding sync.
   'org.matrix.msc4262': true,
+  // Pushers that are silenced from elsewhere.
+  'org.matrix.msc3881': true,
   // Dehydrated devices.
   'org.matrix.msc3814': true,
   'org.matrix.e2e_cross_signing': true,
@@ -66,10 +68,16 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
 };
 
-/** Body of GET /_matrix/client/versions. */
-export const advertisedVersions = (): { versions: string[]; unstable_features: Record<string, boolean> } => ({
+/**
+ * Body of GET /_matrix/client/versions.
+ *
+ * @param settings.encryptedEvents whether all that is encrypted is pushed (MSC4028)
+ */
+export const advertisedVersions = (
+  settings: { readonly encryptedEvents: boolean } = { encryptedEvents: true },
+): { versions: string[]; unstable_features: Record<string, boolean> } => ({
   versions: SPECIFICATION_VERSIONS.map(([version]) => version),
-  unstable_features: { ...UNSTABLE_FEATURES },
+  unstable_features: { ...UNSTABLE_FEATURES, 'org.matrix.msc4028': settings.encryptedEvents },
 });
 
 /** What the configuration decides about capabilities. */

@@ -43,7 +43,10 @@ const DELETED = `, unsigned as (
   ), due as (
     insert into device_changes_due (user_id) select $1 where exists (select 1 from deleted)
     on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by
-  ) select device_id as "deviceId" from deleted`;
+  ) select device_id as "deviceId", exists (
+    select 1 from account_data a join users u on u.nid = a.user_nid where u.user_id = $1 and a.room = 0 and a.content <> '{}'
+    and a.type in ('m.local_notification_settings.' || device_id, 'org.matrix.msc3890.local_notification_settings.' || device_id)
+  ) as "hasSettings" from deleted`;
 const COUNT_DEVICES = sql('devices_count', 'select count(*)::int as count from devices where user_id = $1');
 const DELETE_DEVICES = sql(
   'devices_delete',
@@ -91,13 +94,20 @@ export const insertDevice = async (
 export const countDevices = async (tx: Tx, userId: string): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_DEVICES, [userId]))[0]?.count ?? 0;
 
-/** Deletes devices with their sessions; returns the ids of those that existed. */
-export const deleteDevices = async (tx: Tx, userId: string, deviceIds: readonly string[]): Promise<string[]> =>
-  (await tx.query<{ deviceId: string }>(DELETE_DEVICES, [userId, deviceIds])).map((row) => row.deviceId);
+/** A device that is no more. */
+export interface DeletedDevice {
+  readonly deviceId: string;
+  /** Whether account data says how it notifies its user (MSC3890). */
+  readonly hasSettings: boolean;
+}
 
-/** Deletes all devices of a user but one (or all of them); returns their ids. */
-export const deleteOtherDevices = async (tx: Tx, userId: string, keep: string | undefined): Promise<string[]> =>
-  (await tx.query<{ deviceId: string }>(DELETE_OTHER_DEVICES, [userId, keep ?? null])).map((row) => row.deviceId);
+/** Deletes devices with their sessions; returns those that existed. */
+export const deleteDevices = (tx: Tx, userId: string, deviceIds: readonly string[]): Promise<DeletedDevice[]> =>
+  tx.query<DeletedDevice>(DELETE_DEVICES, [userId, deviceIds]);
+
+/** Deletes all devices of a user but one (or all of them); returns them. */
+export const deleteOtherDevices = (tx: Tx, userId: string, keep: string | undefined): Promise<DeletedDevice[]> =>
+  tx.query<DeletedDevice>(DELETE_OTHER_DEVICES, [userId, keep ?? null]);
 
 /** Writes many sightings with one statement. Devices that are gone by now match no row. */
 export const writeSightings = async (database: Database, sightings: readonly DeviceSighting[]): Promise<void> => {

@@ -303,7 +303,7 @@ describe('push rule evaluation', () => {
         hostile('content.x', `*${'?'.repeat(500)}b`),
         hostile('content.x', `*${'a?'.repeat(240)}b*`),
         hostile('content.a.'.repeat(90), '*'),
-      ].map(compileRuleset),
+      ].map((one) => compileRuleset(one)),
     ];
     const most = 200_000;
     const budget = new StepBudget(most);

@@ -5,7 +5,14 @@ import type { Random } from '#src/kernel/random.ts';
 import type { AccountStream, RevocationReason, SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { countDevices, deleteDevices, deleteOtherDevices, insertDevice } from '#src/storage/accounts/devices.ts';
+import { forgetDeviceSettings } from '#src/jobs/definitions.ts';
+import {
+  countDevices,
+  type DeletedDevice,
+  deleteDevices,
+  deleteOtherDevices,
+  insertDevice,
+} from '#src/storage/accounts/devices.ts';
 import {
   confirmGeneration,
   deleteRefreshTokens,
@@ -200,8 +207,7 @@ export class SessionService {
 
   /** Ends all sessions of a user and deletes the devices, but for one that may be kept. Within a transaction. */
   async revokeAllIn(tx: Tx, userId: string, reason: RevocationReason, keepDeviceId?: string): Promise<void> {
-    const deleted = await deleteOtherDevices(tx, userId, keepDeviceId);
-    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+    await this.#deletedIn(tx, userId, await deleteOtherDevices(tx, userId, keepDeviceId), reason);
   }
 
   /** Client-Server API, POST /logout: the session ends and "the device associated with the access token is also deleted". */
@@ -216,12 +222,15 @@ export class SessionService {
   }
 
   async #revokeIn(tx: Tx, userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
-    const deleted = await deleteDevices(tx, userId, deviceIds);
-    tx.afterCommit(() => this.#deleted(userId, deleted, reason));
+    await this.#deletedIn(tx, userId, await deleteDevices(tx, userId, deviceIds), reason);
   }
 
-  #deleted(userId: string, deviceIds: readonly string[], reason: RevocationReason): void {
-    for (const deviceId of deviceIds) this.#ended({ userId, deviceId, reason });
+  async #deletedIn(tx: Tx, userId: string, devices: readonly DeletedDevice[], reason: RevocationReason): Promise<void> {
+    const deviceIds = devices.flatMap(({ deviceId, hasSettings }) => (hasSettings ? [deviceId] : []));
+    if (deviceIds.length > 0) await tx.enqueue(forgetDeviceSettings, { userId, deviceIds });
+    tx.afterCommit(() => {
+      for (const { deviceId } of devices) this.#ended({ userId, deviceId, reason });
+    });
   }
 
   #ended(ended: Omit<SessionEnded, 'kind'>, sessionId?: string): void {

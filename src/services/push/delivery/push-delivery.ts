@@ -7,7 +7,11 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import { verdictFor } from '#src/services/push/notifications/notification-actions.ts';
+import { hasRead, threadOf } from '#src/services/push/receipts/threads.ts';
+import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
 import type { PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -36,6 +40,8 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 3_600_000;
 /** How often it is remembered how far everything has come. */
 const REMEMBER_EVERY_MS = 5_000;
+/** Steps that the rules of a user may take to say whether they are told of an event. */
+const MOST_STEPS = 500_000;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 2_000;
 
@@ -44,6 +50,7 @@ export interface PushDeliveryOptions {
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
+  readonly events: EventService;
   readonly registry: PusherRegistry;
   readonly pushers: PusherService;
   readonly recipients: PushRecipients;
@@ -281,10 +288,29 @@ export class PushDelivery {
     const { room, event, exception } = item;
     if (event.redactedBecause !== undefined || (event.flags & HIDDEN_FLAGS) !== 0) return false;
     const member = room.member(userId);
-    if (member?.membership === 'join') return unread.isUnread(userId, room, event.nid);
+    if (member?.membership === 'join')
+      return (
+        (await unread.isUnread(userId, room, event.nid)) ||
+        (event.type === 'm.room.encrypted' && this.#isForClient(userId, room, event))
+      );
     if (member?.membership !== 'invite' || member.event !== event.nid) return false;
     if (exception === undefined || exception === MENTION_KINDS.silent) return false;
     return !(await ignoredUsers.of(userId)).has(event.sender);
+  }
+
+  /** Whether an encrypted event is pushed so that the client finds out what it is, although it does not count as unread. MSC4028. */
+  async #isForClient(userId: string, room: Room, event: StoredEvent): Promise<boolean> {
+    const { events, ignoredUsers, pushRules, receipts } = this.#options;
+    const { since = Infinity } = room.member(userId) ?? {};
+    if (!pushRules.defaults.encryptedEvents || since >= event.nid || event.sender === userId) return false;
+    if ((await ignoredUsers.of(userId)).has(event.sender)) return false;
+    const thread = await threadOf(events, room, event);
+    if (hasRead(event, thread, await receipts.readPositions(room, userId))) return false;
+    const rules = await pushRules.rulesOf(userId);
+    const compiled = pushRules.compiledForPushes(userId, rules);
+    return (
+      verdictFor(room, event, { userId, displayName: undefined }, compiled, new StepBudget(MOST_STEPS))?.notify === true
+    );
   }
 
   /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */

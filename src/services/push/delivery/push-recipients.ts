@@ -91,20 +91,22 @@ export class PushRecipients {
     const exceptions = this.#exceptions.get(event) ?? NOBODY;
     const eventClass = classOfFlags(event.flags);
     const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
-    if (eventClass === 'none' && !isForFollowers && exceptions.size === 0) return [];
+    const isForClients = this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
+    if (eventClass === 'none' && !isForFollowers && !isForClients && exceptions.size === 0) return [];
     const recipients: Recipient[] = [];
     for (const userId of this.#audience.of(room)) {
       const member = room.member(userId);
       if (member === undefined || userId === event.sender) continue;
       const exception = exceptions.size === 0 ? undefined : exceptions.get(member.user);
-      if (exception === MENTION_KINDS.silent) continue;
+      if (exception === MENTION_KINDS.silent && !isForClients) continue;
       const isHere = member.membership === 'join' && member.since < event.nid;
       if (!isHere && !(member.membership === 'invite' && isInviteOf(event, userId))) continue;
       if (exception === undefined) {
         const rules = this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES;
         const mode = rules.modeIn(room.roomId);
-        // Which threads they follow is asked when it is sent.
-        const mayHear = rules.asksForThreads ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
+        // Which threads they follow, and what rules of theirs say of what is encrypted, is asked when it is sent.
+        const isOpen = rules.asksForThreads || isForClients;
+        const mayHear = isOpen ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
         if (!isHere || !mayHear) continue;
       }
       for (const pusher of this.#registry.of(userId)) if (pusher.enabled) recipients.push({ pusher, exception });

@@ -9,8 +9,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { type RoomMode, type UserRules } from '#src/services/push/rules/user-rules.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
-import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
-import { threadOf } from '#src/services/push/receipts/threads.ts';
+import { hasRead, threadOf } from '#src/services/push/receipts/threads.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -189,12 +188,4 @@ const positionsIn = (token: string): PositionVector => {
   if (upTo === undefined)
     throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a next_token of this server.');
   return upTo;
-};
-
-/** Whether a receipt of the user covers the event, in its thread or without one. */
-const hasRead = (event: StoredEvent, root: string | undefined, positions: ReadPositions | undefined): boolean => {
-  if (positions === undefined) return false;
-  const { main = 0, threads, threadsFloor, unthreaded = 0 } = positions;
-  const inThread = root === undefined ? main : Math.max(threadsFloor, threads.get(root) ?? 0);
-  return event.nid <= Math.max(unthreaded, inThread);
 };

@@ -1,4 +1,4 @@
-import { MAIN_THREAD } from './room-receipts.ts';
+import { MAIN_THREAD, type ReadPositions } from './room-receipts.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -60,4 +60,16 @@ export const assertInThread = async (
     if (itself !== undefined && (await threads.hasReplies(room, itself))) return;
   }
   throw new MatrixError('M_INVALID_PARAM', `The event ${event.eventId} is not in the thread ${thread}.`);
+};
+
+/** Whether a receipt of the user covers an event, in its thread or without one. */
+export const hasRead = (
+  event: StoredEvent,
+  root: string | undefined,
+  positions: ReadPositions | undefined,
+): boolean => {
+  if (positions === undefined) return false;
+  const { main = 0, threads, threadsFloor, unthreaded = 0 } = positions;
+  const inThread = root === undefined ? main : Math.max(threadsFloor, threads.get(root) ?? 0);
+  return event.nid <= Math.max(unthreaded, inThread);
 };

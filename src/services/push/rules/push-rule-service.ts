@@ -5,11 +5,7 @@ import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import {
-  DEFAULT_RULES,
-  DEFAULT_RULES_WITH_LEGACY_MENTIONS,
-  type DefaultRules,
-} from '#src/protocol/push/default-rules.ts';
+import { type DefaultRules, defaultRulesFor } from '#src/protocol/push/default-rules.ts';
 import { compileRuleset, type CompiledRuleset } from '#src/protocol/push/evaluator.ts';
 import {
   PUSH_RULE_KIND_NUMBERS,
@@ -65,6 +61,8 @@ export interface PushRuleServiceOptions {
   readonly writer: Writer;
   /** Whether messages that do not say whom they mention are looked through for names. */
   readonly legacyMentions?: boolean;
+  /** Whether all that is encrypted is pushed, unless its room is silenced (MSC4028). */
+  readonly encryptedEvents?: boolean;
   /** None, when left out. */
   readonly quota?: PushRuleQuota;
   /** Bytes that rules may take in memory; default 64 MiB. Those of users who have changed nothing take next to none. */
@@ -104,7 +102,8 @@ export class PushRuleService implements ServedType {
     this.#database = options.database;
     this.#interner = options.interner;
     this.#writer = options.writer;
-    this.defaults = options.legacyMentions === true ? DEFAULT_RULES_WITH_LEGACY_MENTIONS : DEFAULT_RULES;
+    const { legacyMentions = false, encryptedEvents = false } = options;
+    this.defaults = defaultRulesFor({ legacyMentions, encryptedEvents });
     this.#quota = options.quota ?? { pieces: Infinity, bytes: Infinity };
     this.#users = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -185,6 +184,11 @@ export class PushRuleService implements ServedType {
     if (compiled === undefined)
       this.#compiledDefaults.set(userId, (compiled = compileRuleset(this.defaults.of(userId))));
     return compiled;
+  }
+
+  /** The same with the rules that say what is pushed, and nothing of what is unread. */
+  compiledForPushes(userId: string, rules: UserRules): CompiledRuleset {
+    return rules === DEFAULT_USER_RULES ? compileRuleset(this.defaults.of(userId), true) : rules.compiledForPushes;
   }
 
   /** A user's rules as clients see them. */

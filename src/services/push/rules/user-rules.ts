@@ -6,6 +6,7 @@ import {
   type DefaultRules,
   MASTER_RULE_ID,
   RULES_FOR_NAMED,
+  RULES_FOR_PUSHES,
   SUBSCRIBED_THREAD_RULE_ID,
   UNSUBSCRIBED_THREAD_RULE_ID,
 } from '#src/protocol/push/default-rules.ts';
@@ -52,6 +53,8 @@ export interface UserRules {
   threadModeIn(roomId: string, isFollowed: boolean): ThreadMode;
   /** The rules themselves; parsed when first asked for. */
   readonly compiled: CompiledRuleset;
+  /** The same with those that say what is pushed, and nothing of what is unread. */
+  readonly compiledForPushes: CompiledRuleset;
 }
 
 /** The rules of everybody who has changed nothing; who is named by an event is asked with those that name the user. */
@@ -62,6 +65,9 @@ export const DEFAULT_USER_RULES: UserRules = {
   asksForThreads: false,
   threadModeIn: () => 'all',
   get compiled(): CompiledRuleset {
+    throw new Error('the default rules name the user: compile them for one');
+  },
+  get compiledForPushes(): CompiledRuleset {
     throw new Error('the default rules name the user: compile them for one');
   },
 };
@@ -94,6 +100,7 @@ const sameActions = (rule: PushRule, original: PushRule | undefined): boolean =>
 export const userRules = (ruleset: PushRuleset, userId: string, defaults: DefaultRules = DEFAULT_RULES): UserRules => {
   if (saysOnlyDefaults(ruleset, userId, defaults)) return DEFAULT_USER_RULES;
   let compiled: CompiledRuleset | undefined;
+  let compiledForPushes: CompiledRuleset | undefined;
   const original = defaults.of(userId);
   /** Whether a rule on threads holds with the server's own actions. */
   const holds = (ruleId: string): boolean => {
@@ -123,6 +130,9 @@ export const userRules = (ruleset: PushRuleset, userId: string, defaults: Defaul
     get compiled() {
       return (compiled ??= compileRuleset(ruleset));
     },
+    get compiledForPushes() {
+      return (compiledForPushes ??= compileRuleset(ruleset, true));
+    },
   });
 
   const master = findRule(ruleset, 'override', MASTER_RULE_ID);
@@ -151,8 +161,8 @@ export const userRules = (ruleset: PushRuleset, userId: string, defaults: Defaul
   for (const kind of PUSH_RULE_KINDS) {
     if (kind === 'underride' && silent) continue;
     for (const rule of ruleset[kind]) {
-      // Who is named by an event is asked in any case.
-      if (!rule.default || RULES_FOR_NAMED.has(rule.rule_id)) continue;
+      // Who is named by an event is asked in any case, and what is pushed says nothing of what is unread.
+      if (!rule.default || RULES_FOR_NAMED.has(rule.rule_id) || RULES_FOR_PUSHES.has(rule.rule_id)) continue;
       const there = findRule(original, kind, rule.rule_id);
       // Whether they are enabled is in the mode of threads.
       const isSame = kind === 'postcontent' ? !rule.enabled || sameActions(rule, there) : sameVerdict(rule, there);

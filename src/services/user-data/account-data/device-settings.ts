@@ -1,0 +1,17 @@
+import type { AccountDataService } from './account-data-service.ts';
+
+/** What clients keep of how a device of their user notifies them, by its id. MSC3890, and the form that clients use today. */
+const SETTINGS_OF_DEVICE = ['m.local_notification_settings', 'org.matrix.msc3890.local_notification_settings'];
+
+/** Empties what account data says of devices that are no more, and so tells the user's clients. */
+export const forgetSettingsOf = async (
+  accountData: Pick<AccountDataService, 'update'>,
+  userId: string,
+  deviceIds: readonly string[],
+): Promise<void> => {
+  for (const deviceId of deviceIds)
+    for (const prefix of SETTINGS_OF_DEVICE)
+      await accountData.update(userId, 0, `${prefix}.${deviceId}`, (stored) =>
+        stored === undefined || Object.keys(stored).length === 0 ? undefined : {},
+      );
+};
