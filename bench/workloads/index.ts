@@ -11,6 +11,7 @@ import { initialSync } from './initial-sync.ts';
 import { retention } from './retention.ts';
 import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
+import { sendPushedRoom } from './send-pushed-room.ts';
 import { search } from './search.ts';
 import { send } from './send.ts';
 import { slidingFanout, slidingSync } from './sliding-sync.ts';
@@ -19,6 +20,7 @@ import { slidingFanout, slidingSync } from './sliding-sync.ts';
 export const workloads: readonly Workload[] = [
   send,
   sendLargeRoom,
+  sendPushedRoom,
   databaseSize,
   forkedRoom,
   fanoutPolls,

@@ -29,7 +29,7 @@ export function composePushDelivery(
   const { timers, unread } = below;
   const { allowHttp, concurrency, graceMs, includeContent, retryMs } = config.push;
   const health = new GatewayHealth();
-  const recipients = new PushRecipients({ database, stream, registry, pushRules });
+  const recipients = new PushRecipients({ database, clock, stream, registry, pushRules });
   const pushDelivery = new PushDelivery({
     database,
     interner,

@@ -43,7 +43,7 @@ export function composePush(
   const { followedThreads, ignoredUsers, interner } = below;
   const { loader, pushRules, relationIndex, rooms, stream, userActions, writer } = below;
   const { quotas } = config;
-  const pusherRegistry = new PusherRegistry(database, accountStream);
+  const pusherRegistry = new PusherRegistry(database, clock, accountStream);
   const receipts = new ReceiptService({
     database,
     marks: new CountMarks(clock, (userId) => pusherRegistry.has(userId)),

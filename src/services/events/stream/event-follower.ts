@@ -297,13 +297,15 @@ export class EventFollower {
   async #reach(positions: readonly number[]): Promise<void> {
     const { database, name } = this.#options;
     this.#isUnsaved = false;
-    this.#cursors = this.#cursors.map(({ shard, pos }) => ({
+    const before = this.#cursors;
+    this.#cursors = before.map(({ shard, pos }) => ({
       shard,
       pos: Math.max(pos, positions[shard] ?? 0),
       goal: null,
       room: null,
     }));
-    await saveFollowerCursors(database, name, this.#cursors);
+    const moved = this.#cursors.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
+    if (moved.length > 0) await saveFollowerCursors(database, name, moved);
   }
 
   /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */

@@ -1,3 +1,4 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
@@ -23,12 +24,20 @@ export interface Recipient {
 type Exceptions = ReadonlyMap<number, MentionKind>;
 const NOBODY: Exceptions = new Map();
 
+/** What is known of an event that was committed a moment ago. */
+interface Heard {
+  readonly exceptions: Exceptions;
+  /** When it was heard of, in milliseconds: a pusher that was made later is not told. Undefined for what is read from the database. */
+  readonly at: number | undefined;
+}
+
 /** Notifies only who is named by their membership: an invitation. */
 const isInviteOf = (event: StoredEvent, userId: string): boolean =>
   event.type === 'm.room.member' && event.stateKey === userId;
 
 export interface PushRecipientsOptions {
   readonly database: Database;
+  readonly clock: Clock;
   readonly stream: RoomEventStream;
   readonly registry: PusherRegistry;
   readonly pushRules: PushRuleService;
@@ -43,19 +52,20 @@ export class PushRecipients {
   readonly #registry: PusherRegistry;
   readonly #pushRules: PushRuleService;
   readonly #audience: PushAudience;
-  /** The exceptions of events that were committed while anybody had pushers. */
-  readonly #exceptions = new WeakMap<StoredEvent, Exceptions>();
+  /** Events that were committed while anybody in their room had pushers. */
+  readonly #heard = new WeakMap<StoredEvent, Heard>();
 
-  constructor({ database, stream, registry, pushRules }: PushRecipientsOptions) {
+  constructor({ database, clock, stream, registry, pushRules }: PushRecipientsOptions) {
     this.#database = database;
     this.#registry = registry;
     this.#pushRules = pushRules;
     this.#audience = new PushAudience(registry);
     stream.on('appended', ({ room, events }) => {
       if (!this.concerns(room)) return;
+      const at = clock.now();
       for (const { event, mentions } of events) {
         const exceptions = mentions.map(({ user, kind }) => [user, kind as MentionKind] as const);
-        this.#exceptions.set(event, exceptions.length === 0 ? NOBODY : new Map(exceptions));
+        this.#heard.set(event, { at, exceptions: exceptions.length === 0 ? NOBODY : new Map(exceptions) });
       }
     });
   }
@@ -75,20 +85,20 @@ export class PushRecipients {
     const users = new Set(events.flatMap(({ room }) => [...this.#audience.of(room)]));
     const unread = [...users].filter((userId) => this.#pushRules.peek(userId) === undefined);
     if (unread.length > 0) await this.#pushRules.load(unread);
-    const unknown = events.filter(({ event }) => !this.#exceptions.has(event));
+    const unknown = events.filter(({ event }) => !this.#heard.has(event));
     if (unknown.length === 0) return;
     const places = unknown.map(({ room, event }) => ({ room: room.nid, nid: event.nid }));
     const found = Map.groupBy(await exceptionsAt(this.#database, places), ({ pos }) => pos);
     for (const { event } of unknown)
-      this.#exceptions.set(
-        event,
-        new Map(found.get(event.nid)?.map(({ user, kind }) => [user, kind as MentionKind] as const)),
-      );
+      this.#heard.set(event, {
+        at: undefined,
+        exceptions: new Map(found.get(event.nid)?.map(({ user, kind }) => [user, kind as MentionKind] as const)),
+      });
   }
 
   /** The pushers that may have to be told of an event that was prepared. */
   of(room: Room, event: StoredEvent): Recipient[] {
-    const exceptions = this.#exceptions.get(event) ?? NOBODY;
+    const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
     const eventClass = classOfFlags(event.flags);
     const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
     const isForClients = this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
@@ -109,7 +119,8 @@ export class PushRecipients {
         const mayHear = isOpen ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
         if (!isHere || !mayHear) continue;
       }
-      for (const pusher of this.#registry.of(userId)) if (pusher.enabled) recipients.push({ pusher, exception });
+      for (const pusher of this.#registry.of(userId))
+        if (pusher.enabled && pusher.sinceTs <= at) recipients.push({ pusher, exception });
     }
     return recipients;
   }

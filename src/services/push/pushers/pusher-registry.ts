@@ -1,3 +1,4 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -17,6 +18,8 @@ export interface PusherRef {
   readonly enabled: boolean;
   /** Its place among the pushes: what came up to there is no matter of its. */
   readonly since: number;
+  /** When it was made or enabled, in milliseconds; 0 for those that were there when the process started. */
+  readonly sinceTs: number;
   /** Scheme, host and port of its push gateway; empty for what has none. */
   readonly gateway: string;
   /** Whether it wants to know how much is unread (MSC4076). */
@@ -40,7 +43,7 @@ export const pusherData = ({ data }: Pick<PusherRecord, 'data'>): JsonObject => 
   return isJsonObject(parsed) ? parsed : {};
 };
 
-const refOf = (pusher: PusherRecord): PusherRef => {
+const refOf = (pusher: PusherRecord, sinceTs: number): PusherRef => {
   const data = pusherData(pusher);
   const url = data['url'];
   return {
@@ -49,6 +52,7 @@ const refOf = (pusher: PusherRecord): PusherRef => {
     deviceId: pusher.deviceId,
     enabled: pusher.enabled,
     since: pusher.since,
+    sinceTs,
     gateway: typeof url === 'string' && URL.canParse(url) ? interned(new URL(url).origin) : '',
     wantsCounts: data['org.matrix.msc4076.disable_badge_count'] !== true && data['disable_badge_count'] !== true,
   };
@@ -57,6 +61,7 @@ const refOf = (pusher: PusherRecord): PusherRef => {
 /** Who has HTTP pushers. All of them are in memory, a few words each, so that an event in a room without any costs nothing. */
 export class PusherRegistry {
   readonly #database: Database;
+  readonly #clock: Clock;
   readonly #byDestination = new Map<string, PusherRef>();
   readonly #byUser = new Map<string, readonly PusherRef[]>();
   /** How much is unread, as pushers were told last; those that were told of nothing are left out. */
@@ -64,8 +69,9 @@ export class PusherRegistry {
   /** Whose pushers changed, the latest last. */
   readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
 
-  constructor(database: Database, accounts: AccountStream) {
+  constructor(database: Database, clock: Clock, accounts: AccountStream) {
     this.#database = database;
+    this.#clock = clock;
     // Its row went with the device.
     accounts.on('device_changed', ({ userId, deviceId, change }) => {
       if (change !== 'deleted') return;
@@ -78,7 +84,7 @@ export class PusherRegistry {
     for (let after = 0; ;) {
       const page = await pushersPage(this.#database, after, PAGE);
       for (const pusher of page) {
-        this.put(pusher);
+        this.#put(pusher, 0);
         this.setTold(String(pusher.id), pusher.told);
       }
       after = page.at(-1)?.id ?? after;
@@ -133,11 +139,16 @@ export class PusherRegistry {
 
   /** Takes in a pusher as it is committed. */
   put(pusher: PusherRecord): void {
+    const before = this.#byDestination.get(String(pusher.id));
+    this.#put(pusher, before?.enabled === true ? before.sinceTs : this.#clock.now());
+  }
+
+  #put(pusher: PusherRecord, sinceTs: number): void {
     if (pusher.kind !== 'http') {
       this.remove(String(pusher.id));
       return;
     }
-    const ref = refOf(pusher);
+    const ref = refOf(pusher, sinceTs);
     this.#byDestination.set(ref.destination, ref);
     const others = this.of(ref.userId).filter(({ destination }) => destination !== ref.destination);
     this.#byUser.set(ref.userId, [...others, ref]);
