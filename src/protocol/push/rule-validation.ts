@@ -108,7 +108,7 @@ function parseConditions(conditions: unknown): Checked<readonly PushCondition[]>
     if (!isObject(condition) || typeof condition['kind'] !== 'string') {
       return refuse('M_BAD_JSON', 'A condition of a push rule must be an object whose "kind" is a string.');
     }
-    const fault = faultOf(condition['kind'], condition);
+    const fault = faultOf(condition['kind'], condition) ?? strangeMemberOf(condition);
     if (fault !== undefined) return refuse('M_BAD_JSON', `A condition of kind "${condition['kind']}" needs ${fault}.`);
     const { key, pattern } = condition;
     if (typeof pattern === 'string' && pattern.length > LONGEST_PATTERN) return patternTooLong();
@@ -117,6 +117,15 @@ function parseConditions(conditions: unknown): Checked<readonly PushCondition[]>
     kept.push(condition as PushCondition);
   }
   return { ok: true, value: kept };
+}
+
+/** A member that has the wrong type, whatever the kind. Client-Server API, `PushCondition`. */
+function strangeMemberOf(condition: Readonly<Record<string, unknown>>): string | undefined {
+  for (const name of ['key', 'pattern', 'is'])
+    if (condition[name] !== undefined && typeof condition[name] !== 'string') return `a string where it has "${name}"`;
+  return condition['value'] === undefined || isSimpleValue(condition['value'])
+    ? undefined
+    : 'a string, an integer, a boolean or null where it has "value"';
 }
 
 /** What a condition of a known kind lacks. */

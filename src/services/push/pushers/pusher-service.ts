@@ -192,7 +192,8 @@ const checkedPusher = (request: PusherRequest): CheckedPusher => {
  */
 export const httpPushers = (allowHttp: boolean): PusherKind => ({
   name: 'http',
-  check(_requester, { data: { url } }) {
+  check(_requester, { data: { url, format } }) {
+    if (format !== undefined && typeof format !== 'string') throw invalid('data.format must be a string.');
     if (url === undefined) throw new MatrixError('M_MISSING_PARAM', 'Missing parameters: data.url.');
     if (typeof url !== 'string' || !URL.canParse(url) || !isGatewayUrl(new URL(url), allowHttp))
       throw invalid('data.url must be an https:// URL with the path /_matrix/push/v1/notify, without a user name.');
