@@ -24,7 +24,7 @@ export function composePushDelivery(
   below: Platform & Commit & Outside & UserData & RoomModel & PushRules & EventStreaming & Events & Push,
 ): Slice<PushDeliveries> {
   const { accountData, badges, clock, config, database, events, ignoredUsers, interner, loader, logger } = below;
-  const { metrics } = below;
+  const { followedThreads, metrics } = below;
   const { pusherRegistry: registry, pushers, pushOutbound, pushRules, random, receipts, rooms, stream } = below;
   const { timers, unread } = below;
   const { allowHttp, concurrency, graceMs, includeContent, retryMs } = config.push;
@@ -40,6 +40,7 @@ export function composePushDelivery(
     pushers,
     recipients,
     pushRules,
+    followedThreads,
     ignoredUsers,
     accountData,
     receipts,

@@ -16,6 +16,7 @@ import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pushe
 import type { PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import type { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -55,6 +56,7 @@ export interface PushDeliveryOptions {
   readonly pushers: PusherService;
   readonly recipients: PushRecipients;
   readonly pushRules: PushRuleService;
+  readonly followedThreads: Pick<FollowedThreads, 'changed'>;
   readonly ignoredUsers: IgnoredUsers;
   readonly accountData: AccountDataService;
   readonly receipts: ReceiptService;
@@ -138,12 +140,16 @@ export class PushDelivery {
   }
 
   #listen(): void {
-    const { accountData, badges, pushers, pushRules, receipts, registry } = this.#options;
+    const { accountData, badges, followedThreads, pushers, pushRules, receipts, registry } = this.#options;
     receipts.changed.subscribe(({ room, receipt: { userId }, mark }) => {
       badges.touch(userId, room.nid);
       if (mark !== undefined || registry.has(userId)) this.#check(userId, mark);
     });
     pushRules.changed.subscribe(({ userId }) => {
+      badges.forget(userId);
+      if (registry.has(userId)) this.#check(userId);
+    });
+    followedThreads.changed.subscribe(({ userId }) => {
       badges.forget(userId);
       if (registry.has(userId)) this.#check(userId);
     });
