@@ -229,6 +229,28 @@ export const sendDigest = defineJob({
   uniqueBy: ({ pusher }) => String(pusher),
 });
 
+/** Looks for accounts that are about to expire, and makes a `mail.expiry_notice` of each. */
+export const findExpiring = defineJob({
+  name: 'mail.find_expiring',
+  queue: 'mail',
+  payload: Type.Object({}),
+  attempts: 3,
+  backoffMs: 1_000,
+});
+
+/** Tells a user by mail that the account is about to expire. */
+export const sendExpiryNotice = defineJob({
+  name: 'mail.expiry_notice',
+  queue: 'mail',
+  payload: Type.Object({
+    userId: Type.String(),
+    /** Milliseconds since the epoch. */
+    expiresTs: Type.Integer(),
+  }),
+  uniqueBy: ({ userId, expiresTs }) => `${userId} ${expiresTs}`,
+  ...UNTIL_STALE,
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
@@ -254,4 +276,6 @@ export const JOBS: readonly JobDefinition[] = [
   sendLoginNotice,
   findDigests,
   sendDigest,
+  findExpiring,
+  sendExpiryNotice,
 ] as unknown as JobDefinition[];

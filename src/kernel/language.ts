@@ -9,6 +9,7 @@ export const languageOf = (tag: string | undefined | null): Language | undefined
   return LANGUAGES.find((language) => language === primary);
 };
 
+const QUALITY = /^(0(\.\d{0,3})?|1(\.0{0,3})?)$/;
 /** Entries of `Accept-Language` that are looked at. */
 const MOST_ENTRIES = 20;
 
@@ -18,9 +19,8 @@ export const acceptedLanguage = (header: string | undefined): Language | undefin
   for (const entry of (header ?? '').split(',', MOST_ENTRIES)) {
     const [tag = '', ...parameters] = entry.split(';');
     const language = languageOf(tag);
-    const quality = parameters.find((one) => /^\s*q\s*=/i.test(one));
-    // A weight that is none makes the entry worth nothing.
-    const weight = quality === undefined ? 1 : Number(/=\s*([01](?:\.\d{0,3})?)\s*$/.exec(quality)?.[1] ?? 0);
+    const quality = parameters.map((one) => /^\s*q\s*=\s*(.*?)\s*$/i.exec(one)?.[1]).find((one) => one !== undefined);
+    const weight = quality === undefined ? 1 : QUALITY.test(quality) ? Number(quality) : 0;
     if (language !== undefined && weight > (best?.weight ?? 0)) best = { language, weight };
   }
   return best?.language;

@@ -32,6 +32,8 @@ export class IdentityServer {
   algorithms: readonly string[] = ['none', 'sha256'];
   pepper = 'matrixrocks';
   token = 'identity token';
+  /** Sessions that were validated here: sid -> `address medium`. */
+  readonly sessions = new Map<string, string>();
   /** By path: answers instead of the right ones, the first one first. */
   readonly replacements = new Map<string, Replacement[]>();
   readonly #server: Server;
@@ -81,6 +83,13 @@ export class IdentityServer {
   }
 
   #answer(what: string, token: string | undefined, body: IdentityRequest['body']): readonly [number, unknown] {
+    // Unbinding is signed by the homeserver, and has no token.
+    if (what === 'POST /3pid/unbind') {
+      const { medium, address } = body.threepid;
+      if (!token?.startsWith('X-Matrix origin=')) return [403, { errcode: 'M_FORBIDDEN', error: 'unsigned' }];
+      this.bindings.delete(`${address} ${medium}`);
+      return [200, {}];
+    }
     if (token !== this.token) return [401, { errcode: 'M_UNAUTHORIZED', error: 'no' }];
     if (what === 'GET /hash_details') return [200, { lookup_pepper: this.pepper, algorithms: this.algorithms }];
     if (what === 'POST /lookup') {
@@ -90,6 +99,13 @@ export class IdentityServer {
         body.algorithm === 'none' ? bound : createHash('sha256').update(`${bound} ${this.pepper}`).digest('base64url');
       const found = [...this.bindings].map(([bound, userId]) => [queryOf(bound), userId] as const);
       return [200, { mappings: Object.fromEntries(found.filter(([query]) => body.addresses.includes(query))) }];
+    }
+    if (what === 'POST /3pid/bind') {
+      const bound = this.sessions.get(body.sid);
+      if (bound === undefined) return [404, { errcode: 'M_NO_VALID_SESSION', error: 'no such session' }];
+      const [address, medium] = bound.split(' ');
+      this.bindings.set(bound, body.mxid);
+      return [200, { address, medium, mxid: body.mxid, not_before: 0, not_after: 1, ts: 0, signatures: {} }];
     }
     if (what !== 'POST /store-invite') return [404, { errcode: 'M_UNRECOGNIZED', error: 'what?' }];
     const url = `https://${this.name}/_matrix/identity/v2/pubkey`;

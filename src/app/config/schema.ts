@@ -198,6 +198,8 @@ export const configSchema = section({
     allowed_domains: nullable(texts),
     denied_domains: texts,
     login_notices: flag,
+    // Shorter than it is remembered that a mail was sent.
+    expiry_notice_ms: Type.Integer({ minimum: 60_000, maximum: 1_123_200_000 }),
     digests: section({
       enabled: flag,
       delay_ms: countOrNone,

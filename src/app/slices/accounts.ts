@@ -172,6 +172,7 @@ export function composeAccounts(
         identity: new IdentityService(outbound),
         signer: { serverName: config.serverName, key: signingKeys[0] },
         trustedServers: config.identity.trustedServers,
+        most: config.quotas.threepids,
       }),
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random, stream: accountStream }),

@@ -31,13 +31,14 @@ export function composeDeactivation(
     Ephemeral,
 ): Slice<Deactivations> {
   const { accountData, accountThreepids, database, delayedEvents, filters, followedThreads, interner, logger } = below;
-  const { mediaCleaner, membership, presence, profiles, pushRules, receipts, users } = below;
+  const { mediaCleaner, membership, ownAddresses, presence, profiles, pushRules, receipts, users } = below;
   const deactivation = new Deactivation({
     database,
     interner,
     users,
     membership,
     addresses: accountThreepids,
+    binds: ownAddresses,
     delayedEvents,
     presence,
     media: mediaCleaner,

@@ -1,4 +1,4 @@
-import { cleanMedia, cleanStreams, findDigests, findDueRooms, JOBS } from '#src/jobs/definitions.ts';
+import { cleanMedia, cleanStreams, findDigests, findDueRooms, findExpiring, JOBS } from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
@@ -20,6 +20,8 @@ import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
+import { findExpiringHandler } from '#src/workers/find-expiring.ts';
+import { sendExpiryNoticeHandler } from '#src/workers/send-expiry-notice.ts';
 import { findDigestsHandler } from '#src/workers/find-digests.ts';
 import { sendDigestHandler } from '#src/workers/send-digest.ts';
 import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
@@ -39,7 +41,8 @@ import type { UserData } from './user-data.ts';
 import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
-/** One for each queue to listen on, the others for what jobs say of themselves. */
+const EXPIRING_EVERY_MS = 3_600_000;
+/** One for each queue to listen on, the others for what jobs say of themselves. Where no mail is sent, that queue is not opened. */
 const QUEUE_CONNECTIONS = 6;
 
 /** Work that is done behind the requests. */
@@ -85,16 +88,19 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   sendLoginNoticeHandler(below.loginNotices),
   findDigestsHandler(below.digests),
   sendDigestHandler(below.digests),
+  findExpiringHandler(below.expiryNotices),
+  sendExpiryNoticeHandler(below.expiryNotices),
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {
   const { config, database, jobLockMs: lockMs, logger, timers } = below;
+  const sendsMail = config.email.smtpUrl !== null;
   const queues = new JobQueues({
     store:
       config.redis.url === null
-        ? { kind: 'postgres', pool: database.queueConnections(QUEUE_CONNECTIONS) }
+        ? { kind: 'postgres', pool: database.queueConnections(sendsMail ? QUEUE_CONNECTIONS : QUEUE_CONNECTIONS - 1) }
         : { kind: 'redis', url: config.redis.url, prefix: `tsudoi-${config.serverName.replaceAll(':', '_')}` },
-    definitions: JOBS,
+    definitions: sendsMail ? JOBS : JOBS.filter(({ queue }) => queue !== 'mail'),
     logger,
     timers,
     lockMs,
@@ -111,10 +117,8 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
       await queues.repeat(cleanMedia as unknown as JobDefinition, CLEAN_EVERY_MS);
-      const looksForMissed = findDigests as unknown as JobDefinition;
-      const { digests, smtpUrl } = config.email;
-      if (digests.enabled && smtpUrl !== null) await queues.repeat(looksForMissed, digests.intervalMs);
-      else await queues.forget(looksForMissed);
+      if (sendsMail) await repeatIf(queues, findDigests, config.email.digests.enabled, config.email.digests.intervalMs);
+      if (sendsMail) await repeatIf(queues, findExpiring, config.accountValidity.enabled, EXPIRING_EVERY_MS);
       outboxRelay.start();
     },
     async idle() {
@@ -131,3 +135,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
     },
   };
 }
+
+/** Makes a job come back by itself, or not any more. */
+const repeatIf = (queues: JobQueues, job: object, isWanted: boolean, everyMs: number): Promise<void> =>
+  isWanted ? queues.repeat(job as JobDefinition, everyMs) : queues.forget(job as JobDefinition);

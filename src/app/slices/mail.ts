@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type MailAddress, SmtpClient } from '#src/remote/smtp/smtp-client.ts';
 import { DigestService } from '#src/services/mail/digests/digest-service.ts';
 import { InvitationMails } from '#src/services/mail/invitations/invitation-mails.ts';
+import { ExpiryNotices } from '#src/services/mail/notices/expiry-notices.ts';
 import { LoginNotices } from '#src/services/mail/notices/login-notices.ts';
 import { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
 import { MailSender } from '#src/services/mail/sending/mail-sender.ts';
@@ -25,13 +26,26 @@ export interface Mails {
   readonly validationMails: ValidationMails;
   readonly invitationMails: InvitationMails;
   readonly loginNotices: LoginNotices;
+  readonly expiryNotices: ExpiryNotices;
   readonly digests: DigestService;
 }
 
 export function composeMail(
   below: Platform & ServerFiles & Outside & Users & Accounts & UserData & RoomModel & Memberships & Push,
 ): Slice<Mails> {
-  const { addressValidation, clock, config, database, linkTokens, logger, metrics, publicAddress, users } = below;
+  const {
+    accountValidity,
+    addressValidation,
+    clock,
+    config,
+    database,
+    linkTokens,
+    logger,
+    metrics,
+    publicAddress,
+    rateLimiter,
+    users,
+  } = below;
   const { accountData, missedMessages, profileSource, pushers, rooms } = below;
   const { email } = config;
   const client = smtpClient(below);
@@ -63,8 +77,17 @@ export function composeMail(
         database,
         rooms,
         profiles: profileSource,
+        rateLimiter,
         languages,
         sender: mailSender,
+      }),
+      expiryNotices: new ExpiryNotices({
+        database,
+        clock,
+        validity: accountValidity,
+        languages,
+        sender: mailSender,
+        noticeMs: email.expiryNoticeMs,
       }),
       loginNotices: new LoginNotices({ database, languages, sender: mailSender }),
       digests: new DigestService({

@@ -1,10 +1,12 @@
 import { Type } from 'typebox';
+import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly accounts: AccountService;
+  readonly ownAddresses: OwnAddresses;
 }
 
 export const accountDeactivationEndpoints = [
@@ -28,14 +30,13 @@ export const accountDeactivationEndpoints = [
     }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     answers: challenge,
-    async handler({ accounts }: Services, { body, requester, info }) {
+    async handler({ accounts, ownAddresses }: Services, { body, requester, info }) {
       await accounts.deactivateOwn(requester, {
         erase: body.erase ?? false,
         auth: asAuth(body.auth),
         ip: info.ip,
       });
-      // "This must be success if the homeserver has no identifiers to unbind for the user": it binds none.
-      return { id_server_unbind_result: 'success' };
+      return { id_server_unbind_result: await ownAddresses.unbindAll(requester.userId) };
     },
   }),
 ];

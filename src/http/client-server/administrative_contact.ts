@@ -31,6 +31,7 @@ const unbound = Type.Object({ id_server_unbind_result: Type.String() });
 const ANYBODY = { allowed: 'it needs no account' };
 const BY_IDENTITY_SERVER = [
   'M_SERVER_NOT_TRUSTED',
+  'M_TOO_LARGE',
   'M_TERMS_NOT_SIGNED',
   'M_FORBIDDEN',
   'M_CONNECTION_FAILED',

@@ -81,7 +81,15 @@ export const pusherEndpoints = [
       'org.matrix.msc3881.enabled': Type.Optional(Type.Boolean()),
     }),
     response: empty,
-    errcodes: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_NOT_JSON', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    errcodes: [
+      'M_MISSING_PARAM',
+      'M_INVALID_PARAM',
+      'M_THREEPID_NOT_FOUND',
+      'M_BAD_JSON',
+      'M_NOT_JSON',
+      'M_TOO_LARGE',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handler({ pushers }: Services, { requester, body: wish }) {
       await pushers.set(requester, {
         kind: wish.kind,

@@ -2,10 +2,9 @@ import { Type } from 'typebox';
 import { markup } from '#src/kernel/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { CONFIRM_PATH } from '#src/services/mail/validation/validation-mails.ts';
 import { endpoint, FormBody, Reply } from '../endpoint.ts';
 import { type Language, languageOf, pageReply, type Translated } from './page.ts';
-
-const PATH = '/_tsudoi/email/confirm';
 
 const TEXTS = {
   register: { en: 'Confirm your address', ja: 'メールアドレスの確認' },
@@ -60,7 +59,7 @@ export const confirmEmailEndpoints = [
     operationId: 'getConfirmEmailPage',
     summary: 'Asks whoever followed the link in a mail to confirm their address.',
     method: 'GET',
-    path: PATH,
+    path: CONFIRM_PATH,
     auth: 'none',
     rateLimit: 'mail_link',
     query: Type.Object(link),
@@ -94,7 +93,7 @@ export const confirmEmailEndpoints = [
     operationId: 'confirmEmail',
     summary: 'Confirms a mail address by the token that was sent to it.',
     method: 'POST',
-    path: PATH,
+    path: CONFIRM_PATH,
     auth: 'none',
     rateLimit: 'mail_link',
     body: new FormBody(Type.Object(link)),

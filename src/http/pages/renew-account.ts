@@ -1,12 +1,9 @@
 import { Type } from 'typebox';
 import { markup } from '#src/kernel/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { AccountValidity } from '#src/services/accounts/validity/account-validity.ts';
+import { type AccountValidity, RENEWAL_PATH } from '#src/services/accounts/validity/account-validity.ts';
 import { endpoint, FormBody, type Reply } from '../endpoint.ts';
 import { type Language, languageOf, pageReply, type Translated } from './page.ts';
-
-/** Where the links lead with which accounts are renewed: `RENEWAL_PATH?user_id=...&token=...` */
-export const RENEWAL_PATH = '/_tsudoi/account/renew';
 
 const TEXTS = {
   title: { en: 'Go on using your account?', ja: 'アカウントを引き続き利用しますか?' },

@@ -13,6 +13,11 @@ const TEXTS = {
   of: { en: 'Password of', ja: 'パスワード:' },
   captcha: { en: 'Are you a person?', ja: '人間であることの確認' },
   button: { en: 'Go on', ja: '続ける' },
+  email: { en: 'Your mail address', ja: 'メールアドレス' },
+  sent: {
+    en: 'A mail with a link is on its way to this address. Follow it, then come back and go on here.',
+    ja: 'このアドレスに確認用のリンクを送信しました。リンクを開いて確認したあと、この画面に戻って続けてください。',
+  },
 } as const satisfies Record<string, Translated>;
 
 type Writer = (stage: StageView, of: (text: keyof typeof TEXTS) => string, language: Language) => StageForm;
@@ -94,6 +99,19 @@ ${button(of)}`,
     content: `<input name="user" type="hidden" autocomplete="username" value="${escapeHtml(userId)}">
 <label for="password">${of('of')} ${escapeHtml(userId)}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required autofocus>
+${button(of)}`,
+  }),
+  'm.login.email.identity': ({ params: { email, sid } }, of) => ({
+    title: of('email'),
+    content:
+      typeof sid === 'string'
+        ? `<p><strong>${escapeHtml(String(email))}</strong></p>
+<p>${of('sent')}</p>
+<input type="hidden" name="sid" value="${escapeHtml(sid)}">
+<input type="hidden" name="email" value="${escapeHtml(String(email))}">
+${button(of)}`
+        : `<label for="email">${of('email')}</label>
+<input id="email" name="email" type="email" autocomplete="email" maxlength="254" required autofocus>
 ${button(of)}`,
   }),
   ...Object.fromEntries(Object.keys(WIDGETS).map((type) => [type, captcha])),

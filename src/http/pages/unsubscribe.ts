@@ -1,11 +1,9 @@
 import { Type } from 'typebox';
 import { markup } from '#src/kernel/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { DigestService } from '#src/services/mail/digests/digest-service.ts';
+import { type DigestService, UNSUBSCRIBE_PATH } from '#src/services/mail/digests/digest-service.ts';
 import { endpoint, FormBody, type Reply } from '../endpoint.ts';
 import { type Language, languageOf, pageReply, type Translated } from './page.ts';
-
-const PATH = '/_tsudoi/email/unsubscribe';
 
 const TEXTS = {
   title: { en: 'No more mails about missed messages?', ja: '未読メッセージのメール通知を停止しますか?' },
@@ -44,7 +42,7 @@ export const unsubscribeEndpoints = [
     operationId: 'getUnsubscribePage',
     summary: 'Asks whether mails about missed messages are to end.',
     method: 'GET',
-    path: PATH,
+    path: UNSUBSCRIBE_PATH,
     auth: 'none',
     rateLimit: 'mail_link',
     query,
@@ -66,7 +64,7 @@ export const unsubscribeEndpoints = [
     operationId: 'unsubscribe',
     summary: 'Ends mails about missed messages.',
     method: 'POST',
-    path: PATH,
+    path: UNSUBSCRIBE_PATH,
     auth: 'none',
     rateLimit: 'mail_link',
     query,

@@ -45,7 +45,7 @@ export const threepidEndpoints = [
     params,
     body: Type.Object({ threepids: Type.Array(threepid, { maxItems: 100 }) }),
     response,
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_THREEPID_MEDIUM_NOT_SUPPORTED', 'M_THREEPID_IN_USE'],
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_THREEPID_MEDIUM_NOT_SUPPORTED', 'M_THREEPID_IN_USE', 'M_TOO_LARGE'],
     async handler({ accountThreepids }: Services, { params: { userId }, body }) {
       await accountThreepids.replace(userId, body.threepids);
       return shown(await accountThreepids.ofAccount(userId));

@@ -178,6 +178,23 @@ describe('configuration', () => {
     expect(only([], { TSUDOI_FEDERATION__DENY_IP_RANGES: '10.0.0.0/99' }).problem).to.include('10.0.0.0/99');
   });
 
+  it('sends no password over a network in the clear, and half of an account nowhere', () => {
+    const keysOf = (url: string, more: Record<string, string> = {}): string[] =>
+      problemsOf([], { TSUDOI_EMAIL__FROM: 'a@b.test', TSUDOI_EMAIL__SMTP_URL: url, ...more }).map(({ key }) => key);
+    const clear = { TSUDOI_EMAIL__STARTTLS: 'none' };
+    const account = { TSUDOI_EMAIL__USERNAME: 'a', TSUDOI_EMAIL__PASSWORD: 'b' };
+    expect(keysOf('smtp://mail.test', { ...clear, ...account })).to.deep.equal(['email.starttls']);
+    expect(keysOf('smtp://a:b@mail.test', clear)).to.deep.equal(['email.starttls']);
+    expect(keysOf('smtp://mail.test', clear)).to.deep.equal([]);
+    expect(keysOf('smtp://localhost', { ...clear, ...account })).to.deep.equal([]);
+    expect(keysOf('smtps://mail.test', { ...clear, ...account })).to.deep.equal([]);
+    expect(keysOf('smtp://mail.test', account)).to.deep.equal([]);
+    expect(keysOf('smtp://mail.test', { TSUDOI_EMAIL__USERNAME: 'a' })).to.deep.equal(['email.password']);
+    expect(keysOf('smtp://:25')).to.deep.equal(['email.smtp_url']);
+    const pauses = { TSUDOI_EMAIL__DIGESTS__FIRST_PAUSE_MS: '2', TSUDOI_EMAIL__DIGESTS__LONGEST_PAUSE_MS: '1' };
+    expect(keysOf('smtp://mail.test', pauses)).to.deep.equal(['email.digests.first_pause_ms']);
+  });
+
   it('says which file is missing, or not YAML, or no map', () => {
     expect(only([join(folder, 'none.yaml')]).problem).to.include('cannot be read');
     expect(only([write('a.yaml', 'a: b: c')]).problem).to.include('is not YAML');

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { linkOf } from '#test/support/mail-server.ts';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
 describe('mail to people who are invited by their address', function () {
@@ -53,6 +54,21 @@ describe('mail to people who are invited by their address', function () {
     await world.app.idle();
     await world.app.services.invitationMails.send(token);
     expect(world.mail.take()).to.deep.equal([]);
+  });
+
+  it('is a few mails and no more for one address, however many invite it', async () => {
+    const limited = await MailWorld.start({}, { rateLimits: { mail_address: { perSecond: 0.001, burst: 2 } } });
+    try {
+      for (const inviter of ['one', 'two', 'three', 'four']) {
+        const roomId = await limited.app.room(inviter);
+        const invitation = { medium: 'email', address: 'popular@mail.test', id_server: 'test' };
+        await limited.app.must(inviter, 'POST', `/rooms/${roomId}/invite`, invitation);
+      }
+      await limited.app.idle();
+      expect(limited.mail.take()).to.have.length(2);
+    } finally {
+      await limited.stop();
+    }
   });
 
   it('shows no names that are advertisements, and no markup of others', async () => {
@@ -116,4 +132,47 @@ describe('a login on a new device', function () {
     await world.app.idle();
     expect(world.mail.take()).to.deep.equal([]);
   });
+});
+
+describe('an account that is about to expire', function () {
+  this.timeout(60_000);
+  let world: MailWorld;
+  const DAY = 86_400_000;
+  before(async () => {
+    world = await MailWorld.start({ accountValidity: { enabled: true, periodMs: 30 * DAY } });
+  });
+  after(() => world?.stop());
+
+  const pass = async (ms: number): Promise<void> => {
+    world.app.clock.set(ms);
+    await world.app.services.expiryNotices.look(new AbortController().signal);
+    await world.app.idle();
+  };
+
+  for (const [language, word] of [
+    ['en', 'about to end'],
+    ['ja', '有効期限が近づいています'],
+  ] as const)
+    it(`is told to its user a week before, once, with a link that renews it (${language})`, async () => {
+      const person = await world.register(`expiring-${language}`);
+      await world.add(person, world.address());
+      await world.app.must(person.token, 'PUT', `/user/${person.userId}/account_data/org.tsudoi.language`, {
+        language,
+      });
+      await pass(20 * DAY);
+      expect(world.mail.take()).to.deep.equal([]);
+      await pass(5 * DAY);
+      const mail = world.mail.one();
+      expect(mail.parsed.subject).to.include(word);
+      await pass(DAY);
+      expect(world.mail.take()).to.deep.equal([]);
+      const { pathname, search } = linkOf(mail, '/_tsudoi/account/renew');
+      const page = await (await fetch(world.app.url + pathname + search)).text();
+      expect((await world.press(page, pathname)).status).to.equal(200);
+      await pass(10 * DAY);
+      expect(world.mail.take(), 'it is renewed').to.deep.equal([]);
+      expect((await world.app.ask(person.token, 'GET', '/account/whoami')).status).to.equal(200);
+      await pass(40 * DAY);
+      world.mail.take();
+    });
 });

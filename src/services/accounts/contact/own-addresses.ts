@@ -4,7 +4,7 @@ import type { IdentityAccess, IdentityService, IdentitySigner } from '#src/remot
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
-import { forgetBind, noteBind, serversOfBind } from '#src/storage/accounts/threepid-binds.ts';
+import { bindsOf, forgetBind, forgetBinds, noteBind, serversOfBind } from '#src/storage/accounts/threepid-binds.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import {
@@ -22,6 +22,8 @@ export interface OwnAddressesOptions {
   readonly signer: IdentitySigner;
   /** Identity servers that users may have this server ask. */
   readonly trustedServers: readonly string[];
+  /** Addresses of an account that are bound. */
+  readonly most: number;
 }
 
 /** Whether an identity server has unbound an address: `id_server_unbind_result`. */
@@ -65,11 +67,14 @@ export class OwnAddresses {
    * Has an identity server publish that an address which was validated there is the requester's. "Homeservers should track successful
    * binds so they can be unbound later."
    *
-   * @throws MatrixError M_SERVER_NOT_TRUSTED, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; what the identity server refuses with
+   * @throws MatrixError M_SERVER_NOT_TRUSTED, M_TOO_LARGE, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; what the identity server refuses
+   *   with
    */
   async bind({ userId }: Requester, access: IdentityAccess, credentials: ThreepidCredentials): Promise<void> {
-    const { database, identity } = this.#options;
+    const { database, identity, most } = this.#options;
     this.#assertTrusted(access.server);
+    if ((await bindsOf(database, userId)).length >= most)
+      throw new MatrixError('M_TOO_LARGE', `This server binds at most ${most} addresses of an account.`);
     const id = await identity.bind(access, { ...credentials, userId });
     await noteBind(database, userId, id, access.server);
   }
@@ -100,6 +105,33 @@ export class OwnAddresses {
       if (error instanceof MatrixError) return 'no-support';
       throw error;
     }
+  }
+
+  /**
+   * Has all that this server bound for a user removed from the identity servers. What they do not remove stays noted.
+   *
+   * @returns "This must be `success` if the homeserver has no identifiers to unbind for the user."
+   */
+  async unbindAll(userId: string): Promise<UnbindResult> {
+    const binds = await bindsOf(this.#options.database, userId);
+    const results = await Promise.all(
+      binds.map(async ({ address, idServer, medium }): Promise<UnbindResult> => {
+        const id = thirdPartyId(medium, address);
+        try {
+          return id === undefined ? 'no-support' : await this.#unbind(userId, id, idServer);
+        } catch (error) {
+          if (error instanceof MatrixError) return 'no-support';
+          throw error;
+        }
+      }),
+    );
+    return results.every((result) => result === 'success') ? 'success' : 'no-support';
+  }
+
+  /** The same for an account that has come to its end: nothing stays noted. */
+  async release(userId: string): Promise<void> {
+    await this.unbindAll(userId);
+    await forgetBinds(this.#options.database, userId);
   }
 
   async #unbind(userId: string, id: ThirdPartyId, server: string | undefined): Promise<UnbindResult> {

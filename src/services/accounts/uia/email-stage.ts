@@ -11,6 +11,10 @@ export const EMAIL_STAGE = 'm.login.email.identity';
 /** The operations that an address can prove somebody for, and what it is validated for then. */
 const PURPOSES: Readonly<Record<string, ValidationPurpose>> = { register: 'register', changePassword: 'reset' };
 
+/** What an address has to be validated for to prove somebody for an operation; undefined where it proves nobody. */
+export const purposeOf = (operation: string): ValidationPurpose | undefined =>
+  Object.hasOwn(PURPOSES, operation) ? PURPOSES[operation] : undefined;
+
 /** `m.login.email.identity`: a mail address that was validated here. `id_server` is not looked at. Proves the session id. */
 export class EmailStage implements Stage {
   readonly type = EMAIL_STAGE;
@@ -22,7 +26,7 @@ export class EmailStage implements Stage {
 
   async attempt(auth: AuthData, { operation }: StageContext): Promise<string> {
     const credentials = credentialsOf(auth);
-    const purpose = PURPOSES[operation];
+    const purpose = purposeOf(operation);
     const validated = purpose === undefined ? undefined : await this.#validation.validated(purpose, credentials);
     if (validated !== undefined) return validated.sid;
     throw new StageFailed(

@@ -56,6 +56,8 @@ export interface UiaRequest {
 /** A stage of a session, for the page on which it is completed. */
 export interface StageView {
   readonly type: string;
+  /** What the session is for, by its operationId. */
+  readonly operation: string;
   readonly isCompleted: boolean;
   readonly params: Readonly<Record<string, unknown>>;
   /** Who must authenticate; undefined where that is nobody yet. */
@@ -166,8 +168,8 @@ export class UiaService {
     const stage = this.#stages.get(type);
     if (session === undefined || stage === undefined || !session.flows.some((flow) => flow.includes(type)))
       return undefined;
-    const { completed, userId } = session;
-    return { type, isCompleted: completed.includes(type), params: stage.params?.() ?? {}, userId };
+    const { completed, operation, userId } = session;
+    return { type, operation, isCompleted: completed.includes(type), params: stage.params?.() ?? {}, userId };
   }
 
   /**

@@ -139,6 +139,24 @@ export class AddressValidation {
     });
   }
 
+  /**
+   * As `request`, for a client that knows nothing of mail: somebody is before the page of a stage. The secret is that of the session of
+   * user-interactive authentication.
+   */
+  requestOnPage(
+    purpose: ValidationPurpose,
+    uiaSession: string,
+    asked: Pick<TokenRequest, 'email' | 'acceptLanguage' | 'ip'>,
+  ): Promise<string> {
+    const sendAttempt = this.#options.clock.now();
+    return this.request(purpose, { ...asked, clientSecret: this.secretOf(uiaSession), sendAttempt });
+  }
+
+  /** With what the page of a stage shows that it asked for the mail. */
+  secretOf(uiaSession: string): string {
+    return this.#options.linkTokens.of('page of a stage', uiaSession);
+  }
+
   async #assertFits(purpose: ValidationPurpose, id: ThirdPartyId, userId: string | undefined): Promise<void> {
     const owner = await ownerOfAddress(this.#options.database, id);
     if (purpose === 'reset' && owner === undefined)

@@ -14,6 +14,9 @@ export interface AccountValidityOptions {
   readonly periodMs: number | null;
 }
 
+/** Where the links lead with which accounts are renewed: `RENEWAL_PATH?user_id=...&token=...` */
+export const RENEWAL_PATH = '/_tsudoi/account/renew';
+
 const PURPOSE = 'renew an account';
 const AT_ONCE = 1_000;
 /** The part of the time by which accounts that were there before expire earlier, each by chance: not all on one day. */

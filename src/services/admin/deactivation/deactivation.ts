@@ -19,6 +19,8 @@ export interface DeactivationOptions {
   readonly membership: { leave(userId: string, roomId: string): Promise<void> };
   /** Takes the addresses of a user away, and the invitations that they made of others by theirs. */
   readonly addresses: { release(userId: string): Promise<void> };
+  /** Has identity servers forget them. */
+  readonly binds: { release(userId: string): Promise<void> };
   readonly delayedEvents: { cancelAll(userId: string): Promise<void> };
   readonly presence: { leave(userId: string): Promise<void> };
   /** Releases what a user has uploaded. */
@@ -42,10 +44,11 @@ export class Deactivation {
 
   /** @returns false when it was broken off because of the signal */
   async finish(userId: string, signal: AbortSignal): Promise<boolean> {
-    const { addresses, caches, database, delayedEvents, interner, media, presence, users } = this.#options;
+    const { addresses, binds, caches, database, delayedEvents, interner, media, presence, users } = this.#options;
     const account = await users.account(userId);
     if (account?.deactivated !== true) return true;
     await addresses.release(userId);
+    await binds.release(userId);
     await delayedEvents.cancelAll(userId);
     await presence.leave(userId);
     if (!(await this.#leaveRooms(userId, signal))) return false;

@@ -84,6 +84,7 @@ export class DigestService {
     const { database, pushers, sender, times, unread } = this.#options;
     const pusher = await pushers.byId(id);
     if (pusher?.kind !== 'email' || !pusher.enabled) return;
+    if ((await this.#options.users.account(pusher.userId))?.locked === true) return;
     if (!(await this.#isTheirs(pusher))) {
       await pushers.remove(id);
       return;

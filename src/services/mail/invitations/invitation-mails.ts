@@ -1,3 +1,4 @@
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { MailSender } from '#src/services/mail/sending/mail-sender.ts';
 import type { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';
@@ -12,7 +13,11 @@ export interface InvitationMailsOptions {
   readonly profiles: { profileOf(userId: string): Promise<{ readonly displayname?: string | undefined }> };
   readonly languages: UserLanguages;
   readonly sender: MailSender;
+  readonly rateLimiter: RateLimiter;
 }
+
+/** The group of `rate_limits` that counts mails to one address, whoever caused them. */
+const MAILS = 'mail_address';
 
 /** The mails to people who were invited by their addresses. They never asked for anything: what others call themselves is no advertisement. */
 export class InvitationMails {
@@ -24,10 +29,12 @@ export class InvitationMails {
 
   /** Tells an invitee. An invitation that was revoked or redeemed meanwhile needs no mail. @throws Error when it is to be tried again */
   async send(token: string): Promise<void> {
-    const { database, languages, profiles, rooms, sender } = this.#options;
+    const { database, languages, profiles, rateLimiter, rooms, sender } = this.#options;
     const invite = await findThirdPartyInvite(database, token);
     if (invite === undefined || invite.claimedBy !== null || invite.medium !== 'email') return;
     const { address, inviter: inviterId, roomId } = invite;
+    // Whoever is invited by many gets a few mails: the other invitations wait for them all the same.
+    if (!rateLimiter.take(MAILS, address).ok) return;
     const room = await rooms.byId(roomId);
     const { displayname } = await profiles.profileOf(inviterId);
     // Nothing is known of the invitee: who invites them most likely shares a language with them.
