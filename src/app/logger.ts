@@ -1,41 +1,11 @@
 import { pino, type Logger as Pino } from 'pino';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import { systemTimers, type Timer } from '#src/kernel/timers.ts';
 
 export interface LoggerOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** `null`: pretty on a terminal, JSON otherwise. */
   readonly format: 'pretty' | 'json' | null;
-}
-
-class PinoLogger implements Logger {
-  readonly #pino: Pino;
-  readonly #flushNow: () => void;
-
-  constructor(instance: Pino, flushNow: () => void) {
-    this.#pino = instance;
-    this.#flushNow = flushNow;
-  }
-
-  debug(message: string, fields: LogFields = {}): void {
-    this.#pino.debug(fields, message);
-  }
-
-  info(message: string, fields: LogFields = {}): void {
-    this.#pino.info(fields, message);
-  }
-
-  warn(message: string, fields: LogFields = {}): void {
-    this.#pino.warn(fields, message);
-  }
-
-  error(message: string, fields: LogFields = {}): void {
-    this.#pino.error(fields, message);
-    this.#flushNow();
-  }
-
-  child(fields: LogFields): Logger {
-    return new PinoLogger(this.#pino.child(fields), this.#flushNow);
-  }
 }
 
 /** Bytes that are gathered at most, and milliseconds for which. */
@@ -44,19 +14,69 @@ const GATHER_MS = 100;
 
 type Destination = ReturnType<typeof pino.destination>;
 
-const gathering = (): Destination => {
-  const destination = pino.destination({ fd: 1, sync: false, minLength: GATHER_BYTES, periodicFlush: GATHER_MS });
-  process.once('exit', () => flush(destination));
-  return destination;
-};
+/** Where lines are gathered for a moment and written together. As long as there are none it does nothing. */
+class Gathering {
+  readonly destination: Destination = pino.destination({ fd: 1, sync: false, minLength: GATHER_BYTES });
+  #timer: Timer | undefined;
 
-const flush = (destination: Destination): void => {
-  try {
-    destination.flushSync();
-  } catch {
-    // Standard output is closed, or not open yet: there is nowhere to say so.
+  constructor() {
+    process.once('exit', () => this.flushNow());
   }
-};
+
+  /** To be called after a line. */
+  wrote(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = systemTimers.after(GATHER_MS, () => {
+      this.#timer = undefined;
+      // What cannot be written is kept, and tried again with what comes next.
+      this.destination.flush(() => undefined);
+    });
+  }
+
+  flushNow(): void {
+    try {
+      this.destination.flushSync();
+    } catch {
+      // Standard output is closed, or not open yet: there is nowhere to say so.
+    }
+  }
+}
+
+class PinoLogger implements Logger {
+  readonly #pino: Pino;
+  readonly #gathering: Gathering | undefined;
+
+  /** @param gathering where the lines go, unless they are written one by one */
+  constructor(instance: Pino, gathering: Gathering | undefined) {
+    this.#pino = instance;
+    this.#gathering = gathering;
+  }
+
+  debug(message: string, fields: LogFields = {}): void {
+    if (!this.#pino.isLevelEnabled('debug')) return;
+    this.#pino.debug(fields, message);
+    this.#gathering?.wrote();
+  }
+
+  info(message: string, fields: LogFields = {}): void {
+    this.#pino.info(fields, message);
+    this.#gathering?.wrote();
+  }
+
+  warn(message: string, fields: LogFields = {}): void {
+    this.#pino.warn(fields, message);
+    this.#gathering?.wrote();
+  }
+
+  error(message: string, fields: LogFields = {}): void {
+    this.#pino.error(fields, message);
+    this.#gathering?.flushNow();
+  }
+
+  child(fields: LogFields): Logger {
+    return new PinoLogger(this.#pino.child(fields), this.#gathering);
+  }
+}
 
 /**
  * The logger of the whole server: a line of JSON each (`time`, `level`, `msg` and fields), or something for human eyes.
@@ -68,15 +88,17 @@ export async function createLogger(
   stdout: NodeJS.WriteStream = process.stdout,
 ): Promise<Logger> {
   const isPretty = (options.format ?? (stdout.isTTY ? 'pretty' : 'json')) === 'pretty';
-  const destination = isPretty
-    ? (await import('pino-pretty')).default({
-        colorize: stdout.isTTY,
-        ignore: 'pid,hostname',
-        translateTime: 'SYS:HH:MM:ss.l',
-        sync: true,
-        destination: 1,
-      })
-    : gathering();
+  const gathering = isPretty ? undefined : new Gathering();
+  const destination =
+    gathering === undefined
+      ? (await import('pino-pretty')).default({
+          colorize: stdout.isTTY,
+          ignore: 'pid,hostname',
+          translateTime: 'SYS:HH:MM:ss.l',
+          sync: true,
+          destination: 1,
+        })
+      : gathering.destination;
   return new PinoLogger(
     pino(
       {
@@ -87,8 +109,6 @@ export async function createLogger(
       },
       destination,
     ),
-    () => {
-      if (!isPretty) flush(destination as Destination);
-    },
+    gathering,
   );
 }
