@@ -134,8 +134,33 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     `${DEFAULT_SERVER_LIMITS.maxHeaderBytes} bytes in ${DEFAULT_SERVER_LIMITS.headersTimeoutMs} ms`,
     '431, 408',
   ],
-  ['requests in line on one connection', '16', 'the connection is closed'],
-  ['pieces of a body', '256, and one more for every 64 bytes', 'the connection is closed'],
+  [
+    'requests in line on one connection, which begin one after the other',
+    '16; `tsudoi_http_connections_refused_total{reason="pipelining"}`',
+    'the connection is closed, and costs 500 tokens of `connection`',
+  ],
+  [
+    'pieces of a body',
+    '256, and one more for every 64 bytes; `tsudoi_http_connections_refused_total{reason="pieces"}`',
+    'the connection is closed, and costs 500 tokens of `connection`',
+  ],
+  [
+    'bodies and answers that stream (media)',
+    'no slower than 16384 bytes a second after `http.body_timeout_ms`, `http.answer_timeout_ms`; each holds 262144 of `bytes_in_flight`',
+    '408, 503, or the connection is closed',
+  ],
+  ['requests without a good access token that wait to be looked at', '1000 of one address', 'the connection is closed'],
+  [
+    'first syncs, and sliding ones of more than 20 lists and rooms, computed at once',
+    '8; users take turns, and 2000 of one may wait',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
+    'connections of sliding sync in memory',
+    '20 of a device; 500000 rooms of all, and 256 bytes of their last answers count as one',
+    '400 `M_UNKNOWN_POS`: the client begins again',
+  ],
+  ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],
   [
     'frame of a WebSocket',
