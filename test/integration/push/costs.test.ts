@@ -15,7 +15,7 @@ interface Cost {
 }
 
 describe('sending to 500 members who have pushers', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let server: PushServer;
   before(async () => {
     server = await PushServer.start();
