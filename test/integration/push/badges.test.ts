@@ -137,6 +137,8 @@ for (const countUnreadBy of ['room', 'message'] as const) {
                 const event = where.events[step.at % Math.max(where.events.length, 1)];
                 if (event !== undefined)
                   await server.app.must('alice', 'PUT', `${base}/redact/${event.id}/b${(count += 1)}`, {});
+                // Those of many are looked at together.
+                await server.settle(30_000);
                 break;
               }
               case 'mode': {

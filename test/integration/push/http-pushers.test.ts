@@ -200,6 +200,7 @@ describe('an HTTP pusher', function () {
     const event = await server.app.say(other, roomId, 'oops');
     expect((await server.told()).map(({ counts }) => counts)).to.deep.equal([{ unread: 1 }]);
     await server.app.must(other, 'PUT', `/rooms/${roomId}/redact/${event}/red-${me}`, {});
+    await server.settle(30_000);
     expect((await server.told()).map(({ counts }) => counts)).to.deep.equal([{ unread: 0 }]);
     await server.app.say(other, roomId, 'four');
     await server.told();

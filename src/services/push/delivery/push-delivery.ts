@@ -3,7 +3,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { Timers } from '#src/kernel/timers.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
@@ -41,6 +41,8 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 3_600_000;
 /** How often it is remembered how far everything has come. */
 const REMEMBER_EVERY_MS = 5_000;
+/** How long what was redacted may still be counted in a badge. */
+const LATER_MS = 30_000;
 /** Steps that the rules of a user may take to say whether they are told of an event. */
 const MOST_STEPS = 500_000;
 /** What is being sent gets so long when the server stops. */
@@ -94,6 +96,9 @@ export class PushDelivery {
   /** Users of whom other things may be unread than their pushers know, with the latest mark of their receipts. */
   #unsure = new Map<string, number | undefined>();
   readonly #counting: Background;
+  /** Users whose count is looked at a while later. */
+  readonly #later = new Set<string>();
+  #laterTimer: Timer | undefined;
 
   constructor(options: PushDeliveryOptions) {
     this.#options = options;
@@ -211,6 +216,7 @@ export class PushDelivery {
   /** Begins to tell nothing new. */
   async drain(): Promise<void> {
     this.#ripening.close();
+    this.#laterTimer?.cancel();
     await this.#counting.close();
     await this.#queue.close(CLOSE_MS);
     await this.#options.sender.idle();
@@ -328,7 +334,25 @@ export class PushDelivery {
     if (registry.has(event.sender)) yield event.sender;
     if (event.type === 'm.room.member' && event.stateKey !== undefined && registry.has(event.stateKey))
       yield event.stateKey;
-    if (event.type === 'm.room.redaction') yield* audience;
+    if (event.type === 'm.room.redaction')
+      for (const userId of audience) if (this.#mayBeLess(userId)) this.#checkLater(userId);
+  }
+
+  /** Whether a user was told that anything is unread. */
+  #mayBeLess(userId: string): boolean {
+    const { registry } = this.#options;
+    return registry.of(userId).some(({ destination }) => registry.toldOf(destination) > 0);
+  }
+
+  /** Has what is unread counted for many at once, now and then: somebody who redacts again and again must not keep the database busy. */
+  #checkLater(userId: string): void {
+    this.#later.add(userId);
+    this.#laterTimer ??= this.#options.timers.after(LATER_MS, () => {
+      this.#laterTimer = undefined;
+      const users = [...this.#later];
+      this.#later.clear();
+      for (const one of users) this.#check(one);
+    });
   }
 
   #check(userId: string, mark?: number): void {
