@@ -90,7 +90,7 @@ export class ImageScaler {
     if (pixels > MOST_PIXELS) return 'too large';
     const frames = metadata.pages ?? 1;
     const moves = animated && frames > 1 && frames <= MOST_FRAMES && pixels * frames <= MOST_PIXELS;
-    // A moving image is not for whoever asked for one that stands still, and what says where it was taken is for nobody.
+    // A moving image is not for clients that asked for one that stands still, and what says where it was taken is for nobody.
     const contentType = SHOWN[metadata.format ?? ''];
     if (contentType !== undefined && isWithin(metadata, width, height) && isPlain(metadata) && (moves || frames === 1))
       return { isSmall: true, contentType };

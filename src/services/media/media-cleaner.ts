@@ -111,7 +111,7 @@ export class MediaCleaner {
     return this.#batches(signal, async (tx) => {
       const media = await lockUnused(tx, { before, isLocal, after, limit: AT_ONCE });
       after = media.at(-1)?.nid ?? after;
-      // Avatars of people and rooms, and packs of images, are in use however seldom somebody looks.
+      // Avatars of people and rooms, and packs of images, are in use however seldom they are fetched.
       const staying = isLocal
         ? await shownMedia(
             tx,

@@ -77,7 +77,7 @@ export class MediaModeration {
   }
 
   /**
-   * Quarantines a piece of media, and its content whoever uploads it. One that is protected is left alone.
+   * Quarantines a piece of media, and its content for every uploader. One that is protected is left alone.
    *
    * @throws MatrixError M_NOT_FOUND when it is not there
    */

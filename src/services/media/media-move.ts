@@ -28,7 +28,7 @@ export interface MovedMedia {
 
 /**
  * Moves the objects of media from one store to another. Each is written there, compared with what it should be, said to lie there, and only
- * then deleted here; so this may be broken off anywhere, and goes on where it was.
+ * then deleted here; so this may be broken off anywhere, and resumes where it was.
  */
 export class MediaMove {
   readonly #options: MediaMoveOptions;

@@ -123,13 +123,13 @@ export class MediaService {
   /**
    * Stores the content of an id that was given out before.
    *
-   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN when it was given to somebody else, M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN when it was given to another user, M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE
    */
   async fill(userId: string, serverName: string, mediaId: string, upload: Upload): Promise<void> {
     try {
       const media = serverName === this.#options.serverName ? await this.#find(serverName, mediaId) : undefined;
       if (media === undefined) throw notFound();
-      if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to somebody else.');
+      if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to another user.');
       if (media.blob !== null) throw overwriting();
       if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
     } catch (error) {
@@ -143,7 +143,7 @@ export class MediaService {
   }
 
   /**
-   * Media that somebody asks for. What is yet to come is waited for.
+   * Media that a request asks for. What is yet to come is waited for.
    *
    * @param timeoutMs how long; undefined for the usual time
    * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED; M_UNKNOWN (503) when it cannot be scanned

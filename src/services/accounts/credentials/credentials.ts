@@ -48,7 +48,7 @@ const OF_ACCOUNT_AND_ADDRESS = 'login';
 const OF_ADDRESS = 'login_address';
 const OF_ACCOUNT = 'login_account';
 
-/** Says whether somebody is who they claim to be. */
+/** Says whether a password is a user's. */
 export class Credentials {
   readonly #deps: CredentialsDependencies;
 

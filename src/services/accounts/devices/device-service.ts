@@ -39,7 +39,7 @@ export class DeviceService {
   }
 
   /**
-   * The devices of somebody, for themselves or an administrator. Client-Server API, `GET /admin/whois/{userId}`.
+   * The devices of a user, for the user or an administrator. Client-Server API, `GET /admin/whois/{userId}`.
    *
    * @throws MatrixError M_FORBIDDEN
    */

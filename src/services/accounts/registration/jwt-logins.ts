@@ -36,7 +36,7 @@ const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `Th
 export const jwtKeyOf = ({ algorithm, key }: Pick<JwtOptions, 'algorithm' | 'key'>): KeyObject =>
   algorithm.startsWith('HS') ? createSecretKey(key, 'utf8') : createPublicKey(key);
 
-/** `org.matrix.login.jwt`: users log in by a JSON Web Token of somebody whom the operator trusts. Who is new gets an account. */
+/** `org.matrix.login.jwt`: users log in by a JSON Web Token of an issuer that the operator trusts. New users get an account. */
 export class JwtLogins {
   readonly type = 'org.matrix.login.jwt';
   readonly #deps: JwtLoginsDependencies;
@@ -87,7 +87,8 @@ export class JwtLogins {
     if (options.issuer !== null && iss !== options.issuer) throw refused('it is of another issuer');
     const audiences = aud === undefined ? [] : Array.isArray(aud) ? aud : [aud];
     const isMeant = audiences.some((audience) => typeof audience === 'string' && options.audiences.includes(audience));
-    if ((aud !== undefined || options.audiences.length > 0) && !isMeant) throw refused('it is meant for somebody else');
+    if ((aud !== undefined || options.audiences.length > 0) && !isMeant)
+      throw refused('it is meant for another audience');
   }
 }
 

@@ -33,7 +33,7 @@ export interface RegistrationOptions {
   readonly requiresToken: boolean;
   /** `registration.requires_email`: an address has to be validated. */
   readonly requiresEmail: boolean;
-  /** `registration.guests`: whether anybody may get a guest account. */
+  /** `registration.guests`: whether clients get guest accounts. */
   readonly guests: boolean;
   /** The stage of the captcha that has to be solved; undefined where there is none. */
   readonly captchaStage?: string | undefined;
@@ -43,7 +43,7 @@ export interface RegistrationOptions {
 
 /** Who keeps profiles. */
 export interface NewProfiles {
-  /** Gives a user the name that somebody wants for them, as far as it can be one, in the transaction that makes their account. */
+  /** Gives a user the display name that the request wants, as far as it can be one, in the transaction that makes their account. */
   nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void>;
 }
 
@@ -122,7 +122,7 @@ export class RegistrationService {
 
   /**
    * Registers a user after user-interactive authentication. What is wrong with the wishes is said before that. They may be spread over
-   * the requests of a session (clients learn the flows by an empty one, or send nothing but `auth` afterwards), and whoever repeats the
+   * the requests of a session (clients learn the flows by an empty one, or send nothing but `auth` afterwards), and a client that repeats the
    * last request gets the same account, device and tokens.
    *
    * @throws UiaChallenge; MatrixError M_FORBIDDEN (registration is closed), M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE,
@@ -268,7 +268,7 @@ export class RegistrationService {
   }
 
   /**
-   * The account of somebody whom another service has proved to be who they are; a new one, without a password, where there is none.
+   * The account of a user whom another service has authenticated; a new one, without a password, where there is none.
    *
    * @throws MatrixError M_EXCLUSIVE, M_INVALID_USERNAME
    */
@@ -290,7 +290,7 @@ export class RegistrationService {
   }
 
   /**
-   * Whether somebody could register under `username` now.
+   * Whether `username` could be registered now.
    *
    * @throws MatrixError M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE
    */

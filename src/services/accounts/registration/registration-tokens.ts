@@ -27,7 +27,7 @@ export interface TokenBounds {
 const MAX_LENGTH = 64;
 const MOST_USES = 1_000_000_000;
 
-/** Tokens that let somebody register. Client-Server API, "Token-authenticated registration". */
+/** Tokens with which users may register. Client-Server API, "Token-authenticated registration". */
 export class RegistrationTokens {
   readonly #database: Database;
   readonly #clock: Clock;

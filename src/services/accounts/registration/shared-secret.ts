@@ -38,7 +38,7 @@ const sharedSecretMac = (
   return createHmac('sha1', secret).update(parts.join('\0')).digest('hex');
 };
 
-/** Registration by whoever knows a secret of the operator's, as tools for Synapse do it (`/_synapse/admin/v1/register`). */
+/** Registration by clients that know a secret of the operator's, as tools for Synapse do it (`/_synapse/admin/v1/register`). */
 export class SharedSecretRegistration {
   readonly #deps: SharedSecretDependencies;
   readonly #nonces = new LRUCache<string, number>(atMost(10_000));

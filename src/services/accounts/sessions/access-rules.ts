@@ -34,7 +34,7 @@ export const userSuspended = (): MatrixError =>
   new MatrixError('M_USER_SUSPENDED', 'You cannot do this while your account is suspended.');
 
 /** Rules for suspended users that hold for many endpoints. */
-export const READS: AccessRule = { allowed: 'it changes nothing: suspended users go on reading' };
+export const READS: AccessRule = { allowed: 'it changes nothing: suspended users may still read' };
 export const KEEPS_OWN: AccessRule = { allowed: 'it changes what only the user reads' };
 export const OTHERS_SEE: AccessRule = { refused: 'other users would see what it changes' };
 export const ADMINISTERS: AccessRule = {

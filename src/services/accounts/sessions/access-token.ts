@@ -11,7 +11,7 @@ export interface AccessTokenClaims {
   readonly expiresTs: number | undefined;
 }
 
-/** One header is all we sign and all we accept: no choice of algorithm is left to whoever sends a token. */
+/** One header is all we sign and all we accept: the sender of a token has no choice of algorithm. */
 const HEADER = Buffer.from('{"alg":"EdDSA","typ":"JWT"}').toString('base64url');
 
 const SIGNATURE_BYTES = 64;

@@ -70,7 +70,7 @@ export class AccountService {
   }
 
   /**
-   * Gives whoever has validated the address of an account for that a new password. All its devices are logged out and deleted unless
+   * Sets a new password for a user who has validated the address of the account. All its devices are logged out and deleted unless
    * `logoutDevices` is false.
    *
    * @throws UiaChallenge; MatrixError M_MISSING_TOKEN where no address can be validated, M_WEAK_PASSWORD, M_INVALID_PARAM, M_NOT_FOUND when

@@ -15,7 +15,7 @@ const LITTLE = 0.25;
 const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
 
 /**
- * Whether whoever gets this answer goes on asking in spite of all refusals: then the connection is closed, since a refusal costs this
+ * Whether the client keeps asking in spite of all refusals: then the connection is closed, since a refusal costs this
  * server as much as the request costs them. New connections are limited too.
  */
 export const endsConnection = (error: MatrixError): boolean => limiterOf(error) === REFUSED;
@@ -39,7 +39,7 @@ export interface TokenReader {
   knows?(token: string): boolean;
 }
 
-/** Lets requests in as far as the limits of whoever sends them go: over HTTP and WebSockets alike. */
+/** Lets requests in as far as the limits of their senders go: over HTTP and WebSockets alike. */
 export class Admission {
   readonly #limiter: RateLimiter;
   readonly #tokens: TokenReader;
@@ -80,7 +80,7 @@ export class Admission {
   }
 
   /**
-   * Waits until there is time to look at a request of whom no account answers for yet. Networks take turns, so that whoever sends many waits
+   * Waits until there is time to look at a request that is not authenticated yet. Networks take turns, so that one that sends many waits
    * for themselves.
    *
    * @throws ArrivalRefused when so many wait that it is not even worth an answer

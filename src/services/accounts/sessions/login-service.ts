@@ -19,7 +19,7 @@ export interface LoginRequest extends PasswordClaim {
   readonly acceptLanguage?: string | undefined;
 }
 
-/** A way of logging in by a token that somebody else has made. */
+/** A way of logging in by a token of another issuer. */
 export interface ProvedLogins {
   /** The type of login. */
   readonly type: string;
@@ -29,7 +29,7 @@ export interface ProvedLogins {
 
 /** The group that counts failures of an address, whichever account they are about. */
 const OF_ADDRESS = 'login_address';
-/** The group of `rate_limits` that counts logins of an account: nobody uses it up but whoever knows the password. */
+/** The group of `rate_limits` that counts logins of an account: only clients that know the password use it up. */
 const SUCCESSES = 'login_success';
 
 /** Logging in. Client-Server API, "Login" of the legacy API. */
@@ -67,7 +67,7 @@ export class LoginService {
   }
 
   /**
-   * Logs somebody in.
+   * Logs a user in.
    *
    * @throws MatrixError M_UNKNOWN for an unknown type, M_FORBIDDEN for a user or password that is wrong or no longer good,
    *   M_USER_DEACTIVATED (a login token of such an account), M_USER_LOCKED, M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_INVALID_PARAM

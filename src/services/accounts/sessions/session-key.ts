@@ -12,7 +12,7 @@ export const makeSessionKey = (): SessionKey => generateKeyPairSync('ed25519');
 
 /**
  * Reads the key that signs access tokens (PEM, PKCS #8), or makes it with mode 0600. Who loses it logs everybody out; who has it and the
- * database can act as anybody. Servers that start at once on one file agree on one key.
+ * database can act as any user. Servers that start at once on one file agree on one key.
  *
  * @param path usually `session.key` in the data directory
  * @throws if the file is there but is no Ed25519 key

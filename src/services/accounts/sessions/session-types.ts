@@ -6,7 +6,7 @@ export interface SessionRequest {
   readonly displayName?: string | undefined;
   /** Whether the client can refresh: its access tokens expire then. */
   readonly refreshable?: boolean | undefined;
-  /** From where somebody logged in, for the notice of it that goes to the user when the device is new. No notice when left out. */
+  /** From where the client logged in, for the notice of it that goes to the user when the device is new. No notice when left out. */
   readonly noticed?: { readonly ip: string; readonly acceptLanguage?: string | undefined } | undefined;
 }
 

@@ -4,7 +4,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 export const unknownToken = (message: string, softLogout = false): MatrixError =>
   new MatrixError('M_UNKNOWN_TOKEN', message, { soft_logout: softLogout });
 
-/** Clients of servers whose accounts have to be renewed know this errcode. The session goes on when that was done. */
+/** Clients of servers whose accounts have to be renewed know this errcode. The session continues once that is done. */
 export const accountExpired = (): MatrixError =>
   new MatrixError(
     'ORG_MATRIX_EXPIRED_ACCOUNT',

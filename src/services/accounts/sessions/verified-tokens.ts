@@ -73,7 +73,7 @@ export class VerifiedTokens {
   }
 
   async #verify(claims: AccessTokenClaims): Promise<LiveToken> {
-    // A session that has ended does not come back: whoever goes on using its tokens is told so from memory.
+    // A session that has ended does not come back: clients that still use its tokens are told so from memory.
     const session = this.#ended.has(claims.sessionId) ? undefined : await findSession(this.#database, claims.sessionId);
     if (session === undefined) this.#ended.set(claims.sessionId, true);
     if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');

@@ -38,7 +38,7 @@ export class AccountThreepids {
     return this.#options.database.read((tx) => listAccountThreepids(tx, userId));
   }
 
-  /** The same for whoever asks about an account. @throws MatrixError M_NOT_FOUND */
+  /** The same for requests about an account. @throws MatrixError M_NOT_FOUND */
   async ofAccount(userId: string): Promise<readonly AccountThreepidRecord[]> {
     if (await this.#options.users.exists(userId)) return this.list(userId);
     throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
@@ -54,7 +54,7 @@ export class AccountThreepids {
   }
 
   /**
-   * Makes these the addresses of an account. Whoever says so answers for their being the user's own. What waited for one of them, an
+   * Makes these the addresses of an account. The caller answers for their being the user's own. What waited for one of them, an
    * invitation into a room, is redeemed.
    *
    * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_THREEPID_IN_USE

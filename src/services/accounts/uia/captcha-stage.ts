@@ -6,7 +6,7 @@ export type CaptchaProvider = 'recaptcha' | 'hcaptcha' | 'turnstile';
 /** What such a service says of a response. `unknown`: it could not be asked. */
 export type CaptchaVerdict = 'solved' | 'wrong' | 'unknown';
 
-/** Asks the service whether somebody has solved its puzzle. Never rejects. */
+/** Asks the service whether the user has solved its puzzle. Never rejects. */
 export interface CaptchaVerifier {
   verify(response: string, ip: string): Promise<CaptchaVerdict>;
 }

@@ -8,7 +8,7 @@ import { type AuthData, type Stage, type StageContext, StageFailed } from './sta
 
 export const EMAIL_STAGE = 'm.login.email.identity';
 
-/** The operations that an address can prove somebody for, and what it is validated for then. */
+/** The operations for which an address authenticates a user, and what it is validated for then. */
 const PURPOSES: Readonly<Record<string, ValidationPurpose>> = { register: 'register', changePassword: 'reset' };
 
 /** What an address has to be validated for to prove somebody for an operation; undefined where it proves nobody. */

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 
-/** How far somebody has come in authenticating for one request. */
+/** How far the authentication for one request has come. */
 export interface UiaSession {
   readonly id: string;
   /** The request it is for: operation, target and the parameters that must not change, as a digest. */

@@ -74,7 +74,7 @@ export class UserService {
     return (await this.account(userId)) !== undefined;
   }
 
-  /** Whether anybody administrates this server. */
+  /** Whether this server has an administrator. */
   adminExists(): Promise<boolean> {
     return adminExists(this.#database);
   }
@@ -143,5 +143,5 @@ export class UserService {
   }
 }
 
-/** The answer to whoever asks for a name that somebody has. */
+/** The answer to a request for a name that is taken. */
 export const userInUse = (): MatrixError => new MatrixError('M_USER_IN_USE', 'User ID already taken.');

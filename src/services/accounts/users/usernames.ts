@@ -11,7 +11,7 @@ export interface LocalName {
 const foldCapitals = (text: string): string => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
 /**
- * The account that somebody asks for under `username`: capitals are folded, everything else must be in the grammar of localparts.
+ * The account that a request asks for under `username`: capitals are folded, everything else must be in the grammar of localparts.
  * A full user id of this server is accepted too. Appendices, "User Identifiers".
  *
  * @throws MatrixError M_INVALID_USERNAME
@@ -32,8 +32,8 @@ export const nameOfNewAccount = (username: string, serverName: string): LocalNam
 };
 
 /**
- * The user ids that `user` may stand for where somebody authenticates: as written, then with capitals folded (accounts carried over
- * from elsewhere may have capitals). Empty when it is a user of another server.
+ * The user ids that `user` may stand for where a client authenticates: as written, then with capitals folded (accounts carried over
+ * from other software may have capitals). Empty when it is a user of another server.
  */
 export const candidateUserIds = (user: string, serverName: string): readonly string[] => {
   if (user.includes('\0')) return [];

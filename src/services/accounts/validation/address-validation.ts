@@ -23,7 +23,7 @@ import type { AddressRules } from './address-rules.ts';
 import type { LinkTokens } from './link-tokens.ts';
 import type { NextLink, NextLinks } from './next-links.ts';
 
-/** What an address is validated for. A session is good for that alone: whoever confirms an address for a new account resets no password. */
+/** What an address is validated for. A session is good for that alone: an address that was confirmed for a new account resets no password. */
 export type ValidationPurpose = 'register' | 'add' | 'reset';
 
 /** Body of the `requestToken` endpoints for mail, and who sends it. */
@@ -40,7 +40,7 @@ export interface TokenRequest {
   readonly userId?: string | undefined;
 }
 
-/** An address that somebody has proved to be theirs. */
+/** An address that a user has proved to be theirs. */
 export interface ValidatedAddress {
   readonly sid: string;
   readonly id: ThirdPartyId;
@@ -85,7 +85,7 @@ const VALIDATED_MS = 86_400_000;
 const hashOf = (clientSecret: string): Buffer => createHash('sha256').update(clientSecret).digest();
 
 /**
- * Finds out whether mail addresses are those of whoever says so. Client-Server API, `POST .../email/requestToken`; Identity Service API,
+ * Finds out whether mail addresses belong to the users who name them. Client-Server API, `POST .../email/requestToken`; Identity Service API,
  * "Establishing associations".
  */
 export class AddressValidation {
@@ -101,7 +101,7 @@ export class AddressValidation {
   }
 
   /**
-   * Begins a session, or goes on with the one of the same address and secret, and has a mail sent where `send_attempt` is greater than
+   * Begins a session, or resumes the one of the same address and secret, and has a mail sent where `send_attempt` is greater than
    * before. Where accounts are hidden, all addresses are treated alike here: what the mail says, or whether there is one, is decided when
    * it is sent.
    *
@@ -197,7 +197,7 @@ export class AddressValidation {
     throw new MatrixError('M_TOKEN_INCORRECT', 'This link is not complete: copy all of it out of the mail.');
   }
 
-  /** Notes that whoever has the token has the address. Again is fine. @throws MatrixError as `look` */
+  /** Notes that the holder of the token has the address. Again is fine. @throws MatrixError as `look` */
   async confirm(sid: string, token: string): Promise<ValidationRecord> {
     const { clock, database } = this.#options;
     const session = await this.look(sid, token);
@@ -207,7 +207,7 @@ export class AddressValidation {
     return session;
   }
 
-  /** Where whoever confirmed goes on. */
+  /** Where the browser is sent after the confirmation. */
   nextLinkOf({ nextLink }: ValidationRecord): NextLink | undefined {
     return this.#options.nextLinks.read(nextLink);
   }
@@ -235,7 +235,7 @@ export class AddressValidation {
   }
 }
 
-/** The answer to whoever has not had an address validated. */
+/** The answer to a request without a validated address. */
 export const notValidated = (): MatrixError =>
   new MatrixError(
     'M_THREEPID_AUTH_FAILED',

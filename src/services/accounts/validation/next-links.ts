@@ -2,7 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 const LONGEST_LINK = 2_048;
 
-/** Where somebody goes on after the confirmation of an address. */
+/** Where the browser is sent after the confirmation of an address. */
 export interface NextLink {
   readonly url: string;
   /** As it is shown. */
@@ -11,7 +11,7 @@ export interface NextLink {
   readonly isTrusted: boolean;
 }
 
-/** The rules for `next_link`: whoever asks for the mail of somebody else must not send them wherever they like. */
+/** The rules for `next_link`: a client that has a mail sent to a stranger must not choose where its link leads. */
 export class NextLinks {
   readonly #hosts: readonly string[] | null;
 

@@ -2,7 +2,7 @@ import type { JobRequest } from '#src/jobs/job-definition.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** An event that somebody on this server wants to send. */
+/** An event that a user of this server wants to send. */
 export interface EventDraft {
   readonly type: string;
   readonly sender: string;

@@ -9,7 +9,7 @@ import type { Transaction } from './event-draft.ts';
 
 /**
  * For how long after its start a process asks the database for transactions that it does not remember. Clients retry within
- * minutes; whoever comes later still finds that the transaction id is taken when the event is written.
+ * minutes; a later request still finds that the transaction id is taken when the event is written.
  */
 const RECALL_MS = 15 * 60_000;
 const RECALLED_AT_ONCE = 1_000;

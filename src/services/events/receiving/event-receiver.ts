@@ -63,7 +63,7 @@ export class EventReceiver {
   }
 
   /**
-   * Takes one event in. While that goes on nobody builds on the room's head.
+   * Accepts one event. Meanwhile nothing is built on the room's head.
    *
    * @param origin the server that sent it of its own accord (not always the one where it was made): "ACLs MUST be applied to all PDUs on a
    *   per-PDU basis". Server-Server API, "Server Access Control Lists". Undefined for what was asked for.
@@ -214,7 +214,7 @@ export class EventReceiver {
     return found;
   }
 
-  /** State events, read and parsed a few at a time: a large fork must not hold everybody else up. */
+  /** State events, read and parsed a few at a time: a large fork must not hold other requests up. */
   async #stateEvents(room: Room, nids: readonly number[]): Promise<Map<number, StoredEvent>> {
     const found = new Map<number, StoredEvent>();
     const stored = nids.filter((nid) => nid !== OWN_EVENT && nid !== 0);

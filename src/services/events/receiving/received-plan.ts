@@ -27,7 +27,7 @@ import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 export const OWN_EVENT = -1;
 
 /**
- * Forward extremities that a room keeps at most; the oldest are let go: what is built next does not refer to them, and their
+ * Forward extremities that a room keeps at most; the oldest are dropped: what is built next does not refer to them, and their
  * branches no longer count for the room's state.
  */
 export const MOST_EXTREMITIES = 20;

@@ -14,7 +14,7 @@ import { StickyView } from './sticky-view.ts';
 
 /** Unexpired sticky events of one sender in one room, when nobody says otherwise. */
 const MOST_OF_SENDER = 100;
-/** For how large a sticky event is taken, in characters: whoever sends larger ones has fewer. Those of calls have about 3000. */
+/** For how large a sticky event is taken, in characters: a sender of larger ones has fewer. Those of calls have about 3000. */
 const USUAL_SIZE = 10_240;
 
 const NOTHING: ReadonlyMap<number, StickyView> = new Map();
@@ -52,7 +52,7 @@ export class StickyEvents {
     this.#mostOfSender = options.mostOfSender ?? MOST_OF_SENDER;
   }
 
-  /** Learns which rooms have sticky events of before this process. Whoever asks first does it otherwise. */
+  /** Learns which rooms have sticky events of before this process. The first request does it otherwise. */
   start(): Promise<void> {
     this.#started ??= stickyRooms(this.#database, this.#clock.now()).then(
       (rooms) => {
@@ -99,7 +99,7 @@ export class StickyEvents {
   }
 
   /**
-   * Lets somebody send sticky events, unless that would be more of theirs at once than a room may be made to show.
+   * Lets a user send sticky events, unless that would be more of theirs at once than a room may be made to show.
    *
    * @returns to be called when the events are written, or will not be
    * @throws MatrixError M_LIMIT_EXCEEDED with `retry_after_ms`: then one of them has expired

@@ -41,11 +41,11 @@ export interface EventFollowerOptions {
   readonly metrics: Metrics;
   /** Under which it remembers how far it came. */
   readonly name: string;
-  /** The types of events that it takes in; all when left out. */
+  /** The types of events that it processes; all when left out. */
   readonly types?: readonly string[];
-  /** Beside these types, it takes in every event whose JSON contains this text. */
+  /** Beside these types, it processes every event whose JSON contains this text. */
   readonly containing?: string | undefined;
-  /** Whether it takes in events of a room at all; asked often. All rooms when left out. */
+  /** Whether it processes events of a room at all; asked often. All rooms when left out. */
   readonly wantsRoom?: (room: Room) => boolean;
   /** Whether what was committed before it existed is nothing to it. */
   readonly startsNow?: boolean;
@@ -64,7 +64,7 @@ export interface EventFollowerOptions {
 
 /**
  * Takes committed events in behind the writer's back, in batches: what is derived from events is complete a moment later, however
- * the process ends. What was not taken in is found by the position up to which everything was, and what could not be by itself.
+ * the process ends. What was not processed is found by the position up to which everything was, and what could not be by itself.
  */
 export class EventFollower {
   readonly #options: EventFollowerOptions;
@@ -145,7 +145,7 @@ export class EventFollower {
    */
   reached(patienceMs: number): Promise<void> | undefined {
     if (this.#isClosed || (!this.#isBehind && this.#taken >= this.#queued)) return undefined;
-    // Somebody waits: no more is gathered.
+    // A caller waits: no more is gathered.
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#background.wake();
@@ -178,7 +178,7 @@ export class EventFollower {
     }
   }
 
-  /** Takes in what waits, remembers how far it came, and listens no longer. */
+  /** Processes what waits, remembers how far it came, and listens no longer. */
   async close(): Promise<void> {
     this.#stop?.();
     this.#timer?.cancel();
@@ -285,7 +285,7 @@ export class EventFollower {
       try {
         await this.#aside.takeIn(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
       } finally {
-        // What was not taken in is read again by whoever is behind.
+        // What was not processed is read again while it is behind.
         this.#taken += batch.length;
       }
       this.#tellWaiting();
@@ -315,7 +315,7 @@ export class EventFollower {
     this.#isBehind = false;
     this.#isCatchingUp = true;
     for (let shard = 0; shard < SHARDS && !this.#isClosed; shard++) await this.#catchUpShard(shard, goals[shard] ?? 0);
-    // Broken off: the next process goes on where the cursors say.
+    // Broken off: the next process resumes where the cursors say.
     if (this.#isClosed) this.#isBehind = true;
     else this.#isCatchingUp = false;
   }

@@ -195,7 +195,7 @@ export class EventService {
    *
    * @param isInLine whether the caller has the room for itself
    * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
-   *   undefined when somebody else has just written the same
+   *   undefined when another request has just written the same
    */
   async #queue(
     room: Room,
@@ -208,7 +208,7 @@ export class EventService {
     const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
     if (unchanged !== undefined) {
       const isWritten = unchanged.nid <= this.#writer.committedIn(room.shard);
-      // Somebody else's request is just writing it. It is there when it is committed, and not before.
+      // Another request is just writing it. It is there when it is committed, and not before.
       return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
     }
     if (room.turns.isTaken && !isInLine) return undefined;
@@ -303,7 +303,7 @@ export class EventService {
     return recent ?? this.#loader.byId(room, eventId);
   }
 
-  /** The clock by which events are made, for whoever says how old they are. */
+  /** The clock by which events are made, for those who say how old they are. */
   get clock(): Clock {
     return this.#clock;
   }
@@ -314,7 +314,7 @@ export class EventService {
   }
 }
 
-/** Why somebody may not redact an event; undefined when they may. */
+/** Why a user may not redact an event; undefined when they may. */
 const refusalOf = (room: Room, sender: string, event: StoredEvent): MatrixError | undefined => {
   const levels = room.powerLevels();
   if (event.sender !== sender && levels.userLevel(sender) < levels.redact)

@@ -46,7 +46,7 @@ export class EventsSetAside {
     this.#options = options;
     this.#givenUp = options.metrics.counter(
       'tsudoi_follower_given_up_total',
-      'events that a follower failed to take in again and again',
+      'events that a follower failed to process again and again',
       ['follower'],
     );
   }
@@ -118,7 +118,7 @@ export class EventsSetAside {
       this.#givenUp.inc({ follower: name });
       logger.error('an event could not be processed, and is not tried again before the next start', fields);
     } else {
-      logger.warn('an event could not be processed; the others go on, and it is tried again', fields);
+      logger.warn('an event could not be processed; the others are processed, and it is tried again', fields);
     }
   }
 }

@@ -53,7 +53,7 @@ export interface Restored {
 export type RoomStreamEvent = Appended | Revealed | Purged | Restored;
 
 /**
- * The stream of room events: whoever changes what a room's events are publishes it here, after the commit and in its turn.
+ * The stream of room events: the service that changes a room's events publishes it here, after the commit and in its turn.
  *
  * Only caches listen. What is derived from events follows them by a cursor (`EventFollower`), and what must happen because of an event
  * is a job that is committed with it (`FollowUps`).

@@ -15,7 +15,7 @@ export interface DigestFrame {
   readonly unsubscribeUrl: string;
 }
 
-/** The mail about messages that somebody has not read: by room, the newest of each. */
+/** The mail about messages that a user has not read: by room, the newest of each. */
 export const digestContent = (missed: readonly UnreadMessage[], frame: DigestFrame): MailContent => {
   const { language, service, unsubscribeUrl, userId } = frame;
   const texts = mailTexts(language);

@@ -1,6 +1,6 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
-/** A message that somebody has not read, as a digest is given it. */
+/** A message that a user has not read, as a digest is given it. */
 export interface UnreadMessage {
   readonly roomId: string;
   readonly roomName: string | undefined;

@@ -23,7 +23,7 @@ export interface LoginNoticesOptions {
   readonly sender: MailSender;
 }
 
-/** Tells users by mail that somebody has logged in to their account. */
+/** Tells users by mail of logins to their account. */
 export class LoginNotices {
   readonly #options: LoginNoticesOptions;
 

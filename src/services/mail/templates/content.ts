@@ -6,7 +6,7 @@ export interface ShownMessage {
   readonly time: string;
 }
 
-/** A part of a mail. All texts are plain: whoever writes them as HTML escapes them. */
+/** A part of a mail. All texts are plain: the HTML writer escapes them. */
 export type Block =
   | { readonly kind: 'text' | 'small'; readonly text: string }
   | { readonly kind: 'button'; readonly label: string; readonly url: string }

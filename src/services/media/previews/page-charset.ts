@@ -23,7 +23,7 @@ export const charsetOf = (bytes: Uint8Array, contentType: string | undefined): s
   const mark = BYTE_ORDER_MARKS.find(([start]) => start.every((byte, index) => bytes[index] === byte));
   if (mark !== undefined) return mark[1];
   const head = bytes.subarray(0, LOOKED_AT);
-  // Nothing else has these characters, and they are ASCII to whoever knows no better.
+  // Nothing else has these characters, and readers without ISO-2022 take them for ASCII.
   if (switchesToJapanese(head)) return 'iso-2022-jp';
   const header = /charset\s*=\s*["']?\s*([\w.:-]{1,40})/i.exec(contentType ?? '')?.[1];
   const start = Buffer.from(head.subarray(0, DECLARED_WITHIN)).toString('latin1');

@@ -47,7 +47,7 @@ export class PreviewImages {
   }
 
   /**
-   * Keeps a picture. What it is, its bytes say. Nothing names it: it goes when media go that are named by nothing, unless somebody comes to
+   * Keeps a picture. What it is, its bytes say. Nothing names it: it goes when media go that are named by nothing, unless a user comes to
    * share it.
    */
   async keep(bytes: Buffer): Promise<PreviewImage | undefined> {

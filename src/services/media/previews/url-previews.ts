@@ -98,7 +98,7 @@ export class UrlPreviews {
     return kept !== undefined && kept.until > this.#options.clock.now() ? kept.outcome : undefined;
   }
 
-  /** One look for all who ask meanwhile. Whoever goes away does not take it from the others. */
+  /** One look for all who ask meanwhile. A client that goes away does not take it from the others. */
   #look(userId: string, url: URL): Promise<Outcome> {
     return this.#looking.run(url.href, () =>
       this.#gate.run(

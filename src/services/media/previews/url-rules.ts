@@ -24,7 +24,7 @@ export class UrlRules {
     this.#deny = deny.map(patternOf);
   }
 
-  /** The page that somebody asks about, without what follows `#`; undefined when it is no URL of the web, or a strange one. */
+  /** The page that a request asks about, without what follows `#`; undefined when it is no URL of the web, or a strange one. */
   parse(text: string): URL | undefined {
     if (text.length > LONGEST_URL || !URL.canParse(text)) return undefined;
     const url = new URL(text);

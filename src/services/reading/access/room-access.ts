@@ -41,7 +41,7 @@ export class RoomAccess {
   }
 
   /**
-   * A room that somebody wants to do something in.
+   * A room in which the requester wants to do something.
    *
    * @throws MatrixError M_FORBIDDEN when it is not known: who is not in a room does not learn whether it exists
    */
@@ -60,7 +60,7 @@ export class RoomAccess {
 
   /**
    * What a user may read of a room: members everything, those who left what was there when they did (unless they forgot it),
-   * anybody (guests too) what is world-readable now.
+   * every user (guests too) what is world-readable now.
    *
    * @throws MatrixError M_FORBIDDEN
    */

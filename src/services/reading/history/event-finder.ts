@@ -17,7 +17,7 @@ export class EventFinder {
 
   /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
   async visible(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
-    // "this user will no longer be able to retrieve history for this room": what the world may read they may read like anybody.
+    // "this user will no longer be able to retrieve history for this room": what the world may read they may read like any user.
     const isForgotten = room.member(userId)?.forgotten === true && !isWorldReadable(room);
     const event = isForgotten ? undefined : await this.#events.find(room, eventId);
     const [visible] =

@@ -19,7 +19,7 @@ const MAX_BATCH = 500;
 const LARGE_EVENT = 8 * 1024;
 /** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
 const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
-/** Rows that are read in vain before an answer is given that says where to go on. */
+/** Rows that are read in vain before an answer is given that says where to continue. */
 const MAX_SCANNED = 4000;
 
 export interface PageRequest {
@@ -38,7 +38,7 @@ export interface PageRequest {
 
 export interface HistoryPage {
   readonly events: readonly VisibleEvent[];
-  /** Where to go on. */
+  /** Where to continue. */
   readonly end: TopologicalPosition;
   /** Nothing is left in this direction, or before the place where to stop. */
   readonly isEnd: boolean;

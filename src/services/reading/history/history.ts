@@ -103,7 +103,7 @@ export class History {
       wanted: predicate(filter),
       filter,
     });
-    // As of the latest event: whoever speaks in the chunk has a membership there.
+    // As of the latest event: every sender in the chunk has a membership there.
     const latest = dir === 'b' ? page.events[0] : page.events.at(-1);
     const members = filter.lazyLoadMembers ? await this.#senders(view, page.events, latest?.event) : undefined;
     return {
@@ -162,7 +162,7 @@ export class History {
     return this.#state.membersOf(view.room, chain, new Set(events.map(({ event }) => event.sender)));
   }
 
-  /** The place from which a page without `from` was read, as a token that goes on meaning the same place. */
+  /** The place from which a page without `from` was read, as a token that keeps meaning the same place. */
   async #startOf(view: RoomView, from: TopologicalPosition, dir: 'b' | 'f'): Promise<TopologicalPosition> {
     return dir === 'f' ? from : this.#tokens.endOf(view.room, view.upTo);
   }

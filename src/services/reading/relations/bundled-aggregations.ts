@@ -53,7 +53,7 @@ export interface AggregationsOptions {
   readonly ignoredUsers: IgnoredUsers;
 }
 
-/** Adds up what relates to events, for whoever reads them. Client-Server API, "Aggregations of child events". */
+/** Adds up what relates to events, for each reader. Client-Server API, "Aggregations of child events". */
 export class Aggregations implements BundledAggregations {
   readonly #options: AggregationsOptions;
   /** What was written last for members of a room for whom nothing of it is their own. */
@@ -72,7 +72,7 @@ export class Aggregations implements BundledAggregations {
     if (replies.length > 0) await this.#prepare(replies);
   }
 
-  /** What relates to events, by their positions, whoever may see it: for filters. */
+  /** What relates to events, by their positions, visible or not: for filters. */
   relationsOf(targets: readonly RelationTarget[]): Promise<ReadonlyMap<number, readonly RelatedEvent[]>> {
     return this.#options.index.all(targets);
   }

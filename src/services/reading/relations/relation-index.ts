@@ -121,7 +121,7 @@ export class RelationIndex {
     return (await this.all([{ room, event }])).get(event.nid) ?? NOTHING;
   }
 
-  /** Whether anybody replied to an event in a thread. */
+  /** Whether an event has replies in a thread. */
   async hasReplies(room: Room, root: RelationTarget['event']): Promise<boolean> {
     return (await this.of(room, root)).some(({ relType }) => relType === REL.thread);
   }
@@ -174,7 +174,7 @@ export class RelationIndex {
       const entry: Entry = { room: room.nid, horizon, nid: event.nid, related: [], isComplete: false };
       return { room: room.nid, entry, isStale: false };
     });
-    // In reach of #onCommitted while it is read: a commit in the meantime is in one of the two, or in both. Whoever reads the same
+    // In reach of #onCommitted while it is read: a commit in the meantime is in one of the two, or in both. A caller that reads the same
     // event at the same time takes over; the earlier reader's entry does not hear any more, and is not kept.
     for (const [index, { event }] of targets.entries()) this.#loading.set(event.eventId, loads[index] as Loading);
     const current = (index: number): boolean => this.#loading.get(targets[index]?.event.eventId ?? '') === loads[index];
@@ -259,7 +259,7 @@ export class RelationIndex {
     }
   }
 
-  /** Events that came before it relate to it: they are read when somebody asks. */
+  /** Events that came before it relate to it: they are read when they are needed. */
   #awaited(room: Room, horizon: Horizon, { nid, eventId }: RelationTarget['event']): void {
     horizon.version++;
     this.#targets.get(room.nid)?.delete(eventId);

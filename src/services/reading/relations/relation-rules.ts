@@ -81,8 +81,8 @@ export class RelationRules {
   async #assertMayStartThread(room: Room, eventId: string): Promise<void> {
     const root = await this.#find(room, eventId);
     if (root === undefined) {
-      const [elsewhere] = await positionsById(this.#database, [eventIdBytes(eventId)]);
-      if (elsewhere === undefined || elsewhere.room === room.nid) return;
+      const [found] = await positionsById(this.#database, [eventIdBytes(eventId)]);
+      if (found === undefined || found.room === room.nid) return;
       throw new MatrixError('M_UNKNOWN', 'A thread starts at an event of the same room.');
     }
     if (root.relation === undefined) {

@@ -88,7 +88,7 @@ export class ThreadsList {
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const shown: VisibleEvent[] = [];
     let isEnd = false;
-    // Threads that the reader may not see are passed over, so many of them in one answer: the token goes on behind them.
+    // Threads that the reader may not see are passed over, so many of them in one answer: the token continues behind them.
     for (let scanned = 0; shown.length < limit && !isEnd && scanned < MAX_SCANNED;) {
       const batch = Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH);
       const records = await threadsOf(this.#database, {

@@ -81,7 +81,7 @@ export interface SearchMatch extends SearchPlace {
 export interface SearchPage {
   /** Newest first. */
   readonly matches: readonly SearchMatch[];
-  /** Where to go on. */
+  /** Where to continue. */
   readonly end: SearchPlace;
   /** Nothing is left. */
   readonly isEnd: boolean;
@@ -212,7 +212,7 @@ export class SearchPages {
       const total = (): Promise<number> => this.#estimate(rooms, glance);
       if (glance.candidates.length === limit || glance.horizon === undefined || query.grams.length === 0)
         return this.#walked(glance, limit, total);
-      // Newest texts may be all of one room, in which it is said less often than elsewhere.
+      // Newest texts may be all of one room, in which it is said less often than in others.
       let longer = Math.ceil((2 * limit * glance.scanned) / glance.matching);
       while (longer <= MOST_WALKED && (glance.floor !== undefined || longer * rooms.length <= MOST_WALKED)) {
         const walk = await walkSearchDocs(this.#database, common, Math.max(longer, perRoom), glance.floor);

@@ -8,7 +8,7 @@ import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
-/** A room in which somebody may search, up to a position. */
+/** A room in which the requester may search, up to a position. */
 export interface SearchableRoom {
   readonly room: number;
   readonly upTo: number;
@@ -18,7 +18,7 @@ export interface SearchableRoom {
 const MOST_UPGRADES = 50;
 const JOIN = membershipCode('join');
 
-/** In which rooms somebody may search: those in which they are or were. */
+/** In which rooms the requester may search: those in which they are or were. */
 export class SearchScopes {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -73,7 +73,7 @@ export class SearchScopes {
     return found;
   }
 
-  /** Whatever stands in somebody's JSON is asked for; PostgreSQL's text holds no NUL. */
+  /** Any text of a request's JSON may come here; PostgreSQL's text holds no NUL. */
   async #nidsOf(roomIds: readonly string[]): Promise<readonly number[]> {
     const possible = roomIds.filter((roomId) => !roomId.includes('\0'));
     return possible.length === 0 ? [] : roomNidsOf(this.#database, possible);

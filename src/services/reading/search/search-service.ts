@@ -227,7 +227,7 @@ export class SearchService {
       }
       if (page.isEnd) return { matches, count, next: undefined };
       position = { before: page.end, ...common };
-      // A stretch that took long to look through and held little: the client decides whether to go on.
+      // A stretch that took long to look through and held little: the client decides whether to continue.
       if (until === undefined && page.matches.length < RANKED_AT_ONCE) return { matches, count, next: position };
     }
   }

@@ -1,7 +1,7 @@
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { SearchPlace } from '#src/storage/reading/search.ts';
 
-/** Where a search goes on. */
+/** Where a search continues. */
 export interface SearchPosition {
   /** Only what comes before this place. */
   readonly before: SearchPlace;

@@ -31,7 +31,7 @@ export interface DirectoryEntriesOptions {
 }
 
 /**
- * Keeps the entries of the user directory what accounts, profiles and rooms say. Names come from profiles only: what somebody calls
+ * Keeps the entries of the user directory what accounts, profiles and rooms say. Names come from profiles only: what users call
  * themselves in one room is that room's business.
  */
 export class DirectoryEntries {

@@ -23,7 +23,7 @@ export class ErasedUsers implements ErasedSenders {
     });
   }
 
-  /** Learns of those who were erased before this process. To be called before anybody reads. */
+  /** Learns of those who were erased before this process. To be called before any request is served. */
   async start(): Promise<void> {
     for (const userId of await erasedUsers(this.#database)) this.#userIds.add(userId);
   }

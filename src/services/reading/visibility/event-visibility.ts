@@ -33,7 +33,7 @@ type WasJoined = (position: number) => boolean;
 /**
  * Who may see which events of a room, and what of them. Client-Server API, "Room History Visibility".
  *
- * Events of users whose content was erased are shown in their redacted form to whoever was not in the room then: "any users (or servers)
+ * Events of users whose content was erased are shown in their redacted form to users who were not in the room then: "any users (or servers)
  * which join the room after the erasure request are served redacted copies of the events sent by this account". What makes up the room as
  * it is now (its name, its rules, its encryption; not its members) is the room's, and stays as it is for all. POST /account/deactivate.
  */
@@ -87,7 +87,7 @@ export class EventVisibility {
     return this.#reduced(room, visible, (position) => position > 0 && past?.at(position) === 'join');
   }
 
-  /** Events of the time in which somebody is a member. What comes before that they were not there for. */
+  /** Events of the time in which the reader is a member. What comes before that they were not there for. */
   asMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
     const { membership, since } = member;
     return this.#reduced(
@@ -131,7 +131,7 @@ export class EventVisibility {
     );
   }
 
-  /** What is left of events when those of erased users are shown to somebody. State stays as long as it is in force: it is the room's. */
+  /** What is left of events when those of erased users are shown. State stays as long as it is in force: it is the room's. */
   #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined): VisibleEvent[] {
     if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
     const isHidden = (event: StoredEvent | undefined): event is StoredEvent =>
@@ -246,7 +246,7 @@ export class EventVisibility {
           event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
         membershipAfter,
       });
-      // Whoever leaves sees that: without it their client would never learn of it.
+      // A user who leaves sees that: without it their client would never learn of it.
       if (sees || sticky?.ttl(event) !== undefined || (isOwn && membership !== undefined))
         verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
     }
@@ -287,7 +287,7 @@ const asStateBy = (
 
 const isOwnMember = (event: StoredEvent, userId: string): boolean => event.type === MEMBER && event.stateKey === userId;
 
-/** Whether every event of the room can be seen by whoever is a member now: its visibility was set once at most, and lets them. */
+/** Whether every event of the room can be seen by every member of now: its visibility was set once at most, and lets them. */
 const alwaysShared = (room: Room): boolean => {
   const event = room.stateEvent(VISIBILITY);
   if (event?.replaces !== undefined) return false;

@@ -113,7 +113,7 @@ export class AccountDataService {
   async #read(userId: string): Promise<UserAccountData> {
     const data = new UserAccountData(userId);
     const nid = await this.#interner.userNid(userId);
-    // Tags first: whoever reads their marker finds them, and what is committed between the two comes again.
+    // Tags first: a reader of their marker finds them, and what is committed between the two comes again.
     const tags = await tagsOfUser(this.#database, nid);
     const records = await accountDataOfUser(this.#database, nid);
     data.applyTags(tags);

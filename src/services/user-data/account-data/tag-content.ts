@@ -35,7 +35,7 @@ export const putTagsIn = (rest: string, tags: ReadonlyMap<string, string>): stri
   return `{"tags":{${members.join(',')}}${text === '{}' ? '' : `,${text.slice(1, -1)}`}}`;
 };
 
-/** The rest of an `m.tag` to which tags are added one by one: whoever takes the last one away is told of none. */
+/** The rest of an `m.tag` to which tags are added one by one: who takes the last one away is shown none. */
 export const restForTags = (rest: string | undefined): string => {
   if (rest === undefined || rest === NO_TAGS) return NO_TAGS;
   const content = JSON.parse(rest) as JsonObject;

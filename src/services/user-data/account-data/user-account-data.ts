@@ -85,7 +85,7 @@ export class UserAccountData {
     return new Map(this.#tags.get(roomNid));
   }
 
-  /** Takes in what lies in the database; what is newer here stays. @param serve how it is shown instead of the content */
+  /** Adds what lies in the database; what is newer here stays. @param serve how it is shown instead of the content */
   apply({ room: roomNid, type, content, pos }: AccountDataRecord, serve?: () => string): void {
     if (serve !== undefined) this.#set(new ServedEntry(roomNid, type, pos, serve), 0);
     else if (type === TAG_TYPE && roomNid !== 0) {
@@ -94,12 +94,12 @@ export class UserAccountData {
     } else this.#set({ roomNid, type, json: content, pos }, content.length);
   }
 
-  /** Takes in how a piece is shown that the server keeps in a form of its own, from the change with its position on. */
+  /** Sets how a piece is shown that the server keeps in a form of its own, from the change with its position on. */
   serve(entry: ServedEntry): void {
     if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) <= entry.pos) this.#replace(entry, 0);
   }
 
-  /** Takes in tags of rooms that were read or changed; null: it is none any more. */
+  /** Sets tags of rooms that were read or changed; null: it is none any more. */
   applyTags(changes: readonly TagChange[]): void {
     for (const change of changes) this.#applyTag(change);
   }

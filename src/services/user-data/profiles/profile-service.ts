@@ -71,7 +71,7 @@ export class ProfileService {
   readonly #profiles: LiveCache<Profile>;
   readonly #noted: Pick<ProfileChanges, 'mark' | 'published'>;
   readonly #changes = new SerialByKey<string>();
-  /** Fires when somebody's name or avatar changed. */
+  /** Fires when a user's name or avatar changed. */
   readonly changed = new Signal<ProfileChanged>();
 
   constructor(options: ProfileServiceOptions) {
@@ -87,7 +87,7 @@ export class ProfileService {
     });
   }
 
-  /** The profile of a user of this server; an empty one for whoever has none. */
+  /** The profile of a user of this server; an empty one for a user without any. */
   async profileOf(userId: string): Promise<Profile> {
     return this.#profiles.peek(userId) ?? (await this.profilesOf([userId])).get(userId) ?? profileFrom({});
   }
@@ -106,7 +106,7 @@ export class ProfileService {
   }
 
   /**
-   * What anybody may see of a user's profile.
+   * What every client may see of a user's profile.
    *
    * @throws MatrixError M_NOT_FOUND for users whom this server does not have
    */
@@ -151,7 +151,7 @@ export class ProfileService {
     await this.#change(userId, key, undefined);
   }
 
-  /** The name that somebody registers with, as far as it can be one, in the transaction that makes the account. */
+  /** The display name that a user registers with, as far as it can be one, in the transaction that makes the account. */
   async nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void> {
     const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
     if (name === '') return;
