@@ -17,7 +17,7 @@ export interface HttpLimits {
   readonly maxBodyBytes: number;
   /** Bytes of a body for which an endpoint declares the limit `upload`. */
   readonly maxUploadBytes: number;
-  /** The same for requests without an account, which anybody can send. */
+  /** The same for requests without an account, which any client can send. */
   readonly maxStrangerBodyBytes: number;
   /** Values in the JSON of a body, counted by its brackets, commas and colons. */
   readonly maxJsonValues: number;

@@ -55,7 +55,7 @@ export interface EndpointContext<A extends EndpointAuth, P, Q, B> {
   readonly info: RequestInfo;
 }
 
-/** Where no account calls there is nothing to rule: whoever is a guest or suspended is not known there. */
+/** Where no account calls there is nothing to rule: guests and suspended users are not known there. */
 type RulesOf<A extends EndpointAuth> = A extends 'none' | 'server' | 'appservice'
   ? { readonly guests?: never; readonly suspended?: never }
   : AccessRules;
@@ -108,7 +108,7 @@ export type EndpointDeclaration<
   /**
    * Does it: about 15 lines around one call of a service. It parses nothing and queries nothing.
    *
-   * @param services what it calls, by name; whoever mounts the endpoints gives them all
+   * @param services what it calls, by name; the mount gives them all
    * @returns the JSON of the answer, or a `Reply`
    * @throws MatrixError
    */

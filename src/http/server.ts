@@ -237,8 +237,8 @@ export class HttpServer {
   }
 
   /**
-   * Closes the connection of a body that comes in more pieces than anybody needs. They are counted where they are found, since thousands of
-   * them are read at once, before whoever reads the body hears of the first.
+   * Closes the connection of a body that comes in more pieces than any client needs. They are counted where they are found, since thousands of
+   * them are read at once, before the reader of the body hears of the first.
    */
   #countPieces(request: IncomingMessage): void {
     const push = request.push.bind(request);

@@ -69,7 +69,7 @@ export class ClusterFolder {
   async settle(real: string): Promise<void> {
     if (real === this.path) return;
     await this.#claim(real);
-    // A link that leads nowhere is left over from a cluster that somebody deleted.
+    // A link that leads nowhere is left over from a cluster that was deleted.
     await rm(this.path, { force: true });
     await symlink(real, this.path);
   }

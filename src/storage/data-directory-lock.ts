@@ -2,12 +2,12 @@ import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writePrivateFile } from './private-files.ts';
 
-/** Says who a process is, so that a process id that was given to somebody else is not taken for the owner. */
+/** Says who a process is, so that a process id that was given to another process is not taken for the owner. */
 async function identityOf(pid: number): Promise<string | undefined> {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it lives, but belongs to somebody else.
+    // EPERM: it lives, but belongs to another user.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return undefined;
   }
   try {

@@ -221,7 +221,7 @@ export class Database {
 
   /**
    * Connections for the job queues, whose tables lie in a schema of their own: what they need of PostgreSQL (LISTEN on a connection
-   * for ever, bigints as text, a search path) is not what everybody else needs. Whoever asks for them ends them.
+   * for ever, bigints as text, a search path) is not what others need. The caller ends them.
    *
    * @param size connections at most; each worker keeps one to listen on
    */

@@ -25,7 +25,7 @@ export interface EmbeddedPostgresOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/** Sized for a small server; whoever outgrows it sets `database.url`. */
+/** Sized for a small server; operators who outgrow it set `database.url`. */
 const SETTINGS: Readonly<Record<string, string>> = {
   shared_buffers: '128MB',
   effective_cache_size: '512MB',
@@ -156,7 +156,7 @@ export class EmbeddedPostgres {
         await this.#spawn();
         return;
       } catch (error) {
-        // The backends of a killed server need a moment to notice and to let go of the shared memory.
+        // The backends of a killed server need a moment to notice and to release the shared memory.
         if (attempt === 5 || this.#stopping) throw error;
         this.#options.logger.debug('the embedded database did not start, trying again', { err: error });
         await this.#timers.sleep(200 * attempt);

@@ -25,7 +25,7 @@ export class OpenConnections {
     pool.on('error', (error) => this.#logger.warn('an idle database connection was lost', { reason: error.message }));
     pool.on('connect', (client) => {
       watched.clients.add(client);
-      // The pool hears what happens to idle clients alone. Whoever uses one is told by its query.
+      // The pool hears what happens to idle clients alone. The user of one is told by its query.
       client.on('error', (error) => this.#logger.debug('a database connection was lost', { reason: error.message }));
     });
     pool.on('remove', (client) => {

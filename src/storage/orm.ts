@@ -24,7 +24,7 @@ const open = (connect: () => Promise<pg.PoolClient>, logger: Logger, more: Optio
   MikroORM.init({
     // A name for its own bookkeeping.
     dbName: 'tsudoi',
-    // Whoever opened the pool ends it.
+    // The owner of the pool ends it.
     driverOptions: dialectOn({ connect, end: () => Promise.resolve() }),
     discovery: { warnWhenNoEntities: false },
     logger: (message) => logger.debug(message),
@@ -37,7 +37,7 @@ const open = (connect: () => Promise<pg.PoolClient>, logger: Logger, more: Optio
 /** An entity manager, and the entities to use it with. */
 export type Entities = typeof entities & { readonly em: EntityManager };
 
-/** Entities in transactions that somebody else opened. */
+/** Entities in transactions that the caller opened. */
 export class Orm {
   readonly #orm: MikroORM;
 

@@ -3,7 +3,7 @@ import pg from 'pg';
 /** What the server connects as: it owns its databases and what lies in them, and may do nothing beside that. */
 export const SERVER_ROLE = 'tsudoi_server';
 
-/** Objects that belong to whoever runs this, as statements that give them to the role. What PostgreSQL came with stays as it is. */
+/** Objects that belong to the role that runs this, as statements that give them to the role. What PostgreSQL came with stays as it is. */
 const HAND_OVER = `
   with mine as (
     select oid as namespace, nspname, nspowner from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'

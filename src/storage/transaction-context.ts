@@ -54,7 +54,7 @@ export class TransactionContext implements Tx {
     await (await this.#entities)?.em.flush();
   }
 
-  /** Ends its use: the connection may be in somebody else's transaction from now on. Returns what is called after a commit. */
+  /** Ends its use: the connection may be in another transaction from now on. Returns what is called after a commit. */
   close(): readonly (() => void)[] {
     this.#isOpen = false;
     return this.#afterCommit;

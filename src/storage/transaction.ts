@@ -13,7 +13,7 @@ export interface JobKind<Payload> {
 }
 
 /**
- * One open transaction. Whoever starts a use case opens it (`database.write` or `.read`), everyone below takes it as
+ * One open transaction. The start of a use case opens it (`database.write` or `.read`), everyone below takes it as
  * the first parameter, and nothing remote is called while it is open.
  */
 export interface Tx {

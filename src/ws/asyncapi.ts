@@ -39,7 +39,7 @@ interface Described {
 const AUTH_DESCRIBED: Described = {
   name: AUTH,
   summary:
-    'Says who the client is, in the first frame, and from where the stream goes on. Later: renews the access token.',
+    'Says who the client is, in the first frame, and from where the stream continues. Later: renews the access token.',
   params: AuthParams,
   result: Type.Object({
     user_id: Type.String(),
@@ -112,7 +112,7 @@ const SYNC_MESSAGE: Json = {
     type: 'object',
     required: ['next_batch'],
     properties: {
-      next_batch: { type: 'string', description: 'The since with which a new connection goes on after this frame.' },
+      next_batch: { type: 'string', description: 'The since with which a new connection continues after this frame.' },
       rooms: { type: 'object' },
       account_data: { type: 'object' },
       presence: { type: 'object' },

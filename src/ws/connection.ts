@@ -121,7 +121,7 @@ export class Connection implements StreamSink, Beating {
     if (this.#arriving <= UNCOUNTED_BYTES) return;
     const { maxFrameBytes, maxStrangerFrameBytes } = this.#hub.limits;
     const longest = this.#requester === undefined && this.#early === undefined ? maxStrangerFrameBytes : maxFrameBytes;
-    // Whoever is told to stop, or sends no whole frame in so many bytes, is not listened to any longer.
+    // A client that is told to stop, or sends no whole frame in so many bytes, is not listened to any longer.
     const isTooMuch = this.#arriving > (this.#isClosing ? CHUNK_BYTES : longest + 2 * CHUNK_BYTES);
     if (isTooMuch) this.#drop('tooLarge');
     else this.#count();
@@ -172,7 +172,7 @@ export class Connection implements StreamSink, Beating {
   beat(): void {
     if (this.#isClosing) return;
     const { bufferedAmount } = this.#socket;
-    // Whoever is slow answers late: our ping stands behind what they have not read yet. But they do read.
+    // A slow client answers late: our ping stands behind what they have not read yet. But they do read.
     if (bufferedAmount < this.#buffered) this.#silence = 0;
     this.#buffered = bufferedAmount;
     if (this.#silence >= MAX_SILENCE) {
@@ -228,7 +228,7 @@ export class Connection implements StreamSink, Beating {
     if (!this.#held.hold('frame', arriving + this.#earlyBytes + leaving)) this.#drop('noRoom');
   }
 
-  /** It is closed, whoever closed it. */
+  /** It is closed, by either side. */
   closed(): void {
     this.#isClosing = true;
     this.#early = undefined;
@@ -288,7 +288,7 @@ export class Connection implements StreamSink, Beating {
     for (const text of early) if (!this.#isClosing) this.#frame(text);
   }
 
-  /** The client goes on with a fresh token of the same device. */
+  /** The client continues with a fresh token of the same device. */
   async #renew(frame: RequestFrame, current: Requester): Promise<void> {
     try {
       const { requester, token } = await admitAgain(this.#desk, this.#network, current, frame.params);
@@ -302,7 +302,7 @@ export class Connection implements StreamSink, Beating {
     }
   }
 
-  /** Whoever goes on asking in vain is closed: an answer costs as much as the question. */
+  /** A client that keeps asking in vain is disconnected: an answer costs as much as the question. */
   #refused(error: MatrixError): void {
     this.#refusals += 1;
     if (endsConnection(error) || this.#refusals > this.#hub.limits.maxRefusals) this.close('rateLimited');
@@ -368,7 +368,7 @@ export class Connection implements StreamSink, Beating {
     this.#hub.metrics.sent();
     this.#socket.send(this.#hub.frames.bytes(text), TEXT);
     if (this.#socket.bufferedAmount > UNCOUNTED_BYTES) this.#count();
-    // Whoever does not read the answers need not ask further: memory would grow with each of them.
+    // A client that does not read the answers is not read further: memory would grow with each of them.
     if (!this.#isPaused && this.#isOverfull()) {
       this.#isPaused = true;
       this.#socket.pause();

@@ -24,7 +24,7 @@ export const userMethods: readonly Method[] = [
   }),
   method({
     name: 'typing',
-    summary: 'Begins, goes on or stops to type.',
+    summary: 'Begins, continues or stops to type.',
     sameAs: 'setTyping',
     rateLimit: 'default',
     guests: 'refused',
@@ -49,7 +49,7 @@ export const userMethods: readonly Method[] = [
     rateLimit: 'default',
     guests: 'refused',
     suspended: {
-      allowed: 'reading goes on, and unread counts go by it; it says nothing but how far the user has read',
+      allowed: 'users may still read, and unread counts go by it; it says nothing but how far the user has read',
     },
     params: Type.Object({
       room_id: RoomId,
@@ -73,7 +73,7 @@ export const userMethods: readonly Method[] = [
     rateLimit: 'default',
     guests: 'refused',
     suspended: {
-      allowed: 'reading goes on, and unread counts go by it; it says nothing but how far the user has read',
+      allowed: 'users may still read, and unread counts go by it; it says nothing but how far the user has read',
     },
     params: Type.Object({
       room_id: RoomId,

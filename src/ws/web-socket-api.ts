@@ -139,7 +139,7 @@ export class WebSocketApi implements ConnectionHub {
     else void this.#acceptKnown(request, socket, head, token);
   };
 
-  /** Whoever brings a token along is told at once, and by HTTP, when it is no good. */
+  /** A client that brings a token along is told at once, and by HTTP, when it is no good. */
   async #acceptKnown(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): Promise<void> {
     const { ip, query } = this.#peerOf(request);
     const desk = { admission: this.admission, services: this.deps.services };

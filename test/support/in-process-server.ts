@@ -403,8 +403,9 @@ export class InProcessServer {
     return encodeSyncToken({ vector: this.services.writer.committed(), ephemeral: { run: 'run', count: 0 } });
   }
 
-  /** The names of the statements that `work` sent outside of transactions. */
+  /** The names of the statements that `work` sent outside of transactions. What was begun before is done first. */
   async statementNames(work: () => Promise<unknown>): Promise<string[]> {
+    await this.idle();
     const { database } = this.services;
     const query = database.query.bind(database);
     const names: string[] = [];
@@ -417,8 +418,9 @@ export class InProcessServer {
     return names;
   }
 
-  /** How many statements `work` sent. */
+  /** How many statements `work` sent. What was begun before is done first. */
   async statements(work: () => Promise<unknown>): Promise<number> {
+    await this.idle();
     const before = this.services.database.statements();
     await work();
     return this.services.database.statements() - before;

@@ -28,7 +28,7 @@ const removal = Type.Object({
 });
 const unbound = Type.Object({ id_server_unbind_result: Type.String() });
 /** The endpoints that ask for mails need no account. */
-const ANYBODY = { allowed: 'it needs no account' };
+const WITHOUT_ACCOUNT = { allowed: 'it needs no account' };
 const BY_IDENTITY_SERVER = [
   'M_SERVER_NOT_TRUSTED',
   'M_TOO_LARGE',
@@ -164,8 +164,8 @@ export const administrativeContactEndpoints = [
     method: 'POST',
     path: `${PATH}/email/requestToken`,
     auth: 'optionalToken',
-    guests: ANYBODY,
-    suspended: ANYBODY,
+    guests: WITHOUT_ACCOUNT,
+    suspended: WITHOUT_ACCOUNT,
     rateLimit: 'default',
     body: emailTokenBody,
     response: tokenResponse,
@@ -186,8 +186,8 @@ export const administrativeContactEndpoints = [
     method: 'POST',
     path: `${PATH}/msisdn/requestToken`,
     auth: 'optionalToken',
-    guests: ANYBODY,
-    suspended: ANYBODY,
+    guests: WITHOUT_ACCOUNT,
+    suspended: WITHOUT_ACCOUNT,
     rateLimit: 'default',
     body: msisdnTokenBody,
     response: tokenResponse,

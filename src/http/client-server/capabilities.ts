@@ -16,7 +16,7 @@ export const capabilitiesEndpoints = [
     method: 'GET',
     path: '/_matrix/client/v3/capabilities',
     auth: 'accessToken',
-    guests: { allowed: 'clients ask for them on starting; they say nothing of anybody' },
+    guests: { allowed: 'clients ask for them on starting; they say nothing of any user' },
     suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ capabilities: Type.Record(Type.String(), Type.Unknown()) }),

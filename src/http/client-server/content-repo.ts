@@ -138,7 +138,7 @@ const common = {
   responseType: 'application/octet-stream',
 } as const;
 
-/** Downloads without a token, as they were before v1.11: for whoever switches them on. */
+/** Downloads without a token, as they were before v1.11: for operators who switch them on. */
 const openEndpoints = [
   endpoint({
     ...common,

@@ -10,7 +10,7 @@ interface Services {
   readonly signatureUpload: SignatureUpload;
 }
 
-const VERIFIES = { allowed: 'suspended users go on verifying their devices' };
+const VERIFIES = { allowed: 'suspended users may still verify their devices' };
 
 export const crossSigningEndpoints = [
   endpoint({

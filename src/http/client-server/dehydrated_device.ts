@@ -20,7 +20,7 @@ interface Services {
 }
 
 const common = { auth: 'accessToken', guests: 'refused', rateLimit: 'default' } as const;
-const DEVICES = { allowed: 'suspended users go on managing their devices' };
+const DEVICES = { allowed: 'suspended users may still manage their devices' };
 
 /** MSC3814: devices that receive keys while their user has no other one logged in. */
 export const dehydratedDeviceEndpoints = [

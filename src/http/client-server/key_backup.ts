@@ -10,7 +10,7 @@ const VERSIONS = '/_matrix/client/v3/room_keys/version';
 const KEYS = '/_matrix/client/v3/room_keys/keys';
 /** 10,000 sessions, which is what clients send at once when they begin a backup, take about eight megabytes. */
 const LARGEST_UPLOAD = 32 * 1024 * 1024;
-const BACKS_UP = { allowed: 'suspended users go on filling their key backup' };
+const BACKS_UP = { allowed: 'suspended users may still fill their key backup' };
 
 const object = Type.Object({}, { additionalProperties: true });
 const session = Type.Object(

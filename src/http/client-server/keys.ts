@@ -25,7 +25,7 @@ export const keysEndpoints = [
     path: '/_matrix/client/v3/keys/upload',
     auth: 'accessToken',
     guests: 'allowed',
-    suspended: { allowed: 'suspended users go on reading what is encrypted for them' },
+    suspended: { allowed: 'suspended users may still read what is encrypted for them' },
     rateLimit: 'default',
     body: Type.Object(
       {

@@ -38,7 +38,7 @@ export const oldSyncEndpoints = [
       const rooms: string[] = [];
       for (const room of all.rooms) {
         rooms.push(jsonText(snapshotMembers(room)));
-        // Somebody in large rooms is told megabytes: others have their turn in between.
+        // A user in large rooms is told megabytes: others have their turn in between.
         await setImmediate();
       }
       return jsonReply({

@@ -18,7 +18,7 @@ export const passwordManagementEndpoints = [
     path: '/_matrix/client/v3/account/password',
     auth: 'optionalToken',
     guests: 'refused',
-    suspended: { allowed: 'whoever is suspended has to be able to keep others out of the account' },
+    suspended: { allowed: 'suspended users have to be able to keep others out of the account' },
     rateLimit: 'default',
     body: Type.Object({
       new_password: Type.String(),

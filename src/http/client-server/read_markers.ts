@@ -16,7 +16,7 @@ export const readMarkersEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: {
-      allowed: 'reading goes on, and unread counts go by it; it says nothing but how far the user has read',
+      allowed: 'users may still read, and unread counts go by it; it says nothing but how far the user has read',
     },
     rateLimit: 'default',
     params: Type.Object({ roomId: Type.String() }),

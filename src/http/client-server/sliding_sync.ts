@@ -21,7 +21,7 @@ const common = {
   method: 'POST',
   auth: 'accessToken',
   guests: { allowed: 'guests read by /sync, and this is another form of it' },
-  suspended: { allowed: 'suspended users go on reading' },
+  suspended: { allowed: 'suspended users may still read' },
   rateLimit: 'sync',
   longPoll: true,
   bodyOptional: true,

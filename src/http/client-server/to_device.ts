@@ -15,7 +15,7 @@ export const toDeviceEndpoints = [
     path: '/_matrix/client/v3/sendToDevice/{eventType}/{txnId}',
     auth: 'accessToken',
     guests: 'allowed',
-    suspended: { allowed: 'suspended users go on verifying their devices' },
+    suspended: { allowed: 'suspended users may still verify their devices' },
     rateLimit: 'to_device',
     params: Type.Object({ eventType: Type.String(), txnId: Type.String() }),
     body: Type.Object(

@@ -3,14 +3,14 @@ import { type Readable, Transform } from 'node:stream';
 import { type BodyReading, ClientGone, noRoom, tooLarge, tooSlow } from './body.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 
-/** Whoever has earned less time than this since they were looked at last is too slow. */
+/** A client that has earned less time than this since the last look is too slow. */
 const LEAST_MS = 1_000;
 /** What a body needs while it streams: what the connection has read, what waits here, what is being written. */
 const HELD_BYTES = 256 * 1024;
 
 /**
  * The body of a request as it arrives. It fails with M_TOO_LARGE past `limit` bytes, with 408 when less than 16 KiB a second come after the
- * first `timeoutMs`, and with ClientGone when the client goes away; whoever destroys it has the rest of the body thrown away, so that the
+ * first `timeoutMs`, and with ClientGone when the client goes away; destroying it throws the rest of the body away, so that the
  * client gets to reading the answer.
  *
  * @throws MatrixError M_TOO_LARGE where the request says so itself; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight
@@ -44,7 +44,7 @@ export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlin
     deadline.cancel();
     request.off('close', onGone);
   });
-  // It may fail before anybody listens: they learn of it when they begin to read.
+  // It may fail before it has a listener, which learns of it when it begins to read.
   stream.on('error', () => {});
   stream.once('close', () => {
     deadline.cancel();

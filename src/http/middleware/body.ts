@@ -29,7 +29,7 @@ export const SMALL_BODY = 4 * 1024;
 const FREE_PIECES = 256;
 const BYTES_PER_PIECE = 64;
 
-/** Whether so many bytes came in more pieces than anybody needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
+/** Whether so many bytes came in more pieces than any client needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
 export const areTooManyPieces = (pieces: number, bytes: number): boolean =>
   pieces > FREE_PIECES + bytes / BYTES_PER_PIECE;
 
@@ -64,7 +64,7 @@ export interface BodyReading {
  *
  * @throws MatrixError M_TOO_LARGE; M_UNKNOWN with status 408 when it arrives too slowly; M_LIMIT_EXCEEDED with status 503 when too many
  *   bytes are in flight
- * @throws ClientGone, also when it comes in more pieces than anybody needs: then the connection is closed
+ * @throws ClientGone, also when it comes in more pieces than any client needs: then the connection is closed
  */
 export const readBody = (request: IncomingMessage, reading: BodyReading): Promise<Buffer> => {
   const { limit, held } = reading;
@@ -89,7 +89,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       request.on('error', () => {});
       reject(error);
     };
-    /** The rest is thrown away as it comes: whoever is still sending does not read yet. */
+    /** The rest is thrown away as it comes: a client that is still sending does not read yet. */
     const refuse = (error: MatrixError): void => {
       refusal = error;
       buffer = EMPTY;

@@ -10,7 +10,7 @@ import type { Reply } from './reply.ts';
 
 /** What an answer needs while it streams: what was read of it, what waits to be written. */
 export const STREAM_BYTES = 256 * 1024;
-/** Whoever has earned less time than this since they were looked at last is too slow. */
+/** A client that has earned less time than this since the last look is too slow. */
 const LEAST_MS = 1_000;
 
 /** Bytes of this connection that the operating system has taken. */

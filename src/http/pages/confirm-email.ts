@@ -57,7 +57,7 @@ const refusal = (error: unknown, language: Language): Reply => {
 export const confirmEmailEndpoints = [
   endpoint({
     operationId: 'getConfirmEmailPage',
-    summary: 'Asks whoever followed the link in a mail to confirm their address.',
+    summary: 'Asks the user who followed the link in a mail to confirm their address.',
     method: 'GET',
     path: CONFIRM_PATH,
     auth: 'none',

@@ -60,7 +60,7 @@ const list = (name: string, ...values: readonly string[]): string =>
   values.length === 0 ? '' : `; ${name} ${values.join(' ')}`;
 
 /**
- * A page for people, as the answer to a request. It loads nothing from elsewhere but what `sources` allows, runs no script but its own,
+ * A page for people, as the answer to a request. It loads nothing from other servers but what `sources` allows, runs no script but its own,
  * which is allowed by its hash, sends forms to this server only, and is shown in no frame.
  */
 export const pageReply = ({

@@ -8,7 +8,7 @@ import { endpoint, FormBody, type Reply } from '../endpoint.ts';
 import { escapeHtml, type Language, languageOf, pageReply, type Translated } from './page.ts';
 import { stageForm } from './stage-forms.ts';
 
-/** The specification's own words: by them the client learns that it can go on. */
+/** The specification's own words: by them the client learns that it can continue. */
 const DONE = `
 if (window.onAuthDone) {
     window.onAuthDone();

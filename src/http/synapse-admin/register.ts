@@ -23,7 +23,7 @@ export const sharedSecretRegisterEndpoints = [
   }),
   endpoint({
     operationId: 'registerWithSharedSecret',
-    summary: 'Registers an account for whoever knows the shared secret.',
+    summary: 'Registers an account for a client that knows the shared secret.',
     method: 'POST',
     path,
     auth: 'none',

@@ -89,7 +89,7 @@ interface Services {
   readonly firstAdmin: FirstAdmin;
 }
 
-/** The page on which the first administrator of a new server is made. It loads nothing from elsewhere. */
+/** The page on which the first administrator of a new server is made. It loads nothing from other servers. */
 export const setupEndpoints = [
   endpoint({
     operationId: 'getSetupPage',

@@ -31,7 +31,7 @@ const MAIL = sql(
   `select address from account_threepids where user_id = $1 and medium = 'email' order by added_ts, address`,
 );
 
-/** Lets nobody else give the address away, or invite whoever it belongs to, until the transaction ends. */
+/** Keeps other transactions from giving the address away, or inviting its owner, until the transaction ends. */
 export const lockAddress = async (tx: Tx, { medium, address }: AddressKey): Promise<void> => {
   await tx.query(LOCK, [`${medium} ${address}`]);
 };

@@ -74,7 +74,7 @@ export const findCredentialsByAddress = async (
 ): Promise<AccountCredentials | undefined> =>
   (await database.query<AccountCredentials>(SELECT_CREDENTIALS_BY_ADDRESS, [medium, address]))[0];
 
-/** Whether anybody administrates this server. */
+/** Whether this server has an administrator. */
 export const adminExists = async (database: Database): Promise<boolean> =>
   (await database.query(ADMIN_EXISTS)).length > 0;
 

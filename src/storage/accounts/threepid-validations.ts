@@ -1,7 +1,7 @@
 import { type Database, sql, type Tx } from '../database.ts';
 import type { AddressKey } from './account-threepids.ts';
 
-/** Somebody who has said that an address is theirs, and is to prove it. */
+/** A user who has said that an address is theirs, and is to prove it. */
 export interface ValidationRecord extends AddressKey {
   readonly sid: string;
   /** What for: `register`, `add` or `reset`. */
@@ -79,7 +79,7 @@ const CLEAN = sql(
 );
 
 /**
- * Keeps what somebody asks for, once for each address, secret and purpose.
+ * Keeps what a user asks for, once for each address, secret and purpose.
  *
  * @returns the session, and whether a mail is to be sent: not for an attempt that is not greater than the last one
  */
@@ -99,7 +99,7 @@ export const askForValidation = async (
 export const findValidation = async (database: Database, sid: string): Promise<ValidationRecord | undefined> =>
   (await database.query<ValidationRecord>(FIND, [sid]))[0];
 
-/** The session, if its address has been found to be of whoever knows the secret. */
+/** The session, if its address was confirmed for the holder of the secret. */
 export const validatedSession = async (
   database: Database,
   sid: string,

@@ -98,7 +98,7 @@ export const deleteCrossSigningKeys = async (
   await tx.query(DELETE, [userId, usages]);
 };
 
-/** Takes away what anybody signed of these keys of a user. */
+/** Deletes all signatures of these keys of a user. */
 export const deleteKeySignatures = async (tx: Tx, userId: string, targets: readonly string[]): Promise<void> => {
   await tx.query(DELETE_SIGNATURES, [userId, targets]);
 };
@@ -119,7 +119,7 @@ export const insertKeySignatures = async (
     ])
   ).map(({ userId }) => userId);
 
-/** The signatures of these users' keys that somebody may see. */
+/** The signatures of these users' keys that a reader may see. */
 export const visibleKeySignatures = (
   database: Database,
   userIds: readonly string[],

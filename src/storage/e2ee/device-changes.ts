@@ -1,7 +1,7 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A change of somebody's devices or keys that is committed and has no position yet. */
+/** A change of a user's devices or keys that is committed and has no position yet. */
 export interface DueDeviceChange {
   readonly userId: string;
   /** Who alone is told; empty for everybody who shares a room with the user. */
@@ -13,7 +13,7 @@ export interface DeviceChangeRow extends DueDeviceChange {
   readonly pos: number;
 }
 
-// The update locks the row: whoever gives an earlier change its position leaves it to the transaction that notes another one.
+// The update locks the row: the transaction that gives an earlier change its position leaves it to the transaction that notes another one.
 const MARK = sql(
   'device_changes_mark',
   `insert into device_changes_due (user_id, seen_by) select * from unnest($1::text[], $2::text[])

@@ -140,7 +140,7 @@ export const findKeyBackup = async (
   version: number,
 ): Promise<KeyBackupRecord | undefined> => (await reader.query<KeyBackupRecord>(FIND, [userId, version]))[0];
 
-/** The newest backup, for whoever is about to change it: others wait. */
+/** The newest backup, for a transaction that is about to change it: others wait. */
 export const lockKeyBackup = async (tx: Tx, userId: string): Promise<KeyBackupRecord | undefined> =>
   (await tx.query<KeyBackupRecord>(LOCK_CURRENT, [userId]))[0];
 

@@ -39,7 +39,7 @@ const rowsOf =
 /** The id of what an event relates to, where the position is not known. */
 const relatedId = ({ rel }: EventRow): Buffer | undefined => (typeof rel === 'number' ? undefined : rel);
 
-/** Columns of `events`, for whoever writes events. */
+/** Columns of `events`, for the statements that write events. */
 export const EVENT_COLUMNS = {
   room: int((event) => event.room),
   nid: bigint((event) => event.nid),

@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** An event that a follower failed to take in. */
+/** An event that a follower failed to process. */
 export interface EventSetAside {
   readonly event: number;
   readonly room: number;

@@ -21,7 +21,7 @@ export interface BlobRecord {
 
 const COLUMNS = 'b.name, b.place, b.digest, b.size, b.scan';
 const BEGIN = sql('blob_begin', 'insert into blobs (name, place, started_ts) values ($1, $2, $3)');
-// Whoever is about to doom it waits, and sees what refers to it then.
+// A transaction that is about to doom it waits, and sees what refers to it then.
 const LOCK_LIVE = sql(
   'blob_lock_live',
   `select ${COLUMNS} from blobs b where b.digest = $1 and not b.doomed for key share of b`,
@@ -106,11 +106,11 @@ export const doomUnfinishedBlobs = async (database: Database, before: number, li
   (await database.query(DOOM_UNFINISHED, [before, limit])).length;
 
 /**
- * Dooms those of these objects that nothing refers to any more, with their thumbnails. Whoever is about to refer to one of them is
+ * Dooms those of these objects that nothing refers to any more, with their thumbnails. A transaction that is about to refer to one of them is
  * waited for, or finds that it is not there.
  */
 export const doomUnusedBlobs = async (tx: Tx, names: readonly string[]): Promise<void> => {
-  // What was a thumbnail may have thumbnails itself, where somebody uploaded it.
+  // What was a thumbnail may have thumbnails itself, where a user uploaded it.
   for (let unused = names; unused.length > 0;) {
     await tx.query(LOCK, [unused]);
     const thumbnails = await tx.query<{ name: string }>(DOOM_THUMBNAILS, [unused]);

@@ -51,7 +51,7 @@ const OF_ROOM = sql(
 export const quarantineMedia = async (tx: Tx, origin: string, mediaId: string, by: string): Promise<boolean> =>
   (await tx.query(BY_ID, [origin, mediaId, by])).length > 0;
 
-/** Quarantines the content of a piece of media, whoever uploads it. */
+/** Quarantines the content of a piece of media, for every uploader. */
 export const quarantineContentOf = async (
   tx: Tx,
   origin: string,

@@ -1,11 +1,11 @@
 import { sql, type Database, type Tx } from '../database.ts';
 
-/** Where somebody is told of notifications. */
+/** Where a user is told of notifications. */
 export interface PusherRecord {
   /** Of this server, unique for ever. */
   readonly id: number;
   readonly userId: string;
-  /** The device that made it: it ends with that. Null for one that goes on. */
+  /** The device that made it: it ends with that. Null for one that stays. */
   readonly deviceId: string | null;
   readonly appId: string;
   readonly pushkey: string;
@@ -41,7 +41,7 @@ const OF_USER = sql(
 );
 const BY_ID = sql('pusher', `select ${COLUMNS} from pushers where id = $1`);
 const PAGE = sql('pushers_page', `select ${COLUMNS} from pushers where id > $1 order by id limit $2`);
-// The device of one that is there stays: it ends with the device that shows what it pushes, whoever changes it from elsewhere (MSC3881).
+// The device of one that is there stays: it ends with the device that shows what it pushes, whichever device changes it (MSC3881).
 const UPSERT = sql(
   'pusher_upsert',
   `insert into pushers (user_id, device_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data,

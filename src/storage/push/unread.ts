@@ -35,7 +35,7 @@ const UNREAD = sql(
 /**
  * Of each room, what may be unread for a user with `after` < position <= `upTo`, and what they sent there, in order of position.
  *
- * @param memberType the integer of `m.room.member`: a change of name is nothing that says that somebody has read anything
+ * @param memberType the integer of `m.room.member`: a change of name does not say that a user has read anything
  */
 export const unreadEvents = (
   database: Database,

@@ -14,13 +14,13 @@ export interface DirectoryUserRow {
   readonly grams: readonly number[];
 }
 
-/** What somebody looks for. */
+/** A search for users. */
 export interface DirectoryQuery {
   /** User id. */
   readonly searcher: string;
-  /** Hashes that whoever is found by name has; null when nobody can be. */
+  /** Hashes that users who are found by name have; null when none can be. */
   readonly nameGrams: readonly number[] | null;
-  /** Hashes that whoever is found by user id has; null when nobody can be. */
+  /** Hashes that users who are found by user id have; null when none can be. */
   readonly idGrams: readonly number[] | null;
   /** Everything that name or id have to hold. The empty text stands for what no name holds. */
   readonly terms: readonly { readonly name: string; readonly id: string }[];
@@ -115,7 +115,7 @@ export const removeDirectoryUsers = async (database: Database, userIds: readonly
   await database.query(REMOVE, [userIds]);
 };
 
-/** Says of rooms whether anybody may find their members. */
+/** Says of rooms whether every user may find their members. */
 export const setDirectoryRooms = async (
   database: Database,
   open: readonly number[],

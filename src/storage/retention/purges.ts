@@ -43,7 +43,7 @@ export interface PurgeProgress {
   readonly deleted: number;
 }
 
-/** A room with what decides whether it has something to let go. */
+/** A room with what decides whether it has something to purge. */
 export interface RetentionRecord {
   readonly room: number;
   /** JSON of the room's `m.room.retention`. */

@@ -73,7 +73,7 @@ const unknownName = (family: Family, key: string | number): Error =>
   new Error(`${JSON.stringify(key)} is not among the ${family} that were asked for`);
 
 /**
- * Names with their integers: those that somebody asked the interner for. They are known here as long as somebody holds this, whatever
+ * Names with their integers: those that a caller asked the interner for. They are known here as long as the caller holds this, whatever
  * becomes of the interner's memory.
  */
 export class Names {
@@ -93,7 +93,7 @@ export class Names {
     this.#texts[family].set(nid, text);
   }
 
-  /** Takes those of somebody else in, too. @returns this */
+  /** Adds those of another one. @returns this */
   with(others: Names): this {
     for (const family of FAMILIES) for (const [text, nid] of others.#nids[family]) this.add(family, text, nid);
     return this;
@@ -190,7 +190,7 @@ export interface InternerOptions {
 
 /**
  * Gives every event type, state key and user id an integer: integers inside, strings at the edge. Names that were used lately are kept in
- * memory, so that work on them needs no statement; whoever asks gets `Names` of their own, which hold what they asked for.
+ * memory, so that work on them needs no statement; each caller gets `Names` of its own, which hold what they asked for.
  */
 export class Interner {
   readonly #database: Database;
@@ -216,7 +216,7 @@ export class Interner {
     return FAMILIES.reduce((sum, family) => sum + this.#tables[family].bytes, 0);
   }
 
-  /** The integers of names, for whoever only reads: what does not exist stays so. */
+  /** The integers of names, for readers: what does not exist stays so. */
   find(wanted: WantedNames): Promise<Names> {
     return this.#resolve(wanted, false);
   }
@@ -302,7 +302,7 @@ export class Interner {
     if (missing.length > 0) await take(select, [missing]);
     if (!isWriting) return;
     if (missing.length > 0) await take(insert, insertValues(missing));
-    // Somebody else created the rest at the same moment.
+    // Other transactions created the rest at the same moment.
     if (missing.length > 0) await take(select, [missing]);
   }
 
@@ -335,7 +335,7 @@ export class Interner {
     return this.peekUser(userId) ?? (await this.ensure({ users: [userId] })).user(userId);
   }
 
-  /** The integer of one user, for whoever only reads; undefined when nothing was ever stored of them. */
+  /** The integer of one user, for readers; undefined when nothing was ever stored of them. */
   async findUser(userId: string): Promise<number | undefined> {
     return this.peekUser(userId) ?? (await this.find({ users: [userId] })).peekUser(userId);
   }

@@ -84,7 +84,7 @@ const CANCEL_OF_USER = sql(
      select delay_id from delayed_events where user_id = $1 and finalised_ts is null order by delay_id for update skip locked
    ) and finalised_ts is null`,
 );
-// Whose time began anew since somebody looked. Rows that are being changed just now are looked at again at once.
+// Whose time began anew since the last look. Rows that are being changed just now are looked at again at once.
 const MOVE_ON = sql(
   'delayed_move_on',
   `update delayed_events set look_at = scheduled_at + delay_ms where delay_id in (

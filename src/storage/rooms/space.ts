@@ -41,7 +41,7 @@ export const vacuum = (database: Database, table: PurgedTable): Promise<void> =>
     `vacuum (analyze, truncate) ${table}`,
   );
 
-/** Writes a table's indexes anew, in which deleted rows have left holes; reading and writing go on meanwhile. */
+/** Writes a table's indexes anew, in which deleted rows have left holes; the table can be read and written meanwhile. */
 export const rebuildIndexes = (database: Database, table: PurgedTable): Promise<void> =>
   database.maintain([], `reindex (concurrently) table ${table}`);
 

@@ -1,7 +1,7 @@
 import { type Database, sql, type Tx } from '../database.ts';
 import type { AddressKey } from '../accounts/account-threepids.ts';
 
-/** An invitation of somebody of whom only an address is known. */
+/** An invitation of a person of whom only an address is known. */
 export interface ThirdPartyInviteRecord extends AddressKey {
   /** State key of its `m.room.third_party_invite`. */
   readonly token: string;
@@ -92,7 +92,7 @@ export const revokeThirdPartyInvite = async (database: Database, token: string, 
   await database.query(REVOKE, [token, roomId]);
 };
 
-/** Deletes all invitations by somebody. */
+/** Deletes all invitations by a user. */
 export const deleteThirdPartyInvitesOf = async (tx: Tx, inviter: string): Promise<void> => {
   await tx.query(DELETE_OF, [inviter]);
 };

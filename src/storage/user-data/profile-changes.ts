@@ -1,7 +1,7 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A change of a field of somebody's profile. */
+/** A change of a field of a user's profile. */
 export interface ProfileChangeRow {
   readonly userId: string;
   readonly field: string;

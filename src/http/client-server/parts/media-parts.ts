@@ -41,7 +41,7 @@ export interface Asking {
   readonly timeoutMs: number | undefined;
   /** Whether a redirect to where the bytes lie is an answer. */
   readonly mayRedirect: boolean;
-  /** Refuses media that are not for whoever asks. */
+  /** Refuses media that are not for the requester. */
   readonly assertOpen?: (media: AvailableMedia) => void;
 }
 

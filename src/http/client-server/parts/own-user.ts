@@ -2,7 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 
 /**
- * Refuses whoever asks for what belongs to another user.
+ * Refuses requests for what belongs to another user.
  *
  * @throws MatrixError M_FORBIDDEN
  */

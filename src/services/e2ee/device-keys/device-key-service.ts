@@ -85,7 +85,7 @@ export class DeviceKeyService {
     tx.afterCommit(() => this.#options.counts.stale(userId, deviceId));
   }
 
-  /** Resolves when whoever syncs next is told of a user's keys that are stored. */
+  /** Resolves when the next sync tells of a user's keys that are stored. */
   published(userId: string): Promise<void> {
     return this.#options.changes.published(userId);
   }

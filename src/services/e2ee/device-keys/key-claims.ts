@@ -31,7 +31,7 @@ export class KeyClaims {
   }
 
   /**
-   * Claims keys of users, here and elsewhere. Devices without a key of the algorithm are missing in the answer.
+   * Claims keys of users of this and of other servers. Devices without a key of the algorithm are missing in the answer.
    *
    * @throws MatrixError M_TOO_LARGE when one request asks for too many
    */

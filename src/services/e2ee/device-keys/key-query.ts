@@ -57,7 +57,7 @@ export class KeyQuery {
   }
 
   /**
-   * The keys of users, here and elsewhere.
+   * The keys of users of this and of other servers.
    *
    * @param wanted user -> device ids; an empty list for all devices
    * @param timeoutMs how long other servers are waited for; null for the usual time

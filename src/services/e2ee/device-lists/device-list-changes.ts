@@ -12,7 +12,7 @@ import {
   markDeviceChanges,
 } from '#src/storage/e2ee/device-changes.ts';
 
-/** A change of somebody's devices or keys: everybody who shares a room with them is told, or one user alone. */
+/** A change of a user's devices or keys: every user who shares a room with them is told, or one user alone. */
 export interface DeviceListChange {
   readonly userId: string;
   /** Who alone is told, because only they see what changed: what they signed. */
@@ -71,7 +71,7 @@ export class DeviceListChanges {
       );
   }
 
-  /** Gives a change that somebody else noted in their transaction its position; several of one turn of the event loop get one. */
+  /** Gives a change that another service noted in its transaction its position; several of one turn of the event loop get one. */
   #announce(userId: string): undefined {
     if (this.#announced.size === 0)
       queueMicrotask(() => {
@@ -83,7 +83,7 @@ export class DeviceListChanges {
     return undefined;
   }
 
-  /** Resolves when the changes of a user that were committed have their positions, so that whoever syncs next is told. */
+  /** Resolves when the changes of a user that were committed have their positions, so that the next sync tells it. */
   published(userId: string): Promise<void> {
     return this.#publishing.done(userId);
   }

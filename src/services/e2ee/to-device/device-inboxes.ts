@@ -78,7 +78,7 @@ export class DeviceInboxes {
     return { messages: found.map(({ content }) => content), resumeAfter: hasMore ? last.pos : undefined };
   }
 
-  /** Messages that are stored for a device after a position, for whoever does not delete them as it reads. */
+  /** Messages that are stored for a device after a position, for readers that do not delete them. */
   page(userId: string, deviceId: string, after: number, limit: number): Promise<ToDeviceRecord[]> {
     return storedToDevice(this.#database, userId, deviceId, after, limit);
   }

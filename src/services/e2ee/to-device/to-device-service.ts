@@ -72,8 +72,8 @@ export class ToDeviceService {
       check(messages);
       const { isLocal, remote } = this.#options;
       const users = Object.entries(messages).filter(([userId]) => domainOf(userId) !== undefined);
-      const elsewhere = users.filter(([userId]) => !isLocal(userId));
-      if (elsewhere.length > 0) await remote.send(sender.userId, type, Object.fromEntries(elsewhere));
+      const remoteUsers = users.filter(([userId]) => !isLocal(userId));
+      if (remoteUsers.length > 0) await remote.send(sender.userId, type, Object.fromEntries(remoteUsers));
       await this.deliver(sender.userId, type, Object.fromEntries(users.filter(([userId]) => isLocal(userId))), key);
       return '';
     });

@@ -51,7 +51,7 @@ export class PresenceService {
   readonly #active = new Map<string, UserPresence>();
   readonly #loading = new OnceByKey<string, UserPresence>();
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
-  /** What goes on behind the requests. */
+  /** What runs behind the requests. */
   readonly #ongoing = new Ongoing();
   readonly #unstored = new Set<UserPresence>();
   #sweep: Timer | undefined;
@@ -91,7 +91,7 @@ export class PresenceService {
    */
   seen(userId: string, presence: PresenceState, deviceId = '', waitMs = 0): void {
     if (!this.#options.enabled) return;
-    // That a client goes on asking is worth no row.
+    // That a client keeps asking is worth no row.
     this.#change(userId, (user, now) => user.seen(presence, deviceId, now, waitMs), false);
   }
 
@@ -145,7 +145,7 @@ export class PresenceService {
   }
 
   /**
-   * A user's presence, for somebody who asks.
+   * A user's presence, for a requester.
    *
    * @throws MatrixError M_FORBIDDEN unless they are in a room together
    */

@@ -116,7 +116,7 @@ export class UserPresence {
   set(presence: PresenceState, statusMsg: string | null | undefined, now: number): void {
     if (statusMsg !== undefined) this.#statusMsg = statusMsg === null || statusMsg === '' ? undefined : statusMsg;
     this.#devices.clear();
-    // Whoever says so without syncing is believed until they count as idle.
+    // A user who says so without syncing is believed until they count as idle.
     this.#own = { state: presence, until: now + this.#idleMs + GONE_MS };
     this.#lastActive = now;
     this.timePasses(now);

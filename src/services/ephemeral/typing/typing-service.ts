@@ -46,9 +46,9 @@ export class TypingService {
   readonly #actions: UserActions;
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
-  /** What readers see. A room where nobody has typed for long is forgotten: whoever missed its last change sees nobody anyway. */
+  /** What readers see. A room where nobody has typed for long is forgotten: who missed its last change sees no one anyway. */
   readonly #shown = new LRUCache<number, Shown>(atMost(50_000));
-  /** Fires when somebody begins or stops to type. */
+  /** Fires when a user begins or stops to type. */
   readonly changed = new Signal<{ readonly roomNid: number }>();
 
   constructor(options: TypingServiceOptions) {
@@ -76,7 +76,7 @@ export class TypingService {
   }
 
   /**
-   * A user of this server begins, goes on or stops to type.
+   * A user of this server begins, continues or stops to type.
    *
    * @param timeoutMs after how long without word they count as having stopped; at most two minutes
    * @throws MatrixError M_FORBIDDEN when they are not in the room

@@ -16,7 +16,7 @@ const NAMES_AT_ONCE = 200;
 /** The names by which members of a room may be called in its messages: their display name there, and the user name. */
 export interface MemberNames {
   readonly index: NameIndex;
-  /** By user id; whoever has none is left out. */
+  /** By user id; users without one are left out. */
   readonly displayNames: ReadonlyMap<string, string>;
 }
 

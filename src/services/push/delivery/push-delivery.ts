@@ -161,11 +161,11 @@ export class PushDelivery {
     accountData.changed.subscribe(({ userId, type }) => {
       if (type === IGNORED_USER_LIST && registry.has(userId)) this.#check(userId);
     });
-    // Somebody uses the application: what could not be told it is tried at once.
+    // The application is in use: what could not be told it is tried at once.
     pushers.wasSet.subscribe(({ id }) => this.#queue.inContact(String(id)));
   }
 
-  /** Goes on with what the last process left. Pushers are known, and no event is taken in yet. */
+  /** Resumes what the last process left. Pushers are known, and no event is processed yet. */
   async start(): Promise<void> {
     await this.#log.open();
     for await (const page of this.#log.left()) await this.#recall(page);
@@ -287,7 +287,7 @@ export class PushDelivery {
       const exception = (kind ?? undefined) as MentionKind | undefined;
       const item: PushItem | undefined =
         roomNid === null ? { kind: 'counts' } : room && event && { kind: 'event', room, event, exception };
-      // An event that is no more is nothing to anybody.
+      // An event that is no more is pushed to no one.
       return { position: pos, at: item === undefined ? 0 : ts + graceMs, item: item ?? { kind: 'counts' } };
     });
   }

@@ -7,7 +7,7 @@ import { appendPushes, newestPush, type NewPush, type PushRecord, pushesAfter } 
 const DONE = 'push_sent';
 const PAGE = 500;
 
-/** The pushes of all pushers in the order in which they are told: one row each, whoever is told of it. */
+/** The pushes of all pushers in the order in which they are told: one row each, for all pushers. */
 export class PushLog {
   readonly #database: Database;
   readonly #turns = new SerialByKey<undefined>();
@@ -51,7 +51,7 @@ export class PushLog {
     }
   }
 
-  /** Remembers that everything up to a place was told, or is noted elsewhere as waiting. */
+  /** Remembers that everything up to a place was told, or is noted with its destination as waiting. */
   async done(position: number): Promise<void> {
     if (position <= this.#done) return;
     this.#done = position;

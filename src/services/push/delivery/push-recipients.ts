@@ -52,7 +52,7 @@ export class PushRecipients {
   readonly #registry: PusherRegistry;
   readonly #pushRules: PushRuleService;
   readonly #audience: PushAudience;
-  /** Events that were committed while anybody in their room had pushers. */
+  /** Events that were committed while any user in their room had pushers. */
   readonly #heard = new WeakMap<StoredEvent, Heard>();
 
   constructor({ database, clock, stream, registry, pushRules }: PushRecipientsOptions) {
@@ -70,7 +70,7 @@ export class PushRecipients {
     });
   }
 
-  /** Whether anybody who is or was in this room has pushers. Costs a look-up. */
+  /** Whether any user who is or was in this room has pushers. Costs a look-up. */
   concerns(room: Room): boolean {
     return this.#registry.size > 0 && this.#audience.of(room).size > 0;
   }

@@ -4,7 +4,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { NotificationList } from './notification-list.ts';
 
-/** A message that notified somebody who has not read it. */
+/** A message that notified a user who has not read it. */
 export interface MissedMessage {
   readonly roomId: string;
   /** What the room is called; undefined for one without a name, or alone with its sender. */

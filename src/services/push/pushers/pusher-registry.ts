@@ -96,7 +96,7 @@ export class PusherRegistry {
     return this.#byDestination.size;
   }
 
-  /** Counts the changes of anybody's pushers. */
+  /** Counts the changes of all pushers. */
   get version(): number {
     return this.#changes.version;
   }
@@ -137,7 +137,7 @@ export class PusherRegistry {
     else this.#told.set(destination, unread);
   }
 
-  /** Takes in a pusher as it is committed. */
+  /** Adds a pusher as it is committed. */
   put(pusher: PusherRecord): void {
     const before = this.#byDestination.get(String(pusher.id));
     this.#put(pusher, before?.enabled === true ? before.sinceTs : this.#clock.now());

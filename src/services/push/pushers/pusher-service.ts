@@ -45,7 +45,7 @@ export interface PusherRequest {
 /** A kind of pusher, such as `http`. */
 export interface PusherKind {
   readonly name: string;
-  /** Whether it goes on when the device that made it is logged out: what it tells does not show there. */
+  /** Whether it stays when the device that made it is logged out: what it tells does not show there. */
   readonly outlivesDevice?: boolean;
   /** @throws MatrixError for a pusher of this kind that cannot be */
   check(requester: Requester, pusher: CheckedPusher): Promise<void> | void;
@@ -95,7 +95,7 @@ export class PusherService {
     return pushersOf(this.#database, userId);
   }
 
-  /** One of anybody's; undefined when it is no more. */
+  /** One of any user's; undefined when it is no more. */
   byId(id: number): Promise<PusherRecord | undefined> {
     return pusherById(this.#database, id);
   }

@@ -124,7 +124,7 @@ export class RoomReceipts {
     this.#floors.delete(userId);
   }
 
-  /** Takes in a committed receipt; what is newer here stays. */
+  /** Adds a committed receipt; what is newer here stays. */
   apply(receipt: Receipt): void {
     let slots = this.#byUser.get(receipt.userId);
     if (slots === undefined) this.#byUser.set(receipt.userId, (slots = new Map<string, Receipt>()));

@@ -83,7 +83,7 @@ const UNCHANGED: Known = { kept: undefined, rules: DEFAULT_USER_RULES };
  */
 export class PushRuleService implements ServedType {
   readonly type = TYPE;
-  /** The rules of whoever has changed nothing. */
+  /** The rules of users who have changed nothing. */
   readonly defaults: DefaultRules;
   readonly #database: Database;
   readonly #interner: Interner;
@@ -95,7 +95,7 @@ export class PushRuleService implements ServedType {
   /** Who changed their rules, the latest last. */
   #changedUsers: string[] = [];
   #generation = 0;
-  /** Fires once a change of somebody's rules is committed and in effect. */
+  /** Fires once a change of a user's rules is committed and in effect. */
   readonly changed = new Signal<{ readonly userId: string; readonly pos: number; readonly serve: () => string }>();
 
   constructor(options: PushRuleServiceOptions) {
@@ -113,7 +113,7 @@ export class PushRuleService implements ServedType {
     });
   }
 
-  /** Counts the changes of anybody's rules since this process started. */
+  /** Counts the changes of all users' rules since this process started. */
   get generation(): number {
     return this.#generation;
   }

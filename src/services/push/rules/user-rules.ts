@@ -42,7 +42,7 @@ export const classUnder = (
 
 /** A user's push rules, made ready to be asked. */
 export interface UserRules {
-  /** Whether the rules have to be asked about every event: the mode does not say it all. Whoever is named by an event is asked anyway. */
+  /** Whether the rules have to be asked about every event: the mode does not say it all. Users whom an event names are asked anyway. */
   readonly isPersonal: boolean;
   /** Whether rules of the user's own ask for the name that they have in the room. */
   readonly needsDisplayName: boolean;

@@ -29,7 +29,7 @@ export type ThreadChange = Pick<ThreadDecision, 'automatic' | 'at'>;
  * Which threads users follow, the same for all their devices. MSC4306.
  *
  * The push rules on threads hold for who has begun to follow threads: as long as no client of theirs knows of it, everything in threads
- * notifies as it does elsewhere.
+ * notifies as it does otherwise.
  */
 export class FollowedThreads {
   readonly #options: FollowedThreadsOptions;

@@ -66,7 +66,7 @@ export class UserThreads {
     this.#hasBegun = true;
   }
 
-  /** Takes in a decision; a newer one that is here already stays. */
+  /** Adds a decision; a newer one that is here already stays. */
   decide(decision: ThreadDecision): void {
     const key = keyOf(decision.roomNid, decision.root);
     const before = this.#decisions.get(key);

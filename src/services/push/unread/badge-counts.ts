@@ -58,7 +58,7 @@ export class BadgeCounts {
 
   /** How much is unread for a user by now. */
   of(userId: string): Promise<number> {
-    // One after the other: whoever comes second would not wait for what the first one counts.
+    // One after the other: the second one would not wait for what the first one counts.
     return this.#turns.run(userId, () => this.#counted(userId));
   }
 

@@ -27,7 +27,7 @@ export const classOfFlags = (flags: number): NotificationClass =>
 
 /**
  * What one user has not read in one room, up to a position. Everything at or before the user's joining counts as read, and
- * whoever sends something in a thread (or the main timeline) has read it up to there.
+ * who sends something in a thread (or the main timeline) has read it up to there.
  */
 export class UnreadState {
   /** Position at which the user joined. */

@@ -70,7 +70,7 @@ export class AliasService {
   }
 
   /**
-   * The full alias for a localpart that somebody chose for a new room.
+   * The full alias for a localpart that a user chose for a new room.
    *
    * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_ROOM_IN_USE when it is taken, M_TOO_LARGE when they have made too many
    */
@@ -136,7 +136,7 @@ export class AliasService {
   }
 
   /**
-   * Takes an alias away: its maker may, and whoever may change the room's canonical alias. The latter also takes it out of the
+   * Takes an alias away: its maker may, and users who may change the room's canonical alias. The latter also takes it out of the
    * canonical alias event.
    *
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM
@@ -180,7 +180,7 @@ export class AliasService {
   /**
    * Checks the content of a new `m.room.canonical_alias`: aliases that it did not name before must lead to the room.
    *
-   * @throws MatrixError M_INVALID_PARAM for what is no alias, M_BAD_ALIAS for one that leads elsewhere or nowhere
+   * @throws MatrixError M_INVALID_PARAM for what is no alias, M_BAD_ALIAS for one that leads to another room or nowhere
    */
   async checkCanonical(room: Room, content: JsonObject): Promise<void> {
     const before = new Set(

@@ -28,7 +28,7 @@ export interface InitialStateEvent {
   readonly content: JsonObject;
 }
 
-/** What somebody asks of a new room. Client-Server API, `POST /createRoom`. */
+/** What a user asks of a new room. Client-Server API, `POST /createRoom`. */
 export interface RoomRequest {
   readonly visibility?: 'public' | 'private' | undefined;
   readonly roomAliasName?: string | undefined;
@@ -220,7 +220,7 @@ const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
   for (const userId of invite) {
     if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `invite names ${userId}, which is not a user id.`);
     if (userId === creator)
-      throw new MatrixError('M_INVALID_PARAM', 'invite names you: whoever makes a room is in it already.');
+      throw new MatrixError('M_INVALID_PARAM', 'invite names you: the creator of a room is in it already.');
   }
   return [...new Set(invite)];
 };
@@ -295,7 +295,7 @@ const withTombstoneLevel = (content: JsonObject): JsonObject => {
   const asked = typeof stateDefault === 'number' ? stateDefault : 50;
   if (!isJsonObject(events) || asked >= Number.MAX_SAFE_INTEGER) return content;
   const level = events[TOMBSTONE];
-  // 150 is what stands there by default, and not what somebody wished for.
+  // 150 is what stands there by default, and not what the request asked for.
   if (level !== undefined && level !== DEFAULT_TOMBSTONE_LEVEL) return content;
   return { ...content, events: { ...events, [TOMBSTONE]: Math.max(DEFAULT_TOMBSTONE_LEVEL, asked + 1) } };
 };

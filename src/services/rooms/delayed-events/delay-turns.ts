@@ -1,6 +1,6 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 
-/** Whoever does something to a delayed event has it to themselves meanwhile. */
+/** One request at a time works on a delayed event. */
 export class DelayTurns {
   readonly #turns = new SerialByKey<string>();
   /** How many do something to it, or wait for their turn. */
@@ -20,7 +20,7 @@ export class DelayTurns {
   }
 
   /**
-   * Reads delayed events, and leaves out those to which somebody does or did something meanwhile: what was read of them may be over.
+   * Reads delayed events, and leaves out those on which another request works or worked meanwhile: what was read of them may be over.
    * One at a time; the result has to be used in the same turn of the event loop.
    */
   async untouched<T extends { readonly delay_id: string }>(read: () => Promise<readonly T[]>): Promise<readonly T[]> {

@@ -18,7 +18,7 @@ export interface DelayedEventPage {
   readonly scheduled: readonly DelayedEventRecord[] | undefined;
   /** The latest first; undefined when nobody asked. */
   readonly finalised: readonly DelayedEventRecord[] | undefined;
-  /** Where the list goes on; undefined at its end. */
+  /** Where the list continues; undefined at its end. */
   readonly next: string | undefined;
 }
 

@@ -152,7 +152,7 @@ export class DelayedEventService {
   /**
    * Does something with a delayed event. What was done already is a success, so that clients can repeat requests.
    *
-   * @param userId only if it is theirs; undefined: whoever knows the id may
+   * @param userId only if it is theirs; undefined: any client that knows the id may
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (409) when it ended otherwise; with `send` all that keeps an event from being sent
    */
   async manage(action: DelayedAction, delayId: string, userId: string | undefined): Promise<void> {

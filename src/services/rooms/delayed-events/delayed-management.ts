@@ -9,7 +9,7 @@ const BUCKET = 'delayed_event';
 export interface DelayedManagementOptions {
   readonly events: DelayedEventService;
   readonly rateLimiter: RateLimiter;
-  /** Whether an access token is asked for. Without it whoever knows a delay id may manage that event. */
+  /** Whether an access token is asked for. Without it any client that knows a delay id may manage that event. */
   readonly requiresToken: boolean;
 }
 

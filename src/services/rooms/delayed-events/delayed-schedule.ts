@@ -20,7 +20,7 @@ import type { DelayTurns } from './delay-turns.ts';
 /** Delayed events that are in memory at once. */
 const MOST_AT_ONCE = 200;
 const MOVED_AT_ONCE = 1_000;
-/** Between two looks at the least: in calls there is always somebody whose time would be up but for a restart. */
+/** Between two looks at the least: in calls there is always an event whose time would be up but for a restart. */
 const PAUSE_MS = 50;
 /** The clock may have been set meanwhile. "Homeservers MAY add up to 30 seconds to the scheduled send time." */
 const LONGEST_WAIT_MS = 30_000;

@@ -36,14 +36,14 @@ export interface DirectoryQuery {
 }
 
 /**
- * The rooms that are listed, in the order in which they are shown: those with the most members first. Read when somebody asks for the
+ * The rooms that are listed, in the order in which they are shown: those with the most members first. Read at the first request for the
  * first time (counts in one statement, texts when they are searched), and kept up to date by the stream of room events from then on.
  */
 export class DirectoryIndex {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
   readonly #entries = new Map<number, Entry>();
-  /** Rooms where somebody is. */
+  /** Rooms that have members. */
   #order: Entry[] = [];
   #isSorted = true;
   #reading: Promise<void> | undefined;
@@ -87,7 +87,7 @@ export class DirectoryIndex {
     return { nids: nidsOf(found), total: found.length };
   }
 
-  /** Takes in that a room was listed, or is not any more. */
+  /** Notes that a room was listed, or is not any more. */
   listed(room: Room): void {
     this.#update(room, true);
   }
@@ -128,7 +128,7 @@ export class DirectoryIndex {
 
   #sorted(): readonly Entry[] {
     if (!this.#isSorted) {
-      // A new array: somebody may be walking through the old one.
+      // A new array: another request may be walking through the old one.
       this.#order = this.#order.toSorted((a, b) => b.joined - a.joined || a.nid - b.nid);
       this.#isSorted = true;
     }

@@ -152,14 +152,14 @@ const offsetOf = (since: string | undefined): number => {
   return Number(match[1]);
 };
 
-/** A room as the directory, and whoever else shows rooms to those who are not in them, describes it. */
+/** A room as the directory and the other services describe it to users who are not in it. */
 export const publicRoomOf = (room: Room): PublicRoom => {
   const alias = room.stateText('m.room.canonical_alias', 'alias');
   const avatar = room.stateText('m.room.avatar', 'url');
   const texts = {
     name: room.stateText('m.room.name', 'name'),
     topic: room.stateText('m.room.topic', 'topic'),
-    // Whoever may send them may write anything there.
+    // Their senders may write anything there.
     canonical_alias: isRoomAlias(alias) ? alias : undefined,
     avatar_url: parseMxcUri(avatar) === undefined ? undefined : avatar,
     room_type: room.roomType,

@@ -11,7 +11,7 @@ import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Profile, ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 
-/** What belongs to how somebody came into the room, and means nothing in an event that changes a name. */
+/** What belongs to how the user came into the room, and means nothing in an event that changes a name. */
 const OF_THE_JOIN = [
   'join_authorised_via_users_server',
   'third_party_invite',

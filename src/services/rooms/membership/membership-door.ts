@@ -13,7 +13,7 @@ import type { RestrictedJoins } from './restricted-joins.ts';
 
 const MEMBER = 'm.room.member';
 
-/** A user of this server who changes a membership: their own or somebody else's. */
+/** A user of this server who changes a membership: their own or another user's. */
 export interface Actor {
   readonly userId: string;
   readonly isGuest?: boolean | undefined;
@@ -22,7 +22,7 @@ export interface Actor {
   readonly rateLimited?: boolean | undefined;
 }
 
-/** A member event that somebody wants to send. */
+/** A member event that a user wants to send. */
 export interface MembershipChange {
   /** Whose membership it is: the state key. */
   readonly target: string;
@@ -84,7 +84,7 @@ export class MembershipDoor {
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
     for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
     await this.#assertInvitable(changes.filter(({ content }) => membershipIn(content) === 'invite'));
-    // Whoever makes a room is in it.
+    // The creator of a room is in it.
     const comes = room === undefined || changes.some((change) => isComing(room, actor, change));
     if (actor.rateLimited !== false && comes) await this.#options.joinedRooms?.take(actor.userId);
     return Promise.all(
@@ -128,7 +128,7 @@ export class MembershipDoor {
   }
 }
 
-/** Whether somebody joins who is not there. */
+/** Whether a user joins who is not in the room. */
 const isComing = (room: Room | undefined, { userId }: Actor, { content, target }: MembershipChange): boolean =>
   target === userId && membershipIn(content) === 'join' && room?.headMembership(target) !== 'join';
 
@@ -142,7 +142,7 @@ const bucketOf = (
 ): (typeof BUCKETS)[number] | undefined => {
   const membership: Membership = membershipIn(content);
   if (membership === 'invite') return 'invite';
-  // Whoever makes a room is in it, and whoever is in it may go on changing their name.
+  // The creator of a room is in it, and members may change their names at any time.
   const isComing = target === userId && room !== undefined && room.headMembership(userId) !== 'join';
   return isComing && (membership === 'join' || membership === 'knock') ? 'join' : undefined;
 };

@@ -118,7 +118,7 @@ export class MembershipService {
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     const invite = signed === undefined ? undefined : this.#thirdPartyInvite(room, userId, signed);
-    // What entitles to a join is said by servers, and not by whoever joins.
+    // What entitles to a join is said by servers, and not by the joining user.
     const { third_party_invite: _claimed, ...further } = request.content ?? {};
     const profile = await this.#profiles.profileOf(userId);
     const content = await this.#door.admit(room, requester, {
@@ -164,7 +164,7 @@ export class MembershipService {
   }
 
   /**
-   * Whoever names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: aliases are public, and
+   * A requester who names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: aliases are public, and
    * the token of an invitation by mail is in the room's state.
    *
    * @throws MatrixError M_FORBIDDEN
@@ -275,7 +275,7 @@ export class MembershipService {
   /**
    * Stops remembering a room that was left: its history is closed to the user from now on.
    *
-   * @throws MatrixError M_UNKNOWN while joined, invited or knocking: clients go on showing that
+   * @throws MatrixError M_UNKNOWN while joined, invited or knocking: clients still show that
    */
   async forget(userId: string, roomId: string): Promise<void> {
     const room = await this.#rooms.byId(roomId);
@@ -286,7 +286,7 @@ export class MembershipService {
     if (member.forgotten) return;
     await forgetRoom(this.#database, room.nid, member.user);
     const now = room.member(userId);
-    // Whoever came back in the meantime has not forgotten anything.
+    // A user who came back in the meantime has not forgotten anything.
     if (now?.event === member.event) room.setMember({ ...now, forgotten: true });
   }
 

@@ -26,7 +26,7 @@ export class MutualRooms {
   async page(userId: string, other: string, from: string | undefined): Promise<MutualRoomsPage> {
     if (!isCompliantUserId(other))
       throw new MatrixError('M_INVALID_PARAM', 'user_id is not a user id, such as @alice:example.org.');
-    if (other === userId) throw new MatrixError('M_INVALID_PARAM', 'user_id must be that of somebody else.');
+    if (other === userId) throw new MatrixError('M_INVALID_PARAM', 'user_id must be that of another user.');
     const token = from === undefined ? undefined : TOKEN.exec(from);
     if (token === null) throw new MatrixError('M_INVALID_PARAM', 'The parameter from is not a token of this server.');
     const after = token === undefined ? 0 : Number.parseInt(token[1] ?? '', 36);

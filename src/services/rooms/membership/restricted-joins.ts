@@ -19,7 +19,7 @@ export class RestrictedJoins {
     this.#rooms = options.rooms;
   }
 
-  /** Whether the room's join rule is such that a join needs somebody's word. */
+  /** Whether the room's join rule is such that a join needs the authorisation of a member. */
   applies(room: Room): boolean {
     const rule = room.stateText('m.room.join_rules', 'join_rule');
     const { restrictedJoins, knockRestricted } = room.version.auth;
@@ -30,7 +30,7 @@ export class RestrictedJoins {
    * Whether a user is in one of the rooms that the join rule names. Entries that cannot be read are passed over. The rooms that are not in
    * memory are asked for in one statement, however many they are.
    *
-   * @param known what was found out about this user and rooms by then: whoever looks at many rooms hands it from one to the next
+   * @param known what was found out about this user and rooms by then: a caller that looks at many rooms hands it from one to the next
    */
   async isEntitled(room: Room, userId: string, known = new Map<string, boolean>()): Promise<boolean> {
     const allowed = allowedRooms(room);

@@ -10,14 +10,14 @@ export class RoomOpenness {
     this.#restricted = restricted;
   }
 
-  /** Whether somebody has, or had, to do with a room, finds it in the directory, or may join or read it. @param userId undefined for those without an account */
+  /** Whether a user has, or had, to do with a room, finds it in the directory, or may join or read it. @param userId undefined for those without an account */
   async mayKnowOf(room: Room, userId: string | undefined): Promise<boolean> {
     const wasThere = userId !== undefined && room.headMembership(userId) !== undefined;
     return wasThere || room.isPublic || this.isOpenTo(room, userId);
   }
 
   /**
-   * Whether somebody is in a room, may join it or knock at it, or may read it at least.
+   * Whether a user is in a room, may join it or knock at it, or may read it at least.
    * Client-Server API, `GET /rooms/{roomId}/hierarchy`.
    *
    * @param known see `RestrictedJoins.isEntitled`

@@ -8,7 +8,7 @@ import type { Actor } from '#src/services/rooms/membership/membership-door.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 /**
- * Event types and relation types that nobody has used here before. Their names stay for good, so there is a limit on how many somebody may
+ * Event types and relation types that are new on this server. Their names stay for good, so there is a limit on how many a user may
  * bring in.
  */
 export class NewTypes {

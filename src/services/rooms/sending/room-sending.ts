@@ -161,7 +161,7 @@ export class RoomSending {
     stateKey: string,
   ): Promise<StoredEvent> {
     const { type } = request;
-    // Of what somebody may do in a room that they are not in, their own membership is all.
+    // Of what a user may do in a room that they are not in, their own membership is all.
     if (type !== MEMBER || stateKey !== sender.userId) assertInside(room, sender);
     else if (!(await this.#openness.mayKnowOf(room, sender.userId))) throw notInRoom();
     if (type !== MEMBER && sender.isSuspended === true) throw userSuspended();
@@ -183,7 +183,7 @@ export class RoomSending {
 
   async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
-    // All of it is in memory as long as anybody is in the room.
+    // All of it is in memory as long as the room has a local member.
     if (type !== MEMBER && room.state.size >= this.#mostState && room.headState(type, stateKey) === undefined)
       throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostState} entries at most.`);
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);

@@ -17,7 +17,7 @@ export interface RoomPushRules {
   copyRoom(userId: string, from: string, to: string): Promise<void>;
 }
 
-/** The successor that a tombstone names gets the rules; whoever joins one gets what they said of the room before it. */
+/** The successor that a tombstone names gets the rules; a user who joins one gets what they said of the room before it. */
 export const successionFollowUp: FollowUp = ({ room, state, members }) => {
   const jobs: JobRequest[] = [];
   for (const { content, stateKey, type } of state) {

@@ -79,7 +79,7 @@ export const publicKeysOf = (content: JsonObject): readonly string[] => {
   return [single, ...entries].filter((key) => typeof key === 'string');
 };
 
-/** Whoever put a `+` into a query as it stands has sent a space. */
+/** A client that put a `+` into a query as it stands has sent a space. */
 const plus = (base64: string): string => base64.replaceAll(' ', '+');
 
 /** Both alphabets of base64 are in use. */

@@ -70,7 +70,7 @@ export class InviteRedemption {
   }
 
   /**
-   * Notes that the event of an invitation is in its room, and redeems it if somebody has claimed it before that; else the invitee is told by
+   * Notes that the event of an invitation is in its room, and redeems it if its address was bound before that; else the invitee is told by
    * mail.
    */
   async sent(token: string, roomId: string): Promise<void> {
@@ -95,7 +95,7 @@ export class InviteRedemption {
     if (invite === undefined || invite.claimedBy === null) return;
     const room = await rooms.byId(invite.roomId);
     const isThere = room?.stateEvent(THIRD_PARTY_INVITE, token) !== undefined;
-    // Whoever is just sending it will see that it is claimed.
+    // The request that is just sending it will see that it is claimed.
     if (!isThere && !invite.sent && clock.now() - invite.createdTs < SENDING_MS) return;
     const obstacle =
       room === undefined ? 'there is no such room' : await this.#redeemIn(room, invite, invite.claimedBy);

@@ -26,7 +26,7 @@ import { type InviteRedemption, THIRD_PARTY_INVITE } from './invite-redemption.t
 const TOKEN_LENGTH = 40;
 const BUCKET = 'third_party_invite';
 
-/** Whom somebody wants to invite. Client-Server API, `POST /rooms/{roomId}/invite` and `invite_3pid` of `POST /createRoom`. */
+/** Whom a user wants to invite. Client-Server API, `POST /rooms/{roomId}/invite` and `invite_3pid` of `POST /createRoom`. */
 export interface ThirdPartyInviteRequest {
   readonly medium?: string | undefined;
   readonly address?: string | undefined;
@@ -76,7 +76,7 @@ export class ThirdPartyInvites {
 
   /**
    * Invites the user to whom an address belongs; when nobody is known to own it, leaves an invitation in the room that can be redeemed
-   * once somebody does.
+   * once an account does.
    *
    * @throws MatrixError M_FORBIDDEN, M_MISSING_PARAM, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_SERVER_NOT_TRUSTED,
    *   M_LIMIT_EXCEEDED, M_INVITE_BLOCKED; what `IdentityService` throws
@@ -142,13 +142,13 @@ export class ThirdPartyInvites {
     return access === undefined ? ownerOfAddress(database, id) : identity.lookup(access, id);
   }
 
-  /** Keeps an invitation here. Returns the user who owns the address, if somebody has come to meanwhile. */
+  /** Keeps an invitation here. Returns the user who owns the address, if an account has come to meanwhile. */
   async #keep(inviter: string, room: Room, id: ThirdPartyId): Promise<string | undefined> {
     const { database, clock, random, keys } = this.#options;
     const token = random.string(TOKEN_LENGTH);
     const ephemeralKey = keys.newEphemeralKey();
     const already = await database.write(async (tx) => {
-      // Whoever binds the address now either sees this invitation, or is seen here.
+      // A request that binds the address now either sees this invitation, or is seen here.
       await lockAddress(tx, id);
       const owner = await ownerOfAddress(tx, id);
       if (owner !== undefined) return { owner };
@@ -165,7 +165,7 @@ export class ThirdPartyInvites {
       await deleteThirdPartyInvite(database, token);
       throw error;
     }
-    // A job that was committed with the event does the same. Whoever invites once more at once finds it done already.
+    // A job that was committed with the event does the same. A request that invites once more at once finds it done already.
     await this.#options.redemption.sent(token, room.roomId);
     return undefined;
   }

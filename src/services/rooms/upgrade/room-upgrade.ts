@@ -26,7 +26,7 @@ import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels
 const TOMBSTONE = 'm.room.tombstone';
 const CANONICAL_ALIAS = 'm.room.canonical_alias';
 const POWER_LEVELS = 'm.room.power_levels';
-/** What is built at once keeps everybody else waiting. */
+/** What is built at once keeps other requests waiting. */
 const BANS_AT_ONCE = 100;
 
 /** State that is said again in the new room, with empty state key. Client-Server API, "Room Upgrades", step 3. */
@@ -73,7 +73,7 @@ export class RoomUpgrade {
   }
 
   /**
-   * Makes the successor of a room, moves there what can be moved, and closes the old room. Whoever asks twice while it is being made
+   * Makes the successor of a room, moves there what can be moved, and closes the old room. A client that asks twice while it is being made
    * gets one successor; upgrades that differ come one after the other.
    *
    * @param additionalCreators more users who stand above all power levels; without effect in versions that know no such thing

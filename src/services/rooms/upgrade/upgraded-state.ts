@@ -90,7 +90,7 @@ export const upgradedLevels = (
   if (version.auth.privilegedCreators) {
     // "Creators never in users." Since v12.
     for (const creator of creators) delete users[creator];
-    // Whoever may replace the room stands above those who have a level at all.
+    // Users who may replace the room stand above those who have a level at all.
     if (oldCreators.length === 0) events[TOMBSTONE] = within(Math.max(150, 1 + Math.max(0, ...Object.values(users))));
   } else if (oldCreators.length > 0) {
     // Creators of the old room stood above all levels; here nobody does, and the highest level has to do.

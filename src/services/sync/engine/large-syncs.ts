@@ -11,7 +11,7 @@ const MOST_WAITING = 2_000;
 
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 
-/** Lets only so many syncs that tell all of somebody's rooms be computed at once. Users take turns. */
+/** Lets only so many syncs that tell all rooms of a user be computed at once. Users take turns. */
 export class LargeSyncs {
   readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
 

@@ -28,7 +28,7 @@ export class PastStays {
     return event !== undefined && membershipIn(event.content) === 'join';
   }
 
-  /** Whoever left and came back since then is told what happened in the meantime, and not once more what they know. */
+  /** A user who left and came back since then is told what happened in the meantime, and not once more what they know. */
   async resumed(userId: string, joined: readonly RoomPlan[], since: PositionVector): Promise<readonly RoomPlan[]> {
     const returned: RoomPlan[] = [];
     for (const one of joined) {

@@ -57,7 +57,7 @@ export class SyncPlanner {
    */
   plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
     const { user, since, isInitial, fullState, filter, hasChanged } = request;
-    // Whoever lets themselves be invited again, or hears somebody again, is told of the invites that wait for them.
+    // A user who takes invites again, or ignores another user no more, is told of the invites that wait for them.
     const isOpenAgain = hasChanged(IGNORED_USER_LIST) || hasChanged(INVITE_PERMISSION);
     const joined: RoomPlan[] = [];
     const left = new Map<number, Member>();
@@ -125,7 +125,7 @@ export class SyncPlanner {
       if (member === undefined) continue;
       const until = await past.joinedUntil(room, member);
       const wasKnown = isInitial || (await this.#options.stays.isJoinedIn(room, userId, known.get(room.nid)));
-      // Of a room that was forgotten since, whoever knew it learns that they are not in it any more, and nothing else.
+      // Of a room that was forgotten since, a user who knew it learns that they are not in it any more, and nothing else.
       const isForgotten = room.member(userId)?.forgotten === true;
       if (until > 0 && !isForgotten && (wasKnown || until > afterOf(room)))
         stays.push({ room, member, until, wasKnown });
@@ -190,5 +190,5 @@ export class SyncPlanner {
   }
 }
 
-/** Up to where somebody who left sees the room. Where the resolution of a fork ended a membership its event came before that. */
+/** Up to where a user who left sees the room. Where the resolution of a fork ended a membership its event came before that. */
 const leftAt = (member: Member | undefined): number => Math.max(member?.event ?? 0, member?.since ?? 0);

@@ -9,7 +9,7 @@ export interface RoomPlan {
   readonly section: 'join' | 'leave' | 'invite' | 'knock';
   /** The client knows nothing of the room, or wants all of its state. */
   readonly isFull: boolean;
-  /** Joined since the client's position, which did not know the user as joined: the client has no timeline that this one could go on. */
+  /** Joined since the client's position, which did not know the user as joined: the client has no timeline that this one could continue. */
   readonly isNew: boolean;
   /** The timeline begins after this position; 0 when the client knows nothing of the room. */
   readonly after: number;

@@ -3,7 +3,7 @@ import type { RoomPlan } from './room-plan.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncUser } from './sync-user.ts';
 
-/** Who is to be woken for news. Cheap enough to be called for every commit; whoever is marked is woken once, after all of it. */
+/** Who is to be woken for news. Cheap enough to be called for every commit; who is marked is woken once, after all of it. */
 export interface Waker {
   user(userId: string): void;
   /** Everybody who is in a room. */
@@ -74,7 +74,7 @@ export interface SectionView {
  * knows none of them; the composition lists them, in the order in which they are written.
  */
 export interface Section {
-  /** Encoders that place a section elsewhere than its parts say find it by this name. */
+  /** Encoders that place a section otherwise than its parts say find it by this name. */
   readonly name: string;
   /** One lower-case letter, its own in sync tokens: for sections whose response is bounded, and so may end before the others. */
   readonly cursor?: string;

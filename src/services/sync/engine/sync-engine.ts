@@ -164,7 +164,7 @@ const partsOf = async (
   return parts;
 };
 
-/** The end of a response, with where the sections go on that could not tell everything. */
+/** The end of a response, with where the sections continue that could not tell everything. */
 const withCursors = (
   end: SyncPosition,
   sections: readonly Section[],

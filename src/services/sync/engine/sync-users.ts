@@ -9,7 +9,7 @@ import { SyncUser } from './sync-user.ts';
 
 /** Users kept although they do not wait. */
 const KEEP_USERS = 10_000;
-/** Users looked at, for every one that comes, to see whether they can be let go. */
+/** Users looked at, for every one that comes, to see whether they can be evicted. */
 const EVICT_LOOKS = 4;
 /** Users woken in one turn of the event loop. */
 const WAKE_SLICE = 200;
@@ -186,7 +186,7 @@ export class SyncUsers implements Waker {
     slice();
   }
 
-  /** Lets go of users that were not asked for lately. Those in use go to the other end of the line: each is looked at once a round. */
+  /** Evicts users that were not asked for lately. Those in use go to the other end of the line: each is looked at once a round. */
   #evict(): void {
     for (let looked = 0; this.#users.size > KEEP_USERS && looked < EVICT_LOOKS; looked++) {
       const [oldest] = this.#users;

@@ -100,7 +100,7 @@ export class EventStream {
     request.signal.addEventListener('abort', abort, { once: true });
     try {
       for (;;) {
-        // Whoever loses the right to look while they wait is told so.
+        // A reader who loses the right to look while waiting is told so.
         const rooms = await this.#rooms(reader, request.roomId);
         let news = false;
         const stop = this.#listen(reader.userId, rooms, () => {

@@ -55,7 +55,7 @@ export interface RoomSnapshot {
   readonly invite: string | undefined;
 }
 
-/** Rooms as they are now, with their newest messages, and a token from which `EventStream` goes on. */
+/** Rooms as they are now, with their newest messages, and a token from which `EventStream` continues. */
 export class InitialSync {
   readonly #options: InitialSyncOptions;
 

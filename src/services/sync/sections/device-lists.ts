@@ -22,7 +22,7 @@ export class DeviceListsSection implements Section {
   }
 
   open({ user, since, isInitial }: SectionRequest): SectionView {
-    // "only present on an incremental sync": whoever knows nothing asks for all keys anyway.
+    // "only present on an incremental sync": a client that knows nothing asks for all keys anyway.
     if (isInitial) return {};
     return {
       general: async ({ vector }) => {

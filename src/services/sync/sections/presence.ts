@@ -39,7 +39,7 @@ export class PresenceSection implements Section {
     for (const userId of source.changedSince(isInitial ? 0 : sinceCount)) {
       if (userId === user.userId || rooms.some((room) => room.isJoined(userId))) subjects.add(userId);
     }
-    // Whoever has just come together in a room learns of each other.
+    // Users who have just come together in a room learn of each other.
     if (!isInitial) {
       for (const room of rooms) {
         if (covers(since, room.lastPosition)) continue;

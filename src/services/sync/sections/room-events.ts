@@ -140,7 +140,7 @@ export class RoomEventsSection implements Section {
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
     const sent = user.sentMembers(request.deviceId ?? '');
     const keep = (userId: string, nid: number): boolean => {
-      // Whoever comes back to a room begins anew.
+      // A user who comes back to a room begins anew.
       const isRedundant = sent.remember(plan.room.nid, `${plan.member.since} ${userId}`, nid);
       return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
@@ -160,7 +160,7 @@ export class RoomEventsSection implements Section {
   }
 
   /**
-   * What is bundled with the events of limited timelines; whoever has seen everything else adds that up themselves.
+   * What is bundled with the events of limited timelines; a client that has seen everything else adds that up itself.
    * "GET /sync when the relevant section has a limited value of true". Client-Server API, "Aggregations of child events".
    */
   async #relations(

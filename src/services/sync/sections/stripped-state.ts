@@ -2,7 +2,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';
 
-/** Stripped state for somebody who is invited or knocks. Client-Server API, "Stripped state". */
+/** Stripped state for a user who is invited or knocks. Client-Server API, "Stripped state". */
 export interface StrippedStateSource {
   strippedStateFor(room: Room, userId: string): Promise<readonly object[]>;
 }

@@ -25,7 +25,7 @@ export class TypingSection implements Section {
 
   open({ user, sinceCount, isInitial, filter, ignored, hasChanged }: SectionRequest): SectionView {
     const source = this.#source;
-    // Whoever hears somebody again, or not any more, is told who types of those that they hear now.
+    // A reader who ignores a user no more, or from now on, is told who types of those that they hear now.
     const isHeardAnew = hasChanged(IGNORED_USER_LIST);
     const hasNews = (nid: number): boolean => {
       const { users, at } = source.typingIn(nid);
@@ -43,7 +43,7 @@ export class TypingSection implements Section {
         if (section !== 'join' || !filter.ephemeralRoom(room.roomId)) return undefined;
         const unheard = ignored();
         const users = source.typingIn(room.nid).users.filter((one) => !unheard.has(one));
-        // Whoever knows of nobody is not told that nobody types.
+        // A client that knows of no one is not told that no one types.
         const isNews = isInitial ? users.length > 0 : hasNews(room.nid) && (users.length > 0 || sinceCount > 0);
         if (!isNews || filter.ephemeral?.({ type: 'm.typing', content: {} }) === false) return undefined;
         return {

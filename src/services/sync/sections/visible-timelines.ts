@@ -91,7 +91,7 @@ export class VisibleTimelines {
     });
   }
 
-  /** What of a timeline the user may see. Whoever was a member all the time sees everything; others have it checked. */
+  /** What of a timeline the user may see. A user who was a member all the time sees everything; others have it checked. */
   async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly VisibleEvent[]> {
     const { member, room } = plan;
     if (plan.onlyLeave) {

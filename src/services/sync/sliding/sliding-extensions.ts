@@ -229,7 +229,7 @@ export class SlidingExtensions {
     for (const { room, sent } of rooms) {
       const { users, at } = this.#sources.typing.typingIn(room.nid);
       const shown = users.filter((name) => !hidden.has(name));
-      // Whoever knows of nobody is not told that nobody types.
+      // A client that knows of no one is not told that no one types.
       if (sent === undefined ? shown.length > 0 : at > sent.count) found.set(room.roomId, shown);
     }
     return found;

@@ -44,7 +44,7 @@ export interface RoomAnswer {
   readonly isExpanded: boolean;
   /** How many of the timeline's events are new to the connection. */
   readonly live: number;
-  /** For whoever is not in the room. */
+  /** For users who are not in the room. */
   readonly strippedState: readonly object[] | undefined;
   readonly notification: number;
   readonly highlight: number;
