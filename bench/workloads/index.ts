@@ -8,6 +8,7 @@ import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
+import { previews } from './previews.ts';
 import { retention } from './retention.ts';
 import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
@@ -32,6 +33,7 @@ export const workloads: readonly Workload[] = [
   rooms,
   search,
   accounts,
+  previews,
   retention,
   idleSockets,
   footprint,

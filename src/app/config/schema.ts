@@ -141,6 +141,7 @@ export const configSchema = section({
     enabled: nullable(flag),
     requires_token: flag,
     requires_email: flag,
+    refuse_disposable_mail: flag,
     shared_secret: nullable(text),
     guests: flag,
     terms: Type.Record(Type.String(), policyDocument),

@@ -102,6 +102,7 @@ export function composeAccounts(
     lifetimeMs: email.tokenLifetimeMs,
     maxWrongTokens: email.maxWrongTokens,
     hidesAccounts: email.hideAccounts,
+    refusesDisposable: config.registration.refuseDisposableMail,
   });
   const accountThreepids = new AccountThreepids({ database, clock, users, most: config.quotas.threepids });
   const captcha = captchaStage(below);

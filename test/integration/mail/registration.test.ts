@@ -3,6 +3,8 @@ import { MailWorld, PASSWORD } from './mail-world.ts';
 
 const STAGE = 'm.login.email.identity';
 
+const RULES = { version: '1', en: { name: 'Rules', url: 'https://test/rules' } };
+
 describe('registration with a mail address', function () {
   this.timeout(60_000);
   let world: MailWorld;
@@ -104,6 +106,38 @@ describe('registration with a mail address', function () {
       expect(body.flows).to.deep.equal([{ stages: ['m.login.registration_token', STAGE] }]);
     } finally {
       await closed.stop();
+    }
+  });
+
+  it('is told from the flow without mail where a stage before it is the same in both', async () => {
+    const open = await MailWorld.start({ registration: { requiresToken: true, terms: { rules: RULES } } });
+    try {
+      const { body } = await open.app.ask(undefined, 'POST', '/register', {});
+      const token = 'm.login.registration_token';
+      const [without, withMail] = [
+        [token, 'm.login.dummy', 'm.login.terms'],
+        [token, STAGE, 'm.login.terms'],
+      ];
+      expect(body.flows).to.deep.equal([{ stages: without }, { stages: withMail }]);
+    } finally {
+      await open.stop();
+    }
+  });
+
+  it('is not taken where it is good for a few minutes only, however it is written', async () => {
+    const open = await MailWorld.start();
+    const lax = await MailWorld.start({ registration: { refuseDisposableMail: false } });
+    try {
+      for (const email of ['a@mailinator.com', 'A@MailInator.COM', 'a@sub.mailinator.com', 'a@x.y.yopmail.com']) {
+        const answer = await open.requestToken('register', email);
+        expect([answer.status, answer.body.errcode], email).to.deep.equal([403, 'M_THREEPID_DENIED']);
+        expect((await lax.requestToken('register', email)).status, email).to.equal(200);
+      }
+      for (const email of ['a@notmailinator.example', 'a@mailinator.com.example', 'a@例え.example'])
+        expect((await open.requestToken('register', email)).status, email).to.equal(200);
+    } finally {
+      await open.stop();
+      await lax.stop();
     }
   });
 

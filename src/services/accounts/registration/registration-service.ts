@@ -106,6 +106,7 @@ const given = <T extends object>(members: T): Partial<T> =>
 
 /** The group of `rate_limits` that counts accounts that strangers made. */
 const ACCOUNTS = 'registration_success';
+const DUMMY_STAGE = 'm.login.dummy';
 const TOKEN_STAGE = 'm.login.registration_token';
 const LOWERCASE = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const GENERATED_LENGTH = 12;
@@ -319,7 +320,9 @@ export class RegistrationService {
     const withMail = addressValidation.isEnabled ? [[...first, EMAIL_STAGE, ...last]] : [];
     if (options.requiresEmail) return withMail;
     const flow = [...first, ...last];
-    return [flow.length > 0 ? flow : ['m.login.dummy'], ...withMail];
+    // A flow that is part of another one would be complete before the client comes to the mail: "used to differentiate flows".
+    if (flow.length === 0) return [[DUMMY_STAGE], ...withMail];
+    return [withMail.length > 0 ? [...first, DUMMY_STAGE, ...last] : flow, ...withMail];
   }
 
   async #free(username: string): Promise<LocalName> {

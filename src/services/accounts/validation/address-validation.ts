@@ -19,6 +19,7 @@ import {
   type ValidationRecord,
 } from '#src/storage/accounts/threepid-validations.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import { isDisposable } from './disposable-mail.ts';
 import type { AddressRules } from './address-rules.ts';
 import type { LinkTokens } from './link-tokens.ts';
 import type { NextLink, NextLinks } from './next-links.ts';
@@ -70,6 +71,8 @@ export interface AddressValidationOptions {
   readonly lifetimeMs: number;
   /** `email.max_wrong_tokens` */
   readonly maxWrongTokens: number;
+  /** `registration.refuse_disposable_mail` */
+  readonly refusesDisposable: boolean;
   /** `email.hide_accounts` */
   readonly hidesAccounts: boolean;
 }
@@ -117,6 +120,11 @@ export class AddressValidation {
       throw new MatrixError('M_INVALID_PARAM', 'client_secret has 1 to 255 of the characters 0-9 a-z A-Z . = _ -');
     const nextLink = nextLinks.check(asked.nextLink);
     const id = rules.check(asked.email);
+    if (purpose === 'register' && this.#options.refusesDisposable && (await isDisposable(id.address)))
+      throw new MatrixError(
+        'M_THREEPID_DENIED',
+        'This server does not take addresses that are good for a few minutes.',
+      );
     this.#take(REQUESTS, asked.userId ?? networkOf(asked.ip));
     if (!hidesAccounts) await this.#assertFits(purpose, id, asked.userId);
     const now = clock.now();

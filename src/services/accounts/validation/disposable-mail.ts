@@ -1,0 +1,12 @@
+import { domainToASCII } from 'node:url';
+
+/**
+ * Whether an address is at a service that gives one to everybody for a few minutes: by its domain, or one above it. The list is loaded when
+ * it is first needed.
+ */
+export const isDisposable = async (address: string): Promise<boolean> => {
+  const { default: list } = await import('disposable-email-domains-js');
+  const domains = list.disposableEmailBlocklistSet();
+  const labels = domainToASCII(address.slice(address.lastIndexOf('@') + 1)).split('.');
+  return labels.some((_, index) => domains.has(labels.slice(index).join('.')));
+};
