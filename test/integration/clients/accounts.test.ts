@@ -3,6 +3,7 @@ import * as jose from 'jose';
 import { createClient, type MatrixClient, type MatrixError } from 'matrix-js-sdk';
 import { InteractiveAuth } from 'matrix-js-sdk/lib/interactive-auth.js';
 import { recordedFetch } from '#test/support/http.ts';
+import { silent } from '#test/support/sdk-client.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { WebServer } from '#test/support/web-server.ts';
 
@@ -20,6 +21,7 @@ describe('accounts, calls and previews, as js-sdk clients ask for them', functio
     createClient({
       baseUrl: server.url,
       fetchFn: recordedFetch,
+      logger: silent,
       ...(accessToken === undefined ? {} : { accessToken }),
       ...(userId === undefined ? {} : { userId }),
     });
