@@ -42,7 +42,7 @@ export const previews: Workload = {
   id: 'previews',
   title: 'Previews of URLs',
   limitSeconds: 120,
-  server: { env: { TSUDOI_FEDERATION__ALLOW_IP_RANGES: `${WEB}/32` } },
+  server: { env: { TSUDOI_PREVIEWS__ALLOW_IP_RANGES: `${WEB}/32` } },
   figures: [
     {
       id: 'previews.fresh.rate',

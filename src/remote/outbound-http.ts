@@ -68,10 +68,19 @@ export class OutboundHttp {
   #agent: Promise<GuardedAgent> | undefined;
   readonly #gate: Gate;
   readonly #closing = new AbortController();
+  /** Those that share the gate, and end with this one. */
+  readonly #siblings: OutboundHttp[] = [];
 
-  constructor(options: OutboundHttpOptions) {
+  constructor(options: OutboundHttpOptions, gate = new Gate(options.concurrency ?? 256)) {
     this.#options = options;
-    this.#gate = new Gate(options.concurrency ?? 256);
+    this.#gate = gate;
+  }
+
+  /** The same with another guard: connections of its own, and a share of the same number of requests. It is closed with this one. */
+  guardedBy(guard: AddressGuard): OutboundHttp {
+    const sibling = new OutboundHttp({ ...this.#options, guard }, this.#gate);
+    this.#siblings.push(sibling);
+    return sibling;
   }
 
   async request(request: OutboundRequest): Promise<OutboundResult> {
@@ -109,6 +118,7 @@ export class OutboundHttp {
   async close(): Promise<void> {
     this.#closing.abort();
     await (await this.#agent)?.destroy();
+    await Promise.all(this.#siblings.map((sibling) => sibling.close()));
   }
 
   async #follow(request: OutboundRequest, timeouts: OutboundTimeouts, signal: AbortSignal): Promise<OutboundResult> {

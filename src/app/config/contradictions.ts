@@ -68,6 +68,7 @@ export function findContradictions(config: RawConfig): Contradiction[] {
     ['metrics.allow_ip_ranges', config.metrics.allow_ip_ranges],
     ['federation.deny_ip_ranges', config.federation.deny_ip_ranges],
     ['federation.allow_ip_ranges', config.federation.allow_ip_ranges],
+    ['previews.allow_ip_ranges', config.previews.allow_ip_ranges],
   ] as const;
   for (const [key, list] of networks) {
     for (const network of list) {

@@ -125,6 +125,7 @@ export const configSchema = section({
     enabled: flag,
     allow: nullable(texts),
     deny: texts,
+    allow_ip_ranges: Type.Array(network),
     respect_robots: flag,
     user_agent: nullable(headerText),
     accept_language: headerText,

@@ -1,3 +1,4 @@
+import { AddressGuard } from '#src/remote/address-guard.ts';
 import { PageFetcher } from '#src/services/media/previews/page-fetcher.ts';
 import { PreviewImages } from '#src/services/media/previews/preview-images.ts';
 import { RobotsRules } from '#src/services/media/previews/robots-rules.ts';
@@ -15,7 +16,7 @@ export interface Previews {
 }
 
 export function composePreviews(below: Platform & ServerFiles & Outside & Media): Slice<Previews> {
-  const { clock, config, contents, imageScaler: scaler, logger, metrics, outbound, random, version } = below;
+  const { clock, config, contents, imageScaler: scaler, logger, metrics, random, version } = below;
   const {
     acceptLanguage,
     allow,
@@ -28,6 +29,9 @@ export function composePreviews(below: Platform & ServerFiles & Outside & Media)
     timeoutMs,
     ...limits
   } = config.previews;
+  // What operators open for services of theirs is not opened for whatever users link to.
+  const guard = new AddressGuard({ deny: config.federation.denyIpRanges, allow: config.previews.allowIpRanges });
+  const outbound = below.outbound.guardedBy(guard);
   const userAgent = config.previews.userAgent ?? `Tsudoi/${version} (preview bot)`;
   const rules = new UrlRules({ allow, deny });
   const robots = respectRobots

@@ -38,7 +38,7 @@ describe('accounts, calls and previews, as js-sdk clients ask for them', functio
     web = await WebServer.start(WEB);
     server = await InProcessServer.start({
       config: {
-        federation: { allowIpRanges: [`${WEB}/32`] },
+        previews: { allowIpRanges: [`${WEB}/32`] },
         jwt: { enabled: true, key: SECRET },
         rtc: { transports: [LIVEKIT] },
         turn: { uris: ['turn:turn.test'], sharedSecret: 'north', lifetimeMs: 60_000 },

@@ -21,7 +21,7 @@ describe('previews of what lies inside the network of this server', function () 
     inside.serve('/', '<title>Inside</title>');
     inside.serve('/secret', '<title>Inside</title>');
     web = await WebServer.start(WEB);
-    server = await InProcessServer.start({ config: { federation: { allowIpRanges: [`${WEB}/32`] } } });
+    server = await InProcessServer.start({ config: { previews: { allowIpRanges: [`${WEB}/32`] } } });
   });
   afterEach(() => {
     expect(inside.asked, 'nobody was asked').to.deep.equal([]);
@@ -95,6 +95,17 @@ describe('previews of what lies inside the network of this server', function () 
       );
       const { status, body } = await ask(page);
       expect([status, body], host).to.deep.equal([200, { 'og:title': 'P' }]);
+    }
+  });
+
+  it('are not made where the operator lets other requests go inside', async () => {
+    const open = await InProcessServer.start({ config: { federation: { allowIpRanges: ['127.0.0.0/8'] } } });
+    try {
+      const url = encodeURIComponent(`http://127.0.0.1:${inside.port}/secret`);
+      const { status, body } = await open.ask('alice', 'GET', `/v1/media/preview_url?url=${url}`);
+      expect([status, body.errcode]).to.deep.equal([404, 'M_NOT_FOUND']);
+    } finally {
+      await open.stop();
     }
   });
 

@@ -27,7 +27,7 @@ describe('previews of URLs', function () {
     rateLimits?: Readonly<Record<string, RateLimit>>,
   ): Promise<InProcessServer> => {
     const made = await InProcessServer.start({
-      config: { federation: { allowIpRanges: [`${WEB}/32`] }, previews },
+      config: { previews: { allowIpRanges: [`${WEB}/32`], ...previews } },
       ...(rateLimits === undefined ? {} : { rateLimits }),
     });
     servers.push(made);
