@@ -150,6 +150,17 @@ describe('messages to devices', function () {
     expect(bodies(response)).to.deep.equal([1]);
   });
 
+  it('are weighed as they are written: for each of all devices of a user, with their type', async () => {
+    const carol = await server.register();
+    for (let index = 0; index < 5; index += 1) await server.login(carol);
+    const put = (type: string, messages: object): Promise<{ status: number; body: { errcode?: string } }> =>
+      server.ask(alice, 'PUT', `/sendToDevice/${type}/w${(txns += 1)}`, { messages });
+    expect((await put('t'.repeat(256), { [bob.userId]: { '*': {} } })).body.errcode).to.equal('M_TOO_LARGE');
+    expect((await put('t'.repeat(255), { [bob.userId]: { '*': {} } })).status).to.equal(200);
+    expect((await put('m.test', { [carol.userId]: { '*': { n: 'x'.repeat(60_000) } } })).status).to.equal(200);
+    const many = Object.fromEntries(Array.from({ length: 9_998 }, (_, index) => [`D${index}`, {}]));
+    expect((await put('m.test', { [carol.userId]: { '*': {}, ...many } })).body.errcode).to.equal('M_TOO_LARGE');
+  });
   it('that are none are refused', async () => {
     for (const messages of [7, [], { [bob.userId]: [] }, { [bob.userId]: { D: 'text' } }]) {
       const { status, body } = await server.ask(alice, 'PUT', `/sendToDevice/m.test/x${(txns += 1)}`, { messages });

@@ -16,6 +16,10 @@ const DAY_MS = 86_400_000;
 const MOST_MESSAGES = 10_000;
 /** Characters of one message's content. */
 const LONGEST_MESSAGE = 65_536;
+/** Characters of what all of one request come to, when those for all devices of users are written for each. */
+const LONGEST_REQUEST = 32 * 1024 * 1024;
+/** Characters of their type, as an event's. */
+const LONGEST_TYPE = 255;
 /** "meaning all known devices for the user" */
 const ALL_DEVICES = '*';
 
@@ -69,6 +73,8 @@ export class ToDeviceService {
     const key = keyOf(sender, type, txnId);
     await this.#transactions.once(key, async () => {
       if ((await this.#transactions.earlier(key)) !== undefined) return '';
+      if (type.length > LONGEST_TYPE)
+        throw new MatrixError('M_TOO_LARGE', `The type of an event can have ${LONGEST_TYPE} characters at most.`);
       check(messages);
       const { isLocal, remote } = this.#options;
       const users = Object.entries(messages).filter(([userId]) => domainOf(userId) !== undefined);
@@ -95,6 +101,7 @@ export class ToDeviceService {
             toAll.map(([userId]) => userId),
           );
     writer.assertAccepting();
+    checkWritten(type, messages, known);
     const rows: ToDeviceRow[] = [];
     const add = (userId: string, deviceId: string, content: JsonObject): void => {
       const pos = writer.allocate(shardOfName(userId));
@@ -144,4 +151,25 @@ const check = (messages: DeviceMessages): void => {
   }
   if (count > MOST_MESSAGES)
     throw new MatrixError('M_TOO_LARGE', `One request can send ${MOST_MESSAGES} messages at most.`);
+};
+
+/** A message for all devices of somebody who has thousands is one in the request, and thousands in the database. @throws MatrixError M_TOO_LARGE */
+const checkWritten = (type: string, messages: DeviceMessages, known: readonly { readonly userId: string }[]): void => {
+  const devicesOf = new Map<string, number>();
+  for (const { userId } of known) devicesOf.set(userId, (devicesOf.get(userId) ?? 0) + 1);
+  let count = 0;
+  let characters = 0;
+  for (const [userId, devices] of Object.entries(messages))
+    for (const [deviceId, content] of Object.entries(devices)) {
+      const copies = deviceId === ALL_DEVICES ? (devicesOf.get(userId) ?? 0) : 1;
+      count += copies;
+      characters += copies * (JSON.stringify(content).length + type.length);
+    }
+  if (count > MOST_MESSAGES)
+    throw new MatrixError('M_TOO_LARGE', `One request can send ${MOST_MESSAGES} messages at most.`);
+  if (characters > LONGEST_REQUEST)
+    throw new MatrixError(
+      'M_TOO_LARGE',
+      `The messages of one request can have ${LONGEST_REQUEST} characters at most, for all devices together.`,
+    );
 };
