@@ -2,18 +2,19 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DehydratedDevices } from '#src/services/e2ee/dehydration/dehydrated-devices.ts';
-import { endpoint, Reply } from '../endpoint.ts';
+import { endpoint, type Reply } from '../endpoint.ts';
+import { jsonList, jsonReply } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device';
 const object = Type.Object({}, { additionalProperties: true });
 const deviceId = Type.Object({ device_id: Type.String() });
-const eventsAnswer = Type.Object({ events: Type.Array(object), next_batch: Type.String() });
+const eventsAnswer = Type.Object({ events: Type.Array(object), next_batch: Type.Optional(Type.String()) });
 const eventsParams = Type.Object({ deviceId: Type.String() });
 /** Keys and pickled secrets of a device. */
 const LARGEST_DEVICE = 1024 * 1024;
 
-const eventsReply = (events: readonly string[], nextBatch: string): Reply =>
-  new Reply({ json: `{"events":[${events.join(',')}],"next_batch":${JSON.stringify(nextBatch)}}` });
+const eventsReply = (events: readonly string[], nextBatch: string | undefined): Reply =>
+  jsonReply({ events: jsonList(events), next_batch: nextBatch === undefined ? undefined : JSON.stringify(nextBatch) });
 
 interface Services {
   readonly dehydratedDevices: DehydratedDevices;
@@ -84,15 +85,20 @@ export const dehydratedDeviceEndpoints = [
     path: `${path}/{deviceId}/events`,
     suspended: READS,
     params: eventsParams,
-    query: Type.Object({ next_batch: Type.Optional(Type.String()) }),
+    query: Type.Object({
+      from: Type.Optional(Type.String()),
+      next_batch: Type.Optional(Type.String({ description: 'What `from` was called before.' })),
+    }),
     response: eventsAnswer,
     errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ dehydratedDevices }: Services, { requester, params, query }) {
-      const page = await dehydratedDevices.events(requester.userId, params.deviceId, query.next_batch);
-      return eventsReply(page.events, page.nextBatch);
+      const from = query.from ?? query.next_batch;
+      const page = await dehydratedDevices.events(requester.userId, params.deviceId, from);
+      // "the response must include a `next_batch` property if and only if there are more messages to be retrieved"
+      return eventsReply(page.events, page.hasMore ? page.nextBatch : undefined);
     },
   }),
-  // As older clients ask: the token stands in the body.
+  // As older clients ask: the token stands in the body, and they go on until nothing comes any more.
   endpoint({
     ...common,
     operationId: 'postDehydratedDeviceEvents',

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import {
   CryptoEvent,
   type GeneratedSecretStorageKey,
@@ -11,9 +12,11 @@ import { must } from '#test/support/http.ts';
 import { PASSWORD, SdkClient } from '#test/support/sdk-client.ts';
 import { until } from '#test/support/until.ts';
 
+/** Random histories; more by TSUDOI_CRYPTO_RUNS. */
+const RUNS = Number(process.env['TSUDOI_CRYPTO_RUNS'] ?? 3);
 const ENCRYPTION = { type: 'm.room.encryption', state_key: '', content: { algorithm: 'm.megolm.v1.aes-sha2' } };
 describe('encryption between js-sdk clients', function () {
-  this.timeout(120_000);
+  this.timeout(120_000 + RUNS * 30_000);
   let server: ChildServer;
   const clients: SdkClient[] = [];
 
@@ -151,6 +154,73 @@ describe('encryption between js-sdk clients', function () {
     expect(
       (await crypto.getDeviceVerificationStatus(laptop.userId, laptop.login.device_id))?.crossSigningVerified,
     ).to.equal(true);
+  });
+
+  it('gives a new device what was said while all others of its user were off, by way of a dehydrated one', async () => {
+    const alice = await registered('enc-iris');
+    const bob = await registered('enc-jack');
+    await bootstrap(alice);
+    expect(await cryptoOf(alice).isDehydrationSupported()).to.equal(true);
+    await cryptoOf(alice).startDehydration();
+    const roomId = await roomOf(alice, bob);
+    expect(await shown(alice, roomId, await say(bob, roomId, 'before'))).to.equal('before');
+    alice.stop();
+    // A session whose keys nobody but the dehydrated device is given.
+    await cryptoOf(bob).forceDiscardSession(roomId);
+    const away = await say(bob, roomId, '留守の間に');
+    await server.restart('SIGKILL');
+    await bob.reconnect();
+    const laptop = await loggedIn('enc-iris');
+    expect(await cryptoOf(laptop).userHasCrossSigningKeys(laptop.userId, true)).to.equal(true);
+    await cryptoOf(laptop).bootstrapCrossSigning({});
+    await cryptoOf(laptop).startDehydration();
+    expect(await shown(laptop, roomId, away)).to.equal('留守の間に');
+  });
+
+  it('shows a user who is invited with the history what was said before', async () => {
+    const alice = await registered('enc-kate');
+    const bob = await registered('enc-liam');
+    await bootstrap(alice);
+    await bootstrap(bob);
+    const roomId = await roomOf(alice);
+    const old = await say(alice, roomId, '招待の前に');
+    expect(await shown(alice, roomId, old)).to.equal('招待の前に');
+    await alice.client.invite(roomId, bob.userId);
+    await bob.room(roomId);
+    await bob.client.joinRoom(roomId);
+    const room = await bob.room(roomId);
+    await bob.until('he is in', () => bob.membership(roomId, bob.userId) === 'join');
+    if (room.findEventById(old) === undefined) await bob.client.scrollback(room, 50);
+    expect(await shown(bob, roomId, old)).to.equal('招待の前に');
+  });
+
+  it('leaves nothing that cannot be read, whatever clients and the server do in between', async () => {
+    const alice = await registered('enc-mary');
+    const bob = await registered('enc-nick');
+    const phone = await loggedIn('enc-nick');
+    const roomId = await roomOf(alice, bob);
+    const act = fc.constantFrom('alice', 'bob', 'phone', 'kill', 'new session', 'rename');
+    let texts = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { minLength: 2, maxLength: 6 }), async (acts) => {
+        const speakers = { alice, bob, phone };
+        const said: [string, string][] = [];
+        for (const one of acts) {
+          if (one === 'kill') {
+            await server.restart('SIGKILL');
+            await Promise.all([alice, bob, phone].map((client) => client.reconnect()));
+          } else if (one === 'new session') await cryptoOf(alice).forceDiscardSession(roomId);
+          else if (one === 'rename') await bob.client.setDisplayName(`nick ${(texts += 1)}`);
+          else {
+            const text = `${one} ${(texts += 1)}`;
+            said.push([await say(speakers[one], roomId, text), text]);
+          }
+        }
+        for (const reader of [alice, bob, phone])
+          for (const [eventId, text] of said) expect(await shown(reader, roomId, eventId)).to.equal(text);
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
   });
 
   it('lets two users verify each other by emoji', async () => {

@@ -48,12 +48,14 @@ describe('a dehydrated device', function () {
     for (const method of ['GET', 'POST'] as const) {
       const page = (token?: string): ReturnType<EncryptionServer['must']> =>
         method === 'GET'
-          ? server.must(alice, 'GET', `${PATH}/DEHYDRATED/events${token === undefined ? '' : `?next_batch=${token}`}`)
+          ? server.must(alice, 'GET', `${PATH}/DEHYDRATED/events${token === undefined ? '' : `?from=${token}`}`)
           : server.must(alice, 'POST', `${PATH}/DEHYDRATED/events`, token === undefined ? {} : { next_batch: token });
       const first = await page();
       const second = await page(first.next_batch);
-      const third = await page(second.next_batch);
-      expect([first, second, third].map(({ events }) => events.length)).to.deep.equal([100, 20, 0]);
+      expect([first, second].map(({ events }) => events.length)).to.deep.equal([100, 20]);
+      // Today's clients end where there is no token any more, older ones where nothing comes any more.
+      if (method === 'GET') expect(second).not.to.have.property('next_batch');
+      else expect((await page(second.next_batch)).events).to.deep.equal([]);
       expect(first.events[0]).to.deep.equal({ type: 'm.room.encrypted', sender: bob.userId, content: { n: 0 } });
     }
   });
@@ -77,6 +79,6 @@ describe('a dehydrated device', function () {
     await dehydrate('D');
     expect((await server.ask(bob, 'GET', `${PATH}/D/events`)).body.errcode).to.equal('M_NOT_FOUND');
     expect((await server.ask(alice, 'GET', `${PATH}/OTHER/events`)).body.errcode).to.equal('M_FORBIDDEN');
-    expect((await server.ask(alice, 'GET', `${PATH}/D/events?next_batch=x`)).body.errcode).to.equal('M_INVALID_PARAM');
+    expect((await server.ask(alice, 'GET', `${PATH}/D/events?from=x`)).body.errcode).to.equal('M_INVALID_PARAM');
   });
 });

@@ -83,23 +83,25 @@ export class DehydratedDevices {
    * Messages that wait for the dehydrated device, page by page; they stay until the device is deleted.
    *
    * @param nextBatch where the answer before ended
-   * @returns JSON texts of the messages; `next_batch` as long as there are some
+   * @returns JSON texts of the messages, where they end, and whether there are more
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN for another device, M_INVALID_PARAM
    */
   async events(
     userId: string,
     deviceId: string,
     nextBatch: string | undefined,
-  ): Promise<{ readonly events: readonly string[]; readonly nextBatch: string }> {
+  ): Promise<{ readonly events: readonly string[]; readonly nextBatch: string; readonly hasMore: boolean }> {
     const device = await this.#find(userId);
     if (device.deviceId !== deviceId) throw new MatrixError('M_FORBIDDEN', 'This is not your dehydrated device.');
     const match = BATCH_TOKEN.exec(nextBatch ?? 'd0');
     if (match === null) throw new MatrixError('M_INVALID_PARAM', 'next_batch is none that this server gave out.');
-    const page = await this.#options.inboxes.page(userId, deviceId, Number(match[1]), PAGE);
+    const found = await this.#options.inboxes.page(userId, deviceId, Number(match[1]), PAGE + 1);
+    const page = found.slice(0, PAGE);
     const last = page.at(-1);
     return {
       events: page.map(({ content }) => content),
       nextBatch: last === undefined ? `d${match[1]}` : `d${last.pos}`,
+      hasMore: found.length > page.length,
     };
   }
 
