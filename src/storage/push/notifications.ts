@@ -26,6 +26,10 @@ export interface NotificationsQuery {
     /** Only events up to this position. */
     readonly upTo: number;
     readonly classes: RoomClasses;
+    /** Whether what is said in threads notifies only by exceptions, and where it highlights for everybody. */
+    readonly quietThreads: boolean;
+    /** Whether what is said in threads that the user follows notifies. MSC4306. */
+    readonly followedThreads: boolean;
   }[];
   /** Exceptions of this kind and above. */
   readonly leastKind: number;
@@ -39,10 +43,12 @@ const SHOWN = `e.flags & ${HIDDEN_FLAGS} = 0
   and e.redacted_by is null and e.sender <> $1 and e.sender <> all($2::int[])`;
 
 /** Events of a class, in rooms in which the class holds: exceptions from it are for the other branch. */
-const ofClass = (rooms: string, since: string, upTo: string, flag: number): string => `
-  select l.* from unnest(${rooms}::int[], ${since}::bigint[], ${upTo}::bigint[]) u(room, since, up_to) cross join lateral (
+const ofClass = (rooms: string, since: string, upTo: string, quiet: string, flag: number): string => `
+  select l.* from unnest(${rooms}::int[], ${since}::bigint[], ${upTo}::bigint[], ${quiet}::boolean[]) u(room, since, up_to, quiet)
+  cross join lateral (
     select e.room, e.nid, e.flags, e.ts, null::smallint as kind from events e
     where e.room = u.room and e.nid > u.since and e.nid <= u.up_to and ${SHOWN} and e.flags & ${flag} <> 0
+      and (not u.quiet or e.flags & ${EVENT_FLAGS.threaded} = 0 or e.flags & ${EVENT_FLAGS.highlightsAll} <> 0)
       and not exists (select 1 from mention x where x.user_nid = $1 and x.room = e.room and x.pos = e.nid)
     order by e.nid desc limit $12
   ) l`;
@@ -51,8 +57,19 @@ const NOTIFICATIONS = sql(
   'notifications_page',
   `select room, nid, flags, ts, kind from (
     select n.*, row_number() over (partition by n.nid % ${SHARDS} order by n.nid desc) as place from (
-      (${ofClass('$3', '$4', '$5', EVENT_FLAGS.notifies)})
-      union all (${ofClass('$6', '$7', '$8', EVENT_FLAGS.highlightsAll)})
+      (${ofClass('$3', '$4', '$5', '$13', EVENT_FLAGS.notifies)})
+      union (
+        select l.* from unnest($14::int[], $15::bigint[], $16::bigint[]) u(room, since, up_to)
+        join thread_subscriptions t on t.user_nid = $1 and t.room = u.room and t.automatic is not null
+        cross join lateral (
+          select e.room, e.nid, e.flags, e.ts, null::smallint as kind from events e
+          where e.room = t.room and e.rel = t.root_nid and e.nid > greatest(u.since, t.at) and e.nid <= u.up_to and ${SHOWN}
+            and e.flags & ${EVENT_FLAGS.threaded} <> 0 and e.flags & ${EVENT_FLAGS.notifiesFollowers} <> 0
+            and not exists (select 1 from mention x where x.user_nid = $1 and x.room = e.room and x.pos = e.nid)
+          order by e.nid desc limit $12
+        ) l
+      )
+      union all (${ofClass('$6', '$7', '$8', '$17', EVENT_FLAGS.highlightsAll)})
       union all (
         select l.* from unnest($9::int[], $10::bigint[]) u(room, up_to) cross join lateral (
           select e.room, e.nid, e.flags, e.ts, m.kind from mention m join events e on e.room = m.room and e.nid = m.pos
@@ -68,6 +85,7 @@ const NOTIFICATIONS = sql(
 export const notificationsOf = (database: Database, query: NotificationsQuery): Promise<NotifyingRecord[]> => {
   const notify = query.rooms.filter(({ classes }) => classes === 'notify');
   const highlight = query.rooms.filter(({ classes }) => classes === 'highlight');
+  const followed = query.rooms.filter(({ followedThreads }) => followedThreads);
   return database.query<NotifyingRecord>(NOTIFICATIONS, [
     query.user,
     query.without,
@@ -81,5 +99,10 @@ export const notificationsOf = (database: Database, query: NotificationsQuery): 
     query.rooms.map(({ upTo }) => upTo),
     query.leastKind,
     query.limit,
+    notify.map(({ quietThreads }) => quietThreads),
+    followed.map(({ room }) => room),
+    followed.map(({ since }) => since),
+    followed.map(({ upTo }) => upTo),
+    highlight.map(() => false),
   ]);
 };

@@ -237,6 +237,24 @@ describe('thread subscriptions', function () {
     expect((await server.must(alice, 'GET', enabled)).enabled).to.equal(false);
   });
 
+  it('decide which notifications are listed', async () => {
+    const listed = async (): Promise<string[]> =>
+      (await server.must(alice, 'GET', '/notifications')).notifications.map((one: Json) => one.event.content.body);
+    await reply('before');
+    expect(await listed()).to.deep.equal(['before', 'root']);
+    await unsubscribe();
+    expect(await listed()).to.deep.equal(['root']);
+    await subscribe();
+    await reply('followed');
+    await send({ body: 'a sticker', url: 'mxc://x/y', info: {}, ...inThread(root) }, 'm.sticker');
+    expect(await listed()).to.deep.equal(['a sticker', 'followed', 'root']);
+    await server.must(alice, 'PUT', `/pushrules/global/room/${room}`, { actions: [] });
+    expect(await listed()).to.deep.equal(['a sticker', 'followed']);
+    await unsubscribe();
+    await reply('to you', { 'm.mentions': { user_ids: [alice.userId] } });
+    expect(await listed()).to.deep.equal(['to you']);
+  });
+
   it('are asked for by rules of the user’s own', async () => {
     await server.must(alice, 'PUT', '/pushrules/global/override/loud', {
       conditions: [{ kind: 'io.element.msc4306.thread_subscription', subscribed: true }],

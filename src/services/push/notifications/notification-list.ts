@@ -93,6 +93,9 @@ export class NotificationList {
         since,
         upTo: upTo[room.shard] ?? 0,
         classes: classesOf(rules.modeIn(room.roomId), onlyHighlights),
+        quietThreads: rules.asksForThreads && rules.threadModeIn(room.roomId, false) === 'mentions',
+        followedThreads:
+          rules.asksForThreads && !onlyHighlights && rules.threadModeIn(room.roomId, true) === 'followed',
       })),
       leastKind: onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify,
       without: ignored.flatMap((one) => names.peekUser(one) ?? []),
