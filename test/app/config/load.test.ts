@@ -178,6 +178,29 @@ describe('configuration', () => {
     expect(only([], { TSUDOI_FEDERATION__DENY_IP_RANGES: '10.0.0.0/99' }).problem).to.include('10.0.0.0/99');
   });
 
+  it('names what is missing or wrong about captchas, terms, tokens of others, calls and well-known files', () => {
+    const keysOf = (name: string, yaml: string): string[] => problemsOf([write(name, yaml)]).map(({ key }) => key);
+    for (const [yaml, ...keys] of [
+      ['registration: { captcha: { provider: turnstile, site_key: a } }', 'registration.captcha.secret_key'],
+      ['registration: { terms: { rules: { en: { name: a, url: https://a.test } } } }', 'registration.terms.rules'],
+      ["registration: { terms: { rules: { version: '1' } } }", 'registration.terms.rules'],
+      [
+        "registration: { terms: { rules: { version: '1', ja: { name: a, url: 'javascript:1' } } } }",
+        'registration.terms.rules.ja',
+      ],
+      ['jwt: { enabled: true }', 'jwt.key'],
+      ['jwt: { enabled: true, algorithm: ES256, key: no key }', 'jwt.key'],
+      ['rtc: { transports: [{ livekit_service_url: a }] }', 'rtc.transports.0'],
+      ["well_known: { client: { 'm.homeserver': {} } }", 'well_known.client'],
+      ["well_known: { server_keys: { 'm.server': a } }", 'well_known.server_keys'],
+      ['well_known: { policy_server_keys: { public_keys: {} } }', 'well_known.policy_server_keys'],
+      ['previews: { allow_ip_ranges: [10.0.0.0/99] }', 'previews.allow_ip_ranges'],
+    ] as const)
+      expect(keysOf('wrong.yaml', `${yaml}\n`), yaml).to.deep.equal(keys);
+    const good = "registration: { terms: { rules: { version: '1', ja: { name: a, url: https://a.test } } } }\n";
+    expect(keysOf('good.yaml', `${good}jwt: { enabled: true, key: secret }\n`)).to.deep.equal([]);
+  });
+
   it('sends no password over a network in the clear, and half of an account nowhere', () => {
     const keysOf = (url: string, more: Record<string, string> = {}): string[] =>
       problemsOf([], { TSUDOI_EMAIL__FROM: 'a@b.test', TSUDOI_EMAIL__SMTP_URL: url, ...more }).map(({ key }) => key);
