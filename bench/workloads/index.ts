@@ -8,6 +8,7 @@ import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
 import { initialSync } from './initial-sync.ts';
+import { media } from './media.ts';
 import { previews } from './previews.ts';
 import { retention } from './retention.ts';
 import { rooms } from './rooms.ts';
@@ -35,6 +36,7 @@ export const workloads: readonly Workload[] = [
   accounts,
   previews,
   retention,
+  media,
   idleSockets,
   footprint,
   attacks,

@@ -105,6 +105,7 @@ export const configSchema = section({
     unauthenticated_downloads: flag,
     unauthenticated_before_ts: nullable(countOrNone),
     retention: section({
+      interval_ms: Type.Integer({ minimum: 100 }),
       released_grace_ms: nullable(countOrNone),
       local_lifetime_ms: nullable(count),
       remote_lifetime_ms: nullable(count),

@@ -116,7 +116,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
-      await queues.repeat(cleanMedia as unknown as JobDefinition, CLEAN_EVERY_MS);
+      await queues.repeat(cleanMedia as unknown as JobDefinition, config.media.retention.intervalMs);
       if (sendsMail) await repeatIf(queues, findDigests, config.email.digests.enabled, config.email.digests.intervalMs);
       if (sendsMail) await repeatIf(queues, findExpiring, config.accountValidity.enabled, EXPIRING_EVERY_MS);
       outboxRelay.start();

@@ -34,7 +34,7 @@ const DEFAULT_WAIT_MS = 20_000;
 const LONGEST_WAIT_MS = 60_000;
 /** Uploads that are under way at once, and those of one user: each may hold some megabytes on its way to an object store. */
 const UPLOADS_AT_ONCE = 24;
-const UPLOADS_OF_USER = 6;
+const UPLOADS_OF_USER = 8;
 
 /** Content on its way in. */
 export interface Upload {
@@ -154,25 +154,36 @@ export class MediaService {
     timeoutMs: number | undefined,
     signal: AbortSignal,
   ): Promise<AvailableMedia> {
+    const there = await this.#available(serverName, mediaId);
+    if (there !== undefined) return there;
     const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), LONGEST_WAIT_MS);
     const arrival = this.#arrival(mediaId, wait, signal);
     try {
-      for (let round = 0; round < 2; round++) {
-        const media = await this.#find(serverName, mediaId);
-        if (media === undefined || media.quarantined) throw notFound();
-        const { blob, contentType, expiresTs } = media;
-        if (blob !== null) {
-          this.#options.access.note(media);
-          await this.#options.scanner?.assertClean(blob);
-          return { ...media, blob, contentType: contentType ?? DEFAULT_TYPE };
-        }
-        if ((expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
-        if (round === 0) await arrival.come;
-      }
-      throw new MatrixError('M_NOT_YET_UPLOADED', 'The content has not been uploaded yet. Try again later.');
+      // It may have come before anybody listened.
+      const come = await this.#available(serverName, mediaId);
+      if (come !== undefined) return come;
+      await arrival.come;
     } finally {
       arrival.stop();
     }
+    const late = await this.#available(serverName, mediaId);
+    if (late !== undefined) return late;
+    throw new MatrixError('M_NOT_YET_UPLOADED', 'The content has not been uploaded yet. Try again later.');
+  }
+
+  /** Media whose content is there; undefined where it is yet to come. @throws MatrixError M_NOT_FOUND; M_UNKNOWN (503) */
+  async #available(serverName: string, mediaId: string): Promise<AvailableMedia | undefined> {
+    const { access, clock, scanner } = this.#options;
+    const media = await this.#find(serverName, mediaId);
+    if (media === undefined || media.quarantined) throw notFound();
+    const { blob, contentType, expiresTs } = media;
+    if (blob === null) {
+      if ((expiresTs ?? Infinity) <= clock.now()) throw notFound();
+      return undefined;
+    }
+    access.note(media);
+    await scanner?.assertClean(blob);
+    return { ...media, blob, contentType: contentType ?? DEFAULT_TYPE };
   }
 
   #arrival(mediaId: string, wait: number, signal: AbortSignal): { readonly come: Promise<void>; stop(): void } {
