@@ -54,6 +54,13 @@ const BOUNDS: readonly Bounds[] = [
     metrics: ['tsudoi_http_request_seconds{operation,status}'],
   },
   {
+    section: 'media',
+    title: 'Files',
+    answer:
+      '413 `M_TOO_LARGE` for a file, or for all of them together; 403 `M_FORBIDDEN` beyond what a user may have; 429 `M_LIMIT_EXCEEDED` for too many that are announced, uploaded or made thumbnails of at once.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
     section: 'room',
     title: 'Rooms',
     answer: '429 `M_LIMIT_EXCEEDED`.',

@@ -60,15 +60,16 @@ export interface BlobStore {
   /**
    * Deletes objects; those that are not there are gone already.
    *
+   * @param signal ends the patience with a store that fails
    * @throws BlobStoreError
    */
-  remove(names: readonly string[]): Promise<void>;
+  remove(names: readonly string[], signal?: AbortSignal): Promise<void>;
   /**
    * Deletes what was begun under these names, however far it came: the process that wrote it is gone.
    *
    * @throws BlobStoreError
    */
-  abandon(names: readonly string[]): Promise<void>;
+  abandon(names: readonly string[], signal?: AbortSignal): Promise<void>;
   /** An address under which any client can fetch an object for a few minutes; undefined where a store has none to give. */
   link(name: string, headers: LinkHeaders): Promise<string | undefined>;
   close(): Promise<void>;

@@ -83,14 +83,14 @@ export class S3BlobStore implements BlobStore {
     return answer.body;
   }
 
-  async remove(names: readonly string[]): Promise<void> {
+  async remove(names: readonly string[], signal?: AbortSignal): Promise<void> {
     for (let from = 0; from < names.length; from += DELETED_AT_ONCE)
-      await Promise.all(names.slice(from, from + DELETED_AT_ONCE).map((name) => this.#remove(name)));
+      await Promise.all(names.slice(from, from + DELETED_AT_ONCE).map((name) => this.#remove(name, signal)));
   }
 
-  async abandon(names: readonly string[]): Promise<void> {
-    await this.remove(names);
-    for (const name of names) await this.#abortUploads(name);
+  async abandon(names: readonly string[], signal?: AbortSignal): Promise<void> {
+    await this.remove(names, signal);
+    for (const name of names) await this.#abortUploads(name, signal);
   }
 
   async link(
@@ -150,17 +150,18 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
-  async #remove(name: string): Promise<void> {
+  async #remove(name: string, signal: AbortSignal | undefined): Promise<void> {
     assertBlobName(name);
-    const answer = await this.#send({ method: 'DELETE', name });
+    const answer = await this.#send({ method: 'DELETE', name }, signal);
     if (answer.statusCode !== 204 && answer.statusCode !== 200 && answer.statusCode !== 404)
       throw await failed(answer, 'delete');
     await answer.body.dump();
   }
 
   /** Gives up what was begun in pieces and never finished, which no deletion takes away. */
-  async #abortUploads(name: string): Promise<void> {
-    const answer = await this.#send({ method: 'GET', query: { uploads: '', prefix: this.#options.prefix + name } });
+  async #abortUploads(name: string, signal: AbortSignal | undefined): Promise<void> {
+    const query = { uploads: '', prefix: this.#options.prefix + name };
+    const answer = await this.#send({ method: 'GET', query }, signal);
     if (answer.statusCode !== 200) {
       // Not every store lists them; those that do not clear them away by themselves.
       await answer.body.dump();
@@ -170,7 +171,7 @@ export class S3BlobStore implements BlobStore {
     for (const [, upload = ''] of (await textOf(answer)).matchAll(/<Upload>([\s\S]*?)<\/Upload>/g)) {
       const uploadId = elementOf(upload, 'UploadId');
       if (uploadId === undefined || elementOf(upload, 'Key') !== this.#options.prefix + name) continue;
-      const aborted = await this.#send({ method: 'DELETE', name, query: { uploadId } });
+      const aborted = await this.#send({ method: 'DELETE', name, query: { uploadId } }, signal);
       await aborted.body.dump();
     }
   }
@@ -191,20 +192,20 @@ export class S3BlobStore implements BlobStore {
   }
 
   /** Makes a request again as long as its failure may pass. Each of ours can be made twice. */
-  async #send(request: S3Request): Promise<S3Answer> {
+  async #send(request: S3Request, signal?: AbortSignal): Promise<S3Answer> {
     const client = await this.#connected();
     for (let tried = 1; ; tried++) {
       let failure: unknown;
       try {
         const answer = await client.send(request);
-        if (!PASSING.has(answer.statusCode) || tried === TRIES) return answer;
+        if (!PASSING.has(answer.statusCode) || tried === TRIES || signal?.aborted === true) return answer;
         await answer.body.dump().catch(() => undefined);
       } catch (error) {
-        if (tried === TRIES) throw error;
+        if (tried === TRIES || signal?.aborted === true) throw error;
         failure = error;
       }
       if (failure !== undefined && !(failure instanceof BlobStoreError)) throw failure;
-      await this.#options.timers.sleep(FIRST_PAUSE_MS * 2 ** (tried - 1));
+      await this.#options.timers.sleep(FIRST_PAUSE_MS * 2 ** (tried - 1), signal);
     }
   }
 

@@ -16,7 +16,7 @@ export interface S3ClientOptions {
   readonly pathStyle: boolean;
   /** Certificate authorities in PEM, all of them; undefined for the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
-  /** Requests at the same time; further ones wait. */
+  /** Requests at the same time; further ones wait. Reading has connections of its own: slow readers hold up nobody who writes. */
   readonly connections: number;
   /** Milliseconds to connect in, and until the header of an answer is there or the next piece of its body. */
   readonly connectMs: number;
@@ -48,6 +48,8 @@ export class S3Client {
   readonly #options: S3ClientOptions;
   readonly #base: URL;
   readonly #pool: Pool;
+  /** As many as there are readers, whose number the server bounds elsewhere. */
+  readonly #readers: Pool;
 
   constructor(options: S3ClientOptions) {
     this.#options = options;
@@ -57,14 +59,15 @@ export class S3Client {
     if (!pathStyle) base.hostname = `${bucket}.${base.hostname}`;
     base.pathname = pathStyle ? `${path}/${bucket}/` : `${path}/`;
     this.#base = base;
-    this.#pool = new Pool(base.origin, {
-      connections: options.connections,
+    const settings = {
       pipelining: 1,
       keepAliveTimeout: 10_000,
       headersTimeout: options.answerMs,
       bodyTimeout: options.answerMs,
       connect: { timeout: options.connectMs, ...(ca === undefined ? {} : { ca: [...ca] }) },
-    });
+    };
+    this.#pool = new Pool(base.origin, { ...settings, connections: options.connections });
+    this.#readers = new Pool(base.origin, settings);
   }
 
   /**
@@ -84,7 +87,7 @@ export class S3Client {
     });
     if (method === 'PUT' || method === 'POST') sent['content-length'] = String(body.byteLength);
     try {
-      return await this.#pool.request({
+      return await (method === 'GET' ? this.#readers : this.#pool).request({
         method,
         path: signed.url.pathname + spelled(signed.url.search),
         headers: sent,
@@ -104,8 +107,8 @@ export class S3Client {
   }
 
   /** Ends all connections. */
-  close(): Promise<void> {
-    return this.#pool.destroy();
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.destroy(), this.#readers.destroy()]);
   }
 
   #signer(method: string, url: URL, headers: Record<string, string>, signQuery = false): AwsV4Signer {

@@ -115,8 +115,16 @@ export class ContentStore {
       for (const [place, blobs] of Map.groupBy(doomed, (blob) => blob.place)) {
         const store = this.#storeOf(place);
         const names = blobs.map(({ name }) => name);
-        await store.remove(blobs.flatMap(({ name, isComplete }) => (isComplete ? name : [])));
-        await store.abandon(blobs.flatMap(({ name, isComplete }) => (isComplete ? [] : name)));
+        const complete = blobs.flatMap(({ name, isComplete }) => (isComplete ? name : []));
+        const begun = blobs.flatMap(({ name, isComplete }) => (isComplete ? [] : name));
+        try {
+          await store.remove(complete, signal);
+          await store.abandon(begun, signal);
+        } catch (error) {
+          // Broken off: what is left is still doomed.
+          if (signal.aborted) return removed;
+          throw error;
+        }
         await deleteDoomedBlobs(database, names);
         removed += names.length;
       }
