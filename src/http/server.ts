@@ -171,7 +171,11 @@ export class HttpServer {
   async #close(graceMs: number): Promise<void> {
     const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     this.#drain.abort();
-    for (const server of this.#servers) server.closeIdleConnections();
+    for (const server of this.#servers) {
+      // A connection whose answer is just leaving becomes idle a moment later: it is not kept then.
+      server.keepAliveTimeout = 1;
+      server.closeIdleConnections();
+    }
     const deadline = this.#timers.after(graceMs, () => {
       if (this.#upgraded.size > 0)
         this.#logger.warn('WebSockets are closed at the end of the drain', { count: this.#upgraded.size });
