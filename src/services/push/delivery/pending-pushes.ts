@@ -57,6 +57,7 @@ export interface PendingPushesOptions {
 export class PendingPushes implements DeliverySource<PushItem> {
   readonly #options: PendingPushesOptions;
   readonly #pending = new Map<string, Pending>();
+  #returns = 0;
 
   constructor(options: PendingPushesOptions) {
     this.#options = options;
@@ -93,6 +94,11 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return pending?.gap?.isRecorded === true && !pending.isReading;
   }
 
+  /** Counts how often a pusher was away and is not any more: what comes from then on must be told here. */
+  get returns(): number {
+    return this.#returns;
+  }
+
   /** Whether something may wait for a pusher that is not in memory. */
   isBehind(destination: string): boolean {
     return this.#pending.get(destination)?.gap !== undefined;
@@ -109,6 +115,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
   }
 
   forget(destination: string): void {
+    this.#returns += 1;
     this.#pending.delete(destination);
   }
 
@@ -140,7 +147,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
   ): Promise<readonly Positioned<PushItem>[]> {
     const pusher = this.#options.registry.byDestination(destination);
     const pending = this.#pending.get(destination);
-    if (pusher?.enabled !== true) this.#pending.delete(destination);
+    if (pusher?.enabled !== true) this.forget(destination);
     if (pusher?.enabled !== true || pending === undefined) return [];
     let done = Math.max(after, pusher.since);
     let wasRecorded = false;
@@ -185,6 +192,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
   ): Promise<PendingPush | undefined> {
     const { isWanted, read } = this.#options;
     for (;;) {
+      this.#returns += 1;
       Object.assign(pending, { entries: [], isReading: true, hasOverflown: false });
       const page = await read(pusher, Math.max(done, gap.scanned), upTo, PAGE);
       for (const push of page) {

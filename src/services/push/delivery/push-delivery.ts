@@ -183,11 +183,18 @@ export class PushDelivery {
     await recipients.prepare(shown);
     const told = new Map<number, { readonly followed: FollowedEvent; readonly to: readonly Recipient[] }>();
     const unsure = new Map<string, undefined>();
+    const listeners = new Map(
+      Array.from(new Set(shown.map(({ room }) => room)), (room) => [room, this.#listenersOf(room)]),
+    );
     for (const followed of shown) {
+      const { room, event } = followed;
       for (const userId of this.#readBy(followed)) unsure.set(userId, undefined);
-      const to = recipients.of(followed.room, followed.event);
-      if (to.length > 0) told.set(followed.event.nid, { followed, to });
+      const { awake = [], away = [] } = listeners.get(room) ?? {};
+      const to = recipients.of(room, event, awake);
+      // Those who are away read it from the log: it has to be there, for one of them or for all.
+      if (to.length > 0 || recipients.of(room, event, away, 1).length > 0) told.set(event.nid, { followed, to });
     }
+    const { returns } = this.#pending;
     const ts = clock.now();
     const rows = Array.from(told.values(), ({ followed: { room, event } }) => ({
       room: room.nid,
@@ -199,7 +206,10 @@ export class PushDelivery {
       await this.#log.append(rows, (records) => {
         for (const record of records) {
           const known = told.get(record.event ?? 0);
-          if (known !== undefined) this.#add(record, known.followed.room, known.followed.event, known.to);
+          if (known === undefined) continue;
+          const { room, event } = known.followed;
+          // Who was away when that was worked out may have read the log to its end before this was there.
+          this.#add(record, room, event, this.#pending.returns === returns ? known.to : recipients.of(room, event));
         }
       });
     await this.#tellCountsOf(unsure);
@@ -325,17 +335,26 @@ export class PushDelivery {
     );
   }
 
-  /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */
-  *#readBy({ room, event }: FollowedEvent): Generator<string> {
+  /** Who of a room has pushers, apart from those of whom all are told from the log once their gateways are back. */
+  #listenersOf(room: Room): { readonly awake: readonly string[]; readonly away: readonly string[] } {
     const { badges, recipients, registry } = this.#options;
-    const audience = recipients.audienceOf(room);
-    for (const userId of audience) badges.touch(userId, room.nid);
+    const [awake, away]: [string[], string[]] = [[], []];
+    for (const userId of recipients.audienceOf(room)) {
+      badges.touch(userId, room.nid);
+      const isAway = registry.of(userId).every(({ destination }) => this.#pending.isAway(destination));
+      (isAway ? away : awake).push(userId);
+    }
+    return { awake, away };
+  }
+
+  /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */
+  *#readBy({ room, event: { sender, stateKey, type } }: FollowedEvent): Generator<string> {
     // Who sends something has read what came before.
-    if (registry.has(event.sender)) yield event.sender;
-    if (event.type === 'm.room.member' && event.stateKey !== undefined && registry.has(event.stateKey))
-      yield event.stateKey;
-    if (event.type === 'm.room.redaction')
-      for (const userId of audience) if (this.#mayBeLess(userId)) this.#checkLater(userId);
+    if (this.#mayBeLess(sender)) yield sender;
+    if (type === 'm.room.member' && stateKey !== undefined && this.#mayBeLess(stateKey)) yield stateKey;
+    if (type !== 'm.room.redaction') return;
+    for (const userId of this.#options.recipients.audienceOf(room))
+      if (this.#mayBeLess(userId)) this.#checkLater(userId);
   }
 
   /** Whether a user was told that anything is unread. */

@@ -96,15 +96,21 @@ export class PushRecipients {
       });
   }
 
-  /** The pushers that may have to be told of an event that was prepared. */
-  of(room: Room, event: StoredEvent): Recipient[] {
+  /**
+   * The pushers that may have to be told of an event that was prepared.
+   *
+   * @param users those of the audience who are asked about; all when left out
+   * @param most as many as are wanted
+   */
+  of(room: Room, event: StoredEvent, users: Iterable<string> = this.#audience.of(room), most = Infinity): Recipient[] {
     const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
     const eventClass = classOfFlags(event.flags);
     const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
     const isForClients = this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
     if (eventClass === 'none' && !isForFollowers && !isForClients && exceptions.size === 0) return [];
     const recipients: Recipient[] = [];
-    for (const userId of this.#audience.of(room)) {
+    for (const userId of users) {
+      if (recipients.length >= most) break;
       const member = room.member(userId);
       if (member === undefined || userId === event.sender) continue;
       const exception = exceptions.size === 0 ? undefined : exceptions.get(member.user);
