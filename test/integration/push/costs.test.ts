@@ -63,7 +63,7 @@ describe('sending to 500 members who have pushers', function () {
     };
   };
 
-  it('costs at most 1.15 times what it costs without, and nothing more to those who wait for it', async () => {
+  it('costs those who wait for it at most 1.15 times what it costs without, and a few bytes afterwards, whatever their number', async () => {
     const names = Array.from({ length: MEMBERS - 1 }, (_, i) => `user${i}`);
     const roomId = await server.app.room('alice', { preset: 'public_chat' });
     const room = (await server.app.services.rooms.byId(roomId))!;
@@ -87,7 +87,8 @@ describe('sending to 500 members who have pushers', function () {
     expect(server.gateway.notified.length).to.equal(MEMBERS - 1);
     expect(withPushers.statements).to.be.at.most(without.statements * 1.15);
     expect(withPushers.bytes).to.be.at.most(without.bytes * 1.15);
-    expect(withPushers.allStatements).to.be.at.most(without.allStatements * 1.15);
-    expect(withPushers.allBytes).to.be.at.most(without.allBytes * 1.15);
+    // How many messages those who follow take at once depends on the machine, so these are wide; a row for each member would be 100 kB.
+    expect(withPushers.allStatements).to.be.at.most(without.allStatements + 0.5);
+    expect(withPushers.allBytes).to.be.at.most(without.allBytes + 1_000);
   });
 });
