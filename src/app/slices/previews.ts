@@ -35,7 +35,7 @@ export function composePreviews(below: Platform & ServerFiles & Outside & Media)
   const userAgent = config.previews.userAgent ?? `Tsudoi/${version} (preview bot)`;
   const rules = new UrlRules({ allow, deny });
   const robots = respectRobots
-    ? new RobotsRules({ outbound, clock, userAgent: 'Tsudoi', timeoutMs, lifetimeMs })
+    ? new RobotsRules({ outbound, rules, clock, userAgent: 'Tsudoi', timeoutMs, lifetimeMs })
     : undefined;
   const fetcher = new PageFetcher({ outbound, rules, robots, userAgent, acceptLanguage, maxRedirects, timeoutMs });
   const { serverName } = config;

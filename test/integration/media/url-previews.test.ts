@@ -275,6 +275,25 @@ describe('previews of URLs', function () {
     expect((await shown(`${web.url}/bots/page`, polite))['og:title']).to.equal('Bots');
   });
 
+  it('follow robots.txt to nothing that the operator does not want to be asked for', async () => {
+    const polite = await started({ respectRobots: true, deny: [`${WEB}/secret`] });
+    web.redirect('/robots.txt', '/secret');
+    web.serve('/page', '<title>Page</title>');
+    web.serve('/secret', 'User-agent: *\nDisallow:', 'text/plain');
+    expect((await shown(`${web.url}/page`, polite))['og:title']).to.equal('Page');
+    expect(web.count('/secret')).to.equal(0);
+    web.routes.delete('/robots.txt');
+  });
+
+  it('are not made of sites whose robots.txt takes too long to be read', async () => {
+    const polite = await started({ respectRobots: true });
+    web.serve('/robots.txt', `User-agent: *\nDisallow: /${'*'.repeat(60_000)}b`, 'text/plain');
+    web.serve('/page', '<title>Page</title>');
+    expect(await refusal(`${web.url}/page?${'a'.repeat(1_500)}`, polite)).to.deep.equal([403, 'M_FORBIDDEN']);
+    expect(web.count('/page')).to.equal(0);
+    web.routes.delete('/robots.txt');
+  });
+
   describe('of pages that lie or are huge', () => {
     it('read the beginning of a page without end, and no more', async () => {
       let sent = 0;

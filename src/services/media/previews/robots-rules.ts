@@ -4,9 +4,12 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { OutboundHttp } from '#src/remote/outbound-http.ts';
+import type { UrlRules } from './url-rules.ts';
 
 export interface RobotsRulesOptions {
   readonly outbound: OutboundHttp;
+  /** A site that sends on is followed no further than to where pages may be looked at. */
+  readonly rules: UrlRules;
   readonly clock: Clock;
   readonly userAgent: string;
   readonly timeoutMs: number;
@@ -17,10 +20,18 @@ export interface RobotsRulesOptions {
 interface Known {
   /** Undefined: the site has nothing to say. */
   readonly robot: Robot | undefined;
+  /** Characters of rules that are compared with every place of a URL. */
+  readonly wild: number;
   readonly until: number;
 }
 
 const MAX_BYTES = 65_536;
+/** Steps that a site's rules may take for one URL: some milliseconds. */
+const MOST_STEPS = 4_000_000;
+
+/** What follows a wildcard in a rule is compared with all of the URL. */
+const wildIn = (text: string): number =>
+  text.split(/[\r\n]/).reduce((sum, line) => sum + (line.includes('*') ? line.length - line.indexOf('*') : 0), 0);
 
 /** Asks sites whether they mind being looked at by programs. RFC 9309. */
 export class RobotsRules {
@@ -39,12 +50,15 @@ export class RobotsRules {
       remembered !== undefined && remembered.until > clock.now()
         ? remembered
         : await this.#asking.run(url.origin, () => this.#ask(url.origin));
-    return known.robot?.isAllowed(url.href, userAgent) !== false;
+    const { robot, wild } = known;
+    if (robot === undefined) return true;
+    // Whoever makes it too much work to ask is not looked at.
+    return wild * url.href.length <= MOST_STEPS && robot.isAllowed(url.href, userAgent) !== false;
   }
 
   /** A site that cannot be asked does not answer the other request either. */
   async #ask(origin: string): Promise<Known> {
-    const { clock, lifetimeMs, outbound, timeoutMs, userAgent } = this.#options;
+    const { clock, lifetimeMs, outbound, rules, timeoutMs, userAgent } = this.#options;
     const url = `${origin}/robots.txt`;
     const answer = await outbound.request({
       method: 'GET',
@@ -54,16 +68,20 @@ export class RobotsRules {
       overlong: 'cut',
       timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
       maxRedirects: 3,
+      mayFollow: (next) => rules.mayAsk(next),
       allowHttp: true,
     });
     let robot: Robot | undefined;
+    let wild = 0;
     if (answer.ok && answer.status >= 200 && answer.status < 300) {
       const { default: parse } = (await import('robots-parser')) as unknown as {
         default: (url: string, text: string) => Robot;
       };
-      robot = parse(url, answer.body.toString('utf8'));
+      const text = answer.body.toString('utf8');
+      robot = parse(url, text);
+      wild = wildIn(text);
     }
-    const known = { robot, until: clock.now() + lifetimeMs };
+    const known = { robot, wild, until: clock.now() + lifetimeMs };
     this.#known.set(origin, known);
     return known;
   }
