@@ -41,13 +41,16 @@ const OF_USER = sql(
 );
 const BY_ID = sql('pusher', `select ${COLUMNS} from pushers where id = $1`);
 const PAGE = sql('pushers_page', `select ${COLUMNS} from pushers where id > $1 order by id limit $2`);
-// The device of one that is there stays: it ends with the device that shows what it pushes, whichever device changes it (MSC3881).
+// The device of one that is there stays: it ends with the device that shows what it pushes, whichever device turns it off and on (MSC3881).
+// A device that has it push to somewhere else is the one that it ends with: it must not outlive the session that did so.
 const UPSERT = sql(
   'pusher_upsert',
   `insert into pushers (user_id, device_id, app_id, pushkey, kind, app_display_name, device_display_name, profile_tag, lang, data,
      created_ts, updated_ts, enabled, since)
    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, (select coalesce(max(pos), 0) from pushes))
    on conflict (user_id, app_id, pushkey) do update set kind = excluded.kind,
+     device_id = case when pushers.kind = excluded.kind and pushers.data = excluded.data then pushers.device_id
+       else excluded.device_id end,
      app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
      profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, updated_ts = excluded.updated_ts,
      enabled = excluded.enabled,
@@ -59,10 +62,12 @@ const DELETE = sql(
   'delete from pushers where user_id = $1 and app_id = $2 and pushkey = $3 returning id',
 );
 const DELETE_BY_ID = sql('pusher_delete_by_id', 'delete from pushers where id = $1');
+// A mail address has one owner: nobody else takes it over, whatever they call their application.
 const DELETE_OTHERS = sql(
   'pusher_delete_others',
-  'delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3 returning id',
+  `delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3 and kind <> 'email' returning id`,
 );
+const LOCK = sql('pushkey_lock', 'select pg_advisory_xact_lock(hashtextextended($1, 4))');
 
 const DELETE_MAIL = sql(
   'pushers_delete_mail',
@@ -135,10 +140,18 @@ export const deleteMailPushers = async (tx: Tx, userId: string, address: string)
   await tx.query(DELETE_MAIL, [userId, address]);
 };
 
-/** Takes the pushkey of an application from everybody but this user. @returns the ids of those that are gone */
+/**
+ * Takes the pushkey of an application from everybody but this user, until the end of the transaction: of two users who want it at once, the
+ * later one gets it.
+ *
+ * @returns the ids of those that are gone
+ */
 export const deletePushersOfOthers = async (
   tx: Tx,
   userId: string,
   appId: string,
   pushkey: string,
-): Promise<number[]> => idsOf(await tx.query<{ id: number }>(DELETE_OTHERS, [userId, appId, pushkey]));
+): Promise<number[]> => {
+  await tx.query(LOCK, [JSON.stringify([appId, pushkey])]);
+  return idsOf(await tx.query<{ id: number }>(DELETE_OTHERS, [userId, appId, pushkey]));
+};

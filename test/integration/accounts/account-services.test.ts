@@ -153,6 +153,28 @@ describe('what is done for accounts', function () {
       expect(await list(alice)).to.deep.equal([]);
       expect(await list(bob)).to.have.length(1);
     });
+    it('are of one user where two want the same pushkey at once', async () => {
+      for (let round = 0; round < 10; round++) {
+        const both = await Promise.all([alice, bob].map((token) => set(token, { pushkey: `shared ${round}` })));
+        expect(both.map(({ status }) => status)).to.deep.equal([200, 200]);
+      }
+      const keys = [...(await list(alice)), ...(await list(bob))].map(({ pushkey }) => pushkey);
+      const shared = keys.filter((pushkey) => pushkey.startsWith('shared '));
+      expect(shared).to.have.length(10);
+      await database.query(`delete from pushers where pushkey like 'shared %'`);
+    });
+    it('end with the device that turned them to another gateway, not with the one that made them', async () => {
+      const own = (await login('alice', { device_id: 'OWN' })).body.access_token;
+      const stolen = (await login('alice', { device_id: 'STOLEN' })).body.access_token;
+      await set(own, { pushkey: 'turned' });
+      await set(stolen, { pushkey: 'turned', data: { url: 'https://evil.test/_matrix/push/v1/notify' } });
+      await set(own, { pushkey: 'silenced' });
+      await set(stolen, { pushkey: 'silenced', enabled: false });
+      await send(stolen, 'POST', '/logout');
+      const left = (await list(own)).map(({ pushkey }) => pushkey);
+      expect(left).to.include('silenced').and.not.include('turned');
+      await send(own, 'POST', '/logout');
+    });
     it('end with the session of their device; a changed password keeps those of the caller', async () => {
       const phone = (await login('alice', { device_id: 'PHONE' })).body.access_token;
       const tablet = (await login('alice', { device_id: 'TABLET' })).body.access_token;
@@ -188,6 +210,19 @@ describe('what is done for accounts', function () {
       const { login_token: token } = (await issue({ auth: { ...auth, session } })).body;
       expect((await issue({ auth: { session } })).body.login_token, 'of one authentication').to.equal(token);
       expect((await issue({})).status).to.equal(401);
+    });
+    it('bring nobody back whose devices were all logged out, or whose password was changed', async () => {
+      const session = (await login('alice', { device_id: 'LEAVING' })).body.access_token;
+      const issued = async (): Promise<string> =>
+        (await send(session, 'POST', '/_matrix/client/v1/login/get_token', { auth })).body.login_token;
+      const changed = { new_password: PASSWORD, logout_devices: true, auth };
+      const before = await issued();
+      expect((await send(session, 'POST', '/account/password', changed)).status).to.equal(200);
+      await refused(redeem(before), 403, 'M_FORBIDDEN');
+      const last = await issued();
+      expect((await send(session, 'POST', '/logout/all')).status).to.equal(200);
+      await refused(redeem(last), 403, 'M_FORBIDDEN');
+      alice = (await login('alice')).body.access_token;
     });
     it('end after two minutes', async () => {
       const { login_token: token } = (await issue({ auth })).body;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
+import { sql } from '#src/storage/database.ts';
 import { linkOf } from '#test/support/mail-server.ts';
-import { MailWorld } from './mail-world.ts';
+import { MailWorld, PASSWORD } from './mail-world.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -165,6 +166,57 @@ describe('mail about missed messages', function () {
     await world.app.say('writer', roomId, 'and now?');
     await pass(2 * 24 * HOUR);
     expect(world.mail.take()).to.deep.equal([]);
+  });
+
+  it('is ended by nobody else, whatever they call an application of theirs', async () => {
+    await subscribe();
+    const http = { kind: 'http', data: { url: 'https://push.test/_matrix/push/v1/notify' } };
+    await world.app.must('writer', 'POST', '/pushers/set', pusher(http));
+    expect((await world.app.must(reader.token, 'GET', '/pushers')).pushers).to.have.length(1);
+  });
+
+  it('becomes nothing that stays when its device is logged out', async () => {
+    await subscribe();
+    const session = { type: 'm.login.password', identifier: { type: 'm.id.user', user: reader.userId } };
+    const { access_token: token } = await world.app.must(undefined, 'POST', '/login', {
+      ...session,
+      password: PASSWORD,
+    });
+    const http = { kind: 'http', data: { url: 'https://push.test/_matrix/push/v1/notify' } };
+    await world.app.must(token, 'POST', '/pushers/set', pusher(http));
+    await world.app.must(token, 'POST', '/logout', {});
+    expect((await world.app.must(reader.token, 'GET', '/pushers')).pushers).to.deep.equal([]);
+  });
+
+  it('goes to the mailbox that was validated, however the pusher writes it', async () => {
+    const email = `strasse${count}@fass.mail.test`;
+    await world.add(reader, email);
+    await subscribe({ pushkey: `Straße${count}@faß.mail.test` });
+    await pass(1_000);
+    await world.app.say('writer', await roomWithReader(), 'where to?');
+    await pass(11 * MINUTE);
+    expect(world.mail.one().to).to.deep.equal([email]);
+  });
+
+  it('is not kept back by a message that claims to be of a later time', async () => {
+    await subscribe();
+    await pass(1_000);
+    const roomId = await roomWithReader();
+    await world.app.say('writer', roomId, 'first');
+    await world.app.say('writer', roomId, 'from the future');
+    const later = world.app.clock.now() + 400 * 24 * HOUR;
+    await world.app.services.database.query(
+      sql(
+        'test_event_ts',
+        'update events set ts = $1 where nid = (select max(e.nid) from events e join rooms r on r.nid = e.room where r.room_id = $2)',
+      ),
+      [later, roomId],
+    );
+    await pass(11 * MINUTE);
+    expect(world.mail.one().parsed.text).to.include('first');
+    await world.app.say('writer', roomId, 'second');
+    await pass(25 * HOUR);
+    expect(world.mail.one().parsed.text).to.include('second');
   });
 
   it('is the same mail when it is tried again, whatever was said meanwhile', async () => {

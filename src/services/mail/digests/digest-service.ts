@@ -85,16 +85,24 @@ export class DigestService {
     const pusher = await pushers.byId(id);
     if (pusher?.kind !== 'email' || !pusher.enabled) return;
     if ((await this.#options.users.account(pusher.userId))?.locked === true) return;
-    if (!(await this.#isTheirs(pusher))) {
+    const address = await this.#addressOf(pusher);
+    if (address === undefined) {
       await pushers.remove(id);
       return;
     }
     const { toldTs, pendingTs } = (await digestState(database, id)) ?? { toldTs: pusher.createdTs, pendingTs: null };
     const rests = new Map((await digestRooms(database, id)).map((room) => [room.roomId, room]));
-    const missed = await unread.of(pusher.userId, toldTs);
+    const now = this.#options.clock.now();
+    // Times are as senders say: what claims to come later is told then, and does not keep back what comes until then.
+    const missed = (await unread.of(pusher.userId, toldTs)).filter(({ ts }) => ts <= now);
     if (pendingTs === null && !missed.some((message) => this.#isDue(message, rests))) return;
     // What is told is settled before it is sent: a mail that is sent again is the same mail.
-    const upTo = await beginDigest(database, id, toldTs, missed.at(-1)?.ts ?? toldTs);
+    const upTo = await beginDigest(
+      database,
+      id,
+      toldTs,
+      missed.reduce((latest, { ts }) => Math.max(latest, ts), toldTs),
+    );
     const told = missed.filter(({ ts }) => ts <= upTo);
     if (told.length > 0) {
       const unsubscribeUrl = this.#unsubscribeUrl(id);
@@ -103,13 +111,12 @@ export class DigestService {
       await sender.send({
         id: `digest ${id} ${upTo}`,
         kind: 'digest',
-        to: pusher.pushkey,
+        to: address,
         language,
         content: digestContent(told, { language, service, userId: pusher.userId, unsubscribeUrl }),
         unsubscribeUrl,
       });
     }
-    const now = this.#options.clock.now();
     const rooms = [...new Set(told.map(({ roomId }) => roomId))].map((roomId): DigestRoom => ({
       roomId,
       toldTs: now,
@@ -125,13 +132,16 @@ export class DigestService {
     return clock.now() >= Math.max(ts + times.delayMs, rest === undefined ? 0 : rest.toldTs + rest.pauseMs);
   }
 
-  /** Whether the address is the user's still, and the account can be used. */
-  async #isTheirs({ pushkey, userId }: DigestPusher): Promise<boolean> {
+  /**
+   * The address of the user's own that the pusher names, in the form in which it was validated: the mailbox that is written in another way
+   * may be somebody else's. Undefined when it is not theirs any more, or the account cannot be used.
+   */
+  async #addressOf({ pushkey, userId }: DigestPusher): Promise<string | undefined> {
     const { database, users } = this.#options;
     const account = await users.account(userId);
     const id = thirdPartyId('email', pushkey);
-    if (account === undefined || account.deactivated || id === undefined) return false;
-    return (await ownerOfAddress(database, id)) === userId;
+    if (account === undefined || account.deactivated || id === undefined) return undefined;
+    return (await ownerOfAddress(database, id)) === userId ? id.address : undefined;
   }
 
   #unsubscribeUrl(id: number): string {
