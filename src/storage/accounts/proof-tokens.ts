@@ -33,6 +33,13 @@ const DELETE_OF_USER = sql(
   'with openid as (delete from openid_tokens where user_id = $1) delete from login_tokens where user_id = $1',
 );
 
+const LOGIN_DELETE = sql('login_tokens_delete', 'delete from login_tokens where user_id = $1');
+
+/** Deletes the login tokens of a user whose devices are logged out: none of them may come back by one. */
+export const deleteLoginTokens = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(LOGIN_DELETE, [userId]);
+};
+
 /** Deletes the OpenID and login tokens of a user: they are good for nothing any more. */
 export const deleteProofTokens = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(DELETE_OF_USER, [userId]);

@@ -105,7 +105,11 @@ export class AccountService {
 
   async #giveNewPassword(tx: Tx, userId: string, passwordHash: string, logoutDevices: boolean): Promise<void> {
     const { sessions, users } = this.#deps;
-    if ((await users.account(userId))?.locked === true)
+    const account = await users.account(userId);
+    // Its end takes its addresses away a moment later.
+    if (account === undefined || account.deactivated)
+      throw new MatrixError('M_NOT_FOUND', 'No account of this server has that address.');
+    if (account.locked)
       throw new MatrixError('M_FORBIDDEN', 'This account has been locked by an administrator of this server.');
     await users.change(tx, userId, { passwordHash });
     if (logoutDevices) await sessions.revokeAllIn(tx, userId, 'password_changed');

@@ -13,6 +13,7 @@ import {
   deleteOtherDevices,
   insertDevice,
 } from '#src/storage/accounts/devices.ts';
+import { deleteLoginTokens } from '#src/storage/accounts/proof-tokens.ts';
 import {
   confirmGeneration,
   deleteRefreshTokens,
@@ -207,6 +208,7 @@ export class SessionService {
 
   /** Ends all sessions of a user and deletes the devices, but for one that may be kept. Within a transaction. */
   async revokeAllIn(tx: Tx, userId: string, reason: RevocationReason, keepDeviceId?: string): Promise<void> {
+    await deleteLoginTokens(tx, userId);
     await this.#deletedIn(tx, userId, await deleteOtherDevices(tx, userId, keepDeviceId), reason);
   }
 
