@@ -41,6 +41,8 @@ export const releaseMedia = defineJob({
   payload: Type.Object({
     /** Without `mxc://`. */
     uris: Type.Array(Type.String()),
+    /** Whose event it was: of this user's own media alone. */
+    sender: Type.String(),
   }),
   ...PERSISTENT,
 });

@@ -3,7 +3,7 @@ import { type JobHandler, jobHandler } from '#src/jobs/job-definition.ts';
 import type { MediaReferences } from '#src/services/media/media-references.ts';
 
 export const releaseMediaHandler = (references: MediaReferences): JobHandler =>
-  jobHandler(releaseMedia, async ({ uris }) => {
-    await references.release(uris);
+  jobHandler(releaseMedia, async ({ uris, sender }) => {
+    await references.release(uris, sender);
     return undefined;
   });

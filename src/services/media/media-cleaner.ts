@@ -12,7 +12,7 @@ import {
   forgetReferencesOf,
   namedMedia,
   type NamedMedia,
-  reclaimMedia,
+  postponeRelease,
   releaseMedia,
   shownMedia,
 } from '#src/storage/media/references.ts';
@@ -21,6 +21,8 @@ import type { ContentStore } from './content-store.ts';
 const AT_ONCE = 500;
 /** Milliseconds for which events that were just committed are waited for. */
 const PATIENCE_MS = 10_000;
+/** How often it is waited for them, when further ones come meanwhile. */
+const LOOKS = 5;
 
 export interface MediaCleanerOptions {
   readonly database: Database;
@@ -58,15 +60,11 @@ export class MediaCleaner {
   }
 
   async clean(signal: AbortSignal): Promise<CleanedMedia> {
-    const { clock, contents, follower, graceMs, localLifetimeMs, remoteLifetimeMs } = this.#options;
+    const { clock, contents, graceMs, localLifetimeMs, remoteLifetimeMs } = this.#options;
     const now = clock.now();
     let media = 0;
-    await follower.reached(PATIENCE_MS);
-    // An event that has just been committed may name what seems to be named by nothing: it is looked at first.
-    if (follower.lag === 0) {
-      if (graceMs !== null) media += await this.#deleteReleased(now - graceMs, signal);
-      if (localLifetimeMs !== null) media += await this.#deleteUnused(now - localLifetimeMs, true, signal);
-    }
+    if (graceMs !== null) media += await this.#deleteReleased(now - graceMs, signal);
+    if (localLifetimeMs !== null) media += await this.#deleteUnused(now - localLifetimeMs, true, signal);
     if (remoteLifetimeMs !== null) media += await this.#deleteUnused(now - remoteLifetimeMs, false, signal);
     const objects = await contents.clean(signal);
     return { media, objects, isDone: !signal.aborted };
@@ -95,20 +93,21 @@ export class MediaCleaner {
   }
 
   #deleteReleased(before: number, signal: AbortSignal): Promise<number> {
-    return this.#batches(signal, async (tx) => {
+    return this.#batches(true, signal, async (tx) => {
       const media = await lockReleased(tx, before, AT_ONCE);
       const named = await namedMedia(
         tx,
         media.map((one) => this.#named(one)),
       );
-      await reclaimMedia(tx, [...named]);
+      // What its uploader let go is looked at again: by then nothing else may name it either.
+      await postponeRelease(tx, [...named], Math.max(this.#options.clock.now(), before + 1));
       return { media, staying: named };
     });
   }
 
   #deleteUnused(before: number, isLocal: boolean, signal: AbortSignal): Promise<number> {
     let after = 0;
-    return this.#batches(signal, async (tx) => {
+    return this.#batches(isLocal, signal, async (tx) => {
       const media = await lockUnused(tx, { before, isLocal, after, limit: AT_ONCE });
       after = media.at(-1)?.nid ?? after;
       // Avatars of people and rooms, and packs of images, are in use however seldom they are fetched.
@@ -122,13 +121,15 @@ export class MediaCleaner {
     });
   }
 
+  /** @param needsNames whether it matters what names the media */
   async #batches(
+    needsNames: boolean,
     signal: AbortSignal,
     choose: (tx: Tx) => Promise<{ readonly media: readonly DeletableMedia[]; readonly staying: ReadonlySet<number> }>,
   ): Promise<number> {
     const { database, timers, pauseMs } = this.#options;
     let deleted = 0;
-    while (!signal.aborted) {
+    while (!signal.aborted && (!needsNames || (await this.#knowsNames()))) {
       const batch = await database.writeAgain(async (tx) => {
         const { media, staying } = await choose(tx);
         const going = media.flatMap(({ nid }) => (staying.has(nid) ? [] : [nid]));
@@ -140,6 +141,13 @@ export class MediaCleaner {
       await timers.sleep(pauseMs, signal);
     }
     return deleted;
+  }
+
+  /** An event that has just been committed may name what seems to be named by nothing: it is looked at first. Else media are left for later. */
+  async #knowsNames(): Promise<boolean> {
+    const { follower } = this.#options;
+    for (let looked = 0; looked < LOOKS && follower.lag > 0; looked++) await follower.reached(PATIENCE_MS);
+    return follower.lag === 0;
   }
 
   #named({ nid, origin, mediaId }: DeletableMedia): NamedMedia {

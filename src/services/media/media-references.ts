@@ -27,11 +27,12 @@ const REDACTION = 'm.room.redaction';
 export const TELLING_TYPES: readonly string[] = [REDACTION];
 export const TELLING_TEXT = MEDIA_SCHEME;
 
-/** What a redacted event named is looked at: what nothing else names goes after a while. */
-export const mediaFollowUp: FollowUp = ({ redacted }) => {
-  const uris = redacted.flatMap(({ json }) => mediaUrisIn(json, MOST_NAMES));
-  return uris.length === 0 ? [] : [requestJob(releaseMedia, { uris })];
-};
+/** What a redacted event named of its sender's media is looked at: what nothing else names goes after a while. */
+export const mediaFollowUp: FollowUp = ({ redacted }) =>
+  redacted.flatMap(({ json, sender }) => {
+    const uris = mediaUrisIn(json, MOST_NAMES);
+    return uris.length === 0 ? [] : [requestJob(releaseMedia, { uris: [...uris], sender })];
+  });
 
 export interface MediaReferencesOptions {
   readonly database: Database;
@@ -40,9 +41,9 @@ export interface MediaReferencesOptions {
 }
 
 /**
- * Knows which events name which media of this server. What the last event names that is redacted or purged is released: it goes after
- * a while, unless something else names it by then (`MediaCleaner`). What no event ever named in clear text is never released by this, since
- * an encrypted one may name it.
+ * Knows which events name which media of this server. What an event of its uploader names that is redacted or purged is released: it goes
+ * after a while, unless something else names it by then (`MediaCleaner`). What its uploader never named in clear text is never released by
+ * this, since an encrypted event may name it.
  */
 export class MediaReferences {
   readonly #options: MediaReferencesOptions;
@@ -71,13 +72,13 @@ export class MediaReferences {
     await releaseRedacted(database, redacted, clock.now());
   }
 
-  /** Media (`server/id`) may be named by nothing any more. */
-  async release(uris: readonly string[]): Promise<void> {
+  /** Media (`server/id`) that a user has uploaded, and names no longer in an event, may be named by nothing any more. */
+  async release(uris: readonly string[], userId: string): Promise<void> {
     const { clock, database, serverName } = this.#options;
-    await releaseNamed(database, ofServer(uris, serverName), clock.now());
+    await releaseNamed(database, ofServer(uris, serverName), userId, clock.now());
   }
 
-  /** Releases what a room's events name. To be called when the room is deleted. @returns false when the signal came first */
+  /** Releases what a room's events name. To be called before these are deleted with the room. @returns false when the signal came first */
   async releaseRoom(room: number, signal: AbortSignal): Promise<boolean> {
     const { clock, database } = this.#options;
     while (!signal.aborted) {

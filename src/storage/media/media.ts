@@ -28,7 +28,7 @@ export interface MediaRecord {
   readonly protected: boolean;
   /** By itself, or by its content. */
   readonly quarantined: boolean;
-  /** Since when what named it is gone; null when something does, or nothing ever did in clear text. */
+  /** When what named it went, or when something else was last found to; null when its uploader let it go never. */
   readonly releasedTs: number | null;
 }
 

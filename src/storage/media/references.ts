@@ -20,24 +20,31 @@ const INSERT = sql(
    for key share of e, m
    on conflict do nothing`,
 );
-const RELEASED = `update media m set released_ts = $2 where m.nid in (select media from gone)`;
+// Only who uploaded a piece of media lets it go: whoever else learns its name (of an encrypted message, say) could have it deleted by naming it
+// and taking that back. A picture of a preview is nobody's.
+const RELEASED = `update media m set released_ts = $2 from gone g join users u on u.nid = g.sender
+  where m.nid = g.media and m.user_id in ('', u.user_id)`;
 const OF_REDACTED = sql(
   'media_reference_redacted',
   `with gone as (
      delete from media_references r using events e
-     where e.event_id = any($1::bytea[]) and e.redacted_by is not null and r.room = e.room and r.event = e.nid returning r.media
+     where e.event_id = any($1::bytea[]) and e.redacted_by is not null and r.room = e.room and r.event = e.nid returning r.media, e.sender
    ) ${RELEASED}`,
 );
 const OF_EVENTS = sql(
   'media_reference_events',
-  `with gone as (delete from media_references where room = $3 and event = any($1::bigint[]) returning media) ${RELEASED}`,
+  `with gone as (
+     delete from media_references r using unnest($1::bigint[], $4::int[]) e(nid, sender)
+     where r.room = $3 and r.event = e.nid returning r.media, e.sender
+   ) ${RELEASED}`,
 );
 const OF_ROOM = sql(
   'media_reference_room',
   `with gone as (
-     delete from media_references where (room, event, media) in (
-       select room, event, media from media_references where room = $1 order by event limit $3
-     ) returning media
+     delete from media_references r using (
+       select r.event, r.media, e.sender from media_references r join events e on e.room = r.room and e.nid = r.event
+       where r.room = $1 order by r.event limit $3
+     ) e where r.room = $1 and r.event = e.event and r.media = e.media returning r.media, e.sender
    ), released as (${RELEASED}) select count(*)::int as count from gone`,
 );
 const OF_SENDER = sql(
@@ -48,9 +55,9 @@ const OF_SENDER = sql(
 const RELEASE = sql('media_release', 'update media set released_ts = $2 where nid = any($1::bigint[])');
 const RELEASE_NAMED = sql(
   'media_release_named',
-  `update media set released_ts = $2 where origin = '' and media_id = any($1::text[])`,
+  `update media set released_ts = $2 where origin = '' and media_id = any($1::text[]) and user_id in ('', $3)`,
 );
-const RECLAIM = sql('media_reclaim', 'update media set released_ts = null where nid = any($1::bigint[])');
+const POSTPONE = sql('media_postpone', 'update media set released_ts = $2 where nid = any($1::bigint[])');
 /** Why a piece of media stays: something names it. `uris` are without their scheme. */
 const NAMED = sql(
   'media_named',
@@ -98,11 +105,17 @@ export const releaseRedacted = async (database: Database, eventIds: readonly Buf
 };
 
 /** Events of a room that are purged name nothing any more. */
-export const releaseEvents = async (tx: Tx, room: number, events: readonly number[], now: number): Promise<void> => {
-  if (events.length > 0) await tx.query(OF_EVENTS, [events, now, room]);
+export const releaseEvents = async (
+  tx: Tx,
+  room: number,
+  events: readonly { readonly nid: number; readonly sender: number }[],
+  now: number,
+): Promise<void> => {
+  if (events.length === 0) return;
+  await tx.query(OF_EVENTS, [events.map(({ nid }) => nid), now, room, events.map(({ sender }) => sender)]);
 };
 
-/** What a room's events name is named by them no longer, `limit` names at once. Returns how many there were. */
+/** What a room's events name is named by them no longer, `limit` names at once, while the events are there. Returns how many there were. */
 export const releaseRoom = async (database: Database, room: number, now: number, limit: number): Promise<number> =>
   (await database.query<{ count: number }>(OF_ROOM, [room, now, limit]))[0]?.count ?? 0;
 
@@ -116,14 +129,19 @@ export const releaseMedia = async (tx: Database | Tx, media: readonly number[], 
   if (media.length > 0) await tx.query(RELEASE, [media, now]);
 };
 
-/** The same for media of this server by their ids. */
-export const releaseNamed = async (tx: Database | Tx, mediaIds: readonly string[], now: number): Promise<void> => {
-  if (mediaIds.length > 0) await tx.query(RELEASE_NAMED, [mediaIds, now]);
+/** The same for media of this server by their ids: those that a user uploaded who names them no longer. */
+export const releaseNamed = async (
+  tx: Database | Tx,
+  mediaIds: readonly string[],
+  userId: string,
+  now: number,
+): Promise<void> => {
+  if (mediaIds.length > 0) await tx.query(RELEASE_NAMED, [mediaIds, now, userId]);
 };
 
-/** Media that were released are named by something again. */
-export const reclaimMedia = async (tx: Tx, media: readonly number[]): Promise<void> => {
-  if (media.length > 0) await tx.query(RECLAIM, [media]);
+/** Media that were released are named by something, and count as released later. @param ts milliseconds since the epoch */
+export const postponeRelease = async (tx: Tx, media: readonly number[], ts: number): Promise<void> => {
+  if (media.length > 0) await tx.query(POSTPONE, [media, ts]);
 };
 
 /** A piece of media, and its URI without the scheme. */

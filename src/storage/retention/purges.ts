@@ -73,7 +73,10 @@ const READ = sql(
      e.redacted_by, e.json
    from events e left join strings s on s.nid = e.rel_type where e.room = $1 and e.nid = any($2::bigint[]) order by e.nid`,
 );
-const DELETE_EVENTS = sql('purge_events', 'delete from events where room = $1 and nid = any($2::bigint[])');
+const DELETE_EVENTS = sql(
+  'purge_events',
+  'delete from events where room = $1 and nid = any($2::bigint[]) returning nid, sender',
+);
 const DETACH = sql(
   'purge_detach',
   `update events set flags = (flags | ${EVENT_FLAGS.outlier}) & ~${EVENT_FLAGS.state}, state = 0, current_state = null
@@ -208,8 +211,9 @@ export const purgeEvents = async (
   const all = [...batch.gone, ...batch.detached];
   const nids = all.map(({ nid }) => nid);
   if (nids.length === 0) return;
+  let deleted: readonly { readonly nid: number; readonly sender: number }[] = [];
   if (gone.length > 0) {
-    await tx.query(DELETE_EVENTS, [room, gone]);
+    deleted = await tx.query<{ nid: number; sender: number }>(DELETE_EVENTS, [room, gone]);
     await tx.query(DELETE_MISSING, [room, gone]);
   }
   if (batch.detached.length > 0) await tx.query(DETACH, [room, batch.detached.map(({ nid }) => nid)]);
@@ -218,7 +222,7 @@ export const purgeEvents = async (
   await tx.query(DELETE_STICKY, [room, nids]);
   await tx.query(DELETE_AWAITED, [room, nids]);
   // Those that are only hidden may still be what a room is shown by.
-  if (releasesMedia !== undefined) await releaseEvents(tx, room, gone, releasesMedia);
+  if (releasesMedia !== undefined) await releaseEvents(tx, room, deleted, releasesMedia);
 };
 
 export const deleteDeltas = async (database: Database, nids: readonly number[]): Promise<void> => {

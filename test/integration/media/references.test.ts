@@ -145,10 +145,11 @@ describe('media that something names', function () {
   });
 
   it('keeps its bytes as long as the same content lies there under another name, and no longer', async () => {
-    const room = await server.room('alice');
+    const room = await server.room('alice', { preset: 'public_chat' });
+    await server.join('bob', room);
     const before = await files();
     const uris = [await uploadMedia(server, 'alice', 'twice'), await uploadMedia(server, 'bob', 'twice')];
-    const messages = [await send('alice', room, image(uris[0]!)), await send('alice', room, image(uris[1]!))];
+    const messages = [await send('alice', room, image(uris[0]!)), await send('bob', room, image(uris[1]!))];
     expect(await files()).to.equal(before + 1);
     await redact('alice', room, messages[0]!);
     await days(8);
@@ -156,6 +157,40 @@ describe('media that something names', function () {
     await redact('alice', room, messages[1]!);
     await days(8);
     expect([await isThere(uris[1]!), await files()]).to.deep.equal([false, before]);
+  });
+
+  it('is not deleted by another user who names it and takes that back, in messages, in a purged history or in a profile', async () => {
+    const [room, other] = [await server.room('alice'), await server.room('mallory')];
+    const uri = await upload('alice');
+    const encrypted = { algorithm: 'm.megolm.v1.aes-sha2', ciphertext: 'opaque', session_id: 's' };
+    await send('alice', room, encrypted, 'm.room.encrypted');
+    await redact('mallory', other, await send('mallory', other, image(uri)));
+    const late = await send('mallory', other, image(uri));
+    await server.idle();
+    await redact('mallory', other, late);
+    await server.setProfile('mallory', { avatar_url: uri });
+    await server.setProfile('mallory', {});
+    await send('mallory', other, image(uri));
+    await server.idle();
+    server.clock.set(DAY_MS);
+    await server.say('mallory', other, 'the newest');
+    await server.idle();
+    const held = (await server.services.rooms.byId(other))!;
+    await inTime(server.services.purge.purgeHistory(held, server.clock.now() - DAY_MS / 2));
+    await days(30);
+    expect(await isThere(uri)).to.equal(true);
+  });
+
+  it('is looked for again when others still named it as its uploader let it go', async () => {
+    const [room, other] = [await server.room('alice'), await server.room('bob')];
+    const uri = await upload('alice');
+    const [own, forwarded] = [await send('alice', room, image(uri)), await send('bob', other, image(uri))];
+    await redact('alice', room, own);
+    await days(8);
+    await redact('bob', other, forwarded);
+    expect(await isThere(uri)).to.equal(true);
+    await days(8);
+    expect(await isThere(uri)).to.equal(false);
   });
 
   it('is named again in time: whoever sends it anew keeps it', async () => {

@@ -110,7 +110,7 @@ export class EventFollower {
 
   /** How many events are committed and not processed; while it reads them back, how many positions it is behind. */
   get lag(): number {
-    if (!this.#isCatchingUp && !this.#isBehind) return this.#queue.length;
+    if (!this.#isCatchingUp && !this.#isBehind) return this.#queued - this.#taken;
     const committed = this.#options.writer.committed();
     const behind = this.#cursors.map(({ pos, shard }) => sequenceOf(committed[shard] ?? 0) - sequenceOf(pos));
     return behind.reduce((lag, positions) => lag + Math.max(positions, 0), 0);

@@ -60,7 +60,7 @@ export class PreviewImages {
     await contents.keep(Readable.from([bytes]), async (tx, { name: blob, size }) => {
       const media = { origin: LOCAL, mediaId, userId: '', createdTs: now, expiresTs: null };
       await insertMedia(tx, media, { blob, size, contentType, filename: undefined });
-      await releaseNamed(tx, [mediaId], now);
+      await releaseNamed(tx, [mediaId], media.userId, now);
     });
     return { uri: `mxc://${serverName}/${mediaId}`, contentType, size: bytes.length, width, height };
   }

@@ -191,9 +191,9 @@ export class ProfileService {
       await this.#database.write(async (tx) => {
         if (value === undefined) await removeProfileField(tx, userId, key);
         else await setProfileField(tx, userId, key, JSON.stringify(value));
-        // An image that shows the user no longer goes, if nothing else names it.
+        // An image that the user uploaded, and is shown by no longer, goes if nothing else names it.
         const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MOST_NAMED);
-        await releaseNamed(tx, named, this.#clock.now());
+        await releaseNamed(tx, named, userId, this.#clock.now());
         await this.#noted.mark(tx, userId, key);
         if (!isShown) return;
         await tx.enqueue(carryProfile, { userId });
