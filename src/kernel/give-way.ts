@@ -6,11 +6,16 @@ import { setImmediate } from 'node:timers/promises';
  */
 export class GiveWay {
   readonly #each: number;
+  readonly #next: () => Promise<void> | undefined;
   #done = 0;
 
-  /** @param each units of work in one turn */
-  constructor(each: number) {
+  /**
+   * @param each units of work in one turn
+   * @param next waits for a turn, unless there is time left in this one; default `setImmediate`
+   */
+  constructor(each: number, next: () => Promise<void> | undefined = setImmediate) {
     this.#each = each;
+    this.#next = next;
   }
 
   /** Says that so much was done. Await what comes back, if anything does. */
@@ -18,6 +23,6 @@ export class GiveWay {
     this.#done += units;
     if (this.#done < this.#each) return undefined;
     this.#done = 0;
-    return setImmediate();
+    return this.#next();
   }
 }

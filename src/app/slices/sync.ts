@@ -30,6 +30,7 @@ import type { Encryption } from './e2ee.ts';
 import type { Ephemeral } from './ephemeral.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { Listeners } from './listeners.ts';
 import type { Push } from './push.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -103,14 +104,16 @@ const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDelt
   ];
 };
 
-export function composeSync(below: SyncParts & { readonly moreSections?: MoreSections | undefined }): Slice<Sync> {
+export function composeSync(
+  below: SyncParts & Pick<Listeners, 'turns'> & { readonly moreSections?: MoreSections | undefined },
+): Slice<Sync> {
   const { accountData, config, database, ephemeral, interner, loader, rooms, stream, timers, writer } = below;
   const { moreSections = () => [] } = below;
   const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
   const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
-  const largeSyncs = new LargeSyncs();
+  const largeSyncs = new LargeSyncs(below.turns);
   const syncEngine = new SyncEngine({
     largeSyncs,
     users: syncUsers,

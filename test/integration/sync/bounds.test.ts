@@ -1,5 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
+import { slidingEncoder } from '#src/services/sync/sliding/sliding-encoder.ts';
+import { parseSlidingBody } from '#src/services/sync/sliding/sliding-request.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 const LARGE = 'x'.repeat(10_000);
@@ -84,5 +86,37 @@ describe('a sync response', function () {
     expect(Object.keys(JSON.parse(body).rooms.join).length).to.be.at.least(150);
     // A turn writes 150 000 characters at most.
     expect(turns).to.be.at.least(Math.floor(body.length / 150_000));
+  });
+
+  it('of sliding sync lets others have their turn while it is written, also within the state of one room', async () => {
+    const roomId = await server.room('carol');
+    const states = Array.from({ length: 60 }, (_, n) => n);
+    for (const n of states)
+      await server.must('carol', 'PUT', `/rooms/${roomId}/state/org.example.large/${n}`, { text: LARGE });
+    const { deviceId, userId } = await server.session('carol');
+    const { slidingSync } = server.services;
+    const list = { ranges: [[0, 9]], timeline_limit: 1, required_state: [['*', '*']] };
+    const ask = (connId: string): Promise<string> => {
+      const wishes = parseSlidingBody({ conn_id: connId, lists: { all: list } }, 'msc3575');
+      const { signal } = new AbortController();
+      const request = { ...wishes, userId, deviceId, pos: undefined, timeout: 0, digest: connId, signal };
+      return slidingSync.sync(request, slidingEncoder('msc3575'));
+    };
+    await ask('first');
+    let turns = 0;
+    let body = '';
+    const statements = await server.statements(async () => {
+      const request = { isOver: false };
+      const all = ask('second').finally(() => (request.isOver = true));
+      while (!request.isOver) {
+        await setImmediate();
+        turns += 1;
+      }
+      body = await all;
+    });
+    expect(statements, 'nothing else to wait for').to.equal(0);
+    expect(JSON.parse(body).rooms[roomId].required_state.length).to.be.at.least(states.length);
+    // A turn writes 100 000 characters, and what goes beyond them with the last event of them.
+    expect(turns).to.be.at.least(Math.floor(body.length / 120_000));
   });
 });

@@ -1,4 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import { FairGate } from '#src/kernel/fair-gate.ts';
+import type { Turns } from '#src/kernel/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 
 /**
@@ -11,12 +13,40 @@ const MOST_WAITING = 2_000;
 
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 
-/** Lets only so many syncs that tell all rooms of a user be computed at once. Users take turns. */
+/**
+ * Lets only so many syncs that tell all rooms of a user be computed at once, and together take no more of a turn of the event loop than
+ * a slice. Users take turns.
+ */
 export class LargeSyncs {
   readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
+  readonly #turns: Turns;
+
+  /** @param turns those in which requests begin */
+  constructor(turns: Turns) {
+    this.#turns = turns;
+  }
 
   /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
   run<T>(userId: string, compute: () => Promise<T>): Promise<T> {
-    return this.#gate.run({ party: userId, isPreferred: false }, compute, tooMany);
+    const inTurn = async (): Promise<T> => {
+      await this.#enter(userId);
+      return compute();
+    };
+    return this.#gate.run({ party: userId, isPreferred: false }, inTurn, tooMany);
+  }
+
+  /**
+   * For one that goes on for long: lets others have their turn of the event loop, and waits for one that has time for it.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
+   */
+  async pause(userId: string): Promise<void> {
+    await setImmediate();
+    await this.#enter(userId);
+  }
+
+  async #enter(userId: string): Promise<void> {
+    const waiting = this.#turns.enter({ party: userId, isPreferred: false }, tooMany);
+    if (waiting !== undefined) await waiting;
   }
 }

@@ -7,17 +7,25 @@ import type { WireForm } from './sliding-request.ts';
 
 type Members = [name: string, text: string | undefined][];
 
-/** A JSON object of members whose values are JSON texts already; those that are undefined are left out. */
-const objectText = (members: Members): string =>
-  `{${members
-    .filter(([, text]) => text !== undefined)
-    .map(([name, text]) => `${JSON.stringify(name)}:${text}`)
-    .join(',')}}`;
+/**
+ * A JSON object of members whose values are JSON texts already; those that are undefined are left out. Texts are added to each other
+ * rather than joined: so they are copied once, when the whole of them is written, and not again at every level.
+ */
+const objectText = (members: Members): string => {
+  let text = '{';
+  for (const [name, value] of members)
+    if (value !== undefined) text += `${text.length === 1 ? '' : ','}${JSON.stringify(name)}:${value}`;
+  return text + '}';
+};
 
 const textOf = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
 const flagText = (flag: boolean | undefined): string | undefined => (flag === undefined ? undefined : String(flag));
 const whenTrue = (flag: boolean): string | undefined => (flag ? 'true' : undefined);
-const listText = (texts: readonly string[]): string => `[${texts.join(',')}]`;
+const listText = (texts: readonly string[]): string => {
+  let text = '[';
+  for (const one of texts) text += text.length === 1 ? one : `,${one}`;
+  return text + ']';
+};
 
 const heroText = ({ userId, displayname, avatarUrl }: Hero): string =>
   objectText([

@@ -1,4 +1,5 @@
 import { encodeArrivalToken, encodeRoomToken, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { GiveWay } from '#src/kernel/give-way.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -18,6 +19,9 @@ import type { ListedRoom } from './room-lists.ts';
 
 /** Members whose state was told lazily that are remembered for one room of a connection. */
 const MOST_LAZY = 2_000;
+/** Looking at an entry of a room's state, and what else there is to do for a room, take as long as writing so many characters. */
+const CHARACTERS_OF_ENTRY = 10;
+const CHARACTERS_OF_ROOM = 1_000;
 
 /** A hero of a room without a name. */
 export interface Hero {
@@ -87,6 +91,13 @@ interface Span {
   readonly isExpanded: boolean;
 }
 
+interface StateTold {
+  /** Positions of the events. */
+  readonly nids: readonly number[];
+  /** Members that the client will have been told of lazily: user -> position of the member event. */
+  readonly lazy: ReadonlyMap<string, number>;
+}
+
 /** Works out what of its rooms a connection is told. All rooms of an answer are read together. */
 export class SlidingRooms {
   readonly #options: SlidingRoomsOptions;
@@ -100,6 +111,7 @@ export class SlidingRooms {
    * The rooms of which there is news, with what the client will have been told of them.
    *
    * @param before the position up to which the connection was told of anything; undefined for nothing
+   * @param way is told how many characters were written
    */
   async read(
     rooms: readonly WantedRoom[],
@@ -107,6 +119,7 @@ export class SlidingRooms {
     before: PositionVector | undefined,
     end: { readonly vector: PositionVector; readonly count: number },
     isDirect: (room: Room) => boolean,
+    way: GiveWay,
   ): Promise<ToldRoom[]> {
     const { unread } = this.#options;
     const spans = await this.#spans(rooms, request.userId, end.vector, isDirect);
@@ -116,7 +129,11 @@ export class SlidingRooms {
     if (joined.length > 1) await unread.load(request.userId, joined);
     const leaves = spans.filter(({ plan }) => plan.section === 'leave');
     const atLeave = await this.#options.left.states(leaves.map(({ plan, wanted }) => ({ plan, state: wanted.state })));
-    const state = spans.map((span) => this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan)));
+    const state: StateTold[] = [];
+    for (const span of spans) {
+      state.push(this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan)));
+      await way.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
+    }
     const heroes = spans.map((span) => {
       const { plan, isInitial } = span;
       const isNews = isInitial || changesHeroes(drafts.get(span)) || isNewsAfter(plan.after, nameOf(plan.room));
@@ -132,35 +149,65 @@ export class SlidingRooms {
         }),
       ]),
     );
-    return Promise.all(
-      spans.map(async (span, index) => {
-        const draft = drafts.get(span);
-        const { nids, lazy } = state[index] ?? { nids: [], lazy: new Map<string, number>() };
-        const counts = await this.#counts(span, request.userId);
-        const isDm = isDirect(span.plan.room);
-        const answer: RoomAnswer = {
-          ...this.#answer(span, draft, nids, loaded, request, before, atLeave.get(span.plan)),
-          heroes:
-            heroes[index]?.length === 0
-              ? undefined
-              : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
-          isDm: isDm || span.wanted.sent?.isDm === true ? isDm : undefined,
-          strippedState: await this.#stripped(span, request.userId),
-          ...counts,
-        };
-        const sent: SentRoom = {
-          vector: end.vector,
-          count: end.count,
-          timelineLimit: span.wanted.timelineLimit,
-          wanted: span.wanted.state.key,
-          membership: span.plan.member.membership,
-          isDm,
-          lazy,
-          ...counts,
-        };
-        return { answer, sent, met: metIn(span, lazy, loaded, nids) };
-      }),
+    const beside = await Promise.all(
+      spans.map(async (span) => ({
+        counts: await this.#counts(span, request.userId),
+        strippedState: await this.#stripped(span, request.userId),
+      })),
     );
+    const told: ToldRoom[] = [];
+    for (const [index, span] of spans.entries()) {
+      const { counts, strippedState } = beside[index] as (typeof beside)[number];
+      const { nids, lazy } = state[index] ?? { nids: [], lazy: new Map<string, number>() };
+      const isDm = isDirect(span.plan.room);
+      const requiredState = await this.#requiredState(span, nids, loaded, request, way);
+      const answer: RoomAnswer = {
+        ...this.#answer(span, drafts.get(span), request, before, atLeave.get(span.plan)),
+        requiredState,
+        heroes:
+          heroes[index]?.length === 0
+            ? undefined
+            : heroes[index]?.map((userId) => heroOf(span.plan.room, userId, loaded)),
+        isDm: isDm || span.wanted.sent?.isDm === true ? isDm : undefined,
+        strippedState,
+        ...counts,
+      };
+      const sent: SentRoom = {
+        vector: end.vector,
+        count: end.count,
+        timelineLimit: span.wanted.timelineLimit,
+        wanted: span.wanted.state.key,
+        membership: span.plan.member.membership,
+        isDm,
+        lazy,
+        ...counts,
+      };
+      told.push({ answer, sent, met: metIn(span, lazy, loaded, nids) });
+      await way.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
+    }
+    return told;
+  }
+
+  /** The state that a room is told with, in turns of the event loop where it is much. */
+  async #requiredState(
+    { plan: { member }, wanted }: Span,
+    nids: readonly number[],
+    loaded: ReadonlyMap<number, StoredEvent>,
+    { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
+    way: GiveWay,
+  ): Promise<readonly string[]> {
+    const filter = this.filter(wanted.timelineLimit);
+    const texts: string[] = [];
+    for (const nid of nids) {
+      const event = loaded.get(nid);
+      if (event === undefined) continue;
+      const membership = event.nid >= member.since ? member.membership : 'leave';
+      const text = this.#options.encoder.event({ event, membership }, { userId, deviceId }, filter);
+      texts.push(text);
+      const turn = way.after(text.length);
+      if (turn !== undefined) await turn;
+    }
+    return texts;
   }
 
   /** The rooms of which there may be news, with the stretch of each that is to be told. */
@@ -255,7 +302,7 @@ export class SlidingRooms {
     draft: SectionDraft | undefined,
     userId: string,
     atLeave: readonly StoredEvent[] | undefined,
-  ): { readonly nids: readonly number[]; readonly lazy: ReadonlyMap<string, number> } {
+  ): StateTold {
     const { room } = plan;
     const { sent, state } = wanted;
     const lazy = new Map(isInitial ? [] : sent?.lazy);
@@ -314,14 +361,12 @@ export class SlidingRooms {
   #answer(
     { wanted, plan, isInitial, isExpanded }: Span,
     draft: SectionDraft | undefined,
-    nids: readonly number[],
-    loaded: ReadonlyMap<number, StoredEvent>,
     { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
     before: PositionVector | undefined,
     atLeave: readonly StoredEvent[] | undefined,
-  ): Omit<RoomAnswer, 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'> {
+  ): Omit<RoomAnswer, 'requiredState' | 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'> {
     const { encoder } = this.#options;
-    const { room, member } = plan;
+    const { room } = plan;
     const filter = this.filter(wanted.timelineLimit);
     const reader = { userId, deviceId };
     const events = wanted.timelineLimit === 0 ? [] : (draft?.events ?? []);
@@ -335,12 +380,6 @@ export class SlidingRooms {
       isExpanded,
       name: shownText(plan, isInitial, atLeave, 'm.room.name', 'name'),
       avatar: shownText(plan, isInitial, atLeave, 'm.room.avatar', 'url'),
-      requiredState: nids.flatMap((nid) => {
-        const event = loaded.get(nid);
-        if (event === undefined) return [];
-        const membership = event.nid >= member.since ? member.membership : 'leave';
-        return encoder.event({ event, membership }, reader, filter);
-      }),
       timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
       prevBatch: hasTimeline
         ? first === undefined

@@ -1,4 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { GiveWay } from '#src/kernel/give-way.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -58,6 +59,8 @@ export interface SlidingSyncOptions {
   readonly largeSyncs: LargeSyncs;
 }
 
+/** How much of an answer is written in one turn of the event loop. */
+const CHARACTERS_AT_ONCE = 100_000;
 /** Lists and subscriptions of usual clients, and then some. */
 const USUAL_WISHES = 20;
 
@@ -136,8 +139,13 @@ export class SlidingSync {
       try {
         for (;;) {
           const { version } = user;
-          const compute = (): Promise<Computed> => this.#compute(user, request, connection.state);
-          const computed = await (isFirst || isLarge(request) ? largeSyncs.run(request.userId, compute) : compute());
+          const { userId } = request;
+          const mayBeLarge = isFirst || isLarge(request);
+          const way = mayBeLarge
+            ? new GiveWay(CHARACTERS_AT_ONCE, () => largeSyncs.pause(userId))
+            : new GiveWay(CHARACTERS_AT_ONCE);
+          const compute = (): Promise<Computed> => this.#compute(user, request, connection.state, way);
+          const computed = await (mayBeLarge ? largeSyncs.run(userId, compute) : compute());
           if (computed.isEmpty && !wait.isOver) {
             await wait.since(version);
             continue;
@@ -181,7 +189,7 @@ export class SlidingSync {
     return known;
   }
 
-  async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState): Promise<Computed> {
+  async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState, way: GiveWay): Promise<Computed> {
     const { accountData, activity, ephemeral, extensions, outsideRooms, slidingRooms, writer } = this.#options;
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
@@ -215,6 +223,7 @@ export class SlidingSync {
       state.vector,
       end,
       (room) => context.isDirect(room),
+      way,
     );
     const toldOf = new Map(told.map(({ met, sent }) => [sent, met]));
     const answered = new Map(told.map(({ answer, sent }) => [answer.listed.room, sent]));

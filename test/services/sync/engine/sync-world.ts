@@ -2,7 +2,9 @@ import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
+import { Turns } from '#src/kernel/turns.ts';
 import { composeSync } from '#src/app/slices/sync.ts';
 import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
@@ -112,6 +114,7 @@ export async function syncWorld(
     ...store,
     clock: events.clock,
     timers: systemTimers,
+    turns: new Turns({ clock: systemClock, metrics: noMetrics }),
     config: {
       sync: {
         defaultTimelineLimit: 10,
