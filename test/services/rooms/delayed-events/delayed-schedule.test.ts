@@ -213,6 +213,7 @@ describe('the schedule of delayed events', function () {
       await restartDelayedEvents(clone.database, [{ delayId: 'a', userId: undefined, at: clock.now() }]);
       await clock.advance(30_000);
       await until(async () => (await lookAt('a')) > 0);
+      await quiet();
       clock.set(-3_600_000);
       await restartDelayedEvents(clone.database, [{ delayId: 'a', userId: undefined, at: clock.now() }]);
       await clock.advance(59_999);
