@@ -57,8 +57,10 @@ const INSERT_ACCOUNT = sql(
 );
 const REPLACE_HASH = sql(
   'account_replace_hash',
-  `update accounts set password_hash = $3 where user_id = $1 and password_hash = $2`,
+  `update accounts set password_hash = $3 where user_id = $1 and password_hash = $2 returning 1`,
 );
+// Waits for a change of the password that is under way, and makes the next one wait.
+const HAS_HASH = sql('account_has_hash', 'select 1 from accounts where user_id = $1 and password_hash = $2 for share');
 
 export const findAccount = async (database: Database, userId: string): Promise<AccountRecord | undefined> =>
   (await database.query<AccountRecord>(SELECT_ACCOUNT, [userId]))[0];
@@ -112,12 +114,14 @@ export const updateAccount = async (tx: Tx, userId: string, changes: AccountChan
   return (await em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
 };
 
-/** Replaces a hash by another one of the same password; nothing happens if the password was changed in the meantime. */
+/** Replaces a hash by another one of the same password. @returns false if it is not the account's any more: nothing happens then */
 export const replacePasswordHash = async (
   database: Database,
   userId: string,
   old: string,
   renewed: string,
-): Promise<void> => {
-  await database.query(REPLACE_HASH, [userId, old, renewed]);
-};
+): Promise<boolean> => (await database.query(REPLACE_HASH, [userId, old, renewed])).length > 0;
+
+/** Whether this is the account's hash, until the transaction ends. */
+export const hasPasswordHash = async (tx: Tx, userId: string, hash: string): Promise<boolean> =>
+  (await tx.query(HAS_HASH, [userId, hash])).length > 0;

@@ -1,7 +1,9 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { expect } from 'chai';
+import * as argon2 from '@node-rs/argon2';
 import * as jose from 'jose';
 import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import { sql } from '#src/storage/database.ts';
 import { type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 const PASSWORD = 'a long password';
@@ -21,6 +23,40 @@ describe('logging in', function () {
   };
   afterEach(() => Promise.all(servers.splice(0).map((server) => server.stop())));
   const refusal = ({ status, body }: Json): unknown => [status, body.errcode];
+
+  it('by a password makes no session when the password is changed while it is compared', async () => {
+    const server = await started();
+    const made = { username: 'alice', password: PASSWORD, auth: { type: 'm.login.dummy' }, inhibit_login: true };
+    await server.must(undefined, 'POST', '/register', made);
+    const { accounts, sessions } = server.services;
+    const create = sessions.createSession.bind(sessions);
+    sessions.createSession = async (request) => {
+      await accounts.setPassword('@alice:test', 'a password that nobody else knows', 'others');
+      return create(request);
+    };
+    const identifier = { type: 'm.id.user', user: 'alice' };
+    const logIn = { type: 'm.login.password', identifier, password: PASSWORD };
+    const answer = await server.ask(undefined, 'POST', '/login', logIn);
+    expect(refusal(answer)).to.deep.equal([403, 'M_FORBIDDEN']);
+    sessions.createSession = create;
+    expect(refusal(await server.ask(undefined, 'POST', '/login', logIn))).to.deep.equal([403, 'M_FORBIDDEN']);
+    expect(await server.services.devices.list('@alice:test')).to.deep.equal([]);
+  });
+
+  it('at once with a password whose hash is out of date all succeed', async () => {
+    const server = await started();
+    const made = { username: 'bob', password: PASSWORD, auth: { type: 'm.login.dummy' } };
+    await server.must(undefined, 'POST', '/register', made);
+    const outdated = await argon2.hash(PASSWORD, { memoryCost: 2_048, timeCost: 1, parallelism: 1 });
+    await server.services.database.query(
+      sql('test_outdated', `update accounts set password_hash = $1 where user_id = '@bob:test'`),
+      [outdated],
+    );
+    const identifier = { type: 'm.id.user', user: 'bob' };
+    const logIn = { type: 'm.login.password', identifier, password: PASSWORD };
+    const answers = await Promise.all([1, 2, 3, 4].map(() => server.ask(undefined, 'POST', '/login', logIn)));
+    expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200, 200]);
+  });
 
   describe('by a mail address', () => {
     const register = (server: InProcessServer, username: string): Promise<Json> =>

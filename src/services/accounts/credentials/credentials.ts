@@ -137,14 +137,19 @@ export class Credentials {
     if (!(await this.#deps.hasher.verify(account?.passwordHash, password, place)) || account === undefined)
       return undefined;
     for (const [bucket, key] of counts) this.#deps.rateLimiter.giveBack(bucket, key);
-    await this.#renew(account, password, place);
-    return account;
+    return this.#renewed(account, password, place);
   }
 
-  async #renew(account: AccountCredentials, password: string, place: Place): Promise<void> {
+  /** The account with a hash of today's cost; undefined when the password was changed meanwhile. */
+  async #renewed(account: AccountCredentials, password: string, place: Place): Promise<AccountCredentials | undefined> {
     const { database, hasher } = this.#deps;
-    if (account.passwordHash === null || !hasher.isOutdated(account.passwordHash)) return;
-    await replacePasswordHash(database, account.userId, account.passwordHash, await hasher.hash(password, place));
+    const { passwordHash: old, userId } = account;
+    if (old === null || !hasher.isOutdated(old)) return account;
+    const passwordHash = await hasher.hash(password, place);
+    if (await replacePasswordHash(database, userId, old, passwordHash)) return { ...account, passwordHash };
+    // Another login has renewed it, or the password is another one.
+    const [now] = await findCredentials(database, [userId]);
+    return (await hasher.verify(now?.passwordHash, password, place)) ? now : undefined;
   }
 
   /** Counts an attempt as failed before it is known how it ends: of many at once no more are let in than of one after the other. */

@@ -5,6 +5,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
 import type { LoginTokens } from './login-tokens.ts';
 import type { NewSession, SessionService } from './session-service.ts';
+import { wrongPassword } from './token-errors.ts';
 
 export interface LoginRequest extends PasswordClaim {
   readonly type: string;
@@ -88,6 +89,7 @@ export class LoginService {
     }
     return this.#sessions.createSession({
       userId: account.userId,
+      passwordHash: account.passwordHash ?? undefined,
       deviceId: request.deviceId,
       displayName: request.displayName,
       refreshable: request.refreshable,
@@ -95,7 +97,9 @@ export class LoginService {
     });
   }
 
-  async #account(request: LoginRequest): Promise<{ readonly userId: string; readonly locked: boolean }> {
+  async #account(
+    request: LoginRequest,
+  ): Promise<{ readonly userId: string; readonly locked: boolean; readonly passwordHash?: string | null }> {
     if (request.type === 'm.login.token' && this.#tokens !== undefined) {
       if (request.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
       return this.#tokens.redeem(request.token);
@@ -108,7 +112,7 @@ export class LoginService {
     const claimant = Credentials.claimantOf(request);
     const claimed = await this.#credentials.resolve(claimant);
     const account = await this.#credentials.check(claimed, claimant, request.password, { address: request.ip });
-    if (account === undefined) throw new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
+    if (account === undefined) throw wrongPassword();
     return account;
   }
 

@@ -6,6 +6,7 @@ import type { AccountStream, RevocationReason, SessionEnded } from '#src/service
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { forgetDeviceSettings } from '#src/jobs/definitions.ts';
+import { hasPasswordHash } from '#src/storage/accounts/accounts.ts';
 import {
   countDevices,
   type DeletedDevice,
@@ -27,7 +28,7 @@ import { checkDeviceId, checkDeviceName } from './device-names.ts';
 import type { Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
-import { unknownToken, userLocked } from './token-errors.ts';
+import { unknownToken, userLocked, wrongPassword } from './token-errors.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
 export type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
@@ -132,7 +133,8 @@ export class SessionService {
   /** As `createSession`, within a transaction. */
   async createSessionIn(tx: Tx, request: SessionRequest): Promise<NewSession> {
     const { clock, random } = this.#deps;
-    const { userId } = request;
+    const { passwordHash, userId } = request;
+    if (passwordHash !== undefined && !(await hasPasswordHash(tx, userId, passwordHash))) throw wrongPassword();
     const deviceId = request.deviceId ?? random.string(10, UPPERCASE);
     checkDeviceId(deviceId);
     if (request.displayName !== undefined) checkDeviceName(request.displayName);

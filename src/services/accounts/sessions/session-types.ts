@@ -1,5 +1,7 @@
 export interface SessionRequest {
   readonly userId: string;
+  /** Of the password that the user gave: there is no session if the account has another one by now. Left out where there was none. */
+  readonly passwordHash?: string | undefined;
   /** Made up when absent. The tokens that this device had are revoked. */
   readonly deviceId?: string | undefined;
   /** Ignored when the device exists. */

@@ -15,3 +15,6 @@ export const userLocked = (): MatrixError =>
   new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
     soft_logout: true,
   });
+
+/** The answer to a password that is none of the user's, whether there is such a user or not. */
+export const wrongPassword = (): MatrixError => new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
