@@ -12,16 +12,19 @@ export interface DeletableMedia {
 }
 
 const COLUMNS = 'm.nid, m.origin, m.media_id as "mediaId", m.user_id as "userId", m.blob';
+// What is quarantined is looked at by others yet: its uploader does not get it off the disk.
+const IS_NOT_QUARANTINED = `m.quarantined_by is null
+     and not exists (select 1 from blobs b join quarantined_contents q on q.digest = b.digest where b.name = m.blob)`;
 const RELEASED = sql(
   'media_released',
-  `select ${COLUMNS} from media m where m.released_ts <= $1 and not m.protected order by m.released_ts, m.nid limit $2 for update skip locked`,
+  `select ${COLUMNS} from media m where m.released_ts <= $1 and not m.protected and ${IS_NOT_QUARANTINED}
+   order by m.released_ts, m.nid limit $2 for update skip locked`,
 );
 const UNUSED = sql(
   'media_unused',
   `select ${COLUMNS} from media m
    where coalesce(m.last_access_ts, m.created_ts) < $1 and m.nid > $4 and (m.origin = '') = $2 and m.blob is not null
-     and not m.protected and m.quarantined_by is null
-     and not exists (select 1 from blobs b join quarantined_contents q on q.digest = b.digest where b.name = m.blob)
+     and not m.protected and ${IS_NOT_QUARANTINED}
    order by m.nid limit $3 for update skip locked`,
 );
 const OLD = sql(
@@ -43,7 +46,7 @@ const GIVE_BACK = sql(
    where u.user_id = g.user_id`,
 );
 
-/** Media that were released before a time, `limit` at most. */
+/** Media that were released before a time, `limit` at most, and that are neither protected nor quarantined. */
 export const lockReleased = (tx: Tx, before: number, limit: number): Promise<DeletableMedia[]> =>
   tx.query<DeletableMedia>(RELEASED, [before, limit]);
 

@@ -181,6 +181,22 @@ describe('media that something names', function () {
     expect(await isThere(uri)).to.equal(true);
   });
 
+  it('stays where it is quarantined, whoever takes back what named it, until the quarantine is lifted', async () => {
+    const room = await server.room('alice');
+    const uris = [await upload('alice'), await upload('alice')];
+    const { mediaModeration } = server.services;
+    const names = uris.map((uri) => ({ serverName: 'test', mediaId: uri.split('/').at(-1)! }));
+    for (const uri of uris) await redact('alice', room, await send('alice', room, image(uri)));
+    await mediaModeration.quarantine(names[0]!, '@admin:test');
+    const { media } = await mediaModeration.info(names[1]!);
+    await mediaModeration.quarantineContent(media.blob!.digest, '@admin:test');
+    await days(30);
+    for (const name of names) expect((await mediaModeration.info(name)).media.quarantined).to.equal(true);
+    for (const name of names) await mediaModeration.unquarantine(name);
+    await days(1);
+    expect(await Promise.all(uris.map(isThere))).to.deep.equal([false, false]);
+  });
+
   it('is looked for again when others still named it as its uploader let it go', async () => {
     const [room, other] = [await server.room('alice'), await server.room('bob')];
     const uri = await upload('alice');
