@@ -52,6 +52,21 @@ export interface ConnectionChange {
 /** A room takes about so many bytes. */
 const BYTES_OF_ROOM = 256;
 
+/** Bytes of a reference to a text that is kept elsewhere too. */
+const BYTES_OF_REFERENCE = 8;
+
+/** About how many bytes is what a client named, and who it is still to be told of. */
+const bytesAsked = ({ state, change }: KeptConnection): number => {
+  let bytes = 0;
+  for (const known of [state, change]) {
+    if (known === undefined) continue;
+    for (const name of known.counts.keys()) bytes += name.length;
+    for (const field of known.profiles?.fields ?? []) bytes += field.length;
+    bytes += (known.profiles?.due.length ?? 0) * BYTES_OF_REFERENCE;
+  }
+  return bytes;
+};
+
 interface LastAnswer<Body> {
   readonly from: number;
   readonly digest: string;
@@ -81,6 +96,8 @@ export class Connection<Body extends { readonly length: number }> {
   #profiles: ToldProfiles | undefined;
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer<Body> | undefined;
+  /** `bytesAsked`, once it is known for the two positions. */
+  #asked: number | undefined;
   /** What the last answer adds, whether it is still here or not. */
   #change: ConnectionChange | undefined;
 
@@ -99,7 +116,8 @@ export class Connection<Body extends { readonly length: number }> {
 
   /** How much of the memory it takes, in rooms. */
   get size(): number {
-    const bytes = (this.#last?.body.length ?? 0) + (this.#last?.digest.length ?? 0);
+    const bytes =
+      (this.#last?.body.length ?? 0) + (this.#last?.digest.length ?? 0) + (this.#asked ??= bytesAsked(this.kept));
     return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0) + Math.ceil(bytes / BYTES_OF_ROOM);
   }
 
@@ -138,6 +156,7 @@ export class Connection<Body extends { readonly length: number }> {
     for (const [nid, sent] of change.rooms) this.#rooms.set(nid, sent);
     this.#last = undefined;
     this.#change = undefined;
+    this.#asked = undefined;
     return true;
   }
 
@@ -151,6 +170,7 @@ export class Connection<Body extends { readonly length: number }> {
     const body = write(this.#number + 1);
     this.#last = { from: this.#number, digest, body };
     this.#change = change;
+    this.#asked = undefined;
     return body;
   }
 
