@@ -64,10 +64,13 @@ export class StreamSocket {
   }
 }
 
-/** A loopback address of its own for every 10 000 connections, or the ports of one would run out. */
+/** Connections of one address: few enough that its share of all connections, half of what the others leave, does not run out. */
+const OF_ADDRESS = 1_000;
+
+/** A loopback address of its own for every so many connections, as people have who connect from many places. */
 export function sourceAddress(index: number): string | undefined {
-  if (process.platform !== 'linux' || index < 10_000) return undefined;
-  return `127.0.0.${1 + Math.floor(index / 10_000)}`;
+  if (process.platform !== 'linux' || index < OF_ADDRESS) return undefined;
+  return `127.0.0.${1 + Math.floor(index / OF_ADDRESS)}`;
 }
 
 /** Does `work` for every index below `count`, `width` at a time. */
