@@ -197,6 +197,24 @@ describe('media that something names', function () {
     expect(await Promise.all(uris.map(isThere))).to.deep.equal([false, false]);
   });
 
+  it('is found in account data beside names that are too long to be any, and however many there are', async () => {
+    const room = await server.room('alice');
+    const uri = await upload('alice');
+    const message = await send('alice', room, image(uri));
+    const images = Object.fromEntries(
+      Array.from({ length: 2_000 }, (_, n) => [`x${n}`, `mxc://example.org/image${n}`]),
+    );
+    const tooLong = [`mxc://test/${'i'.repeat(40_000)}`, `mxc://${'s'.repeat(40_000)}/id`, 'mxc://'.repeat(2_000)];
+    const path = `/user/${(await server.session('bob')).userId}/account_data/im.ponies.user_emotes`;
+    await server.must('bob', 'PUT', path, { images, tooLong, pack: { avatar_url: uri } });
+    await redact('alice', room, message);
+    await days(30);
+    expect(await isThere(uri)).to.equal(true);
+    await server.must('bob', 'PUT', path, {});
+    await days(30);
+    expect(await isThere(uri)).to.equal(false);
+  });
+
   it('is looked for again when others still named it as its uploader let it go', async () => {
     const [room, other] = [await server.room('alice'), await server.room('bob')];
     const uri = await upload('alice');
