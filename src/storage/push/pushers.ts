@@ -28,6 +28,12 @@ export interface PusherRecord {
   readonly told: number;
 }
 
+/** A pusher as it is read to be told of something. */
+export interface KnownPusher extends PusherRecord {
+  /** Whether the account of its user is locked: nothing may be read there. */
+  readonly isLocked: boolean;
+}
+
 /** A pusher as it is set. */
 export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'told' | 'updatedTs'>;
 
@@ -39,7 +45,11 @@ const OF_USER = sql(
   'pushers_of_user',
   `select ${COLUMNS} from pushers where user_id = $1 order by created_ts, app_id, pushkey`,
 );
-const BY_ID = sql('pusher', `select ${COLUMNS} from pushers where id = $1`);
+const BY_ID = sql(
+  'pusher',
+  `select ${COLUMNS}, exists(select 1 from accounts a where a.user_id = pushers.user_id and a.locked) as "isLocked"
+   from pushers where id = $1`,
+);
 const PAGE = sql('pushers_page', `select ${COLUMNS} from pushers where id > $1 order by id limit $2`);
 // The device of one that is there stays: it ends with the device that shows what it pushes, whichever device turns it off and on (MSC3881).
 // A device that has it push to somewhere else is the one that it ends with: it must not outlive the session that did so.
@@ -88,8 +98,8 @@ export const countPushers = async (tx: Tx, userId: string): Promise<number> =>
 export const pushersOf = (database: Database, userId: string): Promise<PusherRecord[]> =>
   database.query<PusherRecord>(OF_USER, [userId]);
 
-export const pusherById = async (database: Database, id: number): Promise<PusherRecord | undefined> =>
-  (await database.query<PusherRecord>(BY_ID, [id]))[0];
+export const pusherById = async (database: Database, id: number): Promise<KnownPusher | undefined> =>
+  (await database.query<KnownPusher>(BY_ID, [id]))[0];
 
 /** Everybody's pushers, in order from after an id. */
 export const pushersPage = (database: Database, after: number, limit: number): Promise<PusherRecord[]> =>

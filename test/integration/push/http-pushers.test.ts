@@ -54,6 +54,17 @@ describe('an HTTP pusher', function () {
     ]);
   });
 
+  it('is told nothing while the account is locked, and of what comes afterwards', async () => {
+    const { me, other, roomId } = await listener();
+    const { users } = server.app.services;
+    await users.setLocked(`@${me}:test`, true);
+    await server.app.say(other, roomId, 'not for the locked');
+    expect(await server.told()).to.deep.equal([]);
+    await users.setLocked(`@${me}:test`, false);
+    const eventId = await server.app.say(other, roomId, 'welcome back');
+    expect((await server.pushed()).map(({ event_id: id }) => id)).to.deep.equal([eventId]);
+  });
+
   it('is told by id alone when it wants that, with everything that its client put into data', async () => {
     const { me, other, roomId } = await listener();
     await server.push(me, {}, { format: 'event_id_only', default_payload: { aps: { 'mutable-content': 1 } } });

@@ -80,6 +80,8 @@ export class PushSender {
     const ref = registry.byDestination(destination);
     const pusher = ref && (await pushers.byId(Number(destination)));
     if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
+    // Whoever has been locked out reads nothing by way of notifications either.
+    if (pusher.isLocked) return { kind: 'done' };
     const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
     if (item.kind === 'counts') {
       if (unread === undefined || unread === registry.toldOf(destination)) return { kind: 'done' };

@@ -10,6 +10,7 @@ import {
   deletePusher,
   deletePusherById,
   deletePushersOfOthers,
+  type KnownPusher,
   pusherById,
   type PusherRecord,
   type PusherWish,
@@ -96,7 +97,7 @@ export class PusherService {
   }
 
   /** One of any user's; undefined when it is no more. */
-  byId(id: number): Promise<PusherRecord | undefined> {
+  byId(id: number): Promise<KnownPusher | undefined> {
     return pusherById(this.#database, id);
   }
 
