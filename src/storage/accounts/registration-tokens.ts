@@ -17,6 +17,12 @@ const USE_TOKEN = sql(
   `update registration_tokens set completed = completed + 1 where ${VALID} returning 1`,
 );
 
+const INSERT = sql(
+  'registration_token_insert',
+  `insert into registration_tokens (token, uses_allowed, completed, expiry_ts, created_ts) values ($1, $2, $3, $4, $5)
+   on conflict do nothing returning 1`,
+);
+
 /** Whether an account could be registered with the token at the time `now`. */
 export const isValidRegistrationToken = async (database: Database, token: string, now: number): Promise<boolean> =>
   (await database.query(SELECT_VALID, [token, now])).length > 0;
@@ -27,10 +33,8 @@ export const consumeRegistrationToken = async (tx: Tx, token: string, now: numbe
 
 /** Returns false if there is such a token already. */
 export const insertRegistrationToken = async (tx: Tx, token: RegistrationTokenRecord): Promise<boolean> => {
-  const { em, RegistrationTokenEntity } = await tx.entities();
-  if ((await em.count(RegistrationTokenEntity, { token: token.token })) > 0) return false;
-  await em.insert(RegistrationTokenEntity, token);
-  return true;
+  const { completed, createdTs, expiryTs, token: text, usesAllowed } = token;
+  return (await tx.query(INSERT, [text, usesAllowed, completed, expiryTs, createdTs])).length > 0;
 };
 
 const recordOf = (token: {

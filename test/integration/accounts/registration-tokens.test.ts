@@ -54,6 +54,19 @@ describe('registration tokens', function () {
     expect((await admin('GET', `/${body.token}`)).body.completed).to.equal(1);
   });
 
+  it('are made once where many make the same one at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 8 }, () => admin('POST', '', { token: 'wanted' })));
+    const statuses = answers.map(({ status }) => status).toSorted();
+    expect(statuses).to.deep.equal([200, 400, 400, 400, 400, 400, 400, 400]);
+  });
+
+  it('are good for as many accounts as they say, however many are made at once', async () => {
+    await admin('POST', '', { token: 'thrice', uses_allowed: 3 });
+    const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => register(`racer${index}`, 'thrice')));
+    expect(answers.filter(({ status }) => status === 200)).to.have.length(3);
+    expect((await admin('GET', '/thrice')).body.completed).to.equal(3);
+  });
+
   it('are refused with bounds that are none, and twice', async () => {
     for (const body of [
       { token: '' },
