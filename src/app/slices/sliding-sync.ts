@@ -7,6 +7,7 @@ import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts'
 import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
 import { OutsideRooms } from '#src/services/sync/sliding/outside-rooms.ts';
 import { ProfileUpdates } from '#src/services/sync/sliding/profile-updates.ts';
+import { ResolvedStates } from '#src/services/sync/sliding/resolved-state.ts';
 import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
 import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
 import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
@@ -22,7 +23,16 @@ export interface SlidingSyncing {
   readonly slidingSync: SlidingSync;
 }
 
-export function composeSlidingSync(below: Platform & SyncParts & PushRules & Users & Sync): Slice<SlidingSyncing> {
+/** What sliding sync is made of. */
+export type SlidingParts = Pick<Platform, 'random'> &
+  SyncParts &
+  Pick<PushRules, 'followedThreads'> &
+  Pick<Users, 'profileChanges'> &
+  Pick<Sync, 'deviceListDeltas' | 'largeSyncs' | 'syncUsers'> & {
+    readonly profiles: Pick<Users['profiles'], 'profilesOf'>;
+  };
+
+export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
   const { accountData, clock, config, database, ephemeral, events, loader, random, rooms, stream } = below;
   const {
     deviceListDeltas: deltas,
@@ -46,6 +56,7 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Use
     sticky: events.sticky,
     bytes: timelineBytes(config),
   });
+  const states = new PastStates(database, below.states);
   const slidingSync = new SlidingSync({
     users: syncUsers,
     writer,
@@ -66,8 +77,9 @@ export function composeSlidingSync(below: Platform & SyncParts & PushRules & Use
       left: new LeftRooms({
         loader,
         past: below.visibility.past,
-        states: new PastStates(database, below.states),
+        states,
       }),
+      resolved: new ResolvedStates(states),
     }),
     extensions: new SlidingExtensions({
       inboxes,

@@ -1,7 +1,7 @@
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ProfileUpdate } from './profile-updates.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
-import type { Hero, RoomAnswer } from './sliding-rooms.ts';
+import type { Hero, RoomAnswer, StateEntry } from './sliding-rooms.ts';
 import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
 import type { WireForm } from './sliding-request.ts';
 
@@ -33,6 +33,9 @@ const heroText = ({ userId, displayname, avatarUrl }: Hero): string =>
     ['displayname', textOf(displayname)],
     ['avatar_url', textOf(avatarUrl)],
   ]);
+
+/** "indicate that a piece of state has been deleted". MSC4186, `StateStub`. */
+const stubText = ({ type, stateKey }: StateEntry): string => JSON.stringify({ type, state_key: stateKey });
 
 /** A room as clients know it from the unstable API. */
 const unstableRoom = (answer: RoomAnswer): string => {
@@ -76,7 +79,10 @@ const acceptedRoom = (answer: RoomAnswer): string => {
     ['expanded_timeline', whenTrue(answer.isExpanded)],
     ['membership', textOf(listed.member.membership)],
     ['lists', answer.lists.length === 0 ? undefined : JSON.stringify(answer.lists)],
-    ['required_state', isOutside ? undefined : listText(answer.requiredState)],
+    [
+      'required_state',
+      isOutside ? undefined : listText([...answer.requiredState, ...answer.removedState.map(stubText)]),
+    ],
     ['timeline', answer.timeline === undefined ? undefined : `[${answer.timeline}]`],
     ['prev_batch', textOf(answer.prevBatch)],
     ['limited', isOutside ? undefined : String(answer.isLimited)],

@@ -15,6 +15,7 @@ import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelin
 import type { SentRoom } from './connection.ts';
 import type { LeftRooms } from './left-rooms.ts';
 import { StateWanted } from './required-state.ts';
+import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
 import type { ListedRoom } from './room-lists.ts';
 
 /** Members whose state was told lazily that are remembered for one room of a connection. */
@@ -30,6 +31,12 @@ export interface Hero {
   readonly avatarUrl: string | undefined;
 }
 
+/** Where an event stands in the state. */
+export interface StateEntry {
+  readonly type: string;
+  readonly stateKey: string;
+}
+
 /** What an answer says of a room. Events are JSON texts. */
 export interface RoomAnswer {
   readonly listed: ListedRoom;
@@ -41,6 +48,8 @@ export interface RoomAnswer {
   /** Undefined when it is none, and the client does not think so. */
   readonly isDm: boolean | undefined;
   readonly requiredState: readonly string[];
+  /** State that is there no more: the resolution of a fork took it away. */
+  readonly removedState: readonly StateEntry[];
   readonly timeline: string | undefined;
   readonly prevBatch: string | undefined;
   readonly isLimited: boolean;
@@ -82,6 +91,7 @@ export interface SlidingRoomsOptions {
   readonly unread: UnreadSource;
   readonly stripped: StrippedStateSource;
   readonly left: LeftRooms;
+  readonly resolved: ResolvedStates;
 }
 
 interface Span {
@@ -129,25 +139,34 @@ export class SlidingRooms {
     if (joined.length > 1) await unread.load(request.userId, joined);
     const leaves = spans.filter(({ plan }) => plan.section === 'leave');
     const atLeave = await this.#options.left.states(leaves.map(({ plan, wanted }) => ({ plan, state: wanted.state })));
+    const resolved = await this.#resolved(spans);
     const state: StateTold[] = [];
     for (const span of spans) {
-      state.push(this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan)));
+      state.push(this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
       await way.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
     }
     const heroes = spans.map((span) => {
       const { plan, isInitial } = span;
-      const isNews = isInitial || changesHeroes(drafts.get(span)) || isNewsAfter(plan.after, nameOf(plan.room));
+      const isNews =
+        isInitial ||
+        changesHeroes(drafts.get(span)) ||
+        isNewsAfter(plan.after, nameOf(plan.room)) ||
+        resolved.has(span);
       const isTold = plan.section === 'join' && isNews && !isNamed(plan.room);
       return isTold ? heroesOf(plan.room, request.userId) : [];
     });
     const loaded = await this.#options.loader.load(
-      spans.flatMap(({ plan: { room } }, index) => [
-        ...(state[index]?.nids ?? []).map((nid) => ({ room, nid })),
-        ...(heroes[index] ?? []).flatMap((userId) => {
-          const nid = room.member(userId)?.event ?? 0;
-          return nid === 0 ? [] : [{ room, nid }];
-        }),
-      ]),
+      spans.flatMap((span, index) => {
+        const { room } = span.plan;
+        return [
+          ...(state[index]?.nids ?? []).map((nid) => ({ room, nid })),
+          ...Array.from(resolved.get(span)?.removed ?? [], (nid) => ({ room, nid })),
+          ...(heroes[index] ?? []).flatMap((userId) => {
+            const nid = room.member(userId)?.event ?? 0;
+            return nid === 0 ? [] : [{ room, nid }];
+          }),
+        ];
+      }),
     );
     const beside = await Promise.all(
       spans.map(async (span) => ({
@@ -162,8 +181,9 @@ export class SlidingRooms {
       const isDm = isDirect(span.plan.room);
       const requiredState = await this.#requiredState(span, nids, loaded, request, way);
       const answer: RoomAnswer = {
-        ...this.#answer(span, drafts.get(span), request, before, atLeave.get(span.plan)),
+        ...this.#answer(span, drafts.get(span), request, before, atLeave.get(span.plan), resolved.get(span)),
         requiredState,
+        removedState: removedOf(span, resolved.get(span), loaded),
         heroes:
           heroes[index]?.length === 0
             ? undefined
@@ -255,6 +275,17 @@ export class SlidingRooms {
     return sent !== undefined && (counts.notification !== sent.notification || counts.highlight !== sent.highlight);
   }
 
+  /** What the resolution of forks changed in rooms that the client knows. */
+  async #resolved(spans: readonly Span[]): Promise<ReadonlyMap<Span, Resolved>> {
+    const stretches = spans.flatMap((span) => {
+      const { isInitial, plan, wanted } = span;
+      if (isInitial || plan.section !== 'join') return [];
+      return [{ ...plan, span, after: wanted.sent?.vector[plan.room.shard] ?? 0 }];
+    });
+    const found = await this.#options.resolved.find(stretches);
+    return new Map(Array.from(found, ([{ span }, resolved]) => [span, resolved]));
+  }
+
   /** The timelines that are wanted, those of the same length together. */
   async #drafts(
     spans: readonly Span[],
@@ -302,6 +333,7 @@ export class SlidingRooms {
     draft: SectionDraft | undefined,
     userId: string,
     atLeave: readonly StoredEvent[] | undefined,
+    { restored }: Resolved = NOTHING_RESOLVED,
   ): StateTold {
     const { room } = plan;
     const { sent, state } = wanted;
@@ -322,7 +354,8 @@ export class SlidingRooms {
     const nids = new Set<number>();
     for (const { event } of room.state.values()) {
       const { type, stateKey = '' } = event;
-      if ((isNewsAfter(after, event) || !isTold(type, stateKey)) && state.has(type, stateKey)) nids.add(event.nid);
+      const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !isTold(type, stateKey);
+      if (isNews && state.has(type, stateKey)) nids.add(event.nid);
     }
     const addMember = (member: { readonly event: number } | undefined): void => {
       if (member !== undefined && member.event !== 0) nids.add(member.event);
@@ -332,9 +365,17 @@ export class SlidingRooms {
       named === undefined
         ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
         : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
-    for (const member of members)
-      if (member.event > after || !isTold('m.room.member', member.userId)) addMember(member);
+    for (const member of members) {
+      const isNews = member.event > after || restored.has(member.event) || !isTold('m.room.member', member.userId);
+      if (isNews) addMember(member);
+    }
     if (state.lazyMembers) {
+      // "All membership updates": "clients can't rely on seeing membership changes in the timeline section ... due to state resolution".
+      const back = restored.size === 0 ? [] : [...room.members.values()].filter(({ event }) => restored.has(event));
+      for (const member of back) {
+        addMember(member);
+        lazy.set(member.userId, member.event);
+      }
       const met = draft?.events.flatMap(({ event: { sender, type, stateKey } }) =>
         type === 'm.room.member' && stateKey !== undefined ? [sender, stateKey] : [sender],
       );
@@ -364,7 +405,11 @@ export class SlidingRooms {
     { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
     before: PositionVector | undefined,
     atLeave: readonly StoredEvent[] | undefined,
-  ): Omit<RoomAnswer, 'requiredState' | 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'> {
+    resolved: Resolved = NOTHING_RESOLVED,
+  ): Omit<
+    RoomAnswer,
+    'requiredState' | 'removedState' | 'heroes' | 'isDm' | 'strippedState' | 'notification' | 'highlight'
+  > {
     const { encoder } = this.#options;
     const { room } = plan;
     const filter = this.filter(wanted.timelineLimit);
@@ -378,8 +423,8 @@ export class SlidingRooms {
       lists: wanted.lists,
       isInitial,
       isExpanded,
-      name: shownText(plan, isInitial, atLeave, 'm.room.name', 'name'),
-      avatar: shownText(plan, isInitial, atLeave, 'm.room.avatar', 'url'),
+      name: shownText(plan, isInitial, atLeave, resolved, 'm.room.name', 'name'),
+      avatar: shownText(plan, isInitial, atLeave, resolved, 'm.room.avatar', 'url'),
       timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
       prevBatch: hasTimeline
         ? first === undefined
@@ -440,15 +485,29 @@ const isNamed = (room: Room): boolean => (room.stateText('m.room.name', 'name') 
 
 const nameOf = (room: Room): StoredEvent | undefined => room.stateEvent('m.room.name', '');
 
-/** Whether a state event came to a room after a position. By the resolution of a fork an older one may take the place of a newer one. */
+/** Whether a state event came to a room after a position. */
 const isNewsAfter = (after: number, event: StoredEvent | undefined): boolean =>
-  event !== undefined && (event.nid > after || (event.currentState ?? 0) > after);
+  event !== undefined && event.nid > after;
+
+/** What a client is to be told of state that is gone: what it wants of it. */
+const removedOf = (
+  { wanted: { state } }: Span,
+  { removed }: Resolved = NOTHING_RESOLVED,
+  loaded: ReadonlyMap<number, StoredEvent>,
+): readonly StateEntry[] =>
+  Array.from(removed, (nid) => loaded.get(nid)).flatMap((event) => {
+    if (event?.stateKey === undefined) return [];
+    const { type, stateKey } = event;
+    const isWanted = state.has(type, stateKey) || (state.lazyMembers && type === 'm.room.member');
+    return isWanted ? [{ type, stateKey }] : [];
+  });
 
 /** A text of the state as the room's reader may see it: null when it was taken away, undefined when the client knows it. */
 const shownText = (
   { room, section, after }: RoomPlan,
   isInitial: boolean,
   atLeave: readonly StoredEvent[] | undefined,
+  { removed, restored }: Resolved,
   type: string,
   member: string,
 ): string | null | undefined => {
@@ -457,7 +516,8 @@ const shownText = (
   const value = event?.content[member];
   const text = typeof value === 'string' && value !== '' ? value : undefined;
   if (isInitial) return text;
-  return isNewsAfter(after, event) ? (text ?? null) : undefined;
+  const isResolved = event === undefined ? removed.size > 0 : restored.has(event.nid);
+  return isResolved || isNewsAfter(after, event) ? (text ?? null) : undefined;
 };
 
 const changesHeroes = (draft: SectionDraft | undefined): boolean =>

@@ -5,6 +5,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { Turns } from '#src/kernel/turns.ts';
+import { composeSlidingSync } from '#src/app/slices/sliding-sync.ts';
 import { composeSync } from '#src/app/slices/sync.ts';
 import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
@@ -16,6 +17,7 @@ import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
+import { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
@@ -24,6 +26,7 @@ import { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import type { SyncRequest } from '#src/services/sync/engine/sync-request.ts';
 import type { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
 import type { StrippedStateSource } from '#src/services/sync/sections/stripped-state.ts';
+import type { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
 import type { V3Sync } from '#src/services/sync/v3/v3-sync.ts';
 import { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
@@ -40,6 +43,7 @@ export interface Interposed {
 
 export interface SyncWorld extends EventServices {
   readonly sync: V3Sync;
+  readonly slidingSync: SlidingSync;
   readonly users: SyncUsers;
   readonly interposed: Interposed;
   readonly receipts: ReceiptService;
@@ -110,7 +114,7 @@ export async function syncWorld(
   const strippedStateFor: StrippedStateSource['strippedStateFor'] = async (room, userId) => [
     { type: 'm.room.member', state_key: userId, room: room.roomId },
   ];
-  const { sync, syncUsers: users } = composeSync({
+  const parts = {
     ...store,
     clock: events.clock,
     timers: systemTimers,
@@ -134,6 +138,9 @@ export async function syncWorld(
     typing,
     unread,
     ...encryption,
+  };
+  const synced = composeSync({
+    ...parts,
     moreSections: () => [
       {
         name: 'interposed',
@@ -147,7 +154,16 @@ export async function syncWorld(
       },
     ],
   }).services;
-  return { ...store, sync, users, interposed, receipts, accountData, typing, visibility };
+  const { sync, syncUsers: users } = synced;
+  const { slidingSync } = composeSlidingSync({
+    ...parts,
+    ...synced,
+    random: systemRandom,
+    followedThreads,
+    profileChanges: new ProfileChanges({ database, writer, logger: silentLogger }),
+    profiles: { profilesOf: () => Promise.resolve(new Map()) },
+  }).services;
+  return { ...store, sync, slidingSync, users, interposed, receipts, accountData, typing, visibility };
 }
 
 export interface ClientEvent {
