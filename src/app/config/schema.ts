@@ -243,6 +243,7 @@ export const configSchema = section({
     media_upload: limit,
     media_fetch: limit,
     url_preview: limit,
+    url_preview_bytes: limit,
     delayed_event: limit,
     delayed_event_relay: limit,
     to_device: limit,

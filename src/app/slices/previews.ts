@@ -16,7 +16,7 @@ export interface Previews {
 }
 
 export function composePreviews(below: Platform & ServerFiles & Outside & Media): Slice<Previews> {
-  const { clock, config, contents, imageScaler: scaler, logger, metrics, random, version } = below;
+  const { clock, config, contents, imageScaler: scaler, logger, metrics, random, rateLimiter, version } = below;
   const {
     acceptLanguage,
     allow,
@@ -39,7 +39,16 @@ export function composePreviews(below: Platform & ServerFiles & Outside & Media)
     : undefined;
   const fetcher = new PageFetcher({ outbound, rules, robots, userAgent, acceptLanguage, maxRedirects, timeoutMs });
   const { serverName } = config;
-  const images = new PreviewImages({ fetcher, contents, scaler, clock, random, serverName, maxBytes: maxImageBytes });
+  const images = new PreviewImages({
+    fetcher,
+    contents,
+    scaler,
+    clock,
+    random,
+    rateLimiter,
+    serverName,
+    maxBytes: maxImageBytes,
+  });
   const urlPreviews = new UrlPreviews({
     ...limits,
     isEnabled: enabled,

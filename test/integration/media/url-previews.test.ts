@@ -439,6 +439,18 @@ describe('previews of URLs', function () {
     expect(await enabled(server)).to.deep.equal({ enabled: true });
   });
 
+  it('keep as many bytes of pictures as one user may have kept, and tell of the rest without', async () => {
+    const limited = await started({}, { url_preview_bytes: { perSecond: 0.001, burst: png.length } });
+    const picture = web.serve('/kept.png', png, 'image/png');
+    const urls = ['one', 'two', 'three'].map((name) =>
+      web.serve(`/${name}`, `<title>${name}</title><meta property="og:image" content="${picture}">`),
+    );
+    const first = (await ask(urls[0]!, limited)).body;
+    expect([first['og:title'], first['matrix:image:size']]).to.deep.equal(['one', png.length]);
+    expect((await ask(urls[1]!, limited)).body).to.deep.equal({ 'og:title': 'two' });
+    expect((await ask(urls[2]!, limited, 'bob')).body['matrix:image:size']).to.equal(png.length);
+  });
+
   it('are limited by user', async () => {
     const limited = await started({}, { url_preview: { perSecond: 0.001, burst: 2 } });
     const url = web.serve('/limited', '<title>L</title>');

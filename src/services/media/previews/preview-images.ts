@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { ContentStore } from '#src/services/media/content-store.ts';
 import type { ImageScaler } from '#src/services/media/image-scaler.ts';
 import { insertMedia, LOCAL } from '#src/storage/media/media.ts';
@@ -24,6 +25,8 @@ export interface PreviewImagesOptions {
   readonly scaler: ImageScaler;
   readonly clock: Clock;
   readonly random: Random;
+  /** Asked for as many tokens of `url_preview_bytes` as a picture has bytes, by the user who asks. */
+  readonly rateLimiter: RateLimiter;
   readonly serverName: string;
   readonly maxBytes: number;
 }
@@ -40,20 +43,22 @@ export class PreviewImages {
   }
 
   /** The picture at a URL; undefined when there is none that can be shown. */
-  async fetch(url: URL): Promise<PreviewImage | undefined> {
+  async fetch(url: URL, userId: string): Promise<PreviewImage | undefined> {
     const { fetcher, maxBytes } = this.#options;
     const fetched = await fetcher.fetch(url, { accept: ACCEPT, maxBytes: () => maxBytes, cuts: false });
-    return typeof fetched === 'string' ? undefined : this.keep(fetched.bytes);
+    return typeof fetched === 'string' ? undefined : this.keep(fetched.bytes, userId);
   }
 
   /**
    * Keeps a picture. What it is, its bytes say. Nothing names it: it goes when media go that are named by nothing, unless a user comes to
-   * share it.
+   * share it. It counts for the user who asks, so that no user fills the disk.
+   *
+   * @returns undefined for what is no picture, or more than is kept for this user
    */
-  async keep(bytes: Buffer): Promise<PreviewImage | undefined> {
-    const { clock, contents, random, scaler, serverName } = this.#options;
+  async keep(bytes: Buffer, userId: string): Promise<PreviewImage | undefined> {
+    const { clock, contents, random, rateLimiter, scaler, serverName } = this.#options;
     const measured = await scaler.measure(bytes);
-    if (measured === undefined) return undefined;
+    if (measured === undefined || !rateLimiter.take('url_preview_bytes', userId, bytes.length).ok) return undefined;
     const { contentType, height, width } = measured;
     const mediaId = random.string(ID_LENGTH);
     const now = clock.now();

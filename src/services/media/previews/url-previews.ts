@@ -104,7 +104,7 @@ export class UrlPreviews {
       this.#gate.run(
         { party: userId, isPreferred: false },
         async () => {
-          const outcome = await this.#lookAt(url);
+          const outcome = await this.#lookAt(url, userId);
           this.#keep(url.href, outcome);
           return outcome;
         },
@@ -120,7 +120,7 @@ export class UrlPreviews {
     this.#kept.set(href, { outcome, until: clock.now() + ('refusal' in outcome ? failureLifetimeMs : lifetimeMs) });
   }
 
-  async #lookAt(url: URL): Promise<Outcome> {
+  async #lookAt(url: URL, userId: string): Promise<Outcome> {
     const { fetcher, images, maxImageBytes, maxPageBytes } = this.#options;
     // Of what is neither page nor picture, the name is all that is told.
     const maxBytes = (type: string): number =>
@@ -128,19 +128,19 @@ export class UrlPreviews {
     const fetched = await fetcher.fetch(url, { accept: PAGE, maxBytes, cuts: true });
     if (typeof fetched === 'string') return { refusal: fetched };
     if (fetched.type.startsWith('image/')) {
-      const image = fetched.isCut ? undefined : await images.keep(fetched.bytes);
+      const image = fetched.isCut ? undefined : await images.keep(fetched.bytes, userId);
       if (image === undefined) return { refusal: 'nothing' };
       return { fields: { 'og:title': nameOf(fetched.url), ...imageFields(image) } };
     }
     if (!isPage(fetched)) return { fields: isNamed(fetched.url) ? { 'og:title': nameOf(fetched.url) } : {} };
-    return { fields: await this.#fieldsOf(fetched) };
+    return { fields: await this.#fieldsOf(fetched, userId) };
   }
 
-  async #fieldsOf({ bytes, contentType, url }: Fetched): Promise<PreviewFields> {
+  async #fieldsOf({ bytes, contentType, url }: Fetched, userId: string): Promise<PreviewFields> {
     const facts = await readPage(bytes, charsetOf(bytes, contentType));
     const oEmbed = await this.#oEmbedOf(facts, url);
     const fields = fieldsOf(facts, url, oEmbed);
-    const image = await this.#imageOf(picturesOf(facts, url, oEmbed));
+    const image = await this.#imageOf(picturesOf(facts, url, oEmbed), userId);
     return image === undefined ? fields : { ...fields, ...imageFields(image) };
   }
 
@@ -158,11 +158,11 @@ export class UrlPreviews {
     return { ...oEmbed, title: text };
   }
 
-  async #imageOf(pictures: readonly URL[]): Promise<PreviewImage | undefined> {
+  async #imageOf(pictures: readonly URL[], userId: string): Promise<PreviewImage | undefined> {
     const { images, logger } = this.#options;
     for (const picture of pictures.slice(0, MOST_TRIES)) {
       try {
-        const image = await images.fetch(picture);
+        const image = await images.fetch(picture, userId);
         if (image !== undefined) return image;
       } catch (error) {
         // A full disk is no reason to tell nothing of the page.
