@@ -2,6 +2,8 @@
 const INVISIBLE = /[\p{Cc}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/gu;
 /** What mail programs make a link of. */
 const LINK = /(:\/\/|\bwww\.|\b[\w-]+\.[a-z]{2,}(\/|:\d|$))/i;
+/** A dot that may be in a domain. Some names have such a one too: they stay, and no link is made of what a word joiner parts. */
+const DOT = /(?<=[\p{L}\p{N}])\.(?=\p{L}{2,})/gu;
 
 const LONGEST_NAME = 80;
 const LONGEST_LINE = 500;
@@ -20,7 +22,7 @@ const oneLine = (text: string, longest: number): string => {
  */
 export const shownName = (name: string | undefined, instead: string): string => {
   const shown = oneLine(name ?? '', LONGEST_NAME);
-  return shown === '' || LINK.test(shown) ? oneLine(instead, 255) : shown;
+  return shown === '' || LINK.test(shown) ? oneLine(instead, 255) : shown.replace(DOT, '.\u2060');
 };
 
 /** The text of a message, as it stands in a mail. */
