@@ -3,6 +3,7 @@ import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
 import { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
+import { listNewUser } from '#src/services/reading/user-directory/directory-entries.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -25,6 +26,7 @@ export function composeUsers({ clock, config, database, logger, writer }: Platfo
     clock,
     stream: accountStream,
     serverName: config.serverName,
+    listNew: listNewUser,
     validityMs: enabled ? periodMs : null,
   });
   const profileChanges = new ProfileChanges({ database, writer, logger });

@@ -1,4 +1,4 @@
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
 /** A user as the directory knows them. */
@@ -44,22 +44,23 @@ const UPSERT = sql(
    on conflict (user_nid) do update set display_name = excluded.display_name, avatar_url = excluded.avatar_url,
      folded_name = excluded.folded_name, grams = excluded.grams`,
 );
+// Who is named for the first time, by whatever else was begun meanwhile, gets an integer that this statement cannot see: then nothing is added.
+const ADD_NEW = sql(
+  'directory_add_new',
+  `with made as (
+    insert into users (user_id, local) values ($1, true) on conflict (user_id) do nothing returning nid
+  )
+  insert into directory_users (user_nid, user_id, local, folded_id, folded_name, grams)
+  select known.nid, $1, true, $2, '', $3::int[]
+  from (select nid from made union all select nid from users where user_id = $1) known
+  on conflict (user_nid) do nothing returning user_id`,
+);
 const REMOVE = sql('directory_remove', 'delete from directory_users where user_id = any($1::text[])');
 const ADD_ROOMS = sql(
   'directory_add_rooms',
   'insert into directory_rooms (room) select unnest($1::int[]) on conflict do nothing',
 );
 const REMOVE_ROOMS = sql('directory_remove_rooms', 'delete from directory_rooms where room = any($1::int[])');
-const OUTDATED = sql(
-  'directory_outdated',
-  `select a.user_id from accounts a
-   left join directory_users d on d.user_id = a.user_id
-   left join profiles n on n.user_id = a.user_id and n.field = 'displayname'
-   left join profiles v on v.user_id = a.user_id and v.field = 'avatar_url'
-   where a.user_id > $1 and case when a.deactivated or a.is_guest then d.user_id is not null
-     else d.user_id is null or d.display_name is distinct from n.value or d.avatar_url is distinct from v.value end
-   order by a.user_id limit $2`,
-);
 // Searchers share rooms with others only: they find themselves where everybody finds them.
 // A scalar subquery is looked up for each user; as a join, PostgreSQL may compare everybody found with all accounts.
 const SEARCH = sql(
@@ -111,6 +112,16 @@ export const upsertDirectoryUsers = async (database: Database, users: readonly D
   ]);
 };
 
+/**
+ * Adds a user of this server who has just got an account, and so no name.
+ *
+ * @returns false when the user was named first by something that is under way
+ */
+export const addNewDirectoryUser = async (
+  tx: Tx,
+  user: Pick<DirectoryUserRow, 'userId' | 'foldedId' | 'grams'>,
+): Promise<boolean> => (await tx.query(ADD_NEW, [user.userId, user.foldedId, literal(user.grams)])).length > 0;
+
 export const removeDirectoryUsers = async (database: Database, userIds: readonly string[]): Promise<void> => {
   await database.query(REMOVE, [userIds]);
 };
@@ -124,11 +135,6 @@ export const setDirectoryRooms = async (
   if (open.length > 0) await database.query(ADD_ROOMS, [open]);
   if (closed.length > 0) await database.query(REMOVE_ROOMS, [closed]);
 };
-
-/** Accounts after this one, in order, whose entry is missing, too much, or not what their profile says. */
-export const outdatedDirectoryUsers = async (database: Database, after: string, limit: number): Promise<string[]> =>
-  (await database.query<{ user_id: string }>(OUTDATED, [after, limit])).map((row) => row.user_id);
-
 /** Users whom the searcher may find, the best matches first. */
 export const searchDirectory = (database: Database, query: DirectoryQuery): Promise<FoundUser[]> =>
   database.query<FoundUser>(SEARCH, [

@@ -23,6 +23,8 @@ export interface UserServiceDependencies {
   readonly clock: Clock;
   readonly stream: AccountStream;
   readonly serverName: string;
+  /** Lists who gets an account in the user directory. Resolves to false when a job has to. */
+  readonly listNew: (tx: Tx, userId: string) => Promise<boolean>;
   /** Milliseconds for which new accounts are good; null, the default, for ever. */
   readonly validityMs?: number | null;
   /** Accounts kept in memory; default 50 000. */
@@ -45,6 +47,7 @@ export class UserService {
   readonly #accounts: LiveCache<{ readonly account: Account | undefined }>;
   readonly #stream: AccountStream;
   readonly #validityMs: number | null;
+  readonly #listNew: UserServiceDependencies['listNew'];
 
   constructor(deps: UserServiceDependencies) {
     this.#database = deps.database;
@@ -53,6 +56,7 @@ export class UserService {
     this.#accounts = new LiveCache({ maxSize: deps.cacheSize ?? 50_000 });
     this.#stream = deps.stream;
     this.#validityMs = deps.validityMs ?? null;
+    this.#listNew = deps.listNew;
   }
 
   /** Whether a user id belongs to this server, account or not. */
@@ -99,7 +103,7 @@ export class UserService {
       userType: account.userType ?? null,
     });
     if (made === undefined) throw userInUse();
-    if (!made.isGuest) await tx.enqueue(listUser, { userId: made.userId });
+    if (!made.isGuest && !(await this.#listNew(tx, made.userId))) await tx.enqueue(listUser, { userId: made.userId });
     tx.afterCommit(() => {
       this.#forget(made.userId);
       this.#stream.publish({ kind: 'registered', account: made });

@@ -6,9 +6,10 @@ import type { ProfileService } from '#src/services/user-data/profiles/profile-se
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import {
+  addNewDirectoryUser,
   type DirectoryUserRow,
   removeDirectoryUsers,
   setDirectoryRooms,
@@ -42,9 +43,6 @@ export class DirectoryEntries {
   constructor(options: DirectoryEntriesOptions) {
     this.#options = options;
     const { accountStream, profiles } = options;
-    accountStream.on('registered', ({ account: { isGuest, userId } }) => {
-      if (!isGuest) this.#outdated.add(userId);
-    });
     accountStream.on('changed', ({ userId, changes: { deactivated, isGuest } }) => {
       if (deactivated !== undefined || isGuest !== undefined) this.#outdated.add(userId);
     });
@@ -105,6 +103,16 @@ export class DirectoryEntries {
     if (gone.length > 0) await removeDirectoryUsers(database, gone);
   }
 }
+
+/**
+ * Lists a user in the transaction that makes the account, which costs less than a job does.
+ *
+ * @returns false when a job has to do so, since the user was named first by something that is under way
+ */
+export const listNewUser = (tx: Tx, userId: string): Promise<boolean> => {
+  const foldedId = foldUserId(userId);
+  return addNewDirectoryUser(tx, { userId, foldedId, grams: directoryGrams(foldedId, '') });
+};
 
 const rowOf = (
   user: number,

@@ -27,4 +27,34 @@ describe('settings of the user directory', function () {
   it('nobody is found where it is switched off', async () => {
     expect(await found({ searchAllUsers: true, enabled: false })).to.deep.equal([]);
   });
+
+  it('a new user is found at once, since the entry is committed with the account, and takes no job', async () => {
+    const server = await InProcessServer.start({ config: { userDirectory: { searchAllUsers: true } } });
+    try {
+      await server.account('seeker');
+      await server.idle();
+      const jobs = server.services.queues.done;
+      const auth = { type: 'm.login.dummy' };
+      await server.must(undefined, 'POST', '/register', { username: 'loner', password: 'correct horse', auth });
+      await server.idle();
+      expect(server.services.queues.done).to.equal(jobs);
+      const { results } = await server.must('seeker', 'POST', '/user_directory/search', { search_term: 'loner' });
+      expect(results.map(({ user_id: userId }: Json) => userId)).to.deep.equal(['@loner:test']);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('a user who was named before there was an account is found as well', async () => {
+    const server = await InProcessServer.start({ config: { userDirectory: { searchAllUsers: true } } });
+    try {
+      await server.account('seeker');
+      await server.must('seeker', 'POST', '/createRoom', { invite: ['@later:test'] });
+      await server.account('later');
+      const { results } = await server.must('seeker', 'POST', '/user_directory/search', { search_term: 'later' });
+      expect(results.map(({ user_id: userId }: Json) => userId)).to.deep.equal(['@later:test']);
+    } finally {
+      await server.stop();
+    }
+  });
 });
