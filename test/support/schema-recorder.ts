@@ -37,12 +37,18 @@ const FORMATS: Readonly<Record<string, RegExp>> = {
 
 /** Answers in which this server follows the habit of all others where the specification's schema has it otherwise: as the schema has them. */
 const HABITS: Readonly<Record<string, (body: unknown) => unknown>> = {
-  // `null` for what a member has not set.
-  getJoinedMembersByRoom: (body) =>
-    JSON.parse(JSON.stringify(body), (name, value: unknown) =>
-      value === null && (name === 'display_name' || name === 'avatar_url') ? undefined : value,
-    ) as unknown,
+  // `null` for what a member has not set, and for a device without a name.
+  getJoinedMembersByRoom: (body) => without(body, ['display_name', 'avatar_url']),
+  getDevices: (body) => without(body, ['display_name']),
+  getDevice: (body) => without(body, ['display_name']),
 };
+
+/** A body without those of its members of these names that are null. */
+function without(body: unknown, names: readonly string[]): unknown {
+  return JSON.parse(JSON.stringify(body), (name, value: unknown) =>
+    value === null && names.includes(name) ? undefined : value,
+  ) as unknown;
+}
 
 /** Errors that any endpoint with authentication may answer, whatever its own description of the status is. */
 const TOKEN_ERRORS: ReadonlySet<unknown> = new Set(['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN']);

@@ -6,7 +6,8 @@ import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
 const device = Type.Object({
   device_id: Type.String(),
-  display_name: Type.Optional(Type.String()),
+  // Clients have come to rely on it being there: matrix-nio refuses an answer without it.
+  display_name: Type.Union([Type.String(), Type.Null()]),
   last_seen_ip: Type.Optional(Type.String()),
   last_seen_ts: Type.Optional(Type.Integer()),
   'org.matrix.msc3852.last_seen_user_agent': Type.Optional(Type.String()),
@@ -14,7 +15,7 @@ const device = Type.Object({
 
 const deviceBody = (of: Device): Record<string, unknown> => ({
   device_id: of.deviceId,
-  ...(of.displayName === null ? {} : { display_name: of.displayName }),
+  display_name: of.displayName,
   ...(of.lastSeenIp === null ? {} : { last_seen_ip: of.lastSeenIp }),
   ...(of.lastSeenTs === null ? {} : { last_seen_ts: of.lastSeenTs }),
   ...(of.lastSeenUserAgent === null ? {} : { 'org.matrix.msc3852.last_seen_user_agent': of.lastSeenUserAgent }),

@@ -17,6 +17,14 @@ describe('devices', () => {
       (device: { device_id: string }) => device.device_id,
     );
 
+  it('says of a device without a name that its name is null, as clients have come to expect', async () => {
+    const { body: mine } = await server.register({});
+    const { body } = await server.request('GET', '/devices', undefined, mine.access_token);
+    expect(body.devices[0]).to.include({ device_id: mine.device_id, display_name: null });
+    const one = await server.request('GET', `/devices/${mine.device_id}`, undefined, mine.access_token);
+    expect(one.body.display_name).to.equal(null);
+  });
+
   it('lists own devices only, with when and from where they were last seen', async () => {
     await server.register();
     const { body: mine } = await server.register({ initial_device_display_name: 'Phone' });
