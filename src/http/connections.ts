@@ -7,6 +7,11 @@ import type { ClientAddress } from './middleware/client-address.ts';
 
 /** Tokens of `connection` that a connection costs its network which had to be closed for what came on it. */
 export const ABUSE = 500;
+/**
+ * Of the connections that others leave, one address may have so many. More than half: an office or a load test has thousands behind one,
+ * and many processes may have 20,000 files open and no more.
+ */
+const PART_OF_ONE = 2 / 3;
 /** Requests that may wait on a connection for the answers to those before them. Clients do not pipeline; few tools do. */
 const MAX_PIPELINED = 16;
 
@@ -35,7 +40,7 @@ export class Connections {
   #open = 0;
 
   constructor(limits: ConnectionLimits, deps: ConnectionDependencies) {
-    this.#budget = new SharedBudget(limits.maxConnections);
+    this.#budget = new SharedBudget(limits.maxConnections, PART_OF_ONE);
     this.#shares = new Shares(limits.maxConnectionsPerAddress);
     this.#addresses = deps.addresses;
     this.#rateLimiter = deps.rateLimiter;

@@ -50,16 +50,19 @@ export class Shares {
 }
 
 /**
- * Something of which there is only so much (bytes in memory, connections), shared by many. A party may hold at most half of what all
- * others leave, so that there is always something left for one more: few get much, many get less, and nobody gets nothing.
+ * Something of which there is only so much (bytes in memory, connections), shared by many. A party may hold at most a part, half if
+ * nothing else is said, of what all others leave, so that there is always something left for one more: few get much, many get less, and nobody gets nothing.
  */
 export class SharedBudget {
   /** Units of all shares together. */
   readonly total: number;
+  readonly #part: number;
   #used = 0;
 
-  constructor(total: number) {
+  /** @param part of what all others leave, which one party may hold; between 0 and 1 */
+  constructor(total: number, part = 1 / 2) {
     this.total = total;
+    this.#part = part;
   }
 
   /** Units that are held. */
@@ -100,6 +103,6 @@ export class SharedBudget {
 
   #fits(units: number, share: Share): boolean {
     const wanted = share.held + units;
-    return wanted <= share.limit && 2 * wanted <= this.total - this.#used + share.held;
+    return wanted <= share.limit && wanted <= this.#part * (this.total - this.#used + share.held);
   }
 }

@@ -13,6 +13,14 @@ describe('a shared budget', () => {
     expect(budget.take(10, limited)).to.equal(true);
     expect(budget.take(1, limited)).to.equal(false);
   });
+  it('gives another part than half where that is said', () => {
+    const budget = new SharedBudget(90, 2 / 3);
+    const [office, guest] = [new Share(1_000), new Share(1_000)];
+    expect(budget.take(61, office)).to.equal(false);
+    expect(budget.take(60, office)).to.equal(true);
+    expect(budget.take(21, guest)).to.equal(false);
+    expect(budget.take(20, guest)).to.equal(true);
+  });
   it('takes for all parties of a request, or for none of them', () => {
     const budget = new SharedBudget(100);
     const [user, address] = [new Share(40), new Share(20)];
