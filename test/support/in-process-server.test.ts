@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { cleanStreams } from '#src/jobs/definitions.ts';
+import { cleanStreams, listUser } from '#src/jobs/definitions.ts';
 import { until } from './until.ts';
 import { InProcessServer } from './in-process-server.ts';
 
@@ -53,6 +53,7 @@ describe('the server in the process of the tests', () => {
       const done: string[] = [];
       other.services.directoryEntries.list = () => new Promise(() => undefined);
       await other.account('loner');
+      await other.services.database.write((tx) => tx.enqueue(listUser, { userId: '@loner:test' }));
       await until('the job has begun', () => other.services.queues.running.includes('user_directory.list'));
       await other.kill();
       await other.revive();
