@@ -203,7 +203,7 @@ export const limitsDocument = (): string => {
     '',
     'Everything that a client can make the server keep, compute or send is bounded. This page is made from the configuration',
     '(`npm run generate`). Limits "by address" count a /64 of IPv6 as one address, and past `http.trusted_proxies`. Of a budget that is',
-    'shared nobody gets more than half of what the others leave, so that there is always something left for one more.',
+    'shared nobody gets more than half of what the others leave (of connections two thirds), so that there is always something left for one more.',
     'A turn of the event loop that takes longer than `log.held_loop_ms` is written down with what held it, and counted in',
     '`tsudoi_event_loop_held_total{operation}` and `tsudoi_event_loop_held_seconds_total{operation}`.',
     'Where the database cannot be reached, or not written to, requests are answered 503 `M_UNKNOWN` with `Retry-After`; `/health` and',
