@@ -30,7 +30,6 @@ const COMPLETE = sql(
   'blob_complete',
   `update blobs b set digest = $2, size = $3 where b.name = $1 and b.digest is null and not b.doomed returning ${COLUMNS}`,
 );
-const FIND = sql('blob_find', `select ${COLUMNS} from blobs b where b.name = $1 and b.digest is not null`);
 const DOOM_INCOMPLETE = sql(
   'blob_doom_incomplete',
   'update blobs set doomed = true where name = $1 and digest is null and not doomed returning name',
@@ -93,9 +92,6 @@ export const completeBlob = async (
   name: string,
   content: { readonly digest: string; readonly size: number },
 ): Promise<BlobRecord | undefined> => (await tx.query<BlobRecord>(COMPLETE, [name, content.digest, content.size]))[0];
-
-export const findBlob = async (reader: Database | Tx, name: string): Promise<BlobRecord | undefined> =>
-  (await reader.query<BlobRecord>(FIND, [name]))[0];
 
 /** Dooms an object that was not needed. Returns false when it has come to its use nevertheless. */
 export const doomIncompleteBlob = async (database: Database, name: string): Promise<boolean> =>
