@@ -58,9 +58,7 @@ describe('what the server says of itself', () => {
   it('lists versions in the form of the specification, and no unstable feature that is not there', async () => {
     const { json } = await server.ask('GET', '/_matrix/client/versions');
     const versions = json['versions'] as string[];
-    expect(versions[0]).to.equal('r0.6.1');
-    expect(versions).to.include('v1.1').and.include('v1.16');
-    for (const version of versions) expect(version).to.match(/^(r\d+\.\d+\.\d+|v\d+\.\d+)$/);
+    expect(versions).to.deep.equal(['r0.6.1', ...Array.from({ length: 19 }, (_, index) => `v1.${index + 1}`)]);
     expect(json['unstable_features']).to.include({ 'org.matrix.msc4140': true, 'org.matrix.msc4354': true });
   });
   it('lists capabilities to those who have a token', async () => {
@@ -153,7 +151,7 @@ describe('what the server says of itself', () => {
       .to.contain('https://matrix.test')
       .and.contain('How to connect')
       .and.contain('接続方法')
-      .and.contain('v1.16');
+      .and.contain('v1.19');
     expect(text).to.contain('prefers-color-scheme:dark');
     expect(text).to.contain('test&lt;script&gt;').and.not.contain('<script');
     expect(text).not.to.match(/<(script|img|link|iframe)|url\(|style="|@import/);

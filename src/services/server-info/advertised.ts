@@ -25,6 +25,15 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
   ['v1.14', 'reporting of users'],
   ['v1.15', 'summaries of rooms; where there is no OAuth 2.0 API its metadata are M_UNRECOGNIZED'],
   ['v1.16', 'fields of profiles, state_after, room version 12'],
+  [
+    'v1.17',
+    'devices of application services, of which there are none; where there is no OAuth 2.0 API, no m.oauth stage',
+  ],
+  [
+    'v1.18',
+    'locking and suspending accounts, blocking of invites, redactions sent as events are, policy servers named by their keys',
+  ],
+  ['v1.19', 'mutual rooms, replaces_state'],
 ];
 
 /** Experimental features by the name clients look for. Only what is served in full stands here. */
@@ -59,8 +68,7 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc3981': true, // relations of relations
   'org.matrix.msc4222': true, // state_after
   'uk.tcpip.msc4133.stable': true, // fields of profiles
-  // Stable since versions that are not listed yet: redactions that are sent as events are, blocking of invites, and locking and
-  // suspending accounts (v1.18); mutual rooms (v1.19).
+  // Redactions that are sent as events are, blocking of invites, locking and suspending accounts, mutual rooms.
   'com.beeper.msc4169': true,
   'org.matrix.msc4380.stable': true,
   'uk.timedout.msc4323.stable': true,
