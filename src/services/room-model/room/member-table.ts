@@ -1,3 +1,4 @@
+import { JoinedServers } from './joined-servers.ts';
 import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import type { Member } from './membership.ts';
 
@@ -9,6 +10,8 @@ export class MemberTable {
   readonly #members: Map<string, Member>;
   /** Who changed, the latest last. */
   readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
+  /** Made when it is first asked for, and kept up from then on: most rooms are nobody else's. */
+  #servers: JoinedServers | undefined;
   #joined = 0;
   #invited = 0;
 
@@ -25,6 +28,12 @@ export class MemberTable {
   }
   get invited(): number {
     return this.#invited;
+  }
+
+  /** The servers whose users are joined. */
+  get servers(): JoinedServers {
+    this.#servers ??= new JoinedServers(this.#members.values());
+    return this.#servers;
   }
 
   /** Counts the changes. */
@@ -46,6 +55,7 @@ export class MemberTable {
     if (before !== undefined) this.#count(before, -1);
     this.#members.set(member.userId, member);
     this.#count(member, 1);
+    this.#servers?.replace(before, member);
     this.#changes.note(member.userId);
   }
 

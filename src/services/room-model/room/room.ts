@@ -102,6 +102,14 @@ export class Room implements EventRoom {
   get invitedCount(): number {
     return this.#members.invited;
   }
+  /** How many members of each server are joined, servers without any left out; as of the newest committed event. */
+  joinedServers(): ReadonlyMap<string, number> {
+    return this.#members.servers.counts;
+  }
+  /** The servers other than this one that have joined members. The same array as long as none of them comes or goes. */
+  remoteServers(): readonly string[] {
+    return this.#members.servers.remote;
+  }
   /** Everybody who is or was a member. */
   get members(): ReadonlyMap<string, Member> {
     return this.#members.all;
