@@ -24,7 +24,7 @@ export interface SlidingSyncing {
 }
 
 /** What sliding sync is made of. */
-export type SlidingParts = Pick<Platform, 'random'> &
+export type SlidingParts = Pick<Platform, 'random' | 'logger'> &
   SyncParts &
   Pick<PushRules, 'followedThreads'> &
   Pick<Users, 'profileChanges'> &
@@ -65,6 +65,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     activity: new RoomActivity(clock, stream),
     outsideRooms: new OutsideRooms({ database, rooms, loader, past: below.visibility.past, clock }),
     timers,
+    logger: below.logger,
     random,
     accountData,
     slidingRooms: new SlidingRooms({
@@ -94,5 +95,10 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     store: new ConnectionStore(database, clock),
     largeSyncs,
   });
-  return { name: 'sliding sync', services: { slidingSync }, close: () => slidingSync.close() };
+  return {
+    name: 'sliding sync',
+    services: { slidingSync },
+    idle: () => slidingSync.idle(),
+    close: () => slidingSync.close(),
+  };
 }

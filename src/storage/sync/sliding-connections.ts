@@ -19,9 +19,9 @@ const SAVE = sql(
    join devices d on d.user_id = c.user_id and d.device_id = c.device_id for key share of d
    on conflict (user_id, device_id, conn_id) do update set content = excluded.content, saved_ts = excluded.saved_ts`,
 );
-const TAKE = sql(
-  'sliding_connection_take',
-  'delete from sliding_connections where user_id = $1 and device_id = $2 and conn_id = $3 returning content',
+const FIND = sql(
+  'sliding_connection_find',
+  'select content from sliding_connections where user_id = $1 and device_id = $2 and conn_id = $3',
 );
 const DELETE_OLD = sql('sliding_connections_old', 'delete from sliding_connections where saved_ts < $1');
 
@@ -40,14 +40,14 @@ export const saveConnections = async (
   ]);
 };
 
-/** Takes what is kept of a connection. */
-export const takeConnection = async (
+/** What is kept of a connection. */
+export const findConnection = async (
   database: Database,
   userId: string,
   deviceId: string,
   connId: string,
 ): Promise<string | undefined> =>
-  (await database.query<{ content: string }>(TAKE, [userId, deviceId, connId]))[0]?.content;
+  (await database.query<{ content: string }>(FIND, [userId, deviceId, connId]))[0]?.content;
 
 /** Forgets those for which nobody came back. */
 export const deleteOldConnections = async (database: Database, before: number): Promise<void> => {

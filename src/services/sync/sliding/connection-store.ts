@@ -2,9 +2,9 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
   deleteOldConnections,
+  findConnection,
   saveConnections,
   type SavedConnection,
-  takeConnection,
 } from '#src/storage/sync/sliding-connections.ts';
 import { connectionName } from './connections.ts';
 import { Connection, type ConnectionState, type SentRoom, type ToldProfiles } from './connection.ts';
@@ -34,6 +34,13 @@ interface Stored {
   readonly number: number;
   readonly state: StoredState;
   readonly change: StoredState | undefined;
+  readonly next?: number | undefined;
+}
+
+/** A connection by its name. */
+export interface NamedConnection {
+  readonly key: string;
+  readonly connection: Connection<string>;
 }
 
 /** Keeps what connections know while no process runs, so that a restart costs clients nothing. */
@@ -46,35 +53,48 @@ export class ConnectionStore {
     this.#clock = clock;
   }
 
-  /** @param connections the most recently used first */
-  async save(connections: readonly { readonly key: string; readonly connection: Connection<string> }[]): Promise<void> {
+  /**
+   * Saves connections, as many as fit, and forgets those for which nobody came back.
+   *
+   * @param connections the most important first
+   * @param mostCharacters of JSON
+   * @returns how many of them were looked at
+   */
+  async save(connections: Iterable<NamedConnection>, mostCharacters = Infinity): Promise<number> {
     const rows: SavedConnection[] = [];
-    for (const { key, connection } of connections.slice(0, MOST_CONNECTIONS)) {
+    let characters = 0;
+    let seen = 0;
+    for (const { key, connection } of connections) {
+      if (rows.length >= MOST_CONNECTIONS || characters >= mostCharacters) break;
+      seen += 1;
       const content = textOf(connection);
-      const { userId, deviceId, connId } = connectionName(key);
-      if (content !== undefined) rows.push({ userId, deviceId, connId, content });
+      if (content === undefined) continue;
+      characters += content.length;
+      rows.push({ ...connectionName(key), content });
     }
     await deleteOldConnections(this.#database, this.#clock.now() - KEPT_MS);
     if (rows.length > 0) await saveConnections(this.#database, rows, this.#clock.now());
+    return seen;
   }
 
-  /** The connection as it was kept, once. */
+  /** The connection as it was saved last: the numbers of its positions say whether the client has come further since. */
   async restore<Body extends { readonly length: number }>(key: string): Promise<Connection<Body> | undefined> {
     const { userId, deviceId, connId } = connectionName(key);
-    const content = await takeConnection(this.#database, userId, deviceId, connId);
+    const content = await findConnection(this.#database, userId, deviceId, connId);
     if (content === undefined) return undefined;
-    const { run, number, state, change } = JSON.parse(content) as Stored;
+    const { run, number, state, change, next } = JSON.parse(content) as Stored;
     return new Connection<Body>(run, {
       number,
       state: restored(state),
       change: change?.vector === undefined ? undefined : { ...restored(change), vector: change.vector },
+      next: change === undefined ? undefined : (next ?? number + 1),
     });
   }
 }
 
 /** The connection as JSON text; undefined when the client knows nothing, or too much. */
 const textOf = ({ run, kept }: Connection<string>): string | undefined => {
-  const { number, state, change } = kept;
+  const { number, state, change, next } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
   if (state.rooms.size + (change?.rooms.size ?? 0) > MOST_ROOMS) return undefined;
   const stored: Stored = {
@@ -82,6 +102,7 @@ const textOf = ({ run, kept }: Connection<string>): string | undefined => {
     number,
     state: storable(state),
     change: change === undefined ? undefined : storable(change),
+    next,
   };
   return JSON.stringify(stored);
 };

@@ -79,16 +79,21 @@ export interface KeptConnection {
   readonly state: ConnectionState;
   /** What the client knows if it has the last answer. */
   readonly change: ConnectionChange | undefined;
+  /** The number of the position to which the last answer leads. */
+  readonly next: number | undefined;
 }
 
 /**
  * A connection of one device: two positions, that which the client has said it has, and that which the last answer leads to. An answer
- * that got lost is given again. MSC4186, "Connections".
+ * that got lost is given again. Every answer with news leads to a position of its own, so that the number of a position says what the client
+ * knows, whatever became of the process meanwhile. MSC4186, "Connections".
  */
 export class Connection<Body extends { readonly length: number }> {
   /** Tells its positions from those of another connection with the same name. */
   readonly run: string;
   #number = 0;
+  /** The greatest number that a position was given. */
+  #issued = 0;
   #vector: PositionVector | undefined;
   #count = 0;
   #counts: ReadonlyMap<string, number> = new Map();
@@ -100,6 +105,8 @@ export class Connection<Body extends { readonly length: number }> {
   #asked: number | undefined;
   /** What the last answer adds, whether it is still here or not. */
   #change: ConnectionChange | undefined;
+  /** The position that it leads to. */
+  #next: number | undefined;
 
   constructor(run: string, kept?: KeptConnection) {
     this.run = run;
@@ -112,6 +119,8 @@ export class Connection<Body extends { readonly length: number }> {
     this.#keys = kept.state.keys;
     this.#profiles = kept.state.profiles;
     this.#change = kept.change;
+    this.#next = kept.next;
+    this.#issued = kept.next ?? kept.number;
   }
 
   /** How much of the memory it takes, in rooms. */
@@ -146,18 +155,28 @@ export class Connection<Body extends { readonly length: number }> {
   goTo(number: number): boolean {
     if (number === this.#number) return true;
     const change = this.#change;
-    if (change === undefined || number !== this.#number + 1) return false;
+    if (change === undefined || number !== this.#next) return false;
     this.#number = number;
-    this.#vector = change.vector;
-    this.#count = change.count;
-    this.#counts = change.counts;
-    this.#keys = change.keys;
-    this.#profiles = change.profiles;
-    for (const [nid, sent] of change.rooms) this.#rooms.set(nid, sent);
+    this.#learn(change);
+    return true;
+  }
+
+  /** Notes that up to here there is nothing that the client has to be told: it knows more, and stays at its position. */
+  settle(change: ConnectionChange): void {
+    this.#learn(change);
+  }
+
+  #learn({ vector, count, counts, keys, profiles, rooms }: ConnectionChange): void {
+    this.#vector = vector;
+    this.#count = count;
+    this.#counts = counts;
+    this.#keys = keys;
+    this.#profiles = profiles;
+    for (const [nid, sent] of rooms) this.#rooms.set(nid, sent);
     this.#last = undefined;
     this.#change = undefined;
+    this.#next = undefined;
     this.#asked = undefined;
-    return true;
   }
 
   /** The answer that was given to the same request at this position. */
@@ -167,15 +186,17 @@ export class Connection<Body extends { readonly length: number }> {
 
   /** Notes an answer. Returns the number of the position that it leads to. */
   answer(digest: string, change: ConnectionChange, write: (number: number) => Body): Body {
-    const body = write(this.#number + 1);
+    const next = (this.#issued += 1);
+    const body = write(next);
     this.#last = { from: this.#number, digest, body };
     this.#change = change;
+    this.#next = next;
     this.#asked = undefined;
     return body;
   }
 
   /** Both positions. */
   get kept(): KeptConnection {
-    return { number: this.#number, state: this.state, change: this.#change };
+    return { number: this.#number, state: this.state, change: this.#change, next: this.#next };
   }
 }

@@ -46,6 +46,11 @@ export class Connections<Body extends { readonly length: number }> {
     return this.#connections.get(connectionKey(name));
   }
 
+  /** Looks without using it. */
+  peek(key: string): Connection<Body> | undefined {
+    return this.#connections.peek(key);
+  }
+
   /** All of them by their keys, the most recently used first. */
   entries(): readonly (readonly [key: string, connection: Connection<Body>])[] {
     return [...this.#connections];

@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { GiveWay } from '#src/kernel/give-way.ts';
+import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -15,6 +16,7 @@ import type { SyncUsers } from '../engine/sync-users.ts';
 import { NewsWait } from '../engine/wait.ts';
 import { Connection, type ConnectionChange, type ConnectionState, type SentRoom } from './connection.ts';
 import { connectionKey, Connections } from './connections.ts';
+import { ConnectionSaver } from './connection-saver.ts';
 import type { ConnectionStore } from './connection-store.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
 import { combined, type CombinedWish } from './required-state.ts';
@@ -51,6 +53,7 @@ export interface SlidingSyncOptions {
   readonly activity: RoomActivity;
   readonly outsideRooms: OutsideRooms;
   readonly timers: Timers;
+  readonly logger: Logger;
   readonly random: Random;
   readonly accountData: Pick<AccountDataService, 'peek' | 'load'>;
   readonly slidingRooms: SlidingRooms;
@@ -96,9 +99,11 @@ export class SlidingSync {
   readonly #turns = new SerialByKey<string>();
   /** Ends the wait for news of the newest request of a connection. */
   readonly #newest = new Map<string, AbortController>();
+  readonly #saver: ConnectionSaver;
 
   constructor(options: SlidingSyncOptions) {
     this.#options = options;
+    this.#saver = new ConnectionSaver({ ...options, find: (key) => this.#connections.peek(key) });
     options.extensions.listen(options.users);
   }
 
@@ -150,16 +155,24 @@ export class SlidingSync {
             await wait.since(version);
             continue;
           }
-          const body = connection.answer(request.digest, changeOf(computed), (number) =>
+          const write = (number: number): string =>
             encode({
               pos: encodeSlidingToken(connection.run, number, computed.end.vector),
               txnId: request.txnId,
               lists: computed.lists,
               rooms: computed.rooms.map(({ answer }) => answer),
               extensions: computed.extensions,
-            }),
-          );
+            });
+          const change = changeOf(computed);
+          if (computed.isEmpty) {
+            // Nobody reads the answer to a request that was given up, and the next one may ask for more.
+            if (!request.signal.aborted) connection.settle(change);
+            this.#connections.keep(request, connection);
+            return write(connection.number);
+          }
+          const body = connection.answer(request.digest, change, write);
           this.#connections.keep(request, connection);
+          this.#saver.note(key);
           return body;
         }
       } finally {
@@ -169,8 +182,14 @@ export class SlidingSync {
     });
   }
 
+  /** Resolves when no connections are being saved. */
+  idle(): Promise<void> {
+    return this.#saver.idle();
+  }
+
   /** Keeps what connections know for the next process. */
   async close(): Promise<void> {
+    await this.#saver.close();
     await this.#options.store.save(this.#connections.entries().map(([key, connection]) => ({ key, connection })));
   }
 

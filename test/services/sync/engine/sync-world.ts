@@ -159,6 +159,7 @@ export async function syncWorld(
     ...parts,
     ...synced,
     random: systemRandom,
+    logger: silentLogger,
     followedThreads,
     profileChanges: new ProfileChanges({ database, writer, logger: silentLogger }),
     profiles: { profilesOf: () => Promise.resolve(new Map()) },

@@ -29,4 +29,49 @@ describe('a connection of sliding sync', () => {
     expect(connection.goTo(2)).to.equal(true);
     expect(connection.size).to.equal(empty);
   });
+
+  it('gives each answer a position of its own, and knows only that of the last one', () => {
+    const connection = new Connection<string>('run');
+    const numbers: number[] = [];
+    const answer = (): string =>
+      connection.answer(String(numbers.length), CHANGE, (number) => {
+        numbers.push(number);
+        return '';
+      });
+    answer();
+    answer();
+    expect(new Set(numbers).size).to.equal(2);
+    const [first = 0, second = 0] = numbers;
+    expect(connection.goTo(first)).to.equal(false);
+    expect(connection.goTo(second)).to.equal(true);
+    answer();
+    expect(new Set(numbers).size).to.equal(3);
+  });
+
+  it('stays at its position when there is nothing to tell, and knows more there', () => {
+    const connection = new Connection<string>('run');
+    connection.answer('', CHANGE, () => '');
+    expect(connection.goTo(1)).to.equal(true);
+    connection.settle({ ...CHANGE, vector: [7] });
+    expect([connection.number, connection.state.vector]).to.deep.equal([1, [7]]);
+    connection.answer('', CHANGE, (number) => {
+      expect(number).to.equal(2);
+      return '';
+    });
+  });
+
+  it('that was saved is the same connection again: at both of its positions, and giving no number twice', () => {
+    const connection = new Connection<string>('run');
+    for (let n = 0; n < 3; n++) connection.answer(String(n), { ...CHANGE, vector: [n] }, () => '');
+    const again = (): Connection<string> => new Connection<string>('run', connection.kept);
+    expect(again().goTo(0)).to.equal(true);
+    expect(again().goTo(2)).to.equal(false);
+    const last = again();
+    expect(last.goTo(3)).to.equal(true);
+    expect(last.state.vector).to.deep.equal([2]);
+    again().answer('', CHANGE, (number) => {
+      expect(number).to.equal(4);
+      return '';
+    });
+  });
 });
