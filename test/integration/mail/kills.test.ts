@@ -26,6 +26,8 @@ describe('a server that is killed while it sends mail', function () {
       TSUDOI_EMAIL__STARTTLS: 'none',
       TSUDOI_EMAIL__FROM: 'noreply@tsudoi.test',
       TSUDOI_EMAIL__DIGESTS__DELAY_MS: '0',
+      TSUDOI_EMAIL__LOGIN_NOTICES: 'true',
+      TSUDOI_ACCOUNT_VALIDITY__ENABLED: 'true',
     });
   });
   after(async () => {
@@ -110,5 +112,35 @@ describe('a server that is killed while it sends mail', function () {
       return pushkey;
     },
     act: ({ services }) => services.digests.look(NEVER),
+  });
+
+  /** Somebody with an address of their own. */
+  const reachable = async (life: Life): Promise<{ readonly userId: string; readonly address: string }> => {
+    const { userId } = await server.user(life);
+    const address = `${userId.slice(1).replace(':', '@')}.test`;
+    await life.services.accountThreepids.replace(userId, [{ medium: 'email', address }]);
+    return { userId, address };
+  };
+
+  promise({
+    title: 'the mail about a login on a new device',
+    prepare: async (life) => (await reachable(life)).address,
+    act: ({ services }, address) =>
+      services.login.login({
+        type: 'm.login.password',
+        identifier: { type: 'm.id.thirdparty', medium: 'email', address },
+        password: 'correct horse battery',
+        ip: '127.0.0.1',
+      }),
+  });
+
+  promise({
+    title: 'the mail about an account that is about to expire',
+    async prepare(life) {
+      const { userId, address } = await reachable(life);
+      await life.services.accountValidity.set(userId, life.clock.now() + 86_400_000);
+      return address;
+    },
+    act: ({ services }) => services.expiryNotices.look(NEVER),
   });
 });
