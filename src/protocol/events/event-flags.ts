@@ -16,6 +16,8 @@ export const EVENT_FLAGS = {
   threaded: 64,
   /** Said in a thread, and nothing but the rules on threads decides whom it notifies: those who follow the thread. */
   notifiesFollowers: 128,
+  /** Events before it did not come: what is told from before it does not join on to it. */
+  afterGap: 256,
 } as const;
 
 /** Flags of events that no client is shown. */

@@ -81,6 +81,9 @@ function fieldFault(version: RoomVersion, event: JsonObject): string | undefined
   if (!Number.isInteger(depth) || (depth as number) < 0 || (depth as number) > maxDepth(version)) {
     return 'depth is not an integer in the range of this room version';
   }
+  const withNul = LIMITED_KEYS.find((key) => typeof event[key] === 'string' && event[key].includes('\0'));
+  // Nobody means that, and no table of names takes it.
+  if (withNul !== undefined) return `${withNul} has a NUL character`;
   if (event['unsigned'] !== undefined && !isJsonObject(event['unsigned'])) return 'unsigned is not an object';
   if (!version.redactsInContent && event['redacts'] !== undefined && typeof event['redacts'] !== 'string')
     return 'redacts is not a string';

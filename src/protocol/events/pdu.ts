@@ -62,3 +62,8 @@ export function roomIdOf(version: RoomVersion, event: IdentifiedPdu): string | u
 export function createdRoomId(createEventId: string): string {
   return `!${createEventId.slice(1)}`;
 }
+
+/** The other way round: the id of the create event that a room's id is made of. Since v12. */
+export function createEventIdOf(roomId: string): string {
+  return `$${roomId.slice(1)}`;
+}

@@ -127,6 +127,14 @@ export interface RevivalRow {
   readonly pos: number;
 }
 
+/** A backward extremity: an event that another one comes after, and that is not here. */
+export interface MissingPrevRow {
+  readonly room: number;
+  readonly eventId: Buffer;
+  /** Position of the event that names it. */
+  readonly referrer: number;
+}
+
 /** A job that the events make necessary. */
 export interface JobRow {
   readonly job: string;
@@ -151,6 +159,7 @@ export interface EventWrite {
   readonly stickies?: readonly StickyRow[];
   readonly revivals?: readonly RevivalRow[];
   readonly jobs?: readonly JobRow[];
+  readonly missing?: readonly MissingPrevRow[];
 }
 
 /** Everything that is written in one statement. */

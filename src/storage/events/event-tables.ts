@@ -19,6 +19,7 @@ import type {
   JobRow,
   MemberRow,
   MentionRow,
+  MissingPrevRow,
   NewRoomRow,
   RedactionRow,
   RevivalRow,
@@ -223,6 +224,17 @@ export const REVIVALS = BatchTable.declare<EventBatch, RevivalRow>({
     room: int((revival) => revival.room),
     event: bigint((revival) => revival.event),
     pos: bigint((revival) => revival.pos),
+  },
+});
+
+/** Backward extremities. */
+export const MISSING = BatchTable.declare<EventBatch, MissingPrevRow>({
+  name: 'missing_prev',
+  rows: rowsOf((write) => write.missing),
+  columns: {
+    room: int((missing) => missing.room),
+    event_id: bytea((missing) => missing.eventId),
+    referrer: bigint((missing) => missing.referrer),
   },
 });
 

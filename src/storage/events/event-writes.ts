@@ -11,6 +11,7 @@ import {
   JOBS,
   MEMBERS,
   MENTIONS,
+  MISSING,
   REDACTIONS,
   RELATING,
   REVIVALS,
@@ -92,6 +93,14 @@ const CONNECTED: Step<EventBatch> = {
 and not exists (select 1 from ${rows(REDACTIONS, 'r', ['room', 'nid'])} where r.room = e.room and r.nid = e.nid)`,
 };
 
+/** What was missing is here. */
+const FOUND: Step<EventBatch> = {
+  name: 'found',
+  tables: [ARRIVING],
+  text: (rows) => `delete from missing_prev m using ${OWNED}, ${rows(ARRIVING, 'n', ['room', 'target'])}
+where m.room = n.room and m.event_id = n.target`,
+};
+
 const REVIVED: Step<EventBatch> = {
   name: 'revived',
   tables: [REVIVALS],
@@ -123,6 +132,8 @@ export const WRITE_EVENTS = new BatchStatements<EventBatch>(
         AWAITING,
         ARRIVED,
         CONNECTED,
+        insertStep(MISSING, { from, after: 'on conflict do nothing' }),
+        FOUND,
         insertStep(STICKIES, { from }),
         REVIVED,
         DELIVERED,

@@ -83,7 +83,15 @@ const SENT_BY_OTHERS = sql(
   `select e.room from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid where e.sender <> $3`,
 );
 const EVENT_BY_ID = sql('event_by_id', `select ${EVENT_COLUMNS} from events e where e.event_id = $1`);
-const NIDS_BY_ID = sql('event_nids_by_id', 'select event_id, nid, room from events where event_id = any($1::bytea[])');
+const NIDS_BY_ID = sql(
+  'event_nids_by_id',
+  'select event_id, nid, room, flags from events where event_id = any($1::bytea[])',
+);
+const STATE_KEYS_BY_ID = sql(
+  'event_state_keys_by_id',
+  `select event_id, nid, skey from events where room = $1 and event_id = any($2::bytea[])
+   and skey is not null and flags & ${EVENT_FLAGS.rejected} = 0`,
+);
 const AUTH_EDGES = sql(
   'events_auth_edges',
   'select nid, auth from events where room = $1 and nid > $2 and skey is not null order by nid',
@@ -191,10 +199,23 @@ export const sentByOthers = async (
   return new Set(rows.map(({ room }) => room));
 };
 
-export const positionsById = (
+/** Where an event lies. */
+export interface EventPosition {
+  readonly event_id: Buffer;
+  readonly nid: number;
+  readonly room: number;
+  readonly flags: number;
+}
+
+export const positionsById = (database: Database, eventIds: readonly Buffer[]): Promise<EventPosition[]> =>
+  database.query(NIDS_BY_ID, [eventIds]);
+
+/** The entries that state events make in a state. What is rejected, no state event or not in the room is left out. */
+export const stateEntriesById = (
   database: Database,
+  room: number,
   eventIds: readonly Buffer[],
-): Promise<{ event_id: Buffer; nid: number; room: number }[]> => database.query(NIDS_BY_ID, [eventIds]);
+): Promise<{ event_id: Buffer; nid: number; skey: number }[]> => database.query(STATE_KEYS_BY_ID, [room, eventIds]);
 
 /** Which events the state events of a room, from a position on, name as their auth events. */
 export const authEdges = (

@@ -4,37 +4,32 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
-import type { StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { shadowOutliers } from '#src/storage/events/past-writes.ts';
+import { stateEntriesById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
-import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
-import { MOST_EXTREMITIES, OWN_EVENT, type ReceivedPlan, writeReceived } from './received-plan.ts';
-import { ReceivedStates, type StateBefore } from './received-state.ts';
+import { MOST_EXTREMITIES, queueReceived, type ReceivedPlan } from './received-plan.ts';
+import { OWN_EVENT, type StateBefore } from './received-state.ts';
+import type { Reception } from './reception.ts';
+import { withoutUnsigned } from './stored-json.ts';
+import { OutlierStore } from './outlier-store.ts';
+import { type Place, ReceivingTurn } from './receiving-turn.ts';
 import { judgeReceived, type Verdict } from './received-verdict.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** What became of an event that was not made here. */
-export type Reception =
-  | { readonly outcome: 'accepted'; readonly event: StoredEvent }
-  | { readonly outcome: 'soft-failed' | 'rejected'; readonly event: StoredEvent; readonly reason: string }
-  | { readonly outcome: 'known' }
-  /** The room's server ACL denies the server that sent it. Nothing was stored. */
-  | { readonly outcome: 'denied'; readonly reason: string }
-  /**
-   * Events that it names are not here, or the state at one that it comes after is not: they have to be fetched first. Nothing was
-   * stored.
-   */
-  | { readonly outcome: 'missing'; readonly ids: readonly string[] };
+export type { Reception } from './reception.ts';
 
 export interface EventReceiverOptions {
   readonly database: Database;
@@ -55,11 +50,11 @@ export interface EventReceiverOptions {
  */
 export class EventReceiver {
   readonly #options: EventReceiverOptions;
-  readonly #around: ReceivedStates;
+  readonly #outliers: OutlierStore;
 
   constructor(options: EventReceiverOptions) {
     this.#options = options;
-    this.#around = new ReceivedStates(options);
+    this.#outliers = new OutlierStore(options);
   }
 
   /**
@@ -68,58 +63,130 @@ export class EventReceiver {
    * @param origin the server that sent it of its own accord (not always the one where it was made): "ACLs MUST be applied to all PDUs on a
    *   per-PDU basis". Server-Server API, "Server Access Control Lists". Undefined for what was asked for.
    */
-  receive(room: Room, incoming: IdentifiedPdu, origin?: string): Promise<Reception> {
-    return room.turns.exclusively(async () => {
-      while (room.isAhead) await this.#options.writer.nextBatch();
-      if (origin !== undefined && !room.allowsServer(origin)) {
-        return { outcome: 'denied', reason: `The server ACL of the room denies ${origin}.` };
+  async receive(room: Room, incoming: IdentifiedPdu, origin?: string): Promise<Reception> {
+    const [reception] = await this.receiveMany(room, [incoming], origin);
+    if (reception === undefined) throw new Error('an event was received and nothing became of it');
+    return reception;
+  }
+
+  /**
+   * Accepts events one after the other, in the given order, in few commits: one where none of them changes the room's rules.
+   *
+   * @param origin as for `receive`
+   * @returns what became of each, in the same order; when one is refused by the database it throws, and those before it are committed
+   */
+  receiveMany(room: Room, incoming: readonly IdentifiedPdu[], origin?: string): Promise<readonly Reception[]> {
+    return this.#exclusively(room, async (turn) => {
+      await turn.lookUp(incoming.flatMap((one) => namedIds(room, one)));
+      const receptions: Reception[] = [];
+      for (const one of incoming) {
+        await turn.ready();
+        receptions.push(
+          origin !== undefined && !room.allowsServer(origin)
+            ? { outcome: 'denied', reason: `The server ACL of the room denies ${origin}.` }
+            : await this.#receive(turn, one),
+        );
       }
-      return this.#receive(room, incoming);
+      await turn.settle();
+      return receptions;
     });
   }
 
-  async #receive(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
+  /**
+   * Accepts an event of whose prev_events not all are here: after a gap, or the first one of a room. Those that are missing become backward
+   * extremities, and sync shows nothing from before it together with it.
+   *
+   * @param stateBefore ids of the state events before it, as another server told them; all of them have to be here
+   * @param others more such states, where prev_events of it on different branches are missing: they are resolved
+   */
+  receiveAt(
+    room: Room,
+    incoming: IdentifiedPdu,
+    stateBefore: readonly string[],
+    others: readonly (readonly string[])[] = [],
+  ): Promise<Reception> {
+    return this.#exclusively(room, async (turn) => {
+      const states = [stateBefore, ...others];
+      await turn.lookUp([...namedIds(room, incoming), ...states.flat()]);
+      const missing = states.flat().filter((id) => turn.place(id) === undefined);
+      if (missing.length > 0) return { outcome: 'missing', ids: [...new Set(missing)] };
+      const told = await Promise.all(states.map((ids) => this.#entriesOf(room, ids)));
+      const reception = await this.#receive(turn, incoming, told);
+      await turn.settle();
+      return reception;
+    });
+  }
+
+  /**
+   * Stores events without their ancestors: auth chains, and the states at gaps. They are judged by their auth events alone; what these do not
+   * allow is kept as rejected. Nobody is shown them, and the room does not change.
+   *
+   * @returns what became of each: `missing` names auth events that are neither here nor among them, `known` is what was here
+   */
+  storeOutliers(room: Room, events: readonly IdentifiedPdu[]): Promise<ReadonlyMap<string, Reception>> {
+    return this.#outliers.store(room, events);
+  }
+
+  #exclusively<T>(room: Room, work: (turn: ReceivingTurn) => Promise<T>): Promise<T> {
+    return room.turns.exclusively(async () => {
+      while (room.isAhead) await this.#options.writer.nextBatch();
+      const turn = new ReceivingTurn(this.#options, room);
+      try {
+        return await work(turn);
+      } catch (error) {
+        // Nobody builds on the head before it is known what became of what was queued.
+        await turn.settle().catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  /** @param told states after those prev_events that are not here: without any, all of these have to be here */
+  async #receive(turn: ReceivingTurn, incoming: IdentifiedPdu, told?: readonly StateEntries[]): Promise<Reception> {
+    const { room } = turn;
     const { pdu } = incoming;
+    const known = turn.place(incoming.eventId);
+    const wasOutlier = known !== undefined && isReplaceable(known);
+    if (known !== undefined && !wasOutlier) return { outcome: 'known' };
     const prevIds = referencedIds(pdu.prev_events);
     const authIds = referencedIds(pdu.auth_events);
-    const relation = relationOf(pdu.content);
-    const root = relation?.relType === 'm.thread' ? relation.eventId : undefined;
-    const places = await this.#places([
-      incoming.eventId,
-      ...prevIds,
-      ...authIds,
-      ...(root === undefined ? [] : [root]),
-    ]);
-    const positions = positionsIn(room, places);
-    if (positions.has(incoming.eventId)) return { outcome: 'known' };
-    const missing = [...new Set([...prevIds, ...authIds])].filter((id) => !positions.has(id));
-    if (missing.length > 0) return { outcome: 'missing', ids: missing };
-    const prev = await this.#load(
-      room,
-      prevIds.map((id) => positions.get(id) ?? 0),
-    );
+    const missingAuth = authIds.filter((id) => turn.place(id) === undefined);
     // The state at an outlier is not known here, and without it none after it: the history before it is gone, or never came.
-    const outliers = prev.filter((event) => (event.flags & EVENT_FLAGS.outlier) !== 0);
-    if (outliers.length > 0) return { outcome: 'missing', ids: outliers.map((event) => event.eventId) };
-    const auth = await this.#load(
-      room,
-      authIds.map((id) => positions.get(id) ?? 0),
-    );
+    const missingPrev = prevIds.filter((id) => isMissing(turn.place(id)));
+    if (missingAuth.length > 0 || (told === undefined && missingPrev.length > 0))
+      return { outcome: 'missing', ids: [...new Set([...(told === undefined ? missingPrev : []), ...missingAuth])] };
+    const positions = (ids: readonly string[]): number[] => ids.map((id) => turn.place(id)?.nid ?? 0);
+    const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
+    const auth = await turn.events(positions(authIds));
     const names = await this.#names(incoming);
 
-    const before = await this.#around.before(room, prev);
-    const verdict = await judgeReceived(this.#options, room, incoming, auth, before);
-    const isThreaded = root !== undefined && !isElsewhere(room, places, root);
-    const plan = await this.#plan(room, { incoming, names, prev, auth, before, verdict, isThreaded });
-    const event = await writeReceived(this.#options, room, plan);
+    const before = await turn.around.before(room, prev, told);
+    const { interner } = this.#options;
+    const create = await turn.create();
+    const verdict = await judgeReceived({ interner, loader: turn.loader }, room, incoming, auth, before, create);
+    const plan = await this.#plan(turn, { incoming, names, prev, auth, before, verdict, missingPrev });
+    if (wasOutlier) {
+      await shadowOutliers(this.#options.database, room.nid, [known.nid]);
+      turn.forget(incoming.eventId);
+    }
+    const { event, written } = queueReceived(this.#options, turn, plan);
+    written.catch(() => undefined);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
       : { outcome: verdict.kind, event, reason: verdict.reason };
   }
 
+  /** The entries of a state that is told by ids. */
+  async #entriesOf(room: Room, ids: readonly string[]): Promise<StateEntries> {
+    const rows = await stateEntriesById(this.#options.database, room.nid, ids.map(eventIdBytes));
+    return new Map(rows.map(({ skey, nid }) => [skey, nid]));
+  }
+
   /** Works out what the event does to the room. Everything that has to be read is read here. */
-  async #plan(room: Room, { incoming, names, prev, auth, before, verdict, isThreaded }: Judged): Promise<ReceivedPlan> {
-    const { classifier, interner, loader } = this.#options;
+  async #plan(turn: ReceivingTurn, judged: Judged): Promise<ReceivedPlan> {
+    const { incoming, names, prev, auth, before, verdict, missingPrev } = judged;
+    const { room } = turn;
+    const { classifier, interner } = this.#options;
     const { pdu } = incoming;
     const isAccepted = verdict.kind === 'accepted';
     const own: StateChange | undefined =
@@ -130,42 +197,64 @@ export class EventReceiver {
             event: OWN_EVENT,
             isMember: pdu.type === 'm.room.member',
           };
-    const superseded = isAccepted ? await this.#superseded(room, prev) : new Set<number>();
+    const superseded = isAccepted ? await this.#superseded(turn, prev) : new Set<number>();
     const others = room.head.extremities.filter((event) => !superseded.has(event.nid)).slice(1 - MOST_EXTREMITIES);
     const { changes, isAfterEvent } = isAccepted
-      ? await this.#around.afterwards(room, { incoming, auth, before, own }, others)
+      ? await turn.around.afterwards(room, { incoming, auth, before, own }, others)
       : { changes: [], isAfterEvent: false };
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
-    const loaded = await this.#stateEvents(room, [...changes.map((change) => change.event), replacedNid ?? 0]);
-    const targetId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
-    const target = targetId === undefined ? undefined : await loader.byId(room, targetId);
+    const { events, memberships } = await this.#stateEvents(turn, changes);
+    const [replaced] = replacedNid === undefined ? [] : await turn.events([replacedNid]);
+    const target = isAccepted && pdu.type === 'm.room.redaction' ? await this.#redacted(turn, incoming) : undefined;
     names.with(await interner.named({ stateKeys: changes.map((change) => change.skey) }));
     const members = changes.filter((change) => change.isMember);
     names.with(await interner.ensure({ users: members.map(({ skey }) => names.stateKeyNames(skey).stateKey) }));
     await classifier.prepare(room, isAccepted ? [pdu] : []);
-    let flags = own === undefined ? 0 : EVENT_FLAGS.state;
-    if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
-    if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;
-    if (isThreaded) flags |= EVENT_FLAGS.threaded;
+    if (pdu.type === 'm.room.member') memberships.set(OWN_EVENT, membershipIn(pdu.content));
+    const positionOf = (eventId: string): number | undefined => turn.place(eventId)?.nid;
     return {
       incoming,
       names,
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
-      flags,
+      flags: this.#flags(turn, judged, own !== undefined),
       isAccepted,
       prev,
       auth,
-      replaced: replacedNid === undefined ? undefined : loaded.get(replacedNid),
+      replaced,
       branch: before.branch,
       toBefore: before.toBefore,
       own,
       others,
       changes,
       isAfterEvent,
-      stateEvent: (nid) => loaded.get(nid),
-      redaction: (event) => prepareRedaction(room, event, target, room.powerLevels()),
+      stateEvent: (nid) => events.get(nid),
+      membership: (nid) => memberships.get(nid),
+      positionOf,
+      missingPrev,
+      redaction: (event) =>
+        target === undefined ? undefined : prepareRedaction(room, event, target, room.powerLevels()),
       stickyUntil: await this.#stickyUntil(room, pdu, verdict),
     };
+  }
+
+  #flags(turn: ReceivingTurn, { incoming, verdict, missingPrev }: Judged, isState: boolean): number {
+    const relation = relationOf(incoming.pdu.content);
+    const isThreaded = relation?.relType === 'm.thread' && !turn.isElsewhere(relation.eventId);
+    let flags = isState ? EVENT_FLAGS.state : 0;
+    if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
+    if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;
+    if (isThreaded) flags |= EVENT_FLAGS.threaded;
+    if (missingPrev.length > 0) flags |= EVENT_FLAGS.afterGap;
+    return flags;
+  }
+
+  /** The event that a redaction names. One that is on its way has to be written before it can be written anew. */
+  async #redacted(turn: ReceivingTurn, { pdu }: IdentifiedPdu): Promise<StoredEvent | undefined> {
+    const targetId = redactionTarget(turn.room.version, pdu);
+    const place = targetId === undefined ? undefined : turn.place(targetId);
+    if (targetId === undefined || place === undefined) return undefined;
+    if (turn.isOnItsWay(place.nid)) await turn.settle();
+    return this.#options.loader.byId(turn.room, targetId);
   }
 
   /** When the event stops being sticky, if it is now. Of one sender only so many stick in a room: what comes beyond is an ordinary event. */
@@ -178,53 +267,47 @@ export class EventReceiver {
     return (await this.#options.events.sticky.isFull(room, pdu.sender)) ? undefined : until;
   }
 
-  async #positions(room: Room, ids: readonly string[]): Promise<Map<string, number>> {
-    return positionsIn(room, await this.#places(ids));
-  }
-
-  #places(ids: readonly string[]): Promise<readonly Place[]> {
-    return positionsById(this.#options.database, ids.map(eventIdBytes));
-  }
-
-  async #load(room: Room, nids: readonly number[]): Promise<StoredEvent[]> {
-    const head = new Map(room.head.extremities.map((event) => [event.nid, event]));
-    const loaded = await this.#options.loader.load(nids.map((nid) => ({ room, nid })));
-    return nids.map((nid) => head.get(nid) ?? loaded.get(nid)).filter((event) => event !== undefined);
-  }
-
   /**
    * The forward extremities that an event with these prev_events takes the place of. Soft-failed and rejected events are none
    * themselves: what comes after one comes after what that one was built on.
    */
-  async #superseded(room: Room, prev: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
+  async #superseded(turn: ReceivingTurn, prev: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
     const found = new Set(prev.map((event) => event.nid));
     let hidden = prev.filter(isHidden);
     for (let step = 0; step < HIDDEN_STEPS && hidden.length > 0; step++) {
-      const positions = await this.#positions(
-        room,
-        hidden.flatMap((event) => referencedIds(event.pdu.prev_events)),
-      );
-      const earlier = await this.#load(
-        room,
-        [...positions.values()].filter((nid) => !found.has(nid)),
-      );
+      const ids = hidden.flatMap((event) => referencedIds(event.pdu.prev_events));
+      await turn.lookUp(ids);
+      const nids = ids.flatMap((id) => turn.place(id)?.nid ?? []);
+      const earlier = await turn.events(nids.filter((nid) => !found.has(nid)));
       for (const event of earlier) found.add(event.nid);
       hidden = earlier.filter(isHidden);
     }
     return found;
   }
 
-  /** State events, read and parsed a few at a time: a large fork must not hold other requests up. */
-  async #stateEvents(room: Room, nids: readonly number[]): Promise<Map<number, StoredEvent>> {
-    const found = new Map<number, StoredEvent>();
-    const stored = nids.filter((nid) => nid !== OWN_EVENT && nid !== 0);
+  /**
+   * What a change of state names, read and parsed a few at a time: a large fork must not hold other requests up. Of member events only what
+   * they say is kept.
+   */
+  async #stateEvents(
+    turn: ReceivingTurn,
+    changes: readonly StateChange[],
+  ): Promise<{ readonly events: Map<number, StoredEvent>; readonly memberships: Map<number, Membership> }> {
+    const events = new Map<number, StoredEvent>();
+    const memberships = new Map<number, Membership>();
+    const stored = changes.filter(({ event }) => event !== OWN_EVENT && event !== 0);
     for (let at = 0; at < stored.length; at += SLICE) {
       if (at > 0) await setImmediate();
-      const places = stored.slice(at, at + SLICE).map((nid) => ({ room, nid }));
-      for (const [nid, event] of await this.#options.loader.load(places))
-        if (event.pdu !== undefined) found.set(nid, event);
+      const slice = stored.slice(at, at + SLICE);
+      const loaded = new Map((await turn.events(slice.map(({ event }) => event))).map((event) => [event.nid, event]));
+      for (const { event: nid, isMember } of slice) {
+        const event = loaded.get(nid);
+        if (event === undefined) continue;
+        if (isMember) memberships.set(nid, membershipIn(event.content));
+        else if (event.pdu !== undefined) events.set(nid, event);
+      }
     }
-    return found;
+    return { events, memberships };
   }
 
   #names({ pdu: { content, sender, state_key: stateKey, type } }: IdentifiedPdu): Promise<Names> {
@@ -243,19 +326,26 @@ const SLICE = 250;
 /** How far back a run of soft-failed and rejected events is followed. */
 const HIDDEN_STEPS = 20;
 
-type Place = Awaited<ReturnType<typeof positionsById>>[number];
-
-/** Events of other rooms are as good as unknown: naming them is an error, and they are never served from here. */
-const positionsIn = (room: Room, places: readonly Place[]): Map<string, number> => {
-  const own = places.filter((place) => place.room === room.nid);
-  return new Map(own.map((place) => [eventIdText(room.version, place.event_id), place.nid]));
+/** All ids that receiving an event asks for. */
+const namedIds = (room: Room, { eventId, pdu }: IdentifiedPdu): readonly string[] => {
+  const relation = relationOf(pdu.content);
+  const redacted = pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
+  return [
+    eventId,
+    ...referencedIds(pdu.prev_events),
+    ...referencedIds(pdu.auth_events),
+    ...(relation === undefined ? [] : [relation.eventId]),
+    ...(redacted === undefined ? [] : [redacted]),
+  ];
 };
 
-/** Whether an event is known to be in another room. What is in no room yet may come to this one. */
-const isElsewhere = (room: Room, places: readonly Place[], eventId: string): boolean => {
-  const id = eventIdBytes(eventId);
-  return places.some((place) => place.room !== room.nid && place.event_id.equals(id));
-};
+const isOutlier = ({ flags }: Place): boolean => (flags & EVENT_FLAGS.outlier) !== 0;
+
+/** Whether an event cannot be built on: it is not here, or nothing is known of what lies before it. */
+const isMissing = (place: Place | undefined): boolean => place === undefined || isOutlier(place);
+
+/** Outliers that came as such lie before all history; what lies in it and is one was purged, and does not come back by itself. */
+const isReplaceable = (place: Place): boolean => isOutlier(place) && place.nid < 0;
 
 const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
 
@@ -266,11 +356,6 @@ interface Judged {
   readonly auth: readonly StoredEvent[];
   readonly before: StateBefore;
   readonly verdict: Verdict;
-  /** It is a reply in a thread of this room, as far as is known. */
-  readonly isThreaded: boolean;
+  /** Those of its prev_events that are not here, or not with what lies before them. */
+  readonly missingPrev: readonly string[];
 }
-
-const withoutUnsigned = (pdu: IdentifiedPdu['pdu']): IdentifiedPdu['pdu'] => {
-  const { unsigned: _unsigned, ...rest } = pdu;
-  return rest as IdentifiedPdu['pdu'];
-};

@@ -1,13 +1,14 @@
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
-import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Member, Membership } from '#src/services/room-model/room/membership.ts';
 import type { RoomHead } from '#src/services/room-model/room/building-head.ts';
-import type { ResolvedChanges, Room, StateSlot } from '#src/services/room-model/room/room.ts';
+import type { ResolvedChanges, StateSlot } from '#src/services/room-model/room/room.ts';
 import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventWrite, StateDeltaRow } from '#src/storage/events/event-rows.ts';
 import type { Names } from '#src/storage/room-model/interner.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -20,11 +21,10 @@ import {
   type NotificationVerdict,
 } from '#src/services/events/building/notification-class.ts';
 import type { StateStep } from '#src/services/events/building/follow-ups.ts';
+import { OWN_EVENT } from './received-state.ts';
+import type { ReceivingTurn } from './receiving-turn.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-
-/** Stands for the position of the event that is being accepted, until it has one. */
-export const OWN_EVENT = -1;
 
 /**
  * Forward extremities that a room keeps at most; the oldest are dropped: what is built next does not refer to them, and their
@@ -56,8 +56,14 @@ export interface ReceivedPlan {
   readonly changes: readonly StateChange[];
   /** The room's state afterwards is the one after the event. */
   readonly isAfterEvent: boolean;
-  /** Events that `changes` name. */
+  /** Events that `changes` name, but member events. */
   readonly stateEvent: (nid: number) => StoredEvent | undefined;
+  /** What the member events say that `changes` name, and this event if it is one. */
+  readonly membership: (nid: number) => Membership | undefined;
+  /** Position of an event that it may relate to. */
+  readonly positionOf: (eventId: string) => number | undefined;
+  /** Those of its prev_events that are not here. */
+  readonly missingPrev: readonly string[];
   readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
   /** When it stops being sticky, in milliseconds since the epoch; undefined when it does not stick. */
   readonly stickyUntil: number | undefined;
@@ -74,14 +80,23 @@ interface Tools {
 
 const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, notifiesFollowers: false, exceptions: [] };
 
+/** Rooms with so few members notify otherwise than others: who joins or leaves counts for the next event. */
+const FEW_MEMBERS = 4;
+
 /**
- * Gives the event its position and has it written. Runs in one turn of the event loop up to the queue.
- * Resolves when it is committed and visible.
+ * Gives the event its position and queues it for writing, in one turn of the event loop. The room's head moves on at once, what readers see
+ * once it is committed.
  */
-export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan): Promise<StoredEvent> => {
+export const queueReceived = (
+  tools: Tools,
+  turn: ReceivingTurn,
+  plan: ReceivedPlan,
+): { readonly event: StoredEvent; readonly written: Promise<void> } => {
+  const { room } = turn;
   const { classifier, writer } = tools;
   const { incoming, names } = plan;
   const { pdu } = incoming;
+  const { generation } = room;
   const positions: number[] = [];
   const deltas: StateDeltaRow[] = [];
   const fresh: StateChain[] = [];
@@ -97,17 +112,19 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
     return next;
   };
 
+  const present = room.head.chain;
   const before = plan.toBefore.length === 0 ? plan.branch : stateAfterChanges(plan.branch, allocate(), plan.toBefore);
   const nid = allocate();
   const settle = (change: StateChange): StateChange =>
     change.event === OWN_EVENT ? { ...change, event: nid } : change;
   const after = plan.own === undefined ? before : stateAfterChanges(before, nid, [settle(plan.own)]);
   const changes = plan.changes.map(settle);
-  let current = room.stateChain;
+  let current = present;
   if (plan.isAccepted && plan.isAfterEvent) current = after;
-  else if (changes.length > 0) current = stateAfterChanges(room.stateChain, allocate(), changes);
+  else if (changes.length > 0) current = stateAfterChanges(present, allocate(), changes);
 
-  const notification = plan.isAccepted ? classifier.classify(room, pdu) : NOBODY;
+  // Nobody here was in a room of which nothing was here.
+  const notification = plan.isAccepted && room.stateId !== 0 ? classifier.classify(room, pdu) : NOBODY;
   let { flags } = plan;
   flags |= flagsOfVerdict(notification);
   const parts = {
@@ -127,7 +144,8 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
   event.previous = plan.replaced;
   const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
   const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
-  const resolved = resolvedChanges(tools, room, event, changes, plan);
+  const resolved = resolvedChanges(tools, turn, event, changes, plan);
+  const comeOrGo = resolved.members.some(({ userId, membership }) => turn.member(userId)?.membership !== membership);
   const redaction = plan.redaction(event);
   const write: EventWrite = {
     isReceived: true,
@@ -135,14 +153,14 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       eventRow(names, parts, {
         prev: plan.prev.map((one) => one.nid),
         auth: plan.auth.map((one) => one.nid),
-        relation: relationLink(pdu),
+        relation: relationLink(pdu, plan.positionOf),
       }),
     ],
     deltas,
     members: resolved.members.map((member) => memberRow(room, member)),
-    jobs: tools.events.jobsAfter(stepOf(room, resolved, redaction)),
+    jobs: tools.events.jobsAfter(stepOf(turn, resolved, redaction)),
     mentions: notification.exceptions.map(({ userId, kind }) => ({
-      user: room.member(userId)?.user ?? names.user(userId),
+      user: turn.member(userId)?.user ?? names.user(userId),
       room: room.nid,
       pos: nid,
       thread: null,
@@ -153,6 +171,7 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       plan.stickyUntil === undefined
         ? []
         : [{ room: room.nid, event: nid, pos: plan.isAccepted ? nid : null, expires: plan.stickyUntil }],
+    missing: plan.missingPrev.map((eventId) => ({ room: room.nid, eventId: eventIdBytes(eventId), referrer: nid })),
     tails: [
       {
         room: room.nid,
@@ -163,9 +182,12 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       },
     ],
   };
-  await writer.append({
+  room.moveHead(head, depth);
+  const written = writer.append({
     positions,
     events: write,
+    isStale: () => room.generation !== generation,
+    revert: () => room.dropHead(),
     publish: (wasAwaited) => {
       const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
       for (const chain of fresh) tools.states.remember(chain);
@@ -193,48 +215,62 @@ export const writeReceived = async (tools: Tools, room: Room, plan: ReceivedPlan
       });
     },
   });
-  return event;
+  turn.queued({
+    event,
+    chains: fresh,
+    members: resolved.members,
+    changesMore:
+      resolved.state.size > 0 ||
+      resolved.members.some(({ local }) => local) ||
+      (comeOrGo && room.joinedCount <= FEW_MEMBERS) ||
+      redaction !== undefined ||
+      plan.stickyUntil !== undefined ||
+      plan.missingPrev.length > 0,
+    written,
+  });
+  return { event, written };
 };
 
 /** How the changes look to those who have something to do because of them. */
 const stepOf = (
-  room: Room,
+  turn: ReceivingTurn,
   { state, members }: ResolvedChanges,
   redaction: PreparedRedaction | undefined,
 ): StateStep => ({
   redacted: redaction === undefined ? [] : [redaction.target],
-  room,
+  room: turn.room,
   state: [...state.values()].flatMap((slot) => slot?.event ?? []),
   members: members.map(({ userId, local, membership: after }) => {
-    return { userId, local, before: room.member(userId)?.membership, after };
+    return { userId, local, before: turn.member(userId)?.membership, after };
   }),
 });
 
 /** The changes of the room's state as it is kept in memory. */
 const resolvedChanges = (
   { events }: Tools,
-  room: Room,
+  turn: ReceivingTurn,
   own: StoredEvent,
   changes: readonly StateChange[],
-  { names, stateEvent }: Pick<ReceivedPlan, 'names' | 'stateEvent'>,
+  { names, stateEvent, membership: membershipAt }: Pick<ReceivedPlan, 'names' | 'stateEvent' | 'membership'>,
 ): ResolvedChanges => {
   const state = new Map<string, StateSlot | undefined>();
   const members: Member[] = [];
   for (const { event: nid, isMember, skey } of changes) {
     const { type, stateKey } = names.stateKeyNames(skey);
-    const event = nid === own.nid ? own : stateEvent(nid);
     if (!isMember) {
+      const event = nid === own.nid ? own : stateEvent(nid);
       state.set(stateMapKey(type, stateKey), event === undefined ? undefined : { skey, event });
       continue;
     }
-    const before = room.member(stateKey);
-    const membership = event === undefined ? 'leave' : membershipIn(event.content);
+    const before = turn.member(stateKey);
+    const said = membershipAt(nid === own.nid ? OWN_EVENT : nid);
+    const membership = said ?? 'leave';
     const goesOn = before?.membership === membership;
     members.push({
       userId: stateKey,
       user: names.user(stateKey),
       membership,
-      event: event?.nid ?? 0,
+      event: said === undefined ? 0 : nid,
       since: goesOn ? before.since : own.nid,
       local: events.isLocal(stateKey),
       forgotten: goesOn && before.forgotten,

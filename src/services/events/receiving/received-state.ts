@@ -3,8 +3,10 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
 import { entriesOf, type StateEntries, type StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
-import { OWN_EVENT } from './received-plan.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** Stands for the position of the event that is being accepted, until it has one: no event has it. */
+export const OWN_EVENT = -1;
 
 /** The state before a remote event. */
 export interface StateBefore {
@@ -30,27 +32,45 @@ export interface StateAfterwards {
  * stored, nothing is resolved and no state is copied: what it costs is what it changes, however many members there are.
  */
 export class ReceivedStates {
-  readonly #states: StateStore;
-  readonly #merger: StateMerger;
+  readonly #states: Pick<StateStore, 'load'>;
+  readonly #merger: Pick<StateMerger, 'resolve' | 'changes'>;
 
-  constructor({ states, merger }: { readonly states: StateStore; readonly merger: StateMerger }) {
+  constructor({
+    states,
+    merger,
+  }: {
+    readonly states: Pick<StateStore, 'load'>;
+    readonly merger: Pick<StateMerger, 'resolve' | 'changes'>;
+  }) {
     this.#states = states;
     this.#merger = merger;
   }
 
-  /** "The state of the room before the event": the states after its prev_events, resolved. */
-  async before(room: Room, prev: readonly StoredEvent[]): Promise<StateBefore> {
+  /**
+   * "The state of the room before the event": the states after its prev_events, resolved.
+   *
+   * @param told states after those prev_events that are not here
+   */
+  async before(room: Room, prev: readonly StoredEvent[], told: readonly StateEntries[] = []): Promise<StateBefore> {
+    if (told.length > 0) {
+      const branches = await this.#statesAfter(room, prev);
+      return this.#merged(room, branches, [...branches.map(entriesOf), ...told]);
+    }
     const { extremities } = room.head;
     const named = new Set(prev.map((event) => event.nid));
     // The room's state is what the states after its forward extremities resolve to.
     if (named.size === extremities.length && extremities.every((event) => named.has(event.nid)))
-      return stored(room.stateChain);
+      return stored(room.head.chain);
     const branches = await this.#statesAfter(room, prev);
     const [only] = branches;
     if (only === undefined) return stored(StateChain.EMPTY);
     if (branches.length === 1) return stored(only);
-    const entries = await this.#merger.resolve(room, branches.map(entriesOf));
-    const nearest = await this.#nearest([...branches, room.stateChain], entries);
+    return this.#merged(room, branches, branches.map(entriesOf));
+  }
+
+  async #merged(room: Room, branches: readonly StateChain[], states: readonly StateEntries[]): Promise<StateBefore> {
+    const entries = await this.#merger.resolve(room, states);
+    const nearest = await this.#nearest([...branches, room.head.chain], entries);
     return { ...nearest, get: (skey) => entries.get(skey), entries: () => entries };
   }
 
@@ -73,10 +93,10 @@ export class ReceivedStates {
     const besides = await this.#statesAfter(room, others);
     const isAlone = besides.length === 0 || (own === undefined && besides.every((state) => isSame(state, before)));
     if (isAlone && before.toBefore.length === 0) {
-      const changes = room.stateChain.changesTo(before.branch).filter((change) => change.skey !== own?.skey);
+      const changes = room.head.chain.changesTo(before.branch).filter((change) => change.skey !== own?.skey);
       return { changes: own === undefined ? changes : [...changes, own], isAfterEvent: true };
     }
-    const present = entriesOf(room.stateChain);
+    const present = entriesOf(room.head.chain);
     const after = own === undefined ? before.entries() : new Map([...before.entries(), [own.skey, own.event]]);
     if (isAlone) return { changes: await this.#merger.changes(present, after), isAfterEvent: true };
     const fresh = { nid: OWN_EVENT, event: event.incoming, auth: event.auth.map((one) => one.nid) };
@@ -85,10 +105,10 @@ export class ReceivedStates {
   }
 
   async #statesAfter(room: Room, events: readonly StoredEvent[]): Promise<StateChain[]> {
-    const { stateChain } = room;
+    const { chain } = room.head;
     const nids = new Set(events.map((event) => event.stateAfter));
-    const chains = await this.#states.load([...nids].filter((nid) => nid !== stateChain.nid));
-    return [...nids].map((nid) => chains.get(nid) ?? stateChain);
+    const chains = await this.#states.load([...nids].filter((nid) => nid !== chain.nid));
+    return [...nids].map((nid) => chains.get(nid) ?? chain);
   }
 
   /** Of some stored states the one from which the fewest changes lead to the state before the event. */

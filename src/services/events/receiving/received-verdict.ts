@@ -15,6 +15,8 @@ export type Verdict =
 /**
  * "Passes authorization rules based on the event's auth events, otherwise it is rejected", "based on the state before the event,
  * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
+ *
+ * @param create the room's `m.room.create`, if it is here
  */
 export const judgeReceived = async (
   options: Parameters<typeof checkAgainst>[0],
@@ -22,13 +24,13 @@ export const judgeReceived = async (
   incoming: IdentifiedPdu,
   auth: readonly StoredEvent[],
   before: StateBefore,
+  create: StoredEvent | undefined,
 ): Promise<Verdict> => {
   const { version } = room;
   // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
   if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
   const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
   if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
-  const create = room.stateEvent('m.room.create');
   const byAuthEvents = checkAuth(version, incoming, (type, stateKey) => {
     const named = auth.find((event) => event.type === type && event.stateKey === stateKey);
     // Since v12 the room's id stands for its m.room.create.
@@ -39,6 +41,8 @@ export const judgeReceived = async (
   if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
   const byStateBefore = await checkAgainst(options, room, incoming, before.get);
   if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
-  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.stateChain.get(skey));
+  // The first event of a room that is joined: its state begins with what was told.
+  if (room.head.extremities.length === 0) return { kind: 'accepted' };
+  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.head.chain.get(skey));
   return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
 };

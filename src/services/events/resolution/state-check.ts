@@ -14,7 +14,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
  * @param entry position of the state event under the integer of a state key
  */
 export const checkAgainst = async (
-  { interner, loader }: { readonly interner: Interner; readonly loader: EventLoader },
+  { interner, loader }: { readonly interner: Interner; readonly loader: Pick<EventLoader, 'load'> },
   room: Room,
   event: IdentifiedPdu,
   entry: (skey: number) => number | undefined,

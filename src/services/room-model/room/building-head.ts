@@ -66,7 +66,7 @@ export class BuildingHead {
     this.moveTo(now, depth);
   }
 
-  /** Moves to what was committed otherwise; nothing may be on its way. */
+  /** Moves to where events leave it that were not built on it. */
   moveTo(now: RoomHead, depth: number): void {
     this.#now = now;
     this.#depth = depth;

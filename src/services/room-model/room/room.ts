@@ -203,6 +203,11 @@ export class Room implements EventRoom {
     this.#building.advance(event, change);
   }
 
+  /** Moves the head to where an event leaves it that was not built on it, and is about to be queued for writing. */
+  moveHead(head: RoomHead, depth: number): void {
+    this.#building.moveTo(head, depth);
+  }
+
   /** Remembers the head as it is now; what comes back restores it, as long as nothing was queued in between. */
   saveHead(): () => void {
     return this.#building.save();
@@ -242,7 +247,6 @@ export class Room implements EventRoom {
   applyReceived(event: StoredEvent, head: RoomHead, depth: number, changes: ResolvedChanges, isShown: boolean): void {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, depth);
-    this.#building.moveTo(head, this.#depth);
     this.#lastPosition = event.nid;
     if (isShown) this.ring.push(event);
     for (const [key, slot] of changes.state) {

@@ -1,4 +1,3 @@
-import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import { GiveWay } from '#src/kernel/give-way.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -9,6 +8,7 @@ import type { EventEncoder, Relations } from './event-encoder.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
+import { beginOfTimeline } from './timeline-window.ts';
 import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';
 import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } from './visible-timelines.ts';
 
@@ -202,7 +202,7 @@ export class RoomEventsSection implements Section {
     members[request.stateAfter ?? 'state'] = `{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
-    const begin = first === undefined ? encodeArrivalToken(plan.upTo) : encodeRoomToken(first, plan.upTo);
+    const begin = beginOfTimeline(first, plan.upTo, plan.upTo);
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&

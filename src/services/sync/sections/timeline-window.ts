@@ -1,4 +1,6 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
+import { encodeArrivalToken, encodeRoomToken, SHARDS } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -163,12 +165,30 @@ const fromRing = (
   return newest === undefined || newest.length <= bounds.limit ? undefined : cut(newest, bounds, undefined, true);
 };
 
+/**
+ * The token for what lies before a timeline. Before one that begins after a gap that is all that had come until then, wherever it stands in
+ * the room's history.
+ *
+ * @param upTo the position up to which there was something to tell
+ * @param told the same, where it goes into the token
+ */
+export const beginOfTimeline = (first: StoredEvent | undefined, upTo: number, told?: number): string => {
+  if (first === undefined) return encodeArrivalToken(upTo);
+  return isAfterGap(first) ? encodeArrivalToken(first.nid - SHARDS) : encodeRoomToken(first, told);
+};
+
+const isAfterGap = ({ flags }: StoredEvent): boolean => (flags & EVENT_FLAGS.afterGap) !== 0;
+
 const cut = (
-  events: readonly StoredEvent[],
+  stretch: readonly StoredEvent[],
   { limit, bytes }: TimelineBounds,
   accepts: TimelinePredicate | undefined,
-  moreBefore: boolean,
+  moreBeforeStretch: boolean,
 ): TimelineWindow => {
+  // What came before a gap does not join on to what came after it: the client has to ask for what lies between.
+  const gap = stretch.findLastIndex(isAfterGap);
+  const events = gap < 0 ? stretch : stretch.slice(gap);
+  const moreBefore = moreBeforeStretch || gap >= 0;
   const wanted = accepts === undefined ? events : events.filter((event) => accepts(event));
   const fitting = newestWithin(limit === 0 ? [] : wanted.slice(-limit), bytes);
   return {

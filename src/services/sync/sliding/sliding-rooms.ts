@@ -1,4 +1,4 @@
-import { encodeArrivalToken, encodeRoomToken, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { GiveWay } from '#src/kernel/give-way.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -7,6 +7,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionRequest } from '../engine/section.ts';
 import type { SyncFilter, SyncFilters } from '../engine/sync-filter.ts';
+import { beginOfTimeline } from '../sections/timeline-window.ts';
 import type { EventEncoder } from '../sections/event-encoder.ts';
 import { heroesOf } from '../sections/room-summary.ts';
 import type { StrippedStateSource } from '../sections/stripped-state.ts';
@@ -426,11 +427,7 @@ export class SlidingRooms {
       name: shownText(plan, isInitial, atLeave, resolved, 'm.room.name', 'name'),
       avatar: shownText(plan, isInitial, atLeave, resolved, 'm.room.avatar', 'url'),
       timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
-      prevBatch: hasTimeline
-        ? first === undefined
-          ? encodeArrivalToken(plan.upTo)
-          : encodeRoomToken(first)
-        : undefined,
+      prevBatch: hasTimeline ? beginOfTimeline(first, plan.upTo) : undefined,
       isLimited: draft?.window.limited ?? false,
       live: before === undefined ? 0 : events.filter(({ event }) => event.nid > known).length,
     };

@@ -1,0 +1,165 @@
+import { setImmediate } from 'node:timers/promises';
+import { checkAuth } from '#src/protocol/auth/check-auth.ts';
+import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
+import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { createEventIdOf, type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { eventRow } from '#src/services/room-model/event/event-row.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { EventRow } from '#src/storage/events/event-rows.ts';
+import { writeOutliers } from '#src/storage/events/past-writes.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Reception } from './reception.ts';
+import { PastPositions } from './past-positions.ts';
+import { ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
+import { withoutUnsigned } from './stored-json.ts';
+
+/** Outliers that are judged and written together. */
+const SLICE = 500;
+
+export interface OutlierStoreOptions extends ReceivingTurnOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+}
+
+/** Stores events without their ancestors, judged by their auth events. */
+export class OutlierStore {
+  readonly #options: OutlierStoreOptions;
+  readonly #positions: PastPositions;
+
+  constructor(options: OutlierStoreOptions) {
+    this.#options = options;
+    this.#positions = new PastPositions(options.database);
+  }
+
+  /** @returns what became of each, by its id */
+  async store(room: Room, events: readonly IdentifiedPdu[]): Promise<ReadonlyMap<string, Reception>> {
+    const receptions = new Map<string, Reception>();
+    const ordered = authFirst(events);
+    for (let at = 0; at < ordered.length; at += SLICE) {
+      if (at > 0) await setImmediate();
+      const slice = ordered.slice(at, at + SLICE);
+      // What is named by position must not be stored by another caller meanwhile.
+      await room.turns.besidesHead(() => this.#storeSlice(room, slice, receptions));
+    }
+    return receptions;
+  }
+
+  async #storeSlice(room: Room, events: readonly IdentifiedPdu[], receptions: Map<string, Reception>): Promise<void> {
+    const { interner } = this.#options;
+    const turn = new ReceivingTurn(this.#options, room);
+    const createId = room.version.roomIdIsCreateHash ? createEventIdOf(room.roomId) : undefined;
+    await turn.lookUp([
+      ...events.flatMap(({ eventId, pdu }) => [eventId, ...referencedIds(pdu.auth_events)]),
+      ...(createId === undefined ? [] : [createId]),
+    ]);
+    const own = new Set(events.map(({ eventId }) => eventId));
+    const named = [...new Set(events.flatMap(({ pdu }) => referencedIds(pdu.auth_events))), createId ?? ''];
+    const here = named.flatMap((id) => (own.has(id) ? [] : (turn.place(id)?.nid ?? [])));
+    const judged = new Map<string, IdentifiedPdu>();
+    for (const event of await turn.events(here)) judged.set(event.eventId, identified(event));
+    for (const event of await turn.events(events.flatMap(({ eventId }) => turn.place(eventId)?.nid ?? [])))
+      judged.set(event.eventId, identified(event));
+    const fresh: { readonly event: IdentifiedPdu; readonly verdict: AuthVerdict }[] = [];
+    for (const event of events) {
+      if (turn.place(event.eventId) !== undefined) {
+        receptions.set(event.eventId, { outcome: 'known' });
+        continue;
+      }
+      if (receptions.has(event.eventId)) continue;
+      const missing = referencedIds(event.pdu.auth_events).filter((id) => !judged.has(id));
+      if (missing.length > 0) {
+        receptions.set(event.eventId, { outcome: 'missing', ids: missing });
+        continue;
+      }
+      const verdict = judgeOutlier(room, event, judged, createId);
+      judged.set(event.eventId, { ...event, rejected: !verdict.ok });
+      fresh.push({ event, verdict });
+    }
+    if (fresh.length === 0) return;
+    const names = await interner.ensure({
+      types: fresh.map(({ event: { pdu } }) => pdu.type),
+      users: fresh.map(({ event: { pdu } }) => pdu.sender),
+      stateKeys: fresh.flatMap(({ event: { pdu } }) =>
+        pdu.state_key === undefined ? [] : [{ type: pdu.type, stateKey: pdu.state_key }],
+      ),
+    });
+    const nids = await this.#positions.take(room.shard, fresh.length);
+    const nidOf = new Map(fresh.map(({ event }, index) => [event.eventId, nids[index] ?? 0]));
+    const rows: EventRow[] = [];
+    for (const { event, verdict } of fresh) {
+      const { eventId, pdu } = event;
+      const parts = {
+        room,
+        nid: nidOf.get(eventId) ?? 0,
+        topo: pdu.depth,
+        eventId,
+        state: 0,
+        flags: EVENT_FLAGS.outlier | (verdict.ok ? 0 : EVENT_FLAGS.rejected),
+        replaces: undefined,
+        json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
+        pdu,
+      };
+      const auth = referencedIds(pdu.auth_events).map((id) => nidOf.get(id) ?? turn.place(id)?.nid ?? 0);
+      rows.push(eventRow(names, parts, { prev: [], auth, relation: { rel: undefined, relType: undefined } }));
+      const stored = new StoredEvent(parts);
+      receptions.set(
+        eventId,
+        verdict.ok
+          ? { outcome: 'accepted', event: stored }
+          : { outcome: 'rejected', event: stored, reason: verdict.reason },
+      );
+    }
+    await writeOutliers(this.#options.database, rows);
+  }
+}
+
+/** "Passes authorization rules based on the event's auth events, otherwise it is rejected." */
+const judgeOutlier = (
+  room: Room,
+  event: IdentifiedPdu,
+  known: ReadonlyMap<string, IdentifiedPdu>,
+  createId: string | undefined,
+): AuthVerdict => {
+  const { version } = room;
+  const auth = referencedIds(event.pdu.auth_events).flatMap((id) => known.get(id) ?? []);
+  const selection = checkAuthEventsSelection(version, event, auth);
+  if (!selection.ok) return selection;
+  return checkAuth(version, event, (type, stateKey) => {
+    const named = auth.find(({ pdu }) => pdu.type === type && pdu.state_key === stateKey);
+    // Since v12 the room's id stands for its m.room.create.
+    const implied = type === 'm.room.create' && createId !== undefined ? known.get(createId) : undefined;
+    return named ?? implied;
+  });
+};
+
+/** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
+const authFirst = (events: readonly IdentifiedPdu[]): readonly IdentifiedPdu[] => {
+  const byId = new Map(events.map((event) => [event.eventId, event]));
+  const ordered = new Map<string, IdentifiedPdu>();
+  const begun = new Set<string>();
+  for (const first of byId.keys()) {
+    const path = [first];
+    while (path.length > 0) {
+      const id = path.at(-1) ?? '';
+      const event = byId.get(id);
+      const before =
+        event === undefined || begun.has(id)
+          ? []
+          : referencedIds(event.pdu.auth_events).filter((auth) => byId.has(auth) && !begun.has(auth));
+      begun.add(id);
+      if (before.length > 0) path.push(...before);
+      else {
+        path.pop();
+        if (event !== undefined) ordered.set(id, event);
+      }
+    }
+  }
+  return [...ordered.values()];
+};
