@@ -364,6 +364,10 @@ describe('sliding sync', function () {
       const answer = await poll(alice, body);
       expect([answer.status, answer.body.errcode], JSON.stringify(body)).to.deep.equal([400, 'M_BAD_JSON']);
     }
+    for (const connId of ['a\u0000b', '\ud800', 'x'.repeat(17), 7]) {
+      const answer = await poll(alice, { conn_id: connId });
+      expect([answer.status, answer.body.errcode], String(connId)).to.deep.equal([400, 'M_BAD_JSON']);
+    }
     const lists = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`l${n}`, { ranges: [[0, 1]] }]));
     expect((await poll(alice, { lists })).body.errcode).to.equal('M_INVALID_PARAM');
     const since = { extensions: { to_device: { enabled: true, since: 'x' } } };

@@ -1,5 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { writeAll } from '#src/kernel/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 import {
   deleteOldConnections,
   findConnection,
@@ -73,7 +75,13 @@ export class ConnectionStore {
       rows.push({ ...connectionName(key), content });
     }
     await deleteOldConnections(this.#database, this.#clock.now() - KEPT_MS);
-    if (rows.length > 0) await saveConnections(this.#database, rows, this.#clock.now());
+    // One that cannot be written begins again; it keeps no other from being saved.
+    const write = (some: readonly SavedConnection[]): Promise<void> =>
+      saveConnections(this.#database, some, this.#clock.now());
+    if (rows.length > 0)
+      await writeAll(rows, write, isUnavailable, (_, error) => {
+        if (isUnavailable(error)) throw error;
+      });
     return seen;
   }
 

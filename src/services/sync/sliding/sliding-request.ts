@@ -269,6 +269,8 @@ export const parseSlidingBody = (
   const connId = body['conn_id'] ?? '';
   if (typeof connId !== 'string' || connId.length > LONGEST_CONN_ID)
     throw bad(`conn_id must be a string of ${LONGEST_CONN_ID} characters at most.`);
+  if (connId.includes('\0') || !connId.isWellFormed())
+    throw bad('conn_id holds what is no text: NUL, or half a character.');
   const txnId = body['txn_id'] ?? undefined;
   if (txnId !== undefined && typeof txnId !== 'string') throw bad('txn_id must be a string.');
   const lists = Object.entries(objectAt(body, 'lists')).map(([name, list]): [string, ListWish] => {
