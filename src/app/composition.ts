@@ -28,6 +28,7 @@ import { composeReading } from './slices/reading.ts';
 import { composeRetention } from './slices/retention.ts';
 import { composeRoomModel } from './slices/room-model.ts';
 import { composeRooms } from './slices/rooms.ts';
+import { composeServers } from './slices/servers.ts';
 import { composeSearch } from './slices/search.ts';
 import { composeSlidingSync } from './slices/sliding-sync.ts';
 import { composeSync, type MoreSections } from './slices/sync.ts';
@@ -49,6 +50,7 @@ export const composeServices = (ground: Ground) =>
   new Composition(ground)
     .add(composeOutside)
     .add(composeListeners)
+    .add(composeServers)
     .add(composeCommit)
     .add(composeUsers)
     .add(composeAccounts)

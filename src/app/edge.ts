@@ -15,6 +15,7 @@ import type { Slice } from './ground/slice.ts';
 import type { Accounts } from './slices/accounts.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Outside } from './slices/outside.ts';
+import type { Servers } from './slices/servers.ts';
 import type { Sync } from './slices/sync.ts';
 import type { Users } from './slices/users.ts';
 
@@ -23,6 +24,7 @@ type Below = Platform &
   ServerFiles &
   Outside &
   Listeners &
+  Pick<Servers, 'requestAuthenticator'> &
   Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
   Pick<Sync, 'sync' | 'syncUsers'> &
@@ -97,6 +99,7 @@ function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
     { ...below, ...info },
     {
       authenticate: (token, allow) => sessions.authenticate(token, allow),
+      authenticateServer: (request) => below.requestAuthenticator.authenticate(request),
       knows: (token) => sessions.knows(token),
       seen: noting(below),
       rateLimiter,

@@ -73,7 +73,9 @@ import { changePasswordEndpoints } from '#src/http/pages/change-password.ts';
 import { loginPageEndpoints } from '#src/http/pages/login.ts';
 import { renewAccountEndpoints } from '#src/http/pages/renew-account.ts';
 import { stageFallbackEndpoints } from '#src/http/pages/stage-fallback.ts';
+import { keysServerEndpoints } from '#src/http/server-server/keys_server.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
+import { federationVersionEndpoints } from '#src/http/server-server/version.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
@@ -109,6 +111,7 @@ const DECLARED = [
   ...authedContentRepoEndpoints,
   ...toDeviceEndpoints,
   ...keysEndpoints,
+  ...keysServerEndpoints,
   ...keyBackupEndpoints,
   ...dehydratedDeviceEndpoints,
   ...crossSigningEndpoints,
@@ -119,6 +122,7 @@ const DECLARED = [
   ...unsubscribeEndpoints,
   ...eventContextEndpoints,
   ...federationOpenIdEndpoints,
+  ...federationVersionEndpoints,
   ...filterEndpoints,
   ...healthEndpoints,
   ...identityKeyEndpoints,

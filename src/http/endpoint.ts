@@ -31,7 +31,8 @@ export type RateLimitBucket =
   | 'media_upload'
   | 'url_preview'
   | 'media_fetch'
-  | 'mail_link';
+  | 'mail_link'
+  | 'federation';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -47,10 +47,13 @@ interface Exchange {
   isGone: boolean;
 }
 
-/** The path of a request target, and what follows the question mark. RFC 9112, 3.2: proxies may send the absolute form. */
+/** A request target without scheme and host. RFC 9112, 3.2: proxies may send the absolute form. */
+const originForm = (target: string): string =>
+  target.startsWith('/') ? target : target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+
+/** The path of a request target, and what follows the question mark. */
 const splitTarget = (target: string): readonly [string, string] => {
-  let rest = target;
-  if (!rest.startsWith('/')) rest = rest.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  let rest = originForm(target);
   const hash = rest.indexOf('#');
   if (hash !== -1) rest = rest.slice(0, hash);
   const mark = rest.indexOf('?');
@@ -163,10 +166,12 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   ): Promise<Origin | AppserviceIdentity | undefined> => {
     const request = {
       method: ctx.method,
-      target: ctx.req.url ?? '/',
+      target: originForm(ctx.req.url ?? '/'),
       headers: ctx.req.headers,
+      authorizations: ctx.req.headersDistinct['authorization'] ?? [],
       bytes,
       json: bytes.length === 0 ? undefined : value,
+      network: exchange.network,
     };
     if (operation.endpoint.auth === 'appservice') return deps.authenticateAppservice?.(request);
     exchange.origin = await deps.authenticateServer?.(request);
@@ -223,6 +228,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       limit(operation, exchange);
       received = await receiveBody(ctx.req, endpoint, reading);
       caller = await prove(ctx, operation, exchange, received);
+      // Who has proved who they are pays for themselves: many servers may stand behind one address.
+      if (endpoint.rateLimit !== 'none') admission.giveBack(endpoint.rateLimit, exchange.network);
     } else if (auth !== 'none') {
       const { authorization } = ctx.req.headers;
       const allow = endpoint.allowLocked === true ? 'locked' : undefined;

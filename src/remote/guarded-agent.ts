@@ -1,12 +1,9 @@
-import { Agent, type Dispatcher, errors } from 'undici';
-import {
-  guardedConnector,
-  type GuardedConnectorOptions,
-  RefusedAddressError,
-  UnresolvedHostError,
-} from './guarded-connector.ts';
+import { Agent } from 'undici';
+import { guardedConnector, type GuardedConnectorOptions } from './guarded-connector.ts';
 import type { Hop } from './hops.ts';
-import { failure, type OutboundFailure, type OutboundResult } from './outbound-result.ts';
+import { failureOf } from './outbound-failures.ts';
+import { failure, type OutboundResult } from './outbound-result.ts';
+import { readUpTo } from './read-up-to.ts';
 
 export interface GuardedAgentOptions extends GuardedConnectorOptions {
   /** To one origin at the same time; further requests wait. */
@@ -70,51 +67,3 @@ export class GuardedAgent {
     return this.#agent.destroy();
   }
 }
-
-/** The body, or its first `most` bytes as soon as it is longer. */
-const readUpTo = async (
-  body: Dispatcher.ResponseData['body'],
-  most: number,
-): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> => {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  // Breaking off is our own doing.
-  body.on('error', () => undefined);
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    chunks.push(chunk);
-    if (size > most) return { bytes: Buffer.concat(chunks).subarray(0, most), isCut: true };
-  }
-  return { bytes: Buffer.concat(chunks), isCut: false };
-};
-
-const failureOf = (error: unknown, host: string, signal: AbortSignal): OutboundFailure => {
-  if (error instanceof RefusedAddressError) return failure('refused_address', error.message);
-  if (error instanceof UnresolvedHostError) return failure('unresolved', error.message);
-  if (error instanceof errors.InvalidArgumentError)
-    return failure('refused_url', `the request to ${host} cannot be made as it is: ${error.message}`);
-  const isLate =
-    error instanceof errors.ConnectTimeoutError ||
-    error instanceof errors.HeadersTimeoutError ||
-    error instanceof errors.BodyTimeoutError;
-  if (isLate) return failure('timeout', `${host} took too long`);
-  if (signal.aborted) return failure('aborted', 'the request was given up');
-  const code = codeOf(error);
-  if (error instanceof errors.HTTPParserError || BROKEN.has(code))
-    return failure('broken', `${host} broke off (${code})`);
-  return failure('unreachable', `${host} cannot be reached (${code})`);
-};
-
-const BROKEN: ReadonlySet<string> = new Set([
-  'UND_ERR_SOCKET',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'UND_ERR_HEADERS_OVERFLOW',
-  'UND_ERR_RES_EXCEEDED_MAX_SIZE',
-  'ECONNRESET',
-  'EPIPE',
-]);
-
-const codeOf = (error: unknown): string => {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : error instanceof Error ? error.name : 'unknown';
-};

@@ -11,7 +11,7 @@ import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { type Random, systemRandom } from '#src/kernel/random.ts';
 import type { RateLimit } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { formatSigningKey, generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { formatSigningKey, generateSigningKey, type SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { encodeSyncToken } from '#src/protocol/wire/position.ts';
 import { makeSessionKey } from '#src/services/accounts/sessions/session-key.ts';
 import { Database } from '#src/storage/database.ts';
@@ -24,9 +24,9 @@ import { until } from './until.ts';
 
 export type { Answer } from './http.ts';
 
-/** The name of every server that runs in the tests' process. */
+/** The name of the servers that run in the tests' process, if a test gives them none. */
 export const SERVER = 'test';
-/** With which every one of them signs. */
+/** With which they sign, if they have no key of their own. */
 export const SIGNING_KEY = generateSigningKey((count) => systemRandom.bytes(count));
 const SESSION_KEY = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
 
@@ -42,6 +42,10 @@ export type ConfigChanges = Changes<Config>;
 export type Json = any;
 
 export interface InProcessServerOptions {
+  readonly serverName?: string;
+  readonly signingKey?: SigningKey;
+  /** Time that it shares with others; one of its own when left out. */
+  readonly clock?: ManualClock;
   readonly config?: ConfigChanges;
   /** Groups of rate limits; what belongs to none of them is not limited. Nothing is when left out. */
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
@@ -93,7 +97,8 @@ const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
  * are sent as they are.
  */
 export class InProcessServer {
-  readonly clock = new ManualClock();
+  readonly clock: ManualClock;
+  readonly serverName: string;
   readonly lines: Line[] = [];
   readonly #options: InProcessServerOptions;
   readonly #folder: string;
@@ -114,6 +119,8 @@ export class InProcessServer {
 
   private constructor(options: InProcessServerOptions, folder: string, databaseUrl: string, isOwner = true) {
     this.#options = options;
+    this.clock = options.clock ?? new ManualClock();
+    this.serverName = options.serverName ?? SERVER;
     this.#folder = folder;
     this.#databaseUrl = databaseUrl;
     this.#isOwner = isOwner;
@@ -121,7 +128,7 @@ export class InProcessServer {
 
   static async start(options: InProcessServerOptions = {}): Promise<InProcessServer> {
     const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-app-'));
-    await writeFile(join(folder, 'signing.key'), `${formatSigningKey(SIGNING_KEY)}\n`);
+    await writeFile(join(folder, 'signing.key'), `${formatSigningKey(options.signingKey ?? SIGNING_KEY)}\n`);
     await writeFile(join(folder, 'session.key'), SESSION_KEY, { mode: 0o600 });
     const server = new InProcessServer(options, folder, await migratedDatabase());
     await server.#live();
@@ -136,6 +143,13 @@ export class InProcessServer {
   /** Where it listens, without a slash at the end. */
   get url(): string {
     return this.#url;
+  }
+
+  /** The port at which it listens with TLS; undefined while it does not run, or has no certificate. */
+  get tlsPort(): number | undefined {
+    if (!runningServers.has(this)) return undefined;
+    const address = this.lines.findLast(({ message }) => message === 'listening with TLS')?.fields['address'];
+    return typeof address === 'string' ? Number(new URL(address).port) : undefined;
   }
 
   /** The data directory. */
@@ -176,10 +190,10 @@ export class InProcessServer {
   #config(): Config {
     const { config = {}, rateLimits } = this.#options;
     const usual: ConfigChanges = {
-      serverName: SERVER,
+      serverName: this.serverName,
       dataDir: this.#folder,
       signingKeyFile: join(this.#folder, 'signing.key'),
-      publicBaseUrl: `https://${SERVER}`,
+      publicBaseUrl: `https://${this.serverName}`,
       http: { port: 0 },
       password: { cost: 'low' },
       registration: { enabled: true, guests: true },
@@ -290,7 +304,7 @@ export class InProcessServer {
   async #logIn(name: string): Promise<Session> {
     const [localpart = '', deviceId = 'DEVICE'] = name.split('/');
     await this.account(localpart);
-    const userId = `@${localpart}:${SERVER}`;
+    const userId = `@${localpart}:${this.serverName}`;
     const { accessToken } = await this.services.sessions.createSession({ userId, deviceId });
     return { userId, deviceId, token: accessToken };
   }
@@ -310,7 +324,7 @@ export class InProcessServer {
 
   async #register(localpart: string): Promise<void> {
     const { database, users } = this.services;
-    const userId = `@${localpart}:${SERVER}`;
+    const userId = `@${localpart}:${this.serverName}`;
     if (await users.exists(userId)) return;
     const kind = { isGuest: localpart.startsWith('guest'), admin: localpart.startsWith('admin') };
     await database.write(async (tx) => {

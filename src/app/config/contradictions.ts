@@ -94,6 +94,8 @@ export function findContradictions(config: RawConfig): Contradiction[] {
   for (const [key, keys, own] of taken) {
     for (const name of own) if (name in keys) refuse(key, `must not hold ${name}, which has a key of its own`);
   }
+  for (const [index, name] of config.federation.key_servers.entries())
+    if (!isServerName(name)) refuse(`federation.key_servers.${index}`, `must be a server name, but is ${name}`);
   for (const [name, target] of Object.entries(config.federation.static_hosts)) {
     if (!isServerName(name)) refuse(`federation.static_hosts.${name}`, 'is no server name');
     if (!isServerName(target)) refuse(`federation.static_hosts.${name}`, `must be host:port, but is ${target}`);

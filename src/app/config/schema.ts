@@ -248,6 +248,7 @@ export const configSchema = section({
     delayed_event_relay: limit,
     to_device: limit,
     federation: limit,
+    unknown_server: limit,
   }),
   room: section({
     default_version: oneOf('1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'),
@@ -327,6 +328,7 @@ export const configSchema = section({
     enabled: flag,
     allow: nullable(texts),
     deny: texts,
+    key_servers: texts,
     trusted_ca_files: texts,
     static_hosts: Type.Record(Type.String(), hostAndPort),
     deny_ip_ranges: Type.Array(network),

@@ -25,10 +25,14 @@ export interface UnverifiedRequest {
   /** The request target as it was sent: path and query, still percent-encoded. */
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
+  /** The values of all its `Authorization` headers: servers with several keys send several. */
+  readonly authorizations: readonly string[];
   /** The body as it arrived; empty where there was none. */
   readonly bytes: Buffer;
   /** The body as JSON; undefined where there was none. */
   readonly json: unknown;
+  /** Where it comes from, for limits. */
+  readonly network: string;
 }
 
 /** Says who sends a request. */

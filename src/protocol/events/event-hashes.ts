@@ -55,16 +55,31 @@ export function referenceHash(
  * @throws TypeError if a PDU of v1 or v2 carries none, which `checkPduFormat` rules out
  */
 export function eventId(version: RoomVersion, pdu: Pdu): string {
+  return version.eventIdFormat === 'assigned'
+    ? assignedId(pdu)
+    : eventIdOf(version, pdu, signedEventText(version, pdu));
+}
+
+/**
+ * The same, where `signedEventText` of the PDU is there already.
+ *
+ * @throws TypeError as `eventId`
+ */
+export function eventIdOf(version: RoomVersion, pdu: Pdu, signedText: string): string {
   switch (version.eventIdFormat) {
     case 'assigned':
-      if (pdu.event_id === undefined) throw new TypeError('a PDU of this room version carries its event_id');
-      return pdu.event_id;
+      return assignedId(pdu);
     case 'base64':
-      return `$${referenceHash(version, pdu, 'base64')}`;
+      return `$${withoutPadding(hash('sha256', signedText, 'base64'))}`;
     case 'urlSafeBase64':
       // "The event ID is the reference hash of the event encoded using URL-safe unpadded Base64." Since v4.
-      return `$${referenceHash(version, pdu, 'base64url')}`;
+      return `$${hash('sha256', signedText, 'base64url')}`;
   }
+}
+
+function assignedId(pdu: Pdu): string {
+  if (pdu.event_id === undefined) throw new TypeError('a PDU of this room version carries its event_id');
+  return pdu.event_id;
 }
 
 /** How `prev_events` and `auth_events` of this room version name an event. */

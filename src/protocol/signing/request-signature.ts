@@ -1,21 +1,68 @@
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { signJson, signaturesOf } from './json-signatures.ts';
+import { signText } from './json-signatures.ts';
 import type { SigningKey } from './signing-key.ts';
 
-/** A request of this server to another one. */
+/** A request of one server to another. */
 export interface RequestToSign {
   readonly method: string;
   /** Path and query, as they are sent. */
   readonly uri: string;
   readonly origin: string;
-  readonly destination: string;
+  /** Left out by servers that are older than v1.3 of the specification. */
+  readonly destination?: string | undefined;
   /** The JSON body; left out where there is none. */
-  readonly content?: JsonObject;
+  readonly content?: JsonObject | undefined;
 }
 
-/** The value of `Authorization` by which another server knows that a request is ours. Server-Server API, "Request Authentication". */
-export const requestAuthorization = (request: RequestToSign, key: SigningKey): string => {
-  const { origin, destination } = request;
-  const signature = signaturesOf(signJson({ ...request }, origin, key), origin).get(key.keyId) ?? '';
-  return `X-Matrix origin="${origin}",destination="${destination}",key="${key.keyId}",sig="${signature}"`;
+/** The body of a request as it is sent, and what proves the sender. */
+export interface SignedRequest {
+  /** Canonical JSON; undefined where there is no body. */
+  readonly body: string | undefined;
+  /** The value of `Authorization`. */
+  readonly authorization: string;
+}
+
+/** The body in the one form in which it is signed. It may hold events of old room versions, whose numbers are no integers. */
+const contentText = (content: JsonObject | undefined): string | undefined =>
+  content === undefined ? undefined : canonicalJson(content, 'lenient');
+
+/**
+ * The text that the signature of a request covers: Canonical JSON of method, target, both servers and the body.
+ *
+ * @param content Canonical JSON of the body
+ */
+const requestText = (request: RequestToSign, content: string | undefined): string => {
+  const { destination, method, origin, uri } = request;
+  const members: [string, string][] = [];
+  if (content !== undefined) members.push(['content', content]);
+  if (destination !== undefined) members.push(['destination', canonicalJson(destination)]);
+  for (const [name, text] of [
+    ['method', method],
+    ['origin', origin],
+    ['uri', uri],
+  ] as const)
+    members.push([name, canonicalJson(text)]);
+  return `{${members.map(([name, text]) => `"${name}":${text}`).join(',')}}`;
 };
+
+/** The text that the signature of a request covers. Server-Server API, "Request Authentication". */
+export const signedRequestText = (request: RequestToSign): string => requestText(request, contentText(request.content));
+
+/** Signs a request of this server to another one. Server-Server API, "Request Authentication". */
+export const signRequest = (
+  request: RequestToSign & { readonly destination: string },
+  key: SigningKey,
+): SignedRequest => {
+  const { destination, origin } = request;
+  const body = contentText(request.content);
+  const signature = signText(requestText(request, body), key);
+  const authorization = `X-Matrix origin="${origin}",destination="${destination}",key="${key.keyId}",sig="${signature}"`;
+  return { body, authorization };
+};
+
+/** The value of `Authorization` by which another server knows that a request is ours. */
+export const requestAuthorization = (
+  request: RequestToSign & { readonly destination: string },
+  key: SigningKey,
+): string => signRequest(request, key).authorization;

@@ -63,6 +63,11 @@ export class Admission {
     this.#assert(WORK, key, this.#limiter.check(WORK, key));
   }
 
+  /** Puts a token back that was taken for a key which turns out not to owe it. */
+  giveBack(bucket: string, key: string): void {
+    this.#limiter.giveBack(bucket, key);
+  }
+
   #assert(bucket: string, key: string, verdict: RateVerdict): void {
     if (verdict.ok) return;
     this.unaccounted(key);

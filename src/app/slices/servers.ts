@@ -1,0 +1,87 @@
+import { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
+import { AddressGuard } from '#src/remote/address-guard.ts';
+import { DestinationBackoff } from '#src/remote/federation/destination-backoff.ts';
+import { FederationClient } from '#src/remote/federation/federation-client.ts';
+import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
+import { Contacts } from '#src/services/servers/contacts.ts';
+import { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { OwnKeys } from '#src/services/servers/keys/own-keys.ts';
+import { ServerKeys } from '#src/services/servers/keys/server-keys.ts';
+import { RequestAuthenticator } from '#src/services/servers/requests/request-authenticator.ts';
+import { ServerPolicy } from '#src/services/servers/server-policy.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Outside } from './outside.ts';
+
+/** Other servers: with whom this one talks, how it asks them, and how it knows what comes from them. */
+export interface Servers {
+  readonly serverPolicy: ServerPolicy;
+  readonly contacts: Contacts;
+  readonly federationClient: FederationClient;
+  readonly ownKeys: OwnKeys;
+  readonly serverKeys: ServerKeys;
+  readonly eventVerifier: EventVerifier;
+  readonly requestAuthenticator: RequestAuthenticator;
+}
+
+export function composeServers(below: Platform & ServerFiles & Outside): Slice<Servers> {
+  const { certificateAuthorities, clock, config, database, logger, metrics, random, rateLimiter, signingKeys } = below;
+  const { timers, version } = below;
+  const { serverName } = config;
+  const { allow, allowIpRanges, deny, denyIpRanges, enabled, keyServers, staticHosts } = config.federation;
+  const serverPolicy = new ServerPolicy({ enabled, allow, deny });
+  const contacts = new Contacts(logger);
+  const backoff = new DestinationBackoff({ clock, random });
+  const federationClient = new FederationClient({
+    serverName,
+    signingKey: signingKeys[0],
+    verdictOn: (name) => serverPolicy.verdictOn(name),
+    discovery: new ServerDiscovery({ staticHosts }),
+    backoff,
+    guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
+    clock,
+    timers,
+    logger,
+    metrics,
+    userAgent: `Tsudoi/${version}`,
+    certificateAuthorities,
+  });
+  const ownKeys = new OwnKeys({ serverName, signingKeys, retiredKeys: [], clock });
+  const serverKeys = new ServerKeys({
+    database,
+    client: federationClient,
+    own: ownKeys,
+    allows: (name) => serverPolicy.allows(name),
+    notaries: keyServers,
+    clock,
+    logger,
+    metrics,
+  });
+  contacts.onHeardOf((name) => backoff.reached(name));
+  contacts.onHeardOf((name) => serverKeys.heardOf(name));
+  const verifier = new ThreadedVerifier({ timers, logger });
+  return {
+    name: 'servers',
+    services: {
+      serverPolicy,
+      contacts,
+      federationClient,
+      ownKeys,
+      serverKeys,
+      eventVerifier: new EventVerifier({ keys: serverKeys, verifier }),
+      requestAuthenticator: new RequestAuthenticator({
+        serverName,
+        policy: serverPolicy,
+        keys: serverKeys,
+        contacts,
+        rateLimiter,
+        clock,
+      }),
+    },
+    async close() {
+      await federationClient.close();
+      await verifier.close();
+    },
+  };
+}

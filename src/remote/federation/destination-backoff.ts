@@ -1,0 +1,90 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+
+/** What is known of a server that could not be reached. */
+export interface Outage {
+  /** Since when it has not been reached, in milliseconds since the epoch. */
+  readonly since: number;
+  /** Before then it is not tried again. */
+  readonly retryAt: number;
+}
+
+export interface DestinationBackoffOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Told of each change; undefined: it is reached again. */
+  readonly changed?: (destination: string, outage: Outage | undefined) => void;
+}
+
+/** Servers remembered; beyond, those go that nobody has tried for longest. */
+const MOST_OUTAGES = 20_000;
+const SHORTEST_MS = 5_000;
+const LONGEST_MS = 3_600_000;
+/** The pause is this part of the outage: who is back after ten minutes is found within 30 s, who is away for days is tried each hour. */
+const PART = 1 / 20;
+/** How much of a pause is left to chance, so that not all servers knock at once. */
+const JITTER = 0.2;
+/** Where somebody waits, a server is tried again after so many milliseconds. */
+const URGENT_MS = 10_000;
+
+/** When servers that could not be reached are tried again: one memory for all requests. */
+export class DestinationBackoff {
+  readonly #options: DestinationBackoffOptions;
+  readonly #outages = new LRUCache<string, Outage & { readonly triedAt: number }>({
+    maxSize: MOST_OUTAGES,
+    sizeCalculation: () => 1,
+  });
+
+  constructor(options: DestinationBackoffOptions) {
+    this.#options = options;
+  }
+
+  /** How many servers are not reached. */
+  get size(): number {
+    return this.#outages.size;
+  }
+
+  /** The outage of a server, if there is one. */
+  outageOf(destination: string): Outage | undefined {
+    return this.#outages.peek(destination);
+  }
+
+  /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent somebody waits for the answer */
+  waitMs(destination: string, isUrgent = false): number {
+    const outage = this.#outages.get(destination);
+    if (outage === undefined) return 0;
+    const until = isUrgent ? Math.min(outage.retryAt, outage.triedAt + URGENT_MS) : outage.retryAt;
+    return Math.max(0, until - this.#options.clock.now());
+  }
+
+  /** The server could not be reached. */
+  failed(destination: string): void {
+    const now = this.#options.clock.now();
+    const known = this.#outages.get(destination);
+    // Several requests that failed together are one failure.
+    if (known !== undefined && now < known.retryAt && now - known.triedAt < SHORTEST_MS) return;
+    const since = Math.min(known?.since ?? now, now);
+    const pause = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, (now - since) * PART));
+    const spread = 1 - (JITTER * (this.#options.random.bytes(1)[0] ?? 0)) / 256;
+    this.#set(destination, { since, retryAt: now + Math.round(pause * spread), triedAt: now });
+  }
+
+  /** The server was reached, or has come to us. */
+  reached(destination: string): void {
+    if (!this.#outages.delete(destination)) return;
+    this.#options.changed?.(destination, undefined);
+  }
+
+  /** What an earlier process knew. */
+  remember(destination: string, outage: Outage): void {
+    // A clock that was wrong must not keep a server away.
+    const retryAt = Math.min(outage.retryAt, this.#options.clock.now() + LONGEST_MS);
+    this.#outages.set(destination, { since: outage.since, retryAt, triedAt: 0 });
+  }
+
+  #set(destination: string, outage: Outage & { readonly triedAt: number }): void {
+    this.#outages.set(destination, outage);
+    this.#options.changed?.(destination, outage);
+  }
+}

@@ -1,0 +1,17 @@
+/** Where a server is reached, and as whom it has to prove itself. Server-Server API, "Resolving server names". */
+export interface DestinationPlace {
+  /** A name to be looked up, or an IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The value of `Host`. */
+  readonly hostHeader: string;
+  /** The name for which its certificate must be valid, and which is sent as SNI; undefined: the certificate is for the IP address. */
+  readonly tlsName: string | undefined;
+}
+
+/** What servers without an explicit port listen on. */
+export const FEDERATION_PORT = 8448;
+
+/** `host:port` as a key and for logs, with brackets around IPv6. */
+export const textOfPlace = ({ host, port }: DestinationPlace): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`;

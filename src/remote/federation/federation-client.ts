@@ -1,0 +1,448 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { Gate } from '#src/kernel/gate.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { measureJson } from '#src/protocol/json/json-measure.ts';
+import { isJsonObject, type JsonObject, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
+import { signRequest } from '#src/protocol/signing/request-signature.ts';
+import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
+import type { AddressGuard } from '../address-guard.ts';
+import type { Resolve } from '../guarded-connector.ts';
+import type { OutboundTimeouts } from '../outbound-http.ts';
+import type { OutboundFailure } from '../outbound-result.ts';
+import type { DestinationBackoff } from './destination-backoff.ts';
+import { type DestinationPlace, textOfPlace } from './destination-place.ts';
+import type { DestinationPools } from './destination-pools.ts';
+import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
+import type { ServerDiscovery } from './server-discovery.ts';
+
+export {
+  type FederationAnswer,
+  type FederationFailure,
+  type FederationFailureKind,
+  type FederationResult,
+  matrixErrorOf,
+} from './federation-result.ts';
+
+/** What another server is asked. */
+export interface FederationRequest {
+  /** Its server name. */
+  readonly destination: string;
+  readonly method: 'GET' | 'POST' | 'PUT';
+  /** Percent-encoded: `/_matrix/federation/v1/...`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
+  readonly content?: JsonObject | undefined;
+  /** Of the answer; 1 MiB by default. */
+  readonly maxBodyBytes?: number | undefined;
+  readonly timeouts?: Partial<OutboundTimeouts> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Somebody waits for the answer: a server that could not be reached is tried again sooner. */
+  readonly isUrgent?: boolean | undefined;
+  /** Whether the request is signed. It is unless said otherwise. */
+  readonly isSigned?: boolean | undefined;
+}
+
+/** An answer whose body is read bit by bit. */
+export interface FederationStream {
+  readonly ok: true;
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Ends with an error when the body is longer than `maxBodyBytes`, or breaks off. What is not read has to be given back: `return()`. */
+  readonly body: AsyncIterable<Buffer>;
+}
+
+export interface FederationClientOptions {
+  readonly serverName: string;
+  readonly signingKey: SigningKey;
+  /** Whether this server talks to that one. */
+  readonly verdictOn: (serverName: string) => 'allowed' | 'denied' | 'disabled';
+  readonly discovery: ServerDiscovery;
+  readonly backoff: DestinationBackoff;
+  readonly guard: AddressGuard;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly userAgent: string;
+  readonly resolve?: Resolve | undefined;
+  /** Certificate authorities in PEM, all of them; undefined for the system's. */
+  readonly certificateAuthorities?: readonly string[] | undefined;
+}
+
+const DEFAULT_TIMEOUTS: OutboundTimeouts = { headersMs: 30_000, bodyMs: 15_000, totalMs: 60_000 };
+const STREAM_TOTAL_MS = 600_000;
+const CONNECT_MS = 10_000;
+const DEFAULT_MAX_BODY_BYTES = 1_048_576;
+/** What an answer that is an error may say. */
+const MAX_ERROR_BYTES = 65_536;
+const BYTES_PER_VALUE = 16;
+const LEAST_VALUES = 100_000;
+const PER_DESTINATION = 8;
+const CONCURRENCY = 1_024;
+/** Of them, to servers that could not be reached of late: they take long, and keep nobody from the others. */
+const CONCURRENCY_OF_FAILING = 64;
+const MOST_WAITING = 8_192;
+/** What stands before a server answers so when the server itself is away. */
+const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
+const LONGEST_ERROR = 300;
+const LONGEST_WAIT_MS = 86_400_000;
+const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** How long a request is waited for. */
+interface Patience {
+  /** Aborted when nobody waits any more. */
+  readonly signal: AbortSignal;
+  readonly timeouts: OutboundTimeouts;
+  /** Whether it is time that has run out. */
+  readonly isLate: () => boolean;
+}
+
+/** Another server's answer before its body is read. */
+interface Opened {
+  readonly status: number;
+  readonly headers: FederationStream['headers'];
+  readonly body: AsyncIterable<Buffer> & { on(event: 'error', listener: () => void): unknown };
+}
+
+/** Asks other servers: signs, finds them, waits only so long, reads only so much, and never throws. Server-Server API. */
+export class FederationClient {
+  readonly #options: FederationClientOptions;
+  readonly #gate = new Gate(CONCURRENCY);
+  readonly #gateOfFailing = new Gate(CONCURRENCY_OF_FAILING);
+  readonly #closing = new AbortController();
+  readonly #seconds: Histogram;
+  #pools: Promise<DestinationPools> | undefined;
+  /** Requests whose answer, or the end of whose stream, has not come. */
+  #underWay = 0;
+  readonly #watching = new Set<() => void>();
+
+  constructor(options: FederationClientOptions) {
+    this.#options = options;
+    const { backoff, metrics } = options;
+    this.#seconds = metrics.histogram(
+      'tsudoi_federation_request_seconds',
+      'Requests to other servers, by how they end.',
+      SECONDS,
+      ['outcome'],
+    );
+    metrics.gaugeOf('tsudoi_federation_unreachable_servers', 'Servers that could not be reached.', () => backoff.size);
+  }
+
+  /** Makes a request whose answer is a JSON object. */
+  async request(request: FederationRequest): Promise<FederationResult> {
+    return this.#measured(() => this.#admitted(request, (patience) => this.#ask(request, patience)));
+  }
+
+  /** Makes a request whose answer is read bit by bit, whatever it is. An error status is a failure here too. */
+  async stream(request: FederationRequest): Promise<FederationStream | FederationFailure> {
+    const ended = Promise.withResolvers<void>();
+    const opened = Promise.withResolvers<FederationStream | FederationFailure>();
+    const whole: FederationRequest = { ...request, timeouts: { totalMs: STREAM_TOTAL_MS, ...request.timeouts } };
+    void this.#admitted(whole, async (patience) => {
+      const answer = await this.#open(whole, patience);
+      if ('ok' in answer) return answer;
+      const { headers, status } = answer;
+      const body = this.#bounded(answer, whole, patience.signal, ended.resolve);
+      opened.resolve({ ok: true, status, headers, body });
+      await Promise.race([ended.promise, aborted(patience.signal)]);
+      return { ok: true, body: {} };
+    }).then((result) => {
+      if (!result.ok) opened.resolve(result);
+    });
+    return this.#measured(() => opened.promise);
+  }
+
+  /** Resolves when no request is under way. */
+  async idle(): Promise<void> {
+    while (this.#underWay > 0)
+      await new Promise<void>((resolve) => {
+        this.#watching.add(resolve);
+      });
+  }
+
+  /** Gives up what is under way, and closes all connections. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await (await this.#pools)?.destroy();
+  }
+
+  async #measured<R extends FederationStream | FederationResult>(work: () => Promise<R>): Promise<R> {
+    const { clock } = this.#options;
+    const started = clock.monotonic();
+    const result = await work();
+    this.#seconds.observe((clock.monotonic() - started) / 1000, { outcome: result.ok ? 'ok' : result.kind });
+    return result;
+  }
+
+  /** Why a request is not even begun. */
+  #refusal({ destination, isUrgent }: FederationRequest): FederationFailure | undefined {
+    const { backoff, serverName, verdictOn } = this.#options;
+    const verdict = verdictOn(destination);
+    if (verdict === 'disabled') return federationFailure('disabled', destination, 'This server does not federate.');
+    if (verdict === 'denied')
+      return federationFailure('denied', destination, `This server does not talk to ${destination}.`);
+    if (destination === serverName)
+      return federationFailure('denied', destination, 'This server does not ask itself over the network.');
+    const waitMs = backoff.waitMs(destination, isUrgent === true);
+    if (waitMs > 0)
+      return federationFailure('unreachable', destination, `${destination} could not be reached a moment ago.`, waitMs);
+    if (this.#gate.waiting + this.#gateOfFailing.waiting >= MOST_WAITING)
+      return federationFailure('unreachable', destination, 'This server makes too many requests already.');
+    return undefined;
+  }
+
+  async #admitted(
+    request: FederationRequest,
+    work: (patience: Patience) => Promise<FederationResult>,
+  ): Promise<FederationResult> {
+    const refusal = this.#refusal(request);
+    if (refusal !== undefined) return refusal;
+    const { backoff, timers } = this.#options;
+    const { destination } = request;
+    const timeouts = { ...DEFAULT_TIMEOUTS, ...request.timeouts };
+    const deadline = new AbortController();
+    const given = [this.#closing.signal, ...(request.signal === undefined ? [] : [request.signal])];
+    const signal = AbortSignal.any([deadline.signal, ...given]);
+    const timer = timers.after(timeouts.totalMs, () => deadline.abort());
+    const isLate = (): boolean => deadline.signal.aborted;
+    const ended = (): FederationFailure =>
+      isLate()
+        ? federationFailure('timeout', destination, `${destination} took too long.`)
+        : federationFailure('unreachable', destination, `The request to ${destination} was given up.`);
+    const gate = backoff.outageOf(destination) === undefined ? this.#gate : this.#gateOfFailing;
+    this.#underWay += 1;
+    try {
+      return await Promise.race([
+        gate.run(() => {
+          // While it waited for its turn, others may have found out that there is nobody.
+          const late = signal.aborted ? ended() : this.#refusal(request);
+          return late === undefined ? work({ signal, timeouts, isLate }) : Promise.resolve(late);
+        }),
+        aborted(signal).then(ended),
+      ]);
+    } finally {
+      timer.cancel();
+      this.#underWay -= 1;
+      if (this.#underWay === 0) {
+        for (const resolve of this.#watching) resolve();
+        this.#watching.clear();
+      }
+    }
+  }
+
+  async #ask(request: FederationRequest, patience: Patience): Promise<FederationResult> {
+    const answer = await this.#open(request, patience);
+    if ('ok' in answer) return answer;
+    const { destination } = request;
+    const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
+    const read = await this.#readAll(answer, destination, most, patience.signal);
+    if ('ok' in read) return read;
+    const body = parsedObject(read.bytes, most);
+    if (body === undefined)
+      return federationFailure(
+        'bad_answer',
+        destination,
+        `${destination} answered with something that is no JSON object.`,
+      );
+    return { ok: true, body };
+  }
+
+  /** Makes the request at each place in turn, until one can be reached. */
+  async #open(request: FederationRequest, patience: Patience): Promise<Opened | FederationFailure> {
+    const { backoff, discovery, logger } = this.#options;
+    const { destination } = request;
+    const { signal } = patience;
+    const places = await discovery.find(destination, signal);
+    let failure = federationFailure('unreachable', destination, `It could not be found out where ${destination} is.`);
+    for (const place of places) {
+      const answer = await this.#openAt(place, request, patience);
+      if (!('ok' in answer)) {
+        const { status } = answer;
+        if (status >= 200 && status < 300) {
+          backoff.reached(destination);
+          return answer;
+        }
+        return this.#refused(answer, destination, signal);
+      }
+      failure = answer;
+      logger.debug('another server could not be asked', {
+        destination,
+        place: textOfPlace(place),
+        kind: failure.kind,
+        reason: failure.error,
+      });
+      if (signal.aborted || failure.kind === 'denied') break;
+    }
+    // Nobody else's patience says anything about that server.
+    if (!signal.aborted || patience.isLate()) {
+      backoff.failed(destination);
+      discovery.failed(destination);
+    }
+    return failure;
+  }
+
+  async #openAt(
+    place: DestinationPlace,
+    request: FederationRequest,
+    { signal, timeouts }: Patience,
+  ): Promise<Opened | FederationFailure> {
+    const { serverName, signingKey, userAgent } = this.#options;
+    const { content, destination, method, query, path } = request;
+    const uri = `${path}${queryOf(query)}`;
+    const signed = signRequest({ method, uri, origin: serverName, destination, content }, signingKey);
+    const headers: Record<string, string> = { 'user-agent': userAgent, accept: 'application/json, */*;q=0.5' };
+    if (request.isSigned !== false) headers['authorization'] = signed.authorization;
+    if (signed.body !== undefined) headers['content-type'] = 'application/json';
+    const pools = await this.#poolsOf();
+    try {
+      const {
+        body,
+        headers: answered,
+        statusCode,
+      } = await pools.request(place, {
+        method,
+        path: uri,
+        headers,
+        body: signed.body ?? null,
+        headersTimeout: timeouts.headersMs,
+        bodyTimeout: timeouts.bodyMs,
+        signal,
+      });
+      return { status: statusCode, headers: answered, body: body as unknown as Opened['body'] };
+    } catch (error) {
+      return this.#failureOf(error, destination, signal);
+    }
+  }
+
+  async #failureOf(error: unknown, destination: string, signal: AbortSignal): Promise<FederationFailure> {
+    const { failureOf } = await import('../outbound-failures.ts');
+    const { kind, reason } = failureOf(error, destination, signal);
+    return federationFailure(KIND_OF[kind], destination, `${sentence(reason)}.`);
+  }
+
+  /** An answer that is an error, with what it says. */
+  async #refused(answer: Opened, destination: string, signal: AbortSignal): Promise<FederationFailure> {
+    const { backoff } = this.#options;
+    const { status } = answer;
+    const read = await this.#readAll(answer, destination, MAX_ERROR_BYTES, signal);
+    const body = 'ok' in read ? undefined : parsedObject(read.bytes, MAX_ERROR_BYTES);
+    const errcode = body?.['errcode'];
+    if (GATEWAY_STATUSES.has(status) && typeof errcode !== 'string') backoff.failed(destination);
+    else backoff.reached(destination);
+    const told = body?.['error'];
+    const retryAfterMs = waitOf(body?.['retry_after_ms'], answer.headers['retry-after']);
+    return {
+      ok: false,
+      kind: 'refused',
+      destination,
+      status,
+      ...(typeof errcode === 'string' ? { errcode: errcode.slice(0, LONGEST_ERROR) } : {}),
+      error:
+        typeof told === 'string' && told !== ''
+          ? told.slice(0, LONGEST_ERROR)
+          : `${destination} answered with ${status}.`,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      ...(body === undefined ? {} : { body }),
+    };
+  }
+
+  async #readAll(
+    { body }: Opened,
+    destination: string,
+    most: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly bytes: Buffer } | FederationFailure> {
+    try {
+      const { readUpTo } = await import('../read-up-to.ts');
+      const { bytes, isCut } = await readUpTo(body as never, most);
+      return isCut
+        ? federationFailure('too_large', destination, `${destination} answered with more than ${most} bytes.`)
+        : { bytes };
+    } catch (error) {
+      return this.#failureOf(error, destination, signal);
+    }
+  }
+
+  async *#bounded(
+    { body }: Opened,
+    { destination, maxBodyBytes = DEFAULT_MAX_BODY_BYTES }: FederationRequest,
+    signal: AbortSignal,
+    ended: () => void,
+  ): AsyncGenerator<Buffer> {
+    let size = 0;
+    body.on('error', () => undefined);
+    try {
+      for await (const chunk of body) {
+        size += chunk.length;
+        if (size > maxBodyBytes) throw new Error(`${destination} sends more than ${maxBodyBytes} bytes`);
+        yield chunk;
+        if (signal.aborted) throw new Error(`${destination} took too long`);
+      }
+    } finally {
+      ended();
+    }
+  }
+
+  #poolsOf(): Promise<DestinationPools> {
+    const { certificateAuthorities, guard, resolve } = this.#options;
+    return (this.#pools ??= import('./destination-pools.ts').then(
+      ({ DestinationPools: Pools }) =>
+        new Pools({ guard, resolve, certificateAuthorities, timeoutMs: CONNECT_MS, connections: PER_DESTINATION }),
+    ));
+  }
+}
+
+const KIND_OF: Readonly<Record<OutboundFailure['kind'], FederationFailure['kind']>> = {
+  refused_url: 'bad_answer',
+  refused_redirect: 'bad_answer',
+  refused_address: 'denied',
+  unresolved: 'unreachable',
+  unreachable: 'unreachable',
+  timeout: 'timeout',
+  too_large: 'too_large',
+  too_many_redirects: 'bad_answer',
+  broken: 'unreachable',
+  busy: 'unreachable',
+  aborted: 'unreachable',
+};
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+/** The query as it is signed and sent; lists as the same name several times. */
+const queryOf = (query: FederationRequest['query']): string => {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (typeof value === 'string') parameters.append(name, value);
+    else for (const one of value ?? []) parameters.append(name, one);
+  }
+  const text = parameters.toString();
+  return text === '' ? '' : `?${text}`;
+};
+
+const parsedObject = (bytes: Buffer, most: number): JsonObject | undefined => {
+  const mostValues = Math.max(LEAST_VALUES, most / BYTES_PER_VALUE);
+  const { depth, values } = measureJson(bytes, mostValues);
+  if (depth > MAX_JSON_DEPTH || values > mostValues) return undefined;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const waitOf = (told: unknown, header: string | string[] | undefined): number | undefined => {
+  if (typeof told === 'number' && told >= 0) return Math.min(told, LONGEST_WAIT_MS);
+  const seconds = typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) : undefined;
+  return seconds === undefined ? undefined : Math.min(seconds * 1_000, LONGEST_WAIT_MS);
+};

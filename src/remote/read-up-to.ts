@@ -1,0 +1,18 @@
+import type { Dispatcher } from 'undici';
+
+/** The body, or its first `most` bytes as soon as it is longer. */
+export const readUpTo = async (
+  body: Dispatcher.ResponseData['body'],
+  most: number,
+): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> => {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // Breaking off is our own doing.
+  body.on('error', () => undefined);
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > most) return { bytes: Buffer.concat(chunks).subarray(0, most), isCut: true };
+  }
+  return { bytes: Buffer.concat(chunks), isCut: false };
+};

@@ -1,0 +1,28 @@
+import type { Logger } from '#src/kernel/logger.ts';
+
+/** Called with the name of a server; neither waits nor fails. */
+export type ContactListener = (serverName: string) => void;
+
+/** Tells that another server was heard of: it has sent a request that it signed, so it is there. */
+export class Contacts {
+  readonly #logger: Logger;
+  readonly #listeners: ContactListener[] = [];
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  onHeardOf(listener: ContactListener): void {
+    this.#listeners.push(listener);
+  }
+
+  heardOf(serverName: string): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(serverName);
+      } catch (err) {
+        this.#logger.error('something failed that follows from hearing of a server', { err, server: serverName });
+      }
+    }
+  }
+}

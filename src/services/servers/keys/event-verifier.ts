@@ -1,0 +1,151 @@
+import { setImmediate } from 'node:timers/promises';
+import type { SignatureCheck, SignatureVerifier } from '#src/kernel/signature-verifier.ts';
+import { eventIdOf, hasRightContentHash, signedEventText } from '#src/protocol/events/event-hashes.ts';
+import { type IdentifiedPdu, memberOf, type Pdu } from '#src/protocol/events/pdu.ts';
+import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
+import { redact } from '#src/protocol/events/redaction.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { signaturesOf } from '#src/protocol/signing/json-signatures.ts';
+import type { ServerKeys, WantedKey } from './server-keys.ts';
+
+/** An event whose format, signatures and hash are good; or why it is none. */
+export type VerifiedPdu =
+  | { readonly ok: true; readonly event: IdentifiedPdu }
+  | { readonly ok: false; readonly eventId?: string; readonly reason: string };
+
+export interface EventVerifierOptions {
+  readonly keys: Pick<ServerKeys, 'keysOf'>;
+  readonly verifier: SignatureVerifier;
+}
+
+/** Events that are looked at without a pause. */
+const SLICE = 50;
+/** Signatures of one server that are looked at. */
+const MOST_SIGNATURES = 8;
+
+/** An event whose format is good, and what has to be verified of it. */
+interface Candidate {
+  readonly eventId: string;
+  readonly pdu: Pdu;
+  readonly text: string;
+  /** Each of these has to have signed it: its signatures by key id. */
+  readonly signers: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
+/**
+ * Checks what needs nothing but the event itself: format, size, signatures, content hash. Server-Server API, "Checks performed on receipt of
+ * a PDU", 1 to 3, and "Validating hashes and signatures on received events".
+ */
+export class EventVerifier {
+  readonly #options: EventVerifierOptions;
+
+  constructor(options: EventVerifierOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Checks events of one room version, in the order in which they are given. Where only the content hash is wrong, the event is the redacted
+   * copy.
+   */
+  async verify(version: RoomVersion, pdus: readonly unknown[]): Promise<VerifiedPdu[]> {
+    const verdicts: (VerifiedPdu | Candidate)[] = [];
+    for (const [index, json] of pdus.entries()) {
+      if (index > 0 && index % SLICE === 0) await setImmediate();
+      verdicts.push(candidate(version, json));
+    }
+    const failures = await this.#checkSignatures(version, verdicts.filter(isCandidate));
+    const verified: VerifiedPdu[] = [];
+    for (const [index, verdict] of verdicts.entries()) {
+      if (index > 0 && index % SLICE === 0) await setImmediate();
+      verified.push(isCandidate(verdict) ? judged(version, verdict, failures.get(verdict)) : verdict);
+    }
+    return verified;
+  }
+
+  /** Why the signatures of an event are not enough, by event. */
+  async #checkSignatures(version: RoomVersion, candidates: readonly Candidate[]): Promise<Map<Candidate, string>> {
+    const wanted: (WantedKey & { readonly candidate: Candidate; readonly signature: string })[] = [];
+    for (const one of candidates) {
+      const validAt = version.enforceKeyValidity ? one.pdu.origin_server_ts : 0;
+      for (const [serverName, signatures] of one.signers)
+        for (const [keyId, signature] of signatures)
+          wanted.push({ serverName, keyId, validAt, candidate: one, signature });
+    }
+    const keys = await this.#options.keys.keysOf(wanted);
+    const checks: SignatureCheck[] = [];
+    const checked: (typeof wanted)[number][] = [];
+    for (const [index, want] of wanted.entries()) {
+      const verifyKey = keys[index];
+      // "If a signature is from an unknown or expired key, it is skipped."
+      if (verifyKey === undefined) continue;
+      checks.push({ text: want.candidate.text, signature: want.signature, verifyKey });
+      checked.push(want);
+    }
+    const good = await this.#options.verifier.verifyMany(checks);
+    const failures = new Map<Candidate, string>();
+    const signed = new Map<Candidate, Set<string>>();
+    for (const [index, { candidate: one, keyId, serverName }] of checked.entries()) {
+      if (good[index] === true) signed.set(one, (signed.get(one) ?? new Set()).add(serverName));
+      else failures.set(one, `its signature by ${keyId} of ${serverName} is wrong`);
+    }
+    for (const one of candidates) {
+      const missing = [...one.signers.keys()].find((serverName) => signed.get(one)?.has(serverName) !== true);
+      if (missing !== undefined && !failures.has(one))
+        failures.set(one, `it has no signature of ${missing} by a key that is known and was valid then`);
+    }
+    return failures;
+  }
+}
+
+const isCandidate = (verdict: VerifiedPdu | Candidate): verdict is Candidate => !('ok' in verdict);
+
+const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate => {
+  const format = checkPduFormat(version, json);
+  if (!format.ok) return { ok: false, reason: format.reason };
+  const { pdu } = format;
+  const text = signedEventText(version, pdu);
+  const eventId = eventIdOf(version, pdu, text);
+  const signers = new Map<string, ReadonlyMap<string, string>>();
+  for (const serverName of requiredSigners(version, pdu, eventId)) {
+    const signatures = [...signaturesOf(pdu, serverName)].slice(0, MOST_SIGNATURES);
+    if (signatures.length === 0) return { ok: false, eventId, reason: `it has no signature of ${serverName}` };
+    signers.set(serverName, new Map(signatures));
+  }
+  return { eventId, pdu, text, signers };
+};
+
+const judged = (version: RoomVersion, { eventId, pdu }: Candidate, failure: string | undefined): VerifiedPdu => {
+  if (failure !== undefined) return { ok: false, eventId, reason: failure };
+  // "If the hash check fails, then it is assumed that this is because we have only been given a redacted version of the event."
+  const event = hasRightContentHash(version, pdu) ? pdu : (redact(version, pdu) as Pdu);
+  return { ok: true, event: { eventId, pdu: event } };
+};
+
+/** The servers that have to have signed an event. */
+const requiredSigners = (version: RoomVersion, pdu: Pdu, eventId: string): ReadonlySet<string> => {
+  const signers = new Set<string>();
+  const add = (id: string): void => void signers.add(domainOf(id) ?? '');
+  // "unless the event is a 3rd party invite": that is proved by who has signed the invitation.
+  if (!isThirdPartyInvite(pdu)) add(pdu.sender);
+  // "Room versions 1 and 2 also require that a signature is present from the domain in the event_id"
+  if (version.eventIdFormat === 'assigned') add(eventId);
+  // Since v8: who lets somebody in answers for it.
+  const authorisedBy = authorisingUser(version, pdu);
+  if (authorisedBy !== undefined) add(authorisedBy);
+  return signers;
+};
+
+const isThirdPartyInvite = (pdu: Pdu): boolean => {
+  if (pdu.type !== 'm.room.member' || memberOf(pdu.content, 'membership') !== 'invite') return false;
+  const invite: unknown = memberOf(pdu.content, 'third_party_invite');
+  return isJsonObject(invite) && isJsonObject((invite as JsonObject)['signed']);
+};
+
+const authorisingUser = (version: RoomVersion, pdu: Pdu): string | undefined => {
+  if (!version.auth.restrictedJoins || pdu.type !== 'm.room.member') return undefined;
+  if (memberOf(pdu.content, 'membership') !== 'join') return undefined;
+  const user = memberOf(pdu.content, 'join_authorised_via_users_server');
+  return typeof user === 'string' ? user : undefined;
+};

@@ -1,0 +1,122 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { verifyText } from '#src/protocol/signing/json-signatures.ts';
+import { signedRequestText } from '#src/protocol/signing/request-signature.ts';
+import { isVerifyKeyId } from '#src/protocol/signing/server-keys.ts';
+import { isXMatrix, parseXMatrix, type XMatrix } from '#src/protocol/signing/x-matrix.ts';
+import type { Contacts } from '../contacts.ts';
+import type { ServerKeys } from '../keys/server-keys.ts';
+import type { ServerPolicy } from '../server-policy.ts';
+
+/** A request of which is not known yet who sends it. */
+export interface SignedRequest {
+  readonly method: string;
+  /** Path and query as they were sent. */
+  readonly target: string;
+  /** The values of its `Authorization` headers. */
+  readonly authorizations: readonly string[];
+  /** The body; undefined where there was none. */
+  readonly json: unknown;
+  /** Where it comes from, for limits. */
+  readonly network: string;
+}
+
+export interface RequestAuthenticatorOptions {
+  readonly serverName: string;
+  readonly policy: ServerPolicy;
+  readonly keys: Pick<ServerKeys, 'keysOf' | 'isKnown'>;
+  readonly contacts: Pick<Contacts, 'heardOf'>;
+  readonly rateLimiter: RateLimiter;
+  readonly clock: Clock;
+}
+
+/** A server signs with a key or two. */
+const MOST_SIGNATURES = 8;
+/** The group of limits for requests in the name of servers of which nothing is known: each of them makes this server ask somebody. */
+const UNKNOWN_SERVER = 'unknown_server';
+
+/** Says which server sends a request. Server-Server API, "Request Authentication". */
+export class RequestAuthenticator {
+  readonly #options: RequestAuthenticatorOptions;
+
+  constructor(options: RequestAuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The server that has signed a request.
+   *
+   * @throws MatrixError M_UNAUTHORIZED when it is not signed by the server that it names; M_FORBIDDEN when this server does not talk to that
+   *   one; M_LIMIT_EXCEEDED
+   */
+  async authenticate(request: SignedRequest): Promise<{ readonly serverName: string }> {
+    const { contacts, policy } = this.#options;
+    if (!policy.isOpen) throw new MatrixError('M_FORBIDDEN', 'This server does not federate.');
+    const signatures = this.#signaturesOf(request);
+    const [first] = signatures;
+    if (first === undefined)
+      throw unauthorized('The request is not signed: it needs an Authorization header X-Matrix.');
+    const { origin } = first;
+    if (!policy.allows(origin)) throw new MatrixError('M_FORBIDDEN', `This server does not talk to ${origin}.`);
+    await this.#verify(request, origin, signatures);
+    contacts.heardOf(origin);
+    return { serverName: origin };
+  }
+
+  /** What the headers say, if it is worth being verified. */
+  #signaturesOf({ authorizations }: SignedRequest): readonly XMatrix[] {
+    const { serverName } = this.#options;
+    const headers = authorizations.filter(isXMatrix);
+    if (headers.length > MOST_SIGNATURES) throw unauthorized(`A request has at most ${MOST_SIGNATURES} signatures.`);
+    const signatures = headers.map((header) => {
+      const parsed = parseXMatrix(header);
+      if (parsed === undefined)
+        throw unauthorized(
+          'The Authorization header is not of the form X-Matrix origin="...",destination="...",key="...",sig="...".',
+        );
+      return parsed;
+    });
+    for (const { destination, keyId, origin } of signatures) {
+      if (!isServerName(origin) || !fitsBytes(origin))
+        throw unauthorized('The origin of the request is no server name.');
+      if (origin !== signatures[0]?.origin) throw unauthorized('The request names more than one origin.');
+      if (origin === serverName) throw unauthorized('The request names this server as its origin.');
+      if (destination !== undefined && destination !== serverName)
+        throw unauthorized(`The request is meant for another server than ${serverName}.`);
+      if (destination !== signatures[0]?.destination)
+        throw unauthorized('The request names more than one destination.');
+      if (!isVerifyKeyId(keyId)) throw unauthorized('The key is not of the form ed25519:<version>.');
+    }
+    return signatures;
+  }
+
+  async #verify(request: SignedRequest, origin: string, signatures: readonly XMatrix[]): Promise<void> {
+    const { clock, keys, rateLimiter } = this.#options;
+    if (!(await keys.isKnown(origin))) {
+      const verdict = rateLimiter.take(UNKNOWN_SERVER, request.network);
+      if (!verdict.ok) throw limitExceeded(UNKNOWN_SERVER, verdict.retryAfterMs);
+    }
+    const validAt = clock.now();
+    const found = await keys.keysOf(signatures.map(({ keyId }) => ({ serverName: origin, keyId, validAt })));
+    if (found.every((key) => key === undefined))
+      throw unauthorized(
+        `No key with which the request is signed is a valid key of ${origin}, as far as is known here.`,
+      );
+    const { json, method, target: uri } = request;
+    const [{ destination } = { destination: undefined }] = signatures;
+    const content = json as JsonObject | undefined;
+    const text = signedRequestText({ method, uri, origin, destination, content });
+    for (const [index, { signature }] of signatures.entries()) {
+      const key = found[index];
+      if (key !== undefined && !verifyText(text, signature, key))
+        throw unauthorized(`The signature is not one of ${origin} over this request.`);
+    }
+  }
+}
+
+const unauthorized = (message: string): MatrixError => new MatrixError('M_UNAUTHORIZED', message);

@@ -1,0 +1,51 @@
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { type Glob, globMatches, parseGlob } from '#src/protocol/matching/glob.ts';
+
+export interface ServerPolicyOptions {
+  /** Whether this server federates at all. */
+  readonly enabled: boolean;
+  /** Servers to talk to, `*` as wildcard; null: all. */
+  readonly allow: readonly string[] | null;
+  /** Servers never to talk to, `*` as wildcard. */
+  readonly deny: readonly string[];
+}
+
+/** What this server does about another one. */
+export type ServerVerdict = 'allowed' | 'denied' | 'disabled';
+
+/** With which servers this one talks, in either direction. */
+export class ServerPolicy {
+  readonly #enabled: boolean;
+  readonly #allow: readonly Glob[] | undefined;
+  readonly #deny: readonly Glob[];
+
+  constructor({ allow, deny, enabled }: ServerPolicyOptions) {
+    this.#enabled = enabled;
+    this.#allow = allow?.map((pattern) => parseGlob(fold(pattern)));
+    this.#deny = deny.map((pattern) => parseGlob(fold(pattern)));
+  }
+
+  /** Whether this server talks to any other. */
+  get isOpen(): boolean {
+    return this.#enabled;
+  }
+
+  /** Whether this server talks to that one. What is no server name is denied. */
+  verdictOn(serverName: string): ServerVerdict {
+    if (!this.#enabled) return 'disabled';
+    if (!isServerName(serverName)) return 'denied';
+    if (this.#allow === undefined && this.#deny.length === 0) return 'allowed';
+    const name = fold(serverName);
+    const host = name.replace(/:\d+$/, '');
+    const isIn = (globs: readonly Glob[]): boolean =>
+      globs.some((glob) => globMatches(glob, name) || globMatches(glob, host));
+    if (isIn(this.#deny)) return 'denied';
+    return this.#allow === undefined || isIn(this.#allow) ? 'allowed' : 'denied';
+  }
+
+  allows(serverName: string): boolean {
+    return this.verdictOn(serverName) === 'allowed';
+  }
+}
+
+const fold = (text: string): string => text.toLowerCase();
