@@ -23,9 +23,10 @@ const LOGIN_INSERT = sql(
   'insert into login_tokens (token_hash, user_id, expires_ts) values ($1, $2, $3)',
 );
 // Deleting is taking: of two logins with one token, one finds nothing.
-const LOGIN_TAKE = sql(
-  'login_token_take',
-  `delete from login_tokens where token_hash = $1 returning user_id as "userId", expires_ts as "expiresTs"`,
+const LOGIN_TAKE = sql('login_token_take', 'delete from login_tokens where token_hash = $1 returning 1');
+const LOGIN_FIND = sql(
+  'login_token_find',
+  'select user_id as "userId", expires_ts as "expiresTs" from login_tokens where token_hash = $1',
 );
 
 const DELETE_OF_USER = sql(
@@ -61,6 +62,10 @@ export const insertLoginToken = async (tx: Tx, token: ProofToken, now: number): 
   await tx.query(LOGIN_INSERT, [token.hash, token.userId, token.expiresTs]);
 };
 
-/** Takes a login token away: it is good once. */
-export const takeLoginToken = async (tx: Tx, hash: Buffer): Promise<Omit<ProofToken, 'hash'> | undefined> =>
-  (await tx.query<Omit<ProofToken, 'hash'>>(LOGIN_TAKE, [hash]))[0];
+/** Whose login token this is, and until when it is good; undefined for one that is none. */
+export const findLoginToken = async (database: Database, hash: Buffer): Promise<Omit<ProofToken, 'hash'> | undefined> =>
+  (await database.query<Omit<ProofToken, 'hash'>>(LOGIN_FIND, [hash]))[0];
+
+/** Takes a login token away: it is good once. @returns whether it was there */
+export const takeLoginToken = async (tx: Tx, hash: Buffer): Promise<boolean> =>
+  (await tx.query(LOGIN_TAKE, [hash])).length > 0;

@@ -205,6 +205,20 @@ describe('what is done for accounts', function () {
       expect((await get(session.body.access_token, '/account/whoami')).status).to.equal(200);
       await refused(redeem(body.login_token), 403, 'M_FORBIDDEN');
     });
+    it('are spent by the login that they are for, in one commit: not by one that fails, and not by two', async () => {
+      const { login_token: token } = (await issue({ auth })).body;
+      const login = (more: object): Promise<Answer> =>
+        send(undefined, 'POST', '/login', { type: 'm.login.token', token, ...more });
+      await refused(login({ device_id: 'x'.repeat(10_000) }), 400, 'M_INVALID_PARAM');
+      const answers = await Promise.all(Array.from({ length: 8 }, (_, n) => login({ device_id: `RACE${n}` })));
+      expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).to.deep.equal([
+        200,
+        ...Array.from({ length: 7 }, () => 403),
+      ]);
+      const { devices } = (await get(alice, '/devices')).body;
+      const made = devices.filter(({ device_id: id }: { device_id: string }) => id.startsWith('RACE'));
+      expect(made).to.have.lengthOf(1);
+    });
     it('need an authentication each', async () => {
       const { session } = (await issue({})).body;
       const { login_token: token } = (await issue({ auth: { ...auth, session } })).body;

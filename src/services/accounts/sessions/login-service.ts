@@ -3,6 +3,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
+import type { Tx } from '#src/storage/database.ts';
 import type { LoginTokens } from './login-tokens.ts';
 import type { NewSession, SessionService } from './session-service.ts';
 import { wrongPassword } from './token-errors.ts';
@@ -18,6 +19,15 @@ export interface LoginRequest extends PasswordClaim {
   readonly ip: string;
   /** What the client says of the languages that its user reads. */
   readonly acceptLanguage?: string | undefined;
+}
+
+/** Who is logged in, by what they have shown. */
+interface Proof {
+  readonly userId: string;
+  readonly locked: boolean;
+  readonly passwordHash?: string | null;
+  /** Takes away what is good for one login, in the transaction of that login. */
+  readonly spend?: (tx: Tx) => Promise<void>;
 }
 
 /** A way of logging in by a token of another issuer. */
@@ -87,22 +97,23 @@ export class LoginService {
         'org.tsudoi.limiter': SUCCESSES,
       });
     }
-    return this.#sessions.createSession({
+    const session = {
       userId: account.userId,
       passwordHash: account.passwordHash ?? undefined,
       deviceId: request.deviceId,
       displayName: request.displayName,
       refreshable: request.refreshable,
       noticed: this.#givesNotice ? { ip: request.ip, acceptLanguage: request.acceptLanguage } : undefined,
-    });
+    };
+    return this.#sessions.createSession(session, account.spend);
   }
 
-  async #account(
-    request: LoginRequest,
-  ): Promise<{ readonly userId: string; readonly locked: boolean; readonly passwordHash?: string | null }> {
-    if (request.type === 'm.login.token' && this.#tokens !== undefined) {
-      if (request.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
-      return this.#tokens.redeem(request.token);
+  async #account(request: LoginRequest): Promise<Proof> {
+    const tokens = this.#tokens;
+    if (request.type === 'm.login.token' && tokens !== undefined) {
+      const { token } = request;
+      if (token === undefined) throw new MatrixError('M_MISSING_PARAM', 'The member token is missing.');
+      return { ...(await tokens.accountOf(token)), spend: (tx) => tokens.spend(tx, token) };
     }
     if (request.type === this.#proved?.type) return this.#redeem(this.#proved, request);
     if (request.type === 'm.login.application_service')

@@ -5,8 +5,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import type { Database } from '#src/storage/database.ts';
-import { insertLoginToken, takeLoginToken } from '#src/storage/accounts/proof-tokens.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { findLoginToken, insertLoginToken, takeLoginToken } from '#src/storage/accounts/proof-tokens.ts';
 import type { Requester } from './requester.ts';
 
 /** "`120000` (2 minutes) is recommended as a default." */
@@ -58,15 +58,22 @@ export class LoginTokens {
     });
   }
 
-  /** Whose token this is; it is spent with that. @throws MatrixError M_FORBIDDEN when it is none, was used or has expired; M_USER_DEACTIVATED */
-  async redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
+  /** Whose token this is. @throws MatrixError M_FORBIDDEN when it is none, was used or has expired; M_USER_DEACTIVATED */
+  async accountOf(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
     const { database, clock, users } = this.#deps;
-    const taken = await database.write((tx) => takeLoginToken(tx, hashOf(token)));
-    if (taken === undefined || taken.expiresTs <= clock.now())
-      throw new MatrixError('M_FORBIDDEN', 'This login token is not, or no longer, good: ask for a new one.');
-    const account = await users.account(taken.userId);
+    const found = await findLoginToken(database, hashOf(token));
+    if (found === undefined || found.expiresTs <= clock.now()) throw notGood();
+    const account = await users.account(found.userId);
     if (account === undefined || account.deactivated)
       throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
     return { userId: account.userId, locked: account.locked };
   }
+
+  /** Spends a token, in the transaction of the login that it is for. @throws MatrixError M_FORBIDDEN when another login has spent it */
+  async spend(tx: Tx, token: string): Promise<void> {
+    if (!(await takeLoginToken(tx, hashOf(token)))) throw notGood();
+  }
 }
+
+const notGood = (): MatrixError =>
+  new MatrixError('M_FORBIDDEN', 'This login token is not, or no longer, good: ask for a new one.');

@@ -126,9 +126,17 @@ export class SessionService {
     return this.#verified.knows(token);
   }
 
-  /** Makes a session, and its device if that is new, in a transaction of its own. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE */
-  createSession(request: SessionRequest): Promise<NewSession> {
-    return this.#deps.database.write((tx) => this.createSessionIn(tx, request));
+  /**
+   * Makes a session, and its device if that is new, in a transaction of its own.
+   *
+   * @param first what is done before, or not at all
+   * @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE; what `first` throws
+   */
+  createSession(request: SessionRequest, first?: (tx: Tx) => Promise<void>): Promise<NewSession> {
+    return this.#deps.database.write(async (tx) => {
+      await first?.(tx);
+      return this.createSessionIn(tx, request);
+    });
   }
 
   /** As `createSession`, within a transaction. */
