@@ -22,6 +22,8 @@ export interface PageFacts {
 const SLICE = 16_384;
 /** Elements after which a page has said what it has to say. */
 const MOST_ELEMENTS = 20_000;
+/** Elements inside each other: the parser looks through all that are open at each closing tag. No page that people read has so many. */
+const DEEPEST = 500;
 const MOST_PROPERTIES = 100;
 const LONGEST_VALUE = 2_048;
 const LONGEST_TEXT = 500;
@@ -76,6 +78,8 @@ class PageReader {
   #base: string | undefined;
   #read = '';
   #elements = 0;
+  /** How many elements are open. */
+  #depth = 0;
   /** How deep inside elements whose text nobody reads. */
   #unread = 0;
   #within: 'title' | 'h1' | undefined;
@@ -83,11 +87,16 @@ class PageReader {
 
   /** Whether there is nothing more to be found. */
   get isDone(): boolean {
-    return this.#elements >= MOST_ELEMENTS || (this.#read.length >= LONGEST_TEXT && this.#pictures.length >= 10);
+    return (
+      this.#elements >= MOST_ELEMENTS ||
+      this.#depth > DEEPEST ||
+      (this.#read.length >= LONGEST_TEXT && this.#pictures.length >= 10)
+    );
   }
 
   open(name: string, attributes: Readonly<Record<string, string>>): void {
     this.#elements += 1;
+    this.#depth += 1;
     if (UNREAD.has(name)) this.#unread += 1;
     if (BLOCKS.has(name)) this.#break();
     // The tag of the body may be left out.
@@ -101,6 +110,7 @@ class PageReader {
   }
 
   close(name: string): void {
+    this.#depth -= 1;
     if (UNREAD.has(name) && this.#unread > 0) this.#unread -= 1;
     if (BLOCKS.has(name)) this.#break();
     if (name === this.#within) this.#within = undefined;

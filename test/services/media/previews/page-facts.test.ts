@@ -135,4 +135,22 @@ describe('what a page says of itself', () => {
       expect(oEmbedOf(Buffer.from(none)), none).to.equal(undefined);
     expect(oEmbedOf(Buffer.from('{"title":7,"thumbnail_url":{},"html":[]}'))).to.deep.include({ title: undefined });
   });
+
+  it('reads no further where elements lie deeper in each other than on any page, since each closing tag looks through all of them', async () => {
+    const read = (depth: number): ReturnType<typeof readPage> =>
+      readPage(
+        Buffer.from(
+          `<title>before</title>${'<b>'.repeat(depth)}${' '.repeat(20_000)}<meta property="og:title" content="after">`,
+        ),
+        'utf-8',
+      );
+    expect((await read(400)).properties.get('og:title')).to.equal('after');
+    const facts = await read(5_000);
+    expect([facts.title, facts.properties.size]).to.deep.equal(['before', 0]);
+  });
+
+  it('counts as open what is open: elements beside each other are as many as they like', async () => {
+    const page = `${'<p><b>x</b><br><hr>'.repeat(2_000)}<meta property="og:title" content="after">`;
+    expect((await readPage(Buffer.from(page), 'utf-8')).properties.get('og:title')).to.equal('after');
+  });
 });
