@@ -2,8 +2,8 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { resolveLargeState } from '#src/protocol/state/packed/resolve-large-state.ts';
 import { resolveState } from '#src/protocol/state/resolve-state.ts';
 import { randomDag } from '#test/protocol/state/random-dag.ts';
-import { pdusOf } from './synapse.ts';
-import type { SynapseResolver } from './synapse.ts';
+import { pdusOf } from './synapse-resolver.ts';
+import type { SynapseResolver } from './synapse-resolver.ts';
 
 /** Room versions in the proportion in which they are tried: v1, six of v2 (whose authorization rules differ), v2.1. */
 const VERSIONS = ['1', '2', '12', '3', '1', '6', '12', '8', '1', '10', '12', '11'];

@@ -1,16 +1,16 @@
 import { expect } from 'chai';
+import { INSTALLATION_MS, pythonWithSynapse, SYNAPSE } from '#test/support/synapse/installation.ts';
 import { compare } from './comparison.ts';
-import { pythonWithSynapse, SYNAPSE, SynapseResolver } from './synapse.ts';
+import { SynapseResolver } from './synapse-resolver.ts';
 
 const ROOMS = 500;
-const INSTALLATION_MS = 240_000;
 const COMPARISON_MS = 120_000;
 
 describe('state resolution next to that of Synapse', function () {
   this.timeout(INSTALLATION_MS + COMPARISON_MS);
 
   it(`comes to the same states in ${ROOMS} random rooms, by v1, v2 and v2.1`, async function () {
-    const found = pythonWithSynapse(INSTALLATION_MS);
+    const found = pythonWithSynapse();
     if ('reason' in found) {
       // Python, its venv and a package index are not everywhere.
       process.stdout.write(`      ${SYNAPSE} cannot be installed: ${found.reason}\n`);

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
+import { pythonWithSynapse, SYNAPSE } from '#test/support/synapse/installation.ts';
 import { compare } from './comparison.ts';
-import { pythonWithSynapse, SYNAPSE, SynapseResolver } from './synapse.ts';
+import { SynapseResolver } from './synapse-resolver.ts';
 
 const USAGE = `npm run test:oracle -- [options]
 

@@ -61,6 +61,14 @@ export class IdentityServer {
     return `localhost:${this.port}`;
   }
 
+  /** What it says to those whose address has been bound to a user, of an invitation that it stores: signed. */
+  proof(mxid: string, invitationToken: string): object {
+    const signed = { mxid, token: invitationToken };
+    const signature = nacl.sign.detached(Buffer.from(JSON.stringify(signed)), this.longTerm.secretKey);
+    const base64 = Buffer.from(signature).toString('base64').replaceAll('=', '');
+    return { ...signed, signatures: { [this.name]: { 'ed25519:0': base64 } } };
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => {
@@ -90,6 +98,7 @@ export class IdentityServer {
       this.bindings.delete(`${address} ${medium}`);
       return [200, {}];
     }
+    if (what.startsWith('GET /pubkey/')) return [200, { valid: true }];
     if (token !== this.token) return [401, { errcode: 'M_UNAUTHORIZED', error: 'no' }];
     if (what === 'GET /hash_details') return [200, { lookup_pepper: this.pepper, algorithms: this.algorithms }];
     if (what === 'POST /lookup') {

@@ -64,7 +64,7 @@ export function composeMembership(
     rateLimiter,
     invitePermission,
     federates: false,
-    joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
+    joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms),
   });
   const membership = new MembershipService({
     database,
