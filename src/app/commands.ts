@@ -6,6 +6,13 @@ import { runCli } from '#src/cli/cli.ts';
 import { askSecret } from './ask-secret.ts';
 import { loadConfig } from './config/load.ts';
 
+/** Aborted when the process is asked to end. */
+const ended = (): AbortSignal => {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  return stop.signal;
+};
+
 /**
  * Runs the command that `argv` names; each loads what it needs when it is called.
  *
@@ -48,9 +55,11 @@ export function runCommand(argv: readonly string[]): Promise<number> {
     },
     async moveMedia(files) {
       const { moveMedia } = await import('./move-media.ts');
-      const stop = new AbortController();
-      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
-      return moveMedia(loadConfig(files, process.env), (text) => void process.stderr.write(text), stop.signal);
+      return moveMedia(loadConfig(files, process.env), (text) => void process.stderr.write(text), ended());
+    },
+    async runDatabase(files, told) {
+      const { runDatabase } = await import('./run-database.ts');
+      await runDatabase(loadConfig(files, process.env), told, ended());
     },
     async generate() {
       const { generatedFiles } = await import('./generated.ts');

@@ -21,6 +21,7 @@ const HELP = `tsudoi: a Matrix homeserver
                                               put archived events of a room back, while the server is stopped
   tsudoi move-media      [--config FILE]...   move media from files to the object store, while the server is stopped; may be interrupted
                                               and called again
+  tsudoi database        [--config FILE]...   run the embedded database alone, for tools of PostgreSQL, until Ctrl-C
   tsudoi generate                             for developers: write config/schema.json and spec/ anew
 
 --config may be repeated, later files win; a directory means its *.yaml files in order. Every key can be set in the
@@ -53,6 +54,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   doctor: ['url'],
   'import-archive': [],
   'move-media': [],
+  database: [],
   generate: [],
 };
 
@@ -123,6 +125,13 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
         return 0;
       case 'move-media':
         ports.out(`${await ports.moveMedia(files)}\n`);
+        return 0;
+      case 'database':
+        await ports.runDatabase(files, (url) =>
+          ports.out(
+            `The embedded database runs, and the server does not. Ctrl-C ends it. Its superuser connects to:\n${url}\n`,
+          ),
+        );
         return 0;
       case 'doctor':
         return await doctor(ports, files, values.url);

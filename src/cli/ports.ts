@@ -28,6 +28,8 @@ export interface CliPorts {
   readonly probeDatabase: (url: string | null) => Promise<string>;
   /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */
   readonly importArchive: (configFiles: readonly string[], path: string) => Promise<string>;
+  /** Runs the embedded database alone until the process is to end; `told` is told its URL. @throws with what is wrong */
+  readonly runDatabase: (configFiles: readonly string[], told: (url: string) => void) => Promise<void>;
   /** Moves media from files to the object store. Returns what happened. @throws with what is wrong */
   readonly moveMedia: (configFiles: readonly string[]) => Promise<string>;
   /** Writes the generated files and returns the paths of those that changed. */

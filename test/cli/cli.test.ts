@@ -37,6 +37,7 @@ function terminal(config: Partial<CliConfig> = {}) {
     },
     importArchive: async (_files, path) => `read ${path}`,
     moveMedia: async () => '3 objects were moved',
+    runDatabase: async (_files, told) => told('postgresql://somewhere'),
     probeMail: async () => undefined,
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');
@@ -176,5 +177,14 @@ describe('tsudoi import-archive', () => {
     expect(await run('import-archive', '/tmp/2026-01.jsonl')).to.equal(0);
     expect(seen.out).to.equal('read /tmp/2026-01.jsonl\n');
     expect(await run('import-archive')).to.equal(2);
+  });
+});
+
+describe('tsudoi database', () => {
+  it('says where the embedded database is, and takes no file', async () => {
+    const { seen, run } = terminal();
+    expect(await run('database')).to.equal(0);
+    expect(seen.out).to.include('\npostgresql://somewhere\n');
+    expect(await run('database', 'x.dump')).to.equal(2);
   });
 });
