@@ -53,3 +53,37 @@ export const contentDisposition = (contentType: string, filename: string | undef
   const disposition = INLINE.has(type) ? 'inline' : 'attachment';
   return filename === undefined || filename === '' ? disposition : `${disposition}; ${parameter(filename)}`;
 };
+
+const EXTENDED = /(?:^|;)\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^\s;]*)/i;
+const PLAIN = /(?:^|;)\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/i;
+
+/** The name that a `Content-Disposition` gives a file, as far as it can be read; without directories. RFC 6266, 4.3; RFC 8187. */
+export const filenameIn = (header: string | undefined): string | undefined => {
+  if (header === undefined) return undefined;
+  const [, charset, encoded] = EXTENDED.exec(header) ?? [];
+  const [, quoted, token] = PLAIN.exec(header) ?? [];
+  const plain = quoted?.replace(/\\(.)/g, '$1') ?? token;
+  const name = (encoded === undefined ? undefined : decoded(charset, encoded)) ?? asUtf8(plain);
+  // "recipients MUST NOT be able to write into any location other than one to which they are specifically entitled."
+  return name?.split(/[/\\]/).at(-1) || undefined;
+};
+
+const decoded = (charset: string | undefined, text: string): string | undefined => {
+  try {
+    if (charset?.toLowerCase() === 'utf-8') return decodeURIComponent(text);
+    return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  } catch {
+    return undefined;
+  }
+};
+
+/** Headers are read byte by byte; many servers write UTF-8 into them. */
+const asUtf8 = (text: string | undefined): string | undefined => {
+  if (text === undefined || ASCII.test(text)) return text;
+  const bytes = Buffer.from(text, 'latin1');
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return text;
+  }
+};

@@ -1,0 +1,66 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from './clock.ts';
+import { OnceByKey } from './once.ts';
+
+interface Entry<V> {
+  readonly value: V;
+  readonly until: number;
+}
+
+export interface TimedCacheOptions<V> {
+  readonly clock: Clock;
+  /** What all values together may weigh. */
+  readonly maxSize: number;
+  /** What one weighs; 1 when left out, so that `maxSize` is a number of entries. */
+  readonly sizeOf?: (value: V, key: string) => number;
+  /** Milliseconds for which a value is believed. */
+  readonly lifetimeMs: (value: V) => number;
+}
+
+/**
+ * Remembers for a while what others were asked, and what came of it, failures included: they change their minds without telling. Of those
+ * who want to know the same at once, one asks.
+ */
+export class TimedCache<V> {
+  readonly #options: TimedCacheOptions<V>;
+  readonly #entries: LRUCache<string, Entry<V>>;
+  readonly #asking = new OnceByKey<string, V>();
+
+  constructor(options: TimedCacheOptions<V>) {
+    this.#options = options;
+    const { maxSize, sizeOf = () => 1 } = options;
+    this.#entries = new LRUCache({ maxSize, sizeCalculation: ({ value }, key) => sizeOf(value, key) });
+  }
+
+  /** What is believed; undefined when that is to be asked. */
+  peek(key: string): V | undefined {
+    const entry = this.#entries.get(key);
+    return entry === undefined || entry.until <= this.#options.clock.now() ? undefined : entry.value;
+  }
+
+  /** What is remembered, however long ago it was asked. */
+  outdated(key: string): V | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
+  /** What is believed, or what `ask` finds out now. */
+  get(key: string, ask: () => Promise<V>): Promise<V> {
+    const known = this.peek(key);
+    if (known !== undefined) return Promise.resolve(known);
+    return this.#asking.run(key, async () => {
+      const value = await ask();
+      this.set(key, value);
+      return value;
+    });
+  }
+
+  /** Remembers what is known from elsewhere. */
+  set(key: string, value: V): void {
+    const { clock, lifetimeMs } = this.#options;
+    this.#entries.set(key, { value, until: clock.now() + lifetimeMs(value) });
+  }
+
+  forget(key: string): void {
+    this.#entries.delete(key);
+  }
+}
