@@ -1,8 +1,8 @@
-import { Agent } from 'undici';
+import { Agent, type Dispatcher } from 'undici';
 import { guardedConnector, type GuardedConnectorOptions } from './guarded-connector.ts';
 import type { Hop } from './hops.ts';
 import { failureOf } from './outbound-failures.ts';
-import { failure, type OutboundResult } from './outbound-result.ts';
+import { failure, type OutboundAnswer, type OutboundFailure, type OutboundResult } from './outbound-result.ts';
 import { readUpTo } from './read-up-to.ts';
 
 export interface GuardedAgentOptions extends GuardedConnectorOptions {
@@ -19,6 +19,11 @@ export interface GuardedRequestLimits {
   readonly headersMs: number;
   /** Milliseconds between two pieces of the body. */
   readonly bodyMs: number;
+}
+
+/** An answer whose body is still to be read. */
+export interface OpenedAnswer extends Pick<OutboundAnswer, 'ok' | 'status' | 'headers'> {
+  readonly body: Dispatcher.ResponseData['body'];
 }
 
 const KEEP_ALIVE_MS = 10_000;
@@ -42,6 +47,26 @@ export class GuardedAgent {
   /** Makes one request, without following redirects. Never rejects. */
   async request(hop: Hop, limits: GuardedRequestLimits, signal: AbortSignal): Promise<OutboundResult> {
     const { url } = hop;
+    const opened = await this.open(hop, limits, signal);
+    if (!opened.ok) return opened;
+    const { body, headers, status } = opened;
+    try {
+      const most = limits.maxBodyBytes(String(headers['content-type'] ?? ''));
+      const { bytes, isCut } = await readUpTo(body, most);
+      if (isCut && !limits.cuts) return failure('too_large', `${url.host} answered with more than ${most} bytes`);
+      return { ok: true, status, headers, body: bytes, isCut, url: url.href };
+    } catch (error) {
+      return failureOf(error, url.host, signal);
+    }
+  }
+
+  /** The same up to where the body begins, which has to be read or destroyed. Never rejects. */
+  async open(
+    hop: Hop,
+    limits: Pick<GuardedRequestLimits, 'headersMs' | 'bodyMs'>,
+    signal: AbortSignal,
+  ): Promise<OpenedAnswer | OutboundFailure> {
+    const { url } = hop;
     try {
       const { statusCode, headers, body } = await this.#agent.request({
         origin: url.origin,
@@ -53,10 +78,7 @@ export class GuardedAgent {
         bodyTimeout: limits.bodyMs,
         signal,
       });
-      const most = limits.maxBodyBytes(String(headers['content-type'] ?? ''));
-      const { bytes, isCut } = await readUpTo(body, most);
-      if (isCut && !limits.cuts) return failure('too_large', `${url.host} answered with more than ${most} bytes`);
-      return { ok: true, status: statusCode, headers, body: bytes, isCut, url: url.href };
+      return { ok: true, status: statusCode, headers, body };
     } catch (error) {
       return failureOf(error, url.host, signal);
     }

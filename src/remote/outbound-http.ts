@@ -2,9 +2,10 @@ import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { firstHop, type Hop, nextHop, redirectOf } from './hops.ts';
-import type { GuardedAgent } from './guarded-agent.ts';
+import { BoundedBody } from './bounded-body.ts';
+import type { GuardedAgent, OpenedAnswer } from './guarded-agent.ts';
 import type { Resolve } from './guarded-connector.ts';
-import { failure, type OutboundFailure, type OutboundResult } from './outbound-result.ts';
+import { failure, type OutboundFailure, type OutboundResult, type OutboundStream } from './outbound-result.ts';
 
 export type { OutboundAnswer, OutboundFailure, OutboundFailureKind, OutboundResult } from './outbound-result.ts';
 
@@ -83,7 +84,33 @@ export class OutboundHttp {
     return sibling;
   }
 
-  async request(request: OutboundRequest): Promise<OutboundResult> {
+  request(request: OutboundRequest): Promise<OutboundResult> {
+    return this.#admitted(request, (timeouts, signal) =>
+      this.#follow(request, (hop) => this.#once(hop, request, timeouts, signal)),
+    );
+  }
+
+  /** Makes a request whose answer is read bit by bit, and holds its place until that is done. `overlong` means nothing here. */
+  async stream(request: OutboundRequest): Promise<OutboundStream | OutboundFailure> {
+    const opened = Promise.withResolvers<OutboundStream | OutboundFailure>();
+    const whole = this.#admitted<OutboundFailure | undefined>(request, async (timeouts, signal) => {
+      const answer = await this.#follow(request, (hop) => this.#open(hop, timeouts, signal));
+      if (!answer.ok) return answer;
+      const { status, headers } = answer;
+      const body = new BoundedBody(answer.body, mostBytesOf(request)(String(headers['content-type'] ?? '')));
+      opened.resolve({ ok: true, status, headers, body });
+      await body.ended;
+      return undefined;
+    });
+    void whole.then((failed) => opened.resolve(failed ?? failure('aborted', 'the request was given up')));
+    return opened.promise;
+  }
+
+  /** Does something when it has its turn, and within the time that is given. */
+  async #admitted<T>(
+    request: OutboundRequest,
+    work: (timeouts: OutboundTimeouts, signal: AbortSignal) => Promise<T | OutboundFailure>,
+  ): Promise<T | OutboundFailure> {
     if (this.#gate.waiting >= (this.#options.waiting ?? 1024))
       return failure('busy', 'this server makes too many requests already');
     const timeouts = { ...DEFAULT_TIMEOUTS, ...request.timeouts };
@@ -105,7 +132,7 @@ export class OutboundHttp {
     try {
       // A request that waits for its turn is told that time is up while still waiting.
       return await Promise.race([
-        this.#gate.run(() => (signal.aborted ? Promise.resolve(ended()) : this.#follow(request, timeouts, signal))),
+        this.#gate.run(() => (signal.aborted ? Promise.resolve(ended()) : work(timeouts, signal))),
         end,
       ]);
     } finally {
@@ -121,17 +148,21 @@ export class OutboundHttp {
     await Promise.all(this.#siblings.map((sibling) => sibling.close()));
   }
 
-  async #follow(request: OutboundRequest, timeouts: OutboundTimeouts, signal: AbortSignal): Promise<OutboundResult> {
+  async #follow<A extends OutboundResult | OpenedAnswer>(
+    request: OutboundRequest,
+    ask: (hop: Hop) => Promise<A | OutboundFailure>,
+  ): Promise<A | OutboundFailure> {
     const mostRedirects = request.maxRedirects ?? 0;
     let hop: Hop | undefined = firstHop(request.method, request.url, request.headers, request.body);
     for (let redirects = 0; ; redirects++) {
       const refusal = refusedUrl(hop?.url, request.allowHttp === true);
       if (hop === undefined || refusal !== undefined) return failure('refused_url', refusal ?? 'this is no URL');
-      const answer: OutboundResult = await this.#once(hop, request, timeouts, signal);
+      const answer = await ask(hop);
       const location: string | undefined = answer.ok
         ? redirectOf(answer.status, answer.headers['location'])
         : undefined;
       if (!answer.ok || location === undefined || mostRedirects === 0) return answer;
+      if ('destroy' in answer.body) answer.body.on('error', () => undefined).destroy();
       if (redirects >= mostRedirects)
         return failure('too_many_redirects', `${hop.url.host} leads on and on: ${mostRedirects} redirects at most`);
       hop = nextHop(hop, answer.status, location);
@@ -146,8 +177,18 @@ export class OutboundHttp {
     timeouts: OutboundTimeouts,
     signal: AbortSignal,
   ): Promise<OutboundResult> {
+    const { bodyMs, headersMs } = timeouts;
+    const limits = { maxBodyBytes: mostBytesOf(request), headersMs, bodyMs, cuts: request.overlong === 'cut' };
+    return (await this.#guardedAgent()).request(hop, limits, signal);
+  }
+
+  async #open(hop: Hop, timeouts: OutboundTimeouts, signal: AbortSignal): Promise<OpenedAnswer | OutboundFailure> {
+    return (await this.#guardedAgent()).open(hop, timeouts, signal);
+  }
+
+  #guardedAgent(): Promise<GuardedAgent> {
     const { certificateAuthorities, connectMs, guard, perOrigin, resolve, userAgent } = this.#options;
-    this.#agent ??= import('./guarded-agent.ts').then(
+    return (this.#agent ??= import('./guarded-agent.ts').then(
       ({ GuardedAgent: Agent }) =>
         new Agent({
           guard,
@@ -157,14 +198,12 @@ export class OutboundHttp {
           connections: perOrigin ?? 8,
           userAgent,
         }),
-    );
-    const agent = await this.#agent;
-    const maxBodyBytes = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
-    const { bodyMs, headersMs } = timeouts;
-    const bytesOf = typeof maxBodyBytes === 'number' ? () => maxBodyBytes : maxBodyBytes;
-    return agent.request(hop, { maxBodyBytes: bytesOf, headersMs, bodyMs, cuts: request.overlong === 'cut' }, signal);
+    ));
   }
 }
+
+const mostBytesOf = ({ maxBodyBytes = DEFAULT_MAX_BODY_BYTES }: OutboundRequest): ((contentType: string) => number) =>
+  typeof maxBodyBytes === 'number' ? () => maxBodyBytes : maxBodyBytes;
 
 const refusedUrl = (url: URL | undefined, allowHttp: boolean): string | undefined => {
   if (url === undefined) return 'this is no URL';

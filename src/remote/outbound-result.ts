@@ -38,6 +38,12 @@ export interface OutboundFailure {
   readonly reason: string;
 }
 
+/** An answer whose body is read bit by bit. */
+export interface OutboundStream extends Pick<OutboundAnswer, 'ok' | 'status' | 'headers'> {
+  /** Throws when the body is longer than was wanted, takes too long or breaks off. What is not read has to be given back: `return()`. */
+  readonly body: AsyncIterableIterator<Buffer>;
+}
+
 export type OutboundResult = OutboundAnswer | OutboundFailure;
 
 export const failure = (kind: OutboundFailureKind, reason: string): OutboundFailure => ({ ok: false, kind, reason });

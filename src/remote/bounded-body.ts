@@ -1,0 +1,51 @@
+import type { Dispatcher } from 'undici';
+
+/** The body of an answer as far as it is wanted: it throws when it gets longer. Unlike a generator, it can be given back before it was begun. */
+export class BoundedBody implements AsyncIterableIterator<Buffer> {
+  /** Resolves when it was read, given back or broke off. */
+  readonly ended: Promise<void>;
+  readonly #body: Dispatcher.ResponseData['body'];
+  readonly #pieces: AsyncIterator<Buffer>;
+  readonly #mostBytes: number;
+  readonly #end: () => void;
+  #size = 0;
+
+  constructor(body: Dispatcher.ResponseData['body'], mostBytes: number) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#end = resolve;
+    this.#body = body;
+    this.#mostBytes = mostBytes;
+    // Breaking off is our own doing, or is told to who reads.
+    body.on('error', () => undefined);
+    body.on('close', resolve);
+    this.#pieces = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Buffer, undefined>> {
+    try {
+      const { done, value } = await this.#pieces.next();
+      if (done === true) return this.#over();
+      this.#size += value.length;
+      if (this.#size > this.#mostBytes) throw new Error(`the answer is longer than ${this.#mostBytes} bytes`);
+      return { done: false, value };
+    } catch (error) {
+      this.#over();
+      throw error;
+    }
+  }
+
+  return(): Promise<IteratorResult<Buffer, undefined>> {
+    return Promise.resolve(this.#over());
+  }
+
+  #over(): { readonly done: true; readonly value: undefined } {
+    this.#body.destroy();
+    this.#end();
+    return { done: true, value: undefined };
+  }
+}
