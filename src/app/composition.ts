@@ -12,6 +12,8 @@ import { composeEncryption } from './slices/e2ee.ts';
 import { composeEphemeral } from './slices/ephemeral.ts';
 import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
+import { composeAnswers } from './slices/federation-answers.ts';
+import { composeQueries } from './slices/federation-queries.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
@@ -51,6 +53,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeOutside)
     .add(composeListeners)
     .add(composeServers)
+    .add(composeQueries)
     .add(composeCommit)
     .add(composeUsers)
     .add(composeAccounts)
@@ -70,6 +73,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeRetention)
     .add(composeEncryption)
     .add(composeMedia)
+    .add(composeAnswers)
     .add(composePreviews)
     .add(composePush)
     .add(composePushDelivery)

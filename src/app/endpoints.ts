@@ -76,6 +76,12 @@ import { stageFallbackEndpoints } from '#src/http/pages/stage-fallback.ts';
 import { keysServerEndpoints } from '#src/http/server-server/keys_server.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
 import { federationVersionEndpoints } from '#src/http/server-server/version.ts';
+import { federationContentRepositoryEndpoints } from '#src/http/server-server/content_repository.ts';
+import { federationPublicRoomsEndpoints } from '#src/http/server-server/public_rooms.ts';
+import { federationQueryEndpoints } from '#src/http/server-server/query.ts';
+import { roomPolicyEndpoints } from '#src/http/server-server/room_policy.ts';
+import { federationSpaceHierarchyEndpoints } from '#src/http/server-server/space_hierarchy.ts';
+import { federationUserKeysEndpoints } from '#src/http/server-server/user_keys.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
@@ -121,8 +127,14 @@ const DECLARED = [
   ...confirmEmailEndpoints,
   ...unsubscribeEndpoints,
   ...eventContextEndpoints,
+  ...federationContentRepositoryEndpoints,
   ...federationOpenIdEndpoints,
   ...federationVersionEndpoints,
+  ...federationPublicRoomsEndpoints,
+  ...federationQueryEndpoints,
+  ...federationSpaceHierarchyEndpoints,
+  ...federationUserKeysEndpoints,
+  ...roomPolicyEndpoints,
   ...filterEndpoints,
   ...healthEndpoints,
   ...identityKeyEndpoints,

@@ -6,7 +6,7 @@ import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/auth
 import type { BodyDeclaration, BodyOf } from './middleware/body-declaration.ts';
 import type { RequestInfo } from './middleware/request-info.ts';
 
-export type { EndpointAuth } from './middleware/authentication.ts';
+export type { EndpointAuth, Origin } from './middleware/authentication.ts';
 export { FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
 export { Reply } from './middleware/reply.ts';
 export { decoded } from './middleware/validation.ts';

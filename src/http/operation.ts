@@ -19,6 +19,7 @@ const PREFIXES: readonly (readonly [string, Api])[] = [
   ['/_matrix/media/', 'client-server'],
   ['/_matrix/federation/', 'server-server'],
   ['/_matrix/key/', 'server-server'],
+  ['/_matrix/policy/', 'server-server'],
   ['/_matrix/app/', 'application-service'],
   ['/_matrix/identity/', 'identity'],
   ['/_synapse/metrics', 'server'],

@@ -97,6 +97,7 @@ export const configSchema = section({
   media: section({
     store: oneOf('file', 's3'),
     max_upload_bytes: count,
+    max_remote_bytes: count,
     max_user_bytes: nullable(count),
     max_user_files: nullable(count),
     max_total_bytes: nullable(count),
@@ -326,6 +327,8 @@ export const configSchema = section({
   identity: section({ built_in: flag, trusted_servers: texts }),
   federation: section({
     enabled: flag,
+    tell_profiles: flag,
+    tell_public_rooms: flag,
     allow: nullable(texts),
     deny: texts,
     key_servers: texts,

@@ -1,4 +1,3 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { CrossSigningService } from '#src/services/e2ee/cross-signing/cross-signing-service.ts';
 import { SignatureUpload } from '#src/services/e2ee/cross-signing/signature-upload.ts';
 import { DehydratedDevices } from '#src/services/e2ee/dehydration/dehydrated-devices.ts';
@@ -6,7 +5,6 @@ import { DeviceKeyService } from '#src/services/e2ee/device-keys/device-key-serv
 import { KeyClaims } from '#src/services/e2ee/device-keys/key-claims.ts';
 import { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';
-import type { RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
 import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
 import { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
@@ -15,6 +13,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
+import type { Queries } from './federation-queries.ts';
 import type { Users } from './users.ts';
 
 /** What end-to-end encryption needs of the server. */
@@ -32,18 +31,11 @@ export interface Encryption {
   readonly dehydratedDevices: DehydratedDevices;
 }
 
-const unreachable = (): Promise<never> =>
-  Promise.reject(new MatrixError('M_UNKNOWN', 'This server does not federate.', {}, 503));
+/** Messages for devices of other servers' users go nowhere. */
+const closed: RemoteDeviceMessages = { send: () => Promise.resolve() };
 
-/** Users of other servers cannot be asked for keys, and messages for their devices go nowhere. */
-const closed: RemoteKeys & RemoteDeviceMessages = {
-  query: unreachable,
-  claim: unreachable,
-  send: () => Promise.resolve(),
-};
-
-export function composeEncryption(below: Platform & Commit & Users & Accounts): Slice<Encryption> {
-  const { accountStream, clock, config, database, logger, sessions, uia, users, writer } = below;
+export function composeEncryption(below: Platform & Queries & Commit & Users & Accounts): Slice<Encryption> {
+  const { accountStream, clock, config, database, logger, remoteKeys, sessions, uia, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const changes = new DeviceListChanges({ database, writer, accountStream, logger });
   const counts = new DeviceKeyCounts(database, accountStream);
@@ -54,11 +46,11 @@ export function composeEncryption(below: Platform & Commit & Users & Accounts): 
     services: {
       deviceKeys,
       keyCounts: counts,
-      keyQuery: new KeyQuery({ database, isLocal, remote: closed }),
-      keyClaims: new KeyClaims({ database, counts, isLocal, remote: closed }),
+      keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys }),
+      keyClaims: new KeyClaims({ database, counts, isLocal, remote: remoteKeys }),
       deviceListChanges: changes,
       crossSigning: new CrossSigningService({ database, clock, uia, changes }),
-      signatureUpload: new SignatureUpload({ database, changes }),
+      signatureUpload: new SignatureUpload({ database, changes, isLocal, remote: remoteKeys }),
       keyBackup: new KeyBackupService({ database, mostBytes: config.e2ee.maxBackupBytes }),
       inboxes,
       toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: closed }),

@@ -13,6 +13,7 @@ import { MediaReferences, TELLING_TEXT, TELLING_TYPES } from '#src/services/medi
 import { MediaScanner } from '#src/services/media/media-scanner.ts';
 import { MediaService } from '#src/services/media/media-service.ts';
 import { OpenMedia } from '#src/services/media/open-media.ts';
+import { RemoteMedia } from '#src/services/media/remote-media.ts';
 import { ThumbnailService } from '#src/services/media/thumbnail-service.ts';
 import type { Config } from '../config/config.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -20,6 +21,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import type { Queries } from './federation-queries.ts';
 import { composeFollower } from './follower.ts';
 import type { RoomModel } from './room-model.ts';
 
@@ -51,8 +53,10 @@ export const blobStoresOf = (
   return { file, s3: new S3BlobStore({ ...place, ...credentials, givesLinks, timers }) };
 };
 
-export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel & EventStreaming): Slice<Media> {
-  const { clock, config, database, logger, random, timers } = below;
+export function composeMedia(
+  below: Platform & ServerFiles & Queries & Commit & RoomModel & EventStreaming,
+): Slice<Media> {
+  const { clock, config, database, logger, mediaApi, random, timers } = below;
   const { clamd, retention, store, ...limits } = config.media;
   const { serverName } = config;
   const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
@@ -91,6 +95,7 @@ export function composeMedia(below: Platform & ServerFiles & Commit & RoomModel 
         database,
         contents,
         access,
+        remote: new RemoteMedia({ api: mediaApi, contents, clock, logger }),
         scanner,
         clock,
         timers,

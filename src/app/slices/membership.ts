@@ -13,6 +13,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
+import type { Queries } from './federation-queries.ts';
 import type { Outside } from './outside.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -34,10 +35,10 @@ export interface Memberships {
 }
 
 export function composeMembership(
-  below: Platform & Outside & Commit & Users & UserData & RoomModel & Events & Reading,
+  below: Platform & Outside & Queries & Commit & Users & UserData & RoomModel & Events & Reading,
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission } = below;
-  const { loader, logger, profiles, rateLimiter, rooms, visibility } = below;
+  const { loader, logger, profiles, rateLimiter, remoteAliases, rooms, visibility } = below;
   const { quotas, serverName } = config;
   const aliases = new AliasService({
     database,
@@ -46,12 +47,13 @@ export function composeMembership(
     events,
     clock,
     serverName,
+    remote: remoteAliases,
     mostOfRoom: config.room.maxAliases,
     mostOfUser: quotas.aliases,
   });
   const profileSource: ProfileSource = {
     profileOf: async (userId) => {
-      const { displayname, avatarUrl } = await profiles.profileOf(userId);
+      const { displayname, avatarUrl } = await profiles.known(userId);
       return { displayname, avatar_url: avatarUrl };
     },
   };

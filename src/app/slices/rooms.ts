@@ -13,6 +13,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { Queries } from './federation-queries.ts';
 import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
 import type { PushRules } from './push-rules.ts';
@@ -38,6 +39,7 @@ export interface Rooms {
 export function composeRooms(
   below: Platform &
     Outside &
+    Queries &
     Commit &
     Users &
     UserData &
@@ -51,17 +53,18 @@ export function composeRooms(
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader, logger } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
-  const { interner, rateLimiter, stream, thirdPartyInvites, userActions, users } = below;
+  const { interner, rateLimiter, remotePublicRooms, remoteRooms, stream, thirdPartyInvites, userActions, users } =
+    below;
   const { serverName } = config;
-  const roomSummaries = new RoomSummaries({ rooms, aliases, openness });
+  const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
   const newTypes = new NewTypes({ interner, rateLimiter });
-  const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName });
+  const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName, remote: remotePublicRooms });
   return {
     name: 'rooms',
     services: {
       publicRooms,
       roomSummaries,
-      hierarchy: new SpaceHierarchy({ database, rooms, openness }),
+      hierarchy: new SpaceHierarchy({ database, rooms, openness, remote: remoteRooms, clock, serverName }),
       roomCreation: new RoomCreationService({
         serverName,
         events,

@@ -7,6 +7,7 @@ import { listNewUser } from '#src/services/reading/user-directory/directory-entr
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
+import type { Queries } from './federation-queries.ts';
 
 /** The users of this server: their accounts, and how they show themselves. */
 export interface Users {
@@ -18,7 +19,8 @@ export interface Users {
   readonly profileChanges: ProfileChanges;
 }
 
-export function composeUsers({ clock, config, database, logger, writer }: Platform & Commit): Slice<Users> {
+export function composeUsers(below: Platform & Commit & Queries): Slice<Users> {
+  const { clock, config, database, logger, remoteProfiles, writer } = below;
   const accountStream = new AccountStream(logger);
   const { enabled, periodMs } = config.accountValidity;
   const users = new UserService({
@@ -36,6 +38,7 @@ export function composeUsers({ clock, config, database, logger, writer }: Platfo
     accountExists: (userId) => users.exists(userId),
     clock,
     serverName: config.serverName,
+    remote: remoteProfiles,
     mostFields: config.quotas.profileFields,
   });
   return {

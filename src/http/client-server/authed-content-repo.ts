@@ -9,6 +9,7 @@ import {
   mediaParams,
   type MediaServices,
   namedMediaParams,
+  REMOTE_ANSWERS,
   thumbnail,
   THUMBNAIL_ERRORS,
   thumbnailQuery,
@@ -32,6 +33,7 @@ const common = {
   rateLimit: 'media_fetch',
   response: bytes,
   responseType: 'application/octet-stream',
+  answers: REMOTE_ANSWERS,
 } as const;
 
 /** "Clients MAY be redirected using the 307/308 responses". Client-Server API, `GET /_matrix/client/v1/media/download`. */
@@ -39,6 +41,7 @@ const asked = (info: RequestInfo, { userId }: Requester, timeoutMs: number | und
   info,
   party: userId,
   timeoutMs,
+  allowRemote: true,
   mayRedirect: true,
 });
 

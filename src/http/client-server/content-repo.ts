@@ -121,11 +121,13 @@ const remote = {
 const asked = (
   { openMedia }: Services,
   info: RequestInfo,
-  query: { readonly timeout_ms?: number; readonly allow_redirect?: boolean },
+  query: { readonly timeout_ms?: number; readonly allow_redirect?: boolean; readonly allow_remote?: boolean },
 ): Asking => ({
   info,
   party: info.ip,
   timeoutMs: query.timeout_ms,
+  // "Defaults to true if not provided." What would be fetched now and is not handed out so is not fetched.
+  allowRemote: query.allow_remote !== false && openMedia.servesNew(),
   mayRedirect: query.allow_redirect === true,
   assertOpen: (media) => openMedia.assertOpen(media),
 });

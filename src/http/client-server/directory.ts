@@ -40,7 +40,14 @@ export const directoryEndpoints = [
     rateLimit: 'default',
     params,
     response: Type.Object({ room_id: Type.String(), servers: Type.Array(Type.String()) }),
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: [
+      'M_NOT_FOUND',
+      'M_INVALID_PARAM',
+      'M_FORBIDDEN',
+      'M_CONNECTION_FAILED',
+      'M_CONNECTION_TIMEOUT',
+      'M_LIMIT_EXCEEDED',
+    ],
     async handler({ aliases }: Services, { params: { roomAlias } }) {
       const { roomId, servers } = await aliases.resolve(roomAlias);
       return { room_id: roomId, servers };

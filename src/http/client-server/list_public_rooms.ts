@@ -2,16 +2,12 @@ import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { endpoint } from '../endpoint.ts';
-import { empty, publicRoom, roomParams } from './parts/room-schemas.ts';
+import { empty, publicRoomsFilter, publicRoomsPage, roomParams } from './parts/room-schemas.ts';
 
 const path = '/_matrix/client/v3/publicRooms';
 
-const response = Type.Object({
-  chunk: Type.Array(Type.Object(publicRoom)),
-  next_batch: Type.Optional(Type.String()),
-  prev_batch: Type.Optional(Type.String()),
-  total_room_count_estimate: Type.Integer(),
-});
+/** When another server is to be asked. */
+const REMOTE_ERRORS = ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT'] as const;
 
 const limit = Type.Optional(Type.Integer({ minimum: 0 }));
 const server = Type.Optional(Type.String());
@@ -30,8 +26,8 @@ export const listPublicRoomsEndpoints = [
     auth: 'none',
     rateLimit: 'default',
     query: Type.Object({ limit, since: Type.Optional(Type.String()), server }),
-    response,
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    response: publicRoomsPage,
+    errcodes: [...REMOTE_ERRORS, 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     handler({ publicRooms }: Services, { query }) {
       return publicRooms.list(query);
     },
@@ -49,18 +45,13 @@ export const listPublicRoomsEndpoints = [
     body: Type.Object({
       limit,
       since: Type.Optional(Type.String()),
-      filter: Type.Optional(
-        Type.Object({
-          generic_search_term: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-          room_types: Type.Optional(Type.Union([Type.Array(Type.Union([Type.String(), Type.Null()])), Type.Null()])),
-        }),
-      ),
+      filter: publicRoomsFilter,
       include_all_networks: Type.Optional(Type.Boolean()),
       third_party_instance_id: Type.Optional(Type.String()),
     }),
     bodyOptional: true,
-    response,
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    response: publicRoomsPage,
+    errcodes: [...REMOTE_ERRORS, 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler({ publicRooms }: Services, { query, body }) {
       return publicRooms.list({
         server: query.server,
@@ -69,6 +60,7 @@ export const listPublicRoomsEndpoints = [
         searchTerm: body.filter?.generic_search_term ?? undefined,
         roomTypes: body.filter?.room_types ?? undefined,
         thirdPartyInstanceId: body.third_party_instance_id,
+        includeAllNetworks: body.include_all_networks,
       });
     },
   }),

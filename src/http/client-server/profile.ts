@@ -10,6 +10,9 @@ const fields = Type.Object({}, { additionalProperties: true });
 /** The names of this feature before it became part of the specification (MSC4133). */
 const aliases = ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'];
 
+/** When another server is to be asked. */
+const REMOTE_ERRORS = ['M_FORBIDDEN', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT'] as const;
+
 interface Services {
   readonly profiles: ProfileService;
 }
@@ -31,7 +34,7 @@ export const profileEndpoints = [
       },
       { additionalProperties: true },
     ),
-    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
+    errcodes: [...REMOTE_ERRORS, 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ profiles }: Services, { params: { userId } }) {
       return (await profiles.read(userId)).fields;
     },
@@ -46,7 +49,7 @@ export const profileEndpoints = [
     rateLimit: 'default',
     params: fieldParams,
     response: fields,
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    errcodes: [...REMOTE_ERRORS, 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_KEY_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ profiles }: Services, { params: { userId, keyName } }) {
       return { [keyName]: await profiles.readField(userId, keyName) };
     },

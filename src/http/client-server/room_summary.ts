@@ -22,17 +22,29 @@ export const roomSummaryEndpoints = [
     suspended: READS,
     rateLimit: 'default',
     params: Type.Object({ roomIdOrAlias: Type.String() }),
+    query: Type.Object({ via: Type.Optional(Type.Array(Type.String())) }),
     response: Type.Object({ ...roomSummary, membership: Type.Optional(Type.String()) }, { additionalProperties: true }),
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ roomSummaries }: Services, { requester, params: { roomIdOrAlias }, info: { path } }) {
-      const summary = await roomSummaries.summary(roomIdOrAlias, requester?.userId);
+    errcodes: [
+      'M_NOT_FOUND',
+      'M_INVALID_PARAM',
+      'M_FORBIDDEN',
+      'M_CONNECTION_FAILED',
+      'M_CONNECTION_TIMEOUT',
+      'M_LIMIT_EXCEEDED',
+    ],
+    async handler(
+      { roomSummaries }: Services,
+      { requester, params: { roomIdOrAlias }, query: { via }, info: { path } },
+    ) {
+      const summary = await roomSummaries.summary(roomIdOrAlias, requester?.userId, via);
       if (!path.startsWith(unstable)) return summary;
       // MSC3266 had names of its own for what was new in it.
       const { room_version: version, encryption } = summary;
       return {
         ...summary,
-        'im.nheko.summary.room_version': version,
-        'im.nheko.summary.version': version,
+        ...(version === undefined
+          ? {}
+          : { 'im.nheko.summary.room_version': version, 'im.nheko.summary.version': version }),
         ...(encryption === undefined ? {} : { 'im.nheko.summary.encryption': encryption }),
       };
     },

@@ -26,6 +26,9 @@ export const spaceHierarchyEndpoints = [
       limit: Type.Optional(Type.Integer({ minimum: 1 })),
       max_depth: Type.Optional(Type.Integer({ minimum: 0 })),
       from: Type.Optional(Type.String()),
+      // MSC4235.
+      via: Type.Optional(Type.Array(Type.String())),
+      'org.matrix.msc4235.via': Type.Optional(Type.Array(Type.String())),
     }),
     response: Type.Object({
       rooms: Type.Array(Type.Object({ ...roomSummary, children_state: Type.Array(anyObject) })),
@@ -38,6 +41,7 @@ export const spaceHierarchyEndpoints = [
         maxDepth: query.max_depth,
         limit: query.limit,
         from: query.from,
+        via: query.via ?? query['org.matrix.msc4235.via'],
       });
       return { rooms, ...(next === undefined ? {} : { next_batch: next }) };
     },

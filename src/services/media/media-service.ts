@@ -21,14 +21,12 @@ import {
 } from '#src/storage/media/media.ts';
 import type { ContentStore } from './content-store.ts';
 import type { MediaAccess } from './media-access.ts';
+import { DEFAULT_TYPE, describedAs } from './media-description.ts';
 import type { MediaScanner } from './media-scanner.ts';
+import type { RemoteMedia } from './remote-media.ts';
 
 const ID_LENGTH = 24;
 const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
-const DEFAULT_TYPE = 'application/octet-stream';
-/** A type as it can stand in a header. */
-const CONTENT_TYPE = /^[\x20-\x7e]{1,255}$/;
-const LONGEST_NAME = 255;
 /** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
 const DEFAULT_WAIT_MS = 20_000;
 const LONGEST_WAIT_MS = 60_000;
@@ -49,10 +47,24 @@ export interface AvailableMedia extends MediaRecord {
   readonly contentType: string;
 }
 
+/** Which media a request asks for, and how. */
+export interface MediaWish {
+  readonly serverName: string;
+  readonly mediaId: string;
+  /** Who asks: a user, an address or a server. */
+  readonly party: string;
+  /** How long what is not uploaded yet is waited for; undefined for the usual time. */
+  readonly timeoutMs: number | undefined;
+  /** Whether another server may be asked. */
+  readonly allowRemote: boolean;
+  readonly signal: AbortSignal;
+}
+
 export interface MediaServiceOptions {
   readonly database: Database;
   readonly contents: ContentStore;
   readonly access: MediaAccess;
+  readonly remote: RemoteMedia;
   /** Looks at contents before they are handed out. */
   readonly scanner?: MediaScanner | undefined;
   readonly clock: Clock;
@@ -143,20 +155,18 @@ export class MediaService {
   }
 
   /**
-   * Media that a request asks for. What is yet to come is waited for.
+   * Media that a request asks for. What is yet to come is waited for; what another server has is fetched.
    *
-   * @param timeoutMs how long; undefined for the usual time
-   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED; M_UNKNOWN (503) when it cannot be scanned
+   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED; M_UNKNOWN (503) when it cannot be scanned; for media of others what
+   *   `RemoteMedia.fetch` throws
    */
-  async get(
-    serverName: string,
-    mediaId: string,
-    timeoutMs: number | undefined,
-    signal: AbortSignal,
-  ): Promise<AvailableMedia> {
+  async get({ serverName, mediaId, party, timeoutMs, allowRemote, signal }: MediaWish): Promise<AvailableMedia> {
+    const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), LONGEST_WAIT_MS);
+    const isRemote = serverName !== this.#options.serverName;
+    if (isRemote && allowRemote && MEDIA_ID.test(mediaId) && (await this.#find(serverName, mediaId)) === undefined)
+      await this.#options.remote.fetch({ serverName, mediaId, party, waitMs: wait, signal });
     const there = await this.#available(serverName, mediaId);
     if (there !== undefined) return there;
-    const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), LONGEST_WAIT_MS);
     const arrival = this.#arrival(mediaId, wait, signal);
     try {
       // It may have come before anybody listened.
@@ -217,8 +227,6 @@ export class MediaService {
   ): Promise<void> {
     const { contents, database, mostUserBytes, mostUserFiles } = this.#options;
     const most = { bytes: mostUserBytes, files: mostUserFiles };
-    const type = contentType === undefined || !CONTENT_TYPE.test(contentType) ? DEFAULT_TYPE : contentType;
-    const name = filename?.toWellFormed().replaceAll('\0', '').slice(0, LONGEST_NAME);
     try {
       const release = this.#begin(userId);
       try {
@@ -226,7 +234,7 @@ export class MediaService {
         if (used.bytes >= (mostUserBytes ?? Infinity) || used.files >= (mostUserFiles ?? Infinity)) throw usedUp();
         await contents.keep(content, async (tx, { name: blob, size }) => {
           if (!(await useSpace(tx, userId, size, most))) throw usedUp();
-          await use(tx, { blob, size, contentType: type, filename: name });
+          await use(tx, { blob, size, ...describedAs(contentType, filename) });
         });
       } finally {
         release();

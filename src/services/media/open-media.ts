@@ -34,6 +34,11 @@ export class OpenMedia {
     if (!this.#options.isOn) throw closed();
   }
 
+  /** Whether media that come to be here now would be handed out. */
+  servesNew(): boolean {
+    return this.#options.isOn && this.#options.clock.now() < this.#before;
+  }
+
   /** @throws MatrixError M_NOT_FOUND for what was uploaded later */
   assertOpen({ createdTs }: Pick<MediaRecord, 'createdTs'>): void {
     this.assertServed();

@@ -34,7 +34,14 @@ describe('a file, when the server is killed between two steps', function () {
   const upload = ({ services }: Life, content: Buffer, contentType = 'text/plain'): Promise<string> =>
     services.media.upload('@alice:localhost', { content: Readable.from([content]), contentType, filename: undefined });
   const find = ({ services }: Life, uri: string) =>
-    services.media.get(server.serverName, uri.split('/').at(-1)!, 0, NEVER);
+    services.media.get({
+      serverName: server.serverName,
+      mediaId: uri.split('/').at(-1)!,
+      party: '',
+      timeoutMs: 0,
+      allowRemote: false,
+      signal: NEVER,
+    });
   const read = async (life: Life, uri: string): Promise<string> => {
     const delivery = await life.services.mediaDelivery.deliver(await find(life, uri), undefined, {
       range: undefined,

@@ -200,8 +200,8 @@ describe('names of rooms, and their directory', function () {
       expect(ids(await search({ filter: { room_types: [] } }))).to.deep.equal([]);
       expect(ids(await search({ filter: { room_types: null } }))).to.deep.equal([large, space, small]);
     });
-    it('knows no other server', async () => {
-      await refused(server.ask(undefined, 'GET', '/publicRooms?server=elsewhere.test'), 404, 'M_NOT_FOUND');
+    it('is that of another server where one is named, which has to be one that is asked', async () => {
+      await refused(server.ask(undefined, 'GET', '/publicRooms?server=127.0.0.1:1'), 403, 'M_FORBIDDEN');
       expect(ids(await server.must(undefined, 'GET', '/publicRooms?server=test'))).to.have.length(3);
     });
     it('does not tell strangers whether there is a private room', async () => {

@@ -58,7 +58,8 @@ describe('names that somebody makes up', function () {
     const before = await counts();
     for (const [method, path, body] of reads) {
       const { status } = await server.ask('carol', method, path, body);
-      expect(status, path).to.be.below(500);
+      // 502: the server of that name cannot be asked.
+      expect(status, path).to.satisfy((one: number) => one < 500 || one === 502);
       await server.ask('bob', method, path, body);
     }
     // Of carol nothing is stored but that she is there.

@@ -644,9 +644,9 @@ describe('user data over HTTP', () => {
       await fine('PUT', `/profile/${CAROL}/displayname`, { displayname: 'Carol' }, 'admin');
       expect(await fine('GET', `/profile/${CAROL}/displayname`)).to.deep.equal({ displayname: 'Carol' });
     });
-    it('answers 404 for users that do not exist', async () => {
+    it('answers 404 for users that do not exist, and asks no server in a network of its own', async () => {
       await refused(404, 'M_NOT_FOUND', 'GET', '/profile/@nobody:test');
-      await refused(404, 'M_NOT_FOUND', 'GET', '/profile/@someone:elsewhere/displayname');
+      await refused(403, 'M_FORBIDDEN', 'GET', '/profile/@someone:127.0.0.1:1/displayname');
       expect(await fine('GET', `/profile/@admin:test`)).to.deep.equal({});
     });
     it('keeps to the limits of the specification', async () => {

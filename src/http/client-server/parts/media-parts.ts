@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { MediaDelivery } from '#src/services/media/media-delivery.ts';
-import type { AvailableMedia, MediaService } from '#src/services/media/media-service.ts';
+import type { AvailableMedia, MediaService, MediaWish } from '#src/services/media/media-service.ts';
 import type { ServedContent, ThumbnailService } from '#src/services/media/thumbnail-service.ts';
 import { Reply, type RequestInfo } from '../../endpoint.ts';
 
@@ -24,7 +24,21 @@ export const thumbnailQuery = Type.Object({
   animated: Type.Optional(Type.Boolean()),
   ...waiting,
 });
-export const DOWNLOAD_ERRORS = ['M_NOT_FOUND', 'M_NOT_YET_UPLOADED', 'M_LIMIT_EXCEEDED', 'M_UNKNOWN'] as const;
+export const DOWNLOAD_ERRORS = [
+  'M_NOT_FOUND',
+  'M_NOT_YET_UPLOADED',
+  'M_LIMIT_EXCEEDED',
+  'M_UNKNOWN',
+  'M_FORBIDDEN',
+  'M_CONNECTION_FAILED',
+  'M_CONNECTION_TIMEOUT',
+] as const;
+/** What is answered where another server has the file. */
+export const REMOTE_ANSWERS = {
+  502: {
+    description: "M_TOO_LARGE: another server's file is too large. M_CONNECTION_FAILED: it could not be fetched.",
+  },
+};
 export const THUMBNAIL_ERRORS = [...DOWNLOAD_ERRORS, 'M_INVALID_PARAM', 'M_TOO_LARGE'] as const;
 
 interface Named {
@@ -39,11 +53,22 @@ export interface Asking {
   /** Who asks, by whose name they wait in line. */
   readonly party: string;
   readonly timeoutMs: number | undefined;
+  /** Whether other servers are asked for theirs. */
+  readonly allowRemote: boolean;
   /** Whether a redirect to where the bytes lie is an answer. */
   readonly mayRedirect: boolean;
   /** Refuses media that are not for the requester. */
   readonly assertOpen?: (media: AvailableMedia) => void;
 }
+
+const wishOf = (serverName: string, mediaId: string, { allowRemote, info, party, timeoutMs }: Asking): MediaWish => ({
+  serverName,
+  mediaId,
+  party,
+  timeoutMs,
+  allowRemote,
+  signal: info.signal,
+});
 
 /** Media as a download, under its own name or the one that the path gives it. */
 export const download = async (
@@ -51,7 +76,7 @@ export const download = async (
   { serverName, mediaId, fileName }: Named,
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(serverName, mediaId, asking.timeoutMs, asking.info.signal);
+  const found = await media.get(wishOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   return deliver(mediaDelivery, found, fileName ?? found.filename ?? undefined, asking);
 };
@@ -68,7 +93,7 @@ export const thumbnail = async (
   },
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(serverName, mediaId, asking.timeoutMs, asking.info.signal);
+  const found = await media.get(wishOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   const { width, height, method, animated = false } = query;
   const made = await thumbnails.thumbnail(found, { width, height, method, animated }, asking.party);

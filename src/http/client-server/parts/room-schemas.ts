@@ -54,10 +54,26 @@ export const publicRoom = {
   room_type: Type.Optional(Type.String()),
 };
 
+/** A page of a room directory. */
+export const publicRoomsPage = Type.Object({
+  chunk: Type.Array(Type.Object(publicRoom)),
+  next_batch: Type.Optional(Type.String()),
+  prev_batch: Type.Optional(Type.String()),
+  total_room_count_estimate: Type.Integer(),
+});
+
+/** What is searched for in a room directory. */
+export const publicRoomsFilter = Type.Optional(
+  Type.Object({
+    generic_search_term: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    room_types: Type.Optional(Type.Union([Type.Array(Type.Union([Type.String(), Type.Null()])), Type.Null()])),
+  }),
+);
+
 /** A room as those see it who may want to join. */
 export const roomSummary = {
   ...publicRoom,
-  room_version: Type.String(),
+  room_version: Type.Optional(Type.String()),
   encryption: Type.Optional(Type.String()),
   allowed_room_ids: Type.Optional(Type.Array(Type.String())),
 };

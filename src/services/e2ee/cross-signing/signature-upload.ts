@@ -10,6 +10,7 @@ import {
   type KeySignatureRecord,
 } from '#src/storage/e2ee/cross-signing-keys.ts';
 import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
+import type { RemoteKeys } from '../device-keys/remote-keys.ts';
 import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 
 /** Keys that one request may sign. */
@@ -29,6 +30,8 @@ export type SignatureFailures = Record<string, Record<string, SignatureFailure>>
 export interface SignatureUploadOptions {
   readonly database: Database;
   readonly changes: DeviceListChanges;
+  readonly isLocal: (userId: string) => boolean;
+  readonly remote: RemoteKeys;
 }
 
 /** A key of which signatures were uploaded, as it is stored. */
@@ -68,13 +71,14 @@ export class SignatureUpload {
     if (wanted.length > MOST_SIGNED)
       throw new MatrixError('M_TOO_LARGE', `One request can carry signatures of ${MOST_SIGNED} keys at most.`);
     if (wanted.length === 0) return {};
-    const { database, changes } = this.#options;
+    const { changes, database, isLocal, remote } = this.#options;
     const userIds = [...new Set([signer, ...wanted.map(({ userId }) => userId)])];
-    const [crossSigning, devices] = await Promise.all([
+    const [crossSigning, devices, remoteKeys] = await Promise.all([
       crossSigningKeysOf(database, userIds),
       deviceKeysOfUsers(database, [signer]),
+      remote.masterKeys(userIds.filter((userId) => !isLocal(userId))),
     ]);
-    const known: KnownKeys = { crossSigning, devices };
+    const known: KnownKeys = { crossSigning: [...crossSigning, ...remoteKeys], devices };
     const failures: SignatureFailures = {};
     const accepted: Omit<KeySignatureRecord, 'signer'>[] = [];
     for (const { userId, target, key } of wanted) {

@@ -1,11 +1,12 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { Database } from '#src/storage/database.ts';
 import { claimKeys } from '#src/storage/e2ee/one-time-keys.ts';
 import type { DeviceKeyCounts } from './key-counts.ts';
 import { failureOf, remoteTimeout } from './key-query.ts';
-import type { RemoteKeys } from './remote-keys.ts';
+import { assertFewServers, type RemoteKeys } from './remote-keys.ts';
 
 /** Keys that one request may claim. */
 const MOST_CLAIMED = 5_000;
@@ -45,9 +46,16 @@ export class KeyClaims {
     for (const [userId, devices] of Object.entries(wanted)) {
       const server = domainOf(userId);
       if (server === undefined) continue;
-      if (isLocal(userId)) here[userId] = devices;
-      else servers.set(server, { ...servers.get(server), [userId]: devices });
+      if (isLocal(userId)) {
+        here[userId] = devices;
+        continue;
+      }
+      if (!isUserId(userId)) continue;
+      const ofServer = servers.get(server);
+      if (ofServer === undefined) servers.set(server, { [userId]: devices });
+      else ofServer[userId] = devices;
     }
+    assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
     const [local, ...others] = await Promise.all([
       this.local(here),

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -9,13 +10,13 @@ import {
   visibleKeySignatures,
 } from '#src/storage/e2ee/cross-signing-keys.ts';
 import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
-import type { RemoteKeyAnswer, RemoteKeys } from './remote-keys.ts';
+import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
+import { assertFewServers, DEFAULT_TIMEOUT_MS, publicKeyOf, type RemoteKeys } from './remote-keys.ts';
 
 /** Users whose keys one request may ask for. */
 const MOST_USERS = 10_000;
 /** Devices of one user that one request may name. */
 const MOST_DEVICES = 1_000;
-const DEFAULT_TIMEOUT_MS = 10_000;
 const LONGEST_TIMEOUT_MS = 30_000;
 
 /** The answer to `POST /keys/query`. */
@@ -28,7 +29,7 @@ export interface QueriedKeys {
 }
 
 /** The keys of users of this server, as one reader may see them. */
-export interface LocalKeys extends RemoteKeyAnswer {
+export interface LocalKeys extends RemoteUserKeys {
   readonly userSigningKeys: Readonly<Record<string, JsonObject>>;
 }
 
@@ -41,6 +42,14 @@ export interface KeyQueryOptions {
 /** Milliseconds to wait for other servers, by what the client asks for. */
 export const remoteTimeout = (asked: number | undefined): number =>
   Math.min(Math.max(asked ?? DEFAULT_TIMEOUT_MS, 1), LONGEST_TIMEOUT_MS);
+
+/** @throws MatrixError M_TOO_LARGE */
+export const assertFewKeys = (wanted: readonly (readonly [string, readonly string[]])[]): void => {
+  if (wanted.length > MOST_USERS)
+    throw new MatrixError('M_TOO_LARGE', `One request can ask for the keys of ${MOST_USERS} users at most.`);
+  if (wanted.some(([, devices]) => devices.length > MOST_DEVICES))
+    throw new MatrixError('M_TOO_LARGE', `One request can name ${MOST_DEVICES} devices of a user at most.`);
+};
 
 /** What stands under `failures` for a server that could not be asked. */
 export const failureOf = (error: unknown): JsonObject =>
@@ -69,34 +78,60 @@ export class KeyQuery {
     timeoutMs: number | undefined,
   ): Promise<QueriedKeys> {
     const entries = Object.entries(wanted).filter(([userId]) => domainOf(userId) !== undefined);
-    if (entries.length > MOST_USERS)
-      throw new MatrixError('M_TOO_LARGE', `One request can ask for the keys of ${MOST_USERS} users at most.`);
-    if (entries.some(([, devices]) => devices.length > MOST_DEVICES))
-      throw new MatrixError('M_TOO_LARGE', `One request can name ${MOST_DEVICES} devices of a user at most.`);
-    const { isLocal, remote } = this.#options;
+    assertFewKeys(entries);
+    const { isLocal, remote: others } = this.#options;
     const servers = new Map<string, Record<string, readonly string[]>>();
     for (const [userId, devices] of entries) {
+      if (isLocal(userId) || !isUserId(userId)) continue;
       const server = domainOf(userId) ?? '';
-      if (!isLocal(userId)) servers.set(server, { ...servers.get(server), [userId]: devices });
+      const ofServer = servers.get(server);
+      if (ofServer === undefined) servers.set(server, { [userId]: devices });
+      else ofServer[userId] = devices;
     }
+    assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    const [local, ...others] = await Promise.all([
+    const [local, ...told] = await Promise.all([
       this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
       ...[...servers].map(([server, devices]) =>
-        remote.query(server, devices, remoteTimeout(timeoutMs)).catch((error: unknown) => {
+        others.query(server, devices, remoteTimeout(timeoutMs)).catch((error: unknown) => {
           failures[server] = failureOf(error);
           return undefined;
         }),
       ),
     ]);
-    const answers = [local, ...others.filter((answer) => answer !== undefined)];
+    const remote = told.filter((answer) => answer !== undefined);
+    const answers = [local, ...remote];
+    const masterKeys = Object.assign({}, ...remote.map((answer) => answer.masterKeys)) as Record<string, JsonObject>;
     return {
       device_keys: Object.assign({}, ...answers.map(({ deviceKeys }) => deviceKeys)),
-      master_keys: Object.assign({}, ...answers.map(({ masterKeys }) => masterKeys)),
+      master_keys: { ...local.masterKeys, ...(await this.#signedBy(readerId, masterKeys)) },
       self_signing_keys: Object.assign({}, ...answers.map(({ selfSigningKeys }) => selfSigningKeys)),
       user_signing_keys: local.userSigningKeys,
       failures,
     };
+  }
+
+  /** Master keys of other servers' users, with the signatures that the reader made of them. */
+  async #signedBy(
+    readerId: string,
+    masterKeys: Readonly<Record<string, JsonObject>>,
+  ): Promise<Readonly<Record<string, JsonObject>>> {
+    const userIds = Object.keys(masterKeys);
+    if (userIds.length === 0) return masterKeys;
+    const signatures = await visibleKeySignatures(this.#options.database, userIds, readerId);
+    const byUser = Map.groupBy(signatures, ({ userId }) => userId);
+    return Object.fromEntries(
+      Object.entries(masterKeys).map(([userId, key]) => {
+        const publicKey = publicKeyOf(key);
+        return [
+          userId,
+          withSignatures(
+            key,
+            byUser.get(userId)?.filter(({ target }) => target === publicKey),
+          ),
+        ];
+      }),
+    );
   }
 
   /**

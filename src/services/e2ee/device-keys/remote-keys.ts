@@ -1,34 +1,101 @@
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { CrossSigningKeyRecord } from '#src/storage/e2ee/cross-signing-keys.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 
-/** The keys of users as another server tells them: user -> device -> `DeviceKeys`, and their cross-signing keys. */
-export interface RemoteKeyAnswer {
-  readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
-  readonly masterKeys: Readonly<Record<string, JsonObject>>;
-  readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;
-}
+/** Other servers that one request may have asked. */
+const MOST_SERVERS = 500;
+export const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** @throws MatrixError M_TOO_LARGE */
+export const assertFewServers = (servers: ReadonlyMap<string, unknown>): void => {
+  if (servers.size > MOST_SERVERS)
+    throw new MatrixError('M_TOO_LARGE', `One request can ask for keys of ${MOST_SERVERS} other servers at most.`);
+};
+
+/** The public key of a cross-signing key, which has just one. */
+export const publicKeyOf = ({ keys }: JsonObject): string | undefined => {
+  const [key] = Object.values(isJsonObject(keys) ? keys : {});
+  return typeof key === 'string' ? key : undefined;
+};
 
 /** What this server asks others for on behalf of its users. Server-Server API, "End-to-End Encryption". */
-export interface RemoteKeys {
+export class RemoteKeys {
+  readonly #api: UserKeysApi;
+  readonly #timers: Timers;
+
+  constructor(options: { readonly api: UserKeysApi; readonly timers: Timers }) {
+    this.#api = options.api;
+    this.#timers = options.timers;
+  }
+
   /**
    * The keys of users of one server.
    *
    * @param devices user -> device ids; none for all devices
    * @throws MatrixError when the server cannot be reached in time
    */
-  query(
+  async query(
     server: string,
     devices: Readonly<Record<string, readonly string[]>>,
     timeoutMs: number,
-  ): Promise<RemoteKeyAnswer>;
+  ): Promise<RemoteUserKeys> {
+    return this.#within(server, timeoutMs, (signal) => this.#api.query(server, devices, signal));
+  }
+
+  /** The master keys of users of other servers, as they are now; those that cannot be asked for are missing. */
+  async masterKeys(userIds: readonly string[]): Promise<CrossSigningKeyRecord[]> {
+    const servers = Map.groupBy(userIds.filter(isUserId), (userId) => domainOf(userId) ?? '');
+    assertFewServers(servers);
+    const answers = await Promise.allSettled(
+      [...servers].map(([server, users]) =>
+        this.query(server, Object.fromEntries(users.map((userId) => [userId, []])), DEFAULT_TIMEOUT_MS),
+      ),
+    );
+    return answers.flatMap((answer) =>
+      answer.status === 'rejected'
+        ? []
+        : Object.entries(answer.value.masterKeys).map(([userId, key]) => ({
+            userId,
+            usage: 'master' as const,
+            publicKey: publicKeyOf(key) ?? '',
+            content: JSON.stringify(key),
+          })),
+    );
+  }
+
   /**
    * Claims one-time keys: user -> device -> algorithm.
    *
-   * @returns user -> device -> `<algorithm>:<key id>` -> key
    * @throws MatrixError when the server cannot be reached in time
    */
-  claim(
+  async claim(
     server: string,
     wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
     timeoutMs: number,
-  ): Promise<Readonly<Record<string, Readonly<Record<string, JsonObject>>>>>;
+  ): Promise<RemoteClaimedKeys> {
+    return (await this.#within(server, timeoutMs, (signal) => this.#api.claim(server, wanted, signal))).claimed;
+  }
+
+  /** Asks, and gives up when whoever waits does. @throws MatrixError */
+  async #within<A extends { readonly ok: true }>(
+    server: string,
+    timeoutMs: number,
+    ask: (signal: AbortSignal) => Promise<A | FederationFailure>,
+  ): Promise<A> {
+    const patience = new AbortController();
+    const timer = this.#timers.after(timeoutMs, () => patience.abort());
+    try {
+      const answer = await ask(patience.signal);
+      if (answer.ok) return answer;
+      if (!patience.signal.aborted) throw matrixErrorOf(answer);
+      throw new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
+    } finally {
+      timer.cancel();
+    }
+  }
 }

@@ -8,6 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
+import type { RemoteAliases } from './remote-aliases.ts';
 import {
   aliasByName,
   aliasesOfRoom,
@@ -18,17 +19,14 @@ import {
 } from '#src/storage/rooms/aliases.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
+/** Servers that are named for a room. */
+const MOST_SERVERS = 20;
 
 /** Where an alias leads. */
 export interface ResolvedAlias {
   readonly roomId: string;
   /** Servers that are in the room. */
   readonly servers: readonly string[];
-}
-
-/** Finds out where other servers' aliases lead. */
-export interface RemoteAliases {
-  resolve(alias: string): Promise<ResolvedAlias | undefined>;
 }
 
 export interface AliasServiceOptions {
@@ -40,7 +38,7 @@ export interface AliasServiceOptions {
   readonly serverName: string;
   /** How many aliases a room may have here; any number, when left out. */
   readonly mostOfRoom?: number | undefined;
-  readonly remote?: RemoteAliases | undefined;
+  readonly remote: RemoteAliases;
   /** Aliases that a user may make; as many as they like, when left out. */
   readonly mostOfUser?: number | undefined;
 }
@@ -54,7 +52,7 @@ export class AliasService {
   readonly #clock: Clock;
   readonly #serverName: string;
   readonly #mostOfRoom: number;
-  readonly #remote: RemoteAliases | undefined;
+  readonly #remote: RemoteAliases;
   readonly #mostOfUser: number;
 
   constructor(options: AliasServiceOptions) {
@@ -86,7 +84,7 @@ export class AliasService {
     return alias;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for what is no alias, M_NOT_FOUND */
+  /** @throws MatrixError M_INVALID_PARAM for what is no alias, M_NOT_FOUND; as `lookUp` */
   async resolve(alias: string): Promise<ResolvedAlias> {
     assertAlias(alias);
     const found = await this.lookUp(alias);
@@ -94,9 +92,13 @@ export class AliasService {
     return found;
   }
 
-  /** Where an alias leads; undefined when nowhere. */
+  /**
+   * Where an alias leads; undefined when nowhere.
+   *
+   * @throws MatrixError M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another server cannot be asked
+   */
   async lookUp(alias: string): Promise<ResolvedAlias | undefined> {
-    if (domainOf(alias) !== this.#serverName) return this.#remote?.resolve(alias);
+    if (domainOf(alias) !== this.#serverName) return this.#remote.resolve(alias);
     const record = await aliasByName(this.#database, alias);
     if (record === undefined) return undefined;
     const room = await this.#rooms.byNid(record.room);
@@ -104,6 +106,20 @@ export class AliasService {
       roomId: record.room_id,
       servers: room === undefined ? [this.#serverName] : serversIn(room, this.#serverName),
     };
+  }
+
+  /**
+   * Where one of this server's aliases leads, for another server.
+   *
+   * @throws MatrixError M_INVALID_PARAM for what is no alias of this server, M_NOT_FOUND
+   */
+  async resolveOwn(alias: string): Promise<ResolvedAlias> {
+    if (!this.#isOwn(alias))
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `room_alias must be an alias of this server, #name:${this.#serverName}.`,
+      );
+    return this.resolve(alias);
   }
 
   async #assertMayMakeMore(userId: string): Promise<void> {
@@ -188,7 +204,17 @@ export class AliasService {
     );
     for (const alias of aliasesIn(content, true)) {
       if (before.has(alias)) continue;
-      if ((await this.lookUp(alias))?.roomId !== room.roomId) throw badAlias(alias);
+      if ((await this.#leadsTo(alias)) !== room.roomId) throw badAlias(alias);
+    }
+  }
+
+  /** The room that an alias leads to; undefined when nowhere, or when that cannot be found out. */
+  async #leadsTo(alias: string): Promise<string | undefined> {
+    try {
+      return (await this.lookUp(alias))?.roomId;
+    } catch (error) {
+      if (error instanceof MatrixError) return undefined;
+      throw error;
     }
   }
 
@@ -205,14 +231,8 @@ export class AliasService {
 
 /** The servers in a room: this one first, then those with the most members. */
 const serversIn = (room: Room, serverName: string): string[] => {
-  const counts = new Map<string, number>();
-  for (const { userId, membership } of room.members.values()) {
-    const server = membership === 'join' ? domainOf(userId) : undefined;
-    if (server !== undefined) counts.set(server, (counts.get(server) ?? 0) + 1);
-  }
-  counts.delete(serverName);
-  const others = [...counts].toSorted((a, b) => b[1] - a[1]).map(([server]) => server);
-  return [serverName, ...others.slice(0, 19)];
+  const others = [...room.joinedServers()].filter(([server]) => server !== serverName);
+  return [serverName, ...others.toSorted((a, b) => b[1] - a[1]).map(([server]) => server)].slice(0, MOST_SERVERS);
 };
 
 const badAlias = (alias: string): MatrixError =>

@@ -8,6 +8,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Database } from '#src/storage/database.ts';
 import { setListed } from '#src/storage/rooms/directory.ts';
 import { DirectoryIndex } from './directory-index.ts';
+import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
 const MAX_LIMIT = 500;
 const TOKEN = /^p1_(\d{1,9})$/;
@@ -23,6 +24,8 @@ export interface PublicRoomsQuery {
   readonly roomTypes?: readonly (string | null)[] | undefined;
   /** Only the rooms that an application service listed for this network. */
   readonly thirdPartyInstanceId?: string | undefined;
+  /** Those that application services listed, too. */
+  readonly includeAllNetworks?: boolean | undefined;
 }
 
 /** A room as the directory shows it; members are named as on the wire. */
@@ -46,18 +49,13 @@ export interface PublicRoomsPage {
   readonly total_room_count_estimate: number;
 }
 
-/** Lists rooms of other servers. */
-export interface RemotePublicRooms {
-  list(server: string, query: PublicRoomsQuery): Promise<PublicRoomsPage>;
-}
-
 export interface PublicRoomsOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly stream: RoomEventStream;
   readonly openness: RoomOpenness;
   readonly serverName: string;
-  readonly remote?: RemotePublicRooms | undefined;
+  readonly remote: RemotePublicRooms;
 }
 
 /** The room directory. Client-Server API, "Listing rooms". */
@@ -67,7 +65,7 @@ export class PublicRooms {
   readonly #index: DirectoryIndex;
   readonly #openness: RoomOpenness;
   readonly #serverName: string;
-  readonly #remote: RemotePublicRooms | undefined;
+  readonly #remote: RemotePublicRooms;
 
   constructor(options: PublicRoomsOptions) {
     this.#database = options.database;
@@ -78,16 +76,18 @@ export class PublicRooms {
     this.#remote = options.remote;
   }
 
-  /** A page of the directory, the rooms with the most members first. @throws MatrixError M_NOT_FOUND for servers that cannot be asked */
+  /**
+   * A page of the directory, the rooms with the most members first.
+   *
+   * @throws MatrixError M_INVALID_PARAM for what is no server or no token; M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another
+   *   server cannot be asked
+   */
   async list(query: PublicRoomsQuery): Promise<PublicRoomsPage> {
-    if (query.server !== undefined && query.server !== this.#serverName) {
-      if (this.#remote === undefined)
-        throw new MatrixError('M_NOT_FOUND', `The rooms of ${query.server} cannot be listed from here.`);
-      return this.#remote.list(query.server, query);
-    }
-    const start = offsetOf(query.since);
     // Clients of old say 0 for as many as there are.
     const limit = Math.min(query.limit === 0 ? MAX_LIMIT : (query.limit ?? MAX_LIMIT), MAX_LIMIT);
+    const { server = this.#serverName, ...rest } = query;
+    if (server !== this.#serverName) return this.#remote.list(server, { ...rest, limit });
+    const start = offsetOf(query.since);
     const { searchTerm = '', roomTypes, thirdPartyInstanceId } = query;
     const { nids, total } =
       thirdPartyInstanceId === undefined

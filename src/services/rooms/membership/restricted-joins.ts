@@ -8,6 +8,8 @@ import { joinedAmong } from '#src/storage/room-model/joined-rooms.ts';
 
 /** Rooms of a join rule that are looked at. */
 const MOST_ALLOWED = 1_000;
+/** The same where another server asks: each of them is read. */
+const MOST_ALLOWED_FOR_SERVERS = 50;
 
 /** Joins that a membership of other rooms entitles to. Client-Server API, "Restricted rooms". */
 export class RestrictedJoins {
@@ -32,8 +34,12 @@ export class RestrictedJoins {
    *
    * @param known what was found out about this user and rooms by then: a caller that looks at many rooms hands it from one to the next
    */
-  async isEntitled(room: Room, userId: string, known = new Map<string, boolean>()): Promise<boolean> {
-    const allowed = allowedRooms(room);
+  isEntitled(room: Room, userId: string, known?: Map<string, boolean>): Promise<boolean> {
+    return this.isInOneOf(allowedRooms(room), userId, known);
+  }
+
+  /** Whether a user is in one of these rooms. @param known see `isEntitled` */
+  async isInOneOf(allowed: readonly string[], userId: string, known = new Map<string, boolean>()): Promise<boolean> {
     if (allowed.some((roomId) => known.get(roomId) === true)) return true;
     const unknown: string[] = [];
     for (const roomId of allowed) {
@@ -47,6 +53,13 @@ export class RestrictedJoins {
     const joined = new Set(await joinedAmong(this.#database, userId, unknown));
     for (const roomId of unknown) known.set(roomId, joined.has(roomId));
     return joined.size > 0;
+  }
+
+  /** Whether a server has a member in one of the rooms that the join rule names, as far as they are known here. */
+  async isServerEntitled(room: Room, serverName: string): Promise<boolean> {
+    for (const roomId of allowedRooms(room).slice(0, MOST_ALLOWED_FOR_SERVERS))
+      if ((await this.#rooms.byId(roomId))?.joinedServers().has(serverName) === true) return true;
+    return false;
   }
 
   /** A member of this server who may invite: their name stands for the server's word. */

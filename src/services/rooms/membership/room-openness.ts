@@ -1,6 +1,14 @@
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { RemoteRoomSummary } from '#src/remote/federation/room-summary.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
+
+const isSomebodyInvited = (room: Room, serverName: string): boolean => {
+  for (const { userId, membership } of room.members.values())
+    if (membership === 'invite' && domainOf(userId) === serverName) return true;
+  return false;
+};
 
 /** Who may know of rooms that they are not in: the others are told what is told of a room that does not exist. */
 export class RoomOpenness {
@@ -42,5 +50,46 @@ export class RoomOpenness {
       default:
         return false;
     }
+  }
+
+  /**
+   * The same for a room of which another server tells, and this one knows at most who was invited.
+   *
+   * @param room what is known of it here
+   */
+  async isSummaryOpenTo(
+    summary: RemoteRoomSummary,
+    room: Room | undefined,
+    userId: string | undefined,
+    known?: Map<string, boolean>,
+  ): Promise<boolean> {
+    const membership = userId === undefined ? undefined : room?.member(userId)?.membership;
+    if (membership === 'ban') return false;
+    if (membership === 'join' || membership === 'invite' || summary.world_readable) return true;
+    switch (summary.join_rule) {
+      case 'public':
+      case 'knock':
+      case 'knock_restricted':
+        return true;
+      case 'restricted':
+        return userId !== undefined && this.#restricted.isInOneOf(summary.allowed_room_ids ?? [], userId, known);
+      default:
+        return false;
+    }
+  }
+
+  /**
+   * Whether some user of a server is in a room, may join it or knock at it, or may read it at least.
+   * Server-Server API, `GET /hierarchy/{roomId}`.
+   */
+  async isOpenToServer(room: Room, serverName: string): Promise<boolean> {
+    if (!room.allowsServer(serverName)) return false;
+    if (isWorldReadable(room) || room.joinedServers().has(serverName)) return true;
+    const { knocking, knockRestricted } = room.version.auth;
+    const rule = room.stateText('m.room.join_rules', 'join_rule');
+    if (rule === 'public' || (rule === 'knock' && knocking) || (rule === 'knock_restricted' && knockRestricted))
+      return true;
+    if (this.#restricted.applies(room) && (await this.#restricted.isServerEntitled(room, serverName))) return true;
+    return room.invitedCount > 0 && isSomebodyInvited(room, serverName);
   }
 }

@@ -1,26 +1,39 @@
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { strippedState, type StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 const CHILD = 'm.space.child';
+/** The type of rooms that are spaces. Client-Server API, "Spaces". */
+export const SPACE = 'm.space';
 
-/** Whether a room is a space. Client-Server API, "Spaces". */
-export const isSpace = (room: Room): boolean => room.roomType === 'm.space';
+/** An `m.space.child` that names a child, as it is told to those who look at the space; members are named as on the wire. */
+export interface ChildState extends StrippedStateEvent {
+  readonly origin_server_ts: number;
+}
 
-/** The `m.space.child` events of a space that name a child, in the order in which children are shown. */
-export const childrenOf = (room: Room): StoredEvent[] => {
-  const children: StoredEvent[] = [];
-  for (const { event } of room.state.values()) if (event.type === CHILD && isChild(event)) children.push(event);
-  return children.sort(byOrder);
+/** Whether a room is a space. */
+export const isSpace = (room: Room): boolean => room.roomType === SPACE;
+
+/** The children of a space in the order in which they are shown; of a room that is no space, none. */
+export const childrenOf = (room: Room, suggestedOnly: boolean): ChildState[] => {
+  // "If the room is not a space-room, this should be empty."
+  if (!isSpace(room)) return [];
+  const children: ChildState[] = [];
+  for (const { event } of room.state.values())
+    if (event.type === CHILD) children.push({ ...strippedState(event.pdu), origin_server_ts: event.ts });
+  return shownChildren(children, suggestedOnly);
 };
+
+/** Those of these events that name a child, in the order in which children are shown. */
+export const shownChildren = (states: readonly ChildState[], suggestedOnly: boolean): ChildState[] =>
+  states.filter((state) => isChild(state) && (!suggestedOnly || state.content['suggested'] === true)).toSorted(byOrder);
 
 /** "Child rooms can be removed from a space by omitting the via key of content". */
-const isChild = ({ stateKey, content }: StoredEvent): boolean => {
-  const { via } = content;
-  return stateKey?.startsWith('!') === true && Array.isArray(via) && via.some((server) => typeof server === 'string');
-};
+const isChild = ({ state_key: roomId, content: { via } }: ChildState): boolean =>
+  isRoomId(roomId) && Array.isArray(via) && via.some((server) => typeof server === 'string');
 
 /** "`order` values with the wrong type, or otherwise invalid contents, are to be treated as though the `order` key was not provided." */
-const orderOf = ({ content: { order } }: StoredEvent): string | undefined =>
+const orderOf = ({ content: { order } }: ChildState): string | undefined =>
   typeof order === 'string' && /^[\x20-\x7e]{1,50}$/.test(order) ? order : undefined;
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -29,9 +42,11 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
  * "First order the children with a valid order key lexicographically [...]. Then, take the remaining children and order them by the
  * origin_server_ts", and by their room ids where that is the same. Client-Server API, "Ordering of children within a space".
  */
-const byOrder = (a: StoredEvent, b: StoredEvent): number => {
+const byOrder = (a: ChildState, b: ChildState): number => {
   const [first, second] = [orderOf(a), orderOf(b)];
   if (first !== undefined && second === undefined) return -1;
   if (first === undefined && second !== undefined) return 1;
-  return compare(first ?? '', second ?? '') || a.ts - b.ts || compare(a.stateKey ?? '', b.stateKey ?? '');
+  return (
+    compare(first ?? '', second ?? '') || a.origin_server_ts - b.origin_server_ts || compare(a.state_key, b.state_key)
+  );
 };

@@ -7,10 +7,13 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { mediaNamedIn } from '#src/protocol/media/media-uris.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { releaseNamed } from '#src/storage/media/references.ts';
 import { profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
 import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
+import type { RemoteProfiles } from './remote-profiles.ts';
 
 /** A user's profile. */
 export interface Profile {
@@ -42,6 +45,7 @@ export interface ProfileServiceOptions {
   readonly accountExists: (userId: string) => Promise<boolean>;
   readonly clock: Clock;
   readonly serverName: string;
+  readonly remote: RemoteProfiles;
   /** Fields that a profile may have; default 100. */
   readonly mostFields?: number;
   /** Bytes that profiles may take in memory; default 32 MiB. */
@@ -61,12 +65,13 @@ const profileFrom = (fields: JsonObject): Profile => ({
   fields,
 });
 
-/** Profiles of this server's users. Client-Server API, "Profiles". */
+/** Profiles: this server's users change theirs here, those of others are asked for. Client-Server API, "Profiles". */
 export class ProfileService {
   readonly #database: Database;
   readonly #accountExists: (userId: string) => Promise<boolean>;
   readonly #clock: Clock;
   readonly #serverName: string;
+  readonly #remote: RemoteProfiles;
   readonly #mostFields: number;
   readonly #profiles: LiveCache<Profile>;
   readonly #noted: Pick<ProfileChanges, 'mark' | 'published'>;
@@ -80,6 +85,7 @@ export class ProfileService {
     this.#accountExists = options.accountExists;
     this.#clock = options.clock;
     this.#serverName = options.serverName;
+    this.#remote = options.remote;
     this.#mostFields = options.mostFields ?? MOST_FIELDS;
     this.#profiles = new LiveCache({
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -108,9 +114,29 @@ export class ProfileService {
   /**
    * What every client may see of a user's profile.
    *
-   * @throws MatrixError M_NOT_FOUND for users whom this server does not have
+   * @throws MatrixError M_INVALID_PARAM for what is no user id; M_NOT_FOUND for users whom their server does not have; M_FORBIDDEN,
+   *   M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another server cannot be asked
    */
   async read(userId: string): Promise<Profile> {
+    if (!isUserId(userId))
+      throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id, such as @alice:example.org.`);
+    if (domainOf(userId) !== this.#serverName) return profileFrom(await this.#remote.read(userId));
+    return this.readOwn(userId);
+  }
+
+  /** The profile of any user, to be shown with them: an empty one where nothing can be found out. */
+  async known(userId: string): Promise<Profile> {
+    if (domainOf(userId) === this.#serverName) return this.profileOf(userId);
+    try {
+      return await this.read(userId);
+    } catch (error) {
+      if (error instanceof MatrixError) return profileFrom({});
+      throw error;
+    }
+  }
+
+  /** What everybody may see of the profile of a user of this server. @throws MatrixError M_NOT_FOUND */
+  async readOwn(userId: string): Promise<Profile> {
     const profile = await this.profileOf(userId);
     if (Object.keys(profile.fields).length === 0 && !(await this.#accountExists(userId))) {
       throw new MatrixError('M_NOT_FOUND', 'Profile not found: this server has no such user.');

@@ -1,0 +1,41 @@
+import { MediaApi } from '#src/remote/federation/media-api.ts';
+import { PublicRoomsApi } from '#src/remote/federation/public-rooms-api.ts';
+import { QueriesApi } from '#src/remote/federation/queries-api.ts';
+import { SpacesApi } from '#src/remote/federation/spaces-api.ts';
+import { UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
+import { RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
+import { RemoteAliases } from '#src/services/rooms/aliases/remote-aliases.ts';
+import { RemotePublicRooms } from '#src/services/rooms/directory/remote-public-rooms.ts';
+import { RemoteRooms } from '#src/services/rooms/directory/remote-rooms.ts';
+import { RemoteProfiles } from '#src/services/user-data/profiles/remote-profiles.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Outside } from './outside.ts';
+import type { Servers } from './servers.ts';
+
+/** What is asked of other servers when users want to know something of them. */
+export interface Queries {
+  readonly mediaApi: MediaApi;
+  readonly remoteAliases: RemoteAliases;
+  readonly remoteKeys: RemoteKeys;
+  readonly remoteProfiles: RemoteProfiles;
+  readonly remotePublicRooms: RemotePublicRooms;
+  readonly remoteRooms: RemoteRooms;
+}
+
+export function composeQueries(below: Platform & Outside & Servers): Slice<Queries> {
+  const { clock, config, federationClient: client, outbound, timers } = below;
+  const { serverName } = config;
+  const queries = new QueriesApi(client);
+  return {
+    name: 'queries',
+    services: {
+      mediaApi: new MediaApi({ client, outbound, maxBytes: config.media.maxRemoteBytes }),
+      remoteAliases: new RemoteAliases({ api: queries, clock }),
+      remoteKeys: new RemoteKeys({ api: new UserKeysApi(client), timers }),
+      remoteProfiles: new RemoteProfiles({ api: queries, clock }),
+      remotePublicRooms: new RemotePublicRooms({ api: new PublicRoomsApi(client), clock }),
+      remoteRooms: new RemoteRooms({ api: new SpacesApi(client), clock, serverName }),
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import { parseMxcUri, isRoomId } from '#src/protocol/identifiers/identifiers.ts';
+import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
+import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import type { OutboundTimeouts } from '../outbound-http.ts';
+import type { FederationClient } from './federation-client.ts';
+import { type FederationFailure, federationFailure } from './federation-result.ts';
+
+/** Where another server's alias leads. */
+export interface RemoteAlias {
+  readonly roomId: string;
+  /** Servers that may be in the room: the one that was asked first. */
+  readonly servers: readonly string[];
+}
+
+/** A profile is below 64 KiB. */
+const LARGEST_PROFILE = 131_072;
+const LARGEST_DIRECTORY_ANSWER = 262_144;
+/** Servers of an alias that are remembered. */
+const MOST_SERVERS = 50;
+const MOST_FIELDS = 200;
+/** Characters: members carry the name in their events. */
+const LONGEST_NAME = 256;
+const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
+
+/** What servers ask each other about single users and aliases. Server-Server API, "Querying for information". */
+export class QueriesApi {
+  readonly #client: Pick<FederationClient, 'request'>;
+
+  constructor(client: Pick<FederationClient, 'request'>) {
+    this.#client = client;
+  }
+
+  /** All that a server tells of the profile of one of its users. `GET /query/profile`. */
+  async profile(userId: string): Promise<{ readonly ok: true; readonly fields: JsonObject } | FederationFailure> {
+    const answer = await this.#client.request({
+      destination: domainOf(userId) ?? '',
+      method: 'GET',
+      path: '/_matrix/federation/v1/query/profile',
+      query: { user_id: userId },
+      maxBodyBytes: LARGEST_PROFILE,
+      timeouts: TIMEOUTS,
+    });
+    return answer.ok ? { ok: true, fields: profileFields(answer.body) } : answer;
+  }
+
+  /** Where an alias of another server leads. `GET /query/directory`. */
+  async directory(alias: string): Promise<({ readonly ok: true } & RemoteAlias) | FederationFailure> {
+    const destination = domainOf(alias) ?? '';
+    const answer = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: '/_matrix/federation/v1/query/directory',
+      query: { room_alias: alias },
+      maxBodyBytes: LARGEST_DIRECTORY_ANSWER,
+      timeouts: TIMEOUTS,
+    });
+    if (!answer.ok) return answer;
+    const { room_id: roomId, servers } = answer.body;
+    if (!isRoomId(roomId))
+      return federationFailure('bad_answer', destination, `${destination} does not say which room the alias leads to.`);
+    const named = Array.isArray(servers) ? servers.filter(isServerName) : [];
+    return { ok: true, roomId, servers: [...new Set([destination, ...named])].slice(0, MOST_SERVERS) };
+  }
+}
+
+/** The fields that can be shown: those of the specification have its types. */
+const profileFields = (given: JsonObject): JsonObject => {
+  const fields: Record<string, JsonValue> = {};
+  for (const [name, value] of Object.entries(given).slice(0, MOST_FIELDS)) {
+    // "MUST either be omitted or set to `null`"
+    if (value === null || !fitsBytes(name)) continue;
+    if (name === 'displayname' || name === 'm.tz') {
+      if (typeof value === 'string' && value !== '') fields[name] = value.slice(0, LONGEST_NAME).toWellFormed();
+    } else if (name === 'avatar_url') {
+      if (parseMxcUri(value) !== undefined) fields[name] = value;
+    } else fields[name] = value;
+  }
+  return fields;
+};

@@ -1,0 +1,69 @@
+import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
+import type { OutboundTimeouts } from '../outbound-http.ts';
+import type { FederationClient } from './federation-client.ts';
+import { type FederationFailure, federationFailure } from './federation-result.ts';
+import { type RemoteRoomSummary, remoteRoomSummary, type RemoteSpaceChild, remoteSpaceChild } from './room-summary.ts';
+
+/** A room and what is directly below it, as one server tells of them. */
+export interface RemoteSpace {
+  readonly room: RemoteRoomSummary & { readonly children_state: readonly RemoteSpaceChild[] };
+  /** What the server tells of children, by room id. */
+  readonly children: ReadonlyMap<string, RemoteRoomSummary>;
+  /** Children to which this server has no way, as far as the other one knows. */
+  readonly inaccessible: ReadonlySet<string>;
+}
+
+const LARGEST_ANSWER = 4_194_304;
+/** Children of one space that are looked at. */
+const MOST_CHILDREN = 1_000;
+const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 20_000 };
+
+/** What other servers tell of spaces and rooms. Server-Server API, "Spaces". */
+export class SpacesApi {
+  readonly #client: Pick<FederationClient, 'request'>;
+
+  constructor(client: Pick<FederationClient, 'request'>) {
+    this.#client = client;
+  }
+
+  /** A room, which need not be a space, and its children. `GET /hierarchy/{roomId}`. */
+  async hierarchy(
+    destination: string,
+    roomId: string,
+    suggestedOnly: boolean,
+    signal?: AbortSignal,
+  ): Promise<{ readonly ok: true; readonly space: RemoteSpace } | FederationFailure> {
+    const answer = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/hierarchy/${encodeURIComponent(roomId)}`,
+      query: { suggested_only: suggestedOnly ? 'true' : 'false' },
+      maxBodyBytes: LARGEST_ANSWER,
+      timeouts: TIMEOUTS,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (!answer.ok) return answer;
+    const { children, inaccessible_children: inaccessible, room: given = null } = answer.body;
+    const room = remoteRoomSummary(given);
+    if (room?.room_id !== roomId)
+      return federationFailure('bad_answer', destination, `${destination} did not answer with the room ${roomId}.`);
+    const states = typeof given === 'object' && given !== null && 'children_state' in given ? given.children_state : [];
+    const childrenState = Array.isArray(states) ? states.slice(0, MOST_CHILDREN) : [];
+    const summaries = (Array.isArray(children) ? children.slice(0, MOST_CHILDREN) : []).flatMap(
+      (child) => remoteRoomSummary(child) ?? [],
+    );
+    return {
+      ok: true,
+      space: {
+        // "If the room is not a space-room, this should be empty."
+        room: {
+          ...room,
+          children_state:
+            room.room_type === 'm.space' ? childrenState.flatMap((child) => remoteSpaceChild(child) ?? []) : [],
+        },
+        children: new Map(summaries.map((child) => [child.room_id, child])),
+        inaccessible: new Set(Array.isArray(inaccessible) ? inaccessible.filter(isRoomId).slice(0, MOST_CHILDREN) : []),
+      },
+    };
+  }
+}

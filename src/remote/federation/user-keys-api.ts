@@ -1,0 +1,148 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
+import { parseDeviceKeys, parseUploadedKeys } from '#src/protocol/keys/device-keys.ts';
+import type { OutboundTimeouts } from '../outbound-http.ts';
+import type { FederationClient, FederationRequest } from './federation-client.ts';
+import type { FederationFailure } from './federation-result.ts';
+
+/** The keys of users as their server tells them. */
+export interface RemoteUserKeys {
+  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user of whom the server told something has an entry. */
+  readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
+  readonly masterKeys: Readonly<Record<string, JsonObject>>;
+  readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;
+}
+
+/** User -> device -> `<algorithm>:<key id>` -> key. */
+export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, JsonValue>>>>>>;
+
+const BASE = '/_matrix/federation/v1/user/keys';
+/** Bytes of an answer: some hundred users with many devices each. */
+const LARGEST_ANSWER = 16_777_216;
+/** Devices of one user that are looked at. */
+const MOST_DEVICES = 2_000;
+const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 30_000, bodyMs: 30_000, totalMs: 60_000 };
+const LONGEST_DEVICE_NAME = 1_000;
+
+/** The keys of other servers' users. What is not as the specification wants it is left out. Server-Server API, "End-to-End Encryption". */
+export class UserKeysApi {
+  readonly #client: Pick<FederationClient, 'request'>;
+
+  constructor(client: Pick<FederationClient, 'request'>) {
+    this.#client = client;
+  }
+
+  /**
+   * The keys of users of one server. `POST /user/keys/query`.
+   *
+   * @param wanted user -> device ids; none for all devices
+   * @param signal ends the patience of who asks, which says nothing about that server
+   */
+  async query(
+    destination: string,
+    wanted: Readonly<Record<string, readonly string[]>>,
+    signal: AbortSignal,
+  ): Promise<({ readonly ok: true } & RemoteUserKeys) | FederationFailure> {
+    const answer = await this.#client.request(asked(destination, '/query', { device_keys: wanted }, signal));
+    if (!answer.ok) return answer;
+    const { device_keys: devices, master_keys: master, self_signing_keys: selfSigning } = answer.body;
+    const deviceKeys: Record<string, Record<string, JsonObject>> = {};
+    for (const [userId, chosen] of Object.entries(wanted)) {
+      const given = ownMember(devices, userId);
+      if (isJsonObject(given)) deviceKeys[userId] = devicesIn(given, userId, chosen);
+    }
+    const userIds = Object.keys(wanted);
+    return {
+      ok: true,
+      deviceKeys,
+      masterKeys: crossSigningKeys(master, 'master', userIds),
+      selfSigningKeys: crossSigningKeys(selfSigning, 'self_signing', userIds),
+    };
+  }
+
+  /**
+   * Claims one-time keys of users of one server. `POST /user/keys/claim`.
+   *
+   * @param wanted user -> device -> algorithm
+   */
+  async claim(
+    destination: string,
+    wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
+    signal: AbortSignal,
+  ): Promise<{ readonly ok: true; readonly claimed: RemoteClaimedKeys } | FederationFailure> {
+    const answer = await this.#client.request(asked(destination, '/claim', { one_time_keys: wanted }, signal));
+    if (!answer.ok) return answer;
+    const claimed: Record<string, Record<string, Record<string, JsonValue>>> = {};
+    for (const [userId, devices] of Object.entries(wanted)) {
+      const ofUser = ownMember(answer.body['one_time_keys'], userId);
+      for (const [deviceId, algorithm] of Object.entries(devices)) {
+        const key = keyIn(ownMember(ofUser, deviceId), algorithm);
+        if (key !== undefined) (claimed[userId] ??= {})[deviceId] = key;
+      }
+    }
+    return { ok: true, claimed };
+  }
+}
+
+const asked = (destination: string, path: string, content: JsonObject, signal: AbortSignal): FederationRequest => ({
+  destination,
+  method: 'POST',
+  path: `${BASE}${path}`,
+  content,
+  maxBodyBytes: LARGEST_ANSWER,
+  timeouts: TIMEOUTS,
+  signal,
+  isUrgent: true,
+});
+
+const ownMember = (object: JsonValue | undefined, name: string): JsonValue | undefined =>
+  isJsonObject(object) && Object.hasOwn(object, name) ? object[name] : undefined;
+
+/** What `parse` makes of a key; undefined for one that it refuses. */
+const accepted = <T>(parse: () => T): T | undefined => {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof MatrixError) return undefined;
+    throw error;
+  }
+};
+
+const devicesIn = (given: JsonObject, userId: string, chosen: readonly string[]): Record<string, JsonObject> => {
+  const wanted = new Set(chosen);
+  const devices: Record<string, JsonObject> = {};
+  for (const [deviceId, keys] of Object.entries(given).slice(0, MOST_DEVICES)) {
+    if (wanted.size > 0 && !wanted.has(deviceId)) continue;
+    const parsed = accepted(() => parseDeviceKeys(keys, userId, deviceId));
+    if (parsed !== undefined) devices[deviceId] = { ...parsed, unsigned: unsignedIn(keys) };
+  }
+  return devices;
+};
+
+/** Only the name is believed: what else stands there is no more signed than this is. */
+const unsignedIn = (keys: JsonValue): JsonObject => {
+  const name = ownMember(ownMember(keys, 'unsigned'), 'device_display_name');
+  return typeof name === 'string' ? { device_display_name: name.slice(0, LONGEST_DEVICE_NAME).toWellFormed() } : {};
+};
+
+const crossSigningKeys = (
+  given: JsonValue | undefined,
+  usage: 'master' | 'self_signing',
+  userIds: readonly string[],
+): Record<string, JsonObject> => {
+  const keys: Record<string, JsonObject> = {};
+  for (const userId of userIds) {
+    const key = ownMember(given, userId);
+    const parsed = accepted(() => parseCrossSigningKey(key, `${usage}_key`, usage, userId));
+    if (parsed !== undefined) keys[userId] = parsed.content;
+  }
+  return keys;
+};
+
+/** The one key of a device that has the wanted algorithm. */
+const keyIn = (given: JsonValue | undefined, algorithm: string): Record<string, JsonValue> | undefined => {
+  for (const { algorithm: found, keyId, key } of accepted(() => parseUploadedKeys(given, 'one_time_keys')) ?? [])
+    if (found === algorithm) return { [`${found}:${keyId}`]: key };
+  return undefined;
+};

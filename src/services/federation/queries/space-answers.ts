@@ -1,0 +1,60 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { type RoomSummary, roomSummaryOf } from '#src/services/rooms/directory/room-summaries.ts';
+import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
+import { childrenOf, type ChildState } from '#src/services/rooms/spaces/space-children.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
+
+/** Children of one space that another server is told of. */
+const MOST_CHILDREN = 500;
+
+export interface SpaceAnswersOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly openness: RoomOpenness;
+  readonly serverName: string;
+}
+
+/** What another server is told of a space; members are named as on the wire. */
+export interface SpaceAnswer {
+  readonly room: RoomSummary & { readonly children_state: readonly ChildState[] };
+  readonly children: readonly RoomSummary[];
+  readonly inaccessible_children: readonly string[];
+}
+
+/** Tells other servers of spaces and rooms that some of their users may join or read. Server-Server API, `GET /hierarchy/{roomId}`. */
+export class SpaceAnswers {
+  readonly #options: SpaceAnswersOptions;
+
+  constructor(options: SpaceAnswersOptions) {
+    this.#options = options;
+  }
+
+  /** @throws MatrixError M_NOT_FOUND for a room that this server is not in, or to which the asking one has no way */
+  async answer(origin: string, roomId: string, suggestedOnly: boolean): Promise<SpaceAnswer> {
+    const { database, openness, rooms } = this.#options;
+    const room = await rooms.byId(roomId);
+    if (room === undefined || !this.#isIn(room) || !(await openness.isOpenToServer(room, origin)))
+      throw new MatrixError('M_NOT_FOUND', 'There is no such room here, or it is not open to your server.');
+    const states = childrenOf(room, suggestedOnly);
+    const ids = [...new Set(states.map(({ state_key: childId }) => childId))].slice(0, MOST_CHILDREN);
+    const loaded = await rooms.load(await roomNidsOf(database, ids));
+    const byId = new Map([...loaded.values()].map((child) => [child.roomId, child]));
+    const children: RoomSummary[] = [];
+    const inaccessible: string[] = [];
+    for (const id of ids) {
+      const child = byId.get(id);
+      // "Rooms which the responding server cannot provide details on will be outright excluded from the response instead."
+      if (child === undefined || !this.#isIn(child)) continue;
+      if (await openness.isOpenToServer(child, origin)) children.push(roomSummaryOf(child));
+      else inaccessible.push(id);
+    }
+    return { room: { ...roomSummaryOf(room), children_state: states }, children, inaccessible_children: inaccessible };
+  }
+
+  #isIn(room: Room): boolean {
+    return room.joinedServers().has(this.#options.serverName);
+  }
+}

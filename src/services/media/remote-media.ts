@@ -1,0 +1,145 @@
+import { Readable } from 'node:stream';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import { orAborted } from '#src/kernel/or-aborted.ts';
+import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { type MediaApi, type RemoteFile, RemoteFileFault } from '#src/remote/federation/media-api.ts';
+import { violatesUnique } from '#src/storage/failures.ts';
+import { insertMedia } from '#src/storage/media/media.ts';
+import type { ContentStore } from './content-store.ts';
+import { describedAs } from './media-description.ts';
+
+/** Files that are fetched at once, those of one server, and those for one user or address. */
+const AT_ONCE = 48;
+const OF_SERVER = 12;
+const FOR_PARTY = 16;
+/** Failures that are remembered, so that not every look at a room asks again: entries, and milliseconds. */
+const MOST_FAILURES = 20_000;
+const MISSING_MS = 60_000;
+const FAILED_MS = 15_000;
+
+export interface RemoteMediaOptions {
+  readonly api: MediaApi;
+  readonly contents: ContentStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Who wants a file of another server. */
+export interface RemoteWish {
+  readonly serverName: string;
+  readonly mediaId: string;
+  /** In whose name it is fetched. */
+  readonly party: string;
+  /** Milliseconds that the other server is to wait for what is not uploaded yet. */
+  readonly waitMs: number;
+  /** Ends the waiting, not the fetching: others may want the same. */
+  readonly signal: AbortSignal;
+}
+
+/** Fetches files of other servers and keeps them, each once however many want it. Client-Server API, "Content repository". */
+export class RemoteMedia {
+  readonly #options: RemoteMediaOptions;
+  readonly #fetching = new OnceByKey<string, FederationFailure | undefined>();
+  readonly #failures: TimedCache<FederationFailure>;
+  readonly #budget = new SharedBudget(AT_ONCE);
+  readonly #servers = new Shares(OF_SERVER);
+  readonly #parties = new Shares(FOR_PARTY);
+
+  constructor(options: RemoteMediaOptions) {
+    this.#options = options;
+    this.#failures = new TimedCache({
+      clock: options.clock,
+      maxSize: MOST_FAILURES,
+      lifetimeMs: ({ errcode, kind }) => (kind === 'refused' && errcode === 'M_NOT_FOUND' ? MISSING_MS : FAILED_MS),
+    });
+  }
+
+  /**
+   * Fetches a file that is not here. It is here when this resolves.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED, M_TOO_LARGE (502), M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT;
+   *   M_LIMIT_EXCEEDED when too many are being fetched; M_UNKNOWN (503) when files cannot be written
+   */
+  async fetch(wish: RemoteWish): Promise<void> {
+    const { serverName, mediaId, signal } = wish;
+    if (!isServerName(serverName)) throw new MatrixError('M_NOT_FOUND', 'There is no such media.');
+    const key = `${serverName}/${mediaId}`;
+    const failed =
+      this.#failures.peek(key) ??
+      (await orAborted(
+        this.#fetching.run(key, () => this.#fetchOnce(wish)),
+        signal,
+      ));
+    if (failed === undefined) return;
+    if (failed.errcode !== 'M_NOT_YET_UPLOADED') this.#failures.set(key, failed);
+    throw errorOf(failed);
+  }
+
+  async #fetchOnce(wish: RemoteWish): Promise<FederationFailure | undefined> {
+    const { serverName, mediaId, party, waitMs } = wish;
+    const release = this.#begin(serverName, party);
+    try {
+      const file = await this.#options.api.download(serverName, mediaId, waitMs);
+      return file.ok ? await this.#keep(file, serverName, mediaId) : file;
+    } finally {
+      release();
+    }
+  }
+
+  async #keep(file: RemoteFile, origin: string, mediaId: string): Promise<FederationFailure | undefined> {
+    const { clock, contents, logger } = this.#options;
+    const content = Readable.from(file.content, { objectMode: false });
+    try {
+      await contents.keep(content, async (tx, { name: blob, size }) => {
+        const media = { origin, mediaId, userId: '', createdTs: clock.now(), expiresTs: null };
+        await insertMedia(tx, media, { blob, size, ...describedAs(file.contentType, file.filename) });
+      });
+      return undefined;
+    } catch (error) {
+      // Another process has fetched it meanwhile.
+      if (violatesUnique(error, 'media_name')) return undefined;
+      if (!(error instanceof RemoteFileFault)) throw error;
+      logger.info('a file of another server could not be fetched', {
+        origin,
+        media_id: mediaId,
+        reason: error.message,
+      });
+      return error.failure;
+    } finally {
+      content.destroy();
+      await file.discard();
+    }
+  }
+
+  /** Takes a place among those that are being fetched. @returns gives it back @throws MatrixError M_LIMIT_EXCEEDED */
+  #begin(serverName: string, party: string): () => void {
+    const shares = [this.#servers.of(serverName), this.#parties.of(party)] as const;
+    if (!this.#budget.take(1, ...shares))
+      throw new MatrixError(
+        'M_LIMIT_EXCEEDED',
+        'Too many files of other servers are being fetched: try again shortly.',
+        {
+          retry_after_ms: 2_000,
+        },
+      );
+    return () => this.#budget.give(1, ...shares);
+  }
+}
+
+/** What a client is told. Client-Server API, `GET /_matrix/client/v1/media/download`. */
+const errorOf = (failure: FederationFailure): MatrixError => {
+  const { errcode, kind } = failure;
+  if (kind === 'too_large' || (kind === 'refused' && errcode === 'M_TOO_LARGE'))
+    return new MatrixError('M_TOO_LARGE', failure.error, {}, 502);
+  if (kind === 'refused' && errcode === 'M_NOT_YET_UPLOADED')
+    return new MatrixError('M_NOT_YET_UPLOADED', 'The content has not been uploaded yet. Try again later.');
+  if (kind === 'disabled' || (kind === 'refused' && (failure.status === 404 || failure.status === 403)))
+    return new MatrixError('M_NOT_FOUND', 'There is no such media.');
+  return matrixErrorOf(failure);
+};

@@ -1,0 +1,40 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { QueriesApi, RemoteAlias } from '#src/remote/federation/queries-api.ts';
+
+type Answer = Awaited<ReturnType<QueriesApi['directory']>>;
+
+/** Bytes of memory for answers. */
+const CACHE_BYTES = 4 * 1024 * 1024;
+/** Milliseconds for which an answer is believed: an alias can be moved at any time, and somebody may wait for just that. */
+const KNOWN_MS = 30_000;
+const FAILED_MS = 5_000;
+
+/** Finds out where other servers' aliases lead. What they lead to is their word alone: whoever may enter is decided as for any room. */
+export class RemoteAliases {
+  readonly #api: QueriesApi;
+  readonly #answers: TimedCache<Answer>;
+
+  constructor(options: { readonly api: QueriesApi; readonly clock: Clock }) {
+    this.#api = options.api;
+    this.#answers = new TimedCache({
+      clock: options.clock,
+      maxSize: CACHE_BYTES,
+      sizeOf: (answer, alias) => 300 + 2 * alias.length + (answer.ok ? 2 * answer.servers.join().length : 0),
+      lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : FAILED_MS),
+    });
+  }
+
+  /**
+   * Where an alias leads; undefined when its server says that there is none.
+   *
+   * @throws MatrixError M_FORBIDDEN when its server is not asked by this one; M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT
+   */
+  async resolve(alias: string): Promise<RemoteAlias | undefined> {
+    const answer = await this.#answers.get(alias, () => this.#api.directory(alias));
+    if (answer.ok) return answer;
+    if (answer.kind === 'refused' && (answer.status === 404 || answer.status === 400)) return undefined;
+    throw matrixErrorOf(answer);
+  }
+}

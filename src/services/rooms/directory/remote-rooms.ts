@@ -1,0 +1,67 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { RemoteSpace, SpacesApi } from '#src/remote/federation/spaces-api.ts';
+
+type Answer = Awaited<ReturnType<SpacesApi['hierarchy']>>;
+
+/** A room, and who told of it. */
+export interface ToldRoom extends RemoteSpace {
+  readonly server: string;
+}
+
+/** Bytes of memory for answers. */
+const CACHE_BYTES = 16 * 1024 * 1024;
+/** "Responses to this endpoint should be cached for a period of time." Milliseconds. */
+const KNOWN_MS = 300_000;
+const FAILED_MS = 60_000;
+/** Servers that are asked about one room. */
+const MOST_ASKED = 3;
+
+/** What other servers tell of rooms that this one is not in. Each server's word is remembered apart, and counts only for who was led to it. */
+export class RemoteRooms {
+  readonly #api: SpacesApi;
+  readonly #serverName: string;
+  readonly #answers: TimedCache<Answer>;
+
+  constructor(options: { readonly api: SpacesApi; readonly clock: Clock; readonly serverName: string }) {
+    this.#api = options.api;
+    this.#serverName = options.serverName;
+    this.#answers = new TimedCache({
+      clock: options.clock,
+      maxSize: CACHE_BYTES,
+      sizeOf: (answer, key) => 300 + 2 * key.length + (answer.ok ? sizeOf(answer.space) : 0),
+      lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : FAILED_MS),
+    });
+  }
+
+  /**
+   * A room as one of these servers tells of it: the first that does. A few of them are asked, one after the other.
+   *
+   * @param count is called for each request that this makes
+   */
+  async find(
+    roomId: string,
+    servers: readonly string[],
+    suggestedOnly: boolean,
+    count?: () => void,
+  ): Promise<ToldRoom | undefined> {
+    const asked = new Set(servers.filter((server) => server !== this.#serverName && isServerName(server)));
+    for (const server of [...asked].slice(0, MOST_ASKED)) {
+      const key = JSON.stringify([server, roomId, suggestedOnly]);
+      const answer = await this.#answers.get(key, async () => {
+        const told = await this.#api.hierarchy(server, roomId, suggestedOnly);
+        if (told.ok || !WITHOUT_ASKING.has(told.kind)) count?.();
+        return told;
+      });
+      if (answer.ok) return { ...answer.space, server };
+    }
+    return undefined;
+  }
+}
+
+/** Failures that need no request. */
+const WITHOUT_ASKING: ReadonlySet<string> = new Set(['disabled', 'denied', 'unreachable']);
+
+const sizeOf = ({ room, children, inaccessible }: RemoteSpace): number =>
+  2 * (JSON.stringify(room).length + JSON.stringify([...children.values()]).length) + 100 * inaccessible.size;

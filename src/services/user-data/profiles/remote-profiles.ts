@@ -1,0 +1,56 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { QueriesApi } from '#src/remote/federation/queries-api.ts';
+
+type Answer = Awaited<ReturnType<QueriesApi['profile']>>;
+
+/** Bytes of memory for profiles. */
+const CACHE_BYTES = 8 * 1024 * 1024;
+/** Milliseconds for which a profile is believed, the answer that there is none, and a failure. */
+const KNOWN_MS = 300_000;
+const MISSING_MS = 60_000;
+const FAILED_MS = 15_000;
+
+/** Profiles of other servers' users: asked for when somebody wants to see them, and remembered for a while. */
+export class RemoteProfiles {
+  readonly #api: QueriesApi;
+  readonly #answers: TimedCache<Answer>;
+  /** What was told last: it is better than nothing when a server cannot be reached. */
+  readonly #told: TimedCache<JsonObject>;
+
+  constructor(options: { readonly api: QueriesApi; readonly clock: Clock }) {
+    const { api, clock } = options;
+    this.#api = api;
+    const sizeOf = (fields: JsonObject, userId: string): number =>
+      300 + 2 * userId.length + 2 * JSON.stringify(fields).length;
+    this.#answers = new TimedCache({
+      clock,
+      maxSize: CACHE_BYTES,
+      sizeOf: (answer, userId) => sizeOf(answer.ok ? answer.fields : {}, userId),
+      lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : answer.kind === 'refused' ? MISSING_MS : FAILED_MS),
+    });
+    this.#told = new TimedCache({ clock, maxSize: CACHE_BYTES, sizeOf, lifetimeMs: () => KNOWN_MS });
+  }
+
+  /**
+   * What a user's server tells of them.
+   *
+   * @throws MatrixError M_NOT_FOUND when it knows no such user; M_FORBIDDEN when it does not tell, or is not asked by this one; M_CONNECTION_FAILED,
+   *   M_CONNECTION_TIMEOUT
+   */
+  async read(userId: string): Promise<JsonObject> {
+    const answer = await this.#answers.get(userId, () => this.#api.profile(userId));
+    if (answer.ok) {
+      this.#told.set(userId, answer.fields);
+      return answer.fields;
+    }
+    if (answer.kind === 'refused' && (answer.status === 404 || answer.status === 400))
+      throw new MatrixError('M_NOT_FOUND', `Profile not found: ${answer.destination} tells of no such user.`);
+    const told = answer.kind === 'refused' && answer.status === 403 ? undefined : this.#told.outdated(userId);
+    if (told !== undefined) return told;
+    throw matrixErrorOf(answer);
+  }
+}
