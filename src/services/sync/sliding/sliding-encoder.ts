@@ -1,7 +1,7 @@
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ProfileUpdate } from './profile-updates.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
-import type { Hero, RoomAnswer, StateEntry } from './sliding-rooms.ts';
+import type { Hero, RoomAnswer, StateEntry } from './room-answer.ts';
 import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
 import type { WireForm } from './sliding-request.ts';
 

@@ -14,66 +14,15 @@ import type { StrippedStateSource } from '../sections/stripped-state.ts';
 import type { UnreadSource } from '../sections/unread.ts';
 import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelines.ts';
 import type { SentRoom } from './connection.ts';
+import type { Hero, RoomAnswer } from './room-answer.ts';
+import { RoomSpans, type Span, totals, type UnreadCounts, type WantedRoom } from './room-spans.ts';
+import { isNewsAfter, metIn, removedOf, type StateTold, toldState } from './told-state.ts';
 import type { LeftRooms } from './left-rooms.ts';
-import { StateWanted } from './required-state.ts';
 import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
-import type { ListedRoom } from './room-lists.ts';
 
-/** Members whose state was told lazily that are remembered for one room of a connection. */
-const MOST_LAZY = 2_000;
 /** Looking at an entry of a room's state, and what else there is to do for a room, take as long as writing so many characters. */
 const CHARACTERS_OF_ENTRY = 10;
 const CHARACTERS_OF_ROOM = 1_000;
-
-/** A hero of a room without a name. */
-export interface Hero {
-  readonly userId: string;
-  readonly displayname: string | undefined;
-  readonly avatarUrl: string | undefined;
-}
-
-/** Where an event stands in the state. */
-export interface StateEntry {
-  readonly type: string;
-  readonly stateKey: string;
-}
-
-/** What an answer says of a room. Events are JSON texts. */
-export interface RoomAnswer {
-  readonly listed: ListedRoom;
-  readonly isInitial: boolean;
-  /** Null when it has none any more; undefined when it is what the client knows. */
-  readonly name: string | null | undefined;
-  readonly avatar: string | null | undefined;
-  readonly heroes: readonly Hero[] | undefined;
-  /** Undefined when it is none, and the client does not think so. */
-  readonly isDm: boolean | undefined;
-  readonly requiredState: readonly string[];
-  /** State that is there no more: the resolution of a fork took it away. */
-  readonly removedState: readonly StateEntry[];
-  readonly timeline: string | undefined;
-  readonly prevBatch: string | undefined;
-  readonly isLimited: boolean;
-  /** The client knew the room with a shorter timeline. */
-  readonly isExpanded: boolean;
-  /** How many of the timeline's events are new to the connection. */
-  readonly live: number;
-  /** For users who are not in the room. */
-  readonly strippedState: readonly object[] | undefined;
-  readonly notification: number;
-  readonly highlight: number;
-  /** The names of the lists that it is in. */
-  readonly lists: readonly string[];
-}
-
-/** A room that an answer may speak of. */
-export interface WantedRoom {
-  readonly listed: ListedRoom;
-  readonly timelineLimit: number;
-  readonly state: StateWanted;
-  readonly lists: readonly string[];
-  readonly sent: SentRoom | undefined;
-}
 
 /** A room of which an answer tells. */
 export interface ToldRoom {
@@ -95,27 +44,15 @@ export interface SlidingRoomsOptions {
   readonly resolved: ResolvedStates;
 }
 
-interface Span {
-  readonly wanted: WantedRoom;
-  readonly plan: RoomPlan;
-  readonly isInitial: boolean;
-  readonly isExpanded: boolean;
-}
-
-interface StateTold {
-  /** Positions of the events. */
-  readonly nids: readonly number[];
-  /** Members that the client will have been told of lazily: user -> position of the member event. */
-  readonly lazy: ReadonlyMap<string, number>;
-}
-
 /** Works out what of its rooms a connection is told. All rooms of an answer are read together. */
 export class SlidingRooms {
   readonly #options: SlidingRoomsOptions;
+  readonly #spans: RoomSpans;
   readonly #byLimit = new Map<number, SyncFilter>();
 
   constructor(options: SlidingRoomsOptions) {
     this.#options = options;
+    this.#spans = new RoomSpans(options);
   }
 
   /**
@@ -133,7 +70,7 @@ export class SlidingRooms {
     way: GiveWay,
   ): Promise<ToldRoom[]> {
     const { unread } = this.#options;
-    const spans = await this.#spans(rooms, request.userId, end.vector, isDirect);
+    const spans = await this.#spans.find(rooms, request.userId, end.vector, isDirect);
     if (spans.length === 0) return [];
     const drafts = await this.#drafts(spans, request);
     const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
@@ -143,7 +80,7 @@ export class SlidingRooms {
     const resolved = await this.#resolved(spans);
     const state: StateTold[] = [];
     for (const span of spans) {
-      state.push(this.#stateOf(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
+      state.push(toldState(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
       await way.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
     }
     const heroes = spans.map((span) => {
@@ -231,51 +168,6 @@ export class SlidingRooms {
     return texts;
   }
 
-  /** The rooms of which there may be news, with the stretch of each that is to be told. */
-  async #spans(
-    rooms: readonly WantedRoom[],
-    userId: string,
-    end: PositionVector,
-    isDirect: (room: Room) => boolean,
-  ): Promise<Span[]> {
-    const spans: Span[] = [];
-    for (const wanted of rooms) {
-      const { listed, sent, state, timelineLimit } = wanted;
-      const { room, member } = listed;
-      const upTo = end[room.shard] ?? 0;
-      const common = { room, member, isNew: false, upTo, end: room.stateChain, onlyLeave: false };
-      if (member.membership !== 'join') {
-        if (sent?.membership === member.membership) continue;
-        const section = member.membership === 'invite' || member.membership === 'knock' ? member.membership : 'leave';
-        if (section === 'leave') {
-          const plan = await this.#options.left.plan(listed, sent);
-          spans.push({ wanted, plan, isInitial: sent === undefined, isExpanded: false });
-          continue;
-        }
-        const plan = { ...common, section, isFull: true, after: 0 };
-        spans.push({ wanted, plan, isInitial: true, isExpanded: false });
-        continue;
-      }
-      const isInitial = sent === undefined || sent.membership !== 'join';
-      const isExpanded = !isInitial && sent.timelineLimit < timelineLimit;
-      const after = isInitial || isExpanded ? 0 : (sent.vector[room.shard] ?? 0);
-      const hasNews =
-        isInitial ||
-        isExpanded ||
-        room.lastPosition > after ||
-        sent.isDm !== isDirect(room) ||
-        !StateWanted.from(sent.wanted).covers(state);
-      if (!hasNews && !(await this.#hasOtherCounts(wanted, userId, upTo))) continue;
-      spans.push({ wanted, plan: { ...common, section: 'join', isFull: isInitial, after }, isInitial, isExpanded });
-    }
-    return spans;
-  }
-
-  async #hasOtherCounts({ listed: { room }, sent }: WantedRoom, userId: string, upTo: number): Promise<boolean> {
-    const counts = totals(await this.#options.unread.counts(userId, room, upTo));
-    return sent !== undefined && (counts.notification !== sent.notification || counts.highlight !== sent.highlight);
-  }
-
   /** What the resolution of forks changed in rooms that the client knows. */
   async #resolved(spans: readonly Span[]): Promise<ReadonlyMap<Span, Resolved>> {
     const stretches = spans.flatMap((span) => {
@@ -328,78 +220,6 @@ export class SlidingRooms {
     return filter;
   }
 
-  /** Positions of the state events that are to be told, and which members the client will have been told of lazily. */
-  #stateOf(
-    { wanted, plan, isInitial }: Span,
-    draft: SectionDraft | undefined,
-    userId: string,
-    atLeave: readonly StoredEvent[] | undefined,
-    { restored }: Resolved = NOTHING_RESOLVED,
-  ): StateTold {
-    const { room } = plan;
-    const { sent, state } = wanted;
-    const lazy = new Map(isInitial ? [] : sent?.lazy);
-    if (plan.section === 'leave') {
-      const own = plan.member.event === 0 ? [] : [plan.member.event];
-      const others = (atLeave ?? []).filter(
-        ({ nid, type, stateKey = '' }) => state.has(type, stateKey) && (isInitial || nid > plan.after),
-      );
-      return { nids: [...new Set([...others.map(({ nid }) => nid), ...own])], lazy };
-    }
-    if (plan.section !== 'join') return { nids: [], lazy };
-    const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
-    // What the client was told of, as long as it does not change.
-    const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
-    const isTold = (type: string, stateKey: string): boolean =>
-      told !== undefined && (told === state || told.has(type, stateKey));
-    const nids = new Set<number>();
-    for (const { event } of room.state.values()) {
-      const { type, stateKey = '' } = event;
-      const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !isTold(type, stateKey);
-      if (isNews && state.has(type, stateKey)) nids.add(event.nid);
-    }
-    const addMember = (member: { readonly event: number } | undefined): void => {
-      if (member !== undefined && member.event !== 0) nids.add(member.event);
-    };
-    const named = state.namedMembers;
-    const members =
-      named === undefined
-        ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
-        : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
-    for (const member of members) {
-      const isNews = member.event > after || restored.has(member.event) || !isTold('m.room.member', member.userId);
-      if (isNews) addMember(member);
-    }
-    if (state.lazyMembers) {
-      // "All membership updates": "clients can't rely on seeing membership changes in the timeline section ... due to state resolution".
-      const back = restored.size === 0 ? [] : [...room.members.values()].filter(({ event }) => restored.has(event));
-      for (const member of back) {
-        addMember(member);
-        lazy.set(member.userId, member.event);
-      }
-      const met = draft?.events.flatMap(({ event: { sender, type, stateKey } }) =>
-        type === 'm.room.member' && stateKey !== undefined ? [sender, stateKey] : [sender],
-      );
-      for (const name of new Set([userId, ...(met ?? [])])) {
-        const member = room.member(name);
-        if (member === undefined || lazy.get(name) === member.event) continue;
-        addMember(member);
-        lazy.set(name, member.event);
-      }
-      for (const [name, event] of lazy) {
-        const member = room.member(name);
-        if (member === undefined || member.event === event) continue;
-        addMember(member);
-        lazy.set(name, member.event);
-      }
-      for (const name of lazy.keys()) {
-        if (lazy.size <= MOST_LAZY) break;
-        lazy.delete(name);
-      }
-    }
-    return { nids: [...nids].toSorted((a, b) => a - b), lazy };
-  }
-
   #answer(
     { wanted, plan, isInitial, isExpanded }: Span,
     draft: SectionDraft | undefined,
@@ -433,10 +253,7 @@ export class SlidingRooms {
     };
   }
 
-  async #counts(
-    { plan }: Span,
-    userId: string,
-  ): Promise<{ readonly notification: number; readonly highlight: number }> {
+  async #counts({ plan }: Span, userId: string): Promise<UnreadCounts> {
     if (plan.section !== 'join') return { notification: 0, highlight: 0 };
     return totals(await this.#options.unread.counts(userId, plan.room, plan.upTo));
   }
@@ -447,57 +264,9 @@ export class SlidingRooms {
   }
 }
 
-interface Counts {
-  readonly notification: number;
-  readonly highlight: number;
-}
-
-/** The members of whom a client is told for the first time. */
-const metIn = (
-  { wanted: { sent, state }, isInitial }: Span,
-  lazy: ReadonlyMap<string, number>,
-  loaded: ReadonlyMap<number, StoredEvent>,
-  nids: readonly number[],
-): readonly string[] | undefined => {
-  if (isInitial && !state.lazyMembers) return undefined;
-  const before = isInitial ? undefined : sent?.lazy;
-  const joined = nids.flatMap((nid) => {
-    const event = loaded.get(nid);
-    return event?.type === 'm.room.member' && event.content['membership'] === 'join' ? (event.stateKey ?? []) : [];
-  });
-  return [...new Set([...joined, ...lazy.keys()])].filter((userId) => before?.has(userId) !== true);
-};
-
-/** A room's counts with those of its threads. */
-const totals = (counts: Counts & { readonly threads: ReadonlyMap<string, Counts> }): Counts => {
-  let { notification, highlight } = counts;
-  for (const thread of counts.threads.values()) {
-    notification += thread.notification;
-    highlight += thread.highlight;
-  }
-  return { notification, highlight };
-};
-
 const isNamed = (room: Room): boolean => (room.stateText('m.room.name', 'name') ?? '') !== '';
 
 const nameOf = (room: Room): StoredEvent | undefined => room.stateEvent('m.room.name', '');
-
-/** Whether a state event came to a room after a position. */
-const isNewsAfter = (after: number, event: StoredEvent | undefined): boolean =>
-  event !== undefined && event.nid > after;
-
-/** What a client is to be told of state that is gone: what it wants of it. */
-const removedOf = (
-  { wanted: { state } }: Span,
-  { removed }: Resolved = NOTHING_RESOLVED,
-  loaded: ReadonlyMap<number, StoredEvent>,
-): readonly StateEntry[] =>
-  Array.from(removed, (nid) => loaded.get(nid)).flatMap((event) => {
-    if (event?.stateKey === undefined) return [];
-    const { type, stateKey } = event;
-    const isWanted = state.has(type, stateKey) || (state.lazyMembers && type === 'm.room.member');
-    return isWanted ? [{ type, stateKey }] : [];
-  });
 
 /** A text of the state as the room's reader may see it: null when it was taken away, undefined when the client knows it. */
 const shownText = (

@@ -24,7 +24,9 @@ import type { RoomActivity } from './room-activity.ts';
 import { ListContext, listedRoom, type ListedRoom, windowed } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
 import type { RoomWish, SlidingRequest } from './sliding-request.ts';
-import type { RoomAnswer, SlidingRooms, WantedRoom } from './sliding-rooms.ts';
+import type { RoomAnswer } from './room-answer.ts';
+import type { WantedRoom } from './room-spans.ts';
+import type { SlidingRooms } from './sliding-rooms.ts';
 
 /** One list of an answer. */
 export interface ListAnswer {

@@ -1,0 +1,122 @@
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { SectionDraft } from '../sections/visible-timelines.ts';
+import { StateWanted } from './required-state.ts';
+import { NOTHING_RESOLVED, type Resolved } from './resolved-state.ts';
+import type { StateEntry } from './room-answer.ts';
+import type { Span } from './room-spans.ts';
+
+/** Members whose state was told lazily that are remembered for one room of a connection. */
+const MOST_LAZY = 2_000;
+
+/** The state that a room is told with. */
+export interface StateTold {
+  /** Positions of the events. */
+  readonly nids: readonly number[];
+  /** Members that the client will have been told of lazily: user -> position of the member event. */
+  readonly lazy: ReadonlyMap<string, number>;
+}
+
+/** Positions of the state events that are to be told, and which members the client will have been told of lazily. */
+export const toldState = (
+  { wanted, plan, isInitial }: Span,
+  draft: SectionDraft | undefined,
+  userId: string,
+  atLeave: readonly StoredEvent[] | undefined,
+  { restored }: Resolved = NOTHING_RESOLVED,
+): StateTold => {
+  const { room } = plan;
+  const { sent, state } = wanted;
+  const lazy = new Map(isInitial ? [] : sent?.lazy);
+  if (plan.section === 'leave') {
+    const own = plan.member.event === 0 ? [] : [plan.member.event];
+    const others = (atLeave ?? []).filter(
+      ({ nid, type, stateKey = '' }) => state.has(type, stateKey) && (isInitial || nid > plan.after),
+    );
+    return { nids: [...new Set([...others.map(({ nid }) => nid), ...own])], lazy };
+  }
+  if (plan.section !== 'join') return { nids: [], lazy };
+  const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
+  // What the client was told of, as long as it does not change.
+  const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
+  const isTold = (type: string, stateKey: string): boolean =>
+    told !== undefined && (told === state || told.has(type, stateKey));
+  const nids = new Set<number>();
+  for (const { event } of room.state.values()) {
+    const { type, stateKey = '' } = event;
+    const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !isTold(type, stateKey);
+    if (isNews && state.has(type, stateKey)) nids.add(event.nid);
+  }
+  const addMember = (member: { readonly event: number } | undefined): void => {
+    if (member !== undefined && member.event !== 0) nids.add(member.event);
+  };
+  const named = state.namedMembers;
+  const members =
+    named === undefined
+      ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
+      : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
+  for (const member of members) {
+    const isNews = member.event > after || restored.has(member.event) || !isTold('m.room.member', member.userId);
+    if (isNews) addMember(member);
+  }
+  if (state.lazyMembers) {
+    // "All membership updates": "clients can't rely on seeing membership changes in the timeline section ... due to state resolution".
+    const back = restored.size === 0 ? [] : [...room.members.values()].filter(({ event }) => restored.has(event));
+    for (const member of back) {
+      addMember(member);
+      lazy.set(member.userId, member.event);
+    }
+    const met = draft?.events.flatMap(({ event: { sender, type, stateKey } }) =>
+      type === 'm.room.member' && stateKey !== undefined ? [sender, stateKey] : [sender],
+    );
+    for (const name of new Set([userId, ...(met ?? [])])) {
+      const member = room.member(name);
+      if (member === undefined || lazy.get(name) === member.event) continue;
+      addMember(member);
+      lazy.set(name, member.event);
+    }
+    for (const [name, event] of lazy) {
+      const member = room.member(name);
+      if (member === undefined || member.event === event) continue;
+      addMember(member);
+      lazy.set(name, member.event);
+    }
+    for (const name of lazy.keys()) {
+      if (lazy.size <= MOST_LAZY) break;
+      lazy.delete(name);
+    }
+  }
+  return { nids: [...nids].toSorted((a, b) => a - b), lazy };
+};
+
+/** The members of whom a client is told for the first time. */
+export const metIn = (
+  { wanted: { sent, state }, isInitial }: Span,
+  lazy: ReadonlyMap<string, number>,
+  loaded: ReadonlyMap<number, StoredEvent>,
+  nids: readonly number[],
+): readonly string[] | undefined => {
+  if (isInitial && !state.lazyMembers) return undefined;
+  const before = isInitial ? undefined : sent?.lazy;
+  const joined = nids.flatMap((nid) => {
+    const event = loaded.get(nid);
+    return event?.type === 'm.room.member' && event.content['membership'] === 'join' ? (event.stateKey ?? []) : [];
+  });
+  return [...new Set([...joined, ...lazy.keys()])].filter((userId) => before?.has(userId) !== true);
+};
+
+/** What a client is to be told of state that is gone: what it wants of it. */
+export const removedOf = (
+  { wanted: { state } }: Span,
+  { removed }: Resolved = NOTHING_RESOLVED,
+  loaded: ReadonlyMap<number, StoredEvent>,
+): readonly StateEntry[] =>
+  Array.from(removed, (nid) => loaded.get(nid)).flatMap((event) => {
+    if (event?.stateKey === undefined) return [];
+    const { type, stateKey } = event;
+    const isWanted = state.has(type, stateKey) || (state.lazyMembers && type === 'm.room.member');
+    return isWanted ? [{ type, stateKey }] : [];
+  });
+
+/** Whether a state event came to a room after a position. */
+export const isNewsAfter = (after: number, event: StoredEvent | undefined): boolean =>
+  event !== undefined && event.nid > after;
