@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { endpoint, Reply } from '../endpoint.ts';
-import { languageOf, pageReply, type Translated } from './page.ts';
+import { languageOf, pageReply, textsOf, type Translated } from './page.ts';
 
 const PAGE_PATH = '/_tsudoi/account/password';
 
@@ -80,7 +80,7 @@ export const changePasswordEndpoints = [
     errcodes: ['M_LIMIT_EXCEEDED'],
     async handler(_, { info }) {
       const language = languageOf(info.acceptLanguage);
-      const of = (text: keyof typeof TEXTS): string => TEXTS[text][language];
+      const of = textsOf(TEXTS, language);
       const field = (name: 'password' | 'wanted' | 'repeated', kind: 'current' | 'new'): string =>
         `<label for="${name}">${of(name)}</label>
 <input id="${name}" name="${name}" type="password" autocomplete="${kind}-password" required>`;

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { endpoint } from '../endpoint.ts';
-import { languageOf, pageReply, type Translated } from './page.ts';
+import { languageOf, pageReply, textsOf, type Translated } from './page.ts';
 
 // What goes to the app that shows this page is the answer of /login as it came. Nothing of it is kept here.
 const SCRIPT = `
@@ -50,7 +50,7 @@ export const loginPageEndpoints = [
     errcodes: ['M_LIMIT_EXCEEDED'],
     async handler(_, { info }) {
       const language = languageOf(info.acceptLanguage);
-      const of = (text: keyof typeof TEXTS): string => TEXTS[text][language];
+      const of = textsOf(TEXTS, language);
       return pageReply({
         language,
         title: of('title'),

@@ -12,6 +12,12 @@ export type Translated = Readonly<Record<Language, string>>;
 /** The language of a browser by its `Accept-Language`: the one that it likes better, English when it names neither. */
 export const languageOf = (acceptLanguage: string | undefined): Language => acceptedLanguage(acceptLanguage) ?? 'en';
 
+/** The sentences of a page in one language, by their names. */
+export const textsOf =
+  <Name extends string>(texts: Readonly<Record<Name, Translated>>, language: Language): ((name: Name) => string) =>
+  (name) =>
+    texts[name][language];
+
 const STYLE = `
 :root{color-scheme:light dark;--paper:#fbfaf7;--ink:#23211d;--soft:#6d685f;--line:#cfc9bd;--mark:#a3481f;--on:#fff}
 @media(prefers-color-scheme:dark){:root{--paper:#191816;--ink:#ece8e0;--soft:#a09a8f;--line:#4a463e;--mark:#e58f62;--on:#191816}}

@@ -1,5 +1,5 @@
 import type { StageView } from '#src/services/accounts/uia/uia-service.ts';
-import { escapeHtml, type Language, type Page, type Translated } from './page.ts';
+import { escapeHtml, type Language, type Page, textsOf, type Translated } from './page.ts';
 
 /** What a stage's page shows: its part of a form, and what that needs. */
 export type StageForm = Pick<Page, 'content' | 'externalScripts' | 'script' | 'sources' | 'title'>;
@@ -120,5 +120,5 @@ ${button(of)}`,
 /** The form of a stage; undefined for one that has no page. */
 export const stageForm = (stage: StageView, language: Language): StageForm | undefined => {
   const writer = Object.hasOwn(WRITERS, stage.type) ? WRITERS[stage.type] : undefined;
-  return writer?.(stage, (text) => TEXTS[text][language], language);
+  return writer?.(stage, textsOf(TEXTS, language), language);
 };
