@@ -14,6 +14,7 @@ import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
 import { composeAnswers } from './slices/federation-answers.ts';
 import { composeQueries } from './slices/federation-queries.ts';
+import { composeFederationInbound } from './slices/federation-inbound.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
@@ -83,7 +84,8 @@ export const composeServices = (ground: Ground) =>
     .add(composePeeking)
     .add(composeSync)
     .add(composeSlidingSync)
-    .add(composePolls);
+    .add(composePolls)
+    .add(composeFederationInbound);
 
 /** The services, and what calls them: jobs, and requests from outside. */
 export const composeServer = (ground: Ground) => composeServices(ground).add(composeJobs).add(composeEdge);

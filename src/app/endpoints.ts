@@ -62,6 +62,7 @@ import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
 import { threadSubscriptionEndpoints } from '#src/http/client-server/thread_subscriptions.ts';
 import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
+import { transactionsEndpoints } from '#src/http/server-server/transactions.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
 import { versionsEndpoints } from '#src/http/client-server/versions.ts';
@@ -195,6 +196,7 @@ const DECLARED = [
   ...threadsListEndpoints,
   ...threadSubscriptionEndpoints,
   ...threepidEndpoints,
+  ...transactionsEndpoints,
   ...typingEndpoints,
   ...usersEndpoints,
   ...versionsEndpoints,

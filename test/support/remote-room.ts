@@ -34,6 +34,9 @@ const keyOf = (server: string): SigningKey => {
   return known;
 };
 
+/** Makes events of a server's users signed with its real key. */
+export const signsWith = (server: string, key: SigningKey): void => void keys.set(server, key);
+
 /** One for all tests of a process. */
 export const resolutionThread = new ResolutionThread();
 

@@ -4,6 +4,7 @@ import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validat
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
 import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
+import { forgetSurplusTransactions, forgetTransactions } from '#src/storage/federation/inbound.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
 import { deleteExpiredMedia } from '#src/storage/media/media.ts';
@@ -15,6 +16,10 @@ const DAY_MS = 86_400_000;
 const UNCLAIMED_DAYS = 365;
 /** Days for which it is remembered that a mail was sent: longer than its job lives. */
 const MAIL_DAYS = 14;
+
+/** Days for which transactions of other servers are remembered, and how many of one server: it repeats the one that it heard nothing of. */
+const FEDERATION_TRANSACTION_DAYS = 1;
+const FEDERATION_TRANSACTIONS = 1_000;
 
 export interface StreamCleanerOptions {
   readonly database: Database;
@@ -35,7 +40,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, announced uploads that never came, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * them, announced uploads that never came, what is remembered of transactions of other servers, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
  * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
@@ -69,6 +74,10 @@ export class StreamCleaner {
     );
     const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
     const announcedMedia = await this.#all(signal, () => deleteExpiredMedia(database, clock.now(), batchSize));
+    await this.#all(signal, () =>
+      forgetTransactions(database, clock.now() - FEDERATION_TRANSACTION_DAYS * DAY_MS, batchSize),
+    );
+    if (!signal.aborted) await forgetSurplusTransactions(database, FEDERATION_TRANSACTIONS);
     const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
     await this.#all(signal, () => trimPushDeliveries(database, batchSize));
     let mentions = 0;

@@ -72,18 +72,23 @@ export class EventReceiver {
   /**
    * Accepts events one after the other, in the given order, in few commits: one where none of them changes the room's rules.
    *
-   * @param origin as for `receive`
+   * @param origin as for `receive`; of each of them, where they come from several
    * @returns what became of each, in the same order; when one is refused by the database it throws, and those before it are committed
    */
-  receiveMany(room: Room, incoming: readonly IdentifiedPdu[], origin?: string): Promise<readonly Reception[]> {
+  receiveMany(
+    room: Room,
+    incoming: readonly IdentifiedPdu[],
+    origin?: string | readonly string[],
+  ): Promise<readonly Reception[]> {
     return this.#exclusively(room, async (turn) => {
       await turn.lookUp(incoming.flatMap((one) => namedIds(room, one)));
       const receptions: Reception[] = [];
-      for (const one of incoming) {
+      for (const [index, one] of incoming.entries()) {
         await turn.ready();
+        const sender = typeof origin === 'object' ? origin[index] : origin;
         receptions.push(
-          origin !== undefined && !room.allowsServer(origin)
-            ? { outcome: 'denied', reason: `The server ACL of the room denies ${origin}.` }
+          sender !== undefined && !room.allowsServer(sender)
+            ? { outcome: 'denied', reason: `The server ACL of the room denies ${sender}.` }
             : await this.#receive(turn, one),
         );
       }
@@ -176,10 +181,13 @@ export class EventReceiver {
       : { outcome: verdict.kind, event, reason: verdict.reason };
   }
 
-  /** The entries of a state that is told by ids. */
+  /** The entries of a state that is told by ids; of two for the same key the later one counts. */
   async #entriesOf(room: Room, ids: readonly string[]): Promise<StateEntries> {
-    const rows = await stateEntriesById(this.#options.database, room.nid, ids.map(eventIdBytes));
-    return new Map(rows.map(({ skey, nid }) => [skey, nid]));
+    const bytes = ids.map(eventIdBytes);
+    const rows = await stateEntriesById(this.#options.database, room.nid, bytes);
+    const byId = new Map(rows.map((row) => [row.event_id.toString('latin1'), row]));
+    const entries = bytes.flatMap((id) => byId.get(id.toString('latin1')) ?? []);
+    return new Map(entries.map(({ skey, nid }) => [skey, nid]));
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
 import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
+import { causalOrder } from '#src/protocol/events/causal-order.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createEventIdOf, type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -41,7 +42,7 @@ export class OutlierStore {
   /** @returns what became of each, by its id */
   async store(room: Room, events: readonly IdentifiedPdu[]): Promise<ReadonlyMap<string, Reception>> {
     const receptions = new Map<string, Reception>();
-    const ordered = authFirst(events);
+    const ordered = causalOrder(events, 'auth_events');
     for (let at = 0; at < ordered.length; at += SLICE) {
       if (at > 0) await setImmediate();
       const slice = ordered.slice(at, at + SLICE);
@@ -137,29 +138,4 @@ const judgeOutlier = (
     const implied = type === 'm.room.create' && createId !== undefined ? known.get(createId) : undefined;
     return named ?? implied;
   });
-};
-
-/** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
-const authFirst = (events: readonly IdentifiedPdu[]): readonly IdentifiedPdu[] => {
-  const byId = new Map(events.map((event) => [event.eventId, event]));
-  const ordered = new Map<string, IdentifiedPdu>();
-  const begun = new Set<string>();
-  for (const first of byId.keys()) {
-    const path = [first];
-    while (path.length > 0) {
-      const id = path.at(-1) ?? '';
-      const event = byId.get(id);
-      const before =
-        event === undefined || begun.has(id)
-          ? []
-          : referencedIds(event.pdu.auth_events).filter((auth) => byId.has(auth) && !begun.has(auth));
-      begun.add(id);
-      if (before.length > 0) path.push(...before);
-      else {
-        path.pop();
-        if (event !== undefined) ordered.set(id, event);
-      }
-    }
-  }
-  return [...ordered.values()];
 };

@@ -1,0 +1,62 @@
+import { HistoryApi } from '#src/remote/federation/history-api.ts';
+import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
+import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
+import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
+import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
+import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Events } from './events.ts';
+import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
+
+/** What other servers send. */
+export interface FederationInbound {
+  readonly inboundTransactions: InboundTransactions;
+  readonly inboundQueue: InboundQueue;
+  readonly roomFetcher: RoomFetcher;
+  readonly historyApi: HistoryApi;
+}
+
+export function composeFederationInbound(
+  below: Platform & Events & RoomModel & Servers & { readonly eduHandlers?: EduHandlers },
+): Slice<FederationInbound> {
+  const { clock, config, database, logger, metrics, random, timers } = below;
+  const { eduHandlers = {}, eventVerifier: verifier, federationClient, loader, receiver, rooms } = below;
+  const { serverName } = config;
+  const historyApi = new HistoryApi(federationClient);
+  const roomFetcher = new RoomFetcher({
+    serverName,
+    history: historyApi,
+    verifier,
+    receiver,
+    loader,
+    database,
+    random,
+    logger,
+  });
+  const gaps = new MissingEvents({ fetcher: roomFetcher, receiver });
+  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, clock, timers, logger, metrics });
+  const inboundTransactions = new InboundTransactions({
+    database,
+    rooms,
+    verifier,
+    queue: inboundQueue,
+    outside: { take: () => Promise.resolve('This server is not in the room.') },
+    eduHandlers,
+    serverName,
+    clock,
+    logger,
+    metrics,
+  });
+  return {
+    name: 'federation inbound',
+    services: { inboundTransactions, inboundQueue, roomFetcher, historyApi },
+    start: () => inboundQueue.start(),
+    async idle() {
+      await inboundTransactions.idle();
+      await inboundQueue.idle();
+    },
+    close: () => inboundQueue.close(),
+  };
+}

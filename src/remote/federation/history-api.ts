@@ -1,0 +1,180 @@
+import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import { isJsonObject } from '#src/protocol/json/json-value.ts';
+import { federationFailure, type FederationFailure, type FederationResult } from './federation-result.ts';
+import type { FederationClient } from './federation-client.ts';
+
+/** A good answer, or why there is none. */
+export type Asked<T> = { readonly ok: true; readonly value: T } | FederationFailure;
+
+/** The ids of a state, and of the auth chains of its events. */
+export interface StateIds {
+  readonly state: readonly string[];
+  readonly authChain: readonly string[];
+}
+
+/** The same with the events themselves, as they came. */
+export interface StateEvents {
+  readonly state: readonly JsonObject[];
+  readonly authChain: readonly JsonObject[];
+}
+
+const MEBIBYTE = 1_048_576;
+/** What answers may be long. A state of 50,000 members takes about 50 MiB. */
+const MOST_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
+/** Event ids in one answer. */
+const MOST_IDS = 250_000;
+const MOST_ID_LENGTH = 255;
+const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
+const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };
+
+/** Asks other servers for events that are missing here. Server-Server API, "Backfilling and retrieving missing events", "Retrieving events". */
+export class HistoryApi {
+  readonly #client: Pick<FederationClient, 'request'>;
+
+  constructor(client: Pick<FederationClient, 'request'>) {
+    this.#client = client;
+  }
+
+  /** `POST /get_missing_events/{roomId}`: events between `earliest` and `latest`, without those. */
+  async missingEvents(
+    destination: string,
+    roomId: string,
+    query: {
+      readonly earliest: readonly string[];
+      readonly latest: readonly string[];
+      readonly limit: number;
+      readonly minDepth: number;
+    },
+  ): Promise<Asked<readonly JsonObject[]>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'POST',
+      path: `/_matrix/federation/v1/get_missing_events/${encodeURIComponent(roomId)}`,
+      content: {
+        earliest_events: query.earliest,
+        latest_events: query.latest,
+        limit: query.limit,
+        min_depth: query.minDepth,
+      },
+      maxBodyBytes: MOST_BYTES.events,
+      timeouts: HISTORY_MS,
+    });
+    return valueOf(result, ({ events }) => objectsIn(events)?.slice(0, query.limit));
+  }
+
+  /** `GET /backfill/{roomId}`: events before others, themselves included. */
+  async backfill(
+    destination: string,
+    roomId: string,
+    from: readonly string[],
+    limit: number,
+    isUrgent = false,
+  ): Promise<Asked<readonly JsonObject[]>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/backfill/${encodeURIComponent(roomId)}`,
+      query: { v: from, limit: `${limit}` },
+      maxBodyBytes: MOST_BYTES.events,
+      timeouts: HISTORY_MS,
+      isUrgent,
+    });
+    return valueOf(result, ({ pdus }) => objectsIn(pdus)?.slice(0, limit));
+  }
+
+  /** `GET /event/{eventId}`. */
+  async event(destination: string, eventId: string): Promise<Asked<JsonObject>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/event/${encodeURIComponent(eventId)}`,
+      maxBodyBytes: MOST_BYTES.event,
+      timeouts: HISTORY_MS,
+    });
+    return valueOf(result, ({ pdus }) => objectsIn(pdus)?.[0]);
+  }
+
+  /** `GET /event_auth/{roomId}/{eventId}`: the auth chain of an event. */
+  async eventAuth(destination: string, roomId: string, eventId: string): Promise<Asked<readonly JsonObject[]>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/event_auth/${encodeURIComponent(roomId)}/${encodeURIComponent(eventId)}`,
+      maxBodyBytes: MOST_BYTES.events,
+      timeouts: HISTORY_MS,
+    });
+    return valueOf(result, ({ auth_chain: chain }) => objectsIn(chain));
+  }
+
+  /** `GET /state_ids/{roomId}`: the state before an event, by ids. */
+  async stateIds(destination: string, roomId: string, eventId: string): Promise<Asked<StateIds>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/state_ids/${encodeURIComponent(roomId)}`,
+      query: { event_id: eventId },
+      maxBodyBytes: MOST_BYTES.stateIds,
+      timeouts: STATE_MS,
+    });
+    return valueOf(result, ({ pdu_ids: pduIds, auth_chain_ids: authIds }) => {
+      const state = idsIn(pduIds);
+      const authChain = idsIn(authIds);
+      return state === undefined || authChain === undefined ? undefined : { state, authChain };
+    });
+  }
+
+  /** `GET /state/{roomId}`: the state before an event, with everything that its events name. */
+  async state(destination: string, roomId: string, eventId: string): Promise<Asked<StateEvents>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/state/${encodeURIComponent(roomId)}`,
+      query: { event_id: eventId },
+      maxBodyBytes: MOST_BYTES.state,
+      timeouts: STATE_MS,
+    });
+    return valueOf(result, ({ pdus, auth_chain: chain }) => {
+      const state = objectsIn(pdus);
+      const authChain = objectsIn(chain);
+      return state === undefined || authChain === undefined ? undefined : { state, authChain };
+    });
+  }
+
+  /** `GET /timestamp_to_event/{roomId}`: the event nearest to a time. */
+  async eventByTime(
+    destination: string,
+    roomId: string,
+    ts: number,
+    dir: 'f' | 'b',
+  ): Promise<Asked<{ readonly eventId: string; readonly ts: number }>> {
+    const result = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/timestamp_to_event/${encodeURIComponent(roomId)}`,
+      query: { ts: `${ts}`, dir },
+      timeouts: HISTORY_MS,
+      isUrgent: true,
+    });
+    return valueOf(result, ({ event_id: eventId, origin_server_ts: found }) =>
+      isEventIdLike(eventId) && typeof found === 'number' ? { eventId, ts: found } : undefined,
+    );
+  }
+}
+
+const valueOf = <T>(result: FederationResult, read: (body: JsonObject) => T | undefined): Asked<T> => {
+  if (!result.ok) return result;
+  const value = read(result.body);
+  return value === undefined
+    ? federationFailure('bad_answer', '', 'The answer does not have the form that the specification says.')
+    : { ok: true, value };
+};
+
+/** What is no object among them is left out: it is no event either. */
+const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] | undefined =>
+  Array.isArray(value) ? value.filter((one) => isJsonObject(one)) : undefined;
+
+const isEventIdLike = (value: JsonValue | undefined): value is string =>
+  typeof value === 'string' && value.startsWith('$') && value.length <= MOST_ID_LENGTH;
+
+const idsIn = (value: JsonValue | undefined): readonly string[] | undefined =>
+  Array.isArray(value) && value.length <= MOST_IDS ? [...new Set(value.filter(isEventIdLike))] : undefined;

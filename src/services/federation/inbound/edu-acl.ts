@@ -1,0 +1,25 @@
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+
+/**
+ * What of an EDU's content a server may say in the rooms that it is about. "ACLs MUST be applied ... typing, receipts". Server-Server API,
+ * "Server Access Control Lists".
+ *
+ * @returns undefined where nothing is left
+ */
+export const allowedContent = async (
+  rooms: Pick<RoomRegistry, 'byId'>,
+  origin: string,
+  type: string,
+  content: JsonObject,
+): Promise<JsonObject | undefined> => {
+  const allows = async (roomId: string): Promise<boolean> => (await rooms.byId(roomId))?.allowsServer(origin) === true;
+  if (type === 'm.typing') {
+    const { room_id: roomId } = content;
+    return typeof roomId === 'string' && (await allows(roomId)) ? content : undefined;
+  }
+  if (type !== 'm.receipt') return content;
+  const allowed: [string, JsonObject[string]][] = [];
+  for (const [roomId, receipts] of Object.entries(content)) if (await allows(roomId)) allowed.push([roomId, receipts]);
+  return allowed.length === 0 ? undefined : Object.fromEntries(allowed);
+};

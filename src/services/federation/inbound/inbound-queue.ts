@@ -1,0 +1,312 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { Gate } from '#src/kernel/gate.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { doing, Work } from '#src/kernel/work.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { isOfDatabase } from '#src/storage/failures.ts';
+import { finishEvents, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
+
+/** An event that was acknowledged and is not in its room yet. */
+export interface WaitingEvent {
+  /** Its place in the line. */
+  readonly seq: number;
+  readonly origin: string;
+  readonly event: IdentifiedPdu;
+}
+
+/** Finds what an event needs before it can be accepted, and accepts it then. */
+export interface GapCloser {
+  /**
+   * @param origin the server that sent the event
+   * @returns what became of it; undefined when what is missing could not be had
+   */
+  close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined>;
+}
+
+export interface InboundQueueOptions {
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly receiver: Pick<EventReceiver, 'receiveMany'>;
+  readonly gaps: GapCloser;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Events of a room that are received together: then it is the turn of another room. */
+const BATCH = 100;
+/** Rooms whose events are received at the same time. */
+const ROOMS_AT_ONCE = 4;
+/** Rooms that ask other servers for what is missing at the same time. */
+const ASKING_AT_ONCE = 64;
+/** Events that are kept in memory until their turn comes; the others are read when it does. */
+const MOST_HELD = 4_000;
+/** Events of one server that may wait for one room, and in all: it is asked to come again later. */
+const MOST_OF_ORIGIN_IN_ROOM = 1_000;
+const MOST_OF_ORIGIN = 5_000;
+/** When what failed because of the database is tried again. */
+const RETRY_MS = 1_000;
+const SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
+
+/** What waits for one room. */
+class RoomLine {
+  readonly held: WaitingEvent[] = [];
+  /** There are more in the database than are held: those after `lastSeq`. */
+  hasMore = false;
+  lastSeq = 0;
+  running: Promise<void> | undefined;
+  /** By origin. */
+  readonly counts = new Map<string, number>();
+}
+
+/**
+ * Brings acknowledged events into their rooms: those of a room in the order in which they came, rooms by turns. They lie in the database
+ * until it is known what becomes of them, so that the end of the process loses none.
+ */
+export class InboundQueue {
+  readonly #options: InboundQueueOptions;
+  readonly #lines = new Map<number, RoomLine>();
+  readonly #counts = new Map<string, number>();
+  readonly #receiving = new Gate(ROOMS_AT_ONCE);
+  readonly #asking = new Gate(ASKING_AT_ONCE);
+  readonly #closing = new AbortController();
+  readonly #received: Counter;
+  readonly #seconds: Histogram;
+  #heldCount = 0;
+
+  constructor(options: InboundQueueOptions) {
+    this.#options = options;
+    const { metrics } = options;
+    this.#received = metrics.counter(
+      'tsudoi_federation_received_events_total',
+      'Events that other servers have sent, by what became of them.',
+      ['outcome'],
+    );
+    this.#seconds = metrics.histogram(
+      'tsudoi_federation_gap_seconds',
+      'How long it took to ask other servers for what an event needed.',
+      SECONDS,
+    );
+    metrics.gaugeOf('tsudoi_federation_waiting_events', 'Events of other servers that wait for their rooms.', () => {
+      let sum = 0;
+      for (const count of this.#counts.values()) sum += count;
+      return sum;
+    });
+  }
+
+  /** Goes on with what an earlier process left. */
+  async start(): Promise<void> {
+    for (const { events, origin, room } of await waitingEvents(this.#options.database)) {
+      const line = this.#line(room);
+      line.hasMore = true;
+      this.#count(line, origin, events);
+    }
+    for (const [room, line] of this.#lines) this.#wake(room, line);
+  }
+
+  /** Whether a server has to wait with more events: for one of these rooms, or in all. */
+  isFull(origin: string, rooms: Iterable<number>): boolean {
+    if ((this.#counts.get(origin) ?? 0) >= MOST_OF_ORIGIN) return true;
+    for (const room of rooms)
+      if ((this.#lines.get(room)?.counts.get(origin) ?? 0) >= MOST_OF_ORIGIN_IN_ROOM) return true;
+    return false;
+  }
+
+  /** Takes events that have just been written into the line. */
+  add(room: number, events: readonly WaitingEvent[]): void {
+    if (events.length === 0) return;
+    const line = this.#line(room);
+    for (const event of events) {
+      this.#count(line, event.origin, 1);
+      // Places are given out before they are committed: one may come after a later one was read.
+      const isOvertaken = event.seq <= line.lastSeq;
+      if (!isOvertaken && (line.hasMore || this.#heldCount >= MOST_HELD)) {
+        line.hasMore = true;
+        continue;
+      }
+      line.held.push(event);
+      line.lastSeq = Math.max(line.lastSeq, event.seq);
+      this.#heldCount++;
+    }
+    this.#wake(room, line);
+  }
+
+  /** Resolves when nothing waits any more. */
+  async idle(): Promise<void> {
+    for (let [running] = this.#running(); running !== undefined; [running] = this.#running()) await running;
+  }
+
+  /** Finishes what is being received, and leaves the rest to the next process. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.idle();
+  }
+
+  #running(): Promise<void>[] {
+    return [...this.#lines.values()].flatMap(({ running }) => running ?? []);
+  }
+
+  #line(room: number): RoomLine {
+    const known = this.#lines.get(room) ?? new RoomLine();
+    this.#lines.set(room, known);
+    return known;
+  }
+
+  #count(line: RoomLine, origin: string, by: number): void {
+    for (const counts of [line.counts, this.#counts]) {
+      const count = (counts.get(origin) ?? 0) + by;
+      if (count > 0) counts.set(origin, count);
+      else counts.delete(origin);
+    }
+  }
+
+  #wake(room: number, line: RoomLine): void {
+    if (line.running !== undefined || this.#closing.signal.aborted) return;
+    line.running = doing(new Work('receive events'), () => this.#run(room, line)).finally(() => {
+      line.running = undefined;
+      if (line.held.length > 0 || line.hasMore) this.#wake(room, line);
+      else this.#lines.delete(room);
+    });
+  }
+
+  async #run(roomNid: number, line: RoomLine): Promise<void> {
+    const { logger, rooms, timers } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted && (line.held.length > 0 || line.hasMore)) {
+      try {
+        const room = await rooms.byNid(roomNid);
+        const batch = await this.#next(roomNid, room, line);
+        if (room !== undefined) await this.#receive(room, batch);
+        if (signal.aborted) return;
+        await this.#finish(line, batch);
+      } catch (err) {
+        if (signal.aborted) return;
+        logger.warn('events of other servers wait for the database', { err, room: roomNid });
+        // What is held was taken out: all of it is in the database.
+        this.#dropHeld(line);
+        await timers.sleep(RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** The next events of a room: held ones, or read ones. */
+  async #next(roomNid: number, room: Room | undefined, line: RoomLine): Promise<readonly WaitingEvent[]> {
+    if (line.held.length > 0) return line.held.slice(0, BATCH);
+    const records = await nextEvents(this.#options.database, roomNid, line.lastSeq, BATCH);
+    line.lastSeq = records.at(-1)?.seq ?? line.lastSeq;
+    if (records.length < BATCH) line.hasMore = false;
+    if (room === undefined) throw new Error(`there is no room ${roomNid}`);
+    return records.map(({ event_id: id, json, origin, seq }) => ({
+      seq,
+      origin,
+      event: { eventId: eventIdText(room.version, id), pdu: JSON.parse(json) as Pdu },
+    }));
+  }
+
+  async #finish(line: RoomLine, batch: readonly WaitingEvent[]): Promise<void> {
+    if (batch.length === 0) return;
+    await finishEvents(
+      this.#options.database,
+      batch.map(({ seq }) => seq),
+    );
+    for (const { origin } of batch) this.#count(line, origin, -1);
+    if (line.held[0]?.seq === batch[0]?.seq) {
+      line.held.splice(0, batch.length);
+      this.#heldCount -= batch.length;
+    }
+  }
+
+  #dropHeld(line: RoomLine): void {
+    this.#heldCount -= line.held.length;
+    line.held.length = 0;
+    line.lastSeq = 0;
+    line.hasMore = true;
+  }
+
+  async #receive(room: Room, batch: readonly WaitingEvent[]): Promise<void> {
+    const receptions = await this.#receiving.run(() => this.#receiveBatch(room, batch));
+    for (const [index, waiting] of batch.entries()) {
+      const reception = receptions[index];
+      if (reception === undefined || this.#closing.signal.aborted) continue;
+      if (reception.outcome === 'missing') await this.#receiveAfterGap(room, waiting);
+      else this.#note(room, waiting, reception);
+    }
+  }
+
+  /** All of them together; where one of them cannot be written, each for itself. @returns undefined for what cannot be */
+  async #receiveBatch(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
+    const { receiver } = this.#options;
+    try {
+      return await receiver.receiveMany(
+        room,
+        batch.map(({ event }) => event),
+        batch.map(({ origin }) => origin),
+      );
+    } catch (error) {
+      if (isOfDatabase(error) || batch.length === 0 || this.#closing.signal.aborted) throw error;
+      const receptions: (Reception | undefined)[] = [];
+      for (const waiting of batch) receptions.push(await this.#receiveAlone(room, waiting));
+      return receptions;
+    }
+  }
+
+  async #receiveAlone(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
+    try {
+      return (await this.#options.receiver.receiveMany(room, [event], [origin]))[0];
+    } catch (err) {
+      if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
+      this.#received.inc({ outcome: 'failed' });
+      this.#options.logger.error('an event of another server could not be received', {
+        err,
+        room_id: room.roomId,
+        event_id: event.eventId,
+        origin,
+      });
+      return undefined;
+    }
+  }
+
+  /** Something before the event is not here: perhaps it came meanwhile, else it is asked for. */
+  async #receiveAfterGap(room: Room, waiting: WaitingEvent): Promise<void> {
+    const { clock, gaps, logger } = this.#options;
+    const { event, origin } = waiting;
+    const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
+    if (again === undefined) return;
+    if (again.outcome !== 'missing') return this.#note(room, waiting, again);
+    const started = clock.monotonic();
+    try {
+      const reception = await this.#asking.run(() => gaps.close(room, event, origin, this.#closing.signal));
+      this.#seconds.observe((clock.monotonic() - started) / 1000);
+      this.#note(room, waiting, reception ?? again);
+    } catch (err) {
+      if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
+      this.#received.inc({ outcome: 'failed' });
+      logger.error('what an event of another server needs could not be received', {
+        err,
+        room_id: room.roomId,
+        event_id: event.eventId,
+        origin,
+      });
+    }
+  }
+
+  #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
+    this.#received.inc({ outcome: reception.outcome });
+    if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
+    this.#options.logger.info('an event of another server was not accepted', {
+      room_id: room.roomId,
+      event_id: event.eventId,
+      origin,
+      outcome: reception.outcome,
+      reason: 'reason' in reception ? reception.reason : `${reception.ids.length} events that it names are not here`,
+    });
+  }
+}

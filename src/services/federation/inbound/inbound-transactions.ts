@@ -1,0 +1,263 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { eventId } from '#src/protocol/events/event-hashes.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { isOfDatabase } from '#src/storage/failures.ts';
+import { answerOf, stageTransaction } from '#src/storage/federation/inbound.ts';
+import { allowedContent } from './edu-acl.ts';
+import type { EduHandlers } from './edu-handlers.ts';
+import type { InboundQueue } from './inbound-queue.ts';
+
+/** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
+export const MOST_PDUS = 50;
+export const MOST_EDUS = 100;
+
+/** What a transaction brings. */
+export interface Transaction {
+  readonly pdus: readonly unknown[];
+  readonly edus: readonly unknown[];
+}
+
+/** How it is answered: for each event nothing, or what is wrong with it. */
+export interface TransactionAnswer {
+  readonly pdus: Readonly<Record<string, { readonly error?: string }>>;
+}
+
+/** Takes events of rooms that this server is not in: memberships of its users. */
+export interface OutsideEvents {
+  /** @returns why it is of no use; undefined when it was taken */
+  take(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined>;
+}
+
+export interface InboundTransactionsOptions {
+  readonly database: Database;
+  readonly rooms: Pick<RoomRegistry, 'byId'>;
+  readonly verifier: Pick<EventVerifier, 'verify'>;
+  readonly queue: InboundQueue;
+  readonly outside: OutsideEvents;
+  readonly eduHandlers: EduHandlers;
+  readonly serverName: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Transactions that are remembered in memory. */
+const REMEMBERED = 2_000;
+/** When a server is asked to come again that has sent more than could be received. */
+const COME_AGAIN_MS = 2_000;
+
+/** An event of a room that this server is in, or why it is none. */
+type Judged =
+  | { readonly room: Room; readonly event: IdentifiedPdu }
+  | { readonly eventId: string | undefined; readonly error: string };
+
+/**
+ * Receives transactions. An event whose format, hashes and signatures are good is acknowledged when it is written down; what becomes of it is
+ * decided when its turn comes. Server-Server API, "Transactions".
+ */
+export class InboundTransactions {
+  readonly #options: InboundTransactionsOptions;
+  /** Answers by origin and id. */
+  readonly #answers = new LRUCache<string, string>(atMost(REMEMBERED));
+  readonly #underWay = new Map<string, Promise<string>>();
+  readonly #edus: Counter;
+
+  constructor(options: InboundTransactionsOptions) {
+    this.#options = options;
+    this.#edus = options.metrics.counter(
+      'tsudoi_federation_received_edus_total',
+      'EDUs that other servers have sent.',
+      ['type', 'outcome'],
+    );
+  }
+
+  /**
+   * Receives a transaction. The same id again is answered as the first time, and nothing is done twice.
+   *
+   * @returns JSON text of a `TransactionAnswer`
+   * @throws MatrixError M_BAD_JSON for too many events, M_LIMIT_EXCEEDED when those that wait already are as many as may be
+   */
+  async receive(origin: string, txnId: string, transaction: Transaction): Promise<string> {
+    const { edus, pdus } = transaction;
+    if (pdus.length > MOST_PDUS)
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `A transaction has at most ${MOST_PDUS} PDUs, and this one has ${pdus.length}.`,
+      );
+    if (edus.length > MOST_EDUS)
+      throw new MatrixError(
+        'M_BAD_JSON',
+        `A transaction has at most ${MOST_EDUS} EDUs, and this one has ${edus.length}.`,
+      );
+    const key = `${origin} ${txnId}`;
+    const known = this.#answers.get(key);
+    if (known !== undefined) return known;
+    const underWay = this.#underWay.get(key);
+    if (underWay !== undefined) return underWay;
+    const work = this.#receive(origin, txnId, transaction).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, work);
+    const answer = await work;
+    this.#answers.set(key, answer);
+    return answer;
+  }
+
+  /** Resolves when no transaction is under way. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay.values()]);
+  }
+
+  async #receive(origin: string, txnId: string, { edus, pdus }: Transaction): Promise<string> {
+    const { clock, database, queue } = this.#options;
+    const earlier = await answerOf(database, origin, txnId);
+    if (earlier !== undefined) return earlier;
+    const judged = await this.#judge(origin, pdus);
+    const good = new Map<string, { readonly room: Room; readonly event: IdentifiedPdu }>();
+    const results: Record<string, { readonly error?: string }> = {};
+    for (const one of judged) {
+      if ('error' in one) {
+        if (one.eventId !== undefined) results[one.eventId] = { error: one.error };
+        continue;
+      }
+      good.set(one.event.eventId, one);
+      results[one.event.eventId] = {};
+    }
+    if (
+      good.size > 0 &&
+      queue.isFull(
+        origin,
+        [...good.values()].map(({ room }) => room.nid),
+      )
+    )
+      throw limitExceeded('federation_waiting_events', COME_AGAIN_MS);
+    await this.#handleEdus(origin, edus);
+    const answer = JSON.stringify({ pdus: results } satisfies TransactionAnswer);
+    const staged = await stageTransaction(database, {
+      origin,
+      txnId,
+      answer,
+      receivedTs: clock.now(),
+      events: [...good.values()].map(({ event, room }) => ({
+        room: room.nid,
+        eventId: eventIdBytes(event.eventId),
+        json: canonicalJson(event.pdu, 'lenient'),
+      })),
+    });
+    const places = new Map(staged.map(({ event_id: id, seq }) => [id.toString('latin1'), seq]));
+    const waiting = [...good.values()].flatMap(({ event, room }) => {
+      const seq = places.get(eventIdBytes(event.eventId).toString('latin1'));
+      return seq === undefined ? [] : [{ room, waiting: { seq, origin, event } }];
+    });
+    for (const [room, ofRoom] of Map.groupBy(waiting, (one) => one.room))
+      queue.add(
+        room.nid,
+        ofRoom.map((one) => one.waiting),
+      );
+    return answer;
+  }
+
+  /** Checks what can be known of events by themselves, those of a room version together. */
+  async #judge(origin: string, pdus: readonly unknown[]): Promise<readonly Judged[]> {
+    const { verifier } = this.#options;
+    const judged: Judged[] = Array.from({ length: pdus.length }, () => ({
+      eventId: undefined,
+      error: 'It is no event.',
+    }));
+    const candidates: { readonly index: number; readonly room: Room; readonly pdu: JsonObject }[] = [];
+    for (const [index, pdu] of pdus.entries()) {
+      const found = await this.#roomOf(origin, pdu);
+      if ('error' in found) judged[index] = found;
+      else candidates.push({ index, ...found });
+    }
+    for (const [version, ofVersion] of Map.groupBy(candidates, ({ room }) => room.version)) {
+      const verdicts = await verifier.verify(
+        version,
+        ofVersion.map(({ pdu }) => pdu),
+      );
+      for (const [at, { index, pdu, room }] of ofVersion.entries()) {
+        const verdict = verdicts[at];
+        if (verdict === undefined) continue;
+        judged[index] = verdict.ok
+          ? { room, event: verdict.event }
+          : { eventId: verdict.eventId ?? idOf(room, pdu), error: sentence(verdict.reason) };
+      }
+    }
+    return judged;
+  }
+
+  /** The room of an event, if this server is in it and lets the sender in. */
+  async #roomOf(
+    origin: string,
+    pdu: unknown,
+  ): Promise<{ readonly room: Room; readonly pdu: JsonObject } | (Judged & { readonly error: string })> {
+    const { outside, rooms, serverName } = this.#options;
+    if (!isJsonObject(pdu)) return { eventId: undefined, error: 'It is no JSON object.' };
+    const { room_id: roomId } = pdu;
+    const named = typeof pdu['event_id'] === 'string' ? pdu['event_id'] : undefined;
+    if (typeof roomId !== 'string') return { eventId: named, error: 'It has no room_id.' };
+    const room = await rooms.byId(roomId);
+    const isHere = room?.joinedServers().has(serverName) === true;
+    if (!isHere) {
+      const error = (await outside.take(origin, roomId, pdu)) ?? undefined;
+      return {
+        eventId: room === undefined ? named : idOf(room, pdu),
+        error: error ?? 'It was taken for the user whom it concerns; this server is not in the room.',
+      };
+    }
+    if (!room.allowsServer(origin))
+      return { eventId: idOf(room, pdu), error: `The server ACL of the room denies ${origin}.` };
+    return { room, pdu };
+  }
+
+  /** Does what EDUs say, one after the other. One that fails keeps no other from it. */
+  async #handleEdus(origin: string, edus: readonly unknown[]): Promise<void> {
+    const { eduHandlers, logger, rooms } = this.#options;
+    for (const edu of edus) {
+      if (!isJsonObject(edu)) continue;
+      const { content, edu_type: type } = edu;
+      const handler = typeof type === 'string' && Object.hasOwn(eduHandlers, type) ? eduHandlers[type] : undefined;
+      if (typeof type !== 'string' || handler === undefined || !isJsonObject(content)) {
+        this.#edus.inc({ type: 'other', outcome: 'ignored' });
+        continue;
+      }
+      try {
+        const allowed = await allowedContent(rooms, origin, type, content);
+        if (allowed !== undefined) await handler(origin, allowed);
+        this.#edus.inc({ type, outcome: allowed === undefined ? 'denied' : 'done' });
+      } catch (err) {
+        // It is sent again, and has to be: nobody else has it.
+        if (isOfDatabase(err)) throw err;
+        this.#edus.inc({ type, outcome: 'failed' });
+        const isTheirs = err instanceof MatrixError;
+        logger[isTheirs ? 'debug' : 'error']('an EDU of another server was not handled', {
+          err,
+          origin,
+          edu_type: type,
+        });
+      }
+    }
+  }
+}
+
+const sentence = (reason: string): string => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+
+/** The id of an event that may be malformed; undefined where none can be worked out. */
+const idOf = (room: Room, pdu: JsonObject): string | undefined => {
+  try {
+    return eventId(room.version, pdu as Pdu);
+  } catch {
+    return undefined;
+  }
+};

@@ -1,0 +1,113 @@
+import { causalOrder } from '#src/protocol/events/causal-order.ts';
+import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
+import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { GapCloser } from './inbound-queue.ts';
+import type { RoomFetcher } from './room-fetcher.ts';
+
+export interface MissingEventsOptions {
+  readonly fetcher: RoomFetcher;
+  readonly receiver: Pick<EventReceiver, 'receiveAt' | 'receive'>;
+}
+
+/** Events that are asked for at once. Other servers answer with 20 at most, whatever is asked for. */
+const AT_ONCE = 50;
+/** How often a gap is asked about, and how many events may lie in it, before it is taken for one that stays. */
+const MOST_ROUNDS = 4;
+const MOST_IN_GAP = 150;
+/** Branches at whose ends the state is asked for. */
+const MOST_BRANCHES = 5;
+
+/**
+ * Finds what remote events need that is not here: first the events that lie between them and what is here; where these do not join on to it,
+ * the state at the gap. Server-Server API, "Backfilling and retrieving missing events".
+ */
+export class MissingEvents implements GapCloser {
+  readonly #options: MissingEventsOptions;
+
+  constructor(options: MissingEventsOptions) {
+    this.#options = options;
+  }
+
+  async close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined> {
+    const { receiver } = this.#options;
+    const between = await this.#between(room, event, origin, signal);
+    const failed = new Set<string>();
+    let last: Reception | undefined;
+    for (const one of causalOrder([...between, event], 'prev_events')) {
+      if (signal.aborted) return undefined;
+      const isSent = one.eventId === event.eventId;
+      // What is built on an event that could not be had is not accepted either.
+      if (referencedIds(one.pdu.prev_events).some((id) => failed.has(id))) {
+        failed.add(one.eventId);
+        continue;
+      }
+      let reception = await receiver.receive(room, one, isSent ? origin : undefined);
+      if (reception.outcome === 'missing') reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
+      if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);
+      if (isSent) last = reception;
+    }
+    return last;
+  }
+
+  /** The events between one and what is here, as far as they can be had. */
+  async #between(
+    room: Room,
+    event: IdentifiedPdu,
+    origin: string,
+    signal: AbortSignal,
+  ): Promise<readonly IdentifiedPdu[]> {
+    const { fetcher } = this.#options;
+    const found = new Map([[event.eventId, event]]);
+    let latest: readonly string[] = [event.eventId];
+    for (let round = 0; round < MOST_ROUNDS && found.size <= MOST_IN_GAP && !signal.aborted; round++) {
+      const ends = [...found.values()].flatMap(({ pdu }) => referencedIds(pdu.prev_events));
+      const missing = new Set(
+        await fetcher.unusable(
+          room,
+          ends.filter((id) => !found.has(id)),
+        ),
+      );
+      const open = [...found.values()].filter(({ pdu }) =>
+        referencedIds(pdu.prev_events).some((id) => missing.has(id)),
+      );
+      if (open.length === 0) break;
+      latest = open.map(({ eventId }) => eventId);
+      const earliest = room.head.extremities.map(({ eventId }) => eventId);
+      const answer = await fetcher.missingEvents(room, origin, { earliest, latest, limit: AT_ONCE, minDepth: 0 });
+      const fresh = answer.filter(({ eventId }) => !found.has(eventId));
+      if (fresh.length === 0) break;
+      for (const one of fresh.slice(0, MOST_IN_GAP)) found.set(one.eventId, one);
+    }
+    found.delete(event.eventId);
+    return [...found.values()];
+  }
+
+  /** Accepts an event at a gap that stays: its auth chain, and the states after what it comes after, are asked for. */
+  async #receiveAt(
+    room: Room,
+    event: IdentifiedPdu,
+    missing: readonly string[],
+    origin: string,
+    signal: AbortSignal,
+  ): Promise<Reception> {
+    const { fetcher, receiver } = this.#options;
+    const unknown: Reception = { outcome: 'missing', ids: missing };
+    const prevIds = new Set(referencedIds(event.pdu.prev_events));
+    const gaps = missing.filter((id) => prevIds.has(id));
+    if (gaps.length > MOST_BRANCHES) return unknown;
+    const states: (readonly string[])[] = [];
+    for (const gap of gaps) {
+      const state = await fetcher.stateAfter(room, gap, origin, signal);
+      if (state === undefined) return unknown;
+      states.push(state);
+    }
+    const [first, ...others] = states;
+    const accept = (): Promise<Reception> =>
+      first === undefined ? receiver.receive(room, event) : receiver.receiveAt(room, event, first, others);
+    const reception = await accept();
+    if (reception.outcome !== 'missing' || signal.aborted) return reception;
+    await fetcher.fetchAuthChain(room, event, origin);
+    return accept();
+  }
+}

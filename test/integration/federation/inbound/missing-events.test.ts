@@ -1,0 +1,259 @@
+import { expect } from 'chai';
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { type Federation, startFederation } from '#test/support/federation.ts';
+import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { PartnerRoom } from '#test/support/partner-room.ts';
+import type { RemotePartner } from '#test/support/remote-partner.ts';
+import { RemoteRoom, signsWith } from '#test/support/remote-room.ts';
+import { until } from '#test/support/until.ts';
+
+const PAT = '@pat:p.test';
+
+describe('events that are missing when others come', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let server: InProcessServer;
+  let p: RemotePartner;
+  let rooms = 0;
+  let roomId: string;
+  let room: PartnerRoom;
+
+  before(async () => {
+    federation = await startFederation(['a.test'], { partners: ['p.test', 'q.test'] });
+    server = federation.server('a.test');
+  });
+  after(() => federation.stop());
+  beforeEach(async () => {
+    p = federation.partner('p.test');
+    roomId = await server.room('alice', { preset: 'public_chat', creation_content: { n: (rooms += 1) } });
+    room = await PartnerRoom.join(server, p, roomId, [PAT]);
+    room.serveHistory();
+    p.asked.length = 0;
+  });
+
+  const page = (): Promise<Json> => server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=100`);
+  const bodies = async (): Promise<string[]> => server.bodies(await page());
+  const extremities = async (): Promise<string[]> =>
+    (await server.services.rooms.byId(roomId))!.head.extremities.map(({ eventId }) => eventId);
+  const says = (count: number): IdentifiedPdu[] => Array.from({ length: count }, (_, i) => room.say(PAT, `${i}`));
+  const asked = (path: RegExp): number => p.asked.filter((one) => path.test(one.path)).length;
+
+  it('are asked for between our forward extremities and the event, and come in order, without any question for the state', async () => {
+    const before = await extremities();
+    const events = says(6);
+    await room.send([events.at(-1)!]);
+    expect(await bodies()).to.deep.equal(['5', '4', '3', '2', '1', '0']);
+    const [request] = p.requests('POST', /get_missing_events/);
+    expect(request!.body).to.deep.include({
+      earliest_events: before,
+      latest_events: [events.at(-1)!.eventId],
+    });
+    expect(asked(/\/state/)).to.equal(0);
+    expect(await extremities()).to.deep.equal([events.at(-1)!.eventId]);
+    expect(
+      server.services.rooms.peekById(roomId)!.ring.events.filter(({ flags }) => (flags & 256) !== 0),
+    ).to.deep.equal([]);
+  });
+
+  it('are asked for again where one answer does not reach, so that a longer gap is closed as well', async () => {
+    const events = says(45);
+    await room.send([events.at(-1)!]);
+    expect(await bodies()).to.deep.equal(events.map((_, i) => `${i}`).toReversed());
+    expect(asked(/get_missing_events/)).to.be.within(2, 4);
+    expect(asked(/\/state/)).to.equal(0);
+  });
+
+  it('leave a gap where they are too many: the state at it is asked for, and sync is limited', async () => {
+    const topic = room.make({ type: 'm.room.topic', sender: PAT, stateKey: '', content: { topic: 'in the gap' } });
+    expect(topic.eventId).to.be.a('string');
+    const token = server.syncToken();
+    const before = await extremities();
+    const events = says(200);
+    await server.say('alice', roomId, 'meanwhile');
+    await room.send([events.at(-1)!]);
+    expect(asked(/get_missing_events/)).to.be.at.most(4);
+    expect(asked(/\/state_ids/)).to.equal(1);
+    const { rooms: told } = await server.must('alice', 'GET', `/sync?since=${token}`);
+    const { state, timeline } = told.join[roomId];
+    expect(timeline.limited).to.equal(true);
+    const shown = timeline.events.map(({ content }: Json) => content.body);
+    expect(shown).to.not.include('meanwhile');
+    expect(shown.at(-1)).to.equal('199');
+    expect([...state.events, ...timeline.events].map(({ type }: Json) => type)).to.not.include('m.room.create');
+    expect((await extremities()).length).to.equal(2);
+    expect(await extremities()).to.not.include(before[0]);
+  });
+
+  it('have the state of the gap, also what was set in it', async () => {
+    room.make({ type: 'm.room.name', sender: PAT, stateKey: '', content: { name: 'refused' } });
+    for (let i = 0; i < 30; i++)
+      room.make({
+        type: 'm.room.member',
+        sender: PAT,
+        stateKey: PAT,
+        content: { membership: 'join', displayname: `${i}` },
+        ts: server.clock.now() + i,
+      });
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', () => ({ body: { events: [] } }));
+    const last = room.say(PAT, 'here I am');
+    await room.send([last]);
+    expect(await bodies()).to.deep.equal(['here I am']);
+    const member = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${PAT}`);
+    expect(member.displayname).to.equal('29');
+    expect(asked(/\/state_ids/)).to.equal(1);
+  });
+
+  it('that no server gives leave the event out, which is accepted when it is sent again and they are there', async () => {
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', () => ({ status: 500 }));
+    p.on('GET', '/_matrix/federation/v1/state_ids/*', () => ({ status: 404 }));
+    const [first, second] = says(2) as [IdentifiedPdu, IdentifiedPdu];
+    const before = await extremities();
+    expect((await room.send([second])).body.pdus[second.eventId]).to.deep.equal({});
+    expect(await bodies()).to.deep.equal([]);
+    expect(await extremities()).to.deep.equal(before);
+    await room.send([first, second]);
+    expect(await bodies()).to.deep.equal(['1', '0']);
+  });
+
+  it('are asked of other servers in the room where the first one does not answer', async () => {
+    const q = federation.partner('q.test');
+    const other = await PartnerRoom.join(server, q, roomId, ['@quinn:q.test']);
+    await room.catchUp();
+    const events = says(3);
+    for (const event of events) other.learn(event);
+    other.serveHistory();
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', () => ({ status: 502 }));
+    await room.send([events.at(-1)!]);
+    expect(q.requests('POST', /get_missing_events/)).to.have.length(1);
+    expect(await bodies()).to.deep.equal(['2', '1', '0']);
+  });
+
+  it('that are bad are thrown away with what is built on them, and asked for again with the next event', async () => {
+    const bad = room.say(PAT, 'bad');
+    const child = room.say(PAT, 'child');
+    const grandchild = room.say(PAT, 'grandchild');
+    const wrong = { ...bad.pdu, content: { ...bad.pdu.content, float: 1.5 } };
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', ({ body }) => ({
+      raw: true,
+      body: JSON.stringify({ events: body.latest_events.includes(child.eventId) ? [wrong] : [wrong, child.pdu] }),
+    }));
+    p.on('GET', '/_matrix/federation/v1/event/*', () => ({ body: JSON.stringify({ pdus: [wrong] }) }));
+    const before = await extremities();
+    await room.send([child]);
+    expect(await extremities()).to.deep.equal(before);
+    const questions = asked(/get_missing_events/);
+    await room.send([grandchild]);
+    expect(asked(/get_missing_events/)).to.be.above(questions);
+    expect(await extremities()).to.deep.equal(before);
+    expect(await bodies()).to.deep.equal([]);
+  });
+
+  it('that one lacks before which the state is known leave the events out that are built on them', async () => {
+    const b = room.say(PAT, 'B');
+    const [c, d, e] = says(3) as [IdentifiedPdu, IdentifiedPdu, IdentifiedPdu];
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', () => ({ body: { events: [c.pdu, d.pdu] } }));
+    p.on('GET', new RegExp(`/event/${encodeURIComponent(b.eventId).replaceAll('$', '.')}`), () => ({ status: 404 }));
+    await room.send([e]);
+    for (const { eventId } of [b, c, d, e])
+      expect(await server.ask('alice', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(eventId)}`)).to.deep.include(
+        {
+          status: 404,
+        },
+      );
+  });
+
+  it('of the auth chain are asked for, and one that was rejected takes those along that name it', async () => {
+    await server.setState('alice', roomId, 'm.room.power_levels', {
+      state_default: 50,
+      events_default: 0,
+      users: {},
+    });
+    await room.catchUp();
+    const forbidden = room.build({
+      type: 'm.room.power_levels',
+      sender: PAT,
+      stateKey: '',
+      content: { users: { [PAT]: 100 } },
+    });
+    room.learn(forbidden);
+    const good = room.say(PAT, 'good', { prev: [...(await extremities())] });
+    const auth = good.pdu.auth_events.map(String).filter((id) => room.event(id).pdu.type !== 'm.room.power_levels');
+    const claims = room.make({
+      type: 'm.room.topic',
+      sender: PAT,
+      stateKey: '',
+      content: { topic: 'mine' },
+      prev: [good.eventId],
+      auth: [...auth, forbidden.eventId],
+    });
+    const after = room.say(PAT, 'after', { prev: [good.eventId] });
+    await room.send([good, claims, after]);
+    expect(asked(/event_auth/)).to.equal(1);
+    expect(
+      (await server.ask('alice', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(claims.eventId)}`)).status,
+    ).to.equal(404);
+    expect(await bodies()).to.deep.equal(['after', 'good']);
+  });
+
+  it('in endless chains cost a bounded number of questions', async () => {
+    let made = 0;
+    const chain = (body: Json): Json => {
+      const [latest] = body.latest_events;
+      const events = [];
+      let next = latest;
+      for (let i = 0; i < 20; i++) {
+        made += 1;
+        const event = room.event(next);
+        next = event.pdu.prev_events[0];
+        if (next === undefined || !hidden.includes(next)) break;
+        events.push(room.event(next).pdu);
+      }
+      return { events: events.toReversed() };
+    };
+    const hidden = says(400).map(({ eventId }) => eventId);
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', ({ body }) => ({ body: chain(body) }));
+    p.on('GET', '/_matrix/federation/v1/state_ids/*', () => ({ status: 403 }));
+    const last = room.say(PAT, 'end');
+    await room.send([last]);
+    expect(p.asked.length).to.be.at.most(20);
+    expect(made).to.be.at.most(100);
+    expect(await bodies()).to.deep.equal([]);
+  });
+
+  it('hold up neither another room nor another server', async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', async () => {
+      await held;
+      return { status: 404 };
+    });
+    p.on('GET', '/_matrix/federation/v1/state_ids/*', () => ({ status: 404 }));
+    const events = says(2);
+    await p.transact('a.test', { pdus: [events[1]!.pdu] });
+    await p.request('POST', /get_missing_events/);
+    const q = federation.partner('q.test');
+    const elsewhere = await server.room('alice', { preset: 'public_chat', creation_content: { n: (rooms += 1) } });
+    const join = await joinOf(q, elsewhere);
+    expect((await q.transact('a.test', { pdus: [join.pdu] })).body.pdus[join.eventId]).to.deep.equal({});
+    const { services } = server;
+    const other = (await services.rooms.byId(elsewhere))!;
+    await until('a join in another room', () => other.isJoined('@quinn:q.test') || undefined);
+    release();
+    await server.idle();
+  });
+
+  /** A join that is made by hand, so that nothing waits for the server to be idle. */
+  const joinOf = async (partner: RemotePartner, of: string): Promise<IdentifiedPdu> => {
+    signsWith(partner.serverName, partner.signingKey);
+    const remote = new RemoteRoom(server.services, (await server.services.rooms.byId(of))!, server.services.receiver);
+    await remote.catchUp();
+    const user = `@quinn:${partner.serverName}`;
+    return remote.build({
+      type: 'm.room.member',
+      sender: user,
+      stateKey: user,
+      content: { membership: 'join' },
+      ts: server.clock.now(),
+    });
+  };
+});
