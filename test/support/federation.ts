@@ -1,9 +1,11 @@
+import type { ServerServices } from '#src/app/composition.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import { AUTHORITY_FILE } from './federation-fetch.ts';
 import { type ConfigChanges, InProcessServer, type InProcessServerOptions } from './in-process-server.ts';
 import { ManualClock } from './manual-clock.ts';
 import { NetworkPath } from './network-path.ts';
+import { recorder } from './schema-recorder.ts';
 import { RemotePartner, type RemotePartnerOptions } from './remote-partner.ts';
 
 export { RemotePartner } from './remote-partner.ts';
@@ -133,6 +135,10 @@ export class Federation {
           serverName,
           signingKey: generateSigningKey((count) => systemRandom.bytes(count)),
           clock: this.clock,
+          adjust: (services) => {
+            this.#recordAnswersTo(services);
+            own.adjust?.(services);
+          },
           config: merged(
             {
               tls: {
@@ -149,6 +155,18 @@ export class Federation {
         this.#servers.set(serverName, started);
       }),
     );
+  }
+
+  /** What one of the servers answers another one is held against the specification's schema. */
+  #recordAnswersTo({ federationClient }: ServerServices): void {
+    const request = federationClient.request.bind(federationClient);
+    federationClient.request = async (wish) => {
+      const result = await request(wish);
+      const status = result.ok ? 200 : result.status;
+      if (this.#servers.has(wish.destination) && status !== undefined)
+        recorder.record(wish.method, wish.path, status, result.body);
+      return result;
+    };
   }
 
   #portOf(name: string): number | undefined {

@@ -2,6 +2,9 @@ import { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { DestinationBackoff } from '#src/remote/federation/destination-backoff.ts';
 import { FederationClient } from '#src/remote/federation/federation-client.ts';
+import { OutboundHttp } from '#src/remote/outbound-http.ts';
+import { ServiceRecords } from '#src/remote/federation/service-records.ts';
+import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
 import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { Contacts } from '#src/services/servers/contacts.ts';
 import { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
@@ -13,6 +16,9 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
+
+/** Hosts that are asked at the same time where their servers are. */
+const DISCOVERIES = 128;
 
 /** Other servers: with whom this one talks, how it asks them, and how it knows what comes from them. */
 export interface Servers {
@@ -33,19 +39,28 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   const serverPolicy = new ServerPolicy({ enabled, allow, deny });
   const contacts = new Contacts(logger);
   const backoff = new DestinationBackoff({ clock, random });
+  const guarded = {
+    guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
+    timers,
+    userAgent: `Tsudoi/${version}`,
+    certificateAuthorities,
+  };
+  // Of its own: hosts that do not answer keep nobody else from asking.
+  const discoveryHttp = new OutboundHttp({ ...guarded, perOrigin: 1, concurrency: DISCOVERIES });
   const federationClient = new FederationClient({
     serverName,
     signingKey: signingKeys[0],
     verdictOn: (name) => serverPolicy.verdictOn(name),
-    discovery: new ServerDiscovery({ staticHosts }),
+    discovery: new ServerDiscovery({
+      staticHosts,
+      wellKnown: new WellKnownServers({ http: discoveryHttp, clock }),
+      records: new ServiceRecords({ clock, random }),
+    }),
     backoff,
-    guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
+    ...guarded,
     clock,
-    timers,
     logger,
     metrics,
-    userAgent: `Tsudoi/${version}`,
-    certificateAuthorities,
   });
   const ownKeys = new OwnKeys({ serverName, signingKeys, retiredKeys: [], clock });
   const serverKeys = new ServerKeys({
@@ -80,6 +95,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
       }),
     },
     async close() {
+      await discoveryHttp.close();
       await federationClient.close();
       await verifier.close();
     },

@@ -255,7 +255,7 @@ export class FederationClient {
     const { backoff, discovery, logger } = this.#options;
     const { destination } = request;
     const { signal } = patience;
-    const places = await discovery.find(destination, signal);
+    const places = await discovery.find(destination);
     let failure = federationFailure('unreachable', destination, `It could not be found out where ${destination} is.`);
     for (const place of places) {
       const answer = await this.#openAt(place, request, patience);

@@ -1,10 +1,17 @@
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
 import { type DestinationPlace, FEDERATION_PORT } from './destination-place.ts';
+import type { ServiceRecords } from './service-records.ts';
+import type { WellKnownServers, WrittenName } from './well-known-servers.ts';
 
 export interface ServerDiscoveryOptions {
   /** Where servers are found before anybody is asked: `host:port` by server name. */
   readonly staticHosts: Readonly<Record<string, string>>;
+  readonly wellKnown: WellKnownServers;
+  readonly records: ServiceRecords;
 }
+
+/** The registered service, and the deprecated one. */
+const SERVICES = ['_matrix-fed._tcp', '_matrix._tcp'] as const;
 
 /** Finds out where servers are reached. Server-Server API, "Resolving server names". */
 export class ServerDiscovery {
@@ -14,28 +21,49 @@ export class ServerDiscovery {
     this.#options = options;
   }
 
-  /** Where a server is reached, the best place first; empty for what is no server name. */
-  async find(serverName: string, _signal: AbortSignal): Promise<readonly DestinationPlace[]> {
-    const name = parseServerName(serverName);
-    if (name === undefined) return [];
-    const given = Object.hasOwn(this.#options.staticHosts, serverName)
-      ? parseServerName(this.#options.staticHosts[serverName] ?? '')
-      : undefined;
+  /** Where a server is reached, in the order in which to try; empty for what is no server name, or says that it is nowhere. */
+  async find(serverName: string): Promise<readonly DestinationPlace[]> {
+    const { staticHosts, wellKnown } = this.#options;
+    const parsed = parseServerName(serverName);
+    if (parsed === undefined) return [];
+    const name: WrittenName = { ...parsed, text: serverName };
+    const given = Object.hasOwn(staticHosts, serverName) ? parseServerName(staticHosts[serverName] ?? '') : undefined;
     if (given !== undefined)
-      return [{ ...placeOf(serverName, name), host: plainHost(given), port: given.port ?? FEDERATION_PORT }];
-    return [placeOf(serverName, name)];
+      return usable([placeAt(name, { host: plainHost(given), port: given.port ?? FEDERATION_PORT })]);
+    if (isWhole(name)) return usable([placeOf(name)]);
+    // "If the response is invalid (bad JSON, missing properties, non-200 response, etc), skip to step 4."
+    const delegated = (await wellKnown.delegatedName(name.host)) ?? name;
+    if (isWhole(delegated)) return usable([placeOf(delegated)]);
+    for (const service of SERVICES) {
+      const targets = await this.#options.records.targets(service, delegated.host);
+      if (targets !== undefined) return usable(targets.map((target) => placeAt(delegated, target)));
+    }
+    return usable([placeOf(delegated)]);
   }
 
-  /** Nobody was reached where the server was found. */
-  failed(_serverName: string): void {}
+  /** Nobody was reached where the server was found: the next time it is looked for again, unless that was done a moment ago. */
+  failed(serverName: string): void {
+    const name = parseServerName(serverName);
+    if (name === undefined || isWhole(name)) return;
+    this.#options.wellKnown.doubt(name.host);
+  }
 }
+
+/** Whether a name says by itself where it is. */
+const isWhole = ({ kind, port }: ServerName): boolean => kind !== 'dns' || port !== undefined;
 
 const plainHost = ({ host, kind }: ServerName): string => (kind === 'ipv6' ? host.slice(1, -1) : host);
 
 /** The place that a name itself tells. */
-const placeOf = (text: string, name: ServerName): DestinationPlace => ({
-  host: plainHost(name),
-  port: name.port ?? FEDERATION_PORT,
-  hostHeader: text,
+const placeOf = (name: WrittenName): DestinationPlace =>
+  placeAt(name, { host: plainHost(name), port: name.port ?? FEDERATION_PORT });
+
+/** Another place where a name is served: there too, what is there has to prove that it has that name. */
+const placeAt = (name: WrittenName, target: { readonly host: string; readonly port: number }): DestinationPlace => ({
+  ...target,
+  hostHeader: name.text,
   tlsName: name.kind === 'dns' ? name.host : undefined,
 });
+
+const usable = (places: readonly DestinationPlace[]): readonly DestinationPlace[] =>
+  places.filter(({ port }) => port > 0);

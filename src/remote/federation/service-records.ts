@@ -1,0 +1,101 @@
+import { promises as dns } from 'node:dns';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#src/kernel/clock.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import type { Random } from '#src/kernel/random.ts';
+
+/** Where a service is found. */
+export interface ServiceTarget {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What an SRV record says. */
+export interface ServiceRecord {
+  readonly name: string;
+  readonly port: number;
+  readonly priority: number;
+  readonly weight: number;
+}
+
+export interface ServiceRecordsOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Instead of the system's resolver. Rejects with `code` ENOTFOUND or ENODATA where there are none. */
+  readonly resolve?: ((name: string) => Promise<readonly ServiceRecord[]>) | undefined;
+}
+
+interface Known {
+  /** Undefined: there are no records. Empty: the service is "decidedly not available at this domain". */
+  readonly records: readonly ServiceRecord[] | undefined;
+  readonly expiresAt: number;
+}
+
+const MINUTE = 60_000;
+const FOUND_MS = 30 * MINUTE;
+const NONE_MS = 10 * MINUTE;
+const FAILED_MS = MINUTE;
+const MOST_NAMES = 20_000;
+const MOST_RECORDS = 8;
+const HOST = /^[0-9A-Za-z._-]{1,255}$/;
+const DNS_TIMEOUT_MS = 4_000;
+
+/** SRV records of hosts. RFC 2782. */
+export class ServiceRecords {
+  readonly #options: ServiceRecordsOptions;
+  readonly #known = new LRUCache<string, Known>({ maxSize: MOST_NAMES, sizeCalculation: () => 1 });
+  readonly #asking = new OnceByKey<string, Known>();
+  #resolver: dns.Resolver | undefined;
+
+  constructor(options: ServiceRecordsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Where a service of a host is found, in the order in which to try; undefined when it has no records.
+   *
+   * @param service `_matrix-fed._tcp`
+   */
+  async targets(service: string, hostname: string): Promise<readonly ServiceTarget[] | undefined> {
+    const name = `${service}.${hostname}`;
+    const known = this.#known.get(name);
+    const { records } =
+      known !== undefined && this.#options.clock.now() < known.expiresAt
+        ? known
+        : await this.#asking.run(name, () => this.#ask(name));
+    return records === undefined ? undefined : this.#ordered(records);
+  }
+
+  async #ask(name: string): Promise<Known> {
+    const known = await this.#look(name);
+    this.#known.set(name, known);
+    return known;
+  }
+
+  async #look(name: string): Promise<Known> {
+    const { clock, resolve } = this.#options;
+    try {
+      this.#resolver ??= new dns.Resolver({ timeout: DNS_TIMEOUT_MS, tries: 2 });
+      const found = await (resolve === undefined ? this.#resolver.resolveSrv(name) : resolve(name));
+      if (found.length === 0) return { records: undefined, expiresAt: clock.now() + NONE_MS };
+      const records = found.filter((record) => HOST.test(record.name) && record.name !== '.' && record.port > 0);
+      return { records: records.slice(0, MOST_RECORDS), expiresAt: clock.now() + FOUND_MS };
+    } catch (error) {
+      const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+      const isNone = code === 'ENOTFOUND' || code === 'ENODATA';
+      return { records: undefined, expiresAt: clock.now() + (isNone ? NONE_MS : FAILED_MS) };
+    }
+  }
+
+  /** "A client MUST attempt to contact the target host with the lowest-numbered priority it can reach"; among equals by weight and chance. */
+  #ordered(records: readonly ServiceRecord[]): ServiceTarget[] {
+    const ranked = records.map((record) => ({ record, rank: this.#chance() ** (1 / Math.max(record.weight, 0.001)) }));
+    ranked.sort((a, b) => a.record.priority - b.record.priority || b.rank - a.rank);
+    return ranked.map(({ record }) => ({ host: record.name.replace(/\.$/, ''), port: record.port }));
+  }
+
+  /** Above 0, at most 1. */
+  #chance(): number {
+    return (this.#options.random.bytes(2).readUInt16BE() + 1) / 65_536;
+  }
+}

@@ -1,0 +1,141 @@
+import { LRUCache } from 'lru-cache';
+import { timeOfHttpDate } from '#src/kernel/dates.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { OutboundAnswer, OutboundHttp } from '../outbound-http.ts';
+
+export interface WellKnownServersOptions {
+  readonly http: Pick<OutboundHttp, 'request'>;
+  readonly clock: Clock;
+  /** Instead of 443. */
+  readonly port?: number | undefined;
+}
+
+/** A server name, with how it is written. */
+export type WrittenName = ServerName & { readonly text: string };
+
+interface Known {
+  /** Where the host delegates to; undefined when it delegates to nobody. */
+  readonly name: WrittenName | undefined;
+  readonly fetchedAt: number;
+  /** It is asked for again then, while what is known is still used. */
+  readonly refreshAt: number;
+  readonly expiresAt: number;
+  /** How often in a row it could not be had. */
+  readonly failures: number;
+}
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+/** "The recommended sensible default is 24 hours. ... a maximum cache time for responses: 48 hours is recommended." */
+const DEFAULT_MS = 24 * HOUR;
+const LONGEST_MS = 48 * HOUR;
+/** Nobody is asked more often, whatever they say. */
+const SHORTEST_MS = 5 * MINUTE;
+/** "Errors are recommended to be cached for up to an hour, and servers are encouraged to exponentially back off for repeated failures." */
+const FIRST_ERROR_MS = 2 * MINUTE;
+const LONGEST_ERROR_MS = HOUR;
+/** The part of its life after which something is refreshed. */
+const FRESH_PART = 0.8;
+const MOST_HOSTS = 20_000;
+const MAX_BODY_BYTES = 51_200;
+const MAX_REDIRECTS = 10;
+const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
+
+/** Where hosts delegate Matrix to, as their `/.well-known/matrix/server` says. Server-Server API, "Resolving server names", 3. */
+export class WellKnownServers {
+  readonly #options: WellKnownServersOptions;
+  readonly #known = new LRUCache<string, Known>({ maxSize: MOST_HOSTS, sizeCalculation: () => 1 });
+  readonly #asking = new OnceByKey<string, Known>();
+
+  constructor(options: WellKnownServersOptions) {
+    this.#options = options;
+  }
+
+  /** The name that a host delegates to; undefined when it delegates to nobody, or that cannot be found out. */
+  async delegatedName(hostname: string): Promise<WrittenName | undefined> {
+    const now = this.#options.clock.now();
+    const known = this.#known.get(hostname);
+    if (known !== undefined && now < known.expiresAt) {
+      if (now >= known.refreshAt) void this.#ask(hostname, known);
+      return known.name;
+    }
+    return (await this.#ask(hostname, known)).name;
+  }
+
+  /** Nobody was reached where the host delegates to: it may have changed its mind. */
+  doubt(hostname: string): void {
+    const known = this.#known.peek(hostname);
+    const isOld = known !== undefined && this.#options.clock.now() - known.fetchedAt > SHORTEST_MS;
+    if (isOld && known.failures === 0) this.#known.delete(hostname);
+  }
+
+  #ask(hostname: string, known: Known | undefined): Promise<Known> {
+    return this.#asking.run(hostname, async () => {
+      const found = await this.#fetch(hostname, known);
+      this.#known.set(hostname, found);
+      return found;
+    });
+  }
+
+  async #fetch(hostname: string, known: Known | undefined): Promise<Known> {
+    const { clock, http, port } = this.#options;
+    const host = port === undefined ? hostname : `${hostname}:${port}`;
+    const answer = await http.request({
+      method: 'GET',
+      url: `https://${host}/.well-known/matrix/server`,
+      headers: { accept: 'application/json' },
+      maxBodyBytes: MAX_BODY_BYTES,
+      maxRedirects: MAX_REDIRECTS,
+      timeouts: TIMEOUTS,
+    });
+    const now = clock.now();
+    const name = answer.ok && answer.status === 200 ? nameIn(answer.body) : undefined;
+    if (answer.ok && name !== undefined) {
+      const lifetime = lifetimeOf(answer, now);
+      return { name, fetchedAt: now, refreshAt: now + lifetime * FRESH_PART, expiresAt: now + lifetime, failures: 0 };
+    }
+    const failures = (known?.failures ?? 0) + 1;
+    const pause = Math.min(LONGEST_ERROR_MS, FIRST_ERROR_MS * 2 ** (failures - 1));
+    // Who cannot be asked for the moment has not said that it is otherwise.
+    const isPassing = !answer.ok || answer.status >= 500 || answer.status === 429;
+    if (isPassing && known?.name !== undefined && now < known.fetchedAt + LONGEST_MS) {
+      const expiresAt = Math.min(now + pause, known.fetchedAt + LONGEST_MS);
+      return { ...known, refreshAt: expiresAt, expiresAt, failures };
+    }
+    return { name: undefined, fetchedAt: now, refreshAt: now + pause, expiresAt: now + pause, failures };
+  }
+}
+
+const nameIn = (body: Buffer): WrittenName | undefined => {
+  try {
+    const said: unknown = JSON.parse(body.toString('utf8'));
+    const text = typeof said === 'object' && said !== null && 'm.server' in said ? said['m.server'] : undefined;
+    const name = typeof text === 'string' ? parseServerName(text) : undefined;
+    return name === undefined ? undefined : { ...name, text: text as string };
+  } catch {
+    return undefined;
+  }
+};
+
+/** Milliseconds for which an answer may be used. RFC 9111, 4.2.1. */
+const lifetimeOf = ({ headers }: OutboundAnswer, now: number): number => {
+  const told = toldLifetime(headers['cache-control'], headers['expires'], now);
+  return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, told ?? DEFAULT_MS));
+};
+
+const toldLifetime = (
+  control: string | string[] | undefined,
+  expires: string | string[] | undefined,
+  now: number,
+): number | undefined => {
+  const directives = [control ?? []].flat().join(',').toLowerCase();
+  if (/(^|[\s,])(no-store|no-cache)\b/.test(directives)) return 0;
+  const seconds = /(?:^|[\s,])max-age\s*=\s*"?(\d{1,10})/.exec(directives)?.[1];
+  if (seconds !== undefined) return Number(seconds) * 1_000;
+  if (typeof expires !== 'string') return undefined;
+  const until = timeOfHttpDate(expires);
+  // "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a time in the past".
+  return until === undefined ? 0 : until - now;
+};
