@@ -8,6 +8,7 @@ import { Battlefield, PROXY, USERS, type Attack, type Scene } from '../attacks/b
 import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
 import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
 import { kept, pages } from '../attacks/kept.ts';
+import { reach, WEB } from '../attacks/reach.ts';
 import { Crowd } from '../load/people.ts';
 import type { Suffering } from '../load/victim.ts';
 import { lower, percentile, type Figure, type Workload } from '../workload.ts';
@@ -34,6 +35,7 @@ const ATTACKS: readonly Attack[] = [
   ...pages,
   ...logins,
   ...textsAndOutages,
+  ...reach,
 ].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
@@ -68,6 +70,11 @@ export const attacks: Workload = {
       TSUDOI_HTTP__MAX_CONNECTIONS: '30000',
       TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '5000',
       TSUDOI_HTTP__TRUSTED_PROXIES: PROXY,
+      TSUDOI_PREVIEWS__ALLOW_IP_RANGES: `${WEB}/32`,
+      // Nobody takes mail there: what waits is what there is.
+      TSUDOI_EMAIL__SMTP_URL: 'smtp://127.0.0.3:2525',
+      TSUDOI_EMAIL__STARTTLS: 'none',
+      TSUDOI_EMAIL__FROM: 'noreply@localhost.test',
     },
   },
   figures: [

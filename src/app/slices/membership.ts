@@ -66,7 +66,7 @@ export function composeMembership(
     rateLimiter,
     invitePermission,
     federates: false,
-    joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms),
+    joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
   });
   const membership = new MembershipService({
     database,

@@ -1,4 +1,4 @@
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
 export interface AliasRecord {
@@ -38,17 +38,17 @@ export const aliasesOfRoom = async (database: Database, room: number): Promise<s
   (await database.query<{ alias: string }>(ALIASES_OF_ROOM, [room])).map((row) => row.alias);
 
 /** How many aliases a user made. */
-export const countAliasesOf = async (database: Database, creator: string): Promise<number> =>
-  (await database.query<{ count: number }>(COUNT_OF_CREATOR, [creator]))[0]?.count ?? 0;
+export const countAliasesOf = async (reader: Database | Tx, creator: string): Promise<number> =>
+  (await reader.query<{ count: number }>(COUNT_OF_CREATOR, [creator]))[0]?.count ?? 0;
 
 /** @param most how many a room may have */
 export const insertAlias = async (
-  database: Database,
+  tx: Tx,
   alias: { readonly alias: string; readonly room: number; readonly creator: string; readonly createdTs: number },
   most: number,
 ): Promise<'made' | 'taken' | 'too many'> => {
   const values = [alias.alias, alias.room, alias.creator, alias.createdTs, most];
-  const [row] = await database.query<{ made: boolean; has_space: boolean }>(INSERT, values);
+  const [row] = await tx.query<{ made: boolean; has_space: boolean }>(INSERT, values);
   if (row?.made === true) return 'made';
   return row?.has_space === false ? 'too many' : 'taken';
 };

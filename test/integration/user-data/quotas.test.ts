@@ -8,7 +8,16 @@ describe('what is kept for one user', function () {
   let server: StreamServer;
   before(async () => {
     server = await StreamServer.start({
-      config: { quotas: { devices: MOST, pushers: MOST, aliases: MOST, joinedRooms: MOST, profileFields: MOST } },
+      config: {
+        quotas: {
+          devices: MOST,
+          pushers: MOST,
+          aliases: MOST,
+          joinedRooms: MOST,
+          profileFields: MOST,
+          filters: { pieces: MOST },
+        },
+      },
     });
   });
   after(() => server.stop());
@@ -85,6 +94,7 @@ describe('what is kept for one user', function () {
       displayname: 'A',
     });
     await server.must(alice, 'POST', `/rooms/${own}/leave`, {});
+    await server.app.clock.advance(1_000);
     await server.must(alice, 'POST', `/join/${more}`, {});
   });
 
@@ -114,5 +124,74 @@ describe('what is kept for one user', function () {
     expect(refusal.error.errcode).to.equal('M_INVALID_PARAM');
     expect((await server.must(alice, 'GET', path)).status_msg).to.have.length(2_048);
     await socket.end();
+  });
+
+  describe('is no more when it is asked for at once', () => {
+    const AT_ONCE = 12;
+
+    /** How many of a great many requests that come together succeed; the others are refused as too many. */
+    const succeeding = async (ask: (n: number) => ReturnType<StreamServer['ask']>): Promise<number> => {
+      const answers = await Promise.all(Array.from({ length: AT_ONCE }, (_, n) => ask(n)));
+      for (const { status, body } of answers)
+        if (status !== 200) expect([status, body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
+      return answers.filter(({ status }) => status === 200).length;
+    };
+
+    it('devices', async () => {
+      await server.register('manydevices');
+      const login = (n: number): ReturnType<StreamServer['ask']> =>
+        server.ask(undefined, 'POST', '/login', {
+          type: 'm.login.password',
+          identifier: { type: 'm.id.user', user: 'manydevices' },
+          password: 'correct horse battery',
+          device_id: `D${n}`,
+        });
+      expect(await succeeding(login)).to.equal(MOST - 1);
+    });
+
+    it('pushers', async () => {
+      const alice = await server.register();
+      const pusher = {
+        kind: 'http',
+        app_id: 'test.app',
+        app_display_name: 'Test',
+        device_display_name: 'Phone',
+        lang: 'ja',
+        data: { url: 'https://push.example.org/_matrix/push/v1/notify' },
+      };
+      expect(
+        await succeeding((n) => server.ask(alice, 'POST', '/pushers/set', { ...pusher, pushkey: `k${n}` })),
+      ).to.equal(MOST);
+    });
+
+    it('aliases', async () => {
+      const alice = await server.register();
+      const roomId = await server.room(alice);
+      const put = (n: number): ReturnType<StreamServer['ask']> =>
+        server.ask(alice, 'PUT', `/directory/room/%23together${n}:test`, { room_id: roomId });
+      expect(await succeeding(put)).to.equal(MOST);
+    });
+
+    it('rooms', async () => {
+      const [alice, ...hosts] = await Promise.all(Array.from({ length: 5 }, () => server.register()));
+      const rooms: string[] = [];
+      for (const host of hosts) for (let n = 0; n < MOST; n++) rooms.push(await server.room(host));
+      expect(await succeeding((n) => server.ask(alice, 'POST', `/join/${rooms[n]}`, {}))).to.equal(MOST);
+    });
+
+    it('fields of a profile', async () => {
+      const alice = await server.register();
+      const put = (n: number): ReturnType<StreamServer['ask']> =>
+        server.ask(alice, 'PUT', `/profile/${alice.userId}/org.example.at${n}`, { [`org.example.at${n}`]: n });
+      expect(await succeeding(put)).to.equal(MOST);
+    });
+
+    it('filters', async () => {
+      const alice = await server.register();
+      const path = `/user/${alice.userId}/filter`;
+      const define = (n: number): ReturnType<StreamServer['ask']> =>
+        server.ask(alice, 'POST', path, { presence: { limit: n + 1 } });
+      expect(await succeeding(define)).to.equal(MOST);
+    });
   });
 });

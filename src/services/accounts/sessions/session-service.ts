@@ -22,6 +22,7 @@ import {
   insertRefreshToken,
   replaceSession,
 } from '#src/storage/accounts/sessions.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from './device-names.ts';
@@ -150,11 +151,13 @@ export class SessionService {
     const sessionId = random.string(22);
     const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
     const mostDevices = this.#deps.options?.mostDevices;
-    if (isNew && mostDevices !== undefined && (await countDevices(tx, userId)) > mostDevices) {
-      throw new MatrixError(
-        'M_TOO_LARGE',
-        `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
-      );
+    if (isNew && mostDevices !== undefined) {
+      await takeUserTurn(tx, userId);
+      if ((await countDevices(tx, userId)) > mostDevices)
+        throw new MatrixError(
+          'M_TOO_LARGE',
+          `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
+        );
     }
     if (isNew && request.noticed !== undefined)
       await tx.enqueue(sendLoginNotice, noticeOf(request, request.noticed, deviceId, createdTs));

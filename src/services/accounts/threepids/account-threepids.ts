@@ -16,6 +16,7 @@ import {
 } from '#src/storage/accounts/account-threepids.ts';
 import { deleteAllMailPushers, deleteMailPushers } from '#src/storage/push/pushers.ts';
 import { claimThirdPartyInvites, deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 export interface AccountThreepidsOptions {
   readonly database: Database;
@@ -97,6 +98,7 @@ export class AccountThreepids {
     if (owner !== undefined)
       throw new MatrixError('M_THREEPID_IN_USE', 'The address belongs to another account already.');
     const now = this.#options.clock.now();
+    await takeUserTurn(tx, userId);
     await insertAccountThreepid(tx, { ...id, userId, validatedTs: validatedTs ?? now, addedTs: now });
     if ((await countAccountThreepids(tx, userId)) > this.#options.most)
       throw new MatrixError('M_TOO_LARGE', `An account has at most ${this.#options.most} addresses on this server.`);

@@ -17,6 +17,7 @@ import {
   pushersOf,
   putPusher,
 } from '#src/storage/push/pushers.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 import type { PusherRegistry } from './pusher-registry.ts';
 
 export type { PusherRecord } from '#src/storage/push/pushers.ts';
@@ -132,6 +133,7 @@ export class PusherService {
     await this.#database.write(async (tx) => {
       if (!request.append) this.#gone(tx, await deletePushersOfOthers(tx, userId, appId, pushkey));
       const pusher = await putPusher(tx, wish);
+      await takeUserTurn(tx, userId);
       if ((await countPushers(tx, userId)) > this.#most)
         throw new MatrixError('M_TOO_LARGE', `A user has at most ${this.#most} pushers on this server.`);
       tx.afterCommit(() => {

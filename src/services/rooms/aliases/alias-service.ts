@@ -7,7 +7,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import type { RemoteAliases } from './remote-aliases.ts';
 import {
   aliasByName,
@@ -17,6 +17,7 @@ import {
   insertAlias,
   moveAliases,
 } from '#src/storage/rooms/aliases.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
 /** Servers that are named for a room. */
@@ -80,7 +81,7 @@ export class AliasService {
     if ((await aliasByName(this.#database, alias)) !== undefined) {
       throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
     }
-    await this.#assertMayMakeMore(userId);
+    await this.#assertMayMakeMore(this.#database, userId);
     return alias;
   }
 
@@ -122,8 +123,8 @@ export class AliasService {
     return this.resolve(alias);
   }
 
-  async #assertMayMakeMore(userId: string): Promise<void> {
-    if (this.#mostOfUser !== Infinity && (await countAliasesOf(this.#database, userId)) >= this.#mostOfUser)
+  async #assertMayMakeMore(reader: Database | Tx, userId: string): Promise<void> {
+    if (this.#mostOfUser !== Infinity && (await countAliasesOf(reader, userId)) >= this.#mostOfUser)
       throw new MatrixError(
         'M_TOO_LARGE',
         `A user makes at most ${this.#mostOfUser} aliases on this server. Delete some of them.`,
@@ -137,9 +138,12 @@ export class AliasService {
       throw new MatrixError('M_INVALID_PARAM', `Aliases made here have a name and end in :${this.#serverName}.`);
     }
     const room = await this.#access.joined(roomId, userId);
-    await this.#assertMayMakeMore(userId);
     const row = { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() };
-    const outcome = await insertAlias(this.#database, row, this.#mostOfRoom);
+    const outcome = await this.#database.write(async (tx) => {
+      await takeUserTurn(tx, userId);
+      await this.#assertMayMakeMore(tx, userId);
+      return insertAlias(tx, row, this.#mostOfRoom);
+    });
     if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
     if (outcome === 'too many')
       throw new MatrixError('M_TOO_LARGE', `A room has ${this.#mostOfRoom} aliases at most: delete one first.`);

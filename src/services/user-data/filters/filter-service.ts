@@ -8,6 +8,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database } from '#src/storage/database.ts';
 import { filterById, storeFilter } from '#src/storage/user-data/filters.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const FILTER_ID = /^[0-9]{1,15}$/;
 /** Characters of JSON of one filter. */
@@ -62,17 +63,16 @@ export class FilterService {
     const filter = parseFilter(content);
     const user = await this.#interner.userNid(userId);
     const digest = hash('sha256', canonicalJson(content, 'lenient'), 'buffer');
-    const store = (): ReturnType<typeof storeFilter> => storeFilter(this.#database, user, digest, json, this.#quota);
-    let nid = await store();
-    // The statement finds nothing while another request has inserted the same filter and not committed it: once more, then.
-    if (nid === undefined) nid = await store();
+    const nid = await this.#database.write(async (tx) => {
+      await takeUserTurn(tx, userId);
+      return storeFilter(tx, user, digest, json, this.#quota);
+    });
     if (nid === 'full') {
       throw new MatrixError(
         'M_TOO_LARGE',
         `You have as many filters as this server keeps for one user (${this.#quota.pieces}, or ${this.#quota.bytes} bytes).`,
       );
     }
-    if (nid === undefined) throw new Error('a filter was stored but is not there');
     this.#stored.set(`${userId} ${nid}`, { json, filter });
     return String(nid);
   }
