@@ -15,6 +15,7 @@ import { composeEvents } from './slices/events.ts';
 import { composeAnswers } from './slices/federation-answers.ts';
 import { composeQueries } from './slices/federation-queries.ts';
 import { composeFederationInbound } from './slices/federation-inbound.ts';
+import { composeFederationJoins } from './slices/federation-joins.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
@@ -67,6 +68,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeReading)
     .add(composeSearch)
     .add(composeUserDirectory)
+    .add(composeFederationJoins)
     .add(composeMembership)
     .add(composeThirdPartyInvites)
     .add(composeRooms)

@@ -74,8 +74,16 @@ import { changePasswordEndpoints } from '#src/http/pages/change-password.ts';
 import { loginPageEndpoints } from '#src/http/pages/login.ts';
 import { renewAccountEndpoints } from '#src/http/pages/renew-account.ts';
 import { stageFallbackEndpoints } from '#src/http/pages/stage-fallback.ts';
+import { invitesV1Endpoints } from '#src/http/server-server/invites-v1.ts';
+import { invitesV2Endpoints } from '#src/http/server-server/invites-v2.ts';
+import { joinsV1Endpoints } from '#src/http/server-server/joins-v1.ts';
+import { joinsV2Endpoints } from '#src/http/server-server/joins-v2.ts';
 import { keysServerEndpoints } from '#src/http/server-server/keys_server.ts';
+import { knocksEndpoints } from '#src/http/server-server/knocks.ts';
+import { leavingV1Endpoints } from '#src/http/server-server/leaving-v1.ts';
+import { leavingV2Endpoints } from '#src/http/server-server/leaving-v2.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
+import { thirdPartyInviteEndpoints } from '#src/http/server-server/third_party_invite.ts';
 import { federationVersionEndpoints } from '#src/http/server-server/version.ts';
 import { federationContentRepositoryEndpoints } from '#src/http/server-server/content_repository.ts';
 import { federationPublicRoomsEndpoints } from '#src/http/server-server/public_rooms.ts';
@@ -118,7 +126,15 @@ const DECLARED = [
   ...authedContentRepoEndpoints,
   ...toDeviceEndpoints,
   ...keysEndpoints,
+  ...invitesV1Endpoints,
+  ...invitesV2Endpoints,
+  ...joinsV1Endpoints,
+  ...joinsV2Endpoints,
   ...keysServerEndpoints,
+  ...knocksEndpoints,
+  ...leavingV1Endpoints,
+  ...leavingV2Endpoints,
+  ...thirdPartyInviteEndpoints,
   ...keyBackupEndpoints,
   ...dehydratedDeviceEndpoints,
   ...crossSigningEndpoints,

@@ -164,6 +164,19 @@ export const copyRoomRules = defineJob({
   ...PERSISTENT,
 });
 
+/** Tells another server that a user rejected an invite, or took back a knock, while none could be reached. */
+export const sendLeave = defineJob({
+  name: 'federation.send_leave',
+  queue: 'rounds',
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+    userId: Type.String(),
+  }),
+  ...UNTIL_STALE,
+  uniqueBy: ({ room, userId }) => `${room} ${userId}`,
+});
+
 /** Carries what a user said of a room over to its successor, which the user has joined. */
 export const moveToSuccessor = defineJob({
   name: 'succession.move_user',
@@ -273,6 +286,7 @@ export const JOBS: readonly JobDefinition[] = [
   finishUpgrade,
   copyRoomRules,
   moveToSuccessor,
+  sendLeave,
   sendValidation,
   sendInvitation,
   sendLoginNotice,

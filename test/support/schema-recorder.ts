@@ -41,6 +41,11 @@ const HABITS: Readonly<Record<string, (body: unknown) => unknown>> = {
   getJoinedMembersByRoom: (body) => without(body, ['display_name', 'avatar_url']),
   getDevices: (body) => without(body, ['display_name']),
   getDevice: (body) => without(body, ['display_name']),
+  // "All other fields of the events should remain untouched", and events have no `origin`: no room version knows one any more.
+  sendInviteV2: (body) => {
+    const { event, ...rest } = body as { readonly event?: Json };
+    return event === undefined ? rest : { ...rest, event: { origin: event['sender'], ...event } };
+  },
 };
 
 /** A body without those of its members of these names that are null. */

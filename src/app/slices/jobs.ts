@@ -25,12 +25,14 @@ import { sendExpiryNoticeHandler } from '#src/workers/send-expiry-notice.ts';
 import { findDigestsHandler } from '#src/workers/find-digests.ts';
 import { sendDigestHandler } from '#src/workers/send-digest.ts';
 import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
+import { sendLeaveHandler } from '#src/workers/send-leave.ts';
 import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
+import type { FederationJoins } from './federation-joins.ts';
 import type { Media } from './media.ts';
 import type { Mails } from './mail.ts';
 import type { Memberships } from './membership.ts';
@@ -55,6 +57,7 @@ export interface Jobs {
 type Workers = Pick<UserData, 'accountData'> &
   Deactivations &
   Events &
+  FederationJoins &
   Media &
   Mails &
   Memberships &
@@ -83,6 +86,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
+  sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),
   sendInvitationHandler(below.invitationMails),
   sendLoginNoticeHandler(below.loginNotices),

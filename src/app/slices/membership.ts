@@ -7,16 +7,17 @@ import { MembershipService } from '#src/services/rooms/membership/membership-ser
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
-import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
+import type { FederationJoins } from './federation-joins.ts';
 import type { Outside } from './outside.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
@@ -35,10 +36,20 @@ export interface Memberships {
 }
 
 export function composeMembership(
-  below: Platform & Outside & Queries & Commit & Users & UserData & RoomModel & Events & Reading,
+  below: Platform &
+    Outside &
+    Queries &
+    Commit &
+    Servers &
+    Users &
+    UserData &
+    RoomModel &
+    Events &
+    Reading &
+    FederationJoins,
 ): Slice<Memberships> {
-  const { access, clock, config, database, events, interner, invitePermission } = below;
-  const { loader, logger, profiles, rateLimiter, remoteAliases, rooms, visibility } = below;
+  const { access, clock, config, database, events, interner, invitePermission, loader, logger, profiles } = below;
+  const { rateLimiter, remoteAliases, remoteMembership: remote, restricted, rooms, serverPolicy, visibility } = below;
   const { quotas, serverName } = config;
   const aliases = new AliasService({
     database,
@@ -57,7 +68,6 @@ export function composeMembership(
       return { displayname, avatar_url: avatarUrl };
     },
   };
-  const restricted = new RestrictedJoins({ database, rooms });
   const openness = new RoomOpenness(restricted);
   const door = new MembershipDoor({
     serverName,
@@ -65,7 +75,7 @@ export function composeMembership(
     restricted,
     rateLimiter,
     invitePermission,
-    federates: false,
+    talksTo: (server) => serverPolicy.allows(server),
     joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
   });
   const membership = new MembershipService({
@@ -79,6 +89,7 @@ export function composeMembership(
     profiles: profileSource,
     door,
     openness,
+    remote,
   });
   return {
     name: 'membership',

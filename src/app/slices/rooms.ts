@@ -15,6 +15,7 @@ import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
 import type { Memberships } from './membership.ts';
+import type { FederationJoins } from './federation-joins.ts';
 import type { Outside } from './outside.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
@@ -48,13 +49,14 @@ export function composeRooms(
     EventStreaming &
     Events &
     Reading &
+    FederationJoins &
     Memberships &
     ThirdPartyInviting,
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader, logger } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
-  const { interner, rateLimiter, remotePublicRooms, remoteRooms, stream, thirdPartyInvites, userActions, users } =
-    below;
+  const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, remoteRooms, stream } = below;
+  const { thirdPartyInvites, userActions, users } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
   const newTypes = new NewTypes({ interner, rateLimiter });
@@ -74,6 +76,8 @@ export function composeRooms(
         aliases,
         profiles,
         thirdPartyInvites,
+        remote,
+        logger,
         defaultVersion: config.room.defaultVersion,
         mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
       }),
@@ -87,6 +91,7 @@ export function composeRooms(
         newTypes,
         serverName,
         actions: userActions,
+        remote,
         mostState: config.room.maxStateEvents,
       }),
       roomUpgrade: new RoomUpgrade({ access, rooms, events, loader, aliases, publicRooms, profiles, logger }),

@@ -4,9 +4,9 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { withoutPadding } from '#src/protocol/signing/base64.ts';
-import { signText } from '#src/protocol/signing/json-signatures.ts';
+import { signText, withSignature } from '#src/protocol/signing/json-signatures.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
-import { canonicalJsonModeOf } from './event-hashes.ts';
+import { canonicalJsonModeOf, signedEventText } from './event-hashes.ts';
 import type { EventReference, Pdu } from './pdu.ts';
 import { MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_LENGTH, MAX_PREV_EVENTS, oversizeKey } from './pdu-format.ts';
 import { redactContent } from './redaction.ts';
@@ -126,6 +126,20 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
     throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
   }
   return { pdu, eventId: ownId ?? hashedEventId(version, signed), json };
+}
+
+/**
+ * A copy of an event with our signature beside those that it has: for invites to our users, and joins that we authorise. Server-Server API,
+ * "Signing Events".
+ *
+ * @throws MatrixError M_BAD_JSON if it has no canonical form
+ */
+export function countersigned(
+  version: RoomVersion,
+  pdu: JsonObject,
+  { serverName, signingKey }: PduSigner,
+): JsonObject {
+  return withSignature(pdu, serverName, signingKey.keyId, signText(signedEventText(version, pdu), signingKey));
 }
 
 /** @throws MatrixError M_TOO_LARGE if one of an event's keys is over its limit. Client-Server API, "Size limits" */

@@ -18,6 +18,10 @@ export const EVENT_FLAGS = {
   notifiesFollowers: 128,
   /** Events before it did not come: what is told from before it does not join on to it. */
   afterGap: 256,
+  /** A membership of a room that this server is not in: an outlier that is shown to the user whose membership it is. */
+  outOfBand: 512,
+  /** Of another server's user, and sent to the other servers by this one: it let them in, or out. */
+  sentOn: 1024,
 } as const;
 
 /** Flags of events that no client is shown. */

@@ -34,7 +34,7 @@ export function signJson(
 }
 
 /** A copy of the object with one more entry in `signatures`. */
-function withSignature(object: JsonObject, entity: string, keyId: string, signature: string): JsonObject {
+export function withSignature(object: JsonObject, entity: string, keyId: string, signature: string): JsonObject {
   const signatures = isJsonObject(object['signatures']) ? object['signatures'] : {};
   const own = Object.hasOwn(signatures, entity) ? signatures[entity] : undefined;
   return {

@@ -51,3 +51,15 @@ export const joinedAmong = async (
   roomIds: readonly string[],
 ): Promise<readonly string[]> =>
   (await database.query<{ room_id: string }>(JOINED_AMONG, [userId, roomIds])).map((row) => row.room_id);
+
+const RESIDENT_AMONG = sql(
+  'rooms_resident_among',
+  `select r.room_id from rooms r where r.room_id = any($1::text[])
+   and exists (select 1 from member m where m.room = r.nid and m.local and m.membership = 1)`,
+);
+
+/** Those of these rooms in which any user of this server is. */
+export const residentAmong = async (database: Database, roomIds: readonly string[]): Promise<readonly string[]> =>
+  roomIds.length === 0
+    ? []
+    : (await database.query<{ room_id: string }>(RESIDENT_AMONG, [roomIds])).map((row) => row.room_id);

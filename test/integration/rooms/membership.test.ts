@@ -11,7 +11,7 @@ const B = '@bob:test';
 describe('coming into rooms and leaving them', function () {
   this.timeout(60_000);
   let server: InProcessServer;
-  before(async () => (server = await InProcessServer.start()));
+  before(async () => (server = await InProcessServer.start({ config: { federation: { enabled: false } } })));
   after(() => server.stop());
 
   const post = (token: string, path: string, body: object = {}): Promise<Answer> =>

@@ -8,6 +8,7 @@ import { buildPdu, type BuiltPdu, type PduSigner } from '#src/protocol/events/bu
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -161,6 +162,8 @@ export class EventBuilder {
     let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
     flags |= flagsOfVerdict(notification);
     if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
+    // In the name of another server's user: what an identity server signed, redeemed here.
+    if (domainOf(draft.sender) !== this.#signer.serverName) flags |= EVENT_FLAGS.sentOn;
     const state = room.head.chain.nid;
     const nid = this.#writer.allocate(room.shard);
     const parts = {
@@ -213,6 +216,43 @@ export class EventBuilder {
           : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
       stickyUntil: until !== undefined && until > now ? until : undefined,
     };
+  }
+
+  /**
+   * An event on the room's head for another server to complete and sign. Nothing is put on the head.
+   *
+   * @returns undefined when the room moved on since `prepare`
+   * @throws MatrixError M_FORBIDDEN when the authorization rules would refuse it
+   */
+  template(room: Room, draft: EventDraft, loaded: LoadedEvents, now: number): JsonObject | undefined {
+    const { version } = room;
+    const subject = subjectOf(draft);
+    try {
+      const authEvents = authEventKeysFor(version, subject).flatMap(
+        ([type, stateKey]) => this.#headEvent(room, type, stateKey, loaded) ?? [],
+      );
+      const reference = (event: StoredEvent): ReturnType<typeof eventReference> =>
+        eventReference(version, event.eventId, event.pdu);
+      const pdu = {
+        ...subject,
+        room_id: room.roomId,
+        origin_server_ts: now,
+        depth: Math.min(room.headDepth + 1, Number.MAX_SAFE_INTEGER),
+        prev_events: room.head.extremities.slice(0, 20).map(reference),
+        auth_events: authEvents.map(reference),
+      };
+      const verdict = checkAuth(
+        version,
+        { eventId: '', pdu: { ...pdu, hashes: {}, signatures: {} } },
+        (type, stateKey) => this.#headEvent(room, type, stateKey, loaded),
+        this.#powerLevels(room, loaded),
+      );
+      if (!verdict.ok) throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${verdict.reason}.`);
+      return pdu;
+    } catch (error) {
+      if (error instanceof NotLoadedError) return undefined;
+      throw error;
+    }
   }
 
   /** Hashes and signs one event. */

@@ -62,9 +62,10 @@ export class EventReceiver {
    *
    * @param origin the server that sent it of its own accord (not always the one where it was made): "ACLs MUST be applied to all PDUs on a
    *   per-PDU basis". Server-Server API, "Server Access Control Lists". Undefined for what was asked for.
+   * @param isSentOn this server sends it to the others in the room, if it accepts it: its sender's server is not in it
    */
-  async receive(room: Room, incoming: IdentifiedPdu, origin?: string): Promise<Reception> {
-    const [reception] = await this.receiveMany(room, [incoming], origin);
+  async receive(room: Room, incoming: IdentifiedPdu, origin?: string, isSentOn = false): Promise<Reception> {
+    const [reception] = await this.#receiveAll(room, [incoming], origin, isSentOn ? EVENT_FLAGS.sentOn : 0);
     if (reception === undefined) throw new Error('an event was received and nothing became of it');
     return reception;
   }
@@ -80,6 +81,15 @@ export class EventReceiver {
     incoming: readonly IdentifiedPdu[],
     origin?: string | readonly string[],
   ): Promise<readonly Reception[]> {
+    return this.#receiveAll(room, incoming, origin, 0);
+  }
+
+  #receiveAll(
+    room: Room,
+    incoming: readonly IdentifiedPdu[],
+    origin: string | readonly string[] | undefined,
+    flags: number,
+  ): Promise<readonly Reception[]> {
     return this.#exclusively(room, async (turn) => {
       await turn.lookUp(incoming.flatMap((one) => namedIds(room, one)));
       const receptions: Reception[] = [];
@@ -89,7 +99,7 @@ export class EventReceiver {
         receptions.push(
           sender !== undefined && !room.allowsServer(sender)
             ? { outcome: 'denied', reason: `The server ACL of the room denies ${sender}.` }
-            : await this.#receive(turn, one),
+            : await this.#receive(turn, one, flags),
         );
       }
       await turn.settle();
@@ -116,7 +126,7 @@ export class EventReceiver {
       const missing = states.flat().filter((id) => turn.place(id) === undefined);
       if (missing.length > 0) return { outcome: 'missing', ids: [...new Set(missing)] };
       const told = await Promise.all(states.map((ids) => this.#entriesOf(room, ids)));
-      const reception = await this.#receive(turn, incoming, told);
+      const reception = await this.#receive(turn, incoming, 0, told);
       await turn.settle();
       return reception;
     });
@@ -146,8 +156,16 @@ export class EventReceiver {
     });
   }
 
-  /** @param told states after those prev_events that are not here: without any, all of these have to be here */
-  async #receive(turn: ReceivingTurn, incoming: IdentifiedPdu, told?: readonly StateEntries[]): Promise<Reception> {
+  /**
+   * @param flags what is remembered of the event if it is accepted
+   * @param told states after those prev_events that are not here: without any, all of these have to be here
+   */
+  async #receive(
+    turn: ReceivingTurn,
+    incoming: IdentifiedPdu,
+    flags: number,
+    told?: readonly StateEntries[],
+  ): Promise<Reception> {
     const { room } = turn;
     const { pdu } = incoming;
     const known = turn.place(incoming.eventId);
@@ -169,7 +187,7 @@ export class EventReceiver {
     const { interner } = this.#options;
     const create = await turn.create();
     const verdict = await judgeReceived({ interner, loader: turn.loader }, room, incoming, auth, before, create);
-    const plan = await this.#plan(turn, { incoming, names, prev, auth, before, verdict, missingPrev });
+    const plan = await this.#plan(turn, { incoming, names, prev, auth, before, verdict, missingPrev, flags });
     if (wasOutlier) {
       await shadowOutliers(this.#options.database, room.nid, [known.nid]);
       turn.forget(incoming.eventId);
@@ -245,10 +263,11 @@ export class EventReceiver {
     };
   }
 
-  #flags(turn: ReceivingTurn, { incoming, verdict, missingPrev }: Judged, isState: boolean): number {
+  #flags(turn: ReceivingTurn, { incoming, verdict, missingPrev, flags: more }: Judged, isState: boolean): number {
     const relation = relationOf(incoming.pdu.content);
     const isThreaded = relation?.relType === 'm.thread' && !turn.isElsewhere(relation.eventId);
     let flags = isState ? EVENT_FLAGS.state : 0;
+    if (verdict.kind === 'accepted') flags |= more;
     if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;
     if (verdict.kind === 'soft-failed') flags |= EVENT_FLAGS.softFailed;
     if (isThreaded) flags |= EVENT_FLAGS.threaded;
@@ -366,4 +385,6 @@ interface Judged {
   readonly verdict: Verdict;
   /** Those of its prev_events that are not here, or not with what lies before them. */
   readonly missingPrev: readonly string[];
+  /** What is remembered of it if it is accepted. */
+  readonly flags: number;
 }

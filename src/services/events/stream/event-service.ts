@@ -252,9 +252,24 @@ export class EventService {
     return events;
   }
 
+  /**
+   * What another server is to complete and sign, so that it can be accepted on the room's head of now: a PDU without hashes, signatures and
+   * event id. Server-Server API, "Joining Rooms".
+   *
+   * @throws MatrixError M_FORBIDDEN when the authorization rules would refuse the event
+   */
+  async template(room: Room, draft: EventDraft): Promise<JsonObject> {
+    for (let attempt = 0; attempt < BUILD_ATTEMPTS; attempt++) {
+      const loaded = await this.#builder.prepare(room, [draft]);
+      const template = this.#builder.template(room, draft, loaded, this.#clock.now());
+      if (template !== undefined) return template;
+    }
+    throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
+  }
+
   /** The jobs that a change of a room's state makes necessary: to be written together with it. */
-  jobsAfter(step: StateStep): readonly JobRow[] {
-    return this.#followUps.jobs(step, this.#clock.now());
+  jobsAfter(step: StateStep, more?: readonly JobRequest[]): readonly JobRow[] {
+    return this.#followUps.jobs(step, this.#clock.now(), more);
   }
 
   #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {

@@ -14,6 +14,7 @@ export class MemberTable {
   #servers: JoinedServers | undefined;
   #joined = 0;
   #invited = 0;
+  #localJoined = 0;
 
   constructor(members: Map<string, Member>) {
     this.#members = members;
@@ -28,6 +29,10 @@ export class MemberTable {
   }
   get invited(): number {
     return this.#invited;
+  }
+  /** Users of this server who are in the room. */
+  get localJoined(): number {
+    return this.#localJoined;
   }
 
   /** The servers whose users are joined. */
@@ -60,7 +65,9 @@ export class MemberTable {
   }
 
   #count(member: Member, by: 1 | -1): void {
-    if (member.membership === 'join') this.#joined += by;
-    else if (member.membership === 'invite') this.#invited += by;
+    if (member.membership === 'join') {
+      this.#joined += by;
+      if (member.local) this.#localJoined += by;
+    } else if (member.membership === 'invite') this.#invited += by;
   }
 }

@@ -61,8 +61,14 @@ export class RoomRegistry {
     this.#recent = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (room) => room.size });
   }
 
-  /** A room by its id; undefined when this server does not know it. */
+  /** A room by its id; undefined when this server does not have it, which includes rooms that it has only heard of. */
   async byId(roomId: string): Promise<Room | undefined> {
+    const room = await this.heardOf(roomId);
+    return room?.isHere === true ? room : undefined;
+  }
+
+  /** A room by its id, even if an invite or a knock is all that this server has of it. */
+  async heardOf(roomId: string): Promise<Room | undefined> {
     const known = this.#nids.get(roomId);
     if (known !== undefined) return this.byNid(known);
     // Any text of a request's JSON may come here; PostgreSQL's text holds no NUL.
@@ -82,7 +88,8 @@ export class RoomRegistry {
   /** The room of an id if it is in memory. */
   peekById(roomId: string): Room | undefined {
     const nid = this.#nids.get(roomId);
-    return nid === undefined ? undefined : this.peek(nid);
+    const room = nid === undefined ? undefined : this.peek(nid);
+    return room?.isHere === true ? room : undefined;
   }
 
   /** The room if it is in memory. */
@@ -119,6 +126,11 @@ export class RoomRegistry {
       }
     }
     return found;
+  }
+
+  /** Says that there is a row of a room by now. */
+  appeared(roomId: string): void {
+    this.#unknown.delete(roomId);
   }
 
   /** Makes a room that is about to be written the one that everybody gets who finds its row before its publication. */

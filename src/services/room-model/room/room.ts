@@ -1,4 +1,5 @@
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -10,6 +11,21 @@ import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
 import { RoomTurns } from './room-turns.ts';
 import type { StickySet } from './sticky-set.ts';
+
+const CREATE = stateMapKey('m.room.create', '');
+
+/** Stands for the create event of a room that this server has only heard of: nobody has power there by it. */
+const UNKNOWN_CREATE: Pdu = {
+  type: 'm.room.create',
+  sender: '',
+  content: {},
+  origin_server_ts: 0,
+  depth: 0,
+  prev_events: [],
+  auth_events: [],
+  hashes: {},
+  signatures: {},
+};
 
 /** A state event with the integer of its state key. */
 export interface StateSlot {
@@ -46,9 +62,7 @@ export interface RoomParts {
 export class Room implements EventRoom {
   readonly nid: number;
   readonly roomId: string;
-  readonly version: RoomVersion;
   readonly shard: number;
-  readonly roomType: string | undefined;
   /** Listed in the room directory. */
   isPublic: boolean;
   readonly ring: EventRing;
@@ -59,6 +73,8 @@ export class Room implements EventRoom {
   /** Committed: the current state but memberships. */
   readonly #state: Map<string, StateSlot>;
   readonly #members: MemberTable;
+  #version: RoomVersion;
+  #roomType: string | undefined;
   #committed: RoomHead;
   #lastPosition: number;
   #depth: number;
@@ -70,9 +86,9 @@ export class Room implements EventRoom {
   constructor(parts: RoomParts) {
     this.nid = parts.nid;
     this.roomId = parts.roomId;
-    this.version = parts.version;
+    this.#version = parts.version;
     this.shard = parts.shard;
-    this.roomType = parts.roomType;
+    this.#roomType = parts.roomType;
     this.isPublic = parts.isPublic;
     this.ring = parts.ring;
     this.#state = parts.state;
@@ -85,6 +101,20 @@ export class Room implements EventRoom {
 
   // What readers see.
 
+  get version(): RoomVersion {
+    return this.#version;
+  }
+  get roomType(): string | undefined {
+    return this.#roomType;
+  }
+  /** Whether this server has, or had, the room's state; otherwise it has only heard of it, by an invite or a knock. */
+  get isHere(): boolean {
+    return this.#state.has(CREATE);
+  }
+  /** Whether a user of this server is in the room: only then other servers tell what happens in it. */
+  get isResident(): boolean {
+    return this.#members.localJoined > 0;
+  }
   /** Position of the newest committed event. */
   get lastPosition(): number {
     return this.#lastPosition;
@@ -156,9 +186,8 @@ export class Room implements EventRoom {
     return this.#powerLevels.levels;
   }
   parseLevels(from: StoredEvent | undefined): PowerLevels {
-    const create = this.stateEvent('m.room.create') ?? this.#building.pending(stateMapKey('m.room.create', ''));
-    if (create === undefined) throw new Error(`room ${this.roomId} has no m.room.create`);
-    return parsePowerLevels(this.version, from?.content, create.pdu);
+    const create = this.#state.get(CREATE)?.event ?? this.#building.pending(CREATE);
+    return parsePowerLevels(this.version, from?.content, create?.pdu ?? UNKNOWN_CREATE);
   }
 
   // What new events are built on.
@@ -270,6 +299,41 @@ export class Room implements EventRoom {
       if (event.nid === target.nid && event !== target) event.redact(json, because);
     }
     this.#powerLevels = undefined;
+  }
+
+  /**
+   * Makes the room what another server told of it, with a join on top. What this server had of it before, if it was in it once, is not its
+   * state any more.
+   *
+   * @param members everybody whose membership changes by it
+   */
+  applyImport(
+    event: StoredEvent,
+    head: RoomHead,
+    state: ReadonlyMap<string, StateSlot>,
+    members: readonly Member[],
+  ): void {
+    this.#committed = head;
+    this.#depth = event.topo;
+    this.#building.moveTo(head, event.topo);
+    this.#lastPosition = event.nid;
+    this.#powerLevels = undefined;
+    this.#state.clear();
+    for (const [key, slot] of state) this.#state.set(key, slot);
+    for (const member of members) this.#members.set(member);
+    this.ring.push(event);
+  }
+
+  /** Says what the room is, of which too little was known when this server first heard of it. */
+  turnedOut(version: RoomVersion, roomType: string | undefined): void {
+    this.#version = version;
+    this.#roomType = roomType;
+  }
+
+  /** Sets a membership by an event that is no part of the room's history as this server has it: an invite, a knock, or the end of one. */
+  applyOutside(position: number, member: Member): void {
+    this.#lastPosition = position;
+    this.#members.set(member);
   }
 
   setMember(member: Member): void {

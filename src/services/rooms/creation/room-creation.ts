@@ -1,4 +1,5 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -53,7 +54,8 @@ export interface RoomCreationOptions {
   readonly newTypes: NewTypes;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
-  readonly remote?: RemoteMembership | undefined;
+  readonly logger: Logger;
+  readonly remote: Pick<RemoteMembership, 'invite'>;
   /** Without it nobody can be invited by address. */
   readonly thirdPartyInvites?: ThirdPartyInvites | undefined;
   /** Version of rooms whose maker names none. */
@@ -71,7 +73,8 @@ export class RoomCreationService {
   readonly #newTypes: NewTypes;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
-  readonly #remote: RemoteMembership | undefined;
+  readonly #logger: Logger;
+  readonly #remote: Pick<RemoteMembership, 'invite'>;
   readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
   readonly #defaultVersion: string;
   readonly #mostInvites: number | undefined;
@@ -85,6 +88,7 @@ export class RoomCreationService {
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
+    this.#logger = options.logger;
     this.#thirdPartyInvites = options.thirdPartyInvites;
     this.#defaultVersion = options.defaultVersion;
     this.#mostInvites = options.mostInvites;
@@ -136,6 +140,10 @@ export class RoomCreationService {
         isCounted: !isNamed.has(target),
       })),
     );
+    const isRemoteInvite = (event: InitialStateEvent | undefined): boolean =>
+      event?.type === MEMBER &&
+      membershipIn(event.content) === 'invite' &&
+      !this.#events.isLocal(event.state_key ?? '');
     const given = members.map(({ state_key: target = '', content }) => ({ target, content }));
     const admitted = await this.#door.admitAll(undefined, actor, [...wanted, ...given]);
     const invites = admitted.slice(0, wanted.length);
@@ -157,10 +165,14 @@ export class RoomCreationService {
         .filter(({ type }) => !isGiven(type))
         .map(({ type, content }) => own(type, content)),
       ...state
-        .filter(({ type }) => type !== 'm.room.power_levels')
+        .filter((event) => event.type !== 'm.room.power_levels' && !isRemoteInvite(event))
         .map((event) => own(event.type, givenContents.get(event) ?? event.content, event.state_key)),
       ...(request.name === undefined ? [] : [own('m.room.name', { name: request.name })]),
       ...(request.topic === undefined ? [] : [own('m.room.topic', topicContent(request.topic))]),
+    ];
+    const abroad = [
+      ...invites.filter(({ target }) => remote.has(target)),
+      ...admitted.slice(wanted.length).filter((_, index) => isRemoteInvite(members[index])),
     ];
     const local = invites
       .filter(({ target }) => !remote.has(target))
@@ -176,9 +188,8 @@ export class RoomCreationService {
     // Signing a thousand events in one turn would keep everybody waiting.
     for (let at = INVITES_AT_ONCE; at < local.length; at += INVITES_AT_ONCE)
       await this.#events.sendAll(room, local.slice(at, at + INVITES_AT_ONCE));
-    for (const { target, content } of invites) {
-      if (remote.has(target)) await this.#remote?.invite(room, creator, target, content);
-    }
+    // One server that does not answer, or refuses, costs nobody the room.
+    for (const { target, content } of abroad) await this.#inviteAbroad(room, creator, target, content);
     for (const one of byAddress) {
       if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(actor, room, one);
     }
@@ -188,6 +199,19 @@ export class RoomCreationService {
   #assertFew(invites: number): void {
     if (invites > (this.#mostInvites ?? Infinity))
       throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
+  }
+
+  async #inviteAbroad(room: Room, creator: string, target: string, content: JsonObject): Promise<void> {
+    try {
+      await this.#remote.invite(room, creator, target, content);
+    } catch (err) {
+      if (!(err instanceof MatrixError)) throw err;
+      this.#logger.warn('a user of another server could not be invited to a new room', {
+        room_id: room.roomId,
+        user_id: target,
+        err,
+      });
+    }
   }
 
   async #prepare(creator: Actor, request: RoomRequest): Promise<readonly PreparedThirdPartyInvite[]> {

@@ -1,6 +1,7 @@
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { contentFault } from '#src/protocol/content/content-rules.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
@@ -43,8 +44,8 @@ export interface MembershipDoorOptions {
   readonly rateLimiter: RateLimiter;
   /** Without it everybody may be invited. */
   readonly invitePermission?: InvitePermission | undefined;
-  /** Whether other servers can be told of invites. */
-  readonly federates: boolean;
+  /** Whether another server can be told of invites of its users. */
+  readonly talksTo: (serverName: string) => boolean;
   /** Without it users may be in any number of rooms. */
   readonly joinedRooms?: JoinedRoomsQuota | undefined;
 }
@@ -93,7 +94,7 @@ export class MembershipDoor {
   }
 
   #assertAllowed(room: Room | undefined, { userId, isGuest, isSuspended }: Actor, change: MembershipChange): void {
-    const { federates, isLocal, serverName } = this.#options;
+    const { isLocal, serverName, talksTo } = this.#options;
     const { content, target } = change;
     const fault = contentFault({ type: MEMBER, stateKey: target, content }, { serverName, roomId: room?.roomId });
     if (fault !== undefined) throw new MatrixError('M_BAD_JSON', fault);
@@ -106,7 +107,7 @@ export class MembershipDoor {
       if (!isOwn || (membership !== 'join' && membership !== 'leave')) throw guestsForbidden();
       if (room !== undefined && membership === 'join' && !room.isJoined(userId)) assertGuestsMayJoin(room);
     }
-    if (membership === 'invite' && !isLocal(target) && !federates) throw noFederation(target);
+    if (membership === 'invite' && !isLocal(target) && !talksTo(domainOf(target) ?? '')) throw notTalkedTo(target);
   }
 
   async #assertInvitable(invites: readonly MembershipChange[]): Promise<void> {
@@ -147,5 +148,5 @@ const bucketOf = (
   return isComing && (membership === 'join' || membership === 'knock') ? 'join' : undefined;
 };
 
-const noFederation = (target: string): MatrixError =>
-  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, and this one does not talk to others.`);
+const notTalkedTo = (target: string): MatrixError =>
+  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, to which this one does not talk.`);

@@ -53,7 +53,7 @@ export interface MembershipServiceOptions {
   readonly profiles: ProfileSource;
   readonly door: MembershipDoor;
   readonly openness: RoomOpenness;
-  readonly remote?: RemoteMembership | undefined;
+  readonly remote: RemoteMembership;
 }
 
 /** Why a room cannot be forgotten yet. */
@@ -77,7 +77,7 @@ export class MembershipService {
   readonly #profiles: ProfileSource;
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
-  readonly #remote: RemoteMembership | undefined;
+  readonly #remote: RemoteMembership;
 
   constructor(options: MembershipServiceOptions) {
     this.#database = options.database;
@@ -108,34 +108,44 @@ export class MembershipService {
     const { userId } = requester;
     const signed = request.thirdPartySigned === undefined ? undefined : signedInvite(request.thirdPartySigned);
     const { roomId, servers } = await this.#resolve(request);
-    const room = await this.#rooms.byId(roomId);
-    if (room === undefined) {
-      await this.#enterRemotely('join', userId, roomId, servers, request.reason);
-      return roomId;
+    const entry = { servers, signed, request };
+    for (;;) {
+      const room = await this.#rooms.heardOf(roomId);
+      if (room === undefined || this.#remote.isNeeded(room, userId)) {
+        if (await this.#enterRemotely('join', requester, roomId, entry)) return roomId;
+      } else if (room.isJoined(userId) || (await this.#joinHere(requester, room, entry))) return roomId;
     }
-    if (room.isJoined(userId)) return roomId;
+  }
+
+  /** @returns false when the room cannot be joined here any more */
+  async #joinHere(requester: Requester, room: Room, { servers, signed, request }: Entry): Promise<boolean> {
+    const { userId } = requester;
     await this.#assertMayKnowOf(room, userId, request);
     const before = room.headMembership(userId);
     if (before === 'ban') throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     const invite = signed === undefined ? undefined : this.#thirdPartyInvite(room, userId, signed);
-    // What entitles to a join is said by servers, and not by the joining user.
-    const { third_party_invite: _claimed, ...further } = request.content ?? {};
     const profile = await this.#profiles.profileOf(userId);
-    const content = await this.#door.admit(room, requester, {
-      target: userId,
-      content: { ...further, ...memberContent('join', profile, { reason: request.reason }) },
-      isInvited: invite !== undefined,
-      isCounted: true,
-    });
-    const draft = { ...memberDraft(userId, userId, content), recheck: guestRecheck(requester) };
-    await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
-    return roomId;
+    try {
+      const content = await this.#door.admit(room, requester, {
+        target: userId,
+        content: { ...furtherContent(request), ...memberContent('join', profile, { reason: request.reason }) },
+        isInvited: invite !== undefined,
+        isCounted: true,
+      });
+      const draft = { ...memberDraft(userId, userId, content), recheck: guestRecheck(requester) };
+      await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
+    } catch (error) {
+      // Nobody of this server may vouch for the user: another server in the room may.
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_UNABLE_TO_GRANT_JOIN') throw error;
+      const others = [...servers, ...room.remoteServers()];
+      if (room.remoteServers().length === 0) throw error;
+      return this.#enterRemotely('join', requester, room.roomId, { servers: others, signed, request });
+    }
+    return true;
   }
 
   /** The invite that a signed third-party invite stands for, in the name of who made it. */
   #thirdPartyInvite(room: Room, userId: string, { sender, token, signed }: SignedInvite): EventDraft {
-    if (!this.#events.isLocal(sender))
-      throw new MatrixError('M_FORBIDDEN', "The invite has to be redeemed through the inviter's server.");
     const displayName = room.stateText('m.room.third_party_invite', 'display_name', token);
     return memberDraft(sender, userId, {
       membership: 'invite',
@@ -148,11 +158,18 @@ export class MembershipService {
   async knock(requester: Requester, request: JoinRequest): Promise<string> {
     const { userId } = requester;
     const { roomId, servers } = await this.#resolve(request);
-    const room = await this.#rooms.byId(roomId);
-    if (room === undefined) {
-      await this.#enterRemotely('knock', userId, roomId, servers, request.reason);
-      return roomId;
+    for (;;) {
+      const room = await this.#rooms.heardOf(roomId);
+      if (room !== undefined && !this.#remote.isNeeded(room, userId)) {
+        await this.#knockHere(requester, room, request);
+        return roomId;
+      }
+      if (await this.#enterRemotely('knock', requester, roomId, { servers, signed: undefined, request })) return roomId;
     }
+  }
+
+  async #knockHere(requester: Requester, room: Room, request: JoinRequest): Promise<void> {
+    const { userId } = requester;
     await this.#assertMayKnowOf(room, userId, request);
     const content = await this.#door.admit(room, requester, {
       target: userId,
@@ -160,7 +177,6 @@ export class MembershipService {
       isCounted: true,
     });
     await this.#events.send(room, memberDraft(userId, userId, content));
-    return roomId;
   }
 
   /**
@@ -189,15 +205,26 @@ export class MembershipService {
     return { roomId: roomIdOrAlias, servers };
   }
 
+  /** @returns false when it can be done here by now */
   async #enterRemotely(
     how: 'join' | 'knock',
-    userId: string,
+    requester: Requester,
     roomId: string,
-    servers: readonly string[],
-    reason: string | undefined,
-  ): Promise<void> {
-    if (this.#remote === undefined) throw notInRoom();
-    await this.#remote.enter(how, { userId, roomId, servers, reason, profile: await this.#profiles.profileOf(userId) });
+    { servers, signed, request }: Entry,
+  ): Promise<boolean> {
+    const { userId } = requester;
+    // Whether a room lets guests in is known once one is in it.
+    if (requester.isGuest) throw notInRoom();
+    const profile = await this.#profiles.profileOf(userId);
+    const content = await this.#door.admit(undefined, requester, {
+      target: userId,
+      content: {
+        ...(how === 'join' ? furtherContent(request) : {}),
+        ...memberContent(how, profile, { reason: request.reason }),
+      },
+      isCounted: true,
+    });
+    return this.#remote.enter(how, { userId, roomId, servers, content, thirdPartySigned: signed });
   }
 
   /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVITE_BLOCKED, M_INVALID_PARAM */
@@ -212,8 +239,7 @@ export class MembershipService {
       content: await this.inviteContent(request),
       isCounted: true,
     });
-    if (this.#events.isLocal(target) || this.#remote === undefined)
-      await this.#events.send(room, memberDraft(sender, target, content));
+    if (this.#events.isLocal(target)) await this.#events.send(room, memberDraft(sender, target, content));
     else await this.#remote.invite(room, sender, target, content);
   }
 
@@ -227,16 +253,11 @@ export class MembershipService {
 
   /** Leaves a room, rejects an invite or takes back a knock. Having left already is fine. */
   async leave(userId: string, roomId: string, reason?: string): Promise<void> {
-    const room = await this.#rooms.byId(roomId);
-    if (room === undefined) {
-      if (this.#remote === undefined) throw notInRoom();
-      await this.#remote.leave(userId, roomId, reason);
-      return;
-    }
-    if (room.headMembership(userId) === undefined) throw notInRoom();
+    const room = await this.#rooms.heardOf(roomId);
+    if (room?.headMembership(userId) === undefined) throw notInRoom();
     if (room.member(userId)?.membership === 'leave') return;
-    const isResident = [...room.members.values()].some((member) => member.local && member.membership === 'join');
-    if (!isResident && this.#remote !== undefined) await this.#remote.leave(userId, roomId, reason);
+    if (this.#remote.isNeeded(room, userId) && room.headMembership(userId) !== 'ban')
+      await this.#remote.leave(room, userId, reason);
     else await this.#events.send(room, memberDraft(userId, userId, memberContent('leave', {}, { reason })));
   }
 
@@ -278,7 +299,7 @@ export class MembershipService {
    * @throws MatrixError M_UNKNOWN while joined, invited or knocking: clients still show that
    */
   async forget(userId: string, roomId: string): Promise<void> {
-    const room = await this.#rooms.byId(roomId);
+    const room = await this.#rooms.heardOf(roomId);
     const member = room?.member(userId);
     if (room === undefined || member === undefined) throw notFound();
     const open = OPEN[member.membership];
@@ -302,6 +323,19 @@ export class MembershipService {
     return room;
   }
 }
+
+/** How a user wants to come into a room. */
+interface Entry {
+  readonly servers: readonly string[];
+  readonly signed: SignedInvite | undefined;
+  readonly request: JoinRequest;
+}
+
+/** What entitles to a join is said by servers, and not by the joining user. */
+const furtherContent = ({ content = {} }: JoinRequest): JsonObject => {
+  const { third_party_invite: _claimed, ...further } = content;
+  return further;
+};
 
 export const memberDraft = (sender: string, stateKey: string, content: JsonObject): EventDraft => ({
   type: MEMBER,

@@ -1,23 +1,37 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { MemberProfile } from './profile-source.ts';
 
-/** A membership that only another server can give: in a room that this server is not in. */
-export interface RemoteJoin {
+/** A membership that only another server can give: of a room that this server is not in, or whose members here may not let the user in. */
+export interface RemoteEntry {
   readonly userId: string;
   readonly roomId: string;
-  /** Servers that may be in the room, best first. */
+  /** Servers that may be in the room, best first. Others that are likely to be are asked after them. */
   readonly servers: readonly string[];
-  readonly profile: MemberProfile;
-  readonly reason: string | undefined;
+  /** The content of the member event, but for its membership. */
+  readonly content: JsonObject;
+  /** What an identity server signed for an invite by address. */
+  readonly thirdPartySigned?: { readonly sender: string; readonly signed: JsonObject } | undefined;
 }
 
 /** Changes of membership that need other servers. */
 export interface RemoteMembership {
-  /** Joins or knocks through another server. */
-  enter(how: 'join' | 'knock', request: RemoteJoin): Promise<void>;
-  /** Rejects an invite to, or takes back a knock at, a room that this server is not in. */
-  leave(userId: string, roomId: string, reason: string | undefined): Promise<void>;
-  /** Has the invited user's server sign an invite, and stores it. */
-  invite(room: Room, sender: string, target: string, content: JsonObject): Promise<void>;
+  /** Whether a membership has to be asked of other servers: this one is not in the room. */
+  isNeeded(room: Room | undefined, userId: string): boolean;
+  /**
+   * Joins or knocks through another server.
+   *
+   * @returns false when a user of this server came into the room meanwhile: then it can be done here
+   * @throws MatrixError what the other servers said
+   */
+  enter(how: 'join' | 'knock', request: RemoteEntry): Promise<boolean>;
+  /** Rejects an invite to, or takes back a knock at, a room that this server is not in. Does so whether or not another server hears of it now. */
+  leave(room: Room, userId: string, reason: string | undefined): Promise<void>;
+  /**
+   * Has the invited user's server sign an invite, and stores it.
+   *
+   * @returns the invite
+   * @throws MatrixError M_FORBIDDEN, and what that server says
+   */
+  invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent>;
 }

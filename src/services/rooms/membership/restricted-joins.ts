@@ -4,7 +4,7 @@ import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { joinedAmong } from '#src/storage/room-model/joined-rooms.ts';
+import { joinedAmong, residentAmong } from '#src/storage/room-model/joined-rooms.ts';
 
 /** Rooms of a join rule that are looked at. */
 const MOST_ALLOWED = 1_000;
@@ -60,6 +60,18 @@ export class RestrictedJoins {
     for (const roomId of allowedRooms(room).slice(0, MOST_ALLOWED_FOR_SERVERS))
       if ((await this.#rooms.byId(roomId))?.joinedServers().has(serverName) === true) return true;
     return false;
+  }
+
+  /**
+   * Whether a user of another server is in one of the rooms that the join rule names, as far as this server can tell: of rooms that it is not
+   * in it knows nothing. Server-Server API, "Restricted rooms".
+   */
+  async entitlement(room: Room, userId: string): Promise<'entitled' | 'not entitled' | 'unknown'> {
+    const allowed = allowedRooms(room);
+    const resident = new Set(await residentAmong(this.#database, allowed));
+    const joined = await joinedAmong(this.#database, userId, [...resident]);
+    if (joined.length > 0) return 'entitled';
+    return allowed.every((roomId) => resident.has(roomId)) ? 'not entitled' : 'unknown';
   }
 
   /** A member of this server who may invite: their name stands for the server's word. */

@@ -10,6 +10,7 @@ import { assertContent } from './content-check.ts';
 import type { NewTypes } from './new-types.ts';
 import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
@@ -52,6 +53,7 @@ export class RoomSending {
   readonly #mostState: number;
   readonly #serverName: string;
   readonly #actions: UserActions;
+  readonly #remote: Pick<RemoteMembership, 'invite'>;
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -63,6 +65,7 @@ export class RoomSending {
     readonly newTypes: NewTypes;
     readonly serverName: string;
     readonly actions: UserActions;
+    readonly remote: Pick<RemoteMembership, 'invite'>;
     /** How many entries the state of a room may have beside memberships; any number, when left out. */
     readonly mostState?: number | undefined;
   }) {
@@ -76,6 +79,7 @@ export class RoomSending {
     this.#mostState = options.mostState ?? Infinity;
     this.#serverName = options.serverName;
     this.#actions = options.actions;
+    this.#remote = options.remote;
   }
 
   /**
@@ -172,6 +176,8 @@ export class RoomSending {
         : request.content;
     await this.#check(room, type, stateKey, content);
     await this.#newTypes.admit(sender, [{ type, content }]);
+    if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
+      return this.#remote.invite(room, sender.userId, stateKey, content);
     const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : undefined;
     return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck });
   }

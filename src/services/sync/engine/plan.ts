@@ -2,6 +2,8 @@ import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-
 import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { covers, type SyncPosition } from '#src/protocol/wire/position.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
@@ -135,12 +137,16 @@ export class SyncPlanner {
       stays.map(({ room, member, until = leftAt(member) }) => ({ room: room.nid, upTo: until })),
     );
     return stays.flatMap(({ room, member, until, wasKnown }): RoomPlan[] => {
-      const end = ends.get(room.nid);
+      const outOfBand = loader.peek(member.event);
+      const isOutOfBand = outOfBand !== undefined && (outOfBand.flags & EVENT_FLAGS.outOfBand) !== 0;
+      const end = ends.get(room.nid) ?? (isOutOfBand ? StateChain.EMPTY : undefined);
       if (end === undefined) return [];
       const common = { room, member, section: 'leave' as const, end };
-      if (until === undefined) {
+      if (until === undefined || isOutOfBand) {
         const [after, upTo] = [leftAt(member) - 1, leftAt(member)];
-        return [{ ...common, isFull: isInitial || fullState, isNew: false, after, upTo, onlyLeave: true }];
+        const isFull = isInitial || fullState;
+        const plan = { ...common, isFull, isNew: false, after, upTo, onlyLeave: true };
+        return [isOutOfBand ? { ...plan, isFull: false, outOfBand } : plan];
       }
       const isFull = isInitial || fullState || !wasKnown;
       const after = wasKnown ? afterOf(room) : 0;

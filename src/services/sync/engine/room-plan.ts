@@ -1,3 +1,4 @@
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
@@ -18,4 +19,6 @@ export interface RoomPlan {
   readonly end: StateChain;
   /** Show nothing but the user's own leave. */
   readonly onlyLeave: boolean;
+  /** The leave, where it is no part of the room's history: an invite to another server's room was declined, or taken back. */
+  readonly outOfBand?: StoredEvent | undefined;
 }

@@ -95,7 +95,7 @@ export class VisibleTimelines {
   async #visible(plan: RoomPlan, window: TimelineWindow, userId: string): Promise<readonly VisibleEvent[]> {
     const { member, room } = plan;
     if (plan.onlyLeave) {
-      const leave = window.events.find((event) => event.nid === member.event);
+      const leave = plan.outOfBand ?? window.events.find((event) => event.nid === member.event);
       return leave === undefined ? [] : [{ event: leave, membership: member.membership }];
     }
     if (plan.section === 'join' && window.events.every((event) => event.nid >= member.since))

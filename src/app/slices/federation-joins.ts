@@ -1,0 +1,95 @@
+import { MembershipApi } from '#src/remote/federation/membership-api.ts';
+import { ExchangedInvites } from '#src/services/federation/joins/exchanged-invites.ts';
+import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
+import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
+import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
+import { OutsideMemberships } from '#src/services/federation/joins/outside-memberships.ts';
+import { OutsideRooms } from '#src/services/federation/joins/outside-rooms.ts';
+import { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
+import { RoomImport } from '#src/services/federation/joins/room-import.ts';
+import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { ServerFiles } from '../ground/server-files.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Classification } from './classification.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
+import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
+
+/** Memberships across servers. */
+export interface FederationJoins {
+  readonly restricted: RestrictedJoins;
+  readonly remoteMembership: FederationMembership;
+  readonly receivedInvites: ReceivedInvites;
+  readonly membershipHandshakes: MembershipHandshakes;
+  readonly joinAnswers: JoinAnswers;
+  readonly exchangedInvites: ExchangedInvites;
+}
+
+/** What the answer of `send_join` may have at most: a room of some hundred thousand members. */
+const BOUNDS = { bytes: 1_073_741_824, events: 1_000_000, eventBytes: 262_144, memberBytes: 4_194_304 };
+
+export function composeFederationJoins(
+  below: Platform &
+    ServerFiles &
+    Commit &
+    Servers &
+    Users &
+    UserData &
+    RoomModel &
+    Classification &
+    EventStreaming &
+    Events,
+): Slice<FederationJoins> {
+  const { classifier, clock, config, database, eventVerifier: verifier, events, federationClient } = below;
+  const { interner, invitePermission, loader, logger, random, receiver, rooms, serverPolicy: policy } = below;
+  const { signingKeys, states, stream, users, writer } = below;
+  const { serverName } = config;
+  const signer = { serverName, signingKey: signingKeys[0] };
+  const store = { database, interner, loader, rooms, states, stream, writer };
+  const outsideRooms = new OutsideRooms({ database, interner, rooms, clock });
+  const outside = new OutsideMemberships({ ...store, outsideRooms, events, classifier });
+  const restricted = new RestrictedJoins({ database, rooms });
+  const remoteMembership = new FederationMembership({
+    api: new MembershipApi(federationClient),
+    policy,
+    verifier,
+    rooms,
+    loader,
+    events,
+    receiver,
+    outsideRooms,
+    outside,
+    imports: new RoomImport({ ...store, events, receiver }),
+    signer,
+    clock,
+    random,
+    logger,
+    bounds: BOUNDS,
+  });
+  return {
+    name: 'federation joins',
+    services: {
+      restricted,
+      remoteMembership,
+      receivedInvites: new ReceivedInvites({
+        database,
+        users,
+        rooms,
+        invitePermission,
+        verifier,
+        outside,
+        isLocal: (userId) => events.isLocal(userId),
+        signer,
+        logger,
+      }),
+      membershipHandshakes: new MembershipHandshakes({ rooms, events, receiver, verifier, restricted, signer }),
+      joinAnswers: new JoinAnswers({ database, states, serverName }),
+      exchangedInvites: new ExchangedInvites({ rooms, events, remote: remoteMembership }),
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
+
+export interface ExchangedInvitesOptions {
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly remote: Pick<RemoteMembership, 'invite'>;
+}
+
+/**
+ * Turns invites by address of our users into invites of those to whom the addresses turn out to belong, when the invited user's server asks
+ * for it: it is not in the room. Server-Server API, `PUT /exchange_third_party_invite`.
+ */
+export class ExchangedInvites {
+  readonly #options: ExchangedInvitesOptions;
+
+  constructor(options: ExchangedInvitesOptions) {
+    this.#options = options;
+  }
+
+  /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN when the invite is revoked, or not signed by whom the room names */
+  async exchange(origin: string, roomId: string, event: JsonObject): Promise<void> {
+    const { events, remote, rooms } = this.#options;
+    const { content, sender, state_key: target, type } = event;
+    const invite = isJsonObject(content) ? content['third_party_invite'] : undefined;
+    if (type !== 'm.room.member' || !isJsonObject(content) || content['membership'] !== 'invite')
+      throw invalid('The event is no invite.');
+    if (!isJsonObject(invite) || !isJsonObject(invite['signed']))
+      throw invalid('The invite has no third_party_invite.');
+    if (!isUserId(sender) || !events.isLocal(sender)) throw invalid('The inviter is not a user of this server.');
+    if (!isUserId(target) || domainOf(target) !== origin) throw invalid(`The invited user is not of ${origin}.`);
+    const room = await rooms.byId(roomId);
+    if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
+    if (!room.allowsServer(origin))
+      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    // The authorization rules ask for a signature only: what the inviter may do now is for us to say.
+    const levels = room.powerLevels();
+    if (room.headMembership(sender) !== 'join' || levels.userLevel(sender) < levels.invite)
+      throw new MatrixError('M_FORBIDDEN', 'The inviter may not invite any more.');
+    const { token } = invite['signed'];
+    const shown =
+      typeof token === 'string' ? room.stateText('m.room.third_party_invite', 'display_name', token) : undefined;
+    await remote.invite(room, sender, target, {
+      ...content,
+      third_party_invite: { display_name: shown ?? '', signed: invite['signed'] },
+    });
+  }
+}
+
+const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

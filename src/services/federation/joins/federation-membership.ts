@@ -1,0 +1,446 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { sendLeave } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { buildPdu, type BuiltPdu, type PduSigner, type PduTemplate } from '#src/protocol/events/build-pdu.ts';
+import { eventReference } from '#src/protocol/events/event-hashes.ts';
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { notInRoom } from '#src/services/reading/access/room-access.ts';
+import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
+import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
+import { candidatesFor } from './join-candidates.ts';
+import { type JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
+import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
+import type { OutsideMemberships } from './outside-memberships.ts';
+import type { OutsideRooms } from './outside-rooms.ts';
+import type { RoomImport } from './room-import.ts';
+import { describedState, toldState } from './told-state.ts';
+
+const MEMBER = 'm.room.member';
+
+export interface FederationMembershipOptions {
+  readonly api: MembershipApi;
+  readonly policy: ServerPolicy;
+  readonly verifier: EventVerifier;
+  readonly rooms: RoomRegistry;
+  readonly loader: EventLoader;
+  readonly events: EventService;
+  readonly receiver: EventReceiver;
+  readonly outsideRooms: OutsideRooms;
+  readonly outside: OutsideMemberships;
+  readonly imports: RoomImport;
+  readonly signer: PduSigner;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** What the answer of `send_join` may have at most. */
+  readonly bounds: AnswerBounds;
+}
+
+/** A server does not do what it is asked: the next one is, or the user is told. */
+class RefusalError extends Error {
+  readonly failure: FederationFailure;
+
+  constructor(failure: FederationFailure) {
+    super(failure.error);
+    this.failure = failure;
+  }
+}
+
+/** Errors that say something about the server that was asked, and not about the user: another server may answer otherwise. */
+const ANOTHER_MAY: ReadonlySet<string> = new Set([
+  'M_NOT_FOUND',
+  'M_UNRECOGNIZED',
+  'M_UNABLE_TO_AUTHORISE_JOIN',
+  'M_UNABLE_TO_GRANT_JOIN',
+  'M_LIMIT_EXCEEDED',
+  'M_UNAUTHORIZED',
+]);
+
+/** Memberships of our users in rooms of other servers, and of their users in ours. Server-Server API. */
+export class FederationMembership implements RemoteMembership {
+  readonly #options: FederationMembershipOptions;
+  readonly #answers: JoinAnswerReader;
+  /** One after the other in each room: the first one brings the room, and the others find it. */
+  readonly #entering = new SerialByKey<string>();
+
+  constructor(options: FederationMembershipOptions) {
+    this.#options = options;
+    this.#answers = new JoinAnswerReader(options.verifier, options.bounds);
+  }
+
+  isNeeded(room: Room | undefined, userId: string): boolean {
+    if (room?.isHere !== true) return true;
+    if (room.isResident) return false;
+    // Everybody here has left. Where nobody else was, the room is what this server has of it.
+    return room.remoteServers().length > 0 || room.member(userId)?.membership === 'invite';
+  }
+
+  async enter(how: 'join' | 'knock', entry: RemoteEntry): Promise<boolean> {
+    return this.#entering.run(entry.roomId, async () => {
+      const room = await this.#options.rooms.heardOf(entry.roomId);
+      if (room?.isJoined(entry.userId) === true) return true;
+      const wasResident = room?.isResident === true;
+      const member = await this.#memberEvent(room, entry.userId);
+      const servers = this.#candidates(entry.roomId, entry.servers, room, member);
+      // Nobody can be asked: for the user it is as if there were no such room.
+      if (servers.length === 0) throw notInRoom();
+      await this.#exchange(entry);
+      const known = wasResident ? room.version : undefined;
+      return this.#tryEach(servers, (server) =>
+        how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry),
+      );
+    });
+  }
+
+  async leave(room: Room, userId: string, reason: string | undefined): Promise<void> {
+    await this.#entering.run(room.roomId, async () => {
+      const member = await this.#memberEvent(room, userId);
+      if (member === undefined || !isOpen(room, userId)) return;
+      const servers = this.#candidates(room.roomId, [], room, member);
+      const content: JsonObject = { membership: 'leave', ...(reason === undefined ? {} : { reason }) };
+      let event: BuiltPdu | undefined;
+      try {
+        event = await this.#tryEach(servers.slice(0, MOST_FOR_LEAVE), (server) =>
+          this.#leaveThrough(server, room, userId, content),
+        );
+      } catch (error) {
+        if (!(error instanceof MatrixError)) throw error;
+        this.#options.logger.info('no other server could be told of a rejected invite', {
+          room_id: room.roomId,
+          user_id: userId,
+          err: error,
+        });
+      }
+      const { outside } = this.#options;
+      const { roomId, version } = room;
+      if (event !== undefined) await outside.store({ roomId, version, event, state: [] });
+      else {
+        const jobs = [requestJob(sendLeave, { room: room.nid, userId })];
+        await outside.store({ roomId, version, event: this.#ownLeave(room, userId, content, member), state: [], jobs });
+      }
+    });
+  }
+
+  /**
+   * Tells other servers of an invite that was rejected while none of them could be reached. Who is refused has nothing to leave any more: the
+   * invite was taken back, or the room is gone.
+   *
+   * @throws MatrixError when it has to be tried again
+   */
+  async sendLeaveLater(roomNid: number, userId: string): Promise<void> {
+    const room = await this.#options.rooms.byNid(roomNid);
+    if (room === undefined || room.isResident || room.member(userId)?.membership !== 'leave') return;
+    const leave = await this.#memberEvent(room, userId);
+    const servers = this.#candidates(room.roomId, [], room, leave?.previous ?? leave);
+    try {
+      await this.#tryEach(servers, (server) => this.#leaveThrough(server, room, userId, { membership: 'leave' }));
+    } catch (error) {
+      const isOver = error instanceof MatrixError && error.status < 500 && error.status !== 429;
+      if (!isOver) throw error;
+    }
+  }
+
+  async invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent> {
+    const { api, events, policy, receiver, signer, verifier } = this.#options;
+    const server = domainOf(target) ?? '';
+    if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not talk to ${server}.`);
+    if (!room.allowsServer(server))
+      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${server}, to which ${target} belongs.`);
+    const template = await events.template(room, memberDraft(sender, target, content));
+    const {
+      depth,
+      prev_events: prev,
+      auth_events: auth,
+    } = template as unknown as {
+      readonly depth: number;
+      readonly prev_events: PduTemplate['prevEvents'];
+      readonly auth_events: PduTemplate['authEvents'];
+    };
+    const built = this.#build(
+      room.version,
+      room.roomId,
+      { sender, target, content },
+      { depth, prevEvents: prev, authEvents: auth },
+    );
+    const state = describedState(room, await this.#memberEvent(room, sender));
+    const answer = await api.invite(
+      server,
+      room.version,
+      { roomId: room.roomId, eventId: built.eventId, event: built.pdu },
+      state,
+    );
+    if (!answer.ok) throw inviteErrorOf(answer);
+    const [verified] = await verifier.verify(room.version, [answer.event]);
+    const isSigned =
+      isJsonObject(answer.event['signatures']) && isJsonObject(answer.event['signatures'][signer.serverName]);
+    if (verified?.ok !== true || !isSigned || verified.event.eventId !== built.eventId)
+      throw new MatrixError('M_CONNECTION_FAILED', `${server} answered with another event than the invite.`);
+    const reception = await receiver.receive(room, verified.event);
+    if (reception.outcome === 'accepted') return reception.event;
+    const known = reception.outcome === 'known' ? await events.find(room, built.eventId) : undefined;
+    if (known !== undefined) return known;
+    const reason = 'reason' in reception ? reception.reason : 'it comes after events that are not here';
+    throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${reason}.`);
+  }
+
+  async #memberEvent(room: Room | undefined, userId: string): Promise<StoredEvent | undefined> {
+    const member = room?.member(userId);
+    return room === undefined || member === undefined || member.event === 0
+      ? undefined
+      : this.#options.loader.one(room, member.event);
+  }
+
+  #candidates(
+    roomId: string,
+    named: readonly string[],
+    room: Room | undefined,
+    member: StoredEvent | undefined,
+  ): readonly string[] {
+    const { policy, signer } = this.#options;
+    return candidatesFor({ roomId, named, room, member }, signer.serverName, (server) => policy.allows(server));
+  }
+
+  /** Asks servers one after the other. @throws MatrixError what one of them said, or why none could be asked */
+  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>): Promise<T> {
+    let told: FederationFailure | undefined;
+    let silent: FederationFailure | undefined;
+    for (const server of servers) {
+      try {
+        return await attempt(server);
+      } catch (error) {
+        const failure = error instanceof BadAnswerError ? badAnswer(server, error) : refusalOf(error);
+        if (failure === undefined) throw error;
+        this.#options.logger.info('another server did not help with a membership', {
+          server,
+          kind: failure.kind,
+          errcode: failure.errcode,
+          reason: failure.error,
+        });
+        if (failure.kind !== 'refused' || (failure.status ?? 500) >= 500) silent ??= failure;
+        else if (ANOTHER_MAY.has(failure.errcode ?? 'M_NOT_FOUND')) told ??= failure;
+        else throw matrixErrorOf(failure);
+      }
+    }
+    const failure = told ?? silent;
+    throw failure === undefined
+      ? new MatrixError('M_NOT_FOUND', 'No server is known that is in the room.')
+      : matrixErrorOf(failure);
+  }
+
+  async #make(
+    how: Handshake,
+    server: string,
+    request: { readonly roomId: string; readonly userId: string; readonly known?: RoomVersion | undefined },
+  ): Promise<MadeMembership> {
+    const made = await this.#options.api.make(how, server, request);
+    if (!made.ok) throw new RefusalError(made);
+    return made;
+  }
+
+  /** @returns false when a user of this server came into the room meanwhile */
+  async #joinThrough(
+    server: string,
+    { userId, roomId, content }: RemoteEntry,
+    known: RoomVersion | undefined,
+  ): Promise<boolean> {
+    const { api, bounds, imports, outsideRooms } = this.#options;
+    const made = await this.#make('join', server, { roomId, userId, known });
+    const authorising = made.version.auth.restrictedJoins
+      ? made.content['join_authorised_via_users_server']
+      : undefined;
+    const built = this.#build(
+      made.version,
+      roomId,
+      {
+        sender: userId,
+        target: userId,
+        content: {
+          ...content,
+          membership: 'join',
+          ...(typeof authorising === 'string' ? { join_authorised_via_users_server: authorising } : {}),
+        },
+      },
+      made.links,
+    );
+    const sent = await api.sendJoin(
+      server,
+      { roomId, eventId: built.eventId, event: built.pdu },
+      { omitsMembers: false, maxBodyBytes: bounds.bytes },
+    );
+    if (!sent.ok) throw new RefusalError(sent);
+    const answer = await this.#read(server, { roomId, version: made.version }, sent.body);
+    const join = await this.#completed(made.version, built, answer, typeof authorising === 'string');
+    const room = await outsideRooms.ensure({ roomId, version: made.version, creator: userId, roomType: undefined });
+    if (room.isResident) return this.#receiveJoin(room, join, answer);
+    return (await imports.import(room, made.version, join, answer)) !== undefined;
+  }
+
+  async #read(
+    server: string,
+    room: { readonly roomId: string; readonly version: RoomVersion },
+    body: AsyncIterable<Buffer>,
+  ): Promise<JoinAnswer> {
+    try {
+      return await this.#answers.read(room, body);
+    } catch (error) {
+      if (error instanceof BadAnswerError) throw error;
+      // What breaks off on its way, or is too long.
+      throw new BadAnswerError(error instanceof Error ? `${server}: ${error.message}` : `${server} broke off.`);
+    }
+  }
+
+  /** The join as the other server has it: with its signature where one of its users authorised it. @throws BadAnswerError */
+  async #completed(
+    version: RoomVersion,
+    built: BuiltPdu,
+    { event }: JoinAnswer,
+    isAuthorised: boolean,
+  ): Promise<IdentifiedPdu> {
+    if (!isAuthorised) return built;
+    const [verified] = await this.#options.verifier.verify(version, [event]);
+    if (verified?.ok !== true) throw new BadAnswerError('The join came back without the signature that authorises it.');
+    if (verified.event.eventId !== built.eventId) throw new BadAnswerError('Another join came back.');
+    return verified.event;
+  }
+
+  /** A join of a room that others of this server are in: only another server could authorise it. */
+  async #receiveJoin(room: Room, join: IdentifiedPdu, answer: JoinAnswer): Promise<boolean> {
+    const { imports, receiver } = this.#options;
+    let reception = await receiver.receive(room, join);
+    if (reception.outcome === 'missing') {
+      await imports.storeOutliers(room, join, answer.events);
+      const state = [...answer.state.values()].map(({ eventId }) => eventId).filter((id) => id !== join.eventId);
+      reception = await receiver.receiveAt(room, join, state);
+    }
+    if (reception.outcome === 'accepted' || reception.outcome === 'known') return true;
+    throw new BadAnswerError('The join that came back does not fit into the room.');
+  }
+
+  async #knockThrough(server: string, { userId, roomId, content }: RemoteEntry): Promise<boolean> {
+    const { api, outside } = this.#options;
+    const { links, version } = await this.#make('knock', server, { roomId, userId });
+    const event = this.#build(
+      version,
+      roomId,
+      { sender: userId, target: userId, content: { ...content, membership: 'knock' } },
+      links,
+    );
+    const answer = await api.sendKnock(server, { roomId, eventId: event.eventId, event: event.pdu });
+    if (!answer.ok) throw new RefusalError(answer);
+    const state = toldState(answer.state, version);
+    return (await outside.store({ roomId, version, event, state })) !== undefined;
+  }
+
+  async #leaveThrough(server: string, room: Room, userId: string, content: JsonObject): Promise<BuiltPdu> {
+    const { roomId } = room;
+    const { links, version } = await this.#make('leave', server, { roomId, userId, known: room.version });
+    const event = this.#build(version, roomId, { sender: userId, target: userId, content }, links);
+    const answer = await this.#options.api.sendLeave(server, { roomId, eventId: event.eventId, event: event.pdu });
+    if (!answer.ok) throw new RefusalError(answer);
+    return event;
+  }
+
+  /** A leave that no other server has heard of: it comes after the invite, and is authorised by what authorised that. */
+  #ownLeave(room: Room, userId: string, content: JsonObject, invite: StoredEvent): BuiltPdu {
+    const reference = eventReference(room.version, invite.eventId, invite.pdu);
+    return this.#build(
+      room.version,
+      room.roomId,
+      { sender: userId, target: userId, content },
+      {
+        depth: Math.min(invite.topo + 1, Number.MAX_SAFE_INTEGER),
+        prevEvents: [reference],
+        authEvents: [...invite.pdu.auth_events.slice(0, 9), reference],
+      },
+    );
+  }
+
+  /** Has the inviter's server turn an invite by address into one of the user. */
+  async #exchange({ content, roomId, thirdPartySigned, userId }: RemoteEntry): Promise<void> {
+    if (thirdPartySigned === undefined) return;
+    const { sender, signed } = thirdPartySigned;
+    const { displayname, avatar_url: avatarUrl } = content;
+    const answer = await this.#options.api.exchangeThirdPartyInvite(domainOf(sender) ?? '', roomId, {
+      type: MEMBER,
+      room_id: roomId,
+      sender,
+      state_key: userId,
+      content: {
+        membership: 'invite',
+        ...(displayname === undefined ? {} : { displayname }),
+        ...(avatarUrl === undefined ? {} : { avatar_url: avatarUrl }),
+        third_party_invite: { display_name: typeof displayname === 'string' ? displayname : '', signed },
+      },
+    });
+    if (!answer.ok) throw matrixErrorOf(answer);
+  }
+
+  /** Completes a template: hashes it and signs it. @throws BadAnswerError when what came back of it is no event */
+  #build(
+    version: RoomVersion,
+    roomId: string,
+    { content, sender, target }: { readonly sender: string; readonly target: string; readonly content: JsonObject },
+    links: Pick<PduTemplate, 'depth' | 'prevEvents' | 'authEvents'>,
+  ): BuiltPdu {
+    const { clock, random, signer } = this.#options;
+    const built = buildPdu(
+      version,
+      {
+        type: MEMBER,
+        sender,
+        roomId,
+        stateKey: target,
+        content,
+        originServerTs: clock.now(),
+        ...links,
+        ...(version.eventIdFormat === 'assigned' ? { eventId: `$${random.string(24)}:${signer.serverName}` } : {}),
+      },
+      signer,
+    );
+    const format = checkPduFormat(version, built.pdu);
+    if (!format.ok) throw new BadAnswerError(`The template makes no event: ${format.reason}.`);
+    return built;
+  }
+}
+
+/** Servers that are asked while a user waits for an invite to be gone. */
+const MOST_FOR_LEAVE = 3;
+
+const isOpen = (room: Room, userId: string): boolean => {
+  const membership = room.member(userId)?.membership;
+  return membership === 'invite' || membership === 'knock';
+};
+
+const refusalOf = (error: unknown): FederationFailure | undefined =>
+  error instanceof RefusalError ? error.failure : undefined;
+
+const badAnswer = (destination: string, { message }: BadAnswerError): FederationFailure => ({
+  ok: false,
+  kind: 'bad_answer',
+  destination,
+  error: `${destination} gave an answer that cannot be used. ${message}`,
+});
+
+/** "If M_MISSING_PARAM or M_INVALID_PARAM is returned ... the Client-Server API request SHOULD fail with a 5xx error rather than being passed through." */
+const inviteErrorOf = (failure: FederationFailure): MatrixError =>
+  failure.errcode === 'M_MISSING_PARAM' || failure.errcode === 'M_INVALID_PARAM'
+    ? new MatrixError('M_CONNECTION_FAILED', `${failure.destination} does not take the invite: ${failure.error}`)
+    : matrixErrorOf(failure);

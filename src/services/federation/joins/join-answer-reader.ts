@@ -1,0 +1,226 @@
+import { createHash } from 'node:crypto';
+import { createdRoomId, type IdentifiedPdu, referencedIds, roomIdOf } from '#src/protocol/events/pdu.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { type AnswerBounds, BadAnswerError, type EventList, JoinAnswerSplitter } from './join-answer-splitter.ts';
+
+/** Events whose signatures are verified together. */
+const BATCH = 250;
+/** Batches that are verified while more is read. */
+const AT_ONCE = 3;
+
+/** An event of the answer, as small as it can be kept. */
+export interface AnsweredEvent {
+  readonly eventId: string;
+  /** The PDU as JSON. */
+  readonly json: Buffer;
+  readonly auth: readonly string[];
+}
+
+/** A state event of the answer. */
+export interface AnsweredState {
+  readonly eventId: string;
+  /** Whose membership it is, and which one; undefined for other state. */
+  readonly member: { readonly userId: string; readonly membership: Membership } | undefined;
+}
+
+/** What a server told of a room that was joined through it; every event verified by itself. */
+export interface JoinAnswer {
+  /** By id; the state and what authorises it. */
+  readonly events: ReadonlyMap<string, AnsweredEvent>;
+  /** By `stateMapKey`. */
+  readonly state: ReadonlyMap<string, AnsweredState>;
+  /** The join with the signature of the server that authorised it. */
+  readonly event: JsonObject | undefined;
+  readonly membersOmitted: boolean;
+  /** Servers in the room; empty where they were not told. */
+  readonly servers: readonly string[];
+  /** Events that were dropped, because they are malformed, badly signed, or of another room. */
+  readonly dropped: number;
+}
+
+/** A room as far as it is known before it is joined. */
+export interface JoinedRoom {
+  readonly roomId: string;
+  readonly version: RoomVersion;
+}
+
+/**
+ * Reads the answer of `send_join` while it arrives. What is badly signed or malformed is dropped, as if it had not been sent: rooms of many
+ * years have state whose signatures nobody can check any more.
+ */
+export class JoinAnswerReader {
+  readonly #verifier: EventVerifier;
+  readonly #bounds: AnswerBounds;
+
+  constructor(verifier: EventVerifier, bounds: AnswerBounds) {
+    this.#verifier = verifier;
+    this.#bounds = bounds;
+  }
+
+  /** @throws BadAnswerError when the answer is none, or when what matters most of it, the room's m.room.create, is missing or wrong */
+  async read(room: JoinedRoom, body: AsyncIterable<Buffer>): Promise<JoinAnswer> {
+    const collected = new Collected(room);
+    const splitter = new JoinAnswerSplitter(this.#bounds);
+    const underWay = new Set<Promise<void>>();
+    let batch: Unverified[] = [];
+    const verify = async (): Promise<void> => {
+      const unverified = batch;
+      batch = [];
+      if (unverified.length === 0) return;
+      while (underWay.size >= AT_ONCE) await Promise.race(underWay);
+      const work = this.#verify(room, unverified, collected).finally(() => underWay.delete(work));
+      // It is waited for later; what becomes of it is not lost meanwhile.
+      work.catch(() => undefined);
+      underWay.add(work);
+    };
+    try {
+      for await (const chunk of body) {
+        for (const part of splitter.push(chunk)) {
+          if (part.kind === 'member') collected.member(part.name, parsed(part.json));
+          else {
+            const one = collected.event(part.list, part.json);
+            if (one !== undefined) batch.push(one);
+            if (batch.length >= BATCH) await verify();
+          }
+        }
+      }
+      splitter.end();
+      await verify();
+    } finally {
+      await Promise.all(underWay);
+    }
+    return collected.answer();
+  }
+
+  async #verify({ version }: JoinedRoom, batch: readonly Unverified[], collected: Collected): Promise<void> {
+    const verdicts = await this.#verifier.verify(
+      version,
+      batch.map(({ value }) => value),
+    );
+    for (const [index, verdict] of verdicts.entries()) {
+      const one = batch[index];
+      if (one === undefined) continue;
+      if (verdict.ok) collected.verified(one, verdict.event);
+      else collected.drop();
+    }
+  }
+}
+
+interface Unverified {
+  readonly digest: string;
+  readonly value: JsonValue;
+}
+
+/** What has been read so far. */
+class Collected {
+  readonly #room: JoinedRoom;
+  readonly #events = new Map<string, AnsweredEvent>();
+  readonly #state = new Map<string, AnsweredState>();
+  /** The events that came, by the digest of their JSON: many stand in both lists, and are verified once. */
+  readonly #lists = new Map<string, { isState: boolean; eventId: string | undefined }>();
+  #event: JsonObject | undefined;
+  #membersOmitted = false;
+  #servers: readonly string[] = [];
+  #dropped = 0;
+
+  constructor(room: JoinedRoom) {
+    this.#room = room;
+  }
+
+  member(name: string, value: JsonValue | undefined): void {
+    if (name === 'event' && isJsonObject(value)) this.#event = value;
+    else if (name === 'members_omitted') this.#membersOmitted = value === true;
+    else if (name === 'servers_in_room' && Array.isArray(value))
+      this.#servers = value.filter((server): server is string => typeof server === 'string');
+  }
+
+  /** An event to be verified; undefined when it came before. */
+  event(list: EventList, json: Buffer): Unverified | undefined {
+    const digest = createHash('sha256').update(json).digest('base64');
+    const known = this.#lists.get(digest);
+    if (known !== undefined) {
+      known.isState ||= list === 'state';
+      return undefined;
+    }
+    this.#lists.set(digest, { isState: list === 'state', eventId: undefined });
+    const value = parsed(json);
+    if (isJsonObject(value)) return { digest, value };
+    this.drop();
+    return undefined;
+  }
+
+  drop(): void {
+    this.#dropped += 1;
+  }
+
+  verified({ digest }: Unverified, event: IdentifiedPdu): void {
+    const { eventId, pdu } = event;
+    if (roomIdOf(this.#room.version, event) !== this.#room.roomId) {
+      this.drop();
+      return;
+    }
+    const place = this.#lists.get(digest);
+    if (place !== undefined) place.eventId = eventId;
+    if (this.#events.has(eventId)) return;
+    const { unsigned: _unsigned, ...rest } = pdu;
+    this.#events.set(eventId, {
+      eventId,
+      json: Buffer.from(JSON.stringify(rest)),
+      auth: referencedIds(pdu.auth_events),
+    });
+    if (pdu.state_key === undefined) return;
+    const member =
+      pdu.type === 'm.room.member' ? { userId: pdu.state_key, membership: membershipIn(pdu.content) } : undefined;
+    this.#keys.set(eventId, { key: stateMapKey(pdu.type, pdu.state_key), state: { eventId, member } });
+  }
+
+  readonly #keys = new Map<string, { readonly key: string; readonly state: AnsweredState }>();
+
+  /** @throws BadAnswerError */
+  answer(): JoinAnswer {
+    for (const { isState, eventId } of this.#lists.values()) {
+      const entry = isState && eventId !== undefined ? this.#keys.get(eventId) : undefined;
+      if (entry !== undefined && !this.#state.has(entry.key)) this.#state.set(entry.key, entry.state);
+    }
+    this.#keys.clear();
+    this.#lists.clear();
+    const create = this.#state.get(CREATE);
+    const event = create === undefined ? undefined : this.#events.get(create.eventId);
+    if (event === undefined) throw new BadAnswerError('The state has no valid m.room.create.');
+    assertIsCreateOf(this.#room, event);
+    return {
+      events: this.#events,
+      state: this.#state,
+      event: this.#event,
+      membersOmitted: this.#membersOmitted,
+      servers: this.#servers,
+      dropped: this.#dropped,
+    };
+  }
+}
+
+const CREATE = stateMapKey('m.room.create', '');
+
+/** @throws BadAnswerError */
+const assertIsCreateOf = ({ roomId, version }: JoinedRoom, { eventId, json }: AnsweredEvent): void => {
+  const { content } = JSON.parse(json.toString('utf8')) as { readonly content: JsonObject };
+  if ((content['room_version'] ?? '1') !== version.id)
+    throw new BadAnswerError(`The m.room.create is not of room version ${version.id}.`);
+  if (version.roomIdIsCreateHash && createdRoomId(eventId) !== roomId)
+    throw new BadAnswerError('The m.room.create is that of another room.');
+};
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** The value of JSON text; undefined for what is none. */
+const parsed = (json: Buffer): JsonValue | undefined => {
+  try {
+    return JSON.parse(UTF8.decode(json)) as JsonValue;
+  } catch {
+    return undefined;
+  }
+};

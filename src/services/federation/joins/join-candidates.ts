@@ -1,0 +1,40 @@
+import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject } from '#src/protocol/json/json-value.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+
+/** Servers that are asked for one membership. */
+const MOST = 20;
+
+/** What is known of where a room is. */
+export interface CandidateSources {
+  readonly roomId: string;
+  /** Servers that the client names. */
+  readonly named: readonly string[];
+  readonly room: Room | undefined;
+  /** The user's invite or knock, if there is one. */
+  readonly member: StoredEvent | undefined;
+}
+
+/**
+ * The servers that may be in a room, those first that are most likely to let the user in: whom the client names, who invited, whom an invite
+ * tells of, whom this server knew there when it was in the room itself, and whose name the room has.
+ */
+export const candidatesFor = (
+  { roomId, named, room, member }: CandidateSources,
+  serverName: string,
+  allows: (server: string) => boolean,
+): readonly string[] => {
+  const told = Object.values(member?.pdu.unsigned ?? {}).flatMap((state) =>
+    Array.isArray(state) ? state.flatMap((one) => (isJsonObject(one) ? serverOf(one['sender']) : [])) : [],
+  );
+  const found = [...named, ...serverOf(member?.sender), ...told, ...(room?.remoteServers() ?? []), ...serverOf(roomId)];
+  return [...new Set(found)]
+    .filter((server) => server !== serverName && isServerName(server) && allows(server))
+    .slice(0, MOST);
+};
+
+const serverOf = (id: unknown): readonly string[] => {
+  const domain = typeof id === 'string' ? domainOf(id) : undefined;
+  return domain === undefined ? [] : [domain];
+};

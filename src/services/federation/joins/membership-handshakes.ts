@@ -1,0 +1,199 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Handshake } from '#src/remote/federation/membership-api.ts';
+import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+
+const MEMBER = 'm.room.member';
+
+/** Who wants to take a membership, and what their server understands. */
+export interface MakeRequest {
+  readonly origin: string;
+  readonly roomId: string;
+  readonly userId: string;
+  /** Room versions; undefined where they do not matter. */
+  readonly versions?: readonly string[] | undefined;
+}
+
+/** A member event that another server completed and signed. */
+export interface SendRequest {
+  readonly origin: string;
+  readonly roomId: string;
+  readonly eventId: string;
+  readonly event: JsonObject;
+}
+
+/** A membership that was accepted. */
+export interface Accepted {
+  readonly room: Room;
+  readonly event: StoredEvent;
+  /** It was authorised by a user of this server, and has its signature. */
+  readonly isAuthorised: boolean;
+}
+
+export interface MembershipHandshakesOptions {
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly receiver: EventReceiver;
+  readonly verifier: EventVerifier;
+  readonly restricted: RestrictedJoins;
+  readonly signer: PduSigner;
+}
+
+/**
+ * Lets users of servers that are not in a room join it, leave it (decline an invite, take back a knock), or knock at it: they are given a
+ * template, and what they make of it is accepted in their name. Server-Server API, "Joining Rooms", "Leaving Rooms", "Knocking upon a room".
+ */
+export class MembershipHandshakes {
+  readonly #options: MembershipHandshakesOptions;
+
+  constructor(options: MembershipHandshakesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The answer of `make_join`, `make_leave` and `make_knock`.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INCOMPATIBLE_ROOM_VERSION, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
+   */
+  async make(how: Handshake, { origin, roomId, userId, versions }: MakeRequest): Promise<JsonObject> {
+    const { events, signer } = this.#options;
+    if (!isUserId(userId) || domainOf(userId) !== origin)
+      throw new MatrixError('M_FORBIDDEN', `${userId} is not a user of ${origin}.`);
+    const room = await this.#room(roomId, origin);
+    if (versions?.includes(room.version.id) === false) {
+      throw new MatrixError(
+        'M_INCOMPATIBLE_ROOM_VERSION',
+        `The room has version ${room.version.id}, which your server does not support.`,
+        { room_version: room.version.id },
+      );
+    }
+    const authorisedBy = how === 'join' ? await this.#authorise(room, userId) : undefined;
+    const content = {
+      membership: how,
+      ...(authorisedBy === undefined ? {} : { join_authorised_via_users_server: authorisedBy }),
+    };
+    const event = await events.template(room, { type: MEMBER, sender: userId, stateKey: userId, content });
+    return { room_version: room.version.id, event: { ...event, origin: signer.serverName } };
+  }
+
+  /**
+   * Accepts what `send_join`, `send_leave` and `send_knock` bring.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
+   */
+  async send(how: Handshake, request: SendRequest): Promise<Accepted> {
+    const { receiver, signer, verifier } = this.#options;
+    const { origin, roomId, eventId } = request;
+    const room = await this.#room(roomId, origin);
+    const userId = senderOf(how, request);
+    const authorisedBy = this.#authorisedHere(how, room, request.event);
+    if (authorisedBy !== undefined) {
+      const authorising = await this.#authorise(room, userId);
+      // Whom the template named may have lost the right to invite meanwhile; the authorization rules look at whom the event names.
+      if (authorising === undefined && !room.isJoined(userId) && room.member(userId)?.membership !== 'invite')
+        throw new MatrixError('M_FORBIDDEN', 'Joins of this room are not authorised by its members.');
+    }
+    const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
+    // Of an event whose content is not what was hashed, the redacted form would be accepted: another one than its sender meant.
+    if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
+    const [verified] = await verifier.verify(room.version, [pdu]);
+    if (verified?.ok !== true) throw invalid(`The event is not valid: ${verified?.reason ?? 'it is missing'}.`);
+    if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);
+    const reception = await receiver.receive(room, verified.event, origin, true);
+    switch (reception.outcome) {
+      case 'accepted':
+        return { room, event: reception.event, isAuthorised: authorisedBy !== undefined };
+      case 'known': {
+        const event = await this.#options.events.find(room, eventId);
+        if (event === undefined) throw invalid('The event is known, and is none of this room.');
+        return { room, event, isAuthorised: authorisedBy !== undefined };
+      }
+      case 'missing':
+        throw invalid('The event comes after events that this server does not have.');
+      default:
+        throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${reception.reason}.`);
+    }
+  }
+
+  /** A room that this server is in, and in which the origin may take part. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
+  async #room(roomId: string, origin: string): Promise<Room> {
+    const room = await this.#options.rooms.byId(roomId);
+    if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
+    if (!room.allowsServer(origin))
+      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    return room;
+  }
+
+  /** The user of this server whom a join names as the one who authorised it; undefined for everything else. */
+  #authorisedHere(how: Handshake, room: Room, { content }: JsonObject): string | undefined {
+    const authorising = isJsonObject(content) ? content['join_authorised_via_users_server'] : undefined;
+    const applies = how === 'join' && room.version.auth.restrictedJoins && typeof authorising === 'string';
+    return applies && this.#options.events.isLocal(authorising) ? authorising : undefined;
+  }
+
+  /**
+   * Who authorises the join of a remote user; undefined when nobody needs to. Server-Server API, "Restricted rooms".
+   *
+   * @throws MatrixError M_FORBIDDEN, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
+   */
+  async #authorise(room: Room, userId: string): Promise<string | undefined> {
+    const { restricted } = this.#options;
+    const membership = room.headMembership(userId);
+    if (!restricted.applies(room) || membership === 'join' || membership === 'invite' || membership === 'ban')
+      return undefined;
+    const entitlement = await restricted.entitlement(room, userId);
+    if (entitlement === 'not entitled')
+      throw new MatrixError('M_FORBIDDEN', `The room is for members of certain other rooms; ${userId} is in none.`);
+    if (entitlement === 'unknown') {
+      throw new MatrixError(
+        'M_UNABLE_TO_AUTHORISE_JOIN',
+        'This server is not in all of the rooms whose members may join: ask another one.',
+      );
+    }
+    const authorising = restricted.authorisingUser(room);
+    if (authorising !== undefined) return authorising;
+    // "a 400 M_UNABLE_TO_GRANT_JOIN error". Server-Server API, "Restricted rooms".
+    throw new MatrixError(
+      'M_UNABLE_TO_GRANT_JOIN',
+      'Nobody of this server may invite to the room: ask another one.',
+      {},
+      400,
+    );
+  }
+}
+
+const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
+
+/**
+ * Whose membership it is. "The receiving server MUST apply certain validation before accepting the event."
+ *
+ * @throws MatrixError M_INVALID_PARAM
+ */
+const senderOf = (how: Handshake, { origin, roomId, event }: SendRequest): string => {
+  const { content, sender, state_key: stateKey, type } = event;
+  if (type !== MEMBER) throw invalid(`The event is no ${MEMBER}.`);
+  if (!isJsonObject(content) || content['membership'] !== how) throw invalid(`The event's membership is not ${how}.`);
+  if (!isUserId(sender) || domainOf(sender) !== origin) throw invalid(`The event's sender is not a user of ${origin}.`);
+  if (stateKey !== sender) throw invalid("The event's state_key is not its sender.");
+  if (event['room_id'] !== roomId) throw invalid('The event is of another room.');
+  return sender;
+};
+
+/** @throws MatrixError M_INVALID_PARAM */
+const signed = (room: Room, event: JsonObject, signer: PduSigner): JsonObject => {
+  try {
+    return countersigned(room.version, event, signer);
+  } catch {
+    throw invalid('The event has no canonical form.');
+  }
+};

@@ -1,0 +1,178 @@
+import type { JobRequest } from '#src/jobs/job-definition.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import { flagsOfVerdict, type NotificationClassifier } from '#src/services/events/building/notification-class.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
+import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { memberRow } from '#src/services/room-model/room/member-row.ts';
+import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { toldStateKey } from '#src/services/rooms/membership/stripped-room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { OutsideRooms } from './outside-rooms.ts';
+
+/** A membership of a user of this server in a room that this server is not in. */
+export interface OutsideMembership {
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly event: IdentifiedPdu;
+  /** What is told of the room; nothing for a leave. */
+  readonly state: readonly StrippedStateEvent[];
+  /** What has to be done because of it. */
+  readonly jobs?: readonly JobRequest[];
+}
+
+export interface OutsideMembershipsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly outsideRooms: OutsideRooms;
+  readonly writer: Writer;
+  readonly stream: RoomEventStream;
+  readonly events: EventService;
+  readonly classifier: NotificationClassifier;
+}
+
+/**
+ * Keeps invites to, knocks at, and the end of both in rooms that this server is not in. Their events are outliers, each with what was told
+ * of the room; sync shows them to the user whose membership they are. What the room's history makes of them is known once the server
+ * joins the room.
+ */
+export class OutsideMemberships {
+  readonly #options: OutsideMembershipsOptions;
+
+  constructor(options: OutsideMembershipsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Stores a membership and shows it to its user. The same event once more changes nothing.
+   *
+   * @returns undefined when a user of this server is in the room by now: the room's history tells it then
+   */
+  async store(membership: OutsideMembership): Promise<StoredEvent | undefined> {
+    const room = await this.#room(membership);
+    return room.turns.exclusively(async () => {
+      while (room.isAhead) await this.#options.writer.nextBatch();
+      return room.isResident ? undefined : this.#write(room, membership);
+    });
+  }
+
+  /** Who made someone's present membership. */
+  async senderOf(room: Room, member: Member): Promise<string | undefined> {
+    return member.event === 0 ? undefined : (await this.#options.loader.one(room, member.event))?.sender;
+  }
+
+  #room({ roomId, version, event, state }: OutsideMembership): Promise<Room> {
+    const create = state.find(({ type, state_key: key }) => type === 'm.room.create' && key === '');
+    return this.#options.outsideRooms.ensure({
+      roomId,
+      version,
+      creator: create?.sender ?? event.pdu.sender,
+      roomType: create?.content['type'],
+    });
+  }
+
+  async #write(room: Room, { event: incoming, state, jobs }: OutsideMembership): Promise<StoredEvent> {
+    const { classifier, database, events, interner, loader, stream, writer } = this.#options;
+    const { pdu, eventId } = incoming;
+    const userId = pdu.state_key ?? '';
+    const before = room.member(userId);
+    const known = (await positionsById(database, [eventIdBytes(eventId)])).find((place) => place.room === room.nid);
+    const present = known === undefined ? undefined : await loader.one(room, known.nid);
+    if (present !== undefined && before?.event === present.nid) return present;
+    const previous = before === undefined ? undefined : await loader.one(room, before.event);
+    const names = await interner.ensure({
+      types: [pdu.type],
+      users: [pdu.sender, userId],
+      stateKeys: [{ type: pdu.type, stateKey: userId }],
+    });
+    await classifier.prepare(room, [pdu]);
+    const pos = writer.allocate(room.shard);
+    const notification = classifier.classify(room, pdu);
+    const parts = {
+      room,
+      nid: pos,
+      topo: pdu.depth,
+      eventId,
+      state: 0,
+      flags: EVENT_FLAGS.outlier | EVENT_FLAGS.outOfBand | flagsOfVerdict(notification),
+      replaces: previous?.nid,
+      json: canonicalJson(withTold(pdu, state), 'lenient'),
+      pdu: withTold(pdu, state),
+    };
+    const event = present ?? new StoredEvent(parts);
+    if (present === undefined) event.previous = previous;
+    const membership = membershipIn(pdu.content);
+    const after: Member = {
+      userId,
+      user: names.user(userId),
+      membership,
+      event: event.nid,
+      since: before?.membership === membership ? before.since : pos,
+      local: true,
+      forgotten: false,
+    };
+    const mentions = notification.exceptions.map(({ userId: concerned, kind }) => ({
+      user: room.member(concerned)?.user ?? names.user(concerned),
+      room: room.nid,
+      pos: event.nid,
+      thread: null,
+      kind,
+    }));
+    await writer.append({
+      positions: [pos],
+      events: {
+        isReceived: true,
+        events:
+          present === undefined
+            ? [eventRow(names, parts, { prev: [], auth: [], relation: relationLink({ content: {} }) })]
+            : [],
+        members: [memberRow(room, after)],
+        mentions: present === undefined ? mentions : [],
+        jobs: events.jobsAfter(
+          {
+            room,
+            state: [],
+            members: [{ userId, local: true, before: before?.membership, after: membership }],
+            redacted: [],
+          },
+          jobs,
+        ),
+        tails: [
+          {
+            room: room.nid,
+            extremities: room.head.extremities.map((one) => one.nid),
+            state: room.head.chain.nid,
+            depth: room.headDepth,
+            lastPos: pos,
+          },
+        ],
+      },
+      publish: () => {
+        room.applyOutside(pos, after);
+        loader.remember(event);
+        stream.publish({ kind: 'appended', room, events: [{ event, member: { before, after }, mentions }] });
+      },
+    });
+    return event;
+  }
+}
+
+/** The event with what was told of its room, where clients are told it too. Nothing else of what came as `unsigned` is kept. */
+const withTold = (pdu: Pdu, state: readonly StrippedStateEvent[]): Pdu => {
+  const { unsigned: _unsigned, ...rest } = pdu;
+  const { membership } = pdu.content;
+  const isOpen = membership === 'invite' || membership === 'knock';
+  return (isOpen ? { ...rest, unsigned: { [toldStateKey(membership)]: state } } : rest) as Pdu;
+};

@@ -1,0 +1,180 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
+import { createdRoomId, type IdentifiedPdu, type Pdu, roomIdOf } from '#src/protocol/events/pdu.ts';
+import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { Database } from '#src/storage/database.ts';
+import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
+import type { OutsideMemberships } from './outside-memberships.ts';
+import { toldState } from './told-state.ts';
+
+const MEMBER = 'm.room.member';
+/** Invites to rooms of other servers that wait for one user: a server that sends more is told so. */
+const MOST_WAITING = 1_000;
+
+/** An invite of a user of this server, as another server sends it. */
+export interface ReceivedInvite {
+  readonly origin: string;
+  readonly roomId: string;
+  readonly eventId: string;
+  /** Undefined in version 1 of the endpoint: then it is one of the first two. */
+  readonly version: string | undefined;
+  readonly event: JsonObject;
+  /** What is told of the room. */
+  readonly state: JsonValue | undefined;
+}
+
+export interface ReceivedInvitesOptions {
+  readonly database: Database;
+  readonly users: Pick<UserService, 'account'>;
+  readonly rooms: RoomRegistry;
+  readonly invitePermission: InvitePermission;
+  readonly verifier: EventVerifier;
+  readonly outside: OutsideMemberships;
+  readonly isLocal: (userId: string) => boolean;
+  readonly signer: PduSigner;
+  readonly logger: Logger;
+}
+
+/** Takes invites of our users from other servers: checks them, signs them, and shows them. Server-Server API, "Inviting to a room". */
+export class ReceivedInvites {
+  readonly #options: ReceivedInvitesOptions;
+
+  constructor(options: ReceivedInvitesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @returns the event with this server's signature
+   * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
+   */
+  async take(invite: ReceivedInvite): Promise<JsonObject> {
+    const { invitePermission, outside, rooms, signer } = this.#options;
+    const { origin, roomId, version: versionId = '1' } = invite;
+    const version = roomVersion(versionId);
+    if (version === undefined) {
+      throw new MatrixError('M_INCOMPATIBLE_ROOM_VERSION', `This server does not support room version ${versionId}.`, {
+        room_version: versionId,
+      });
+    }
+    if (!isRoomId(roomId)) throw invalid(`${roomId} is no room id.`);
+    const target = this.#targetOf(invite);
+    const event = await this.#verified(version, invite);
+    const room = await rooms.byId(roomId);
+    if (room?.isResident === true && !room.allowsServer(origin))
+      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    await this.#assertTakes(target, room);
+    await invitePermission.assertInvitable(target);
+    await this.#checkState(version, invite);
+    const signed = countersigned(version, { ...event.pdu }, signer);
+    // Of a room that this server is in it hears by a transaction, as everybody does.
+    if (room?.isResident !== true) {
+      const state = toldState(invite.state, version);
+      await outside.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
+    }
+    return signed;
+  }
+
+  /**
+   * Takes the end of an invite, or of a knock, in a room that this server is not in: only who invited may take an invite back, for nobody
+   * here can tell who else might.
+   *
+   * @param event verified by then
+   * @returns false when it is none that this server believes
+   */
+  async takeEnd(origin: string, event: IdentifiedPdu): Promise<boolean> {
+    const { isLocal, outside, rooms } = this.#options;
+    const { content, room_id: roomId, sender, state_key: target, type } = event.pdu;
+    if (type !== MEMBER || roomId === undefined || target === undefined || !isLocal(target) || sender === target)
+      return false;
+    if (domainOf(sender) !== origin) return false;
+    const after = membershipIn(content);
+    const room = await rooms.heardOf(roomId);
+    const before = room?.member(target);
+    if (room === undefined || room.isResident || before === undefined || (after !== 'leave' && after !== 'ban'))
+      return false;
+    if (before.membership !== 'invite' && before.membership !== 'knock') return false;
+    if (before.membership === 'invite' && (await outside.senderOf(room, before)) !== sender) return false;
+    return (await outside.store({ roomId, version: room.version, event, state: [] })) !== undefined;
+  }
+
+  /** "Servers MUST apply certain validation to ensure they don't accidentally sign non-invite events". @throws MatrixError M_INVALID_PARAM */
+  #targetOf({ event, origin, roomId }: ReceivedInvite): string {
+    const { content, room_id: room, sender, state_key: target, type } = event;
+    if (type !== MEMBER || !isJsonObject(content) || content['membership'] !== 'invite')
+      throw invalid('The event is no invite.');
+    if (!isUserId(sender) || domainOf(sender) !== origin) throw invalid(`The invite is not by a user of ${origin}.`);
+    if (!isUserId(target) || !this.#options.isLocal(target)) throw invalid('The invited user is not of this server.');
+    if (room !== roomId) throw invalid('The invite is to another room.');
+    return target;
+  }
+
+  async #verified(version: RoomVersion, { event, eventId }: ReceivedInvite): Promise<IdentifiedPdu> {
+    const { unsigned: _unsigned, ...pdu } = event;
+    const [verified] = await this.#options.verifier.verify(version, [pdu]);
+    if (verified?.ok !== true) throw invalid(`The invite is not valid: ${verified?.reason ?? 'it is missing'}.`);
+    if (!hasRightContentHash(version, pdu)) throw invalid('The content of the invite is not what its hash says.');
+    if (verified.event.eventId !== eventId) throw invalid(`The invite's id is ${verified.event.eventId}.`);
+    return verified.event;
+  }
+
+  /** @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_LIMIT_EXCEEDED */
+  async #assertTakes(target: string, room: Room | undefined): Promise<void> {
+    const { database, users } = this.#options;
+    const user = await users.account(target);
+    if (user === undefined) throw new MatrixError('M_NOT_FOUND', `There is no user ${target}.`);
+    if (user.deactivated) throw new MatrixError('M_FORBIDDEN', `${target} has left this server.`);
+    if (room?.isResident === true) return;
+    if ((await pendingInvites(database, target, MOST_WAITING)) >= MOST_WAITING) {
+      throw new MatrixError('M_LIMIT_EXCEEDED', `${target} has more invites than they can answer.`, {
+        retry_after_ms: 3_600_000,
+      });
+    }
+  }
+
+  /**
+   * Checks what is told of the room: "SHOULD ... if the m.room.create event is missing", "events fail a signature check", "does not reside in
+   * the same room". Servers in the field send stripped events still, which say nothing that could be checked.
+   *
+   * @throws MatrixError M_INVALID_PARAM in rooms whose id is the hash of their create event; in others it is logged only
+   */
+  async #checkState(version: RoomVersion, { origin, roomId, state }: ReceivedInvite): Promise<void> {
+    const fault = await this.#stateFault(version, roomId, state);
+    if (fault === undefined) return;
+    if (version.roomIdIsCreateHash) throw invalid(`invite_room_state ${fault}.`);
+    this.#options.logger.info('an invite tells of its room what cannot be checked', { origin, room_id: roomId, fault });
+  }
+
+  async #stateFault(version: RoomVersion, roomId: string, state: JsonValue | undefined): Promise<string | undefined> {
+    const events = Array.isArray(state) ? state.filter((one): one is JsonObject => isJsonObject(one)) : [];
+    if (!events.some(({ type, state_key: key }) => type === 'm.room.create' && key === ''))
+      return 'has no m.room.create';
+    const whole = events.filter((event) => event['signatures'] !== undefined).slice(0, MOST_CHECKED);
+    for (const verdict of await this.#options.verifier.verify(version, whole)) {
+      if (!verdict.ok) return `has an event that is not valid: ${verdict.reason}`;
+      const { event } = verdict;
+      const isHere =
+        event.pdu.type === 'm.room.create' && version.roomIdIsCreateHash
+          ? createdRoomId(event.eventId) === roomId
+          : roomIdOf(version, event) === roomId;
+      if (!isHere) return 'has an event of another room';
+    }
+    return undefined;
+  }
+}
+
+/** Events of what is told of a room that are checked. */
+const MOST_CHECKED = 20;
+
+const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

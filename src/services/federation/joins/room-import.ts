@@ -1,0 +1,328 @@
+import { setImmediate } from 'node:timers/promises';
+import { moveToSuccessor } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import { referencedIds } from '#src/protocol/events/pdu.ts';
+import { isJsonObject } from '#src/protocol/json/json-value.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { MemberChange, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
+import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { memberRow } from '#src/services/room-model/room/member-row.ts';
+import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { Room, StateSlot } from '#src/services/room-model/room/room.ts';
+import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
+import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
+import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import type { Database } from '#src/storage/database.ts';
+import { settleOutsideEvent, settleOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
+import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
+import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { AnsweredEvent, AnsweredState, JoinAnswer } from './join-answer-reader.ts';
+import { BadAnswerError } from './join-answer-splitter.ts';
+import { roomTypeOf } from './outside-rooms.ts';
+
+/** Outliers that are parsed and stored together. */
+const OUTLIERS_AT_ONCE = 500;
+/** Names and positions that are asked for in one statement. */
+const NAMES_AT_ONCE = 5_000;
+
+const CREATE = stateMapKey('m.room.create', '');
+const MEMBER = 'm.room.member';
+
+export interface RoomImportOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly loader: EventLoader;
+  readonly states: StateStore;
+  readonly writer: Writer;
+  readonly stream: RoomEventStream;
+  readonly events: EventService;
+  readonly receiver: EventReceiver;
+}
+
+/** The state that another server told, by position. */
+interface ToldState {
+  readonly changes: readonly StateChange[];
+  readonly slots: ReadonlyMap<string, StateSlot>;
+  readonly members: readonly Member[];
+}
+
+/**
+ * Makes a room that this server is not in what another server told of it. State and auth chain are stored as outliers first, a few hundred at
+ * a time; the room becomes what they say in the commit of the join, or not at all. What a broken-off import left is found by the next one.
+ */
+export class RoomImport {
+  readonly #options: RoomImportOptions;
+
+  constructor(options: RoomImportOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @returns the join; undefined when a user of this server came into the room meanwhile
+   * @throws BadAnswerError when the join does not stand by the state that was told
+   */
+  async import(
+    room: Room,
+    version: RoomVersion,
+    join: IdentifiedPdu,
+    answer: JoinAnswer,
+  ): Promise<StoredEvent | undefined> {
+    await this.#settleRoom(room, version, answer);
+    await this.storeOutliers(room, join, answer.events);
+    const ids = await this.#entriesOf(room, join, answer);
+    const names = await this.#namesOf(join, ids);
+    await this.#settleInvites(room, answer);
+    return room.turns.exclusively(async () => {
+      while (room.isAhead) await this.#options.writer.nextBatch();
+      return room.isResident ? undefined : this.#write(room, join, await this.#told(room, ids, names), names);
+    });
+  }
+
+  /** Stores what an answer consists of, in an order in which each event comes after those that authorise it. */
+  async storeOutliers(room: Room, join: IdentifiedPdu, events: ReadonlyMap<string, AnsweredEvent>): Promise<void> {
+    const ordered = authFirst(events).filter(({ eventId }) => eventId !== join.eventId);
+    for (let at = 0; at < ordered.length; at += OUTLIERS_AT_ONCE) {
+      const slice = ordered.slice(at, at + OUTLIERS_AT_ONCE).map(({ eventId, json }): IdentifiedPdu => {
+        return { eventId, pdu: JSON.parse(json.toString('utf8')) as Pdu };
+      });
+      await this.#options.receiver.storeOutliers(room, slice);
+      await setImmediate();
+    }
+  }
+
+  /** Says what the room is: of an invite that was all this server knew too little. */
+  async #settleRoom(room: Room, version: RoomVersion, { events, state }: JoinAnswer): Promise<void> {
+    const { database, interner } = this.#options;
+    const create = events.get(state.get(CREATE)?.eventId ?? '');
+    if (create === undefined) throw new BadAnswerError('The state has no valid m.room.create.');
+    const { content, sender } = JSON.parse(create.json.toString('utf8')) as Pdu;
+    const roomType = roomTypeOf(content['type']);
+    await settleOutsideRoom(database, room.nid, {
+      version: version.id,
+      creator: await interner.userNid(sender),
+      roomType,
+    });
+    room.turnedOut(version, roomType ?? undefined);
+  }
+
+  /** Where the told state lies that was accepted: what its auth events do not allow is left out. */
+  async #entriesOf(room: Room, join: IdentifiedPdu, { state }: JoinAnswer): Promise<Entries> {
+    const told = new Map<string, AnsweredState>();
+    for (const one of state.values()) if (one.eventId !== join.eventId) told.set(one.eventId, one);
+    const entries: Entry[] = [];
+    const ids = [...told.keys()];
+    for (let at = 0; at < ids.length; at += NAMES_AT_ONCE) {
+      const bytes = ids.slice(at, at + NAMES_AT_ONCE).map(eventIdBytes);
+      for (const { event_id: id, nid, skey } of await stateEntriesById(this.#options.database, room.nid, bytes)) {
+        const member = told.get(eventIdText(room.version, id))?.member;
+        entries.push({ nid, skey, member });
+      }
+    }
+    return entries;
+  }
+
+  async #namesOf({ pdu }: IdentifiedPdu, entries: Entries): Promise<Names> {
+    const { interner } = this.#options;
+    const stateKey = pdu.state_key ?? '';
+    const names = await interner.ensure({
+      types: [MEMBER],
+      users: [stateKey],
+      stateKeys: [{ type: MEMBER, stateKey }],
+    });
+    for (let at = 0; at < entries.length; at += NAMES_AT_ONCE) {
+      const users = entries.slice(at, at + NAMES_AT_ONCE).flatMap(({ member }) => member?.userId ?? []);
+      names.with(await interner.ensure({ users }));
+    }
+    const others = entries.filter(({ member }) => member === undefined).map(({ skey }) => skey);
+    return names.with(await interner.named({ stateKeys: others }));
+  }
+
+  /** Invites that were stored out of band are events of the room from now on. */
+  async #settleInvites(room: Room, { events }: JoinAnswer): Promise<void> {
+    const { database, loader } = this.#options;
+    const local = [...room.members.values()].filter((member) => member.local && member.event > 0);
+    const stored = await loader.load(local.map(({ event: nid }) => ({ room, nid })));
+    for (const { eventId, flags, nid } of stored.values()) {
+      const told = (flags & EVENT_FLAGS.outOfBand) === 0 ? undefined : events.get(eventId);
+      if (told === undefined) continue;
+      const json = canonicalJson(JSON.parse(told.json.toString('utf8')), 'lenient');
+      await settleOutsideEvent(database, { room: room.nid, nid, json, auth: told.auth.map(eventIdBytes) });
+      loader.letGo(new Set([nid]), new Set());
+    }
+  }
+
+  async #told(room: Room, entries: Entries, names: Names): Promise<ToldState> {
+    const { events, loader } = this.#options;
+    const slots = new Map<string, StateSlot>();
+    const others = entries.filter(({ member }) => member === undefined);
+    const loaded = await loader.load(others.map(({ nid }) => ({ room, nid })));
+    for (const { nid, skey } of others) {
+      const event = loaded.get(nid);
+      const { type, stateKey } = names.stateKeyNames(skey);
+      if (event !== undefined) slots.set(stateMapKey(type, stateKey), { skey, event });
+    }
+    const members: Member[] = [];
+    const isTold = new Set<string>();
+    for (const { member, nid } of entries) {
+      if (member === undefined) continue;
+      const { membership, userId } = member;
+      isTold.add(userId);
+      const before = room.member(userId);
+      const local = events.isLocal(userId);
+      members.push({
+        userId,
+        user: names.user(userId),
+        membership,
+        event: nid,
+        since: 0,
+        local,
+        forgotten: before?.membership === membership && before.forgotten,
+      });
+    }
+    // Whoever was something in the room by what this server had of it, and is nothing by what it is now.
+    for (const member of room.members.values())
+      if (!isTold.has(member.userId) && member.event !== 0)
+        members.push({ ...member, membership: 'leave', event: 0, since: 0 });
+    const changes = entries.map(({ member, nid, skey }) => ({ skey, event: nid, isMember: member !== undefined }));
+    return { changes, slots, members };
+  }
+
+  /** Writes the join, and with it what the room is. What has to be read is read first: positions are given out and queued in one turn. */
+  async #write(room: Room, join: IdentifiedPdu, told: ToldState, names: Names): Promise<StoredEvent> {
+    const { database, events, loader, states, stream, writer } = this.#options;
+    const { eventId, pdu } = join;
+    const userId = pdu.state_key ?? '';
+    const entries = new Map(told.changes.map(({ skey, event }) => [skey, event]));
+    const verdict = await checkAgainst(this.#options, room, join, (skey) => entries.get(skey));
+    if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
+    const skey = names.stateKey(MEMBER, userId);
+    const replaced = entries.get(skey);
+    const previous = replaced === undefined ? undefined : await loader.one(room, replaced);
+    const authIds = referencedIds(pdu.auth_events);
+    const places = await positionsById(database, authIds.map(eventIdBytes));
+    const auth = places.filter((place) => place.room === room.nid).map((place) => place.nid);
+
+    const statePos = writer.allocate(room.shard);
+    const nid = writer.allocate(room.shard);
+    const before = StateChain.EMPTY.append(statePos, told.changes);
+    const after = before.append(nid, [{ skey, event: nid, isMember: true }]);
+    const parts = {
+      room,
+      nid,
+      topo: pdu.depth,
+      eventId,
+      state: statePos,
+      flags: EVENT_FLAGS.state | EVENT_FLAGS.afterGap,
+      replaces: replaced,
+      json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
+      pdu,
+    };
+    const event = new StoredEvent(parts);
+    event.previous = previous;
+    const joined: Member = {
+      userId,
+      user: names.user(userId),
+      membership: membershipIn(pdu.content),
+      event: nid,
+      since: nid,
+      local: true,
+      forgotten: false,
+    };
+    const members = told.members
+      .filter((member) => member.userId !== userId)
+      .map((member) => ({ ...member, since: nid }));
+    const change: MemberChange = { before: room.member(userId), after: joined };
+    const others = members
+      .filter((member) => member.local)
+      .map((member): MemberChange => ({ before: room.member(member.userId), after: member }));
+    const head = { extremities: [event], chain: after };
+    await writer.append({
+      positions: [statePos, nid],
+      events: {
+        isReceived: true,
+        events: [eventRow(names, parts, { prev: [], auth, relation: relationLink({ content: {} }) })],
+        deltas: [deltaRowOf(room.nid, before), deltaRowOf(room.nid, after)],
+        members: [...members, joined].map((member) => memberRow(room, member)),
+        missing: referencedIds(pdu.prev_events).map((id) => ({
+          room: room.nid,
+          eventId: eventIdBytes(id),
+          referrer: nid,
+        })),
+        jobs: events.jobsAfter(
+          {
+            room,
+            // It was so before: nothing follows from it now.
+            state: [],
+            members: [change, ...others].map(({ before: earlier, after: { local, membership, userId: whose } }) => {
+              return { userId: whose, local, before: earlier?.membership, after: membership };
+            }),
+            redacted: [],
+          },
+          hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : [],
+        ),
+        tails: [{ room: room.nid, extremities: [nid], state: after.nid, depth: pdu.depth, lastPos: nid }],
+      },
+      publish: () => {
+        states.remember(before);
+        states.remember(after);
+        room.applyImport(event, head, told.slots, [...members, joined]);
+        loader.remember(event);
+        stream.publish({
+          kind: 'appended',
+          room,
+          events: [{ event, member: change, mentions: [] }],
+          resolvedMembers: others,
+        });
+      },
+    });
+    return event;
+  }
+}
+
+interface Entry {
+  readonly nid: number;
+  readonly skey: number;
+  readonly member: AnsweredState['member'];
+}
+type Entries = readonly Entry[];
+
+/** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
+const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly AnsweredEvent[] => {
+  const ordered = new Map<string, AnsweredEvent>();
+  const begun = new Set<string>();
+  for (const first of events.keys()) {
+    const path = [first];
+    while (path.length > 0) {
+      const id = path.at(-1) ?? '';
+      const event = events.get(id);
+      const before = event === undefined || begun.has(id) ? [] : event.auth.filter((one) => !begun.has(one));
+      begun.add(id);
+      const known = before.filter((one) => events.has(one));
+      if (known.length > 0) path.push(...known);
+      else {
+        path.pop();
+        if (event !== undefined) ordered.set(id, event);
+      }
+    }
+  }
+  return [...ordered.values()];
+};
+
+/** Whether the room says that it is the successor of another one: what the user said of that one holds for this one too. */
+const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);
+
+const withoutUnsigned = (pdu: Pdu): Pdu => {
+  const { unsigned: _unsigned, ...rest } = pdu;
+  return rest as Pdu;
+};

@@ -1,0 +1,67 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** A room that this server hears of for the first time. */
+export interface OutsideRoomRow {
+  readonly roomId: string;
+  readonly version: string;
+  readonly shard: number;
+  readonly creator: number;
+  readonly roomType: string | null;
+  readonly createdTs: number;
+}
+
+const ADD_ROOM = sql(
+  'outside_room_add',
+  `with r as (
+     insert into rooms (room_id, version, shard, creator, room_type, is_public, created_ts) values ($1, $2, $3, $4, $5, false, $6)
+     on conflict (room_id) do nothing returning nid
+   ) insert into room_tail (room, extremities, state, depth, last_pos) select nid, '{}', 0, 0, 0 from r`,
+);
+
+/** Makes the row of a room of which nothing is here; does nothing where there is one. */
+export const addOutsideRoom = async (database: Database, row: OutsideRoomRow): Promise<void> => {
+  const { roomId, version, shard, creator, roomType, createdTs } = row;
+  await database.query(ADD_ROOM, [roomId, version, shard, creator, roomType, createdTs]);
+};
+
+const SETTLE_ROOM = sql(
+  'outside_room_settle',
+  'update rooms set version = $2, creator = $3, room_type = $4 where nid = $1',
+);
+
+/** Says what a room is that this server had only heard of. */
+export const settleOutsideRoom = async (
+  database: Database,
+  room: number,
+  { version, creator, roomType }: Pick<OutsideRoomRow, 'version' | 'creator' | 'roomType'>,
+): Promise<void> => {
+  await database.query(SETTLE_ROOM, [room, version, creator, roomType]);
+};
+
+const SETTLE_EVENT = sql(
+  'outside_event_settle',
+  `update events e set json = $3, auth = array(
+     select a.nid from unnest($4::bytea[]) with ordinality u(id, place) join events a on a.event_id = u.id and a.room = $1 order by u.place
+   ) where e.room = $1 and e.nid = $2 and e.flags & ${EVENT_FLAGS.outOfBand} <> 0`,
+);
+
+/** Makes an event that was stored out of band one of the room's: as it was signed, and with the events that authorise it. */
+export const settleOutsideEvent = async (
+  database: Database,
+  event: { readonly room: number; readonly nid: number; readonly json: string; readonly auth: readonly Buffer[] },
+): Promise<void> => {
+  await database.query(SETTLE_EVENT, [event.room, event.nid, event.json, event.auth]);
+};
+
+const PENDING_INVITES = sql(
+  'outside_invites_pending',
+  `select count(*)::int as count from (
+     select 1 from users u join member m on m.user_nid = u.nid and m.membership = 2 where u.user_id = $1 limit $2
+   ) i`,
+);
+
+/** How many invites wait for a user, counted up to a number. */
+export const pendingInvites = async (database: Database, userId: string, upTo: number): Promise<number> =>
+  (await database.query<{ count: number }>(PENDING_INVITES, [userId, upTo]))[0]?.count ?? 0;

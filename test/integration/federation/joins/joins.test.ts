@@ -1,0 +1,83 @@
+import { expect } from 'chai';
+import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { type Federation, startFederation } from '#test/support/federation.ts';
+
+/** Rooms that have to be joined each way. */
+const VERSIONS = ['1', '2', '3', '6', '8', '10', '11', '12'];
+
+describe('memberships across servers', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let a: InProcessServer;
+  let b: InProcessServer;
+
+  before(async () => {
+    federation = await startFederation(['a.test', 'b.test']);
+    a = federation.server('a.test');
+    b = federation.server('b.test');
+  });
+  after(() => federation?.stop());
+
+  const via = (roomId: string): string => `/join/${encodeURIComponent(roomId)}?via=a.test`;
+  const members = async (server: InProcessServer, token: string, roomId: string): Promise<Record<string, string>> => {
+    const { chunk } = await server.must(token, 'GET', `/rooms/${roomId}/members`);
+    return Object.fromEntries(chunk.map((event: Json) => [event.state_key, event.content.membership]));
+  };
+  const sync = (server: InProcessServer, token: string, since?: string): Promise<Json> =>
+    server.must(token, 'GET', since === undefined ? '/sync' : `/sync?since=${since}`);
+
+  for (const version of VERSIONS) {
+    describe(`in rooms of version ${version}`, () => {
+      const room = (wish: object): Promise<string> => a.room('alice', { ...wish, room_version: version });
+
+      it('a user joins a public room of another server, and the next sync shows it with its state', async () => {
+        const roomId = await room({ preset: 'public_chat', name: 'The room' });
+        const { next_batch: since } = await sync(b, 'bob');
+        const joined = await b.must('bob', 'POST', via(roomId), {});
+        expect(joined.room_id).to.equal(roomId);
+        const shown = (await sync(b, 'bob', since)).rooms.join[roomId];
+        const events = [...shown.state.events, ...shown.timeline.events];
+        expect(shown.timeline.limited).to.equal(true);
+        expect(events.find(({ type }) => type === 'm.room.name').content).to.deep.equal({ name: 'The room' });
+        const expected = { '@alice:a.test': 'join', '@bob:b.test': 'join' };
+        expect(await members(b, 'bob', roomId)).to.deep.equal(expected);
+        expect(await members(a, 'alice', roomId)).to.deep.equal(expected);
+      });
+
+      it('an invite is shown with what it tells of the room, lets the user join, and is gone then', async () => {
+        const roomId = await room({ preset: 'private_chat', name: 'A private room' });
+        const { next_batch: since } = await sync(b, 'carol');
+        await a.must('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: '@carol:b.test' });
+        const shown = (await sync(b, 'carol', since)).rooms.invite[roomId].invite_state.events;
+        const told = (type: string): Json => shown.find((event: Json) => event.type === type);
+        expect(told('m.room.name').content).to.deep.equal({ name: 'A private room' });
+        expect(told('m.room.create').sender).to.equal('@alice:a.test');
+        const invites = shown.filter((event: Json) => event.state_key === '@carol:b.test');
+        expect(invites.map((event: Json) => event.content.membership)).to.deep.equal(['invite']);
+        expect(await members(a, 'alice', roomId)).to.deep.equal({ '@alice:a.test': 'join', '@carol:b.test': 'invite' });
+        await b.must('carol', 'POST', `/join/${encodeURIComponent(roomId)}`, {});
+        const { rooms } = await sync(b, 'carol');
+        expect(rooms.join).to.have.property(roomId);
+        expect(rooms.invite ?? {}).not.to.have.property(roomId);
+        const join = (await b.must('carol', 'GET', `/rooms/${roomId}/members`)).chunk.find(
+          (event: Json) => event.state_key === '@carol:b.test',
+        );
+        expect(join.unsigned.prev_content.membership).to.equal('invite');
+        expect(join.unsigned.prev_sender).to.equal('@alice:a.test');
+      });
+
+      it('an invite is declined through the server that sent it', async () => {
+        await b.account('dora');
+        const roomId = await room({ preset: 'private_chat', invite: ['@dora:b.test'] });
+        const { next_batch: since, rooms } = await sync(b, 'dora');
+        expect(rooms.invite).to.have.property(roomId);
+        await b.must('dora', 'POST', `/rooms/${roomId}/leave`, {});
+        const left = (await sync(b, 'dora', since)).rooms.leave[roomId];
+        expect(left.timeline.events.map((event: Json) => event.content.membership)).to.deep.equal(['leave']);
+        expect((await members(a, 'alice', roomId))['@dora:b.test']).to.equal('leave');
+        expect((await sync(b, 'dora')).rooms?.invite ?? {}).not.to.have.property(roomId);
+        await b.must('dora', 'POST', `/rooms/${roomId}/forget`, {});
+      });
+    });
+  }
+});
