@@ -16,7 +16,8 @@ const AREAS = [
   ['events'],
   ['reading'],
   ['rooms', 'retention', 'e2ee', 'media'],
-  ['push', 'ephemeral', 'federation', 'appservices', 'mail'],
+  ['push', 'ephemeral', 'appservices', 'mail'],
+  ['federation'],
   ['sync'],
   ['admin'],
 ];

@@ -16,6 +16,8 @@ import { composeAnswers } from './slices/federation-answers.ts';
 import { composeQueries } from './slices/federation-queries.ts';
 import { composeFederationInbound } from './slices/federation-inbound.ts';
 import { composeFederationJoins } from './slices/federation-joins.ts';
+import { composeFederationOutbound } from './slices/federation-outbound.ts';
+import { composeFederationOutbox } from './slices/federation-outbox.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
@@ -74,6 +76,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeRooms)
     .add(composeDelayedEvents)
     .add(composeRetention)
+    .add(composeFederationOutbox)
     .add(composeEncryption)
     .add(composeMedia)
     .add(composeAnswers)
@@ -82,6 +85,7 @@ export const composeServices = (ground: Ground) =>
     .add(composePushDelivery)
     .add(composeMail)
     .add(composeEphemeral)
+    .add(composeFederationOutbound)
     .add(composeDeactivation)
     .add(composePeeking)
     .add(composeSync)

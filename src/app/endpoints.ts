@@ -84,6 +84,7 @@ import { leavingV1Endpoints } from '#src/http/server-server/leaving-v1.ts';
 import { leavingV2Endpoints } from '#src/http/server-server/leaving-v2.ts';
 import { federationOpenIdEndpoints } from '#src/http/server-server/openid.ts';
 import { thirdPartyInviteEndpoints } from '#src/http/server-server/third_party_invite.ts';
+import { federationUserDevicesEndpoints } from '#src/http/server-server/user_devices.ts';
 import { federationVersionEndpoints } from '#src/http/server-server/version.ts';
 import { federationContentRepositoryEndpoints } from '#src/http/server-server/content_repository.ts';
 import { federationPublicRoomsEndpoints } from '#src/http/server-server/public_rooms.ts';
@@ -146,6 +147,7 @@ const DECLARED = [
   ...eventContextEndpoints,
   ...federationContentRepositoryEndpoints,
   ...federationOpenIdEndpoints,
+  ...federationUserDevicesEndpoints,
   ...federationVersionEndpoints,
   ...federationPublicRoomsEndpoints,
   ...federationQueryEndpoints,

@@ -329,6 +329,7 @@ export const configSchema = section({
     enabled: flag,
     tell_profiles: flag,
     tell_public_rooms: flag,
+    concurrency: count,
     allow: nullable(texts),
     deny: texts,
     key_servers: texts,

@@ -6,14 +6,19 @@ import { KeyClaims } from '#src/services/e2ee/device-keys/key-claims.ts';
 import { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';
 import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
+import { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
-import { type RemoteDeviceMessages, ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Commit } from './commit.ts';
 import type { Queries } from './federation-queries.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { FederationOutbox } from './federation-outbox.ts';
+import { composeFollower } from './follower.ts';
+import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
 /** What end-to-end encryption needs of the server. */
@@ -23,6 +28,7 @@ export interface Encryption {
   readonly keyQuery: KeyQuery;
   readonly keyClaims: KeyClaims;
   readonly deviceListChanges: DeviceListChanges;
+  readonly remoteDeviceLists: RemoteDeviceLists;
   readonly crossSigning: CrossSigningService;
   readonly signatureUpload: SignatureUpload;
   readonly keyBackup: KeyBackupService;
@@ -31,13 +37,22 @@ export interface Encryption {
   readonly dehydratedDevices: DehydratedDevices;
 }
 
-/** Messages for devices of other servers' users go nowhere. */
-const closed: RemoteDeviceMessages = { send: () => Promise.resolve() };
-
-export function composeEncryption(below: Platform & Queries & Commit & Users & Accounts): Slice<Encryption> {
-  const { accountStream, clock, config, database, logger, remoteKeys, sessions, uia, users, writer } = below;
+export function composeEncryption(
+  below: Platform & Queries & Commit & Users & Accounts & RoomModel & EventStreaming & FederationOutbox,
+): Slice<Encryption> {
+  const { accountStream, clock, config, database, logger, remoteKeys, sessions, toDeviceOutbox, uia } = below;
+  const { userDevicesApi, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const changes = new DeviceListChanges({ database, writer, accountStream, logger });
+  const remoteDeviceLists = new RemoteDeviceLists({ database, api: userDevicesApi, changes, logger });
+  // Who leaves rooms, so that nothing is kept of whom nothing is told.
+  const { follower, close } = composeFollower(below, {
+    name: 'remote_device_lists',
+    startsNow: true,
+    types: ['m.room.member'],
+    wantsRoom: (room) => room.hasRemoteMembers,
+    take: (batch) => remoteDeviceLists.take(batch),
+  });
   const counts = new DeviceKeyCounts(database, accountStream);
   const inboxes = new DeviceInboxes(database, accountStream);
   const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
@@ -49,15 +64,27 @@ export function composeEncryption(below: Platform & Queries & Commit & Users & A
       keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys }),
       keyClaims: new KeyClaims({ database, counts, isLocal, remote: remoteKeys }),
       deviceListChanges: changes,
+      remoteDeviceLists,
       crossSigning: new CrossSigningService({ database, clock, uia, changes }),
       signatureUpload: new SignatureUpload({ database, changes, isLocal, remote: remoteKeys }),
       keyBackup: new KeyBackupService({ database, mostBytes: config.e2ee.maxBackupBytes }),
       inboxes,
-      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: closed }),
+      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: toDeviceOutbox }),
       dehydratedDevices: new DehydratedDevices({ database, clock, sessions, deviceKeys, inboxes }),
     },
-    start: () => changes.start(),
-    close: () => changes.idle(),
-    idle: () => changes.idle(),
+    async start() {
+      await changes.start();
+      await follower.start();
+    },
+    async close() {
+      await close();
+      await remoteDeviceLists.idle();
+      await changes.idle();
+    },
+    async idle() {
+      await follower.idle();
+      await remoteDeviceLists.idle();
+      await changes.idle();
+    },
   };
 }

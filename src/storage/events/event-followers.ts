@@ -1,4 +1,4 @@
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 
@@ -40,7 +40,7 @@ export const followerCursors = (database: Database, name: string): Promise<Follo
   database.query<FollowerCursor>(CURSORS, [name]);
 
 export const saveFollowerCursors = async (
-  database: Database,
+  database: Database | Tx,
   name: string,
   cursors: readonly FollowerCursor[],
 ): Promise<void> => {

@@ -34,6 +34,8 @@ export interface DeliveryQueueOptions<Item> {
   /** Milliseconds of the first pause after a failure, which doubles with each further one, and of the longest. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
+  /** Milliseconds to wait after so many failures in a row, where they do not simply double. */
+  readonly pauseMs?: (failures: number) => number;
   /** Destinations that share a fate, such as those behind one server. All are of one group when left out. */
   readonly groupOf?: (destination: string) => DeliveryGroup;
 }
@@ -272,7 +274,7 @@ export class DeliveryQueue<Item> {
     if (known.batchEnd !== last.position) await this.#save(active, begun);
     const outcome = await this.#send(destination, begun.position, items);
     // Broken off by ourselves: the next process sends the same again.
-    if (outcome.kind === 'retry' && this.#stop.signal.aborted) return 'nothing';
+    if ((outcome.kind === 'retry' || outcome.kind === 'later') && this.#stop.signal.aborted) return 'nothing';
     this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
     return this.#settle(active, begun, items, outcome);
   }
@@ -309,6 +311,8 @@ export class DeliveryQueue<Item> {
         await this.#save(active, { ...sent, failures, retryAt });
         return retryAt;
       }
+      case 'later':
+        return clock.now() + Math.max(outcome.afterMs, 1);
       case 'refused': {
         const refusals = sent.refusals + 1;
         const half = items[Math.ceil(items.length / 2) - 1]?.position ?? sent.batchEnd;
@@ -336,10 +340,10 @@ export class DeliveryQueue<Item> {
   }
 
   #pause(failures: number, wantedMs = 0): number {
-    const { firstPauseMs, longestPauseMs, random } = this.#options;
+    const { firstPauseMs, longestPauseMs, pauseMs, random } = this.#options;
     const chance = 1 + (JITTER * random.bytes(1).readUInt8()) / 255;
-    const pause = firstPauseMs * 2 ** Math.min(failures - 1, 40) * chance;
-    return Math.round(Math.min(Math.max(pause, wantedMs), longestPauseMs));
+    const pause = pauseMs?.(failures) ?? firstPauseMs * 2 ** Math.min(failures - 1, 40);
+    return Math.round(Math.min(Math.max(pause * chance, wantedMs), longestPauseMs));
   }
 }
 

@@ -27,6 +27,8 @@ export type Outcome =
   | { readonly kind: 'done' }
   /** It may succeed later; not before `afterMs` milliseconds when the destination said so. */
   | { readonly kind: 'retry'; readonly afterMs?: number }
+  /** It was not tried at all, and is not to be before so many milliseconds. No failure of the destination's. */
+  | { readonly kind: 'later'; readonly afterMs: number }
   /** The destination is there and does not take it. */
   | { readonly kind: 'refused' }
   /** The destination wants nothing any more. */

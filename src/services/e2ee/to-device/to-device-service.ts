@@ -34,8 +34,12 @@ export interface DeviceMessageSender {
 
 /** Messages for devices of users of other servers. Server-Server API, "Send-to-device messaging". */
 export interface RemoteDeviceMessages {
-  /** Queues messages for other servers; resolves when they will be delivered whatever happens to this process. */
-  send(sender: string, type: string, messages: DeviceMessages): Promise<void>;
+  /**
+   * Queues messages for other servers; resolves when they will be delivered whatever happens to this process.
+   *
+   * @param key of the sender's transaction: for each they are delivered once, however often this is called
+   */
+  send(sender: string, type: string, messages: DeviceMessages, key: string): Promise<void>;
 }
 
 export interface ToDeviceServiceOptions {
@@ -79,8 +83,37 @@ export class ToDeviceService {
       const { isLocal, remote } = this.#options;
       const users = Object.entries(messages).filter(([userId]) => domainOf(userId) !== undefined);
       const remoteUsers = users.filter(([userId]) => !isLocal(userId));
-      if (remoteUsers.length > 0) await remote.send(sender.userId, type, Object.fromEntries(remoteUsers));
+      if (remoteUsers.length > 0) await remote.send(sender.userId, type, Object.fromEntries(remoteUsers), key);
       await this.deliver(sender.userId, type, Object.fromEntries(users.filter(([userId]) => isLocal(userId))), key);
+      return '';
+    });
+  }
+
+  /**
+   * Delivers what another server sent, once for each message id of its, whatever happens to the process. Users of other servers are left
+   * out, and so are devices that do not exist. Server-Server API, "Send-to-device messaging".
+   *
+   * @param origin the server that sent it, which the sender is a user of
+   * @throws MatrixError M_TOO_LARGE
+   */
+  async receive(
+    origin: string,
+    messageId: string,
+    sender: string,
+    type: string,
+    messages: DeviceMessages,
+  ): Promise<void> {
+    const key = transactionKey({
+      userId: sender,
+      deviceId: undefined,
+      scope: `federation ${origin}`,
+      txnId: messageId,
+    });
+    await this.#transactions.once(key, async () => {
+      if ((await this.#transactions.earlier(key)) !== undefined) return '';
+      check(messages);
+      const local = Object.entries(messages).filter(([userId]) => this.#options.isLocal(userId));
+      await this.deliver(sender, type, Object.fromEntries(local), key);
       return '';
     });
   }

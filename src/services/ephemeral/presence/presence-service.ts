@@ -136,6 +136,20 @@ export class PresenceService {
     this.#update(user, (now) => user.set(presence, statusMsg, now), true);
   }
 
+  /** Takes in what another server says of its user. */
+  receive(userId: string, content: PresenceContent): void {
+    if (!this.#options.enabled) return;
+    const known = this.#peek(userId);
+    if (known === undefined && this.#known.size >= this.#known.max) return;
+    const user = known ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
+    this.#update(user, (now) => user.told(content, now), false);
+  }
+
+  /** The users who are not offline. */
+  active(): Iterable<string> {
+    return this.#active.keys();
+  }
+
   /** Says that a user is gone for good, and what they said of themselves with them. */
   async leave(userId: string): Promise<void> {
     if (!this.#options.enabled) return;
@@ -199,7 +213,8 @@ export class PresenceService {
     if (this.#known.get(user.userId) !== user) this.#known.set(user.userId, user);
     if (user.state === 'offline') this.#active.delete(user.userId);
     else this.#active.set(user.userId, user);
-    if (isNews || user.visible !== before) {
+    // What other servers say, they say again after a restart.
+    if (!user.isTold && (isNews || user.visible !== before)) {
       this.#unstored.add(user);
       this.#store ??= this.#options.timers.after(STORE_MS, () => this.#ongoing.add(undefined, this.#storeNow()));
     }

@@ -18,6 +18,9 @@ const ACTIVE_MS = 60_000;
 /** Within this time the same things need not be worked out again. */
 const SAME_MS = 10_000;
 
+/** For how long another server is believed, which says again what has not changed after 25 minutes. */
+const BELIEVED_MS = 30 * 60_000;
+
 interface Said {
   readonly state: PresenceState;
   /** Until when it holds, milliseconds since the epoch. */
@@ -37,6 +40,8 @@ export class UserPresence {
   /** What each device says that is there; `offline`: it does not want to be counted. */
   readonly #devices = new Map<string, Said>();
   #own: Said | undefined;
+  /** What the user's server says, when it is another one. */
+  #told: (Said & { readonly isActive: boolean }) | undefined;
 
   /** @param idleMs how long without doing anything makes a user `unavailable` */
   constructor(userId: string, statusMsg: string | undefined, lastActive: number | undefined, idleMs: number) {
@@ -51,6 +56,10 @@ export class UserPresence {
   }
   get statusMsg(): string | undefined {
     return this.#statusMsg;
+  }
+  /** Whether another server says how the user is. */
+  get isTold(): boolean {
+    return this.#told !== undefined;
   }
   get lastActive(): number | undefined {
     return this.#lastActive;
@@ -122,8 +131,22 @@ export class UserPresence {
     this.timePasses(now);
   }
 
+  /** Another server says how its user is, and is believed until it has said nothing for long. */
+  told({ presence, status_msg, last_active_ago, currently_active }: PresenceContent, now: number): void {
+    this.#statusMsg = status_msg;
+    if (last_active_ago !== undefined) this.#lastActive = Math.max(0, now - last_active_ago);
+    this.#told = { state: presence, until: now + BELIEVED_MS, isActive: currently_active === true };
+    this.timePasses(now);
+  }
+
   /** Works out what holds now. */
   timePasses(now: number): void {
+    if (this.#told !== undefined) {
+      const { isActive, state, until } = this.#told;
+      this.#state = until <= now ? 'offline' : state;
+      this.#isActive = this.#state === 'online' && isActive;
+      return;
+    }
     for (const [device, { until }] of this.#devices) if (until <= now) this.#devices.delete(device);
     if (this.#own !== undefined && this.#own.until <= now) this.#own = undefined;
     const said = this.#own === undefined ? [...this.#devices.values()] : [this.#own];

@@ -49,7 +49,7 @@ export class TypingService {
   /** What readers see. A room where nobody has typed for long is forgotten: who missed its last change sees no one anyway. */
   readonly #shown = new LRUCache<number, Shown>(atMost(50_000));
   /** Fires when a user begins or stops to type. */
-  readonly changed = new Signal<{ readonly roomNid: number }>();
+  readonly changed = new Signal<{ readonly roomNid: number; readonly userId: string; readonly isTyping: boolean }>();
 
   constructor(options: TypingServiceOptions) {
     this.#rooms = options.rooms;
@@ -122,6 +122,6 @@ export class TypingService {
     const forgotten = changes.length > CHANGES ? changes.shift() : undefined;
     const floor = forgotten?.at ?? before?.floor ?? 0;
     this.#shown.set(roomNid, { typing: { users: [...typing.keys()], at }, changes, floor });
-    this.changed.emit({ roomNid });
+    this.changed.emit({ roomNid, userId: changed, isTyping: typing.has(changed) });
   }
 }

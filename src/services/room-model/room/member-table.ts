@@ -15,10 +15,14 @@ export class MemberTable {
   #joined = 0;
   #invited = 0;
   #localJoined = 0;
+  #remote = 0;
 
   constructor(members: Map<string, Member>) {
     this.#members = members;
-    for (const member of members.values()) this.#count(member, 1);
+    for (const member of members.values()) {
+      this.#count(member, 1);
+      if (!member.local) this.#remote += 1;
+    }
   }
 
   get all(): ReadonlyMap<string, Member> {
@@ -33,6 +37,11 @@ export class MemberTable {
   /** Users of this server who are in the room. */
   get localJoined(): number {
     return this.#localJoined;
+  }
+
+  /** Users of other servers who are or were members. */
+  get remote(): number {
+    return this.#remote;
   }
 
   /** The servers whose users are joined. */
@@ -58,6 +67,7 @@ export class MemberTable {
   set(member: Member): void {
     const before = this.#members.get(member.userId);
     if (before !== undefined) this.#count(before, -1);
+    else if (!member.local) this.#remote += 1;
     this.#members.set(member.userId, member);
     this.#count(member, 1);
     this.#servers?.replace(before, member);

@@ -140,6 +140,10 @@ export class Room implements EventRoom {
   remoteServers(): readonly string[] {
     return this.#members.servers.remote;
   }
+  /** Whether users of other servers are or were members. */
+  get hasRemoteMembers(): boolean {
+    return this.#members.remote > 0;
+  }
   /** Everybody who is or was a member. */
   get members(): ReadonlyMap<string, Member> {
     return this.#members.all;

@@ -1,0 +1,141 @@
+import { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import { EduReception } from '#src/services/federation/edus/edu-reception.ts';
+import { PresenceEdus } from '#src/services/federation/edus/presence-edus.ts';
+import { ReceiptEdus } from '#src/services/federation/edus/receipt-edus.ts';
+import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts';
+import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
+import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';
+import { FederationOutbound } from '#src/services/federation/outbound/federation-outbound.ts';
+import { StickyPushes } from '#src/services/federation/outbound/sticky-pushes.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
+import type { Encryption } from './e2ee.ts';
+import type { Ephemeral } from './ephemeral.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import type { FederationOutbox } from './federation-outbox.ts';
+import type { Push } from './push.ts';
+import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
+import type { Users } from './users.ts';
+
+/** What is sent to other servers, and what their EDUs say. */
+export interface Outbound {
+  readonly federationOutbound: FederationOutbound;
+  /** The devices of users of this server, as other ones are told of them. */
+  readonly toldDevices: DeviceListEdus;
+  readonly eduReception: EduReception;
+}
+
+export function composeFederationOutbound(
+  below: Platform &
+    Servers &
+    FederationOutbox &
+    Commit &
+    Users &
+    RoomModel &
+    EventStreaming &
+    Events &
+    Encryption &
+    Push &
+    Ephemeral,
+): Slice<Outbound> {
+  const { clock, config, contacts, database, destinationWoken, deviceListChanges, events, federationClient } = below;
+  const { keyQuery, logger, metrics, presence, random, receipts, remoteDeviceLists, rooms, serverPolicy } = below;
+  const { stream, timers, toDevice, toDeviceOutbox, typing, users, writer } = below;
+  const isLocal = (userId: string): boolean => users.isLocal(userId);
+  const allows = (serverName: string): boolean => serverPolicy.allows(serverName);
+  const wake = (destination: string): void => destinationWoken.emit(destination);
+  const servers = new SharingServers(database, rooms);
+  const deviceLists = new DeviceListEdus({
+    database,
+    writer,
+    changes: deviceListChanges,
+    keys: keyQuery,
+    servers,
+    timers,
+    logger,
+    isLocal,
+    allows,
+    wake,
+  });
+  const receiptEdus = new ReceiptEdus({ rooms, receipts, timers, logger, isLocal, wake });
+  const typingEdus = new TypingEdus({ rooms, typing, timers, isLocal, wake });
+  const presenceEdus = config.presence.federate
+    ? new PresenceEdus({ database, presence, stream, servers, timers, logger, isLocal, wake })
+    : undefined;
+  const edus = new EduSources([
+    toDeviceOutbox,
+    deviceLists,
+    receiptEdus,
+    typingEdus,
+    ...(presenceEdus === undefined ? [] : [presenceEdus]),
+  ]);
+  const stickyPushes = new StickyPushes({
+    sticky: events.sticky,
+    isLocal,
+    logger,
+    sendLate: (destination, late) => federationOutbound.sendLate(destination, late),
+  });
+  const federationOutbound: FederationOutbound = new FederationOutbound({
+    serverName: config.serverName,
+    database,
+    rooms,
+    stream,
+    writer,
+    client: federationClient,
+    edus,
+    woken: destinationWoken,
+    isLocal,
+    allows,
+    joined(room, serverName) {
+      stickyPushes.joined(room, serverName);
+      presenceEdus?.joined(room, serverName);
+    },
+    clock,
+    timers,
+    random,
+    logger,
+    metrics,
+    concurrency: config.federation.concurrency,
+  });
+  contacts.onHeardOf((serverName) => federationOutbound.inContact(serverName));
+  return {
+    name: 'federation-outbound',
+    services: {
+      federationOutbound,
+      toldDevices: deviceLists,
+      eduReception: new EduReception({
+        toDevice,
+        remoteDeviceLists,
+        receipts: receiptEdus,
+        typing: typingEdus,
+        presence: presenceEdus,
+      }),
+    },
+    async start() {
+      await federationOutbound.start();
+      await deviceLists.start();
+    },
+    async idle() {
+      await deviceLists.idle();
+      await receiptEdus.idle();
+      await presenceEdus?.idle();
+      await stickyPushes.idle();
+      await federationOutbound.idle();
+    },
+    async drain() {
+      await receiptEdus.idle();
+      await federationOutbound.drain();
+    },
+    async close() {
+      typingEdus.close();
+      await receiptEdus.close();
+      await presenceEdus?.close();
+      await deviceLists.close();
+      await stickyPushes.idle();
+      await federationOutbound.close();
+    },
+  };
+}

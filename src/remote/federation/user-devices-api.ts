@@ -1,0 +1,109 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
+import { parseDeviceKeys } from '#src/protocol/keys/device-keys.ts';
+import type { FederationClient, FederationFailure } from './federation-client.ts';
+
+/** A device of a user of another server. */
+export interface RemoteDevice {
+  readonly deviceId: string;
+  readonly displayName: string | undefined;
+  /** Undefined for one that has none, or none that are as they have to be. */
+  readonly keys: JsonObject | undefined;
+}
+
+/** All devices of a user of another server. */
+export interface RemoteUserDevices {
+  /** The newest change that is in it. */
+  readonly streamId: number;
+  readonly devices: readonly RemoteDevice[];
+  readonly masterKey: JsonObject | undefined;
+  readonly selfSigningKey: JsonObject | undefined;
+}
+
+/** Bytes of an answer: some thousand devices. */
+const LARGEST_ANSWER = 8_388_608;
+/** Devices of one user that are taken in. */
+export const MOST_REMOTE_DEVICES = 2_000;
+const LONGEST_ID = 255;
+const LONGEST_NAME = 1_000;
+
+/** The devices of other servers' users. What is not as the specification wants it is left out. Server-Server API, "Device Management". */
+export class UserDevicesApi {
+  readonly #client: Pick<FederationClient, 'request'>;
+
+  constructor(client: Pick<FederationClient, 'request'>) {
+    this.#client = client;
+  }
+
+  /** All devices of a user. `GET /user/devices/{userId}`. */
+  async devices(
+    destination: string,
+    userId: string,
+    timeoutMs: number,
+  ): Promise<({ readonly ok: true } & RemoteUserDevices) | FederationFailure> {
+    const answer = await this.#client.request({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/user/devices/${encodeURIComponent(userId)}`,
+      maxBodyBytes: LARGEST_ANSWER,
+      timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
+      isUrgent: true,
+    });
+    if (!answer.ok) return answer;
+    const { devices, master_key: master, self_signing_key: selfSigning, stream_id: streamId } = answer.body;
+    if (!isStreamId(streamId) || !Array.isArray(devices))
+      return {
+        ok: false,
+        kind: 'bad_answer',
+        destination,
+        error: `${destination} answered with something that is no list of devices.`,
+      };
+    const found = new Map<string, RemoteDevice>();
+    for (const given of devices.slice(0, MOST_REMOTE_DEVICES)) {
+      const device = isJsonObject(given) ? remoteDevice(userId, given) : undefined;
+      if (device !== undefined) found.set(device.deviceId, device);
+    }
+    return {
+      ok: true,
+      streamId,
+      devices: [...found.values()],
+      masterKey: crossSigningKey(master, 'master', userId),
+      selfSigningKey: crossSigningKey(selfSigning, 'self_signing', userId),
+    };
+  }
+}
+
+/** Whether a value says which change of a list of devices comes after which. */
+export const isStreamId = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+
+/** A device as an answer or an `m.device_list_update` tells it; undefined for one that has no proper id. */
+export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | undefined => {
+  const { device_display_name: name, device_id: deviceId, keys } = given;
+  if (typeof deviceId !== 'string' || deviceId === '' || deviceId.length > LONGEST_ID) return undefined;
+  if (deviceId.includes('\0') || !deviceId.isWellFormed()) return undefined;
+  return {
+    deviceId,
+    displayName: typeof name === 'string' ? name.slice(0, LONGEST_NAME).replaceAll('\0', '').toWellFormed() : undefined,
+    keys: keys === undefined ? undefined : accepted(() => parseDeviceKeys(keys, userId, deviceId)),
+  };
+};
+
+/** A cross-signing key of a user of another server; undefined where there is none that is as it has to be. */
+export const crossSigningKey = (
+  given: JsonValue | undefined,
+  usage: 'master' | 'self_signing',
+  userId: string,
+): JsonObject | undefined =>
+  given === undefined ? undefined : accepted(() => parseCrossSigningKey(given, `${usage}_key`, usage, userId).content);
+
+/** What `parse` makes of a key; undefined for one that it refuses. */
+const accepted = (parse: () => JsonObject): JsonObject | undefined => {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof MatrixError) return undefined;
+    throw error;
+  }
+};

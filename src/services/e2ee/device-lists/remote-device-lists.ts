@@ -1,0 +1,268 @@
+import { Ongoing } from '#src/kernel/background.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import {
+  crossSigningKey,
+  isStreamId,
+  MOST_REMOTE_DEVICES,
+  type RemoteDevice,
+  remoteDevice,
+  type UserDevicesApi,
+} from '#src/remote/federation/user-devices-api.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import {
+  countRemoteDevices,
+  deleteRemoteDevice,
+  dropUnsharedDeviceLists,
+  dropUnsharedDeviceListsOfRoom,
+  lockRemoteDeviceList,
+  markRemoteDeviceListsStale,
+  putRemoteDeviceList,
+  putRemoteDevices,
+  type RemoteDeviceListRecord,
+  remoteDeviceLists,
+  remoteDevicesOf,
+  replaceRemoteDevices,
+} from '#src/storage/federation/remote-device-lists.ts';
+import { sharingUsers } from '#src/storage/federation/sharing.ts';
+import type { DeviceListChanges } from './device-list-changes.ts';
+
+const RESYNC_MS = 30_000;
+/** Lists that are asked for anew at once, because something is missing in them. */
+const MOST_RESYNCING = 50;
+/** Ids that an update may name as those before it. */
+const MOST_PREVIOUS = 100;
+
+/** The keys of users of another server, as far as they are known here. */
+export interface KnownRemoteKeys {
+  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. */
+  readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
+  readonly masterKeys: Readonly<Record<string, JsonObject>>;
+  readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;
+  /** Users of whom their server has to be asked. */
+  readonly unknown: readonly string[];
+}
+
+export interface RemoteDeviceListsOptions {
+  readonly database: Database;
+  readonly api: Pick<UserDevicesApi, 'devices'>;
+  readonly changes: DeviceListChanges;
+  readonly logger: Logger;
+}
+
+/**
+ * The devices of those users of other servers who are in rooms with ours: asked for once, and kept up by what their server tells. A list in
+ * which something may be missing is asked for again; whoever shares no room any more is forgotten, since nobody tells us of their changes.
+ * Server-Server API, "Device Management".
+ */
+export class RemoteDeviceLists {
+  readonly #options: RemoteDeviceListsOptions;
+  readonly #asking = new OnceByKey<string, boolean>();
+  /** Lists that are being asked for, of which something was told meanwhile. */
+  readonly #outdated = new Map<string, boolean>();
+  readonly #resyncing = new Ongoing<string>();
+
+  constructor(options: RemoteDeviceListsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The keys of users of one server. Lists that are not here are asked for, and kept, of users who share a room with ours.
+   *
+   * @param timeoutMs how long the server is waited for
+   */
+  async keysOf(userIds: readonly string[], timeoutMs: number): Promise<KnownRemoteKeys> {
+    const { database } = this.#options;
+    const known = new Set(await this.#fresh(userIds));
+    const sharing = await sharingUsers(
+      database,
+      userIds.filter((userId) => !known.has(userId)),
+    );
+    await Promise.all(
+      [...sharing].slice(0, MOST_RESYNCING).map(async (userId) => {
+        if (await this.#ask(userId, timeoutMs)) known.add(userId);
+      }),
+    );
+    const here = await this.#fresh([...known]);
+    const [lists, devices] = await Promise.all([remoteDeviceLists(database, here), remoteDevicesOf(database, here)]);
+    const deviceKeys: Record<string, Record<string, JsonObject>> = {};
+    for (const userId of here) deviceKeys[userId] = {};
+    for (const { deviceId, displayName, keys, userId } of devices) {
+      if (keys === null) continue;
+      const unsigned = displayName === null ? {} : { device_display_name: displayName };
+      (deviceKeys[userId] ??= {})[deviceId] = { ...(JSON.parse(keys) as JsonObject), unsigned };
+    }
+    const listed = new Set(here);
+    return {
+      deviceKeys,
+      masterKeys: keysByUser(lists, ({ masterKey }) => masterKey),
+      selfSigningKeys: keysByUser(lists, ({ selfSigningKey }) => selfSigningKey),
+      unknown: userIds.filter((userId) => !listed.has(userId)),
+    };
+  }
+
+  /** Takes an `m.device_list_update` of another server in. Those of users who share no room with ours are dropped. */
+  async receiveUpdate(origin: string, content: JsonObject): Promise<void> {
+    const { database } = this.#options;
+    const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
+    if (typeof userId !== 'string' || domainOf(userId) !== origin || !isStreamId(streamId)) return;
+    if (!Array.isArray(previous) || previous.length > MOST_PREVIOUS || !previous.every(isStreamId)) return;
+    const device = remoteDevice(userId, content);
+    if (device === undefined || !(await sharingUsers(database, [userId])).has(userId)) return;
+    const isMissing = await this.#change(userId, async (tx, list) => {
+      if (list.stale || streamId <= list.streamId) return list;
+      const follows = previous.includes(list.streamId) && previous.every((id) => id <= list.streamId);
+      const isTooMany = (await countRemoteDevices(tx, userId, device.deviceId)) >= MOST_REMOTE_DEVICES;
+      if (!follows || isTooMany) return { ...list, stale: true };
+      if (deleted === true) await deleteRemoteDevice(tx, userId, device.deviceId);
+      else await putRemoteDevices(tx, userId, [rowOf(device)]);
+      return { ...list, streamId };
+    });
+    if (isMissing) this.#resync(userId);
+  }
+
+  /** Takes an `m.signing_key_update` of another server in. */
+  async receiveSigningKeys(origin: string, content: JsonObject): Promise<void> {
+    const { user_id: userId } = content;
+    if (typeof userId !== 'string' || domainOf(userId) !== origin) return;
+    if (!(await sharingUsers(this.#options.database, [userId])).has(userId)) return;
+    const master = crossSigningKey(content['master_key'], 'master', userId);
+    const selfSigning = crossSigningKey(content['self_signing_key'], 'self_signing', userId);
+    const isMissing = await this.#change(userId, (_tx, list) =>
+      Promise.resolve({
+        ...list,
+        masterKey: master === undefined ? list.masterKey : JSON.stringify(master),
+        selfSigningKey: selfSigning === undefined ? list.selfSigningKey : JSON.stringify(selfSigning),
+      }),
+    );
+    if (isMissing) this.#resync(userId);
+  }
+
+  /** Follows who leaves rooms: of whom nothing is told any more, nothing is kept. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    const { database } = this.#options;
+    const left = new Set<string>();
+    const rooms = new Set<number>();
+    for (const { room, event } of events) {
+      const { content, stateKey } = event;
+      if (event.type !== 'm.room.member' || stateKey === undefined || content['membership'] === 'join') continue;
+      const member = room.member(stateKey);
+      if (member?.local === false) left.add(stateKey);
+      else if (![...room.members.values()].some(({ local, membership }) => local && membership === 'join'))
+        rooms.add(room.nid);
+    }
+    if (left.size > 0) {
+      // Whoever is back already may have changed something in between.
+      await markRemoteDeviceListsStale(database, [...left]);
+      await dropUnsharedDeviceLists(database, [...left]);
+    }
+    for (const room of rooms) await dropUnsharedDeviceListsOfRoom(database, room);
+  }
+
+  /** Resolves when nothing is being asked for. */
+  idle(): Promise<void> {
+    return this.#resyncing.idle();
+  }
+
+  /** Those of these users whose lists are here, with nothing missing. */
+  async #fresh(userIds: readonly string[]): Promise<string[]> {
+    if (userIds.length === 0) return [];
+    const lists = await remoteDeviceLists(this.#options.database, userIds);
+    return lists.flatMap(({ stale, userId }) => (stale ? [] : userId));
+  }
+
+  /**
+   * Changes a list that is here, and has it told to those who share a room with the user.
+   *
+   * @returns whether something is missing in it
+   */
+  async #change(
+    userId: string,
+    change: (tx: Tx, list: RemoteDeviceListRecord) => Promise<RemoteDeviceListRecord>,
+  ): Promise<boolean> {
+    const { changes, database } = this.#options;
+    if (this.#outdated.has(userId)) this.#outdated.set(userId, true);
+    return database.write(async (tx) => {
+      const list = await lockRemoteDeviceList(tx, userId);
+      const after = list === undefined ? undefined : await change(tx, list);
+      if (after !== undefined && after !== list) await putRemoteDeviceList(tx, after);
+      // What was told already is no news, but for a list that is not here: whoever has it has it from their own question.
+      if (list === undefined || after !== list || list.stale) await changes.mark(tx, userId);
+      return after?.stale === true;
+    });
+  }
+
+  /** Asks for a list in the background. One that cannot be had now is asked for when somebody wants it. */
+  #resync(userId: string): void {
+    if (this.#resyncing.size >= MOST_RESYNCING) return;
+    this.#resyncing.add(
+      userId,
+      this.#ask(userId, RESYNC_MS).then(
+        () => undefined,
+        (err: unknown) => this.#options.logger.error('devices of a user could not be stored', { user_id: userId, err }),
+      ),
+    );
+  }
+
+  /** Asks for a list, and keeps it. @returns whether it could be had */
+  #ask(userId: string, timeoutMs: number): Promise<boolean> {
+    return this.#asking.run(userId, async () => {
+      try {
+        for (let attempt = 0; attempt < 2; attempt++) {
+          this.#outdated.set(userId, false);
+          if (!(await this.#askOnce(userId, timeoutMs))) return false;
+          if (this.#outdated.get(userId) !== true) return true;
+        }
+        // It changes faster than it can be asked for: whoever wants it next asks again.
+        await markRemoteDeviceListsStale(this.#options.database, [userId]);
+        return true;
+      } finally {
+        this.#outdated.delete(userId);
+      }
+    });
+  }
+
+  async #askOnce(userId: string, timeoutMs: number): Promise<boolean> {
+    const { api, changes, database } = this.#options;
+    const answer = await api.devices(domainOf(userId) ?? '', userId, timeoutMs);
+    if (!answer.ok) return false;
+    const { devices, masterKey, selfSigningKey, streamId } = answer;
+    await database.write(async (tx) => {
+      const before = await lockRemoteDeviceList(tx, userId);
+      await putRemoteDeviceList(tx, {
+        userId,
+        streamId,
+        stale: false,
+        masterKey: masterKey === undefined ? null : JSON.stringify(masterKey),
+        selfSigningKey: selfSigningKey === undefined ? null : JSON.stringify(selfSigningKey),
+      });
+      await replaceRemoteDevices(tx, userId, devices.map(rowOf));
+      if (before !== undefined) await changes.mark(tx, userId);
+    });
+    return true;
+  }
+}
+
+const rowOf = ({
+  deviceId,
+  displayName,
+  keys,
+}: RemoteDevice): { readonly deviceId: string; readonly displayName: string | null; readonly keys: string | null } => ({
+  deviceId,
+  displayName: displayName ?? null,
+  keys: keys === undefined ? null : JSON.stringify(keys),
+});
+
+const keysByUser = (
+  lists: readonly RemoteDeviceListRecord[],
+  keyOf: (list: RemoteDeviceListRecord) => string | null,
+): Record<string, JsonObject> =>
+  Object.fromEntries(
+    lists.flatMap((list) => {
+      const key = keyOf(list);
+      return key === null ? [] : [[list.userId, JSON.parse(key) as JsonObject] as const];
+    }),
+  );

@@ -1,0 +1,312 @@
+import { hash } from 'node:crypto';
+import { Background } from '#src/kernel/background.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import type { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';
+import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
+import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import type { Database } from '#src/storage/database.ts';
+import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
+import {
+  addDestinationDeviceLists,
+  destinationsOfDeviceLists,
+  forgetDestinationDeviceLists,
+  lockToldDevices,
+  newestDeviceStreamId,
+  nextDestinationDeviceLists,
+  tellDevices,
+  type ToldDevice,
+  toldDestinationDeviceLists,
+  toldDevicesAfter,
+  toldDevicesOf,
+} from '#src/storage/federation/told-devices.ts';
+import type { SharingServers } from './sharing-servers.ts';
+
+/** Under which it remembers how far it came. */
+const NAME = 'federation_device_lists';
+const RETRY_MS = 1_000;
+const USERS_AT_ONCE = 100;
+/** Deleted devices of a user of which it is remembered that others were told. */
+const KEPT_DELETED = 100;
+/** Stands for the cross-signing keys of a user. */
+const CROSS_SIGNING = '';
+
+/** The devices of a user, as other servers ask for them. Server-Server API, `GET /user/devices/{userId}`. */
+export interface UserDevices {
+  readonly user_id: string;
+  readonly stream_id: number;
+  readonly devices: readonly {
+    readonly device_id: string;
+    readonly keys: JsonObject;
+    readonly device_display_name?: string;
+  }[];
+  readonly master_key?: JsonObject;
+  readonly self_signing_key?: JsonObject;
+}
+
+export interface DeviceListEdusOptions {
+  readonly database: Database;
+  readonly writer: Writer;
+  readonly changes: DeviceListChanges;
+  readonly keys: Pick<KeyQuery, 'local'>;
+  readonly servers: SharingServers;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly isLocal: (userId: string) => boolean;
+  readonly allows: (serverName: string) => boolean;
+  readonly wake: (destination: string) => void;
+}
+
+interface Keys {
+  readonly devices: ReadonlyMap<string, JsonObject>;
+  readonly master: JsonObject | undefined;
+  readonly selfSigning: JsonObject | undefined;
+}
+
+/**
+ * Tells other servers of each device of our users that changed, in order: each update names the one before it, so that who missed one
+ * notices. What changed is worked out once for each change, from what was told last; of each server it is noted which users it is still to
+ * be told of. Server-Server API, "Device Management".
+ */
+export class DeviceListEdus implements EduSource {
+  readonly #options: DeviceListEdusOptions;
+  /** Servers that may be to be told of somebody. */
+  readonly #waiting = new Set<string>();
+  /** Users whose devices changed. */
+  readonly #changed = new Set<string>();
+  readonly #publishing: Background;
+  #retry: Timer | undefined;
+  #reached: PositionVector = ORIGIN;
+
+  constructor(options: DeviceListEdusOptions) {
+    this.#options = options;
+    this.#publishing = new Background(
+      'federation device lists',
+      () => this.#publishAll(),
+      (err) => {
+        options.logger.error('changes of devices could not be handed to other servers; trying again', { err });
+        this.#retry = options.timers.after(RETRY_MS, () => this.#publishing.wake());
+      },
+    );
+    options.changes.changed.subscribe(({ userId, seenBy }) => {
+      if (seenBy !== undefined || !options.isLocal(userId)) return;
+      this.#changed.add(userId);
+      this.#publishing.wake();
+    });
+  }
+
+  /** Finds what changed and was not handed on by the process before. */
+  async start(): Promise<void> {
+    const { changes, database, isLocal, writer } = this.#options;
+    const committed = writer.committed();
+    const cursors = new Map((await followerCursors(database, NAME)).map(({ shard, pos }) => [shard, pos]));
+    this.#reached = committed.map((position, shard) => (cursors.size === 0 ? position : (cursors.get(shard) ?? 0)));
+    if (cursors.size === 0) await saveFollowerCursors(database, NAME, cursorsOf(committed));
+    for (const { userId, seenBy } of await changes.between(this.#reached, committed))
+      if (seenBy === undefined && isLocal(userId)) this.#changed.add(userId);
+    this.#publishing.wake();
+  }
+
+  /** The devices of a user of this server; undefined for others. */
+  async devicesOf(userId: string): Promise<UserDevices | undefined> {
+    if (!this.#options.isLocal(userId)) return undefined;
+    // Whoever changes while we read is told of afterwards, with a greater number than this one.
+    const streamId = await newestDeviceStreamId(this.#options.database, userId);
+    const { devices, master, selfSigning } = (await this.#keysOf([userId]))(userId);
+    return {
+      user_id: userId,
+      stream_id: streamId,
+      devices: Array.from(devices, ([deviceId, device]) => ({
+        device_id: deviceId,
+        keys: withoutUnsigned(device),
+        ...nameOf(device),
+      })),
+      ...(master === undefined ? {} : { master_key: master }),
+      ...(selfSigning === undefined ? {} : { self_signing_key: selfSigning }),
+    };
+  }
+
+  async kept(): Promise<readonly string[]> {
+    const destinations = await destinationsOfDeviceLists(this.#options.database);
+    for (const destination of destinations) this.#waiting.add(destination);
+    return destinations;
+  }
+
+  async take(destination: string, limit: number): Promise<TakenEdus> {
+    // Whatever comes while it is read adds it again.
+    if (!this.#waiting.delete(destination)) return NO_EDUS;
+    try {
+      const taken = await this.#read(destination, limit);
+      // Until it is noted that these arrived, they wait.
+      if (taken !== NO_EDUS) this.#waiting.add(destination);
+      return taken;
+    } catch (error) {
+      this.#waiting.add(destination);
+      throw error;
+    }
+  }
+
+  async #read(destination: string, limit: number): Promise<TakenEdus> {
+    const { database } = this.#options;
+    const lists = await nextDestinationDeviceLists(database, destination, Math.min(limit, USERS_AT_ONCE));
+    if (lists.length === 0) return NO_EDUS;
+    const rows = await toldDevicesAfter(database, lists);
+    const keysOf = await this.#keysOf(lists.map(({ userId }) => userId));
+    const edus: Edu[] = [];
+    const identity: string[] = [];
+    const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
+    const previous = new Map<string, number>(told);
+    for (const row of rows) {
+      if (edus.length >= limit) break;
+      const { deviceId, streamId, userId } = row;
+      edus.push(eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId)));
+      if (deviceId !== CROSS_SIGNING) previous.set(userId, streamId);
+      told.set(userId, streamId);
+      identity.push(`${userId} ${deviceId} ${streamId}`);
+    }
+    const delivered = (): Promise<void> =>
+      toldDestinationDeviceLists(
+        database,
+        destination,
+        Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
+      );
+    if (edus.length > 0) return { edus, identity, holdsEventsBack: false, delivered, failed: () => undefined };
+    await delivered();
+    return NO_EDUS;
+  }
+
+  async forget(destination: string): Promise<void> {
+    this.#waiting.delete(destination);
+    await forgetDestinationDeviceLists(this.#options.database, destination);
+  }
+
+  /** Resolves when what changed is handed on. */
+  idle(): Promise<void> {
+    return this.#publishing.idle();
+  }
+
+  close(): Promise<void> {
+    this.#retry?.cancel();
+    return this.#publishing.close();
+  }
+
+  async #publishAll(): Promise<void> {
+    const { database, servers, writer } = this.#options;
+    // What changes from now on comes again.
+    const committed = writer.committed();
+    while (this.#changed.size > 0 && !this.#publishing.isClosed) {
+      const userIds = [...this.#changed].slice(0, USERS_AT_ONCE);
+      const serversOf = await servers.of(userIds);
+      for (const userId of userIds) {
+        this.#changed.delete(userId);
+        try {
+          await this.#publish(userId, [...serversOf(userId)]);
+        } catch (error) {
+          this.#changed.add(userId);
+          throw error;
+        }
+      }
+    }
+    if (this.#changed.size > 0) return;
+    const moved = cursorsOf(committed).filter(({ shard, pos }) => pos > (this.#reached[shard] ?? 0));
+    if (moved.length > 0) await saveFollowerCursors(database, NAME, moved);
+    this.#reached = committed;
+  }
+
+  /** Works out what changed of a user's devices, and whom that is told. */
+  async #publish(userId: string, sharing: readonly string[]): Promise<void> {
+    const { allows, database, wake } = this.#options;
+    const destinations = sharing.filter((server) => allows(server));
+    const isNews = await database.write(async (tx) => {
+      await lockToldDevices(tx, userId);
+      const before = await toldDevicesOf(tx, userId);
+      const changes = changesOf(before, (await this.#keysOf([userId]))(userId));
+      if (changes.length === 0) return false;
+      await tellDevices(tx, userId, changes, KEPT_DELETED);
+      const after = Math.max(
+        0,
+        ...before.flatMap(({ deviceId, streamId }) => (deviceId === CROSS_SIGNING ? [] : streamId)),
+      );
+      await addDestinationDeviceLists(tx, destinations, { userId, after });
+      return true;
+    });
+    if (!isNews) return;
+    for (const destination of destinations) {
+      this.#waiting.add(destination);
+      wake(destination);
+    }
+  }
+
+  /** The keys of users as other servers may see them. */
+  async #keysOf(userIds: readonly string[]): Promise<(userId: string) => Keys> {
+    const wanted = Object.fromEntries(userIds.map((userId) => [userId, []]));
+    const { deviceKeys, masterKeys, selfSigningKeys } = await this.#options.keys.local(wanted, undefined);
+    return (userId) => ({
+      devices: new Map(Object.entries(deviceKeys[userId] ?? {})),
+      master: masterKeys[userId],
+      selfSigning: selfSigningKeys[userId],
+    });
+  }
+}
+
+/** What differs from what was told last, with stream ids that go on from there. */
+const changesOf = (before: readonly ToldDevice[], { devices, master, selfSigning }: Keys): ToldDevice[] => {
+  const known = new Map(before.map((device) => [device.deviceId, device]));
+  let streamId = Math.max(0, ...before.map((device) => device.streamId));
+  const changes: ToldDevice[] = [];
+  const note = (deviceId: string, digest: Buffer, deleted: boolean): void => {
+    const told = known.get(deviceId);
+    if (told?.deleted === deleted && (deleted || told.digest.equals(digest))) return;
+    if (told === undefined && deleted) return;
+    changes.push({ deviceId, streamId: (streamId += 1), digest, deleted });
+  };
+  const hasCrossSigning = master !== undefined || selfSigning !== undefined;
+  note(CROSS_SIGNING, digestOf([master ?? null, selfSigning ?? null]), !hasCrossSigning);
+  for (const [deviceId, device] of devices) note(deviceId, digestOf(device), false);
+  for (const { deviceId } of before)
+    if (deviceId !== CROSS_SIGNING && !devices.has(deviceId)) note(deviceId, Buffer.alloc(0), true);
+  return changes;
+};
+
+const digestOf = (value: JsonValue): Buffer => hash('sha256', canonicalJson(value, 'lenient'), 'buffer');
+
+const eduOf = (
+  userId: string,
+  { deleted, deviceId, streamId }: ToldDevice,
+  previous: number,
+  { devices, master, selfSigning }: Keys,
+): Edu => {
+  if (deviceId === CROSS_SIGNING) {
+    const content: JsonObject = {
+      user_id: userId,
+      ...(master === undefined ? {} : { master_key: master }),
+      ...(selfSigning === undefined ? {} : { self_signing_key: selfSigning }),
+    };
+    return { edu_type: 'm.signing_key_update', content };
+  }
+  const device = deleted ? undefined : devices.get(deviceId);
+  const content: JsonObject = {
+    user_id: userId,
+    device_id: deviceId,
+    stream_id: streamId,
+    prev_id: previous === 0 ? [] : [previous],
+    ...(device === undefined ? { deleted: true } : { keys: withoutUnsigned(device), ...nameOf(device) }),
+  };
+  return { edu_type: 'm.device_list_update', content };
+};
+
+const withoutUnsigned = ({ unsigned: _unsigned, ...keys }: JsonObject): JsonObject => keys;
+
+const nameOf = ({ unsigned }: JsonObject): { readonly device_display_name?: string } => {
+  const name = isJsonObject(unsigned) ? unsigned['device_display_name'] : undefined;
+  return typeof name === 'string' ? { device_display_name: name } : {};
+};
+
+const cursorsOf = (
+  positions: PositionVector,
+): { readonly shard: number; readonly pos: number; readonly goal: null; readonly room: null }[] =>
+  positions.map((pos, shard) => ({ shard, pos, goal: null, room: null }));

@@ -1,0 +1,68 @@
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
+import type { DeviceMessages, ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import type { PresenceEdus } from './presence-edus.ts';
+import type { ReceiptEdus } from './receipt-edus.ts';
+import type { TypingEdus } from './typing-edus.ts';
+
+/** "The maximum length of 32 codepoints" is what servers may send; somewhat more does no harm. */
+const LONGEST_MESSAGE_ID = 255;
+const LONGEST_TYPE = 255;
+
+export interface EduReceptionOptions {
+  readonly toDevice: ToDeviceService;
+  readonly remoteDeviceLists: RemoteDeviceLists;
+  readonly receipts: ReceiptEdus;
+  readonly typing: TypingEdus;
+  /** Undefined when presence is not federated. */
+  readonly presence: PresenceEdus | undefined;
+}
+
+/** Does what an EDU of another server says. What makes no sense, or is not that server's to say, is dropped. */
+export type EduHandler = (origin: string, content: JsonObject) => Promise<void>;
+
+/** Takes in the EDUs of other servers. Server-Server API, "EDUs". */
+export class EduReception {
+  /** By `edu_type`. */
+  readonly handlers: Readonly<Record<string, EduHandler>>;
+  readonly #options: EduReceptionOptions;
+
+  constructor(options: EduReceptionOptions) {
+    this.#options = options;
+    const { presence, receipts, remoteDeviceLists, typing } = options;
+    const signingKeys: EduHandler = (origin, content) => remoteDeviceLists.receiveSigningKeys(origin, content);
+    this.handlers = {
+      'm.direct_to_device': (origin, content) => this.#directToDevice(origin, content),
+      'm.device_list_update': (origin, content) => remoteDeviceLists.receiveUpdate(origin, content),
+      'm.signing_key_update': signingKeys,
+      'org.matrix.signing_key_update': signingKeys,
+      'm.receipt': (origin, content) => receipts.receive(origin, content),
+      'm.typing': (origin, content) => typing.receive(origin, content),
+      ...(presence === undefined
+        ? {}
+        : { 'm.presence': (origin: string, content: JsonObject) => presence.receive(origin, content) }),
+    };
+  }
+
+  /** @throws MatrixError M_TOO_LARGE */
+  async #directToDevice(origin: string, content: JsonObject): Promise<void> {
+    const { message_id: messageId, messages, sender, type } = content;
+    if (typeof sender !== 'string' || domainOf(sender) !== origin || typeof type !== 'string') return;
+    if (typeof messageId !== 'string' || messageId.length > LONGEST_MESSAGE_ID || type.length > LONGEST_TYPE) return;
+    if (!isJsonObject(messages)) return;
+    await this.#options.toDevice.receive(origin, messageId, sender, type, messagesIn(messages));
+  }
+}
+
+/** The messages among what stands there. */
+const messagesIn = (given: JsonObject): DeviceMessages =>
+  Object.fromEntries(
+    Object.entries(given).flatMap(([userId, devices]) => {
+      if (!isJsonObject(devices) || userId.includes('\0')) return [];
+      const messages = Object.entries(devices).filter(
+        (entry): entry is [string, JsonObject] => isJsonObject(entry[1]) && !entry[0].includes('\0'),
+      );
+      return [[userId, Object.fromEntries(messages)] as const];
+    }),
+  );

@@ -1,0 +1,165 @@
+import { Background } from '#src/kernel/background.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import { MAIN_THREAD, type Receipt } from '#src/services/push/receipts/room-receipts.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
+
+/** For so long receipts are gathered: who reads a room message by message is told of a few times. */
+const GATHER_MS = 150;
+const MOST_WAITING = 1_000;
+/** Of a server that cannot be reached. */
+const MOST_WAITING_WHILE_AWAY = 100;
+/** Receipts of one EDU that are looked at. */
+const MOST_RECEIVED = 1_000;
+const LONGEST_THREAD = 255;
+
+interface Told {
+  readonly roomId: string;
+  readonly receipt: Receipt;
+}
+
+export interface ReceiptEdusOptions {
+  readonly rooms: RoomRegistry;
+  readonly receipts: ReceiptService;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly isLocal: (userId: string) => boolean;
+  readonly wake: (destination: string) => void;
+}
+
+/** Up to where users have read, both ways. Private receipts are nobody else's. Server-Server API, "Receipts". */
+export class ReceiptEdus implements EduSource {
+  readonly #options: ReceiptEdusOptions;
+  readonly #waiting = new NewestItems<Told>(MOST_WAITING);
+  /** What is being gathered, by room, user and thread. */
+  #gathered = new Map<string, { readonly room: Room; readonly receipt: Receipt }>();
+  #timer: Timer | undefined;
+  readonly #telling: Background;
+
+  constructor(options: ReceiptEdusOptions) {
+    this.#options = options;
+    this.#telling = new Background(
+      'federation receipts',
+      () => Promise.resolve(this.#tell()),
+      (err) => options.logger.error('receipts could not be handed to other servers', { err }),
+    );
+    options.receipts.changed.subscribe(({ room, receipt }) => this.#changed(room, receipt));
+  }
+
+  /** Takes an `m.receipt` of another server in, in as far as it is of joined users of its and the rooms' ACLs allow it. */
+  async receive(origin: string, content: JsonObject): Promise<void> {
+    let left = MOST_RECEIVED;
+    for (const [roomId, kinds] of Object.entries(content)) {
+      const users = isJsonObject(kinds) ? kinds['m.read'] : undefined;
+      if (!isJsonObject(users) || left <= 0) continue;
+      const room = await this.#options.rooms.byId(roomId);
+      if (room === undefined || !room.allowsServer(origin)) continue;
+      const accepted: Promise<unknown>[] = [];
+      for (const [userId, said] of Object.entries(users)) {
+        if (left-- <= 0) break;
+        if (domainOf(userId) !== origin || !room.isJoined(userId)) continue;
+        const receipt = parsed(said);
+        if (receipt === undefined) continue;
+        const { eventId, thread, ts } = receipt;
+        accepted.push(this.#options.receipts.receive(room, userId, 'm.read', thread, eventId, ts));
+      }
+      await Promise.all(accepted);
+    }
+  }
+
+  take(destination: string, limit: number): Promise<TakenEdus> {
+    const taken = this.#waiting.take(destination, MOST_WAITING);
+    if (taken === undefined || limit === 0) return Promise.resolve(NO_EDUS);
+    const { edus, left } = edusOf(taken.items, limit);
+    return Promise.resolve({
+      edus,
+      identity: [],
+      holdsEventsBack: false,
+      delivered: () => Promise.resolve(taken.delivered(left)),
+      failed: () => this.#waiting.shrink(destination, MOST_WAITING_WHILE_AWAY),
+    });
+  }
+
+  forget(destination: string): void {
+    this.#waiting.forget(destination);
+  }
+
+  /** Resolves when what was gathered waits for its servers. */
+  async idle(): Promise<void> {
+    if (this.#gathered.size > 0) this.#telling.wake();
+    await this.#telling.idle();
+  }
+
+  close(): Promise<void> {
+    this.#timer?.cancel();
+    return this.#telling.close();
+  }
+
+  #changed(room: Room, receipt: Receipt): void {
+    if (receipt.kind !== 'm.read' || !this.#options.isLocal(receipt.userId)) return;
+    if (room.remoteServers().length === 0) return;
+    this.#gathered.set(`${room.nid} ${receipt.userId} ${receipt.thread ?? ''}`, { room, receipt });
+    this.#timer ??= this.#options.timers.after(GATHER_MS, () => this.#telling.wake());
+  }
+
+  #tell(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const gathered = this.#gathered;
+    this.#gathered = new Map();
+    const destinations = new Set<string>();
+    for (const [key, { room, receipt }] of gathered)
+      for (const server of room.remoteServers()) {
+        this.#waiting.put(server, key, { roomId: room.roomId, receipt });
+        destinations.add(server);
+      }
+    for (const destination of destinations) this.#options.wake(destination);
+  }
+}
+
+/**
+ * As few EDUs as hold all receipts: each has one of a user in a room at most. So a receipt in a thread and one without a thread come in EDUs
+ * of their own, and neither hides the other. MSC4102.
+ *
+ * @returns what did not fit in as well
+ */
+const edusOf = (
+  told: readonly Told[],
+  limit: number,
+): { readonly edus: readonly Edu[]; readonly left: ReadonlySet<Told> } => {
+  const contents: Record<string, { 'm.read': Record<string, JsonObject> }>[] = [];
+  const left = new Set<Told>();
+  for (const one of told) {
+    const { roomId, receipt } = one;
+    const { eventId, thread, ts, userId } = receipt;
+    let content = contents.find((other) => other[roomId]?.['m.read'][userId] === undefined);
+    if (content === undefined && contents.length >= limit) left.add(one);
+    else {
+      if (content === undefined) contents.push((content = {}));
+      const users = (content[roomId] ??= { 'm.read': {} })['m.read'];
+      users[userId] = { event_ids: [eventId], data: { ts, ...(thread === undefined ? {} : { thread_id: thread }) } };
+    }
+  }
+  return { edus: contents.map((content) => ({ edu_type: 'm.receipt', content })), left };
+};
+
+const parsed = (
+  said: JsonValue,
+): { readonly eventId: string; readonly thread: string | undefined; readonly ts: number | undefined } | undefined => {
+  if (!isJsonObject(said) || !Array.isArray(said['event_ids'])) return undefined;
+  const eventId = said['event_ids'].at(-1);
+  const data = isJsonObject(said['data']) ? said['data'] : {};
+  const { thread_id: thread, ts } = data;
+  if (!isEventId(eventId)) return undefined;
+  if (thread !== undefined && thread !== MAIN_THREAD && !(isEventId(thread) && thread.length <= LONGEST_THREAD))
+    return undefined;
+  const isTime = typeof ts === 'number' && Number.isSafeInteger(ts) && ts >= 0;
+  return { eventId, thread, ts: isTime ? ts : undefined };
+};

@@ -1,0 +1,32 @@
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { roomsOfUsers } from '#src/storage/federation/sharing.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** Which other servers have users who are in rooms with users of this one. */
+export class SharingServers {
+  readonly #database: Database;
+  readonly #rooms: RoomRegistry;
+
+  constructor(database: Database, rooms: RoomRegistry) {
+    this.#database = database;
+    this.#rooms = rooms;
+  }
+
+  /** The servers that users of this one share a room with, by user; one statement, and another one for rooms that are not in memory. */
+  async of(userIds: readonly string[]): Promise<(userId: string) => ReadonlySet<string>> {
+    if (userIds.length === 0) return () => NONE;
+    const places = await roomsOfUsers(this.#database, userIds);
+    const rooms = await this.#rooms.load([...new Set(places.map(({ room }) => room))]);
+    const servers = new Map<string, Set<string>>();
+    for (const { userId, room } of places) {
+      const remote = rooms.get(room)?.remoteServers() ?? [];
+      if (remote.length === 0) continue;
+      let its = servers.get(userId);
+      if (its === undefined) servers.set(userId, (its = new Set()));
+      for (const server of remote) its.add(server);
+    }
+    return (userId) => servers.get(userId) ?? NONE;
+  }
+}

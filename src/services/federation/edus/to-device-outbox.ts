@@ -1,0 +1,151 @@
+import { hash } from 'node:crypto';
+import { AnsweredBatches } from '#src/kernel/batches.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { DeviceMessages, RemoteDeviceMessages } from '#src/services/e2ee/to-device/to-device-service.ts';
+import { type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import type { Database } from '#src/storage/database.ts';
+import {
+  deleteDestinationMessages,
+  type DestinationMessageRow,
+  destinationsOfMessages,
+  forgetDestinationMessages,
+  keepDestinationMessages,
+  nextDestinationMessages,
+} from '#src/storage/federation/destination-to-device.ts';
+
+/** Characters of what goes into one EDU, unless one message is longer. */
+const CHARACTERS_OF_EDU = 60_000;
+/** Characters of the EDUs of one transaction. */
+const CHARACTERS_OF_TRANSACTION = 1_000_000;
+const KEPT_AT_ONCE = 1_000;
+const DELETED_AT_ONCE = 100;
+
+export interface ToDeviceOutboxOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly allows: (serverName: string) => boolean;
+  /** Something waits for a server. */
+  readonly wake: (destination: string) => void;
+}
+
+/**
+ * Messages for devices of other servers' users: on disk from before their sender is answered until they have arrived, in order to each
+ * server, and before the events that are decrypted with what they bring. Server-Server API, "Send-to-device messaging".
+ */
+export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
+  readonly #options: ToDeviceOutboxOptions;
+  /** Servers for which something may be kept. */
+  readonly #waiting = new Set<string>();
+  readonly #keeping: AnsweredBatches<readonly DestinationMessageRow[], undefined>;
+  readonly #deleting: AnsweredBatches<readonly number[], undefined>;
+
+  constructor(options: ToDeviceOutboxOptions) {
+    this.#options = options;
+    const { clock, database } = options;
+    this.#keeping = new AnsweredBatches({
+      name: 'federation to-device',
+      most: KEPT_AT_ONCE,
+      work: async (batch) => {
+        await keepDestinationMessages(database, batch.flat(), clock.now());
+        return () => undefined;
+      },
+    });
+    this.#deleting = new AnsweredBatches({
+      name: 'federation to-device delivered',
+      most: DELETED_AT_ONCE,
+      work: async (batch) => {
+        await deleteDestinationMessages(database, batch.flat());
+        return () => undefined;
+      },
+    });
+  }
+
+  /** @param key of the sender's transaction: what is kept once for it is kept once however often it is tried */
+  async send(sender: string, type: string, messages: DeviceMessages, key: string): Promise<void> {
+    const rows: DestinationMessageRow[] = [];
+    for (const [destination, users] of byServer(messages)) {
+      if (!this.#options.allows(destination)) continue;
+      parted(users).forEach((part, index) => {
+        const messageId = hash('sha256', JSON.stringify([key, destination, index]), 'base64url').slice(0, 32);
+        const json = JSON.stringify({ message_id: messageId, messages: part, sender, type });
+        rows.push({ destination, messageId, json });
+      });
+    }
+    if (rows.length === 0) return;
+    await this.#keeping.ask(rows);
+    for (const destination of new Set(rows.map((row) => row.destination))) {
+      this.#waiting.add(destination);
+      this.#options.wake(destination);
+    }
+  }
+
+  async kept(): Promise<readonly string[]> {
+    const destinations = await destinationsOfMessages(this.#options.database);
+    for (const destination of destinations) this.#waiting.add(destination);
+    return destinations;
+  }
+
+  async take(destination: string, limit: number): Promise<TakenEdus> {
+    // Whatever comes while it is read adds it again.
+    if (!this.#waiting.delete(destination)) return NO_EDUS;
+    const rows = await nextDestinationMessages(this.#options.database, destination, limit + 1).catch((err: unknown) => {
+      this.#waiting.add(destination);
+      throw err;
+    });
+    const taken: typeof rows = [];
+    let characters = 0;
+    for (const row of rows) {
+      if (taken.length >= limit || (taken.length > 0 && characters + row.json.length > CHARACTERS_OF_TRANSACTION))
+        break;
+      taken.push(row);
+      characters += row.json.length;
+    }
+    if (taken.length === 0) return NO_EDUS;
+    // Until these are deleted, they wait.
+    this.#waiting.add(destination);
+    const hasMore = taken.length < rows.length;
+    return {
+      edus: taken.map(({ json }) => ({ edu_type: 'm.direct_to_device', content: JSON.parse(json) as JsonObject })),
+      identity: taken.map(({ messageId }) => messageId),
+      holdsEventsBack: hasMore,
+      delivered: () => this.#deleting.ask(taken.map(({ id }) => id)),
+      failed: () => undefined,
+    };
+  }
+
+  async forget(destination: string): Promise<void> {
+    if (this.#waiting.delete(destination)) await forgetDestinationMessages(this.#options.database, destination);
+  }
+}
+
+const byServer = (messages: DeviceMessages): Map<string, DeviceMessages> => {
+  const servers = new Map<string, Record<string, DeviceMessages[string]>>();
+  for (const [userId, devices] of Object.entries(messages)) {
+    const server = domainOf(userId);
+    if (server === undefined) continue;
+    const users = servers.get(server);
+    if (users === undefined) servers.set(server, { [userId]: devices });
+    else users[userId] = devices;
+  }
+  return servers;
+};
+
+/** Messages in parts that are each small enough for an EDU. */
+const parted = (messages: DeviceMessages): readonly DeviceMessages[] => {
+  const parts: Record<string, Record<string, JsonObject>>[] = [{}];
+  let characters = 0;
+  for (const [userId, devices] of Object.entries(messages))
+    for (const [deviceId, content] of Object.entries(devices)) {
+      const size = JSON.stringify(content).length + userId.length + deviceId.length;
+      if (characters > 0 && characters + size > CHARACTERS_OF_EDU) {
+        parts.push({});
+        characters = 0;
+      }
+      characters += size;
+      const part = parts.at(-1) ?? {};
+      part[userId] = { ...part[userId], [deviceId]: content };
+    }
+  return parts;
+};

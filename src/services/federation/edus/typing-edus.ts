@@ -1,0 +1,103 @@
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
+import { type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
+
+/** Who types for long is told of again, since other servers believe it only for so long. */
+const AGAIN_MS = 25_000;
+/** For so long it is believed of users of other servers. */
+const BELIEVED_MS = 60_000;
+const MOST_WAITING = 200;
+
+interface Typing {
+  readonly room_id: string;
+  readonly user_id: string;
+  readonly typing: boolean;
+}
+
+export interface TypingEdusOptions {
+  readonly rooms: RoomRegistry;
+  readonly typing: TypingService;
+  readonly timers: Timers;
+  readonly isLocal: (userId: string) => boolean;
+  readonly wake: (destination: string) => void;
+}
+
+/** Who types, both ways. Server-Server API, "Typing Notifications". */
+export class TypingEdus implements EduSource {
+  readonly #options: TypingEdusOptions;
+  readonly #waiting = new NewestItems<Typing>(MOST_WAITING);
+  /** Rooms with other servers in which users of this one type. */
+  readonly #typed = new Map<number, Set<string>>();
+  #again: Timer | undefined;
+
+  constructor(options: TypingEdusOptions) {
+    this.#options = options;
+    options.typing.changed.subscribe(({ roomNid, userId, isTyping }) => this.#changed(roomNid, userId, isTyping));
+  }
+
+  /** Takes an `m.typing` of another server in. What is of no joined user of its, or from a server that the room's ACL denies, is dropped. */
+  async receive(origin: string, content: JsonObject): Promise<void> {
+    const { rooms, typing } = this.#options;
+    const { room_id: roomId, user_id: userId, typing: isTyping } = content;
+    if (typeof roomId !== 'string' || typeof userId !== 'string' || domainOf(userId) !== origin) return;
+    const room = await rooms.byId(roomId);
+    if (room?.isJoined(userId) !== true || !room.allowsServer(origin)) return;
+    if (isTyping === true) typing.start(room, userId, BELIEVED_MS);
+    else typing.stop(room, userId);
+  }
+
+  take(destination: string, limit: number): Promise<TakenEdus> {
+    const taken = this.#waiting.take(destination, limit);
+    if (taken === undefined) return Promise.resolve(NO_EDUS);
+    return Promise.resolve({
+      edus: taken.items.map((typing) => ({ edu_type: 'm.typing', content: { ...typing } })),
+      identity: [],
+      holdsEventsBack: false,
+      delivered: () => Promise.resolve(taken.delivered()),
+      // Nobody cares who typed a minute ago.
+      failed: () => this.#waiting.forget(destination),
+    });
+  }
+
+  forget(destination: string): void {
+    this.#waiting.forget(destination);
+  }
+
+  close(): void {
+    this.#again?.cancel();
+  }
+
+  #changed(roomNid: number, userId: string, isTyping: boolean): void {
+    if (!this.#options.isLocal(userId)) return;
+    const room = this.#options.rooms.peek(roomNid);
+    if (room === undefined || room.remoteServers().length === 0) return;
+    const typed = this.#typed.get(roomNid) ?? new Set();
+    if (isTyping) this.#typed.set(roomNid, typed.add(userId));
+    else if (typed.delete(userId) && typed.size === 0) this.#typed.delete(roomNid);
+    if (this.#typed.size > 0) this.#again ??= this.#options.timers.every(AGAIN_MS, () => this.#tellAgain());
+    this.#tell(room, userId, isTyping);
+  }
+
+  #tellAgain(): void {
+    for (const [roomNid, userIds] of this.#typed) {
+      const room = this.#options.rooms.peek(roomNid);
+      if (room === undefined) this.#typed.delete(roomNid);
+      else for (const userId of userIds) this.#tell(room, userId, true);
+    }
+    if (this.#typed.size > 0) return;
+    this.#again?.cancel();
+    this.#again = undefined;
+  }
+
+  #tell(room: Room, userId: string, typing: boolean): void {
+    for (const server of room.remoteServers()) {
+      this.#waiting.put(server, `${room.nid} ${userId}`, { room_id: room.roomId, user_id: userId, typing });
+      this.#options.wake(server);
+    }
+  }
+}

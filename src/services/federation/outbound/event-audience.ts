@@ -1,0 +1,178 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { covers, type PositionVector, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { Appended, CommittedEvent, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PendingRooms } from './pending-rooms.ts';
+import { serverComings } from './server-comings.ts';
+
+export interface EventAudienceOptions {
+  readonly stream: RoomEventStream;
+  readonly pending: PendingRooms;
+  readonly isLocal: (userId: string) => boolean;
+  /** Whether this server talks to that one. */
+  readonly allows: (serverName: string) => boolean;
+  /** Something waits for these servers. */
+  readonly wake: (destinations: Iterable<string>) => void;
+  /** Events wait for their servers to be found: `spread` is to be called soon. */
+  readonly wakeSoon: () => void;
+  /** An event was heard of, whether it concerns other servers or not. */
+  readonly heard: () => void;
+  /** A server takes part in a room from an event on. */
+  readonly joined: (room: Room, serverName: string) => void;
+}
+
+/** Of whom a server hears that a membership of theirs ended before they were in the room, or that they may not come. */
+const HEARS_OF_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
+
+/**
+ * Which servers are sent which events: those that take part in the room before or after it. A message costs one note for its room, however
+ * many servers there are; they are looked through when their time comes, for all messages until then.
+ * Server-Server API, "Transactions"; "Room events ... sent to all servers in the room".
+ */
+export class EventAudience {
+  readonly #options: EventAudienceOptions;
+  /** Rooms with events whose servers have not been noted, with the first and the newest of these events. */
+  #unspread = new Map<Room, { readonly first: number; newest: number }>();
+  /** The newest event heard of, in each shard. */
+  #heard: number[] = [];
+
+  constructor(options: EventAudienceOptions) {
+    this.#options = options;
+  }
+
+  /** @param heard up to where the events are known already */
+  resume(heard: PositionVector): void {
+    this.#heard = [...heard];
+  }
+
+  /** @returns stops listening */
+  listen(): () => void {
+    return this.#options.stream.on('appended', (appended) => this.#hear(appended));
+  }
+
+  /** The newest event heard of, in each shard. */
+  get heard(): PositionVector {
+    return [...this.#heard];
+  }
+
+  /** Notes for each server what waits for it. */
+  spread(): void {
+    const unspread = this.#unspread;
+    if (unspread.size === 0) return;
+    this.#unspread = new Map();
+    for (const [room, { first, newest }] of unspread) this.#add(room, room.remoteServers(), first - 1, newest);
+  }
+
+  /**
+   * Works out what is to be sent of a room's events after a position, some of which the process before may have sent already. A server
+   * that has left meanwhile is sent that it did, and nothing else: what it may know of the rest, nothing says any more.
+   */
+  recall(room: Room, after: number): void {
+    const since = new Map<string, number>();
+    for (const member of room.members.values()) {
+      if (member.local) continue;
+      const server = domainOf(member.userId);
+      if (server === undefined) continue;
+      if (member.membership === 'join') since.set(server, Math.min(member.since, since.get(server) ?? Infinity));
+    }
+    for (const [server, from] of since) {
+      if (from > after) this.#options.joined(room, server);
+      this.#add(room, [server], Math.max(after, from), room.lastPosition);
+    }
+    for (const { userId, local, membership, event } of room.members.values()) {
+      const server = domainOf(userId);
+      if (local || server === undefined || event <= after || since.has(server)) continue;
+      if (membership === 'leave' || membership === 'ban') this.#end(room, server, event, event - 1);
+    }
+  }
+
+  #hear(appended: Appended): undefined {
+    const { room, events } = appended;
+    for (const { event } of events) {
+      const shard = shardOfPosition(event.nid);
+      if (!covers(this.#heard, event.nid)) this.#heard[shard] = event.nid;
+    }
+    this.#options.heard();
+    const comings = serverComings(appended);
+    if (room.remoteServers().length === 0 && comings.left.size === 0) {
+      this.#tellTargets(room, events);
+      return undefined;
+    }
+    const ours = events.filter(({ event }) => this.#isOurs(event));
+    const [first] = ours;
+    const last = ours.at(-1);
+    if (comings.joined.size > 0 || comings.left.size > 0) {
+      this.#spreadBefore(room, comings.joined, comings.left.keys());
+      for (const [server, nid] of comings.left) this.#leave(room, server, nid, ours);
+      for (const [server, nid] of comings.joined) {
+        this.#options.joined(room, server);
+        if (last !== undefined && last.event.nid > nid) this.#add(room, [server], nid, last.event.nid);
+      }
+      if (first !== undefined && last !== undefined) {
+        const others = room.remoteServers().filter((server) => !comings.joined.has(server));
+        this.#add(room, others, first.event.nid - 1, last.event.nid);
+      }
+    } else if (first !== undefined && last !== undefined) {
+      const known = this.#unspread.get(room);
+      if (known === undefined) this.#unspread.set(room, { first: first.event.nid, newest: last.event.nid });
+      else known.newest = last.event.nid;
+      this.#options.wakeSoon();
+    }
+    this.#tellTargets(room, ours, comings.left);
+    return undefined;
+  }
+
+  /** Notes what came before servers joined or left. */
+  #spreadBefore(room: Room, joined: ReadonlyMap<string, number>, left: Iterable<string>): void {
+    const unspread = this.#unspread.get(room);
+    if (unspread === undefined) return;
+    this.#unspread.delete(room);
+    const before = [...room.remoteServers().filter((server) => !joined.has(server)), ...left];
+    this.#add(room, before, unspread.first - 1, unspread.newest);
+  }
+
+  /** The last of a server's users left with an event: that one is the last that it is sent. */
+  #leave(room: Room, server: string, nid: number, ours: readonly CommittedEvent[]): void {
+    const [first] = ours;
+    if (first !== undefined && first.event.nid <= nid) this.#end(room, server, nid, first.event.nid - 1);
+    else if (this.#options.pending.isOpen(server, room.nid)) this.#end(room, server, nid, nid);
+  }
+
+  /** "leave/kick/ban" of those who were not in the room, or no more: their server hears of that, and of nothing else. */
+  #tellTargets(
+    room: Room,
+    events: readonly CommittedEvent[],
+    left: ReadonlyMap<string, number> = new Map<string, number>(),
+  ): void {
+    for (const { event, member } of events) {
+      if (member === undefined || member.after.local || !this.#isOurs(event)) continue;
+      const server = domainOf(member.after.userId);
+      if (server === undefined || left.has(server) || room.joinedServers().has(server)) continue;
+      const { before, after } = member;
+      if (after.membership !== 'leave' && after.membership !== 'ban') continue;
+      if (HEARS_OF_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);
+    }
+  }
+
+  /** Whether this server sends an event to others: it is of one of its users, or let somebody in, or out, who is of another server. */
+  #isOurs(event: StoredEvent): boolean {
+    if ((event.flags & HIDDEN_FLAGS) !== 0) return false;
+    return (event.flags & EVENT_FLAGS.sentOn) !== 0 || this.#options.isLocal(event.sender);
+  }
+
+  #add(room: Room, servers: readonly string[], after: number, newest: number): void {
+    const { allows, pending, wake } = this.#options;
+    const allowed = servers.filter((server) => allows(server));
+    for (const server of allowed) pending.add(server, room.nid, after, newest);
+    wake(allowed);
+  }
+
+  #end(room: Room, server: string, upTo: number, after: number): void {
+    const { allows, pending, wake } = this.#options;
+    if (!allows(server)) return;
+    pending.end(server, room.nid, upTo, after);
+    wake([server]);
+  }
+}

@@ -1,0 +1,135 @@
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
+import type { PendingRoom, PendingRooms } from './pending-rooms.ts';
+
+/** Characters of the events of one transaction. */
+const MOST_CHARACTERS = 2_000_000;
+/** Rooms that are looked through at once. */
+const ROOMS_AT_ONCE = 100;
+
+/** Events on their way to a server. */
+export interface EventsOnTheirWay {
+  readonly pdus: readonly JsonObject[];
+  /** Which ones they are. */
+  readonly identity: readonly string[];
+  /** They have arrived. */
+  delivered(): void;
+}
+
+interface Found {
+  readonly nid: number;
+  readonly pdu: JsonObject;
+  readonly size: number;
+}
+
+export interface EventsToSendOptions {
+  readonly database: Database;
+  readonly rooms: Pick<RoomRegistry, 'peek'>;
+  readonly pending: PendingRooms;
+  readonly isLocal: (userId: string) => boolean;
+}
+
+/** Reads what waits for a server: out of memory for rooms in use, and of rooms that are not, without making them. */
+export class EventsToSend {
+  readonly #options: EventsToSendOptions;
+
+  constructor(options: EventsToSendOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The next events for a server, those of a room in order.
+   *
+   * @param latestOnly the server was away for long: of rooms with more events than one transaction holds it is sent the newest one, and
+   *   asks for what it misses
+   */
+  async take(destination: string, limit: number, latestOnly: boolean): Promise<EventsOnTheirWay> {
+    const { pending } = this.#options;
+    const found: Found[] = [];
+    const sent: { readonly place: PendingRoom; readonly upTo: number }[] = [];
+    let characters = 0;
+    for (let places = firstOf(pending.of(destination)); places.length > 0 && found.length === 0;) {
+      for (const place of places) {
+        if (found.length >= limit || characters >= MOST_CHARACTERS) break;
+        const { events, upTo } = await this.#read(destination, place, limit - found.length, limit, latestOnly);
+        for (const event of events) characters += event.size;
+        found.push(...events);
+        // Where nothing is for this server, nothing has to arrive.
+        if (events.length === 0) pending.advance(destination, place.room, place.span, upTo);
+        else sent.push({ place, upTo });
+      }
+      if (found.length === 0) places = firstOf(pending.of(destination));
+    }
+    return {
+      pdus: found.map(({ pdu }) => pdu),
+      identity: found.map(({ nid }) => String(nid)),
+      delivered() {
+        for (const { place, upTo } of sent) pending.advance(destination, place.room, place.span, upTo);
+      },
+    };
+  }
+
+  /** @returns events, and up to where the room has no others for the server */
+  async #read(
+    destination: string,
+    { room: nid, span }: PendingRoom,
+    limit: number,
+    most: number,
+    latestOnly: boolean,
+  ): Promise<{ readonly events: readonly Found[]; readonly upTo: number }> {
+    const { after, newest } = span;
+    const recent = this.#options.rooms.peek(nid)?.ring.between(after, newest);
+    const wanted = latestOnly ? most + 1 : limit + 1;
+    const all =
+      recent === undefined
+        ? await this.#stored(nid, after, newest, wanted)
+        : recent.filter((event) => this.#isOurs(event)).map(ofEvent);
+    if (latestOnly && all.length > most) {
+      const last = recent === undefined ? await this.#newest(nid, after, newest) : all.at(-1);
+      return { events: last === undefined ? [] : notOf(destination, [last]), upTo: newest };
+    }
+    const read = all.slice(0, limit);
+    const upTo = read.length === all.length ? newest : (read.at(-1)?.nid ?? newest);
+    return { events: notOf(destination, read), upTo };
+  }
+
+  async #stored(room: number, after: number, upTo: number, limit: number): Promise<Found[]> {
+    const records = await eventsToSend(this.#options.database, { room, after, upTo }, limit);
+    return records.map(({ nid, json }) => ({ nid, pdu: JSON.parse(json) as JsonObject, size: json.length }));
+  }
+
+  async #newest(room: number, after: number, upTo: number): Promise<Found | undefined> {
+    const record = await newestEventToSend(this.#options.database, { room, after, upTo });
+    if (record === undefined) return undefined;
+    return { nid: record.nid, pdu: JSON.parse(record.json) as JsonObject, size: record.json.length };
+  }
+
+  #isOurs(event: StoredEvent): boolean {
+    if ((event.flags & HIDDEN_FLAGS) !== 0) return false;
+    return (event.flags & EVENT_FLAGS.sentOn) !== 0 || this.#options.isLocal(event.sender);
+  }
+}
+
+const ofEvent = (event: StoredEvent): Found => ({
+  nid: event.nid,
+  pdu: event.pdu as unknown as JsonObject,
+  size: event.json.length,
+});
+
+/** A server is not sent what it made itself. */
+const notOf = (destination: string, events: readonly Found[]): readonly Found[] =>
+  events.filter(({ pdu: { sender } }) => typeof sender !== 'string' || domainOf(sender) !== destination);
+
+const firstOf = (places: Iterable<PendingRoom>): PendingRoom[] => {
+  const first: PendingRoom[] = [];
+  for (const place of places) {
+    first.push(place);
+    if (first.length === ROOMS_AT_ONCE) break;
+  }
+  return first;
+};

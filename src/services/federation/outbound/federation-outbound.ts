@@ -1,0 +1,427 @@
+import { setImmediate } from 'node:timers/promises';
+import { Background } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { Subscribable } from '#src/kernel/signal.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { ORIGIN, type PositionVector, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { FederationClient, FederationFailure } from '#src/remote/federation/federation-client.ts';
+import type { Writer } from '#src/services/commit/writer.ts';
+import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
+import type { Batch, DeliverySource, Outcome, Positioned } from '#src/services/delivery/queue/ports.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { NewestItems } from './newest-items.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { Deliveries } from '#src/storage/delivery/deliveries.ts';
+import type { Database } from '#src/storage/database.ts';
+import { followerCursors, roomsBehind, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
+import {
+  destinationRooms,
+  replaceDestinationRooms,
+  sharesRoomWithServer,
+} from '#src/storage/federation/destination-rooms.ts';
+import { destinationPauseMs, LONGEST_PAUSE_MS } from './destination-pauses.ts';
+import { DestinationProgress } from './destination-progress.ts';
+import type { EduSources } from './edu-sources.ts';
+import { EventAudience } from './event-audience.ts';
+import { EventsToSend } from './events-to-send.ts';
+import { contentOf, MOST_EDUS, MOST_PDUS, type OutboundTransaction, transactionId } from './outbound-transaction.ts';
+import { PendingRooms } from './pending-rooms.ts';
+
+/** Under which it remembers how far it came, and in logs and metrics. */
+const NAME = 'federation';
+const PAGE = 500;
+/** How long it may be unknown to the database what was sent, and what was not. */
+const KEEP_MS = 1_000;
+/** The same, when nothing that happened concerns other servers. */
+const KEEP_IDLE_MS = 60_000;
+/** What is being sent gets so long when the server stops. */
+const CLOSE_MS = 3_000;
+/** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
+const HELD_FAILURES = 3;
+/** After so many failures in a row, about a minute, a server was away for long. */
+const LONG_FAILURES = 7;
+/** After so many, more than a quarter of an hour, it is looked whether it has to do with this server at all. */
+const GONE_FAILURES = 50;
+/** Events of before a server was in a room that wait for it. */
+const MOST_LATE = 500;
+const MOST_LATE_AT_ONCE = 25;
+/** Of the servers that are sent to at once, those that could not be reached last take this part at most. */
+const SHARE_OF_FAILING = 0.6;
+const TIMEOUTS = { headersMs: 60_000, totalMs: 90_000 };
+const TIMEOUTS_OF_FAILING = { headersMs: 20_000, totalMs: 30_000 };
+/** Answers name the events that were refused. */
+const MOST_ANSWER_BYTES = 262_144;
+/** Statuses of refusals that say nothing about what was sent. */
+const NOT_ABOUT_CONTENT: ReadonlySet<number> = new Set([401, 403, 404, 405, 408, 421, 425, 429]);
+
+export interface FederationOutboundOptions {
+  readonly serverName: string;
+  readonly database: Database;
+  readonly rooms: RoomRegistry;
+  readonly stream: RoomEventStream;
+  readonly writer: Writer;
+  readonly client: Pick<FederationClient, 'request'>;
+  readonly edus: EduSources;
+  /** Says that something other than events waits for a server. */
+  readonly woken: Subscribable<string>;
+  readonly isLocal: (userId: string) => boolean;
+  /** Whether this server talks to that one. */
+  readonly allows: (serverName: string) => boolean;
+  /** A server takes part in a room from now on. */
+  readonly joined: (room: Room, serverName: string) => void;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Servers that are sent to at once. */
+  readonly concurrency: number;
+}
+
+/**
+ * Sends other servers what happens here: events in order, what is to be decrypted with them before, at least once, and each transaction under
+ * an id by which it is recognised. Server-Server API, "Transactions".
+ *
+ * What waits is a position for each server and room. It is written once in a while, and only of servers that have not kept up: what came
+ * after that is worked out again from the events themselves.
+ */
+export class FederationOutbound {
+  readonly #options: FederationOutboundOptions;
+  readonly #pending = new PendingRooms();
+  readonly #progress: DestinationProgress;
+  readonly #audience: EventAudience;
+  readonly #events: EventsToSend;
+  readonly #queue: DeliveryQueue<OutboundTransaction>;
+  readonly #spreading: Background;
+  readonly #keeping: Background;
+  /** Transactions on their way, by destination. */
+  readonly #held = new Map<string, Positioned<OutboundTransaction>>();
+  /** Servers that are back after long. */
+  readonly #returning = new Set<string>();
+  /** Events of before servers were in their rooms, which they are sent all the same. */
+  readonly #late = new NewestItems<StoredEvent>(MOST_LATE);
+  /** Up to where everything is known to the database, in each shard. */
+  #keptUpTo: PositionVector = ORIGIN;
+  #keepTimer: { readonly timer: Timer; readonly isPatient: boolean } | undefined;
+  #stopListening: (() => void) | undefined;
+  /** Names the transactions of this process that carry nothing that is kept. */
+  readonly #run: string;
+  #count = 0;
+
+  constructor(options: FederationOutboundOptions) {
+    this.#options = options;
+    const { allows, clock, concurrency, database, isLocal, joined, logger, metrics, random, rooms, stream, timers } =
+      options;
+    this.#run = random.string(12, 'abcdefghijklmnopqrstuvwxyz0123456789');
+    this.#progress = new DestinationProgress(new Deliveries(database, NAME));
+    this.#events = new EventsToSend({ database, rooms, pending: this.#pending, isLocal });
+    this.#audience = new EventAudience({
+      stream,
+      pending: this.#pending,
+      isLocal,
+      allows,
+      joined,
+      wake: (destinations) => {
+        for (const destination of destinations) this.#queue.wake(destination);
+        this.#keepSoon(false);
+      },
+      wakeSoon: () => this.#spreading.wake(),
+      heard: () => this.#keepSoon(true),
+    });
+    const most = Math.max(1, Math.floor(concurrency * SHARE_OF_FAILING));
+    this.#queue = new DeliveryQueue<OutboundTransaction>({
+      name: NAME,
+      progress: this.#progress,
+      source: this.#source,
+      send: (destination, batch, signal) => this.#send(destination, batch, signal),
+      clock,
+      timers,
+      random,
+      logger,
+      metrics,
+      concurrency,
+      batchSize: 1,
+      firstPauseMs: destinationPauseMs(1),
+      longestPauseMs: LONGEST_PAUSE_MS,
+      pauseMs: destinationPauseMs,
+      groupOf: (destination) =>
+        this.#progress.failuresOf(destination) > 0 ? { name: 'failing', most } : { name: '', most: Infinity },
+    });
+    const failed = (err: unknown): void => {
+      logger.error('what other servers are still to be sent could not be noted; trying again', { err });
+      this.#keepSoon(false);
+    };
+    this.#spreading = new Background(
+      'federation audience',
+      async () => {
+        // One turn of the event loop lets the others of this turn come along.
+        await setImmediate();
+        this.#audience.spread();
+      },
+      failed,
+    );
+    this.#keeping = new Background('federation positions', () => this.#keep(), failed);
+    options.woken.subscribe((destination) => {
+      if (allows(destination)) this.#queue.wake(destination);
+    });
+    metrics.gaugeOf('tsudoi_federation_pending_rooms', 'rooms with events that a server is still to be sent', () => {
+      return this.#pending.size;
+    });
+    metrics.gaugeOf('tsudoi_federation_failing_servers', 'servers that could not be sent anything last', () => {
+      return this.#progress.failing;
+    });
+  }
+
+  /** Resumes what the last process left. The writer owns its shards. */
+  async start(): Promise<void> {
+    await this.#recallKept();
+    const { database, rooms, writer } = this.#options;
+    const committed = writer.committed();
+    const cursors = new Map((await followerCursors(database, NAME)).map(({ shard, pos }) => [shard, pos]));
+    this.#keptUpTo = committed.map((position, shard) => (cursors.size === 0 ? position : (cursors.get(shard) ?? 0)));
+    this.#audience.resume(committed);
+    this.#stopListening = this.#audience.listen();
+    if (cursors.size === 0) await saveFollowerCursors(database, NAME, cursorsOf(committed));
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const after = this.#keptUpTo[shard] ?? 0;
+      if (after >= (committed[shard] ?? 0)) continue;
+      for (let last = 0, page = await this.#behind(shard, last, after); page.length > 0;) {
+        for (const nid of page) {
+          const room = await rooms.byNid(nid);
+          if (room !== undefined) this.#audience.recall(room, after);
+        }
+        last = page.at(-1) ?? last;
+        page = await this.#behind(shard, last, after);
+      }
+    }
+    await this.#queue.start();
+  }
+
+  /** Sends a server events of before it was in their rooms. They are in memory only until then. */
+  sendLate(destination: string, events: readonly StoredEvent[]): void {
+    if (!this.#options.allows(destination)) return;
+    for (const event of events) this.#late.put(destination, event.eventId, event);
+    this.#queue.wake(destination);
+  }
+
+  /** Says that a server was heard of: if it could not be reached before, it can be now. */
+  inContact(destination: string): void {
+    this.#queue.inContact(destination);
+  }
+
+  /** How often in a row a server could not be reached. */
+  failuresOf(destination: string): number {
+    return this.#progress.failuresOf(destination);
+  }
+
+  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */
+  async idle(): Promise<void> {
+    await this.#spreading.idle();
+    this.#audience.spread();
+    await this.#queue.idle();
+    await this.#keeping.idle();
+  }
+
+  /** Sends what waits to those who can be reached, begins nothing new then, and breaks off what takes long. */
+  async drain(): Promise<void> {
+    await this.#spreading.close();
+    this.#audience.spread();
+    await this.#queue.close(CLOSE_MS);
+  }
+
+  /** Notes what is left for the next process. */
+  async close(): Promise<void> {
+    this.#stopListening?.();
+    this.#keepTimer?.timer.cancel();
+    await this.#keeping.close();
+    if (this.#stopListening === undefined) return;
+    try {
+      await this.#keep();
+    } catch (err) {
+      this.#options.logger.warn('what was sent to other servers of late is worked out again by the next process', {
+        err,
+      });
+    }
+  }
+
+  #behind(shard: number, room: number, after: number): Promise<number[]> {
+    return roomsBehind(this.#options.database, { shard, room, after, limit: PAGE });
+  }
+
+  async #recallKept(): Promise<void> {
+    const { database, writer } = this.#options;
+    for (let last = { destination: '', room: 0, after: 0 }; ;) {
+      const page = await destinationRooms(database, last, PAGE);
+      for (const row of page) this.#pending.recall(row, writer.committedIn(shardOfPosition(row.after)));
+      const end = page.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
+  readonly #source: DeliverySource<OutboundTransaction> = {
+    next: async (destination, after) => {
+      const held = this.#held.get(destination);
+      if (held !== undefined) {
+        if (held.position > after) return [held];
+        // The queue gave it up.
+        this.#held.delete(destination);
+        await held.item.delivered();
+      }
+      const item = await this.#build(destination);
+      if (item === undefined) {
+        this.#returning.delete(destination);
+        await this.#progress.forget(destination);
+        return [];
+      }
+      const next = { position: after + 1, item };
+      this.#held.set(destination, next);
+      return [next];
+    },
+    behind: async (after, limit) => {
+      const all = new Set([...this.#pending.destinations, ...(after === '' ? await this.#options.edus.kept() : [])]);
+      if (after === '') this.#behindAtStart = [...all].toSorted(byCodeUnits);
+      return this.#behindAtStart.filter((destination) => destination > after).slice(0, limit);
+    },
+  };
+  #behindAtStart: readonly string[] = [];
+
+  async #build(destination: string): Promise<OutboundTransaction | undefined> {
+    const { clock, edus, serverName } = this.#options;
+    if (this.#progress.failuresOf(destination) >= LONG_FAILURES) this.#returning.add(destination);
+    const taken = await edus.take(destination, MOST_EDUS);
+    const late = taken.holdsEventsBack ? undefined : this.#late.take(destination, MOST_LATE_AT_ONCE);
+    const events = await this.#events.take(
+      destination,
+      taken.holdsEventsBack ? 0 : MOST_PDUS - (late?.items.length ?? 0),
+      this.#returning.has(destination),
+    );
+    const earlier = late?.items ?? [];
+    const pdus = [...earlier.map(({ pdu }) => pdu as unknown as JsonObject), ...events.pdus];
+    if (taken.edus.length === 0 && pdus.length === 0) return undefined;
+    const identity = [...taken.identity, ...earlier.map(({ eventId }) => eventId), ...events.identity];
+    return {
+      id: transactionId(identity, () => `${this.#run}-${(this.#count += 1)}`),
+      content: contentOf(serverName, clock.now(), pdus, taken.edus),
+      delivered: async () => {
+        await taken.delivered();
+        late?.delivered();
+        events.delivered();
+        this.#keepSoon(false);
+      },
+      failed: () => taken.failed(),
+    };
+  }
+
+  async #send(
+    destination: string,
+    { items: [transaction] }: Batch<OutboundTransaction>,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    if (transaction === undefined) return { kind: 'done' };
+    const failures = this.#progress.failuresOf(destination);
+    const result = await this.#options.client.request({
+      destination,
+      method: 'PUT',
+      path: `/_matrix/federation/v1/send/${encodeURIComponent(transaction.id)}`,
+      content: transaction.content,
+      maxBodyBytes: MOST_ANSWER_BYTES,
+      timeouts: failures === 0 ? TIMEOUTS : TIMEOUTS_OF_FAILING,
+      signal,
+      isUrgent: true,
+    });
+    // What an answer says is no matter: it arrived, and what was refused of it is refused again.
+    if (result.ok || result.kind === 'too_large') {
+      this.#held.delete(destination);
+      await transaction.delivered();
+      return { kind: 'done' };
+    }
+    return this.#settleFailure(destination, transaction, failures, result);
+  }
+
+  async #settleFailure(
+    destination: string,
+    transaction: OutboundTransaction,
+    failures: number,
+    failure: FederationFailure,
+  ): Promise<Outcome> {
+    const { kind, retryAfterMs, status = 0 } = failure;
+    if (kind === 'disabled' || kind === 'denied') {
+      await this.#forget(destination);
+      return { kind: 'gone' };
+    }
+    if (kind === 'unreachable' && retryAfterMs !== undefined) return { kind: 'later', afterMs: retryAfterMs };
+    if (kind === 'refused' && status >= 400 && status < 500 && !NOT_ABOUT_CONTENT.has(status)) {
+      this.#options.logger.warn('another server refuses a transaction', {
+        destination,
+        transaction: transaction.id,
+        status,
+        errcode: failure.errcode,
+        reason: failure.error,
+      });
+      return { kind: 'refused' };
+    }
+    if (failures + 1 >= HELD_FAILURES) {
+      this.#held.delete(destination);
+      transaction.failed();
+    }
+    if (failures >= GONE_FAILURES && !(await sharesRoomWithServer(this.#options.database, destination))) {
+      await this.#forget(destination);
+      return { kind: 'gone' };
+    }
+    return retryAfterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: retryAfterMs };
+  }
+
+  /** Nothing is sent to a server any more, and nothing kept for it. */
+  async #forget(destination: string): Promise<void> {
+    this.#held.delete(destination);
+    this.#returning.delete(destination);
+    this.#pending.forget(destination);
+    this.#late.forget(destination);
+    this.#keepSoon(false);
+    await this.#options.edus.forget(destination);
+  }
+
+  #keepSoon(isPatient: boolean): void {
+    const known = this.#keepTimer;
+    if (known !== undefined && (isPatient || !known.isPatient)) return;
+    known?.timer.cancel();
+    const timer = this.#options.timers.after(isPatient ? KEEP_IDLE_MS : KEEP_MS, () => {
+      this.#keepTimer = undefined;
+      this.#keeping.wake();
+    });
+    this.#keepTimer = { timer, isPatient };
+  }
+
+  /** Writes what waits, and up to where that is all. */
+  async #keep(): Promise<void> {
+    this.#audience.spread();
+    const reached = this.#audience.heard;
+    const changes = this.#pending.takeChanges();
+    const cursors = cursorsOf(reached).filter(({ shard, pos }) => pos !== this.#keptUpTo[shard]);
+    if (changes.taken.length === 0 && cursors.length === 0) return;
+    try {
+      await this.#options.database.write(async (tx) => {
+        await replaceDestinationRooms(tx, changes.replaced, changes.rows);
+        if (cursors.length > 0) await saveFollowerCursors(tx, NAME, cursors);
+      });
+      this.#keptUpTo = reached;
+    } catch (error) {
+      this.#pending.putBack(changes);
+      throw error;
+    }
+  }
+}
+
+const byCodeUnits = (one: string, other: string): number => (one < other ? -1 : 1);
+
+const cursorsOf = (
+  positions: PositionVector,
+): { readonly shard: number; readonly pos: number; readonly goal: null; readonly room: null }[] =>
+  positions.map((pos, shard) => ({ shard, pos, goal: null, room: null }));

@@ -1,0 +1,40 @@
+import { hash } from 'node:crypto';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Edu } from './edu-source.ts';
+
+/** "The list of PDUs must not exceed 50", "the list of EDUs must not exceed 100". Server-Server API, `PUT /send/{txnId}`. */
+export const MOST_PDUS = 50;
+export const MOST_EDUS = 100;
+
+/** What one server sends another at once. */
+export interface OutboundTransaction {
+  readonly id: string;
+  /** Its body. */
+  readonly content: JsonObject;
+  /** Everything in it arrived, or is given up. */
+  delivered(): Promise<void>;
+  /** It did not arrive, and what was in it is put together anew. */
+  failed(): void;
+}
+
+/**
+ * The id of a transaction says what is in it: one that is put together again after a restart, and has the same in it, is recognised by its
+ * receiver. With another id it brings what the receiver recognises by itself: events by their ids, messages by theirs.
+ *
+ * @param identity of what has to arrive
+ * @param otherwise the id of a transaction that has nothing of the kind
+ */
+export const transactionId = (identity: readonly string[], otherwise: () => string): string =>
+  identity.length === 0 ? otherwise() : hash('sha256', JSON.stringify(identity), 'base64url').slice(0, 32);
+
+export const contentOf = (
+  origin: string,
+  now: number,
+  pdus: readonly JsonObject[],
+  edus: readonly Edu[],
+): JsonObject => ({
+  origin,
+  origin_server_ts: now,
+  pdus: [...pdus],
+  ...(edus.length === 0 ? {} : { edus: edus.map(({ edu_type, content }) => ({ edu_type, content })) }),
+});

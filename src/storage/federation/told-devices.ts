@@ -1,0 +1,137 @@
+import type { Database, Tx } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** A device of a user of this server, as other servers are told of it; without a device id, the user's cross-signing keys. */
+export interface ToldDevice {
+  readonly deviceId: string;
+  readonly streamId: number;
+  readonly digest: Buffer;
+  readonly deleted: boolean;
+}
+
+/** A user of whom a server is still to be told what came after a stream id. */
+export interface PendingDeviceList {
+  readonly userId: string;
+  readonly after: number;
+}
+
+const COLUMNS = 'device_id as "deviceId", stream_id as "streamId", digest, deleted';
+const LOCK = sql('told_devices_lock', 'select 1 from accounts where user_id = $1 for no key update');
+const OF_USER = sql(
+  'told_devices_of_user',
+  `select ${COLUMNS} from told_devices where user_id = $1 order by stream_id`,
+);
+const AFTER = sql(
+  'told_devices_after',
+  `select t.user_id as "userId", ${COLUMNS} from unnest($1::text[], $2::bigint[]) w(user_id, after)
+   join told_devices t on t.user_id = w.user_id and t.stream_id > w.after order by t.user_id, t.stream_id`,
+);
+const UPSERT = sql(
+  'told_devices_upsert',
+  `insert into told_devices (user_id, device_id, stream_id, digest, deleted)
+   select $1, t.* from unnest($2::text[], $3::bigint[], $4::bytea[], $5::boolean[]) t
+   on conflict (user_id, device_id) do update
+     set stream_id = excluded.stream_id, digest = excluded.digest, deleted = excluded.deleted`,
+);
+// What a server has not heard of yet it asks for, once it sees that it missed something.
+const TRIM = sql(
+  'told_devices_trim',
+  `delete from told_devices where user_id = $1 and deleted
+   and stream_id <= (select stream_id from told_devices where user_id = $1 and deleted order by stream_id desc offset $2 limit 1)`,
+);
+const NEWEST = sql(
+  'told_devices_newest',
+  `select coalesce(max(stream_id), 0) as newest from told_devices where user_id = $1 and device_id <> ''`,
+);
+const ADD = sql(
+  'destination_device_lists_add',
+  `insert into destination_device_lists (destination, user_id, after) select d, $2, $3 from unnest($1::text[]) d
+   on conflict do nothing`,
+);
+const NEXT = sql(
+  'destination_device_lists_next',
+  `select user_id as "userId", after from destination_device_lists where destination = $1 order by user_id limit $2`,
+);
+const TOLD = sql(
+  'destination_device_lists_told',
+  `with told as (select * from unnest($2::text[], $3::bigint[]) t(user_id, up_to)), more as (
+     update destination_device_lists d set after = t.up_to from told t
+     where d.destination = $1 and d.user_id = t.user_id
+       and exists (select 1 from told_devices n where n.user_id = t.user_id and n.stream_id > t.up_to)
+   )
+   delete from destination_device_lists d using told t
+   where d.destination = $1 and d.user_id = t.user_id
+     and not exists (select 1 from told_devices n where n.user_id = t.user_id and n.stream_id > t.up_to)`,
+);
+const FORGET = sql('destination_device_lists_forget', 'delete from destination_device_lists where destination = $1');
+const DESTINATIONS = sql('destination_device_lists_all', 'select distinct destination from destination_device_lists');
+
+/** Makes those who work out what changed of a user's devices wait for each other. */
+export const lockToldDevices = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(LOCK, [userId]);
+};
+
+/** What other servers were told last of a user's devices, by stream id. */
+export const toldDevicesOf = (reader: Database | Tx, userId: string): Promise<ToldDevice[]> =>
+  reader.query<ToldDevice>(OF_USER, [userId]);
+
+/** What came of users' devices after a stream id each, by user and stream id. */
+export const toldDevicesAfter = (
+  database: Database,
+  lists: readonly PendingDeviceList[],
+): Promise<(ToldDevice & { readonly userId: string })[]> =>
+  database.query(AFTER, [lists.map(({ userId }) => userId), lists.map(({ after }) => after)]);
+
+/** Notes what other servers are told from now on, and keeps the newest `keepDeleted` of deleted devices. */
+export const tellDevices = async (
+  tx: Tx,
+  userId: string,
+  devices: readonly ToldDevice[],
+  keepDeleted: number,
+): Promise<void> => {
+  await tx.query(UPSERT, [
+    userId,
+    devices.map(({ deviceId }) => deviceId),
+    devices.map(({ streamId }) => streamId),
+    devices.map(({ digest }) => digest),
+    devices.map(({ deleted }) => deleted),
+  ]);
+  if (devices.some(({ deleted }) => deleted)) await tx.query(TRIM, [userId, keepDeleted]);
+};
+
+/** The newest stream id of a user's devices; 0 when other servers were never told of any. */
+export const newestDeviceStreamId = async (database: Database, userId: string): Promise<number> =>
+  (await database.query<{ newest: number }>(NEWEST, [userId]))[0]?.newest ?? 0;
+
+/** Notes that servers are to be told what came of a user's devices after a stream id, unless it is noted that they are to be told more. */
+export const addDestinationDeviceLists = async (
+  tx: Tx,
+  destinations: readonly string[],
+  { userId, after }: PendingDeviceList,
+): Promise<void> => {
+  if (destinations.length > 0) await tx.query(ADD, [destinations, userId, after]);
+};
+
+/** Users of whom a server is still to be told. */
+export const nextDestinationDeviceLists = (
+  database: Database,
+  destination: string,
+  limit: number,
+): Promise<PendingDeviceList[]> => database.query<PendingDeviceList>(NEXT, [destination, limit]);
+
+/** Notes that a server was told of users up to a stream id each. */
+export const toldDestinationDeviceLists = async (
+  database: Database,
+  destination: string,
+  told: readonly { readonly userId: string; readonly upTo: number }[],
+): Promise<void> => {
+  await database.query(TOLD, [destination, told.map(({ userId }) => userId), told.map(({ upTo }) => upTo)]);
+};
+
+export const forgetDestinationDeviceLists = async (database: Database, destination: string): Promise<void> => {
+  await database.query(FORGET, [destination]);
+};
+
+/** The servers that are still to be told of somebody. */
+export const destinationsOfDeviceLists = async (database: Database): Promise<string[]> =>
+  (await database.query<{ destination: string }>(DESTINATIONS, [])).map(({ destination }) => destination);
