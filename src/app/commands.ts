@@ -61,6 +61,10 @@ export function runCommand(argv: readonly string[]): Promise<number> {
       const { runDatabase } = await import('./run-database.ts');
       await runDatabase(loadConfig(files, process.env), told, ended());
     },
+    async rotateSigningKey(files) {
+      const { rotateSigningKey } = await import('./rotate-signing-key.ts');
+      return rotateSigningKey(loadConfig(files, process.env));
+    },
     async generate() {
       const { generatedFiles } = await import('./generated.ts');
       const written: string[] = [];

@@ -78,6 +78,7 @@ import { invitesV1Endpoints } from '#src/http/server-server/invites-v1.ts';
 import { invitesV2Endpoints } from '#src/http/server-server/invites-v2.ts';
 import { joinsV1Endpoints } from '#src/http/server-server/joins-v1.ts';
 import { joinsV2Endpoints } from '#src/http/server-server/joins-v2.ts';
+import { keysQueryEndpoints } from '#src/http/server-server/keys_query.ts';
 import { keysServerEndpoints } from '#src/http/server-server/keys_server.ts';
 import { knocksEndpoints } from '#src/http/server-server/knocks.ts';
 import { leavingV1Endpoints } from '#src/http/server-server/leaving-v1.ts';
@@ -131,6 +132,7 @@ const DECLARED = [
   ...invitesV2Endpoints,
   ...joinsV1Endpoints,
   ...joinsV2Endpoints,
+  ...keysQueryEndpoints,
   ...keysServerEndpoints,
   ...knocksEndpoints,
   ...leavingV1Endpoints,

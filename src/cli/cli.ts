@@ -22,6 +22,8 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi move-media      [--config FILE]...   move media from files to the object store, while the server is stopped; may be interrupted
                                               and called again
   tsudoi database        [--config FILE]...   run the embedded database alone, for tools of PostgreSQL, until Ctrl-C
+  tsudoi rotate-signing-key [--config FILE]...
+                                              sign with a new key from the next start on, while the server is stopped; what was signed stays good
   tsudoi generate                             for developers: write config/schema.json and spec/ anew
 
 --config may be repeated, later files win; a directory means its *.yaml files in order. Every key can be set in the
@@ -55,6 +57,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'import-archive': [],
   'move-media': [],
   database: [],
+  'rotate-signing-key': [],
   generate: [],
 };
 
@@ -132,6 +135,9 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
             `The embedded database runs, and the server does not. Ctrl-C ends it. Its superuser connects to:\n${url}\n`,
           ),
         );
+        return 0;
+      case 'rotate-signing-key':
+        ports.out(`${await ports.rotateSigningKey(files)}\n`);
         return 0;
       case 'doctor':
         return await doctor(ports, files, values.url);

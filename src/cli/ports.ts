@@ -32,6 +32,8 @@ export interface CliPorts {
   readonly runDatabase: (configFiles: readonly string[], told: (url: string) => void) => Promise<void>;
   /** Moves media from files to the object store. Returns what happened. @throws with what is wrong */
   readonly moveMedia: (configFiles: readonly string[]) => Promise<string>;
+  /** Has the server sign with a new key. Returns what happened. @throws with what is wrong */
+  readonly rotateSigningKey: (configFiles: readonly string[]) => Promise<string>;
   /** Writes the generated files and returns the paths of those that changed. */
   readonly generate: () => Promise<readonly string[]>;
 }

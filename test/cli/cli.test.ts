@@ -38,6 +38,7 @@ function terminal(config: Partial<CliConfig> = {}) {
     importArchive: async (_files, path) => `read ${path}`,
     moveMedia: async () => '3 objects were moved',
     runDatabase: async (_files, told) => told('postgresql://somewhere'),
+    rotateSigningKey: async () => 'a new key signs',
     probeMail: async () => undefined,
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');

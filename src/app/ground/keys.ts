@@ -1,9 +1,12 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import type { Random } from '#src/kernel/random.ts';
 import {
+  formatRetiredKey,
   formatSigningKey,
   generateSigningKey,
+  parseRetiredKeys,
   parseSigningKeys,
+  type RetiredKey,
   type SigningKey,
 } from '#src/protocol/signing/signing-key.ts';
 import { writePrivateFile } from '#src/storage/private-files.ts';
@@ -32,3 +35,40 @@ export async function openSigningKeys(path: string, random: Random): Promise<rea
   await writePrivateFile(path, `${formatSigningKey(key)}\n`, 'wx');
   return [key];
 }
+
+/** The file of the keys with which the server signed once, beside that of those with which it signs. */
+const retiredKeysFile = (path: string): string => `${path}.retired`;
+
+/** The keys with which the server signed once. @throws if the file is there and cannot be read */
+export async function openRetiredKeys(path: string): Promise<readonly RetiredKey[]> {
+  const file = retiredKeysFile(path);
+  try {
+    return parseRetiredKeys(await readFile(file, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new Error(`${file} cannot be used: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/**
+ * Puts a new key in the place of those with which the server signs. What they signed can be verified further on.
+ *
+ * @param now milliseconds since the epoch
+ * @returns the new key
+ * @throws if the file is there but holds no key
+ */
+export async function rotateSigningKey(path: string, random: Random, now: number): Promise<SigningKey> {
+  const keys = await openSigningKeys(path, random);
+  const retired = await openRetiredKeys(path);
+  const key = generateSigningKey((count) => random.bytes(count));
+  const retiring = keys.map(({ keyId, publicKey }) => ({ keyId, publicKey, expiredAt: now }));
+  // In this order: whenever it is interrupted, each key stands in one of the files at least.
+  await replace(retiredKeysFile(path), [...retiring, ...retired].map(formatRetiredKey));
+  await replace(path, [formatSigningKey(key)]);
+  return key;
+}
+
+const replace = async (path: string, lines: readonly string[]): Promise<void> => {
+  await writePrivateFile(`${path}.new`, lines.map((line) => `${line}\n`).join(''));
+  await rename(`${path}.new`, path);
+};

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import type { Random } from '#src/kernel/random.ts';
-import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
+import type { RetiredKey, SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { openSessionKey, type SessionKey } from '#src/services/accounts/sessions/session-key.ts';
 import type { Config } from '../config/config.ts';
-import { openSigningKeys } from './keys.ts';
+import { openRetiredKeys, openSigningKeys } from './keys.ts';
 
 /** What the server reads from files before it is put together. */
 export interface ServerFiles {
@@ -13,6 +13,8 @@ export interface ServerFiles {
   readonly version: string;
   /** The first one signs. */
   readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
+  /** Those with which the server signed once. */
+  readonly retiredKeys: readonly RetiredKey[];
   readonly sessionKey: SessionKey;
   /** PEM; undefined: the system's alone. */
   readonly certificateAuthorities: readonly string[] | undefined;
@@ -26,6 +28,7 @@ export async function openServerFiles(config: Config, random: Random): Promise<S
   return {
     version,
     signingKeys: await openSigningKeys(config.signingKeyFile, random),
+    retiredKeys: await openRetiredKeys(config.signingKeyFile),
     sessionKey: await openSessionKey(join(config.dataDir, 'session.key')),
     certificateAuthorities: await certificateAuthorities(config.federation.trustedCaFiles),
   };

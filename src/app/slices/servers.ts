@@ -8,6 +8,10 @@ import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
 import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { Contacts } from '#src/services/servers/contacts.ts';
 import { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { KeyNotary } from '#src/services/servers/keys/key-notary.ts';
+import { OutageMemory } from '#src/services/servers/health/outage-memory.ts';
+import type { Timer } from '#src/kernel/timers.ts';
+import { sweepServerKeys } from '#src/storage/servers/server-key-rows.ts';
 import { OwnKeys } from '#src/services/servers/keys/own-keys.ts';
 import { ServerKeys } from '#src/services/servers/keys/server-keys.ts';
 import { RequestAuthenticator } from '#src/services/servers/requests/request-authenticator.ts';
@@ -19,6 +23,9 @@ import type { Outside } from './outside.ts';
 
 /** Hosts that are asked at the same time where their servers are. */
 const DISCOVERIES = 128;
+/** What servers said of their keys takes at most so many bytes: those that were asked longest ago are asked again. */
+const MOST_KEY_BYTES = 128 * 1024 * 1024;
+const SWEEP_MS = 6 * 3_600_000;
 
 /** Other servers: with whom this one talks, how it asks them, and how it knows what comes from them. */
 export interface Servers {
@@ -27,18 +34,35 @@ export interface Servers {
   readonly federationClient: FederationClient;
   readonly ownKeys: OwnKeys;
   readonly serverKeys: ServerKeys;
+  readonly keyNotary: KeyNotary;
   readonly eventVerifier: EventVerifier;
   readonly requestAuthenticator: RequestAuthenticator;
 }
 
 export function composeServers(below: Platform & ServerFiles & Outside): Slice<Servers> {
-  const { certificateAuthorities, clock, config, database, logger, metrics, random, rateLimiter, signingKeys } = below;
+  const {
+    certificateAuthorities,
+    clock,
+    config,
+    database,
+    logger,
+    metrics,
+    random,
+    rateLimiter,
+    retiredKeys,
+    signingKeys,
+  } = below;
   const { timers, version } = below;
   const { serverName } = config;
   const { allow, allowIpRanges, deny, denyIpRanges, enabled, keyServers, staticHosts } = config.federation;
   const serverPolicy = new ServerPolicy({ enabled, allow, deny });
   const contacts = new Contacts(logger);
-  const backoff = new DestinationBackoff({ clock, random });
+  const outages = new OutageMemory({ database, clock, timers, logger });
+  const backoff = new DestinationBackoff({
+    clock,
+    random,
+    changed: (name, outage) => outages.changed(name, outage),
+  });
   const guarded = {
     guard: new AddressGuard({ deny: denyIpRanges, allow: allowIpRanges }),
     timers,
@@ -62,7 +86,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     logger,
     metrics,
   });
-  const ownKeys = new OwnKeys({ serverName, signingKeys, retiredKeys: [], clock });
+  const ownKeys = new OwnKeys({ serverName, signingKeys, retiredKeys, clock });
   const serverKeys = new ServerKeys({
     database,
     client: federationClient,
@@ -75,6 +99,11 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   });
   contacts.onHeardOf((name) => backoff.reached(name));
   contacts.onHeardOf((name) => serverKeys.heardOf(name));
+  let sweeping: Timer | undefined;
+  const sweep = (): Promise<void> =>
+    sweepServerKeys(database, MOST_KEY_BYTES).catch((err: unknown) =>
+      logger.warn('keys of servers could not be swept', { err }),
+    );
   const verifier = new ThreadedVerifier({ timers, logger });
   return {
     name: 'servers',
@@ -84,6 +113,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
       federationClient,
       ownKeys,
       serverKeys,
+      keyNotary: new KeyNotary({ keys: serverKeys, own: ownKeys, rateLimiter, clock }),
       eventVerifier: new EventVerifier({ keys: serverKeys, verifier }),
       requestAuthenticator: new RequestAuthenticator({
         serverName,
@@ -94,10 +124,17 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
         clock,
       }),
     },
+    async start() {
+      await outages.start(backoff);
+      sweeping = timers.every(SWEEP_MS, () => void sweep());
+    },
+    idle: () => outages.idle(),
     async close() {
+      sweeping?.cancel();
       await discoveryHttp.close();
       await federationClient.close();
       await verifier.close();
+      await outages.close();
     },
   };
 }

@@ -9,7 +9,7 @@ interface Services {
 const publishedKey = Type.Object({ key: Type.String() });
 
 /** What a server says of its keys, with signatures. */
-const serverKeys = Type.Object({
+export const serverKeys = Type.Object({
   server_name: Type.String(),
   valid_until_ts: Type.Integer(),
   verify_keys: Type.Record(Type.String(), publishedKey),

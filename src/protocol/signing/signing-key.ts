@@ -1,4 +1,4 @@
-import { decodeBase64, encodeBase64 } from './base64.ts';
+import { decodeBase64, encodeBase64, withoutPadding } from './base64.ts';
 import { ed25519, type KeyPair, PUBLIC_KEY_BYTES, SEED_BYTES } from './ed25519.ts';
 
 /** An Ed25519 key with which this server signs. */
@@ -89,4 +89,40 @@ export function parseSigningKeys(text: string): readonly [SigningKey, ...Signing
 export function importVerifyKey(base64: string): VerifyKey | undefined {
   const bytes = decodeBase64(base64);
   return bytes?.byteLength === PUBLIC_KEY_BYTES ? { bytes } : undefined;
+}
+
+/** A key with which this server signed once. */
+export interface RetiredKey {
+  readonly keyId: string;
+  /** The verification key in unpadded base64. */
+  readonly publicKey: string;
+  /** When it was retired, in milliseconds since the epoch: it is good for what was signed until then. */
+  readonly expiredAt: number;
+}
+
+/** The line `ed25519 a_xxxx <base64 public key> <milliseconds>` of a file of retired keys, without the line's end. */
+export function formatRetiredKey({ expiredAt, keyId, publicKey }: RetiredKey): string {
+  return `${keyId.replace(':', ' ')} ${publicKey} ${expiredAt}`;
+}
+
+/**
+ * Reads a file of retired keys: one key a line in the form of {@link formatRetiredKey}. Of a key that is there twice, the first line counts.
+ *
+ * @throws TypeError naming the line that is not a key
+ */
+export function parseRetiredKeys(text: string): readonly RetiredKey[] {
+  const keys = new Map<string, RetiredKey>();
+  for (const [index, line] of text.split('\n').entries()) {
+    if (line.trim() === '') continue;
+    const [algorithm, version = '', publicKey = '', expired = '', ...rest] = line.trim().split(/\s+/);
+    const isKey = algorithm === 'ed25519' && KEY_VERSION.test(version) && importVerifyKey(publicKey) !== undefined;
+    if (!isKey || !/^\d{1,15}$/.test(expired) || rest.length > 0) {
+      throw new TypeError(
+        `Line ${index + 1} of the file of retired keys is not of the form "ed25519 <name> <base64 of 32 bytes> <milliseconds>".`,
+      );
+    }
+    const keyId = `ed25519:${version}`;
+    if (!keys.has(keyId)) keys.set(keyId, { keyId, publicKey: withoutPadding(publicKey), expiredAt: Number(expired) });
+  }
+  return [...keys.values()];
 }

@@ -34,6 +34,9 @@ export class DestinationBackoff {
   readonly #outages = new LRUCache<string, Outage & { readonly triedAt: number }>({
     maxSize: MOST_OUTAGES,
     sizeCalculation: () => 1,
+    dispose: (_, destination, reason) => {
+      if (reason === 'evict') this.#options.changed?.(destination, undefined);
+    },
   });
 
   constructor(options: DestinationBackoffOptions) {

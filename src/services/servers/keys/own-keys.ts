@@ -2,16 +2,12 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
-import { importVerifyKey, type SigningKey, type VerifyKey } from '#src/protocol/signing/signing-key.ts';
-
-/** A key with which this server signed once. */
-export interface RetiredKey {
-  readonly keyId: string;
-  /** Unpadded base64. */
-  readonly publicKey: string;
-  /** When it was retired, in milliseconds since the epoch. */
-  readonly expiredAt: number;
-}
+import {
+  importVerifyKey,
+  type RetiredKey,
+  type SigningKey,
+  type VerifyKey,
+} from '#src/protocol/signing/signing-key.ts';
 
 export interface OwnKeysOptions {
   readonly serverName: string;

@@ -137,8 +137,14 @@ export class ServerKeys {
    * valid for long enough. Answers are canonical JSON.
    *
    * @param wanted until when each key should be valid, by key id; empty: all keys, until `validAt`
+   * @param mayAsk whether the server may be asked for whoever wants to know
    */
-  async answersOf(serverName: string, wanted: ReadonlyMap<string, number>, validAt: number): Promise<JsonObject[]> {
+  async answersOf(
+    serverName: string,
+    wanted: ReadonlyMap<string, number>,
+    validAt: number,
+    mayAsk: () => boolean,
+  ): Promise<JsonObject[]> {
     const { database } = this.#options;
     const servers = new Map<string, KnownServer>();
     await this.#load([serverName], servers);
@@ -151,7 +157,8 @@ export class ServerKeys {
             const key = known.keys.get(keyId);
             return key !== undefined && (key.isOld || key.validUntil >= until);
           });
-    if (!isEnough || this.#isHalfOver(known)) await this.#fetch(serverName, known);
+    if ((!isEnough || this.#isHalfOver(known)) && this.#mayFetch(serverName, known) && mayAsk())
+      await this.#fetch(serverName, known);
     const rows = await readServerKeyAnswers(database, [serverName]);
     const told = rows.filter(({ keyId }) => wanted.size === 0 || wanted.has(keyId));
     return [...new Set(told.map(({ answer }) => answer))].map((answer) => JSON.parse(answer) as JsonObject);
@@ -209,16 +216,20 @@ export class ServerKeys {
 
   /** Asks the server for its keys of today, unless it was asked of late. */
   #fetch(serverName: string, known: KnownServer): Promise<KnownServer> {
-    const { allows, clock } = this.#options;
-    const now = clock.now();
     const latest = this.#known.peek(serverName) ?? known;
-    const isAskedOfLate = now >= latest.fetchedAt && now - latest.fetchedAt < SHORTEST_PAUSE_MS;
-    const isAway = now < (this.#failures.get(serverName)?.until ?? 0);
-    if (isAskedOfLate || isAway || !allows(serverName)) return Promise.resolve(latest);
+    if (!this.#mayFetch(serverName, latest)) return Promise.resolve(latest);
     return this.#fetches.run(serverName, () => {
       if (this.#gate.waiting >= MOST_WAITING) return Promise.resolve(latest);
       return this.#gate.run(async () => (await this.#fetchNow(serverName)) ?? this.#known.peek(serverName) ?? known);
     });
+  }
+
+  #mayFetch(serverName: string, { fetchedAt }: KnownServer): boolean {
+    const { allows, clock } = this.#options;
+    const now = clock.now();
+    const isAskedOfLate = now >= fetchedAt && now - fetchedAt < SHORTEST_PAUSE_MS;
+    const isAway = now < (this.#failures.get(serverName)?.until ?? 0);
+    return !isAskedOfLate && !isAway && allows(serverName);
   }
 
   async #fetchNow(serverName: string): Promise<KnownServer | undefined> {
