@@ -42,10 +42,8 @@ const HABITS: Readonly<Record<string, (body: unknown) => unknown>> = {
   getDevices: (body) => without(body, ['display_name']),
   getDevice: (body) => without(body, ['display_name']),
   // "All other fields of the events should remain untouched", and events have no `origin`: no room version knows one any more.
-  sendInviteV2: (body) => {
-    const { event, ...rest } = body as { readonly event?: Json };
-    return event === undefined ? rest : { ...rest, event: { origin: event['sender'], ...event } };
-  },
+  sendInviteV1: (body) => (Array.isArray(body) ? [body[0], withOrigin(body[1])] : body),
+  sendInviteV2: (body) => withOrigin(body),
 };
 
 /** A body without those of its members of these names that are null. */
@@ -54,6 +52,12 @@ function without(body: unknown, names: readonly string[]): unknown {
     value === null && names.includes(name) ? undefined : value,
   ) as unknown;
 }
+
+/** An answer whose event says by which server it was made. */
+const withOrigin = (body: unknown): unknown => {
+  const { event, ...rest } = body as { readonly event?: Json };
+  return event === undefined ? rest : { ...rest, event: { origin: event['sender'], ...event } };
+};
 
 /** Errors that any endpoint with authentication may answer, whatever its own description of the status is. */
 const TOKEN_ERRORS: ReadonlySet<unknown> = new Set(['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN']);

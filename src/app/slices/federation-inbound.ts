@@ -7,6 +7,7 @@ import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Events } from './events.ts';
+import type { FederationJoins } from './federation-joins.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
@@ -19,7 +20,7 @@ export interface FederationInbound {
 }
 
 export function composeFederationInbound(
-  below: Platform & Events & RoomModel & Servers & { readonly eduHandlers?: EduHandlers },
+  below: Platform & Events & FederationJoins & RoomModel & Servers & { readonly eduHandlers?: EduHandlers },
 ): Slice<FederationInbound> {
   const { clock, config, database, logger, metrics, random, timers } = below;
   const { eduHandlers = {}, eventVerifier: verifier, federationClient, loader, receiver, rooms } = below;
@@ -42,7 +43,7 @@ export function composeFederationInbound(
     rooms,
     verifier,
     queue: inboundQueue,
-    outside: { take: () => Promise.resolve('This server is not in the room.') },
+    outside: { take: (origin, roomId, pdu) => below.receivedInvites.takeEvent(origin, roomId, pdu) },
     eduHandlers,
     serverName,
     clock,

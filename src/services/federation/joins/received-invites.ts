@@ -87,26 +87,27 @@ export class ReceivedInvites {
   }
 
   /**
-   * Takes the end of an invite, or of a knock, in a room that this server is not in: only who invited may take an invite back, for nobody
-   * here can tell who else might.
+   * Takes an event of a room that this server is not in: the end of an invite, or of a knock. Only who invited may take an invite back, for
+   * nobody here can tell who else might.
    *
-   * @param event verified by then
-   * @returns false when it is none that this server believes
+   * @returns why it is of no use here; undefined when it was taken
    */
-  async takeEnd(origin: string, event: IdentifiedPdu): Promise<boolean> {
-    const { isLocal, outside, rooms } = this.#options;
-    const { content, room_id: roomId, sender, state_key: target, type } = event.pdu;
-    if (type !== MEMBER || roomId === undefined || target === undefined || !isLocal(target) || sender === target)
-      return false;
-    if (domainOf(sender) !== origin) return false;
+  async takeEvent(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined> {
+    const { isLocal, outside, rooms, verifier } = this.#options;
+    const { content, sender, state_key: target, type } = pdu;
+    if (type !== MEMBER || !isUserId(target) || !isLocal(target) || sender === target) return NOT_IN_ROOM;
     const after = membershipIn(content);
+    if ((after !== 'leave' && after !== 'ban') || !isUserId(sender) || domainOf(sender) !== origin) return NOT_IN_ROOM;
     const room = await rooms.heardOf(roomId);
     const before = room?.member(target);
-    if (room === undefined || room.isResident || before === undefined || (after !== 'leave' && after !== 'ban'))
-      return false;
-    if (before.membership !== 'invite' && before.membership !== 'knock') return false;
-    if (before.membership === 'invite' && (await outside.senderOf(room, before)) !== sender) return false;
-    return (await outside.store({ roomId, version: room.version, event, state: [] })) !== undefined;
+    if (room === undefined || room.isResident || before === undefined) return NOT_IN_ROOM;
+    if (before.membership !== 'invite' && before.membership !== 'knock') return NOT_IN_ROOM;
+    if (before.membership === 'invite' && (await outside.senderOf(room, before)) !== sender)
+      return 'The invite was made by another user.';
+    const [verified] = await verifier.verify(room.version, [pdu]);
+    if (verified?.ok !== true) return `The event is not valid: ${verified?.reason ?? 'it is missing'}.`;
+    await outside.store({ roomId, version: room.version, event: verified.event, state: [] });
+    return undefined;
   }
 
   /** "Servers MUST apply certain validation to ensure they don't accidentally sign non-invite events". @throws MatrixError M_INVALID_PARAM */
@@ -176,5 +177,7 @@ export class ReceivedInvites {
 
 /** Events of what is told of a room that are checked. */
 const MOST_CHECKED = 20;
+
+const NOT_IN_ROOM = 'This server is not in the room.';
 
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

@@ -1,0 +1,231 @@
+import { expect } from 'chai';
+import { systemRandom } from '#src/kernel/random.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { JoinableRoom } from '#test/support/joinable-room.ts';
+
+describe('joining through servers that are broken, or mean harm', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let a: InProcessServer;
+  let p: RemotePartner;
+  let q: RemotePartner;
+
+  before(async () => {
+    federation = await startFederation(['a.test'], { partners: ['p.test', 'q.test'] });
+    a = federation.server('a.test');
+    p = federation.partner('p.test');
+    q = federation.partner('q.test');
+  });
+  after(() => federation?.stop());
+
+  const join = (room: JoinableRoom, via: readonly string[] = ['p.test']): Promise<Json> =>
+    a.ask(
+      'alice',
+      'POST',
+      `/join/${encodeURIComponent(room.roomId)}?${via.map((name) => `via=${name}`).join('&')}`,
+      {},
+    );
+  const joinedRooms = async (): Promise<string[]> => (await a.must('alice', 'GET', '/joined_rooms')).joined_rooms;
+  const stateOf = async (room: JoinableRoom): Promise<string[]> =>
+    (await a.must('alice', 'GET', `/rooms/${encodeURIComponent(room.roomId)}/state`)).map(
+      (event: Json) => `${event.type} ${event.state_key}`,
+    );
+
+  describe('a join stands', () => {
+    for (const version of ['1', '6', '10', '12']) {
+      it(`in room version ${version}, with the whole state`, async () => {
+        const room = new JoinableRoom(p, version);
+        room.add({ type: 'm.room.name', sender: room.creator, stateKey: '', content: { name: 'Partner' } });
+        room.serveJoins();
+        expect((await join(room)).status).to.equal(200);
+        expect((await stateOf(room)).toSorted()).to.deep.equal(
+          [...room.state.keys()]
+            .map((key) => key.replace('\0', ' '))
+            .concat('m.room.member @alice:a.test')
+            .toSorted(),
+        );
+      });
+    }
+    it('without events that nobody signed, that others signed, or that are malformed', async () => {
+      const room = new JoinableRoom(p);
+      const stranger = generateSigningKey((count) => systemRandom.bytes(count));
+      const byStranger = room.build({
+        type: 'm.room.topic',
+        sender: room.creator,
+        stateKey: '',
+        content: {},
+        signingKey: stranger,
+      });
+      const ofUnknown = room.build({
+        type: 'm.room.member',
+        sender: '@ghost:gone.test',
+        stateKey: '@ghost:gone.test',
+        content: { membership: 'join' },
+        signingKey: stranger,
+        serverName: 'gone.test',
+      });
+      const { signatures: _signatures, ...unsigned } = room.build({
+        type: 'm.room.avatar',
+        sender: room.creator,
+        stateKey: '',
+        content: {},
+      }).pdu;
+      const name = room.add({ type: 'm.room.name', sender: room.creator, stateKey: '', content: { name: 'Real' } });
+      const answer = room.joinAnswer();
+      const state = [
+        ...(answer['state'] as Json[]),
+        byStranger.pdu,
+        ofUnknown.pdu,
+        unsigned,
+        7,
+        'text',
+        null,
+        { type: 5 },
+      ];
+      room.serveJoins(() => ({ ...answer, state }));
+      expect((await join(room)).status).to.equal(200);
+      const shown = await stateOf(room);
+      expect(shown).to.include('m.room.name ').and.not.include('m.room.topic ').and.not.include('m.room.avatar ');
+      expect(shown).not.to.include('m.room.member @ghost:gone.test');
+      expect(name.eventId).to.be.a('string');
+    });
+    it('without state whose auth events are not there, or do not allow it', async () => {
+      const room = new JoinableRoom(p);
+      const orphan = room.build({
+        type: 'm.room.topic',
+        sender: room.creator,
+        stateKey: '',
+        content: {},
+        auth: [...room.authOf({ type: 'm.room.topic', sender: room.creator, content: {} }), `$${'A'.repeat(43)}`],
+      });
+      const forbidden = room.build({
+        type: 'm.room.name',
+        sender: '@nobody:p.test',
+        stateKey: '',
+        content: { name: 'no' },
+      });
+      const answer = room.joinAnswer();
+      room.serveJoins(() => ({ ...answer, state: [...(answer['state'] as Json[]), orphan.pdu, forbidden.pdu] }));
+      expect((await join(room)).status).to.equal(200);
+      const shown = await stateOf(room);
+      expect(shown).not.to.include('m.room.topic ').and.not.include('m.room.name ');
+    });
+    it('through the next server when the first is not there, does not know the room, fails, or answers nonsense', async () => {
+      for (const answer of [
+        { status: 404, body: { errcode: 'M_NOT_FOUND', error: 'no' } },
+        { status: 502, body: {} },
+        { status: 400, body: { errcode: 'M_UNABLE_TO_AUTHORISE_JOIN', error: 'ask another' } },
+        { status: 200, body: { room_version: '10', event: { type: 'm.room.member' } } },
+        { status: 200, body: '[]' },
+      ]) {
+        const room = new JoinableRoom(p);
+        room.serveJoins();
+        q.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => answer);
+        expect((await join(room, ['nowhere.test', 'q.test', 'p.test'])).status, JSON.stringify(answer)).to.equal(200);
+      }
+    });
+  });
+
+  describe('a join fails, and leaves nothing', () => {
+    const fails = async (room: JoinableRoom, status: number, errcode: string): Promise<void> => {
+      const { body, status: actual } = await join(room);
+      expect([actual, body.errcode]).to.deep.equal([status, errcode]);
+      expect(await joinedRooms()).not.to.include(room.roomId);
+      const { rooms } = await a.must('alice', 'GET', '/sync');
+      expect(JSON.stringify(rooms ?? {})).not.to.include(room.roomId);
+      // What was left of the attempt is in no other's way.
+      room.serveJoins();
+      expect((await join(room)).status).to.equal(200);
+    };
+
+    it('when the server says so, with what it says', async () => {
+      const room = new JoinableRoom(p);
+      p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+        status: 403,
+        body: { errcode: 'M_FORBIDDEN', error: 'banned' },
+      }));
+      await fails(room, 403, 'M_FORBIDDEN');
+    });
+    it('when the template is of another room, user, type or membership', async () => {
+      const wrong: ((event: Json) => JsonObject)[] = [
+        (event) => ({ ...event, room_id: '!other:p.test' }),
+        (event) => ({ ...event, sender: '@other:a.test' }),
+        (event) => ({ ...event, state_key: '@other:a.test' }),
+        (event) => ({ ...event, type: 'm.room.power_levels', state_key: '' }),
+        (event) => ({ ...event, content: { membership: 'leave' } }),
+        (event) => ({ ...event, prev_events: ['nonsense'] }),
+        (event) => ({ ...event, depth: 'deep' }),
+      ];
+      for (const change of wrong) {
+        const room = new JoinableRoom(p);
+        p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => {
+          const { event, room_version: version } = room.template('join', '@alice:a.test');
+          return { body: { room_version: version, event: change(event) } };
+        });
+        await fails(room, 502, 'M_CONNECTION_FAILED');
+        expect(
+          p.requests('PUT', /send_join/).filter(({ path }) => path.includes(encodeURIComponent(room.roomId))),
+        ).to.have.lengthOf(1);
+      }
+    });
+    it('when the state has no m.room.create, or that of another room or version', async () => {
+      const without = (room: JoinableRoom, type: string): Json[] =>
+        [...room.state.values()].map(({ pdu }) => pdu).filter((pdu) => pdu.type !== type);
+      const none = new JoinableRoom(p);
+      none.serveJoins(() => none.joinAnswer({ state: without(none, 'm.room.create'), auth_chain: [] }));
+      await fails(none, 502, 'M_CONNECTION_FAILED');
+      for (const version of ['10', '12']) {
+        const room = new JoinableRoom(p, version);
+        const other = new JoinableRoom(p, version);
+        room.serveJoins(() => other.joinAnswer());
+        await fails(room, 502, 'M_CONNECTION_FAILED');
+      }
+      const eleven = new JoinableRoom(p, '11');
+      eleven.serveJoins();
+      p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(eleven.roomId)}/*`, () => ({
+        body: { ...eleven.template('join', '@alice:a.test'), room_version: '10' },
+      }));
+      await fails(eleven, 502, 'M_CONNECTION_FAILED');
+    });
+    it('when the state does not allow it', async () => {
+      const room = new JoinableRoom(p, '10', 'invite');
+      room.serveJoins();
+      const { body, status } = await join(room);
+      expect([status, body.errcode]).to.deep.equal([502, 'M_CONNECTION_FAILED']);
+      expect(await joinedRooms()).not.to.include(room.roomId);
+    });
+    it('when the answer breaks off, is no JSON, or has parts without end', async () => {
+      for (const body of [
+        '{"state":[{"type":"m.room.create"',
+        '{"state":[], "auth_chain":[]',
+        'nonsense',
+        '[404]',
+        `{"state":[${'['.repeat(5_000)}`,
+        `{"servers_in_room":["${'x'.repeat(5_000_000)}"]}`,
+        `{"state":[{"type":"${'x'.repeat(300_000)}"}],"auth_chain":[]}`,
+      ]) {
+        const room = new JoinableRoom(p);
+        room.serveJoins();
+        p.on('PUT', `/_matrix/federation/v2/send_join/${encodeURIComponent(room.roomId)}/*`, () => ({ body }));
+        await fails(room, 502, 'M_CONNECTION_FAILED');
+      }
+    });
+    it('when who authorised it did not sign it', async () => {
+      const room = new JoinableRoom(p, '10', 'restricted');
+      p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => {
+        const { event, room_version: version } = room.template('join', '@alice:a.test') as Json;
+        const content = { membership: 'join', join_authorised_via_users_server: room.creator };
+        return { body: { room_version: version, event: { ...event, content } } };
+      });
+      p.on('PUT', `/_matrix/federation/v2/send_join/${encodeURIComponent(room.roomId)}/*`, ({ body }) => ({
+        body: room.joinAnswer({ event: body }),
+      }));
+      const { body, status } = await join(room);
+      expect([status, body.errcode]).to.deep.equal([502, 'M_CONNECTION_FAILED']);
+      expect(await joinedRooms()).not.to.include(room.roomId);
+    });
+  });
+});
