@@ -36,7 +36,7 @@ export async function emptyRoom(services: EventServices, of: Room): Promise<Room
     ),
     [of.roomId, of.version.id, shardOfName(of.roomId), creator.user(of.stateEvent('m.room.create')!.sender)],
   );
-  return (await services.rooms.byId(of.roomId))!;
+  return (await services.rooms.heardOf(of.roomId))!;
 }
 
 /** Brings a room to another server as a join would: everything before `at` as outliers, and that event with the state before it. */

@@ -42,7 +42,8 @@ export class OutlierStore {
   /** @returns what became of each, by its id */
   async store(room: Room, events: readonly IdentifiedPdu[]): Promise<ReadonlyMap<string, Reception>> {
     const receptions = new Map<string, Reception>();
-    const ordered = causalOrder(events, 'auth_events');
+    // Since v12 no event names m.room.create, and each stands on it.
+    const ordered = causalOrder(events, 'auth_events').toSorted((a, b) => Number(isCreate(b)) - Number(isCreate(a)));
     for (let at = 0; at < ordered.length; at += SLICE) {
       if (at > 0) await setImmediate();
       const slice = ordered.slice(at, at + SLICE);
@@ -120,6 +121,8 @@ export class OutlierStore {
     await writeOutliers(this.#options.database, rows);
   }
 }
+
+const isCreate = ({ pdu }: IdentifiedPdu): boolean => pdu.type === 'm.room.create' && pdu.state_key === '';
 
 /** "Passes authorization rules based on the event's auth events, otherwise it is rejected." */
 const judgeOutlier = (

@@ -3,7 +3,7 @@ import { moveToSuccessor } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
-import { referencedIds } from '#src/protocol/events/pdu.ts';
+import { createEventIdOf, referencedIds } from '#src/protocol/events/pdu.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -91,7 +91,11 @@ export class RoomImport {
 
   /** Stores what an answer consists of, in an order in which each event comes after those that authorise it. */
   async storeOutliers(room: Room, join: IdentifiedPdu, events: ReadonlyMap<string, AnsweredEvent>): Promise<void> {
-    const ordered = authFirst(events).filter(({ eventId }) => eventId !== join.eventId);
+    const create = room.version.roomIdIsCreateHash ? events.get(createEventIdOf(room.roomId)) : undefined;
+    // Since v12 no event names m.room.create, and each stands on it.
+    const ordered = authFirst(create === undefined ? events : new Map([[create.eventId, create], ...events])).filter(
+      ({ eventId }) => eventId !== join.eventId,
+    );
     for (let at = 0; at < ordered.length; at += OUTLIERS_AT_ONCE) {
       const slice = ordered.slice(at, at + OUTLIERS_AT_ONCE).map(({ eventId, json }): IdentifiedPdu => {
         return { eventId, pdu: JSON.parse(json.toString('utf8')) as Pdu };
