@@ -62,6 +62,9 @@ import { tagsEndpoints } from '#src/http/client-server/tags.ts';
 import { thirdPartyLookupEndpoints } from '#src/http/client-server/third_party_lookup.ts';
 import { threadSubscriptionEndpoints } from '#src/http/client-server/thread_subscriptions.ts';
 import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
+import { backfillEndpoints } from '#src/http/server-server/backfill.ts';
+import { eventAuthEndpoints } from '#src/http/server-server/event_auth.ts';
+import { federationEventsEndpoints } from '#src/http/server-server/events.ts';
 import { transactionsEndpoints } from '#src/http/server-server/transactions.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
@@ -216,6 +219,9 @@ const DECLARED = [
   ...threadsListEndpoints,
   ...threadSubscriptionEndpoints,
   ...threepidEndpoints,
+  ...backfillEndpoints,
+  ...eventAuthEndpoints,
+  ...federationEventsEndpoints,
   ...transactionsEndpoints,
   ...typingEndpoints,
   ...usersEndpoints,

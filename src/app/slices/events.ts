@@ -22,6 +22,7 @@ export interface Events {
   readonly events: EventService;
   readonly receiver: EventReceiver;
   readonly stickyReview: StickyReview;
+  readonly authGraphs: AuthGraphs;
 }
 
 /** What must happen because of events. */
@@ -48,13 +49,15 @@ export function composeEvents(
     mostStickyEvents: config.room.maxStickyEvents,
   });
   const thread = new ResolutionThread();
-  const merger = new StateMerger({ ...store, graphs: new AuthGraphs(database), thread });
+  const authGraphs = new AuthGraphs(database);
+  const merger = new StateMerger({ ...store, graphs: authGraphs, thread });
   return {
     name: 'events',
     services: {
       events,
       receiver: new EventReceiver({ ...store, clock, merger, classifier, events }),
       stickyReview: new StickyReview({ ...store, events }),
+      authGraphs,
     },
     start: () => events.sticky.start(),
     close: () => thread.close(),

@@ -1,4 +1,7 @@
 import { HistoryApi } from '#src/remote/federation/history-api.ts';
+import { HistoryAnswers } from '#src/services/federation/history/history-answers.ts';
+import { HistoryWalk } from '#src/services/federation/history/history-walk.ts';
+import { ServerVisibility } from '#src/services/federation/history/server-visibility.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
@@ -6,8 +9,10 @@ import { MissingEvents } from '#src/services/federation/inbound/missing-events.t
 import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
 import type { FederationJoins } from './federation-joins.ts';
+import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
@@ -17,10 +22,17 @@ export interface FederationInbound {
   readonly inboundQueue: InboundQueue;
   readonly roomFetcher: RoomFetcher;
   readonly historyApi: HistoryApi;
+  readonly historyAnswers: HistoryAnswers;
 }
 
 export function composeFederationInbound(
-  below: Platform & Events & FederationJoins & RoomModel & Servers & { readonly eduHandlers?: EduHandlers },
+  below: Platform &
+    Commit &
+    Events &
+    FederationJoins &
+    RoomModel &
+    Reading &
+    Servers & { readonly eduHandlers?: EduHandlers },
 ): Slice<FederationInbound> {
   const { clock, config, database, logger, metrics, random, timers } = below;
   const { eduHandlers = {}, eventVerifier: verifier, federationClient, loader, receiver, rooms } = below;
@@ -50,9 +62,21 @@ export function composeFederationInbound(
     logger,
     metrics,
   });
+  const { authGraphs: graphs, erasedUsers: erased, interner, states } = below;
+  const historyAnswers = new HistoryAnswers({
+    serverName,
+    database,
+    rooms,
+    loader,
+    states,
+    graphs,
+    walk: new HistoryWalk(database, loader),
+    visibility: new ServerVisibility({ interner, loader, states, erased }),
+    clock,
+  });
   return {
     name: 'federation inbound',
-    services: { inboundTransactions, inboundQueue, roomFetcher, historyApi },
+    services: { inboundTransactions, inboundQueue, roomFetcher, historyApi, historyAnswers },
     start: () => inboundQueue.start(),
     async idle() {
       await inboundTransactions.idle();

@@ -25,6 +25,7 @@ import type { Users } from './users.ts';
 
 /** Who may read what, and how it is read. */
 export interface Reading {
+  readonly erasedUsers: ErasedUsers;
   readonly access: RoomAccess;
   readonly visibility: EventVisibility;
   readonly finder: EventFinder;
@@ -70,6 +71,7 @@ export function composeReading(
   return {
     name: 'reading',
     services: {
+      erasedUsers: erased,
       access,
       visibility,
       finder,

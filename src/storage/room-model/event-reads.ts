@@ -87,6 +87,10 @@ const NIDS_BY_ID = sql(
   'event_nids_by_id',
   'select event_id, nid, room, flags from events where event_id = any($1::bytea[])',
 );
+const IDS_BY_NID = sql(
+  'event_ids_by_nid',
+  'select nid, event_id from events where room = $1 and nid = any($2::bigint[])',
+);
 const STATE_KEYS_BY_ID = sql(
   'event_state_keys_by_id',
   `select event_id, nid, skey from events where room = $1 and event_id = any($2::bytea[])
@@ -198,6 +202,13 @@ export const sentByOthers = async (
   ]);
   return new Set(rows.map(({ room }) => room));
 };
+
+/** The ids of events. */
+export const idsByNid = (
+  database: Database,
+  room: number,
+  nids: readonly number[],
+): Promise<{ nid: number; event_id: Buffer }[]> => database.query(IDS_BY_NID, [room, nids]);
 
 /** Where an event lies. */
 export interface EventPosition {
