@@ -21,7 +21,7 @@ export function composePeeking(
 ): Slice<Peeking> {
   const { access, accountData, clientEvents, database, ephemeral, history, ignoredUsers, interner, loader } = below;
   const { presence, rooms, roomState, stream, timers, visibility, writer } = below;
-  const invitations = new Invitations({ loader, accountData, ignoredUsers });
+  const invitations = new Invitations({ loader, invitePermission: below.invitePermission, ignoredUsers });
   const eventStream = new EventStream({
     database,
     interner,

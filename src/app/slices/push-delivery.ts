@@ -42,6 +42,7 @@ export function composePushDelivery(
     pushRules,
     followedThreads,
     ignoredUsers,
+    invitePermission: below.invitePermission,
     accountData,
     receipts,
     unread,

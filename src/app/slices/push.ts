@@ -93,6 +93,7 @@ export function composePush(
         rooms,
         loader,
         ignoredUsers,
+        invitePermission: below.invitePermission,
         unread,
         byRoom: config.push.countUnreadBy === 'room',
       }),

@@ -55,6 +55,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4262': true,
   // Pushers that are silenced from elsewhere.
   'org.matrix.msc3881': true,
+  // Lists of those whose invites are taken, hidden or refused.
+  'org.matrix.msc4155': true,
   // Dehydrated devices.
   'org.matrix.msc3814': true,
   'org.matrix.e2e_cross_signing': true,

@@ -14,6 +14,7 @@ type Step =
   | { readonly do: 'ignore'; readonly isIgnored: boolean }
   | { readonly do: 'leave'; readonly room: number; readonly isKick: boolean }
   | { readonly do: 'invite' }
+  | { readonly do: 'takes'; readonly invites: 'all' | 'hidden' | 'none' }
   | { readonly do: 'marked'; readonly room: number }
   | { readonly do: 'restart' }
   | { readonly do: 'away'; readonly isAway: boolean };
@@ -53,6 +54,13 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
     { weight: 1, arbitrary: fc.record({ do: fc.constant('ignore' as const), isIgnored: fc.boolean() }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), room, isKick: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant({ do: 'invite' as const }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('takes' as const),
+        invites: fc.constantFrom('all' as const, 'hidden' as const, 'none' as const),
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('marked' as const), room }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('away' as const), isAway: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant({ do: 'restart' as const }) },
@@ -164,8 +172,19 @@ for (const countUnreadBy of ['room', 'message'] as const) {
                 await server.app.join(me, where.id);
                 break;
               case 'invite':
-                await server.app.room('alice', { invite: [`@${me}:test`] });
+                // Whoever wants no invites cannot be invited.
+                await server.app.ask('alice', 'POST', '/createRoom', { invite: [`@${me}:test`] });
                 break;
+              case 'takes': {
+                const data = `/user/@${me}:test/account_data`;
+                await server.app.must(me, 'PUT', `${data}/m.invite_permission_config`, {
+                  ...(step.invites === 'none' ? { default_action: 'block' } : {}),
+                });
+                await server.app.must(me, 'PUT', `${data}/org.matrix.msc4155.invite_permission_config`, {
+                  ignored_users: step.invites === 'hidden' ? ['@alice:*'] : [],
+                });
+                break;
+              }
               case 'marked':
                 // It is for clients to show: nothing becomes unread by it.
                 await server.app.must(me, 'PUT', `/user/@${me}:test${base}/account_data/m.marked_unread`, {

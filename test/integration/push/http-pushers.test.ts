@@ -156,6 +156,19 @@ describe('an HTTP pusher', function () {
     expect(await server.pushed()).to.deep.equal([]);
   });
 
+  it('is told of no invitation that its user does not want to be shown', async () => {
+    const { me, other } = await listener();
+    const filter = { ignored_users: [`@${other}:*`] };
+    await server.app.must(
+      me,
+      'PUT',
+      `/user/@${me}:test/account_data/org.matrix.msc4155.invite_permission_config`,
+      filter,
+    );
+    await server.app.room(other, { invite: [`@${me}:test`] });
+    expect(await server.pushed()).to.deep.equal([]);
+  });
+
   it('is not told what was read, redacted or left behind within the grace time', async () => {
     const { me, other, roomId } = await listener();
     const read = await server.app.say(other, roomId, 'read at once');

@@ -86,6 +86,69 @@ describe('invites and guests on a whole server', function () {
     });
   });
 
+  describe('org.matrix.msc4155.invite_permission_config', () => {
+    const filter = (content: object): Promise<Answer> =>
+      send(bob, 'PUT', '/user/@bob:localhost/account_data/org.matrix.msc4155.invite_permission_config', content);
+    const invites = async (): Promise<string[]> => Object.keys((await get(bob, '/sync')).body.rooms?.invite ?? {});
+    const slidingInvites = async (): Promise<string[]> => {
+      const path = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
+      const lists = { all: { ranges: [[0, 99]], timeline_limit: 1, required_state: [] } };
+      return Object.keys((await send(bob, 'POST', path, { lists })).body.rooms);
+    };
+    const invite = async (roomId: string): Promise<Answer> =>
+      send(alice, 'POST', `/rooms/${roomId}/invite`, { user_id: '@bob:localhost' });
+    afterEach(() => filter({}));
+
+    it('is advertised', async () => {
+      expect((await get(bob, '/_matrix/client/versions')).body.unstable_features['org.matrix.msc4155']).to.equal(true);
+    });
+    for (const content of [
+      { blocked_users: ['@alice:localhost'] },
+      { blocked_users: ['@al*:localhost'] },
+      { blocked_servers: ['local?ost'] },
+      { allowed_users: ['@friend:*'], blocked_servers: ['*'] },
+    ])
+      it(`refuses invites with M_INVITE_BLOCKED by ${JSON.stringify(content)}`, async () => {
+        const roomId = await room(alice);
+        await filter(content);
+        await refused(invite(roomId), 403, 'M_INVITE_BLOCKED');
+        await filter({ ...content, enabled: false });
+        expect((await invite(roomId)).status).to.equal(200);
+      });
+    for (const content of [
+      { ignored_users: ['@alice:*'] },
+      { ignored_servers: ['*'] },
+      { ignored_users: ['@alice:localhost'], blocked_users: ['@alice:localhost'] },
+    ])
+      it(`lets the inviter invite, and tells the invitee nothing of it, by ${JSON.stringify(content)}`, async () => {
+        await filter(content);
+        const roomId = await room(alice);
+        expect((await invite(roomId)).status).to.equal(200);
+        expect(await invites()).not.to.include(roomId);
+        expect(await slidingInvites()).not.to.include(roomId);
+        await filter({});
+        expect(await slidingInvites()).to.include(roomId);
+        expect(await invites(), 'once the rule is gone').to.include(roomId);
+      });
+    for (const content of [
+      { allowed_users: ['@alice:localhost'], blocked_servers: ['*'], ignored_users: ['*'] },
+      { blocked_users: ['@alice:localhost:8448', 'alice', '@ALICE:localhost', 7, '@*:elsewhere'] },
+      { blocked_users: { '@alice:localhost': {} } },
+      { blocked_users: ['*'.repeat(600)] },
+    ])
+      it(`shows invites in spite of ${JSON.stringify(content).slice(0, 90)}`, async () => {
+        await filter(content);
+        const roomId = await room(alice);
+        expect((await invite(roomId)).status).to.equal(200);
+        expect(await invites()).to.include(roomId);
+      });
+    it('takes no more steps for it than a thousand patterns a list do', async () => {
+      const roomId = await room(alice);
+      await filter({ blocked_users: [...Array.from({ length: 1_000 }, (_, n) => `@n${n}:*`), '@alice:localhost'] });
+      expect((await invite(roomId)).status).to.equal(200);
+    });
+  });
+
   describe('invites by mail', () => {
     const mail = { id_server: 'id.test', id_access_token: 'x', medium: 'email', address: 'carol@mail.test' };
     it('are refused with M_SERVER_NOT_TRUSTED, as there is no identity server', async () => {

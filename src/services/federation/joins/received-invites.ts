@@ -75,7 +75,7 @@ export class ReceivedInvites {
     if (room?.isResident === true && !room.allowsServer(origin))
       throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
     await this.#assertTakes(target, room);
-    await invitePermission.assertInvitable(target);
+    await invitePermission.assertInvitable(target, event.pdu.sender);
     await this.#checkState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);
     // Of a room that this server is in it hears by a transaction, as everybody does.

@@ -25,6 +25,11 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import { IGNORED_USER_LIST, type IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import {
+  INVITE_FILTER,
+  INVITE_PERMISSION,
+  type InvitePermission,
+} from '#src/services/user-data/account-data/invite-permission.ts';
 import { Deliveries } from '#src/storage/delivery/deliveries.ts';
 import type { Database } from '#src/storage/database.ts';
 import { deletePushChecks, pushChecks, type PushRecord, pushesOfUser } from '#src/storage/push/pushes.ts';
@@ -48,6 +53,9 @@ const MOST_STEPS = 500_000;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 2_000;
 
+/** Account data by which what a badge counts is another. */
+const COUNTED_BY: ReadonlySet<string> = new Set([IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER]);
+
 export interface PushDeliveryOptions {
   readonly database: Database;
   readonly interner: Interner;
@@ -60,6 +68,7 @@ export interface PushDeliveryOptions {
   readonly pushRules: PushRuleService;
   readonly followedThreads: Pick<FollowedThreads, 'changed'>;
   readonly ignoredUsers: IgnoredUsers;
+  readonly invitePermission: InvitePermission;
   readonly accountData: AccountDataService;
   readonly receipts: ReceiptService;
   readonly unread: UnreadCounts;
@@ -159,7 +168,7 @@ export class PushDelivery {
       if (registry.has(userId)) this.#check(userId);
     });
     accountData.changed.subscribe(({ userId, type }) => {
-      if (type === IGNORED_USER_LIST && registry.has(userId)) this.#check(userId);
+      if (COUNTED_BY.has(type) && registry.has(userId)) this.#check(userId);
     });
     // The application is in use: what could not be told it is tried at once.
     pushers.wasSet.subscribe(({ id }) => this.#queue.inContact(String(id)));
@@ -304,7 +313,7 @@ export class PushDelivery {
 
   /** Whether a pusher is still to be told: what was read meanwhile, redacted or given up on is not. */
   async #isWanted({ userId }: PusherRef, { at, item }: PendingPush): Promise<boolean> {
-    const { clock, graceMs, ignoredUsers, retryMs, unread } = this.#options;
+    const { clock, graceMs, ignoredUsers, invitePermission, retryMs, unread } = this.#options;
     if (clock.now() > at - graceMs + retryMs) return false;
     if (item.kind === 'counts') return true;
     const { room, event, exception } = item;
@@ -317,7 +326,8 @@ export class PushDelivery {
       );
     if (member?.membership !== 'invite' || member.event !== event.nid) return false;
     if (exception === undefined || exception === MENTION_KINDS.silent) return false;
-    return !(await ignoredUsers.of(userId)).has(event.sender);
+    if ((await ignoredUsers.of(userId)).has(event.sender)) return false;
+    return (await invitePermission.of(userId)).fateOf(event.sender) === 'shown';
   }
 
   /** Whether an encrypted event is pushed so that the client finds out what it is, although it does not count as unread. MSC4028. */

@@ -6,6 +6,7 @@ import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import type { InvitePermission, InviteRules } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
@@ -16,6 +17,7 @@ const ROOMS_AT_ONCE = 100;
 
 interface Badge {
   readonly ignored: ReadonlySet<string>;
+  readonly invites: InviteRules;
   /** What rooms add, by their numbers; those that add nothing are left out. */
   readonly rooms: Map<number, number>;
   /** Rooms that have to be counted anew. */
@@ -28,6 +30,7 @@ export interface BadgeCountsOptions {
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
   readonly ignoredUsers: IgnoredUsers;
+  readonly invitePermission: InvitePermission;
   readonly unread: UnreadCounts;
   /** Whether a room counts once, however much in it is unread. */
   readonly byRoom: boolean;
@@ -64,9 +67,10 @@ export class BadgeCounts {
 
   async #counted(userId: string): Promise<number> {
     const ignored = await this.#options.ignoredUsers.of(userId);
+    const invites = await this.#options.invitePermission.of(userId);
     let badge = this.#badges.get(userId);
-    if (badge === undefined || badge.ignored !== ignored) {
-      badge = { ignored, rooms: new Map(), touched: new Set(await this.#roomsOf(userId)) };
+    if (badge === undefined || badge.ignored !== ignored || badge.invites !== invites) {
+      badge = { ignored, invites, rooms: new Map(), touched: new Set(await this.#roomsOf(userId)) };
       this.#badges.set(userId, badge);
     }
     const touched = [...badge.touched];
@@ -105,7 +109,7 @@ export class BadgeCounts {
     }
   }
 
-  async #of(userId: string, { ignored }: Badge, room: Room): Promise<number> {
+  async #of(userId: string, { ignored, invites }: Badge, room: Room): Promise<number> {
     const { byRoom, loader, unread } = this.#options;
     const member = room.member(userId);
     if (member?.membership === 'join') {
@@ -116,6 +120,7 @@ export class BadgeCounts {
     }
     if (member?.membership !== 'invite') return 0;
     const invite = await loader.one(room, member.event);
-    return invite === undefined || ignored.has(invite.sender) ? 0 : 1;
+    if (invite === undefined || ignored.has(invite.sender)) return 0;
+    return invites.fateOf(invite.sender) === 'shown' ? 1 : 0;
   }
 }

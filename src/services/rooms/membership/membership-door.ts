@@ -84,7 +84,10 @@ export class MembershipDoor {
     const count = (bucket: string): number =>
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
     for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
-    await this.#assertInvitable(changes.filter(({ content }) => membershipIn(content) === 'invite'));
+    await this.#assertInvitable(
+      actor,
+      changes.filter(({ content }) => membershipIn(content) === 'invite'),
+    );
     // The creator of a room is in it.
     const comes = room === undefined || changes.some((change) => isComing(room, actor, change));
     if (actor.rateLimited !== false && comes) await this.#options.joinedRooms?.take(actor.userId);
@@ -110,11 +113,11 @@ export class MembershipDoor {
     if (membership === 'invite' && !isLocal(target) && !talksTo(domainOf(target) ?? '')) throw notTalkedTo(target);
   }
 
-  async #assertInvitable(invites: readonly MembershipChange[]): Promise<void> {
+  async #assertInvitable({ userId }: Actor, invites: readonly MembershipChange[]): Promise<void> {
     const { invitePermission } = this.#options;
     if (invitePermission === undefined) return;
     const targets = new Set(invites.map(({ target }) => target));
-    await Promise.all([...targets].map((target) => invitePermission.assertInvitable(target)));
+    await Promise.all([...targets].map((target) => invitePermission.assertInvitable(target, userId)));
   }
 
   async #contentOf(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {

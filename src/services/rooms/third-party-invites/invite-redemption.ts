@@ -119,7 +119,7 @@ export class InviteRedemption {
     const draft = await this.#draft(room, invite, userId);
     if (draft === undefined) return 'it was revoked';
     try {
-      await invitePermission.assertInvitable(userId);
+      await invitePermission.assertInvitable(userId, inviter);
       await events.sendOnce(room, draft, {
         userId: inviter,
         deviceId: undefined,

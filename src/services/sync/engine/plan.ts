@@ -1,5 +1,9 @@
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
-import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
+import {
+  INVITE_FILTER,
+  INVITE_PERMISSION,
+  inviteRulesOf,
+} from '#src/services/user-data/account-data/invite-permission.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { covers, type SyncPosition } from '#src/protocol/wire/position.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
@@ -60,7 +64,7 @@ export class SyncPlanner {
   plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
     const { user, since, isInitial, fullState, filter, hasChanged } = request;
     // A user who takes invites again, or ignores another user no more, is told of the invites that wait for them.
-    const isOpenAgain = hasChanged(IGNORED_USER_LIST) || hasChanged(INVITE_PERMISSION);
+    const isOpenAgain = [IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER].some(hasChanged);
     const joined: RoomPlan[] = [];
     const left = new Map<number, Member>();
     const outside = new Map<number, Member>();
@@ -170,8 +174,8 @@ export class SyncPlanner {
     data: UserAccountData,
   ): Promise<RoomPlan[]> {
     const { loader, rooms } = this.#options;
-    const takesInvites = !blocksInvites(data.entry(0, INVITE_PERMISSION)?.json);
-    const wanted = [...outside].filter(([, { membership }]) => membership === 'knock' || takesInvites);
+    const rules = inviteRulesOf(data);
+    const wanted = [...outside].filter(([, { membership }]) => membership === 'knock' || !rules.refusesAll);
     const loaded = await rooms.load(wanted.map(([nid]) => nid));
     const invitees = wanted.flatMap(([nid, member]) => {
       const room = loaded.get(nid);
@@ -180,7 +184,8 @@ export class SyncPlanner {
     const events = await loader.load(invitees.map(({ room, member }) => ({ room, nid: member.event })));
     return invitees.flatMap(({ room, member }) => {
       const sender = events.get(member.event)?.sender;
-      if (member.membership === 'invite' && sender !== undefined && ignored().has(sender)) return [];
+      const isInvite = member.membership === 'invite';
+      if (isInvite && sender !== undefined && (ignored().has(sender) || rules.fateOf(sender) !== 'shown')) return [];
       return {
         room,
         member,

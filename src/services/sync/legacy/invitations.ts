@@ -1,5 +1,4 @@
-import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
-import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -9,16 +8,16 @@ import type { VisibleEvent } from '#src/services/reading/visibility/event-visibi
 /** The member events by which a user is invited to a room, or knocks at it: what they are shown of it before they are in. */
 export class Invitations {
   readonly #loader: EventLoader;
-  readonly #accountData: AccountDataService;
+  readonly #permission: InvitePermission;
   readonly #ignored: IgnoredUsers;
 
   constructor(options: {
     readonly loader: EventLoader;
-    readonly accountData: AccountDataService;
+    readonly invitePermission: InvitePermission;
     readonly ignoredUsers: IgnoredUsers;
   }) {
     this.#loader = options.loader;
-    this.#accountData = options.accountData;
+    this.#permission = options.invitePermission;
     this.#ignored = options.ignoredUsers;
   }
 
@@ -30,7 +29,7 @@ export class Invitations {
     if (event === undefined) return [];
     const membership = membershipIn(event.content);
     if (membership === 'invite') {
-      if (blocksInvites(await this.#accountData.get(userId, 0, INVITE_PERMISSION))) return [];
+      if ((await this.#permission.of(userId)).fateOf(event.sender) !== 'shown') return [];
       if ((await this.#ignored.of(userId)).has(event.sender)) return [];
     }
     return [{ event, membership }];

@@ -4,7 +4,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
-import { blocksInvites, INVITE_PERMISSION } from '#src/services/user-data/account-data/invite-permission.ts';
+import { inviteRulesOf } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import type { Database } from '#src/storage/database.ts';
 import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
@@ -70,7 +70,8 @@ export class OutsideRooms {
       members.flatMap(({ room, member }) => (member.event === 0 ? [] : [{ room, nid: member.event }])),
     );
     const ignored = ignoredBy(data);
-    const takesInvites = !blocksInvites(data.entry(0, INVITE_PERMISSION)?.json);
+    const rules = inviteRulesOf(data);
+    const isShown = (inviter: string): boolean => !ignored.has(inviter) && rules.fateOf(inviter) === 'shown';
     const listed: ListedRoom[] = [];
     const left: ListedRoom[] = [];
     for (const { room, member } of members) {
@@ -79,7 +80,7 @@ export class OutsideRooms {
       const bumpStamp = Math.min(event?.pdu.origin_server_ts ?? 0, clock.now());
       const one = { room, member, bumpStamp, activity: bumpStamp };
       if (member.membership === 'invite') {
-        if (takesInvites && !(event !== undefined && ignored.has(event.sender))) listed.push(one);
+        if (event === undefined ? !rules.refusesAll : isShown(event.sender)) listed.push(one);
       } else if (!isOut(member)) listed.push(one);
       else if (byOthers.has(room.nid) && !member.forgotten && (await past.joinedUntil(room, member)) > 0)
         listed.push(one);

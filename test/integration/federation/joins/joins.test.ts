@@ -80,4 +80,37 @@ describe('memberships across servers', function () {
       });
     });
   }
+
+  describe('whose invites a user does not want', () => {
+    const wish = (token: string, type: string, content: object): Promise<Json> =>
+      b.must(token, 'PUT', `/user/@${token}:b.test/account_data/${type}`, content);
+    const FILTER = 'org.matrix.msc4155.invite_permission_config';
+    const invite = (userId: string, roomId: string): ReturnType<InProcessServer['ask']> =>
+      a.ask('alice', 'POST', `/rooms/${roomId}/invite`, { user_id: userId });
+
+    it('is told so with M_INVITE_BLOCKED, whatever the rule is', async () => {
+      const roomId = await a.room('alice', {});
+      await b.account('erin');
+      for (const [type, content] of [
+        ['m.invite_permission_config', { default_action: 'block' }],
+        [FILTER, { blocked_servers: ['a.*'] }],
+      ] as const) {
+        await wish('erin', type, content);
+        const { status, body } = await invite('@erin:b.test', roomId);
+        expect([status, body.errcode]).to.deep.equal([403, 'M_INVITE_BLOCKED']);
+        await wish('erin', type, {});
+      }
+      expect((await invite('@erin:b.test', roomId)).status).to.equal(200);
+    });
+
+    it('may invite, and the invitee is not shown it, where the rule is to ignore them', async () => {
+      const roomId = await a.room('alice', {});
+      await b.account('frank');
+      await wish('frank', FILTER, { ignored_users: ['@alice:*'] });
+      expect((await invite('@frank:b.test', roomId)).status).to.equal(200);
+      expect((await sync(b, 'frank')).rooms?.invite ?? {}).not.to.have.property(roomId);
+      await wish('frank', FILTER, {});
+      expect((await sync(b, 'frank')).rooms.invite).to.have.property(roomId);
+    });
+  });
 });
