@@ -15,10 +15,10 @@ import type { Operation } from './operation.ts';
 const RECONNECT_ATTEMPTS = 300;
 const RECONNECT_PAUSE_MS = 200;
 
-/** Where no answer says so, any event may have been awaited. */
+/** For batches whose answer was lost: any of their events may have been one that other events waited for. */
 const UNKNOWN: WasAwaited = () => true;
 
-/** Commits batches, and finds out what became of one whose connection was lost. */
+/** Commits the batches of the Writer. When the connection is lost in mid-commit, it finds out whether the batch was committed. */
 export class BatchCommit {
   readonly #database: Database;
   readonly #timers: Timers;

@@ -13,7 +13,7 @@ import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { BatchCommit } from './batch-commit.ts';
 import type { Operation, WriteRequest } from './operation.ts';
 
-/** Thrown to those whose write built on one that failed: they build it anew on what is really there. */
+/** The write built on an earlier one that failed: the caller builds it again on what is committed. */
 export class BuiltOnFailedWriteError extends Error {
   constructor() {
     super('the write was built on another one that failed');
@@ -21,7 +21,7 @@ export class BuiltOnFailedWriteError extends Error {
   }
 }
 
-/** More waits to be written than can be done in reasonable time: nobody's fault, and over in a moment. */
+/** Too much waits to be written: the client may try again in a moment. */
 export class WriterOverloadedError extends MatrixError {
   constructor() {
     super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });

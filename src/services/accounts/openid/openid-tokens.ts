@@ -13,7 +13,7 @@ export interface OpenIdToken {
   readonly expiresIn: number;
 }
 
-/** Tokens with which users prove to other services who they are, and that are good for nothing else. Client-Server API, "OpenID". */
+/** OpenID tokens: a user proves to another service who they are, by a token that gives no access to the account. Client-Server API, "OpenID". */
 export class OpenIdTokens {
   readonly #database: Database;
   readonly #clock: Clock;

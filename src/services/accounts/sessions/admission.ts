@@ -5,7 +5,7 @@ import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from './requester.ts';
 
-/** The group that what is refused costs a token of, and what no account answers for: by user where there is one, else by network. */
+/** The rate limit that refused requests are counted in, and requests without an account: by user where there is one, else by network. */
 export const REFUSED = 'refused';
 /** The group that counts what requests cost: milliseconds of a core, by user where there is one, else by network. */
 const WORK = 'work';
@@ -20,7 +20,7 @@ const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
  */
 export const endsConnection = (error: MatrixError): boolean => limiterOf(error) === REFUSED;
 
-/** More wait to be looked at than can be: the connection is closed, since an answer costs as much as what was asked for. */
+/** Too many requests of one address wait to be authenticated: the connection is closed, since an answer would cost as much as the request. */
 export class ArrivalRefused extends Error {
   constructor() {
     super('Too many requests wait to be looked at.');
@@ -28,7 +28,7 @@ export class ArrivalRefused extends Error {
   }
 }
 
-/** Says whose access tokens are. */
+/** Authenticates access tokens. */
 export interface TokenReader {
   /**
    * @param allow `locked`: locked accounts may do this too
@@ -39,7 +39,7 @@ export interface TokenReader {
   knows?(token: string): boolean;
 }
 
-/** Lets requests in as far as the limits of their senders go: over HTTP and WebSockets alike. */
+/** Admission control: authenticates each request and applies the rate limits of its sender, over HTTP and WebSockets alike. */
 export class Admission {
   readonly #limiter: RateLimiter;
   readonly #tokens: TokenReader;

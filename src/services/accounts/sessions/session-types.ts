@@ -1,3 +1,4 @@
+/** A session that is to be made: of a login or a registration. */
 export interface SessionRequest {
   readonly userId: string;
   /** Of the password that the user gave: there is no session if the account has another one by now. Left out where there was none. */
@@ -12,14 +13,18 @@ export interface SessionRequest {
   readonly noticed?: { readonly ip: string; readonly acceptLanguage?: string | undefined } | undefined;
 }
 
+/** A session that was made, with its tokens: the body of the answer to POST /login. */
 export interface NewSession {
   readonly userId: string;
   readonly deviceId: string;
   readonly accessToken: string;
+  /** Undefined when the client cannot refresh: the access token does not expire then. */
   readonly refreshToken: string | undefined;
+  /** Milliseconds until the access token expires. */
   readonly expiresInMs: number | undefined;
 }
 
+/** The next tokens of a session: the body of the answer to POST /refresh. */
 export interface RefreshedTokens {
   readonly accessToken: string;
   readonly refreshToken: string;

@@ -1,19 +1,19 @@
 import { type AuthData, type Stage, type StageContext, StageFailed } from './stages.ts';
 
-/** Services that tell people from programs. */
+/** Captcha services. */
 export type CaptchaProvider = 'recaptcha' | 'hcaptcha' | 'turnstile';
 
-/** What such a service says of a response. `unknown`: it could not be asked. */
+/** What the service says of a captcha's response. `unknown`: it could not be reached. */
 export type CaptchaVerdict = 'solved' | 'wrong' | 'unknown';
 
-/** Asks the service whether the user has solved its puzzle. Never rejects. */
+/** Asks the captcha service whether the user has solved the captcha. Never rejects. */
 export interface CaptchaVerifier {
   verify(response: string, ip: string): Promise<CaptchaVerdict>;
 }
 
 /**
- * The stage of each service. Clients show Google's puzzle themselves where they see `m.login.recaptcha`: those of others have types that no
- * client knows, so that their users are led to the fallback page.
+ * The authentication type of each service. Clients show reCAPTCHA themselves when they see `m.login.recaptcha`; the others have types that
+ * no client knows, so that clients open the fallback page.
  */
 export const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
   recaptcha: 'm.login.recaptcha',
@@ -23,7 +23,7 @@ export const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
 
 const LONGEST_RESPONSE = 8_192;
 
-/** A puzzle that programs do not solve. Client-Server API, "Google ReCaptcha". */
+/** The stage of user-interactive authentication in which the user solves a captcha. Client-Server API, "Google ReCaptcha". */
 export class CaptchaStage implements Stage {
   readonly type: string;
   readonly #siteKey: string;

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 
-/** How far the authentication for one request has come. */
+/** A session of user-interactive authentication: which stages of it are completed, and for which request. */
 export interface UiaSession {
   readonly id: string;
   /** The request it is for: operation, target and the parameters that must not change, as a digest. */
@@ -22,7 +22,7 @@ export interface UiaSession {
   readonly outcome?: { readonly result: unknown } | undefined;
 }
 
-/** Keeps sessions between the requests of one authentication, and their results. They need not survive a restart: clients begin anew. */
+/** Stores sessions between the requests of an authentication, with their results. They need not survive a restart: clients start again. */
 export interface UiaSessionStore {
   get(id: string): Promise<UiaSession | undefined>;
   put(session: UiaSession): Promise<void>;

@@ -1,8 +1,8 @@
 import { domainToASCII } from 'node:url';
 
 /**
- * Whether an address is at a service that gives one to everybody for a few minutes: by its domain, or one above it. The list is loaded when
- * it is first needed.
+ * Whether a mail address belongs to a service of disposable addresses, by a list of their domains (subdomains included). The list is loaded
+ * when it is first needed.
  */
 export const isDisposable = async (address: string): Promise<boolean> => {
   const { default: list } = await import('disposable-email-domains-js');

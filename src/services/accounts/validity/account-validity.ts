@@ -19,10 +19,10 @@ export const RENEWAL_PATH = '/_tsudoi/account/renew';
 
 const PURPOSE = 'renew an account';
 const AT_ONCE = 1_000;
-/** The part of the time by which accounts that were there before expire earlier, each by chance: not all on one day. */
+/** Accounts that existed before validity was switched on expire up to this share of the period earlier, at random: not all on one day. */
 const SPREAD = 0.1;
 
-/** Accounts that have to be renewed from time to time, or cannot be used any more. Administrators' never expire. */
+/** Account validity: accounts expire unless their users renew them by a link in a mail. Those of administrators never expire. */
 export class AccountValidity {
   readonly #options: AccountValidityOptions;
 

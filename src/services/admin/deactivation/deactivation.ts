@@ -6,7 +6,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { eraseUser } from '#src/storage/accounts/erasure.ts';
 import { roomIdsToLeave } from '#src/storage/room-model/joined-rooms.ts';
 
-/** Keeps in memory what belongs to users. */
+/** A cache with entries by user, which are dropped when the user is erased. */
 export interface CacheOfUsers {
   /** Forgets everything of a user: it is in the database no longer. */
   forget(userId: string): void;

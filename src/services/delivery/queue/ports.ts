@@ -6,7 +6,7 @@ export interface Positioned<Item> {
   readonly item: Item;
 }
 
-/** Where what is delivered comes from: it lies somewhere already, and is not copied. Positions are greater than 0. */
+/** Where a queue reads what it delivers. It is stored there already, and not copied into the queue. Positions are greater than 0. */
 export interface DeliverySource<Item> {
   /** What comes after a position, in ascending order; with `upTo`, nothing beyond it. */
   next(destination: string, after: number, limit: number, upTo?: number): Promise<readonly Positioned<Item>[]>;
@@ -14,14 +14,14 @@ export interface DeliverySource<Item> {
   behind(after: string, limit: number): Promise<readonly string[]>;
 }
 
-/** Destinations that share a fate. */
+/** Destinations that share a limit on how many of them are sent to at once: the pushers of one push gateway. */
 export interface DeliveryGroup {
   readonly name: string;
   /** How many of them are sent to at once at most. */
   readonly most: number;
 }
 
-/** What became of a batch. */
+/** What the destination answered to a batch. */
 export type Outcome =
   /** It arrived. */
   | { readonly kind: 'done' }
@@ -29,11 +29,12 @@ export type Outcome =
   | { readonly kind: 'retry'; readonly afterMs?: number }
   /** It was not tried at all, and is not to be before so many milliseconds. No failure of the destination's. */
   | { readonly kind: 'later'; readonly afterMs: number }
-  /** The destination is there and does not take it. */
+  /** The destination answered, and does not accept this batch. */
   | { readonly kind: 'refused' }
   /** The destination wants nothing any more. */
   | { readonly kind: 'gone' };
 
+/** What is sent to a destination in one request. */
 export interface Batch<Item> {
   /** Always the same for the same items: a batch that is sent again has the id of the first time, and holds the same. */
   readonly id: string;
@@ -43,7 +44,7 @@ export interface Batch<Item> {
 /** Sends a batch; at most one at a time to each destination. It may come again after a kill, under the same id. */
 export type Send<Item> = (destination: string, batch: Batch<Item>, signal: AbortSignal) => Promise<Outcome>;
 
-/** Where it is kept how far the deliveries have come. */
+/** Stores up to which position each destination has received everything. */
 export interface DeliveryProgress {
   read(destination: string): Promise<Delivery | undefined>;
   save(delivery: Delivery): Promise<void>;

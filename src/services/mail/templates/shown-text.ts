@@ -1,4 +1,4 @@
-/** Controls, and what turns the direction of what follows it. */
+/** Control characters, and characters that change the direction of text. */
 const INVISIBLE = /[\p{Cc}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/gu;
 /** What mail programs make a link of. */
 const LINK = /(:\/\/|\bwww\.|\b[\w-]+\.[a-z]{2,}(\/|:\d|$))/i;
@@ -15,8 +15,8 @@ const oneLine = (text: string, longest: number): string => {
 };
 
 /**
- * A name that others chose, as it stands in a mail: on one line, not long, and no link. Mails go to people who never asked for them: nobody
- * is to send them advertisements by way of names.
+ * A name that another user chose (a display name, a room's name), as a mail shows it: on one line, shortened, and never a link. Mails go to
+ * people who never asked for them: names must not carry advertisements to them.
  *
  * @param instead shown where the name is empty, or is a link
  */

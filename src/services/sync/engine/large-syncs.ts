@@ -14,8 +14,8 @@ const MOST_WAITING = 2_000;
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 
 /**
- * Lets only so many syncs that tell all rooms of a user be computed at once, and together take no more of a turn of the event loop than
- * a slice. Users take turns.
+ * Limits how many large syncs (first syncs, and sliding ones of many lists) are computed at once, and how long all of them together may take of
+ * one turn of the event loop. Users take turns.
  */
 export class LargeSyncs {
   readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });

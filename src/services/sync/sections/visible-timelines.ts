@@ -19,7 +19,7 @@ export interface VisibleTimelinesOptions {
   readonly bytes: { readonly timeline: number; readonly response: number };
 }
 
-/** A room of a response with what its reader sees of its timeline. */
+/** A room of a response, with the events of its timeline that the reader may see. */
 export interface SectionDraft {
   readonly plan: RoomPlan;
   readonly window: TimelineWindow;

@@ -58,7 +58,7 @@ export interface ExtensionSources {
   readonly profileUpdates: ProfileUpdates;
 }
 
-/** Where an answer begins and ends. */
+/** From which position to which an answer tells news. */
 export interface ExtensionSpan {
   /** Undefined: the connection knows nothing yet. */
   readonly since: PositionVector | undefined;
@@ -78,7 +78,7 @@ const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
 
 const ANY = '*';
 
-/** Tells, beside rooms, what a connection asked for. MSC4186, "Extensions". */
+/** The extensions of sliding sync: to_device, e2ee, account_data, receipts, typing, thread_subscriptions, profiles. MSC4186, "Extensions". */
 export class SlidingExtensions {
   readonly #sources: ExtensionSources;
 

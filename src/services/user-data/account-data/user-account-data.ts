@@ -12,7 +12,7 @@ export interface AccountDataEntry {
   readonly pos: number;
 }
 
-/** A piece whose content is worked out when it is asked for: not kept, since that is seldom and it may be long. */
+/** An entry whose content is computed when it is read, such as m.push_rules: not cached, since it is seldom read and may be long. */
 export class ServedEntry implements AccountDataEntry {
   readonly roomNid: number;
   readonly type: string;
@@ -38,7 +38,7 @@ export interface TagChange {
   readonly content: string | null;
 }
 
-/** What an entry takes beside its texts, in bytes. */
+/** Memory of an entry beside its texts, in bytes. */
 const ENTRY_BYTES = 200;
 
 const keyOf = (roomNid: number, type: string): string => `${roomNid} ${type}`;
