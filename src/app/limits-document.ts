@@ -167,6 +167,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '20 of a device; 500000 rooms of all, and 256 bytes of their last answers count as one',
     '400 `M_UNKNOWN_POS`: the client begins again',
   ],
+  ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
   ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],
   [

@@ -75,6 +75,22 @@ export const redeemThirdPartyInvite = defineJob({
   ...PERSISTENT,
 });
 
+/** A user has redacted an event, and what relates to it is redacted as well (MSC3912). */
+export const redactRelated = defineJob({
+  name: 'rooms.redact_related',
+  queue: 'rounds',
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+    userId: Type.String(),
+    /** The id of the event that was redacted. */
+    target: Type.String(),
+    relTypes: Type.Array(Type.String()),
+    reason: Type.Optional(Type.String()),
+  }),
+  ...PERSISTENT,
+});
+
 const ofUser = {
   payload: Type.Object({ userId: Type.String() }),
   uniqueBy: ({ userId }: { userId: string }) => userId,
@@ -275,6 +291,7 @@ export const JOBS: readonly JobDefinition[] = [
   cleanMedia,
   returnSpace,
   redeemThirdPartyInvite,
+  redactRelated,
   inviteByAddressSent,
   inviteByAddressRevoked,
   finishDeactivation,

@@ -16,6 +16,7 @@ import { listUserHandler } from '#src/workers/list-user.ts';
 import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
+import { redactRelatedHandler } from '#src/workers/redact-related.ts';
 import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
@@ -63,7 +64,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Memberships &
   People &
   Retention &
-  Pick<Rooms, 'roomSuccession' | 'roomUpgrade'> &
+  Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 
 /** Who does which job: a line for each. */
@@ -82,6 +83,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   listUserHandler(below.directoryEntries),
   forgetDeviceSettingsHandler(below.accountData),
   removeGuestsHandler(below.guestAccess),
+  redactRelatedHandler(below.relatedRedactions),
   reviewStickyEventsHandler(below.stickyReview),
   finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),

@@ -3,6 +3,7 @@ import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { NewTypes } from '#src/services/rooms/sending/new-types.ts';
+import { RelatedRedactions } from '#src/services/rooms/sending/related-redactions.ts';
 import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
@@ -35,6 +36,7 @@ export interface Rooms {
   readonly reports: ReportService;
   readonly roomUserData: RoomUserData;
   readonly roomSuccession: RoomSuccession;
+  readonly relatedRedactions: RelatedRedactions;
 }
 
 export function composeRooms(
@@ -98,6 +100,7 @@ export function composeRooms(
       reports: new ReportService({ database, rooms, finder, users, clock }),
       roomUserData: new RoomUserData({ rooms, accountData, tags }),
       roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),
+      relatedRedactions: new RelatedRedactions({ database, interner, rooms, events, logger }),
     },
   };
 }

@@ -53,6 +53,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4306': true,
   // Profiles in sliding sync.
   'org.matrix.msc4262': true,
+  // Redactions of an event and what relates to it.
+  'org.matrix.msc3912': true,
   // Pushers that are silenced from elsewhere.
   'org.matrix.msc3881': true,
   // Lists of those whose invites are taken, hidden or refused.

@@ -31,6 +31,35 @@ export const relatedEvents = (
 ): Promise<RelatedRecord[]> =>
   database.query<RelatedRecord>(RELATED, [targets.map(({ room }) => room), targets.map(({ nid }) => nid)]);
 
+const RELATED_PAGE = sql(
+  'events_related_page',
+  `select e.nid, e.event_id, e.sender from events e
+   where e.rel = $2 and e.room = $1 and e.rel is not null and e.nid < $3 and ($4::int[] is null or e.rel_type = any($4::int[]))
+     and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
+   order by e.nid desc limit $5`,
+);
+
+/** What relates to an event, the newest first, without what was redacted. */
+export const relatedPage = (
+  database: Database,
+  query: {
+    readonly room: number;
+    readonly target: number;
+    /** A position: only what lies before it. */
+    readonly before: number;
+    /** Types of relations; undefined for all. */
+    readonly types: readonly number[] | undefined;
+    readonly limit: number;
+  },
+): Promise<Pick<RelatedRecord, 'nid' | 'event_id' | 'sender'>[]> =>
+  database.query(RELATED_PAGE, [
+    query.room,
+    query.target,
+    Math.min(query.before, Number.MAX_SAFE_INTEGER),
+    query.types ?? null,
+    query.limit,
+  ]);
+
 /** A thread, by the position of its root and the place of its latest reply. */
 export interface ThreadRecord {
   readonly root: number;

@@ -325,6 +325,34 @@ describe('a server that is killed between two steps', function () {
   });
 
   promise({
+    title: 'redacts the replies of a thread whose root is redacted together with them',
+    async prepare(life) {
+      const [moderator, writer] = [await server.user(life), await server.user(life)];
+      const at = await room(life, moderator);
+      await join(life, writer, at);
+      const say = (relation?: JsonObject): Promise<string> =>
+        life.services.roomSending.message(writer, {
+          roomId: at.roomId,
+          type: 'm.room.message',
+          content: { msgtype: 'm.text', body: 'said', ...(relation === undefined ? {} : { 'm.relates_to': relation }) },
+        });
+      const root = await say();
+      const replies: string[] = [];
+      for (let n = 0; n < 3; n++) replies.push(await say({ rel_type: 'm.thread', event_id: root }));
+      return { moderator, at, root, replies };
+    },
+    act: ({ services }, { moderator, at, root }) =>
+      services.roomSending.redact(moderator, at.roomId, root, { with_rel_types: ['m.thread'] }),
+    async outcome(life, { at, root, replies }) {
+      const held = await reopened(life, at);
+      const events = await Promise.all([root, ...replies].map((id) => life.services.events.find(held, id)));
+      return events.map((event) => event?.redactedBecause !== undefined);
+    },
+    done: () => [true, true, true, true],
+    untouched: () => [false, false, false, false],
+  });
+
+  promise({
     title: 'lets go of the file that a redacted message named',
     async prepare(life) {
       const sender = await server.user(life);

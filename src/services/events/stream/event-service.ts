@@ -297,7 +297,7 @@ export class EventService {
     target: string,
     content: JsonObject,
     txn?: Transaction,
-    more: Pick<EventDraft, 'delayId' | 'stickyDurationMs'> = {},
+    more: Pick<EventDraft, 'delayId' | 'stickyDurationMs' | 'jobs'> = {},
   ): Promise<string> {
     const event = await this.find(room, target);
     const refusal = event === undefined ? undefined : refusalOf(room, sender, event);

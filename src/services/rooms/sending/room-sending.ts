@@ -7,6 +7,7 @@ import { transactionKey } from '#src/services/events/building/transaction-ids.ts
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { assertContent } from './content-check.ts';
+import { redactionWish, relatedRedactionJobs } from './related-redactions.ts';
 import type { NewTypes } from './new-types.ts';
 import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
@@ -120,8 +121,7 @@ export class RoomSending {
       const { redacts, ...rest } = content;
       if (typeof redacts !== 'string')
         throw new MatrixError('M_BAD_JSON', 'A redaction must name the event that it redacts in redacts.');
-      await this.#assertMayRedact(sender, room, redacts);
-      return this.#events.redact(room, sender.userId, redacts, rest, txn, fateOf(request));
+      return this.#redact(sender, room, redacts, rest, txn, fateOf(request));
     }
     if (sender.isSuspended === true) throw userSuspended();
     assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
@@ -195,13 +195,33 @@ export class RoomSending {
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);
   }
 
-  /** Redacts an event, at most once for each transaction id. @returns the redaction's id @throws MatrixError M_FORBIDDEN */
+  /**
+   * Redacts an event, at most once for each transaction id, and soon afterwards what relates to it, if that is asked for.
+   *
+   * @returns the redaction's id
+   * @throws MatrixError M_FORBIDDEN, M_BAD_JSON
+   */
   async redact(sender: Sender, roomId: string, eventId: string, content: JsonObject, txnId?: string): Promise<string> {
     const room = await this.#access.known(roomId);
     assertInside(room, sender);
-    await this.#assertMayRedact(sender, room, eventId);
     const txn = transactionOf(sender, redactScope(roomId, eventId), txnId);
-    return this.#asAction(sender, await this.#events.redact(room, sender.userId, eventId, content, txn));
+    return this.#asAction(sender, await this.#redact(sender, room, eventId, content, txn, {}));
+  }
+
+  async #redact(
+    sender: Sender,
+    room: Room,
+    eventId: string,
+    body: JsonObject,
+    txn: Transaction | undefined,
+    fate: ReturnType<typeof fateOf>,
+  ): Promise<string> {
+    const wish = redactionWish(body);
+    // What relates to an event is not the sender's own.
+    if (sender.isSuspended === true && wish.relTypes.length > 0) throw userSuspended();
+    await this.#assertMayRedact(sender, room, eventId);
+    const jobs = relatedRedactionJobs(room, sender.userId, eventId, wish);
+    return this.#events.redact(room, sender.userId, eventId, wish.content, txn, { ...fate, jobs });
   }
 
   /** What was sent just now its sender did; what was scheduled comes without them. */

@@ -1,0 +1,132 @@
+import { redactRelated } from '#src/jobs/definitions.ts';
+import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Database } from '#src/storage/database.ts';
+import { relatedPage } from '#src/storage/reading/relation-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+
+/** The member of a redaction's body: stable, and as clients have it today. MSC3912. */
+const WISHES = ['with_rel_types', 'org.matrix.msc3912.with_relations'] as const;
+/** Stands for all types of relations. */
+const ANY = '*';
+const MOST_TYPES = 20;
+const LONGEST_TYPE = 255;
+const PAGE = 100;
+/** Events that one request redacts beside its target: the newest ones where there are more. */
+export const MOST_RELATED = 1_000;
+
+/** What a redaction asks for beside itself. */
+export interface RedactionWish {
+  /** What goes into the event. */
+  readonly content: JsonObject;
+  /** Relations of which the events that relate to the target are redacted as well; empty for none. */
+  readonly relTypes: readonly string[];
+}
+
+/** Takes out of the body of a redaction what is for the server alone. @throws MatrixError M_BAD_JSON */
+export const redactionWish = (body: JsonObject): RedactionWish => {
+  const [stable, unstable] = WISHES;
+  const { [stable]: wished, [unstable]: wishedToday, ...content } = body;
+  const list = wished ?? wishedToday ?? [];
+  const isList =
+    Array.isArray(list) &&
+    list.length <= MOST_TYPES &&
+    list.every((one) => typeof one === 'string' && one.length <= LONGEST_TYPE && !one.includes('\0'));
+  if (!isList)
+    throw new MatrixError(
+      'M_BAD_JSON',
+      `${stable} is a list of at most ${MOST_TYPES} types of relations, or "${ANY}".`,
+    );
+  return { content, relTypes: list as readonly string[] };
+};
+
+/** The jobs that belong to a redaction, to be committed with it. */
+export const relatedRedactionJobs = (
+  room: Room,
+  userId: string,
+  target: string,
+  { content: { reason }, relTypes }: RedactionWish,
+): readonly JobRequest[] =>
+  relTypes.length === 0
+    ? []
+    : [
+        requestJob(redactRelated, {
+          room: room.nid,
+          userId,
+          target,
+          relTypes: [...relTypes],
+          ...(typeof reason === 'string' ? { reason } : {}),
+        }),
+      ];
+
+export interface RelatedRedactionsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly rooms: RoomRegistry;
+  readonly events: EventService;
+  readonly logger: Logger;
+}
+
+/**
+ * Redacts what relates to an event that a user has redacted: its edits, its reactions, the replies of its thread. Those that the user may not
+ * redact stay, and so does what relates to them. MSC3912.
+ */
+export class RelatedRedactions {
+  readonly #options: RelatedRedactionsOptions;
+
+  constructor(options: RelatedRedactionsOptions) {
+    this.#options = options;
+  }
+
+  /** May be broken off, and begun anew: what is redacted by then is passed over. @returns false when it was broken off because of the signal */
+  async redact(
+    request: {
+      readonly room: number;
+      readonly userId: string;
+      readonly target: string;
+      readonly relTypes: readonly string[];
+      readonly reason?: string | undefined;
+    },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { database, events, interner, logger, rooms } = this.#options;
+    const { relTypes, target: targetId, userId } = request;
+    const room = await rooms.byNid(request.room);
+    const target = room && (await events.find(room, targetId));
+    if (room === undefined || target === undefined) return true;
+    const names = await interner.find({ types: relTypes, users: [userId] });
+    const types = relTypes.includes(ANY) ? undefined : relTypes.flatMap((type) => names.peekType(type) ?? []);
+    const content: JsonObject = request.reason === undefined ? {} : { reason: request.reason };
+    let redacted = 0;
+    for (let before = Infinity, looked = 0; looked < MOST_RELATED;) {
+      const page = await relatedPage(database, { room: room.nid, target: target.nid, before, types, limit: PAGE });
+      for (const { event_id: id, sender } of page) {
+        if (signal.aborted) return false;
+        if (room.headMembership(userId) !== 'join') return true;
+        const levels = room.powerLevels();
+        if (sender !== names.peekUser(userId) && levels.userLevel(userId) < levels.redact) continue;
+        try {
+          await events.redact(room, userId, eventIdText(room.version, id), content);
+          redacted += 1;
+        } catch (error) {
+          if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+        }
+      }
+      looked += page.length;
+      before = page.at(-1)?.nid ?? 0;
+      if (page.length < PAGE) break;
+    }
+    logger.info('events that relate to a redacted one were redacted', {
+      room_id: room.roomId,
+      event_id: targetId,
+      redacted,
+    });
+    return true;
+  }
+}
