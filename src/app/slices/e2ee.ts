@@ -61,7 +61,7 @@ export function composeEncryption(
     services: {
       deviceKeys,
       keyCounts: counts,
-      keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys }),
+      keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys, lists: remoteDeviceLists }),
       keyClaims: new KeyClaims({ database, counts, isLocal, remote: remoteKeys }),
       deviceListChanges: changes,
       remoteDeviceLists,

@@ -7,6 +7,7 @@ import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
 import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';
 import { FederationOutbound } from '#src/services/federation/outbound/federation-outbound.ts';
 import { StickyPushes } from '#src/services/federation/outbound/sticky-pushes.ts';
+import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -25,7 +26,8 @@ export interface Outbound {
   readonly federationOutbound: FederationOutbound;
   /** The devices of users of this server, as other ones are told of them. */
   readonly toldDevices: DeviceListEdus;
-  readonly eduReception: EduReception;
+  /** What is done with the EDUs of other servers. */
+  readonly eduHandlers: EduHandlers;
 }
 
 export function composeFederationOutbound(
@@ -106,13 +108,13 @@ export function composeFederationOutbound(
     services: {
       federationOutbound,
       toldDevices: deviceLists,
-      eduReception: new EduReception({
+      eduHandlers: new EduReception({
         toDevice,
         remoteDeviceLists,
         receipts: receiptEdus,
         typing: typingEdus,
         presence: presenceEdus,
-      }),
+      }).handlers,
     },
     async start() {
       await federationOutbound.start();

@@ -13,6 +13,9 @@ export interface DestinationRoomRow {
   readonly upTo: number | null;
 }
 
+/** What no client is shown, and with which users of this server came into a room: others tell of that. */
+const NEVER_SENT = HIDDEN_FLAGS | EVENT_FLAGS.afterGap;
+
 const PAGE = sql(
   'destination_rooms_page',
   `select destination, room, after, up_to as "upTo" from destination_rooms
@@ -33,13 +36,13 @@ const OWN_EVENTS = sql(
   'destination_events',
   `select ${EVENT_COLUMNS} from events e join users u on u.nid = e.sender
    where e.room = $1 and e.nid > $2 and e.nid <= $3 and (u.local or e.flags & ${EVENT_FLAGS.sentOn} <> 0)
-     and e.flags & ${HIDDEN_FLAGS} = 0 order by e.nid limit $4`,
+     and e.flags & ${NEVER_SENT} = 0 order by e.nid limit $4`,
 );
 const NEWEST_OWN_EVENT = sql(
   'destination_newest_event',
   `select ${EVENT_COLUMNS} from events e join users u on u.nid = e.sender
    where e.room = $1 and e.nid > $2 and e.nid <= $3 and (u.local or e.flags & ${EVENT_FLAGS.sentOn} <> 0)
-     and e.flags & ${HIDDEN_FLAGS} = 0 order by e.nid desc limit 1`,
+     and e.flags & ${NEVER_SENT} = 0 order by e.nid desc limit 1`,
 );
 const SHARES_ROOM = sql(
   'destination_shares_room',

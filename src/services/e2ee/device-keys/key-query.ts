@@ -11,6 +11,7 @@ import {
 } from '#src/storage/e2ee/cross-signing-keys.ts';
 import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
 import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
+import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import { assertFewServers, DEFAULT_TIMEOUT_MS, publicKeyOf, type RemoteKeys } from './remote-keys.ts';
 
 /** Users whose keys one request may ask for. */
@@ -37,6 +38,8 @@ export interface KeyQueryOptions {
   readonly database: Database;
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteKeys;
+  /** What is known of users of other servers without asking these. */
+  readonly lists: Pick<RemoteDeviceLists, 'keysOf'>;
 }
 
 /** Milliseconds to wait for other servers, by what the client asks for. */
@@ -79,7 +82,7 @@ export class KeyQuery {
   ): Promise<QueriedKeys> {
     const entries = Object.entries(wanted).filter(([userId]) => domainOf(userId) !== undefined);
     assertFewKeys(entries);
-    const { isLocal, remote: others } = this.#options;
+    const { isLocal } = this.#options;
     const servers = new Map<string, Record<string, readonly string[]>>();
     for (const [userId, devices] of entries) {
       if (isLocal(userId) || !isUserId(userId)) continue;
@@ -90,16 +93,12 @@ export class KeyQuery {
     }
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    const [local, ...told] = await Promise.all([
+    const [local, ...remote] = await Promise.all([
       this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
       ...[...servers].map(([server, devices]) =>
-        others.query(server, devices, remoteTimeout(timeoutMs)).catch((error: unknown) => {
-          failures[server] = failureOf(error);
-          return undefined;
-        }),
+        this.#ofServer(server, devices, remoteTimeout(timeoutMs), (error) => (failures[server] = failureOf(error))),
       ),
     ]);
-    const remote = told.filter((answer) => answer !== undefined);
     const answers = [local, ...remote];
     const masterKeys = Object.assign({}, ...remote.map((answer) => answer.masterKeys)) as Record<string, JsonObject>;
     return {
@@ -108,6 +107,30 @@ export class KeyQuery {
       self_signing_keys: Object.assign({}, ...answers.map(({ selfSigningKeys }) => selfSigningKeys)),
       user_signing_keys: local.userSigningKeys,
       failures,
+    };
+  }
+
+  /** The keys of users of one server: those that are known here, and the others as it tells them. */
+  async #ofServer(
+    server: string,
+    wanted: Readonly<Record<string, readonly string[]>>,
+    timeoutMs: number,
+    onFailure: (error: unknown) => void,
+  ): Promise<RemoteUserKeys> {
+    const { lists, remote } = this.#options;
+    const known = await lists.keysOf(Object.keys(wanted), timeoutMs);
+    const deviceKeys = Object.fromEntries(
+      Object.entries(known.deviceKeys).map(([userId, devices]) => [userId, chosen(devices, wanted[userId] ?? [])]),
+    );
+    const here = { ...known, deviceKeys };
+    if (known.unknown.length === 0) return here;
+    const unknown = Object.fromEntries(known.unknown.map((userId) => [userId, wanted[userId] ?? []]));
+    const told = await remote.query(server, unknown, timeoutMs).catch(onFailure);
+    if (told === undefined) return here;
+    return {
+      deviceKeys: { ...deviceKeys, ...told.deviceKeys },
+      masterKeys: { ...known.masterKeys, ...told.masterKeys },
+      selfSigningKeys: { ...known.selfSigningKeys, ...told.selfSigningKeys },
     };
   }
 
@@ -184,6 +207,15 @@ export class KeyQuery {
     };
   }
 }
+
+/** Those of a user's devices that are wanted; all where none is named. */
+const chosen = (
+  devices: Readonly<Record<string, JsonObject>>,
+  deviceIds: readonly string[],
+): Readonly<Record<string, JsonObject>> =>
+  deviceIds.length === 0
+    ? devices
+    : Object.fromEntries(Object.entries(devices).filter(([deviceId]) => deviceIds.includes(deviceId)));
 
 const deviceOf = (
   { content, displayName }: DeviceKeysRecord,

@@ -50,6 +50,8 @@ export class PresenceService {
   /** Users who are not offline: those whom time changes. */
   readonly #active = new Map<string, UserPresence>();
   readonly #loading = new OnceByKey<string, UserPresence>();
+  /** Users who are not offline, beyond which other servers are not believed that more are there. */
+  readonly #mostTold: number;
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   /** What runs behind the requests. */
   readonly #ongoing = new Ongoing();
@@ -61,6 +63,7 @@ export class PresenceService {
 
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
+    this.#mostTold = options.cacheSize ?? 50_000;
     this.#known = new LRUCache(atMost(options.cacheSize ?? 50_000));
     options.acted.subscribe((action) => this.#acted(action));
   }
@@ -140,7 +143,7 @@ export class PresenceService {
   receive(userId: string, content: PresenceContent): void {
     if (!this.#options.enabled) return;
     const known = this.#peek(userId);
-    if (known === undefined && this.#known.size >= this.#known.max) return;
+    if (known === undefined && this.#active.size >= this.#mostTold) return;
     const user = known ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
     this.#update(user, (now) => user.told(content, now), false);
   }

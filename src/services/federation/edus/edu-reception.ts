@@ -2,6 +2,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import type { DeviceMessages, ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import type { EduHandler, EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import type { PresenceEdus } from './presence-edus.ts';
 import type { ReceiptEdus } from './receipt-edus.ts';
 import type { TypingEdus } from './typing-edus.ts';
@@ -19,13 +20,10 @@ export interface EduReceptionOptions {
   readonly presence: PresenceEdus | undefined;
 }
 
-/** Does what an EDU of another server says. What makes no sense, or is not that server's to say, is dropped. */
-export type EduHandler = (origin: string, content: JsonObject) => Promise<void>;
-
-/** Takes in the EDUs of other servers. Server-Server API, "EDUs". */
+/** Takes in the EDUs of other servers. What makes no sense, or is not that server's to say, is dropped. Server-Server API, "EDUs". */
 export class EduReception {
   /** By `edu_type`. */
-  readonly handlers: Readonly<Record<string, EduHandler>>;
+  readonly handlers: EduHandlers;
   readonly #options: EduReceptionOptions;
 
   constructor(options: EduReceptionOptions) {

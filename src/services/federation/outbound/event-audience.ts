@@ -1,9 +1,8 @@
-import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { covers, type PositionVector, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Appended, CommittedEvent, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { isOurs } from './own-events.ts';
 import type { PendingRooms } from './pending-rooms.ts';
 import { serverComings } from './server-comings.ts';
 
@@ -100,7 +99,7 @@ export class EventAudience {
       this.#tellTargets(room, events);
       return undefined;
     }
-    const ours = events.filter(({ event }) => this.#isOurs(event));
+    const ours = events.filter(({ event }) => isOurs(event, this.#options.isLocal));
     const [first] = ours;
     const last = ours.at(-1);
     if (comings.joined.size > 0 || comings.left.size > 0) {
@@ -147,19 +146,13 @@ export class EventAudience {
     left: ReadonlyMap<string, number> = new Map<string, number>(),
   ): void {
     for (const { event, member } of events) {
-      if (member === undefined || member.after.local || !this.#isOurs(event)) continue;
+      if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
       const server = domainOf(member.after.userId);
       if (server === undefined || left.has(server) || room.joinedServers().has(server)) continue;
       const { before, after } = member;
       if (after.membership !== 'leave' && after.membership !== 'ban') continue;
       if (HEARS_OF_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);
     }
-  }
-
-  /** Whether this server sends an event to others: it is of one of its users, or let somebody in, or out, who is of another server. */
-  #isOurs(event: StoredEvent): boolean {
-    if ((event.flags & HIDDEN_FLAGS) !== 0) return false;
-    return (event.flags & EVENT_FLAGS.sentOn) !== 0 || this.#options.isLocal(event.sender);
   }
 
   #add(room: Room, servers: readonly string[], after: number, newest: number): void {

@@ -1,10 +1,10 @@
-import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
+import { isOurs } from './own-events.ts';
 import type { PendingRoom, PendingRooms } from './pending-rooms.ts';
 
 /** Characters of the events of one transaction. */
@@ -53,7 +53,7 @@ export class EventsToSend {
     const found: Found[] = [];
     const sent: { readonly place: PendingRoom; readonly upTo: number }[] = [];
     let characters = 0;
-    for (let places = firstOf(pending.of(destination)); places.length > 0 && found.length === 0;) {
+    for (let places = firstOf(pending.of(destination)); limit > 0 && places.length > 0 && found.length === 0;) {
       for (const place of places) {
         if (found.length >= limit || characters >= MOST_CHARACTERS) break;
         const { events, upTo } = await this.#read(destination, place, limit - found.length, limit, latestOnly);
@@ -88,7 +88,7 @@ export class EventsToSend {
     const all =
       recent === undefined
         ? await this.#stored(nid, after, newest, wanted)
-        : recent.filter((event) => this.#isOurs(event)).map(ofEvent);
+        : recent.filter((event) => isOurs(event, this.#options.isLocal)).map(ofEvent);
     if (latestOnly && all.length > most) {
       const last = recent === undefined ? await this.#newest(nid, after, newest) : all.at(-1);
       return { events: last === undefined ? [] : notOf(destination, [last]), upTo: newest };
@@ -107,11 +107,6 @@ export class EventsToSend {
     const record = await newestEventToSend(this.#options.database, { room, after, upTo });
     if (record === undefined) return undefined;
     return { nid: record.nid, pdu: JSON.parse(record.json) as JsonObject, size: record.json.length };
-  }
-
-  #isOurs(event: StoredEvent): boolean {
-    if ((event.flags & HIDDEN_FLAGS) !== 0) return false;
-    return (event.flags & EVENT_FLAGS.sentOn) !== 0 || this.#options.isLocal(event.sender);
   }
 }
 

@@ -1,0 +1,301 @@
+import { expect } from 'chai';
+import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
+import { type Federation, type RemotePartner, startFederation } from '../../../support/federation.ts';
+import { remoteMember } from '../../../support/remote-members.ts';
+
+const SEND = /^\/_matrix\/federation\/v1\/send\//;
+const DEVICES = /^\/_matrix\/federation\/v1\/user\/devices\//;
+
+describe('what other servers are told beside events', () => {
+  let federation: Federation;
+  let a: InProcessServer;
+  let b: InProcessServer;
+  let p: RemotePartner;
+  let count = 0;
+
+  before(async () => {
+    federation = await startFederation(['a.test', 'b.test'], {
+      partners: ['p.test'],
+      server: { config: { presence: { federate: true } } },
+    });
+    a = federation.server('a.test');
+    b = federation.server('b.test');
+    p = federation.partner('p.test');
+  });
+  after(() => federation.stop());
+  beforeEach(async () => {
+    p.on('PUT', SEND, () => ({ body: { pdus: {} } }));
+    await federation.idle();
+    p.asked.length = 0;
+  });
+
+  const ALICE = '@alice:a.test';
+  const BOB = '@bob:b.test';
+  /** A room of alice's, with bob of the other server in it. */
+  const shared = async (): Promise<string> => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    await b.must('bob', 'POST', `/join/${roomId}?server_name=a.test`, {});
+    await federation.idle();
+    return roomId;
+  };
+  const since = async (server: InProcessServer, token: string): Promise<string> =>
+    (await server.must(token, 'GET', '/sync?timeout=0')).next_batch;
+  const news = async (server: InProcessServer, token: string, from: string): Promise<Json> => {
+    await federation.idle();
+    return server.must(token, 'GET', `/sync?timeout=0&since=${from}`);
+  };
+  const ephemeral = (sync: Json, roomId: string, type: string): Json[] =>
+    (sync.rooms?.join?.[roomId]?.ephemeral?.events ?? []).filter((event: Json) => event.type === type);
+  const toDevice = (server: InProcessServer, user: string, to: string, content: Json): Promise<Json> =>
+    server.must(user, 'PUT', `/sendToDevice/m.test/${(count += 1)}`, { messages: { [to]: { '*': content } } });
+  const edusOf = (type: string): Json[] =>
+    p
+      .requests('PUT', SEND)
+      .flatMap(({ body }) => body.edus ?? [])
+      .filter((edu: Json) => edu.edu_type === type)
+      .map(({ content }: Json) => content);
+  const keysOf = (userId: string, deviceId: string, key = 'one'): Json => ({
+    user_id: userId,
+    device_id: deviceId,
+    algorithms: ['m.olm.v1.curve25519-aes-sha2'],
+    keys: { [`curve25519:${deviceId}`]: key, [`ed25519:${deviceId}`]: key },
+    signatures: { [userId]: { [`ed25519:${deviceId}`]: 'signature' } },
+  });
+
+  it('shows who types on the other server, and who stops', async () => {
+    const roomId = await shared();
+    let from = await since(b, 'bob');
+    await a.must('alice', 'PUT', `/rooms/${roomId}/typing/${ALICE}`, { typing: true, timeout: 30_000 });
+    let sync = await news(b, 'bob', from);
+    expect(ephemeral(sync, roomId, 'm.typing').map(({ content }) => content.user_ids)).to.deep.equal([[ALICE]]);
+    from = sync.next_batch;
+    await a.must('alice', 'PUT', `/rooms/${roomId}/typing/${ALICE}`, { typing: false });
+    sync = await news(b, 'bob', from);
+    expect(ephemeral(sync, roomId, 'm.typing').map(({ content }) => content.user_ids)).to.deep.equal([[]]);
+  });
+
+  it('shows up to where users of the other server have read, in a thread and without one at the same event', async () => {
+    const roomId = await shared();
+    const eventId = await a.say('alice', roomId, 'read this');
+    await federation.idle();
+    const from = await since(a, 'alice');
+    await b.must('bob', 'POST', `/rooms/${roomId}/receipt/m.read/${encodeURIComponent(eventId)}`, {
+      thread_id: 'main',
+    });
+    await b.must('bob', 'POST', `/rooms/${roomId}/receipt/m.read/${encodeURIComponent(eventId)}`, {});
+    await b.must('bob', 'POST', `/rooms/${roomId}/receipt/m.read.private/${encodeURIComponent(eventId)}`, {});
+    await federation.idle();
+    const receipts = await a.services.receipts.forRoom((await a.services.rooms.byId(roomId))!);
+    expect(
+      receipts
+        .all()
+        .filter(({ userId }) => userId === BOB)
+        .map(({ kind, thread }) => [kind, thread]),
+    ).to.have.deep.members([
+      ['m.read', 'main'],
+      ['m.read', undefined],
+    ]);
+    expect(ephemeral(await news(a, 'alice', from), roomId, 'm.receipt')).to.have.length(1);
+  });
+
+  it('shows who is here on the other server', async () => {
+    await shared();
+    const from = await since(b, 'bob');
+    await a.must('alice', 'PUT', `/presence/${ALICE}/status`, { presence: 'unavailable', status_msg: 'at lunch' });
+    const sync = await news(b, 'bob', from);
+    const told = sync.presence.events.filter(({ sender }: Json) => sender === ALICE);
+    expect(told.map(({ content }: Json) => [content.presence, content.status_msg])).to.deep.equal([
+      ['unavailable', 'at lunch'],
+    ]);
+  });
+
+  it('brings messages to devices of the other server once, though both are killed on the way', async () => {
+    await shared();
+    const from = await since(b, 'bob');
+    federation.cut('a.test', 'b.test');
+    await toDevice(a, 'alice', BOB, { n: 1 });
+    await toDevice(a, 'alice', BOB, { n: 2 });
+    await a.kill();
+    await a.revive();
+    await b.kill();
+    await b.revive();
+    federation.heal('a.test', 'b.test');
+    await federation.clock.advance(30_000);
+    const sync = await news(b, 'bob', from);
+    expect(sync.to_device.events.map(({ content, sender }: Json) => [content.n, sender])).to.deep.equal([
+      [1, ALICE],
+      [2, ALICE],
+    ]);
+    const rows = await a.services.database.query(
+      { name: 'test_destination_to_device', text: 'select 1 from destination_to_device' },
+      [],
+    );
+    expect(rows).to.deep.equal([]);
+  });
+
+  it('takes a message that a server sends again, be it in another transaction, for the one that came', async () => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    const from = await since(a, 'alice');
+    const content = (sender: string): Json => ({
+      message_id: 'same',
+      sender,
+      type: 'm.test',
+      messages: { [ALICE]: { '*': { n: 1 } }, '@nobody:a.test': { '*': {} }, [BOB]: { '*': {} } },
+    });
+    for (const sender of ['@user:p.test', '@user:p.test', '@mallory:b.test'])
+      await p.transact('a.test', { edus: [{ edu_type: 'm.direct_to_device', content: content(sender) }] });
+    const sync = await news(a, 'alice', from);
+    expect(sync.to_device.events.map(({ sender }: Json) => sender)).to.deep.equal(['@user:p.test']);
+  });
+
+  it('brings messages for devices before events, however many there are', async () => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    await federation.idle();
+    p.asked.length = 0;
+    federation.cut('a.test', 'p.test');
+    for (let n = 0; n < 105; n++) await toDevice(a, 'alice', '@user:p.test', { n });
+    await a.say('alice', roomId, 'after them');
+    await federation.idle();
+    federation.heal('a.test', 'p.test');
+    await federation.clock.advance(30_000);
+    await federation.idle();
+    const transactions = p.requests('PUT', SEND).map(({ body }) => body);
+    expect(edusOf('m.direct_to_device').map(({ messages }) => messages['@user:p.test']['*'].n)).to.deep.equal(
+      Array.from({ length: 105 }, (_, n) => n),
+    );
+    expect(Math.max(...transactions.map(({ edus = [] }) => edus.length))).to.be.at.most(100);
+    const first = transactions.findIndex(({ pdus }) => pdus.length > 0);
+    const last = transactions.findLastIndex(({ edus = [] }) =>
+      edus.some((edu: Json) => edu.edu_type === 'm.direct_to_device'),
+    );
+    expect(first).to.be.at.least(last);
+  });
+
+  it('tells of devices that change, each update naming the one before, and of all of them to whoever asks', async () => {
+    const roomId = await a.room('dora', { preset: 'public_chat' });
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    const userId = '@dora:a.test';
+    await a.must('dora', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'DEVICE') });
+    await federation.idle();
+    await a.must('dora/PHONE', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'PHONE') });
+    await federation.idle();
+    await a.must('dora/PHONE', 'POST', '/logout', {});
+    await federation.idle();
+    const updates = edusOf('m.device_list_update').filter((content) => content.user_id === userId);
+    expect(updates.map(({ deleted, device_id: deviceId }) => [deviceId, deleted === true])).to.deep.equal([
+      ['DEVICE', false],
+      ['PHONE', false],
+      ['PHONE', true],
+    ]);
+    expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([
+      [],
+      [updates[0].stream_id],
+      [updates[1].stream_id],
+    ]);
+    const answer = await p.send('a.test', 'GET', `/_matrix/federation/v1/user/devices/${userId}`);
+    expect(answer.status).to.equal(200);
+    expect(answer.body.stream_id).to.equal(updates[2].stream_id);
+    expect(answer.body.devices.map((device: Json) => device.device_id)).to.deep.equal(['DEVICE']);
+  });
+
+  it('keeps the devices of users of another server, and asks for them again when it missed an update', async () => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    const user = '@ed:p.test';
+    await remoteMember(a, roomId, user, 'join', p.signingKey);
+    let devices: Json[] = [{ device_id: 'ONE', keys: keysOf(user, 'ONE'), device_display_name: 'first' }];
+    let streamId = 5;
+    p.on('GET', DEVICES, () => ({ body: { user_id: user, stream_id: streamId, devices } }));
+    const ask = async (): Promise<string[]> => {
+      const { device_keys: keys } = await a.must('alice', 'POST', '/keys/query', { device_keys: { [user]: [] } });
+      return Object.keys(keys[user] ?? {});
+    };
+    expect(await ask()).to.deep.equal(['ONE']);
+    expect(await ask()).to.deep.equal(['ONE']);
+    expect(p.requests('GET', DEVICES)).to.have.length(1);
+    let from = await since(a, 'alice');
+    const update = (deviceId: string, stream: number, previous: number[]): Promise<Json> =>
+      p.transact('a.test', {
+        edus: [
+          {
+            edu_type: 'm.device_list_update',
+            content: {
+              user_id: user,
+              device_id: deviceId,
+              stream_id: stream,
+              prev_id: previous,
+              keys: keysOf(user, deviceId),
+            },
+          },
+        ],
+      });
+    await update('TWO', 6, [5]);
+    let sync = await news(a, 'alice', from);
+    expect(sync.device_lists.changed).to.deep.equal([user]);
+    expect(await ask()).to.deep.equal(['ONE', 'TWO']);
+    expect(p.requests('GET', DEVICES)).to.have.length(1);
+    from = sync.next_batch;
+    devices = ['ONE', 'FOUR'].map((deviceId) => ({ device_id: deviceId, keys: keysOf(user, deviceId) }));
+    streamId = 8;
+    await update('FOUR', 8, [7]);
+    sync = await news(a, 'alice', from);
+    expect(sync.device_lists.changed).to.deep.equal([user]);
+    expect(await ask()).to.deep.equal(['FOUR', 'ONE']);
+    expect(p.requests('GET', DEVICES)).to.have.length(2);
+    from = sync.next_batch;
+    // Whoever shares no room any more is forgotten: nobody tells of their changes.
+    await remoteMember(a, roomId, user, 'leave', p.signingKey);
+    sync = await news(a, 'alice', from);
+    expect(sync.device_lists.left).to.deep.equal([user]);
+    const rows = await a.services.database.query(
+      { name: 'test_remote_device_lists', text: "select 1 from remote_device_lists where user_id = '@ed:p.test'" },
+      [],
+    );
+    expect(rows).to.deep.equal([]);
+  });
+
+  it('believes no server what is not its own to tell', async () => {
+    const roomId = await shared();
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    const eventId = await a.say('alice', roomId, 'x');
+    await federation.idle();
+    const from = await since(a, 'alice');
+    await p.transact('a.test', {
+      edus: [
+        { edu_type: 'm.typing', content: { room_id: roomId, user_id: BOB, typing: true } },
+        { edu_type: 'm.typing', content: { room_id: roomId, user_id: '@stranger:p.test', typing: true } },
+        {
+          edu_type: 'm.receipt',
+          content: { [roomId]: { 'm.read': { [BOB]: { event_ids: [eventId], data: { ts: 1 } } } } },
+        },
+        { edu_type: 'm.presence', content: { push: [{ user_id: BOB, presence: 'online', status_msg: 'forged' }] } },
+        { edu_type: 'm.presence', content: { push: [{ user_id: '@stranger:p.test', presence: 'online' }] } },
+        {
+          edu_type: 'm.device_list_update',
+          content: { user_id: BOB, device_id: 'X', stream_id: 1_000, prev_id: [], keys: keysOf(BOB, 'X') },
+        },
+        { edu_type: 'm.receipt', content: { [roomId]: 7, 'no room': { 'm.read': [] } } },
+        { edu_type: 'm.direct_to_device', content: { messages: 7 } },
+      ],
+    });
+    const sync = await news(a, 'alice', from);
+    expect(sync.rooms?.join?.[roomId]?.ephemeral?.events ?? []).to.deep.equal([]);
+    expect(JSON.stringify(sync.presence ?? {}))
+      .not.to.include('forged')
+      .and.not.to.include('stranger');
+    expect(sync.device_lists?.changed ?? []).to.deep.equal([]);
+  });
+
+  it('sends servers that come into a room the events that are still sticky there', async () => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    await a.must('alice', 'PUT', `/rooms/${roomId}/send/m.test/s1?org.matrix.msc4354.sticky_duration_ms=600000`, {
+      body: 'sticky',
+    });
+    await a.say('alice', roomId, 'not sticky');
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    await federation.idle();
+    const pdus = p.requests('PUT', SEND).flatMap(({ body }) => body.pdus);
+    expect(pdus.filter((pdu) => pdu.room_id === roomId).map(({ content }) => content.body)).to.deep.equal(['sticky']);
+  });
+});
