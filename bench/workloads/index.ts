@@ -4,6 +4,7 @@ import { accounts } from './accounts.ts';
 import { databaseSize } from './database-size.ts';
 import { encryption } from './encryption.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
+import { federationJoins } from './federation-joins.ts';
 import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
@@ -37,6 +38,7 @@ export const workloads: readonly Workload[] = [
   previews,
   retention,
   media,
+  federationJoins,
   idleSockets,
   footprint,
   attacks,

@@ -116,7 +116,7 @@ export class JoinableRoom {
   }
 
   /** Lets users of other servers join the room. @param answer what `send_join` is answered with */
-  serveJoins(answer: () => JsonObject = () => this.joinAnswer()): void {
+  serveJoins(answer: () => JsonObject | Buffer = () => this.joinAnswer()): void {
     const room = encodeURIComponent(this.roomId);
     this.partner.on('GET', `/_matrix/federation/v1/make_join/${room}/*`, ({ path }) => ({
       body: this.template('join', decodeURIComponent(path.split('/').at(-1) ?? '')),
