@@ -1,4 +1,5 @@
 import { MembershipApi } from '#src/remote/federation/membership-api.ts';
+import { BoundInvites } from '#src/services/federation/joins/bound-invites.ts';
 import { ExchangedInvites } from '#src/services/federation/joins/exchanged-invites.ts';
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
@@ -15,6 +16,7 @@ import type { Classification } from './classification.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { Outside } from './outside.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 import type { UserData } from './user-data.ts';
@@ -28,6 +30,7 @@ export interface FederationJoins {
   readonly membershipHandshakes: MembershipHandshakes;
   readonly joinAnswers: JoinAnswers;
   readonly exchangedInvites: ExchangedInvites;
+  readonly boundInvites: BoundInvites;
 }
 
 /** What the answer of `send_join` may have at most: a room of some hundred thousand members. */
@@ -38,6 +41,7 @@ export function composeFederationJoins(
     ServerFiles &
     Commit &
     Servers &
+    Pick<Outside, 'rateLimiter'> &
     Users &
     UserData &
     RoomModel &
@@ -46,7 +50,17 @@ export function composeFederationJoins(
     Events,
 ): Slice<FederationJoins> {
   const { classifier, clock, config, database, eventVerifier: verifier, events, federationClient } = below;
-  const { interner, invitePermission, loader, logger, random, receiver, rooms, serverPolicy: policy } = below;
+  const {
+    interner,
+    invitePermission,
+    loader,
+    logger,
+    random,
+    rateLimiter,
+    receiver,
+    rooms,
+    serverPolicy: policy,
+  } = below;
   const { signingKeys, states, stream, users, writer } = below;
   const { serverName } = config;
   const signer = { serverName, signingKey: signingKeys[0] };
@@ -54,8 +68,9 @@ export function composeFederationJoins(
   const outsideRooms = new OutsideRooms({ database, interner, rooms, clock });
   const outside = new OutsideMemberships({ ...store, outsideRooms, events, classifier });
   const restricted = new RestrictedJoins({ database, rooms });
+  const api = new MembershipApi(federationClient);
   const remoteMembership = new FederationMembership({
-    api: new MembershipApi(federationClient),
+    api,
     policy,
     verifier,
     rooms,
@@ -71,6 +86,7 @@ export function composeFederationJoins(
     logger,
     bounds: BOUNDS,
   });
+  const exchangedInvites = new ExchangedInvites({ rooms, events, remote: remoteMembership, invitePermission });
   return {
     name: 'federation joins',
     services: {
@@ -89,7 +105,8 @@ export function composeFederationJoins(
       }),
       membershipHandshakes: new MembershipHandshakes({ rooms, events, receiver, verifier, restricted, signer }),
       joinAnswers: new JoinAnswers({ database, states, serverName }),
-      exchangedInvites: new ExchangedInvites({ rooms, events, remote: remoteMembership }),
+      exchangedInvites,
+      boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),
     },
   };
 }

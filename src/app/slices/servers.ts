@@ -97,7 +97,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     logger,
     metrics,
   });
-  contacts.onHeardOf((name) => backoff.reached(name));
+  contacts.onHeardOf((name) => backoff.heardOf(name));
   contacts.onHeardOf((name) => serverKeys.heardOf(name));
   let sweeping: Timer | undefined;
   const sweep = (): Promise<void> =>

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { networkOf } from '#src/kernel/network.ts';
 import type { KeyNotary, KeyQuery } from '#src/services/servers/keys/key-notary.ts';
 import { endpoint, type RequestInfo } from '../endpoint.ts';
-import { serverKeys } from './keys_server.ts';
+import { serverKeys } from './parts/server-keys.ts';
 
 interface Services {
   readonly keyNotary: KeyNotary;
@@ -22,28 +22,21 @@ export const keysQueryEndpoints = [
     summary: "Query for another server's keys.",
     method: 'GET',
     path: '/_matrix/key/v2/query/{serverName}',
+    // Older servers ask for one of the keys.
+    aliases: ['/_matrix/key/v2/query/{serverName}/{keyId}'],
     auth: 'none',
     rateLimit: 'federation',
-    params: Type.Object({ serverName: Type.String() }),
-    query: Type.Object({ minimum_valid_until_ts: Type.Optional(Type.Integer({ minimum: 0 })) }),
-    response,
-    errcodes: ['M_INVALID_PARAM'],
-    handler: async ({ keyNotary }: Services, { info, params: { serverName }, query }) =>
-      answer(keyNotary, { [serverName]: {} }, info, query.minimum_valid_until_ts),
-  }),
-  endpoint({
-    operationId: 'perspectivesKeyQueryById',
-    summary: "Query for one of another server's keys, as older servers do.",
-    method: 'GET',
-    path: '/_matrix/key/v2/query/{serverName}/{keyId}',
-    auth: 'none',
-    rateLimit: 'federation',
-    params: Type.Object({ serverName: Type.String(), keyId: Type.String() }),
+    params: Type.Object({ serverName: Type.String(), keyId: Type.Optional(Type.String()) }),
     query: Type.Object({ minimum_valid_until_ts: Type.Optional(Type.Integer({ minimum: 0 })) }),
     response,
     errcodes: ['M_INVALID_PARAM'],
     handler: async ({ keyNotary }: Services, { info, params: { keyId, serverName }, query }) =>
-      answer(keyNotary, { [serverName]: { [keyId]: query } }, info),
+      answer(
+        keyNotary,
+        { [serverName]: keyId === undefined ? {} : { [keyId]: {} } },
+        info,
+        query.minimum_valid_until_ts,
+      ),
   }),
   endpoint({
     operationId: 'bulkPerspectivesKeyQuery',

@@ -1,23 +1,10 @@
-import { Type } from 'typebox';
 import type { OwnKeys } from '#src/services/servers/keys/own-keys.ts';
 import { endpoint, Reply } from '../endpoint.ts';
+import { serverKeys } from './parts/server-keys.ts';
 
 interface Services {
   readonly ownKeys: OwnKeys;
 }
-
-const publishedKey = Type.Object({ key: Type.String() });
-
-/** What a server says of its keys, with signatures. */
-export const serverKeys = Type.Object({
-  server_name: Type.String(),
-  valid_until_ts: Type.Integer(),
-  verify_keys: Type.Record(Type.String(), publishedKey),
-  old_verify_keys: Type.Optional(
-    Type.Record(Type.String(), Type.Object({ expired_ts: Type.Integer(), key: Type.String() })),
-  ),
-  signatures: Type.Record(Type.String(), Type.Record(Type.String(), Type.String())),
-});
 
 /** Server-Server API, "Publishing Keys". Served while this server does not federate too: what it signed before can be verified still. */
 export const keysServerEndpoints = [

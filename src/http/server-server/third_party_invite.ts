@@ -1,12 +1,33 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { networkOf } from '#src/kernel/network.ts';
+import type { BoundInvites } from '#src/services/federation/joins/bound-invites.ts';
 import type { ExchangedInvites } from '#src/services/federation/joins/exchanged-invites.ts';
+import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu } from './parts/membership-schemas.ts';
 
 interface Services {
   readonly exchangedInvites: ExchangedInvites;
+  readonly boundInvites: BoundInvites;
+  readonly serverPolicy: ServerPolicy;
 }
+
+const boundInvite = Type.Object({
+  medium: Type.String(),
+  address: Type.String(),
+  mxid: Type.String(),
+  room_id: Type.String(),
+  sender: Type.String(),
+  signed: Type.Object(
+    {
+      mxid: Type.String(),
+      token: Type.String(),
+      signatures: Type.Record(Type.String(), Type.Record(Type.String(), Type.String())),
+    },
+    { additionalProperties: true },
+  ),
+});
 
 /** Server-Server API, "Third-party invites". */
 export const thirdPartyInviteEndpoints = [
@@ -23,6 +44,32 @@ export const thirdPartyInviteEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
     async handler({ exchangedInvites }: Services, { body, params: { roomId }, requester }) {
       await exchangedInvites.exchange(requester.serverName, roomId, body as JsonObject);
+      return {};
+    },
+  }),
+  endpoint({
+    operationId: 'onBindThirdPartyIdentifier',
+    summary: 'Notifies the server that a third-party identifier has been bound to one of its users.',
+    method: 'PUT',
+    path: '/_matrix/federation/v1/3pid/onbind',
+    auth: 'none',
+    rateLimit: 'federation',
+    body: Type.Object({
+      medium: Type.String(),
+      address: Type.String(),
+      mxid: Type.String(),
+      invites: Type.Array(boundInvite),
+    }),
+    response: Type.Object({}),
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_TOO_LARGE'],
+    async handler({ boundInvites, serverPolicy }: Services, { body, info }) {
+      serverPolicy.assertOpen();
+      const invites = body.invites.map((invite) => ({
+        ...invite,
+        roomId: invite.room_id,
+        signed: invite.signed as JsonObject,
+      }));
+      await boundInvites.bound(body.mxid, invites, networkOf(info.ip));
       return {};
     },
   }),

@@ -1,8 +1,10 @@
 import { Type } from 'typebox';
+import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { endpoint } from '../endpoint.ts';
 
 interface Services {
   readonly softwareVersion: string;
+  readonly serverPolicy: ServerPolicy;
 }
 
 /** Server-Server API, "Server implementation". */
@@ -15,7 +17,10 @@ export const federationVersionEndpoints = [
     auth: 'none',
     rateLimit: 'federation',
     response: Type.Object({ server: Type.Object({ name: Type.String(), version: Type.String() }) }),
-    errcodes: [],
-    handler: async ({ softwareVersion }: Services) => ({ server: { name: 'Tsudoi', version: softwareVersion } }),
+    errcodes: ['M_FORBIDDEN'],
+    async handler({ serverPolicy, softwareVersion }: Services) {
+      serverPolicy.assertOpen();
+      return { server: { name: 'Tsudoi', version: softwareVersion } };
+    },
   }),
 ];

@@ -73,7 +73,15 @@ export class DestinationBackoff {
     this.#set(destination, { since, retryAt: now + Math.round(pause * spread), triedAt: now });
   }
 
-  /** The server was reached, or has come to us. */
+  /** The server has come to us: it is tried again, though one that comes all the time and is never there not all the time. */
+  heardOf(destination: string): void {
+    const outage = this.#outages.get(destination);
+    if (outage === undefined) return;
+    if (this.#options.clock.now() - outage.triedAt >= SHORTEST_MS) this.reached(destination);
+    else this.#set(destination, { ...outage, retryAt: Math.min(outage.retryAt, outage.triedAt + SHORTEST_MS) });
+  }
+
+  /** The server was reached. */
   reached(destination: string): void {
     if (!this.#outages.delete(destination)) return;
     this.#options.changed?.(destination, undefined);

@@ -1,3 +1,4 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { type Glob, globMatches, parseGlob } from '#src/protocol/matching/glob.ts';
 
@@ -41,6 +42,11 @@ export class ServerPolicy {
       globs.some((glob) => globMatches(glob, name) || globMatches(glob, host));
     if (isIn(this.#deny)) return 'denied';
     return this.#allow === undefined || isIn(this.#allow) ? 'allowed' : 'denied';
+  }
+
+  /** @throws MatrixError M_FORBIDDEN while this server does not federate */
+  assertOpen(): void {
+    if (!this.#enabled) throw new MatrixError('M_FORBIDDEN', 'This server does not federate.');
   }
 
   allows(serverName: string): boolean {

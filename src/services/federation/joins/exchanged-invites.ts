@@ -4,12 +4,15 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 
 export interface ExchangedInvitesOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly remote: Pick<RemoteMembership, 'invite'>;
+  readonly invitePermission: InvitePermission;
 }
 
 /**
@@ -25,7 +28,7 @@ export class ExchangedInvites {
 
   /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN when the invite is revoked, or not signed by whom the room names */
   async exchange(origin: string, roomId: string, event: JsonObject): Promise<void> {
-    const { events, remote, rooms } = this.#options;
+    const { events, invitePermission, remote, rooms } = this.#options;
     const { content, sender, state_key: target, type } = event;
     const invite = isJsonObject(content) ? content['third_party_invite'] : undefined;
     if (type !== 'm.room.member' || !isJsonObject(content) || content['membership'] !== 'invite')
@@ -45,9 +48,20 @@ export class ExchangedInvites {
     const { token } = invite['signed'];
     const shown =
       typeof token === 'string' ? room.stateText('m.room.third_party_invite', 'display_name', token) : undefined;
-    await remote.invite(room, sender, target, {
+    const complete: JsonObject = {
       ...content,
       third_party_invite: { display_name: shown ?? '', signed: invite['signed'] },
+    };
+    if (!events.isLocal(target)) {
+      await remote.invite(room, sender, target, complete);
+      return;
+    }
+    await invitePermission.assertInvitable(target, sender);
+    await events.sendOnce(room, memberDraft(sender, target, complete), {
+      userId: sender,
+      deviceId: undefined,
+      scope: `m.room.third_party_invite ${roomId}`,
+      txnId: typeof token === 'string' ? token : '',
     });
   }
 }

@@ -125,11 +125,11 @@ export class ServerKeys {
     );
   }
 
-  /** Whether something is known of the keys of a server without asking anybody outside. */
-  async isKnown(serverName: string): Promise<boolean> {
+  /** Whether one of the keys is here, without anybody outside being asked. */
+  async isOneKnown(wanted: readonly WantedKey[]): Promise<boolean> {
     const servers = new Map<string, KnownServer>();
-    await this.#load([serverName], servers);
-    return (servers.get(serverName) ?? NOBODY).keys.size > 0;
+    await this.#load([...new Set(wanted.map(({ serverName }) => serverName))], servers);
+    return wanted.some((key) => goodKey(servers.get(key.serverName) ?? NOBODY, key) !== undefined);
   }
 
   /**

@@ -29,7 +29,7 @@ export interface SignedRequest {
 export interface RequestAuthenticatorOptions {
   readonly serverName: string;
   readonly policy: ServerPolicy;
-  readonly keys: Pick<ServerKeys, 'keysOf' | 'isKnown'>;
+  readonly keys: Pick<ServerKeys, 'keysOf' | 'isOneKnown'>;
   readonly contacts: Pick<Contacts, 'heardOf'>;
   readonly rateLimiter: RateLimiter;
   readonly clock: Clock;
@@ -37,7 +37,7 @@ export interface RequestAuthenticatorOptions {
 
 /** A server signs with a key or two. */
 const MOST_SIGNATURES = 8;
-/** The group of limits for requests in the name of servers of which nothing is known: each of them makes this server ask somebody. */
+/** The group of limits for requests by keys that are not known: each of them makes this server ask somebody. */
 const UNKNOWN_SERVER = 'unknown_server';
 
 /** Says which server sends a request. Server-Server API, "Request Authentication". */
@@ -56,7 +56,7 @@ export class RequestAuthenticator {
    */
   async authenticate(request: SignedRequest): Promise<{ readonly serverName: string }> {
     const { contacts, policy } = this.#options;
-    if (!policy.isOpen) throw new MatrixError('M_FORBIDDEN', 'This server does not federate.');
+    policy.assertOpen();
     const signatures = this.#signaturesOf(request);
     const [first] = signatures;
     if (first === undefined)
@@ -97,12 +97,14 @@ export class RequestAuthenticator {
 
   async #verify(request: SignedRequest, origin: string, signatures: readonly XMatrix[]): Promise<void> {
     const { clock, keys, rateLimiter } = this.#options;
-    if (!(await keys.isKnown(origin))) {
+    const validAt = clock.now();
+    const wanted = signatures.map(({ keyId }) => ({ serverName: origin, keyId, validAt }));
+    // Whoever it is makes this server ask the origin: also one that is known, for a key that it does not have.
+    if (!(await keys.isOneKnown(wanted))) {
       const verdict = rateLimiter.take(UNKNOWN_SERVER, request.network);
       if (!verdict.ok) throw limitExceeded(UNKNOWN_SERVER, verdict.retryAfterMs);
     }
-    const validAt = clock.now();
-    const found = await keys.keysOf(signatures.map(({ keyId }) => ({ serverName: origin, keyId, validAt })));
+    const found = await keys.keysOf(wanted);
     if (found.every((key) => key === undefined))
       throw unauthorized(
         `No key with which the request is signed is a valid key of ${origin}, as far as is known here.`,
