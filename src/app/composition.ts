@@ -14,6 +14,7 @@ import { composeEventStream } from './slices/event-stream.ts';
 import { composeEvents } from './slices/events.ts';
 import { composeAnswers } from './slices/federation-answers.ts';
 import { composeQueries } from './slices/federation-queries.ts';
+import { composeFederationHistory } from './slices/federation-history.ts';
 import { composeFederationInbound } from './slices/federation-inbound.ts';
 import { composeFederationJoins } from './slices/federation-joins.ts';
 import { composeFederationOutbound } from './slices/federation-outbound.ts';
@@ -67,6 +68,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeClassification)
     .add(composeEventStream)
     .add(composeEvents)
+    .add(composeFederationHistory)
     .add(composeReading)
     .add(composeSearch)
     .add(composeUserDirectory)

@@ -23,6 +23,7 @@ export interface Events {
   readonly receiver: EventReceiver;
   readonly stickyReview: StickyReview;
   readonly authGraphs: AuthGraphs;
+  readonly merger: StateMerger;
 }
 
 /** What must happen because of events. */
@@ -58,6 +59,7 @@ export function composeEvents(
       receiver: new EventReceiver({ ...store, clock, merger, classifier, events }),
       stickyReview: new StickyReview({ ...store, events }),
       authGraphs,
+      merger,
     },
     start: () => events.sticky.start(),
     close: () => thread.close(),

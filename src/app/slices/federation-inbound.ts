@@ -1,4 +1,3 @@
-import { HistoryApi } from '#src/remote/federation/history-api.ts';
 import { HistoryAnswers } from '#src/services/federation/history/history-answers.ts';
 import { HistoryWalk } from '#src/services/federation/history/history-walk.ts';
 import { ServerVisibility } from '#src/services/federation/history/server-visibility.ts';
@@ -6,11 +5,11 @@ import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
 import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
-import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
+import type { FederationHistory } from './federation-history.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -20,8 +19,6 @@ import type { Servers } from './servers.ts';
 export interface FederationInbound {
   readonly inboundTransactions: InboundTransactions;
   readonly inboundQueue: InboundQueue;
-  readonly roomFetcher: RoomFetcher;
-  readonly historyApi: HistoryApi;
   readonly historyAnswers: HistoryAnswers;
 }
 
@@ -29,25 +26,15 @@ export function composeFederationInbound(
   below: Platform &
     Commit &
     Events &
+    FederationHistory &
     FederationJoins &
     RoomModel &
     Reading &
     Servers & { readonly eduHandlers?: EduHandlers },
 ): Slice<FederationInbound> {
-  const { clock, config, database, logger, metrics, random, timers } = below;
-  const { eduHandlers = {}, eventVerifier: verifier, federationClient, loader, receiver, rooms } = below;
+  const { clock, config, database, logger, metrics, timers } = below;
+  const { eduHandlers = {}, eventVerifier: verifier, loader, receiver, roomFetcher, rooms } = below;
   const { serverName } = config;
-  const historyApi = new HistoryApi(federationClient);
-  const roomFetcher = new RoomFetcher({
-    serverName,
-    history: historyApi,
-    verifier,
-    receiver,
-    loader,
-    database,
-    random,
-    logger,
-  });
   const gaps = new MissingEvents({ fetcher: roomFetcher, receiver });
   const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, clock, timers, logger, metrics });
   const inboundTransactions = new InboundTransactions({
@@ -76,7 +63,7 @@ export function composeFederationInbound(
   });
   return {
     name: 'federation inbound',
-    services: { inboundTransactions, inboundQueue, roomFetcher, historyApi, historyAnswers },
+    services: { inboundTransactions, inboundQueue, historyAnswers },
     start: () => inboundQueue.start(),
     async idle() {
       await inboundTransactions.idle();

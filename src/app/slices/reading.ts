@@ -18,6 +18,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
+import type { FederationHistory } from './federation-history.ts';
 import type { Events } from './events.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
@@ -45,7 +46,7 @@ export interface Reading {
 }
 
 export function composeReading(
-  below: Platform & Commit & Users & UserData & RoomModel & EventStreaming & Events,
+  below: Platform & Commit & Users & UserData & RoomModel & EventStreaming & Events & FederationHistory,
 ): Slice<Reading> {
   const { accountStream, clock, config, database, events, interner, loader, rooms, states, stream } = below;
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => below.ignoredUsers.of(userId);
@@ -66,6 +67,7 @@ export function composeReading(
     loader,
     visibility,
     ignoredUsers: below.ignoredUsers,
+    past: below.backfill,
   });
   const history = new History({ access, finder, pages: historyPages, tokens, state: roomState, writer: clientEvents });
   return {
@@ -84,7 +86,7 @@ export function composeReading(
       clientEvents,
       historyPages,
       history,
-      eventByTime: new EventByTime({ access, database, loader, visibility }),
+      eventByTime: new EventByTime({ access, database, loader, visibility, past: below.backfill }),
       eventLookup: new EventLookup({ database, rooms, history }),
     },
     start: () => erased.start(),

@@ -1,8 +1,8 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { BatchStatements, BatchTable, insertStep } from '../batch-statement.ts';
+import { BatchStatements, BatchTable, bigint, bytea, insertStep, int, type Step } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-import type { EventRow } from './event-rows.ts';
+import type { EventRow, MissingPrevRow, StateDeltaRow } from './event-rows.ts';
 import { EVENT_COLUMNS } from './event-tables.ts';
 
 // What is stored before a room's live history: outliers, and what is backfilled. It has negative positions, which go down.
@@ -10,6 +10,8 @@ import { EVENT_COLUMNS } from './event-tables.ts';
 /** What is written of the past in one statement. */
 export interface PastWrite {
   readonly events: readonly EventRow[];
+  readonly deltas?: readonly StateDeltaRow[];
+  readonly missing?: readonly MissingPrevRow[];
 }
 
 const EVENTS = BatchTable.declare<PastWrite, EventRow>({
@@ -18,10 +20,93 @@ const EVENTS = BatchTable.declare<PastWrite, EventRow>({
   columns: EVENT_COLUMNS,
 });
 
+const DELTAS = BatchTable.declare<PastWrite, StateDeltaRow>({
+  name: 'state_delta',
+  rows: ({ deltas }) => deltas ?? [],
+  columns: {
+    nid: bigint((delta) => delta.nid),
+    room: int((delta) => delta.room),
+    seq: int((delta) => delta.seq),
+    chain: bytea((delta) => delta.chain),
+    others: bytea((delta) => delta.others),
+    members: bytea((delta) => delta.members),
+  },
+});
+
+const MISSING = BatchTable.declare<PastWrite, MissingPrevRow>({
+  name: 'missing_prev',
+  rows: ({ missing }) => missing ?? [],
+  columns: {
+    room: int((missing) => missing.room),
+    event_id: bytea((missing) => missing.eventId),
+    referrer: bigint((missing) => missing.referrer),
+  },
+});
+
+/** Events that relate to what is not here. */
+const RELATING = BatchTable.declare<PastWrite, EventRow>({
+  name: 'awaited_relations',
+  rows: ({ events }) => events.filter(({ rel }) => typeof rel === 'object'),
+  columns: {
+    room: EVENT_COLUMNS.room,
+    target: bytea(({ rel }) => (typeof rel === 'number' ? undefined : rel)),
+    child: EVENT_COLUMNS.nid,
+  },
+});
+
+const AWAITING = insertStep(RELATING, {
+  after: 'where not exists (select 1 from events t where t.event_id = n.target)',
+});
+
+const CONNECTED: Step<PastWrite> = {
+  name: 'connected',
+  tables: [EVENTS],
+  text: (rows) => `update events e set rel = n.nid
+from awaited_relations a, ${rows(EVENTS, 'n', ['room', 'nid', 'event_id'])}
+where a.room = n.room and a.target = n.event_id and e.room = a.room and e.nid = a.child`,
+};
+
+const ARRIVED: Step<PastWrite> = {
+  name: 'arrived',
+  tables: [EVENTS],
+  text: (rows) => `delete from awaited_relations a using ${rows(EVENTS, 'n', ['room', 'event_id'])}
+where a.room = n.room and a.target = n.event_id`,
+};
+
+const FOUND: Step<PastWrite> = {
+  name: 'found',
+  tables: [EVENTS],
+  text: (rows) => `delete from missing_prev m using ${rows(EVENTS, 'n', ['room', 'event_id'])}
+where m.room = n.room and m.event_id = n.event_id`,
+};
+
 const ANSWER = (): string => 'select nid from new_events';
 
 const OUTLIERS = new BatchStatements<PastWrite>(
   [{ name: 'write_outliers', steps: [insertStep(EVENTS, { after: 'on conflict do nothing returning nid' })] }],
+  ANSWER,
+);
+
+/** Outliers come into the history in their places: what names them by position still does. */
+const HISTORY = new BatchStatements<PastWrite>(
+  [
+    {
+      name: 'write_past',
+      steps: [
+        insertStep(EVENTS, {
+          after: `on conflict (event_id) do update set flags = excluded.flags, state = excluded.state, prev = excluded.prev,
+auth = excluded.auth, rel = excluded.rel, rel_type = excluded.rel_type, replaces = excluded.replaces
+where events.room = excluded.room and events.flags & ${EVENT_FLAGS.outlier} <> 0 returning nid`,
+        }),
+        insertStep(DELTAS, { after: 'on conflict do nothing' }),
+        AWAITING,
+        CONNECTED,
+        ARRIVED,
+        insertStep(MISSING, { after: 'on conflict do nothing' }),
+        FOUND,
+      ],
+    },
+  ],
   ANSWER,
 );
 
@@ -53,4 +138,9 @@ export const writeOutliers = async (database: Database, events: readonly EventRo
  */
 export const shadowOutliers = async (database: Database, room: number, nids: readonly number[]): Promise<void> => {
   await database.query(SHADOW, [room, nids]);
+};
+
+/** Writes history, in one commit. */
+export const writePast = async (database: Database, past: PastWrite): Promise<void> => {
+  await HISTORY.write(database, past);
 };

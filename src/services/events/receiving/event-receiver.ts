@@ -12,9 +12,7 @@ import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { shadowOutliers } from '#src/storage/events/past-writes.ts';
-import { stateEntriesById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
-import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -24,7 +22,7 @@ import { OWN_EVENT, type StateBefore } from './received-state.ts';
 import type { Reception } from './reception.ts';
 import { withoutUnsigned } from './stored-json.ts';
 import { OutlierStore } from './outlier-store.ts';
-import { type Place, ReceivingTurn } from './receiving-turn.ts';
+import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
 import { judgeReceived, type Verdict } from './received-verdict.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -125,7 +123,7 @@ export class EventReceiver {
       await turn.lookUp([...namedIds(room, incoming), ...states.flat()]);
       const missing = states.flat().filter((id) => turn.place(id) === undefined);
       if (missing.length > 0) return { outcome: 'missing', ids: [...new Set(missing)] };
-      const told = await Promise.all(states.map((ids) => this.#entriesOf(room, ids)));
+      const told = await Promise.all(states.map((ids) => turn.entriesOf(ids)));
       const reception = await this.#receive(turn, incoming, 0, told);
       await turn.settle();
       return reception;
@@ -197,15 +195,6 @@ export class EventReceiver {
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
       : { outcome: verdict.kind, event, reason: verdict.reason };
-  }
-
-  /** The entries of a state that is told by ids; of two for the same key the later one counts. */
-  async #entriesOf(room: Room, ids: readonly string[]): Promise<StateEntries> {
-    const bytes = ids.map(eventIdBytes);
-    const rows = await stateEntriesById(this.#options.database, room.nid, bytes);
-    const byId = new Map(rows.map((row) => [row.event_id.toString('latin1'), row]));
-    const entries = bytes.flatMap((id) => byId.get(id.toString('latin1')) ?? []);
-    return new Map(entries.map(({ skey, nid }) => [skey, nid]));
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
@@ -366,13 +355,8 @@ const namedIds = (room: Room, { eventId, pdu }: IdentifiedPdu): readonly string[
   ];
 };
 
-const isOutlier = ({ flags }: Place): boolean => (flags & EVENT_FLAGS.outlier) !== 0;
-
 /** Whether an event cannot be built on: it is not here, or nothing is known of what lies before it. */
 const isMissing = (place: Place | undefined): boolean => place === undefined || isOutlier(place);
-
-/** Outliers that came as such lie before all history; what lies in it and is one was purged, and does not come back by itself. */
-const isReplaceable = (place: Place): boolean => isOutlier(place) && place.nid < 0;
 
 const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
 

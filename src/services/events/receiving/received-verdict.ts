@@ -1,5 +1,6 @@
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
+import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
@@ -26,11 +27,28 @@ export const judgeReceived = async (
   before: StateBefore,
   create: StoredEvent | undefined,
 ): Promise<Verdict> => {
-  const { version } = room;
   // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
   if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
+  const inItsPlace = await judgePast(options, room, incoming, auth, before, create);
+  if (!inItsPlace.ok) return { kind: 'rejected', reason: inItsPlace.reason };
+  // The first event of a room that is joined: its state begins with what was told.
+  if (room.head.extremities.length === 0) return { kind: 'accepted' };
+  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.head.chain.get(skey));
+  return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
+};
+
+/** The same without a look at the room's current state: for what came long before it. */
+export const judgePast = async (
+  options: Parameters<typeof checkAgainst>[0],
+  room: Room,
+  incoming: IdentifiedPdu,
+  auth: readonly StoredEvent[],
+  before: StateBefore,
+  create: StoredEvent | undefined,
+): Promise<AuthVerdict> => {
+  const { version } = room;
   const selection = checkAuthEventsSelection(version, incoming, auth.map(identified));
-  if (!selection.ok) return { kind: 'rejected', reason: selection.reason };
+  if (!selection.ok) return selection;
   const byAuthEvents = checkAuth(version, incoming, (type, stateKey) => {
     const named = auth.find((event) => event.type === type && event.stateKey === stateKey);
     // Since v12 the room's id stands for its m.room.create.
@@ -38,11 +56,5 @@ export const judgeReceived = async (
     const found = named ?? implied;
     return found === undefined ? undefined : identified(found);
   });
-  if (!byAuthEvents.ok) return { kind: 'rejected', reason: byAuthEvents.reason };
-  const byStateBefore = await checkAgainst(options, room, incoming, before.get);
-  if (!byStateBefore.ok) return { kind: 'rejected', reason: byStateBefore.reason };
-  // The first event of a room that is joined: its state begins with what was told.
-  if (room.head.extremities.length === 0) return { kind: 'accepted' };
-  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.head.chain.get(skey));
-  return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
+  return byAuthEvents.ok ? checkAgainst(options, room, incoming, before.get) : byAuthEvents;
 };

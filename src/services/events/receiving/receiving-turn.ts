@@ -1,5 +1,6 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createEventIdOf } from '#src/protocol/events/pdu.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
 import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader, EventPlace } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -7,7 +8,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
-import type { StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { Database } from '#src/storage/database.ts';
 import { ReceivedStates } from './received-state.ts';
 
@@ -58,7 +59,11 @@ export class ReceivingTurn {
   #written: Promise<void>[] = [];
   #mustSettle = false;
 
-  constructor(options: ReceivingTurnOptions, room: Room) {
+  readonly #flush: () => void;
+
+  /** @param flush has what was queued written, where that does not happen by itself */
+  constructor(options: ReceivingTurnOptions, room: Room, flush: () => void = () => undefined) {
+    this.#flush = flush;
     this.room = room;
     this.#options = options;
     this.loader = { load: (places) => this.#load(places) };
@@ -127,6 +132,15 @@ export class ReceivingTurn {
     return this.#events.has(nid);
   }
 
+  /** The entries of a state that is told by ids; of two for the same key the later one counts. */
+  async entriesOf(ids: readonly string[]): Promise<StateEntries> {
+    const bytes = ids.map(eventIdBytes);
+    const rows = await stateEntriesById(this.#options.database, this.room.nid, bytes);
+    const byId = new Map(rows.map((row) => [row.event_id.toString('latin1'), row]));
+    const entries = bytes.flatMap((id) => byId.get(id.toString('latin1')) ?? []);
+    return new Map(entries.map(({ skey, nid }) => [skey, nid]));
+  }
+
   /** A user's membership after all that was queued. */
   member(userId: string): Member | undefined {
     return this.#members.get(userId) ?? this.room.member(userId);
@@ -151,7 +165,8 @@ export class ReceivingTurn {
 
   /** Resolves when everything that was queued is committed. @throws what the database refused one of them for */
   async settle(): Promise<void> {
-    const written = this.#written;
+    this.#flush();
+    const written = new Set(this.#written);
     this.#written = [];
     this.#mustSettle = false;
     const results = await Promise.allSettled(written);
@@ -189,3 +204,8 @@ export class ReceivingTurn {
     return found;
   }
 }
+
+export const isOutlier = ({ flags }: Place): boolean => (flags & EVENT_FLAGS.outlier) !== 0;
+
+/** Outliers that came as such lie before all history; what lies in it and is one was purged, and does not come back by itself. */
+export const isReplaceable = (place: Place): boolean => isOutlier(place) && place.nid < 0;

@@ -2,7 +2,7 @@ import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { type IdentifiedPdu, roomIdOf } from '#src/protocol/events/pdu.ts';
+import { type IdentifiedPdu, referencedIds, roomIdOf } from '#src/protocol/events/pdu.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Asked, HistoryApi } from '#src/remote/federation/history-api.ts';
@@ -154,39 +154,69 @@ export class RoomFetcher {
     return undefined;
   }
 
+  /**
+   * The state before an event, as one server tells it: what of it is missing is fetched and stored.
+   *
+   * @returns ids of state events, all of which are here; undefined when the server does not tell
+   */
+  async stateBefore(
+    room: Room,
+    eventId: string,
+    server: string,
+    signal: AbortSignal,
+  ): Promise<readonly string[] | undefined> {
+    const ids = await this.#options.history.stateIds(server, room.roomId, eventId);
+    if (!ids.ok) return undefined;
+    const named = [...new Set([...ids.value.state, ...ids.value.authChain])];
+    if (!(await this.#fetchStateOf(room, eventId, named, server, signal))) return undefined;
+    const missing = new Set(await this.absent(room, ids.value.state));
+    return ids.value.state.filter((id) => !missing.has(id));
+  }
+
+  /** Fetches what is missing of what events name as their auth events: of a few of them the whole chains. */
+  async fetchMissingAuth(room: Room, events: readonly IdentifiedPdu[], server: string): Promise<void> {
+    const given = new Set(events.map(({ eventId }) => eventId));
+    for (let round = 0; round < MOST_SERVERS; round++) {
+      const named = events.flatMap(({ pdu }) => referencedIds(pdu.auth_events).filter((id) => !given.has(id)));
+      const missing = new Set(await this.absent(room, named));
+      const lacking = events.findLast(({ pdu }) => referencedIds(pdu.auth_events).some((id) => missing.has(id)));
+      if (lacking === undefined) return;
+      await this.fetchAuthChain(room, lacking, server);
+    }
+  }
+
   async #stateAfter(
     room: Room,
     eventId: string,
     server: string,
     signal: AbortSignal,
   ): Promise<readonly string[] | undefined> {
-    const { history, loader } = this.#options;
-    const ids = await history.stateIds(server, room.roomId, eventId);
-    if (!ids.ok) return undefined;
-    const named = [...new Set([...ids.value.state, ...ids.value.authChain])];
-    if (!(await this.#fetch(room, eventId, named, server, signal))) return undefined;
-    const event = await loader.byId(room, eventId);
+    const before = await this.stateBefore(room, eventId, server, signal);
+    if (before === undefined || !(await this.#fetchEvent(room, eventId, server))) return undefined;
+    const event = await this.#options.loader.byId(room, eventId);
     if (event === undefined) return undefined;
-    const missing = new Set(await this.absent(room, ids.value.state));
-    const before = ids.value.state.filter((id) => !missing.has(id));
     const changes = event.stateKey !== undefined && (event.flags & EVENT_FLAGS.rejected) === 0;
     return changes ? [...before, eventId] : before;
   }
 
-  /** Fetches an event, and what of the state before it is not here. @returns whether the event itself is here then */
-  async #fetch(
+  /** Fetches what of the state before an event is not here. @returns false where that is too much, or fails as a whole */
+  async #fetchStateOf(
     room: Room,
     eventId: string,
     named: readonly string[],
     server: string,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { receiver } = this.#options;
     const absent = await this.absent(room, named);
-    if (absent.length > FEW && absent.length * 2 > named.length) {
-      if (!(await this.#fetchState(room, eventId, server))) return false;
-    } else if (absent.length > MOST_SINGLE) return false;
-    else await this.#fetchSingly(room, absent, server, signal);
+    if (absent.length > FEW && absent.length * 2 > named.length) return this.#fetchState(room, eventId, server);
+    if (absent.length > MOST_SINGLE) return false;
+    await this.#fetchSingly(room, absent, server, signal);
+    return true;
+  }
+
+  /** Fetches one event, and stores it without its ancestors. @returns whether it is here then */
+  async #fetchEvent(room: Room, eventId: string, server: string): Promise<boolean> {
+    const { receiver } = this.#options;
     if ((await this.absent(room, [eventId])).length === 0) return true;
     const event = await this.event(room, eventId, [server]);
     if (event === undefined) return false;

@@ -1,9 +1,12 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type EventTime, eventsByTime } from '#src/storage/reading/event-times.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PastSource } from './past-source.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 
 const BATCH = 20;
@@ -20,13 +23,16 @@ export class EventByTime {
   readonly #database: Database;
   readonly #loader: EventLoader;
   readonly #visibility: EventVisibility;
+  readonly #past: PastSource;
 
   constructor(options: {
     readonly access: RoomAccess;
     readonly database: Database;
     readonly loader: EventLoader;
     readonly visibility: EventVisibility;
+    readonly past: PastSource;
   }) {
+    this.#past = options.past;
     this.#access = options.access;
     this.#database = options.database;
     this.#loader = options.loader;
@@ -41,6 +47,27 @@ export class EventByTime {
    */
   async nearest(roomId: string, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent> {
     const room = await this.#access.joined(roomId, userId);
+    const local = await this.#nearestHere(room, userId, ts, dir);
+    const remote =
+      local?.ts !== ts && (await this.#past.isOpen(room)) ? await this.#nearestThere(room, userId, ts, dir) : undefined;
+    const isNearer =
+      remote !== undefined && (local === undefined || Math.abs(remote.ts - ts) < Math.abs(local.ts - ts));
+    const nearest = isNearer ? remote : local;
+    if (nearest !== undefined) return nearest;
+    const direction = dir === 'f' ? 'after' : 'before';
+    throw new MatrixError('M_NOT_FOUND', `There is no event ${direction} this time that you may see.`);
+  }
+
+  /** What other servers know where some of the room's history is missing here. */
+  async #nearestThere(room: Room, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent | undefined> {
+    const eventId = await this.#past.nearest(room, ts, dir);
+    const event = eventId === undefined ? undefined : await this.#loader.byId(room, eventId);
+    if (event === undefined || (event.flags & HIDDEN_FLAGS) !== 0) return undefined;
+    const isOnThisSide = dir === 'f' ? event.ts >= ts : event.ts <= ts;
+    return isOnThisSide && (await this.#visibility.maySee(room, userId, event)) ? event : undefined;
+  }
+
+  async #nearestHere(room: Room, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent | undefined> {
     const sign = dir === 'f' ? 1 : -1;
     const start: EventTime = { ts, topo: -sign * FURTHEST, nid: -sign * FURTHEST };
     const common = { room: room.nid, upTo: room.lastPosition };
@@ -63,9 +90,6 @@ export class EventByTime {
     const since = room.member(userId)?.since ?? FURTHEST;
     const query = { ...common, from: start, to: sign * FURTHEST, since, limit: 1 };
     const [place] = scanned < MAX_SCANNED ? [] : await eventsByTime(this.#database, dir, query);
-    const nearest = place === undefined ? undefined : await this.#loader.one(room, place.nid);
-    if (nearest !== undefined) return nearest;
-    const direction = dir === 'f' ? 'after' : 'before';
-    throw new MatrixError('M_NOT_FOUND', `There is no event ${direction} this time that you may see.`);
+    return place === undefined ? undefined : this.#loader.one(room, place.nid);
   }
 }

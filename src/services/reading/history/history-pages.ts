@@ -11,6 +11,7 @@ import { pageBack, pageForth } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { relationsTo } from '#src/storage/reading/relation-senders.ts';
 import type { HistoryPlace } from './history-tokens.ts';
+import type { PastSource } from './past-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** Most rows that are read at once, first and then; where events are large, no more than first. */
@@ -21,6 +22,14 @@ const LARGE_EVENT = 8 * 1024;
 const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to continue. */
 const MAX_SCANNED = 4000;
+
+/** How often more of a room's history is fetched for one page. */
+const MOST_FILLED = 3;
+const NO_PAST: PastSource = {
+  isOpen: () => Promise.resolve(false),
+  fill: () => Promise.resolve(false),
+  nearest: () => Promise.resolve(undefined),
+};
 
 export interface PageRequest {
   readonly room: Room;
@@ -63,6 +72,7 @@ export class HistoryPages {
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
   readonly #maxBytes: number;
+  readonly #past: PastSource;
 
   constructor(options: {
     readonly database: Database;
@@ -72,6 +82,7 @@ export class HistoryPages {
     readonly ignoredUsers: Pick<IgnoredUsers, 'of'>;
     /** Bytes of events after which a page ends, however many were asked for. */
     readonly maxBytes?: number;
+    readonly past?: PastSource;
   }) {
     this.#database = options.database;
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
@@ -79,9 +90,26 @@ export class HistoryPages {
     this.#loader = options.loader;
     this.#visibility = options.visibility;
     this.#ignoredUsers = options.ignoredUsers;
+    this.#past = options.past ?? NO_PAST;
   }
 
+  /** A page. Backwards, what is missing of the room's history is fetched from other servers where the page comes to it. */
   async read(request: PageRequest): Promise<HistoryPage> {
+    const page = await this.#read(request);
+    const { dir, from, limit, room } = request;
+    if (dir === 'f' || limit <= 0 || !(await this.#past.isOpen(room))) return page;
+    let filled = page;
+    for (let round = 0; round < MOST_FILLED; round++) {
+      const isComplete = filled.events.length >= limit;
+      const range = { from: filled.isEnd || !isComplete ? 0 : filled.end.topo, to: from.topo };
+      if (!(await this.#past.fill(room, range))) break;
+      filled = await this.#read(request);
+    }
+    // "If no further events are available": as long as some are missing here, they are elsewhere.
+    return filled.isEnd && (await this.#past.isOpen(room)) ? { ...filled, isEnd: false } : filled;
+  }
+
+  async #read(request: PageRequest): Promise<HistoryPage> {
     const { room, userId, dir, stop, limit } = request;
     const found: VisibleEvent[] = [];
     let place = request.from;

@@ -1,0 +1,54 @@
+import { HistoryApi } from '#src/remote/federation/history-api.ts';
+import { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
+import { Backfill } from '#src/services/federation/backfill/backfill.ts';
+import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Commit } from './commit.ts';
+import type { Events } from './events.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
+
+/** What other servers have of the rooms' history. */
+export interface FederationHistory {
+  readonly historyApi: HistoryApi;
+  readonly roomFetcher: RoomFetcher;
+  readonly backfill: Backfill;
+}
+
+export function composeFederationHistory(
+  below: Platform & Commit & EventStreaming & Events & RoomModel & Servers,
+): Slice<FederationHistory> {
+  const { clock, config, database, interner, loader, logger, merger, metrics, random, rooms, states, stream } = below;
+  const { eventVerifier: verifier, federationClient, receiver } = below;
+  const historyApi = new HistoryApi(federationClient);
+  const roomFetcher = new RoomFetcher({
+    serverName: config.serverName,
+    history: historyApi,
+    verifier,
+    receiver,
+    loader,
+    database,
+    random,
+    logger,
+  });
+  const past = new PastReceiver({ database, interner, loader, states, merger, stream });
+  const backfill = new Backfill({
+    database,
+    rooms,
+    history: historyApi,
+    fetcher: roomFetcher,
+    past,
+    stream,
+    clock,
+    logger,
+    metrics,
+  });
+  return {
+    name: 'federation history',
+    services: { historyApi, roomFetcher, backfill },
+    idle: () => backfill.idle(),
+    close: () => backfill.close(),
+  };
+}

@@ -1,0 +1,184 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import { Gate } from '#src/kernel/gate.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
+import { doing, Work } from '#src/kernel/work.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
+import type { HistoryApi } from '#src/remote/federation/history-api.ts';
+import type { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
+import type { PastSource } from '#src/services/reading/history/past-source.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { backwardExtremities, hasBackwardExtremities } from '#src/storage/federation/backward-extremities.ts';
+
+export interface BackfillOptions {
+  readonly database: Database;
+  readonly rooms: Pick<RoomRegistry, 'byNid'>;
+  readonly history: Pick<HistoryApi, 'backfill' | 'eventByTime'>;
+  readonly fetcher: RoomFetcher;
+  readonly past: PastReceiver;
+  readonly stream: RoomEventStream;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Events that are asked for at once. */
+const AT_ONCE = 100;
+/** Missing events from which servers are asked to go back. */
+const MOST_ENDS = 5;
+/** Events at whose place the state is asked for. */
+const MOST_STATES = 5;
+/** Servers that are asked for the same. */
+const MOST_SERVERS = 4;
+/** Rooms that are filled behind the requests at the same time. */
+const BACKGROUND = 2;
+/** After how long a room is asked about again whose history nobody had: doubled each time. */
+const FIRST_PAUSE_MS = 60_000;
+const LONGEST_PAUSE_MS = 3_600_000;
+const REMEMBERED_ROOMS = 5_000;
+const FURTHEST = Number.MAX_SAFE_INTEGER;
+
+interface Pause {
+  readonly until: number;
+  readonly lengthMs: number;
+}
+
+/**
+ * Fetches the history of rooms from before what is here: when somebody reads that far, and a little of it behind the requests when a room was
+ * joined, or a gap stayed. Server-Server API, "Backfilling and retrieving missing events".
+ */
+export class Backfill implements PastSource {
+  readonly #options: BackfillOptions;
+  readonly #turns = new SerialByKey<number>();
+  readonly #background = new Gate(BACKGROUND);
+  readonly #running = new Set<Promise<void>>();
+  readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
+  readonly #closing = new AbortController();
+  readonly #filled: Counter;
+
+  constructor(options: BackfillOptions) {
+    this.#options = options;
+    this.#filled = options.metrics.counter(
+      'tsudoi_federation_backfilled_events_total',
+      'Events of earlier that other servers were asked for.',
+    );
+    options.stream.on('appended', ({ room, events }) => {
+      if (events.some(({ event }) => (event.flags & EVENT_FLAGS.afterGap) !== 0)) this.#soon(room.nid);
+    });
+  }
+
+  async isOpen(room: Room): Promise<boolean> {
+    // Where nobody else is nobody has more of it.
+    if (room.remoteServers().length === 0) return false;
+    return hasBackwardExtremities(this.#options.database, room.nid);
+  }
+
+  fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean> {
+    // Whoever comes second finds what the first one fetched.
+    return this.#turns.run(room.nid, () => this.#fill(room, range, true));
+  }
+
+  async nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined> {
+    const { fetcher, history } = this.#options;
+    for (const server of fetcher.serversOf(room, [], 2)) {
+      const found = await history.eventByTime(server, room.roomId, ts, dir);
+      if (!found.ok) continue;
+      const { eventId } = found.value;
+      if ((await fetcher.unusable(room, [eventId])).length === 0) return eventId;
+      if (await this.#turns.run(room.nid, () => this.#fetchAt(room, eventId, server))) return eventId;
+    }
+    return undefined;
+  }
+
+  /** Resolves when nothing is filled behind the requests. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.idle();
+  }
+
+  #soon(roomNid: number): void {
+    const { logger, rooms } = this.#options;
+    const running = doing(new Work('backfill'), () =>
+      this.#background.run(async () => {
+        try {
+          const room = await rooms.byNid(roomNid);
+          if (room === undefined || this.#closing.signal.aborted) return;
+          await this.#turns.run(room.nid, () => this.#fill(room, { from: 0, to: FURTHEST }, false));
+        } catch (err) {
+          if (!this.#closing.signal.aborted)
+            logger.warn('the history of a room could not be fetched', { err, room: roomNid });
+        }
+      }),
+    ).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** @returns whether there is something that was not there before */
+  async #fill(room: Room, range: { readonly from: number; readonly to: number }, isUrgent: boolean): Promise<boolean> {
+    const { clock, database, fetcher, history } = this.#options;
+    const { signal } = this.#closing;
+    const pause = this.#pauses.get(room.nid);
+    if (pause !== undefined && clock.now() < pause.until) return false;
+    const ends = await backwardExtremities(database, room.nid, range, MOST_ENDS);
+    if (ends.length === 0) return false;
+    const ids = ends.map(({ event_id: id }) => eventIdText(room.version, id));
+    for (const server of fetcher.serversOf(room, [], MOST_SERVERS)) {
+      if (signal.aborted) return false;
+      const answer = await history.backfill(server, room.roomId, ids, AT_ONCE, isUrgent);
+      if (!answer.ok) continue;
+      const events = await fetcher.verified(room, answer.value);
+      const count = await this.#receive(room, events, server);
+      if (count === 0) continue;
+      this.#pauses.delete(room.nid);
+      this.#filled.inc({}, count);
+      return true;
+    }
+    const lengthMs = Math.min(pause === undefined ? FIRST_PAUSE_MS : 2 * pause.lengthMs, LONGEST_PAUSE_MS);
+    this.#pauses.set(room.nid, { until: clock.now() + lengthMs, lengthMs });
+    return false;
+  }
+
+  /** Accepts what a server gave, with the state where it does not join on to what is here. */
+  async #receive(room: Room, events: readonly IdentifiedPdu[], server: string): Promise<number> {
+    const { fetcher, past } = this.#options;
+    const given = new Set(events.map(({ eventId }) => eventId));
+    const outside = events.flatMap(({ pdu }) => referencedIds(pdu.prev_events).filter((id) => !given.has(id)));
+    const missing = new Set(await fetcher.unusable(room, outside));
+    const isHere = new Set(await this.#here(room, [...given]));
+    const open = events.filter(
+      ({ eventId, pdu }) => !isHere.has(eventId) && referencedIds(pdu.prev_events).some((id) => missing.has(id)),
+    );
+    const told = new Map<string, readonly string[]>();
+    for (const { eventId } of open.toSorted((a, b) => b.pdu.depth - a.pdu.depth).slice(0, MOST_STATES)) {
+      const state = await fetcher.stateBefore(room, eventId, server, this.#closing.signal);
+      if (state !== undefined) told.set(eventId, state);
+    }
+    await fetcher.fetchMissingAuth(room, events, server);
+    return past.receive(room, events, told);
+  }
+
+  async #here(room: Room, ids: readonly string[]): Promise<readonly string[]> {
+    const unusable = new Set(await this.#options.fetcher.unusable(room, ids));
+    return ids.filter((id) => !unusable.has(id));
+  }
+
+  /** Fetches one event of a room's past, with the state before it: it may lie far from everything that is here. */
+  async #fetchAt(room: Room, eventId: string, server: string): Promise<boolean> {
+    const { fetcher } = this.#options;
+    const event = await fetcher.event(room, eventId, [server]);
+    return event !== undefined && (await this.#receive(room, [event], server)) > 0;
+  }
+}

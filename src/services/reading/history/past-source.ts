@@ -1,0 +1,19 @@
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+/** Where the history of a room comes from that is not here: other servers. */
+export interface PastSource {
+  /** Whether something is missing before what is here of a room. */
+  isOpen(room: Room): Promise<boolean>;
+  /**
+   * Fetches what is missing before events of these depths.
+   *
+   * @returns whether there is something that was not there before
+   */
+  fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean>;
+  /**
+   * The event nearest to a time, as other servers know it, which is here then.
+   *
+   * @param ts milliseconds since the epoch
+   */
+  nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined>;
+}

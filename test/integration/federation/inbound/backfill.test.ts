@@ -1,0 +1,147 @@
+import { expect } from 'chai';
+import { type Federation, startFederation } from '#test/support/federation.ts';
+import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+
+describe('the history of a room that was joined through another server', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let a: InProcessServer;
+  let b: InProcessServer;
+  let rooms = 0;
+
+  before(async () => {
+    federation = await startFederation(['a.test', 'b.test']);
+    a = federation.server('a.test');
+    b = federation.server('b.test');
+  });
+  after(() => federation.stop());
+
+  const room = (wish: object = {}): Promise<string> =>
+    a.room('alice', { preset: 'public_chat', creation_content: { n: (rooms += 1) }, ...wish });
+  const says = async (roomId: string, count: number, from = 0): Promise<string[]> => {
+    const ids: string[] = [];
+    for (let i = from; i < from + count; i++) ids.push(await a.say('alice', roomId, `${i}`));
+    return ids;
+  };
+  const joins = async (roomId: string): Promise<void> => {
+    await b.must('bob', 'POST', `/join/${encodeURIComponent(roomId)}?server_name=a.test`, {});
+  };
+  const page = (server: InProcessServer, user: string, roomId: string, query: string): Promise<Json> =>
+    server.must(user, 'GET', `/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+  /** Everything, page by page. */
+  const everything = async (server: InProcessServer, user: string, roomId: string, limit = 30): Promise<Json[]> => {
+    const found: Json[] = [];
+    let from = '';
+    for (let pages = 0; pages < 40; pages++) {
+      const { chunk, end } = await page(server, user, roomId, `dir=b&limit=${limit}${from}`);
+      found.push(...chunk);
+      if (end === undefined) return found;
+      from = `&from=${end}`;
+    }
+    throw new Error('it has no end');
+  };
+  const ids = (events: Json[]): string[] => events.map((event) => event.event_id);
+
+  for (const version of ['6', '11', '12'])
+    it(`is read from that server, page by page, to the very beginning (room version ${version})`, async () => {
+      const roomId = await room({ room_version: version });
+      await says(roomId, 60);
+      await a.setState('alice', roomId, 'm.room.topic', { topic: 'in the middle' });
+      await says(roomId, 90, 60);
+      await joins(roomId);
+      const here = await everything(b, 'bob', roomId);
+      await federation.idle();
+      expect(ids(here)).to.deep.equal(ids(await everything(a, 'alice', roomId)));
+      expect(here.at(-1).type).to.equal('m.room.create');
+    });
+
+  it('is partly there before anybody asks', async () => {
+    const roomId = await room();
+    await says(roomId, 20);
+    await joins(roomId);
+    await federation.idle();
+    federation.cut('a.test', 'b.test');
+    try {
+      const { chunk } = await page(b, 'bob', roomId, 'dir=b&limit=21');
+      expect(b.bodies({ chunk })).to.deep.equal(Array.from({ length: 20 }, (_, i) => `${19 - i}`));
+    } finally {
+      federation.heal('a.test', 'b.test');
+    }
+  });
+
+  it('has an end only where the room begins: what could not be had is asked for again later', async () => {
+    const roomId = await room();
+    await says(roomId, 250);
+    await joins(roomId);
+    await federation.idle();
+    federation.cut('a.test', 'b.test');
+    let end: string | undefined;
+    try {
+      const first = await page(b, 'bob', roomId, 'dir=b&limit=200');
+      expect(first.end).to.be.a('string');
+      ({ end } = await page(b, 'bob', roomId, `dir=b&limit=200&from=${first.end}`));
+      expect(end).to.be.a('string');
+    } finally {
+      federation.heal('a.test', 'b.test');
+    }
+    await federation.clock.advance(2 * 3_600_000);
+    const rest = await page(b, 'bob', roomId, `dir=b&limit=200&from=${end}`);
+    expect(rest.chunk).to.have.length.above(0);
+    await federation.idle();
+    expect(ids(await everything(b, 'bob', roomId, 100))).to.deep.equal(ids(await everything(a, 'alice', roomId, 100)));
+  });
+
+  it('is hidden where it may not be seen', async () => {
+    const hidden = { type: 'm.room.history_visibility', content: { history_visibility: 'joined' } };
+    const roomId = await room({ initial_state: [hidden] });
+    await says(roomId, 5);
+    await joins(roomId);
+    await federation.idle();
+    expect(b.bodies({ chunk: await everything(b, 'bob', roomId) })).to.deep.equal([]);
+  });
+
+  it('can be looked at in its place, related to and purged like any other', async () => {
+    const roomId = await room();
+    const [first, second] = (await says(roomId, 30)) as [string, string];
+    await joins(roomId);
+    await federation.idle();
+    await everything(b, 'bob', roomId);
+    const before = await b.must(
+      'bob',
+      'GET',
+      `/rooms/${encodeURIComponent(roomId)}/context/${encodeURIComponent(second)}?limit=4`,
+    );
+    expect(ids(before.events_before)[0]).to.equal(first);
+    const reaction = { 'm.relates_to': { rel_type: 'm.annotation', event_id: first, key: 'x' } };
+    await b.must('bob', 'PUT', `/rooms/${encodeURIComponent(roomId)}/send/m.reaction/t1`, reaction);
+    const related = await b.must(
+      'bob',
+      'GET',
+      `/rooms/${encodeURIComponent(roomId)}/relations/${encodeURIComponent(first)}`.replace('/rooms', '/v1/rooms'),
+    );
+    expect(related.chunk).to.have.length(1);
+    const held = (await b.services.rooms.byId(roomId))!;
+    await b.clock.runDueUntil(b.services.purge.purgeHistory(held, b.clock.now() + 1).then(() => undefined));
+    expect(b.bodies({ chunk: (await page(b, 'bob', roomId, 'dir=b&limit=100')).chunk })).to.deep.equal([]);
+  });
+
+  it('of a time that is not here is found by its time', async () => {
+    const roomId = await room();
+    await says(roomId, 3);
+    await federation.clock.advance(60_000);
+    const at = a.clock.now();
+    const wanted = await a.say('alice', roomId, 'then');
+    await federation.clock.advance(60_000);
+    await says(roomId, 150);
+    await joins(roomId);
+    const query = `/v1/rooms/${encodeURIComponent(roomId)}/timestamp_to_event?ts=${at - 1}&dir=f`;
+    expect((await b.must('bob', 'GET', query)).event_id).to.equal(wanted);
+    const context = await b.must(
+      'bob',
+      'GET',
+      `/rooms/${encodeURIComponent(roomId)}/context/${encodeURIComponent(wanted)}?limit=4`,
+    );
+    expect(context.event.content.body).to.equal('then');
+    expect(ids(context.events_before)).to.have.length(2);
+  });
+});
