@@ -73,4 +73,64 @@ describe('odd values', function () {
     await server.app.restart();
     expect((await server.must(plain, 'GET', path(plain.userId))).status_msg).to.equal('here');
   });
+
+  it('in bodies, such as NUL, half a character and texts without end, break nothing wherever a text is taken', async () => {
+    const [alice, host] = [await server.register(), await server.register()];
+    const room = await server.room(host);
+    await server.must(alice, 'POST', `/join/${room}`, {});
+    await server.must(alice, 'POST', `/rooms/${room}/leave`, {});
+    const sliding = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0';
+    const wish = { timeline_limit: 1, required_state: [] };
+    const profile = `/profile/${alice.userId}`;
+    const password = { type: 'm.login.password', password: 'x' };
+    const bodies = (odd: string): readonly (readonly [method: string, path: string, body: object])[] => [
+      ['POST', sliding, { room_subscriptions: { [odd]: wish } }],
+      ['POST', sliding, { lists: { [odd]: { ...wish, ranges: [[0, 1]], filters: { spaces: [odd], tags: [odd] } } } }],
+      ['POST', sliding, { extensions: { receipts: { enabled: true, rooms: [odd], lists: [odd] } }, txn_id: odd }],
+      ['POST', sliding, { extensions: { 'org.matrix.msc4262.profiles': { enabled: true, include_fields: [odd] } } }],
+      ['PUT', `${profile}/displayname`, { displayname: odd }],
+      ['PUT', `${profile}/org.x`, { 'org.x': odd }],
+      ['POST', '/user_directory/search', { search_term: odd }],
+      ['POST', '/search', { search_categories: { room_events: { search_term: odd, filter: { senders: [odd] } } } }],
+      ['POST', '/publicRooms', { filter: { generic_search_term: odd, room_types: [odd] } }],
+      ['POST', '/createRoom', { name: odd, topic: odd, room_alias_name: odd, invite: [odd] }],
+      ['POST', '/keys/query', { device_keys: { [odd]: [odd], '@a:test': [odd] } }],
+      ['POST', '/keys/claim', { one_time_keys: { [alice.userId]: { [odd]: odd } } }],
+      ['PUT', `/sendToDevice/m.x/t${odd.length}`, { messages: { [alice.userId]: { [odd]: {} }, [odd]: { '*': {} } } }],
+      ['POST', '/room_keys/version', { algorithm: odd, auth_data: { a: odd } }],
+      ['POST', '/register', { username: odd, password: odd, device_id: odd, initial_device_display_name: odd }],
+      ['POST', '/login', { type: 'm.login.token', token: odd }],
+      ['POST', '/login', { ...password, identifier: { type: 'm.id.user', user: odd } }],
+      ['POST', '/login', { ...password, identifier: { type: 'm.id.thirdparty', medium: odd, address: odd } }],
+      ['POST', '/refresh', { refresh_token: odd }],
+      ['POST', '/delete_devices', { devices: [odd] }],
+      ['PUT', `/rooms/${room}/redact/$x/t`, { reason: odd, with_rel_types: [odd] }],
+      ['POST', `/rooms/${room}/report`, { reason: odd }],
+      ['PUT', '/pushrules/global/content/x', { pattern: odd, actions: ['notify'] }],
+      ['POST', `/user/${alice.userId}/filter`, { room: { rooms: [odd] } }],
+      [
+        'PUT',
+        `/user/${alice.userId}/account_data/org.matrix.msc4155.invite_permission_config`,
+        { blocked_users: [odd] },
+      ],
+      [
+        'POST',
+        '/pushers/set',
+        {
+          kind: 'http',
+          app_id: odd,
+          pushkey: odd,
+          app_display_name: odd,
+          device_display_name: odd,
+          lang: odd,
+          data: { url: 'https://push.example.org/_matrix/push/v1/notify' },
+        },
+      ],
+    ];
+    for (const odd of ['a\u0000b', '\ud800', LONG])
+      for (const [method, path, body] of bodies(odd)) {
+        const answer = await server.ask(alice, method, path, body);
+        expect(answer.status, `${path} ${JSON.stringify(odd).slice(0, 9)}`).to.be.below(500);
+      }
+  });
 });
