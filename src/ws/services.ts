@@ -1,3 +1,4 @@
+import type { Eventually } from '#src/kernel/steps.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
@@ -87,7 +88,7 @@ export interface WebSocketServices {
   readonly sessions: TokenReader;
   /** Sessions that end, and accounts that are locked or suspended. */
   readonly accountStream: AccountStream;
-  readonly sync: { sync(request: SyncRequest): Promise<SyncResult> };
+  readonly sync: { answer(request: SyncRequest): Eventually<SyncResult> };
   readonly users: { open(userId: string): Promise<WatchedUser> };
   readonly filters: { filterFor(userId: string, filter: string | undefined): Promise<Filter> };
   readonly presence: {

@@ -1,7 +1,9 @@
 import { doing, Work } from '#src/kernel/work.ts';
+import { isPromise } from '#src/kernel/steps.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { SyncResult } from '#src/services/sync/engine/sync-request.ts';
 import type { StreamSettings } from './method.ts';
 import type { Presence, WatchedUser, WebSocketServices } from './services.ts';
 import type { StreamStart } from './stream-params.ts';
@@ -81,13 +83,13 @@ export class SyncStream implements StreamSettings {
     if (!this.#sink.mayPush()) return;
     this.#isBusy = true;
     this.#version = user.version;
-    void doing(new Work('websocket.push'), () => this.#pushNews());
+    doing(new Work('websocket.push'), this.#pushNews);
   }
 
-  async #pushNews(): Promise<void> {
+  readonly #pushNews = (): void => {
+    const { userId, deviceId } = this.#requester;
     try {
-      const { userId, deviceId } = this.#requester;
-      const { body, next, isEmpty } = await this.#services.sync.sync({
+      const answer = this.#services.sync.answer({
         userId,
         deviceId,
         since: this.#since,
@@ -97,18 +99,27 @@ export class SyncStream implements StreamSettings {
         stateAfter: this.#stateAfter,
         signal: this.#signal,
       });
-      if (this.#isClosed) return;
+      if (isPromise(answer)) answer.then((read) => this.#tell(read)).catch((error: unknown) => this.#fail(error));
+      else this.#tell(answer);
+    } catch (error) {
+      this.#fail(error);
+    }
+  };
+
+  #tell({ body, next, isEmpty }: SyncResult): void {
+    if (!this.#isClosed) {
       this.#since = next;
       if (!isEmpty || !this.#hasBegun) this.#sink.push(body);
       this.#hasBegun = true;
       this.#fullState = false;
-    } catch (error) {
-      if (!this.#isClosed) this.#sink.failed(error);
-      return;
-    } finally {
-      this.#isBusy = false;
     }
+    this.#isBusy = false;
     // What came while this was computed may not have been in it.
     this.pump();
+  }
+
+  #fail(error: unknown): void {
+    this.#isBusy = false;
+    if (!this.#isClosed) this.#sink.failed(error);
   }
 }

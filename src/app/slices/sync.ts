@@ -79,6 +79,8 @@ const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDelt
   const { clock, database, events, interner, loader, stream } = below;
   const encoder = new EventEncoder(clock, stream);
   const roomEvents = new RoomEventsSection({
+    clock,
+    stream,
     loader,
     interner,
     timelines: new TimelineReader(database, loader),

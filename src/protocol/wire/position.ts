@@ -12,7 +12,11 @@ export const SHARDS = 16;
 export const positionOf = (sequence: number, shard: number): number => sequence * SHARDS + shard;
 
 /** The shard that gave out a position. */
-export const shardOfPosition = (position: number): number => Math.abs(position) % SHARDS;
+export const shardOfPosition = (position: number): number => {
+  const size = Math.abs(position);
+  // The remainder of numbers beyond 2^31 is slow, and this is asked for everything that is told.
+  return size - Math.floor(size / SHARDS) * SHARDS;
+};
 
 /** The sequence number of a position within its shard. */
 export const sequenceOf = (position: number): number => Math.trunc(position / SHARDS);

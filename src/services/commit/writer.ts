@@ -55,6 +55,8 @@ export class Writer {
   readonly #sequences: number[] = Array.from({ length: SHARDS }, () => 0);
   readonly #epochs: number[] = Array.from({ length: SHARDS }, () => -1);
   readonly #committed: number[] = [...ORIGIN];
+  /** The same as it was given out, until it changes. */
+  #snapshot: PositionVector | undefined;
   readonly #batchSeconds: Histogram;
   readonly #batchEvents: Histogram;
   readonly #batches: Batches<Operation>;
@@ -116,9 +118,9 @@ export class Writer {
     throw new StaleEpochError();
   }
 
-  /** The newest published position of every shard; a snapshot that does not change. */
+  /** The newest published position of every shard; a snapshot that does not change, and is the same one as long as nothing is published. */
   committed(): PositionVector {
-    return [...this.#committed];
+    return (this.#snapshot ??= [...this.#committed]);
   }
 
   /** The newest published position of one shard. */
@@ -264,7 +266,9 @@ export class Writer {
   #advance(positions: readonly number[]): void {
     for (const position of positions) {
       const shard = shardOfPosition(position);
-      if (position > (this.#committed[shard] ?? 0)) this.#committed[shard] = position;
+      if (position <= (this.#committed[shard] ?? 0)) continue;
+      this.#committed[shard] = position;
+      this.#snapshot = undefined;
     }
   }
 }

@@ -67,6 +67,10 @@ export class StickyEvents {
     return this.#started;
   }
 
+  mayHaveAny(room: Room): boolean {
+    return !this.#isStarted || this.#rooms.has(room.nid);
+  }
+
   /** The unexpired sticky events of these rooms, as of now; rooms without any are left out. One statement at most, usually none. */
   async forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>> {
     if (!this.#isStarted) await this.start();

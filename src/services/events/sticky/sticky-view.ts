@@ -48,6 +48,8 @@ const isSticky = ({ event }: StickyEntry): boolean => event.stickyDuration !== u
 
 /** Sticky events that have not expired. MSC4354. */
 export interface StickySource {
+  /** Whether a room may have any, by what is in memory. */
+  mayHaveAny(room: Room): boolean;
   /** Those of several rooms as of now, in one statement at most; rooms without any are left out. */
   forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>>;
 }

@@ -25,6 +25,8 @@ export interface ReadPositions {
   readonly threadsFloor: number;
 }
 
+const NOTHING_READ: ReadPositions = { unthreaded: undefined, main: undefined, threads: new Map(), threadsFloor: 0 };
+
 /** The thread of what is in no thread. Client-Server API, "Threaded read receipts". */
 export const MAIN_THREAD = 'main';
 
@@ -81,10 +83,12 @@ export class RoomReceipts {
 
   /** Up to where a user has read, as their receipts say. Client-Server API, "Marking notifications as read". */
   readPositions(userId: string): ReadPositions {
+    const slots = this.#byUser.get(userId);
+    if (slots === undefined && this.#floors.size === 0) return NOTHING_READ;
     let unthreaded: number | undefined;
     let main: number | undefined;
     const threads = new Map<string, number>();
-    for (const { thread, event } of this.#byUser.get(userId)?.values() ?? []) {
+    for (const { thread, event } of slots?.values() ?? []) {
       if (event === undefined) continue;
       if (thread === undefined) unthreaded = Math.max(unthreaded ?? event, event);
       else if (thread === MAIN_THREAD) main = Math.max(main ?? event, event);

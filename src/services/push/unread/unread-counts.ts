@@ -17,7 +17,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { unreadEvents, type UnreadRecord } from '#src/storage/push/unread.ts';
-import type { Hearing } from './unread-list.ts';
+import { type Hearing, hearingWith } from './unread-list.ts';
 import { type RoomUnread, UnreadState } from './unread-state.ts';
 
 const MEMBER = 'm.room.member';
@@ -45,6 +45,20 @@ const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
   const { content } = JSON.parse(record.json) as Partial<Pick<StoredEvent['pdu'], 'content'>>;
   return content === undefined ? undefined : relationOf(content)?.eventId;
 };
+
+/** What is unread for a user in a room, and by what it is decided how much they hear of it. */
+interface Unread {
+  readonly state: UnreadState;
+  readonly rules: UserRules;
+  readonly threads: UserThreads | undefined;
+  readonly room: Room;
+}
+
+const mainOf = ({ rules, room }: Unread): Hearing => hearingWith(rules.modeIn(room.roomId));
+const inThread = ({ rules, threads, room }: Unread, root: string): Hearing => hearingOf(rules, threads, room, root);
+
+const countOf = (unread: Unread, end: number): RoomUnread =>
+  unread.state.count(end, mainOf(unread), (root) => inThread(unread, root));
 
 /** What a user hears of a thread: what was said before they followed it notifies them as it did then. */
 const hearingOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): Hearing => {
@@ -124,55 +138,60 @@ export class UnreadCounts {
   async counts(userId: string, room: Room, upTo: number): Promise<RoomUnread> {
     const end = Math.min(upTo, room.lastPosition);
     const known = await this.#stateOf(userId, room, end);
-    return known === undefined ? NOTHING : known.state.count(end, known.main, known.inThread);
+    return known === undefined ? NOTHING : countOf(known, end);
+  }
+
+  /** The same, if all that it takes is in memory; undefined where something has to be read. */
+  peekCounts(userId: string, room: Room, upTo: number): RoomUnread | undefined {
+    const user = this.#interner.peekUser(userId);
+    const ignored = this.#ignored.peek(userId);
+    if (user === undefined || ignored === undefined) return undefined;
+    const end = Math.min(upTo, room.lastPosition);
+    const known = this.#peek(userId, user, room, end, ignored);
+    return known === undefined ? undefined : countOf(known, end);
   }
 
   /** Whether an event of a room notifies a user who is in it, and is not read yet. */
   async isUnread(userId: string, room: Room, nid: number): Promise<boolean> {
     const known = await this.#stateOf(userId, room, room.lastPosition);
-    return known?.state.has(nid, known.main, known.inThread) === true;
+    return known?.state.has(nid, mainOf(known), (root) => inThread(known, root)) === true;
   }
 
   /** What is unread for a user up to a position, and what they hear of it; undefined for who is not in the room. */
-  async #stateOf(
-    userId: string,
-    room: Room,
-    end: number,
-  ): Promise<
-    | {
-        readonly state: UnreadState;
-        readonly main: Hearing;
-        readonly inThread: (root: string) => Hearing;
-      }
-    | undefined
-  > {
+  async #stateOf(userId: string, room: Room, end: number): Promise<Unread | undefined> {
     const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
     for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt++) {
-      const member = room.member(userId);
-      if (member?.membership !== 'join') return undefined;
-      const receipts = this.#receipts.peek(room) ?? (await this.#receipts.forRoom(room));
+      if (room.member(userId)?.membership !== 'join') return undefined;
+      if (this.#receipts.peek(room) === undefined) await this.#receipts.forRoom(room);
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
-      const threads = rules.asksForThreads
-        ? (this.#followed.peek(userId) ?? (await this.#followed.load(userId)))
-        : undefined;
+      if (rules.asksForThreads && this.#followed.peek(userId) === undefined) await this.#followed.load(userId);
       const ignored = await this.#ignored.of(userId);
-      const key = keyOf(room, user);
-      const unsure = this.#unsure(this.#states.get(key), room, userId, end);
+      const unsure = this.#unsure(this.#states.get(keyOf(room, user)), room, userId, end);
       for (const event of unsure) this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
-      const state = this.#states.get(key);
-      if (
-        state !== undefined &&
-        this.#isValid(state, room, userId, ignored) &&
-        this.#catchUp(state, room, userId, end)
-      ) {
-        state.read(receipts.readPositions(userId));
-        this.#states.set(key, state);
-        const main = { mode: rules.modeIn(room.roomId) };
-        return { state, main, inThread: (root) => hearingOf(rules, threads, room, root) };
-      }
+      const known = this.#peek(userId, user, room, end, ignored);
+      if (known !== undefined) return known;
       await this.#load(userId, user, [room]);
     }
     throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
+  }
+
+  /** The same, if all that it takes is in memory. */
+  #peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): Unread | undefined {
+    const member = room.member(userId);
+    const receipts = this.#receipts.peek(room);
+    const rules = this.#pushRules.peek(userId);
+    if (member?.membership !== 'join' || receipts === undefined || rules === undefined) return undefined;
+    const threads = rules.asksForThreads ? this.#followed.peek(userId) : undefined;
+    if (rules.asksForThreads && threads === undefined) return undefined;
+    const key = keyOf(room, user);
+    const state = this.#states.get(key);
+    if (state === undefined || !this.#isValid(state, room, userId, ignored)) return undefined;
+    const { size } = state;
+    if (!this.#catchUp(state, room, userId, end)) return undefined;
+    state.read(receipts.readPositions(userId));
+    // It weighs something else by now, which is asked for when it is set.
+    if (state.size !== size) this.#states.set(key, state);
+    return { state, rules, threads, room };
   }
 
   /** Whether something came to a room after what a user has read there, by what is in memory: receipts, and the room. */

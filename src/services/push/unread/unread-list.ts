@@ -34,16 +34,25 @@ export interface Hearing {
   readonly before?: ThreadMode;
 }
 
-const NOTHING: UnreadCount = { notification: 0, highlight: 0 };
+const MODES: readonly ThreadMode[] = ['all', 'mentions', 'muted', 'followed'];
+const HEARINGS = new Map(MODES.map((mode): [ThreadMode, Hearing] => [mode, { mode }]));
 
-/** What so many entries for each reason amount to. */
-const sum = (totals: readonly number[], mode: ThreadMode): UnreadCount => {
-  let notification = 0;
-  let highlight = 0;
-  for (const [index, reason] of REASONS.entries()) {
-    const means = contribution(reason, mode);
-    if (means !== 'none') notification += totals[index] ?? 0;
-    if (means === 'highlight') highlight += totals[index] ?? 0;
+/** The same as `mode` says, whenever it was said. */
+export const hearingWith = (mode: ThreadMode): Hearing => HEARINGS.get(mode) ?? { mode };
+
+/** By mode, which reasons notify and which of them highlight. */
+const MEANINGS = new Map(
+  MODES.map((mode) => [mode, REASONS.map((reason) => contribution(reason, mode))] as const),
+);
+
+/** What so many entries for each reason amount to, beside what others do. */
+const sum = (totals: readonly number[], mode: ThreadMode, others?: UnreadCount): UnreadCount => {
+  let notification = others?.notification ?? 0;
+  let highlight = others?.highlight ?? 0;
+  const meanings = MEANINGS.get(mode) ?? [];
+  for (let reason = 0; reason < meanings.length; reason++) {
+    if (meanings[reason] !== 'none') notification += totals[reason] ?? 0;
+    if (meanings[reason] === 'highlight') highlight += totals[reason] ?? 0;
   }
   return { notification, highlight };
 };
@@ -85,8 +94,7 @@ export class UnreadList {
     const end = this.#firstAfter(upTo);
     const start = since === 0 || before === mode ? 0 : this.#firstAfter(Math.min(since, upTo));
     const later = start === 0 && end === this.#entries.length ? this.#totals : this.#totalsOf(start, end);
-    const [a, b] = [sum(later, mode), start === 0 ? NOTHING : sum(this.#totalsOf(0, start), before)];
-    return { notification: a.notification + b.notification, highlight: a.highlight + b.highlight };
+    return sum(later, mode, start === 0 ? undefined : sum(this.#totalsOf(0, start), before));
   }
 
   /** How many entries of a stretch there are for each reason. */

@@ -10,6 +10,8 @@ export interface RoomUnread extends UnreadCount {
   readonly threads: ReadonlyMap<string, UnreadCount>;
 }
 
+const NO_THREADS: RoomUnread['threads'] = new Map();
+
 /** An event as unread counts look at it. */
 export interface CountedEvent {
   readonly nid: number;
@@ -84,6 +86,7 @@ export class UnreadState {
   /** Says that every event up to here has been added. */
   moveTo(cursor: number): void {
     this.#cursor = cursor;
+    if (this.#exceptions.size === 0) return;
     for (const nid of this.#exceptions.keys()) if (nid <= cursor) this.#exceptions.delete(nid);
   }
 
@@ -99,12 +102,14 @@ export class UnreadState {
 
   /** @param inThread what the user hears of a thread, by the id of its root */
   count(upTo: number, main: Hearing, inThread: (root: string) => Hearing = () => main): RoomUnread {
+    const { notification, highlight } = this.#main.count(upTo, main);
+    if (this.#threads.size === 0) return { notification, highlight, threads: NO_THREADS };
     const threads = new Map<string, UnreadCount>();
     for (const [root, list] of this.#threads) {
       const count = list.count(upTo, inThread(root));
       if (count.notification > 0) threads.set(root, count);
     }
-    return { ...this.#main.count(upTo, main), threads };
+    return { notification, highlight, threads };
   }
 
   /** Whether an event notifies the user, who hears so much of it, and is not read. */

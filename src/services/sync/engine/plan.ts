@@ -1,3 +1,4 @@
+import type { Eventually } from '#src/kernel/steps.ts';
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import {
   INVITE_FILTER,
@@ -73,7 +74,8 @@ export class SyncPlanner {
         const room = user.joined.get(nid);
         if (room === undefined || !filter.room(room.roomId)) continue;
         const isNew = isInitial || !covers(since, member.since);
-        if (!isNew && !fullState && covers(since, room.lastPosition) && !changed.has(nid)) continue;
+        // Every position of a room belongs to the shard of the room.
+        if (!isNew && !fullState && room.lastPosition <= (since[room.shard] ?? 0) && !changed.has(nid)) continue;
         joined.push({
           room,
           member,
@@ -97,7 +99,13 @@ export class SyncPlanner {
   }
 
   /** The rooms of a plan, with what has to be read of the past of those that the user has left, or come back to. */
-  async rooms(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<readonly RoomPlan[]> {
+  rooms(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Eventually<readonly RoomPlan[]> {
+    const isReturn = !request.isInitial && plan.joined.some(({ after }) => after === 0);
+    if (plan.left.size === 0 && plan.outside.size === 0 && !isReturn) return plan.joined;
+    return this.#withPast(plan, request, data);
+  }
+
+  async #withPast(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<readonly RoomPlan[]> {
     const left = plan.left.size === 0 ? [] : await this.#left(plan, request);
     const joined = request.isInitial
       ? plan.joined

@@ -1,3 +1,4 @@
+import type { Eventually } from '#src/kernel/steps.ts';
 import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { SyncFilter } from './sync-filter.ts';
@@ -6,6 +7,8 @@ import type { SyncUser } from './sync-user.ts';
 /** Who is to be woken for news. Cheap enough to be called for every commit; who is marked is woken once, after all of it. */
 export interface Waker {
   user(userId: string): void;
+  /** A user for whom other sections may have something else to tell by now, too. */
+  userForAll(userId: string): void;
   /** Everybody who is in a room. */
   room(roomNid: number): void;
   /** A user, and everybody who is in a room with them. */
@@ -55,18 +58,18 @@ export interface Part {
 }
 
 /**
- * A section opened for one response. `changedRooms` is called in the turn of the event loop in which the end of the response is fixed;
+ * A section opened for one response. Whatever it has in memory it answers at once, without a promise. `changedRooms` is called in the turn of the event loop in which the end of the response is fixed;
  * what comes afterwards tells nothing that lies past that end.
  */
 export interface SectionView {
   /** Rooms that the user is in, by number, which are to be told of although nothing was sent there. */
   changedRooms?(upTo: SyncPosition): Iterable<number>;
   /** Makes known what `room` needs of several rooms, in as few statements as for one. */
-  prepare?(rooms: readonly RoomPlan[], upTo: SyncPosition): Promise<void>;
+  prepare?(rooms: readonly RoomPlan[], upTo: SyncPosition): Eventually<void>;
   /** What is to be told of one room; undefined for nothing. */
-  room?(plan: RoomPlan, upTo: SyncPosition): Part | undefined | Promise<Part | undefined>;
+  room?(plan: RoomPlan, upTo: SyncPosition): Eventually<Part | undefined>;
   /** What is to be told beside the rooms; undefined for nothing. */
-  general?(upTo: SyncPosition): Part | undefined | Promise<Part | undefined>;
+  general?(upTo: SyncPosition): Eventually<Part | undefined>;
 }
 
 /**
@@ -78,8 +81,13 @@ export interface Section {
   readonly name: string;
   /** One lower-case letter, its own in sync tokens: for sections whose response is bounded, and so may end before the others. */
   readonly cursor?: string;
+  /**
+   * What it tells changes by nothing but what it wakes for, account data, and who is in which room: it is asked only when there was one
+   * of these since the client's position. Its `open` neither notes nor deletes anything.
+   */
+  readonly isQuietUntilWoken?: true;
   /** Subscribes to what makes news. Called once. */
   listen?(waker: Waker): void;
   /** Opens the section for a response, and reads what it will need; without anything to read it answers at once. */
-  open(request: SectionRequest): SectionView | Promise<SectionView>;
+  open(request: SectionRequest): Eventually<SectionView>;
 }

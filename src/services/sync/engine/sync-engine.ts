@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/steps.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { covers, ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -7,7 +8,8 @@ import type { UserAccountData } from '#src/services/user-data/account-data/user-
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { LargeSyncs } from './large-syncs.ts';
 import type { SyncPlanner } from './plan.ts';
-import type { Section, SectionRequest, SectionView } from './section.ts';
+import type { RoomPlan } from './room-plan.ts';
+import type { Part, Section, SectionRequest, SectionView } from './section.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
 import type { SyncFilters } from './sync-filter.ts';
 import type { SyncRequest, SyncResult } from './sync-request.ts';
@@ -32,82 +34,127 @@ export interface SyncEngineOptions {
   readonly sections: readonly Section[];
 }
 
-interface OpenSection {
-  readonly section: Section;
-  readonly view: SectionView;
-}
+
+/** No section at this place of the list was opened: it has no news. */
+const QUIET = undefined;
 
 /**
  * The engine behind /sync and the WebSocket API: given a position, everything that a user is to be told since then, and the
  * position up to which that is. What there is to tell it asks of sections; how it is written is for encoders. Client-Server API, "Syncing".
+ *
+ * A message in a room of many concerns all of them at the same moment. So nothing is asked of sections that have no news for a user
+ * (`SyncUser`), what is in memory is told in one go, without a promise, and what all are told is made once.
  */
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
+  /** The newest end of a response: the same object for all that end there. */
+  #end: SyncPosition | undefined;
 
   constructor(options: SyncEngineOptions) {
     this.#options = options;
     const cursors = options.sections.flatMap(({ cursor }) => cursor ?? []);
     if (new Set(cursors).size !== cursors.length || cursors.some((cursor) => !/^[a-z]$/.test(cursor)))
       throw new Error(`the cursors of sections must be different lower-case letters: ${cursors.join(' ')}`);
-    for (const section of options.sections) section.listen?.(options.users);
+    for (const [index, section] of options.sections.entries()) section.listen?.(options.users.wakerOf(index));
   }
 
-  /** Answers at once when there is news, else waits for some until the timeout. */
-  async sync<Body>(request: SyncRequest, encoder: () => SyncEncoder<Body>): Promise<SyncResult<Body>> {
-    const user = await this.#options.users.open(request.userId);
-    const release = user.hold();
+  /**
+   * Answers at once when there is news, else waits for some until the timeout. Where all that it takes is in memory, the answer is no
+   * promise.
+   */
+  sync<Body>(request: SyncRequest, encoder: () => SyncEncoder<Body>): Eventually<SyncResult<Body>> {
+    return perform(this.#sync(request, encoder));
+  }
+
+  *#sync<Body>(request: SyncRequest, encoder: () => SyncEncoder<Body>): Steps<SyncResult<Body>> {
+    const { largeSyncs, timers, users } = this.#options;
+    const user = users.peek(request.userId) ?? ((yield users.open(request.userId)) as SyncUser);
     const isLarge = request.since === undefined || request.fullState;
-    const wait = new NewsWait(this.#options.timers, user, isLarge ? 0 : request.timeout, request.signal);
+    if (!isLarge && request.timeout <= 0) return yield* this.#compute(user, request, encoder());
+    user.hold();
+    const wait = new NewsWait(timers, user, isLarge ? 0 : request.timeout, request.signal);
     try {
       for (;;) {
         const { version } = user;
-        const result = await (isLarge
-          ? this.#options.largeSyncs.run(request.userId, () => this.#compute(user, request, encoder()))
-          : this.#compute(user, request, encoder()));
+        const result = isLarge
+          ? ((yield largeSyncs.run(request.userId, async () =>
+              perform(this.#compute(user, request, encoder())),
+            )) as SyncResult<Body>)
+          : yield* this.#compute(user, request, encoder());
         if (!result.isEmpty || wait.isOver) return result;
         // What came while we computed was not in the answer: no waiting then.
-        await wait.since(version);
+        yield wait.since(version);
       }
     } finally {
       wait.end();
-      release();
+      user.release();
     }
   }
 
-  async #compute<Body>(user: SyncUser, request: SyncRequest, encoder: SyncEncoder<Body>): Promise<SyncResult<Body>> {
-    const { accountData, ephemeral, planner, writer } = this.#options;
-    const { userId } = request;
-    const data = accountData.peek(userId) ?? (await accountData.load(userId));
+  *#compute<Body>(user: SyncUser, request: SyncRequest, encoder: SyncEncoder<Body>): Steps<SyncResult<Body>> {
+    const { accountData, planner, sections } = this.#options;
+    const { userId, since } = request;
+    const data = accountData.peek(userId) ?? ((yield accountData.load(userId)) as UserAccountData);
     const common = this.#requestOf(user, request, data);
-    const views = await this.#open(common, request.since);
+    const known = since === undefined || request.fullState ? undefined : user.versionAt(since);
+    const views: (SectionView | undefined)[] = sections.map(() => QUIET);
+    for (let reading = this.#open(views, common, since, known); reading !== undefined; ) {
+      yield reading;
+      // What woke while others read is asked as well.
+      reading = this.#open(views, common, since, known);
+    }
     // One turn of the event loop from here to the plan: everything that is told lies before this end.
-    const end: SyncPosition = {
-      vector: writer.committed(),
-      ephemeral: { run: ephemeral.run, count: ephemeral.current },
-    };
-    const changed = new Set<number>();
-    for (const { view } of views) for (const nid of view.changedRooms?.(end) ?? []) changed.add(nid);
+    const end = this.#endNow();
+    const changed = changedRooms(views, end);
     const plan = planner.plan(common, end, changed);
+    user.told(end);
 
-    const rooms = await planner.rooms(plan, common, data);
+    const planned = planner.rooms(plan, common, data);
+    const rooms = isPromise(planned) ? ((yield planned) as readonly RoomPlan[]) : planned;
     let isEmpty = true;
     for (let at = 0; at < rooms.length; at += ROOMS_AT_ONCE) {
-      const some = rooms.slice(at, at + ROOMS_AT_ONCE);
-      for (const { view } of views) await view.prepare?.(some, end);
+      const some = rooms.length <= ROOMS_AT_ONCE ? rooms : rooms.slice(at, at + ROOMS_AT_ONCE);
+      for (const view of views) {
+        const preparing = view?.prepare?.(some, end);
+        if (preparing !== undefined) yield preparing;
+      }
       for (const room of some) {
-        const parts = await partsOf(views, (view) => view.room?.(room, end));
-        if (!parts.some(({ part }) => part.isNews)) continue;
+        const parts: SectionPart[] = [];
+        let hasNews = false;
+        for (let index = 0; index < views.length; index++) {
+          const answer = views[index]?.room?.(room, end);
+          const part = isPromise(answer) ? ((yield answer) as Part | undefined) : answer;
+          if (part === undefined) continue;
+          parts.push({ section: nameOf(sections, index), part });
+          if (part.isNews) hasNews = true;
+        }
+        if (!hasNews) continue;
         encoder.room(room, parts);
         isEmpty = false;
       }
       // Where all is in memory nobody else would have their turn before the last room.
-      if (at + ROOMS_AT_ONCE < rooms.length) await setImmediate();
+      if (at + ROOMS_AT_ONCE < rooms.length) yield setImmediate();
     }
-    const general = await partsOf(views, (view) => view.general?.(end));
-    if (general.some(({ part }) => part.isNews)) isEmpty = false;
+    const general: SectionPart[] = [];
+    for (let index = 0; index < views.length; index++) {
+      const answer = views[index]?.general?.(end);
+      const part = isPromise(answer) ? ((yield answer) as Part | undefined) : answer;
+      if (part === undefined) continue;
+      general.push({ section: nameOf(sections, index), part });
+      if (part.isNews) isEmpty = false;
+    }
     encoder.general(general);
-    const next = withCursors(end, this.#options.sections, general);
+    const next = withCursors(end, sections, general);
     return { body: encoder.end(next), next, isEmpty: isEmpty && !common.isInitial };
+  }
+
+  #endNow(): SyncPosition {
+    const { ephemeral, writer } = this.#options;
+    const vector = writer.committed();
+    const count = ephemeral.current;
+    if (this.#end?.vector !== vector || this.#end.ephemeral.count !== count)
+      this.#end = { vector, ephemeral: { run: ephemeral.run, count } };
+    return this.#end;
   }
 
   #requestOf(
@@ -116,53 +163,73 @@ export class SyncEngine {
     data: UserAccountData,
   ): SectionRequest {
     const { ephemeral, filters } = this.#options;
+    const vector = since?.vector ?? ORIGIN;
+    const isUnchanged = since === undefined || covers(vector, data.latest);
     return {
       user,
       userId,
       deviceId,
       filter: filters.of(filter),
-      since: since?.vector ?? ORIGIN,
+      since: vector,
       // Everything ephemeral of another run of the process is forgotten: such a reader has seen nothing of this one.
       sinceCount: since?.ephemeral.run === ephemeral.run ? since.ephemeral.count : 0,
       isInitial: since === undefined,
       fullState,
       stateAfter,
       ignored: () => ignoredBy(data),
-      hasChanged: (type) => since !== undefined && !covers(since.vector, data.entry(0, type)?.pos ?? 0),
+      hasChanged: isUnchanged ? NOTHING_CHANGED : (type) => !covers(vector, data.entry(0, type)?.pos ?? 0),
     };
   }
 
-  /** Opens the sections; those that have something to read do so at the same time. */
-  async #open(common: SectionRequest, since: SyncPosition | undefined): Promise<readonly OpenSection[]> {
-    const opened = this.#options.sections.map((section) => {
+  /**
+   * Opens the sections that are not open yet, but for those of which it is known that they have nothing to tell; those that have
+   * something to read do so at the same time.
+   *
+   * @param known the version of the user that the client knows, if that is remembered
+   * @returns what is to be waited for; undefined when all are open
+   */
+  #open(
+    views: (SectionView | undefined)[],
+    common: SectionRequest,
+    since: SyncPosition | undefined,
+    known: number | undefined,
+  ): Promise<unknown> | undefined {
+    const { sections, users } = this.#options;
+    let reading: Promise<unknown>[] | undefined;
+    for (let index = 0; index < sections.length; index++) {
+      const section = sections[index];
+      if (section === undefined || views[index] !== undefined) continue;
+      const isQuiet = section.isQuietUntilWoken === true && known !== undefined;
+      if (isQuiet && !users.mayHaveNews(common.user, index, known)) continue;
       const behind = section.cursor === undefined ? undefined : since?.behind?.[section.cursor];
-      return section.open(
+      const view = section.open(
         behind === undefined ? common : { ...common, since: lowered(common.since, shardOfName(common.userId), behind) },
       );
-    });
-    const views = await Promise.all(opened.map((view) => Promise.resolve(view)));
-    return views.map((view, index) => ({ section: this.#options.sections[index] as Section, view }));
+      if (isPromise(view)) (reading ??= []).push(view.then((opened) => (views[index] = opened)));
+      else views[index] = view;
+    }
+    return reading === undefined ? undefined : Promise.all(reading);
   }
 }
 
-const isPromise = (value: unknown): value is Promise<unknown> => value instanceof Promise;
+const NOTHING_CHANGED = (): boolean => false;
+const NO_ROOMS: ReadonlySet<number> = new Set();
+
+/** Rooms of which a section has something to tell. */
+const changedRooms = (views: readonly (SectionView | undefined)[], end: SyncPosition): ReadonlySet<number> => {
+  let changed: Set<number> | undefined;
+  for (const view of views) {
+    const rooms = view?.changedRooms?.(end);
+    if (rooms === undefined) continue;
+    for (const nid of rooms) (changed ??= new Set()).add(nid);
+  }
+  return changed ?? NO_ROOMS;
+};
+
+const nameOf = (sections: readonly Section[], index: number): string => (sections[index] as Section).name;
 
 const lowered = (vector: PositionVector, shard: number, position: number): PositionVector =>
   vector.with(shard, Math.min(vector[shard] ?? 0, position));
-
-/** What each section says, in their order. */
-const partsOf = async (
-  views: readonly OpenSection[],
-  ask: (view: SectionView) => ReturnType<NonNullable<SectionView['general']>>,
-): Promise<readonly SectionPart[]> => {
-  const parts: SectionPart[] = [];
-  for (const { section, view } of views) {
-    const answer = ask(view);
-    const part = isPromise(answer) ? await answer : answer;
-    if (part !== undefined) parts.push({ section: section.name, part });
-  }
-  return parts;
-};
 
 /** The end of a response, with where the sections continue that could not tell everything. */
 const withCursors = (
@@ -170,10 +237,11 @@ const withCursors = (
   sections: readonly Section[],
   general: readonly SectionPart[],
 ): SyncPosition => {
-  const behind: Record<string, number> = {};
+  let behind: Record<string, number> | undefined;
   for (const { section, part } of general) {
+    if (part.until === undefined) continue;
     const cursor = sections.find(({ name }) => name === section)?.cursor;
-    if (cursor !== undefined && part.until !== undefined) behind[cursor] = part.until;
+    if (cursor !== undefined) (behind ??= {})[cursor] = part.until;
   }
-  return Object.keys(behind).length === 0 ? end : { ...end, behind };
+  return behind === undefined ? end : { ...end, behind };
 };

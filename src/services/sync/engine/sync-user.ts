@@ -1,8 +1,16 @@
+import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** How many member events we remember having sent to one device. */
 const SENT_MEMBERS = 5000;
+/** Answers of late whose positions are remembered, those to all devices together. */
+const ANSWERS = 8;
+
+/** Stands for all sections where the number of one is wanted. */
+export const EVERY_SECTION = -1;
+/** The same for none of those that have to be woken: messages came, of which rooms tell in any case. */
+export const NO_SECTION = -2;
 
 /**
  * Which member events a device was sent already: room and user -> the event. Client-Server API, "Lazy-loading room members": they are
@@ -10,6 +18,11 @@ const SENT_MEMBERS = 5000;
  */
 export class SentMembers {
   readonly #events = new Map<string, number>();
+
+  /** Whether the device has an event already. */
+  has(roomNid: number, userId: string, event: number): boolean {
+    return this.#events.get(`${roomNid} ${userId}`) === event;
+  }
 
   /** Remembers an event. @returns whether the device has it already */
   remember(roomNid: number, userId: string, event: number): boolean {
@@ -27,6 +40,12 @@ export class SentMembers {
   }
 }
 
+/** A position that an answer led to, and the user's version when it was made. */
+interface Told {
+  readonly position: SyncPosition;
+  readonly version: number;
+}
+
 /** A user who syncs: which rooms are theirs, and who waits for news. */
 export class SyncUser {
   readonly userId: string;
@@ -37,6 +56,11 @@ export class SyncUser {
   readonly #waiters = new Set<() => void>();
   readonly #sentMembers = new Map<string, SentMembers>();
   #version = 0;
+  /** By section, the version that it made last. */
+  readonly #woken: number[] = [];
+  /** The last version that may concern every section. */
+  #allWoken = 0;
+  readonly #told: Told[] = [];
   #uses = 0;
 
   constructor(userId: string) {
@@ -51,8 +75,33 @@ export class SyncUser {
     return this.#waiters.size > 0;
   }
 
-  mark(): void {
+  /** @param section whose news it is, by its number */
+  mark(section: number): void {
     this.#version++;
+    if (section === EVERY_SECTION) this.#allWoken = this.#version;
+    else if (section >= 0) this.#woken[section] = this.#version;
+  }
+
+  /** Whether a section may have news that came after a version. */
+  isWokenSince(section: number, version: number): boolean {
+    return this.#allWoken > version || (this.#woken[section] ?? 0) > version;
+  }
+
+  /** Remembers up to where an answer told. */
+  told(position: SyncPosition): void {
+    // What was first told up to a position holds: whatever came since is news to somebody who knows no more than that.
+    if (this.versionAt(position) !== undefined) return;
+    if (this.#told.length === ANSWERS) this.#told.shift();
+    this.#told.push({ position, version: this.#version });
+  }
+
+  /** The version that somebody knows who was told up to a position; undefined when that is not remembered. */
+  versionAt(position: SyncPosition): number | undefined {
+    for (let index = this.#told.length - 1; index >= 0; index--) {
+      const told = this.#told[index];
+      if (told !== undefined && isSame(told.position, position)) return told.version;
+    }
+    return undefined;
   }
 
   /** Wakes everybody who waits. */
@@ -68,12 +117,12 @@ export class SyncUser {
     };
   }
 
-  /** Keeps the user in memory until the returned function is called. */
-  hold(): () => void {
+  /** Keeps the user in memory until as many times `release` is called. */
+  hold(): void {
     this.#uses++;
-    return () => {
-      this.#uses--;
-    };
+  }
+  release(): void {
+    this.#uses--;
   }
   get isInUse(): boolean {
     return this.#uses > 0 || this.#waiters.size > 0;
@@ -91,3 +140,10 @@ export class SyncUser {
     this.#sentMembers.delete(deviceId);
   }
 }
+
+const isSame = (one: SyncPosition, other: SyncPosition): boolean => {
+  if (one === other) return true;
+  if (one.ephemeral.count !== other.ephemeral.count || one.ephemeral.run !== other.ephemeral.run) return false;
+  if (one.behind !== undefined || other.behind !== undefined) return false;
+  return one.vector === other.vector || one.vector.every((position, shard) => position === other.vector[shard]);
+};

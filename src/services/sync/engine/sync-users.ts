@@ -5,7 +5,7 @@ import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Waker } from './section.ts';
-import { SyncUser } from './sync-user.ts';
+import { EVERY_SECTION, NO_SECTION, SyncUser } from './sync-user.ts';
 
 /** Users kept although they do not wait. */
 const KEEP_USERS = 10_000;
@@ -21,14 +21,27 @@ export interface SyncUsersOptions {
   readonly stream: RoomEventStream;
 }
 
+interface UserEntry {
+  readonly user: SyncUser;
+  ready: Promise<void>;
+  isReady: boolean;
+}
+
+/** Whether events change who is in the room, or may have: whether they are more than messages. */
+const changesWho = (events: Appended['events'], resolvedMembers: Appended['resolvedMembers']): boolean =>
+  (resolvedMembers?.length ?? 0) > 0 ||
+  events.some(({ event, member }) => member !== undefined || event.isState || event.currentState !== undefined);
+
 /** The users who sync, and the waking of them: a commit marks them, and they are woken once for all that it brought. */
 export class SyncUsers implements Waker {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #rooms: RoomRegistry;
-  readonly #users = new Map<string, { readonly user: SyncUser; ready: Promise<void>; isReady: boolean }>();
+  readonly #users = new Map<string, UserEntry>();
   readonly #byRoom = new Map<number, Set<SyncUser>>();
   readonly #early = new Map<string, { readonly room: number; readonly member: Member }[]>();
+  /** By section, of how many users who have news for others it is not known yet who those are. */
+  readonly #unsure: number[] = [];
   #dirty = new Set<SyncUser>();
   #flushing = false;
 
@@ -44,23 +57,64 @@ export class SyncUsers implements Waker {
     });
   }
 
-  user(userId: string): void {
-    this.#mark(this.#users.get(userId)?.user);
+  /** @param section who wakes, by its number; when left out, every section may have something to tell */
+  user(userId: string, section = EVERY_SECTION): void {
+    this.#mark(this.#users.get(userId)?.user, section);
   }
 
-  room(roomNid: number): void {
-    for (const user of this.#byRoom.get(roomNid) ?? []) this.#mark(user);
+  userForAll(userId: string): void {
+    this.user(userId);
   }
 
-  companions(userId: string): void {
+  room(roomNid: number, section = EVERY_SECTION): void {
+    for (const user of this.#byRoom.get(roomNid) ?? []) this.#mark(user, section);
+  }
+
+  companions(userId: string, section = EVERY_SECTION): void {
     const mark = (user: SyncUser): void => {
-      this.#mark(user);
-      for (const nid of user.joined.keys()) this.room(nid);
+      this.#mark(user, section);
+      for (const nid of user.joined.keys()) this.room(nid, section);
     };
     const entry = this.#users.get(userId);
-    if (entry?.isReady === true) mark(entry.user);
-    // Nobody knows yet with whom they share rooms.
-    else this.open(userId).then(mark, () => undefined);
+    if (entry?.isReady === true) {
+      mark(entry.user);
+      return;
+    }
+    // Nobody knows yet with whom they share rooms: until then it may be anybody.
+    const count = (by: 1 | -1): void => void (this.#unsure[section] = (this.#unsure[section] ?? 0) + by);
+    count(1);
+    this.open(userId).then(
+      (user) => {
+        mark(user);
+        count(-1);
+      },
+      // Whom it concerns stays unknown: nobody is spared the question any more.
+      () => undefined,
+    );
+  }
+
+  /** The same for one section, by its number. */
+  wakerOf(section: number): Waker {
+    return {
+      user: (userId) => this.user(userId, section),
+      userForAll: (userId) => this.user(userId),
+      room: (roomNid) => this.room(roomNid, section),
+      companions: (userId) => this.companions(userId, section),
+    };
+  }
+
+  /** Whether a section may have something to tell a user that came after a version of theirs. */
+  mayHaveNews(user: SyncUser, section: number, version: number): boolean {
+    return user.isWokenSince(section, version) || (this.#unsure[section] ?? 0) > 0 || (this.#unsure[EVERY_SECTION] ?? 0) > 0;
+  }
+
+  /** A user who is in memory. */
+  peek(userId: string): SyncUser | undefined {
+    const entry = this.#users.get(userId);
+    if (entry?.isReady !== true) return undefined;
+    // Who is in use is not evicted, however long nobody asked for them.
+    if (!entry.user.isInUse) this.#touch(userId, entry);
+    return entry.user;
   }
 
   /** A user with all their memberships, and the rooms that they are joined to in memory. */
@@ -82,12 +136,16 @@ export class SyncUsers implements Waker {
       this.#users.set(userId, entry);
       this.#evict();
     } else {
-      // Most recently used last: the others go first when there are too many.
-      this.#users.delete(userId);
-      this.#users.set(userId, entry);
+      this.#touch(userId, entry);
     }
     if (!entry.isReady) await entry.ready;
     return entry.user;
+  }
+
+  /** Most recently used last: the others go first when there are too many. */
+  #touch(userId: string, entry: UserEntry): void {
+    this.#users.delete(userId);
+    this.#users.set(userId, entry);
   }
 
   async #load(user: SyncUser): Promise<void> {
@@ -129,9 +187,9 @@ export class SyncUsers implements Waker {
       const user = this.#users.get(after.userId)?.user;
       if (user === undefined) continue;
       if (early === undefined) this.#changeMembership(user, room.nid, after);
-      this.#mark(user);
+      this.#mark(user, EVERY_SECTION);
     }
-    this.room(room.nid);
+    this.room(room.nid, changesWho(events, resolvedMembers) ? EVERY_SECTION : NO_SECTION);
   }
 
   #changeMembership(user: SyncUser, roomNid: number, member: Member): void {
@@ -158,9 +216,9 @@ export class SyncUsers implements Waker {
     if (users?.size === 0) this.#byRoom.delete(roomNid);
   }
 
-  #mark(user: SyncUser | undefined): void {
+  #mark(user: SyncUser | undefined, section: number): void {
     if (user === undefined) return;
-    user.mark();
+    user.mark(section);
     if (!user.isWaiting) return;
     // After everything that this turn of the event loop brings: all that a batch of the writer published is one piece of news.
     if (this.#dirty.size === 0 && !this.#flushing) queueMicrotask(() => this.#flush());

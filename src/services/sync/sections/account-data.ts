@@ -30,6 +30,7 @@ const LIST = 'account_data';
 /** What clients keep here for their user, global and for rooms. Client-Server API, "Client Config". */
 export class AccountDataSection implements Section {
   readonly name = 'account_data';
+  readonly isQuietUntilWoken = true;
   readonly #source: AccountDataSource;
 
   constructor(source: AccountDataSource) {
@@ -37,7 +38,8 @@ export class AccountDataSection implements Section {
   }
 
   listen(waker: Waker): void {
-    this.#source.changed.subscribe(({ userId }) => waker.user(userId));
+    // It says whom they ignore, what counts as unread, which invitations they want: all of it is told by others.
+    this.#source.changed.subscribe(({ userId }) => waker.userForAll(userId));
   }
 
   open(request: SectionRequest): SectionView | Promise<SectionView> {

@@ -1,5 +1,17 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
-import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
+import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
+
+/** Different counts that are remembered as they are told. */
+const KEPT_PARTS = 1_000;
+const NOTHING: SectionView = {};
+
+/** How counts are told. */
+interface Told {
+  readonly news: Part;
+  readonly noNews: Part;
+}
 
 /**
  * How many keys the device has left. Told in every response, also where there are none: clients without any key upload some when they
@@ -10,6 +22,9 @@ export class DeviceKeysSection implements Section {
   readonly #counts: DeviceKeyCounts;
   /** What devices were told last: only another count is news. */
   readonly #told = new WeakMap<object, Map<string, KeyCounts>>();
+  /** What is told of counts: the same part for all devices with as many keys. */
+  readonly #parts = new LRUCache<string, Told>(atMost(KEPT_PARTS));
+  readonly #partOf = new WeakMap<KeyCounts, Told>();
 
   constructor(counts: DeviceKeyCounts) {
     this.#counts = counts;
@@ -20,25 +35,45 @@ export class DeviceKeysSection implements Section {
   }
 
   open({ user, userId, deviceId, isInitial }: SectionRequest): SectionView {
-    if (deviceId === undefined) return {};
+    if (deviceId === undefined) return NOTHING;
     return {
-      general: async () => {
-        const counts = this.#counts.peek(userId, deviceId) ?? (await this.#counts.of(userId, deviceId));
-        const told = this.#told.get(user) ?? new Map<string, KeyCounts>();
-        this.#told.set(user, told);
-        const before = told.get(deviceId);
-        told.set(deviceId, counts);
-        const fallback = JSON.stringify(counts.unusedFallback);
-        return {
-          members: {
-            device_one_time_keys_count: JSON.stringify(counts.oneTime),
-            device_unused_fallback_key_types: fallback,
-            'org.matrix.msc2732.device_unused_fallback_key_types': fallback,
-          },
-          isNews: !isInitial && before !== undefined && !isSame(before, counts),
-        };
+      general: () => {
+        const counts = this.#counts.peek(userId, deviceId);
+        return counts === undefined
+          ? this.#counts.of(userId, deviceId).then((read) => this.#tell(user, deviceId, read, isInitial))
+          : this.#tell(user, deviceId, counts, isInitial);
       },
     };
+  }
+
+  #tell(user: object, deviceId: string, counts: KeyCounts, isInitial: boolean): Part {
+    let told = this.#told.get(user);
+    if (told === undefined) this.#told.set(user, (told = new Map()));
+    const before = told.get(deviceId);
+    const part = this.#part(counts);
+    if (before !== counts) told.set(deviceId, counts);
+    const isNews = !isInitial && before !== undefined && !isSame(before, counts);
+    return isNews ? part.news : part.noNews;
+  }
+
+  #part(counts: KeyCounts): Told {
+    const known = this.#partOf.get(counts);
+    if (known !== undefined) return known;
+    const oneTime = JSON.stringify(counts.oneTime);
+    const fallback = JSON.stringify(counts.unusedFallback);
+    const key = `${oneTime} ${fallback}`;
+    let told = this.#parts.get(key);
+    if (told === undefined) {
+      const members = {
+        device_one_time_keys_count: oneTime,
+        device_unused_fallback_key_types: fallback,
+        'org.matrix.msc2732.device_unused_fallback_key_types': fallback,
+      };
+      told = { news: { members, isNews: true }, noNews: { members, isNews: false } };
+      this.#parts.set(key, told);
+    }
+    this.#partOf.set(counts, told);
+    return told;
   }
 }
 

@@ -63,16 +63,37 @@ export class EventEncoder {
       return events
         .map((one) => this.event(one, reader, filter, relations?.get(one.event.nid), sticky?.ttl(one.event), now))
         .join(',');
-    const first = events[0]?.event;
-    const last = events.at(-1)?.event;
-    const isSticky = sticky !== undefined && events.some(({ event }) => sticky.ttl(event) !== undefined);
+    return this.#commonText(
+      room,
+      events.map(({ event }) => event),
+      now,
+      relations,
+      sticky,
+    );
+  }
+
+  /** The same for events that all members of a room are told alike: those of others, from the time in which the reader is a member. */
+  common(room: Room, events: readonly StoredEvent[], now: number): string {
+    return this.#commonText(room, events, now, undefined, undefined);
+  }
+
+  #commonText(
+    room: Room,
+    events: readonly StoredEvent[],
+    now: number,
+    relations: Relations | undefined,
+    sticky: StickyView | undefined,
+  ): string {
+    const first = events[0];
+    const last = events.at(-1);
+    const isSticky = sticky !== undefined && events.some((event) => sticky.ttl(event) !== undefined);
     const known = this.#shared.get(room);
     const isKnown = known?.first === first && known?.last === last && known?.length === events.length;
     // What sticks does so to the millisecond.
     const holds = known !== undefined && (isSticky ? known.writtenAt === now : isFresh(known.writtenAt, now));
     if (isKnown && holds && known.relations === relations && known.isSticky === isSticky) return known.text;
     const text = events
-      .map(({ event }) => {
+      .map((event) => {
         const shown = { now, membership: 'join', relations: relations?.get(event.nid), stickyTtl: sticky?.ttl(event) };
         return event.clientJson(shown, false);
       })

@@ -13,6 +13,7 @@ export interface PresenceSource {
 /** Who is here, of those with whom the user shares rooms. Client-Server API, "Presence". */
 export class PresenceSection implements Section {
   readonly name = 'presence';
+  readonly isQuietUntilWoken = true;
   readonly #source: PresenceSource;
 
   constructor(source: PresenceSource) {

@@ -23,6 +23,7 @@ export interface ReceiptSource {
 /** Up to where everybody has read. Client-Server API, "Receipts". */
 export class ReceiptsSection implements Section {
   readonly name = 'receipts';
+  readonly isQuietUntilWoken = true;
   readonly #source: ReceiptSource;
 
   constructor(source: ReceiptSource) {

@@ -1,9 +1,13 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
 import { GiveWay } from '#src/kernel/give-way.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import { CommonNews } from './common-news.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
@@ -20,6 +24,8 @@ const CHARACTERS_OF_ROOM = 3_000;
 const lengthOf = ({ members = {} }: Part): number => Object.values(members).reduce((sum, text) => sum + text.length, 0);
 
 export interface RoomEventsOptions extends VisibleTimelinesOptions {
+  readonly clock: Clock;
+  readonly stream: RoomEventStream;
   readonly loader: EventLoader;
   readonly interner: Interner;
   readonly states: StateReader;
@@ -34,10 +40,12 @@ export class RoomEventsSection implements Section {
   readonly name = 'events';
   readonly #options: RoomEventsOptions;
   readonly #timelines: VisibleTimelines;
+  readonly #common: CommonNews;
   readonly #drafts = new WeakMap<RoomPlan, SectionDraft>();
 
   constructor(options: RoomEventsOptions) {
     this.#options = options;
+    this.#common = new CommonNews(options);
     this.#timelines = new VisibleTimelines(options);
   }
 
@@ -48,26 +56,12 @@ export class RoomEventsSection implements Section {
 
   open(request: SectionRequest): SectionView {
     if (request.isInitial || request.fullState) request.user.forgetSentMembers(request.deviceId ?? '');
-    const parts = new Map<RoomPlan, Part>();
-    const budget = { bytes: this.#options.bytes.response };
-    return {
-      prepare: async (rooms) => {
-        const told = rooms.filter(({ section }) => section === 'join' || section === 'leave');
-        for (const [plan, part] of await this.#read(told, request, budget)) parts.set(plan, part);
-      },
-      room: (plan) => {
-        const part = parts.get(plan);
-        parts.delete(plan);
-        return part;
-      },
-    };
+    return new RoomEventsView(request, this.#common, this.#options.bytes.response, (plans, budget) =>
+      this.#read(plans, request, budget),
+    );
   }
 
-  async #read(
-    plans: readonly RoomPlan[],
-    request: SectionRequest,
-    budget: { bytes: number },
-  ): Promise<readonly (readonly [RoomPlan, Part])[]> {
+  async #read(plans: readonly RoomPlan[], request: SectionRequest, budget: ByteBudget): Promise<readonly TellingOfRoom[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
     const drafts = await this.#timelines.read(plans, request, budget.bytes);
@@ -95,7 +89,7 @@ export class RoomEventsSection implements Section {
       }),
     );
     const relations = await this.#relations(drafts, request, ignored);
-    const parts: (readonly [RoomPlan, Part])[] = [];
+    const parts: TellingOfRoom[] = [];
     const way = new GiveWay(CHARACTERS_AT_ONCE);
     for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
@@ -218,6 +212,61 @@ export class RoomEventsSection implements Section {
     const isEmpty = !plan.isFull && events.length === 0 && state.length === 0 && !window.limited;
     // Whatever a filter hides of it, the client has to learn that the room is left; unless a resolution ended what was no stay, without an event.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
+  }
+}
+
+/** A room, and what is told of it. */
+type TellingOfRoom = readonly [RoomPlan, Part];
+
+/** How many bytes of events a response still has room for. */
+interface ByteBudget {
+  bytes: number;
+}
+
+/** One response. */
+class RoomEventsView implements SectionView {
+  readonly #request: SectionRequest;
+  readonly #common: CommonNews;
+  readonly #budget: ByteBudget;
+  readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>;
+  #parts: Map<RoomPlan, Part> | undefined;
+
+  /** @param read makes the parts of rooms that are told something of their own */
+  constructor(
+    request: SectionRequest,
+    common: CommonNews,
+    bytes: number,
+    read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>,
+  ) {
+    this.#request = request;
+    this.#common = common;
+    this.#budget = { bytes };
+    this.#read = read;
+  }
+
+  prepare(rooms: readonly RoomPlan[]): Eventually<void> {
+    let others: RoomPlan[] | undefined;
+    for (const plan of rooms) {
+      if (plan.section !== 'join' && plan.section !== 'leave') continue;
+      const left = Math.floor(this.#budget.bytes / rooms.length);
+      const news = this.#common.of(plan, this.#request, left);
+      if (news === undefined) (others ??= []).push(plan);
+      else {
+        this.#budget.bytes -= news.bytes;
+        (this.#parts ??= new Map()).set(plan, news.part);
+      }
+    }
+    return others === undefined ? undefined : this.#prepareOthers(others);
+  }
+
+  async #prepareOthers(plans: readonly RoomPlan[]): Promise<void> {
+    for (const [plan, part] of await this.#read(plans, this.#budget)) (this.#parts ??= new Map()).set(plan, part);
+  }
+
+  room(plan: RoomPlan): Part | undefined {
+    const part = this.#parts?.get(plan);
+    this.#parts?.delete(plan);
+    return part;
   }
 }
 

@@ -10,6 +10,7 @@ export interface StrippedStateSource {
 /** What of rooms is told to those who are invited to them, or knock. */
 export class StrippedStateSection implements Section {
   readonly name = 'stripped_state';
+  readonly isQuietUntilWoken = true;
   readonly #source: StrippedStateSource;
 
   constructor(source: StrippedStateSource) {

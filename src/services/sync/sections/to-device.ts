@@ -1,10 +1,13 @@
 import type { Subscribable } from '#src/kernel/signal.ts';
-import { shardOfName } from '#src/protocol/wire/position.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
+import { type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
 import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 /** "100 messages is recommended as a reasonable limit." Client-Server API, "Send-to-Device messaging". */
 const MOST = 100;
+
+const NOTHING: SectionView = {};
 
 /** Messages from other devices, each once. No filter concerns them. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceSection implements Section {
@@ -25,24 +28,26 @@ export class ToDeviceSection implements Section {
     });
   }
 
-  async open({ userId, deviceId, since }: SectionRequest): Promise<SectionView> {
-    if (deviceId === undefined) return {};
-    const shard = shardOfName(userId);
+  open({ userId, deviceId, since }: SectionRequest): Eventually<SectionView> {
+    if (deviceId === undefined) return NOTHING;
+    const view: SectionView = {
+      general: ({ vector }) =>
+        this.#inboxes.peek(userId, deviceId) === false ? undefined : this.#oldest(userId, deviceId, vector),
+    };
     // "the server should infer that any send-to-device messages in that response have been delivered successfully, and delete them"
-    if (this.#inboxes.peek(userId, deviceId) !== false)
-      await this.#inboxes.acknowledge(userId, deviceId, since[shard] ?? 0);
+    if (this.#inboxes.peek(userId, deviceId) === false) return view;
+    return this.#inboxes.acknowledge(userId, deviceId, since[shardOfName(userId)] ?? 0).then(() => view);
+  }
+
+  async #oldest(userId: string, deviceId: string, upTo: PositionVector): Promise<Part | undefined> {
+    const end = upTo[shardOfName(userId)] ?? 0;
+    const { messages, resumeAfter } = await this.#inboxes.oldest(userId, deviceId, end, MOST);
+    if (messages.length === 0) return undefined;
     return {
-      general: async ({ vector }): Promise<Part | undefined> => {
-        if (this.#inboxes.peek(userId, deviceId) === false) return undefined;
-        const { messages, resumeAfter } = await this.#inboxes.oldest(userId, deviceId, vector[shard] ?? 0, MOST);
-        if (messages.length === 0) return undefined;
-        return {
-          list: 'to_device',
-          events: messages,
-          isNews: true,
-          ...(resumeAfter === undefined ? {} : { until: resumeAfter }),
-        };
-      },
+      list: 'to_device',
+      events: messages,
+      isNews: true,
+      ...(resumeAfter === undefined ? {} : { until: resumeAfter }),
     };
   }
 }

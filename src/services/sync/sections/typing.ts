@@ -13,6 +13,7 @@ export interface TypingSource {
 /** Who is typing. Client-Server API, "Typing Notifications". */
 export class TypingSection implements Section {
   readonly name = 'typing';
+  readonly isQuietUntilWoken = true;
   readonly #source: TypingSource;
 
   constructor(source: TypingSource) {

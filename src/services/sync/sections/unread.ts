@@ -1,6 +1,8 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { Section, SectionRequest, SectionView } from '../engine/section.ts';
+import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';
 
 /** Account data by which it is decided what counts as unread. */
 const CRITERIA = [IGNORED_USER_LIST, 'm.push_rules'] as const;
@@ -15,17 +17,24 @@ export interface UnreadSource {
   mayHaveUnread(userId: string, room: Room): boolean;
   /** Makes the counts of several rooms known, in a handful of statements for all of them. */
   load(userId: string, rooms: readonly Room[]): Promise<void>;
-  counts(
-    userId: string,
-    room: Room,
-    upTo: number,
-  ): Promise<UnreadTally & { readonly threads: ReadonlyMap<string, UnreadTally> }>;
+  counts(userId: string, room: Room, upTo: number): Promise<RoomTally>;
+  /** The same, if all that it takes is in memory. */
+  peekCounts(userId: string, room: Room, upTo: number): RoomTally | undefined;
 }
+
+interface RoomTally extends UnreadTally {
+  readonly threads: ReadonlyMap<string, UnreadTally>;
+}
+
+/** Different counts that are remembered as they are told. */
+const KEPT_PARTS = 1_000;
 
 /** How much of a room has not been read. Client-Server API, "Receiving notifications". */
 export class UnreadSection implements Section {
   readonly name = 'unread';
   readonly #source: UnreadSource;
+  /** What is told of counts that are no news: the same part for all who have not read as much. */
+  readonly #parts = new LRUCache<number, Part>(atMost(KEPT_PARTS));
 
   constructor(source: UnreadSource) {
     this.#source = source;
@@ -36,44 +45,60 @@ export class UnreadSection implements Section {
     // What they mean by unread is another thing now, wherever there may be something that they have not read.
     const countsAnew = CRITERIA.some(hasChanged);
     const isNewsIn = (room: Room): boolean => countsAnew && source.mayHaveUnread(userId, room);
-    return {
-      *changedRooms() {
-        if (!countsAnew) return;
-        for (const [nid, room] of user.joined) if (isNewsIn(room)) yield nid;
-      },
-      async prepare(plans) {
+    const tell = (counts: RoomTally, room: Room): Part => this.#tell(counts, filter.threadCounts, isNewsIn(room));
+    const view: SectionView = {
+      prepare(plans) {
+        if (plans.length <= 1) return undefined;
         const joined = plans.filter(({ section }) => section === 'join');
-        if (joined.length > 1)
-          await source.load(
-            userId,
-            joined.map(({ room }) => room),
-          );
+        if (joined.length <= 1) return undefined;
+        return source.load(
+          userId,
+          joined.map(({ room }) => room),
+        );
       },
-      async room({ room, section, upTo }) {
+      room({ room, section, upTo }) {
         if (section !== 'join') return undefined;
-        const counts = await source.counts(userId, room, upTo);
-        let { notification, highlight } = counts;
-        if (filter.threadCounts) {
-          const threads = [...counts.threads]
-            .filter(([, tally]) => tally.notification > 0 || tally.highlight > 0)
-            .map(([root, tally]) => `${JSON.stringify(root)}:${countsJson(tally)}`);
-          return {
-            members: {
-              unread_notifications: countsJson({ notification, highlight }),
-              ...(threads.length === 0 ? {} : { unread_thread_notifications: `{${threads.join(',')}}` }),
-            },
-            isNews: isNewsIn(room),
-          };
-        }
-        for (const tally of counts.threads.values()) {
-          notification += tally.notification;
-          highlight += tally.highlight;
-        }
-        return { members: { unread_notifications: countsJson({ notification, highlight }) }, isNews: isNewsIn(room) };
+        const counts = source.peekCounts(userId, room, upTo);
+        if (counts !== undefined) return tell(counts, room);
+        return source.counts(userId, room, upTo).then((read) => tell(read, room));
       },
     };
+    if (!countsAnew) return view;
+    return { ...view, changedRooms: () => [...user.joined].flatMap(([nid, room]) => (isNewsIn(room) ? [nid] : [])) };
+  }
+
+  #tell(counts: RoomTally, withThreads: boolean, isNews: boolean): Part {
+    const { threads } = counts;
+    if (withThreads && threads.size > 0) return withThreadCounts(counts, isNews);
+    let { notification, highlight } = counts;
+    for (const tally of threads.values()) {
+      notification += tally.notification;
+      highlight += tally.highlight;
+    }
+    if (isNews) return { members: { unread_notifications: countsJson({ notification, highlight }) }, isNews };
+    const key = notification * KEPT_PARTS + highlight;
+    const isKept = notification < KEPT_PARTS && highlight < KEPT_PARTS;
+    let part = isKept ? this.#parts.get(key) : undefined;
+    if (part === undefined) {
+      part = { members: { unread_notifications: countsJson({ notification, highlight }) }, isNews };
+      if (isKept) this.#parts.set(key, part);
+    }
+    return part;
   }
 }
+
+const withThreadCounts = ({ notification, highlight, threads }: RoomTally, isNews: boolean): Part => {
+  const told = [...threads]
+    .filter(([, tally]) => tally.notification > 0 || tally.highlight > 0)
+    .map(([root, tally]) => `${JSON.stringify(root)}:${countsJson(tally)}`);
+  return {
+    members: {
+      unread_notifications: countsJson({ notification, highlight }),
+      ...(told.length === 0 ? {} : { unread_thread_notifications: `{${told.join(',')}}` }),
+    },
+    isNews,
+  };
+};
 
 const countsJson = ({ notification, highlight }: UnreadTally): string =>
   `{"notification_count":${notification},"highlight_count":${highlight}}`;

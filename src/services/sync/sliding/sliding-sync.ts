@@ -140,7 +140,7 @@ export class SlidingSync {
       await this.#options.extensions.acknowledge(request);
       const { largeSyncs, users, timers } = this.#options;
       const user = await users.open(request.userId);
-      const release = user.hold();
+      user.hold();
       const isFirst = connection.state.vector === undefined;
       const wait = new NewsWait(timers, user, isFirst ? 0 : request.timeout, request.signal);
       try {
@@ -179,7 +179,7 @@ export class SlidingSync {
         }
       } finally {
         wait.end();
-        release();
+        user.release();
       }
     });
   }

@@ -1,3 +1,5 @@
+import { isSameList } from '#src/kernel/same-list.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
 import { encodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionPart, SyncEncoder } from '../engine/sync-encoder.ts';
@@ -15,43 +17,132 @@ const LISTS: Readonly<Record<RoomPlan['section'], readonly string[]>> = {
   leave: ['account_data'],
 };
 
+/** Bodies that are remembered: one message makes as many different ones as its readers have different unread counts and keys. */
+const REMEMBERED = 16;
+/** Rooms and characters of a body that is remembered; larger ones are catch-ups, which are nobody else's. */
+const MOST_ROOMS = 2;
+const LONGEST = 32 * 1024;
+
 /** Sync as `GET /_matrix/client/v3/sync` answers, and as the WebSocket API pushes. */
 export class V3Sync {
   readonly #engine: SyncEngine;
+  readonly #bodies = new SharedBodies();
 
   constructor(engine: SyncEngine) {
     this.#engine = engine;
   }
 
   /** Answers at once when there is news, else waits for some until the timeout. */
-  sync(request: SyncRequest): Promise<SyncResult> {
-    return this.#engine.sync(request, () => new V3Encoder());
+  async sync(request: SyncRequest): Promise<SyncResult> {
+    return this.answer(request);
+  }
+
+  /** The same; no promise where all that it takes is in memory. */
+  answer(request: SyncRequest): Eventually<SyncResult> {
+    return this.#engine.sync(request, () => new V3Encoder(this.#bodies));
+  }
+}
+
+/** A body, and what it was made of: rooms, sections and parts, in order. */
+interface SharedBody {
+  readonly next: SyncPosition;
+  readonly content: readonly unknown[];
+  readonly body: string;
+}
+
+/** The last bodies that were written. What is made of the very same parts is the same text, which is handed out again. */
+class SharedBodies {
+  readonly #bodies: SharedBody[] = [];
+  #oldest = 0;
+  #token: { readonly next: SyncPosition; readonly text: string } | undefined;
+
+  find(next: SyncPosition, content: readonly unknown[]): string | undefined {
+    for (const shared of this.#bodies) {
+      if (shared.next === next && isSameList(shared.content, content)) return shared.body;
+    }
+    return undefined;
+  }
+
+  remember(next: SyncPosition, content: readonly unknown[], body: string): void {
+    if (body.length > LONGEST) return;
+    this.#bodies[this.#oldest] = { next, content, body };
+    this.#oldest = (this.#oldest + 1) % REMEMBERED;
+  }
+
+  /** The token of a position, written once for all who are told up to there. */
+  token(next: SyncPosition): string {
+    if (this.#token?.next !== next) this.#token = { next, text: encodeSyncToken(next) };
+    return this.#token.text;
   }
 }
 
 /** Writes a response as `GET /_matrix/client/v3/sync` answers. */
 class V3Encoder implements SyncEncoder<string> {
-  readonly #rooms: Record<RoomPlan['section'], string[]> = { join: [], invite: [], knock: [], leave: [] };
-  #general = '';
+  readonly #bodies: SharedBodies;
+  /** The first rooms, which are written at the end if their text is not there already. */
+  readonly #rooms: { readonly plan: RoomPlan; readonly parts: readonly SectionPart[] }[] = [];
+  /** The texts of the others, which are written as they come: of many rooms that takes long. */
+  #texts: Texts | undefined;
+  #general: readonly SectionPart[] = [];
 
-  room({ room, section }: RoomPlan, parts: readonly SectionPart[]): void {
-    this.#rooms[section].push(`${JSON.stringify(room.roomId)}:{${membersOf(parts, LISTS[section])}}`);
+  constructor(bodies: SharedBodies) {
+    this.#bodies = bodies;
+  }
+
+  room(plan: RoomPlan, parts: readonly SectionPart[]): void {
+    if (this.#rooms.length < MOST_ROOMS) this.#rooms.push({ plan, parts });
+    else write(plan, parts, (this.#texts ??= noTexts()));
   }
 
   general(parts: readonly SectionPart[]): void {
-    this.#general = membersOf(parts, []);
+    this.#general = parts;
   }
 
   end(next: SyncPosition): string {
-    const rooms = SECTIONS.filter((section) => this.#rooms[section].length > 0)
-      .map((section) => `"${section}":{${this.#rooms[section].join(',')}}`)
+    if (this.#texts !== undefined) return this.#write(next);
+    const content = this.#content();
+    let body = this.#bodies.find(next, content);
+    if (body === undefined) {
+      body = this.#write(next);
+      this.#bodies.remember(next, content, body);
+    }
+    return body;
+  }
+
+  /** All that the body is made of, beside the position. */
+  #content(): readonly unknown[] {
+    const content: unknown[] = [];
+    for (const { plan, parts } of this.#rooms) {
+      content.push(plan.room, plan.section);
+      for (const { part } of parts) content.push(part);
+    }
+    for (const { part } of this.#general) content.push(part);
+    return content;
+  }
+
+  #write(next: SyncPosition): string {
+    const texts = noTexts();
+    for (const { plan, parts } of this.#rooms) write(plan, parts, texts);
+    if (this.#texts !== undefined)
+      for (const section of SECTIONS) texts[section] = [...texts[section], ...this.#texts[section]];
+    const rooms = SECTIONS.filter((section) => texts[section].length > 0)
+      .map((section) => `"${section}":{${texts[section].join(',')}}`)
       .join(',');
-    const members = [`"next_batch":"${encodeSyncToken(next)}"`];
+    const members = [`"next_batch":"${this.#bodies.token(next)}"`];
     if (rooms !== '') members.push(`"rooms":{${rooms}}`);
-    if (this.#general !== '') members.push(this.#general);
+    const general = membersOf(this.#general, []);
+    if (general !== '') members.push(general);
     return `{${members.join(',')}}`;
   }
 }
+
+type Texts = Record<RoomPlan['section'], string[]>;
+
+const noTexts = (): Texts => ({ join: [], invite: [], knock: [], leave: [] });
+
+const write = ({ room, section }: RoomPlan, parts: readonly SectionPart[], texts: Texts): void => {
+  texts[section].push(`${JSON.stringify(room.roomId)}:{${membersOf(parts, LISTS[section])}}`);
+};
 
 /** Members of a JSON object: those of the parts, and then the lists that the parts fill. @param always lists that are there in any case */
 const membersOf = (parts: readonly SectionPart[], always: readonly string[]): string => {

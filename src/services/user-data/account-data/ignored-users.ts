@@ -43,6 +43,12 @@ export class IgnoredUsers {
     this.#accountData = accountData;
   }
 
+  /** The users whom this one ignores, if that is in memory. */
+  peek(userId: string): ReadonlySet<string> | undefined {
+    const known = this.#accountData.peekEntry(userId, 0, IGNORED_USER_LIST);
+    return known === undefined ? undefined : ignoredIn(userId, known ?? undefined);
+  }
+
   /** The users whom this one ignores. */
   async of(userId: string): Promise<ReadonlySet<string>> {
     const known = this.#accountData.peekEntry(userId, 0, IGNORED_USER_LIST);

@@ -38,6 +38,11 @@ export interface TagChange {
   readonly content: string | null;
 }
 
+interface HeldEntry {
+  readonly entry: AccountDataEntry;
+  readonly length: number;
+}
+
 /** Memory of an entry beside its texts, in bytes. */
 const ENTRY_BYTES = 200;
 
@@ -46,7 +51,9 @@ const keyOf = (roomNid: number, type: string): string => `${roomNid} ${type}`;
 /** All account data of one user, in memory. */
 export class UserAccountData {
   readonly userId: string;
-  readonly #entries = new Map<string, { readonly entry: AccountDataEntry; readonly length: number }>();
+  /** The global ones by type, since they are asked for at every sync; those of rooms by room and type. */
+  readonly #global = new Map<string, HeldEntry>();
+  readonly #ofRooms = new Map<string, HeldEntry>();
   /** By room. */
   readonly #tags = new Map<number, Map<string, string>>();
   #latest = 0;
@@ -68,7 +75,7 @@ export class UserAccountData {
 
   /** Everything, types that the server gives every user included. */
   entries(): readonly AccountDataEntry[] {
-    return Array.from(this.#entries.values(), ({ entry }) => entry);
+    return [...this.#global.values(), ...this.#ofRooms.values()].map(({ entry }) => entry);
   }
 
   /** What was changed after this position of the user's shard. */
@@ -77,7 +84,7 @@ export class UserAccountData {
   }
 
   entry(roomNid: number, type: string): AccountDataEntry | undefined {
-    return this.#entries.get(keyOf(roomNid, type))?.entry;
+    return this.#held(roomNid, type)?.entry;
   }
 
   /** The tags of a room, with what the user said of each as JSON text. */
@@ -117,15 +124,21 @@ export class UserAccountData {
     this.#weight += ENTRY_BYTES + tag.length + content.length;
   }
 
+  #held(roomNid: number, type: string): HeldEntry | undefined {
+    return roomNid === 0 ? this.#global.get(type) : this.#ofRooms.get(keyOf(roomNid, type));
+  }
+
   #set(entry: AccountDataEntry, length: number): void {
     if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) < entry.pos) this.#replace(entry, length);
   }
 
   #replace(entry: AccountDataEntry, length: number): void {
-    const key = keyOf(entry.roomNid, entry.type);
-    const before = this.#entries.get(key);
+    const { roomNid, type } = entry;
+    const key = keyOf(roomNid, type);
+    const before = this.#held(roomNid, type);
     this.#weight += length - (before === undefined ? -ENTRY_BYTES - key.length : before.length);
-    this.#entries.set(key, { entry, length });
+    if (roomNid === 0) this.#global.set(type, { entry, length });
+    else this.#ofRooms.set(key, { entry, length });
     this.#latest = Math.max(this.#latest, entry.pos);
   }
 }
