@@ -14,31 +14,47 @@ const GATHER_MS = 100;
 
 type Destination = ReturnType<typeof pino.destination>;
 
-/** Where lines are gathered for a moment and written together. As long as there are none it does nothing. */
+/**
+ * Where lines are gathered for a moment and written together. As long as there are none it does nothing. They are gathered here, since
+ * the destination puts each of them behind those before and measures the whole anew.
+ */
 class Gathering {
-  readonly destination: Destination = pino.destination({ fd: 1, sync: false, minLength: GATHER_BYTES });
+  readonly #destination: Destination = pino.destination({ fd: 1, sync: false, minLength: GATHER_BYTES });
+  #lines: string[] = [];
+  #length = 0;
   #timer: Timer | undefined;
 
   constructor() {
     process.once('exit', () => this.flushNow());
   }
 
-  /** To be called after a line. */
-  wrote(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = systemTimers.after(GATHER_MS, () => {
+  /** Called for every line. */
+  write(line: string): void {
+    this.#lines.push(line);
+    this.#length += line.length;
+    if (this.#length >= GATHER_BYTES) this.#handOver();
+    this.#timer ??= systemTimers.after(GATHER_MS, () => {
       this.#timer = undefined;
+      this.#handOver();
       // What cannot be written is kept, and tried again with what comes next.
-      this.destination.flush(() => undefined);
+      this.#destination.flush(() => undefined);
     });
   }
 
   flushNow(): void {
+    this.#handOver();
     try {
-      this.destination.flushSync();
+      this.#destination.flushSync();
     } catch {
       // Standard output is closed, or not open yet: there is nowhere to say so.
     }
+  }
+
+  #handOver(): void {
+    if (this.#lines.length === 0) return;
+    this.#destination.write(this.#lines.join(''));
+    this.#lines = [];
+    this.#length = 0;
   }
 }
 
@@ -55,17 +71,14 @@ class PinoLogger implements Logger {
   debug(message: string, fields: LogFields = {}): void {
     if (!this.#pino.isLevelEnabled('debug')) return;
     this.#pino.debug(fields, message);
-    this.#gathering?.wrote();
   }
 
   info(message: string, fields: LogFields = {}): void {
     this.#pino.info(fields, message);
-    this.#gathering?.wrote();
   }
 
   warn(message: string, fields: LogFields = {}): void {
     this.#pino.warn(fields, message);
-    this.#gathering?.wrote();
   }
 
   error(message: string, fields: LogFields = {}): void {
@@ -98,7 +111,7 @@ export async function createLogger(
           sync: true,
           destination: 1,
         })
-      : gathering.destination;
+      : gathering;
   return new PinoLogger(
     pino(
       {

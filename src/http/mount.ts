@@ -12,6 +12,7 @@ import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from 
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission, ArrivalRefused } from '#src/services/accounts/sessions/admission.ts';
 import { type AppserviceIdentity, bearerToken, identifyUser, type Origin } from './middleware/authentication.ts';
+import { AnswerHead } from './middleware/answer-head.ts';
 import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
@@ -32,6 +33,8 @@ const REQUEST_ID = /^[\w.:-]{1,64}$/;
 /** What is known about a request as it passes through the steps. */
 interface Exchange {
   readonly requestId: string;
+  /** What the answer's head says. */
+  readonly head: AnswerHead;
   readonly path: string;
   readonly search: string;
   readonly ip: string;
@@ -117,8 +120,12 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     if (typeof given === 'string' && REQUEST_ID.test(given) && addresses.isTrusted(addresses.of(remote, undefined)))
       requestId = given;
     const held = inFlight.open(ip, ctx.req.socket);
+    const head = isCrossOriginPath(path)
+      ? new AnswerHead('X-Request-Id', requestId, ...CORS_HEADERS)
+      : new AnswerHead('X-Request-Id', requestId);
     return {
       requestId,
+      head,
       path,
       search,
       ip,
@@ -139,12 +146,12 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   };
 
   /** @throws MatrixError M_UNRECOGNIZED, M_LIMIT_EXCEEDED */
-  const refuseRoute = (ctx: Koa.Context, result: Exclude<RouteResult<Operation>, RouteMatch<Operation>>): never => {
+  const refuseRoute = (head: AnswerHead, result: Exclude<RouteResult<Operation>, RouteMatch<Operation>>): never => {
     if (result.kind === 'unknown') throw new MatrixError('M_UNRECOGNIZED', 'This server does not know that path.');
     const allow = (
       result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']
     ).join(', ');
-    ctx.set('Allow', allow);
+    head.set('Allow', allow);
     throw new MatrixError('M_UNRECOGNIZED', `This path is served for ${allow} only.`, {}, 405);
   };
 
@@ -197,7 +204,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     }
     if (match.kind !== 'found') {
       admission.unaccounted(exchange.network);
-      return refuseRoute(ctx, match);
+      return refuseRoute(exchange.head, match);
     }
     const work = new Work(match.target.name);
     exchange.operation = match.target;
@@ -291,8 +298,9 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     );
   };
 
-  const preflight = async (ctx: Koa.Context, { network }: Exchange): Promise<Reply> => {
-    ctx.set(CORS_HEADERS);
+  const preflight = async ({ head, network }: Exchange): Promise<Reply> => {
+    for (let index = 0; index < CORS_HEADERS.length; index += 2)
+      head.set(CORS_HEADERS[index] ?? '', CORS_HEADERS[index + 1] ?? '');
     const waiting = admission.arrive(network);
     if (waiting !== undefined) await waiting;
     admission.unaccounted(network);
@@ -300,8 +308,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   };
 
   /** The client must not send its next request on a connection that is about to close. */
-  const closeWhenDraining = (ctx: Koa.Context): void => {
-    if (deps.drainSignal.aborted) ctx.set('Connection', 'close');
+  const closeWhenDraining = (head: AnswerHead): void => {
+    if (deps.drainSignal.aborted) head.set('Connection', 'close');
   };
 
   const app = new Koa();
@@ -311,17 +319,17 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     trail.mark('http', started);
     const exchange = begin(ctx);
     running += 1;
-    ctx.set('X-Request-Id', exchange.requestId);
-    if (isCrossOriginPath(exchange.path)) ctx.set(CORS_HEADERS);
+    // Answers are written past Koa.
+    ctx.respond = false;
+    const { head } = exchange;
     try {
-      let result = await (ctx.method === 'OPTIONS' ? preflight(ctx, exchange) : serve(ctx, exchange));
+      let result = await (ctx.method === 'OPTIONS' ? preflight(exchange) : serve(ctx, exchange));
       if (!(result instanceof Reply)) result = new Reply({ body: result });
-      closeWhenDraining(ctx);
-      await responder.send(ctx, result as Reply, exchange.held, exchange.work);
+      closeWhenDraining(head);
+      await responder.send(ctx.res, head, result as Reply, exchange.held, exchange.work);
     } catch (error) {
       if (error instanceof ArrivalRefused) ctx.req.destroy();
       if (error instanceof ClientGone || (ctx.req.destroyed && ctx.res.destroyed)) {
-        ctx.respond = false;
         exchange.isGone = true;
         if (error instanceof ClientGone && error.isSentAway)
           deps.rateLimiter.charge('connection', exchange.network, ABUSE);
@@ -331,14 +339,13 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       const refusal = failure(error, exchange);
       if (ctx.res.headersSent) {
         // Part of a stream is on its way: only the end of the connection can say that the rest is missing.
-        ctx.respond = false;
         ctx.res.destroy();
         exchange.held.release();
         return;
       }
       exchange.errcode = refusal.errcode;
-      closeWhenDraining(ctx);
-      await responder.sendError(ctx, refusal, exchange.held);
+      closeWhenDraining(head);
+      await responder.sendError(ctx.res, head, refusal, exchange.held);
     } finally {
       running -= 1;
       if (exchange.work !== undefined && exchange.requester?.rateLimited !== false)

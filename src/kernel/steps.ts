@@ -18,22 +18,16 @@ export const perform = <T>(steps: Steps<T>): Eventually<T> => {
 const resume = async <T>(steps: Steps<T>, first: PromiseLike<unknown>): Promise<T> => {
   let waiting = first;
   for (;;) {
-    const { value, failure } = await outcomeOf(waiting);
-    const step = failure === undefined ? steps.next(value) : steps.throw(failure.error);
+    let outcome: unknown;
+    let hasFailed = false;
+    try {
+      outcome = await waiting;
+    } catch (error) {
+      outcome = error;
+      hasFailed = true;
+    }
+    const step = hasFailed ? steps.throw(outcome) : steps.next(outcome);
     if (step.done === true) return step.value;
     waiting = step.value;
-  }
-};
-
-interface Outcome {
-  readonly value?: unknown;
-  readonly failure?: { readonly error: unknown };
-}
-
-const outcomeOf = async (waiting: PromiseLike<unknown>): Promise<Outcome> => {
-  try {
-    return { value: await waiting };
-  } catch (error) {
-    return { failure: { error } };
   }
 };

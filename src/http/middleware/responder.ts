@@ -1,7 +1,8 @@
-import type { Context } from 'koa';
+import type { ServerResponse } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Work } from '#src/kernel/work.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AnswerHead } from './answer-head.ts';
 import { Reply } from './reply.ts';
 import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import { noRoom } from './body.ts';
@@ -23,10 +24,11 @@ export class Responder {
   }
 
   /**
+   * @param given what the head says already; more is added to it
    * @param work is told of the bytes of the body, before it is compressed: whether they are sent or refused, they were made
    * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then
    */
-  async send(ctx: Context, reply: Reply, held: BytesHeld, work?: Work): Promise<void> {
+  async send(res: ServerResponse, given: AnswerHead, reply: Reply, held: BytesHeld, work?: Work): Promise<void> {
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     const needed = reply.stream === undefined ? size : Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
@@ -36,62 +38,62 @@ export class Responder {
       reply.stream?.destroy();
       throw noRoom();
     }
-    ctx.status = reply.status;
-    // Answers are about this moment and mostly about this user; who may be remembered says so itself.
-    ctx.set('Cache-Control', 'no-store');
-    ctx.set('X-Content-Type-Options', 'nosniff');
-    for (const [name, value] of Object.entries(reply.headers)) ctx.set(name, value);
-    const { res } = ctx;
-    if (ctx.method === 'HEAD' && reply.length !== undefined && reply.stream === undefined) {
-      ctx.set('Content-Type', reply.contentType);
-      ctx.length = reply.length;
-      ctx.respond = false;
-      res.end();
+    // A stream that fails before its first byte is answered by what says so, which has a head of its own.
+    const head = reply.stream === undefined ? given : given.copy();
+    for (const name in reply.headers) head.set(name, reply.headers[name] ?? '');
+    const isHead = res.req.method === 'HEAD';
+    if (isHead && reply.length !== undefined && reply.stream === undefined) {
+      head.set('Content-Type', reply.contentType);
+      head.set('Content-Length', String(reply.length));
+      res.writeHead(reply.status, head.list).end();
       return;
     }
     if (reply.stream !== undefined) {
       try {
-        await sendStream(ctx, reply, reply.stream, this.#leaving);
+        await sendStream(res, head, reply, reply.stream, this.#leaving);
       } finally {
         held.release();
       }
       return;
     }
     if (content === undefined) {
-      ctx.respond = false;
-      res.end();
+      res.writeHead(reply.status, head.list).end();
       return;
     }
-    ctx.set('Content-Type', reply.contentType);
+    head.set('Content-Type', reply.contentType);
     let length = size;
     if (size >= this.#compressFrom && COMPRESSIBLE.test(reply.contentType)) {
-      ctx.vary('Accept-Encoding');
-      const encoding = chooseEncoding(ctx.req.headers['accept-encoding']);
-      if (encoding !== undefined && ctx.method !== 'HEAD') {
+      head.set('Vary', 'Accept-Encoding');
+      const encoding = chooseEncoding(res.req.headers['accept-encoding']);
+      if (encoding !== undefined && !isHead) {
         content = await compress(content, encoding);
         length = content.length;
-        ctx.set('Content-Encoding', encoding);
+        head.set('Content-Encoding', encoding);
         held.hold('answer', length);
       }
     }
-    ctx.length = length;
-    ctx.respond = false;
-    if (ctx.method === 'HEAD') {
-      res.end();
+    head.set('Content-Length', String(length));
+    if (isHead) {
+      res.writeHead(reply.status, head.list).end();
       held.release();
-    } else writeBody(res, content, held, this.#leaving);
+      return;
+    }
+    // Who has gone meanwhile has no head to be written.
+    if (!res.destroyed) res.writeHead(reply.status, head.list);
+    writeBody(res, content, held, this.#leaving);
   }
 
   /** Client-Server API, "Standard error response". */
-  async sendError(ctx: Context, error: MatrixError, held: BytesHeld): Promise<void> {
+  async sendError(res: ServerResponse, head: AnswerHead, error: MatrixError, held: BytesHeld): Promise<void> {
     const headers: Record<string, string> = {};
     const wait = error.fields['retry_after_ms'];
     if (typeof wait === 'number') headers['Retry-After'] = String(Math.ceil(wait / 1000));
     // A body that was not read to its end would be taken for the next request.
-    const isUnread = !ctx.req.complete && (error.status === 413 || ctx.req.readableDidRead);
+    const { req } = res;
+    const isUnread = !req.complete && (error.status === 413 || req.readableDidRead);
     if (isUnread || endsConnection(error)) headers['Connection'] = 'close';
     held.release();
-    await this.send(ctx, new Reply({ status: error.status, body: error.toBody(), headers }), held);
+    await this.send(res, head, new Reply({ status: error.status, body: error.toBody(), headers }), held);
   }
 }
 

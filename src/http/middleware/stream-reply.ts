@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Context } from 'koa';
 import type { Deadline } from '#src/kernel/deadlines.ts';
+import type { AnswerHead } from './answer-head.ts';
 import { ClientGone } from './body.ts';
 import { type Leaving, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 import type { Reply } from './reply.ts';
@@ -42,19 +42,23 @@ const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => v
  * @throws what the stream fails with
  * @throws ClientGone
  */
-export const sendStream = async (ctx: Context, reply: Reply, stream: Readable, leaving: Leaving): Promise<void> => {
-  const { res } = ctx;
-  ctx.set('Content-Type', reply.contentType);
-  if (reply.length !== undefined) ctx.set('Content-Length', String(reply.length));
-  if (ctx.method === 'HEAD') {
+export const sendStream = async (
+  res: ServerResponse,
+  head: AnswerHead,
+  reply: Reply,
+  stream: Readable,
+  leaving: Leaving,
+): Promise<void> => {
+  head.set('Content-Type', reply.contentType);
+  if (reply.length !== undefined) head.set('Content-Length', String(reply.length));
+  if (res.req.method === 'HEAD') {
     stream.destroy();
-    ctx.respond = false;
-    res.end();
+    res.writeHead(reply.status, head.list).end();
     return;
   }
   // Also at its end: an empty stream says so this way.
   if (stream.readableLength === 0 && !stream.readableEnded) await once(stream, 'readable');
-  ctx.respond = false;
+  res.writeHead(reply.status, head.list);
   const unwatch = watch(res, leaving);
   try {
     await pipeline(stream, res);
