@@ -33,7 +33,8 @@ class Gathering {
     this.#lines.push(line);
     this.#length += line.length;
     if (this.#length >= GATHER_BYTES) this.#handOver();
-    this.#timer ??= systemTimers.after(GATHER_MS, () => {
+    if (this.#timer !== undefined) return;
+    this.#timer = systemTimers.after(GATHER_MS, () => {
       this.#timer = undefined;
       this.#handOver();
       // What cannot be written is kept, and tried again with what comes next.

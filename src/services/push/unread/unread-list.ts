@@ -41,9 +41,7 @@ const HEARINGS = new Map(MODES.map((mode): [ThreadMode, Hearing] => [mode, { mod
 export const hearingWith = (mode: ThreadMode): Hearing => HEARINGS.get(mode) ?? { mode };
 
 /** By mode, which reasons notify and which of them highlight. */
-const MEANINGS = new Map(
-  MODES.map((mode) => [mode, REASONS.map((reason) => contribution(reason, mode))] as const),
-);
+const MEANINGS = new Map(MODES.map((mode) => [mode, REASONS.map((reason) => contribution(reason, mode))] as const));
 
 /** What so many entries for each reason amount to, beside what others do. */
 const sum = (totals: readonly number[], mode: ThreadMode, others?: UnreadCount): UnreadCount => {

@@ -34,7 +34,6 @@ export interface SyncEngineOptions {
   readonly sections: readonly Section[];
 }
 
-
 /** No section at this place of the list was opened: it has no news. */
 const QUIET = undefined;
 
@@ -98,7 +97,7 @@ export class SyncEngine {
     const common = this.#requestOf(user, request, data);
     const known = since === undefined || request.fullState ? undefined : user.versionAt(since);
     const views: (SectionView | undefined)[] = sections.map(() => QUIET);
-    for (let reading = this.#open(views, common, since, known); reading !== undefined; ) {
+    for (let reading = this.#open(views, common, since, known); reading !== undefined;) {
       yield reading;
       // What woke while others read is asked as well.
       reading = this.#open(views, common, since, known);

@@ -105,7 +105,9 @@ export class SyncUsers implements Waker {
 
   /** Whether a section may have something to tell a user that came after a version of theirs. */
   mayHaveNews(user: SyncUser, section: number, version: number): boolean {
-    return user.isWokenSince(section, version) || (this.#unsure[section] ?? 0) > 0 || (this.#unsure[EVERY_SECTION] ?? 0) > 0;
+    return (
+      user.isWokenSince(section, version) || (this.#unsure[section] ?? 0) > 0 || (this.#unsure[EVERY_SECTION] ?? 0) > 0
+    );
   }
 
   /** A user who is in memory. */

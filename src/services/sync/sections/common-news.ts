@@ -64,12 +64,14 @@ export class CommonNews {
   of(plan: RoomPlan, request: SectionRequest, left: number): Stretch | undefined {
     const { room, member, after, upTo } = plan;
     const { filter, userId } = request;
-    if (plan.section !== 'join' || plan.isFull || plan.isNew || plan.onlyLeave || after < member.since) return undefined;
+    if (plan.section !== 'join' || plan.isFull || plan.isNew || plan.onlyLeave || after < member.since)
+      return undefined;
     if (request.stateAfter !== undefined || !takesAll(filter) || !filter.timelineRoom(room.roomId)) return undefined;
     if (this.#options.sticky.mayHaveAny(room)) return undefined;
     const stretch = this.#stretch(room, after, upTo);
     if (stretch === undefined || stretch.events.length > filter.timelineLimit) return undefined;
-    if (stretch.bytes > Math.min(left, this.#options.bytes.timeline) || stretch.senders.includes(userId)) return undefined;
+    if (stretch.bytes > Math.min(left, this.#options.bytes.timeline) || stretch.senders.includes(userId))
+      return undefined;
     const ignored = request.ignored();
     if (ignored.size > 0 && stretch.senders.some((sender) => ignored.has(sender))) return undefined;
     return filter.lazyLoadMembers && !knowsSenders(plan, request, stretch) ? undefined : stretch;
@@ -116,7 +118,8 @@ export class CommonNews {
 }
 
 /** Whether an event says something of the room, or of who is in it, or may have changed more than it says. */
-const isMore = (event: StoredEvent): boolean => event.isState || event.stateKey !== undefined || event.currentState !== undefined;
+const isMore = (event: StoredEvent): boolean =>
+  event.isState || event.stateKey !== undefined || event.currentState !== undefined;
 
 /** Whether nothing is left out of a timeline, or written otherwise. */
 const takesAll = ({ federationFormat, needsRelations, reshape, timeline }: SyncFilter): boolean =>

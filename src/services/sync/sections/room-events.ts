@@ -61,7 +61,11 @@ export class RoomEventsSection implements Section {
     );
   }
 
-  async #read(plans: readonly RoomPlan[], request: SectionRequest, budget: ByteBudget): Promise<readonly TellingOfRoom[]> {
+  async #read(
+    plans: readonly RoomPlan[],
+    request: SectionRequest,
+    budget: ByteBudget,
+  ): Promise<readonly TellingOfRoom[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
     const drafts = await this.#timelines.read(plans, request, budget.bytes);

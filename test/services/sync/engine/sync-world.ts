@@ -145,10 +145,10 @@ export async function syncWorld(
       {
         name: 'interposed',
         open: () => ({
-          async prepare() {
+          prepare() {
             const { afterPlan } = interposed;
             delete interposed.afterPlan;
-            await afterPlan?.();
+            return afterPlan?.().then(() => undefined);
           },
         }),
       },
