@@ -1,15 +1,16 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { isSameList } from '#src/kernel/same-list.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import { isFresh, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
-import { encodeArrivalToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { Part, SectionRequest } from '../engine/section.ts';
 import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { EventEncoder } from './event-encoder.ts';
+import { beginOfTimeline } from './timeline-window.ts';
 
 /** How many stretches of a room are remembered: readers who are a message apart do not take turns in having them made anew. */
 const STRETCHES = 4;
@@ -97,8 +98,7 @@ export class CommonNews {
   #make(room: Room, after: number, upTo: number, events: readonly StoredEvent[], now: number): Stretch {
     const senders = [...new Set(events.map(({ sender }) => sender))];
     const text = this.#options.encoder.common(room, events, now);
-    const first = events[0];
-    const begin = first === undefined ? encodeArrivalToken(upTo) : encodeRoomToken(first, upTo);
+    const begin = beginOfTimeline(events[0], upTo, upTo);
     const members = {
       state: '{"events":[]}',
       timeline: `{"events":[${text}],"limited":false,"prev_batch":"${begin}"}`,
@@ -117,9 +117,12 @@ export class CommonNews {
   }
 }
 
-/** Whether an event says something of the room, or of who is in it, or may have changed more than it says. */
+/** Whether an event says something of the room, or of who is in it, may have changed more than it says, or comes after a gap. */
 const isMore = (event: StoredEvent): boolean =>
-  event.isState || event.stateKey !== undefined || event.currentState !== undefined;
+  event.isState ||
+  event.stateKey !== undefined ||
+  event.currentState !== undefined ||
+  (event.flags & EVENT_FLAGS.afterGap) !== 0;
 
 /** Whether nothing is left out of a timeline, or written otherwise. */
 const takesAll = ({ federationFormat, needsRelations, reshape, timeline }: SyncFilter): boolean =>
