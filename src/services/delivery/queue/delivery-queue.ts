@@ -13,6 +13,9 @@ const PAGE = 500;
 const REFUSALS = 3;
 /** After trouble of our own: the database, or the source. */
 const TROUBLE_MS = 2_000;
+/** Longest pause of a group: one of many finds out soon enough that it is over, and nobody can keep the others from it for long. */
+const LONGEST_OF_GROUP_MS = 60_000;
+const MOST_PAUSED_GROUPS = 10_000;
 /** Up to so much of a pause is added by chance, so that not all come back at once. */
 const JITTER = 0.25;
 
@@ -45,6 +48,8 @@ interface Active {
   state: 'ready' | 'sending' | 'waiting';
   /** The group that it is ready in, or being sent to in. */
   group: string;
+  /** It was put off with its group, and that is being noted: until then it is left alone. */
+  isPutOff: boolean;
   /** Something came for it while it was being sent to, or it was in contact with us. */
   hasNews: boolean;
   wasInContact: boolean;
@@ -57,7 +62,8 @@ interface Active {
  * Delivers what lies in a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
  * has come is written. Destinations take turns, a batch each, some of them at once; one that cannot be reached is left alone for longer and
  * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest. Groups of
- * destinations take turns as well, and none of them takes all that is done at once.
+ * destinations take turns as well, and none of them takes all that is done at once. When nothing gets through to a group, all of it is put
+ * off together: nothing is read of those who wait, and one of them finds out whether it is over.
  */
 export class DeliveryQueue<Item> {
   readonly #options: DeliveryQueueOptions<Item>;
@@ -66,7 +72,10 @@ export class DeliveryQueue<Item> {
   readonly #ready = new Map<string, Set<string>>();
   /** How many of each group are being sent to. */
   readonly #busy = new Map<string, number>();
+  /** Groups to which nothing gets through: how often in a row that was so, and until when they are left alone. */
+  readonly #pausedGroups = new Map<string, { readonly failures: number; readonly until: number }>();
   readonly #sending = new Ongoing();
+  readonly #puttingOff = new Ongoing();
   readonly #stop = new AbortController();
   readonly #batches: Counter;
   readonly #givenUp: Counter;
@@ -111,9 +120,9 @@ export class DeliveryQueue<Item> {
     const known = this.#active.get(destination);
     if (known === undefined) return;
     known.wasInContact = true;
-    if (known.state === 'sending') return;
+    if (known.state === 'sending' || known.isPutOff) return;
     if (known.delivery !== undefined) known.delivery = { ...known.delivery, failures: 0, retryAt: null };
-    if (known.state === 'waiting') this.#makeReady(destination, known);
+    if (known.state === 'waiting') this.#letIn(destination, known);
   }
 
   /** Says that a destination that was gone is back. It is sent what lies in the source after what it had. */
@@ -126,8 +135,10 @@ export class DeliveryQueue<Item> {
   }
 
   /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */
-  idle(): Promise<void> {
-    return this.#sending.idle();
+  async idle(): Promise<void> {
+    await this.#puttingOff.idle();
+    await this.#sending.idle();
+    await this.#puttingOff.idle();
   }
 
   /** Begins nothing new, and waits for what is being sent; breaks it off after so many milliseconds. */
@@ -135,12 +146,12 @@ export class DeliveryQueue<Item> {
     this.#isClosed = true;
     this.#timer?.timer.cancel();
     const timer = this.#options.timers.after(graceMs, () => this.#stop.abort());
-    await this.#sending.idle();
+    await this.idle();
     timer.cancel();
   }
 
   #begin(destination: string, delivery: Delivery | undefined): Active {
-    const active: Active = { state: 'ready', group: '', hasNews: false, wasInContact: false, delivery, at: 0 };
+    const active: Active = { ...UNTOUCHED, state: 'ready', delivery };
     this.#active.set(destination, active);
     this.#makeReady(destination, active);
     return active;
@@ -153,18 +164,80 @@ export class DeliveryQueue<Item> {
       this.#begin(destination, delivery);
       return;
     }
-    const active: Active = { state: 'waiting', group: '', hasNews: false, wasInContact: false, delivery, at: retryAt };
+    const active: Active = { ...UNTOUCHED, state: 'waiting', delivery, at: retryAt };
     this.#active.set(destination, active);
     this.#expect(retryAt);
   }
 
   #makeReady(destination: string, active: Active): void {
+    const pause = this.#pausedGroups.get(this.#groupOf(destination).name);
+    if (pause !== undefined && pause.until > this.#options.clock.now()) this.#putOff(destination, active, pause.until);
+    else this.#letIn(destination, active);
+  }
+
+  #letIn(destination: string, active: Active): void {
     active.state = 'ready';
     active.group = this.#groupOf(destination).name;
     const ready = this.#ready.get(active.group);
     if (ready === undefined) this.#ready.set(active.group, new Set([destination]));
     else ready.add(destination);
     this.#pump();
+  }
+
+  /** Nothing gets through to a group: all of it waits, and each time twice as long. @returns until when */
+  #pauseGroup(name: string): number {
+    const known = this.#pausedGroups.get(name);
+    const now = this.#options.clock.now();
+    // Others were sent to at the same moment.
+    if (known !== undefined && known.until > now) return known.until;
+    const failures = (known?.failures ?? 0) + 1;
+    const at = now + Math.min(this.#pause(failures), LONGEST_OF_GROUP_MS);
+    this.#pausedGroups.delete(name);
+    for (const oldest of this.#pausedGroups.keys()) {
+      if (this.#pausedGroups.size < MOST_PAUSED_GROUPS) break;
+      this.#pausedGroups.delete(oldest);
+    }
+    this.#pausedGroups.set(name, { failures, until: at });
+    const ready = this.#ready.get(name);
+    this.#ready.delete(name);
+    for (const destination of ready ?? []) {
+      const active = this.#active.get(destination);
+      if (active !== undefined) this.#putOff(destination, active, at);
+    }
+    return at;
+  }
+
+  /** Has a destination wait for its group. Nothing is read or sent for it until then but, once, how far it has come. */
+  #putOff(destination: string, active: Active, at: number): void {
+    if (active.delivery?.retryAt !== undefined && active.delivery.retryAt !== null) {
+      this.#wait(active, at);
+      return;
+    }
+    Object.assign(active, { state: 'waiting', at: Infinity, isPutOff: true });
+    this.#puttingOff.add(undefined, this.#notePutOff(destination, active, at));
+  }
+
+  /** What waits for it lies in the source, wherever this process ends. */
+  async #notePutOff(destination: string, active: Active, at: number): Promise<void> {
+    const { clock, logger, name, progress } = this.#options;
+    let until = at;
+    try {
+      const known = active.delivery ?? (await progress.read(destination)) ?? fresh(destination);
+      if (known.isGone) {
+        active.isPutOff = false;
+        this.#active.delete(destination);
+        return;
+      }
+      await this.#save(active, { ...known, retryAt: at });
+    } catch (err) {
+      logger.error('it could not be noted that a destination waits', { queue: name, destination, err });
+      active.delivery = undefined;
+      until = clock.now() + TROUBLE_MS;
+    }
+    active.isPutOff = false;
+    if (this.#active.get(destination) !== active) return;
+    if (active.wasInContact) this.#letIn(destination, active);
+    else this.#wait(active, until);
   }
 
   #groupOf(destination: string): DeliveryGroup {
@@ -192,7 +265,7 @@ export class DeliveryQueue<Item> {
     const now = this.#options.clock.now();
     let next = Infinity;
     for (const [destination, active] of this.#active) {
-      if (active.state !== 'waiting') continue;
+      if (active.state !== 'waiting' || active.isPutOff) continue;
       if (active.at <= now) this.#makeReady(destination, active);
       else next = Math.min(next, active.at);
     }
@@ -223,7 +296,7 @@ export class DeliveryQueue<Item> {
   #next(): string | undefined {
     for (const [group, ready] of this.#ready) {
       const [destination] = ready;
-      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#groupOf(destination).most) continue;
+      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#mostOf(group, destination)) continue;
       this.#ready.delete(group);
       if (destination === undefined) continue;
       ready.delete(destination);
@@ -231,6 +304,11 @@ export class DeliveryQueue<Item> {
       return destination;
     }
     return undefined;
+  }
+
+  /** How many of a group are sent to at once at most: one, to find out whether anything gets through again. */
+  #mostOf(group: string, destination: string): number {
+    return this.#pausedGroups.has(group) ? 1 : this.#groupOf(destination).most;
   }
 
   /** Sends a destination its next batch. */
@@ -276,6 +354,9 @@ export class DeliveryQueue<Item> {
     // Broken off by ourselves: the next process sends the same again.
     if ((outcome.kind === 'retry' || outcome.kind === 'later') && this.#stop.signal.aborted) return 'nothing';
     this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
+    const isAway = outcome.kind === 'retry' && outcome.isOfGroup === true;
+    // What was sent before the group was found to be away says nothing of it any more.
+    if (!isAway && outcome.kind !== 'later') this.#pausedGroups.delete(active.group);
     return this.#settle(active, begun, items, outcome);
   }
 
@@ -307,7 +388,8 @@ export class DeliveryQueue<Item> {
         await this.#save(active, { ...sent, ...AT_REST, isGone: true });
         return 'nothing';
       case 'retry': {
-        const retryAt = clock.now() + this.#pause(failures, outcome.afterMs);
+        const ofGroup = outcome.isOfGroup === true ? this.#pauseGroup(active.group) : 0;
+        const retryAt = Math.max(ofGroup, clock.now() + this.#pause(failures, outcome.afterMs));
         await this.#save(active, { ...sent, failures, retryAt });
         return retryAt;
       }
@@ -349,6 +431,16 @@ export class DeliveryQueue<Item> {
 
 /** The group of all, where there is no other. */
 const EVERYBODY: DeliveryGroup = { name: '', most: Infinity };
+
+/** Of a destination of which nothing is known yet. */
+const UNTOUCHED = {
+  group: '',
+  hasNews: false,
+  wasInContact: false,
+  isPutOff: false,
+  delivery: undefined,
+  at: 0,
+} as const;
 
 /** What is so when nothing is under way to a destination. */
 const AT_REST = { batchEnd: null, failures: 0, refusals: 0, retryAt: null } as const;

@@ -25,8 +25,11 @@ export interface DeliveryGroup {
 export type Outcome =
   /** It arrived. */
   | { readonly kind: 'done' }
-  /** It may succeed later; not before `afterMs` milliseconds when the destination said so. */
-  | { readonly kind: 'retry'; readonly afterMs?: number }
+  /**
+   * It may succeed later; not before `afterMs` milliseconds when the destination said so. `isOfGroup`: nothing gets through to any
+   * destination of its group.
+   */
+  | { readonly kind: 'retry'; readonly afterMs?: number; readonly isOfGroup?: boolean }
   /** It was not tried at all, and is not to be before so many milliseconds. No failure of the destination's. */
   | { readonly kind: 'later'; readonly afterMs: number }
   /** The destination answered, and does not accept this batch. */

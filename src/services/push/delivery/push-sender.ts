@@ -148,7 +148,7 @@ export class PushSender {
     });
     if (answer.kind === 'refused') return { kind: 'refused' };
     const afterMs = answer.kind === 'later' ? answer.afterMs : undefined;
-    return afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs };
+    return afterMs === undefined ? { kind: 'retry', isOfGroup: true } : { kind: 'retry', afterMs };
   }
 
   #keepTold(destination: string, unread: number): void {

@@ -4,7 +4,13 @@ import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
-import type { Batch, DeliveryProgress, Outcome, Positioned } from '#src/services/delivery/queue/ports.ts';
+import type {
+  Batch,
+  DeliveryGroup,
+  DeliveryProgress,
+  Outcome,
+  Positioned,
+} from '#src/services/delivery/queue/ports.ts';
 import { Deliveries, type Delivery } from '#src/storage/delivery/deliveries.ts';
 import { cloneDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
@@ -44,12 +50,17 @@ class World {
   readonly #held = new Map<string, readonly number[]>();
   readonly #progress: DeliveryProgress;
   readonly #concurrency: number;
+  readonly #groupOf: ((destination: string) => DeliveryGroup) | undefined;
+  /** How often the source was asked, and progress read and written. */
+  readonly asked = { next: 0, read: 0, save: 0 };
   mostAtOnce = 0;
   queue!: DeliveryQueue<number>;
   #process = 0;
   #position = 0;
 
-  constructor(progress: DeliveryProgress = kept(), concurrency = 3) {
+  /** @param groupOf groups share a fate: who is away says so of their group */
+  constructor(progress: DeliveryProgress = kept(), concurrency = 3, groupOf?: (destination: string) => DeliveryGroup) {
+    this.#groupOf = groupOf;
     this.#progress = progress;
     this.#concurrency = concurrency;
   }
@@ -68,19 +79,27 @@ class World {
     this.queue = new DeliveryQueue<number>({
       name: 'test',
       progress: {
-        read: (destination) => alive(progress.read(destination)),
-        save: (delivery) => (isAlive() ? alive(progress.save(delivery)) : forever()),
+        read: (destination) => {
+          this.asked.read += 1;
+          return alive(progress.read(destination));
+        },
+        save: (delivery) => {
+          this.asked.save += 1;
+          return isAlive() ? alive(progress.save(delivery)) : forever();
+        },
         unfinished: (after, limit) => alive(progress.unfinished(after, limit)),
       },
       source: {
-        next: (destination, after, limit, upTo = Infinity) =>
-          alive(
+        next: (destination, after, limit, upTo = Infinity) => {
+          this.asked.next += 1;
+          return alive(
             Promise.resolve(
               (this.items.get(destination) ?? [])
                 .filter(({ position }) => position > after && position <= upTo)
                 .slice(0, limit),
             ),
-          ),
+          );
+        },
         behind: async (after, limit) =>
           [...this.items.keys()]
             .filter((destination) => destination > after)
@@ -111,6 +130,7 @@ class World {
       batchSize: BATCH,
       firstPauseMs: FIRST_MS,
       longestPauseMs: LONGEST_MS,
+      ...(this.#groupOf === undefined ? {} : { groupOf: this.#groupOf }),
     });
     await this.queue.start();
   }
@@ -123,7 +143,7 @@ class World {
     this.#held.set(key, items);
     const mood = this.moods.get(destination) ?? 'takes';
     if (mood === 'throws') throw new Error('cannot be sent');
-    if (mood === 'is away') return { kind: 'retry' };
+    if (mood === 'is away') return { kind: 'retry', isOfGroup: this.#groupOf !== undefined };
     if (items.some((item) => this.poison.has(item))) return { kind: 'refused' };
     if (!isRepeated) this.arrived.set(destination, [...(this.arrived.get(destination) ?? []), ...items]);
     return { kind: 'done' };
@@ -196,23 +216,29 @@ describe('a queue of deliveries', function () {
       { weight: 1, arbitrary: fc.record({ do: fc.constant('contact' as const), destination }) },
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 120, size: 'max' }), async (steps) => {
-        const world = new World();
-        await world.start();
-        for (const one of steps) {
-          if (one.do === 'add') world.add(one.destination, one.count);
-          else if (one.do === 'poison') world.add(one.destination, 1, true);
-          else if (one.do === 'mood') world.moods.set(one.destination, one.mood);
-          else if (one.do === 'time') await world.clock.advance(one.ms);
-          else if (one.do === 'kill') await world.start();
-          else if (one.do === 'contact') world.queue.inContact(one.destination);
-          else for (let i = 0; i < one.count; i++) await turn();
-        }
-        world.moods.clear();
-        await world.finish();
-        for (const name of DESTINATIONS) expect(world.arrived.get(name) ?? [], name).to.deep.equal(world.wanted(name));
-        expect(world.mostAtOnce).to.be.at.most(3);
-      }),
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(step, { minLength: 10, maxLength: 120, size: 'max' }),
+        async (areGrouped, steps) => {
+          const groupOf = (one: string): DeliveryGroup => ({ name: one < 'c' ? 'first' : 'others', most: 2 });
+          const world = areGrouped ? new World(kept(), 3, groupOf) : new World();
+          await world.start();
+          for (const one of steps) {
+            if (one.do === 'add') world.add(one.destination, one.count);
+            else if (one.do === 'poison') world.add(one.destination, 1, true);
+            else if (one.do === 'mood') world.moods.set(one.destination, one.mood);
+            else if (one.do === 'time') await world.clock.advance(one.ms);
+            else if (one.do === 'kill') await world.start();
+            else if (one.do === 'contact') world.queue.inContact(one.destination);
+            else for (let i = 0; i < one.count; i++) await turn();
+          }
+          world.moods.clear();
+          await world.finish();
+          for (const name of DESTINATIONS)
+            expect(world.arrived.get(name) ?? [], name).to.deep.equal(world.wanted(name));
+          expect(world.mostAtOnce).to.be.at.most(3);
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -238,6 +264,42 @@ describe('a queue of deliveries', function () {
     await world.settle();
     expect(world.attempts.length).to.equal(before + 2);
     expect(world.arrived.get('a')).to.deep.equal([1, 2, 3]);
+  });
+
+  it('puts a group off together when nothing gets through to it: one of them finds out whether that is over, and nothing is read of the others', async () => {
+    const MANY = 500;
+    const names = Array.from({ length: MANY }, (_, i) => `away ${i}`);
+    const world = new World(kept(), 20, (one) => ({ name: one.startsWith('away') ? 'away' : 'there', most: 16 }));
+    await world.start();
+    for (const name of names) world.moods.set(name, 'is away');
+    for (const name of names) world.add(name, 3);
+    world.add('there', 1);
+    await world.settle();
+    expect(world.attempts.length, 'those that were being asked').to.be.at.most(17);
+    expect(world.arrived.get('there'), 'another group').to.have.length(1);
+    const first = { ...world.asked };
+    expect(first.read).to.be.at.most(MANY + 1);
+    expect(first.save).to.be.at.most(MANY + 40);
+    expect(first.next).to.be.at.most(20);
+    // Whatever else comes for them is nothing to do.
+    for (const name of names) world.add(name, 3);
+    await world.settle();
+    expect(world.asked).to.deep.equal(first);
+    const tried = world.attempts.length;
+    await world.pass(600_000, 1_000);
+    const rounds = world.attempts.length - tried;
+    // After 1, 3, 7, 15, 31 s, and then every minute.
+    expect(rounds).to.be.within(8, 40);
+    expect(world.asked.next - first.next).to.equal(rounds);
+    expect(world.asked.read - first.read).to.equal(0);
+    expect(world.asked.save - first.save).to.be.at.most(2 * rounds);
+    const before = world.attempts.length;
+    world.moods.clear();
+    world.queue.inContact('away 7');
+    await world.settle();
+    expect(world.attempts[before]?.destination, 'who is heard of is asked at once').to.equal('away 7');
+    await world.finish();
+    for (const name of names) expect(world.arrived.get(name), name).to.deep.equal(world.wanted(name));
   });
 
   it('remembers over a restart for how long it leaves somebody alone', async () => {
