@@ -5,11 +5,16 @@ const LOOK_EVERY_MS = 2_000;
 const QUIET_LOOKS = 3;
 /** Share of the time that a server with little to do is busy. */
 const LITTLE = 0.1;
+/** While memory is preferred it looks so soon after something began to be done, and prefers speed if that takes this share of the time. */
+const SOON_MS = 50;
+const MUCH = 0.25;
 
 export interface MemorySaverOptions {
   readonly timers: Timers;
   /** Which share of the time since it was last asked the event loop was busy, from 0 to 1. */
   readonly busy: () => number;
+  /** Calls back once, when something begins to be done. */
+  readonly onActivity: (callback: () => void) => void;
   /** Has the runtime prefer little memory to speed from now on, or not any more. */
   readonly prefer: (littleMemory: boolean) => void;
 }
@@ -17,7 +22,7 @@ export interface MemorySaverOptions {
 /**
  * Gives memory back while there is little to do. V8 keeps what a load has left on its heap, because collecting it costs time: it would be
  * kept all night. Told that memory matters more, it collects in small steps, and returns what is free. While the server is busy it is not
- * told so: a message would cost twice as much. A process begins with little memory, as `bin/tsudoi` says: what a start leaves is the first
+ * told so: a message would cost twice as much, and a first sync too, so the end of the quiet is noticed at once. A process begins with little memory, as `bin/tsudoi` says: what a start leaves is the first
  * that is not kept.
  */
 export class MemorySaver {
@@ -25,15 +30,39 @@ export class MemorySaver {
   readonly #timer: Timer;
   #isSaving = true;
   #quiet = 0;
+  #soon: Timer | undefined;
+  #isClosed = false;
 
   constructor(options: MemorySaverOptions) {
     this.#options = options;
     this.#timer = options.timers.every(LOOK_EVERY_MS, () => this.#look());
+    this.#watch();
   }
 
   /** Looks no more. */
   close(): void {
+    this.#isClosed = true;
     this.#timer.cancel();
+    this.#soon?.cancel();
+  }
+
+  /** Waits for something to be done, without waking up to see that nothing is. */
+  #watch(): void {
+    const { busy, onActivity, timers } = this.#options;
+    onActivity(() => {
+      if (this.#isClosed || !this.#isSaving) return;
+      // What was before does not count.
+      busy();
+      this.#soon = timers.after(SOON_MS, () => {
+        this.#soon = undefined;
+        if (!this.#isSaving) return;
+        if (busy() < MUCH) this.#watch();
+        else {
+          this.#quiet = 0;
+          this.#save(false);
+        }
+      });
+    });
   }
 
   #look(): void {
@@ -46,5 +75,6 @@ export class MemorySaver {
     if (saves === this.#isSaving) return;
     this.#isSaving = saves;
     this.#options.prefer(saves);
+    if (saves) this.#watch();
   }
 }

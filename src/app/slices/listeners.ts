@@ -7,6 +7,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { LoopWatch } from '#src/kernel/loop-watch.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { Turns } from '#src/kernel/turns.ts';
+import { trail } from '#src/kernel/work.ts';
 import { MemorySaver } from '../ground/memory-saver.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -24,6 +25,16 @@ export interface Listeners {
   readonly turns: Turns;
   readonly httpLimits: HttpLimits;
 }
+
+/** By how much the old generation may grow before it is collected, in percent: as `bin/tsudoi` says, and while there is much to do. */
+const RESTING_GROWTH = 40;
+const BUSY_GROWTH = 70;
+
+/** Has V8 prefer little memory to speed, or not. docs/decisions/0015-memory-and-rest.md */
+const preferMemory = (littleMemory: boolean): void => {
+  setFlagsFromString(littleMemory ? '--memory-saver-mode' : '--no-memory-saver-mode');
+  setFlagsFromString(`--heap-growing-percent=${littleMemory ? RESTING_GROWTH : BUSY_GROWTH}`);
+};
 
 export function composeListeners(below: Platform & Outside): Slice<Listeners> {
   const { clock, config, logger, metrics, rateLimiter, timers } = below;
@@ -80,7 +91,8 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
           before = now;
           return utilization;
         },
-        prefer: (littleMemory) => setFlagsFromString(littleMemory ? '--memory-saver-mode' : '--no-memory-saver-mode'),
+        onActivity: (callback) => trail.rest(callback),
+        prefer: preferMemory,
       });
     },
     drain: () => http.drain(HTTP_DRAIN_MS),

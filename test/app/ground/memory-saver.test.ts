@@ -13,12 +13,44 @@ describe('memory while there is little to do', () => {
     const saver = new MemorySaver({
       timers: clock,
       busy: () => shares.shift() ?? 0,
+      onActivity: () => undefined,
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
     await clock.advance(shares.length * 2_000);
     expect(shares).to.deep.equal([]);
     expect(preferred).to.deep.equal([false, true, false]);
     saver.close();
+    expect(clock.pending).to.equal(0);
+  });
+
+  it('gives way to speed a moment after much begins to be done, and to nothing less', async () => {
+    const clock = new ManualClock();
+    const preferred: boolean[] = [];
+    let share = 0;
+    let begin: (() => void) | undefined;
+    const saver = new MemorySaver({
+      timers: clock,
+      busy: () => share,
+      onActivity: (callback) => (begin = callback),
+      prefer: (littleMemory) => void preferred.push(littleMemory),
+    });
+    share = 0.05;
+    begin?.();
+    await clock.advance(100);
+    expect(preferred, 'a little').to.deep.equal([]);
+    share = 0.6;
+    begin?.();
+    await clock.advance(100);
+    expect(preferred, 'much').to.deep.equal([false]);
+    share = 0;
+    await clock.advance(10_000);
+    expect(preferred, 'quiet').to.deep.equal([false, true]);
+    share = 0.6;
+    begin?.();
+    await clock.advance(100);
+    expect(preferred, 'much again').to.deep.equal([false, true, false]);
+    saver.close();
+    begin?.();
     expect(clock.pending).to.equal(0);
   });
 
@@ -31,5 +63,7 @@ describe('memory while there is little to do', () => {
     // It may be changed while the process runs.
     setFlagsFromString('--memory-saver-mode');
     setFlagsFromString('--no-memory-saver-mode');
+    setFlagsFromString('--heap-growing-percent=70');
+    setFlagsFromString('--heap-growing-percent=0');
   });
 });
