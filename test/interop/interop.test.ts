@@ -1,6 +1,8 @@
 import { INSTALLATION_MS, pythonWithSynapse, SYNAPSE } from '#test/support/synapse/installation.ts';
 import { keys } from './keys.ts';
+import { memberships } from './memberships.ts';
 import { Rig } from './support/rig.ts';
+import { timelines } from './timelines.ts';
 
 const START_MS = 180_000;
 
@@ -27,4 +29,6 @@ describe(`next to ${SYNAPSE}`, function () {
   after(() => rig?.stop());
 
   keys(both);
+  memberships(both);
+  timelines(both);
 });
