@@ -111,9 +111,13 @@ export const encodeArrivalToken = (position: number): string =>
     ephemeral: { run: '0', count: 0 },
   });
 
-/** The `pos` of an answer of sliding sync: names a position of a connection, and says where in everything that is. MSC4186. */
-export const encodeSlidingToken = (run: string, number: number, vector: PositionVector): string =>
-  `${run}/${number}/${encodeSyncToken({ vector, ephemeral: { run: '0', count: 0 } })}`;
+/**
+ * The `pos` of an answer of sliding sync: names a position of a connection, and says where in everything that is. MSC4186.
+ *
+ * @param settled how many answers without news were given at this position: clients take the same `pos` for the same answer
+ */
+export const encodeSlidingToken = (run: string, number: number, vector: PositionVector, settled = 0): string =>
+  `${run}/${number}/${encodeSyncToken({ vector, ephemeral: { run: '0', count: settled } })}`;
 
 const SLIDING = /^([A-Za-z0-9_-]{1,16})\/([0-9]{1,12})\/(.*)$/;
 

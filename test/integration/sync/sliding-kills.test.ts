@@ -85,7 +85,11 @@ describe('a connection of sliding sync, when the process is killed', function ()
     await quiet();
     let last = pos;
     const statements = await server.statementNames(async () => {
-      for (let n = 0; n < 3; n++) ({ pos: last } = await sync(last));
+      for (let n = 0; n < 3; n++) {
+        const before = last;
+        ({ pos: last } = await sync(last));
+        expect(last, 'each answer has a position of its own').not.to.equal(before);
+      }
       await quiet();
     });
     expect(statements).not.to.include('sliding_connections_save');

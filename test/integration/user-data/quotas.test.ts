@@ -16,6 +16,8 @@ describe('what is kept for one user', function () {
           joinedRooms: MOST,
           profileFields: MOST,
           filters: { pieces: MOST },
+          accountData: { pieces: MOST },
+          threadSubscriptions: MOST,
         },
       },
     });
@@ -184,6 +186,32 @@ describe('what is kept for one user', function () {
       const put = (n: number): ReturnType<StreamServer['ask']> =>
         server.ask(alice, 'PUT', `/profile/${alice.userId}/org.example.at${n}`, { [`org.example.at${n}`]: n });
       expect(await succeeding(put)).to.equal(MOST);
+    });
+
+    it('account data', async () => {
+      const alice = await server.register();
+      const put = (n: number): ReturnType<StreamServer['ask']> =>
+        server.ask(alice, 'PUT', `/user/${alice.userId}/account_data/org.example.at${n}`, { n });
+      expect(await succeeding(put)).to.equal(MOST);
+    });
+
+    it('threads that are followed', async () => {
+      const alice = await server.register();
+      const roomId = await server.room(alice);
+      const content = { msgtype: 'm.text', body: 'x' };
+      const roots: string[] = [];
+      for (let n = 0; n < AT_ONCE; n++) {
+        const send = (txn: string, more: object = {}): Promise<{ event_id: string }> =>
+          server.must(alice, 'PUT', `/rooms/${roomId}/send/m.room.message/${txn}`, { ...content, ...more });
+        const { event_id: root } = await send(`root${n}`);
+        await send(`reply${n}`, { 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
+        roots.push(root);
+      }
+      const follow = (n: number): ReturnType<StreamServer['ask']> => {
+        const path = `/rooms/${roomId}/thread/${roots[n]}/subscription`;
+        return server.ask(alice, 'PUT', `/_matrix/client/unstable/io.element.msc4306${path}`, {});
+      };
+      expect(await succeeding(follow)).to.equal(MOST);
     });
 
     it('filters', async () => {

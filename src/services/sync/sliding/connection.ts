@@ -94,6 +94,8 @@ export class Connection<Body extends { readonly length: number }> {
   #number = 0;
   /** The greatest number that a position was given. */
   #issued = 0;
+  /** How many answers without news were given at this position. */
+  #settled = 0;
   #vector: PositionVector | undefined;
   #count = 0;
   #counts: ReadonlyMap<string, number> = new Map();
@@ -157,13 +159,19 @@ export class Connection<Body extends { readonly length: number }> {
     const change = this.#change;
     if (change === undefined || number !== this.#next) return false;
     this.#number = number;
+    this.#settled = 0;
     this.#learn(change);
     return true;
   }
 
-  /** Notes that up to here there is nothing that the client has to be told: it knows more, and stays at its position. */
-  settle(change: ConnectionChange): void {
+  /**
+   * Notes that up to here there is nothing that the client has to be told: it knows more, and stays at its position.
+   *
+   * @returns how often that has been so at this position
+   */
+  settle(change: ConnectionChange): number {
     this.#learn(change);
+    return (this.#settled += 1);
   }
 
   #learn({ vector, count, counts, keys, profiles, rooms }: ConnectionChange): void {

@@ -157,9 +157,9 @@ export class SlidingSync {
             await wait.since(version);
             continue;
           }
-          const write = (number: number): string =>
+          const write = (number: number, settled?: number): string =>
             encode({
-              pos: encodeSlidingToken(connection.run, number, computed.end.vector),
+              pos: encodeSlidingToken(connection.run, number, computed.end.vector, settled),
               txnId: request.txnId,
               lists: computed.lists,
               rooms: computed.rooms.map(({ answer }) => answer),
@@ -168,9 +168,9 @@ export class SlidingSync {
           const change = changeOf(computed);
           if (computed.isEmpty) {
             // Nobody reads the answer to a request that was given up, and the next one may ask for more.
-            if (!request.signal.aborted) connection.settle(change);
+            const settled = request.signal.aborted ? undefined : connection.settle(change);
             this.#connections.keep(request, connection);
-            return write(connection.number);
+            return write(connection.number, settled);
           }
           const body = connection.answer(request.digest, change, write);
           this.#connections.keep(request, connection);
