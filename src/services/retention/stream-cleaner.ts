@@ -5,6 +5,7 @@ import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
 import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { forgetSurplusTransactions, forgetTransactions } from '#src/storage/federation/inbound.ts';
+import { trimDestinationMessages } from '#src/storage/federation/destination-to-device.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
 import { deleteExpiredMedia } from '#src/storage/media/media.ts';
@@ -20,6 +21,10 @@ const MAIL_DAYS = 14;
 /** Days for which transactions of other servers are remembered, and how many of one server: it repeats the one that it heard nothing of. */
 const FEDERATION_TRANSACTION_DAYS = 1;
 const FEDERATION_TRANSACTIONS = 1_000;
+
+/** Days for which messages for devices wait for a server that cannot be reached, and how many of them. */
+const OUTBOX_DAYS = 30;
+const OUTBOX_MESSAGES = 20_000;
 
 export interface StreamCleanerOptions {
   readonly database: Database;
@@ -40,7 +45,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, announced uploads that never came, what is remembered of transactions of other servers, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
  * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
@@ -59,6 +64,7 @@ export class StreamCleaner {
     readonly validations: number;
     readonly mailsSent: number;
     readonly toDevice: number;
+    readonly toDeviceAway: number;
     readonly announcedMedia: number;
     readonly pushes: number;
   }> {
@@ -73,6 +79,10 @@ export class StreamCleaner {
       forgetMailsSent(database, clock.now() - MAIL_DAYS * DAY_MS, batchSize),
     );
     const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
+    const before = clock.now() - OUTBOX_DAYS * DAY_MS;
+    const toDeviceAway = await this.#all(signal, () =>
+      trimDestinationMessages(database, { before, keep: OUTBOX_MESSAGES, limit: batchSize }),
+    );
     const announcedMedia = await this.#all(signal, () => deleteExpiredMedia(database, clock.now(), batchSize));
     await this.#all(signal, () =>
       forgetTransactions(database, clock.now() - FEDERATION_TRANSACTION_DAYS * DAY_MS, batchSize),
@@ -97,6 +107,7 @@ export class StreamCleaner {
       validations,
       mailsSent,
       toDevice,
+      toDeviceAway,
       announcedMedia,
       pushes,
     };

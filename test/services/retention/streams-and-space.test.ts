@@ -46,7 +46,7 @@ describe('what streams and purges leave behind', function () {
       batchSize: 2,
     });
     const rows = { stickyEvents: 0, invitations: 0, validations: 0, mailsSent: 0 };
-    const none = { ...rows, toDevice: 0, announcedMedia: 0, pushes: 0 };
+    const none = { ...rows, toDevice: 0, toDeviceAway: 0, announcedMedia: 0, pushes: 0 };
     expect(await cleaner.clean(signal)).to.deep.equal({ transactions: 600, mentions: 4, ...none });
     const left = await run<{ user_nid: number; pos: number }>('select user_nid, pos from mention order by pos');
     expect(left.map(({ user_nid: user, pos }) => [user, pos])).to.deep.equal([

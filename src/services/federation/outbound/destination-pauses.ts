@@ -2,7 +2,7 @@ const SECOND = 1_000;
 const FIRST_MS = SECOND;
 /** Nobody who comes back within the first quarter of an hour waits longer for their mail. */
 const SHORT_MS = 20 * SECOND;
-const SHORT_PAUSES = 45;
+const SHORT_PAUSES = 50;
 export const LONGEST_PAUSE_MS = 3_600 * SECOND;
 
 /**

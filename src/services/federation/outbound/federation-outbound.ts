@@ -47,7 +47,7 @@ const HELD_FAILURES = 3;
 /** After so many failures in a row, about a minute, a server was away for long. */
 const LONG_FAILURES = 7;
 /** After so many, more than a quarter of an hour, it is looked whether it has to do with this server at all. */
-const GONE_FAILURES = 50;
+const GONE_FAILURES = 52;
 /** Events of before a server was in a room that wait for it. */
 const MOST_LATE = 500;
 const MOST_LATE_AT_ONCE = 25;

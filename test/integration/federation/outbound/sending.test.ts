@@ -224,4 +224,77 @@ describe('events for other servers', () => {
     expect(arrived(p, roomId)).to.deep.equal(['m59']);
     expect(arrived(p, other)).to.deep.equal(['one', 'two']);
   });
+
+  it('are sent again as they were, under the id that they had, by the process after one that was killed while it sent them', async () => {
+    const roomId = await shared(p);
+    await a.idle();
+    p.asked.length = 0;
+    const killed = Promise.withResolvers<void>();
+    p.on('PUT', SEND, async ({ response }) => {
+      await a.kill();
+      response.destroy();
+      killed.resolve();
+      return undefined;
+    });
+    await a.say('alice', roomId, 'on its way');
+    await killed.promise;
+    p.on('PUT', SEND, () => ({ body: { pdus: {} } }));
+    await a.revive();
+    await a.idle();
+    await federation.clock.advance(30_000);
+    await a.idle();
+    expect(arrived(p, roomId)).to.deep.equal(['on its way', 'on its way']);
+    expect(new Set(p.requests('PUT', SEND).map(({ path }) => path)).size).to.equal(1);
+  });
+
+  it('that arrived and were noted are not sent again by the next process', async () => {
+    const roomId = await shared(p);
+    await a.say('alice', roomId, 'noted');
+    await a.idle();
+    await federation.clock.advance(2_000);
+    await a.idle();
+    p.asked.length = 0;
+    await a.kill();
+    await a.revive();
+    await a.idle();
+    await a.restart();
+    await a.idle();
+    expect(arrived(p, roomId)).to.deep.equal([]);
+  });
+
+  it('cost a room with fifty other servers no more statements than one without any', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `s${index}.servers.test`);
+    const { federationClient } = a.services;
+    const request = federationClient.request.bind(federationClient);
+    let sent = 0;
+    federationClient.request = async (wish) => {
+      if (!names.includes(wish.destination)) return request(wish);
+      sent += (wish.content as Json).pdus.length;
+      return { ok: true, body: { pdus: {} } };
+    };
+    const alone = await a.room('alice', PUBLIC);
+    const together = await a.room('alice', PUBLIC);
+    for (const name of names) await remoteMember(a, together, `@user:${name}`, 'join', p.signingKey);
+    const say = async (roomId: string): Promise<void> => {
+      for (let count = 0; count < 20; count++) await a.say('alice', roomId, `m${count}`);
+    };
+    for (const roomId of [alone, together]) await a.say('alice', roomId, 'warm');
+    await federation.clock.advance(2_000);
+    const without = await a.statements(() => say(alone));
+    const before = sent;
+    const withFifty = await a.statements(async () => {
+      await say(together);
+      await a.idle();
+    });
+    expect(sent - before).to.equal(20 * 50);
+    expect(withFifty - without).to.be.at.most(2);
+    // What is noted of them once in a while is a handful of statements, whatever was sent.
+    expect(
+      await a.statements(async () => {
+        await federation.clock.advance(2_000);
+        await a.idle();
+      }),
+    ).to.be.at.most(6);
+    federationClient.request = request;
+  });
 });
