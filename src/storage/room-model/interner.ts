@@ -77,43 +77,45 @@ const unknownName = (family: Family, key: string | number): Error =>
  * becomes of the interner's memory.
  */
 export class Names {
-  readonly #nids: Readonly<Record<Family, Map<string, number>>> = {
-    types: new Map(),
-    stateKeys: new Map(),
-    users: new Map(),
+  // Each message has some of its own: what it does not ask for is not made.
+  readonly #nids: Record<Family, Map<string, number> | undefined> = {
+    types: undefined,
+    stateKeys: undefined,
+    users: undefined,
   };
-  readonly #texts: Readonly<Record<Family, Map<number, string>>> = {
-    types: new Map(),
-    stateKeys: new Map(),
-    users: new Map(),
+  readonly #texts: Record<Family, Map<number, string> | undefined> = {
+    types: undefined,
+    stateKeys: undefined,
+    users: undefined,
   };
 
   add(family: Family, text: string, nid: number): void {
-    this.#nids[family].set(text, nid);
-    this.#texts[family].set(nid, text);
+    (this.#nids[family] ??= new Map()).set(text, nid);
+    this.#texts[family]?.set(nid, text);
   }
 
   /** Adds those of another one. @returns this */
   with(others: Names): this {
-    for (const family of FAMILIES) for (const [text, nid] of others.#nids[family]) this.add(family, text, nid);
+    for (const family of FAMILIES) for (const [text, nid] of others.#nids[family] ?? []) this.add(family, text, nid);
     return this;
   }
 
   #nid(family: Family, text: string): number {
-    const nid = this.#nids[family].get(text);
+    const nid = this.#nids[family]?.get(text);
     if (nid === undefined) throw unknownName(family, text);
     return nid;
   }
 
   #text(family: Family, nid: number): string {
-    const text = this.#texts[family].get(nid);
+    const texts = (this.#texts[family] ??= new Map(Array.from(this.#nids[family] ?? [], ([name, one]) => [one, name])));
+    const text = texts.get(nid);
     if (text === undefined) throw unknownName(family, nid);
     return text;
   }
 
   /** Undefined for what does not exist, or was not asked for; the others throw then. */
   peekType(type: string): number | undefined {
-    return this.#nids.types.get(type);
+    return this.#nids.types?.get(type);
   }
   type(type: string): number {
     return this.#nid('types', type);
@@ -123,7 +125,7 @@ export class Names {
   }
 
   peekStateKey(type: string, stateKey: string): number | undefined {
-    return this.#nids.stateKeys.get(textOf({ type, stateKey }));
+    return this.#nids.stateKeys?.get(textOf({ type, stateKey }));
   }
   stateKey(type: string, stateKey: string): number {
     return this.#nid('stateKeys', textOf({ type, stateKey }));
@@ -133,7 +135,7 @@ export class Names {
   }
 
   peekUser(userId: string): number | undefined {
-    return this.#nids.users.get(userId);
+    return this.#nids.users?.get(userId);
   }
   user(userId: string): number {
     return this.#nid('users', userId);
@@ -253,6 +255,9 @@ export class Interner {
 
   async #resolve({ types = [], stateKeys = [], users = [] }: WantedNames, isWriting: boolean): Promise<Names> {
     const names = new Names();
+    // What can be gone through once only is not tried.
+    const isList = Array.isArray(types) && Array.isArray(stateKeys) && Array.isArray(users);
+    if (isList && this.#recallAll(names, types, stateKeys, users)) return names;
     await this.#resolveTexts(names, 'types', types, isWriting, SELECT_STRINGS, INSERT_STRINGS, (missing) => [missing]);
     await this.#resolveStateKeys(names, stateKeys, isWriting);
     await this.#resolveTexts(names, 'users', users, isWriting, SELECT_USERS, INSERT_USERS, (missing) => [
@@ -260,6 +265,25 @@ export class Interner {
       missing.map((userId) => this.#isLocal(userId)),
     ]);
     return names;
+  }
+
+  /** Takes all of them out of memory. @returns whether all are there */
+  #recallAll(
+    names: Names,
+    types: Iterable<string>,
+    stateKeys: Iterable<StateKeyNames>,
+    users: Iterable<string>,
+  ): boolean {
+    for (const type of types) if (!this.#recallOne(names, 'types', type)) return false;
+    for (const user of users) if (!this.#recallOne(names, 'users', user)) return false;
+    for (const key of stateKeys) if (!this.#recallOne(names, 'stateKeys', textOf(key))) return false;
+    return true;
+  }
+
+  #recallOne(names: Names, family: Family, text: string): boolean {
+    const nid = this.#tables[family].nid(text);
+    if (nid !== undefined) names.add(family, text, nid);
+    return nid !== undefined;
   }
 
   /** Takes out of memory what is there. @returns the rest */
