@@ -77,7 +77,7 @@ const unknownName = (family: Family, key: string | number): Error =>
  * becomes of the interner's memory.
  */
 export class Names {
-  // Each message has some of its own: what it does not ask for is not made.
+  // Each message has some of its own: what it does not ask for is not made. Each direction is made of the other one when it is asked for.
   readonly #nids: Record<Family, Map<string, number> | undefined> = {
     types: undefined,
     stateKeys: undefined,
@@ -90,32 +90,45 @@ export class Names {
   };
 
   add(family: Family, text: string, nid: number): void {
-    (this.#nids[family] ??= new Map()).set(text, nid);
+    this.#nidsOf(family).set(text, nid);
     this.#texts[family]?.set(nid, text);
+  }
+
+  /** The same for those who have the integer, and will ask for the text. */
+  addText(family: Family, text: string, nid: number): void {
+    this.#textsOf(family).set(nid, text);
+    this.#nids[family]?.set(text, nid);
+  }
+
+  #nidsOf(family: Family): Map<string, number> {
+    return (this.#nids[family] ??= new Map(Array.from(this.#texts[family] ?? [], ([nid, text]) => [text, nid])));
+  }
+
+  #textsOf(family: Family): Map<number, string> {
+    return (this.#texts[family] ??= new Map(Array.from(this.#nids[family] ?? [], ([text, nid]) => [nid, text])));
   }
 
   /** Adds those of another one. @returns this */
   with(others: Names): this {
-    for (const family of FAMILIES) for (const [text, nid] of others.#nids[family] ?? []) this.add(family, text, nid);
+    for (const family of FAMILIES) for (const [text, nid] of others.#nidsOf(family)) this.add(family, text, nid);
     return this;
   }
 
   #nid(family: Family, text: string): number {
-    const nid = this.#nids[family]?.get(text);
+    const nid = this.#nidsOf(family).get(text);
     if (nid === undefined) throw unknownName(family, text);
     return nid;
   }
 
   #text(family: Family, nid: number): string {
-    const texts = (this.#texts[family] ??= new Map(Array.from(this.#nids[family] ?? [], ([name, one]) => [one, name])));
-    const text = texts.get(nid);
+    const text = this.#textsOf(family).get(nid);
     if (text === undefined) throw unknownName(family, nid);
     return text;
   }
 
   /** Undefined for what does not exist, or was not asked for; the others throw then. */
   peekType(type: string): number | undefined {
-    return this.#nids.types?.get(type);
+    return this.#nidsOf('types').get(type);
   }
   type(type: string): number {
     return this.#nid('types', type);
@@ -125,7 +138,7 @@ export class Names {
   }
 
   peekStateKey(type: string, stateKey: string): number | undefined {
-    return this.#nids.stateKeys?.get(textOf({ type, stateKey }));
+    return this.#nidsOf('stateKeys').get(textOf({ type, stateKey }));
   }
   stateKey(type: string, stateKey: string): number {
     return this.#nid('stateKeys', textOf({ type, stateKey }));
@@ -135,7 +148,7 @@ export class Names {
   }
 
   peekUser(userId: string): number | undefined {
-    return this.#nids.users?.get(userId);
+    return this.#nidsOf('users').get(userId);
   }
   user(userId: string): number {
     return this.#nid('users', userId);
@@ -237,10 +250,13 @@ export class Interner {
       for (const nid of new Set(wanted[family])) {
         const text = table.text(nid);
         if (text === undefined) missing.push(nid);
-        else names.add(family, text, nid);
+        else names.addText(family, text, nid);
       }
       if (missing.length === 0) continue;
-      for (const { name, nid } of await this.#textsOf(family, missing)) this.#remember(names, family, name, nid);
+      for (const { name, nid } of await this.#textsOf(family, missing)) {
+        this.#tables[family].remember(name, nid);
+        names.addText(family, name, nid);
+      }
     }
     return names;
   }

@@ -5,6 +5,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventRoom, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { EntryList } from '#src/services/room-model/state/entry-list.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -175,15 +176,16 @@ export class RoomRegistry {
         ringSize,
       ),
     ]);
+    // Each costs a copy.
+    const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
     const names = await this.#interner.named({
       users: members.map((member) => member.user_nid),
-      stateKeys: [...chains.values()].flatMap((chain) => [...chain.others().keys]),
+      stateKeys: Array.from(others.values(), ({ keys }) => [...keys]).flat(),
     });
     const wanted = records.flatMap((record) => {
       const room = identities.get(record.nid);
       if (room === undefined) return [];
-      const state = chains.get(record.state) ?? StateChain.EMPTY;
-      return [...state.others().events, ...record.extremities].map((nid) => ({ room, nid }));
+      return [...(others.get(record.state)?.events ?? []), ...record.extremities].map((nid) => ({ room, nid }));
     });
     const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
     const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
@@ -199,6 +201,7 @@ export class RoomRegistry {
       }
       const room = this.#assemble(record, identity, {
         chain: chains.get(record.state) ?? StateChain.EMPTY,
+        others: others.get(record.state) ?? StateChain.EMPTY.others(),
         event: (nid) => events.get(nid),
         names,
         ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringSize),
@@ -222,6 +225,8 @@ export class RoomRegistry {
     identity: EventRoom,
     parts: {
       readonly chain: StateChain;
+      /** Its entries but memberships. */
+      readonly others: EntryList;
       readonly names: Names;
       readonly event: (nid: number) => ReturnType<EventLoader['peek']>;
       readonly ring: EventRing;
@@ -229,7 +234,7 @@ export class RoomRegistry {
     },
   ): Room {
     const state = new Map<string, StateSlot>();
-    for (const [skey, nid] of parts.chain.others()) {
+    for (const [skey, nid] of parts.others) {
       const event = parts.event(nid);
       if (event === undefined) throw new Error(`state event ${nid} of room ${record.room_id} is not in the database`);
       const { type, stateKey } = parts.names.stateKeyNames(skey);
