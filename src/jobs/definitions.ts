@@ -180,6 +180,15 @@ export const copyRoomRules = defineJob({
   ...PERSISTENT,
 });
 
+/** Forgets rooms of other servers of which nothing is left but invites that were declined long ago. */
+export const cleanOutsideRooms = defineJob({
+  name: 'federation.clean_outside_rooms',
+  queue: 'maintenance',
+  payload: Type.Object({}),
+  attempts: 5,
+  backoffMs: 1_000,
+});
+
 /** Tells another server that a user rejected an invite, or took back a knock, while none could be reached. */
 export const sendLeave = defineJob({
   name: 'federation.send_leave',
@@ -303,6 +312,7 @@ export const JOBS: readonly JobDefinition[] = [
   finishUpgrade,
   copyRoomRules,
   moveToSuccessor,
+  cleanOutsideRooms,
   sendLeave,
   sendValidation,
   sendInvitation,

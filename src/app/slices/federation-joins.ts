@@ -4,6 +4,7 @@ import { ExchangedInvites } from '#src/services/federation/joins/exchanged-invit
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
 import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
+import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
 import { OutsideMemberships } from '#src/services/federation/joins/outside-memberships.ts';
 import { OutsideRooms } from '#src/services/federation/joins/outside-rooms.ts';
 import { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
@@ -31,6 +32,7 @@ export interface FederationJoins {
   readonly joinAnswers: JoinAnswers;
   readonly exchangedInvites: ExchangedInvites;
   readonly boundInvites: BoundInvites;
+  readonly outsideCleaner: OutsideCleaner;
 }
 
 /** What the answer of `send_join` may have at most: a room of some hundred thousand members. */
@@ -107,6 +109,7 @@ export function composeFederationJoins(
       joinAnswers: new JoinAnswers({ database, states, serverName }),
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),
+      outsideCleaner: new OutsideCleaner({ database, rooms, writer, clock }),
     },
   };
 }

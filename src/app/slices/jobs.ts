@@ -1,9 +1,18 @@
-import { cleanMedia, cleanStreams, findDigests, findDueRooms, findExpiring, JOBS } from '#src/jobs/definitions.ts';
+import {
+  cleanMedia,
+  cleanOutsideRooms,
+  cleanStreams,
+  findDigests,
+  findDueRooms,
+  findExpiring,
+  JOBS,
+} from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { carryProfileHandler } from '#src/workers/carry-profile.ts';
 import { cleanMediaHandler } from '#src/workers/clean-media.ts';
+import { cleanOutsideRoomsHandler } from '#src/workers/clean-outside-rooms.ts';
 import { cleanStreamsHandler } from '#src/workers/clean-streams.ts';
 import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
@@ -44,6 +53,7 @@ import type { UserData } from './user-data.ts';
 import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
+const CLEAN_OUTSIDE_EVERY_MS = 86_400_000;
 const EXPIRING_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for what jobs say of themselves. Where no mail is sent, that queue is not opened. */
 const QUEUE_CONNECTIONS = 6;
@@ -88,6 +98,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
+  cleanOutsideRoomsHandler(below.outsideCleaner),
   sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),
   sendInvitationHandler(below.invitationMails),
@@ -122,6 +133,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
+      await queues.repeat(cleanOutsideRooms as unknown as JobDefinition, CLEAN_OUTSIDE_EVERY_MS);
       await queues.repeat(cleanMedia as unknown as JobDefinition, config.media.retention.intervalMs);
       if (sendsMail) await repeatIf(queues, findDigests, config.email.digests.enabled, config.email.digests.intervalMs);
       if (sendsMail) await repeatIf(queues, findExpiring, config.accountValidity.enabled, EXPIRING_EVERY_MS);

@@ -73,6 +73,7 @@ export function composePushDelivery(
   const { follower, close } = composeFollower(below, {
     name: 'push',
     startsNow: true,
+    takesOutOfBand: true,
     wantsRoom: (room) => recipients.concerns(room),
     take: (batch) => pushDelivery.take(batch),
   });

@@ -65,3 +65,33 @@ const PENDING_INVITES = sql(
 /** How many invites wait for a user, counted up to a number. */
 export const pendingInvites = async (database: Database, userId: string, upTo: number): Promise<number> =>
   (await database.query<{ count: number }>(PENDING_INVITES, [userId, upTo]))[0]?.count ?? 0;
+
+/** A room without state in which nobody is invited or knocks, and has not since a time: `$1` says which are looked at, `$2` the time. */
+const IS_UNUSED = `r.created_ts < $2 and t.state = 0 and t.extremities = '{}'
+   and not exists (select 1 from member m where m.room = r.nid and m.membership <> 4)
+   and not exists (select 1 from events e where e.room = r.nid and e.ts >= $2)`;
+const UNUSED_ROOMS = sql(
+  'outside_rooms_unused',
+  `select r.nid, r.room_id from rooms r join room_tail t on t.room = r.nid where r.nid > $1 and ${IS_UNUSED} order by r.nid limit $3`,
+);
+
+/** Rooms that this server has only heard of, long ago, and in which none of its users has anything to answer; in order from after `room`. */
+export const unusedOutsideRooms = (
+  database: Database,
+  query: { readonly room: number; readonly before: number; readonly limit: number },
+): Promise<{ nid: number; room_id: string }[]> => database.query(UNUSED_ROOMS, [query.room, query.before, query.limit]);
+
+const DELETE_ROOM = sql(
+  'outside_room_delete',
+  `with gone as (
+     delete from rooms r using room_tail t where r.nid = $1 and t.room = r.nid and ${IS_UNUSED} returning r.nid
+   ), tails as (delete from room_tail t using gone g where t.room = g.nid),
+   members as (delete from member m using gone g where m.room = g.nid),
+   mentions as (delete from mention m using gone g where m.room = g.nid)
+   delete from events e using gone g where e.room = g.nid`,
+);
+
+/** Forgets such a room, unless somebody was invited to it meanwhile. */
+export const deleteOutsideRoom = async (database: Database, room: number, before: number): Promise<void> => {
+  await database.query(DELETE_ROOM, [room, before]);
+};

@@ -1,4 +1,4 @@
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -47,6 +47,8 @@ export interface EventFollowerOptions {
   readonly containing?: string | undefined;
   /** Whether it processes events of a room at all; asked often. All rooms when left out. */
   readonly wantsRoom?: (room: Room) => boolean;
+  /** Whether it processes memberships of rooms that this server is not in, too: invites of its users. */
+  readonly takesOutOfBand?: boolean;
   /** Whether what was committed before it existed is nothing to it. */
   readonly startsNow?: boolean;
   /**
@@ -201,7 +203,7 @@ export class EventFollower {
   #hear(room: Room, event: StoredEvent): void {
     this.#heard[shardOfPosition(event.nid)] = event.nid;
     this.#isUnsaved = true;
-    if (!this.#wants(room, event) || (event.flags & HIDDEN_FLAGS) !== 0) {
+    if (!this.#wants(room, event) || this.#isHidden(event)) {
       if (this.#options.wantsRoom !== undefined && this.#timer === undefined) this.#wake(UNSAVED_MS);
       return;
     }
@@ -219,6 +221,11 @@ export class EventFollower {
     const isOfType = this.#types === undefined || this.#types.has(event.type);
     if (!isOfType && (containing === undefined || !event.json.includes(containing))) return false;
     return wantsRoom === undefined || wantsRoom(room);
+  }
+
+  #isHidden({ flags }: StoredEvent): boolean {
+    const isOutOfBand = (flags & EVENT_FLAGS.outOfBand) !== 0;
+    return (flags & HIDDEN_FLAGS) !== 0 && !(isOutOfBand && this.#options.takesOutOfBand === true);
   }
 
   #hearLate(room: Room, event: StoredEvent): void {
@@ -352,7 +359,7 @@ export class EventFollower {
     for (let after = from; !this.#isClosed;) {
       const query = { room: nid, after, upTo, types: typeNids, containing, limit: this.#batchSize };
       const records = await eventsAfter(database, query);
-      const events = (await loader.adopt(records, () => room)).filter((event) => (event.flags & HIDDEN_FLAGS) === 0);
+      const events = (await loader.adopt(records, () => room)).filter((event) => !this.#isHidden(event));
       await this.#aside.takeIn(events.map((event) => ({ room, event })));
       after = records.at(-1)?.nid ?? upTo;
       if (records.length < this.#batchSize) return;

@@ -4,7 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -317,7 +317,9 @@ export class PushDelivery {
     if (clock.now() > at - graceMs + retryMs) return false;
     if (item.kind === 'counts') return true;
     const { room, event, exception } = item;
-    if (event.redactedBecause !== undefined || (event.flags & HIDDEN_FLAGS) !== 0) return false;
+    // Invites to rooms that this server is not in are hidden from all but the invited.
+    const isHidden = (event.flags & HIDDEN_FLAGS) !== 0 && (event.flags & EVENT_FLAGS.outOfBand) === 0;
+    if (event.redactedBecause !== undefined || isHidden) return false;
     const member = room.member(userId);
     if (member?.membership === 'join')
       return (

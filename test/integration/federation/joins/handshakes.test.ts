@@ -7,6 +7,9 @@ import { buildPdu, type BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+import { PushGateway } from '#test/support/push-gateway.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
 
 const FEDERATION = '/_matrix/federation';
@@ -441,6 +444,40 @@ describe('handshakes with servers that are not in a room', function () {
         expect(await invitesOf('olga')).to.deep.equal({});
       }
       await a.must('olga', 'POST', `/rooms/${enc(roomId)}/forget`, {});
+    });
+    it('are pushed to the devices of the invited user', async () => {
+      const gateway = await PushGateway.start();
+      const data = { url: gateway.url };
+      const names = { app_display_name: 'Test', device_display_name: 'A phone', lang: 'en' };
+      await a.must('rosa', 'POST', '/pushers/set', { kind: 'http', app_id: 'app', pushkey: 'rosa', ...names, data });
+      const roomId = newRoom();
+      await invite(complete(template(roomId, '@rosa:a.test')), { invite_room_state: [create(roomId)] });
+      await federation.idle();
+      await federation.clock.advance(60_000);
+      await federation.idle();
+      const told = gateway.take();
+      await gateway.stop();
+      expect(told.map(({ room_id: id, sender, type }) => [id, sender, type])).to.deep.equal([
+        [roomId, MALLORY, 'm.room.member'],
+      ]);
+    });
+    it('leave nothing behind a while after they were declined', async () => {
+      await a.account('quin');
+      const kept = newRoom();
+      const roomId = newRoom();
+      for (const one of [kept, roomId])
+        await invite(complete(template(one, '@quin:a.test')), { invite_room_state: [create(one)] });
+      await a.must('quin', 'POST', `/rooms/${enc(roomId)}/leave`, {});
+      const { database, outsideCleaner, rooms, writer } = a.services;
+      await outsideCleaner.clean(new AbortController().signal);
+      expect(await rooms.heardOf(roomId)).not.to.equal(undefined);
+      const clock = new ManualClock(federation.clock.now() + 91 * 86_400_000);
+      await new OutsideCleaner({ database, rooms, writer, clock }).clean(new AbortController().signal);
+      expect(await rooms.heardOf(roomId)).to.equal(undefined);
+      expect(await invitesOf('quin')).to.have.all.keys(kept);
+      // It can be heard of again.
+      await invite(complete(template(roomId, '@quin:a.test')), { invite_room_state: [create(roomId)] });
+      expect(await invitesOf('quin')).to.have.all.keys(kept, roomId);
     });
     it('that were declined while nobody was there are declined there later', async () => {
       await a.account('pia');

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { systemRandom } from '#src/kernel/random.ts';
+import { signJson } from '#src/protocol/signing/json-signatures.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
@@ -151,6 +154,50 @@ describe('rooms that servers share', function () {
     await b.must('dave', 'POST', `/rooms/${roomId}/leave`, {});
     await federation.idle();
     expect(await members(a, 'alice', roomId)).to.have.property('@dave:b.test', 'leave');
+  });
+
+  it('are opened by an invite by address, whether the server of whose address it is in the room or not', async () => {
+    const identity = generateSigningKey((count) => systemRandom.bytes(count));
+    const roomId = await a.room('alice', { preset: 'private_chat' });
+    for (const [name, token] of [
+      ['first', 'token1'],
+      ['second', 'token2'],
+    ] as const) {
+      const keys = { public_key: identity.publicKey, key_validity_url: 'https://id.test/valid' };
+      const content = { display_name: 'f...@m...', ...keys, public_keys: [keys] };
+      await a.setState('alice', roomId, 'm.room.third_party_invite', content, token);
+      await federation.idle();
+      const unsigned = { mxid: `@${name}:b.test`, sender: '@alice:a.test', token };
+      const signed = signJson(unsigned, 'id.test', identity);
+      await b.must(name, 'POST', `/join/${enc(roomId)}?via=a.test`, { third_party_signed: signed });
+      await federation.idle();
+      const { chunk } = await a.must('alice', 'GET', `/rooms/${roomId}/members`);
+      const member = chunk.find((event: Json) => event.state_key === unsigned.mxid);
+      expect(member.content.membership).to.equal('join');
+      expect(member.unsigned.prev_sender).to.equal('@alice:a.test');
+      expect(member.unsigned.prev_content.third_party_invite.signed.token).to.equal(token);
+    }
+    const forged = signJson(
+      { mxid: '@third:b.test', sender: '@alice:a.test', token: 'token1' },
+      'id.test',
+      generateSigningKey((count) => systemRandom.bytes(count)),
+    );
+    const refused = await c.ask('third', 'POST', `/join/${enc(roomId)}?via=a.test`, { third_party_signed: forged });
+    expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+  });
+
+  it('have a successor that other servers follow, with what their users had said of the old one', async () => {
+    const old = await open();
+    await joined(b, 'bob', old, 'a.test');
+    await b.must('bob', 'PUT', `/user/@bob:b.test/rooms/${old}/tags/m.favourite`, { order: 0.5 });
+    const { replacement_room: roomId } = await a.must('alice', 'POST', `/rooms/${old}/upgrade`, { new_version: '11' });
+    await federation.idle();
+    const tombstone = await b.must('bob', 'GET', `/rooms/${old}/state/m.room.tombstone`);
+    expect(tombstone.replacement_room).to.equal(roomId);
+    await joined(b, 'bob', roomId, 'a.test');
+    await federation.idle();
+    const { tags } = await b.must('bob', 'GET', `/user/@bob:b.test/rooms/${roomId}/tags`);
+    expect(tags).to.have.property('m.favourite');
   });
 
   it('are made with guests of other servers, who are invited as soon as the room is there', async () => {
