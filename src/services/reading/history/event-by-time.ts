@@ -47,9 +47,10 @@ export class EventByTime {
    */
   async nearest(roomId: string, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent> {
     const room = await this.#access.joined(roomId, userId);
+    // Asked before anything is read: somebody else may fetch what is missing meanwhile.
+    const isOpen = await this.#past.isOpen(room);
     const local = await this.#nearestHere(room, userId, ts, dir);
-    const remote =
-      local?.ts !== ts && (await this.#past.isOpen(room)) ? await this.#nearestThere(room, userId, ts, dir) : undefined;
+    const remote = isOpen && local?.ts !== ts ? await this.#nearestThere(room, userId, ts, dir) : undefined;
     const isNearer =
       remote !== undefined && (local === undefined || Math.abs(remote.ts - ts) < Math.abs(local.ts - ts));
     const nearest = isNearer ? remote : local;

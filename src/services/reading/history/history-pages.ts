@@ -95,15 +95,18 @@ export class HistoryPages {
 
   /** A page. Backwards, what is missing of the room's history is fetched from other servers where the page comes to it. */
   async read(request: PageRequest): Promise<HistoryPage> {
-    const page = await this.#read(request);
     const { dir, from, limit, room } = request;
-    if (dir === 'f' || limit <= 0 || !(await this.#past.isOpen(room))) return page;
-    let filled = page;
+    // Asked before anything is read: somebody else may fetch what is missing meanwhile.
+    const isOpen = dir === 'b' && limit > 0 && (await this.#past.isOpen(room));
+    let filled = await this.#read(request);
+    if (!isOpen) return filled;
     for (let round = 0; round < MOST_FILLED; round++) {
       const isComplete = filled.events.length >= limit;
       const range = { from: filled.isEnd || !isComplete ? 0 : filled.end.topo, to: from.topo };
-      if (!(await this.#past.fill(room, range))) break;
-      filled = await this.#read(request);
+      const isFilled = await this.#past.fill(room, range);
+      // Where the page came to its end, others may have fetched what follows while this one waited for them.
+      if (isFilled || !isComplete || filled.isEnd) filled = await this.#read(request);
+      if (!isFilled) break;
     }
     // "If no further events are available": as long as some are missing here, they are elsewhere.
     return filled.isEnd && (await this.#past.isOpen(room)) ? { ...filled, isEnd: false } : filled;

@@ -69,6 +69,29 @@ describe('the history of a room that was joined through another server', functio
     }
   });
 
+  it('is there for whoever asks while it is on its way', async () => {
+    const { backfill } = b.services;
+    const [isOpen, fill] = [backfill.isOpen.bind(backfill), backfill.fill.bind(backfill)];
+    for (const late of ['isOpen', 'fill'] as const) {
+      const roomId = await room();
+      await says(roomId, 20);
+      backfill.isOpen = async (...given) => {
+        if (late === 'isOpen') await backfill.idle();
+        return isOpen(...given);
+      };
+      backfill.fill = async (...given) => {
+        await backfill.idle();
+        return fill(...given);
+      };
+      try {
+        await joins(roomId);
+        expect(b.bodies({ chunk: await everything(b, 'bob', roomId) }), late).to.have.length(20);
+      } finally {
+        Object.assign(backfill, { isOpen, fill });
+      }
+    }
+  });
+
   it('has an end only where the room begins: what could not be had is asked for again later', async () => {
     const roomId = await room();
     await says(roomId, 250);
