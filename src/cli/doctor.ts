@@ -1,5 +1,7 @@
-import { access, constants, stat, statfs } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { parseServerName } from '#src/protocol/identifiers/server-name.ts';
 import { localAddress, type CliConfig, type CliPorts } from './ports.ts';
 
 const OLDEST_NODE = 24;
@@ -44,6 +46,7 @@ export async function doctor(ports: CliPorts, files: readonly string[], url: str
   report('data_dir', await dataDirectory(config.dataDir));
   report('database', await ports.probeDatabase(config.database.url).then(ok, (error: Error) => bad(error.message)));
   report('mail', await ports.probeMail(files).then(mail, (error: Error) => bad(error.message)));
+  report('federation', await federation(config, ports.now()));
   report('server', await runningServer(url ?? localAddress(config)));
   if (config.publicBaseUrl !== null) report('public_base_url', await runningServer(config.publicBaseUrl));
   return failed ? 1 : 0;
@@ -78,6 +81,30 @@ async function dataDirectory(path: string): Promise<Finding> {
   const space = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
   if (free < LITTLE_SPACE_BYTES) return bad(`${folder} is nearly full: ${space}`);
   return isThere === undefined ? note(`${folder} is made at the first start, ${space}`) : ok(`${folder}, ${space}`);
+}
+
+/** Whether other servers will believe that this one has its name. */
+async function federation(
+  { federation: { enabled }, serverName, tls, wellKnown }: CliConfig,
+  now: number,
+): Promise<Finding> {
+  if (!enabled) return note('off: this server talks to no other');
+  const name = parseServerName(wellKnown.server ?? serverName);
+  if (tls.certFile === null)
+    return note(`tls.cert_file is not set: a reverse proxy has to have a certificate for ${name?.host ?? serverName}`);
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(await readFile(tls.certFile));
+  } catch (error) {
+    return bad(`${tls.certFile} holds no certificate that can be read (${(error as Error).message})`);
+  }
+  const host = name?.host.replace(/^\[|\]$/g, '') ?? serverName;
+  const isForName = (name?.kind === 'dns' ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined;
+  if (!isForName) return bad(`the certificate in ${tls.certFile} is not for ${host}, as other servers want it to be`);
+  const until = certificate.validToDate;
+  return until.getTime() < now
+    ? bad(`the certificate in ${tls.certFile} has expired: ${certificate.validTo}`)
+    : ok(`the certificate is for ${host}, until ${certificate.validTo}`);
 }
 
 async function runningServer(address: string): Promise<Finding> {

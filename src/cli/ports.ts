@@ -5,6 +5,9 @@ export interface CliConfig {
   readonly dataDir: string;
   readonly http: { readonly port: number; readonly bind: string };
   readonly database: { readonly url: string | null };
+  readonly tls: { readonly certFile: string | null };
+  readonly wellKnown: { readonly server: string | null };
+  readonly federation: { readonly enabled: boolean };
   readonly registration: { readonly sharedSecret: string | null };
 }
 

@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { runCli, type CliConfig, type CliPorts } from '#src/cli/cli.ts';
 import { freePort } from '#test/support/free-port.ts';
@@ -14,6 +15,9 @@ const CONFIG: CliConfig = {
   dataDir: tmpdir(),
   http: { port: 1, bind: '127.0.0.1' },
   database: { url: null },
+  tls: { certFile: null },
+  wellKnown: { server: null },
+  federation: { enabled: true },
   registration: { sharedSecret: 'shh' },
 };
 
@@ -153,6 +157,21 @@ describe('tsudoi', () => {
   });
 
   describe('doctor', () => {
+    it('says whether other servers will believe the name of this one', async () => {
+      const certFile = fileURLToPath(new URL('../support/certificates/federation.crt', import.meta.url));
+      const found = async (config: Partial<CliConfig>): Promise<string> => {
+        const { seen, run } = terminal(config);
+        await run('doctor');
+        return seen.out.split('\n').find((line) => line.includes('federation')) ?? '';
+      };
+      expect(await found({})).to.match(/^note .*reverse proxy/);
+      expect(await found({ serverName: 'a.test', tls: { certFile } })).to.match(/^ok .*for a\.test/);
+      expect(await found({ serverName: '127.0.0.1:8448', tls: { certFile } })).to.match(/^ok /);
+      expect(await found({ tls: { certFile } })).to.match(/^BAD .*is not for cli\.example/);
+      expect(await found({ tls: { certFile }, wellKnown: { server: 'b.test:443' } })).to.match(/^ok .*for b\.test/);
+      expect(await found({ tls: { certFile: '/nowhere' } })).to.match(/^BAD /);
+      expect(await found({ federation: { enabled: false } })).to.match(/^note .*off/);
+    });
     it('takes a server that is not running for no fault', async () => {
       const { seen, run } = terminal({ http: { port: await freePort(), bind: '127.0.0.1' } });
       expect(await run('doctor')).to.equal(0);

@@ -26,11 +26,6 @@ export class ServerPolicy {
     this.#deny = deny.map((pattern) => parseGlob(fold(pattern)));
   }
 
-  /** Whether this server talks to any other. */
-  get isOpen(): boolean {
-    return this.#enabled;
-  }
-
   /** Whether this server talks to that one. What is no server name is denied. */
   verdictOn(serverName: string): ServerVerdict {
     if (!this.#enabled) return 'disabled';
