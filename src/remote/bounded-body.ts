@@ -1,16 +1,16 @@
-import type { Dispatcher } from 'undici';
+import type { Readable } from 'node:stream';
 
 /** The body of an answer as far as it is wanted: it throws when it gets longer. Unlike a generator, it can be given back before it was begun. */
 export class BoundedBody implements AsyncIterableIterator<Buffer> {
   /** Resolves when it was read, given back or broke off. */
   readonly ended: Promise<void>;
-  readonly #body: Dispatcher.ResponseData['body'];
+  readonly #body: Readable;
   readonly #pieces: AsyncIterator<Buffer>;
   readonly #mostBytes: number;
   readonly #end: () => void;
   #size = 0;
 
-  constructor(body: Dispatcher.ResponseData['body'], mostBytes: number) {
+  constructor(body: Readable, mostBytes: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#end = resolve;

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -11,6 +12,7 @@ import type { AddressGuard } from '../address-guard.ts';
 import type { Resolve } from '../guarded-connector.ts';
 import type { OutboundTimeouts } from '../outbound-http.ts';
 import type { OutboundFailure } from '../outbound-result.ts';
+import { BoundedBody } from '../bounded-body.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
 import { type DestinationPlace, textOfPlace } from './destination-place.ts';
 import type { DestinationPools } from './destination-pools.ts';
@@ -51,7 +53,7 @@ export interface FederationStream {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** Ends with an error when the body is longer than `maxBodyBytes`, or breaks off. What is not read has to be given back: `return()`. */
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: AsyncIterableIterator<Buffer>;
 }
 
 export interface FederationClientOptions {
@@ -104,7 +106,7 @@ interface Patience {
 interface Opened {
   readonly status: number;
   readonly headers: FederationStream['headers'];
-  readonly body: AsyncIterable<Buffer> & { on(event: 'error', listener: () => void): unknown };
+  readonly body: Readable;
 }
 
 /** Asks other servers: signs, finds them, waits only so long, reads only so much, and never throws. Server-Server API. */
@@ -138,16 +140,15 @@ export class FederationClient {
 
   /** Makes a request whose answer is read bit by bit, whatever it is. An error status is a failure here too. */
   async stream(request: FederationRequest): Promise<FederationStream | FederationFailure> {
-    const ended = Promise.withResolvers<void>();
     const opened = Promise.withResolvers<FederationStream | FederationFailure>();
     const whole: FederationRequest = { ...request, timeouts: { totalMs: STREAM_TOTAL_MS, ...request.timeouts } };
     void this.#admitted(whole, async (patience) => {
       const answer = await this.#open(whole, patience);
       if ('ok' in answer) return answer;
       const { headers, status } = answer;
-      const body = this.#bounded(answer, whole, patience.signal, ended.resolve);
+      const body = new BoundedBody(answer.body, whole.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES);
       opened.resolve({ ok: true, status, headers, body });
-      await Promise.race([ended.promise, aborted(patience.signal)]);
+      await Promise.race([body.ended, aborted(patience.signal)]);
       return { ok: true, body: {} };
     }).then((result) => {
       if (!result.ok) opened.resolve(result);
@@ -311,7 +312,7 @@ export class FederationClient {
         bodyTimeout: timeouts.bodyMs,
         signal,
       });
-      return { status: statusCode, headers: answered, body: body as unknown as Opened['body'] };
+      return { status: statusCode, headers: answered, body };
     } catch (error) {
       return this.#failureOf(error, destination, signal);
     }
@@ -363,26 +364,6 @@ export class FederationClient {
         : { bytes };
     } catch (error) {
       return this.#failureOf(error, destination, signal);
-    }
-  }
-
-  async *#bounded(
-    { body }: Opened,
-    { destination, maxBodyBytes = DEFAULT_MAX_BODY_BYTES }: FederationRequest,
-    signal: AbortSignal,
-    ended: () => void,
-  ): AsyncGenerator<Buffer> {
-    let size = 0;
-    body.on('error', () => undefined);
-    try {
-      for await (const chunk of body) {
-        size += chunk.length;
-        if (size > maxBodyBytes) throw new Error(`${destination} sends more than ${maxBodyBytes} bytes`);
-        yield chunk;
-        if (signal.aborted) throw new Error(`${destination} took too long`);
-      }
-    } finally {
-      ended();
     }
   }
 
