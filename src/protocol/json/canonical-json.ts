@@ -50,7 +50,8 @@ function encodeUnsafeNumber(value: number, strict: boolean): string {
       `Numbers in Canonical JSON must be integers between -(2^53)+1 and (2^53)-1, not ${value}.`,
     );
   }
-  if (!Number.isFinite(value)) throw new TypeError(`JSON has no form for ${value}`);
+  // What JSON.parse makes of 1e400.
+  if (!Number.isFinite(value)) throw new MatrixError('M_BAD_JSON', 'The JSON holds a number that is too large.');
   // Integers that lost their precision in JSON.parse are still written without an exponent.
   return Number.isInteger(value) ? String(BigInt(value)) : String(value);
 }

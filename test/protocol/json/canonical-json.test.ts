@@ -146,6 +146,14 @@ describe('canonicalJson', () => {
     expect(() => canonicalJson({ a: undefined } as unknown as JsonValue)).to.throw(TypeError);
   });
 
+  it('has no form for numbers that are too large for any, which a request may hold', () => {
+    const parsed = JSON.parse('{"a":1e400}') as JsonValue;
+    for (const mode of ['strict', 'lenient'] as const)
+      expect(() => canonicalJson(parsed, mode))
+        .to.throw(MatrixError)
+        .with.property('errcode', 'M_BAD_JSON');
+  });
+
   it('tolerates floats, large integers and lone surrogates when lenient', () => {
     expect(canonicalJson([1.5, 2 ** 60, 1e22, '\ud800'], 'lenient')).to.equal(
       '[1.5,1152921504606846976,10000000000000000000000,"\\ud800"]',
