@@ -225,7 +225,7 @@ describe('spaces over several servers', () => {
 
     it('are not described to those who may not join them, as rooms are that are not there', async () => {
       const roomId = await b.room('bob', { preset: 'private_chat', room_alias_name: 'closed' });
-      for (const room of [`${roomId}`, '!nothing:b.test'])
+      for (const room of [roomId, '!nothing:b.test'])
         expect((await read(room, '?via=b.test')).body.errcode).to.equal('M_NOT_FOUND');
       told.set('!mine:p.test', {
         room: summary('!mine:p.test', { join_rule: 'invite' }),
