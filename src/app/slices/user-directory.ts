@@ -15,9 +15,9 @@ export interface People {
 }
 
 export function composeUserDirectory(below: Platform & Commit & Users & RoomModel & EventStreaming): Slice<People> {
-  const { accountStream, config, database, interner, profiles, users } = below;
+  const { accountStream, config, database, interner, loader, profiles, users } = below;
   const { enabled, searchAllUsers } = config.userDirectory;
-  const directoryEntries = new DirectoryEntries({ database, interner, accountStream, users, profiles });
+  const directoryEntries = new DirectoryEntries({ database, interner, accountStream, loader, users, profiles });
   const { follower, close } = composeFollower(below, {
     name: 'user_directory',
     types: DIRECTORY_TYPES,

@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../database.ts';
-import { sql } from '../statement.ts';
+import { sql, type Statement } from '../statement.ts';
 
 /** A user as the directory knows them. */
 export interface DirectoryUserRow {
@@ -35,13 +35,14 @@ export interface FoundUser {
   readonly avatar_url: string | null;
 }
 
-const UPSERT = sql(
-  'directory_upsert',
-  `insert into directory_users (user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
+const INSERT = `insert into directory_users (user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
    select u.user_nid, u.user_id, u.local, u.display_name, u.avatar_url, u.folded_id, u.folded_name, u.grams::int[]
    from unnest($1::int[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-     u(user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
-   on conflict (user_nid) do update set display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+     u(user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)`;
+const ADD = sql('directory_add', `${INSERT} on conflict (user_nid) do nothing`);
+const UPSERT = sql(
+  'directory_upsert',
+  `${INSERT} on conflict (user_nid) do update set display_name = excluded.display_name, avatar_url = excluded.avatar_url,
      folded_name = excluded.folded_name, grams = excluded.grams`,
 );
 // Who is named for the first time, by whatever else was begun meanwhile, gets an integer that this statement cannot see: then nothing is added.
@@ -96,11 +97,18 @@ const SEARCH = sql(
 const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
 
 /** Adds users, or brings their names up to date. */
-export const upsertDirectoryUsers = async (database: Database, users: readonly DirectoryUserRow[]): Promise<void> => {
+export const upsertDirectoryUsers = (database: Database, users: readonly DirectoryUserRow[]): Promise<void> =>
+  write(database, UPSERT, users);
+
+/** Adds users; those that are there stay as they are. */
+export const addDirectoryUsers = (database: Database, users: readonly DirectoryUserRow[]): Promise<void> =>
+  write(database, ADD, users);
+
+const write = async (database: Database, statement: Statement, users: readonly DirectoryUserRow[]): Promise<void> => {
   if (users.length === 0) return;
   // All who write several at once lock them in the same order.
   const rows = users.toSorted((a, b) => a.user - b.user);
-  await database.query(UPSERT, [
+  await database.query(statement, [
     rows.map((row) => row.user),
     rows.map((row) => row.userId),
     rows.map((row) => row.local),

@@ -1,14 +1,20 @@
-import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isCompliantUserId, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { directoryGrams, foldUserId } from '#src/protocol/text/name-grams.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import {
+  addDirectoryUsers,
   addNewDirectoryUser,
   type DirectoryUserRow,
   removeDirectoryUsers,
@@ -19,6 +25,10 @@ import {
 const CHECKED_AT_ONCE = 500;
 
 const MEMBER = 'm.room.member';
+/** Members of a room who are listed when it comes here. */
+const MOST_LISTED = 20_000;
+/** Characters of a name. */
+const LONGEST_NAME = 256;
 
 /** The types of events that change whom the directory shows. */
 export const DIRECTORY_TYPES = [MEMBER, 'm.room.join_rules', 'm.room.history_visibility'];
@@ -29,11 +39,12 @@ export interface DirectoryEntriesOptions {
   readonly users: UserService;
   readonly accountStream: AccountStream;
   readonly profiles: ProfileService;
+  readonly loader: EventLoader;
 }
 
 /**
- * Keeps the entries of the user directory what accounts, profiles and rooms say. Names come from profiles only: what users call
- * themselves in one room is that room's business.
+ * Keeps the entries of the user directory what accounts, profiles and rooms say. The names of this server's users come from their profiles: what
+ * they call themselves in one room is that room's business. Those of others come from the rooms that are open to everybody.
  */
 export class DirectoryEntries {
   readonly #options: DirectoryEntriesOptions;
@@ -53,19 +64,44 @@ export class DirectoryEntries {
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const rooms = new Map<number, boolean>();
     const remote = new Map<string, DirectoryUserRow>();
+    const unnamed = new Map<string, DirectoryUserRow>();
+    const entered = new Set<Room>();
     for (const { room, event } of events) {
       const { stateKey } = event;
       if (stateKey === undefined) continue;
-      if (event.type !== MEMBER)
-        rooms.set(room.nid, room.stateText('m.room.join_rules', 'join_rule') === 'public' || isWorldReadable(room));
+      if (event.type !== MEMBER) rooms.set(room.nid, isOpen(room));
       const member = event.type === MEMBER ? room.member(stateKey) : undefined;
+      if (member?.local === true && isFirstHere(room, member)) entered.add(room);
       // "they SHOULD NOT forward such user IDs to clients when referenced outside the context of an event."
-      if (member?.membership === 'join' && !member.local && isCompliantUserId(stateKey))
-        remote.set(stateKey, rowOf(member.user, stateKey, { local: false, displayName: null, avatarUrl: null }));
+      if (member?.membership !== 'join' || member.local || !isCompliantUserId(stateKey)) continue;
+      // What another server's user is called in an open room everybody may read; in a closed one it is the room's business.
+      if (isOpen(room) && event.content['membership'] === 'join')
+        remote.set(stateKey, rowOf(member.user, stateKey, { local: false, ...shownNames(event.content) }));
+      else unnamed.set(stateKey, rowOf(member.user, stateKey, { local: false, displayName: null, avatarUrl: null }));
     }
-    const of = (isOpen: boolean): number[] => [...rooms].flatMap(([nid, is]) => (is === isOpen ? nid : []));
+    for (const userId of remote.keys()) unnamed.delete(userId);
+    for (const room of entered) rooms.set(room.nid, isOpen(room));
+    const of = (wanted: boolean): number[] => [...rooms].flatMap(([nid, is]) => (is === wanted ? nid : []));
     await setDirectoryRooms(this.#options.database, of(true), of(false));
+    await addDirectoryUsers(this.#options.database, [...unnamed.values()]);
     await upsertDirectoryUsers(this.#options.database, [...remote.values()]);
+    for (const room of entered) await this.#listMembers(room);
+  }
+
+  /** Lists the users of other servers who were in a room before anybody of this one was: their joins never came by. */
+  async #listMembers(room: Room): Promise<void> {
+    const { database, loader } = this.#options;
+    const members = [...room.members.values()].filter(
+      ({ local, membership, userId }) => membership === 'join' && !local && isCompliantUserId(userId),
+    );
+    for (let from = 0; from < Math.min(members.length, MOST_LISTED); from += CHECKED_AT_ONCE) {
+      const some = members.slice(from, from + CHECKED_AT_ONCE);
+      const events = isOpen(room) ? await loader.load(some.map(({ event: nid }) => ({ room, nid }))) : undefined;
+      const rows = some.map(({ event, user, userId }) =>
+        rowOf(user, userId, { local: false, ...shownNames(events?.get(event)?.content ?? {}) }),
+      );
+      await (events === undefined ? addDirectoryUsers(database, rows) : upsertDirectoryUsers(database, rows));
+    }
   }
 
   /** Writes a user as account and profile say, or takes the user out. */
@@ -103,6 +139,24 @@ export class DirectoryEntries {
     if (gone.length > 0) await removeDirectoryUsers(database, gone);
   }
 }
+
+/** Whether a member of this server is the only one of it in a room of others: the room has just come here. */
+const isFirstHere = (room: Room, { membership, userId }: Member): boolean =>
+  membership === 'join' && room.remoteServers().length > 0 && room.joinedServers().get(domainOf(userId) ?? '') === 1;
+
+/** Whether everybody may find the members of a room. */
+const isOpen = (room: Room): boolean =>
+  room.stateText('m.room.join_rules', 'join_rule') === 'public' || isWorldReadable(room);
+
+/** Name and picture of a member event, as JSON. Names are bounded: the event may hold anything. */
+const shownNames = (content: JsonObject): Pick<DirectoryUserRow, 'displayName' | 'avatarUrl'> => {
+  const { avatar_url: avatar, displayname: name } = content;
+  const isName = typeof name === 'string' && name !== '' && !name.includes('\0');
+  return {
+    displayName: isName ? JSON.stringify(name.slice(0, LONGEST_NAME).toWellFormed()) : null,
+    avatarUrl: parseMxcUri(avatar) === undefined ? null : JSON.stringify(avatar),
+  };
+};
 
 /**
  * Lists a user in the transaction that makes the account, which costs less than a job does.
