@@ -118,7 +118,10 @@ export class KeyQuery {
     onFailure: (error: unknown) => void,
   ): Promise<RemoteUserKeys> {
     const { lists, remote } = this.#options;
-    const known = await lists.keysOf(Object.keys(wanted), timeoutMs);
+    // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
+    const asked = lists.keysOf(Object.keys(wanted), DEFAULT_TIMEOUT_MS);
+    const known = await remote.inTime(server, timeoutMs, asked).catch(onFailure);
+    if (known === undefined) return { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {} };
     const deviceKeys = Object.fromEntries(
       Object.entries(known.deviceKeys).map(([userId, devices]) => [userId, chosen(devices, wanted[userId] ?? [])]),
     );

@@ -23,6 +23,9 @@ export const publicKeyOf = ({ keys }: JsonObject): string | undefined => {
   return typeof key === 'string' ? key : undefined;
 };
 
+const tooLate = (server: string, timeoutMs: number): MatrixError =>
+  new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
+
 /** What this server asks others for on behalf of its users. Server-Server API, "End-to-End Encryption". */
 export class RemoteKeys {
   readonly #api: UserKeysApi;
@@ -81,6 +84,17 @@ export class RemoteKeys {
     return (await this.#within(server, timeoutMs, (signal) => this.#api.claim(server, wanted, signal))).claimed;
   }
 
+  /** What comes of work that another server may hold up, unless it takes too long; it goes on then. @throws MatrixError M_CONNECTION_TIMEOUT */
+  async inTime<T>(server: string, timeoutMs: number, work: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const timer = this.#timers.after(timeoutMs, () => late.reject(tooLate(server, timeoutMs)));
+    try {
+      return await Promise.race([work, late.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
   /** Asks, and gives up when whoever waits does. @throws MatrixError */
   async #within<A extends { readonly ok: true }>(
     server: string,
@@ -93,7 +107,7 @@ export class RemoteKeys {
       const answer = await ask(patience.signal);
       if (answer.ok) return answer;
       if (!patience.signal.aborted) throw matrixErrorOf(answer);
-      throw new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
+      throw tooLate(server, timeoutMs);
     } finally {
       timer.cancel();
     }

@@ -180,7 +180,7 @@ export class MembershipService {
   }
 
   /**
-   * A requester who names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: aliases are public, and
+   * A requester who names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: the aliases of this server are public, and
    * the token of an invitation by mail is in the room's state.
    *
    * @throws MatrixError M_FORBIDDEN
@@ -188,9 +188,14 @@ export class MembershipService {
   async #assertMayKnowOf(room: Room, userId: string, request: JoinRequest): Promise<void> {
     const token = request.thirdPartySigned?.['token'];
     const isTold =
-      request.roomIdOrAlias.startsWith('#') ||
+      this.#isOwnAlias(request.roomIdOrAlias) ||
       (typeof token === 'string' && room.stateEvent('m.room.third_party_invite', token) !== undefined);
     if (!isTold && !(await this.#openness.mayKnowOf(room, userId))) throw notInRoom();
+  }
+
+  /** Aliases of other servers lead wherever those like, and may be made by who asks. */
+  #isOwnAlias(roomIdOrAlias: string): boolean {
+    return roomIdOrAlias.startsWith('#') && this.#events.isLocal(roomIdOrAlias);
   }
 
   async #resolve(request: JoinRequest): Promise<{ roomId: string; servers: readonly string[] }> {

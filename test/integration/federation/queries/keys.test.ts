@@ -149,6 +149,22 @@ describe("keys of other servers' users", () => {
     });
   });
 
+  it('of users who are in a room with ours are here, whether their server can be reached or not', async () => {
+    const bob = await b.session('bob');
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    await b.must('bob', 'POST', `/join/${encodeURIComponent(roomId)}?via=a.test`, {});
+    await federation.idle();
+    const before = await query({ [bob.userId]: [] });
+    expect(Object.keys(before.device_keys[bob.userId])).to.deep.equal([bob.deviceId]);
+    federation.cut('a.test', 'b.test');
+    try {
+      expect(await query({ [bob.userId]: [] })).to.deep.equal(before);
+      expect((await query({ [bob.userId]: ['OTHER'] })).device_keys).to.deep.equal({ [bob.userId]: {} });
+    } finally {
+      federation.heal('a.test', 'b.test');
+    }
+  });
+
   it('are no way to have a thousand servers asked by one request', async () => {
     const wanted = Object.fromEntries(Array.from({ length: 600 }, (_, at) => [`@x:s${at}.example`, []]));
     const { status, body } = await a.ask('alice', 'POST', '/keys/query', { device_keys: wanted });
