@@ -37,7 +37,9 @@ interface Pending {
 
 /** Pushes that are kept in memory for one pusher. */
 const MOST_ENTRIES = 64;
+/** Pushes that are read at once; what is behind them was read by the user, or else one of them would be told: there may be much of it. */
 const PAGE = 64;
+const LONG_PAGE = 1_024;
 
 export interface PendingPushesOptions {
   readonly registry: PusherRegistry;
@@ -191,10 +193,10 @@ export class PendingPushes implements DeliverySource<PushItem> {
     upTo: number,
   ): Promise<PendingPush | undefined> {
     const { isWanted, read } = this.#options;
-    for (;;) {
+    for (let limit = PAGE; ; limit = LONG_PAGE) {
       this.#returns += 1;
       Object.assign(pending, { entries: [], isReading: true, hasOverflown: false });
-      const page = await read(pusher, Math.max(done, gap.scanned), upTo, PAGE);
+      const page = await read(pusher, Math.max(done, gap.scanned), upTo, limit);
       for (const push of page) {
         if (await isWanted(pusher, push)) {
           gap.scanned = push.position - 1;
@@ -203,7 +205,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
         }
         gap.scanned = push.position;
       }
-      if (page.length === PAGE || (pending.hasOverflown && upTo === Infinity)) continue;
+      if (page.length === limit || (pending.hasOverflown && upTo === Infinity)) continue;
       pending.isReading = false;
       if (upTo === Infinity) pending.gap = undefined;
       else pending.entries = [];

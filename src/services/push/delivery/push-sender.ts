@@ -147,8 +147,9 @@ export class PushSender {
       reason: answer.reason,
     });
     if (answer.kind === 'refused') return { kind: 'refused' };
-    const afterMs = answer.kind === 'later' ? answer.afterMs : undefined;
-    return afterMs === undefined ? { kind: 'retry', isOfGroup: true } : { kind: 'retry', afterMs };
+    // What one pusher is told to wait for says nothing of the others.
+    if (answer.kind === 'unreachable') return { kind: 'retry', isOfGroup: true };
+    return answer.afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: answer.afterMs };
   }
 
   #keepTold(destination: string, unread: number): void {
