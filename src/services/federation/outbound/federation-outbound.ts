@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -51,8 +53,10 @@ const GONE_FAILURES = 52;
 /** Events of before a server was in a room that wait for it. */
 const MOST_LATE = 500;
 const MOST_LATE_AT_ONCE = 25;
-/** Of the servers that are sent to at once, those that could not be reached last take this part at most. */
-const SHARE_OF_FAILING = 0.6;
+/** Of the servers that are sent to at once, those that have not been reached lately take this part at most. */
+const SHARE_OF_UNPROVEN = 0.6;
+/** Servers of which it is remembered that they were reached last. */
+const MOST_PROVEN = 20_000;
 const TIMEOUTS = { headersMs: 60_000, totalMs: 90_000 };
 const TIMEOUTS_OF_FAILING = { headersMs: 20_000, totalMs: 30_000 };
 /** Answers name the events that were refused. */
@@ -102,6 +106,8 @@ export class FederationOutbound {
   readonly #keeping: Background;
   /** Transactions on their way, by destination. */
   readonly #held = new Map<string, Positioned<OutboundTransaction>>();
+  /** Servers that were reached last: they wait for none of those that take long to fail. */
+  readonly #proven = new LRUCache<string, true>(atMost(MOST_PROVEN));
   /** Servers that are back after long. */
   readonly #returning = new Set<string>();
   /** Events of before servers were in their rooms, which they are sent all the same. */
@@ -134,7 +140,7 @@ export class FederationOutbound {
       wakeSoon: () => this.#spreading.wake(),
       heard: () => this.#keepSoon(true),
     });
-    const most = Math.max(1, Math.floor(concurrency * SHARE_OF_FAILING));
+    const most = Math.max(1, Math.floor(concurrency * SHARE_OF_UNPROVEN));
     this.#queue = new DeliveryQueue<OutboundTransaction>({
       name: NAME,
       progress: this.#progress,
@@ -151,7 +157,7 @@ export class FederationOutbound {
       longestPauseMs: LONGEST_PAUSE_MS,
       pauseMs: destinationPauseMs,
       groupOf: (destination) =>
-        this.#progress.failuresOf(destination) > 0 ? { name: 'failing', most } : { name: '', most: Infinity },
+        this.#proven.has(destination) ? { name: 'proven', most: Infinity } : { name: 'unproven', most },
     });
     const failed = (err: unknown): void => {
       logger.error('what other servers are still to be sent could not be noted; trying again', { err });
@@ -339,9 +345,11 @@ export class FederationOutbound {
     // What an answer says is no matter: it arrived, and what was refused of it is refused again.
     if (result.ok || result.kind === 'too_large') {
       this.#held.delete(destination);
+      this.#proven.set(destination, true);
       await transaction.delivered();
       return { kind: 'done' };
     }
+    this.#proven.delete(destination);
     return this.#settleFailure(destination, transaction, failures, result);
   }
 
