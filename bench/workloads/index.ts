@@ -5,6 +5,7 @@ import { databaseSize } from './database-size.ts';
 import { encryption } from './encryption.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
 import { federationJoins } from './federation-joins.ts';
+import { federationOutbound } from './federation-outbound.ts';
 import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
@@ -32,6 +33,7 @@ export const workloads: readonly Workload[] = [
   slidingSync,
   slidingFanout,
   encryption,
+  federationOutbound,
   rooms,
   search,
   accounts,

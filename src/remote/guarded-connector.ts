@@ -1,5 +1,6 @@
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
 import type { AddressGuard } from './address-guard.ts';
 
@@ -71,7 +72,10 @@ export const guardedConnector = (options: GuardedConnectorOptions): buildConnect
     lookup,
     timeout: options.timeoutMs,
     allowH2: false,
-    ...(certificateAuthorities === undefined ? {} : { ca: [...certificateAuthorities] }),
+    // Made once: to read a hundred authorities takes as long as many requests, and would be done for each connection.
+    ...(certificateAuthorities === undefined
+      ? {}
+      : { secureContext: createSecureContext({ ca: [...certificateAuthorities] }) }),
   } as buildConnector.BuildOptions);
   return (wish, callback) => {
     // Nothing is looked up for what is an address already.

@@ -108,6 +108,7 @@ export class FederationOutbound {
   readonly #held = new Map<string, Positioned<OutboundTransaction>>();
   /** Servers that were reached last: they wait for none of those that take long to fail. */
   readonly #proven = new LRUCache<string, true>(atMost(MOST_PROVEN));
+  #lastTurn: Promise<void> = Promise.resolve();
   /** Servers that are back after long. */
   readonly #returning = new Set<string>();
   /** Events of before servers were in their rooms, which they are sent all the same. */
@@ -331,6 +332,7 @@ export class FederationOutbound {
     signal: AbortSignal,
   ): Promise<Outcome> {
     if (transaction === undefined) return { kind: 'done' };
+    await this.#turn();
     const failures = this.#progress.failuresOf(destination);
     const result = await this.#options.client.request({
       destination,
@@ -351,6 +353,13 @@ export class FederationOutbound {
     }
     this.#proven.delete(destination);
     return this.#settleFailure(destination, transaction, failures, result);
+  }
+
+  /** A turn of the event loop for each transaction: what is signed for hundreds of servers at once must not hold anybody up. */
+  #turn(): Promise<void> {
+    const turn = this.#lastTurn.then(() => setImmediate());
+    this.#lastTurn = turn;
+    return turn;
   }
 
   async #settleFailure(
