@@ -10,7 +10,7 @@ import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 const TYPE = 'm.room.third_party_invite';
 
 describe('invites by address of which an identity server tells', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;

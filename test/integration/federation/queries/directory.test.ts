@@ -6,7 +6,8 @@ import type { PartnerRoute, RemotePartner } from '../../../support/remote-partne
 const DIRECTORY = '/_matrix/federation/v1/query/directory';
 const PUBLIC_ROOMS = '/_matrix/federation/v1/publicRooms';
 
-describe('rooms of other servers', () => {
+describe('rooms of other servers', function () {
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -18,7 +19,7 @@ describe('rooms of other servers', () => {
     b = federation.server('b.test');
     partner = federation.partner('p.test');
   });
-  after(() => federation.stop());
+  after(() => federation?.stop());
 
   describe('by their aliases', () => {
     const find = (alias: string) => a.ask(undefined, 'GET', `/directory/room/${encodeURIComponent(alias)}`);

@@ -27,7 +27,8 @@ const crossSigningKey = (userId: string, usage: string, key: SigningKey, by?: Si
   return by === undefined ? content : signJson(content, userId, by);
 };
 
-describe("keys of other servers' users", () => {
+describe("keys of other servers' users", function () {
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -39,7 +40,7 @@ describe("keys of other servers' users", () => {
     b = federation.server('b.test');
     partner = federation.partner('p.test');
   });
-  after(() => federation.stop());
+  after(() => federation?.stop());
 
   const query = (wanted: object, more: object = {}): Promise<Json> =>
     a.must('alice', 'POST', '/keys/query', { device_keys: wanted, ...more });

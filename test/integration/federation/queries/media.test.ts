@@ -8,7 +8,8 @@ import { type Fetched, fetchMedia, uploadMedia } from '../../../support/media.ts
 const DOWNLOAD = '/_matrix/federation/v1/media/download/*';
 const LARGEST = 200_000;
 
-describe('files of other servers', () => {
+describe('files of other servers', function () {
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -26,7 +27,7 @@ describe('files of other servers', () => {
     const image = sharp({ create: { width: 300, height: 300, channels: 3, background: 'red' } });
     png = new Uint8Array(await image.png().toBuffer());
   });
-  after(() => federation.stop());
+  after(() => federation?.stop());
 
   const download = (path: string, user = 'alice'): Promise<Fetched> =>
     fetchMedia(a, user, `/_matrix/client/v1/media/download/${path}`);

@@ -5,7 +5,8 @@ import type { RemotePartner } from '../../../support/remote-partner.ts';
 
 const PATH = '/_matrix/federation/v1/query/profile';
 
-describe("profiles of other servers' users", () => {
+describe("profiles of other servers' users", function () {
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -17,7 +18,7 @@ describe("profiles of other servers' users", () => {
     b = federation.server('b.test');
     partner = federation.partner('p.test');
   });
-  after(() => federation.stop());
+  after(() => federation?.stop());
 
   const asked = (): number => partner.requests('GET', /\/query\/profile$/).length;
 

@@ -22,7 +22,8 @@ const child = (roomId: string, via: readonly string[] = ['p.test'], more: object
   content: { via, ...more },
 });
 
-describe('spaces over several servers', () => {
+describe('spaces over several servers', function () {
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -40,7 +41,7 @@ describe('spaces over several servers', () => {
       return body === undefined ? { status: 404, body: { errcode: 'M_NOT_FOUND', error: 'no' } } : { body };
     });
   });
-  after(() => federation.stop());
+  after(() => federation?.stop());
 
   const space = (server: InProcessServer, user: string, more: object = {}): Promise<string> =>
     server.room(user, { creation_content: { type: 'm.space' }, preset: 'public_chat', ...more });

@@ -3,7 +3,7 @@ import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 
 describe("other servers' users in the user directory", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
