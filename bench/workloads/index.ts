@@ -6,6 +6,7 @@ import { encryption } from './encryption.ts';
 import { fanoutPolls, fanoutSockets } from './fanout.ts';
 import { federationJoins } from './federation-joins.ts';
 import { federationOutbound } from './federation-outbound.ts';
+import { federationInbound } from './federation-inbound.ts';
 import { footprint } from './footprint.ts';
 import { forkedRoom } from './forked-room.ts';
 import { idleSockets } from './idle-sockets.ts';
@@ -27,6 +28,7 @@ export const workloads: readonly Workload[] = [
   sendPushedRoom,
   databaseSize,
   forkedRoom,
+  federationInbound,
   fanoutPolls,
   fanoutSockets,
   initialSync,

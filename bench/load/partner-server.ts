@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { systemRandom } from '#src/kernel/random.ts';
+import { buildPdu } from '#src/protocol/events/build-pdu.ts';
+import { eventId } from '#src/protocol/events/event-hashes.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { signJson } from '#src/protocol/signing/json-signatures.ts';
+import { signRequest } from '#src/protocol/signing/request-signature.ts';
+import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { type Endpoint } from './http.ts';
+
+const certificate = (name: string): string => new URL(`../../test/support/certificates/${name}`, import.meta.url).pathname;
+const NAME = 'p.test';
+const SERVER = 'localhost';
+const VERSIONS = ['10', '11', '12'];
+
+/** A room as the partner knows it: enough of it to send messages. */
+export interface PartnerRoom {
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly auth: readonly string[];
+  last: IdentifiedPdu;
+}
+
+/** Another server that the bench plays: it publishes its key, joins rooms, and sends what one of its users says. */
+export class PartnerServer {
+  readonly #signingKey = generateSigningKey((count) => systemRandom.bytes(count));
+  readonly #server: Server;
+  readonly #endpoint: Endpoint;
+  #transactions = 0;
+
+  private constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
+    const key = readFileSync(certificate('federation.key'));
+    this.#server = createServer({ cert: readFileSync(certificate('federation.crt')), key }, (request, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(request.url === '/_matrix/key/v2/server' ? this.#keys() : '{}');
+    });
+  }
+
+  static async start(endpoint: Endpoint): Promise<PartnerServer> {
+    const partner = new PartnerServer(endpoint);
+    partner.#server.listen(0, '127.0.0.1');
+    await once(partner.#server, 'listening');
+    return partner;
+  }
+
+  /** What a server has to be configured with to know it. */
+  get environment(): Readonly<Record<string, string>> {
+    return {
+      TSUDOI_FEDERATION__STATIC_HOSTS: `${NAME}=127.0.0.1:${(this.#server.address() as AddressInfo).port}`,
+      TSUDOI_FEDERATION__TRUSTED_CA_FILES: certificate('authority.crt'),
+      TSUDOI_FEDERATION__ALLOW_IP_RANGES: '127.0.0.0/8',
+    };
+  }
+
+  get user(): string {
+    return `@pat:${NAME}`;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  async join(roomId: string): Promise<PartnerRoom> {
+    const room = encodeURIComponent(roomId);
+    const query = VERSIONS.map((version) => `ver=${version}`).join('&');
+    const template = await this.#send('GET', `/_matrix/federation/v1/make_join/${room}/${this.user}?${query}`);
+    const { event, room_version: id } = template as { event: Pdu; room_version: string };
+    const version = roomVersion(id);
+    if (version === undefined) throw new Error(`there is no room version ${id}`);
+    const join = this.#build(version, roomId, {
+      type: event.type,
+      content: event.content,
+      stateKey: this.user,
+      depth: event.depth,
+      prev: event.prev_events as readonly string[],
+      auth: event.auth_events as readonly string[],
+    });
+    const path = `/_matrix/federation/v2/send_join/${room}/${encodeURIComponent(join.eventId)}`;
+    const { state } = (await this.#send('PUT', path, join.pdu)) as { state: Pdu[] };
+    const wanted = version.auth.createEventSelected ? ['m.room.create', 'm.room.power_levels'] : ['m.room.power_levels'];
+    const auth = state.filter(({ type }) => wanted.includes(type)).map((pdu) => eventId(version, pdu));
+    return { roomId, version, auth: [...auth, join.eventId], last: join };
+  }
+
+  /** The next message of a room. */
+  say(room: PartnerRoom, body: string): Pdu {
+    const { pdu: last, eventId: prev } = room.last;
+    room.last = this.#build(room.version, room.roomId, {
+      type: 'm.room.message',
+      content: { msgtype: 'm.text', body },
+      depth: last.depth + 1,
+      prev: [prev],
+      auth: room.auth,
+    });
+    return room.last.pdu;
+  }
+
+  async transact(pdus: readonly Pdu[]): Promise<void> {
+    this.#transactions += 1;
+    await this.#send('PUT', `/_matrix/federation/v1/send/${this.#transactions}`, {
+      origin: NAME,
+      origin_server_ts: Date.now(),
+      pdus,
+    });
+  }
+
+  #build(
+    version: RoomVersion,
+    roomId: string,
+    draft: {
+      readonly type: string;
+      readonly content: JsonObject;
+      readonly stateKey?: string;
+      readonly depth: number;
+      readonly prev: readonly string[];
+      readonly auth: readonly string[];
+    },
+  ): IdentifiedPdu {
+    const { auth, content, depth, prev, stateKey, type } = draft;
+    return buildPdu(
+      version,
+      {
+        type,
+        sender: this.user,
+        roomId,
+        content,
+        originServerTs: Date.now(),
+        depth,
+        prevEvents: prev,
+        authEvents: auth,
+        ...(stateKey === undefined ? {} : { stateKey }),
+      },
+      { serverName: NAME, signingKey: this.#signingKey },
+    );
+  }
+
+  async #send(method: 'GET' | 'PUT', uri: string, content?: JsonObject): Promise<JsonObject> {
+    const signed = signRequest({ method, uri, origin: NAME, destination: SERVER, content }, this.#signingKey);
+    const answer = await fetch(`http://${this.#endpoint.host}:${this.#endpoint.port}${uri}`, {
+      method,
+      headers: { authorization: signed.authorization, 'content-type': 'application/json' },
+      ...(signed.body === undefined ? {} : { body: signed.body }),
+    });
+    if (answer.status !== 200) throw new Error(`${method} ${uri}: ${answer.status} ${await answer.text()}`);
+    return (await answer.json()) as JsonObject;
+  }
+
+  #keys(): string {
+    const { keyId, publicKey } = this.#signingKey;
+    const keys = {
+      server_name: NAME,
+      valid_until_ts: Date.now() + 86_400_000,
+      verify_keys: { [keyId]: { key: publicKey } },
+      old_verify_keys: {},
+    };
+    return canonicalJson(signJson(keys, NAME, this.#signingKey));
+  }
+}
