@@ -15,7 +15,8 @@ import { signRequest } from '#src/protocol/signing/request-signature.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import { type Endpoint } from './http.ts';
 
-const certificate = (name: string): string => new URL(`../../test/support/certificates/${name}`, import.meta.url).pathname;
+const certificate = (name: string): string =>
+  new URL(`../../test/support/certificates/${name}`, import.meta.url).pathname;
 const NAME = 'p.test';
 const SERVER = 'localhost';
 const VERSIONS = ['10', '11', '12'];
@@ -86,7 +87,9 @@ export class PartnerServer {
     });
     const path = `/_matrix/federation/v2/send_join/${room}/${encodeURIComponent(join.eventId)}`;
     const { state } = (await this.#send('PUT', path, join.pdu)) as { state: Pdu[] };
-    const wanted = version.auth.createEventSelected ? ['m.room.create', 'm.room.power_levels'] : ['m.room.power_levels'];
+    const wanted = version.auth.createEventSelected
+      ? ['m.room.create', 'm.room.power_levels']
+      : ['m.room.power_levels'];
     const auth = state.filter(({ type }) => wanted.includes(type)).map((pdu) => eventId(version, pdu));
     return { roomId, version, auth: [...auth, join.eventId], last: join };
   }

@@ -65,6 +65,7 @@ import { threadsListEndpoints } from '#src/http/client-server/threads_list.ts';
 import { backfillEndpoints } from '#src/http/server-server/backfill.ts';
 import { eventAuthEndpoints } from '#src/http/server-server/event_auth.ts';
 import { federationEventsEndpoints } from '#src/http/server-server/events.ts';
+import { stateResetsEndpoints } from '#src/http/tsudoi/state-resets.ts';
 import { transactionsEndpoints } from '#src/http/server-server/transactions.ts';
 import { typingEndpoints } from '#src/http/client-server/typing.ts';
 import { usersEndpoints } from '#src/http/client-server/users.ts';
@@ -222,6 +223,7 @@ const DECLARED = [
   ...backfillEndpoints,
   ...eventAuthEndpoints,
   ...federationEventsEndpoints,
+  ...stateResetsEndpoints,
   ...transactionsEndpoints,
   ...typingEndpoints,
   ...usersEndpoints,

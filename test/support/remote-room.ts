@@ -10,7 +10,11 @@ import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signi
 import { unpackChain } from '#src/protocol/wire/packed-state.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import { EventReceiver, type Reception } from '#src/services/events/receiving/event-receiver.ts';
+import {
+  EventReceiver,
+  type EventReceiverOptions,
+  type Reception,
+} from '#src/services/events/receiving/event-receiver.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -41,7 +45,7 @@ export const signsWith = (server: string, key: SigningKey): void => void keys.se
 export const resolutionThread = new ResolutionThread();
 
 /** The services that take events in from other servers. */
-export function receiverOf(services: EventServices): EventReceiver {
+export function receiverOf(services: EventServices, more: Pick<EventReceiverOptions, 'onReset'> = {}): EventReceiver {
   const graphs = new AuthGraphs(services.database);
   const merger = new StateMerger({ ...services, graphs, thread: resolutionThread });
   return new EventReceiver({
@@ -52,6 +56,7 @@ export function receiverOf(services: EventServices): EventReceiver {
       classify: () => ({ notifies: true, highlightsAll: false, notifiesFollowers: false, exceptions: [] }),
     },
     clock: systemClock,
+    ...more,
   });
 }
 

@@ -1,5 +1,5 @@
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
-import { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import { EventReceiver, type EventReceiverOptions } from '#src/services/events/receiving/event-receiver.ts';
 import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
 import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
 import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
@@ -56,12 +56,39 @@ export function composeEvents(
     name: 'events',
     services: {
       events,
-      receiver: new EventReceiver({ ...store, clock, merger, classifier, events }),
+      receiver: new EventReceiver({
+        ...store,
+        clock,
+        merger,
+        classifier,
+        events,
+        onReset: noteResets(below),
+      }),
       stickyReview: new StickyReview({ ...store, events }),
       authGraphs,
       merger,
     },
     start: () => events.sticky.start(),
     close: () => thread.close(),
+  };
+}
+
+/** Says where state was reset: nobody in the room sees that it was. */
+function noteResets({ logger, metrics }: Platform): NonNullable<EventReceiverOptions['onReset']> {
+  const counter = metrics.counter(
+    'tsudoi_state_resets_total',
+    'Resolutions of forks that took back joins or power levels without an event that says so.',
+    ['what'],
+  );
+  return (room, event, { members, power }) => {
+    if (members.length > 0) counter.inc({ what: 'members' });
+    if (power) counter.inc({ what: 'power' });
+    logger.warn('the resolution of a fork took back what the state of a room said', {
+      room_id: room.roomId,
+      event_id: event.eventId,
+      members: members.length,
+      example: members[0],
+      power,
+    });
   };
 }

@@ -1,5 +1,6 @@
 import { HistoryAnswers } from '#src/services/federation/history/history-answers.ts';
 import { HistoryWalk } from '#src/services/federation/history/history-walk.ts';
+import { StateResets } from '#src/services/federation/history/state-resets.ts';
 import { ServerVisibility } from '#src/services/federation/history/server-visibility.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
@@ -20,6 +21,7 @@ export interface FederationInbound {
   readonly inboundTransactions: InboundTransactions;
   readonly inboundQueue: InboundQueue;
   readonly historyAnswers: HistoryAnswers;
+  readonly stateResets: StateResets;
 }
 
 export function composeFederationInbound(
@@ -63,7 +65,7 @@ export function composeFederationInbound(
   });
   return {
     name: 'federation inbound',
-    services: { inboundTransactions, inboundQueue, historyAnswers },
+    services: { inboundTransactions, inboundQueue, historyAnswers, stateResets: new StateResets(database) },
     start: () => inboundQueue.start(),
     async idle() {
       await inboundTransactions.idle();

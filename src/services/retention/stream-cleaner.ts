@@ -6,6 +6,7 @@ import type { Database } from '#src/storage/database.ts';
 import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { forgetSurplusTransactions, forgetTransactions } from '#src/storage/federation/inbound.ts';
 import { trimDestinationMessages } from '#src/storage/federation/destination-to-device.ts';
+import { trimStateResets } from '#src/storage/federation/state-resets.ts';
 import { deleteExpiredSticky } from '#src/storage/events/sticky-events.ts';
 import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/storage/retention/stream-cleaning.ts';
 import { deleteExpiredMedia } from '#src/storage/media/media.ts';
@@ -21,6 +22,8 @@ const MAIL_DAYS = 14;
 /** Days for which transactions of other servers are remembered, and how many of one server: it repeats the one that it heard nothing of. */
 const FEDERATION_TRANSACTION_DAYS = 1;
 const FEDERATION_TRANSACTIONS = 1_000;
+/** State resets that administrators can look at. */
+const STATE_RESETS = 1_000;
 
 /** Days for which messages for devices wait for a server that cannot be reached, and how many of them. */
 const OUTBOX_DAYS = 30;
@@ -87,6 +90,7 @@ export class StreamCleaner {
     await this.#all(signal, () =>
       forgetTransactions(database, clock.now() - FEDERATION_TRANSACTION_DAYS * DAY_MS, batchSize),
     );
+    if (!signal.aborted) await trimStateResets(database, STATE_RESETS);
     if (!signal.aborted) await forgetSurplusTransactions(database, FEDERATION_TRANSACTIONS);
     const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
     await this.#all(signal, () => trimPushDeliveries(database, batchSize));

@@ -135,6 +135,20 @@ export interface MissingPrevRow {
   readonly referrer: number;
 }
 
+/** The resolution of a fork took back what the room's state said. */
+export interface StateResetRow {
+  readonly room: number;
+  /** Position of the event with which the fork came. */
+  readonly event: number;
+  readonly ts: number;
+  /** Members who are not joined any more, though no event of theirs or about them says so. */
+  readonly members: number;
+  /** The power levels are older ones again. */
+  readonly power: boolean;
+  /** One of the members. */
+  readonly example: string | undefined;
+}
+
 /** A job that the events make necessary. */
 export interface JobRow {
   readonly job: string;
@@ -160,6 +174,7 @@ export interface EventWrite {
   readonly revivals?: readonly RevivalRow[];
   readonly jobs?: readonly JobRow[];
   readonly missing?: readonly MissingPrevRow[];
+  readonly resets?: readonly StateResetRow[];
 }
 
 /** Everything that is written in one statement. */

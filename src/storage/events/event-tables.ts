@@ -26,6 +26,7 @@ import type {
   RoomTailRow,
   SentDelayedRow,
   StateDeltaRow,
+  StateResetRow,
   StickyRow,
   TxnRow,
 } from './event-rows.ts';
@@ -235,6 +236,19 @@ export const MISSING = BatchTable.declare<EventBatch, MissingPrevRow>({
     room: int((missing) => missing.room),
     event_id: bytea((missing) => missing.eventId),
     referrer: bigint((missing) => missing.referrer),
+  },
+});
+
+export const RESETS = BatchTable.declare<EventBatch, StateResetRow>({
+  name: 'state_resets',
+  rows: rowsOf((write) => write.resets),
+  columns: {
+    room: int((reset) => reset.room),
+    event: bigint((reset) => reset.event),
+    ts: bigint((reset) => reset.ts),
+    members: int((reset) => reset.members),
+    power: boolean((reset) => reset.power),
+    example: text((reset) => reset.example),
   },
 });
 

@@ -20,6 +20,7 @@ import type { NotificationClassifier } from '#src/services/events/building/notif
 import { MOST_EXTREMITIES, queueReceived, type ReceivedPlan } from './received-plan.ts';
 import { OWN_EVENT, type StateBefore } from './received-state.ts';
 import type { Reception } from './reception.ts';
+import type { StateReset } from './state-reset.ts';
 import { withoutUnsigned } from './stored-json.ts';
 import { OutlierStore } from './outlier-store.ts';
 import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
@@ -40,6 +41,8 @@ export interface EventReceiverOptions {
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;
+  /** Told when the resolution of a fork took back what a room's state said: joins, or power levels. */
+  readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
 
 /**

@@ -1,8 +1,9 @@
+import type { Clock } from '#src/kernel/clock.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Member, Membership } from '#src/services/room-model/room/membership.ts';
 import type { RoomHead } from '#src/services/room-model/room/building-head.ts';
-import type { ResolvedChanges, StateSlot } from '#src/services/room-model/room/room.ts';
+import type { ResolvedChanges, Room, StateSlot } from '#src/services/room-model/room/room.ts';
 import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -22,6 +23,7 @@ import {
 } from '#src/services/events/building/notification-class.ts';
 import type { StateStep } from '#src/services/events/building/follow-ups.ts';
 import { OWN_EVENT } from './received-state.ts';
+import { type StateReset, stateResetOf } from './state-reset.ts';
 import type { ReceivingTurn } from './receiving-turn.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -76,6 +78,9 @@ interface Tools {
   readonly states: StateStore;
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
+  readonly clock: Clock;
+  /** Told when the resolution of a fork took back what a room's state said. */
+  readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
 
 const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, notifiesFollowers: false, exceptions: [] };
@@ -147,6 +152,7 @@ export const queueReceived = (
   const resolved = resolvedChanges(tools, turn, event, changes, plan);
   const comeOrGo = resolved.members.some(({ userId, membership }) => turn.member(userId)?.membership !== membership);
   const redaction = plan.redaction(event);
+  const reset = plan.isAccepted ? stateResetOf(room, resolved, (userId) => turn.member(userId), nid) : undefined;
   const write: EventWrite = {
     isReceived: true,
     events: [
@@ -171,6 +177,19 @@ export const queueReceived = (
       plan.stickyUntil === undefined
         ? []
         : [{ room: room.nid, event: nid, pos: plan.isAccepted ? nid : null, expires: plan.stickyUntil }],
+    resets:
+      reset === undefined
+        ? []
+        : [
+            {
+              room: room.nid,
+              event: nid,
+              ts: tools.clock.now(),
+              members: reset.members.length,
+              power: reset.power,
+              example: reset.members[0],
+            },
+          ],
     missing: plan.missingPrev.map((eventId) => ({ room: room.nid, eventId: eventIdBytes(eventId), referrer: nid })),
     tails: [
       {
@@ -194,6 +213,7 @@ export const queueReceived = (
       room.applyReceived(event, head, depth, resolved, plan.isAccepted);
       tools.loader.remember(event);
       redaction?.apply();
+      if (reset !== undefined) tools.onReset?.(room, event, reset);
       if (plan.stickyUntil !== undefined) {
         const pos = plan.isAccepted ? nid : undefined;
         tools.events.sticky.committed(room, { event, pos, until: plan.stickyUntil });

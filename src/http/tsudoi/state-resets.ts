@@ -1,0 +1,38 @@
+import { Type } from 'typebox';
+import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
+import type { StateResets } from '#src/services/federation/history/state-resets.ts';
+import { endpoint } from '../endpoint.ts';
+
+interface Services {
+  readonly stateResets: StateResets;
+}
+
+/** What administrators look at when members or powers of a room are gone that nobody took away. */
+export const stateResetsEndpoints = [
+  endpoint({
+    operationId: 'getStateResets',
+    summary: 'Lists the latest resolutions of forks that took back joins or power levels.',
+    method: 'GET',
+    path: '/_tsudoi/admin/v1/state_resets',
+    auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
+    rateLimit: 'default',
+    response: Type.Object({
+      state_resets: Type.Array(
+        Type.Object({
+          room_id: Type.String(),
+          event_id: Type.String(),
+          ts: Type.Integer(),
+          members: Type.Integer(),
+          example: Type.Optional(Type.String()),
+          power_levels: Type.Boolean(),
+        }),
+      ),
+    }),
+    errcodes: [],
+    async handler({ stateResets }: Services) {
+      return { state_resets: await stateResets.latest() };
+    },
+  }),
+];

@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import type { StateReset } from '#src/services/events/receiving/state-reset.ts';
+import { StateResets } from '#src/services/federation/history/state-resets.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import {
+  ALICE,
+  type EventServices,
+  eventServices,
+  makeRoom,
+  membership,
+  message,
+} from '#test/support/event-services.ts';
+import { levels } from '#test/support/random-forks.ts';
+import { CAROL, DAVE, EVE, receiverOf, RemoteRoom } from '#test/support/remote-room.ts';
+
+const FRANK = '@frank:b.example';
+
+describe('a resolution of a fork', function () {
+  this.timeout(60_000);
+  let clone: TestDatabase;
+  let services: EventServices;
+  let resets: StateReset[];
+
+  before(async () => {
+    clone = await cloneDatabase();
+  });
+  beforeEach(async () => {
+    services = await eventServices(clone.database);
+    resets = [];
+  });
+  after(() => clone.drop());
+
+  const room = async (): Promise<RemoteRoom> => {
+    const receiver = receiverOf(services, { onReset: (_room, _event, reset) => void resets.push(reset) });
+    const remote = new RemoteRoom(services, await makeRoom(services, ALICE, '12'), receiver);
+    await remote.catchUp();
+    for (const user of [CAROL, DAVE, EVE]) await remote.accepted(membership(user, user, 'join'));
+    await services.events.send(remote.room, levels({ users: { [CAROL]: 100, [DAVE]: 50 }, state_default: 50 }));
+    await remote.catchUp();
+    return remote;
+  };
+
+  it('that takes joins back without an event that says so is told, and kept for administrators', async () => {
+    const remote = await room();
+    const base = [...remote.replay.extremities];
+    await remote.accepted(membership(FRANK, FRANK, 'join'));
+    const closed = await remote.accepted({
+      type: 'm.room.join_rules',
+      sender: CAROL,
+      stateKey: '',
+      content: { join_rule: 'invite' },
+      prev: base,
+    });
+    expect(remote.room.isJoined(FRANK)).to.equal(false);
+    expect(resets).to.deep.equal([{ members: [FRANK], power: false }]);
+    const [told] = await new StateResets(services.database).latest();
+    expect(told).to.deep.include({
+      room_id: remote.room.roomId,
+      event_id: closed,
+      members: 1,
+      example: FRANK,
+      power_levels: false,
+    });
+  });
+
+  it('that follows a ban, a kick or somebody leaving is none of these', async () => {
+    const remote = await room();
+    const base = [...remote.replay.extremities];
+    await remote.accepted({ ...membership(EVE, EVE, 'join', { displayname: 'E' }), prev: base });
+    await remote.accepted({ ...membership(CAROL, EVE, 'ban'), prev: base });
+    await remote.accepted({ ...membership(DAVE, DAVE, 'leave'), prev: base });
+    await services.events.send(remote.room, message(ALICE, 'merged'));
+    expect(remote.room.isJoined(EVE)).to.equal(false);
+    expect(resets).to.deep.equal([]);
+  });
+});
