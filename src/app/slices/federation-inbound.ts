@@ -3,6 +3,7 @@ import { HistoryWalk } from '#src/services/federation/history/history-walk.ts';
 import { StateResets } from '#src/services/federation/history/state-resets.ts';
 import { ServerVisibility } from '#src/services/federation/history/server-visibility.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
+import { ExtremityHealer } from '#src/services/federation/inbound/extremity-healer.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
 import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
@@ -10,6 +11,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
+import type { EventStreaming } from './event-stream.ts';
 import type { FederationHistory } from './federation-history.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { Reading } from './reading.ts';
@@ -28,6 +30,7 @@ export function composeFederationInbound(
   below: Platform &
     Commit &
     Events &
+    EventStreaming &
     FederationHistory &
     FederationJoins &
     RoomModel &
@@ -63,6 +66,8 @@ export function composeFederationInbound(
     visibility: new ServerVisibility({ interner, loader, states, erased }),
     clock,
   });
+  const { events, stream } = below;
+  const healer = new ExtremityHealer({ events, rooms, stream, timers, logger });
   return {
     name: 'federation inbound',
     services: { inboundTransactions, inboundQueue, historyAnswers, stateResets: new StateResets(database) },
@@ -71,6 +76,9 @@ export function composeFederationInbound(
       await inboundTransactions.idle();
       await inboundQueue.idle();
     },
-    close: () => inboundQueue.close(),
+    async close() {
+      await inboundQueue.close();
+      await healer.close();
+    },
   };
 }

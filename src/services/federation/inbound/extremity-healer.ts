@@ -1,0 +1,94 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+export interface ExtremityHealerOptions {
+  readonly events: Pick<EventService, 'send'>;
+  readonly rooms: Pick<RoomRegistry, 'byNid'>;
+  readonly stream: RoomEventStream;
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/** From so many forward extremities on a room is healed. */
+const MANY = 10;
+/** For so long others have the time to do it, by saying something. */
+const PATIENCE_MS = 60_000;
+/** Members who are tried: some may not send. */
+const MOST_SENDERS = 5;
+const MOST_ROOMS = 1_000;
+/** What other servers send for the same. No client shows it. */
+const DUMMY = 'org.matrix.dummy_event';
+
+/**
+ * Merges the forward extremities of rooms where nobody does so by saying something: an event of a local member comes after all of them. Many
+ * of them make every resolution dear, here and on all other servers.
+ */
+export class ExtremityHealer {
+  readonly #options: ExtremityHealerOptions;
+  readonly #waiting = new LRUCache<number, true>(atMost(MOST_ROOMS));
+  readonly #running = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+
+  constructor(options: ExtremityHealerOptions) {
+    this.#options = options;
+    options.stream.on('appended', ({ room }) => {
+      if (room.head.extremities.length >= MANY && !this.#waiting.has(room.nid)) this.#soon(room.nid);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#running);
+  }
+
+  #soon(roomNid: number): void {
+    this.#waiting.set(roomNid, true);
+    const running = this.#heal(roomNid)
+      .catch((err: unknown) => {
+        if (!this.#closing.signal.aborted)
+          this.#options.logger.warn('a room with forks was not healed', { err, room: roomNid });
+      })
+      .finally(() => {
+        this.#waiting.delete(roomNid);
+        this.#running.delete(running);
+      });
+    this.#running.add(running);
+  }
+
+  async #heal(roomNid: number): Promise<void> {
+    const { rooms, timers } = this.#options;
+    const { signal } = this.#closing;
+    await timers.sleep(PATIENCE_MS, signal);
+    const room = signal.aborted ? undefined : await rooms.byNid(roomNid);
+    if (room === undefined || room.head.extremities.length < MANY) return;
+    for (const sender of sendersIn(room)) if (await this.#send(room, sender)) return;
+  }
+
+  /** @returns whether it was allowed */
+  async #send(room: Room, sender: string): Promise<boolean> {
+    try {
+      await this.#options.events.send(room, { type: DUMMY, sender, content: {} });
+      return true;
+    } catch (error) {
+      if (error instanceof MatrixError) return false;
+      throw error;
+    }
+  }
+}
+
+/** Local members, those with the most power first. */
+const sendersIn = (room: Room): readonly string[] => {
+  const levels = room.powerLevels();
+  return [...room.members.values()]
+    .filter(({ local, membership }) => local && membership === 'join')
+    .map(({ userId }) => userId)
+    .sort((a, b) => levels.userLevel(b) - levels.userLevel(a))
+    .slice(0, MOST_SENDERS);
+};

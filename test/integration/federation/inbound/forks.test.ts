@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import { type Federation, startFederation } from '#test/support/federation.ts';
+import type { InProcessServer } from '#test/support/in-process-server.ts';
+import { PartnerRoom } from '#test/support/partner-room.ts';
+
+const PAT = '@pat:p.test';
+
+describe('a room with many forks', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let server: InProcessServer;
+
+  before(async () => {
+    federation = await startFederation(['a.test'], { partners: ['p.test'] });
+    server = federation.server('a.test');
+  });
+  after(() => federation.stop());
+
+  it('keeps 20 forward extremities at most, however many a server makes, and is healed when nobody says anything', async () => {
+    const roomId = await server.room('alice', { preset: 'public_chat' });
+    const room = await PartnerRoom.join(server, federation.partner('p.test'), roomId, [PAT]);
+    const [base] = room.extremities;
+    const forks = Array.from({ length: 120 }, (_, i) =>
+      room.build({ type: 'm.room.message', sender: PAT, content: { msgtype: 'm.text', body: `${i}` }, prev: [base!] }),
+    );
+    for (let at = 0; at < forks.length; at += 40) await room.send(forks.slice(at, at + 40));
+    const held = (await server.services.rooms.byId(roomId))!;
+    expect(held.head.extremities).to.have.length(20);
+    await federation.clock.advance(61_000);
+    await server.idle();
+    expect(held.head.extremities.map(({ type, sender }) => [type, sender])).to.deep.equal([
+      ['org.matrix.dummy_event', '@alice:a.test'],
+    ]);
+    expect(held.head.extremities[0]!.pdu.prev_events).to.have.length(20);
+    const page = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=200`);
+    expect(server.bodies(page)).to.have.length(120);
+  });
+});
