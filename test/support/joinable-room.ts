@@ -56,7 +56,7 @@ export class JoinableRoom {
     );
     this.roomId = known.roomIdIsCreateHash ? createdRoomId(create.eventId) : (create.pdu.room_id ?? '');
     this.#last = create;
-    this.#take(create);
+    this.take(create);
     this.add({ type: 'm.room.member', sender: this.creator, stateKey: this.creator, content: { membership: 'join' } });
     this.add({
       type: 'm.room.power_levels',
@@ -85,7 +85,7 @@ export class JoinableRoom {
   /** Adds an event on top of the others. */
   add(draft: JoinableDraft): BuiltPdu {
     const event = this.build(draft);
-    this.#take(event);
+    this.take(event);
     return event;
   }
 
@@ -149,7 +149,8 @@ export class JoinableRoom {
     );
   }
 
-  #take(event: IdentifiedPdu): void {
+  /** Adds an event that was made elsewhere. */
+  take(event: IdentifiedPdu): void {
     this.#depth += 1;
     this.#last = event;
     this.events.set(event.eventId, event);

@@ -47,7 +47,10 @@ export function composeFederationInbound(
     rooms,
     verifier,
     queue: inboundQueue,
-    outside: { take: (origin, roomId, pdu) => below.receivedInvites.takeEvent(origin, roomId, pdu) },
+    outside: {
+      coming: (roomId) => below.remoteMembership.coming(roomId),
+      take: (origin, roomId, pdu) => below.receivedInvites.takeEvent(origin, roomId, pdu),
+    },
     eduHandlers,
     serverName,
     clock,

@@ -63,7 +63,7 @@ export function composeFederationJoins(
     rooms,
     serverPolicy: policy,
   } = below;
-  const { signingKeys, states, stream, users, writer } = below;
+  const { signingKeys, states, stream, timers, users, writer } = below;
   const { serverName } = config;
   const signer = { serverName, signingKey: signingKeys[0] };
   const store = { database, interner, loader, rooms, states, stream, writer };
@@ -84,6 +84,7 @@ export function composeFederationJoins(
     imports: new RoomImport({ ...store, events, receiver }),
     signer,
     clock,
+    timers,
     random,
     logger,
     bounds: BOUNDS,

@@ -37,6 +37,8 @@ export interface TransactionAnswer {
 
 /** Takes events of rooms that this server is not in: memberships of its users. */
 export interface OutsideEvents {
+  /** Resolves when the join of a room that is under way is over, or takes too long; undefined when there is none. */
+  coming(roomId: string): Promise<void> | undefined;
   /** @returns why it is of no use; undefined when it was taken */
   take(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined>;
 }
@@ -202,12 +204,12 @@ export class InboundTransactions {
     origin: string,
     pdu: unknown,
   ): Promise<{ readonly room: Room; readonly pdu: JsonObject } | (Judged & { readonly error: string })> {
-    const { outside, rooms, serverName } = this.#options;
+    const { outside, serverName } = this.#options;
     if (!isJsonObject(pdu)) return { eventId: undefined, error: 'It is no JSON object.' };
     const { room_id: roomId } = pdu;
     const named = typeof pdu['event_id'] === 'string' ? pdu['event_id'] : undefined;
     if (typeof roomId !== 'string') return { eventId: named, error: 'It has no room_id.' };
-    const room = await rooms.byId(roomId);
+    const room = await this.#joinedRoom(roomId);
     const isHere = room?.joinedServers().has(serverName) === true;
     if (!isHere) {
       const error = (await outside.take(origin, roomId, pdu)) ?? undefined;
@@ -219,6 +221,17 @@ export class InboundTransactions {
     if (!room.allowsServer(origin))
       return { eventId: idOf(room, pdu), error: `The server ACL of the room denies ${origin}.` };
     return { room, pdu };
+  }
+
+  /** A room that this server knows; one that it is just joining when that is over: the other server has let it in already. */
+  async #joinedRoom(roomId: string): Promise<Room | undefined> {
+    const { outside, rooms, serverName } = this.#options;
+    const room = await rooms.byId(roomId);
+    if (room?.joinedServers().has(serverName) === true) return room;
+    const coming = outside.coming(roomId);
+    if (coming === undefined) return room;
+    await coming;
+    return rooms.byId(roomId);
   }
 
   /** Does what EDUs say, one after the other. One that fails keeps no other from it. */

@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { sendLeave } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
@@ -48,6 +49,7 @@ export interface FederationMembershipOptions {
   readonly imports: RoomImport;
   readonly signer: PduSigner;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly random: Random;
   readonly logger: Logger;
   /** What the answer of `send_join` may have at most. */
@@ -78,6 +80,8 @@ const ANOTHER_MAY: ReadonlySet<string> = new Set([
 export class FederationMembership implements RemoteMembership {
   readonly #options: FederationMembershipOptions;
   readonly #answers: JoinAnswerReader;
+  /** Rooms that another server has let this one into, while they are brought. */
+  readonly #coming = new Map<string, Promise<void>>();
   /** One after the other in each room: the first one brings the room, and the others find it. */
   readonly #entering = new SerialByKey<string>();
 
@@ -108,6 +112,15 @@ export class FederationMembership implements RemoteMembership {
         how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry),
       );
     });
+  }
+
+  /** Resolves when the join of a room that is under way is over, or takes too long; undefined when there is none. */
+  coming(roomId: string): Promise<void> | undefined {
+    const join = this.#coming.get(roomId);
+    if (join === undefined) return undefined;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = this.#options.timers.after(LONGEST_COMING_MS, resolve);
+    return Promise.race([join, late]).finally(() => timer.cancel());
   }
 
   async leave(room: Room, userId: string, reason: string | undefined): Promise<void> {
@@ -261,7 +274,6 @@ export class FederationMembership implements RemoteMembership {
     { userId, roomId, content }: RemoteEntry,
     known: RoomVersion | undefined,
   ): Promise<boolean> {
-    const { api, bounds, imports, outsideRooms } = this.#options;
     const made = await this.#make('join', server, { roomId, userId, known });
     const authorising = made.version.auth.restrictedJoins
       ? made.content['join_authorised_via_users_server']
@@ -280,17 +292,36 @@ export class FederationMembership implements RemoteMembership {
       },
       made.links,
     );
+    const { promise: isOver, resolve } = Promise.withResolvers<void>();
+    this.#coming.set(roomId, isOver);
+    try {
+      return await this.#bring(server, roomId, made.version, built, typeof authorising === 'string');
+    } finally {
+      this.#coming.delete(roomId);
+      resolve();
+    }
+  }
+
+  /** Sends a join, and makes the room what comes back. @returns false when a user of this server came into the room meanwhile */
+  async #bring(
+    server: string,
+    roomId: string,
+    version: RoomVersion,
+    built: BuiltPdu,
+    isAuthorised: boolean,
+  ): Promise<boolean> {
+    const { api, bounds, imports, outsideRooms } = this.#options;
     const sent = await api.sendJoin(
       server,
       { roomId, eventId: built.eventId, event: built.pdu },
       { omitsMembers: false, maxBodyBytes: bounds.bytes },
     );
     if (!sent.ok) throw new RefusalError(sent);
-    const answer = await this.#read(server, { roomId, version: made.version }, sent.body);
-    const join = await this.#completed(made.version, built, answer, typeof authorising === 'string');
-    const room = await outsideRooms.ensure({ roomId, version: made.version, creator: userId, roomType: undefined });
+    const answer = await this.#read(server, { roomId, version }, sent.body);
+    const join = await this.#completed(version, built, answer, isAuthorised);
+    const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
     if (room.isResident) return this.#receiveJoin(room, join, answer);
-    return (await imports.import(room, made.version, join, answer)) !== undefined;
+    return (await imports.import(room, version, join, answer)) !== undefined;
   }
 
   async #read(
@@ -420,6 +451,9 @@ export class FederationMembership implements RemoteMembership {
     return built;
   }
 }
+
+/** Milliseconds for which a transaction waits for the room that its events are of. */
+const LONGEST_COMING_MS = 20_000;
 
 /** Servers that are asked while a user waits for an invite to be gone. */
 const MOST_FOR_LEAVE = 3;

@@ -2,6 +2,8 @@ import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { eventId } from '#src/protocol/events/event-hashes.ts';
+import { until } from '#test/support/until.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
@@ -112,6 +114,35 @@ describe('joining through servers that are broken, or mean harm', function () {
       expect((await join(room)).status).to.equal(200);
       const shown = await stateOf(room);
       expect(shown).not.to.include('m.room.topic ').and.not.include('m.room.name ');
+    });
+    it('with what happens in the room while it is brought', async () => {
+      const room = new JoinableRoom(p);
+      room.serveJoins();
+      const answer = room.joinAnswer();
+      const { promise: isAsked, resolve: asked } = Promise.withResolvers<void>();
+      const { promise: isSent, resolve: sent } = Promise.withResolvers<void>();
+      p.on('PUT', `/_matrix/federation/v2/send_join/${encodeURIComponent(room.roomId)}/*`, async ({ body }) => {
+        room.take({ eventId: eventId(room.version, body), pdu: body });
+        asked();
+        await isSent;
+        return { body: answer };
+      });
+      const joining = join(room);
+      await isAsked;
+      const content = { msgtype: 'm.text', body: 'while you came' };
+      const said = room.add({ type: 'm.room.message', sender: room.creator, content });
+      const transaction = p.transact('a.test', { pdus: [said.pdu] });
+      await until('the transaction waits', () => a.services.remoteMembership.coming(room.roomId) !== undefined);
+      sent();
+      expect((await joining).status).to.equal(200);
+      expect((await transaction).body.pdus).to.deep.equal({ [said.eventId]: {} });
+      await federation.idle();
+      const { chunk } = await a.must(
+        'alice',
+        'GET',
+        `/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b&limit=5`,
+      );
+      expect(chunk.map((event: Json) => event.content.body)).to.include('while you came');
     });
     it('through the next server when the first is not there, does not know the room, fails, or answers nonsense', async () => {
       for (const answer of [
