@@ -1,7 +1,12 @@
 import { INSTALLATION_MS, pythonWithSynapse, SYNAPSE } from '#test/support/synapse/installation.ts';
+import { encryption } from './encryption.ts';
+import { ephemera } from './ephemera.ts';
 import { keys } from './keys.ts';
+import { lookups } from './lookups.ts';
 import { memberships } from './memberships.ts';
+import { operations } from './operations.ts';
 import { Rig } from './support/rig.ts';
+import { thirdPartyInvites } from './third-party-invites.ts';
 import { timelines } from './timelines.ts';
 
 const START_MS = 180_000;
@@ -31,4 +36,9 @@ describe(`next to ${SYNAPSE}`, function () {
   keys(both);
   memberships(both);
   timelines(both);
+  ephemera(both);
+  lookups(both);
+  encryption(both);
+  thirdPartyInvites(both);
+  operations(both);
 });

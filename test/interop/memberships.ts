@@ -24,10 +24,11 @@ export function memberships(rig: () => Rig): void {
     describe(`memberships in a room ${title}`, () => {
       for (const version of ROOM_VERSIONS) {
         describe(`of version ${version}`, () => {
-          it('a user joins by id, is heard, and both servers have the same state', async () => {
+          it('a user joins by id, sees what was said before and is heard, and both servers have the same state', async () => {
             const alice = await rig()[host].user('alice');
             const bob = await rig()[guest].user('bob');
             const roomId = await alice.room(version);
+            const before = await alice.say(roomId, 'before');
             await bob.join(roomId, alice.serverName);
             await alice.isIn(roomId, 'join');
             await bothSay('join', roomId, bob.userId, alice, bob);
@@ -38,6 +39,7 @@ export function memberships(rig: () => Rig): void {
             expect((await alice.sees(roomId, answer)).content.body).to.equal('はい');
             await alice.setState(roomId, 'm.room.topic', { topic: 'of both' });
             await sameState(roomId, alice, bob);
+            expect((await bob.history(roomId)).map((event) => event.event_id)).to.include(before);
           });
 
           it('an invited user sees the invitation and joins, another declines, a third one is uninvited', async () => {

@@ -38,6 +38,21 @@ export function timelines(rig: () => Rig): void {
         await sameState(roomId, alice, bob);
       });
 
+      it('history from before the join is fetched page by page to the room’s beginning, without holes', async () => {
+        const alice = await rig()[host].user('alice');
+        const bob = await rig()[guest].user('bob');
+        const roomId = await alice.room('11');
+        const texts = Array.from({ length: 70 }, (_, count) => `number ${count}`);
+        for (const text of texts) await alice.say(roomId, text);
+        await bob.join(roomId, alice.serverName);
+        const history = await bob.history(roomId, 40);
+        expect(bodies(history).reverse()).to.deep.equal(texts);
+        expect(history.at(-1).type).to.equal('m.room.create');
+        expect(history.map((event) => event.event_id)).to.deep.equal(
+          (await alice.history(roomId, 100)).map((event) => event.event_id),
+        );
+      });
+
       it('history that is for members since their invitation or join stays hidden from those who come later', async () => {
         for (const visibility of ['joined', 'invited']) {
           const alice = await rig()[host].user('alice');

@@ -1,9 +1,10 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { migratedDatabase } from './database.ts';
 import { freePort } from './free-port.ts';
 import { recordedFetch } from './http.ts';
@@ -117,6 +118,16 @@ export class ChildServer {
   /** Asks it to drain and end (SIGTERM). */
   stop(): Promise<number | null> {
     return this.kill('SIGTERM');
+  }
+
+  /** Runs one of the program's commands with its settings. What it wrote. @throws Error if it fails */
+  async command(...args: readonly string[]): Promise<string> {
+    const run = promisify(execFile);
+    const { stdout } = await run(NODE, [join(HOME, 'src', 'main.ts'), ...args, ...this.#args], {
+      env: this.#env,
+      cwd: HOME,
+    });
+    return stdout;
   }
 
   /** Ends it with `signal` and starts it again on the same data and port. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { LOOPBACK_CERTIFICATE, LOOPBACK_KEY } from '#test/support/certificates.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
+import { IdentityServer } from '#test/support/identity-server.ts';
 import { NetworkPath } from '#test/support/network-path.ts';
 import { SynapseServer } from '#test/support/synapse/synapse-server.ts';
 import { Account, type Json } from './account.ts';
@@ -59,6 +60,8 @@ let users = 0;
 
 /** Both servers, each reached by the other through a link that can be cut. */
 export class Rig {
+  /** An identity server that both trust. */
+  readonly identity: IdentityServer;
   readonly #ours: ChildServer | SynapseServer;
   readonly #theirs: SynapseServer;
   readonly ours: Partner;
@@ -67,9 +70,11 @@ export class Rig {
   private constructor(
     ours: ChildServer | SynapseServer,
     theirs: SynapseServer,
+    identity: IdentityServer,
     names: Names,
     links: readonly [NetworkPath, NetworkPath],
   ) {
+    this.identity = identity;
     this.#ours = ours;
     this.#theirs = theirs;
     this.ours = partner(names.ours, ours, links[0]);
@@ -82,17 +87,19 @@ export class Rig {
     const links = [await NetworkPath.to(() => ourTls), await NetworkPath.to(() => theirTls)] as const;
     // One is found by its host's name, the other one by its address.
     const names = { ours: links[0].address.replace('127.0.0.1', 'localhost'), theirs: links[1].address };
+    const identity = await IdentityServer.start();
     const starting = await Promise.allSettled([
       AMONG_THEMSELVES
         ? SynapseServer.start({ python, serverName: names.ours, tlsPort: ourTls })
-        : startOurs(names.ours, ourTls),
+        : startOurs(names.ours, ourTls, identity),
       SynapseServer.start({ python, serverName: names.theirs, tlsPort: theirTls }),
     ]);
     const [ours, theirs] = starting;
     if (ours.status === 'fulfilled' && theirs.status === 'fulfilled')
-      return new Rig(ours.value, theirs.value, names, links);
+      return new Rig(ours.value, theirs.value, identity, names, links);
     for (const made of starting) if (made.status === 'fulfilled') await made.value.dispose();
     for (const link of links) await link.close();
+    await identity.stop();
     throw starting.find((made) => made.status === 'rejected')?.reason;
   }
 
@@ -119,7 +126,7 @@ export class Rig {
 
   async stop(): Promise<void> {
     await Promise.all([this.#ours.dispose(), this.#theirs.dispose()]);
-    await Promise.all([this.ours.link.close(), this.theirs.link.close()]);
+    await Promise.all([this.ours.link.close(), this.theirs.link.close(), this.identity.stop()]);
   }
 }
 
@@ -128,7 +135,7 @@ interface Names {
   readonly theirs: string;
 }
 
-function startOurs(serverName: string, tlsPort: number): Promise<ChildServer> {
+function startOurs(serverName: string, tlsPort: number, identity: IdentityServer): Promise<ChildServer> {
   return ChildServer.start({
     database: 'shared',
     env: {
@@ -136,6 +143,7 @@ function startOurs(serverName: string, tlsPort: number): Promise<ChildServer> {
       TSUDOI_TLS__PORT: String(tlsPort),
       TSUDOI_TLS__CERT_FILE: LOOPBACK_CERTIFICATE,
       TSUDOI_TLS__KEY_FILE: LOOPBACK_KEY,
+      TSUDOI_IDENTITY__TRUSTED_SERVERS: identity.name,
       TSUDOI_REGISTRATION__ENABLED: 'true',
       TSUDOI_PRESENCE__FEDERATE: 'true',
       TSUDOI_FEDERATION__TRUSTED_CA_FILES: LOOPBACK_CERTIFICATE,
@@ -156,6 +164,7 @@ function partner(serverName: string, server: ChildServer | SynapseServer, link: 
     rotateSigningKey: async () => {
       await server.kill('SIGTERM');
       if (server instanceof SynapseServer) server.rotateSigningKey();
+      else await server.command('rotate-signing-key');
       await server.launch();
     },
     log: () => (server instanceof SynapseServer ? server.log(LOG_BYTES) : server.output),

@@ -93,8 +93,11 @@ export class Backfill implements PastSource {
       const found = await history.eventByTime(server, room.roomId, ts, dir);
       if (!found.ok) continue;
       const { eventId } = found.value;
-      if ((await fetcher.unusable(room, [eventId])).length === 0) return eventId;
-      if (await this.#turns.run(room.nid, () => this.#fetchAt(room, eventId, server))) return eventId;
+      const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
+      if (await isHere()) return eventId;
+      // While it waited for its turn, somebody else may have fetched it.
+      const fetch = async (): Promise<boolean> => (await isHere()) || this.#fetchAt(room, eventId, server);
+      if (await this.#turns.run(room.nid, fetch)) return eventId;
     }
     return undefined;
   }
