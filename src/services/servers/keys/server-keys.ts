@@ -250,6 +250,8 @@ export class ServerKeys {
       return taken;
     }
     this.#outcomes.inc({ outcome: answer.ok ? 'bad_answer' : answer.kind });
+    // A server that was not even asked, so soon after an outage, may be back already, and with a new key.
+    if (!answer.ok && answer.status === undefined && answer.retryAfterMs !== undefined) return undefined;
     this.#failed(serverName);
     logger.info('the keys of a server could not be fetched', { server: serverName, reason: taken });
     return undefined;

@@ -20,7 +20,7 @@ describe('keys of servers', () => {
 
   before(async () => {
     federation = await startFederation(['a.test', 'b.test'], {
-      partners: ['p.test', 'absurd', 'lies', 'away', 'expires', 'notary', 'gone'].map((name) =>
+      partners: ['p.test', 'absurd', 'lies', 'away', 'expires', 'notary', 'gone', 'back'].map((name) =>
         name.includes('.') ? name : `${name}.servers.test`,
       ),
       servers: { 'b.test': { config: { federation: { keyServers: ['notary.servers.test'] } } } },
@@ -156,6 +156,18 @@ describe('keys of servers', () => {
     }
     expect(path.attempts).to.be.within(2, 4);
     path.heal();
+  });
+
+  it('of a server that is back are had as soon as it may be asked again, however often they were wanted before', async () => {
+    const { serverName, signingKey } = federation.partner('back.servers.test');
+    const path = federation.path('a.test', serverName);
+    path.cut();
+    const { federationClient } = federation.server('a.test').services;
+    await federationClient.request({ destination: serverName, method: 'GET', path: '/_matrix/federation/v1/version' });
+    path.heal();
+    for (let count = 0; count < 5; count++) expect(await keyOf(serverName, signingKey.keyId)).to.equal(false);
+    federation.clock.set(10_000);
+    expect(await keyOf(serverName, signingKey.keyId)).to.equal(true);
   });
 
   it('are told to others with the signature of the server that was asked beside that of their own', async () => {
