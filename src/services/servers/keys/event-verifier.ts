@@ -28,6 +28,7 @@ const MOST_SIGNATURES = 8;
 /** An event whose format is good, and what has to be verified of it. */
 interface Candidate {
   readonly eventId: string;
+  /** As it is accepted: the redacted copy where the content hash is wrong. */
   readonly pdu: Pdu;
   readonly text: string;
   /** Each of these has to have signed it: its signatures by key id. */
@@ -59,7 +60,7 @@ export class EventVerifier {
     const verified: VerifiedPdu[] = [];
     for (const [index, verdict] of verdicts.entries()) {
       if (index > 0 && index % SLICE === 0) await setImmediate();
-      verified.push(isCandidate(verdict) ? judged(version, verdict, failures.get(verdict)) : verdict);
+      verified.push(isCandidate(verdict) ? judged(verdict, failures.get(verdict)) : verdict);
     }
     return verified;
   }
@@ -104,9 +105,11 @@ const isCandidate = (verdict: VerifiedPdu | Candidate): verdict is Candidate => 
 const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate => {
   const format = checkPduFormat(version, json);
   if (!format.ok) return { ok: false, reason: format.reason };
-  const { pdu } = format;
-  const text = signedEventText(version, pdu);
-  const eventId = eventIdOf(version, pdu, text);
+  const text = signedEventText(version, format.pdu);
+  const eventId = eventIdOf(version, format.pdu, text);
+  // "If the hash check fails, then it is assumed that this is because we have only been given a redacted version of the event." Who has to have
+  // signed it is said by that version: what was left out of it proves nothing.
+  const pdu = hasRightContentHash(version, format.pdu) ? format.pdu : (redact(version, format.pdu) as Pdu);
   const signers = new Map<string, ReadonlyMap<string, string>>();
   for (const serverName of requiredSigners(version, pdu, eventId)) {
     const signatures = [...signaturesOf(pdu, serverName)].slice(0, MOST_SIGNATURES);
@@ -116,12 +119,8 @@ const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate
   return { eventId, pdu, text, signers };
 };
 
-const judged = (version: RoomVersion, { eventId, pdu }: Candidate, failure: string | undefined): VerifiedPdu => {
-  if (failure !== undefined) return { ok: false, eventId, reason: failure };
-  // "If the hash check fails, then it is assumed that this is because we have only been given a redacted version of the event."
-  const event = hasRightContentHash(version, pdu) ? pdu : (redact(version, pdu) as Pdu);
-  return { ok: true, event: { eventId, pdu: event } };
-};
+const judged = ({ eventId, pdu }: Candidate, failure: string | undefined): VerifiedPdu =>
+  failure === undefined ? { ok: true, event: { eventId, pdu } } : { ok: false, eventId, reason: failure };
 
 /** The servers that have to have signed an event. */
 const requiredSigners = (version: RoomVersion, pdu: Pdu, eventId: string): ReadonlySet<string> => {

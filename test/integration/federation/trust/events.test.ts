@@ -78,6 +78,21 @@ describe('events of other servers', () => {
     if (whole?.ok === true && verdict?.ok === true) expect(whole.event.eventId).to.equal(verdict.event.eventId);
   });
 
+  for (const versionId of ['1', '3', '10', '11'])
+    it(`are no invites by address without a signature of the inviter's server once they are redacted, in room version ${versionId}`, async () => {
+      const signed = { mxid: '@u:a.test', token: 'abc', signatures: { 'id.test': { 'ed25519:1': 'AAAA' } } };
+      const content = { membership: 'invite', third_party_invite: { display_name: 'u', signed } };
+      const draft = { type: 'm.room.member', sender: '@admin:q.test', state_key: '@u:a.test', content };
+      // What is signed and hashed has another display name, which no redacted copy has.
+      const forged = event(versionId, draft, undefined, {
+        content: { ...content, third_party_invite: { display_name: 'v', signed } },
+      });
+      const [verdict] = await verify(versionId, forged);
+      // Since version 11 what proves the invite survives the redaction.
+      const invite = verdict?.ok === true ? verdict.event.pdu.content['third_party_invite'] : undefined;
+      expect(verdict?.ok === true && invite === undefined).to.equal(false);
+    });
+
   it('are refused with a reason when they are malformed, and others are judged all the same', async () => {
     const verdicts = await verify('11', null, {}, event('11', { depth: -1 }), event('11', {}, []), event('11'));
     expect(verdicts.map(({ ok }) => ok)).to.deep.equal([false, false, false, false, true]);
