@@ -13,6 +13,8 @@ export interface RequestToSign {
   readonly destination?: string | undefined;
   /** The JSON body; left out where there is none. */
   readonly content?: JsonObject | undefined;
+  /** The same in Canonical JSON, instead of it. */
+  readonly text?: string | undefined;
 }
 
 /** The body of a request as it is sent, and what proves the sender. */
@@ -24,8 +26,8 @@ export interface SignedRequest {
 }
 
 /** The body in the one form in which it is signed. It may hold events of old room versions, whose numbers are no integers. */
-const contentText = (content: JsonObject | undefined): string | undefined =>
-  content === undefined ? undefined : canonicalJson(content, 'lenient');
+const contentText = ({ content, text }: RequestToSign): string | undefined =>
+  text ?? (content === undefined ? undefined : canonicalJson(content, 'lenient'));
 
 /**
  * The text that the signature of a request covers: Canonical JSON of method, target, both servers and the body.
@@ -47,7 +49,7 @@ const requestText = (request: RequestToSign, content: string | undefined): strin
 };
 
 /** The text that the signature of a request covers. Server-Server API, "Request Authentication". */
-export const signedRequestText = (request: RequestToSign): string => requestText(request, contentText(request.content));
+export const signedRequestText = (request: RequestToSign): string => requestText(request, contentText(request));
 
 /** Signs a request of this server to another one. Server-Server API, "Request Authentication". */
 export const signRequest = (
@@ -55,7 +57,7 @@ export const signRequest = (
   key: SigningKey,
 ): SignedRequest => {
   const { destination, origin } = request;
-  const body = contentText(request.content);
+  const body = contentText(request);
   const signature = signText(requestText(request, body), key);
   const authorization = `X-Matrix origin="${origin}",destination="${destination}",key="${key.keyId}",sig="${signature}"`;
   return { body, authorization };

@@ -36,6 +36,8 @@ export interface FederationRequest {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   readonly content?: JsonObject | undefined;
+  /** The content in Canonical JSON, for those who have it as text. */
+  readonly body?: string | undefined;
   /** Of the answer; 1 MiB by default. */
   readonly maxBodyBytes?: number | undefined;
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
@@ -291,9 +293,9 @@ export class FederationClient {
     { signal, timeouts }: Patience,
   ): Promise<Opened | FederationFailure> {
     const { serverName, signingKey, userAgent } = this.#options;
-    const { content, destination, method, query, path } = request;
+    const { body: text, content, destination, method, query, path } = request;
     const uri = `${path}${queryOf(query)}`;
-    const signed = signRequest({ method, uri, origin: serverName, destination, content }, signingKey);
+    const signed = signRequest({ method, uri, origin: serverName, destination, content, text }, signingKey);
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: 'application/json, */*;q=0.5' };
     if (request.isSigned !== false) headers['authorization'] = signed.authorization;
     if (signed.body !== undefined) headers['content-type'] = 'application/json';

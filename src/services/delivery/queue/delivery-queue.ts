@@ -41,11 +41,19 @@ export interface DeliveryQueueOptions<Item> {
   readonly pauseMs?: (failures: number) => number;
   /** Destinations that share a fate, such as those behind one server. All are of one group when left out. */
   readonly groupOf?: (destination: string) => DeliveryGroup;
+  /**
+   * For how many milliseconds a destination is left alone that a batch has just arrived at, so that what comes meanwhile goes out as one;
+   * not at all when left out. The first batch after a quiet time never waits.
+   */
+  readonly gather?: { readonly ms: number; readonly timers: Pick<Timers, 'after'> };
 }
+
+/** What is next for a destination; a number: it is tried again then. */
+type Next = 'more' | 'gather' | 'nothing' | number;
 
 /** A destination for which there is something to do. Of all others nothing is in memory. */
 interface Active {
-  state: 'ready' | 'sending' | 'waiting';
+  state: 'ready' | 'sending' | 'gathering' | 'waiting';
   /** The group that it is ready in, or being sent to in. */
   group: string;
   /** It was put off with its group, and that is being noted: until then it is left alone. */
@@ -74,6 +82,8 @@ export class DeliveryQueue<Item> {
   readonly #busy = new Map<string, number>();
   /** Groups to which nothing gets through: how often in a row that was so, and until when they are left alone. */
   readonly #pausedGroups = new Map<string, { readonly failures: number; readonly until: number }>();
+  /** Those that a batch has just arrived at, with what ends their pause. */
+  readonly #gathering = new Map<string, Timer>();
   readonly #sending = new Ongoing();
   readonly #puttingOff = new Ongoing();
   readonly #stop = new AbortController();
@@ -134,15 +144,19 @@ export class DeliveryQueue<Item> {
     this.wake(destination);
   }
 
-  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */
+  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. Nothing is gathered any longer. */
   async idle(): Promise<void> {
-    await this.#puttingOff.idle();
-    await this.#sending.idle();
-    await this.#puttingOff.idle();
+    do {
+      this.#gatherNoLonger();
+      await this.#puttingOff.idle();
+      await this.#sending.idle();
+      await this.#puttingOff.idle();
+    } while (this.#gathering.size > 0);
   }
 
   /** Begins nothing new, and waits for what is being sent; breaks it off after so many milliseconds. */
   async close(graceMs: number): Promise<void> {
+    this.#gatherNoLonger();
     this.#isClosed = true;
     this.#timer?.timer.cancel();
     const timer = this.#options.timers.after(graceMs, () => this.#stop.abort());
@@ -250,6 +264,32 @@ export class DeliveryQueue<Item> {
     this.#expect(at);
   }
 
+  #gather(destination: string, active: Active): void {
+    const { gather } = this.#options;
+    if (gather === undefined || this.#isClosed) {
+      this.#makeReady(destination, active);
+      return;
+    }
+    active.state = 'gathering';
+    this.#gathering.set(
+      destination,
+      gather.timers.after(gather.ms, () => this.#gathered(destination)),
+    );
+  }
+
+  #gathered(destination: string): void {
+    this.#gathering.delete(destination);
+    const active = this.#active.get(destination);
+    if (active?.state === 'gathering') this.#makeReady(destination, active);
+  }
+
+  #gatherNoLonger(): void {
+    for (const [destination, timer] of this.#gathering) {
+      timer.cancel();
+      this.#gathered(destination);
+    }
+  }
+
   /** One timer waits for all. */
   #expect(at: number): void {
     if (this.#isClosed || (this.#timer !== undefined && this.#timer.at <= at)) return;
@@ -319,6 +359,7 @@ export class DeliveryQueue<Item> {
       const next = await this.#deliver(destination, active);
       if (next === 'more' || (next === 'nothing' && active.hasNews)) this.#makeReady(destination, active);
       else if (next === 'nothing') this.#active.delete(destination);
+      else if (next === 'gather') this.#gather(destination, active);
       else this.#wait(active, next);
     } catch (err) {
       const { clock, logger, name } = this.#options;
@@ -333,8 +374,8 @@ export class DeliveryQueue<Item> {
     }
   }
 
-  /** @returns whether more may follow, or when to try again */
-  async #deliver(destination: string, active: Active): Promise<'more' | 'nothing' | number> {
+  /** @returns whether more may follow, at once or once it was gathered, or when to try again */
+  async #deliver(destination: string, active: Active): Promise<Next> {
     const { batchSize, progress, source } = this.#options;
     const known = (active.delivery ??= (await progress.read(destination)) ?? fresh(destination));
     if (known.isGone) return 'nothing';
@@ -377,13 +418,13 @@ export class DeliveryQueue<Item> {
     sent: Delivery & { readonly batchEnd: number },
     items: readonly Positioned<Item>[],
     outcome: Outcome,
-  ): Promise<'more' | 'nothing' | number> {
+  ): Promise<Next> {
     const { clock, logger, name } = this.#options;
     const failures = (active.wasInContact ? 0 : sent.failures) + 1;
     switch (outcome.kind) {
       case 'done':
         await this.#save(active, { ...sent, ...AT_REST, position: sent.batchEnd });
-        return 'more';
+        return outcome.hasMore === true ? 'more' : 'gather';
       case 'gone':
         await this.#save(active, { ...sent, ...AT_REST, isGone: true });
         return 'nothing';

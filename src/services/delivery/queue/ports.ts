@@ -23,8 +23,8 @@ export interface DeliveryGroup {
 
 /** What the destination answered to a batch. */
 export type Outcome =
-  /** It arrived. */
-  | { readonly kind: 'done' }
+  /** It arrived. `hasMore`: more is known to wait for the destination already, and nothing is gathered first. */
+  | { readonly kind: 'done'; readonly hasMore?: boolean }
   /**
    * It may succeed later; not before `afterMs` milliseconds when the destination said so. `isOfGroup`: nothing gets through to any
    * destination of its group.

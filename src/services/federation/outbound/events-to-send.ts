@@ -1,9 +1,10 @@
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
+import type { EventRecord } from '#src/storage/room-model/event-reads.ts';
 import { isOurs } from './own-events.ts';
 import type { PendingRoom, PendingRooms } from './pending-rooms.ts';
 
@@ -14,7 +15,8 @@ const ROOMS_AT_ONCE = 100;
 
 /** Events on their way to a server. */
 export interface EventsOnTheirWay {
-  readonly pdus: readonly JsonObject[];
+  /** Each in Canonical JSON. */
+  readonly pdus: readonly string[];
   /** Which ones they are. */
   readonly identity: readonly string[];
   /** They have arrived. */
@@ -23,8 +25,9 @@ export interface EventsOnTheirWay {
 
 interface Found {
   readonly nid: number;
-  readonly pdu: JsonObject;
-  readonly size: number;
+  /** Canonical JSON. */
+  readonly json: string;
+  readonly sender: string;
 }
 
 export interface EventsToSendOptions {
@@ -57,7 +60,7 @@ export class EventsToSend {
       for (const place of places) {
         if (found.length >= limit || characters >= MOST_CHARACTERS) break;
         const { events, upTo } = await this.#read(destination, place, limit - found.length, limit, latestOnly);
-        for (const event of events) characters += event.size;
+        for (const event of events) characters += event.json.length;
         found.push(...events);
         // Where nothing is for this server, nothing has to arrive.
         if (events.length === 0) pending.advance(destination, place.room, place.span, upTo);
@@ -66,7 +69,7 @@ export class EventsToSend {
       if (found.length === 0) places = firstOf(pending.of(destination));
     }
     return {
-      pdus: found.map(({ pdu }) => pdu),
+      pdus: found.map(({ json }) => json),
       identity: found.map(({ nid }) => String(nid)),
       delivered() {
         for (const { place, upTo } of sent) pending.advance(destination, place.room, place.span, upTo);
@@ -100,25 +103,22 @@ export class EventsToSend {
 
   async #stored(room: number, after: number, upTo: number, limit: number): Promise<Found[]> {
     const records = await eventsToSend(this.#options.database, { room, after, upTo }, limit);
-    return records.map(({ nid, json }) => ({ nid, pdu: JSON.parse(json) as JsonObject, size: json.length }));
+    return records.map(ofRecord);
   }
 
   async #newest(room: number, after: number, upTo: number): Promise<Found | undefined> {
     const record = await newestEventToSend(this.#options.database, { room, after, upTo });
-    if (record === undefined) return undefined;
-    return { nid: record.nid, pdu: JSON.parse(record.json) as JsonObject, size: record.json.length };
+    return record && ofRecord(record);
   }
 }
 
-const ofEvent = (event: StoredEvent): Found => ({
-  nid: event.nid,
-  pdu: event.pdu as unknown as JsonObject,
-  size: event.json.length,
-});
+const ofEvent = ({ nid, json, sender }: StoredEvent): Found => ({ nid, json, sender });
+
+const ofRecord = ({ nid, json }: EventRecord): Found => ({ nid, json, sender: (JSON.parse(json) as Pdu).sender });
 
 /** A server is not sent what it made itself. */
 const notOf = (destination: string, events: readonly Found[]): readonly Found[] =>
-  events.filter(({ pdu: { sender } }) => typeof sender !== 'string' || domainOf(sender) !== destination);
+  events.filter(({ sender }) => domainOf(sender) !== destination);
 
 const firstOf = (places: Iterable<PendingRoom>): PendingRoom[] => {
   const first: PendingRoom[] = [];

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Edu } from './edu-source.ts';
 
 /** "The list of PDUs must not exceed 50", "the list of EDUs must not exceed 100". Server-Server API, `PUT /send/{txnId}`. */
@@ -9,8 +9,10 @@ export const MOST_EDUS = 100;
 /** What one server sends another at once. */
 export interface OutboundTransaction {
   readonly id: string;
-  /** Its body. */
-  readonly content: JsonObject;
+  /** Its body in Canonical JSON. */
+  readonly body: string;
+  /** It holds as much as it may: more may wait. */
+  readonly isFull: boolean;
   /** Everything in it arrived, or is given up. */
   delivered(): Promise<void>;
   /** It did not arrive, and what was in it is put together anew. */
@@ -27,14 +29,13 @@ export interface OutboundTransaction {
 export const transactionId = (identity: readonly string[], otherwise: () => string): string =>
   identity.length === 0 ? otherwise() : hash('sha256', JSON.stringify(identity), 'base64url').slice(0, 32);
 
-export const contentOf = (
-  origin: string,
-  now: number,
-  pdus: readonly JsonObject[],
-  edus: readonly Edu[],
-): JsonObject => ({
-  origin,
-  origin_server_ts: now,
-  pdus: [...pdus],
-  ...(edus.length === 0 ? {} : { edus: edus.map(({ edu_type, content }) => ({ edu_type, content })) }),
-});
+/**
+ * The body of a transaction in Canonical JSON. Events are not written anew for each server: their text is that which is stored.
+ *
+ * @param pdus each in Canonical JSON
+ */
+export const bodyOf = (origin: string, now: number, pdus: readonly string[], edus: readonly Edu[]): string => {
+  const told = edus.map(({ edu_type, content }) => ({ edu_type, content }));
+  const first = told.length === 0 ? '' : `"edus":${canonicalJson(told, 'lenient')},`;
+  return `{${first}"origin":${canonicalJson(origin)},"origin_server_ts":${now},"pdus":[${pdus.join(',')}]}`;
+};

@@ -31,9 +31,9 @@ describe('servers that are sent to', () => {
     let hanging = 0;
     let mostHanging = 0;
     const released = Promise.withResolvers<void>();
-    federationClient.request = async ({ content, destination }: FederationRequest): Promise<FederationResult> => {
+    federationClient.request = async ({ body, destination }: FederationRequest): Promise<FederationResult> => {
       if (LIVE.includes(destination)) {
-        const { pdus } = content as unknown as { readonly pdus: readonly unknown[] };
+        const { pdus } = JSON.parse(body ?? '') as { readonly pdus: readonly unknown[] };
         arrived.set(destination, (arrived.get(destination) ?? 0) + pdus.length);
         return { ok: true, body: { pdus: {} } };
       }

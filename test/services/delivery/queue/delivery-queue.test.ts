@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
 import type {
   Batch,
@@ -51,6 +52,7 @@ class World {
   readonly #progress: DeliveryProgress;
   readonly #concurrency: number;
   readonly #groupOf: ((destination: string) => DeliveryGroup) | undefined;
+  readonly #gatherMs: number;
   /** How often the source was asked, and progress read and written. */
   readonly asked = { next: 0, read: 0, save: 0 };
   mostAtOnce = 0;
@@ -58,9 +60,18 @@ class World {
   #process = 0;
   #position = 0;
 
-  /** @param groupOf groups share a fate: who is away says so of their group */
-  constructor(progress: DeliveryProgress = kept(), concurrency = 3, groupOf?: (destination: string) => DeliveryGroup) {
+  /**
+   * @param groupOf groups share a fate: who is away says so of their group
+   * @param gatherMs how long a destination is left alone that a batch arrived at; 0 for not at all
+   */
+  constructor(
+    progress: DeliveryProgress = kept(),
+    concurrency = 3,
+    groupOf?: (destination: string) => DeliveryGroup,
+    gatherMs = 0,
+  ) {
     this.#groupOf = groupOf;
+    this.#gatherMs = gatherMs;
     this.#progress = progress;
     this.#concurrency = concurrency;
   }
@@ -76,6 +87,11 @@ class World {
     };
     const sending = new Set<string>();
     const progress = this.#progress;
+    const timers: Timers = {
+      after: (ms, callback) => this.clock.after(ms, () => isAlive() && callback()),
+      every: (ms, callback) => this.clock.every(ms, () => isAlive() && callback()),
+      sleep: (ms, signal) => this.clock.sleep(ms, signal),
+    };
     this.queue = new DeliveryQueue<number>({
       name: 'test',
       progress: {
@@ -118,11 +134,7 @@ class World {
         }
       },
       clock: this.clock,
-      timers: {
-        after: (ms, callback) => this.clock.after(ms, () => isAlive() && callback()),
-        every: (ms, callback) => this.clock.every(ms, () => isAlive() && callback()),
-        sleep: (ms, signal) => this.clock.sleep(ms, signal),
-      },
+      timers,
       random: systemRandom,
       logger: silentLogger,
       metrics: noMetrics,
@@ -131,6 +143,7 @@ class World {
       firstPauseMs: FIRST_MS,
       longestPauseMs: LONGEST_MS,
       ...(this.#groupOf === undefined ? {} : { groupOf: this.#groupOf }),
+      ...(this.#gatherMs === 0 ? {} : { gather: { ms: this.#gatherMs, timers } }),
     });
     await this.queue.start();
   }
@@ -218,10 +231,11 @@ describe('a queue of deliveries', function () {
     await fc.assert(
       fc.asyncProperty(
         fc.boolean(),
+        fc.constantFrom(0, 100),
         fc.array(step, { minLength: 10, maxLength: 120, size: 'max' }),
-        async (areGrouped, steps) => {
+        async (areGrouped, gatherMs, steps) => {
           const groupOf = (one: string): DeliveryGroup => ({ name: one < 'c' ? 'first' : 'others', most: 2 });
-          const world = areGrouped ? new World(kept(), 3, groupOf) : new World();
+          const world = new World(kept(), 3, areGrouped ? groupOf : undefined, gatherMs);
           await world.start();
           for (const one of steps) {
             if (one.do === 'add') world.add(one.destination, one.count);
@@ -300,6 +314,43 @@ describe('a queue of deliveries', function () {
     expect(world.attempts[before]?.destination, 'who is heard of is asked at once').to.equal('away 7');
     await world.finish();
     for (const name of names) expect(world.arrived.get(name), name).to.deep.equal(world.wanted(name));
+  });
+
+  it('gathers what comes soon after a batch that arrived, and sends at once what comes after a quiet time', async () => {
+    const GATHER_MS = 100;
+    const world = new World(kept(), 20, undefined, GATHER_MS);
+    const names = Array.from({ length: 50 }, (_, i) => `server ${i}`);
+    /** Everything that needs no time to pass. */
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 100; i++) await turn();
+    };
+    await world.start();
+    for (const name of names) world.add(name);
+    await turns();
+    expect(world.attempts.length, 'the first one').to.equal(50);
+    // 200 in 200 ms, and one batch holds five of them.
+    for (let count = 0; count < 200; count++) {
+      for (const name of names) world.add(name);
+      await world.clock.advance(1);
+      await turn();
+    }
+    expect(world.attempts.length - 50, 'while it goes on').to.be.within(1, 2 * 50);
+    await world.finish();
+    for (const name of names) expect(world.arrived.get(name), name).to.deep.equal(world.wanted(name));
+    await world.clock.advance(GATHER_MS);
+    await turns();
+    const before = world.attempts.length;
+    world.add('server 7');
+    await turns();
+    expect(
+      world.attempts.slice(before).map(({ destination }) => destination),
+      'after a quiet time',
+    ).to.deep.equal(['server 7']);
+    // Whoever waits until nothing is left to do does not wait for the clock.
+    world.add('server 7');
+    await world.queue.idle();
+    expect(world.attempts.length - before).to.equal(2);
+    expect(world.clock.pending).to.equal(0);
   });
 
   it('remembers over a restart for how long it leaves somebody alone', async () => {
