@@ -79,8 +79,11 @@ export class Replay {
     this.events.set(eventId, replayed);
     if (verdict === 'accepted') {
       const gone = this.#behind(prev);
-      this.extremities = [...this.extremities.filter((id) => !gone.has(id)), eventId].slice(-MOST_EXTREMITIES);
-      this.current = this.stateAfter(this.extremities);
+      const others = this.extremities.filter((id) => !gone.has(id));
+      if (others.length < MOST_EXTREMITIES) {
+        this.extremities = [...others, eventId];
+        this.current = this.stateAfter(this.extremities);
+      }
     }
     return replayed;
   }

@@ -216,8 +216,9 @@ export class EventReceiver {
             isMember: pdu.type === 'm.room.member',
           };
     const superseded = isAccepted ? await this.#superseded(turn, prev) : new Set<number>();
-    const others = room.head.extremities.filter((event) => !superseded.has(event.nid)).slice(1 - MOST_EXTREMITIES);
-    const { changes, isAfterEvent } = isAccepted
+    const others = room.head.extremities.filter((event) => !superseded.has(event.nid));
+    const isExtremity = isAccepted && others.length < MOST_EXTREMITIES;
+    const { changes, isAfterEvent } = isExtremity
       ? await turn.around.afterwards(room, { incoming, auth, before, own }, others)
       : { changes: [], isAfterEvent: false };
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
@@ -236,6 +237,7 @@ export class EventReceiver {
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
       flags: this.#flags(turn, judged, own !== undefined),
       isAccepted,
+      isExtremity,
       prev,
       auth,
       replaced,
@@ -288,7 +290,7 @@ export class EventReceiver {
 
   /**
    * The forward extremities that an event with these prev_events takes the place of. Soft-failed and rejected events are none
-   * themselves: what comes after one comes after what that one was built on.
+   * themselves: what comes after one comes after what that one was built on, unless its state was told and not worked out from that.
    */
   async #superseded(turn: ReceivingTurn, prev: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
     const found = new Set(prev.map((event) => event.nid));
@@ -296,7 +298,10 @@ export class EventReceiver {
     for (let step = 0; step < HIDDEN_STEPS && hidden.length > 0; step++) {
       const ids = hidden.flatMap((event) => referencedIds(event.pdu.prev_events));
       await turn.lookUp(ids);
-      const nids = ids.flatMap((id) => turn.place(id)?.nid ?? []);
+      const nids = ids.flatMap((id) => {
+        const place = turn.place(id);
+        return place === undefined || isOutlier(place) ? [] : place.nid;
+      });
       const earlier = await turn.events(nids.filter((nid) => !found.has(nid)));
       for (const event of earlier) found.add(event.nid);
       hidden = earlier.filter(isHidden);
@@ -361,7 +366,9 @@ const namedIds = (room: Room, { eventId, pdu }: IdentifiedPdu): readonly string[
 /** Whether an event cannot be built on: it is not here, or nothing is known of what lies before it. */
 const isMissing = (place: Place | undefined): boolean => place === undefined || isOutlier(place);
 
-const isHidden = (event: StoredEvent): boolean => (event.flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
+/** Whether nobody is shown the event, and the state after it comes from the states after all that it was built on. */
+const isHidden = ({ flags }: StoredEvent): boolean =>
+  (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0 && (flags & EVENT_FLAGS.afterGap) === 0;
 
 interface Judged {
   readonly incoming: IdentifiedPdu;

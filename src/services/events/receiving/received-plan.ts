@@ -29,8 +29,9 @@ import type { PreparedRedaction } from '#src/services/events/building/redacting.
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /**
- * Forward extremities that a room keeps at most; the oldest are dropped: what is built next does not refer to them, and their
- * branches no longer count for the room's state.
+ * Forward extremities that a room keeps at most. An event that would be one more does not count for the room's state until something is built
+ * on it that takes the place of another one: were one dropped for it, whoever makes enough forks of the room's past would take back all that
+ * came after.
  */
 export const MOST_EXTREMITIES = 20;
 
@@ -43,6 +44,8 @@ export interface ReceivedPlan {
   readonly json: string;
   readonly flags: number;
   readonly isAccepted: boolean;
+  /** It becomes a forward extremity: it is accepted, and the room has not too many of them. */
+  readonly isExtremity: boolean;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
   /** The state event whose place it takes in its branch. */
@@ -52,7 +55,7 @@ export interface ReceivedPlan {
   readonly toBefore: readonly StateChange[];
   /** The change that the event itself makes. */
   readonly own: StateChange | undefined;
-  /** Forward extremities that stay beside it: less than `MOST_EXTREMITIES`. */
+  /** Forward extremities that stay beside it. */
   readonly others: readonly StoredEvent[];
   /** From the room's present state to the one that it has afterwards. */
   readonly changes: readonly StateChange[];
@@ -125,7 +128,7 @@ export const queueReceived = (
   const after = plan.own === undefined ? before : stateAfterChanges(before, nid, [settle(plan.own)]);
   const changes = plan.changes.map(settle);
   let current = present;
-  if (plan.isAccepted && plan.isAfterEvent) current = after;
+  if (plan.isAfterEvent) current = after;
   else if (changes.length > 0) current = stateAfterChanges(present, allocate(), changes);
 
   // Nobody here was in a room of which nothing was here.
@@ -147,8 +150,8 @@ export const queueReceived = (
   };
   const event = new StoredEvent(parts);
   event.previous = plan.replaced;
-  const head: RoomHead = plan.isAccepted ? { extremities: [...plan.others, event], chain: current } : room.head;
-  const depth = plan.isAccepted ? Math.max(room.headDepth, event.topo) : room.headDepth;
+  const head: RoomHead = plan.isExtremity ? { extremities: [...plan.others, event], chain: current } : room.head;
+  const depth = plan.isExtremity ? Math.max(room.headDepth, event.topo) : room.headDepth;
   const resolved = resolvedChanges(tools, turn, event, changes, plan);
   const comeOrGo = resolved.members.some(({ userId, membership }) => turn.member(userId)?.membership !== membership);
   const redaction = plan.redaction(event);

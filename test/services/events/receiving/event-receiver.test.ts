@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { sql } from '#src/storage/statement.ts';
 import { forkStep, levels, perform } from '#test/support/random-forks.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
@@ -276,6 +278,47 @@ describe('events from elsewhere', function () {
     expect((await services.events.send(room, message(ALICE, 'merge'))).pdu.prev_events).to.have.length(20);
     expect(room.head.extremities).to.have.length(1);
     await new RemoteRoom(services, room).verify();
+  });
+
+  it('do not take back what the room has become, however many forks of its past there are', async () => {
+    const remote = await remoteRoom();
+    await promoted(remote, { [CAROL]: 100 });
+    const fork = head(remote);
+    await promoted(remote, {});
+    await local(remote, topic(ALICE, 'of now'));
+    await local(remote, membership(ALICE, EVE, 'ban'));
+    const [now] = remote.room.head.extremities;
+    for (let i = 0; i < 25; i++) await remote.accepted({ ...message(CAROL, `${i}`), prev: fork });
+    expect(remote.room.head.extremities).to.have.length(20).and.to.include(now);
+    expect(remote.room.powerLevels().userLevel(CAROL)).to.equal(0);
+    expect(remote.room.stateText('m.room.topic', 'topic')).to.equal('of now');
+    expect(remote.room.member(EVE)?.membership).to.equal('ban');
+    await remote.verify();
+  });
+
+  it('take the place of nothing that comes before what was told without the state after it', async () => {
+    const remote = await remoteRoom();
+    await promoted(remote, { [CAROL]: 100 });
+    const told = [...remote.replay.current.values()];
+    const entry = (type: string, stateKey: string): string => remote.replay.current.get(stateMapKey(type, stateKey))!;
+    const auth = [entry('m.room.power_levels', ''), entry('m.room.member', CAROL), entry('m.room.member', EVE)];
+    await promoted(remote, {});
+    const [now] = remote.room.head.extremities;
+    const learn = (event: IdentifiedPdu): IdentifiedPdu => {
+      remote.replay.take(event.eventId, event.pdu);
+      return event;
+    };
+    const outlier = learn(remote.build({ ...topic(CAROL, 'apart'), auth: [] }));
+    const kept = await remote.receiver.storeOutliers(remote.room, [outlier]);
+    expect(kept.get(outlier.eventId)?.outcome).to.equal('rejected');
+    const afterGap = learn(remote.build({ ...membership(CAROL, EVE, 'ban'), prev: [outlier.eventId], auth }));
+    const soft = await remote.receiver.receiveAt(remote.room, afterGap, told);
+    expect(soft.outcome).to.equal('soft-failed');
+    const last = remote.build({ ...message(CAROL, 'hello'), prev: [afterGap.eventId], auth: auth.slice(0, 2) });
+    expect((await remote.receive(last)).outcome).to.equal('accepted');
+    expect(remote.room.head.extremities).to.include(now);
+    expect(remote.room.powerLevels().userLevel(CAROL)).to.equal(0);
+    expect(remote.room.member(EVE)?.membership).to.equal('join');
   });
 
   it('take memberships away when their branch loses, and the room knows it', async () => {
