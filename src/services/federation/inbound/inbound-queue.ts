@@ -45,8 +45,11 @@ export interface InboundQueueOptions {
 const BATCH = 100;
 /** Rooms whose events are received at the same time. */
 const ROOMS_AT_ONCE = 4;
-/** Rooms that ask other servers for what is missing at the same time. */
+/** Events for which other servers are asked for what is missing at the same time: in all, and of those that one server has sent. */
 const ASKING_AT_ONCE = 64;
+const ASKING_OF_ORIGIN_AT_ONCE = 4;
+/** For so long what one event needs is asked for. */
+const LONGEST_ASKING_MS = 300_000;
 /** Events that are kept in memory until their turn comes; the others are read when it does. */
 const MOST_HELD = 4_000;
 /** Events of one server that may wait for one room, and in all: it is asked to come again later. */
@@ -65,10 +68,24 @@ class RoomLine {
   running: Promise<void> | undefined;
   /** By origin. */
   readonly counts = new Map<string, number>();
+  /** Events before which something is missing, by who sent them: each of these waits for nobody but its server. */
+  readonly aside = new Map<string, Aside>();
+
+  isAside(seq: number): boolean {
+    for (const { seqs } of this.aside.values()) if (seqs.has(seq)) return true;
+    return false;
+  }
+}
+
+/** Their places in the line, in order: they are read when their turn comes. */
+interface Aside {
+  readonly seqs: Set<number>;
+  running: Promise<void> | undefined;
 }
 
 /**
- * Brings acknowledged events into their rooms: those of a room in the order in which they came, rooms by turns. They lie in the database
+ * Brings acknowledged events into their rooms: those of a room in the order in which they came, rooms by turns. Those before which something
+ * is missing stand aside while it is asked for, so that a server that answers slowly, or not at all, holds up its own events only. They lie in the database
  * until it is known what becomes of them, so that the end of the process loses none.
  */
 export class InboundQueue {
@@ -77,6 +94,7 @@ export class InboundQueue {
   readonly #counts = new Map<string, number>();
   readonly #receiving = new Gate(ROOMS_AT_ONCE);
   readonly #asking = new Gate(ASKING_AT_ONCE);
+  readonly #askingOf = new Map<string, Gate>();
   readonly #closing = new AbortController();
   readonly #received: Counter;
   readonly #seconds: Histogram;
@@ -151,7 +169,9 @@ export class InboundQueue {
   }
 
   #running(): Promise<void>[] {
-    return [...this.#lines.values()].flatMap(({ running }) => running ?? []);
+    return [...this.#lines.values()].flatMap(({ aside, running }) =>
+      [running, ...[...aside.values()].map((one) => one.running)].filter((one) => one !== undefined),
+    );
   }
 
   #line(room: number): RoomLine {
@@ -166,6 +186,7 @@ export class InboundQueue {
       if (count > 0) counts.set(origin, count);
       else counts.delete(origin);
     }
+    if (!this.#counts.has(origin)) this.#askingOf.delete(origin);
   }
 
   #wake(room: number, line: RoomLine): void {
@@ -173,8 +194,13 @@ export class InboundQueue {
     line.running = doing(new Work('receive events'), () => this.#run(room, line)).finally(() => {
       line.running = undefined;
       if (line.held.length > 0 || line.hasMore) this.#wake(room, line);
-      else this.#lines.delete(room);
+      else this.#letGo(room, line);
     });
+  }
+
+  #letGo(room: number, line: RoomLine): void {
+    const isOver = line.running === undefined && line.aside.size === 0 && line.held.length === 0 && !line.hasMore;
+    if (isOver && this.#lines.get(room) === line) this.#lines.delete(room);
   }
 
   async #run(roomNid: number, line: RoomLine): Promise<void> {
@@ -184,9 +210,9 @@ export class InboundQueue {
       try {
         const room = await rooms.byNid(roomNid);
         const batch = await this.#next(roomNid, room, line);
-        if (room !== undefined) await this.#receive(room, batch);
+        const done = room === undefined ? batch : await this.#receive(room, line, batch);
         if (signal.aborted) return;
-        await this.#finish(line, batch);
+        await this.#finish(line, batch, done);
       } catch (err) {
         if (signal.aborted) return;
         logger.warn('events of other servers wait for the database', { err, room: roomNid });
@@ -204,24 +230,26 @@ export class InboundQueue {
     line.lastSeq = records.at(-1)?.seq ?? line.lastSeq;
     if (records.length < BATCH) line.hasMore = false;
     if (room === undefined) throw new Error(`there is no room ${roomNid}`);
-    return records.map(({ event_id: id, json, origin, seq }) => ({
-      seq,
-      origin,
-      event: { eventId: eventIdText(room.version, id), pdu: JSON.parse(json) as Pdu },
-    }));
+    return records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
   }
 
-  async #finish(line: RoomLine, batch: readonly WaitingEvent[]): Promise<void> {
+  /** @param done those of them that do not wait any more */
+  async #finish(line: RoomLine, batch: readonly WaitingEvent[], done: readonly WaitingEvent[]): Promise<void> {
     if (batch.length === 0) return;
-    await finishEvents(
-      this.#options.database,
-      batch.map(({ seq }) => seq),
-    );
-    for (const { origin } of batch) this.#count(line, origin, -1);
+    await this.#remove(line, done);
     if (line.held[0]?.seq === batch[0]?.seq) {
       line.held.splice(0, batch.length);
       this.#heldCount -= batch.length;
     }
+  }
+
+  async #remove(line: RoomLine, done: readonly WaitingEvent[]): Promise<void> {
+    if (done.length === 0) return;
+    await finishEvents(
+      this.#options.database,
+      done.map(({ seq }) => seq),
+    );
+    for (const { origin } of done) this.#count(line, origin, -1);
   }
 
   #dropHeld(line: RoomLine): void {
@@ -231,13 +259,49 @@ export class InboundQueue {
     line.hasMore = true;
   }
 
-  async #receive(room: Room, batch: readonly WaitingEvent[]): Promise<void> {
+  /** @returns those of which it is known what becomes of them; the others stand aside */
+  async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
     const receptions = await this.#receiving.run(() => this.#receiveBatch(room, batch));
+    const missing: WaitingEvent[] = [];
     for (const [index, waiting] of batch.entries()) {
       const reception = receptions[index];
-      if (reception === undefined || this.#closing.signal.aborted) continue;
-      if (reception.outcome === 'missing') await this.#receiveAfterGap(room, waiting);
-      else this.#note(room, waiting, reception);
+      if (reception?.outcome === 'missing') missing.push(waiting);
+      else if (reception !== undefined) this.#note(room, waiting, reception);
+    }
+    for (const waiting of missing) this.#standAside(room, line, waiting);
+    return batch.filter((waiting) => !missing.includes(waiting));
+  }
+
+  #standAside(room: Room, line: RoomLine, { origin, seq }: WaitingEvent): void {
+    const aside = line.aside.get(origin) ?? { seqs: new Set<number>(), running: undefined };
+    line.aside.set(origin, aside);
+    aside.seqs.add(seq);
+    if (this.#closing.signal.aborted) return;
+    aside.running ??= doing(new Work('receive events'), () => this.#runAside(room, line, aside)).finally(() => {
+      aside.running = undefined;
+      if (aside.seqs.size === 0) line.aside.delete(origin);
+      this.#letGo(room.nid, line);
+    });
+  }
+
+  async #runAside(room: Room, line: RoomLine, { seqs }: Aside): Promise<void> {
+    const { database, logger, timers } = this.#options;
+    const { signal } = this.#closing;
+    for (let [seq] = seqs; seq !== undefined && !signal.aborted; [seq] = seqs) {
+      try {
+        const [record] = await nextEvents(database, room.nid, seq - 1, 1);
+        if (record?.seq === seq) {
+          const waiting = waitingEvent(room, record);
+          await this.#receiveAfterGap(room, waiting);
+          if (signal.aborted) return;
+          await this.#remove(line, [waiting]);
+        }
+        seqs.delete(seq);
+      } catch (err) {
+        if (signal.aborted) return;
+        logger.warn('events of other servers wait for the database', { err, room: room.nid });
+        await timers.sleep(RETRY_MS, signal);
+      }
     }
   }
 
@@ -276,14 +340,14 @@ export class InboundQueue {
 
   /** Something before the event is not here: perhaps it came meanwhile, else it is asked for. */
   async #receiveAfterGap(room: Room, waiting: WaitingEvent): Promise<void> {
-    const { clock, gaps, logger } = this.#options;
+    const { clock, logger } = this.#options;
     const { event, origin } = waiting;
     const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
     if (again === undefined) return;
     if (again.outcome !== 'missing') return this.#note(room, waiting, again);
     const started = clock.monotonic();
     try {
-      const reception = await this.#asking.run(() => gaps.close(room, event, origin, this.#closing.signal));
+      const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
       this.#seconds.observe((clock.monotonic() - started) / 1000);
       this.#note(room, waiting, reception ?? again);
     } catch (err) {
@@ -298,6 +362,24 @@ export class InboundQueue {
     }
   }
 
+  /** Not for ever: what comes after it is asked for anew with the next event. */
+  async #close(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
+    const { gaps, timers } = this.#options;
+    const late = new AbortController();
+    const timer = timers.after(LONGEST_ASKING_MS, () => late.abort());
+    try {
+      return await gaps.close(room, event, origin, AbortSignal.any([this.#closing.signal, late.signal]));
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #gateOf(origin: string): Gate {
+    const gate = this.#askingOf.get(origin) ?? new Gate(ASKING_OF_ORIGIN_AT_ONCE);
+    this.#askingOf.set(origin, gate);
+    return gate;
+  }
+
   #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
     this.#received.inc({ outcome: reception.outcome });
     if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
@@ -310,3 +392,13 @@ export class InboundQueue {
     });
   }
 }
+
+const waitingEvent = (
+  { version }: Room,
+  {
+    event_id: id,
+    json,
+    origin,
+    seq,
+  }: { readonly seq: number; readonly event_id: Buffer; readonly origin: string; readonly json: string },
+): WaitingEvent => ({ seq, origin, event: { eventId: eventIdText(version, id), pdu: JSON.parse(json) as Pdu } });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { sql } from '#src/storage/statement.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { PartnerRoom } from '#test/support/partner-room.ts';
@@ -246,6 +247,41 @@ describe('events that are missing when others come', function () {
     await until('a join in another room', () => other.isJoined('@quinn:q.test') || undefined);
     release();
     await server.idle();
+  });
+
+  it('hold up nothing that another server sends to the same room, and of their own server only what depends on them', async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    p.on('POST', '/_matrix/federation/v1/get_missing_events/*', async () => {
+      await held;
+      return { status: 404 };
+    });
+    p.on('GET', '/_matrix/federation/v1/state_ids/*', () => ({ status: 404 }));
+    const join = await joinOf(federation.partner('q.test'), roomId);
+    const beside = room.build({ type: 'm.room.message', sender: PAT, content: { body: 'beside' } });
+    const events = says(3);
+    await p.transact('a.test', { pdus: events.slice(1).map(({ pdu }) => pdu) });
+    await p.request('POST', /get_missing_events/);
+    await federation.partner('q.test').transact('a.test', { pdus: [join.pdu] });
+    await p.transact('a.test', { pdus: [beside.pdu] });
+    const { services } = server;
+    const waiting = (): Promise<object[]> =>
+      services.database.query(sql('test_inbound_events', 'select seq from inbound_events'), []);
+    const here = (await services.rooms.byId(roomId))!;
+    await until('a join in the same room', () => here.isJoined('@quinn:q.test') || undefined);
+    await until(
+      'an event beside',
+      () => here.ring.events.some(({ eventId }) => eventId === beside.eventId) || undefined,
+    );
+    expect(await waiting(), 'they came while the first question was not answered').to.have.length(2);
+    release();
+    await server.idle();
+    expect(await bodies()).to.deep.equal(['beside']);
+    expect(await waiting()).to.deep.equal([]);
+    // Nothing of them is counted any more: the next ones come as ever.
+    await p.transact('a.test', { pdus: events.map(({ pdu }) => pdu) });
+    await server.idle();
+    expect((await bodies()).toSorted()).to.deep.equal(['0', '1', '2', 'beside']);
   });
 
   /** A join that is made by hand, so that nothing waits for the server to be idle. */
