@@ -119,4 +119,65 @@ describe('a sync response', function () {
     // A turn writes 100 000 characters, and what goes beyond them with the last event of them.
     expect(turns).to.be.at.least(Math.floor(body.length / 120_000));
   });
+
+  it('of sliding sync lets others have their turn while it is found out what many lists want of many rooms', async () => {
+    const LISTS = 100;
+    const ROOMS = 40;
+    for (let n = 0; n < ROOMS; n += 1) await server.room('dave');
+    const { deviceId, userId } = await server.session('dave');
+    const { slidingSync } = server.services;
+    /** Wishes that were looked at for a room, in all, and at most in one turn of the event loop. */
+    const steps = { all: 0, turn: 0, most: 0 };
+    // Each list has a first room of its own, and no two rooms are of the same lists.
+    const lists = Array.from({ length: LISTS }, (_, n) => [
+      `l${n}`,
+      {
+        ranges: [[n % ROOMS, ROOMS]],
+        timeline_limit: 1,
+        required_state: Array.from({ length: 40 }, (__, key) => ['org.example.state', `key ${n} ${key}`]),
+      },
+    ]);
+    const ask = async (connId: string): Promise<string> => {
+      const wishes = parseSlidingBody({ conn_id: connId, lists: Object.fromEntries(lists) }, 'msc3575');
+      for (const wish of wishes.lists.values()) {
+        const { timelineLimit } = wish;
+        Object.defineProperty(wish, 'timelineLimit', {
+          get: () => {
+            steps.all += 1;
+            steps.turn += 1;
+            steps.most = Math.max(steps.most, steps.turn);
+            return timelineLimit;
+          },
+        });
+      }
+      const { signal } = new AbortController();
+      const request = { ...wishes, userId, deviceId, pos: undefined, timeout: 0, digest: connId, signal };
+      return slidingSync.sync(request, slidingEncoder('msc3575'));
+    };
+    await ask('first');
+    Object.assign(steps, { all: 0, turn: 0, most: 0 });
+    const request = { isOver: false };
+    const all = ask('second').finally(() => (request.isOver = true));
+    while (!request.isOver) {
+      await setImmediate();
+      steps.turn = 0;
+    }
+    expect(Object.keys(JSON.parse(await all).rooms)).to.have.length(ROOMS);
+    expect(steps.all).to.be.at.least((LISTS * ROOMS) / 2);
+    // Those of a room are looked at together.
+    expect(steps.most).to.be.at.most(2 * LISTS);
+  });
+
+  it('of sliding sync that names the same rooms over and over is refused', async () => {
+    const { deviceId, userId } = await server.session('dave');
+    const list = { ranges: Array.from({ length: 100 }, () => [0, 99]), timeline_limit: 1, required_state: [] };
+    const wishes = parseSlidingBody({ lists: { all: list } }, 'msc3575');
+    const { signal } = new AbortController();
+    const request = { ...wishes, userId, deviceId, pos: undefined, timeout: 0, digest: 'over and over', signal };
+    const answer = await server.services.slidingSync.sync(request, slidingEncoder('msc3575')).then(
+      () => 'answered',
+      ({ errcode }: { errcode: string }) => errcode,
+    );
+    expect(answer).to.equal('M_INVALID_PARAM');
+  });
 });

@@ -20,6 +20,17 @@ const keyOfWish = ({ include, exclude, lazyMembers }: RequiredState, userId: str
   return [named(include), named(exclude), lazyMembers];
 };
 
+/** Each wish is put in order once for one user, for however many rooms it is. */
+const texts = new WeakMap<RequiredState, { readonly userId: string; readonly text: string }>();
+
+const textOfWish = (wish: RequiredState, userId: string): string => {
+  const known = texts.get(wish);
+  if (known?.userId === userId) return known.text;
+  const text = JSON.stringify(keyOfWish(wish, userId));
+  texts.set(wish, { userId, text });
+  return text;
+};
+
 /** Which state one list or subscription wants. */
 class WishedState {
   readonly lazyMembers: boolean;
@@ -76,9 +87,16 @@ class WishedState {
   }
 }
 
+/** Of the wishes that are known. */
+const MOST_CHARACTERS = 16_000_000;
+
 /** Which state a room is told of: all that one or several lists and subscriptions want. */
 export class StateWanted {
-  static readonly #known = new LRUCache<string, StateWanted>(atMost(5_000));
+  static readonly #known = new LRUCache<string, StateWanted>({
+    ...atMost(5_000),
+    maxSize: MOST_CHARACTERS,
+    sizeCalculation: ({ key }) => key.length + 1,
+  });
 
   readonly #wishes: readonly WishedState[];
   /** The same for the same wishes. */
@@ -96,7 +114,7 @@ export class StateWanted {
   }
 
   static of(wishes: readonly RequiredState[], userId: string): StateWanted {
-    const keys = new Set(wishes.map((wish) => JSON.stringify(keyOfWish(wish, userId))));
+    const keys = new Set(wishes.map((wish) => textOfWish(wish, userId)));
     return StateWanted.from(`[${[...keys].toSorted().join(',')}]`);
   }
 

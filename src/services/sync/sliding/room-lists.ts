@@ -2,6 +2,8 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { GiveWay } from '#src/kernel/give-way.ts';
 import type { RoomActivity } from './room-activity.ts';
 import type { ListFilters, ListWish } from './sliding-request.ts';
 
@@ -18,6 +20,9 @@ const BUMPS: ReadonlySet<string> = new Set([
   'org.matrix.msc3672.beacon_info',
   'm.call.notify',
 ]);
+
+/** To look at a room, or at an entry of its state, takes as long as writing so many characters. */
+const CHARACTERS_OF_LOOK = 10;
 
 /** A room that a user is in, was invited to, or knocks at. */
 export interface ListedRoom {
@@ -75,13 +80,18 @@ const tagsOf = (data: UserAccountData, room: Room): readonly string[] => {
 };
 
 /** Rooms of spaces that a user is in. Client-Server API, "Spaces": a child without `via` is none. */
-const childrenOf = (spaces: readonly string[], rooms: readonly ListedRoom[]): ReadonlySet<string> => {
+const childrenOf = async (
+  spaces: readonly string[],
+  rooms: readonly ListedRoom[],
+  way: GiveWay,
+): Promise<ReadonlySet<string>> => {
   const wanted = new Set(spaces);
   const children = new Set<string>();
   for (const { room, member } of rooms) {
     if (!wanted.has(room.roomId) || member.membership !== 'join') continue;
     for (const { event } of room.state.values())
       if (event.type === 'm.space.child' && Array.isArray(event.content['via'])) children.add(event.stateKey ?? '');
+    await way.after(CHARACTERS_OF_LOOK * room.state.size);
   }
   return children;
 };
@@ -91,6 +101,7 @@ export class ListContext {
   readonly #data: UserAccountData;
   readonly #rooms: readonly ListedRoom[];
   #direct: ReadonlySet<string> | undefined;
+  readonly #tags = new Map<Room, readonly string[]>();
 
   /** @param rooms the most recent first */
   constructor(data: UserAccountData, rooms: readonly ListedRoom[]) {
@@ -103,26 +114,51 @@ export class ListContext {
     return this.#direct.has(room.roomId);
   }
 
-  /** The rooms of a list, the most recent first. */
-  rooms({ filters }: ListWish): readonly ListedRoom[] {
-    const tests = this.#tests(filters);
-    return tests.length === 0 ? this.#rooms : this.#rooms.filter((listed) => tests.every((test) => test(listed)));
+  /** The rooms of a list, the most recent first. @param way is told how much was looked at */
+  async rooms({ filters }: ListWish, way: GiveWay): Promise<readonly ListedRoom[]> {
+    const tests = await this.#tests(filters, way);
+    if (tests.length === 0) return this.#rooms;
+    const found: ListedRoom[] = [];
+    for (const listed of this.#rooms) {
+      if (tests.every((test) => test(listed))) found.push(listed);
+      const turn = way.after(CHARACTERS_OF_LOOK * tests.length);
+      if (turn !== undefined) await turn;
+    }
+    return found;
   }
 
-  #tests(filters: ListFilters): ((listed: ListedRoom) => boolean)[] {
+  #tagsOf(room: Room): readonly string[] {
+    let tags = this.#tags.get(room);
+    if (tags === undefined) this.#tags.set(room, (tags = tagsOf(this.#data, room)));
+    return tags;
+  }
+
+  async #tests(filters: ListFilters, way: GiveWay): Promise<((listed: ListedRoom) => boolean)[]> {
     const tests: ((listed: ListedRoom) => boolean)[] = [];
     const { isDm, isEncrypted, isInvited, nameLike, notRoomTypes, notTags, roomTypes, spaces, tags } = filters;
     if (isInvited !== undefined) tests.push(({ member }) => (member.membership === 'invite') === isInvited);
     if (isDm !== undefined) tests.push(({ room }) => this.isDirect(room) === isDm);
     if (isEncrypted !== undefined) tests.push(({ room }) => room.isEncrypted === isEncrypted);
-    if (roomTypes !== undefined) tests.push(({ room }) => roomTypes.includes(room.roomType ?? null));
-    if (notRoomTypes !== undefined) tests.push(({ room }) => !notRoomTypes.includes(room.roomType ?? null));
+    if (roomTypes !== undefined) {
+      const wanted = new Set(roomTypes);
+      tests.push(({ room }) => wanted.has(room.roomType ?? null));
+    }
+    if (notRoomTypes !== undefined) {
+      const unwanted = new Set(notRoomTypes);
+      tests.push(({ room }) => !unwanted.has(room.roomType ?? null));
+    }
     if (spaces !== undefined) {
-      const children = childrenOf(spaces, this.#rooms);
+      const children = await childrenOf(spaces, this.#rooms, way);
       tests.push(({ room }) => children.has(room.roomId));
     }
-    if (tags !== undefined) tests.push(({ room }) => tagsOf(this.#data, room).some((tag) => tags.includes(tag)));
-    if (notTags !== undefined) tests.push(({ room }) => !tagsOf(this.#data, room).some((tag) => notTags.includes(tag)));
+    if (tags !== undefined) {
+      const wanted = new Set(tags);
+      tests.push(({ room }) => this.#tagsOf(room).some((tag) => wanted.has(tag)));
+    }
+    if (notTags !== undefined) {
+      const unwanted = new Set(notTags);
+      tests.push(({ room }) => !this.#tagsOf(room).some((tag) => unwanted.has(tag)));
+    }
     if (nameLike !== undefined) {
       const wanted = nameLike.toLowerCase();
       tests.push(({ room }) => (room.stateText('m.room.name', 'name') ?? '').toLowerCase().includes(wanted));
@@ -131,10 +167,24 @@ export class ListContext {
   }
 }
 
-/** The rooms within the windows of a list. */
+/** How often the ranges of a list may name the same rooms, on average. */
+const MOST_OVERLAP = 4;
+
+/**
+ * The rooms within the windows of a list.
+ *
+ * @throws MatrixError M_INVALID_PARAM when they name the same rooms over and over
+ */
 export const windowed = (rooms: readonly ListedRoom[], ranges: ListWish['ranges']): readonly ListedRoom[] => {
   if (ranges === undefined) return rooms;
   const found = new Set<ListedRoom>();
-  for (const [first, last] of ranges) for (const listed of rooms.slice(first, last + 1)) found.add(listed);
+  let named = 0;
+  for (const [first, last] of ranges) {
+    const within = rooms.slice(first, last + 1);
+    named += within.length;
+    if (named > MOST_OVERLAP * rooms.length)
+      throw new MatrixError('M_INVALID_PARAM', 'The ranges of a list must not overlap: each room is told once.');
+    for (const listed of within) found.add(listed);
+  }
   return [...found];
 };

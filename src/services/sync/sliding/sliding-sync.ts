@@ -20,6 +20,7 @@ import { ConnectionSaver } from './connection-saver.ts';
 import type { ConnectionStore } from './connection-store.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
 import { combined, type CombinedWish } from './required-state.ts';
+import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomActivity } from './room-activity.ts';
 import { ListContext, listedRoom, type ListedRoom, windowed } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
@@ -66,6 +67,8 @@ export interface SlidingSyncOptions {
 
 /** How much of an answer is written in one turn of the event loop. */
 const CHARACTERS_AT_ONCE = 100_000;
+/** To note that a list wants a room takes as long as writing so many characters. */
+const CHARACTERS_OF_WISH = 20;
 /** Lists and subscriptions of usual clients, and then some. */
 const USUAL_WISHES = 20;
 
@@ -215,8 +218,6 @@ export class SlidingSync {
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
     const outside = await outsideRooms.find(user, data, request, state);
-    // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
-    const end = { vector: writer.committed(), count: ephemeral.current };
     const hidden = ignoredBy(data);
     const now = this.#options.clock.now();
     const listed = [
@@ -227,16 +228,16 @@ export class SlidingSync {
       ...outside.listed,
     ].toSorted((a, b) => b.activity - a.activity || b.room.nid - a.room.nid);
     const context = new ListContext(data, listed);
-    const { lists, wanted } = wishesOf(request, context, listed, outside.left);
-    const all = [...wanted.values()];
-    // Most rooms are wanted by the same lists.
-    const known = new Map<string, CombinedWish>();
-    const rooms = all.map(({ listed: one, wishes, lists: names, isSubscribed }): WantedRoom => {
-      const key = isSubscribed || names.length === 0 ? undefined : JSON.stringify(names);
-      const wish = (key === undefined ? undefined : known.get(key)) ?? combined(wishes, userId);
-      if (key !== undefined) known.set(key, wish);
-      const { timelineLimit, state: stateWanted } = wish;
-      return { listed: one, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(one.room.nid) };
+    const { lists, wanted } = await wishesOf(request, context, listed, outside.left, way);
+    const combinedOf = await combinedWishes(wanted, userId, way);
+    // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
+    const end = { vector: writer.committed(), count: ephemeral.current };
+    // Who came or went while the lists were made is told of it the next time.
+    const all = wanted.filter(({ listed: { member, room } }) => isSameMember(room.member(userId), member));
+    const rooms = all.map((one): WantedRoom => {
+      const { listed: of, lists: names } = one;
+      const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.wishes, userId);
+      return { listed: of, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(of.room.nid) };
     });
     const told = await slidingRooms.read(
       rooms,
@@ -299,13 +300,18 @@ const LEFT: RoomWish = {
   requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
 };
 
+/** Whether nothing has become of a membership. */
+const isSameMember = (now: Member | undefined, before: Member): boolean =>
+  now?.event === before.event && now.membership === before.membership;
+
 /** The lists of an answer, and every room that any of them or a subscription wants. */
-const wishesOf = (
+const wishesOf = async (
   { lists: asked, subscriptions }: SlidingRequest,
   context: ListContext,
   listed: readonly ListedRoom[],
   left: readonly ListedRoom[],
-): { readonly lists: readonly ListAnswer[]; readonly wanted: ReadonlyMap<number, Wishes> } => {
+  way: GiveWay,
+): Promise<{ readonly lists: readonly ListAnswer[]; readonly wanted: readonly Wishes[] }> => {
   const wanted = new Map<number, Wishes>();
   const want = (one: ListedRoom, wish: RoomWish): Wishes => {
     const known = wanted.get(one.room.nid) ?? { listed: one, wishes: [], lists: [], isSubscribed: false };
@@ -313,16 +319,19 @@ const wishesOf = (
     wanted.set(one.room.nid, known);
     return known;
   };
-  const lists = [...asked].map(([name, wish]): ListAnswer => {
-    const rooms = context.rooms(wish);
-    for (const one of windowed(rooms, wish.ranges)) want(one, wish).lists.push(name);
+  const lists: ListAnswer[] = [];
+  for (const [name, wish] of asked) {
+    const rooms = await context.rooms(wish, way);
+    const within = windowed(rooms, wish.ranges);
+    for (const one of within) want(one, wish).lists.push(name);
     const ranges = wish.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const];
     const windows = ranges.map(([first, last]) => ({
       range: [first, last] as const,
       roomIds: rooms.slice(first, last + 1).map(({ room }) => room.roomId),
     }));
-    return { name, count: rooms.length, windows };
-  });
+    lists.push({ name, count: rooms.length, windows });
+    await way.after(CHARACTERS_OF_WISH * (1 + within.length));
+  }
   if (subscriptions.size > 0) {
     const byId = new Map([...listed, ...left].map((one) => [one.room.roomId, one]));
     for (const [roomId, wish] of subscriptions) {
@@ -332,5 +341,31 @@ const wishesOf = (
   }
   // Rooms that were left are told of to the client that knows them, whatever it asks for.
   for (const one of left) if (!wanted.has(one.room.nid)) want(one, LEFT);
-  return { lists, wanted };
+  return { lists, wanted: [...wanted.values()] };
+};
+
+/** What is wanted of each room, all in all. */
+const combinedWishes = async (
+  wanted: readonly Wishes[],
+  userId: string,
+  way: GiveWay,
+): Promise<ReadonlyMap<Wishes, CombinedWish>> => {
+  const found = new Map<Wishes, CombinedWish>();
+  // Most rooms are wanted by the same lists.
+  const known = new Map<string, CombinedWish>();
+  for (const one of wanted) {
+    const { isSubscribed, lists, wishes } = one;
+    const key = isSubscribed || lists.length === 0 ? undefined : JSON.stringify(lists);
+    let wish = key === undefined ? undefined : known.get(key);
+    let characters = key?.length ?? 0;
+    if (wish === undefined) {
+      wish = combined(wishes, userId);
+      if (key !== undefined) known.set(key, wish);
+      characters += CHARACTERS_OF_WISH * wishes.length + wish.state.key.length;
+    }
+    found.set(one, wish);
+    const turn = way.after(characters);
+    if (turn !== undefined) await turn;
+  }
+  return found;
 };
