@@ -5,6 +5,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
  * What of an EDU's content a server may say in the rooms that it is about. "ACLs MUST be applied ... typing, receipts". Server-Server API,
  * "Server Access Control Lists".
  *
+ * @param most rooms that are looked at; what is said of others is dropped
  * @returns undefined where nothing is left
  */
 export const allowedContent = async (
@@ -12,6 +13,7 @@ export const allowedContent = async (
   origin: string,
   type: string,
   content: JsonObject,
+  most: number,
 ): Promise<JsonObject | undefined> => {
   const allows = async (roomId: string): Promise<boolean> => (await rooms.byId(roomId))?.allowsServer(origin) === true;
   if (type === 'm.typing') {
@@ -20,6 +22,11 @@ export const allowedContent = async (
   }
   if (type !== 'm.receipt') return content;
   const allowed: [string, JsonObject[string]][] = [];
-  for (const [roomId, receipts] of Object.entries(content)) if (await allows(roomId)) allowed.push([roomId, receipts]);
+  for (const [roomId, receipts] of Object.entries(content).slice(0, most))
+    if (await allows(roomId)) allowed.push([roomId, receipts]);
   return allowed.length === 0 ? undefined : Object.fromEntries(allowed);
 };
+
+/** How many rooms an EDU is about whose ACLs count. */
+export const roomsOf = (type: string, content: JsonObject): number =>
+  type === 'm.receipt' ? Object.keys(content).length : 0;

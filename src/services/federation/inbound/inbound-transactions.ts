@@ -16,13 +16,15 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { answerOf, stageTransaction } from '#src/storage/federation/inbound.ts';
-import { allowedContent } from './edu-acl.ts';
+import { allowedContent, roomsOf } from './edu-acl.ts';
 import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
 export const MOST_PDUS = 50;
 export const MOST_EDUS = 100;
+/** Rooms that the receipts of one transaction may be about: each is looked up. */
+const MOST_RECEIPT_ROOMS = 2_000;
 
 /** What a transaction brings. */
 export interface Transaction {
@@ -237,6 +239,7 @@ export class InboundTransactions {
   /** Does what EDUs say, one after the other. One that fails keeps no other from it. */
   async #handleEdus(origin: string, edus: readonly unknown[]): Promise<void> {
     const { eduHandlers, logger, rooms } = this.#options;
+    let left = MOST_RECEIPT_ROOMS;
     for (const edu of edus) {
       if (!isJsonObject(edu)) continue;
       const { content, edu_type: type } = edu;
@@ -246,7 +249,8 @@ export class InboundTransactions {
         continue;
       }
       try {
-        const allowed = await allowedContent(rooms, origin, type, content);
+        const allowed = await allowedContent(rooms, origin, type, content, left);
+        left = Math.max(0, left - roomsOf(type, content));
         if (allowed !== undefined) await handler(origin, allowed);
         this.#edus.inc({ type, outcome: allowed === undefined ? 'denied' : 'done' });
       } catch (err) {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { PartnerRoom } from '#test/support/partner-room.ts';
@@ -138,6 +139,18 @@ describe('transactions of other servers', function () {
     expect((await q.transact('a.test', { pdus: [event.pdu] })).body.pdus[event.eventId]).to.deep.equal({});
     await server.idle();
     expect(await bodies(roomId)).to.deep.equal(['let me in']);
+  });
+
+  it('with receipts in thousands of rooms cost a bounded number of statements', async () => {
+    const { database } = server.services;
+    const receipts = (from: number): JsonObject => ({
+      edu_type: 'm.receipt',
+      content: Object.fromEntries(Array.from({ length: 3_000 }, (_, i) => [`!${from + i}:p.test`, {}])),
+    });
+    const before = database.statements();
+    const answer = await p.transact('a.test', { edus: [receipts(0), receipts(3_000), receipts(6_000)] });
+    expect(answer.status).to.equal(200);
+    expect(database.statements() - before).to.be.within(1, 2_100);
   });
 
   it('whose events are staged when the process ends are not lost', async () => {
