@@ -72,14 +72,8 @@ describe('media, as HTTP hands them out', function () {
     }
   });
 
-  it('of other servers, and of names that are none, are not found, whatever is asked for beside it', async () => {
-    for (const path of [
-      'far.example/abc',
-      'test/none',
-      'test/%2e%2e%2fsession.key',
-      `test/${'a'.repeat(300)}`,
-      '[::1]/abc',
-    ]) {
+  it('of names that are none are not found, whatever is asked for beside it', async () => {
+    for (const path of ['test/none', 'test/%2e%2e%2fsession.key', `test/${'a'.repeat(300)}`]) {
       for (const query of ['', '?timeout_ms=0', '?timeout_ms=-5', '?timeout_ms=99999999']) {
         const { status, errcode } = await downloadMedia(server, 'bob', `mxc://${path}`, {}, query);
         expect([path, query, status, errcode]).to.deep.equal([path, query, 404, 'M_NOT_FOUND']);
