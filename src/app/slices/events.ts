@@ -4,6 +4,8 @@ import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
 import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
 import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
 import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import { PolicyApi } from '#src/remote/federation/policy-api.ts';
+import { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
 import { mediaFollowUp } from '#src/services/media/media-references.ts';
 import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
@@ -16,9 +18,11 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Classification } from './classification.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Servers } from './servers.ts';
 
 /** Events: those that are made here, and those that other servers made. */
 export interface Events {
+  readonly policyServers: PolicyServers;
   readonly events: EventService;
   readonly receiver: EventReceiver;
   readonly stickyReview: StickyReview;
@@ -35,13 +39,19 @@ export const FOLLOW_UPS: readonly FollowUp[] = [
 ];
 
 export function composeEvents(
-  below: Platform & ServerFiles & Commit & RoomModel & Classification & EventStreaming,
+  below: Platform & ServerFiles & Servers & Commit & RoomModel & Classification & EventStreaming,
 ): Slice<Events> {
   const { config, clock, database, random, classifier, signingKeys } = below;
   const { interner, loader, rooms, states, stream, writer } = below;
   const store = { database, interner, loader, rooms, states, stream, writer };
+  const policies = new PolicyServers({
+    api: new PolicyApi(below.federationClient),
+    verifier: below.signatureVerifier,
+    clock,
+  });
   const events = new EventService({
     ...store,
+    policies,
     clock,
     random,
     followUps: FOLLOW_UPS,
@@ -55,16 +65,18 @@ export function composeEvents(
   return {
     name: 'events',
     services: {
+      policyServers: policies,
       events,
       receiver: new EventReceiver({
         ...store,
+        policies,
         clock,
         merger,
         classifier,
         events,
         onReset: noteResets(below),
       }),
-      stickyReview: new StickyReview({ ...store, events }),
+      stickyReview: new StickyReview({ ...store, events, policies }),
       authGraphs,
       merger,
     },

@@ -41,7 +41,8 @@ export function composeFederationInbound(
   const { eduHandlers = {}, eventVerifier: verifier, loader, receiver, roomFetcher, rooms } = below;
   const { serverName } = config;
   const gaps = new MissingEvents({ fetcher: roomFetcher, receiver });
-  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, clock, timers, logger, metrics });
+  const work = { clock, timers, logger, metrics };
+  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, policies: below.policyServers, ...work });
   const inboundTransactions = new InboundTransactions({
     database,
     rooms,

@@ -79,6 +79,7 @@ export function composeFederationJoins(
     loader,
     events,
     receiver,
+    policies: below.policyServers,
     outsideRooms,
     outside,
     imports: new RoomImport({ ...store, events, receiver }),

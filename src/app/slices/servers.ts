@@ -1,3 +1,4 @@
+import type { SignatureVerifier } from '#src/kernel/signature-verifier.ts';
 import { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { DestinationBackoff } from '#src/remote/federation/destination-backoff.ts';
@@ -35,6 +36,7 @@ export interface Servers {
   readonly ownKeys: OwnKeys;
   readonly serverKeys: ServerKeys;
   readonly keyNotary: KeyNotary;
+  readonly signatureVerifier: SignatureVerifier;
   readonly eventVerifier: EventVerifier;
   readonly requestAuthenticator: RequestAuthenticator;
 }
@@ -114,6 +116,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
       ownKeys,
       serverKeys,
       keyNotary: new KeyNotary({ keys: serverKeys, own: ownKeys, rateLimiter, clock }),
+      signatureVerifier: verifier,
       eventVerifier: new EventVerifier({ keys: serverKeys, verifier }),
       requestAuthenticator: new RequestAuthenticator({
         serverName,

@@ -5,6 +5,7 @@ import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
+import { POLICY_ERRORS } from './parts/policy-errors.ts';
 
 const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
 
@@ -29,7 +30,15 @@ export const redactionEndpoints = [
     bodyOptional: true,
     eventBody: true,
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
-    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
+    errcodes: [
+      'M_FORBIDDEN',
+      'M_TOO_LARGE',
+      'M_BAD_JSON',
+      'M_INVALID_PARAM',
+      'M_UNKNOWN',
+      'M_LIMIT_EXCEEDED',
+      ...POLICY_ERRORS,
+    ],
     async handler(
       { delayedEvents, roomSending }: Services,
       { requester, params: { roomId, eventId, txnId }, query, body },
@@ -68,7 +77,7 @@ export const redactionEndpoints = [
     bodyOptional: true,
     eventBody: true,
     response: eventIdAnswer,
-    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventId }, body }) {
       return { event_id: await roomSending.redact(requester, roomId, eventId, body as JsonObject) };
     },

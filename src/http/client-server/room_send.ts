@@ -6,6 +6,7 @@ import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { anyObject, eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
 import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
+import { POLICY_ERRORS } from './parts/policy-errors.ts';
 
 interface Services {
   readonly roomSending: RoomSending;
@@ -27,7 +28,15 @@ export const roomSendEndpoints = [
     body: anyObject,
     eventBody: true,
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
-    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
+    errcodes: [
+      'M_FORBIDDEN',
+      'M_TOO_LARGE',
+      'M_BAD_JSON',
+      'M_INVALID_PARAM',
+      'M_UNKNOWN',
+      'M_LIMIT_EXCEEDED',
+      ...POLICY_ERRORS,
+    ],
     async handler(
       { delayedEvents, roomSending }: Services,
       { requester, params: { roomId, eventType: type, txnId }, query, body },
@@ -65,7 +74,7 @@ export const roomSendEndpoints = [
     body: anyObject,
     eventBody: true,
     response: eventIdAnswer,
-    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventType: type }, query, body }) {
       const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
       const request = { roomId, type, content: body as JsonObject, ts };

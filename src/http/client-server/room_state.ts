@@ -6,6 +6,7 @@ import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { anyObject, eventIdAnswer } from './parts/room-schemas.ts';
+import { POLICY_ERRORS } from './parts/policy-errors.ts';
 
 interface Services {
   readonly roomSending: RoomSending;
@@ -38,6 +39,7 @@ export const roomStateEndpoints = [
       'M_UNABLE_TO_GRANT_JOIN',
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
+      ...POLICY_ERRORS,
     ],
     async handler(
       { delayedEvents, roomSending }: Services,

@@ -122,9 +122,7 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
     type,
   };
   assertKeysFit(version, pdu);
-  if (json.length > MAX_EVENT_BYTES || Buffer.byteLength(json) > MAX_EVENT_BYTES) {
-    throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
-  }
+  assertFits(json);
   return { pdu, eventId: ownId ?? hashedEventId(version, signed), json };
 }
 
@@ -142,11 +140,35 @@ export function countersigned(
   return withSignature(pdu, serverName, signingKey.keyId, signText(signedEventText(version, pdu), signingKey));
 }
 
+/**
+ * An event with the signature of another server beside ours. Its id stays: signatures are no part of it.
+ *
+ * @throws MatrixError M_TOO_LARGE if that makes it too large
+ */
+export function alsoSigned(
+  version: RoomVersion,
+  event: BuiltPdu,
+  serverName: string,
+  keyId: string,
+  signature: string,
+): BuiltPdu {
+  const pdu = withSignature(event.pdu, serverName, keyId, signature) as Pdu;
+  const json = canonicalJson(pdu, canonicalJsonModeOf(version));
+  assertFits(json);
+  return { ...event, pdu, json };
+}
+
 /** @throws MatrixError M_TOO_LARGE if one of an event's keys is over its limit. Client-Server API, "Size limits" */
 export function assertKeysFit(version: RoomVersion, event: JsonObject): void {
   const oversize = oversizeKey(version, event);
   if (oversize !== undefined)
     throw new MatrixError('M_TOO_LARGE', `The ${oversize} of an event must not be longer than ${MAX_KEY_LENGTH}.`);
+}
+
+function assertFits(json: string): void {
+  if (json.length > MAX_EVENT_BYTES || Buffer.byteLength(json) > MAX_EVENT_BYTES) {
+    throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
+  }
 }
 
 function hashedEventId(version: RoomVersion, signed: string): string {

@@ -23,6 +23,7 @@ import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import { groundOf, isStill, newcomers, type PlannedEvents } from './signed-ahead.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { flagsOfVerdict, type NotificationClassifier } from './notification-class.ts';
 import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
@@ -97,7 +98,8 @@ export class EventBuilder {
   /**
    * Builds all the events, or none: on an error the room's head is as it was.
    *
-   * @returns undefined when the room moved on since `prepare`
+   * @param planned the same events, where they were built before to be signed by another server as well
+   * @returns undefined when the room moved on since `prepare`, or so far that the planned events have another place
    * @throws MatrixError M_FORBIDDEN, M_TOO_LARGE, M_BAD_JSON
    */
   build(
@@ -106,18 +108,39 @@ export class EventBuilder {
     loaded: LoadedEvents,
     now: number,
     positionOfEvent: (eventId: string) => number | undefined,
+    planned?: PlannedEvents,
   ): readonly PreparedEvent[] | undefined {
+    if (planned !== undefined && !isStill(room, planned.ground)) return undefined;
     const restore = room.saveHead();
+    const { head, headDepth } = room;
     try {
-      return drafts.map((draft) => {
+      if (planned !== undefined) room.moveHead(planned.ground.head, planned.ground.depth);
+      const prepared = drafts.map((draft, index) => {
         draft.recheck?.(room);
-        return this.#buildOne(room, draft, loaded, now, positionOfEvent);
+        const at = planned?.ground.now ?? now;
+        return this.#buildOne(room, draft, loaded, at, positionOfEvent, planned?.events[index]);
       });
+      return planned === undefined ? prepared : besideOthers(room, prepared, planned, { head, headDepth });
     } catch (error) {
       restore();
       if (error instanceof NotLoadedError) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * Builds events as `build` will build them, for another server to sign them as well. The room's head is as it was.
+   *
+   * @returns undefined when the room moved on since `prepare`
+   * @throws MatrixError as `build` does
+   */
+  plan(room: Room, drafts: readonly EventDraft[], loaded: LoadedEvents, now: number): PlannedEvents | undefined {
+    const ground = groundOf(room, now);
+    const restore = room.saveHead();
+    const prepared = this.build(room, drafts, loaded, now, () => undefined);
+    restore();
+    const events = prepared?.map(({ event, row }) => ({ eventId: event.eventId, pdu: event.pdu, json: row.json }));
+    return events === undefined ? undefined : { ground, events };
   }
 
   #buildOne(
@@ -126,6 +149,7 @@ export class EventBuilder {
     loaded: LoadedEvents,
     now: number,
     positionOfEvent: (eventId: string) => number | undefined,
+    planned?: BuiltPdu,
   ): PreparedEvent {
     const { version } = room;
     const { names } = loaded;
@@ -138,14 +162,18 @@ export class EventBuilder {
     const prevEvents = room.head.extremities.slice(0, 20);
     // Other servers may send any depth: integers end somewhere.
     const topo = Math.min(room.headDepth + 1, Number.MAX_SAFE_INTEGER);
-    const built = this.sign(
+    const own = this.sign(
       version,
       { ...draft, originServerTs: draft.originServerTs ?? now },
       room.roomId,
       prevEvents,
       authEvents,
       topo,
+      planned?.eventId,
     );
+    // Built on other auth events than those that were read the first time.
+    if (planned !== undefined && planned.eventId !== own.eventId) throw new NotLoadedError();
+    const built = planned ?? own;
     const levels = draft.type === 'm.room.create' ? undefined : this.#powerLevels(room, loaded);
     const verdict = checkAuth(
       version,
@@ -255,7 +283,7 @@ export class EventBuilder {
     }
   }
 
-  /** Hashes and signs one event. */
+  /** Hashes and signs one event. @param eventId the one that it was given before, in the versions in which it is given one */
   sign(
     version: RoomVersion,
     draft: EventDraft & { readonly originServerTs?: number },
@@ -263,6 +291,7 @@ export class EventBuilder {
     prevEvents: readonly StoredEvent[],
     authEvents: readonly StoredEvent[],
     depth: number,
+    eventId?: string,
   ): BuiltPdu {
     const isCreate = draft.type === 'm.room.create';
     const reference = (event: StoredEvent): ReturnType<typeof eventReference> =>
@@ -282,7 +311,7 @@ export class EventBuilder {
         ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
         ...(draft.stickyDurationMs === undefined ? {} : { stickyDurationMs: draft.stickyDurationMs }),
         ...(version.eventIdFormat === 'assigned'
-          ? { eventId: `$${this.#random.string(24)}:${this.#signer.serverName}` }
+          ? { eventId: eventId ?? `$${this.#random.string(24)}:${this.#signer.serverName}` }
           : {}),
       },
       this.#signer,
@@ -316,3 +345,17 @@ export class EventBuilder {
     };
   }
 }
+
+/** Events that were planned some time ago, beside the events that have come to the room's head since then. */
+const besideOthers = (
+  room: Room,
+  prepared: readonly PreparedEvent[],
+  { ground }: PlannedEvents,
+  now: { readonly head: RoomHead; readonly headDepth: number },
+): readonly PreparedEvent[] => {
+  const last = prepared.at(-1);
+  if (last === undefined || now.head === ground.head) return prepared;
+  const extremities = [...newcomers(now.head, ground), ...room.head.extremities];
+  room.moveHead({ extremities, chain: room.head.chain }, Math.max(room.headDepth, now.headDepth));
+  return [...prepared.slice(0, -1), { ...last, head: room.head }];
+};

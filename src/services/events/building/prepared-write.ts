@@ -49,7 +49,8 @@ export const writeOf = (
       room: room.nid,
       extremities: last.head.extremities.map((event) => event.nid),
       state: last.head.chain.nid,
-      depth: last.event.topo,
+      // Deeper than the event where others have come meanwhile.
+      depth: Math.max(last.event.topo, room.headDepth),
       lastPos: last.event.nid,
     },
   ],

@@ -5,7 +5,9 @@ import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protoco
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import { MOST_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
@@ -17,11 +19,11 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
-import { MOST_EXTREMITIES, queueReceived, type ReceivedPlan } from './received-plan.ts';
+import { queueReceived, type ReceivedPlan } from './received-plan.ts';
 import { OWN_EVENT, type StateBefore } from './received-state.ts';
 import type { Reception } from './reception.ts';
 import type { StateReset } from './state-reset.ts';
-import { withoutUnsigned } from './stored-json.ts';
+import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 import { OutlierStore } from './outlier-store.ts';
 import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
 import { judgeReceived, type Verdict } from './received-verdict.ts';
@@ -41,6 +43,8 @@ export interface EventReceiverOptions {
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;
+  /** What policy servers say of events. Left out: no room uses one. */
+  readonly policies?: Pick<PolicyServers, 'mayConcern' | 'prepare' | 'verdictOn'>;
   /** Told when the resolution of a fork took back what a room's state said: joins, or power levels. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
@@ -66,13 +70,16 @@ export class EventReceiver {
    * @param isSentOn this server sends it to the others in the room, if it accepts it: its sender's server is not in it
    */
   async receive(room: Room, incoming: IdentifiedPdu, origin?: string, isSentOn = false): Promise<Reception> {
-    const [reception] = await this.#receiveAll(room, [incoming], origin, isSentOn ? EVENT_FLAGS.sentOn : 0);
-    if (reception === undefined) throw new Error('an event was received and nothing became of it');
-    return reception;
+    return this.#prepared(room, incoming, async () => {
+      const [reception] = await this.#receiveAll(room, [incoming], origin, isSentOn ? EVENT_FLAGS.sentOn : 0);
+      if (reception === undefined) throw new Error('an event was received and nothing became of it');
+      return reception;
+    });
   }
 
   /**
-   * Accepts events one after the other, in the given order, in few commits: one where none of them changes the room's rules.
+   * Accepts events one after the other, in the given order, in few commits: one where none of them changes the room's rules. Policy servers
+   * are not asked: what they say has been prepared by then, or the event is missing something.
    *
    * @param origin as for `receive`; of each of them, where they come from several
    * @returns what became of each, in the same order; when one is refused by the database it throws, and those before it are committed
@@ -121,7 +128,7 @@ export class EventReceiver {
     stateBefore: readonly string[],
     others: readonly (readonly string[])[] = [],
   ): Promise<Reception> {
-    return this.#exclusively(room, async (turn) => {
+    const work = async (turn: ReceivingTurn): Promise<Reception> => {
       const states = [stateBefore, ...others];
       await turn.lookUp([...namedIds(room, incoming), ...states.flat()]);
       const missing = states.flat().filter((id) => turn.place(id) === undefined);
@@ -130,7 +137,19 @@ export class EventReceiver {
       const reception = await this.#receive(turn, incoming, 0, told);
       await turn.settle();
       return reception;
-    });
+    };
+    return this.#prepared(room, incoming, () => this.#exclusively(room, work));
+  }
+
+  /** Asks the room's policy server before the room is taken; again where another one came to be the room's meanwhile. */
+  async #prepared(room: Room, incoming: IdentifiedPdu, work: () => Promise<Reception>): Promise<Reception> {
+    const { policies } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      if (policies?.mayConcern(room) === true) await policies.prepare(room, [incoming]);
+      const reception = await work();
+      const isUnprepared = reception.outcome === 'missing' && reception.ids.length === 0;
+      if (!isUnprepared || attempt === POLICY_ATTEMPTS) return reception;
+    }
   }
 
   /**
@@ -163,13 +182,13 @@ export class EventReceiver {
    */
   async #receive(
     turn: ReceivingTurn,
-    incoming: IdentifiedPdu,
+    given: IdentifiedPdu,
     flags: number,
     told?: readonly StateEntries[],
   ): Promise<Reception> {
     const { room } = turn;
-    const { pdu } = incoming;
-    const known = turn.place(incoming.eventId);
+    const { pdu } = given;
+    const known = turn.place(given.eventId);
     const wasOutlier = known !== undefined && isReplaceable(known);
     if (known !== undefined && !wasOutlier) return { outcome: 'known' };
     const prevIds = referencedIds(pdu.prev_events);
@@ -182,22 +201,44 @@ export class EventReceiver {
     const positions = (ids: readonly string[]): number[] => ids.map((id) => turn.place(id)?.nid ?? 0);
     const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(positions(authIds));
-    const names = await this.#names(incoming);
+    const names = await this.#names(given);
 
     const before = await turn.around.before(room, prev, told);
     const { interner } = this.#options;
     const create = await turn.create();
-    const verdict = await judgeReceived({ interner, loader: turn.loader }, room, incoming, auth, before, create);
+    const byRules = await judgeReceived({ interner, loader: turn.loader }, room, given, auth, before, create);
+    const byPolicy = this.#judgeByPolicy(room, given, byRules);
+    if (byPolicy === undefined) return { outcome: 'missing', ids: [] };
+    const { incoming, verdict } = byPolicy;
     const plan = await this.#plan(turn, { incoming, names, prev, auth, before, verdict, missingPrev, flags });
     if (wasOutlier) {
       await shadowOutliers(this.#options.database, room.nid, [known.nid]);
-      turn.forget(incoming.eventId);
+      turn.forget(given.eventId);
     }
     const { event, written } = queueReceived(this.#options, turn, plan);
     written.catch(() => undefined);
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
       : { outcome: verdict.kind, event, reason: verdict.reason };
+  }
+
+  /**
+   * "Is validated by the Policy Server, if the room is using a Policy Server, otherwise it is 'soft failed'."
+   *
+   * @returns undefined when it is not known yet what the policy server says
+   */
+  #judgeByPolicy(
+    room: Room,
+    incoming: IdentifiedPdu,
+    verdict: Verdict,
+  ): { readonly incoming: IdentifiedPdu; readonly verdict: Verdict } | undefined {
+    const { policies } = this.#options;
+    if (verdict.kind !== 'accepted' || policies?.mayConcern(room) !== true) return { incoming, verdict };
+    const said = policies.verdictOn(room, incoming);
+    if (said === undefined) return undefined;
+    return said.isRecommended
+      ? { incoming: { ...incoming, pdu: said.pdu }, verdict }
+      : { incoming, verdict: { kind: 'soft-failed', reason: said.reason } };
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
@@ -346,6 +387,9 @@ export class EventReceiver {
 
 /** State events that are accepted without a pause. */
 const SLICE = 250;
+
+/** How often a policy server is asked about an event when the room changes it meanwhile. */
+const POLICY_ATTEMPTS = 3;
 
 /** How far back a run of soft-failed and rejected events is followed. */
 const HIDDEN_STEPS = 20;

@@ -18,7 +18,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Reception } from './reception.ts';
 import { PastPositions } from './past-positions.ts';
 import { ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
-import { withoutUnsigned } from './stored-json.ts';
+import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
 /** Outliers that are judged and written together. */
 const SLICE = 500;

@@ -16,7 +16,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { PastPositions } from './past-positions.ts';
 import { judgePast } from './received-verdict.ts';
 import { isReplaceable, ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
-import { withoutUnsigned } from './stored-json.ts';
+import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
 export interface PastReceiverOptions extends ReceivingTurnOptions {
   readonly interner: Interner;

@@ -28,13 +28,6 @@ import type { ReceivingTurn } from './receiving-turn.ts';
 import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/**
- * Forward extremities that a room keeps at most. An event that would be one more does not count for the room's state until something is built
- * on it that takes the place of another one: were one dropped for it, whoever makes enough forks of the room's past would take back all that
- * came after.
- */
-export const MOST_EXTREMITIES = 20;
-
 /** What taking an event in does to its room, worked out without positions. */
 export interface ReceivedPlan {
   readonly incoming: IdentifiedPdu;

@@ -8,7 +8,7 @@ export type Reception =
   /** The room's server ACL denies the server that sent it. Nothing was stored. */
   | { readonly outcome: 'denied'; readonly reason: string }
   /**
-   * Events that it names are not here, or the state at one that it comes after is not: they have to be fetched first. Nothing was
-   * stored.
+   * Events that it names are not here, or the state at one that it comes after is not: they have to be fetched first. None: what the room's
+   * policy server says of it is not. Nothing was stored.
    */
   | { readonly outcome: 'missing'; readonly ids: readonly string[] };

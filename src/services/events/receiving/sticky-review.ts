@@ -6,6 +6,7 @@ import type { RoomEventStream } from '#src/services/events/stream/room-event-str
 import { type PreparedRedaction, prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyEntry } from '#src/services/room-model/room/sticky-set.ts';
@@ -20,6 +21,8 @@ export interface StickyReviewOptions {
   readonly writer: Writer;
   readonly stream: RoomEventStream;
   readonly events: EventService;
+  /** Left out: no room uses a policy server. */
+  readonly policies?: Pick<PolicyServers, 'isSigned' | 'mayConcern'>;
 }
 
 /**
@@ -48,10 +51,16 @@ export class StickyReview {
         const basis = await this.#basisOf(room, event);
         if (this.#basis.get(event) === basis) continue;
         const verdict = await checkAgainst(this.#options, room, identified(event), (skey) => room.stateChain.get(skey));
-        if (verdict.ok) await this.#revive(room, entry);
+        if (verdict.ok && this.#isRecommended(room, event)) await this.#revive(room, entry);
         this.#basis.set(event, basis);
       }
     });
+  }
+
+  /** A room's policy server was asked when the event came. What it refused stays hidden. */
+  #isRecommended(room: Room, event: StoredEvent): boolean {
+    const { policies } = this.#options;
+    return policies?.mayConcern(room) !== true || policies.isSigned(room, event.pdu);
   }
 
   /** What of the room's state an event depends on. */

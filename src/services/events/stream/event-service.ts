@@ -3,8 +3,9 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { JobRequest } from '#src/jobs/job-definition.ts';
-import type { PduSigner } from '#src/protocol/events/build-pdu.ts';
+import type { BuiltPdu, PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { redactionHarm } from '#src/protocol/auth/redactions.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -18,6 +19,9 @@ import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
 import type { EventWrite, JobRow } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { EventBuilder, type PreparedEvent } from '#src/services/events/building/event-builder.ts';
+import type { PlannedEvents } from '#src/services/events/building/signed-ahead.ts';
+import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
+import type { RoomPolicy } from '#src/services/events/policy/room-policy.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { type NewRoom, type NewRoomRows, RoomFounder } from '#src/services/events/building/new-room.ts';
@@ -31,6 +35,9 @@ import type { RoomEventStream } from './room-event-stream.ts';
 
 /** How often an event is built anew when the ground under it moved. */
 const BUILD_ATTEMPTS = 100;
+/** How often a policy server is asked to sign the same when the state of the room changes meanwhile. */
+const SIGNING_ATTEMPTS = 10;
+const COME_AGAIN_MS = 1_000;
 
 export interface EventServiceOptions {
   readonly database: Database;
@@ -45,8 +52,15 @@ export interface EventServiceOptions {
   readonly signer: PduSigner;
   readonly clock: Clock;
   readonly random: Random;
+  /** Asks policy servers for their signatures. Left out: no room uses one. */
+  readonly policies?: Pick<PolicyServers, 'inLine' | 'mayConcern' | 'policyFor' | 'signed'>;
   /** Unexpired sticky events that a sender may have in a room. */
   readonly mostStickyEvents?: number;
+}
+
+/** Events that a policy server has signed. */
+interface SignedEvents extends PlannedEvents {
+  readonly policy: RoomPolicy;
 }
 
 /** Makes, authorises and stores the events that users of this server send. */
@@ -63,6 +77,7 @@ export class EventService {
   readonly #positions = new LRUCache<string, number>(atMost(50_000));
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
+  readonly #policies: EventServiceOptions['policies'];
   readonly #stream: RoomEventStream;
   readonly #followUps: FollowUps;
 
@@ -71,6 +86,7 @@ export class EventService {
     this.#loader = options.loader;
     this.#rooms = options.rooms;
     this.#writer = options.writer;
+    this.#policies = options.policies;
     this.#stream = options.stream;
     this.#clock = options.clock;
     this.transactions = new TransactionIds(options.database, options.clock);
@@ -164,17 +180,36 @@ export class EventService {
     }
   }
 
-  async #createAdmitted(
+  #createAdmitted(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction: string | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<readonly StoredEvent[]> {
+    const create = (): Promise<readonly StoredEvent[]> => this.#createInLine(room, drafts, transaction, extra);
+    const policies = this.#policies;
+    return policies?.mayConcern(room) === true ? policies.inLine(room, create) : create();
+  }
+
+  async #createInLine(
     room: Room,
     drafts: readonly EventDraft[],
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
     for (let attempt = 0; ; attempt++) {
+      const policy = this.#policyFor(room, drafts);
+      if (policy !== undefined && attempt >= SIGNING_ATTEMPTS)
+        throw limitExceeded(
+          'policy server',
+          COME_AGAIN_MS,
+          'The state of the room changes faster than its policy server signs.',
+        );
+      const signed = policy === undefined ? undefined : await this.#signAhead(room, policy, drafts);
       // While remote events are accepted, everybody gets in line.
       const queued = room.turns.isTaken
-        ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra))
-        : await this.#queue(room, drafts, false, transaction, extra);
+        ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra, signed))
+        : await this.#queue(room, drafts, false, transaction, extra, signed);
       if (queued === undefined) {
         if (attempt >= BUILD_ATTEMPTS)
           throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
@@ -189,11 +224,36 @@ export class EventService {
     }
   }
 
+  /** The policy server that has to sign one of these. Rooms without one pay a look into their state. */
+  #policyFor(room: Room, drafts: readonly EventDraft[]): RoomPolicy | undefined {
+    const policies = this.#policies;
+    return policies?.mayConcern(room) === true ? policies.policyFor(room, drafts) : undefined;
+  }
+
+  /**
+   * Builds the events and has the room's policy server sign them, before they are sent to anybody. Meanwhile the room goes on.
+   *
+   * @returns undefined when the ground moved, or when they say what is there already
+   */
+  async #signAhead(room: Room, policy: RoomPolicy, drafts: readonly EventDraft[]): Promise<SignedEvents | undefined> {
+    const plan = async (): Promise<PlannedEvents | undefined> => {
+      const loaded = await this.#builder.prepare(room, drafts);
+      if (drafts.length === 1 && this.#builder.unchangedState(room, drafts[0], loaded) !== undefined) return undefined;
+      return this.#builder.plan(room, drafts, loaded, this.#clock.now());
+    };
+    const planned = room.turns.isTaken ? await room.turns.exclusively(plan) : await plan();
+    if (planned === undefined) return undefined;
+    const events: BuiltPdu[] = [];
+    for (const event of planned.events) events.push((await this.#policies?.signed(room, event)) ?? event);
+    return { ground: planned.ground, events, policy };
+  }
+
   /**
    * Builds the events on the room's head and queues them for writing. What has to be read first is read before: building itself
    * is one turn of the event loop, so that nobody comes between an event and the head that it is built on.
    *
    * @param isInLine whether the caller has the room for itself
+   * @param signed the events as the room's policy server has signed them
    * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
    *   undefined when another request has just written the same
    */
@@ -203,6 +263,7 @@ export class EventService {
     isInLine: boolean,
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
+    signed: SignedEvents | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
     const loaded = await this.#builder.prepare(room, drafts);
     const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
@@ -212,9 +273,10 @@ export class EventService {
       return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
     }
     if (room.turns.isTaken && !isInLine) return undefined;
-    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), (id) =>
-      this.#positions.get(`${room.nid} ${id}`),
-    );
+    // Another policy server than the one that was asked, if one was, has to sign them now.
+    if (this.#policyFor(room, drafts)?.id !== signed?.policy.id) return undefined;
+    const positionOf = (id: string): number | undefined => this.#positions.get(`${room.nid} ${id}`);
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), positionOf, signed);
     if (prepared === undefined) return undefined;
     const jobs = drafts.flatMap((draft) => draft.jobs ?? []);
     return { written: this.#write(room, prepared, jobs, transaction, extra) };

@@ -7,6 +7,7 @@ import { doing, Work } from '#src/kernel/work.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -35,6 +36,7 @@ export interface InboundQueueOptions {
   readonly rooms: RoomRegistry;
   readonly receiver: Pick<EventReceiver, 'receiveMany'>;
   readonly gaps: GapCloser;
+  readonly policies: Pick<PolicyServers, 'mayConcern' | 'prepare'>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -261,6 +263,7 @@ export class InboundQueue {
 
   /** @returns those of which it is known what becomes of them; the others stand aside */
   async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
+    if (!(await this.#askPolicyServer(room, batch))) return [];
     const receptions = await this.#receiving.run(() => this.#receiveBatch(room, batch));
     const missing: WaitingEvent[] = [];
     for (const [index, waiting] of batch.entries()) {
@@ -305,6 +308,19 @@ export class InboundQueue {
     }
   }
 
+  /** Before a room is taken, and outside of what rooms share: its policy server may take its time. @returns false when this server stops */
+  async #askPolicyServer(room: Room, batch: readonly WaitingEvent[]): Promise<boolean> {
+    const { policies } = this.#options;
+    const { signal } = this.#closing;
+    if (policies.mayConcern(room))
+      await policies.prepare(
+        room,
+        batch.map(({ event }) => event),
+        signal,
+      );
+    return !signal.aborted;
+  }
+
   /** All of them together; where one of them cannot be written, each for itself. @returns undefined for what cannot be */
   async #receiveBatch(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
     const { receiver } = this.#options;
@@ -342,6 +358,7 @@ export class InboundQueue {
   async #receiveAfterGap(room: Room, waiting: WaitingEvent): Promise<void> {
     const { clock, logger } = this.#options;
     const { event, origin } = waiting;
+    if (!(await this.#askPolicyServer(room, [waiting]))) return;
     const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
     if (again === undefined) return;
     if (again.outcome !== 'missing') return this.#note(room, waiting, again);

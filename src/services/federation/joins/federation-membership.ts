@@ -19,6 +19,7 @@ import type { EventReceiver } from '#src/services/events/receiving/event-receive
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
@@ -44,6 +45,7 @@ export interface FederationMembershipOptions {
   readonly loader: EventLoader;
   readonly events: EventService;
   readonly receiver: EventReceiver;
+  readonly policies: Pick<PolicyServers, 'signed'>;
   readonly outsideRooms: OutsideRooms;
   readonly outside: OutsideMemberships;
   readonly imports: RoomImport;
@@ -172,7 +174,7 @@ export class FederationMembership implements RemoteMembership {
   }
 
   async invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent> {
-    const { api, events, policy, receiver, signer, verifier } = this.#options;
+    const { api, events, policies, policy, receiver, signer, verifier } = this.#options;
     const server = domainOf(target) ?? '';
     if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not talk to ${server}.`);
     if (!room.allowsServer(server))
@@ -187,11 +189,14 @@ export class FederationMembership implements RemoteMembership {
       readonly prev_events: PduTemplate['prevEvents'];
       readonly auth_events: PduTemplate['authEvents'];
     };
-    const built = this.#build(
-      room.version,
-      room.roomId,
-      { sender, target, content },
-      { depth, prevEvents: prev, authEvents: auth },
+    const built = await policies.signed(
+      room,
+      this.#build(
+        room.version,
+        room.roomId,
+        { sender, target, content },
+        { depth, prevEvents: prev, authEvents: auth },
+      ),
     );
     const state = describedState(room, await this.#memberEvent(room, sender));
     const answer = await api.invite(

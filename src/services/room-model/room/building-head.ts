@@ -2,6 +2,13 @@ import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
 
+/**
+ * Forward extremities that a room keeps at most. An event that would be one more does not count for the room's state until something is built
+ * on it that takes the place of another one: were one dropped for it, whoever makes enough forks of the room's past would take back all that
+ * came after.
+ */
+export const MOST_EXTREMITIES = 20;
+
 /** What new events are built on: the newest events, committed or on their way, and the state after them. */
 export interface RoomHead {
   readonly extremities: readonly StoredEvent[];

@@ -258,7 +258,7 @@ export class Room implements EventRoom {
     change: (StateChange & { readonly member: Member | undefined }) | undefined,
   ): void {
     this.#committed = head;
-    this.#depth = event.topo;
+    this.#depth = Math.max(this.#depth, event.topo);
     this.#lastPosition = event.nid;
     this.ring.push(event);
     if (change === undefined || event.stateKey === undefined) return;

@@ -1,0 +1,40 @@
+import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
+import { MOST_EXTREMITIES, type RoomHead } from '#src/services/room-model/room/building-head.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+
+/** Where events are built: what they come after, and when. */
+export interface Ground {
+  readonly head: RoomHead;
+  readonly depth: number;
+  readonly generation: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** Events that are to be completed with the signature of another server before they are written. */
+export interface PlannedEvents {
+  readonly ground: Ground;
+  /** One built on the other. */
+  readonly events: readonly BuiltPdu[];
+}
+
+export const groundOf = (room: Room, now: number): Ground => ({
+  head: room.head,
+  depth: room.headDepth,
+  generation: room.generation,
+  now,
+});
+
+/** The forward extremities that a room has got since then. */
+export const newcomers = (now: RoomHead, { head }: Ground): readonly StoredEvent[] =>
+  now.extremities.filter((event) => !head.extremities.includes(event));
+
+/**
+ * Whether events can still be built there: nothing of it was taken back, and the state is the one from which they were authorised. Other events
+ * may have come, as long as the room has not too many branches with that of these.
+ */
+export const isStill = (room: Room, ground: Ground): boolean =>
+  room.generation === ground.generation &&
+  room.head.chain.nid === ground.head.chain.nid &&
+  newcomers(room.head, ground).length < MOST_EXTREMITIES;
