@@ -8,6 +8,7 @@ import { requestJob } from '#src/jobs/job-definition.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { buildPdu, type BuiltPdu, type PduSigner, type PduTemplate } from '#src/protocol/events/build-pdu.ts';
 import { eventReference } from '#src/protocol/events/event-hashes.ts';
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -214,8 +215,8 @@ export class FederationMembership implements RemoteMembership {
     const reception = await receiver.receive(room, verified.event);
     if (reception.outcome === 'accepted') return reception.event;
     const known = reception.outcome === 'known' ? await events.find(room, built.eventId) : undefined;
-    if (known !== undefined) return known;
-    const reason = 'reason' in reception ? reception.reason : 'it comes after events that are not here';
+    if (known !== undefined && (known.flags & HIDDEN_FLAGS) === 0) return known;
+    const reason = 'reason' in reception ? reception.reason : 'it was refused, or comes after events that are not here';
     throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${reason}.`);
   }
 
@@ -366,7 +367,8 @@ export class FederationMembership implements RemoteMembership {
       const state = [...answer.state.values()].map(({ eventId }) => eventId).filter((id) => id !== join.eventId);
       reception = await receiver.receiveAt(room, join, state);
     }
-    if (reception.outcome === 'accepted' || reception.outcome === 'known') return true;
+    if (reception.outcome === 'accepted' || (reception.outcome === 'known' && room.isJoined(join.pdu.sender)))
+      return true;
     throw new BadAnswerError('The join that came back does not fit into the room.');
   }
 

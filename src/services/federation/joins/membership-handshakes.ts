@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Handshake } from '#src/remote/federation/membership-api.ts';
 import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -116,6 +117,9 @@ export class MembershipHandshakes {
       case 'known': {
         const event = await this.#options.events.find(room, eventId);
         if (event === undefined) throw invalid('The event is known, and is none of this room.');
+        // That it is here does not say that it was let in, nor that it still holds.
+        if ((event.flags & HIDDEN_FLAGS) !== 0 || room.headMembership(userId) !== how)
+          throw new MatrixError('M_FORBIDDEN', 'The room did not allow this event, or it does not hold any more.');
         return { room, event, isAuthorised: authorisedBy !== undefined };
       }
       case 'missing':

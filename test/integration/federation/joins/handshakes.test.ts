@@ -162,6 +162,16 @@ describe('handshakes with servers that are not in a room', function () {
       await refused(send('join', banned, switcheroo), 403, 'M_FORBIDDEN');
       expect(await membership(banned)).to.equal('ban');
     });
+    it('tells nothing of the room for a join that it has refused, also when that comes again', async () => {
+      const roomId = await a.room('alice', { preset: 'private_chat', room_version: '10' });
+      await a.setState('alice', roomId, 'm.room.join_rules', { join_rule: 'knock' });
+      // Who may knock is told of what the event has to come after.
+      const join = complete(await made('knock', roomId), { content: { membership: 'join' } });
+      for (const _ of [1, 2]) await refused(send('join', roomId, join), 403, 'M_FORBIDDEN');
+      await refused(send('join', roomId, join, 'v1'), 403, 'M_FORBIDDEN');
+      expect(await membership(roomId)).to.equal(undefined);
+    });
+
     it('refuses servers that the room denies', async () => {
       const roomId = await open();
       const template = await made('join', roomId);
