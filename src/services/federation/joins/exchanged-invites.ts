@@ -48,8 +48,12 @@ export class ExchangedInvites {
     const { token } = invite['signed'];
     const shown =
       typeof token === 'string' ? room.stateText('m.room.third_party_invite', 'display_name', token) : undefined;
+    // It is the inviter who says it: of what another server wrote there is nothing in it but what the invited user is called.
+    const { avatar_url: avatarUrl, displayname } = content;
     const complete: JsonObject = {
-      ...content,
+      membership: 'invite',
+      ...(typeof displayname === 'string' ? { displayname } : {}),
+      ...(typeof avatarUrl === 'string' ? { avatar_url: avatarUrl } : {}),
       third_party_invite: { display_name: shown ?? '', signed: invite['signed'] },
     };
     if (!events.isLocal(target)) {

@@ -16,10 +16,10 @@ describe('an identity server that tells who has bound an address', () => {
   const key = generateSigningKey((count) => systemRandom.bytes(count));
 
   before(async () => {
-    federation = await startFederation(['a.test', 'b.test']);
+    federation = await startFederation(['a.test', 'b.test'], { partners: ['p.test'] });
     const a = federation.server('a.test');
     roomId = await a.room('alice');
-    for (const token of ['one', 'two', 'three'])
+    for (const token of ['one', 'two', 'three', 'four'])
       await a.setState(
         'alice',
         roomId,
@@ -80,5 +80,33 @@ describe('an identity server that tells who has bound an address', () => {
     expect((await tell('a.test', '@nobody:a.test', 'three')).status).to.equal(404);
     expect((await tell('a.test', '@bob:b.test', 'three')).status).to.equal(404);
     expect(await membership('@carol:a.test')).to.equal(undefined);
+  });
+
+  it('cannot, nor can the invited user’s server, say anything in the name of the inviter but the invite', async () => {
+    const p = federation.partner('p.test');
+    const mxid = '@pat:p.test';
+    const answer = p.send(
+      'a.test',
+      'PUT',
+      `/_matrix/federation/v1/exchange_third_party_invite/${encodeURIComponent(roomId)}`,
+      {
+        type: MEMBER,
+        room_id: roomId,
+        sender: '@alice:a.test',
+        state_key: mxid,
+        content: {
+          membership: 'invite',
+          displayname: 'Pat',
+          reason: 'words that alice never said',
+          'com.example': {},
+          third_party_invite: { display_name: 'other', signed: signJson({ mxid, token: 'four' }, 'id.test', key) },
+        },
+      },
+    );
+    const { body } = await p.request('PUT', /v2\/invite/);
+    await answer;
+    const { content } = body.event;
+    expect(Object.keys(content).toSorted()).to.deep.equal(['displayname', 'membership', 'third_party_invite']);
+    expect(content.third_party_invite.display_name).to.equal('b...');
   });
 });
