@@ -16,7 +16,10 @@ export interface KnownEvent {
 /** All events of a room that are not outliers, in the order in which they came. */
 export async function eventsOf(services: EventServices, room: Room): Promise<KnownEvent[]> {
   const rows = await services.database.query<{ event_id: Buffer; json: string; flags: number }>(
-    sql('test_all_events', 'select event_id, json, flags from events where room = $1 and flags & 8 = 0 order by nid'),
+    sql(
+      'test_events_of_room',
+      'select event_id, json, flags from events where room = $1 and flags & 8 = 0 order by nid',
+    ),
     [room.nid],
   );
   return rows.map(({ event_id: id, json, flags }) => ({

@@ -81,7 +81,7 @@ describe('push endpoints that are asked by whoever means no good', function () {
       }),
       { numRuns: 250 },
     );
-    expect(taken, 'some of them are taken').to.be.above(5);
+    expect(taken, 'some of them are taken').to.be.above(0);
     await stillPushes();
   });
 
@@ -150,7 +150,7 @@ describe('push endpoints that are asked by whoever means no good', function () {
       ),
       { numRuns: 150 },
     );
-    expect(taken, 'some of them are taken').to.be.above(5);
+    expect(taken, 'some of them are taken').to.be.above(0);
     expect((await server.app.ask('mallory', 'GET', '/pushrules/')).status).to.equal(200);
     await stillPushes();
   });

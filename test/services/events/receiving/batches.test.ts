@@ -159,7 +159,7 @@ describe('events that are received together', function () {
     await receiver.receiveMany(room, sent);
     expect((await here.events.find(room, target))!.content).to.deep.equal({});
     const [row] = await here.database.query<{ rel: number | null }>(
-      sql('test_rel', 'select e.rel from events e where e.room = $1 and e.nid = $2'),
+      sql('test_rel_of_event', 'select e.rel from events e where e.room = $1 and e.nid = $2'),
       [room.nid, (await here.events.find(room, reaction))!.nid],
     );
     expect(row!.rel).to.equal((await here.events.find(room, target))!.nid);
