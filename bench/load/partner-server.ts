@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemRandom } from '#src/kernel/random.ts';
 import { buildPdu } from '#src/protocol/events/build-pdu.ts';
 import { eventId } from '#src/protocol/events/event-hashes.ts';
@@ -20,6 +21,8 @@ const certificate = (name: string): string =>
 const NAME = 'p.test';
 const SERVER = 'localhost';
 const VERSIONS = ['10', '11', '12'];
+/** Sooner than the other server asks for: it shall never have nothing to do. */
+const AGAIN_MS = 20;
 
 /** A room as the partner knows it: enough of it to send messages. */
 export interface PartnerRoom {
@@ -107,6 +110,7 @@ export class PartnerServer {
     return room.last.pdu;
   }
 
+  /** Sends events. Where the other server has as many as it wants to have waiting, the same is sent again a little later. */
   async transact(pdus: readonly Pdu[]): Promise<void> {
     this.#transactions += 1;
     await this.#send('PUT', `/_matrix/federation/v1/send/${this.#transactions}`, {
@@ -148,11 +152,18 @@ export class PartnerServer {
 
   async #send(method: 'GET' | 'PUT', uri: string, content?: JsonObject): Promise<JsonObject> {
     const signed = signRequest({ method, uri, origin: NAME, destination: SERVER, content }, this.#signingKey);
-    const answer = await fetch(`http://${this.#endpoint.host}:${this.#endpoint.port}${uri}`, {
-      method,
-      headers: { authorization: signed.authorization, 'content-type': 'application/json' },
-      ...(signed.body === undefined ? {} : { body: signed.body }),
-    });
+    const ask = (): Promise<Response> =>
+      fetch(`http://${this.#endpoint.host}:${this.#endpoint.port}${uri}`, {
+        method,
+        headers: { authorization: signed.authorization, 'content-type': 'application/json' },
+        ...(signed.body === undefined ? {} : { body: signed.body }),
+      });
+    let answer = await ask();
+    while (answer.status === 429) {
+      await answer.arrayBuffer();
+      await sleep(AGAIN_MS);
+      answer = await ask();
+    }
     if (answer.status !== 200) throw new Error(`${method} ${uri}: ${answer.status} ${await answer.text()}`);
     return (await answer.json()) as JsonObject;
   }
