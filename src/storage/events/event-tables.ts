@@ -110,17 +110,20 @@ export const MENTIONS = BatchTable.declare<EventBatch, MentionRow>({
   },
 });
 
+/** Columns of `state_delta`. */
+export const DELTA_COLUMNS = {
+  nid: bigint((delta) => delta.nid),
+  room: int((delta) => delta.room),
+  seq: int((delta) => delta.seq),
+  chain: bytea((delta) => delta.chain),
+  others: bytea((delta) => delta.others),
+  members: bytea((delta) => delta.members),
+} satisfies Readonly<Record<string, Column<StateDeltaRow>>>;
+
 export const DELTAS = BatchTable.declare<EventBatch, StateDeltaRow>({
   name: 'state_delta',
   rows: rowsOf((write) => write.deltas),
-  columns: {
-    nid: bigint((delta) => delta.nid),
-    room: int((delta) => delta.room),
-    seq: int((delta) => delta.seq),
-    chain: bytea((delta) => delta.chain),
-    others: bytea((delta) => delta.others),
-    members: bytea((delta) => delta.members),
-  },
+  columns: DELTA_COLUMNS,
 });
 
 export const MEMBERS = BatchTable.declare<EventBatch, MemberRow>({
@@ -185,15 +188,18 @@ export const SENT_DELAYED = BatchTable.declare<EventBatch, SentDelayedRow>({
   },
 });
 
+/** Columns of `awaited_relations`, of the event that relates to another. */
+export const AWAITED_RELATION_COLUMNS = {
+  room: EVENT_COLUMNS.room,
+  target: bytea(relatedId),
+  child: EVENT_COLUMNS.nid,
+} satisfies Readonly<Record<string, Column<EventRow>>>;
+
 /** Events that relate to what is not in memory: it may not be here yet. */
 export const RELATING = BatchTable.declare<EventBatch, EventRow>({
   name: 'awaited_relations',
   rows: rowsOf((write) => write.events.filter(({ rel }) => typeof rel === 'object')),
-  columns: {
-    room: EVENT_COLUMNS.room,
-    target: bytea(relatedId),
-    child: EVENT_COLUMNS.nid,
-  },
+  columns: AWAITED_RELATION_COLUMNS,
 });
 
 /** Events that earlier ones may relate to: nothing knows the id of an event before it is made. */
@@ -228,15 +234,18 @@ export const REVIVALS = BatchTable.declare<EventBatch, RevivalRow>({
   },
 });
 
+/** Columns of `missing_prev`. */
+export const MISSING_PREV_COLUMNS = {
+  room: int((missing) => missing.room),
+  event_id: bytea((missing) => missing.eventId),
+  referrer: bigint((missing) => missing.referrer),
+} satisfies Readonly<Record<string, Column<MissingPrevRow>>>;
+
 /** Backward extremities. */
 export const MISSING = BatchTable.declare<EventBatch, MissingPrevRow>({
   name: 'missing_prev',
   rows: rowsOf((write) => write.missing),
-  columns: {
-    room: int((missing) => missing.room),
-    event_id: bytea((missing) => missing.eventId),
-    referrer: bigint((missing) => missing.referrer),
-  },
+  columns: MISSING_PREV_COLUMNS,
 });
 
 export const RESETS = BatchTable.declare<EventBatch, StateResetRow>({

@@ -1,9 +1,9 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { BatchStatements, BatchTable, bigint, bytea, insertStep, int, type Step } from '../batch-statement.ts';
+import { BatchStatements, BatchTable, insertStep, type Step } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 import type { EventRow, MissingPrevRow, StateDeltaRow } from './event-rows.ts';
-import { EVENT_COLUMNS } from './event-tables.ts';
+import { AWAITED_RELATION_COLUMNS, DELTA_COLUMNS, EVENT_COLUMNS, MISSING_PREV_COLUMNS } from './event-tables.ts';
 
 // What is stored before a room's live history: outliers, and what is backfilled. It has negative positions, which go down.
 
@@ -23,35 +23,20 @@ const EVENTS = BatchTable.declare<PastWrite, EventRow>({
 const DELTAS = BatchTable.declare<PastWrite, StateDeltaRow>({
   name: 'state_delta',
   rows: ({ deltas }) => deltas ?? [],
-  columns: {
-    nid: bigint((delta) => delta.nid),
-    room: int((delta) => delta.room),
-    seq: int((delta) => delta.seq),
-    chain: bytea((delta) => delta.chain),
-    others: bytea((delta) => delta.others),
-    members: bytea((delta) => delta.members),
-  },
+  columns: DELTA_COLUMNS,
 });
 
 const MISSING = BatchTable.declare<PastWrite, MissingPrevRow>({
   name: 'missing_prev',
   rows: ({ missing }) => missing ?? [],
-  columns: {
-    room: int((missing) => missing.room),
-    event_id: bytea((missing) => missing.eventId),
-    referrer: bigint((missing) => missing.referrer),
-  },
+  columns: MISSING_PREV_COLUMNS,
 });
 
 /** Events that relate to what is not here. */
 const RELATING = BatchTable.declare<PastWrite, EventRow>({
   name: 'awaited_relations',
   rows: ({ events }) => events.filter(({ rel }) => typeof rel === 'object'),
-  columns: {
-    room: EVENT_COLUMNS.room,
-    target: bytea(({ rel }) => (typeof rel === 'number' ? undefined : rel)),
-    child: EVENT_COLUMNS.nid,
-  },
+  columns: AWAITED_RELATION_COLUMNS,
 });
 
 const AWAITING = insertStep(RELATING, {
