@@ -31,7 +31,6 @@ const INSERT = sql(
   `insert into destination_rooms (destination, room, after, up_to)
    select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) on conflict do nothing`,
 );
-const FORGET = sql('destination_rooms_forget', 'delete from destination_rooms where destination = $1');
 const OWN_EVENTS = sql(
   'destination_events',
   `select ${EVENT_COLUMNS} from events e join users u on u.nid = e.sender
@@ -74,11 +73,6 @@ export const replaceDestinationRooms = async (
       rows.map(({ after }) => after),
       rows.map(({ upTo }) => upTo),
     ]);
-};
-
-/** Deletes what a server was to be sent. */
-export const forgetDestinationRooms = async (tx: Tx, destination: string): Promise<void> => {
-  await tx.query(FORGET, [destination]);
 };
 
 export interface EventSpan {
