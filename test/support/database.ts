@@ -47,7 +47,14 @@ async function launch(): Promise<TestPostgres> {
     dataDir: folder,
     logger: silentLogger,
     // A test run that loses its database starts over anyway.
-    settings: { fsync: 'off', synchronous_commit: 'off', max_connections: '200', checkpoint_timeout: '1h' },
+    settings: {
+      fsync: 'off',
+      synchronous_commit: 'off',
+      // What a change adds to the log is counted: a checkpoint in the middle would add whole pages to it.
+      full_page_writes: 'off',
+      max_connections: '200',
+      checkpoint_timeout: '1h',
+    },
   });
   // Mocha with --exit, an uncaught error, Ctrl-C: whichever way this process ends, its database ends with it.
   process.once('exit', () => {

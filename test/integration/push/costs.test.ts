@@ -17,10 +17,10 @@ interface Cost {
 describe('sending to 500 members who have pushers', function () {
   this.timeout(240_000);
   let server: PushServer;
-  before(async () => {
+  beforeEach(async () => {
     server = await PushServer.start();
   });
-  after(() => server?.stop());
+  afterEach(() => server?.stop());
 
   const lsn = async (): Promise<string> =>
     (
