@@ -4,6 +4,7 @@ import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
 import { composeClassification } from './slices/classification.ts';
+import { composeAudit } from './slices/audit.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDeactivation } from './slices/deactivation.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
@@ -57,6 +58,7 @@ export const composeServices = (ground: Ground) =>
   new Composition(ground)
     .add(composeOutside)
     .add(composeListeners)
+    .add(composeAudit)
     .add(composeServers)
     .add(composeQueries)
     .add(composeCommit)

@@ -307,6 +307,7 @@ export const configSchema = section({
     lifetime_ms: Type.Integer({ minimum: 1_000 }),
   }),
   websocket: section({ enabled: flag, heartbeat_ms: Type.Integer({ minimum: 100 }), max_queue_bytes: count }),
+  audit: section({ retention_days: nullable(count) }),
   retention: section({
     enabled: flag,
     default_max_lifetime_ms: nullable(count),

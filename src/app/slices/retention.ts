@@ -57,6 +57,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         transactionDays,
         inboxMessages: config.e2ee.maxInboxMessages,
         pushRetryMs: config.push.retryMs,
+        auditDays: config.audit.retentionDays,
       }),
       spaceReturner: new SpaceReturner({ database, clock, timers, logger, pauseMs }),
     },

@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { forgetAuditRows } from '#src/storage/audit/audit-log.ts';
 import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -39,6 +40,8 @@ export interface StreamCleanerOptions {
   readonly inboxMessages: number;
   /** For how many milliseconds pushes are kept that could not be sent. */
   readonly pushRetryMs: number;
+  /** Days for which the audit log is kept; null for ever. */
+  readonly auditDays: number | null;
   /** Rows that are looked at in one statement. */
   readonly batchSize: number;
   /** Milliseconds between two statements. */
@@ -48,7 +51,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
  * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
@@ -94,6 +97,9 @@ export class StreamCleaner {
     if (!signal.aborted) await forgetSurplusTransactions(database, FEDERATION_TRANSACTIONS);
     const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
     await this.#all(signal, () => trimPushDeliveries(database, batchSize));
+    const { auditDays } = this.#options;
+    if (auditDays !== null)
+      await this.#all(signal, () => forgetAuditRows(database, clock.now() - auditDays * DAY_MS, batchSize));
     let mentions = 0;
     let place: MentionPlace = { user_nid: 0, room: 0, pos: 0 };
     while (!signal.aborted) {

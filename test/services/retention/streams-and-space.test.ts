@@ -43,6 +43,7 @@ describe('what streams and purges leave behind', function () {
       transactionDays: 3,
       inboxMessages: 1_000,
       pushRetryMs: 1_000,
+      auditDays: 365,
       batchSize: 2,
     });
     const rows = { stickyEvents: 0, invitations: 0, validations: 0, mailsSent: 0 };
@@ -68,6 +69,7 @@ describe('what streams and purges leave behind', function () {
       transactionDays: 3,
       inboxMessages: 1_000,
       pushRetryMs: 1_000,
+      auditDays: 365,
       batchSize: 2,
     });
     expect((await cleaner.clean(signal)).invitations).to.equal(5);

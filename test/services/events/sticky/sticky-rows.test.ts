@@ -34,7 +34,13 @@ describe('what is stored of sticky events', () => {
     await services.events.send(room, { ...sticky, originServerTs: clock.now() - MINUTE });
     expect(await rows()).to.have.length(6);
     await clock.advance(MINUTE);
-    const cleaner = new StreamCleaner({ ...options(), transactionDays: 3, inboxMessages: 1_000, pushRetryMs: 1_000 });
+    const cleaner = new StreamCleaner({
+      ...options(),
+      transactionDays: 3,
+      inboxMessages: 1_000,
+      pushRetryMs: 1_000,
+      auditDays: 365,
+    });
     const { stickyEvents } = await cleaner.clean(new AbortController().signal);
     expect(stickyEvents).to.equal(5);
     expect(await rows()).to.deep.equal([nid]);

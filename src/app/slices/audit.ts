@@ -1,0 +1,13 @@
+import { AuditLog } from '#src/services/audit/audit-log.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+
+/** What administrators did. */
+export interface Auditing {
+  readonly auditLog: AuditLog;
+}
+
+export const composeAudit = ({ clock, database }: Platform): Slice<Auditing> => ({
+  name: 'audit',
+  services: { auditLog: new AuditLog({ database, clock }) },
+});

@@ -1,0 +1,11 @@
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { RequestInfo } from './middleware/request-info.ts';
+
+/** Who administrates by this request, for the audit log. */
+export const actorOf = ({ deviceId, userId }: Requester, { ip }: Pick<RequestInfo, 'ip'>): Actor => ({
+  userId,
+  deviceId,
+  ip,
+  via: 'http',
+});

@@ -1,0 +1,15 @@
+/** Who administrates, and from where. */
+export interface Actor {
+  /** Full user id; null: the operator at the command line, or the server itself. */
+  readonly userId: string | null;
+  readonly deviceId?: string | undefined;
+  /** The client's address. */
+  readonly ip?: string | undefined;
+  readonly via: 'http' | 'cli' | 'server';
+}
+
+/** Whoever may run commands on the machine. */
+export const OPERATOR: Actor = { userId: null, via: 'cli' };
+
+/** The server, where nobody asked for it: what its configuration wants of it. */
+export const SERVER_ITSELF: Actor = { userId: null, via: 'server' };

@@ -1,0 +1,141 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonValue } from '#src/protocol/json/json-value.ts';
+import {
+  type AuditPlace,
+  type AuditRow,
+  type AuditRowFilter,
+  insertAuditRow,
+  listAuditRows,
+} from '#src/storage/audit/audit-log.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import type { Actor } from './actor.ts';
+
+/** What an administrator did. Never a secret: no password, token or hash. */
+export interface AuditEntry {
+  /** `noun.verb`, as in `user.suspend`. */
+  readonly action: string;
+  /** To whom or what: a user id, `mxc://` URI, the name of a server ... */
+  readonly target?: string | undefined;
+  readonly roomId?: string | undefined;
+  /** The task that will do it. */
+  readonly taskId?: string | undefined;
+  /** What was there, and what is there now, where it is a value that changes. */
+  readonly before?: JsonValue | undefined;
+  readonly after?: JsonValue | undefined;
+  /** What the administrator gave as a reason. */
+  readonly reason?: string | undefined;
+}
+
+/** An entry as it is read. */
+export interface AuditRecord {
+  readonly id: number;
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+  readonly actor: Actor;
+  readonly entry: AuditEntry;
+}
+
+export type AuditFilter = AuditRowFilter;
+
+export interface AuditPage {
+  readonly records: readonly AuditRecord[];
+  /** For the page after this one; undefined at the end. */
+  readonly next?: string | undefined;
+}
+
+/** Bounds on what one entry keeps, in characters and bytes. Longer texts are cut, larger values are named by their size. */
+const LONGEST_NAME = 512;
+const LONGEST_REASON = 2_000;
+const LARGEST_VALUE = 4_096;
+const ACTION = /^[a-z][a-z_]*\.[a-z][a-z_]*$/;
+
+/**
+ * Who did what to whom, when and from where. Entries are added in the transaction of the change itself, so that there is neither a change
+ * without its entry nor an entry without its change; the database refuses to change them, and they go with their retention only.
+ */
+export class AuditLog {
+  readonly #database: Database;
+  readonly #clock: Clock;
+
+  constructor(deps: { readonly database: Database; readonly clock: Clock }) {
+    this.#database = deps.database;
+    this.#clock = deps.clock;
+  }
+
+  /** Adds an entry, in the transaction of what it tells of. */
+  async record(tx: Tx, actor: Actor, entry: AuditEntry): Promise<void> {
+    if (!ACTION.test(entry.action)) throw new Error(`${entry.action} is not noun.verb`);
+    await insertAuditRow(tx, {
+      ts: this.#clock.now(),
+      actor: cut(actor.userId ?? undefined, LONGEST_NAME),
+      deviceId: cut(actor.deviceId, LONGEST_NAME),
+      ip: cut(actor.ip, LONGEST_NAME),
+      via: actor.via,
+      action: entry.action,
+      target: cut(entry.target, LONGEST_NAME),
+      roomId: cut(entry.roomId, LONGEST_NAME),
+      taskId: cut(entry.taskId, LONGEST_NAME),
+      before: valueText(entry.before),
+      after: valueText(entry.after),
+      reason: cut(entry.reason, LONGEST_REASON),
+    });
+  }
+
+  /**
+   * Entries that match, the newest first.
+   *
+   * @param page how many, and the `next` of the page before
+   * @throws MatrixError M_INVALID_PARAM for a token that is none
+   */
+  async list(
+    filter: AuditFilter,
+    page: { readonly limit: number; readonly from?: string | undefined },
+  ): Promise<AuditPage> {
+    const after = page.from === undefined ? undefined : placeOf(page.from);
+    const rows = await listAuditRows(this.#database, filter, page.limit + 1, after);
+    const records = rows.slice(0, page.limit).map(recordOf);
+    const last = records.at(-1);
+    return rows.length > page.limit && last !== undefined ? { records, next: `${last.ts}_${last.id}` } : { records };
+  }
+}
+
+const cut = (text: string | undefined, length: number): string | null =>
+  // PostgreSQL's text holds no NUL.
+  text?.replaceAll('\0', '').slice(0, length).toWellFormed() ?? null;
+
+const valueText = (value: JsonValue | undefined): string | null => {
+  if (value === undefined) return null;
+  const text = JSON.stringify(value);
+  const bytes = Buffer.byteLength(text);
+  return bytes <= LARGEST_VALUE ? text : JSON.stringify({ too_large: bytes });
+};
+
+const placeOf = (token: string): AuditPlace => {
+  const [, ts, id] = /^(\d{1,15})_(\d{1,15})$/.exec(token) ?? [];
+  if (ts === undefined || id === undefined)
+    throw new MatrixError('M_INVALID_PARAM', 'from is not the token of a page of the audit log.');
+  return { ts: Number(ts), id: Number(id) };
+};
+
+const recordOf = (row: AuditRow): AuditRecord => ({
+  id: row.id,
+  ts: row.ts,
+  actor: {
+    userId: row.actor,
+    via: row.via as Actor['via'],
+    deviceId: row.deviceId ?? undefined,
+    ip: row.ip ?? undefined,
+  },
+  entry: {
+    action: row.action,
+    target: row.target ?? undefined,
+    roomId: row.roomId ?? undefined,
+    taskId: row.taskId ?? undefined,
+    before: parsed(row.before),
+    after: parsed(row.after),
+    reason: row.reason ?? undefined,
+  },
+});
+
+const parsed = (text: string | null): JsonValue | undefined => (text === null ? undefined : JSON.parse(text));
