@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Transaction } from '#src/services/events/building/event-draft.ts';
 import { unpackChain } from '#src/protocol/wire/packed-state.ts';
 import { ALICE, makeRoom, membership, message, SERVER, topic } from '#test/support/event-services.ts';
+import { until } from '#test/support/until.ts';
 import { EventDatabase } from './event-database.ts';
 
 const user = (n: number): string => `@user${n}:${SERVER}`;
@@ -108,6 +109,23 @@ describe('an event costs', function () {
       });
       expect(((await size()) - begin) / (rounds * members)).to.be.at.most(220);
       expect(bytes / (rounds * members)).to.be.at.most(2500);
+    });
+
+    it('no look at the other events of its room', async () => {
+      const room = await makeRoom(db.services);
+      const counted = async (): Promise<{ written: number; read: number }> => {
+        const [row] = await db.rows<{ written: string; read: string }>(
+          `select (select n_tup_ins from pg_stat_user_tables where relname = 'events') as written,
+             (select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'events') as read`,
+        );
+        return { written: Number(row!.written), read: Number(row!.read) };
+      };
+      const before = await counted();
+      for (let i = 0; i < 200; i++) await db.services.events.send(room, message(ALICE, `${i}`));
+      // Each connection tells others what it counted when it ends.
+      await db.restart();
+      await until('the rows are counted', async () => (await counted()).written >= before.written + 200);
+      expect((await counted()).read - before.read).to.be.at.most(50);
     });
 
     it('at most 8 rows to read any state of a room with a long past', async () => {
