@@ -3,6 +3,7 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
+import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeAudit } from './slices/audit.ts';
 import { composeCommit } from './slices/commit.ts';
@@ -62,6 +63,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeServers)
     .add(composeQueries)
     .add(composeCommit)
+    .add(composeAppserviceRegistry)
     .add(composeUsers)
     .add(composeAccounts)
     .add(composePushRules)

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -51,6 +51,8 @@ export interface InProcessServerOptions {
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
   readonly extensions?: Extensions;
   readonly random?: Random;
+  /** Registrations of application services, in the specification's spelling: a file each. */
+  readonly appservices?: readonly object[];
   /** Time goes by itself, for tests of what PostgreSQL or the queues do in it; by default it stands still. */
   readonly timers?: Timers;
   /** Called with the services before they start, each time. */
@@ -130,7 +132,9 @@ export class InProcessServer {
     const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-app-'));
     await writeFile(join(folder, 'signing.key'), `${formatSigningKey(options.signingKey ?? SIGNING_KEY)}\n`);
     await writeFile(join(folder, 'session.key'), SESSION_KEY, { mode: 0o600 });
+    await mkdir(join(folder, 'appservices'));
     const server = new InProcessServer(options, folder, await migratedDatabase());
+    await server.registerAppservices(options.appservices ?? []);
     await server.#live();
     return server;
   }
@@ -199,11 +203,25 @@ export class InProcessServer {
       registration: { enabled: true, guests: true },
       // Between two statements no time passes: jobs that rest there would wait for a clock that stands still.
       retention: { pauseMs: 0 },
+      appservices: { files: [join(this.#folder, 'appservices', '*.yaml')] },
     };
     return {
       ...(changed(changed(DEFAULTS, usual), config) as Config),
       rateLimits: { enabled: rateLimits !== undefined, buckets: { connection: UNLIMITED, ...rateLimits } },
     };
+  }
+
+  /** Writes these registrations of application services, and takes away those that were there: read on the next start or `reload`. */
+  async registerAppservices(registrations: readonly object[]): Promise<void> {
+    const folder = join(this.#folder, 'appservices');
+    for (const name of await readdir(folder)) await rm(join(folder, name));
+    for (const [index, registration] of registrations.entries())
+      await writeFile(join(folder, `${String(index).padStart(3, '0')}.yaml`), JSON.stringify(registration));
+  }
+
+  /** Has it read its files again, as SIGHUP does. */
+  async reload(): Promise<void> {
+    await this.#life.application.reload?.();
   }
 
   /** There are no application services yet. What their users may do, users of these names may. */

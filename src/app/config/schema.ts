@@ -339,6 +339,7 @@ export const configSchema = section({
     deny_ip_ranges: Type.Array(network),
     allow_ip_ranges: Type.Array(network),
   }),
+  appservices: section({ files: texts }),
   rtc: section({ transports: Type.Array(rtcTransport) }),
   well_known: section({
     client: freeForm,

@@ -74,7 +74,11 @@ export class Composition<Services extends object> {
     }
   }
 
+  /** Has every slice read its files again. One that fails does not keep the others from it. @throws what those that failed threw */
   async reload(): Promise<void> {
-    for (const slice of this.#slices) await slice.reload?.();
+    const failures: unknown[] = [];
+    for (const slice of this.#slices) await slice.reload?.().catch((error: unknown) => failures.push(error));
+    if (failures.length === 1) throw failures[0];
+    if (failures.length > 1) throw new AggregateError(failures, failures.map(String).join('\n'));
   }
 }

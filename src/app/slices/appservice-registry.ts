@@ -1,0 +1,24 @@
+import { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import { readAppserviceFiles } from '../ground/appservice-files.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+
+/** Which application services there are: the lowest slice, since what they have for themselves everybody has to ask. */
+export interface AppserviceRegistry {
+  readonly appservices: Appservices;
+}
+
+export function composeAppserviceRegistry({ config, database, logger }: Platform): Slice<AppserviceRegistry> {
+  const appservices = new Appservices({
+    database,
+    logger,
+    serverName: config.serverName,
+    readFiles: () => readAppserviceFiles(config.appservices.files),
+  });
+  return {
+    name: 'application service registry',
+    services: { appservices },
+    start: () => appservices.load(),
+    reload: () => appservices.load(),
+  };
+}
