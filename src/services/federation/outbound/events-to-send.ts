@@ -1,10 +1,10 @@
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { Pdu } from '#src/protocol/events/pdu.ts';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
-import type { EventRecord } from '#src/storage/room-model/event-reads.ts';
+import { type EventSpan, eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
+import { eventToSend, type EventToSend, OwnEventPages } from './own-event-pages.ts';
 import { isOurs } from './own-events.ts';
 import type { PendingRoom, PendingRooms } from './pending-rooms.ts';
 
@@ -23,26 +23,22 @@ export interface EventsOnTheirWay {
   delivered(): void;
 }
 
-interface Found {
-  readonly nid: number;
-  /** Canonical JSON. */
-  readonly json: string;
-  readonly sender: string;
-}
-
 export interface EventsToSendOptions {
   readonly database: Database;
   readonly rooms: Pick<RoomRegistry, 'peek'>;
   readonly pending: PendingRooms;
   readonly isLocal: (userId: string) => boolean;
+  readonly clock: Clock;
 }
 
 /** Reads what waits for a server: out of memory for rooms in use, and of rooms that are not, without making them. */
 export class EventsToSend {
   readonly #options: EventsToSendOptions;
+  readonly #pages: OwnEventPages;
 
   constructor(options: EventsToSendOptions) {
     this.#options = options;
+    this.#pages = new OwnEventPages(options.database, options.clock);
   }
 
   /**
@@ -53,7 +49,7 @@ export class EventsToSend {
    */
   async take(destination: string, limit: number, latestOnly: boolean): Promise<EventsOnTheirWay> {
     const { pending } = this.#options;
-    const found: Found[] = [];
+    const found: EventToSend[] = [];
     const sent: { readonly place: PendingRoom; readonly upTo: number }[] = [];
     let characters = 0;
     for (let places = firstOf(pending.of(destination)); limit > 0 && places.length > 0 && found.length === 0;) {
@@ -84,40 +80,45 @@ export class EventsToSend {
     limit: number,
     most: number,
     latestOnly: boolean,
-  ): Promise<{ readonly events: readonly Found[]; readonly upTo: number }> {
+  ): Promise<{ readonly events: readonly EventToSend[]; readonly upTo: number }> {
     const { after, newest } = span;
-    const recent = this.#options.rooms.peek(nid)?.ring.between(after, newest);
-    const wanted = latestOnly ? most + 1 : limit + 1;
-    const all =
+    const recent = this.#options.rooms
+      .peek(nid)
+      ?.ring.between(after, newest)
+      ?.filter((event) => isOurs(event, this.#options.isLocal));
+    const { covered, events: all } =
       recent === undefined
-        ? await this.#stored(nid, after, newest, wanted)
-        : recent.filter((event) => isOurs(event, this.#options.isLocal)).map(ofEvent);
+        ? await this.#stored({ room: nid, after, upTo: newest }, latestOnly ? most + 1 : undefined)
+        : { covered: newest, events: recent.map(ofEvent) };
     if (latestOnly && all.length > most) {
       const last = recent === undefined ? await this.#newest(nid, after, newest) : all.at(-1);
       return { events: last === undefined ? [] : notOf(destination, [last]), upTo: newest };
     }
     const read = all.slice(0, limit);
-    const upTo = read.length === all.length ? newest : (read.at(-1)?.nid ?? newest);
+    const upTo = read.length === all.length ? covered : (read.at(-1)?.nid ?? covered);
     return { events: notOf(destination, read), upTo };
   }
 
-  async #stored(room: number, after: number, upTo: number, limit: number): Promise<Found[]> {
-    const records = await eventsToSend(this.#options.database, { room, after, upTo }, limit);
-    return records.map(ofRecord);
+  /** @param count how many have to be seen; undefined where those that others have just read will do */
+  async #stored(
+    span: EventSpan,
+    count: number | undefined,
+  ): Promise<{ readonly covered: number; readonly events: readonly EventToSend[] }> {
+    if (count === undefined) return this.#pages.read(span);
+    const records = await eventsToSend(this.#options.database, span, count);
+    return { covered: span.upTo, events: records.map(eventToSend) };
   }
 
-  async #newest(room: number, after: number, upTo: number): Promise<Found | undefined> {
+  async #newest(room: number, after: number, upTo: number): Promise<EventToSend | undefined> {
     const record = await newestEventToSend(this.#options.database, { room, after, upTo });
-    return record && ofRecord(record);
+    return record && eventToSend(record);
   }
 }
 
-const ofEvent = ({ nid, json, sender }: StoredEvent): Found => ({ nid, json, sender });
-
-const ofRecord = ({ nid, json }: EventRecord): Found => ({ nid, json, sender: (JSON.parse(json) as Pdu).sender });
+const ofEvent = ({ nid, json, sender }: StoredEvent): EventToSend => ({ nid, json, sender });
 
 /** A server is not sent what it made itself. */
-const notOf = (destination: string, events: readonly Found[]): readonly Found[] =>
+const notOf = (destination: string, events: readonly EventToSend[]): readonly EventToSend[] =>
   events.filter(({ sender }) => domainOf(sender) !== destination);
 
 const firstOf = (places: Iterable<PendingRoom>): PendingRoom[] => {

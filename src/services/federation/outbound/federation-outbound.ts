@@ -128,7 +128,7 @@ export class FederationOutbound {
       options;
     this.#run = random.string(12, 'abcdefghijklmnopqrstuvwxyz0123456789');
     this.#progress = new DestinationProgress(new Deliveries(database, NAME));
-    this.#events = new EventsToSend({ database, rooms, pending: this.#pending, isLocal });
+    this.#events = new EventsToSend({ database, rooms, pending: this.#pending, isLocal, clock });
     this.#audience = new EventAudience({
       stream,
       pending: this.#pending,

@@ -297,4 +297,37 @@ describe('events for other servers', () => {
     ).to.be.at.most(6);
     federationClient.request = request;
   });
+
+  it('are read once for all servers that are behind at the same time', async () => {
+    const names = Array.from({ length: 20 }, (_, index) => `late${index}.servers.test`);
+    const { federationClient } = a.services;
+    const request = federationClient.request.bind(federationClient);
+    const came = new Map<string, string[]>(names.map((name) => [name, []]));
+    let isAway = false;
+    federationClient.request = async (wish) => {
+      const { body, destination } = wish;
+      if (!names.includes(destination)) return request(wish);
+      if (isAway) return { ok: false, kind: 'unreachable', destination, error: 'It is away.' };
+      came.get(destination)?.push(...JSON.parse(body ?? '').pdus.map(({ content }: Json) => content.body));
+      return { ok: true, body: { pdus: {} } };
+    };
+    const roomId = await a.room('alice', PUBLIC);
+    for (const name of names) await remoteMember(a, roomId, `@user:${name}`, 'join', p.signingKey);
+    await a.say('alice', roomId, 'warm');
+    await a.idle();
+    isAway = true;
+    // More than a room keeps in memory.
+    const said = Array.from({ length: 300 }, (_, count) => `m${count}`);
+    for (const text of said) await a.say('alice', roomId, text);
+    await a.idle();
+    isAway = false;
+    const statements = await a.statements(async () => {
+      await federation.clock.advance(30_000);
+      await a.idle();
+    });
+    for (const name of names) expect(came.get(name)).to.deep.equal(['warm', ...said]);
+    // Six transactions for each of them; three pages for all, and what is noted of their return.
+    expect(statements).to.be.at.most(60);
+    federationClient.request = request;
+  });
 });
