@@ -6,6 +6,7 @@ import { composeAccounts } from './slices/accounts.ts';
 import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeAudit } from './slices/audit.ts';
+import { composeClosedRooms } from './slices/closed-rooms.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDeactivation } from './slices/deactivation.ts';
 import { composeDelayedEvents } from './slices/delayed-events.ts';
@@ -36,6 +37,7 @@ import { composePushRules } from './slices/push-rules.ts';
 import { composeReading } from './slices/reading.ts';
 import { composeRetention } from './slices/retention.ts';
 import { composeRoomModel } from './slices/room-model.ts';
+import { composeRoomAdministration } from './slices/room-administration.ts';
 import { composeRooms } from './slices/rooms.ts';
 import { composeServers } from './slices/servers.ts';
 import { composeSearch } from './slices/search.ts';
@@ -76,6 +78,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeReading)
     .add(composeSearch)
     .add(composeUserDirectory)
+    .add(composeClosedRooms)
     .add(composeFederationJoins)
     .add(composeMembership)
     .add(composeThirdPartyInvites)
@@ -93,6 +96,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeEphemeral)
     .add(composeFederationOutbound)
     .add(composeDeactivation)
+    .add(composeRoomAdministration)
     .add(composePeeking)
     .add(composeSync)
     .add(composeSlidingSync)

@@ -97,6 +97,9 @@ import { federationQueryEndpoints } from '#src/http/server-server/query.ts';
 import { roomPolicyEndpoints } from '#src/http/server-server/room_policy.ts';
 import { federationSpaceHierarchyEndpoints } from '#src/http/server-server/space_hierarchy.ts';
 import { federationUserKeysEndpoints } from '#src/http/server-server/user_keys.ts';
+import { eventAdminEndpoints } from '#src/http/synapse-admin/events.ts';
+import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.ts';
+import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
@@ -150,6 +153,7 @@ const DECLARED = [
   ...directoryEndpoints,
   ...confirmEmailEndpoints,
   ...unsubscribeEndpoints,
+  ...eventAdminEndpoints,
   ...eventContextEndpoints,
   ...federationContentRepositoryEndpoints,
   ...federationOpenIdEndpoints,
@@ -199,7 +203,9 @@ const DECLARED = [
   ...relationsEndpoints,
   ...reportContentEndpoints,
   ...retentionConfigurationEndpoints,
+  ...roomAdminEndpoints,
   ...roomEventByTimestampEndpoints,
+  ...roomHistoryAdminEndpoints,
   ...roomInitialSyncEndpoints,
   ...roomSendEndpoints,
   ...roomStateEndpoints,

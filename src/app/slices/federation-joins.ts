@@ -14,6 +14,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Classification } from './classification.ts';
+import type { RoomClosing } from './closed-rooms.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
@@ -49,7 +50,8 @@ export function composeFederationJoins(
     RoomModel &
     Classification &
     EventStreaming &
-    Events,
+    Events &
+    RoomClosing,
 ): Slice<FederationJoins> {
   const { classifier, clock, config, database, eventVerifier: verifier, events, federationClient } = below;
   const {
@@ -64,6 +66,7 @@ export function composeFederationJoins(
     serverPolicy: policy,
   } = below;
   const { signingKeys, states, stream, timers, users, writer } = below;
+  const { closedRooms: closed } = below;
   const { serverName } = config;
   const signer = { serverName, signingKey: signingKeys[0] };
   const store = { database, interner, loader, rooms, states, stream, writer };
@@ -73,6 +76,7 @@ export function composeFederationJoins(
   const api = new MembershipApi(federationClient);
   const remoteMembership = new FederationMembership({
     api,
+    closed,
     policy,
     verifier,
     rooms,
@@ -90,7 +94,7 @@ export function composeFederationJoins(
     logger,
     bounds: BOUNDS,
   });
-  const exchangedInvites = new ExchangedInvites({ rooms, events, remote: remoteMembership, invitePermission });
+  const exchangedInvites = new ExchangedInvites({ rooms, closed, events, remote: remoteMembership, invitePermission });
   return {
     name: 'federation joins',
     services: {
@@ -99,6 +103,7 @@ export function composeFederationJoins(
       receivedInvites: new ReceivedInvites({
         database,
         users,
+        closed,
         rooms,
         invitePermission,
         verifier,
@@ -107,7 +112,7 @@ export function composeFederationJoins(
         signer,
         logger,
       }),
-      membershipHandshakes: new MembershipHandshakes({ rooms, events, receiver, verifier, restricted, signer }),
+      membershipHandshakes: new MembershipHandshakes({ rooms, closed, events, receiver, verifier, restricted, signer }),
       joinAnswers: new JoinAnswers({ database, states, serverName }),
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),

@@ -10,6 +10,7 @@ import { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { RoomClosing } from './closed-rooms.ts';
 import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
@@ -46,7 +47,8 @@ export function composeMembership(
     RoomModel &
     Events &
     Reading &
-    FederationJoins,
+    FederationJoins &
+    RoomClosing,
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission, loader, logger, profiles } = below;
   const { rateLimiter, remoteAliases, remoteMembership: remote, restricted, rooms, serverPolicy, visibility } = below;
@@ -72,6 +74,7 @@ export function composeMembership(
   const door = new MembershipDoor({
     serverName,
     isLocal: (userId) => events.isLocal(userId),
+    closed: below.closedRooms,
     restricted,
     rateLimiter,
     invitePermission,

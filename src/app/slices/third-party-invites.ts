@@ -5,6 +5,7 @@ import { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { RoomClosing } from './closed-rooms.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
@@ -20,7 +21,7 @@ export interface ThirdPartyInviting {
 }
 
 export function composeThirdPartyInvites(
-  below: Platform & ServerFiles & Outside & Users & UserData & RoomModel & Events & Memberships,
+  below: Platform & ServerFiles & Outside & Users & UserData & RoomModel & Events & RoomClosing & Memberships,
 ): Slice<ThirdPartyInviting> {
   const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys } = below;
   const { events, invitePermission, membership, profileSource: profiles, rooms } = below;
@@ -32,6 +33,7 @@ export function composeThirdPartyInvites(
     clock,
     logger,
     rooms,
+    closed: below.closedRooms,
     events,
     profiles,
     invitePermission,

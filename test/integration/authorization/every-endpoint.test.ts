@@ -181,8 +181,31 @@ for (const visibility of VISIBILITIES)
     it('is asked through every endpoint that has to do with rooms', () => {
       const asked = new Set([...Object.keys(reads(room, 'left')), ...Object.keys(writes(room, 'left')), ...ANYBODYS]);
       // Servers are told by who they are, and tests of their own ask as them.
-      const ofRooms = ENDPOINTS.filter(({ auth, path }) => auth !== 'server' && /\{roomId|\{roomIdOrAlias/.test(path));
+      const ofRooms = ENDPOINTS.filter(
+        ({ auth, path }) => auth !== 'server' && auth !== 'admin' && /\{roomId|\{roomIdOrAlias/.test(path),
+      );
       expect(ofRooms.map(({ operationId }) => operationId).filter((name) => !asked.has(name))).to.deep.equal([]);
+    });
+
+    it("is nobody's but the administrators' to administrate", async () => {
+      const accepted: string[] = [];
+      for (const { method, operationId, path } of ENDPOINTS.filter(({ auth }) => auth === 'admin')) {
+        if (!path.includes('{roomId')) continue;
+        const target = path
+          .replace(/\{roomId(OrAlias)?\}/, encodeURIComponent(room.roomId))
+          .replace('{eventId}', encodeURIComponent(room.messages[0] ?? ''));
+        for (const role of ROLES) {
+          const { body, status } = await asks(
+            room,
+            room.people[role],
+            method,
+            target,
+            method === 'GET' ? undefined : {},
+          );
+          if (status !== 403) accepted.push(`${operationId} by ${role}: ${status} ${JSON.stringify(body)}`);
+        }
+      }
+      expect(accepted).to.deep.equal([]);
     });
 
     for (const role of ROLES) {

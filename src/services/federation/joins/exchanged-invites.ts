@@ -6,10 +6,12 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 
 export interface ExchangedInvitesOptions {
   readonly rooms: RoomRegistry;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly events: EventService;
   readonly remote: Pick<RemoteMembership, 'invite'>;
   readonly invitePermission: InvitePermission;
@@ -37,6 +39,7 @@ export class ExchangedInvites {
       throw invalid('The invite has no third_party_invite.');
     if (!isUserId(sender) || !events.isLocal(sender)) throw invalid('The inviter is not a user of this server.');
     if (!isUserId(target) || domainOf(target) !== origin) throw invalid(`The invited user is not of ${origin}.`);
+    this.#options.closed.assertOpen(roomId);
     const room = await rooms.byId(roomId);
     if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
     if (!room.allowsServer(origin))

@@ -23,6 +23,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
@@ -40,6 +41,7 @@ const MEMBER = 'm.room.member';
 
 export interface FederationMembershipOptions {
   readonly api: MembershipApi;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly policy: ServerPolicy;
   readonly verifier: EventVerifier;
   readonly rooms: RoomRegistry;
@@ -102,6 +104,7 @@ export class FederationMembership implements RemoteMembership {
 
   async enter(how: 'join' | 'knock', entry: RemoteEntry): Promise<boolean> {
     return this.#entering.run(entry.roomId, async () => {
+      this.#options.closed.assertOpen(entry.roomId);
       const room = await this.#options.rooms.heardOf(entry.roomId);
       if (room?.isJoined(entry.userId) === true) return true;
       const wasResident = room?.isResident === true;

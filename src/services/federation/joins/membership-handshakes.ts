@@ -11,6 +11,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 
@@ -43,6 +44,7 @@ export interface Accepted {
 
 export interface MembershipHandshakesOptions {
   readonly rooms: RoomRegistry;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly events: EventService;
   readonly receiver: EventReceiver;
   readonly verifier: EventVerifier;
@@ -70,7 +72,7 @@ export class MembershipHandshakes {
     const { events, signer } = this.#options;
     if (!isUserId(userId) || domainOf(userId) !== origin)
       throw new MatrixError('M_FORBIDDEN', `${userId} is not a user of ${origin}.`);
-    const room = await this.#room(roomId, origin);
+    const room = await this.#room(how, roomId, origin);
     if (versions?.includes(room.version.id) === false) {
       throw new MatrixError(
         'M_INCOMPATIBLE_ROOM_VERSION',
@@ -95,7 +97,7 @@ export class MembershipHandshakes {
   async send(how: Handshake, request: SendRequest): Promise<Accepted> {
     const { receiver, signer, verifier } = this.#options;
     const { origin, roomId, eventId } = request;
-    const room = await this.#room(roomId, origin);
+    const room = await this.#room(how, roomId, origin);
     const userId = senderOf(how, request);
     const authorisedBy = this.#authorisedHere(how, room, request.event);
     if (authorisedBy !== undefined) {
@@ -129,8 +131,9 @@ export class MembershipHandshakes {
     }
   }
 
-  /** A room that this server is in, and in which the origin may take part. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
-  async #room(roomId: string, origin: string): Promise<Room> {
+  /** A room that this server is in, to which there is a way, and in which the origin may take part. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
+  async #room(how: Handshake, roomId: string, origin: string): Promise<Room> {
+    if (how !== 'leave') this.#options.closed.assertOpen(roomId);
     const room = await this.#options.rooms.byId(roomId);
     if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
     if (!room.allowsServer(origin))

@@ -14,6 +14,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { Database } from '#src/storage/database.ts';
 import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
@@ -38,6 +39,7 @@ export interface ReceivedInvite {
 export interface ReceivedInvitesOptions {
   readonly database: Database;
   readonly users: Pick<UserService, 'account'>;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly rooms: RoomRegistry;
   readonly invitePermission: InvitePermission;
   readonly verifier: EventVerifier;
@@ -60,7 +62,7 @@ export class ReceivedInvites {
    * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
    */
   async take(invite: ReceivedInvite): Promise<JsonObject> {
-    const { invitePermission, outside, rooms, signer } = this.#options;
+    const { closed, invitePermission, outside, rooms, signer } = this.#options;
     const { origin, roomId, version: versionId = '1' } = invite;
     const version = roomVersion(versionId);
     if (version === undefined) {
@@ -70,6 +72,7 @@ export class ReceivedInvites {
     }
     if (!isRoomId(roomId)) throw invalid(`${roomId} is no room id.`);
     const target = this.#targetOf(invite);
+    closed.assertOpen(roomId);
     const event = await this.#verified(version, invite);
     const room = await rooms.byId(roomId);
     if (room?.isResident === true && !room.allowsServer(origin))

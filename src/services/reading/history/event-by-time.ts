@@ -19,17 +19,17 @@ const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 /** Finds the events of rooms by their time. Client-Server API, `GET /rooms/{roomId}/timestamp_to_event`. */
 export class EventByTime {
-  readonly #access: RoomAccess;
+  readonly #access: Pick<RoomAccess, 'joined'>;
   readonly #database: Database;
   readonly #loader: EventLoader;
-  readonly #visibility: EventVisibility;
+  readonly #visibility: Pick<EventVisibility, 'maySee' | 'visibleTo'>;
   readonly #past: PastSource;
 
   constructor(options: {
-    readonly access: RoomAccess;
+    readonly access: Pick<RoomAccess, 'joined'>;
     readonly database: Database;
     readonly loader: EventLoader;
-    readonly visibility: EventVisibility;
+    readonly visibility: Pick<EventVisibility, 'maySee' | 'visibleTo'>;
     readonly past: PastSource;
   }) {
     this.#past = options.past;

@@ -8,9 +8,9 @@ import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 /** Finds events by their ids for those who may see them. */
 export class EventFinder {
   readonly #events: EventService;
-  readonly #visibility: EventVisibility;
+  readonly #visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
 
-  constructor(events: EventService, visibility: EventVisibility) {
+  constructor(events: EventService, visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>) {
     this.#events = events;
     this.#visibility = visibility;
   }
@@ -18,7 +18,8 @@ export class EventFinder {
   /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
   async visible(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
     // "this user will no longer be able to retrieve history for this room": what the world may read they may read like any user.
-    const isForgotten = room.member(userId)?.forgotten === true && !isWorldReadable(room);
+    const isForgotten =
+      room.member(userId)?.forgotten === true && !isWorldReadable(room) && !this.#visibility.seesAll(room, userId);
     const event = isForgotten ? undefined : await this.#events.find(room, eventId);
     const [visible] =
       event === undefined || (event.flags & HIDDEN_FLAGS) !== 0

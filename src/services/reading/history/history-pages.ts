@@ -25,7 +25,8 @@ const MAX_SCANNED = 4000;
 
 /** How often more of a room's history is fetched for one page. */
 const MOST_FILLED = 3;
-const NO_PAST: PastSource = {
+/** Of rooms of which nothing is fetched: what is here is all that is told. */
+export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),
   fill: () => Promise.resolve(false),
   nearest: () => Promise.resolve(undefined),
@@ -69,7 +70,7 @@ export class HistoryPages {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #loader: EventLoader;
-  readonly #visibility: EventVisibility;
+  readonly #visibility: Pick<EventVisibility, 'visibleTo'>;
   readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
   readonly #maxBytes: number;
   readonly #past: PastSource;
@@ -78,7 +79,7 @@ export class HistoryPages {
     readonly database: Database;
     readonly interner: Interner;
     readonly loader: EventLoader;
-    readonly visibility: EventVisibility;
+    readonly visibility: Pick<EventVisibility, 'visibleTo'>;
     readonly ignoredUsers: Pick<IgnoredUsers, 'of'>;
     /** Bytes of events after which a page ends, however many were asked for. */
     readonly maxBytes?: number;

@@ -49,7 +49,7 @@ export interface EventContext {
 
 /** Reads what was said in rooms. */
 export class History {
-  readonly #access: RoomAccess;
+  readonly #access: Pick<RoomAccess, 'known' | 'reading'>;
   readonly #finder: EventFinder;
   readonly #pages: HistoryPages;
   readonly #tokens: HistoryTokens;
@@ -57,7 +57,7 @@ export class History {
   readonly #writer: ClientEvents;
 
   constructor(options: {
-    readonly access: RoomAccess;
+    readonly access: Pick<RoomAccess, 'known' | 'reading'>;
     readonly finder: EventFinder;
     readonly pages: HistoryPages;
     readonly tokens: HistoryTokens;

@@ -48,7 +48,7 @@ const NOBODY: ReadonlySet<string> = new Set();
 export interface AggregationsOptions {
   readonly index: RelationIndex;
   readonly loader: EventLoader;
-  readonly visibility: EventVisibility;
+  readonly visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
   readonly clock: Clock;
   readonly ignoredUsers: IgnoredUsers;
 }

@@ -26,8 +26,8 @@ export interface MembersQuery {
 
 /** Reads the state of rooms, as much of it as the reader may see. */
 export class RoomState {
-  readonly #access: RoomAccess;
-  readonly #visibility: EventVisibility;
+  readonly #access: Pick<RoomAccess, 'joined' | 'known' | 'reading'>;
+  readonly #visibility: Pick<EventVisibility, 'asState'>;
   readonly #clock: Clock;
   readonly #database: Database;
   readonly #interner: Interner;
@@ -35,8 +35,8 @@ export class RoomState {
   readonly #states: StateStore;
 
   constructor(options: {
-    readonly access: RoomAccess;
-    readonly visibility: EventVisibility;
+    readonly access: Pick<RoomAccess, 'joined' | 'known' | 'reading'>;
+    readonly visibility: Pick<EventVisibility, 'asState'>;
     readonly clock: Clock;
     readonly database: Database;
     readonly interner: Interner;

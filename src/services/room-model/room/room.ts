@@ -129,6 +129,10 @@ export class Room implements EventRoom {
   get joinedCount(): number {
     return this.#members.joined;
   }
+  /** How many users of this server are in it. */
+  get joinedLocalCount(): number {
+    return this.#members.localJoined;
+  }
   get invitedCount(): number {
     return this.#members.invited;
   }

@@ -8,6 +8,7 @@ import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
+import type { ClosedRooms } from './closed-rooms.ts';
 import { assertGuestsMayJoin } from './guest-rules.ts';
 import type { JoinedRoomsQuota } from './joined-rooms-quota.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
@@ -40,6 +41,7 @@ export type Admitted = Pick<MembershipChange, 'target' | 'content'>;
 export interface MembershipDoorOptions {
   readonly serverName: string;
   readonly isLocal: (userId: string) => boolean;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly restricted: RestrictedJoins;
   readonly rateLimiter: RateLimiter;
   /** Without it everybody may be invited. */
@@ -110,6 +112,7 @@ export class MembershipDoor {
       if (!isOwn || (membership !== 'join' && membership !== 'leave')) throw guestsForbidden();
       if (room !== undefined && membership === 'join' && !room.isJoined(userId)) assertGuestsMayJoin(room);
     }
+    if (room !== undefined && opens(room, target, membership)) this.#options.closed.assertOpen(room.roomId);
     if (membership === 'invite' && !isLocal(target) && !talksTo(domainOf(target) ?? '')) throw notTalkedTo(target);
   }
 
@@ -135,6 +138,12 @@ export class MembershipDoor {
 /** Whether a user joins who is not in the room. */
 const isComing = (room: Room | undefined, { userId }: Actor, { content, target }: MembershipChange): boolean =>
   target === userId && membershipIn(content) === 'join' && room?.headMembership(target) !== 'join';
+
+/** Whether a membership leads into a room, or on the way there. */
+const opens = (room: Room, target: string, membership: Membership): boolean =>
+  membership === 'invite' ||
+  membership === 'knock' ||
+  (membership === 'join' && room.headMembership(target) !== 'join');
 
 const BUCKETS = ['invite', 'join'] as const;
 

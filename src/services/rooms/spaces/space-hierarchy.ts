@@ -42,8 +42,8 @@ export interface HierarchyRoom extends RoomSummary {
 export interface SpaceHierarchyOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
-  readonly openness: RoomOpenness;
-  readonly remote: RemoteRooms;
+  readonly openness: Pick<RoomOpenness, 'isOpenTo' | 'isSummaryOpenTo'>;
+  readonly remote: Pick<RemoteRooms, 'find'>;
   readonly clock: Clock;
   readonly serverName: string;
 }

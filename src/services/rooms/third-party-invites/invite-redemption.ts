@@ -12,6 +12,7 @@ import type { InvitePermission } from '#src/services/user-data/account-data/invi
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -45,6 +46,7 @@ export interface InviteRedemptionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly rooms: RoomRegistry;
+  readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly events: EventService;
   readonly profiles: ProfileSource;
   readonly invitePermission: InvitePermission;
@@ -108,7 +110,7 @@ export class InviteRedemption {
 
   /** @returns why it cannot be redeemed; undefined when it has been */
   async #redeemIn(room: Room, invite: ThirdPartyInviteRecord, userId: string): Promise<string | undefined> {
-    const { events, invitePermission } = this.#options;
+    const { closed, events, invitePermission } = this.#options;
     const { token, inviter } = invite;
     const membership = room.headMembership(userId);
     if (membership === 'join') return undefined;
@@ -119,6 +121,7 @@ export class InviteRedemption {
     const draft = await this.#draft(room, invite, userId);
     if (draft === undefined) return 'it was revoked';
     try {
+      closed.assertOpen(room.roomId);
       await invitePermission.assertInvitable(userId, inviter);
       await events.sendOnce(room, draft, {
         userId: inviter,

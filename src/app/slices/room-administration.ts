@@ -1,0 +1,94 @@
+import { RoomBlocks } from '#src/services/admin/rooms/room-blocks.ts';
+import { RoomList } from '#src/services/admin/rooms/room-list.ts';
+import { StoredEvents } from '#src/services/admin/rooms/stored-events.ts';
+import { EVERYTHING_VISIBLE, UnrestrictedAccess } from '#src/services/reading/access/unrestricted-reading.ts';
+import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
+import { EventByTime } from '#src/services/reading/history/event-by-time.ts';
+import { EventFinder } from '#src/services/reading/history/event-finder.ts';
+import { HistoryPages, NO_PAST } from '#src/services/reading/history/history-pages.ts';
+import { HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
+import { History } from '#src/services/reading/history/history.ts';
+import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
+import { RoomState } from '#src/services/reading/state/room-state.ts';
+import { OF_STATE, RoomOverviews } from '#src/services/rooms/directory/room-overviews.ts';
+import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Auditing } from './audit.ts';
+import type { RoomClosing } from './closed-rooms.ts';
+import type { Commit } from './commit.ts';
+import type { EventStreaming } from './event-stream.ts';
+import type { Events } from './events.ts';
+import { composeFollower } from './follower.ts';
+import type { Reading } from './reading.ts';
+import type { RoomModel } from './room-model.ts';
+
+/** What administrators do with rooms. */
+export interface RoomAdministration {
+  readonly roomList: RoomList;
+  readonly roomBlocks: RoomBlocks;
+  readonly storedEvents: StoredEvents;
+  /** The same as for users, without asking what who asks may see. */
+  readonly everyHistory: History;
+  readonly everyRoomState: RoomState;
+  readonly everyEventByTime: EventByTime;
+  readonly everyHierarchy: SpaceHierarchy;
+}
+
+const NOBODY: Promise<ReadonlySet<string>> = Promise.resolve(new Set<string>());
+
+export function composeRoomAdministration(
+  below: Platform & Auditing & Commit & RoomModel & EventStreaming & Events & Reading & RoomClosing,
+): Slice<RoomAdministration> {
+  const { auditLog: audit, clock, closedRooms: closed, config, database, events, interner, loader, rooms } = below;
+  const { relationIndex: index, states } = below;
+  const overviews = new RoomOverviews(database);
+  const { follower, close } = composeFollower(below, {
+    name: 'room_overviews',
+    types: [],
+    containing: OF_STATE,
+    take: (batch) => overviews.take(batch),
+  });
+  const access = new UnrestrictedAccess(rooms);
+  const visibility = EVERYTHING_VISIBLE;
+  const ignoresNobody = { of: () => NOBODY };
+  const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers: ignoresNobody.of });
+  const roomState = new RoomState({ access, visibility, clock, database, interner, loader, states });
+  const pages = new HistoryPages({
+    maxBytes: config.http.maxPageBytes,
+    database,
+    interner,
+    loader,
+    visibility,
+    ignoredUsers: ignoresNobody,
+  });
+  return {
+    name: 'room administration',
+    services: {
+      roomList: new RoomList({ database, rooms, follower }),
+      roomBlocks: new RoomBlocks({ database, audit, closed, clock }),
+      storedEvents: new StoredEvents({ database, rooms, loader, clock }),
+      everyHistory: new History({
+        access,
+        finder: new EventFinder(events, visibility),
+        pages,
+        tokens: new HistoryTokens(database, loader),
+        state: roomState,
+        writer: new ClientEvents(clock, aggregations, events.sticky),
+      }),
+      everyRoomState: roomState,
+      everyEventByTime: new EventByTime({ access, database, loader, visibility, past: NO_PAST }),
+      everyHierarchy: new SpaceHierarchy({
+        database,
+        rooms,
+        openness: { isOpenTo: () => Promise.resolve(true), isSummaryOpenTo: () => Promise.resolve(true) },
+        remote: { find: () => Promise.resolve(undefined) },
+        clock,
+        serverName: config.serverName,
+      }),
+    },
+    start: () => follower.start(),
+    idle: () => follower.idle(),
+    close,
+  };
+}

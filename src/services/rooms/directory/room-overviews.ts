@@ -1,0 +1,45 @@
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type RoomOverviewRow, writeRoomOverviews } from '#src/storage/rooms/room-overviews.ts';
+
+/** What canonical JSON of every state event contains. */
+export const OF_STATE = '"state_key":"';
+/** Characters of a text that is listed. */
+const LONGEST_TEXT = 512;
+
+/** Keeps what the administrators' list shows and sorts rooms by what their state says. */
+export class RoomOverviews {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Takes events in: their rooms are written as they are now. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    const rooms = new Set(events.map(({ room }) => room));
+    await writeRoomOverviews(this.#database, [...rooms].filter(({ isHere }) => isHere).map(overviewOf));
+  }
+}
+
+/** What a room is listed by. */
+export const overviewOf = (room: Room): RoomOverviewRow => ({
+  room: room.nid,
+  name: textOf(room, 'm.room.name', 'name'),
+  canonicalAlias: textOf(room, 'm.room.canonical_alias', 'alias'),
+  joined: room.joinedCount,
+  joinedLocal: room.joinedLocalCount,
+  encryption: textOf(room, 'm.room.encryption', 'algorithm'),
+  federatable: room.stateEvent('m.room.create')?.content['m.federate'] !== false,
+  joinRules: textOf(room, 'm.room.join_rules', 'join_rule'),
+  guestAccess: textOf(room, 'm.room.guest_access', 'guest_access'),
+  historyVisibility: textOf(room, 'm.room.history_visibility', 'history_visibility'),
+  stateEvents: room.state.size + room.stateChain.members().size,
+});
+
+/** A text of the state; null where there is none. PostgreSQL's text holds no NUL, and nobody is to fill the list. */
+const textOf = (room: Room, type: string, member: string): string | null => {
+  const text = room.stateText(type, member)?.replaceAll('\0', '').slice(0, LONGEST_TEXT).toWellFormed();
+  return text === undefined || text === '' ? null : text;
+};
