@@ -17,23 +17,50 @@ export interface UnreadRecord {
   readonly kind: number | null;
 }
 
+/** So many of the newest events of a room are looked through: what is unread before them counts where it mentions the user. */
+const MOST_EVENTS = 2_000;
+const MOST_MENTIONS = 1_000;
+
+const COLUMNS = `e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
+     case when root.event_id is null then ${ofThreaded('e', 'json')} end as json, m.kind`;
+const JOINED = `${joinRelated('e')}
+   left join events root on root.room = e.room and root.nid = ${ofThreaded('e', 'rel')}`;
+
 const UNREAD = sql(
   'unread_events',
-  `select e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
-     case when root.event_id is null then ${ofThreaded('e', 'json')} end as json, m.kind
-   from unnest($2::int[], $3::bigint[], $4::bigint[]) u(room, after, up_to)
-   join events e on e.room = u.room and e.nid > u.after and e.nid <= u.up_to
+  `with u as materialized (
+     select r.room, r.up_to, greatest(r.after, f.nid) as floor, r.after
+     from unnest($2::int[], $3::bigint[], $4::bigint[]) r(room, after, up_to)
+     left join lateral (
+       select o.nid from events o where o.room = r.room and o.nid > r.after and o.nid <= r.up_to
+       order by o.nid desc offset ${MOST_EVENTS} limit 1
+     ) f on true
+   )
+   select ${COLUMNS} from u
+   join events e on e.room = u.room and e.nid > u.floor and e.nid <= u.up_to
    left join mention m on m.user_nid = $1 and m.room = e.room and m.pos = e.nid
-   ${joinRelated('e')}
-   left join events root on root.room = e.room and root.nid = ${ofThreaded('e', 'rel')}
+   ${JOINED}
    where e.flags & ${HIDDEN_FLAGS} = 0
      and case when e.sender = $1 then e.type <> $5
          else e.redacted_by is null and (e.flags & ${EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers} <> 0 or m.kind is not null) end
-   order by e.room, e.nid`,
+   union all
+   select ${COLUMNS} from u
+   cross join lateral (
+     select * from mention x where u.floor > u.after and x.user_nid = $1 and x.room = u.room and x.pos > u.after and x.pos <= u.floor and x.kind <> 0
+     order by x.pos desc limit ${MOST_MENTIONS}
+   ) m
+   join events e on e.room = m.room and e.nid = m.pos
+   ${JOINED}
+   where e.flags & ${HIDDEN_FLAGS} = 0 and e.sender <> $1 and e.redacted_by is null and not exists (
+     select 1 from events o where o.room = m.room and o.nid > m.pos and o.nid <= u.floor and o.sender = $1 and o.type <> $5
+       and o.flags & ${EVENT_FLAGS.threaded} = e.flags & ${EVENT_FLAGS.threaded}
+   )
+   order by room, nid`,
 );
 
 /**
- * Of each room, what may be unread for a user with `after` < position <= `upTo`, and what they sent there, in order of position.
+ * Of each room, what may be unread for a user with `after` < position <= `upTo`, and what they sent there, in order of position. Of who was away
+ * for long, no more than the newest of it is read, and what mentions them.
  *
  * @param memberType the integer of `m.room.member`: a change of name does not say that a user has read anything
  */

@@ -70,16 +70,17 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return this.#pending.size;
   }
 
-  add(destination: string, push: PendingPush): void {
+  /** @returns whether it is kept in memory; where it is not, it is found in the database when the turn of what came before it comes */
+  add(destination: string, push: PendingPush): boolean {
     let pending = this.#pending.get(destination);
     if (pending === undefined) {
       pending = { entries: [], gap: undefined, isReading: false, hasOverflown: false };
       this.#pending.set(destination, pending);
     }
-    if (pending.gap !== undefined && !pending.isReading) return;
+    if (pending.gap !== undefined && !pending.isReading) return false;
     if (pending.entries.length < MOST_ENTRIES) {
       pending.entries.push(push);
-      return;
+      return true;
     }
     if (pending.gap === undefined) {
       const first = pending.entries[0]?.position ?? push.position;
@@ -88,6 +89,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
       pending.hasOverflown = true;
     }
     pending.entries = [];
+    return false;
   }
 
   /** Whether the database says that something waits for a pusher, and it need not be told here. */

@@ -260,8 +260,8 @@ export class PushDelivery {
       const { destination } = pusher;
       if (this.#pending.isAway(destination)) continue;
       const item = { kind: 'event', room, event, exception } as const;
-      this.#pending.add(destination, exception === undefined ? usual : { position: pos, at, item });
-      destinations.push(destination);
+      if (this.#pending.add(destination, exception === undefined ? usual : { position: pos, at, item }))
+        destinations.push(destination);
     }
     if (destinations.length > 0) this.#ripening.add(at, destinations);
   }

@@ -1,9 +1,13 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 
+/** What comes within so many milliseconds is one: a pusher is woken once for it, when the last of it is ripe. */
+const TOGETHER_MS = 50;
+
 interface Due {
-  readonly at: number;
-  readonly destinations: readonly string[];
+  readonly from: number;
+  at: number;
+  readonly destinations: Set<string>;
 }
 
 /** Wakes pushers when what waits for them has waited long enough to have been read. One timer waits for all. */
@@ -23,7 +27,11 @@ export class Ripening {
 
   /** @param at in milliseconds; not before that of the call before */
   add(at: number, destinations: readonly string[]): void {
-    this.#waiting.push({ at, destinations });
+    const last = this.#waiting.at(-1);
+    if (last !== undefined && at - last.from < TOGETHER_MS) {
+      last.at = at;
+      for (const destination of destinations) last.destinations.add(destination);
+    } else this.#waiting.push({ from: at, at, destinations: new Set(destinations) });
     if (this.#timer === undefined) this.#wakeDue();
   }
 
