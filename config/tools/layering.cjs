@@ -10,7 +10,7 @@ const ROWS = [
 
 /** The areas of services: an area imports lower rows only, never a sibling. Inside an area, and over all folders, there is no cycle. */
 const AREAS = [
-  ['audit', 'commit', 'server-info', 'servers'],
+  ['audit', 'commit', 'policy', 'server-info', 'servers'],
   ['accounts', 'user-data', 'delivery'],
   ['room-model'],
   ['events'],

@@ -28,6 +28,7 @@ import { composeMail } from './slices/mail.ts';
 import { composeMedia } from './slices/media.ts';
 import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
+import { composePolicy } from './slices/policy.ts';
 import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
 import { composePreviews } from './slices/previews.ts';
@@ -67,6 +68,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeCommit)
     .add(composeAppserviceRegistry)
     .add(composeUsers)
+    .add(composePolicy)
     .add(composeAccounts)
     .add(composePushRules)
     .add(composeUserData)

@@ -1,5 +1,7 @@
 import Type, { type Static, type TSchema, type TUnsafe } from 'typebox';
 import { LANGUAGES } from '#src/kernel/language.ts';
+import { CALLBACKS } from '#src/services/policy/callbacks/callback.ts';
+import { YOUNG_ACTIONS } from '#src/services/policy/rules/young-accounts.ts';
 import type { SchemaNode } from './schema-walk.ts';
 
 /**
@@ -51,6 +53,23 @@ const supportContact = section({
   role: text,
   matrix_id: Type.Optional(Type.String({ pattern: '^@.*:.+$', title: 'a user ID' })),
   email_address: Type.Optional(Type.String({ pattern: '^[^@]+@[^@]+$', title: 'a mail address' })),
+});
+
+/** Which of user, room and alias it is about, as patterns; and what becomes of those. */
+const directoryRule = section({
+  action: oneOf('allow', 'deny'),
+  user_id: Type.Optional(text),
+  room_id: Type.Optional(text),
+  alias: Type.Optional(text),
+});
+const youngAccountRule = section({
+  younger_than_hours: Type.Number({ exclusiveMinimum: 0 }),
+  forbid: Type.Optional(Type.Array(oneOf(...YOUNG_ACTIONS))),
+  limits: Type.Optional(
+    Type.Array(
+      section({ action: oneOf(...YOUNG_ACTIONS), per_hour: Type.Number({ exclusiveMinimum: 0 }), burst: count }),
+    ),
+  ),
 });
 
 /** A version, and a name and a URL for each language. */
@@ -257,6 +276,28 @@ export const configSchema = section({
     max_sticky_events: count,
     max_aliases: count,
     max_state_events: count,
+    encryption_by_default: oneOf('off', 'invite', 'all'),
+  }),
+  policy: section({
+    callbacks: section({
+      base_url: nullable(url('http', 'https')),
+      secret: nullable(text),
+      enabled: Type.Array(oneOf(...CALLBACKS)),
+      background: Type.Array(oneOf(...CALLBACKS)),
+      fail_open: Type.Array(oneOf(...CALLBACKS)),
+      timeout_ms: Type.Integer({ minimum: 100 }),
+      concurrency: Type.Integer({ minimum: 1, maximum: 1_024 }),
+    }),
+    invites: section({
+      by: oneOf('all', 'admins'),
+      local_only: flag,
+      allow_servers: nullable(texts),
+      deny_servers: texts,
+    }),
+    room_creation_rules: Type.Array(section({ action: oneOf('allow', 'deny'), user_id: Type.Optional(text) })),
+    alias_creation_rules: Type.Array(directoryRule),
+    publication_rules: Type.Array(directoryRule),
+    young_accounts: Type.Array(youngAccountRule),
   }),
   quotas: section({
     account_data: quota,

@@ -34,6 +34,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
+import type { Policy } from './policy.ts';
 import type { Users } from './users.ts';
 
 /** Accounts, sessions and devices. */
@@ -62,10 +63,10 @@ export interface Accounts {
 
 /** @param below with another implementation of password hashes than the usual one, or without */
 export function composeAccounts(
-  below: Platform & ServerFiles & Outside & Users & { readonly argon2?: Argon2 | undefined },
+  below: Platform & ServerFiles & Outside & Users & Policy & { readonly argon2?: Argon2 | undefined },
 ): Slice<Accounts> {
   const { accountStream, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
-  const { outbound, sessionKey, signingKeys, timers, users } = below;
+  const { outbound, policyGate: policy, sessionKey, signingKeys, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
   const shared = { database, clock, logger, random, serverName: config.serverName, stream: accountStream };
@@ -133,6 +134,7 @@ export function composeAccounts(
     accountThreepids,
     hasher,
     rateLimiter,
+    policy,
     passwordPolicy,
     profiles,
     options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
@@ -181,6 +183,7 @@ export function composeAccounts(
         credentials,
         sessions,
         rateLimiter,
+        policy,
         tokens: loginTokens,
         proved: jwtLogins(below, registration),
         givesNotice: email.loginNotices && email.smtpUrl !== null,

@@ -6,6 +6,7 @@ import { ResolutionThread } from '#src/services/events/resolution/resolution-thr
 import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import { PolicyApi } from '#src/remote/federation/policy-api.ts';
 import { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
+import { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
 import { mediaFollowUp } from '#src/services/media/media-references.ts';
 import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
@@ -17,12 +18,14 @@ import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Classification } from './classification.ts';
+import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
 /** Events: those that are made here, and those that other servers made. */
 export interface Events {
   readonly policyServers: PolicyServers;
+  readonly receivedChecks: ReceivedChecks;
   readonly events: EventService;
   readonly receiver: EventReceiver;
   readonly stickyReview: StickyReview;
@@ -39,7 +42,7 @@ export const FOLLOW_UPS: readonly FollowUp[] = [
 ];
 
 export function composeEvents(
-  below: Platform & ServerFiles & Servers & Commit & RoomModel & Classification & EventStreaming,
+  below: Platform & ServerFiles & Servers & Commit & Policy & RoomModel & Classification & EventStreaming,
 ): Slice<Events> {
   const { config, clock, database, random, classifier, signingKeys } = below;
   const { interner, loader, rooms, states, stream, writer } = below;
@@ -49,6 +52,7 @@ export function composeEvents(
     verifier: below.signatureVerifier,
     clock,
   });
+  const receivedChecks = new ReceivedChecks(policies, below.spamChecks);
   const events = new EventService({
     ...store,
     policies,
@@ -66,10 +70,11 @@ export function composeEvents(
     name: 'events',
     services: {
       policyServers: policies,
+      receivedChecks,
       events,
       receiver: new EventReceiver({
         ...store,
-        policies,
+        policies: receivedChecks,
         clock,
         merger,
         classifier,

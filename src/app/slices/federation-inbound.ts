@@ -42,7 +42,7 @@ export function composeFederationInbound(
   const { serverName } = config;
   const gaps = new MissingEvents({ fetcher: roomFetcher, receiver });
   const work = { clock, timers, logger, metrics };
-  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, policies: below.policyServers, ...work });
+  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, policies: below.receivedChecks, ...work });
   const inboundTransactions = new InboundTransactions({
     database,
     rooms,

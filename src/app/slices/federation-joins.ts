@@ -19,6 +19,7 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { Outside } from './outside.ts';
+import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 import type { UserData } from './user-data.ts';
@@ -45,6 +46,7 @@ export function composeFederationJoins(
     Commit &
     Servers &
     Pick<Outside, 'rateLimiter'> &
+    Policy &
     Users &
     UserData &
     RoomModel &
@@ -106,13 +108,23 @@ export function composeFederationJoins(
         closed,
         rooms,
         invitePermission,
+        policy: below.policyGate,
         verifier,
         outside,
         isLocal: (userId) => events.isLocal(userId),
         signer,
         logger,
       }),
-      membershipHandshakes: new MembershipHandshakes({ rooms, closed, events, receiver, verifier, restricted, signer }),
+      membershipHandshakes: new MembershipHandshakes({
+        rooms,
+        closed,
+        events,
+        receiver,
+        verifier,
+        restricted,
+        signer,
+        policy: below.policyGate,
+      }),
       joinAnswers: new JoinAnswers({ database, states, serverName }),
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),

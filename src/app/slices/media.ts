@@ -23,6 +23,7 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Queries } from './federation-queries.ts';
 import { composeFollower } from './follower.ts';
+import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 
 /** Files that users share. */
@@ -54,7 +55,7 @@ export const blobStoresOf = (
 };
 
 export function composeMedia(
-  below: Platform & ServerFiles & Queries & Commit & RoomModel & EventStreaming,
+  below: Platform & ServerFiles & Queries & Commit & Policy & RoomModel & EventStreaming,
 ): Slice<Media> {
   const { clock, config, database, logger, mediaApi, random, timers } = below;
   const { clamd, retention, store, ...limits } = config.media;
@@ -101,6 +102,7 @@ export function composeMedia(
         timers,
         random,
         serverName,
+        policy: below.policyGate,
         mostUserBytes: limits.maxUserBytes,
         mostUserFiles: limits.maxUserFiles,
         mostPending: limits.maxPendingUploads,

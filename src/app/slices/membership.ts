@@ -16,6 +16,7 @@ import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { Outside } from './outside.ts';
+import type { Policy } from './policy.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
@@ -39,6 +40,7 @@ export interface Memberships {
 export function composeMembership(
   below: Platform &
     Outside &
+    Policy &
     Queries &
     Commit &
     Servers &
@@ -52,7 +54,9 @@ export function composeMembership(
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission, loader, logger, profiles } = below;
   const { rateLimiter, remoteAliases, remoteMembership: remote, restricted, rooms, serverPolicy, visibility } = below;
+  const { policyGate: policy } = below;
   const { quotas, serverName } = config;
+  const sharedRooms = new SharedRooms(database, interner);
   const aliases = new AliasService({
     database,
     rooms,
@@ -61,6 +65,7 @@ export function composeMembership(
     clock,
     serverName,
     remote: remoteAliases,
+    policy,
     mostOfRoom: config.room.maxAliases,
     mostOfUser: quotas.aliases,
   });
@@ -78,6 +83,8 @@ export function composeMembership(
     restricted,
     rateLimiter,
     invitePermission,
+    policy,
+    sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
     talksTo: (server) => serverPolicy.allows(server),
     joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
   });
@@ -105,7 +112,7 @@ export function composeMembership(
       membership,
       mutualRooms: new MutualRooms(database),
       profileSource,
-      sharedRooms: new SharedRooms(database, interner),
+      sharedRooms,
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { Preset } from '#src/services/rooms/creation/room-presets.ts';
 import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
@@ -18,6 +19,7 @@ import type { Queries } from './federation-queries.ts';
 import type { Memberships } from './membership.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { Outside } from './outside.ts';
+import type { Policy } from './policy.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -39,9 +41,17 @@ export interface Rooms {
   readonly relatedRedactions: RelatedRedactions;
 }
 
+/** Rooms that are encrypted by default, by `room.encryption_by_default`. */
+const ENCRYPTED: Readonly<Record<'off' | 'invite' | 'all', readonly Preset[]>> = {
+  off: [],
+  invite: ['private_chat', 'trusted_private_chat'],
+  all: ['private_chat', 'trusted_private_chat', 'public_chat'],
+};
+
 export function composeRooms(
   below: Platform &
     Outside &
+    Policy &
     Queries &
     Commit &
     Users &
@@ -59,10 +69,19 @@ export function composeRooms(
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, remoteRooms, stream } = below;
   const { thirdPartyInvites, userActions, users } = below;
+  const { policyGate: policy } = below;
   const { serverName } = config;
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
   const newTypes = new NewTypes({ interner, rateLimiter });
-  const publicRooms = new PublicRooms({ database, rooms, stream, openness, serverName, remote: remotePublicRooms });
+  const publicRooms = new PublicRooms({
+    database,
+    rooms,
+    stream,
+    openness,
+    serverName,
+    remote: remotePublicRooms,
+    policy,
+  });
   return {
     name: 'rooms',
     services: {
@@ -80,6 +99,8 @@ export function composeRooms(
         thirdPartyInvites,
         remote,
         logger,
+        policy,
+        encrypts: (preset) => ENCRYPTED[config.room.encryptionByDefault].includes(preset),
         defaultVersion: config.room.defaultVersion,
         mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
       }),
@@ -94,9 +115,10 @@ export function composeRooms(
         serverName,
         actions: userActions,
         remote,
+        policy,
         mostState: config.room.maxStateEvents,
       }),
-      roomUpgrade: new RoomUpgrade({ access, rooms, events, loader, aliases, publicRooms, profiles, logger }),
+      roomUpgrade: new RoomUpgrade({ access, rooms, events, loader, aliases, publicRooms, profiles, logger, policy }),
       reports: new ReportService({ database, rooms, finder, users, clock }),
       roomUserData: new RoomUserData({ rooms, accountData, tags }),
       roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),

@@ -9,6 +9,7 @@ import type { RoomClosing } from './closed-rooms.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
+import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
@@ -21,7 +22,7 @@ export interface ThirdPartyInviting {
 }
 
 export function composeThirdPartyInvites(
-  below: Platform & ServerFiles & Outside & Users & UserData & RoomModel & Events & RoomClosing & Memberships,
+  below: Platform & ServerFiles & Outside & Policy & Users & UserData & RoomModel & Events & RoomClosing & Memberships,
 ): Slice<ThirdPartyInviting> {
   const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys } = below;
   const { events, invitePermission, membership, profileSource: profiles, rooms } = below;
@@ -53,6 +54,7 @@ export function composeThirdPartyInvites(
     redemption: inviteRedemption,
     identity: new IdentityService(outbound),
     trustedServers: identity.trustedServers,
+    policy: below.policyGate,
     builtIn: identity.builtIn,
     ownNames: () => [serverName, new URL(publicAddress.url).host],
     mostAtOnce: rateLimits.enabled ? rateLimits.buckets['third_party_invite']?.burst : undefined,

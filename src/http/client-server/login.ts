@@ -79,6 +79,7 @@ export const loginEndpoints = [
         displayName: body.initial_device_display_name,
         refreshable: body.refresh_token,
         ip: info.ip,
+        userAgent: info.userAgent,
         acceptLanguage: info.acceptLanguage,
       });
       const baseUrl = publicBaseUrl();

@@ -54,7 +54,9 @@ export const registrationEndpoints = [
     answers: challenge,
     async handler({ registration }: Pick<Services, 'registration'>, { query, body, info }) {
       if (query.kind === 'guest') {
-        return registrationBody(await registration.registerGuest(body.initial_device_display_name, info.ip));
+        return registrationBody(
+          await registration.registerGuest(body.initial_device_display_name, info.ip, info.userAgent),
+        );
       }
       const registered = await registration.register({
         type: body.type,
@@ -67,6 +69,7 @@ export const registrationEndpoints = [
         guestAccessToken: body.guest_access_token,
         auth: asAuth(body.auth),
         ip: info.ip,
+        userAgent: info.userAgent,
       });
       return registrationBody(registered);
     },

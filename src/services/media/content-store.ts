@@ -58,10 +58,15 @@ export class ContentStore {
    *
    * @param use gives the content its use, in the transaction in which it comes to be there. May be called again when it was in the way of
    *   another one.
-   * @throws what the stream and `use` throw; nothing is left then
+   * @param admit asked when all of it has come, before it gets its use
+   * @throws what the stream, `admit` and `use` throw; nothing is left then
    * @throws MatrixError M_TOO_LARGE when this server may keep no more; M_UNKNOWN (503) when the store cannot
    */
-  async keep<T>(content: Readable, use: (tx: Tx, blob: BlobRecord) => Promise<T>): Promise<T> {
+  async keep<T>(
+    content: Readable,
+    use: (tx: Tx, blob: BlobRecord) => Promise<T>,
+    admit?: (stored: { readonly digest: string; readonly size: number }) => Promise<void>,
+  ): Promise<T> {
     const { clock, database, place, random } = this.#options;
     const name = random.string(NAME_LENGTH, NAME_ALPHABET);
     try {
@@ -73,6 +78,7 @@ export class ContentStore {
     }
     try {
       const stored = await this.#storeOf(place).put(name, content);
+      await admit?.(stored);
       const { result, isNew } = await this.#settle(name, stored, use);
       if (isNew) this.#added += stored.size;
       else await this.#discard(name);

@@ -5,6 +5,8 @@ import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { BlobRecord } from '#src/storage/media/blobs.ts';
 import {
@@ -71,6 +73,7 @@ export interface MediaServiceOptions {
   readonly timers: Timers;
   readonly random: Random;
   readonly serverName: string;
+  readonly policy: PolicyGate;
   /** Bytes that one user may upload, all in all; null for any number. */
   readonly mostUserBytes: number | null;
   /** Files that one user may have; null for any number. */
@@ -104,7 +107,7 @@ export class MediaService {
   async upload(userId: string, upload: Upload): Promise<string> {
     const mediaId = this.#newId();
     const createdTs = this.#options.clock.now();
-    await this.#receive(userId, upload, (tx, content) =>
+    await this.#receive(userId, mediaId, upload, (tx, content) =>
       insertMedia(tx, { origin: LOCAL, mediaId, userId, createdTs, expiresTs: null }, content),
     );
     return this.#uriOf(mediaId);
@@ -148,7 +151,7 @@ export class MediaService {
       upload.content.destroy();
       throw error;
     }
-    await this.#receive(userId, upload, async (tx, content) => {
+    await this.#receive(userId, mediaId, upload, async (tx, content) => {
       if (!(await fillMedia(tx, mediaId, userId, content))) throw overwriting();
     });
     this.#arrived.emit(mediaId);
@@ -222,20 +225,27 @@ export class MediaService {
 
   async #receive(
     userId: string,
+    mediaId: string,
     { content, contentType, filename }: Upload,
     use: (tx: Tx, content: MediaDescription & { readonly blob: string }) => Promise<void>,
   ): Promise<void> {
-    const { contents, database, mostUserBytes, mostUserFiles } = this.#options;
+    const { contents, database, mostUserBytes, mostUserFiles, policy } = this.#options;
     const most = { bytes: mostUserBytes, files: mostUserFiles };
+    const described = describedAs(contentType, filename);
     try {
+      await policy.mayUpload(userId);
       const release = this.#begin(userId);
       try {
         const used = await usageOfUser(database, userId);
         if (used.bytes >= (mostUserBytes ?? Infinity) || used.files >= (mostUserFiles ?? Infinity)) throw usedUp();
-        await contents.keep(content, async (tx, { name: blob, size }) => {
-          if (!(await useSpace(tx, userId, size, most))) throw usedUp();
-          await use(tx, { blob, size, ...describedAs(contentType, filename) });
-        });
+        await contents.keep(
+          content,
+          async (tx, { name: blob, size }) => {
+            if (!(await useSpace(tx, userId, size, most))) throw usedUp();
+            await use(tx, { blob, size, ...described });
+          },
+          ({ digest, size }) => policy.mayKeepFile(userId, fileInfo(this.#uriOf(mediaId), digest, size, described)),
+        );
       } finally {
         release();
       }
@@ -268,6 +278,14 @@ export class MediaService {
     return `mxc://${this.#options.serverName}/${mediaId}`;
   }
 }
+
+/** What the moderation tool is told of a file. */
+const fileInfo = (
+  uri: string,
+  sha256: string,
+  bytes: number,
+  { contentType, filename }: ReturnType<typeof describedAs>,
+): JsonObject => ({ mxc: uri, sha256, bytes, content_type: contentType ?? null, filename: filename ?? null });
 
 const overwriting = (): MatrixError =>
   new MatrixError('M_CANNOT_OVERWRITE_MEDIA', 'This media has its content already, which never changes.');

@@ -22,6 +22,7 @@ import {
   type UserService,
 } from '#src/services/accounts/users/user-service.ts';
 import { type LocalName, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
+import type { PolicyGate, RequestOrigin } from '#src/services/policy/gate/policy-gate.ts';
 import { insertAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { RegistrationTokens } from './registration-tokens.ts';
@@ -59,6 +60,7 @@ export interface RegistrationServiceDependencies {
   readonly random: Random;
   readonly clock: Clock;
   readonly rateLimiter: RateLimiter;
+  readonly policy: PolicyGate;
   readonly serverName: string;
   readonly profiles: NewProfiles;
   readonly options: RegistrationOptions;
@@ -83,6 +85,7 @@ export interface RegistrationRequest extends LoginWishes {
   /** The access token of a guest who wants to become a user. */
   readonly guestAccessToken?: string | undefined;
   readonly ip: string;
+  readonly userAgent?: string | undefined;
 }
 
 export interface Registration {
@@ -134,7 +137,7 @@ export class RegistrationService {
     if (request.type === 'm.login.application_service')
       throw new MatrixError('M_UNKNOWN_TOKEN', 'There is no application service whose access token this would be.');
     this.assertOpen();
-    const { auth, ip } = request;
+    const { auth, ip, userAgent } = request;
     return uia.performGathered<Wishes, Registration>(
       {
         operation: 'register',
@@ -144,7 +147,7 @@ export class RegistrationService {
         gather: (earlier) => this.#gather(request, earlier ?? {}),
         repeats: (done) => this.#repeats(request, done),
       },
-      ({ proofs, wishes }) => this.#counted(ip, () => this.#register(wishes, proofs)),
+      ({ proofs, wishes }) => this.#counted(ip, () => this.#register(wishes, proofs, { ip, userAgent })),
     );
   }
 
@@ -189,8 +192,12 @@ export class RegistrationService {
     return createHmac('sha256', this.#key).update(password).digest('base64url');
   }
 
-  async #register(wishes: Wishes, proofs: Readonly<Record<string, string>>): Promise<Registration> {
-    const { accountThreepids, addressValidation, clock, database, tokens, users } = this.#deps;
+  async #register(
+    wishes: Wishes,
+    proofs: Readonly<Record<string, string>>,
+    from: RequestOrigin,
+  ): Promise<Registration> {
+    const { accountThreepids, addressValidation, clock, database, policy, tokens, users } = this.#deps;
     const token = proofs[TOKEN_STAGE];
     const terms = proofs[TERMS_STAGE];
     const sid = proofs[EMAIL_STAGE];
@@ -200,6 +207,9 @@ export class RegistrationService {
     const { guest } = wishes;
     if (guest !== undefined && (await users.account(guest))?.isGuest !== true) throw notAGuest();
     const name = guest !== undefined || wishes.username === undefined ? undefined : await this.#free(wishes.username);
+    await policy.mayRegister(wishes.username, from, async () =>
+      sid === undefined ? undefined : addressValidation.addressOf(sid),
+    );
     return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
       const validated = sid === undefined ? undefined : await addressValidation.consume(tx, 'register', sid);
@@ -216,14 +226,15 @@ export class RegistrationService {
   }
 
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
-  registerGuest(displayName: string | undefined, ip: string): Promise<Registration> {
-    const { options, database } = this.#deps;
+  registerGuest(displayName: string | undefined, ip: string, userAgent?: string): Promise<Registration> {
+    const { options, database, policy } = this.#deps;
     if (!options.guests) return Promise.reject(new MatrixError('M_FORBIDDEN', 'This server does not allow guests.'));
-    return this.#counted(ip, () =>
-      database.write((tx) =>
+    return this.#counted(ip, async () => {
+      await policy.mayRegister(undefined, { ip, userAgent });
+      return database.write((tx) =>
         this.#make(tx, { ...this.#generate(), passwordHash: null, isGuest: true }, { displayName }),
-      ),
-    );
+      );
+    });
   }
 
   /** Makes an account as far as the network that it is for may have more of them. What fails does not count. */

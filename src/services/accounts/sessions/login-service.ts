@@ -3,6 +3,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { Tx } from '#src/storage/database.ts';
 import type { LoginTokens } from './login-tokens.ts';
 import type { NewSession, SessionService } from './session-service.ts';
@@ -17,6 +18,7 @@ export interface LoginRequest extends PasswordClaim {
   readonly refreshable?: boolean | undefined;
   /** Where it comes from. */
   readonly ip: string;
+  readonly userAgent?: string | undefined;
   /** What the client says of the languages that its user reads. */
   readonly acceptLanguage?: string | undefined;
 }
@@ -51,11 +53,13 @@ export class LoginService {
   readonly #tokens: LoginTokens | undefined;
   readonly #proved: ProvedLogins | undefined;
   readonly #givesNotice: boolean;
+  readonly #policy: PolicyGate;
 
   constructor(deps: {
     readonly credentials: Credentials;
     readonly sessions: SessionService;
     readonly rateLimiter: RateLimiter;
+    readonly policy: PolicyGate;
     /** Without it there is no `m.login.token`. */
     readonly tokens?: LoginTokens;
     readonly proved?: ProvedLogins | undefined;
@@ -66,6 +70,7 @@ export class LoginService {
     this.#credentials = deps.credentials;
     this.#sessions = deps.sessions;
     this.#rateLimiter = deps.rateLimiter;
+    this.#policy = deps.policy;
     this.#tokens = deps.tokens;
     this.#proved = deps.proved;
   }
@@ -97,6 +102,7 @@ export class LoginService {
         'org.tsudoi.limiter': SUCCESSES,
       });
     }
+    await this.#policy.mayLogIn(account.userId, { ip: request.ip, userAgent: request.userAgent }, request);
     const session = {
       userId: account.userId,
       passwordHash: account.passwordHash ?? undefined,

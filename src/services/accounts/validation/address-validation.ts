@@ -241,6 +241,12 @@ export class AddressValidation {
     if (session === undefined) throw notValidated();
     return addressOf(session);
   }
+
+  /** The address that a session is about; undefined when it has expired. */
+  async addressOf(sid: string): Promise<ThirdPartyId | undefined> {
+    const session = await findValidation(this.#options.database, sid);
+    return session === undefined ? undefined : addressOf(session).id;
+  }
 }
 
 /** The answer to a request without a validated address. */

@@ -1,4 +1,5 @@
 import type { JobRequest } from '#src/jobs/job-definition.ts';
+import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
@@ -25,6 +26,13 @@ export interface EventDraft {
    * @throws MatrixError when the event is not allowed by now
    */
   readonly recheck?: ((room: Room) => void) | undefined;
+  /**
+   * Asked once before the event is written, with the event as it is going to be. Meanwhile the room goes on; where it goes too far the event is
+   * built anew after that, with another id.
+   *
+   * @throws MatrixError when it must not be written
+   */
+  readonly check?: ((event: BuiltPdu, roomId: string) => Promise<void>) | undefined;
   /** Jobs that this event makes necessary beside those that follow from any event like it: written in the same statement. */
   readonly jobs?: readonly JobRequest[];
 }

@@ -26,6 +26,8 @@ export interface NewRoom {
   readonly alias?: string;
   /** From `newRoomId`, where it had to be known before; without effect in versions in which it comes of `m.room.create`. */
   readonly roomId?: string;
+  /** Asked once the room id is known, before anything is written. @throws MatrixError when the room must not be made */
+  readonly admit?: (roomId: string) => Promise<void>;
 }
 
 /** What is written of a new room along with its first events. */

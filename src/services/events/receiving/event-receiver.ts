@@ -7,7 +7,7 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import { MOST_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
+import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
@@ -43,8 +43,8 @@ export interface EventReceiverOptions {
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;
-  /** What policy servers say of events. Left out: no room uses one. */
-  readonly policies?: Pick<PolicyServers, 'mayConcern' | 'prepare' | 'verdictOn'>;
+  /** What policy servers and the moderation tool say of events. Left out: nobody is asked. */
+  readonly policies?: Pick<ReceivedChecks, 'mayConcern' | 'prepare' | 'verdictOn'>;
   /** Told when the resolution of a fork took back what a room's state said: joins, or power levels. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }

@@ -58,9 +58,10 @@ export interface EventServiceOptions {
   readonly mostStickyEvents?: number;
 }
 
-/** Events that a policy server has signed. */
-interface SignedEvents extends PlannedEvents {
-  readonly policy: RoomPolicy;
+/** Events that were built before they are written, since others are asked about them. */
+interface EventsAhead extends PlannedEvents {
+  /** The policy server that has signed them, if one had to. */
+  readonly policy?: RoomPolicy;
 }
 
 /** Makes, authorises and stores the events that users of this server send. */
@@ -147,6 +148,7 @@ export class EventService {
    */
   async createRoom(plan: NewRoom): Promise<Room> {
     const { room, drafts, rows } = await this.#founder.found(plan);
+    await plan.admit?.(room.roomId);
     try {
       await this.#create(room, drafts, undefined, rows);
     } catch (error) {
@@ -193,10 +195,11 @@ export class EventService {
 
   async #createInLine(
     room: Room,
-    drafts: readonly EventDraft[],
+    wanted: readonly EventDraft[],
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
+    let drafts = wanted;
     for (let attempt = 0; ; attempt++) {
       const policy = this.#policyFor(room, drafts);
       if (policy !== undefined && attempt >= SIGNING_ATTEMPTS)
@@ -205,11 +208,18 @@ export class EventService {
           COME_AGAIN_MS,
           'The state of the room changes faster than its policy server signs.',
         );
-      const signed = policy === undefined ? undefined : await this.#signAhead(room, policy, drafts);
+      const hasChecks = drafts.some(isUnchecked);
+      const planned = policy === undefined && !hasChecks ? undefined : await this.#planAhead(room, drafts);
+      if (planned !== undefined && hasChecks) {
+        await Promise.all(drafts.map(({ check }, index) => this.#check(room, check, planned.events[index])));
+        drafts = drafts.map((draft) => ({ ...draft, check: undefined }));
+      }
+      const ahead =
+        planned === undefined || policy === undefined ? planned : await this.#signAhead(room, policy, planned);
       // While remote events are accepted, everybody gets in line.
       const queued = room.turns.isTaken
-        ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra, signed))
-        : await this.#queue(room, drafts, false, transaction, extra, signed);
+        ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra, ahead))
+        : await this.#queue(room, drafts, false, transaction, extra, ahead);
       if (queued === undefined) {
         if (attempt >= BUILD_ATTEMPTS)
           throw new Error(`the state of ${room.roomId} changes faster than it can be read`);
@@ -231,21 +241,28 @@ export class EventService {
   }
 
   /**
-   * Builds the events and has the room's policy server sign them, before they are sent to anybody. Meanwhile the room goes on.
+   * Builds the events before they are written, so that others can be asked about them. Meanwhile the room goes on.
    *
    * @returns undefined when the ground moved, or when they say what is there already
    */
-  async #signAhead(room: Room, policy: RoomPolicy, drafts: readonly EventDraft[]): Promise<SignedEvents | undefined> {
+  async #planAhead(room: Room, drafts: readonly EventDraft[]): Promise<PlannedEvents | undefined> {
     const plan = async (): Promise<PlannedEvents | undefined> => {
       const loaded = await this.#builder.prepare(room, drafts);
       if (drafts.length === 1 && this.#builder.unchangedState(room, drafts[0], loaded) !== undefined) return undefined;
       return this.#builder.plan(room, drafts, loaded, this.#clock.now());
     };
-    const planned = room.turns.isTaken ? await room.turns.exclusively(plan) : await plan();
-    if (planned === undefined) return undefined;
+    return room.turns.isTaken ? room.turns.exclusively(plan) : plan();
+  }
+
+  async #check(room: Room, check: EventDraft['check'], event: BuiltPdu | undefined): Promise<void> {
+    if (event !== undefined) await check?.(event, room.roomId);
+  }
+
+  /** Has the room's policy server sign the events, before they are sent to anybody. */
+  async #signAhead(room: Room, policy: RoomPolicy, { events: planned, ground }: PlannedEvents): Promise<EventsAhead> {
     const events: BuiltPdu[] = [];
-    for (const event of planned.events) events.push((await this.#policies?.signed(room, event)) ?? event);
-    return { ground: planned.ground, events, policy };
+    for (const event of planned) events.push((await this.#policies?.signed(room, event)) ?? event);
+    return { ground, events, policy };
   }
 
   /**
@@ -253,7 +270,7 @@ export class EventService {
    * is one turn of the event loop, so that nobody comes between an event and the head that it is built on.
    *
    * @param isInLine whether the caller has the room for itself
-   * @param signed the events as the room's policy server has signed them
+   * @param ahead the events, where they were built before, and as the room's policy server has signed them
    * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
    *   undefined when another request has just written the same
    */
@@ -263,7 +280,7 @@ export class EventService {
     isInLine: boolean,
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
-    signed: SignedEvents | undefined,
+    ahead: EventsAhead | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
     const loaded = await this.#builder.prepare(room, drafts);
     const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
@@ -272,11 +289,11 @@ export class EventService {
       // Another request is just writing it. It is there when it is committed, and not before.
       return { written: isWritten ? Promise.resolve([unchanged]) : this.#writer.nextBatch().then(() => undefined) };
     }
-    if (room.turns.isTaken && !isInLine) return undefined;
+    if ((room.turns.isTaken && !isInLine) || drafts.some(isUnchecked)) return undefined;
     // Another policy server than the one that was asked, if one was, has to sign them now.
-    if (this.#policyFor(room, drafts)?.id !== signed?.policy.id) return undefined;
+    if (this.#policyFor(room, drafts)?.id !== ahead?.policy?.id) return undefined;
     const positionOf = (id: string): number | undefined => this.#positions.get(`${room.nid} ${id}`);
-    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), positionOf, signed);
+    const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), positionOf, ahead);
     if (prepared === undefined) return undefined;
     const jobs = drafts.flatMap((draft) => draft.jobs ?? []);
     return { written: this.#write(room, prepared, jobs, transaction, extra) };
@@ -359,7 +376,7 @@ export class EventService {
     target: string,
     content: JsonObject,
     txn?: Transaction,
-    more: Pick<EventDraft, 'delayId' | 'stickyDurationMs' | 'jobs'> = {},
+    more: Pick<EventDraft, 'check' | 'delayId' | 'stickyDurationMs' | 'jobs'> = {},
   ): Promise<string> {
     const event = await this.find(room, target);
     const refusal = event === undefined ? undefined : refusalOf(room, sender, event);
@@ -390,6 +407,8 @@ export class EventService {
     return domainOf(userId) === this.#serverName;
   }
 }
+
+const isUnchecked = ({ check }: EventDraft): boolean => check !== undefined;
 
 /** Why a user may not redact an event; undefined when they may. */
 const refusalOf = (room: Room, sender: string, event: StoredEvent): MatrixError | undefined => {

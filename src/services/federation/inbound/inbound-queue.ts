@@ -7,7 +7,7 @@ import { doing, Work } from '#src/kernel/work.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
+import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -36,7 +36,7 @@ export interface InboundQueueOptions {
   readonly rooms: RoomRegistry;
   readonly receiver: Pick<EventReceiver, 'receiveMany'>;
   readonly gaps: GapCloser;
-  readonly policies: Pick<PolicyServers, 'mayConcern' | 'prepare'>;
+  readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;

@@ -9,6 +9,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
@@ -50,6 +51,7 @@ export interface MembershipHandshakesOptions {
   readonly verifier: EventVerifier;
   readonly restricted: RestrictedJoins;
   readonly signer: PduSigner;
+  readonly policy: PolicyGate;
 }
 
 /**
@@ -81,6 +83,7 @@ export class MembershipHandshakes {
       );
     }
     const authorisedBy = how === 'join' ? await this.#authorise(room, userId) : undefined;
+    if (how === 'join') await this.#options.policy.mayJoinFrom(userId, roomId);
     const content = {
       membership: how,
       ...(authorisedBy === undefined ? {} : { join_authorised_via_users_server: authorisedBy }),

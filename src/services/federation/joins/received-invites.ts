@@ -11,6 +11,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
@@ -42,6 +43,7 @@ export interface ReceivedInvitesOptions {
   readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly rooms: RoomRegistry;
   readonly invitePermission: InvitePermission;
+  readonly policy: PolicyGate;
   readonly verifier: EventVerifier;
   readonly outside: OutsideMemberships;
   readonly isLocal: (userId: string) => boolean;
@@ -62,7 +64,7 @@ export class ReceivedInvites {
    * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
    */
   async take(invite: ReceivedInvite): Promise<JsonObject> {
-    const { closed, invitePermission, outside, rooms, signer } = this.#options;
+    const { closed, invitePermission, outside, policy, rooms, signer } = this.#options;
     const { origin, roomId, version: versionId = '1' } = invite;
     const version = roomVersion(versionId);
     if (version === undefined) {
@@ -78,6 +80,7 @@ export class ReceivedInvites {
     if (room?.isResident === true && !room.allowsServer(origin))
       throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
     await this.#assertTakes(target, room);
+    await policy.mayBeInvitedFrom(event.eventId, roomId, event.pdu);
     await invitePermission.assertInvitable(target, event.pdu.sender);
     await this.#checkState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);

@@ -6,6 +6,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { RemoteAliases } from './remote-aliases.ts';
@@ -42,6 +43,7 @@ export interface AliasServiceOptions {
   readonly remote: RemoteAliases;
   /** Aliases that a user may make; as many as they like, when left out. */
   readonly mostOfUser?: number | undefined;
+  readonly policy: PolicyGate;
 }
 
 /** The names of rooms. Client-Server API, "Room aliases". */
@@ -55,6 +57,7 @@ export class AliasService {
   readonly #mostOfRoom: number;
   readonly #remote: RemoteAliases;
   readonly #mostOfUser: number;
+  readonly #policy: PolicyGate;
 
   constructor(options: AliasServiceOptions) {
     this.#database = options.database;
@@ -66,6 +69,7 @@ export class AliasService {
     this.#mostOfRoom = options.mostOfRoom ?? 1_000_000;
     this.#remote = options.remote;
     this.#mostOfUser = options.mostOfUser ?? Infinity;
+    this.#policy = options.policy;
   }
 
   /**
@@ -138,6 +142,7 @@ export class AliasService {
       throw new MatrixError('M_INVALID_PARAM', `Aliases made here have a name and end in :${this.#serverName}.`);
     }
     const room = await this.#access.joined(roomId, userId);
+    await this.#policy.mayCreateAlias(userId, alias, roomId);
     const row = { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() };
     const outcome = await this.#database.write(async (tx) => {
       await takeUserTurn(tx, userId);

@@ -1,4 +1,6 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
+import { PolicyRefusal } from '#src/services/policy/callbacks/policy-refusal.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
@@ -62,6 +64,9 @@ export interface RoomCreationOptions {
   readonly defaultVersion: string;
   /** How many users may be invited at once; undefined for any number. */
   readonly mostInvites?: number | undefined;
+  readonly policy: PolicyGate;
+  /** Which rooms are encrypted if their makers say nothing about it. */
+  readonly encrypts: (preset: Preset) => boolean;
 }
 
 /** Makes rooms. */
@@ -78,6 +83,8 @@ export class RoomCreationService {
   readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
   readonly #defaultVersion: string;
   readonly #mostInvites: number | undefined;
+  readonly #policy: PolicyGate;
+  readonly #encrypts: (preset: Preset) => boolean;
 
   constructor(options: RoomCreationOptions) {
     this.#events = options.events;
@@ -92,6 +99,8 @@ export class RoomCreationService {
     this.#thirdPartyInvites = options.thirdPartyInvites;
     this.#defaultVersion = options.defaultVersion;
     this.#mostInvites = options.mostInvites;
+    this.#policy = options.policy;
+    this.#encrypts = options.encrypts;
   }
 
   /**
@@ -127,6 +136,7 @@ export class RoomCreationService {
       request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(creator, request.roomAliasName);
     for (const { type, state_key: stateKey = '', content } of state)
       if (type === 'm.room.canonical_alias' && stateKey === '') this.#aliases.checkFirstCanonical(content, alias);
+    await this.#policy.mayCreateRoom(creator, configOf(request));
     const byAddress = await this.#prepare(actor, request);
     const found = byAddress.flatMap(({ userId }) => userId ?? []);
     const invitees = [...new Set([...named, ...inviteesOf(creator, found)])];
@@ -164,6 +174,7 @@ export class RoomCreationService {
       ...presetEvents(preset)
         .filter(({ type }) => !isGiven(type))
         .map(({ type, content }) => own(type, content)),
+      ...(this.#encrypts(preset) && !isGiven(ENCRYPTION) ? [own(ENCRYPTION, { algorithm: MEGOLM })] : []),
       ...state
         .filter((event) => event.type !== 'm.room.power_levels' && !isRemoteInvite(event))
         .map((event) => own(event.type, givenContents.get(event) ?? event.content, event.state_key)),
@@ -182,7 +193,16 @@ export class RoomCreationService {
       creator,
       createContent,
       isPublic,
-      events: () => [...drafts, ...local.slice(0, INVITES_AT_ONCE)],
+      events: () => [...drafts.map((draft) => this.#checked(draft)), ...local.slice(0, INVITES_AT_ONCE)],
+      admit: async (roomId) => {
+        const invited = admitted.filter(({ content }) => membershipIn(content) === 'invite');
+        for (const { target } of invited) await this.#door.mayInvite(actor, target, roomId);
+        for (const { id, userId } of byAddress)
+          if (userId === undefined) await this.#policy.mayInviteByAddress(creator, id, roomId);
+        if (alias !== undefined) await this.#policy.mayCreateAlias(creator, alias, roomId);
+        const aliases = alias === undefined ? [] : [alias];
+        if (isPublic) await this.#policy.mayPublish(creator, roomId, async () => aliases);
+      },
       ...(alias === undefined ? {} : { alias }),
     });
     // Signing a thousand events in one turn would keep everybody waiting.
@@ -194,6 +214,12 @@ export class RoomCreationService {
       if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(actor, room, one);
     }
     return room;
+  }
+
+  /** What the moderation tool is asked about of a new room: all but how its members come in. */
+  #checked(draft: EventDraft): EventDraft {
+    const check = draft.type === MEMBER ? undefined : this.#policy.eventCheck;
+    return check === undefined ? draft : { ...draft, check };
   }
 
   #assertFew(invites: number): void {
@@ -227,13 +253,32 @@ export class RoomCreationService {
       return await this.#events.createRoom(plan);
     } catch (error) {
       // Nobody forbids anything here: what was asked for cannot be, as when the creator may not set the name.
-      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+      const isOfRoom = error instanceof MatrixError && error.errcode === 'M_FORBIDDEN';
+      if (!isOfRoom || error instanceof PolicyRefusal) throw error;
       throw new MatrixError('M_INVALID_ROOM_STATE', `The room cannot begin like that. ${error.message}`);
     }
   }
 }
 
+/** The request as clients say it, without what is nobody's business: who is invited by which address. */
+const configOf = (request: RoomRequest): JsonObject =>
+  Object.fromEntries(
+    Object.entries({
+      visibility: request.visibility,
+      room_alias_name: request.roomAliasName,
+      name: request.name,
+      topic: request.topic,
+      invite: request.invite === undefined ? undefined : [...request.invite],
+      room_version: request.roomVersion,
+      creation_content: request.creationContent,
+      preset: request.preset,
+      is_direct: request.isDirect,
+    }).filter(([, value]) => value !== undefined),
+  ) as JsonObject;
+
 const MEMBER = 'm.room.member';
+const ENCRYPTION = 'm.room.encryption';
+const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** Invitations that are committed together. */
 const INVITES_AT_ONCE = 100;
 const TOMBSTONE = 'm.room.tombstone';

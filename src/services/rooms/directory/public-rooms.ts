@@ -4,8 +4,10 @@ import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
+import { aliasesOfRoom } from '#src/storage/rooms/aliases.ts';
 import { setListed } from '#src/storage/rooms/directory.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
@@ -56,6 +58,7 @@ export interface PublicRoomsOptions {
   readonly openness: RoomOpenness;
   readonly serverName: string;
   readonly remote: RemotePublicRooms;
+  readonly policy: PolicyGate;
 }
 
 /** The room directory. Client-Server API, "Listing rooms". */
@@ -66,6 +69,7 @@ export class PublicRooms {
   readonly #openness: RoomOpenness;
   readonly #serverName: string;
   readonly #remote: RemotePublicRooms;
+  readonly #policy: PolicyGate;
 
   constructor(options: PublicRoomsOptions) {
     this.#database = options.database;
@@ -74,6 +78,7 @@ export class PublicRooms {
     this.#openness = options.openness;
     this.#serverName = options.serverName;
     this.#remote = options.remote;
+    this.#policy = options.policy;
   }
 
   /**
@@ -129,6 +134,8 @@ export class PublicRooms {
     const isOperator = room.isJoined(userId) && room.powerLevels().maySend(userId, 'm.room.canonical_alias', true);
     if (!isOperator && !isAdmin)
       throw new MatrixError('M_FORBIDDEN', 'Only operators of a room change whether it is listed.');
+    if (isListed && !room.isPublic)
+      await this.#policy.mayPublish(userId, roomId, () => aliasesOfRoom(this.#database, room.nid));
     await this.#setListed(room, isListed);
   }
 

@@ -7,6 +7,7 @@ import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { ClosedRooms } from './closed-rooms.ts';
 import { assertGuestsMayJoin } from './guest-rules.ts';
@@ -33,6 +34,8 @@ export interface MembershipChange {
   readonly isInvited?: boolean;
   /** Its token was taken when the request came in. */
   readonly isCounted?: boolean;
+  /** Where it is to happen, in a room that this server does not have. */
+  readonly roomId?: string;
 }
 
 /** A member event that may be sent, as far as this server is concerned. */
@@ -50,6 +53,9 @@ export interface MembershipDoorOptions {
   readonly talksTo: (serverName: string) => boolean;
   /** Without it users may be in any number of rooms. */
   readonly joinedRooms?: JoinedRoomsQuota | undefined;
+  readonly policy: PolicyGate;
+  /** Whether two users are in a common room. */
+  readonly sharesRoom: (one: string, other: string) => Promise<boolean>;
 }
 
 /**
@@ -90,6 +96,7 @@ export class MembershipDoor {
       actor,
       changes.filter(({ content }) => membershipIn(content) === 'invite'),
     );
+    await this.#assertPolicy(room, actor, changes);
     // The creator of a room is in it.
     const comes = room === undefined || changes.some((change) => isComing(room, actor, change));
     if (actor.rateLimited !== false && comes) await this.#options.joinedRooms?.take(actor.userId);
@@ -121,6 +128,27 @@ export class MembershipDoor {
     if (invitePermission === undefined) return;
     const targets = new Set(invites.map(({ target }) => target));
     await Promise.all([...targets].map((target) => invitePermission.assertInvitable(target, userId)));
+  }
+
+  /** A room that is about to be made has no id yet: `mayInvite` is asked about its invites when it has one. */
+  async #assertPolicy(room: Room | undefined, actor: Actor, changes: readonly MembershipChange[]): Promise<void> {
+    for (const change of changes) {
+      const roomId = room?.roomId ?? change.roomId;
+      if (roomId === undefined) continue;
+      if (membershipIn(change.content) === 'invite') await this.mayInvite(actor, change.target, roomId);
+      else if (isComing(room, actor, change))
+        await this.#options.policy.mayJoin(
+          actor.userId,
+          roomId,
+          change.isInvited === true || room?.headMembership(actor.userId) === 'invite',
+        );
+    }
+  }
+
+  /** Whether the policy of this server lets a user invite another one. @throws PolicyRefusal; MatrixError M_LIMIT_EXCEEDED */
+  mayInvite({ userId: inviter }: Pick<Actor, 'userId'>, invitee: string, roomId: string): Promise<void> {
+    const { policy, sharesRoom } = this.#options;
+    return policy.mayInvite({ inviter, invitee, roomId, sharesRoom: () => sharesRoom(inviter, invitee) });
   }
 
   async #contentOf(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {

@@ -228,6 +228,8 @@ export class MembershipService {
         ...memberContent(how, profile, { reason: request.reason }),
       },
       isCounted: true,
+      isInvited: signed !== undefined || (await this.#rooms.heardOf(roomId))?.headMembership(userId) === 'invite',
+      roomId,
     });
     return this.#remote.enter(how, { userId, roomId, servers, content, thirdPartySigned: signed });
   }

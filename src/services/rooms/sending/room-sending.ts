@@ -14,6 +14,7 @@ import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membe
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -55,6 +56,7 @@ export class RoomSending {
   readonly #serverName: string;
   readonly #actions: UserActions;
   readonly #remote: Pick<RemoteMembership, 'invite'>;
+  readonly #policy: PolicyGate;
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -67,6 +69,7 @@ export class RoomSending {
     readonly serverName: string;
     readonly actions: UserActions;
     readonly remote: Pick<RemoteMembership, 'invite'>;
+    readonly policy: PolicyGate;
     /** How many entries the state of a room may have beside memberships; any number, when left out. */
     readonly mostState?: number | undefined;
   }) {
@@ -81,6 +84,7 @@ export class RoomSending {
     this.#serverName = options.serverName;
     this.#actions = options.actions;
     this.#remote = options.remote;
+    this.#policy = options.policy;
   }
 
   /**
@@ -126,7 +130,8 @@ export class RoomSending {
     if (sender.isSuspended === true) throw userSuspended();
     assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
     await this.#newTypes.admit(sender, [request]);
-    return this.#relations.sendOnce(room, draft(sender, request, undefined), txn);
+    const checked = this.#policy.checksEvents ? await this.#checked(sender) : {};
+    return this.#relations.sendOnce(room, { ...draft(sender, request, undefined), ...checked }, txn);
   }
 
   /**
@@ -179,7 +184,17 @@ export class RoomSending {
     if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
       return this.#remote.invite(room, sender.userId, stateKey, content);
     const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : undefined;
-    return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck });
+    // Memberships have questions of their own, at the door.
+    const checked = type === MEMBER ? {} : await this.#checked(sender);
+    return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck, ...checked });
+  }
+
+  /** What the policy of this server asks of all that users send, however it comes. @throws PolicyRefusal; MatrixError M_LIMIT_EXCEEDED */
+  async #checked({ userId }: Sender): Promise<Pick<EventDraft, 'check'>> {
+    const policy = this.#policy;
+    if (!policy.checksEvents) return {};
+    await policy.maySend(userId);
+    return policy.eventCheck === undefined ? {} : { check: policy.eventCheck };
   }
 
   #placeOf(room: Room): ContentPlace {
@@ -221,7 +236,11 @@ export class RoomSending {
     if (sender.isSuspended === true && wish.relTypes.length > 0) throw userSuspended();
     await this.#assertMayRedact(sender, room, eventId);
     const jobs = relatedRedactionJobs(room, sender.userId, eventId, wish);
-    return this.#events.redact(room, sender.userId, eventId, wish.content, txn, { ...fate, jobs });
+    return this.#events.redact(room, sender.userId, eventId, wish.content, txn, {
+      ...fate,
+      jobs,
+      ...(await this.#checked(sender)),
+    });
   }
 
   /** What was sent just now its sender did; what was scheduled comes without them. */

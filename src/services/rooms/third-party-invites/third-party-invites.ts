@@ -11,6 +11,7 @@ import type { ProfileSource } from '#src/services/rooms/membership/profile-sourc
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { IdentityAccess, IdentityService, StoredInvite } from '#src/remote/identity-service.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -64,6 +65,7 @@ export interface ThirdPartyInvitesOptions {
   readonly ownNames: () => readonly string[];
   /** How many may be invited at once; undefined for any number. */
   readonly mostAtOnce?: number | undefined;
+  readonly policy: PolicyGate;
 }
 
 /** Invites people of whom nothing is known but an address. Client-Server API, "Third-party invites". */
@@ -87,7 +89,11 @@ export class ThirdPartyInvites {
     const levels = room.powerLevels();
     if (levels.userLevel(inviter.userId) < levels.invite)
       throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
-    for (const prepared of await this.prepare(inviter, [request])) await this.carryOut(inviter, room, prepared);
+    for (const prepared of await this.prepare(inviter, [request])) {
+      if (prepared.userId === undefined)
+        await this.#options.policy.mayInviteByAddress(inviter.userId, prepared.id, roomId);
+      await this.carryOut(inviter, room, prepared);
+    }
   }
 
   /**

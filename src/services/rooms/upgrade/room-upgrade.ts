@@ -18,6 +18,7 @@ import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -55,6 +56,7 @@ export interface RoomUpgradeOptions {
   readonly publicRooms: PublicRooms;
   readonly profiles: ProfileSource;
   readonly logger: Logger;
+  readonly policy: PolicyGate;
 }
 
 /**
@@ -106,6 +108,7 @@ export class RoomUpgrade {
     if (!old.powerLevels().maySend(userId, TOMBSTONE, true)) {
       throw new MatrixError('M_FORBIDDEN', 'Your power level in this room is too low to upgrade it.');
     }
+    await this.#options.policy.mayCreateRoom(userId, { room_version: version.id });
     const creators = version.auth.privilegedCreators
       ? [...new Set(additionalCreators)].filter((one) => one !== userId)
       : [];

@@ -1,0 +1,79 @@
+import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { OutboundHttp } from './outbound-http.ts';
+
+/** What a moderation tool says about something that is going to happen. */
+export type SpamCheckAnswer =
+  | { readonly kind: 'allowed'; readonly body: JsonObject }
+  /** `errcode` as it names it; undefined where it names none. */
+  | {
+      readonly kind: 'refused';
+      readonly errcode: string | undefined;
+      readonly error: string | undefined;
+      readonly fields: JsonObject;
+    }
+  /** It could not be asked, or did not answer as it should. */
+  | { readonly kind: 'silent'; readonly reason: string };
+
+export interface SpamCheckApiOptions {
+  /** Which guards nothing: the operator chose the address, and redirects are not followed. */
+  readonly outbound: OutboundHttp;
+  /** Without a slash at the end: `http://127.0.0.1:8081/api/1/spam_check`. */
+  readonly baseUrl: string;
+  /** Sent as `Authorization: Bearer ...`; null for none. */
+  readonly secret: string | null;
+  readonly timeoutMs: number;
+}
+
+const MAX_BODY_BYTES = 65_536;
+
+/**
+ * Asks the HTTP receiver of `synapse-http-antispam`, as Draupnir and Meowlnir have it: `POST {base}/{callback}` with the parameters as JSON. Any
+ * 2xx allows, a JSON object with another status refuses.
+ */
+export class SpamCheckApi {
+  readonly #options: SpamCheckApiOptions;
+
+  constructor(options: SpamCheckApiOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects. */
+  async ask(callback: string, body: JsonObject): Promise<SpamCheckAnswer> {
+    const { baseUrl, outbound, secret, timeoutMs } = this.#options;
+    const answer = await outbound.request({
+      method: 'POST',
+      url: `${baseUrl}/${callback}`,
+      allowHttp: true,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json',
+        ...(secret === null ? {} : { authorization: `Bearer ${secret}` }),
+      },
+      body: JSON.stringify(body),
+      maxBodyBytes: MAX_BODY_BYTES,
+      timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
+    });
+    if (!answer.ok) return { kind: 'silent', reason: answer.reason };
+    const said = parsed(answer.body);
+    if (answer.status >= 200 && answer.status < 300) return { kind: 'allowed', body: said ?? {} };
+    // What a proxy or a fault of the receiver answers says nothing about what was asked.
+    if (said === undefined || answer.status < 400 || answer.status >= 500)
+      return { kind: 'silent', reason: `it answered ${answer.status}` };
+    const { errcode, error, ...fields } = said;
+    return {
+      kind: 'refused',
+      errcode: typeof errcode === 'string' ? errcode : undefined,
+      error: typeof error === 'string' ? error : undefined,
+      fields,
+    };
+  }
+}
+
+const parsed = (bytes: Buffer): JsonObject | undefined => {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};

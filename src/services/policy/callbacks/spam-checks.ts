@@ -1,0 +1,144 @@
+import { Ongoing } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { SpamCheckApi } from '#src/remote/spam-check-api.ts';
+import { type Callback, refusalBy } from './callback.ts';
+import type { PolicyRefusal } from './policy-refusal.ts';
+
+export interface SpamChecksOptions {
+  /** Undefined where nobody is asked. */
+  readonly api: Pick<SpamCheckApi, 'ask'> | undefined;
+  readonly enabled: readonly Callback[];
+  /** Those that are told, and not waited for. */
+  readonly background: readonly Callback[];
+  /** Those that allow what could not be asked about. */
+  readonly failOpen: readonly Callback[];
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** Callbacks that are told and not waited for, at the same time: further ones are not told. */
+const MOST_IN_BACKGROUND = 1_000;
+const PING_AGAIN_MS = 5_000;
+const PING_ID_LENGTH = 8;
+
+/** Asks a moderation tool before things happen, by the callbacks of `synapse-http-antispam`. Where none is configured nothing is asked. */
+export class SpamChecks {
+  readonly #options: SpamChecksOptions;
+  readonly #enabled: ReadonlySet<Callback>;
+  readonly #background: ReadonlySet<Callback>;
+  readonly #failOpen: ReadonlySet<Callback>;
+  readonly #told = new Ongoing();
+  #pinging: Promise<void> | undefined;
+  readonly #closing = new AbortController();
+  readonly #asked: Counter;
+  readonly #seconds: Histogram;
+
+  constructor(options: SpamChecksOptions) {
+    this.#options = options;
+    const { metrics } = options;
+    this.#enabled = new Set(options.api === undefined ? [] : options.enabled);
+    this.#background = new Set(options.background);
+    this.#failOpen = new Set(options.failOpen);
+    this.#asked = metrics.counter(
+      'tsudoi_policy_callbacks_total',
+      'Questions to the moderation tool of policy.callbacks, by what it said: allowed, refused, silent, or dropped before it was told.',
+      ['callback', 'outcome'],
+    );
+    this.#seconds = metrics.histogram(
+      'tsudoi_policy_callback_seconds',
+      'How long the moderation tool of policy.callbacks took to answer.',
+      SECONDS,
+      ['callback'],
+    );
+  }
+
+  /** Whether a callback is configured: nothing has to be put together for one that is not. */
+  isOn(callback: Callback): boolean {
+    return this.#enabled.has(callback);
+  }
+
+  /** @returns why it must not happen; undefined when it may */
+  async ask(callback: Callback, body: JsonObject): Promise<PolicyRefusal | undefined> {
+    if (!this.#enabled.has(callback)) return undefined;
+    if (!this.#background.has(callback)) return this.#ask(callback, body);
+    if (this.#told.size >= MOST_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
+    else
+      this.#told.add(
+        undefined,
+        this.#ask(callback, body).then(() => undefined),
+      );
+    return undefined;
+  }
+
+  /** @throws PolicyRefusal */
+  async assert(callback: Callback, body: JsonObject): Promise<void> {
+    const refusal = await this.ask(callback, body);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** Pings until there is an answer, so that the log says whether the tool can be reached. */
+  start(): void {
+    if (this.#enabled.has('ping')) this.#pinging = this.#pingUntilHeard();
+  }
+
+  /** Resolves when everybody was told who is told without being waited for. */
+  idle(): Promise<void> {
+    return this.#told.idle();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#pinging;
+    await this.#told.idle();
+  }
+
+  async #ask(callback: Callback, body: JsonObject): Promise<PolicyRefusal | undefined> {
+    const { api, clock, logger } = this.#options;
+    if (api === undefined) return undefined;
+    const began = clock.monotonic();
+    const answer = await api.ask(callback, body);
+    this.#seconds.observe((clock.monotonic() - began) / 1000, { callback });
+    this.#asked.inc({ callback, outcome: answer.kind });
+    if (answer.kind === 'allowed') return undefined;
+    if (answer.kind === 'silent') {
+      const isOpen = this.#failOpen.has(callback);
+      logger.warn('the moderation tool did not answer', { callback, reason: answer.reason, allowed: isOpen });
+      if (isOpen) return undefined;
+    }
+    return refusalBy(answer);
+  }
+
+  async #pingUntilHeard(): Promise<void> {
+    const { logger, timers } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      if (await this.#ping()) {
+        logger.info('the moderation tool answers');
+        return;
+      }
+      await timers.sleep(PING_AGAIN_MS, signal);
+    }
+  }
+
+  async #ping(): Promise<boolean> {
+    const { api, logger, random } = this.#options;
+    const id = random.string(PING_ID_LENGTH);
+    const answer = await api?.ask('ping', { id });
+    if (answer === undefined) return true;
+    this.#asked.inc({ callback: 'ping', outcome: answer.kind });
+    if (answer.kind === 'allowed' && answer.body['id'] === id && answer.body['status'] === 'ok') return true;
+    const reason =
+      answer.kind === 'silent' ? answer.reason : answer.kind === 'refused' ? answer.error : 'it says something else';
+    logger.warn('the moderation tool does not answer a ping', { reason });
+    return false;
+  }
+}
