@@ -16,8 +16,8 @@ const AREAS = [
   ['events'],
   ['reading'],
   ['rooms', 'retention', 'e2ee', 'media'],
-  ['push', 'ephemeral', 'appservices', 'mail'],
-  ['federation'],
+  ['push', 'ephemeral', 'mail'],
+  ['federation', 'appservices'],
   ['sync'],
   ['admin'],
 ];

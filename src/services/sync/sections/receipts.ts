@@ -2,7 +2,7 @@ import type { Subscribable } from '#src/kernel/signal.ts';
 import { covers } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
-import { receiptContent, type ReceiptEntry } from './receipt-content.ts';
+import { receiptContent, type ReceiptEntry } from '#src/services/push/receipts/receipt-content.ts';
 
 /** The receipts of a room, in memory. */
 interface RoomReceiptsView {

@@ -10,7 +10,7 @@ import type { AccountDataEntry, UserAccountData } from '#src/services/user-data/
 import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Waker } from '../engine/section.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
-import { receiptContent } from '../sections/receipt-content.ts';
+import { receiptContent } from '#src/services/push/receipts/receipt-content.ts';
 import type { ReceiptSource } from '../sections/receipts.ts';
 import type { TypingSource } from '../sections/typing.ts';
 import type { SentRoom, ToldProfiles } from './connection.ts';

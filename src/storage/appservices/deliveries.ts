@@ -1,0 +1,133 @@
+import type { Database, Tx } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** How far an application service has come. */
+export interface AppserviceDelivery {
+  readonly service: string;
+  /** What its transactions are named after, together with their number: no service is ever given the same name twice. */
+  readonly run: string;
+  /** Number of the last transaction that arrived, or was given up. */
+  readonly delivered: number;
+  /** Number of the one that was begun and is not answered. */
+  readonly begun: number | null;
+  /** Place in its log up to which everything arrived. */
+  readonly done: number;
+  /** Place of the last event of the transaction that was begun; `done` when it has none. */
+  readonly sending: number | null;
+  /** What the transaction that was begun carries beside events, as JSON. Without one that was begun: the next one carries it. */
+  readonly extras: string | null;
+  /** Positions up to which it was told of changes of devices, by shard; null when it was never told. */
+  readonly devices: readonly number[] | null;
+  /** How often in a row it could not be reached. */
+  readonly failures: number;
+  /** How often in a row it refused what it was sent. */
+  readonly refusals: number;
+  /** When to try again, in milliseconds. */
+  readonly retryAt: number | null;
+  /** When a transaction arrived last, in milliseconds. */
+  readonly successTs: number | null;
+  /** Why the last one did not, in words; null when it did. */
+  readonly failure: string | null;
+  /** When it last had a WebSocket open, in milliseconds. */
+  readonly socketTs: number | null;
+}
+
+/** Events that a service is interested in, in order; the last of them has the place `last`, those before it the places before it. */
+export interface AppserviceLogEntry {
+  readonly service: string;
+  readonly last: number;
+  /** Of each event. */
+  readonly rooms: readonly number[];
+  readonly events: readonly number[];
+}
+
+const ALL = sql(
+  'appservice_deliveries',
+  `select service, run, delivered, begun, done, sending, extras, devices, failures, refusals, retry_at as "retryAt",
+     success_ts as "successTs", failure, socket_ts as "socketTs" from appservice_deliveries`,
+);
+const SAVE = sql(
+  'appservice_delivery_save',
+  `insert into appservice_deliveries as d (service, run, delivered, begun, done, sending, extras, devices, failures, refusals, retry_at,
+     success_ts, failure, socket_ts)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+   on conflict (service) do update set run = excluded.run, delivered = excluded.delivered, begun = excluded.begun, done = excluded.done,
+     sending = excluded.sending, extras = excluded.extras, devices = excluded.devices, failures = excluded.failures,
+     refusals = excluded.refusals, retry_at = excluded.retry_at, success_ts = excluded.success_ts, failure = excluded.failure,
+     socket_ts = excluded.socket_ts`,
+);
+// What is done need not be kept: a row of which some events are to be sent still stays as it is.
+const SAVE_DONE = sql(
+  'appservice_delivery_done',
+  `with gone as (delete from appservice_log where service = $1 and last <= $2)
+   update appservice_deliveries set delivered = $3, begun = null, done = $2, sending = null, extras = null, devices = $4, failures = 0,
+     refusals = 0, retry_at = null, success_ts = $5, failure = null where service = $1`,
+);
+const ENDS = sql('appservice_log_ends', 'select service, max(last) as last from appservice_log group by service');
+const APPEND = sql(
+  'appservice_log_append',
+  `insert into appservice_log (service, last, rooms, events)
+   select l.service, l.last, l.rooms::int[], l.events::bigint[]
+   from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) l(service, last, rooms, events)
+   on conflict (service, last) do nothing`,
+);
+const READ = sql(
+  'appservice_log_read',
+  'select service, last, rooms, events from appservice_log where service = $1 and last > $2 order by last limit $3',
+);
+const DROP = sql('appservice_log_drop', 'delete from appservice_log where service = $1 and last <= $2');
+const FORGET = sql(
+  'appservice_delivery_forget',
+  `with gone as (delete from appservice_log where service = any($1::text[]))
+   delete from appservice_deliveries where service = any($1::text[])`,
+);
+
+/** Of all services that were ever sent something. */
+export const appserviceDeliveries = (database: Database): Promise<AppserviceDelivery[]> =>
+  database.query<AppserviceDelivery>(ALL);
+
+export const saveAppserviceDelivery = async (database: Database, delivery: AppserviceDelivery): Promise<void> => {
+  const { begun, delivered, devices, done, extras, failure, failures, refusals, retryAt, run, sending } = delivery;
+  const { service, socketTs, successTs } = delivery;
+  const values = [service, run, delivered, begun, done, sending, extras, devices, failures, refusals, retryAt];
+  await database.query(SAVE, [...values, successTs, failure, socketTs]);
+};
+
+/** Everything up to `delivery.done` arrived: nothing is under way, and the log up to there goes. */
+export const saveAppserviceDone = async (database: Database, delivery: AppserviceDelivery): Promise<void> => {
+  const { delivered, devices, done, service, successTs } = delivery;
+  await database.query(SAVE_DONE, [service, done, delivered, devices, successTs]);
+};
+
+/** The places of the last events in the logs that have any. */
+export const appserviceLogEnds = async (database: Database): Promise<Map<string, number>> =>
+  new Map(
+    (await database.query<{ service: string; last: number }>(ENDS)).map(({ service, last }) => [service, last] as const),
+  );
+
+export const appendAppserviceLog = async (tx: Tx, entries: readonly AppserviceLogEntry[]): Promise<void> => {
+  await tx.query(APPEND, [
+    entries.map(({ service }) => service),
+    entries.map(({ last }) => last),
+    entries.map(({ rooms }) => `{${rooms.join(',')}}`),
+    entries.map(({ events }) => `{${events.join(',')}}`),
+  ]);
+};
+
+/** What comes after a place in the log of a service. */
+export const readAppserviceLog = (
+  database: Database,
+  service: string,
+  after: number,
+  limit: number,
+): Promise<AppserviceLogEntry[]> => database.query<AppserviceLogEntry>(READ, [service, after, limit]);
+
+/** Deletes the oldest of a log: everything up to a place. */
+export const dropAppserviceLog = async (database: Database, service: string, upTo: number): Promise<void> => {
+  await database.query(DROP, [service, upTo]);
+};
+
+/** Keeps nothing of services that are no more. */
+export const forgetAppserviceDeliveries = async (database: Database, services: readonly string[]): Promise<void> => {
+  await database.query(FORGET, [services]);
+};
