@@ -1,0 +1,115 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { OutboundAnswer, OutboundFailure, OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
+
+/** An application service, as far as it is asked something. */
+export interface AskedAppservice {
+  readonly id: string;
+  /** Without a slash at the end. */
+  readonly url: string;
+  /** With which this server proves itself. */
+  readonly hsToken: string;
+}
+
+export interface AppserviceRequest {
+  readonly method: 'GET' | 'PUT' | 'POST';
+  /** Under `/_matrix/app/v1`, begins with a slash, encoded. */
+  readonly path: string;
+  /** The whole path of before, for services that do not know the other one; undefined when there was none. "Legacy routes". */
+  readonly legacyPath?: string | undefined;
+  readonly query?: URLSearchParams | undefined;
+  /** JSON text. */
+  readonly body?: string | undefined;
+  /** Bytes of the answer at most. */
+  readonly maxBodyBytes?: number | undefined;
+  /** What becomes of a longer answer: its first bytes are the answer, or it is a failure. */
+  readonly overlong?: 'refuse' | 'cut' | undefined;
+  readonly timeouts?: Partial<OutboundTimeouts> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a service wants to be asked. */
+interface Manner {
+  readonly isLegacyPath: boolean;
+  /** It looks for the token in the query, as it was before version 1.4. */
+  readonly hasTokenInQuery: boolean;
+}
+
+const USUAL: Manner = { isLegacyPath: false, hasTokenInQuery: false };
+/** "Homeservers should periodically try again for the newer endpoints because the application service may have been updated." */
+const REMEMBERED_MS = 3_600_000;
+/** Statuses by which a service says that it does not know an endpoint. */
+const UNKNOWN_ROUTE: ReadonlySet<number> = new Set([404, 405, 501]);
+/** And that it did not find who asks. */
+const NOT_AUTHORISED: ReadonlySet<number> = new Set([401, 403]);
+const MAX_BODY_BYTES = 65_536;
+
+/**
+ * Asks application services. They are where the operator says that they are, on this machine or in its network as well; redirects are not
+ * followed. Application Service API, "Homeserver -> Application Service API".
+ */
+export class ApplicationServicesApi {
+  readonly #http: Pick<OutboundHttp, 'request'>;
+  /** Services that want to be asked otherwise than the specification says, by id and kind of endpoint. */
+  readonly #manners = new LRUCache<string, Manner>({ ...atMost(10_000), ttl: REMEMBERED_MS });
+
+  /** @param http whose guard lets it go wherever the operator sends it */
+  constructor(http: Pick<OutboundHttp, 'request'>) {
+    this.#http = http;
+  }
+
+  /** Asks once more, as it was done in earlier versions, when the answer may say that the service knows no others. */
+  async request(service: AskedAppservice, request: AppserviceRequest): Promise<OutboundAnswer | OutboundFailure> {
+    const key = `${service.id} ${service.url} ${request.path.split('/')[1]}`;
+    let manner = this.#manners.get(key) ?? USUAL;
+    let answer = await this.#ask(service, request, manner);
+    for (;;) {
+      const other = otherManner(answer, request, manner);
+      if (other === undefined) return answer;
+      const retried = await this.#ask(service, request, other);
+      // It is no better: what the specification's way was answered says more.
+      if (!retried.ok || retried.status === (answer.ok ? answer.status : 0)) return answer;
+      [answer, manner] = [retried, other];
+      if (answer.status >= 200 && answer.status < 300) this.#manners.set(key, manner);
+    }
+  }
+
+  #ask(
+    { hsToken, url }: AskedAppservice,
+    request: AppserviceRequest,
+    { hasTokenInQuery, isLegacyPath }: Manner,
+  ): Promise<OutboundAnswer | OutboundFailure> {
+    const { body, maxBodyBytes = MAX_BODY_BYTES, method, overlong, path, signal, timeouts } = request;
+    const query = new URLSearchParams(request.query);
+    if (hasTokenInQuery) query.set('access_token', hsToken);
+    const target = isLegacyPath && request.legacyPath !== undefined ? request.legacyPath : `/_matrix/app/v1${path}`;
+    return this.#http.request({
+      method,
+      url: `${url}${target}${query.size === 0 ? '' : `?${query}`}`,
+      headers: {
+        accept: 'application/json',
+        authorization: `Bearer ${hsToken}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      body,
+      maxBodyBytes,
+      overlong,
+      timeouts,
+      signal,
+      allowHttp: true,
+    });
+  }
+}
+
+/** How to ask again after an answer; undefined when it is the answer. */
+const otherManner = (
+  answer: OutboundAnswer | OutboundFailure,
+  { legacyPath }: AppserviceRequest,
+  manner: Manner,
+): Manner | undefined => {
+  if (!answer.ok) return undefined;
+  if (NOT_AUTHORISED.has(answer.status) && !manner.hasTokenInQuery) return { ...manner, hasTokenInQuery: true };
+  if (UNKNOWN_ROUTE.has(answer.status) && legacyPath !== undefined && !manner.isLegacyPath)
+    return { ...manner, isLegacyPath: true };
+  return undefined;
+};
