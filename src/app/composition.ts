@@ -3,6 +3,7 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
 import { composeAccounts } from './slices/accounts.ts';
+import { composeAppservices } from './slices/appservices.ts';
 import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeAudit } from './slices/audit.ts';
@@ -97,6 +98,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeMail)
     .add(composeEphemeral)
     .add(composeFederationOutbound)
+    .add(composeAppservices)
     .add(composeDeactivation)
     .add(composeRoomAdministration)
     .add(composePeeking)

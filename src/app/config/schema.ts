@@ -380,7 +380,11 @@ export const configSchema = section({
     deny_ip_ranges: Type.Array(network),
     allow_ip_ranges: Type.Array(network),
   }),
-  appservices: section({ files: texts }),
+  appservices: section({
+    files: texts,
+    max_waiting_events: Type.Integer({ minimum: 1_000 }),
+    socket_keep_days: countOrNone,
+  }),
   rtc: section({ transports: Type.Array(rtcTransport) }),
   well_known: section({
     client: freeForm,

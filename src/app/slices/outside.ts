@@ -1,5 +1,6 @@
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
+import { ApplicationServicesApi } from '#src/remote/application-services.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
 import { MOST_AT_ONCE } from '#src/services/push/delivery/gateway-health.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -14,6 +15,9 @@ export interface Outside {
   readonly outbound: OutboundHttp;
   /** The same for push gateways alone: however many of them do not answer, everything else has its turn. */
   readonly pushOutbound: OutboundHttp;
+  /** The same for application services: they are where the operator says, be it on this machine. */
+  readonly appserviceOutbound: OutboundHttp;
+  readonly appserviceApi: ApplicationServicesApi;
 }
 
 export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
@@ -26,6 +30,7 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
     userAgent: `Tsudoi/${version}`,
     certificateAuthorities,
   };
+  const appserviceOutbound = new OutboundHttp({ ...guarded, guard: new AddressGuard({ deny: [], allow: [] }) });
   return {
     name: 'outside',
     services: {
@@ -37,6 +42,8 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
         perOrigin: MOST_AT_ONCE,
         concurrency: config.push.concurrency,
       }),
+      appserviceOutbound,
+      appserviceApi: new ApplicationServicesApi(appserviceOutbound),
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { Database, Tx } from '../database.ts';
+import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
 /** How far an application service has come. */
@@ -53,8 +53,7 @@ const SAVE = sql(
    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
    on conflict (service) do update set run = excluded.run, delivered = excluded.delivered, begun = excluded.begun, done = excluded.done,
      sending = excluded.sending, extras = excluded.extras, devices = excluded.devices, failures = excluded.failures,
-     refusals = excluded.refusals, retry_at = excluded.retry_at, success_ts = excluded.success_ts, failure = excluded.failure,
-     socket_ts = excluded.socket_ts`,
+     refusals = excluded.refusals, retry_at = excluded.retry_at, success_ts = excluded.success_ts, failure = excluded.failure`,
 );
 // What is done need not be kept: a row of which some events are to be sent still stays as it is.
 const SAVE_DONE = sql(
@@ -63,13 +62,21 @@ const SAVE_DONE = sql(
    update appservice_deliveries set delivered = $3, begun = null, done = $2, sending = null, extras = null, devices = $4, failures = 0,
      refusals = 0, retry_at = null, success_ts = $5, failure = null where service = $1`,
 );
+const NOTE_SOCKET = sql(
+  'appservice_delivery_socket',
+  `insert into appservice_deliveries (service, run, socket_ts) values ($1, $2, $3)
+   on conflict (service) do update set socket_ts = excluded.socket_ts`,
+);
 const ENDS = sql('appservice_log_ends', 'select service, max(last) as last from appservice_log group by service');
+// What was appended, and up to which events: one does not come without the other.
 const APPEND = sql(
   'appservice_log_append',
-  `insert into appservice_log (service, last, rooms, events)
+  `with reached as (
+     insert into event_followers (name, shard, pos) select $5, c.* from unnest($6::smallint[], $7::bigint[]) c(shard, pos)
+     on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos)
+   ) insert into appservice_log (service, last, rooms, events)
    select l.service, l.last, l.rooms::int[], l.events::bigint[]
-   from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) l(service, last, rooms, events)
-   on conflict (service, last) do nothing`,
+   from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) l(service, last, rooms, events)`,
 );
 const READ = sql(
   'appservice_log_read',
@@ -99,18 +106,41 @@ export const saveAppserviceDone = async (database: Database, delivery: Appservic
   await database.query(SAVE_DONE, [service, done, delivered, devices, successTs]);
 };
 
+/** Notes when a service had a WebSocket open, beside whatever else is noted of it. */
+export const noteSocket = async (
+  database: Database,
+  { run, service, socketTs }: Pick<AppserviceDelivery, 'service' | 'run' | 'socketTs'>,
+): Promise<void> => {
+  await database.query(NOTE_SOCKET, [service, run, socketTs]);
+};
+
 /** The places of the last events in the logs that have any. */
 export const appserviceLogEnds = async (database: Database): Promise<Map<string, number>> =>
   new Map(
-    (await database.query<{ service: string; last: number }>(ENDS)).map(({ service, last }) => [service, last] as const),
+    (await database.query<{ service: string; last: number }>(ENDS)).map(
+      ({ service, last }) => [service, last] as const,
+    ),
   );
 
-export const appendAppserviceLog = async (tx: Tx, entries: readonly AppserviceLogEntry[]): Promise<void> => {
-  await tx.query(APPEND, [
+/**
+ * Appends to logs, and remembers under the name of a follower up to which events that was done.
+ *
+ * @param reached by shard; those that have not moved are left out
+ */
+export const appendAppserviceLog = async (
+  database: Database,
+  entries: readonly AppserviceLogEntry[],
+  name: string,
+  reached: ReadonlyMap<number, number>,
+): Promise<void> => {
+  await database.query(APPEND, [
     entries.map(({ service }) => service),
     entries.map(({ last }) => last),
     entries.map(({ rooms }) => `{${rooms.join(',')}}`),
     entries.map(({ events }) => `{${events.join(',')}}`),
+    name,
+    [...reached.keys()],
+    [...reached.values()],
   ]);
 };
 

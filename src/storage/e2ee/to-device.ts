@@ -27,6 +27,11 @@ const ACKNOWLEDGE = sql(
   'to_device_acknowledge',
   'delete from to_device where user_id = $1 and device_id = $2 and pos <= $3',
 );
+const DELETE = sql(
+  'to_device_delete',
+  `delete from to_device t using unnest($1::text[], $2::text[], $3::bigint[]) m(user_id, device_id, pos)
+   where t.user_id = m.user_id and t.device_id = m.device_id and t.pos = m.pos`,
+);
 const DEVICES_OF_USERS = sql(
   'to_device_devices',
   'select user_id as "userId", device_id as "deviceId" from devices where user_id = any($1::text[])',
@@ -69,6 +74,18 @@ export const acknowledgeToDevice = async (
   upTo: number,
 ): Promise<void> => {
   await database.query(ACKNOWLEDGE, [userId, deviceId, upTo]);
+};
+
+/** Deletes these messages. */
+export const deleteToDevice = async (
+  database: Database,
+  messages: readonly Pick<ToDeviceRow, 'userId' | 'deviceId' | 'pos'>[],
+): Promise<void> => {
+  await database.query(DELETE, [
+    messages.map(({ userId }) => userId),
+    messages.map(({ deviceId }) => deviceId),
+    messages.map(({ pos }) => pos),
+  ]);
 };
 
 /** All devices of these users. */

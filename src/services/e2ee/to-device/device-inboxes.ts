@@ -4,9 +4,11 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import type { Database } from '#src/storage/database.ts';
 import {
   acknowledgeToDevice,
+  deleteToDevice,
   pendingToDevice,
   storedToDevice,
   type ToDeviceRecord,
+  type ToDeviceRow,
 } from '#src/storage/e2ee/to-device.ts';
 
 /** Messages of one device that are kept in memory. Those behind them are read when the device has received these. */
@@ -95,6 +97,25 @@ export class DeviceInboxes {
     if (this.#inboxes.peek(key) !== inbox) return;
     if (inbox.messages.length === 0 && !inbox.isComplete) this.#inboxes.delete(key);
     else this.#inboxes.set(key, inbox);
+  }
+
+  /** Deletes messages that arrived otherwise than by a sync of their devices. */
+  async received(messages: readonly Pick<ToDeviceRow, 'userId' | 'deviceId' | 'pos'>[]): Promise<void> {
+    await deleteToDevice(this.#database, messages);
+    const gone = new Map<string, Set<number>>();
+    for (const { userId, deviceId, pos } of messages) {
+      const key = keyOf(userId, deviceId);
+      // What is being read may have been read before.
+      if (this.#early.has(key)) await this.#open(userId, deviceId);
+      gone.set(key, (gone.get(key) ?? new Set()).add(pos));
+    }
+    for (const [key, positions] of gone) {
+      const inbox = this.#inboxes.peek(key);
+      if (inbox === undefined) continue;
+      const left = inbox.messages.filter(({ pos }) => !positions.has(pos));
+      if (left.length === 0 && !inbox.isComplete) this.#inboxes.delete(key);
+      else this.#inboxes.set(key, { messages: left, isComplete: inbox.isComplete });
+    }
   }
 
   /** A message that was committed. */

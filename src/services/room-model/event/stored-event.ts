@@ -237,8 +237,8 @@ export class StoredEvent {
    * The event as a client reads it.
    *
    * @param reader what depends on who asks, and when (`now`, in milliseconds since the epoch): the age, their membership at the event, the transaction id if their device sent it, the delay id
-   *   if they did, bundled aggregations (JSON text of `m.relations`), how many milliseconds it is still sticky, and whether what it replaced
-   *   is nothing that they may know
+   *   if they did, bundled aggregations (JSON text of `m.relations`), how many milliseconds it is still sticky, whether what it replaced
+   *   is nothing that they may know, and for an invite what they are told of the room (JSON text of members of `unsigned`)
    * @param withRoomId /sync leaves the room id out
    */
   clientJson(
@@ -250,6 +250,7 @@ export class StoredEvent {
       readonly relations?: string | undefined;
       readonly stickyTtl?: number | undefined;
       readonly hidesPrevious?: boolean | undefined;
+      readonly strippedState?: string | undefined;
     },
     withRoomId: boolean,
   ): string {
@@ -268,6 +269,7 @@ export class StoredEvent {
       unsigned += `,"redacted_because":${because}`;
     }
     if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY_TTL}":${reader.stickyTtl}`;
+    if (reader.strippedState !== undefined) unsigned += `,${reader.strippedState}`;
     if (reader.relations !== undefined) unsigned += `,"m.relations":${reader.relations}`;
     return `${text},"unsigned":{${unsigned}}}`;
   }

@@ -1,0 +1,161 @@
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import { AppserviceEvents } from '#src/services/appservices/delivery/appservice-events.ts';
+import { AppserviceLog } from '#src/services/appservices/delivery/appservice-log.ts';
+import { AppserviceTransactions } from '#src/services/appservices/delivery/appservice-transactions.ts';
+import { Interest } from '#src/services/appservices/interest/interest.ts';
+import { TransactionTransport } from '#src/services/appservices/delivery/transaction-transport.ts';
+import { DeviceMail } from '#src/services/appservices/mail/device-mail.ts';
+import { EphemeralMail } from '#src/services/appservices/mail/ephemeral-mail.ts';
+import { UserInterest } from '#src/services/appservices/interest/user-interest.ts';
+import { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
+import { OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { AppserviceRegistry } from './appservice-registry.ts';
+import type { Commit } from './commit.ts';
+import type { Encryption } from './e2ee.ts';
+import type { Ephemeral } from './ephemeral.ts';
+import type { EventStreaming } from './event-stream.ts';
+import { composeFollower } from './follower.ts';
+import type { Memberships } from './membership.ts';
+import type { Outside } from './outside.ts';
+import type { Push } from './push.ts';
+import type { RoomModel } from './room-model.ts';
+
+/** How soon after a commit application services hear of it, in milliseconds. */
+const LAG_MS = 20;
+const DAY_MS = 86_400_000;
+
+/** What is sent to application services. */
+export interface AppserviceDelivery {
+  readonly appserviceTransactions: AppserviceTransactions;
+  readonly appservicePing: AppservicePing;
+  /** The WebSockets that application services have open. */
+  readonly appserviceSockets: OpenSockets;
+}
+
+export function composeAppservices(
+  below: Platform &
+    Outside &
+    AppserviceRegistry &
+    Commit &
+    RoomModel &
+    EventStreaming &
+    Memberships &
+    Encryption &
+    Push &
+    Ephemeral,
+): Slice<AppserviceDelivery> {
+  const { appserviceApi: api, appserviceOutbound, appservices, clock, config, database, deviceListChanges } = below;
+  const { inboxes, keyCounts, loader, logger, membership, metrics, presence, random, receipts, rooms } = below;
+  const { timers, toDevice, typing, writer } = below;
+  const { maxWaitingEvents, socketKeepDays } = config.appservices;
+  const sockets = new OpenSockets();
+  const receives = ({ id, url }: ApplicationService): boolean => {
+    if (url !== null || sockets.of(id) !== undefined) return true;
+    const lastOpen = log.peek(id)?.delivery.socketTs ?? -Infinity;
+    return lastOpen > clock.now() - socketKeepDays * DAY_MS;
+  };
+  const interest = new Interest({ database, appservices, loader });
+  const userInterest = new UserInterest({ database, appservices, rooms, interest });
+  const dropped = metrics.counter(
+    'tsudoi_appservice_dropped_events_total',
+    'events that an application service was away for too long to be sent',
+    ['appservice'],
+  );
+  const log: AppserviceLog = new AppserviceLog({
+    database,
+    random,
+    interest,
+    receives,
+    mostWaiting: maxWaitingEvents,
+    dropped(id, events) {
+      dropped.inc({ appservice: id }, events);
+      logger.error('an application service was away for too long, and is not sent the oldest events', {
+        appservice: id,
+        events,
+      });
+    },
+  });
+  const wake = (id: string): void => appserviceTransactions.wake(id);
+  const deviceMail = new DeviceMail({
+    database,
+    appservices,
+    interest,
+    userInterest,
+    toDevice,
+    counts: keyCounts,
+    changes: deviceListChanges,
+    committed: () => writer.committed(),
+    receives,
+    wake,
+    logger,
+  });
+  const ephemeralMail = new EphemeralMail({
+    appservices,
+    interest,
+    userInterest,
+    rooms,
+    typing,
+    receipts,
+    presence,
+    receives,
+    wake,
+    timers,
+    logger,
+  });
+  const appserviceTransactions: AppserviceTransactions = new AppserviceTransactions({
+    database,
+    appservices,
+    log,
+    events: new AppserviceEvents({ rooms, loader, stripped: membership, appservices, clock, logger }),
+    extras: [deviceMail, ephemeralMail],
+    received: (messages) => inboxes.received(messages),
+    sender: new TransactionTransport(api, sockets),
+    sockets,
+    receives,
+    clock,
+    timers,
+    random,
+    logger,
+    metrics,
+  });
+  const { follower, close } = composeFollower(below, {
+    name: 'appservices',
+    startsNow: true,
+    takesOutOfBand: true,
+    lagMs: LAG_MS,
+    wantsRoom: (room) => appservices.all().some((service) => receives(service)) && interest.mayConcern(room),
+    async take(batch) {
+      await deviceMail.note(batch);
+      await appserviceTransactions.take(batch);
+    },
+  });
+  return {
+    name: 'application services',
+    services: {
+      appserviceTransactions,
+      appservicePing: new AppservicePing({ api, clock, inContact: (id) => appserviceTransactions.inContact(id) }),
+      appserviceSockets: sockets,
+    },
+    async start() {
+      await appserviceTransactions.open();
+      await deviceMail.start((id) => log.peek(id)?.delivery.devices ?? undefined);
+      await appserviceTransactions.start();
+      await follower.start();
+    },
+    async idle() {
+      await follower.idle();
+      await deviceMail.idle();
+      await ephemeralMail.idle();
+      await appserviceTransactions.idle();
+    },
+    drain: () => appserviceTransactions.drain(),
+    async close() {
+      await close();
+      await deviceMail.close();
+      await ephemeralMail.close();
+      await appserviceOutbound.close();
+    },
+  };
+}

@@ -1,0 +1,505 @@
+import { Background } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Counter, Gauge, Metrics } from '#src/kernel/metrics.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { systemTimers, type Timers } from '#src/kernel/timers.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
+import type {
+  Batch,
+  DeliveryProgress,
+  DeliverySource,
+  Outcome,
+  Positioned,
+} from '#src/services/delivery/queue/ports.ts';
+import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import {
+  type AppserviceDelivery,
+  noteSocket,
+  saveAppserviceDelivery,
+  saveAppserviceDone,
+} from '#src/storage/appservices/deliveries.ts';
+import type { Delivery } from '#src/storage/delivery/deliveries.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { OpenSockets } from '../sockets/open-sockets.ts';
+import type { ExtraSource } from '../transactions/extra-source.ts';
+import type { AppserviceLog } from './appservice-log.ts';
+import type { AppserviceEvents } from './appservice-events.ts';
+import type { Logged, ServiceLog } from './service-log.ts';
+import {
+  type AppserviceTransaction,
+  bodyOf,
+  type CarriedMessage,
+  type Extras,
+  NO_EXTRAS,
+  type TransactionSender,
+} from '../transactions/transaction.ts';
+
+/** In logs and metrics. */
+const NAME = 'appservices';
+/** "A list of events" has so many at most: what bridges are known to take at once. */
+const MOST_EVENTS = 100;
+/** Characters of the events of one transaction. */
+const MOST_CHARACTERS = 2_000_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 300_000;
+/** After a transaction, what comes so soon goes out together: milliseconds. */
+const GATHER_MS = 50;
+/** Services that are sent to at once. */
+const CONCURRENCY = 50;
+/** What is being sent gets so long when the server stops. */
+const CLOSE_MS = 3_000;
+/** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
+const HELD_FAILURES = 3;
+/** A service to which nothing leads is left alone until it opens a WebSocket. */
+const NOWHERE_MS = 3_600_000;
+
+/** How it stands with what a service is sent. */
+export interface AppserviceState {
+  /** Events that wait. */
+  readonly waiting: number;
+  /** How often in a row it could not be sent something. */
+  readonly failures: number;
+  /** When it is tried again, in milliseconds. */
+  readonly retryAt: number | null;
+  /** When something arrived last, in milliseconds. */
+  readonly lastSuccess: number | null;
+  /** Why the last transaction did not arrive. */
+  readonly failure: string | null;
+}
+
+export interface AppserviceTransactionsOptions {
+  readonly database: Database;
+  readonly appservices: Pick<Appservices, 'all' | 'byId' | 'changed'>;
+  readonly log: AppserviceLog;
+  readonly events: AppserviceEvents;
+  /** What transactions carry beside events. */
+  readonly extras: readonly ExtraSource[];
+  /** Deletes messages that arrived. */
+  readonly received: (messages: readonly CarriedMessage[]) => Promise<void>;
+  readonly sender: TransactionSender;
+  readonly sockets: Pick<OpenSockets, 'changed'>;
+  /** Whether anything is kept for a service. */
+  readonly receives: (service: ApplicationService) => boolean;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** A transaction that was put together, and what is noted when it begins. */
+interface Held extends AppserviceTransaction {
+  readonly sending: number;
+  readonly extras: Extras;
+}
+
+/**
+ * Sends application services what they are interested in: events in order and at least once, and what passes. A transaction that was begun
+ * is sent again under the same id with the same content, whatever happens to this process. Application Service API, "Pushing events".
+ */
+export class AppserviceTransactions {
+  readonly #options: AppserviceTransactionsOptions;
+  readonly #queue: DeliveryQueue<Held>;
+  readonly #held = new Map<string, Held>();
+  /** Events that a service is sent at once, where that is fewer than usual: it refused more. */
+  readonly #most = new Map<string, number>();
+  /** Services whose transaction is given up in favour of smaller ones. */
+  readonly #splitting = new Set<string>();
+  /** Why the last transaction of a service did not arrive. */
+  readonly #failures = new Map<string, string>();
+  readonly #cleaning: Background;
+  readonly #removed = new Set<string>();
+  /** Services whose WebSocket was opened or closed. */
+  readonly #noted = new Set<string>();
+  #isOpen = false;
+  readonly #transactions: Counter;
+  readonly #sentEvents: Counter;
+  readonly #waiting: Gauge;
+  readonly #failing: Gauge;
+  readonly #lastSuccess: Gauge;
+
+  constructor(options: AppserviceTransactionsOptions) {
+    this.#options = options;
+    const { appservices, clock, logger, metrics, random, timers } = options;
+    this.#queue = new DeliveryQueue<Held>({
+      name: NAME,
+      progress: this.#progress,
+      source: this.#source,
+      send: (service, batch, signal) => this.#send(service, batch, signal),
+      clock,
+      timers,
+      random,
+      logger,
+      metrics,
+      concurrency: CONCURRENCY,
+      batchSize: 1,
+      firstPauseMs: FIRST_PAUSE_MS,
+      longestPauseMs: LONGEST_PAUSE_MS,
+      // They end by themselves, whatever time it is.
+      gather: { ms: GATHER_MS, timers: systemTimers },
+    });
+    const label = ['appservice'];
+    this.#transactions = metrics.counter(
+      'tsudoi_appservice_transactions_total',
+      'transactions that application services were sent',
+      ['appservice', 'outcome'],
+    );
+    this.#sentEvents = metrics.counter(
+      'tsudoi_appservice_events_total',
+      'events that arrived at application services',
+      label,
+    );
+    this.#waiting = metrics.gauge('tsudoi_appservice_waiting_events', 'events that wait for a service', label);
+    this.#failing = metrics.gauge(
+      'tsudoi_appservice_failures',
+      'how often in a row an application service could not be sent anything',
+      label,
+    );
+    this.#lastSuccess = metrics.gauge(
+      'tsudoi_appservice_last_success_seconds',
+      'when a transaction last arrived at an application service',
+      label,
+    );
+    this.#cleaning = new Background(
+      'application services that are gone',
+      () => this.#clean(),
+      (err) => logger.error('what waits for application services that are gone could not be deleted', { err }),
+    );
+    options.sockets.changed.subscribe(({ service }) => this.#socketChanged(service));
+    appservices.changed.subscribe(({ changed, removed }) => {
+      for (const id of removed) this.#removed.add(id);
+      if (this.#isOpen) this.#cleaning.wake();
+      for (const { id } of changed) {
+        this.#most.delete(id);
+        if (this.#isOpen) this.#queue.inContact(id);
+        if (this.#isOpen) this.#queue.wake(id);
+      }
+    });
+  }
+
+  /** Finds what the last process left. */
+  async open(): Promise<void> {
+    const { appservices, log } = this.#options;
+    await log.open((id) => appservices.byId(id) !== undefined);
+    this.#removed.clear();
+  }
+
+  /** Resumes it. */
+  async start(): Promise<void> {
+    const { appservices } = this.#options;
+    this.#isOpen = true;
+    await this.#clean();
+    for (const { id } of appservices.all()) this.#measure(id);
+    await this.#queue.start();
+  }
+
+  /** Takes committed events in. They may come again. */
+  async take(events: readonly FollowedEvent[]): Promise<void> {
+    for (const id of await this.#options.log.append(events)) {
+      this.#measure(id);
+      this.#queue.wake(id);
+    }
+  }
+
+  /** Says that something beside events waits for a service. */
+  wake(id: string): void {
+    if (this.#isOpen) this.#queue.wake(id);
+  }
+
+  /** Says that a service is there: if it could not be reached before, it can be now. */
+  inContact(id: string): void {
+    if (!this.#isOpen) return;
+    this.#queue.inContact(id);
+    this.#queue.wake(id);
+  }
+
+  /** How it stands with what a service is sent. */
+  stateOf(id: string): AppserviceState {
+    const log = this.#options.log.peek(id);
+    const { failure = null, failures = 0, retryAt = null, successTs = null } = log?.delivery ?? {};
+    return { waiting: log?.waiting ?? 0, failures, retryAt, lastSuccess: successTs, failure };
+  }
+
+  /** A service opened a WebSocket, or closed it: from now on, what it has none for waits for a while. */
+  #socketChanged(id: string): void {
+    const { clock, log } = this.#options;
+    const its = log.of(id);
+    its.delivery = { ...its.delivery, socketTs: clock.now() };
+    this.#noted.add(id);
+    this.#cleaning.wake();
+    this.inContact(id);
+  }
+
+  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */
+  async idle(): Promise<void> {
+    await this.#cleaning.idle();
+    await this.#queue.idle();
+  }
+
+  /** Begins nothing new, and breaks off what takes long. */
+  async drain(): Promise<void> {
+    await this.#cleaning.close();
+    await this.#queue.close(CLOSE_MS);
+  }
+
+  async #clean(): Promise<void> {
+    const { appservices, database, extras, log, receives } = this.#options;
+    for (const id of this.#noted) {
+      this.#noted.delete(id);
+      const known = log.peek(id);
+      if (known !== undefined && appservices.byId(id) !== undefined) await noteSocket(database, known.delivery);
+    }
+    const removed = [...this.#removed].filter((id) => appservices.byId(id) === undefined);
+    for (const id of removed) {
+      this.#removed.delete(id);
+      this.#held.delete(id);
+      this.#waiting.set(0, { appservice: id });
+      this.#failing.set(0, { appservice: id });
+      for (const source of extras) source.forget(id);
+    }
+    if (removed.length > 0) await log.forget(removed);
+    // Nothing piles up for whom nothing leads to.
+    for (const service of appservices.all()) if (!receives(service)) await log.clear(service.id);
+  }
+
+  readonly #progress: DeliveryProgress = {
+    read: (id) => Promise.resolve(this.#deliveryOf(id)),
+    save: (delivery) => this.#save(delivery),
+    // Everybody is tried once when the process starts; who fails again waits as long as before.
+    unfinished: (after) =>
+      Promise.resolve(
+        this.#ids(after).flatMap((id) => {
+          const known = this.#deliveryOf(id);
+          return known === undefined || (known.batchEnd === null && known.retryAt === null)
+            ? []
+            : [{ ...known, retryAt: null }];
+        }),
+      ),
+  };
+
+  readonly #source: DeliverySource<Held> = {
+    next: async (id) => {
+      const held = await this.#next(id);
+      return held === undefined ? [] : [{ position: held.number, item: held } satisfies Positioned<Held>];
+    },
+    behind: (after) => Promise.resolve(this.#ids(after)),
+  };
+
+  #ids(after: string): string[] {
+    const ids = this.#options.appservices.all().map(({ id }) => id);
+    return ids.filter((id) => id > after).toSorted((a, b) => (a < b ? -1 : 1));
+  }
+
+  #deliveryOf(id: string): Delivery | undefined {
+    const log = this.#options.log.peek(id);
+    if (log === undefined) return undefined;
+    const { begun, delivered, failures, refusals, retryAt } = log.delivery;
+    return { destination: id, position: delivered, batchEnd: begun, failures, refusals, retryAt, isGone: false };
+  }
+
+  /** The transaction that was begun, or another one. */
+  async #next(id: string): Promise<Held | undefined> {
+    const { appservices, log } = this.#options;
+    const service = appservices.byId(id);
+    if (service === undefined) return undefined;
+    const its = log.of(id);
+    const { begun, delivered } = its.delivery;
+    const held = this.#held.get(id);
+    if (held?.number === delivered + 1) return held;
+    const next = begun === null ? await this.#begin(service, its) : await this.#again(service, its, begun);
+    if (next === undefined) this.#held.delete(id);
+    else this.#held.set(id, next);
+    return next;
+  }
+
+  /** Puts the transaction together that was begun. */
+  async #again(service: ApplicationService, log: ServiceLog, begun: number): Promise<Held | undefined> {
+    const { done, extras, sending } = log.delivery;
+    const kept = extras === null ? NO_EXTRAS : (JSON.parse(extras) as Extras);
+    const upTo = sending ?? done;
+    const events = await this.#read(service, await log.after(this.#options.database, done, upTo - done, upTo));
+    if (events.length === 0 && isEmpty(kept)) return undefined;
+    return this.#holding(log, begun, upTo, kept, events, log.end > upTo);
+  }
+
+  async #begin(service: ApplicationService, log: ServiceLog): Promise<Held | undefined> {
+    const { database } = this.#options;
+    const { delivered, extras } = log.delivery;
+    const kept = extras === null ? await this.#takeExtras(service) : (JSON.parse(extras) as Extras);
+    const most = kept.holdsEventsBack ? 0 : (this.#most.get(service.id) ?? MOST_EVENTS);
+    const logged = most === 0 ? [] : await log.after(database, log.first, most);
+    const events = await this.#read(service, logged);
+    let characters = 0;
+    const fitting = events.findIndex(({ text }) => (characters += text.length) > MOST_CHARACTERS);
+    const taken = fitting > 0 ? events.slice(0, fitting) : events;
+    const last = taken === events ? logged.at(-1)?.place : taken.at(-1)?.place;
+    const sending = last ?? log.delivery.done;
+    if (taken.length === 0 && isEmpty(kept)) {
+      // Nothing of what was to be sent is there any more.
+      if (last === undefined) return undefined;
+      await this.#arrived(log, { delivered, done: sending, told: undefined });
+      return log.end > sending ? this.#begin(service, log) : undefined;
+    }
+    return this.#holding(log, delivered + 1, sending, kept, taken, log.end > sending || kept.holdsEventsBack);
+  }
+
+  #holding(
+    log: ServiceLog,
+    number: number,
+    sending: number,
+    extras: Extras,
+    events: readonly { readonly text: string }[],
+    isFull: boolean,
+  ): Held {
+    const texts = events.map(({ text }) => text);
+    return {
+      number,
+      id: `${log.delivery.run}.${number}`,
+      body: bodyOf(texts, extras.members),
+      events: events.length,
+      messages: extras.messages,
+      isFull,
+      sending,
+      extras,
+    };
+  }
+
+  async #read(
+    service: ApplicationService,
+    logged: readonly Logged[],
+  ): Promise<{ readonly place: number; readonly text: string }[]> {
+    const texts = await this.#options.events.write(service, logged);
+    return logged.flatMap(({ place }, index) => {
+      const text = texts[index];
+      return text === undefined ? [] : [{ place, text }];
+    });
+  }
+
+  async #takeExtras(service: ApplicationService): Promise<Extras> {
+    let members: JsonObject = {};
+    const messages: CarriedMessage[] = [];
+    let holdsEventsBack = false;
+    let isNews = false;
+    let told: readonly number[] | undefined;
+    for (const source of this.#options.extras) {
+      const taken = await source.take(service);
+      if (taken === undefined) continue;
+      members = { ...members, ...taken.members };
+      messages.push(...(taken.messages ?? []));
+      holdsEventsBack ||= taken.holdsEventsBack === true;
+      isNews ||= taken.isNews;
+      told ??= taken.told;
+    }
+    return { members, messages, holdsEventsBack, isNews, ...(told === undefined ? {} : { told }) };
+  }
+
+  async #save(to: Delivery): Promise<void> {
+    const { log, received } = this.#options;
+    const id = to.destination;
+    const its = log.peek(id);
+    if (its === undefined) return;
+    const { delivery } = its;
+    if (to.position <= delivery.delivered) {
+      await this.#put(its, this.#underWay(delivery, to));
+      return;
+    }
+    const held = this.#held.get(id);
+    if (this.#splitting.delete(id)) {
+      await this.#put(its, { ...delivery, ...AT_REST, delivered: to.position });
+    } else {
+      const extras = delivery.extras === null ? NO_EXTRAS : (JSON.parse(delivery.extras) as Extras);
+      if (extras.messages.length > 0) await received(extras.messages);
+      const done = delivery.sending ?? delivery.done;
+      await this.#arrived(its, { delivered: to.position, done, told: extras.told });
+    }
+    if (held !== undefined && held.number <= to.position) this.#held.delete(id);
+    this.#measure(id);
+  }
+
+  /** A transaction begins, or failed. */
+  #underWay(delivery: AppserviceDelivery, { batchEnd, destination, failures, refusals, retryAt }: Delivery) {
+    const held = this.#held.get(destination);
+    const begins = delivery.begun === null && held !== undefined && held.number === batchEnd;
+    return {
+      ...delivery,
+      begun: batchEnd,
+      ...(begins
+        ? { sending: held.sending, extras: carriesNothing(held.extras) ? null : JSON.stringify(held.extras) }
+        : {}),
+      failures,
+      refusals,
+      retryAt,
+      failure: failures + refusals > 0 ? (this.#failures.get(destination) ?? delivery.failure) : delivery.failure,
+    };
+  }
+
+  async #put(log: ServiceLog, delivery: AppserviceDelivery): Promise<void> {
+    await saveAppserviceDelivery(this.#options.database, delivery);
+    log.delivery = { ...delivery, socketTs: log.delivery.socketTs };
+    this.#measure(delivery.service);
+  }
+
+  async #arrived(
+    log: ServiceLog,
+    to: { readonly delivered: number; readonly done: number; readonly told: readonly number[] | undefined },
+  ): Promise<void> {
+    const { clock, database } = this.#options;
+    const { delivered, done, told } = to;
+    const { delivery } = log;
+    const devices = told ?? delivery.devices;
+    const next = { ...delivery, ...AT_REST, delivered, done, extras: null, devices, successTs: clock.now() };
+    await saveAppserviceDone(database, next);
+    log.delivery = { ...next, socketTs: log.delivery.socketTs };
+  }
+
+  async #send(id: string, { items: [held] }: Batch<Held>, signal: AbortSignal): Promise<Outcome> {
+    const { appservices, logger, sender } = this.#options;
+    const service = appservices.byId(id);
+    if (held === undefined || service === undefined) return { kind: 'later', afterMs: NOWHERE_MS };
+    const sent = await sender.send(service, held, signal);
+    if (signal.aborted && sent.kind !== 'arrived') return { kind: 'retry' };
+    if (sent.kind === 'nowhere') return { kind: 'later', afterMs: NOWHERE_MS };
+    this.#transactions.inc({ appservice: id, outcome: sent.kind });
+    if (sent.kind === 'arrived') {
+      this.#failures.delete(id);
+      const most = this.#most.get(id);
+      if (most !== undefined && most * 2 < MOST_EVENTS) this.#most.set(id, most * 2);
+      else this.#most.delete(id);
+      this.#sentEvents.inc({ appservice: id }, held.events);
+      return { kind: 'done', hasMore: held.isFull };
+    }
+    this.#failures.set(id, sent.reason);
+    const { failures } = this.#options.log.of(id).delivery;
+    const fields = { appservice: id, transaction: held.id, reason: sent.reason, failures: failures + 1 };
+    if (failures === 0) logger.warn('an application service did not take a transaction; trying again', fields);
+    else logger.debug('an application service did not take a transaction again', fields);
+    if (sent.kind === 'refused') {
+      if (held.events <= 1) return { kind: 'refused' };
+      // What is wrong with it is found by halves: others under other names.
+      this.#most.set(id, Math.ceil(held.events / 2));
+      this.#splitting.add(id);
+      return { kind: 'done', hasMore: true };
+    }
+    if (failures + 1 >= HELD_FAILURES) this.#held.delete(id);
+    return sent.afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: sent.afterMs };
+  }
+
+  #measure(id: string): void {
+    const { failures, lastSuccess, waiting } = this.stateOf(id);
+    this.#waiting.set(waiting, { appservice: id });
+    this.#failing.set(failures, { appservice: id });
+    if (lastSuccess !== null) this.#lastSuccess.set(lastSuccess / 1_000, { appservice: id });
+  }
+}
+
+/** What is so when nothing is under way to a service. */
+const AT_REST = { begun: null, sending: null, failures: 0, refusals: 0, retryAt: null, failure: null } as const;
+
+/** Whether it is no reason for a transaction. */
+const isEmpty = ({ isNews, messages }: Extras): boolean => !isNews && messages.length === 0;
+
+const carriesNothing = (extras: Extras): boolean => isEmpty(extras) && Object.keys(extras.members).length === 0;

@@ -1,0 +1,41 @@
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { newestRoomsOfUsers } from '#src/storage/appservices/mail.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { Interest } from './interest.ts';
+
+/** Rooms of a user that are looked at, the newest first. */
+const MOST_ROOMS = 500;
+
+/** Which services are interested in users: they have them in a namespace, or are interested in a room of theirs. */
+export class UserInterest {
+  readonly #database: Database;
+  readonly #appservices: Pick<Appservices, 'interestedInUser'>;
+  readonly #rooms: Pick<RoomRegistry, 'load'>;
+  readonly #interest: Pick<Interest, 'now'>;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly appservices: Pick<Appservices, 'interestedInUser'>;
+    readonly rooms: Pick<RoomRegistry, 'load'>;
+    readonly interest: Pick<Interest, 'now'>;
+  }) {
+    this.#database = options.database;
+    this.#appservices = options.appservices;
+    this.#rooms = options.rooms;
+    this.#interest = options.interest;
+  }
+
+  async of(userIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlySet<ApplicationService>>> {
+    const places = userIds.length === 0 ? [] : await newestRoomsOfUsers(this.#database, userIds, MOST_ROOMS);
+    const rooms = await this.#rooms.load([...new Set(places.map(({ room }) => room))]);
+    const interested = await this.#interest.now(rooms.values());
+    const found = new Map(userIds.map((userId) => [userId, new Set(this.#appservices.interestedInUser(userId))]));
+    for (const { room: nid, userId } of places) {
+      const room = rooms.get(nid);
+      for (const service of (room && interested.get(room)) ?? []) found.get(userId)?.add(service);
+    }
+    return found;
+  }
+}
