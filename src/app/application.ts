@@ -1,4 +1,5 @@
 import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './ground/platform.ts';
@@ -10,6 +11,8 @@ export interface Extensions {
   readonly sections?: MoreSections;
   /** Instead of the usual implementation. */
   readonly argon2?: Argon2;
+  /** Kinds of tasks. */
+  readonly taskKinds?: readonly AnyTaskKind[];
   /** Milliseconds after which the job of a process that was killed is begun again. */
   readonly jobLockMs?: number;
 }
@@ -34,6 +37,7 @@ export async function createApplication(platform: Platform, extensions: Extensio
     moreSections: extensions.sections,
     argon2: extensions.argon2,
     jobLockMs: extensions.jobLockMs,
+    moreTaskKinds: extensions.taskKinds,
   });
   const { services } = composition;
   return {

@@ -1,4 +1,5 @@
 import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.ts';
+import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import { Composition } from './ground/slice.ts';
@@ -6,6 +7,7 @@ import { composeAccounts } from './slices/accounts.ts';
 import { composeAppservices } from './slices/appservices.ts';
 import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
+import { composeAdminTasks, composeTaskRunner } from './slices/admin-tasks.ts';
 import { composeAudit } from './slices/audit.ts';
 import { composeClosedRooms } from './slices/closed-rooms.ts';
 import { composeCommit } from './slices/commit.ts';
@@ -56,6 +58,7 @@ export type Ground = Platform &
     readonly moreSections?: MoreSections | undefined;
     readonly argon2?: Argon2 | undefined;
     readonly jobLockMs?: number | undefined;
+    readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined;
   };
 
 /** The server's services, from the lowest area up. */
@@ -64,6 +67,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeOutside)
     .add(composeListeners)
     .add(composeAudit)
+    .add(composeAdminTasks)
     .add(composeServers)
     .add(composeQueries)
     .add(composeCommit)
@@ -105,7 +109,8 @@ export const composeServices = (ground: Ground) =>
     .add(composeSync)
     .add(composeSlidingSync)
     .add(composePolls)
-    .add(composeFederationInbound);
+    .add(composeFederationInbound)
+    .add(composeTaskRunner);
 
 /** The services, and what calls them: jobs, and requests from outside. */
 export const composeServer = (ground: Ground) => composeServices(ground).add(composeJobs).add(composeEdge);

@@ -291,6 +291,15 @@ export const sendExpiryNotice = defineJob({
   ...UNTIL_STALE,
 });
 
+/** Does what administrators asked for that takes long: the tasks of one lane, one after the other. */
+export const runTask = defineJob({
+  name: 'admin.run_task',
+  queue: 'tasks',
+  payload: Type.Object({ lane: Type.String() }),
+  uniqueBy: ({ lane }) => lane,
+  ...PERSISTENT,
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
@@ -321,4 +330,5 @@ export const JOBS: readonly JobDefinition[] = [
   sendDigest,
   findExpiring,
   sendExpiryNotice,
+  runTask,
 ] as unknown as JobDefinition[];

@@ -8,6 +8,8 @@ export const QUEUES = {
   prompt: { concurrency: 4 },
   /** What goes through all the rooms of a user, or all the users of a room: long ones must not keep the prompt ones waiting. */
   rounds: { concurrency: 4 },
+  /** What administrators ask for, which may take hours: nothing else waits for it. */
+  tasks: { concurrency: 2 },
   /** Mail: a server that takes it slowly, or not at all, must not keep anything else waiting. */
   mail: { concurrency: 4 },
 } as const;

@@ -6,6 +6,7 @@ import { handlersOf } from '#src/app/slices/jobs.ts';
 import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemRandom } from '#src/kernel/random.ts';
+import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,6 +63,7 @@ export class MortalServer {
   readonly #folder: string;
   readonly #files: ServerFiles;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #taskKinds: readonly AnyTaskKind[];
   readonly serverName = 'localhost';
   #names = 0;
   #clock: ManualClock | undefined;
@@ -71,18 +73,29 @@ export class MortalServer {
     folder: string,
     files: ServerFiles,
     environment: Readonly<Record<string, string>>,
+    taskKinds: readonly AnyTaskKind[],
   ) {
+    this.#taskKinds = taskKinds;
     this.#environment = environment;
     this.#clone = clone;
     this.#folder = folder;
     this.#files = files;
   }
 
-  /** @param environment configuration beside the usual one */
-  static async open(environment: Readonly<Record<string, string>> = {}): Promise<MortalServer> {
+  /** @param environment configuration beside the usual one; `taskKinds` beside the usual ones */
+  static async open(
+    environment: Readonly<Record<string, string>> = {},
+    taskKinds: readonly AnyTaskKind[] = [],
+  ): Promise<MortalServer> {
     const folder = mkdtempSync(join(tmpdir(), 'tsudoi-test-mortal-'));
     const config = loadConfig([], { TSUDOI_DATA_DIR: folder });
-    return new MortalServer(await cloneDatabase(), folder, await openServerFiles(config, systemRandom), environment);
+    return new MortalServer(
+      await cloneDatabase(),
+      folder,
+      await openServerFiles(config, systemRandom),
+      environment,
+      taskKinds,
+    );
   }
 
   get database(): TestDatabase['database'] {
@@ -116,6 +129,7 @@ export class MortalServer {
       random: systemRandom,
       database: mortal.database,
       ...this.#files,
+      moreTaskKinds: this.#taskKinds,
     });
     const life = new Life(composition, mortal, clock);
     await composition.start();

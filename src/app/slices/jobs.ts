@@ -37,9 +37,11 @@ import { sendDigestHandler } from '#src/workers/send-digest.ts';
 import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
 import { sendLeaveHandler } from '#src/workers/send-leave.ts';
 import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
+import { runTaskHandler } from '#src/workers/run-task.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { TaskRunning } from './admin-tasks.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
 import type { FederationJoins } from './federation-joins.ts';
@@ -56,7 +58,7 @@ const CLEAN_EVERY_MS = 3_600_000;
 const CLEAN_OUTSIDE_EVERY_MS = 86_400_000;
 const EXPIRING_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for what jobs say of themselves. Where no mail is sent, that queue is not opened. */
-const QUEUE_CONNECTIONS = 6;
+const QUEUE_CONNECTIONS = 7;
 
 /** Work that is done behind the requests. */
 export interface Jobs {
@@ -74,6 +76,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Memberships &
   People &
   Retention &
+  TaskRunning &
   Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 
@@ -107,6 +110,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   sendDigestHandler(below.digests),
   findExpiringHandler(below.expiryNotices),
   sendExpiryNoticeHandler(below.expiryNotices),
+  runTaskHandler(below.taskRunner),
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {

@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { forgetAuditRows } from '#src/storage/audit/audit-log.ts';
+import { forgetTasks } from '#src/storage/admin/admin-tasks.ts';
 import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -19,6 +20,8 @@ const DAY_MS = 86_400_000;
 const UNCLAIMED_DAYS = 365;
 /** Days for which it is remembered that a mail was sent: longer than its job lives. */
 const MAIL_DAYS = 14;
+/** Days for which administrators can look at tasks that have ended. */
+const TASK_DAYS = 7;
 
 /** Days for which transactions of other servers are remembered, and how many of one server: it repeats the one that it heard nothing of. */
 const FEDERATION_TRANSACTION_DAYS = 1;
@@ -51,7 +54,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, tasks of administrators that have ended, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
  * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
@@ -97,6 +100,7 @@ export class StreamCleaner {
     if (!signal.aborted) await forgetSurplusTransactions(database, FEDERATION_TRANSACTIONS);
     const pushes = await this.#all(signal, () => trimPushes(database, clock.now() - pushRetryMs, batchSize));
     await this.#all(signal, () => trimPushDeliveries(database, batchSize));
+    await this.#all(signal, () => forgetTasks(database, clock.now() - TASK_DAYS * DAY_MS, batchSize));
     const { auditDays } = this.#options;
     if (auditDays !== null)
       await this.#all(signal, () => forgetAuditRows(database, clock.now() - auditDays * DAY_MS, batchSize));

@@ -1,0 +1,148 @@
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Random } from '#src/kernel/random.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { runTask } from '#src/jobs/definitions.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditEntry, AuditLog } from '#src/services/audit/audit-log.ts';
+import {
+  cancelTask,
+  countOpenTasks,
+  endTask,
+  findTask,
+  insertTask,
+  listTasks,
+  lockTask,
+  type TaskRow,
+  type TaskRowFilter,
+} from '#src/storage/admin/admin-tasks.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import type { TaskKind, TaskRecord } from './task.ts';
+
+/** Tasks that may wait or be done at once. */
+const MOST_OPEN = 1_000;
+
+export type TaskFilter = TaskRowFilter;
+
+export interface TaskPage {
+  readonly tasks: readonly TaskRecord[];
+  /** For the page after this one; undefined at the end. */
+  readonly next?: string | undefined;
+}
+
+export interface AdminTasksOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly auditLog: AuditLog;
+}
+
+/** What administrators ask for that takes long: it survives the process, says how far it has come, and can be cancelled. */
+export class AdminTasks {
+  readonly #options: AdminTasksOptions;
+  /** Ids of tasks that were cancelled just now, for whoever does them in this process. */
+  readonly cancelled = new Signal<string>();
+
+  constructor(options: AdminTasksOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Has something done, once `tx` is committed, and leaves the entry of it in the audit log.
+   *
+   * @param wish `resource`: what it is about; tasks of the same are done one after the other. `params` are shown to administrators
+   * @returns the task's id
+   * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
+   */
+  async start<Params extends JsonObject, Result extends JsonObject>(
+    tx: Tx,
+    actor: Actor,
+    kind: TaskKind<Params, Result>,
+    wish: { readonly resource?: string | undefined; readonly params: Params; readonly entry: AuditEntry },
+  ): Promise<string> {
+    const { auditLog, clock, random } = this.#options;
+    if ((await countOpenTasks(tx, MOST_OPEN)) >= MOST_OPEN)
+      throw new MatrixError(
+        'M_LIMIT_EXCEEDED',
+        `${MOST_OPEN} tasks wait or are being done: cancel some, or try again later.`,
+      );
+    const id = random.string(16);
+    const lane = wish.resource ?? id;
+    await insertTask(tx, {
+      id,
+      action: kind.action,
+      resource: wish.resource ?? null,
+      lane,
+      params: JSON.stringify(wish.params),
+      requestedBy: actor.userId,
+      via: actor.via,
+      createdTs: clock.now(),
+    });
+    await auditLog.record(tx, actor, { ...wish.entry, taskId: id });
+    await tx.enqueue(runTask, { lane });
+    return id;
+  }
+
+  async get(id: string): Promise<TaskRecord | undefined> {
+    const row = id.includes('\0') ? undefined : await findTask(this.#options.database, id);
+    return row && taskRecord(row);
+  }
+
+  /** Tasks that match, the newest first. @param page how many, and the `next` of the page before. @throws MatrixError M_INVALID_PARAM */
+  async list(
+    filter: TaskFilter,
+    page: { readonly limit: number; readonly from?: string | undefined },
+  ): Promise<TaskPage> {
+    if (page.from !== undefined && !/^\d{1,15}$/.test(page.from))
+      throw new MatrixError('M_INVALID_PARAM', 'from is not the token of a page of tasks.');
+    const before = page.from === undefined ? undefined : Number(page.from);
+    const rows = await listTasks(this.#options.database, filter, page.limit + 1, before);
+    const shown = rows.slice(0, page.limit);
+    const tasks = shown.map(taskRecord);
+    const last = shown.at(-1);
+    return rows.length > page.limit && last !== undefined ? { tasks, next: String(last.seq) } : { tasks };
+  }
+
+  /**
+   * Ends a task: at once while it waits, at its next step when it is being done. One that has ended stays as it is.
+   *
+   * @returns the task as it is then
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async cancel(actor: Actor, id: string): Promise<TaskRecord> {
+    const { auditLog, clock, database } = this.#options;
+    await database.write(async (tx) => {
+      const row = id.includes('\0') ? undefined : await lockTask(tx, id);
+      if (row === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such task.');
+      if ((row.status !== 'scheduled' && row.status !== 'active') || row.isCancelled) return;
+      if (row.status === 'scheduled') await endTask(tx, id, { status: 'cancelled' }, clock.now());
+      else await cancelTask(tx, id, clock.now());
+      await auditLog.record(tx, actor, {
+        action: 'task.cancel',
+        target: row.resource ?? undefined,
+        taskId: id,
+        before: { action: row.action, status: row.status },
+      });
+      tx.afterCommit(() => this.cancelled.emit(id));
+    });
+    const task = await this.get(id);
+    if (task === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such task.');
+    return task;
+  }
+}
+
+export const taskRecord = (row: TaskRow): TaskRecord => ({
+  id: row.id,
+  action: row.action,
+  resource: row.resource ?? undefined,
+  params: JSON.parse(row.params) as JsonObject,
+  status: row.status,
+  isCancelled: row.isCancelled,
+  result: row.result === null ? {} : (JSON.parse(row.result) as JsonObject),
+  error: row.error ?? undefined,
+  requestedBy: row.requestedBy ?? undefined,
+  via: row.via,
+  createdTs: row.createdTs,
+  updatedTs: row.updatedTs,
+});

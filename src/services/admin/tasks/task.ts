@@ -1,0 +1,58 @@
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { TaskStatus } from '#src/storage/admin/admin-tasks.ts';
+import type { Tx } from '#src/storage/database.ts';
+
+export type { TaskStatus } from '#src/storage/admin/admin-tasks.ts';
+
+/** What a kind of task is given of one. */
+export interface Task<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
+  readonly id: string;
+  /** What it is about: a room, a user ... Tasks of the same are done one after the other. */
+  readonly resource: string | undefined;
+  readonly params: Params;
+  /** What it has noted so far; empty when it begins. */
+  readonly result: Partial<Result>;
+}
+
+/** A task as it is shown. */
+export interface TaskRecord extends Task {
+  readonly action: string;
+  readonly status: TaskStatus;
+  /** It is being done, and ends at its next step. */
+  readonly isCancelled: boolean;
+  readonly error: string | undefined;
+  /** User id; undefined for the operator at the command line, and for the server itself. */
+  readonly requestedBy: string | undefined;
+  readonly via: string;
+  /** Milliseconds since the epoch. */
+  readonly createdTs: number;
+  readonly updatedTs: number;
+}
+
+export interface TaskContext<Result extends JsonObject> {
+  /** Aborted when the task is cancelled, and when the process ends: then return `interrupted` at the next good place. */
+  readonly signal: AbortSignal;
+  /**
+   * Notes how far it has come: the members of `progress` replace those that were noted before. In the transaction of the step, where it
+   * must not be done twice.
+   */
+  readonly note: (tx: Tx | undefined, progress: Partial<Result>) => Promise<void>;
+}
+
+/** Something long that administrators ask for. It may be killed anywhere, and is then resumed: it looks at what is there, and at what it noted. */
+export interface TaskKind<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
+  /** `verb_noun`, as Synapse calls its own: `delete_room`. */
+  readonly action: string;
+  /**
+   * Does it.
+   *
+   * @returns what is shown at the end, or `interrupted`
+   * @throws what makes it fail: administrators are told the message of a MatrixError
+   */
+  run(task: Task<Params, Result>, context: TaskContext<Result>): Promise<Result | 'interrupted'>;
+}
+
+/** A kind of which is forgotten what it takes and returns. */
+export type AnyTaskKind = Pick<TaskKind, 'action'> & {
+  run(task: never, context: never): Promise<JsonObject | 'interrupted'>;
+};
