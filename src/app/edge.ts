@@ -13,6 +13,7 @@ import { type ServerInfo, serverInfo } from './server-info.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Slice } from './ground/slice.ts';
 import type { Accounts } from './slices/accounts.ts';
+import type { AppserviceRegistry } from './slices/appservice-registry.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Outside } from './slices/outside.ts';
 import type { Servers } from './slices/servers.ts';
@@ -24,6 +25,7 @@ type Below = Platform &
   ServerFiles &
   Outside &
   Listeners &
+  AppserviceRegistry &
   Pick<Servers, 'requestAuthenticator'> &
   Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
@@ -81,6 +83,7 @@ const noting =
 
 function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
   const {
+    appservices,
     bytesInFlight,
     config,
     clock,
@@ -98,9 +101,10 @@ function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
     ENDPOINTS,
     { ...below, ...info },
     {
-      authenticate: (token, allow) => sessions.authenticate(token, allow),
+      authenticate: (token, allow, asserted) => sessions.authenticate(token, allow, asserted),
       authenticateServer: (request) => below.requestAuthenticator.authenticate(request),
       knows: (token) => sessions.knows(token),
+      isAppservice: (token) => appservices.byToken(token) !== undefined,
       seen: noting(below),
       rateLimiter,
       clock,

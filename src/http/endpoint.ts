@@ -58,7 +58,7 @@ export interface EndpointContext<A extends EndpointAuth, P, Q, B> {
 
 /** Where no account calls there is nothing to rule: guests and suspended users are not known there. */
 type RulesOf<A extends EndpointAuth> = A extends 'none' | 'server' | 'appservice'
-  ? { readonly guests?: never; readonly suspended?: never }
+  ? { readonly guests?: never; readonly suspended?: never; readonly appservices?: never }
   : AccessRules;
 
 export type EndpointDeclaration<
@@ -127,11 +127,12 @@ export type EndpointDeclaration<
 /** An endpoint with its schema types forgotten: what mount.ts and openapi.ts work with. `Endpoint<never>` is any. */
 export interface Endpoint<S = never> extends Omit<
   EndpointDeclaration<'none', TObject | undefined, TObject | undefined, BodyDeclaration | undefined, S>,
-  'auth' | 'guests' | 'suspended' | 'handler' | 'earlierAnswer'
+  'auth' | 'guests' | 'suspended' | 'appservices' | 'handler' | 'earlierAnswer'
 > {
   readonly auth: EndpointAuth;
   readonly guests?: AccessRule;
   readonly suspended?: AccessRule;
+  readonly appservices?: AccessRule | undefined;
   readonly handler: (services: S, context: never) => Promise<unknown>;
   readonly earlierAnswer?: (services: S, context: never) => Promise<unknown>;
 }

@@ -11,7 +11,15 @@ import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission, ArrivalRefused } from '#src/services/accounts/sessions/admission.ts';
-import { type AppserviceIdentity, bearerToken, identifyUser, type Origin } from './middleware/authentication.ts';
+import {
+  type AppserviceIdentity,
+  assertedIn,
+  bearerToken,
+  identifyUser,
+  type Origin,
+  tokenOf,
+  withoutAsserted,
+} from './middleware/authentication.ts';
 import { AnswerHead } from './middleware/answer-head.ts';
 import { ClientGone } from './middleware/body.ts';
 import { ClientAddress } from './middleware/client-address.ts';
@@ -46,6 +54,8 @@ interface Exchange {
   work: Work | undefined;
   requester: Requester | undefined;
   origin: Origin | undefined;
+  /** It brings the token of an application service where no account has to call: those are not limited as strangers are. */
+  isOfAppservice: boolean;
   errcode?: string;
   isGone: boolean;
 }
@@ -64,8 +74,11 @@ const splitTarget = (target: string): readonly [string, string] => {
 };
 
 /** @throws MatrixError M_FORBIDDEN (not an administrator), M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED */
-const assertMayAsk = (requester: Requester, { auth, guests = 'refused', suspended = 'refused' }: Endpoint): void => {
-  assertMayCall(requester, { guests, suspended });
+const assertMayAsk = (
+  requester: Requester,
+  { appservices, auth, guests = 'refused', suspended = 'refused' }: Endpoint,
+): void => {
+  assertMayCall(requester, { guests, suspended, appservices });
   if (auth === 'admin' && !requester.isAdmin)
     throw new MatrixError('M_FORBIDDEN', 'Only administrators of this server can do this.');
 };
@@ -135,6 +148,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       work: undefined,
       requester: undefined,
       origin: undefined,
+      isOfAppservice: false,
       isGone: false,
     };
   };
@@ -144,6 +158,9 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const token = bearerToken(ctx.req.headers.authorization);
     return token !== undefined && deps.knows?.(token) === true;
   };
+
+  const isAppservice = (token: string | undefined): boolean =>
+    token !== undefined && deps.isAppservice?.(token) === true;
 
   /** @throws MatrixError M_UNRECOGNIZED, M_LIMIT_EXCEEDED */
   const refuseRoute = (head: AnswerHead, result: Exclude<RouteResult<Operation>, RouteMatch<Operation>>): never => {
@@ -158,7 +175,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const limit = (operation: Operation, exchange: Exchange): void => {
     const bucket = operation.endpoint.rateLimit;
     const { requester } = exchange;
-    if (requester?.rateLimited === false) return;
+    if (requester?.rateLimited === false || exchange.isOfAppservice) return;
     if (bucket === 'default' && requester === undefined) admission.take(OF_ADDRESS, keyOf(exchange));
     else if (bucket !== 'none') admission.take(bucket, keyOf(exchange));
     else if (requester === undefined) admission.unaccounted(keyOf(exchange));
@@ -228,6 +245,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const { endpoint } = operation;
     const { auth } = endpoint;
     const { held } = exchange;
+    const accessToken = (): string | undefined => tokenOf(ctx.req.headers.authorization, query);
     const reading = { limits, deadlines, held, work, turn: () => admission.turn(keyOf(exchange)) };
     let caller: Requester | Origin | AppserviceIdentity | undefined;
     let received: ReceivedBody | undefined;
@@ -237,11 +255,13 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       caller = await prove(ctx, operation, exchange, received);
       // Who has proved who they are pays for themselves: many servers may stand behind one address.
       if (endpoint.rateLimit !== 'none') admission.giveBack(endpoint.rateLimit, exchange.network);
-    } else if (auth !== 'none') {
+    } else if (auth === 'none') {
+      exchange.isOfAppservice = isAppservice(accessToken());
+    } else {
       const { authorization } = ctx.req.headers;
       const allow = endpoint.allowLocked === true ? 'locked' : undefined;
       const identify = (token: string | undefined): Promise<Requester> =>
-        admission.identify(exchange.network, token, allow);
+        admission.identify(exchange.network, token, allow, assertedIn(query(), operation.queryNames));
       const requester = await identifyUser(auth, authorization, query, identify);
       caller = exchange.requester = requester;
       if (requester !== undefined) {
@@ -255,7 +275,8 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
       if (exchange.search.includes('%00')) refuseNul(query(), 'query');
-      values = operation.validateQuery(query());
+      const isAsserted = exchange.requester?.appservice !== undefined;
+      values = operation.validateQuery(isAsserted ? withoutAsserted(query(), operation.queryNames) : query());
     }
     const { handler, earlierAnswer } = endpoint as Endpoint<S>;
     const asked = { params, query: values, requester: caller };
@@ -270,6 +291,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
         open,
         ctx.res,
         () => addresses.isTrusted(addresses.of(ctx.req.socket.remoteAddress, undefined)),
+        accessToken,
       );
       return await handler(services, { ...asked, body, info } as never);
     } catch (error) {
@@ -348,7 +370,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       await responder.sendError(ctx.res, head, refusal, exchange.held);
     } finally {
       running -= 1;
-      if (exchange.work !== undefined && exchange.requester?.rateLimited !== false)
+      if (exchange.work !== undefined && exchange.requester?.rateLimited !== false && !exchange.isOfAppservice)
         admission.charge(keyOf(exchange), exchange.work);
       record(ctx, exchange, deps.clock.monotonic() - started);
     }

@@ -38,6 +38,8 @@ export interface Operation {
   readonly validateQuery: ((texts: Texts) => Record<string, unknown>) | undefined;
   /** The body as the handler is to have it. */
   readonly checkBody: (body: unknown) => unknown;
+  /** Names of its query parameters. */
+  readonly queryNames: ReadonlySet<string>;
   readonly validateParams: (names: readonly string[], values: readonly string[]) => Record<string, unknown>;
 }
 
@@ -87,6 +89,7 @@ const operationOf = (endpoint: Endpoint): Operation => {
     name: `${api}.${endpoint.operationId}`,
     validateQuery: endpoint.query === undefined ? undefined : textValidator(endpoint.query, 'query'),
     checkBody: bodyCheck(endpoint),
+    queryNames: new Set(Object.keys(endpoint.query?.properties ?? {})),
     validateParams: paramsValidator(endpoint.params, implied),
   };
 };

@@ -1,6 +1,6 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Admission } from '#src/services/accounts/sessions/admission.ts';
-import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Asserted, Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketServices } from './services.ts';
 import type { Method } from './method.ts';
 import { type StreamParams, type StreamStart, streamStart, validateAuth } from './stream-params.ts';
@@ -26,6 +26,7 @@ export const takeToken = (admission: Admission, bucket: Method['rateLimit'], req
  * Lets a client in by its access token, and finds out how its stream begins.
  *
  * @param network by which its limits count as long as it is not known who it is
+ * @param asserted as whom an application service acts
  * @param params how its stream begins
  * @throws MatrixError as authentication, the rate limit and `streamStart` do
  */
@@ -33,9 +34,10 @@ export const admit = async (
   { admission, services }: AdmissionDesk,
   network: string,
   token: string,
+  asserted: Asserted,
   params: () => StreamParams,
 ): Promise<Admitted & { readonly start: StreamStart }> => {
-  const requester = await admission.identify(network, token);
+  const requester = await admission.identify(network, token, undefined, asserted);
   takeToken(admission, 'sync', requester);
   return { requester, token, start: await streamStart(services, requester.userId, params()) };
 };
@@ -49,7 +51,11 @@ export const admitAgain = async (
 ): Promise<Admitted> => {
   validateAuth(params);
   takeToken(admission, 'default', current);
-  const requester = await admission.identify(network, params.token);
+  // An application service need not say again as whom it acts.
+  const requester = await admission.identify(network, params.token, undefined, {
+    userId: params.user_id ?? current.userId,
+    deviceId: params.device_id ?? current.deviceId,
+  });
   if (requester.userId !== current.userId || requester.deviceId !== current.deviceId) {
     throw new MatrixError('M_FORBIDDEN', 'This socket belongs to another device: open one of its own.');
   }

@@ -17,7 +17,7 @@ import { closeNameOf, matrixErrorOf } from './failures.ts';
 import { runRequest } from './requests.ts';
 import type { SharedFrames } from './shared-frames.ts';
 import type { SocketMetrics } from './socket-metrics.ts';
-import { type StreamParams, type StreamStart, streamParamsOf, validateAuth } from './stream-params.ts';
+import { assertedIn, type StreamParams, type StreamStart, streamParamsOf, validateAuth } from './stream-params.ts';
 import { type StreamSink, SyncStream } from './sync-stream.ts';
 
 /** What all connections share. */
@@ -271,7 +271,8 @@ export class Connection implements StreamSink, Beating {
       const { params } = frame;
       validateAuth(params);
       const begin = (): StreamParams => ({ ...streamParamsOf(this.#peer.query), ...params });
-      const { requester, token, start } = await admit(this.#desk, this.#network, params.token, begin);
+      const asserted = assertedIn(params);
+      const { requester, token, start } = await admit(this.#desk, this.#network, params.token, asserted, begin);
       if (this.#isClosing) return;
       this.begin(requester, token, start);
       this.#welcome(frame.id, requester);
@@ -390,7 +391,7 @@ export class Connection implements StreamSink, Beating {
   async #recheck(): Promise<void> {
     const token = this.#token;
     try {
-      await this.#hub.deps.services.sessions.authenticate(token);
+      await this.#hub.deps.services.sessions.authenticate(token, undefined, this.#requester);
     } catch (error) {
       if (this.#isClosing || token !== this.#token) return;
       // Whatever else went wrong says nothing about the token.

@@ -3,6 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import type { Asserted } from '#src/services/accounts/sessions/requester.ts';
 import { sinceOf, type SyncRequest } from '#src/services/sync/engine/sync-request.ts';
 import type { Presence, WebSocketServices } from './services.ts';
 import { paramsValidator } from './validation.ts';
@@ -13,6 +14,8 @@ export const FilterParam = Type.Union([Type.String(), Type.Object({}, { addition
   description: 'The id of a filter that was stored, a filter in full, or null for none.',
 });
 
+const OF_APPSERVICES = 'Of application services: as whom they act; of others it means nothing.';
+
 /** How a stream begins. Over the handshake these are query parameters: a filter in full is JSON text there. */
 const StreamParams = Type.Object({
   since: Type.Optional(
@@ -22,6 +25,8 @@ const StreamParams = Type.Object({
   full_state: Type.Optional(Type.Boolean({ description: 'The first frame holds the whole state of all rooms.' })),
   set_presence: Type.Optional(PresenceParam),
   use_state_after: Type.Optional(Type.Boolean({ description: 'State up to the end of the timeline, as state_after.' })),
+  user_id: Type.Optional(Type.String({ description: OF_APPSERVICES })),
+  device_id: Type.Optional(Type.String({ description: OF_APPSERVICES })),
 });
 export type StreamParams = Static<typeof StreamParams>;
 
@@ -56,6 +61,19 @@ export const streamParamsOf = (query: string): StreamParams => {
   }
   return params as StreamParams;
 };
+
+/** As whom an application service acts, by the query of the handshake. */
+export const assertedInQuery = (query: string): Asserted => {
+  const params = new URLSearchParams(query);
+  const value = (name: string): string | undefined => params.get(name) ?? undefined;
+  return {
+    userId: value('user_id'),
+    deviceId: value('device_id') ?? value('org.matrix.msc3202.device_id'),
+  };
+};
+
+/** The same, by the params of `auth`. */
+export const assertedIn = ({ device_id: deviceId, user_id: userId }: StreamParams): Asserted => ({ userId, deviceId });
 
 /** A filter as /sync takes it. */
 export const filterText = (filter: StreamParams['filter']): string | undefined =>

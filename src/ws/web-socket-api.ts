@@ -13,7 +13,7 @@ import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
 import { SharedFrames } from './shared-frames.ts';
 import { SocketMetrics } from './socket-metrics.ts';
-import { streamParamsOf } from './stream-params.ts';
+import { assertedInQuery, type StreamParams, streamParamsOf } from './stream-params.ts';
 
 /** The path of the API, for `HttpServer.onUpgrade`. */
 export const WEBSOCKET_PATH = '/_matrix/client/unstable/org.tsudoi.websocket/stream';
@@ -144,7 +144,8 @@ export class WebSocketApi implements ConnectionHub {
     const { ip, query } = this.#peerOf(request);
     const desk = { admission: this.admission, services: this.deps.services };
     try {
-      this.#accept(request, socket, head, await admit(desk, networkOf(ip), token, () => streamParamsOf(query)));
+      const begin = (): StreamParams => streamParamsOf(query);
+      this.#accept(request, socket, head, await admit(desk, networkOf(ip), token, assertedInQuery(query), begin));
     } catch (error) {
       refuse(socket, matrixErrorOf(error, this.deps, { method: 'handshake' }));
     }

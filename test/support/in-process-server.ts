@@ -15,6 +15,7 @@ import { formatSigningKey, generateSigningKey, type SigningKey } from '#src/prot
 import { encodeSyncToken } from '#src/protocol/wire/position.ts';
 import { makeSessionKey } from '#src/services/accounts/sessions/session-key.ts';
 import { Database } from '#src/storage/database.ts';
+import { registrationOf } from './application-service.ts';
 import { cutConnections, dropDatabase, migratedDatabase, query } from './database.ts';
 import { ask, type Answer, type Sent } from './http.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -87,6 +88,8 @@ const JOBS_LEFT = `select queue, id, name, state, attempts_made as tried, locked
 
 /** For what all tests do from one address. */
 const UNLIMITED: RateLimit = { perSecond: 1_000_000, burst: 1_000_000 };
+/** The application service of `as-...`. */
+const BRIDGE = registrationOf('tests', { namespaces: { users: [{ exclusive: false, regex: '@as-' }] } });
 const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
 
 /**
@@ -95,8 +98,8 @@ const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
  *
  * A token that is just a name stands for a user of that name, who is registered and logged in when it is used first: `alice`,
  * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `suspended-...` somebody who is suspended,
- * `exempt-...` somebody whom no rate limit holds, `as-...` an application service's user, who may say when events were sent. Other tokens
- * are sent as they are.
+ * `exempt-...` somebody whom no rate limit holds, `as-...` a user in whose name an application service asks. Other tokens are sent as they
+ * are.
  */
 export class InProcessServer {
   readonly clock: ManualClock;
@@ -185,7 +188,6 @@ export class InProcessServer {
       this.#options.extensions,
     );
     this.#life = { application, database, queueConnections, metrics, timers };
-    this.#letBridgesChooseTimestamps();
     this.#options.adjust?.(application.services);
     this.#url = (await application.start()).address;
     runningServers.add(this);
@@ -222,16 +224,6 @@ export class InProcessServer {
   /** Has it read its files again, as SIGHUP does. */
   async reload(): Promise<void> {
     await this.#life.application.reload?.();
-  }
-
-  /** There are no application services yet. What their users may do, users of these names may. */
-  #letBridgesChooseTimestamps(): void {
-    const { sessions } = this.services;
-    const authenticate = sessions.authenticate.bind(sessions);
-    sessions.authenticate = async (token, allow) => {
-      const requester = await authenticate(token, allow);
-      return requester.userId.startsWith('@as-') ? { ...requester, mayChooseTimestamp: true } : requester;
-    };
   }
 
   /** Resolves when everything that was begun or is due by now is done: writes, what follows them, jobs, timers. */
@@ -323,6 +315,11 @@ export class InProcessServer {
     const [localpart = '', deviceId = 'DEVICE'] = name.split('/');
     await this.account(localpart);
     const userId = `@${localpart}:${this.serverName}`;
+    if (localpart.startsWith('as-')) {
+      await writeFile(join(this.#folder, 'appservices', `${BRIDGE.id}.yaml`), JSON.stringify(BRIDGE));
+      await this.reload();
+      return { userId, deviceId: '', token: BRIDGE.as_token };
+    }
     const { accessToken } = await this.services.sessions.createSession({ userId, deviceId });
     return { userId, deviceId, token: accessToken };
   }
@@ -359,8 +356,15 @@ export class InProcessServer {
    */
   async ask(token: string | undefined, method: string, path: string, body?: unknown, sent: Sent = {}): Promise<Answer> {
     const answer = await this.#waitingFor(`${method} ${path}`, async () => {
-      const known = token !== undefined && NAME.test(token) ? (await this.session(token)).token : token;
-      return ask(this.url, method, urlOf(path), { token: known, ...(body === undefined ? {} : { body }), ...sent });
+      const session = token !== undefined && NAME.test(token) ? await this.session(token) : undefined;
+      const url = urlOf(path);
+      const target =
+        session?.token === BRIDGE.as_token ? `${url}${url.includes('?') ? '&' : '?'}user_id=${session.userId}` : url;
+      return ask(this.url, method, target, {
+        token: session?.token ?? token,
+        ...(body === undefined ? {} : { body }),
+        ...sent,
+      });
     });
     if (answer.status !== 500) return answer;
     const id: unknown = answer.body.request_id;

@@ -13,6 +13,9 @@ import { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
 import { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { RegistrationTokens, RegistrationTokenStage } from '#src/services/accounts/registration/registration-tokens.ts';
 import { SharedSecretRegistration } from '#src/services/accounts/registration/shared-secret.ts';
+import { AppserviceSenders } from '#src/services/accounts/appservices/senders.ts';
+import { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
+import { AppserviceRequests } from '#src/services/accounts/sessions/appservice-requests.ts';
 import { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
@@ -33,6 +36,7 @@ import { MemoryUiaSessions } from '#src/services/accounts/uia/uia-session-store.
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Outside } from './outside.ts';
 import type { Policy } from './policy.ts';
 import type { Users } from './users.ts';
@@ -43,6 +47,8 @@ export interface Accounts {
   readonly accounts: AccountService;
   readonly accountValidity: AccountValidity;
   readonly activity: DeviceActivity;
+  readonly appserviceSenders: AppserviceSenders;
+  readonly appserviceTokens: AppserviceTokens;
   readonly devices: DeviceService;
   readonly firstAdmin: FirstAdmin;
   readonly login: LoginService;
@@ -63,9 +69,14 @@ export interface Accounts {
 
 /** @param below with another implementation of password hashes than the usual one, or without */
 export function composeAccounts(
-  below: Platform & ServerFiles & Outside & Users & Policy & { readonly argon2?: Argon2 | undefined },
+  below: Platform &
+    ServerFiles &
+    Outside &
+    AppserviceRegistry &
+    Users &
+    Policy & { readonly argon2?: Argon2 | undefined },
 ): Slice<Accounts> {
-  const { accountStream, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
+  const { accountStream, appservices, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
   const { outbound, policyGate: policy, sessionKey, signingKeys, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
@@ -80,6 +91,13 @@ export function composeAccounts(
     ...shared,
     users,
     key: sessionKey,
+    appservices,
+    appserviceRequests: new AppserviceRequests({
+      ...shared,
+      appservices,
+      users,
+      accountsExpire: config.accountValidity.enabled,
+    }),
     options: {
       accessTokenLifetimeMs,
       refreshTokenLifetimeMs,
@@ -132,6 +150,7 @@ export function composeAccounts(
     tokens,
     addressValidation,
     accountThreepids,
+    appservices,
     hasher,
     rateLimiter,
     policy,
@@ -147,9 +166,12 @@ export function composeAccounts(
     linkTokens,
     periodMs: config.accountValidity.enabled ? config.accountValidity.periodMs : null,
   });
+  const appserviceSenders = new AppserviceSenders({ ...shared, appservices, users });
   return {
     name: 'accounts',
     services: {
+      appserviceSenders,
+      appserviceTokens: new AppserviceTokens({ appservices, sessions }),
       accountValidity,
       sessions,
       accounts: new AccountService({
@@ -184,6 +206,9 @@ export function composeAccounts(
         sessions,
         rateLimiter,
         policy,
+        appservices,
+        users,
+        serverName: config.serverName,
         tokens: loginTokens,
         proved: jwtLogins(below, registration),
         givesNotice: email.loginNotices && email.smtpUrl !== null,
@@ -201,7 +226,11 @@ export function composeAccounts(
         secret: config.registration.sharedSecret ?? undefined,
       }),
     },
-    start: () => accountValidity.start(),
+    async start() {
+      await appserviceSenders.ensure();
+      await accountValidity.start();
+    },
+    reload: () => appserviceSenders.ensure(),
     close: () => activity.close(),
   };
 }

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { ACCOUNT_MANAGEMENT, KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
@@ -77,6 +77,7 @@ export const administrativeContactEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: KEEPS_OWN,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: Type.Object({ three_pid_creds: bindBody }),
     response: empty,
@@ -95,6 +96,7 @@ export const administrativeContactEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: KEEPS_OWN,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: Type.Object({ auth: Type.Optional(authData), client_secret: Type.String(), sid: Type.String() }),
     response: empty,
@@ -114,6 +116,7 @@ export const administrativeContactEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: KEEPS_OWN,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: bindBody,
     response: empty,
@@ -132,6 +135,7 @@ export const administrativeContactEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: KEEPS_OWN,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: removal,
     response: unbound,
@@ -149,6 +153,7 @@ export const administrativeContactEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: KEEPS_OWN,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: removal,
     response: unbound,
@@ -166,6 +171,7 @@ export const administrativeContactEndpoints = [
     auth: 'optionalToken',
     guests: WITHOUT_ACCOUNT,
     suspended: WITHOUT_ACCOUNT,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: emailTokenBody,
     response: tokenResponse,
@@ -188,6 +194,7 @@ export const administrativeContactEndpoints = [
     auth: 'optionalToken',
     guests: WITHOUT_ACCOUNT,
     suspended: WITHOUT_ACCOUNT,
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: msisdnTokenBody,
     response: tokenResponse,

@@ -45,7 +45,7 @@ export const crossSigningEndpoints = [
     answers: challenge,
     async handler({ crossSigning }: Services, { requester, body: { auth, ...keys }, info }) {
       const { userId, deviceId } = requester;
-      const isAppservice = requester.mayChooseTimestamp === true;
+      const isAppservice = requester.appservice !== undefined;
       await crossSigning.upload({ userId, deviceId, isAppservice, ip: info.ip }, { ...keys, auth: asAuth(auth) });
       return {};
     },

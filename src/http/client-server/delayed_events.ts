@@ -111,7 +111,7 @@ export const delayedEventsEndpoints = [
     response: delayIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ delayedEvents }: Services, { requester, params: { roomId, eventType: type, txnId }, query, body }) {
-      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const ts = requester.appservice === undefined ? undefined : query.ts;
       const stickyDurationMs = stickyDurationOf(query);
       if (stickyDurationMs !== undefined && body.state_key !== undefined)
         throw new MatrixError('M_INVALID_PARAM', 'State events do not stick: leave out state_key, or the duration.');

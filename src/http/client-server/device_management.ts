@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
-import { endpoint } from '../endpoint.ts';
+import { endpoint, Reply } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
 const device = Type.Object({
@@ -72,9 +72,12 @@ export const deviceManagementEndpoints = [
     params,
     body: Type.Object({ display_name: Type.Optional(Type.String()) }),
     response: empty,
-    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    answers: { 201: { description: 'An application service has made the device.', schema: empty } },
     async handler({ devices }: Services, { requester, params: { deviceId }, body }) {
-      await devices.rename(requester.userId, deviceId, body.display_name);
+      const { appservice, userId } = requester;
+      if (appservice === undefined) await devices.rename(userId, deviceId, body.display_name);
+      else if (await devices.put(userId, deviceId, body.display_name)) return new Reply({ status: 201, body: {} });
       return {};
     },
   }),

@@ -1,10 +1,12 @@
 import { Type } from 'typebox';
 import type { LoginService } from '#src/services/accounts/sessions/login-service.ts';
+import type { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
 import { endpoint } from '../endpoint.ts';
 import { sessionMembers } from './parts/auth-schemas.ts';
 
 interface Services {
   readonly login: LoginService;
+  readonly appserviceTokens: AppserviceTokens;
   readonly serverName: string;
   /** Told to clients as `well_known`; undefined leaves them with the URL they used. */
   readonly publicBaseUrl: () => string | undefined;
@@ -22,7 +24,7 @@ export const loginEndpoints = [
       flows: Type.Array(Type.Object({ type: Type.String(), get_login_token: Type.Optional(Type.Boolean()) })),
     }),
     errcodes: ['M_LIMIT_EXCEEDED'],
-    handler: ({ login }: Services) => Promise.resolve({ flows: login.flows() }),
+    handler: ({ login }: Pick<Services, 'login'>) => Promise.resolve({ flows: login.flows() }),
   }),
   endpoint({
     operationId: 'login',
@@ -60,15 +62,17 @@ export const loginEndpoints = [
     }),
     errcodes: [
       'M_FORBIDDEN',
+      'M_EXCLUSIVE',
+      'M_MISSING_TOKEN',
+      'M_UNKNOWN_TOKEN',
       'M_USER_DEACTIVATED',
       'M_USER_LOCKED',
       'M_UNKNOWN',
       'M_INVALID_PARAM',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ login, publicBaseUrl, serverName }: Services, { body, info }) {
-      const session = await login.login({
-        type: body.type,
+    async handler({ appserviceTokens, login, publicBaseUrl, serverName }: Services, { body, info }) {
+      const request = {
         identifier: body.identifier,
         user: body.user,
         medium: body.medium,
@@ -81,7 +85,11 @@ export const loginEndpoints = [
         ip: info.ip,
         userAgent: info.userAgent,
         acceptLanguage: info.acceptLanguage,
-      });
+      };
+      const session =
+        body.type === 'm.login.application_service'
+          ? await login.loginByAppservice(await appserviceTokens.serviceOf(info.accessToken), request)
+          : await login.login({ type: body.type, ...request });
       const baseUrl = publicBaseUrl();
       const wellKnown = baseUrl === undefined ? {} : { well_known: { 'm.homeserver': { base_url: baseUrl } } };
       return { user_id: session.userId, home_server: serverName, ...sessionMembers(session), ...wellKnown };

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/sessions/access-rules.ts';
 import type { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
@@ -16,6 +17,7 @@ export const loginTokenEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: 'allowed',
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'login',
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,

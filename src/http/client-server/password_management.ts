@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import { endpoint } from '../endpoint.ts';
@@ -19,6 +20,7 @@ export const passwordManagementEndpoints = [
     auth: 'optionalToken',
     guests: 'refused',
     suspended: { allowed: 'suspended users have to be able to keep others out of the account' },
+    appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: Type.Object({
       new_password: Type.String(),

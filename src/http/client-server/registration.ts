@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
+import type { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge, registrationBody } from './parts/auth-schemas.ts';
@@ -16,6 +17,7 @@ const loggedIn = Type.Object({
 
 interface Services {
   readonly registration: RegistrationService;
+  readonly appserviceTokens: AppserviceTokens;
   readonly addressValidation: AddressValidation;
 }
 
@@ -52,20 +54,27 @@ export const registrationEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     answers: challenge,
-    async handler({ registration }: Pick<Services, 'registration'>, { query, body, info }) {
+    async handler({ appserviceTokens, registration }: Omit<Services, 'addressValidation'>, { query, body, info }) {
       if (query.kind === 'guest') {
         return registrationBody(
           await registration.registerGuest(body.initial_device_display_name, info.ip, info.userAgent),
         );
       }
-      const registered = await registration.register({
-        type: body.type,
-        username: body.username,
-        password: body.password,
+      const { username } = body;
+      const login = {
         deviceId: body.device_id,
         displayName: body.initial_device_display_name,
         inhibitLogin: body.inhibit_login,
         refreshable: body.refresh_token,
+      };
+      if (body.type === 'm.login.application_service') {
+        const service = await appserviceTokens.serviceOf(info.accessToken);
+        return registrationBody(await registration.registerByAppservice(service, username, login));
+      }
+      const registered = await registration.register({
+        ...login,
+        username,
+        password: body.password,
         guestAccessToken: body.guest_access_token,
         auth: asAuth(body.auth),
         ip: info.ip,

@@ -41,7 +41,7 @@ export const roomSendEndpoints = [
       { delayedEvents, roomSending }: Services,
       { requester, params: { roomId, eventType: type, txnId }, query, body },
     ) {
-      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const ts = requester.appservice === undefined ? undefined : query.ts;
       const request = { roomId, type, content: body as JsonObject, ts, stickyDurationMs: stickyDurationOf(query) };
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {
@@ -76,7 +76,7 @@ export const roomSendEndpoints = [
     response: eventIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventType: type }, query, body }) {
-      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const ts = requester.appservice === undefined ? undefined : query.ts;
       const request = { roomId, type, content: body as JsonObject, ts };
       return { event_id: await roomSending.message(requester, request) };
     },

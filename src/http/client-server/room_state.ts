@@ -45,7 +45,7 @@ export const roomStateEndpoints = [
       { delayedEvents, roomSending }: Services,
       { requester, params: { roomId, eventType: type, stateKey }, query, body },
     ) {
-      const ts = requester.mayChooseTimestamp === true ? query.ts : undefined;
+      const ts = requester.appservice === undefined ? undefined : query.ts;
       const request = { roomId, type, content: body as JsonObject, ts };
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
-import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Asserted, Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Texts } from './validation.ts';
 
 /**
@@ -41,6 +41,8 @@ export interface Authenticators extends TokenReader {
   readonly authenticateServer?: (request: UnverifiedRequest) => Promise<Origin>;
   /** @throws MatrixError M_UNKNOWN_TOKEN, M_FORBIDDEN */
   readonly authenticateAppservice?: (request: UnverifiedRequest) => Promise<AppserviceIdentity>;
+  /** Whether this is the token of an application service. */
+  readonly isAppservice?: (token: string) => boolean;
 }
 
 const BEARER = /^Bearer +(\S+) *$/i;
@@ -50,12 +52,43 @@ export const bearerToken = (authorization: string | undefined): string | undefin
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
 
 /** The token of a request: the Authorization header, or the deprecated query parameter. */
-const tokenOf = (authorization: string | undefined, query: () => Texts): string | undefined => {
+export const tokenOf = (authorization: string | undefined, query: () => Texts): string | undefined => {
   const bearer = bearerToken(authorization);
   if (bearer !== undefined) return bearer;
-  const parameter = query()['access_token'];
-  const token = typeof parameter === 'string' ? parameter : parameter?.[0];
-  return token === '' ? undefined : token;
+  return textOf(query()['access_token']);
+};
+
+/** The names under which a request says as whom an application service acts. */
+const ASSERTED = ['user_id', 'device_id', 'org.matrix.msc3202.device_id'] as const;
+
+const textOf = (value: string | readonly string[] | undefined): string | undefined => {
+  const text = typeof value === 'string' ? value : value?.[0];
+  return text === '' ? undefined : text;
+};
+
+const NOBODY: Asserted = {};
+
+/**
+ * As whom a request says that an application service acts. Of two values the first one counts.
+ *
+ * @param own names of parameters that the endpoint has itself: they are about somebody else, unless they are there twice
+ */
+export const assertedIn = (query: Texts, own: ReadonlySet<string>): Asserted => {
+  const value = (name: string): string | undefined => {
+    const given = query[name];
+    return own.has(name) && !Array.isArray(given) ? undefined : textOf(given);
+  };
+  const userId = value('user_id');
+  const deviceId = value('device_id') ?? value('org.matrix.msc3202.device_id');
+  return userId === undefined && deviceId === undefined ? NOBODY : { userId, deviceId };
+};
+
+/** The parameters that are the endpoint's own: of two values of one that it has too, the first one said as whom the service acts. */
+export const withoutAsserted = (query: Texts, own: ReadonlySet<string>): Texts => {
+  const doubled = ASSERTED.filter((name) => own.has(name) && Array.isArray(query[name]));
+  return doubled.length === 0
+    ? query
+    : { ...query, ...Object.fromEntries(doubled.map((name) => [name, query[name]?.at(-1)])) };
 };
 
 /**

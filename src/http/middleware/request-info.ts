@@ -20,6 +20,8 @@ export interface RequestInfo {
   readonly ifNoneMatch: string | undefined;
   /** Only the head of the answer is wanted. */
   readonly isHead: boolean;
+  /** The access token that came along, for endpoints that take requests without. */
+  readonly accessToken: string | undefined;
   /** Aborted when the client goes away or the server drains: long-polls answer then. */
   readonly signal: AbortSignal;
 }
@@ -75,6 +77,7 @@ export class LazyRequestInfo implements RequestInfo {
   readonly #response: ServerResponse;
   readonly #headers: IncomingHttpHeaders;
   readonly #isFromTrustedProxy: () => boolean;
+  readonly #accessToken: () => string | undefined;
   #signal: AbortSignal | undefined;
 
   constructor(
@@ -85,10 +88,12 @@ export class LazyRequestInfo implements RequestInfo {
     open: OpenRequests,
     response: ServerResponse,
     isFromTrustedProxy: () => boolean,
+    accessToken: () => string | undefined,
   ) {
     this.requestId = requestId;
     this.#headers = headers;
     this.#isFromTrustedProxy = isFromTrustedProxy;
+    this.#accessToken = accessToken;
     this.ip = ip;
     this.userAgent = headers['user-agent'];
     this.acceptLanguage = headers['accept-language'];
@@ -105,6 +110,10 @@ export class LazyRequestInfo implements RequestInfo {
 
   get isForwarded(): boolean {
     return FORWARDED.some((name) => this.#headers[name] !== undefined) && !this.#isFromTrustedProxy();
+  }
+
+  get accessToken(): string | undefined {
+    return this.#accessToken();
   }
 
   get signal(): AbortSignal {

@@ -118,11 +118,19 @@ describe('what is published beside the API', function () {
       expect([answer.status, answer.body.errcode], path).to.deep.equal([403, 'M_FORBIDDEN']);
     }
     const login = { type: 'm.login.application_service', identifier: { type: 'm.id.user', user: 'alice' } };
-    const answer = await server.ask(undefined, 'POST', '/login', login);
-    expect([answer.status, answer.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
     const registration = { type: 'm.login.application_service', username: '_bridged' };
-    const registered = await server.ask(undefined, 'POST', '/register', registration);
-    expect([registered.status, registered.body.errcode]).to.deep.equal([401, 'M_UNKNOWN_TOKEN']);
+    for (const [path, body] of [
+      ['/login', login],
+      ['/register', registration],
+    ] as const)
+      for (const [token, status, errcode] of [
+        [undefined, 401, 'M_MISSING_TOKEN'],
+        ['NONSENSE', 401, 'M_UNKNOWN_TOKEN'],
+        ['alice', 403, 'M_FORBIDDEN'],
+      ] as const) {
+        const answer = await server.ask(token, 'POST', path, body);
+        expect([answer.status, answer.body.errcode], `${path} ${token}`).to.deep.equal([status, errcode]);
+      }
     expect(JSON.stringify(await get('/login'))).not.to.include('application_service');
   });
 

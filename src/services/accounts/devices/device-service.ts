@@ -73,8 +73,22 @@ export class DeviceService {
   }
 
   /**
+   * The same for application services, which make the devices that are not there. Application Service API, "Creating devices".
+   *
+   * @returns whether it is new
+   * @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE
+   */
+  async put(userId: string, deviceId: string, displayName: string | undefined): Promise<boolean> {
+    const isNew = await this.#deps.database.write((tx) =>
+      this.#deps.sessions.createDeviceIn(tx, userId, deviceId, displayName),
+    );
+    if (!isNew) await this.rename(userId, deviceId, displayName);
+    return isNew;
+  }
+
+  /**
    * Deletes devices of the requester after user-interactive authentication; their tokens are dead at once. Devices that do not exist
-   * (any more) are passed over.
+   * (any more) are passed over. Application services have nothing to authenticate with, and need not.
    *
    * @param operation the operationId, so that a session begun for one operation is not used for another
    * @throws UiaChallenge
@@ -88,6 +102,8 @@ export class DeviceService {
   ): Promise<void> {
     const { uia, sessions } = this.#deps;
     const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
+    const revoke = (): Promise<void> => sessions.revokeDevices(requester.userId, possible, 'device_deleted');
+    if (requester.appservice !== undefined) return revoke();
     await uia.perform(
       {
         operation,
@@ -98,7 +114,7 @@ export class DeviceService {
         auth,
         ip,
       },
-      () => sessions.revokeDevices(requester.userId, possible, 'device_deleted'),
+      revoke,
     );
   }
 

@@ -6,9 +6,12 @@ import type { Random } from '#src/kernel/random.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { assertUserOf } from '#src/services/accounts/appservices/namespaces.ts';
 import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-stage.ts';
@@ -21,8 +24,8 @@ import {
   userInUse,
   type UserService,
 } from '#src/services/accounts/users/user-service.ts';
-import { type LocalName, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import type { PolicyGate, RequestOrigin } from '#src/services/policy/gate/policy-gate.ts';
+import { type LocalName, nameOfAppserviceUser, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import { insertAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { RegistrationTokens } from './registration-tokens.ts';
@@ -65,8 +68,7 @@ export interface RegistrationServiceDependencies {
   readonly profiles: NewProfiles;
   readonly options: RegistrationOptions;
   readonly passwordPolicy?: PasswordPolicy;
-  /** Whether a user id is in an application service's exclusive namespace. */
-  readonly isReserved?: (userId: string) => boolean;
+  readonly appservices: Appservices;
 }
 
 export interface LoginWishes {
@@ -77,8 +79,6 @@ export interface LoginWishes {
 }
 
 export interface RegistrationRequest extends LoginWishes {
-  /** Only application services say it. Application Service API, "Server admin style permissions". */
-  readonly type?: string | undefined;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly auth: AuthData | undefined;
@@ -130,12 +130,10 @@ export class RegistrationService {
    * last request gets the same account, device and tokens.
    *
    * @throws UiaChallenge; MatrixError M_FORBIDDEN (registration is closed), M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE,
-   *   M_UNKNOWN_TOKEN (it is no application service), M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
+   *   M_WEAK_PASSWORD, M_MISSING_PARAM (no password), M_INVALID_PARAM
    */
   async register(request: RegistrationRequest): Promise<Registration> {
     const { uia } = this.#deps;
-    if (request.type === 'm.login.application_service')
-      throw new MatrixError('M_UNKNOWN_TOKEN', 'There is no application service whose access token this would be.');
     this.assertOpen();
     const { auth, ip, userAgent } = request;
     return uia.performGathered<Wishes, Registration>(
@@ -223,6 +221,25 @@ export class RegistrationService {
         await accountThreepids.bind(tx, registered.userId, validated.id, validated.validatedTs);
       return registered;
     });
+  }
+
+  /**
+   * Registers a user of an application service, who has no password. Application Service API, "Server admin style permissions".
+   *
+   * @throws MatrixError M_EXCLUSIVE (not of its namespaces), M_USER_IN_USE, M_INVALID_USERNAME, M_MISSING_PARAM, M_INVALID_PARAM
+   */
+  async registerByAppservice(
+    service: ApplicationService,
+    username: string | undefined,
+    login: LoginWishes,
+  ): Promise<Registration> {
+    const { appservices, database, serverName, users } = this.#deps;
+    if (username === undefined)
+      throw new MatrixError('M_MISSING_PARAM', 'The member username is missing from the body.');
+    const name = nameOfAppserviceUser(username, serverName);
+    assertUserOf(appservices, service, name.userId);
+    if (await users.exists(name.userId)) throw userInUse();
+    return database.write((tx) => this.#make(tx, { ...name, passwordHash: null, appserviceId: service.id }, login));
   }
 
   /** Makes a guest account with a made-up name and device id. @throws MatrixError M_FORBIDDEN when guests are not allowed */
@@ -337,11 +354,10 @@ export class RegistrationService {
   }
 
   async #free(username: string): Promise<LocalName> {
-    const { users, serverName, isReserved } = this.#deps;
+    const { appservices, users, serverName } = this.#deps;
     const name = nameOfNewAccount(username, serverName);
-    if (isReserved?.(name.userId) === true) {
+    if (appservices.ownerOfUser(name.userId) !== undefined)
       throw new MatrixError('M_EXCLUSIVE', 'An application service has reserved this user id for itself.');
-    }
     if (await users.exists(name.userId)) throw userInUse();
     return name;
   }

@@ -13,16 +13,20 @@ export interface AccessRules {
   readonly guests: AccessRule;
   /** Client-Server API, "Account suspension". */
   readonly suspended: AccessRule;
+  /** Whether application services may call it in a user's name; left out: they may. Application Service API, "Identity assertion". */
+  readonly appservices?: AccessRule | undefined;
 }
 
 export const isAllowed = (rule: AccessRule): boolean =>
   rule === 'allowed' || (typeof rule === 'object' && 'allowed' in rule);
 
-/** @throws MatrixError M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED */
+/** @throws MatrixError M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED, M_FORBIDDEN (an application service) */
 export const assertMayCall = (
-  requester: Pick<Requester, 'isGuest' | 'isSuspended'>,
-  { guests, suspended }: AccessRules,
+  requester: Pick<Requester, 'isGuest' | 'isSuspended' | 'appservice'>,
+  { guests, suspended, appservices }: AccessRules,
 ): void => {
+  if (requester.appservice !== undefined && appservices !== undefined && !isAllowed(appservices))
+    throw new MatrixError('M_FORBIDDEN', 'Application services cannot do this: it is for the owner of an account.');
   if (requester.isGuest && !isAllowed(guests)) throw guestsForbidden();
   if (requester.isSuspended === true && !isAllowed(suspended)) throw userSuspended();
 };
@@ -37,6 +41,8 @@ export const userSuspended = (): MatrixError =>
 export const READS: AccessRule = { allowed: 'it changes nothing: suspended users may still read' };
 export const KEEPS_OWN: AccessRule = { allowed: 'it changes what only the user reads' };
 export const OTHERS_SEE: AccessRule = { refused: 'other users would see what it changes' };
+/** "This applies to all aspects of the Client-Server API, except for Account Management." */
+export const ACCOUNT_MANAGEMENT: AccessRule = 'refused';
 export const ADMINISTERS: AccessRule = {
   refused: 'nobody is to moderate others, or lift their own suspension, while suspended',
 };

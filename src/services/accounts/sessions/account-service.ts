@@ -130,13 +130,21 @@ export class AccountService {
     });
   }
 
-  /** Deactivates the requester's account after user-interactive authentication. @throws UiaChallenge */
+  /**
+   * Deactivates the requester's account after user-interactive authentication. Application services do it without to users of their own, and
+   * not at all to others.
+   *
+   * @throws UiaChallenge; MatrixError M_FORBIDDEN
+   */
   async deactivateOwn(
     requester: Requester,
     request: { readonly erase: boolean; readonly auth: AuthData | undefined; readonly ip: string },
   ): Promise<void> {
-    const { userId } = requester;
+    const { appservice, userId } = requester;
     const { erase, auth, ip } = request;
+    if (appservice?.isOwnUser === false)
+      throw new MatrixError('M_FORBIDDEN', 'An application service deactivates only users that are its own.');
+    if (appservice !== undefined) return this.deactivate(userId, erase);
     await this.#deps.uia.perform(
       { operation: 'deactivateAccount', parameters: [erase], flows: PASSWORD_FLOWS, userId, auth, ip },
       () => this.deactivate(userId, erase),

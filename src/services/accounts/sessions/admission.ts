@@ -3,7 +3,7 @@ import type { Turns } from '#src/kernel/turns.ts';
 import type { Work } from '#src/kernel/work.ts';
 import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Requester } from './requester.ts';
+import type { Asserted, Requester } from './requester.ts';
 
 /** The rate limit that refused requests are counted in, and requests without an account: by user where there is one, else by network. */
 export const REFUSED = 'refused';
@@ -32,9 +32,10 @@ export class ArrivalRefused extends Error {
 export interface TokenReader {
   /**
    * @param allow `locked`: locked accounts may do this too
-   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED
+   * @param asserted as whom an application service acts, where the token is one's
+   * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED, M_FORBIDDEN, M_UNKNOWN_DEVICE
    */
-  authenticate(token: string, allow?: 'locked'): Promise<Requester>;
+  authenticate(token: string, allow?: 'locked', asserted?: Asserted): Promise<Requester>;
   /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
   knows?(token: string): boolean;
 }
@@ -112,7 +113,12 @@ export class Admission {
    *
    * @throws MatrixError M_LIMIT_EXCEEDED, M_MISSING_TOKEN, and as `authenticate` does
    */
-  async identify(network: string, token: string | undefined, allow?: 'locked'): Promise<Requester> {
+  async identify(
+    network: string,
+    token: string | undefined,
+    allow?: 'locked',
+    asserted?: Asserted,
+  ): Promise<Requester> {
     if (token === undefined) {
       this.unaccounted(network);
       throw new MatrixError('M_MISSING_TOKEN', 'This request needs an access token, as Authorization: Bearer <token>.');
@@ -121,7 +127,7 @@ export class Admission {
     if (!isKnown) this.unaccounted(network);
     let requester: Requester;
     try {
-      requester = await this.#tokens.authenticate(token, allow);
+      requester = await this.#tokens.authenticate(token, allow, asserted);
     } catch (error) {
       if (isKnown) this.unaccounted(network);
       throw error;

@@ -4,10 +4,15 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import { assertUserOf } from '#src/services/accounts/appservices/namespaces.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import { candidateUserIds } from '#src/services/accounts/users/usernames.ts';
 import type { Tx } from '#src/storage/database.ts';
 import type { LoginTokens } from './login-tokens.ts';
 import type { NewSession, SessionService } from './session-service.ts';
-import { wrongPassword } from './token-errors.ts';
+import { userLocked, wrongPassword } from './token-errors.ts';
 
 export interface LoginRequest extends PasswordClaim {
   readonly type: string;
@@ -22,6 +27,9 @@ export interface LoginRequest extends PasswordClaim {
   /** What the client says of the languages that its user reads. */
   readonly acceptLanguage?: string | undefined;
 }
+
+/** Of a login by an application service: whom, and on which device. */
+type AppserviceLogin = PasswordClaim & Pick<LoginRequest, 'deviceId' | 'displayName' | 'refreshable'>;
 
 /** Who is logged in, by what they have shown. */
 interface Proof {
@@ -40,6 +48,7 @@ export interface ProvedLogins {
   redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }>;
 }
 
+const APPSERVICE_LOGIN = 'm.login.application_service';
 /** The group that counts failures of an address, whichever account they are about. */
 const OF_ADDRESS = 'login_address';
 /** The group of `rate_limits` that counts logins of an account: only clients that know the password use it up. */
@@ -54,12 +63,18 @@ export class LoginService {
   readonly #proved: ProvedLogins | undefined;
   readonly #givesNotice: boolean;
   readonly #policy: PolicyGate;
+  readonly #appservices: Appservices;
+  readonly #users: UserService;
+  readonly #serverName: string;
 
   constructor(deps: {
     readonly credentials: Credentials;
     readonly sessions: SessionService;
     readonly rateLimiter: RateLimiter;
     readonly policy: PolicyGate;
+    readonly appservices: Appservices;
+    readonly users: UserService;
+    readonly serverName: string;
     /** Without it there is no `m.login.token`. */
     readonly tokens?: LoginTokens;
     readonly proved?: ProvedLogins | undefined;
@@ -71,6 +86,9 @@ export class LoginService {
     this.#sessions = deps.sessions;
     this.#rateLimiter = deps.rateLimiter;
     this.#policy = deps.policy;
+    this.#appservices = deps.appservices;
+    this.#users = deps.users;
+    this.#serverName = deps.serverName;
     this.#tokens = deps.tokens;
     this.#proved = deps.proved;
   }
@@ -79,7 +97,8 @@ export class LoginService {
   flows(): readonly { readonly type: string; readonly get_login_token?: boolean }[] {
     const token = this.#tokens === undefined ? [] : [{ type: 'm.login.token', get_login_token: true }];
     const proved = this.#proved === undefined ? [] : [{ type: this.#proved.type }];
-    return [{ type: 'm.login.password' }, ...token, ...proved];
+    const bridges = this.#appservices.all().length === 0 ? [] : [{ type: APPSERVICE_LOGIN }];
+    return [{ type: 'm.login.password' }, ...token, ...proved, ...bridges];
   }
 
   /**
@@ -90,11 +109,7 @@ export class LoginService {
    */
   async login(request: LoginRequest): Promise<NewSession> {
     const account = await this.#account(request);
-    if (account.locked) {
-      throw new MatrixError('M_USER_LOCKED', 'This account has been locked by an administrator of this server.', {
-        soft_logout: true,
-      });
-    }
+    if (account.locked) throw userLocked();
     const verdict = this.#rateLimiter.take(SUCCESSES, account.userId);
     if (!verdict.ok) {
       throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many logins of this account: wait before the next one.', {
@@ -114,6 +129,36 @@ export class LoginService {
     return this.#sessions.createSession(session, account.spend);
   }
 
+  /**
+   * Logs a user of an application service in. Client-Server API, "Appservice Login".
+   *
+   * @throws MatrixError M_EXCLUSIVE (not of its namespaces), M_FORBIDDEN (not registered), M_USER_DEACTIVATED, M_USER_LOCKED,
+   *   M_MISSING_PARAM, M_INVALID_PARAM
+   */
+  async loginByAppservice(service: ApplicationService, request: AppserviceLogin): Promise<NewSession> {
+    const claimant = Credentials.claimantOf(request);
+    const userIds = 'user' in claimant ? candidateUserIds(claimant.user, this.#serverName) : [];
+    const userId = (await this.#existing(userIds)) ?? userIds[0];
+    if (userId === undefined)
+      throw new MatrixError(
+        'M_EXCLUSIVE',
+        'An application service logs in users of its namespaces: name one by m.id.user.',
+      );
+    assertUserOf(this.#appservices, service, userId);
+    const account = await this.#users.account(userId);
+    if (account === undefined)
+      throw new MatrixError('M_FORBIDDEN', 'Application service has not registered this user: register it first.');
+    if (account.deactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account.locked) throw userLocked();
+    const { deviceId, displayName, refreshable } = request;
+    return this.#sessions.createSession({ userId, deviceId, displayName, refreshable });
+  }
+
+  async #existing(userIds: readonly string[]): Promise<string | undefined> {
+    for (const userId of userIds) if (await this.#users.exists(userId)) return userId;
+    return undefined;
+  }
+
   async #account(request: LoginRequest): Promise<Proof> {
     const tokens = this.#tokens;
     if (request.type === 'm.login.token' && tokens !== undefined) {
@@ -122,8 +167,6 @@ export class LoginService {
       return { ...(await tokens.accountOf(token)), spend: (tx) => tokens.spend(tx, token) };
     }
     if (request.type === this.#proved?.type) return this.#redeem(this.#proved, request);
-    if (request.type === 'm.login.application_service')
-      throw new MatrixError('M_FORBIDDEN', 'There is no application service whose access token this would be.');
     if (request.type !== 'm.login.password')
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
     const claimant = Credentials.claimantOf(request);

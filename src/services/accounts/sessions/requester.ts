@@ -1,3 +1,19 @@
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+
+/** As whom an application service wants to act. For requests of others it means nothing. Application Service API, "Identity assertion". */
+export interface Asserted {
+  /** Left out: as its sender. */
+  readonly userId?: string | undefined;
+  readonly deviceId?: string | undefined;
+}
+
+/** The application service that sends a request in a user's name. */
+export interface AppserviceCaller {
+  readonly service: ApplicationService;
+  /** Whether the user is there for the service: its sender, made by it, or of an exclusive namespace. Others have an owner of their own. */
+  readonly isOwnUser: boolean;
+}
+
 /** Who sends a request, as the access token says. */
 export interface Requester {
   /** Full user id. */
@@ -10,6 +26,5 @@ export interface Requester {
   readonly isSuspended?: boolean | undefined;
   /** Exempt from rate limits (application services, users whom an admin exempted). */
   readonly rateLimited: boolean;
-  /** Application services may say when their events were sent (`ts`). Application Service API, "Timestamp massaging". */
-  readonly mayChooseTimestamp?: boolean | undefined;
+  readonly appservice?: AppserviceCaller | undefined;
 }

@@ -24,9 +24,11 @@ import {
 } from '#src/storage/accounts/sessions.ts';
 import { takeUserTurn } from '#src/storage/user-turn.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from './device-names.ts';
-import type { Requester } from './requester.ts';
+import type { AppserviceRequests } from './appservice-requests.ts';
+import type { Asserted, Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
 import { unknownToken, userLocked, wrongPassword } from './token-errors.ts';
@@ -55,6 +57,8 @@ export interface SessionServiceDependencies {
   readonly stream: AccountStream;
   readonly serverName: string;
   readonly key: SessionKey;
+  readonly appservices: Appservices;
+  readonly appserviceRequests: AppserviceRequests;
   readonly options?: SessionServiceOptions;
 }
 
@@ -115,15 +119,19 @@ export class SessionService {
    * Whose token this is. A token that was seen before costs no statement.
    *
    * @param allow `locked`: for logging out, which locked accounts may do
-   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED
+   * @param asserted as whom an application service acts, where the token is one's
+   * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED; of
+   *   application services M_FORBIDDEN and M_UNKNOWN_DEVICE too
    */
-  authenticate(token: string, allow?: 'locked'): Promise<Requester> {
+  authenticate(token: string, allow?: 'locked', asserted: Asserted = {}): Promise<Requester> {
+    const service = this.#deps.appservices.byToken(token);
+    if (service !== undefined) return this.#deps.appserviceRequests.requester(service, asserted, allow);
     return this.#verified.authenticate(token, allow);
   }
 
   /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
   knows(token: string): boolean {
-    return this.#verified.knows(token);
+    return this.#verified.knows(token) || this.#deps.appservices.byToken(token) !== undefined;
   }
 
   /**
@@ -150,15 +158,7 @@ export class SessionService {
     const createdTs = clock.now();
     const sessionId = random.string(22);
     const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
-    const mostDevices = this.#deps.options?.mostDevices;
-    if (isNew && mostDevices !== undefined) {
-      await takeUserTurn(tx, userId);
-      if ((await countDevices(tx, userId)) > mostDevices)
-        throw new MatrixError(
-          'M_TOO_LARGE',
-          `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
-        );
-    }
+    if (isNew) await this.#assertNotTooMany(tx, userId);
     if (isNew && request.noticed !== undefined)
       await tx.enqueue(sendLoginNotice, noticeOf(request, request.noticed, deviceId, createdTs));
     const replaced = await replaceSession(tx, { sessionId, userId, deviceId, createdTs });
@@ -175,6 +175,33 @@ export class SessionService {
       refreshToken,
       expiresInMs: refreshable ? this.#lifetimeMs : undefined,
     };
+  }
+
+  /**
+   * Makes a device without a session, which an application service acts on. Application Service API, "Device management".
+   *
+   * @returns whether it is new; the name of one that is there stays
+   * @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE
+   */
+  async createDeviceIn(tx: Tx, userId: string, deviceId: string, displayName: string | undefined): Promise<boolean> {
+    checkDeviceId(deviceId);
+    if (displayName !== undefined) checkDeviceName(displayName);
+    const createdTs = this.#deps.clock.now();
+    if (!(await insertDevice(tx, { userId, deviceId, displayName: displayName ?? null, createdTs }))) return false;
+    await this.#assertNotTooMany(tx, userId);
+    tx.afterCommit(() => this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'created' }));
+    return true;
+  }
+
+  async #assertNotTooMany(tx: Tx, userId: string): Promise<void> {
+    const mostDevices = this.#deps.options?.mostDevices;
+    if (mostDevices === undefined) return;
+    await takeUserTurn(tx, userId);
+    if ((await countDevices(tx, userId)) > mostDevices)
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
+      );
   }
 
   /**

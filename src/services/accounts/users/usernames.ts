@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { newUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { isCompliantUserId, newUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 
 export interface LocalName {
@@ -28,6 +28,24 @@ export const nameOfNewAccount = (username: string, serverName: string): LocalNam
         : 'A username may only hold the characters a-z, 0-9, and . _ = - / +',
     );
   }
+  return { userId, localpart };
+};
+
+/**
+ * The account that an application service asks for: as it is written, since its namespaces are, and in the grammar of old user ids, which
+ * bridges have many of. Appendices, "Historical User IDs".
+ *
+ * @throws MatrixError M_INVALID_USERNAME
+ */
+export const nameOfAppserviceUser = (username: string, serverName: string): LocalName => {
+  const full = username.startsWith('@') && domainOf(username) === serverName;
+  const localpart = full ? username.slice(1, -serverName.length - 1) : username;
+  const userId = `@${localpart}:${serverName}`;
+  if (!isCompliantUserId(userId) || localpart.includes(':'))
+    throw new MatrixError(
+      'M_INVALID_USERNAME',
+      'A username has at least one of the printable ASCII characters but the colon, and the whole user id at most 255.',
+    );
   return { userId, localpart };
 };
 
