@@ -50,6 +50,7 @@ import { composeSync, type MoreSections } from './slices/sync.ts';
 import { composeThirdPartyInvites } from './slices/third-party-invites.ts';
 import { composeUserDirectory } from './slices/user-directory.ts';
 import { composeUserData } from './slices/user-data.ts';
+import { composeUserAdministration } from './slices/user-administration.ts';
 import { composeUsers } from './slices/users.ts';
 
 /** What everything is composed on. */
@@ -105,6 +106,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeAppservices)
     .add(composeDeactivation)
     .add(composeRoomAdministration)
+    .add(composeUserAdministration)
     .add(composePeeking)
     .add(composeSync)
     .add(composeSlidingSync)

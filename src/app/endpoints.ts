@@ -101,6 +101,12 @@ import { eventAdminEndpoints } from '#src/http/synapse-admin/events.ts';
 import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.ts';
 import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
+import { deviceAdminEndpoints } from '#src/http/synapse-admin/devices.ts';
+import { userModerationEndpoints } from '#src/http/synapse-admin/user_moderation.ts';
+import { adminLoginEndpoints } from '#src/http/tsudoi/admin-logins.ts';
+import { userDataAdminEndpoints } from '#src/http/synapse-admin/user_data.ts';
+import { userLookupEndpoints } from '#src/http/synapse-admin/user_lookups.ts';
+import { userAdminEndpoints } from '#src/http/synapse-admin/users.ts';
 import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
@@ -232,6 +238,12 @@ const DECLARED = [
   ...stateResetsEndpoints,
   ...transactionsEndpoints,
   ...typingEndpoints,
+  ...adminLoginEndpoints,
+  ...deviceAdminEndpoints,
+  ...userAdminEndpoints,
+  ...userModerationEndpoints,
+  ...userDataAdminEndpoints,
+  ...userLookupEndpoints,
   ...usersEndpoints,
   ...versionsEndpoints,
   ...voipEndpoints,

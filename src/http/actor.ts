@@ -3,8 +3,8 @@ import type { Actor } from '#src/services/audit/actor.ts';
 import type { RequestInfo } from './middleware/request-info.ts';
 
 /** Who administrates by this request, for the audit log. */
-export const actorOf = ({ deviceId, userId }: Requester, { ip }: Pick<RequestInfo, 'ip'>): Actor => ({
-  userId,
+export const actorOf = ({ adminLogin, deviceId, userId }: Requester, { ip }: Pick<RequestInfo, 'ip'>): Actor => ({
+  userId: adminLogin?.admin ?? userId,
   deviceId,
   ip,
   via: 'http',

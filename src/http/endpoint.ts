@@ -9,7 +9,7 @@ import type { RequestInfo } from './middleware/request-info.ts';
 export type { EndpointAuth, Origin } from './middleware/authentication.ts';
 export { FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
 export { Reply } from './middleware/reply.ts';
-export { decoded } from './middleware/validation.ts';
+export { decoded, keepsEmpty } from './middleware/validation.ts';
 export type { RequestInfo } from './middleware/request-info.ts';
 
 /** A group of limits in the configuration (`rate_limits.<bucket>`); `none` is never limited. */

@@ -32,6 +32,8 @@ export interface RateLimiter {
   charge(bucket: string, key: string, tokens: number): void;
   /** Puts tokens back that were taken, and turned out not to be owed. */
   giveBack(bucket: string, key: string, tokens?: number): void;
+  /** Gives a key a limit of its own in a bucket; undefined takes it away again. The key begins with a full one. */
+  setOwn(bucket: string, key: string, limit: RateLimit | undefined): void;
 }
 
 const OK: RateVerdict = { ok: true };
@@ -83,14 +85,12 @@ export class TokenBucketLimiter implements RateLimiter {
   readonly #enabled: boolean;
   readonly #maxKeys: number;
   readonly #buckets: ReadonlyMap<string, Bucket>;
+  /** By bucket and key. */
+  readonly #own = new Map<string, Bucket>();
 
   /** @throws RangeError when a group lets nothing through (`burst` under 1, `perSecond` not above 0) */
   constructor(clock: Clock, options: RateLimiterOptions) {
-    for (const [name, limit] of Object.entries(options.buckets)) {
-      if (!(limit.burst >= 1) || !(limit.perSecond > 0)) {
-        throw new RangeError(`The rate limit ${name} needs a burst of at least 1 and more than 0 per second.`);
-      }
-    }
+    for (const [name, limit] of Object.entries(options.buckets)) assertLimit(name, limit);
     this.#clock = clock;
     this.#enabled = options.enabled;
     this.#maxKeys = options.maxKeys ?? DEFAULT_MAX_KEYS;
@@ -105,7 +105,7 @@ export class TokenBucketLimiter implements RateLimiter {
   }
 
   take(name: string, key: string, tokens = 1): RateVerdict {
-    const bucket = this.#bucket(name);
+    const bucket = this.#bucket(name, key);
     if (bucket === undefined) return OK;
     const now = this.#clock.monotonic();
     const fullAt = Math.max(bucket.fullAt.get(key) ?? now, now) + tokens * bucket.msPerToken;
@@ -119,7 +119,7 @@ export class TokenBucketLimiter implements RateLimiter {
   }
 
   check(name: string, key: string): RateVerdict {
-    const bucket = this.#bucket(name);
+    const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return OK;
     const over = fullAt + bucket.msPerToken - this.#clock.monotonic() - bucket.spanMs;
@@ -127,14 +127,14 @@ export class TokenBucketLimiter implements RateLimiter {
   }
 
   used(name: string, key: string): number {
-    const bucket = this.#bucket(name);
+    const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return 0;
     return Math.max(0, fullAt - this.#clock.monotonic()) / bucket.spanMs;
   }
 
   charge(name: string, key: string, tokens: number): void {
-    const bucket = this.#bucket(name);
+    const bucket = this.#bucket(name, key);
     if (bucket === undefined) return;
     const now = this.#clock.monotonic();
     const fullAt = Math.max(bucket.fullAt.get(key) ?? now, now) + tokens * bucket.msPerToken;
@@ -143,13 +143,32 @@ export class TokenBucketLimiter implements RateLimiter {
   }
 
   giveBack(name: string, key: string, tokens = 1): void {
-    const bucket = this.#bucket(name);
+    const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return;
     bucket.set(key, fullAt - tokens * bucket.msPerToken, this.#maxKeys);
   }
 
-  #bucket(name: string): Bucket | undefined {
-    return this.#enabled ? (this.#buckets.get(name) ?? this.#buckets.get('default')) : undefined;
+  /** @throws RangeError as the constructor does */
+  setOwn(name: string, key: string, limit: RateLimit | undefined): void {
+    if (limit === undefined) {
+      this.#own.delete(ownKey(name, key));
+      return;
+    }
+    assertLimit(name, limit);
+    this.#own.set(ownKey(name, key), new Bucket(limit));
+  }
+
+  #bucket(name: string, key: string): Bucket | undefined {
+    if (!this.#enabled) return undefined;
+    const own = this.#own.size === 0 ? undefined : this.#own.get(ownKey(name, key));
+    return own ?? this.#buckets.get(name) ?? this.#buckets.get('default');
   }
 }
+
+const ownKey = (name: string, key: string): string => `${name} ${key}`;
+
+const assertLimit = (name: string, limit: RateLimit): void => {
+  if (!(limit.burst >= 1) || !(limit.perSecond > 0))
+    throw new RangeError(`The rate limit ${name} needs a burst of at least 1 and more than 0 per second.`);
+};

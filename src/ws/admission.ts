@@ -56,7 +56,11 @@ export const admitAgain = async (
     userId: params.user_id ?? current.userId,
     deviceId: params.device_id ?? current.deviceId,
   });
-  if (requester.userId !== current.userId || requester.deviceId !== current.deviceId) {
+  if (
+    requester.userId !== current.userId ||
+    requester.deviceId !== current.deviceId ||
+    requester.adminLogin?.id !== current.adminLogin?.id
+  ) {
     throw new MatrixError('M_FORBIDDEN', 'This socket belongs to another device: open one of its own.');
   }
   return { requester, token: params.token };

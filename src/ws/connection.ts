@@ -383,6 +383,7 @@ export class Connection implements StreamSink, Beating {
 
   #sayPresent(requester: Requester): void {
     const { deps } = this.#hub;
+    if (requester.adminLogin !== undefined) return;
     deps.services.presence.seen(requester.userId, this.#stream?.presence ?? 'online', requester.deviceId);
     deps.seen?.(requester, this.#peer.ip, this.#peer.userAgent);
   }

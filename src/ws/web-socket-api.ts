@@ -110,6 +110,10 @@ export class WebSocketApi implements ConnectionHub {
           if (connection.requester?.deviceId === deviceId) connection.close('tokenRevoked');
         }
       }),
+      accountStream.on('admin_login_ended', ({ userId, sessionId }) => {
+        for (const connection of this.#ofUser(userId))
+          if (connection.requester?.adminLogin?.id === sessionId) connection.close('tokenRevoked');
+      }),
       accountStream.on('changed', ({ userId, changes: { locked, suspended } }) => {
         for (const connection of this.#ofUser(userId)) {
           if (locked === true) connection.close('accountLocked');

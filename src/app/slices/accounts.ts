@@ -19,6 +19,7 @@ import { AppserviceRequests } from '#src/services/accounts/sessions/appservice-r
 import { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
+import { OwnRateLimits } from '#src/services/accounts/sessions/own-rate-limits.ts';
 import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
@@ -37,6 +38,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
+import type { Auditing } from './audit.ts';
 import type { Outside } from './outside.ts';
 import type { Policy } from './policy.ts';
 import type { Users } from './users.ts';
@@ -70,13 +72,15 @@ export interface Accounts {
 /** @param below with another implementation of password hashes than the usual one, or without */
 export function composeAccounts(
   below: Platform &
+    Auditing &
     ServerFiles &
     Outside &
     AppserviceRegistry &
     Users &
     Policy & { readonly argon2?: Argon2 | undefined },
 ): Slice<Accounts> {
-  const { accountStream, appservices, config, clock, database, logger, metrics, profiles, random, rateLimiter } = below;
+  const { accountStream, appservices, auditLog, config, clock, database, logger, metrics, profiles } = below;
+  const { random, rateLimiter } = below;
   const { outbound, policyGate: policy, sessionKey, signingKeys, timers, users } = below;
   const { accessTokenLifetimeMs, refreshTokenLifetimeMs, uiaReuseMs, uiaTimeoutMs } = config.sessions;
   const { cost, ...passwordPolicy } = config.password;
@@ -141,6 +145,7 @@ export function composeAccounts(
     clock,
     reuseMs: uiaReuseMs,
   });
+  const ownLimits = new OwnRateLimits({ database, rateLimiter, stream: accountStream });
   const activity = new DeviceActivity({ ...shared, timers });
   const registration = new RegistrationService({
     ...shared,
@@ -214,7 +219,7 @@ export function composeAccounts(
         givesNotice: email.loginNotices && email.smtpUrl !== null,
       }),
       loginTokens,
-      moderation: new AccountModeration(users),
+      moderation: new AccountModeration({ users, database, auditLog }),
       openId: new OpenIdTokens({ database, clock, random }),
       passwordPolicy,
       registration,
@@ -228,6 +233,7 @@ export function composeAccounts(
     },
     async start() {
       await appserviceSenders.ensure();
+      await ownLimits.start();
       await accountValidity.start();
     },
     reload: () => appserviceSenders.ensure(),

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { ADMINISTERS, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
+import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
 
 const params = Type.Object({ userId: Type.String() });
@@ -78,8 +79,9 @@ export const adminEndpoints = [
     body: locked,
     response: locked,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ moderation }: Services, { requester, params: { userId }, body }) {
-      await moderation.set(requester, userId, 'locked', body.locked);
+    async handler({ moderation }: Services, { requester, params: { userId }, body, info }) {
+      const admin = { admin: requester, actor: actorOf(requester, info) };
+      await moderation.set(admin, userId, 'locked', body.locked);
       return { locked: body.locked };
     },
   }),
@@ -112,8 +114,9 @@ export const adminEndpoints = [
     body: suspended,
     response: suspended,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ moderation }: Services, { requester, params: { userId }, body }) {
-      await moderation.set(requester, userId, 'suspended', body.suspended);
+    async handler({ moderation }: Services, { requester, params: { userId }, body, info }) {
+      const admin = { admin: requester, actor: actorOf(requester, info) };
+      await moderation.set(admin, userId, 'suspended', body.suspended);
       return { suspended: body.suspended };
     },
   }),

@@ -99,6 +99,7 @@ interface LooseSchema {
   readonly type?: string;
   readonly items?: LooseSchema;
   readonly [DECODE]?: (text: string) => unknown;
+  readonly [KEEPS_EMPTY]?: boolean;
   readonly anyOf?: readonly LooseSchema[];
 }
 
@@ -126,6 +127,11 @@ const DECODE = Symbol('decode');
  */
 export const decoded = <T>(schema: TString, decode: (text: string) => T): TUnsafe<T> =>
   Type.Unsafe<T>(Object.assign({ ...schema }, { [DECODE]: decode }));
+
+const KEEPS_EMPTY = Symbol('keeps empty');
+
+/** A list in which an empty value means something: it does not count as absent. */
+export const keepsEmpty = <T extends TSchema>(schema: T): T => Object.assign({ ...schema }, { [KEEPS_EMPTY]: true });
 
 /** What arrives as text: one value, or several where a key was repeated. */
 export type Texts = Readonly<Record<string, string | string[] | undefined>>;
@@ -156,7 +162,7 @@ export const textValidator = (
   const fields = Object.entries(schema.properties as Record<string, LooseSchema>).map(([name, property]) => ({
     name,
     isArray: property.type === 'array',
-    mayBeAbsent: what !== 'path' && !(schema.required ?? []).includes(name),
+    mayBeAbsent: what !== 'path' && !(schema.required ?? []).includes(name) && property[KEEPS_EMPTY] !== true,
     convert: converter(property.type === 'array' ? property.items : property),
   }));
   const decoders = Object.entries(schema.properties as Record<string, LooseSchema>).flatMap(([name, property]) => {

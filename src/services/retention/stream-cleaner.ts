@@ -2,6 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { forgetAuditRows } from '#src/storage/audit/audit-log.ts';
 import { forgetTasks } from '#src/storage/admin/admin-tasks.ts';
+import { deleteExpiredAdminLogins } from '#src/storage/accounts/admin-logins.ts';
 import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -54,7 +55,7 @@ export interface StreamCleanerOptions {
 /**
  * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
  * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, tasks of administrators that have ended, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, and what is remembered of mails
+ * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, tasks of administrators that have ended, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, logins as others whose time is over, and what is remembered of mails
  * that were sent. The outbox empties itself by being handed over.
  */
 export class StreamCleaner {
@@ -84,6 +85,7 @@ export class StreamCleaner {
     const unclaimed = clock.now() - UNCLAIMED_DAYS * DAY_MS;
     const invitations = await this.#all(signal, () => deleteUnclaimedInvites(database, unclaimed, batchSize));
     const validations = await this.#all(signal, () => deleteExpiredValidations(database, clock.now(), batchSize));
+    await this.#all(signal, () => deleteExpiredAdminLogins(database, clock.now(), batchSize));
     const mailsSent = await this.#all(signal, () =>
       forgetMailsSent(database, clock.now() - MAIL_DAYS * DAY_MS, batchSize),
     );

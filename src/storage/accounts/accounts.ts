@@ -13,7 +13,11 @@ export interface AccountRecord {
   readonly suspended: boolean;
   readonly shadowBanned: boolean;
   readonly erased: boolean;
+  /** Held by no rate limit. */
   readonly rateLimitExempt: boolean;
+  /** How fast the user may send instead of what the configuration says, and how much at once; null: as it says. */
+  readonly messagesPerSecond: number | null;
+  readonly messagesBurst: number | null;
   readonly appserviceId: string | null;
   readonly userType: string | null;
   /** Until when it is good, in milliseconds since the epoch; null for ever. Counts only where accounts have to be renewed. */
@@ -35,7 +39,8 @@ export interface AccountCredentials {
 }
 
 const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_guest as "isGuest", admin, deactivated, locked,
-  suspended, shadow_banned as "shadowBanned", erased, rate_limit_exempt as "rateLimitExempt", appservice_id as "appserviceId",
+  suspended, shadow_banned as "shadowBanned", erased, rate_limit_exempt as "rateLimitExempt",
+  messages_per_second as "messagesPerSecond", messages_burst as "messagesBurst", appservice_id as "appserviceId",
   user_type as "userType", expires_ts as "expiresTs"`;
 
 const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
@@ -50,6 +55,11 @@ const SELECT_CREDENTIALS_BY_ADDRESS = sql(
 );
 const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
 const ERASED = sql('accounts_erased', 'select user_id as "userId" from accounts where erased');
+const OWN_LIMITS = sql(
+  'accounts_own_limits',
+  `select user_id as "userId", messages_per_second as "messagesPerSecond", messages_burst as "messagesBurst" from accounts
+   where messages_per_second is not null`,
+);
 const INSERT_ACCOUNT = sql(
   'account_insert',
   `insert into accounts (user_id, localpart, password_hash, created_ts, is_guest, admin, appservice_id, user_type, expires_ts)
@@ -83,6 +93,11 @@ export const adminExists = async (database: Database): Promise<boolean> =>
 /** The users whose content was erased as much as possible. */
 export const erasedUsers = async (database: Database): Promise<string[]> =>
   (await database.query<{ userId: string }>(ERASED)).map(({ userId }) => userId);
+
+/** Who has limits of their own. */
+export const accountsWithOwnLimits = (
+  database: Database,
+): Promise<Pick<AccountRecord, 'userId' | 'messagesPerSecond' | 'messagesBurst'>[]> => database.query(OWN_LIMITS);
 
 /** Makes an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
 export const insertAccount = async (

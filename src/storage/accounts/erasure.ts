@@ -16,6 +16,7 @@ const ERASE = sql(
    media_usage_ as (delete from media_usage where user_id = $1),
    delayed_ as (delete from delayed_events where user_id = $1),
    threepids_ as (delete from account_threepids where user_id = $1),
+   external_ids_ as (delete from external_ids where user_id = $1),
    invites_ as (delete from third_party_invites where inviter = $1),
    terms_ as (delete from accepted_terms where user_id = $1),
    openid_ as (delete from openid_tokens where user_id = $1),

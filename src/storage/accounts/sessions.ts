@@ -4,13 +4,17 @@ import { sql, type Database, type Tx } from '../database.ts';
 export interface SessionRecord {
   readonly sessionId: string;
   readonly userId: string;
-  readonly deviceId: string;
+  /** Null for a session in which an administrator acts as the user. */
+  readonly deviceId: string | null;
+  /** The administrator who acts as the user, if it is not the user. */
+  readonly actingAdmin: string | null;
   /** The newest generation of tokens that the client is known to have. */
   readonly generation: number;
   readonly isGuest: boolean;
   readonly admin: boolean;
   readonly locked: boolean;
   readonly suspended: boolean;
+  readonly shadowBanned: boolean;
   readonly deactivated: boolean;
   readonly rateLimitExempt: boolean;
   /** Until when the account is good; null for ever. */
@@ -30,12 +34,17 @@ export interface RefreshTokenRecord {
   readonly locked: boolean;
 }
 
+const OF_ACCOUNT = `a.is_guest as "isGuest", a.admin, a.locked, a.suspended, a.shadow_banned as "shadowBanned", a.deactivated,
+     a.rate_limit_exempt as "rateLimitExempt", a.expires_ts as "accountExpiresTs"`;
 const SELECT_SESSION = sql(
   'session_select',
-  `select s.session_id as "sessionId", s.user_id as "userId", s.device_id as "deviceId", s.generation, a.is_guest as "isGuest",
-     a.admin, a.locked, a.suspended, a.deactivated, a.rate_limit_exempt as "rateLimitExempt",
-     a.expires_ts as "accountExpiresTs"
+  `select s.session_id as "sessionId", s.user_id as "userId", s.device_id as "deviceId", null as "actingAdmin", s.generation, ${OF_ACCOUNT}
    from sessions s join accounts a using (user_id) where s.session_id = $1`,
+);
+const SELECT_ADMIN_SESSION = sql(
+  'admin_login_session_select',
+  `select l.session_id as "sessionId", l.user_id as "userId", null as "deviceId", l.admin as "actingAdmin", 0 as generation, ${OF_ACCOUNT}
+   from admin_logins l join accounts a using (user_id) where l.session_id = $1`,
 );
 const DELETE_SESSION = sql(
   'session_delete',
@@ -68,6 +77,10 @@ const CONFIRM_GENERATION = sql(
 
 export const findSession = async (database: Database, sessionId: string): Promise<SessionRecord | undefined> =>
   (await database.query<SessionRecord>(SELECT_SESSION, [sessionId]))[0];
+
+/** A session in which an administrator acts as the user. */
+export const findAdminSession = async (database: Database, sessionId: string): Promise<SessionRecord | undefined> =>
+  (await database.query<SessionRecord>(SELECT_ADMIN_SESSION, [sessionId]))[0];
 
 /** Makes the session of a device, instead of the one it had; returns the id of that one. */
 export const replaceSession = async (

@@ -18,6 +18,8 @@ export const AccountEntity = defineEntity({
     shadowBanned: p.boolean().default(false),
     erased: p.boolean().default(false),
     rateLimitExempt: p.boolean().default(false),
+    messagesPerSecond: p.integer().nullable(),
+    messagesBurst: p.integer().nullable(),
     appserviceId: p.text().nullable(),
     userType: p.text().nullable(),
     expiresTs: p.bigint('number').nullable(),

@@ -22,3 +22,11 @@ const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($
 /** The integers of those of these rooms that are known here. */
 export const roomNidsOf = async (database: Database, roomIds: readonly string[]): Promise<number[]> =>
   (await database.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
+
+const IDS = sql('room_ids_by_nid', 'select nid, room_id from rooms where nid = any($1::int[])');
+
+/** The ids of rooms by their integers. */
+export const roomIdsByNid = async (database: Database, nids: readonly number[]): Promise<ReadonlyMap<number, string>> =>
+  new Map(
+    (await database.query<{ nid: number; room_id: string }>(IDS, [nids])).map(({ nid, room_id: id }) => [nid, id]),
+  );

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { sql } from '#src/storage/database.ts';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 /** What was said and shown before its sender was erased; each once. */
@@ -229,6 +230,8 @@ describe('a user who wants to be erased', function () {
       await server.setProfile('frank', { displayname: 'Frank' });
       await server.must('frank', 'POST', `/user/${userId}/openid/request_token`, {});
       await services.accountThreepids.replace(userId, [{ medium: 'email', address: 'frank@mail.test' }]);
+      const ids = [{ provider: 'idp', externalId: 'frank' }];
+      await services.userChanges.put(OPERATOR, userId, { externalIds: ids });
       await server.must('frank', 'POST', `/rooms/${own}/invite`, {
         medium: 'email',
         address: 'g@mail.test',
@@ -259,6 +262,7 @@ describe('a user who wants to be erased', function () {
         'delayed_events',
         'devices',
         'directory_users',
+        'external_ids',
         'filters',
         'mention',
         'openid_tokens',

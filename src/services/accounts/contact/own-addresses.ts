@@ -85,7 +85,12 @@ export class OwnAddresses {
    * @throws MatrixError M_INVALID_PARAM, M_SERVER_NOT_TRUSTED, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; what the identity server
    *   refuses with
    */
-  async unbind({ userId }: Requester, medium: string, address: string, server?: string): Promise<UnbindResult> {
+  async unbind(
+    { userId }: Pick<Requester, 'userId'>,
+    medium: string,
+    address: string,
+    server?: string,
+  ): Promise<UnbindResult> {
     if (server !== undefined) this.#assertTrusted(server);
     return this.#unbind(userId, checked(medium, address), server);
   }

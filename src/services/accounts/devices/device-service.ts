@@ -5,7 +5,7 @@ import type { SessionService } from '#src/services/accounts/sessions/session-ser
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import { type DeviceRecord, findDevice, listDevices, renameDevice } from '#src/storage/accounts/devices.ts';
 import type { DeviceActivity } from './device-activity.ts';
 
@@ -64,12 +64,14 @@ export class DeviceService {
       await this.get(userId, deviceId);
       return;
     }
+    await this.#deps.database.write((tx) => this.renameIn(tx, userId, deviceId, displayName));
+  }
+
+  /** As `rename`, within a transaction. */
+  async renameIn(tx: Tx, userId: string, deviceId: string, displayName: string): Promise<void> {
     checkDeviceName(displayName);
-    if (deviceId.includes('\0')) throw noSuchDevice();
-    await this.#deps.database.write(async (tx) => {
-      if (!(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
-      tx.afterCommit(() => this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'renamed' }));
-    });
+    if (deviceId.includes('\0') || !(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
+    tx.afterCommit(() => this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'renamed' }));
   }
 
   /**

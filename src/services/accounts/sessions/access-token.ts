@@ -3,7 +3,8 @@ import { sign, verify, type KeyObject } from 'node:crypto';
 /** What an access token says. */
 export interface AccessTokenClaims {
   readonly userId: string;
-  readonly deviceId: string;
+  /** Undefined for a session in which an administrator acts as the user. */
+  readonly deviceId: string | undefined;
   readonly sessionId: string;
   /** Which pair of tokens of the session it belongs to; always 0 without refresh tokens. */
   readonly generation: number;
@@ -38,7 +39,7 @@ export class AccessTokens {
     const payload = {
       iss: this.#issuer,
       sub: claims.userId,
-      did: claims.deviceId,
+      ...(claims.deviceId === undefined ? {} : { did: claims.deviceId }),
       jti: claims.sessionId,
       gen: claims.generation,
       // Whole seconds, rounded up: a token must not expire before the client was told it would.
@@ -64,7 +65,7 @@ export class AccessTokens {
     if (payload['iss'] !== this.#issuer) return undefined;
     return {
       userId: payload['sub'] as string,
-      deviceId: payload['did'] as string,
+      deviceId: payload['did'] as string | undefined,
       sessionId: payload['jti'] as string,
       generation: payload['gen'] as number,
       expiresTs: payload['exp'] === undefined ? undefined : (payload['exp'] as number) * 1000,

@@ -122,12 +122,37 @@ export class AccountService {
    * @throws MatrixError M_NOT_FOUND
    */
   async setPassword(userId: string, password: string, logOut: 'others' | 'none', keepDeviceId?: string): Promise<void> {
-    const { database, users, sessions, hasher } = this.#deps;
-    const passwordHash = await hasher.hash(password, { party: userId, isPreferred: true });
-    await database.write(async (tx) => {
-      await users.change(tx, userId, { passwordHash });
-      if (logOut === 'others') await sessions.revokeAllIn(tx, userId, 'password_changed', keepDeviceId);
-    });
+    const passwordHash = await this.#deps.hasher.hash(password, { party: userId, isPreferred: true });
+    await this.#deps.database.write((tx) => this.#setPasswordIn(tx, userId, passwordHash, logOut, keepDeviceId));
+  }
+
+  async #setPasswordIn(
+    tx: Tx,
+    userId: string,
+    passwordHash: string,
+    logOut: 'others' | 'none',
+    keepDeviceId?: string,
+  ): Promise<void> {
+    const { sessions, users } = this.#deps;
+    await users.change(tx, userId, { passwordHash });
+    if (logOut === 'others') await sessions.revokeAllIn(tx, userId, 'password_changed', keepDeviceId);
+  }
+
+  /**
+   * Hashes a password that an administrator wants an account to have. @returns what sets it, in a transaction
+   *
+   * @throws MatrixError M_WEAK_PASSWORD, M_INVALID_PARAM
+   */
+  async passwordByAdmin(
+    password: string,
+    logOut: 'others' | 'none',
+  ): Promise<{
+    readonly hash: string;
+    readonly setIn: (tx: Tx, userId: string, keepDeviceId?: string) => Promise<void>;
+  }> {
+    checkNewPassword(password, this.#deps.passwordPolicy ?? {});
+    const hash = await this.#deps.hasher.hash(password, { party: 'administrators', isPreferred: true });
+    return { hash, setIn: (tx, userId, keepDeviceId) => this.#setPasswordIn(tx, userId, hash, logOut, keepDeviceId) };
   }
 
   /**
@@ -157,19 +182,22 @@ export class AccountService {
    *
    * @throws MatrixError M_NOT_FOUND
    */
-  async deactivate(userId: string, erase: boolean): Promise<void> {
-    const { database, stream, users, sessions } = this.#deps;
-    await database.write(async (tx) => {
-      await users.change(tx, userId, {
-        deactivated: true,
-        admin: false,
-        passwordHash: null,
-        ...(erase ? { erased: true } : {}),
-      });
-      await sessions.revokeAllIn(tx, userId, 'deactivated');
-      await deleteProofTokens(tx, userId);
-      await tx.enqueue(finishDeactivation, { userId });
-      tx.afterCommit(() => stream.publish({ kind: 'deactivated', userId, erase }));
+  deactivate(userId: string, erase: boolean): Promise<void> {
+    return this.#deps.database.write((tx) => this.deactivateIn(tx, userId, erase));
+  }
+
+  /** As `deactivate`, within a transaction. */
+  async deactivateIn(tx: Tx, userId: string, erase: boolean): Promise<void> {
+    const { stream, users, sessions } = this.#deps;
+    await users.change(tx, userId, {
+      deactivated: true,
+      admin: false,
+      passwordHash: null,
+      ...(erase ? { erased: true } : {}),
     });
+    await sessions.revokeAllIn(tx, userId, 'deactivated');
+    await deleteProofTokens(tx, userId);
+    await tx.enqueue(finishDeactivation, { userId });
+    tx.afterCommit(() => stream.publish({ kind: 'deactivated', userId, erase }));
   }
 }

@@ -18,12 +18,16 @@ export interface AppserviceCaller {
 export interface Requester {
   /** Full user id. */
   readonly userId: string;
-  /** Absent only for application services that act without a device. */
+  /** Absent for application services that act without a device, and for administrators who act as the user. */
   readonly deviceId: string | undefined;
   readonly isGuest: boolean;
   readonly isAdmin: boolean;
   /** Suspended by an administrator: may do little but read. Client-Server API, "Account suspension". */
   readonly isSuspended?: boolean | undefined;
+  /** What the user sends is accepted and reaches nobody. */
+  readonly isShadowBanned?: boolean | undefined;
+  /** The session in which an administrator acts as the user: not the user's own doing. */
+  readonly adminLogin?: { readonly id: string; readonly admin: string } | undefined;
   /** Exempt from rate limits (application services, users whom an admin exempted). */
   readonly rateLimited: boolean;
   readonly appservice?: AppserviceCaller | undefined;

@@ -1,8 +1,13 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
+import type { Requester } from './requester.ts';
+import { unknownToken, userLocked } from './token-errors.ts';
+
+const sessionEnded = (): MatrixError => unknownToken('The session of this access token has ended.');
 
 interface Poll {
   readonly deviceId: string | undefined;
+  readonly adminLogin: Requester['adminLogin'];
   readonly controller: AbortController;
 }
 
@@ -12,22 +17,18 @@ export class SessionPolls {
 
   constructor(stream: AccountStream) {
     stream.on('session_ended', ({ userId, deviceId }) => {
-      const error = new MatrixError('M_UNKNOWN_TOKEN', 'The session of this access token has ended.', {
-        soft_logout: false,
-      });
-      for (const poll of this.#byUser.get(userId) ?? []) if (poll.deviceId === deviceId) poll.controller.abort(error);
+      this.#end(userId, sessionEnded(), (poll) => poll.deviceId === deviceId);
+    });
+    stream.on('admin_login_ended', ({ userId, sessionId }) => {
+      this.#end(userId, sessionEnded(), (poll) => poll.adminLogin?.id === sessionId);
     });
     stream.on('changed', ({ userId, changes }) => {
-      if (changes.locked !== true) return;
-      const error = new MatrixError(
-        'M_USER_LOCKED',
-        'This account has been locked by an administrator of this server.',
-        {
-          soft_logout: true,
-        },
-      );
-      for (const poll of this.#byUser.get(userId) ?? []) poll.controller.abort(error);
+      if (changes.locked === true) this.#end(userId, userLocked());
     });
+  }
+
+  #end(userId: string, error: MatrixError, which: (poll: Poll) => boolean = () => true): void {
+    for (const poll of this.#byUser.get(userId) ?? []) if (which(poll)) poll.controller.abort(error);
   }
 
   /**
@@ -36,12 +37,12 @@ export class SessionPolls {
    * @throws MatrixError M_UNKNOWN_TOKEN or M_USER_LOCKED when that was so
    */
   async wait<T>(
-    { userId, deviceId }: { readonly userId: string; readonly deviceId: string | undefined },
+    { adminLogin, deviceId, userId }: Pick<Requester, 'userId' | 'deviceId' | 'adminLogin'>,
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const controller = new AbortController();
-    const poll: Poll = { deviceId, controller };
+    const poll: Poll = { adminLogin, controller, deviceId };
     const polls = this.#byUser.get(userId) ?? new Set();
     polls.add(poll);
     this.#byUser.set(userId, polls);

@@ -14,6 +14,14 @@ import {
   deleteOtherDevices,
   insertDevice,
 } from '#src/storage/accounts/devices.ts';
+import {
+  type AdminLoginRecord,
+  deleteAdminLogin,
+  deleteOldestAdminLogins,
+  insertAdminLogin,
+  listAdminLogins,
+} from '#src/storage/accounts/admin-logins.ts';
+import { endAdminLogins } from '#src/services/accounts/users/ending-admin-logins.ts';
 import { deleteLoginTokens } from '#src/storage/accounts/proof-tokens.ts';
 import {
   confirmGeneration,
@@ -63,6 +71,8 @@ export interface SessionServiceDependencies {
 }
 
 const DEFAULT_LIFETIME_MS = 5 * 60_000;
+/** Sessions in which administrators act as one user. With one more the oldest ends. */
+const MOST_ADMIN_LOGINS = 100;
 const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 /** Spent refresh tokens that are remembered per session, to notice when a stolen one is used. */
 const SPENT_GENERATIONS = 20;
@@ -112,6 +122,9 @@ export class SessionService {
     );
     deps.stream.on('changed', ({ userId }) => {
       this.#verified.forget(userId);
+    });
+    deps.stream.on('admin_login_ended', ({ userId, sessionId }) => {
+      this.#verified.forget(userId, (live) => live.sessionId === sessionId);
     });
   }
 
@@ -178,7 +191,8 @@ export class SessionService {
   }
 
   /**
-   * Makes a device without a session, which an application service acts on. Application Service API, "Device management".
+   * Makes a device without a session: one that an application service acts on, or that an administrator made. Application Service API, "Device
+   * management".
    *
    * @returns whether it is new; the name of one that is there stays
    * @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE
@@ -221,7 +235,7 @@ export class SessionService {
       }
       const { sessionId, userId, deviceId, tokenGeneration } = found;
       if (tokenGeneration < found.generation) {
-        await this.#revokeIn(tx, userId, [deviceId], 'refresh_token_reused');
+        await this.revokeDevicesIn(tx, userId, [deviceId], 'refresh_token_reused');
         return undefined;
       }
       if (tokenGeneration > found.generation) await confirmGeneration(tx, sessionId, tokenGeneration);
@@ -243,19 +257,66 @@ export class SessionService {
 
   /** Ends the session of a device and deletes the device. Returns whether it existed. */
   async revokeDevices(userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
-    await this.#deps.database.write((tx) => this.#revokeIn(tx, userId, deviceIds, reason));
+    await this.#deps.database.write((tx) => this.revokeDevicesIn(tx, userId, deviceIds, reason));
   }
 
   /** Ends all sessions of a user and deletes the devices, but for one that may be kept. Within a transaction. */
   async revokeAllIn(tx: Tx, userId: string, reason: RevocationReason, keepDeviceId?: string): Promise<void> {
     await deleteLoginTokens(tx, userId);
+    await endAdminLogins(tx, this.#deps.stream, userId, false);
     await this.#deletedIn(tx, userId, await deleteOtherDevices(tx, userId, keepDeviceId), reason);
   }
 
   /** Client-Server API, POST /logout: the session ends and "the device associated with the access token is also deleted". */
   async logout(requester: Requester): Promise<void> {
-    if (requester.deviceId !== undefined)
-      await this.revokeDevices(requester.userId, [requester.deviceId], 'logged_out');
+    const { adminLogin, deviceId, userId } = requester;
+    if (adminLogin !== undefined) await this.endAdminLogin(userId, adminLogin.id);
+    if (deviceId !== undefined) await this.revokeDevices(userId, [deviceId], 'logged_out');
+  }
+
+  /**
+   * Makes a session in which an administrator acts as a user: one without a device, which the user does not see. It ends with its time, when it is logged
+   * out, when the administrator logs out everywhere or is one no longer, and with the user's account.
+   *
+   * @returns its access token
+   */
+  async logInAs(
+    tx: Tx,
+    {
+      admin,
+      expiresTs,
+      userId,
+    }: { readonly admin: string; readonly userId: string; readonly expiresTs: number | null },
+  ): Promise<{ readonly id: string; readonly accessToken: string }> {
+    const { clock, random, stream } = this.#deps;
+    const id = random.string(22);
+    await insertAdminLogin(tx, { sessionId: id, userId, admin, createdTs: clock.now(), expiresTs });
+    const surplus = await deleteOldestAdminLogins(tx, userId, MOST_ADMIN_LOGINS);
+    tx.afterCommit(() => {
+      for (const { sessionId } of surplus) stream.publish({ kind: 'admin_login_ended', userId, sessionId });
+    });
+    const claims = { userId, deviceId: undefined, sessionId: id, generation: 0, expiresTs: expiresTs ?? undefined };
+    return { id, accessToken: this.#tokens.sign(claims) };
+  }
+
+  /** The sessions in which administrators act as a user. */
+  adminLogins(userId: string): Promise<readonly AdminLoginRecord[]> {
+    return listAdminLogins(this.#deps.database, userId, this.#deps.clock.now());
+  }
+
+  /** Ends a session in which an administrator acts as a user. @param also what is done in the same transaction, if there is such a session */
+  endAdminLogin(
+    userId: string,
+    sessionId: string,
+    also?: (tx: Tx, ended: AdminLoginRecord) => Promise<void>,
+  ): Promise<boolean> {
+    return this.#deps.database.write(async (tx) => {
+      const ended = await deleteAdminLogin(tx, sessionId, userId);
+      if (ended === undefined) return false;
+      await also?.(tx, ended);
+      tx.afterCommit(() => this.#deps.stream.publish({ kind: 'admin_login_ended', userId, sessionId }));
+      return true;
+    });
   }
 
   /** Client-Server API, POST /logout/all. */
@@ -263,8 +324,16 @@ export class SessionService {
     await this.#deps.database.write((tx) => this.revokeAllIn(tx, userId, 'logged_out'));
   }
 
-  async #revokeIn(tx: Tx, userId: string, deviceIds: readonly string[], reason: RevocationReason): Promise<void> {
-    await this.#deletedIn(tx, userId, await deleteDevices(tx, userId, deviceIds), reason);
+  /** As `revokeDevices`, within a transaction. @returns the ids of those that existed */
+  async revokeDevicesIn(
+    tx: Tx,
+    userId: string,
+    deviceIds: readonly string[],
+    reason: RevocationReason,
+  ): Promise<readonly string[]> {
+    const deleted = await deleteDevices(tx, userId, deviceIds);
+    await this.#deletedIn(tx, userId, deleted, reason);
+    return deleted.map(({ deviceId }) => deviceId);
   }
 
   async #deletedIn(tx: Tx, userId: string, devices: readonly DeletedDevice[], reason: RevocationReason): Promise<void> {

@@ -3,7 +3,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { Database } from '#src/storage/database.ts';
-import { confirmGeneration, findSession } from '#src/storage/accounts/sessions.ts';
+import { confirmGeneration, findAdminSession, findSession } from '#src/storage/accounts/sessions.ts';
 import type { AccessTokenClaims, AccessTokens } from './access-token.ts';
 import { LiveSessions, type LiveToken } from './live-sessions.ts';
 import type { Requester } from './requester.ts';
@@ -74,7 +74,8 @@ export class VerifiedTokens {
 
   async #verify(claims: AccessTokenClaims): Promise<LiveToken> {
     // A session that has ended does not come back: clients that still use its tokens are told so from memory.
-    const session = this.#ended.has(claims.sessionId) ? undefined : await findSession(this.#database, claims.sessionId);
+    const find = claims.deviceId === undefined ? findAdminSession : findSession;
+    const session = this.#ended.has(claims.sessionId) ? undefined : await find(this.#database, claims.sessionId);
     if (session === undefined) this.#ended.set(claims.sessionId, true);
     if (session === undefined || session.deactivated) throw unknownToken('The session of this access token has ended.');
     const expired = claims.expiresTs !== undefined && claims.expiresTs <= this.#clock.now();
@@ -84,10 +85,12 @@ export class VerifiedTokens {
     return {
       requester: {
         userId: session.userId,
-        deviceId: session.deviceId,
+        deviceId: session.deviceId ?? undefined,
         isGuest: session.isGuest,
         isAdmin: session.admin,
         isSuspended: session.suspended,
+        ...(session.shadowBanned ? { isShadowBanned: true } : {}),
+        ...(session.actingAdmin === null ? {} : { adminLogin: { id: session.sessionId, admin: session.actingAdmin } }),
         rateLimited: !session.rateLimitExempt,
       },
       userId: session.userId,

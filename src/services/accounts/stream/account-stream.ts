@@ -40,6 +40,13 @@ export interface SessionEnded {
   readonly reason: RevocationReason;
 }
 
+/** A session in which an administrator acted as a user ended. */
+export interface AdminLoginEnded {
+  readonly kind: 'admin_login_ended';
+  readonly userId: string;
+  readonly sessionId: string;
+}
+
 /** A device was made, renamed or deleted: what device lists of others must show. */
 export interface DeviceChanged {
   readonly kind: 'device_changed';
@@ -49,7 +56,7 @@ export interface DeviceChanged {
 }
 
 /** All that can happen to the accounts of this server. */
-export type AccountEvent = Registered | AccountChanged | Deactivated | SessionEnded | DeviceChanged;
+export type AccountEvent = Registered | AccountChanged | Deactivated | SessionEnded | AdminLoginEnded | DeviceChanged;
 
 /**
  * The stream of accounts: the service that changes one publishes it here, after the commit and in its turn. Only caches, and those who hold

@@ -61,19 +61,33 @@ export class AccountThreepids {
    * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_THREEPID_IN_USE
    */
   async replace(userId: string, wanted: readonly { medium: string; address: string }[]): Promise<void> {
-    const ids = wanted.map(({ medium, address }) => checked(medium, address));
     const account = await this.#options.users.account(userId);
     if (account === undefined || account.deactivated)
       throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
-    await this.#options.database.write(async (tx) => {
-      for (const had of await listAccountThreepids(tx, userId)) {
-        if (ids.some((id) => isSame(id, had))) continue;
-        await deleteAccountThreepid(tx, userId, had);
-        await deleteMailPushers(tx, userId, had.address);
-      }
-      // In one order for all, so that no two transactions wait for each other.
-      for (const id of ids.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) await this.bind(tx, userId, id);
-    });
+    await this.#options.database.write((tx) => this.replaceIn(tx, userId, wanted));
+  }
+
+  /**
+   * As `replace`, within a transaction, for an account that is there.
+   *
+   * @returns the addresses that it has lost
+   */
+  async replaceIn(
+    tx: Tx,
+    userId: string,
+    wanted: readonly { medium: string; address: string }[],
+  ): Promise<readonly ThirdPartyId[]> {
+    const ids = wanted.map(({ medium, address }) => checked(medium, address));
+    const lost: ThirdPartyId[] = [];
+    for (const had of await listAccountThreepids(tx, userId)) {
+      if (ids.some((id) => isSame(id, had))) continue;
+      await deleteAccountThreepid(tx, userId, had);
+      await deleteMailPushers(tx, userId, had.address);
+      lost.push(checked(had.medium, had.address));
+    }
+    // In one order for all, so that no two transactions wait for each other.
+    for (const id of ids.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) await this.bind(tx, userId, id);
+    return lost;
   }
 
   /** Takes an address from an account, and what is sent to it with that. One that the account does not have is fine. */

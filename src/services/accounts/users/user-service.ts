@@ -13,6 +13,7 @@ import {
   insertAccount,
   updateAccount,
 } from '#src/storage/accounts/accounts.ts';
+import { endAdminLogins } from './ending-admin-logins.ts';
 import type { LocalName } from './usernames.ts';
 
 /** An account of this server. */
@@ -120,6 +121,13 @@ export class UserService {
     if (!(await updateAccount(tx, userId, changes)))
       throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
     if (changes.deactivated !== undefined || changes.isGuest !== undefined) await tx.enqueue(listUser, { userId });
+    if (
+      changes.deactivated === true ||
+      changes.locked === true ||
+      changes.suspended === true ||
+      changes.admin === false
+    )
+      await endAdminLogins(tx, this.#stream, userId, changes.deactivated === true);
     const { passwordHash: _secret, ...visible } = changes;
     tx.afterCommit(() => {
       this.#forget(userId);

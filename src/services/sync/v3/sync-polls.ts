@@ -48,7 +48,8 @@ export class SyncPolls {
     const { userId, deviceId } = requester;
     const since = sinceOf(poll.since);
     const timeout = Math.min(Math.max(poll.timeout ?? 0, 0), greatestTimeoutMs);
-    presence.seen(userId, poll.presence ?? 'online', deviceId ?? '', timeout);
+    // An administrator who acts as the user shows nobody that the user was there.
+    if (requester.adminLogin === undefined) presence.seen(userId, poll.presence ?? 'online', deviceId ?? '', timeout);
     const request = {
       userId,
       deviceId,

@@ -52,6 +52,9 @@ export interface ProfileServiceOptions {
   readonly cacheBytes?: number;
 }
 
+/** Sets a field of a profile, or removes it, within a transaction. */
+type FieldChange = (tx: Tx, key: string, value: JsonValue | undefined) => Promise<void>;
+
 const MOST_FIELDS = 100;
 /** Pieces of media that are looked for in one field. */
 const MOST_NAMED = 100;
@@ -204,31 +207,59 @@ export class ProfileService {
   }
 
   #change(userId: string, key: string, value: JsonValue | undefined): Promise<void> {
+    return this.#inTurn(userId, (change) => this.#database.write((tx) => change(tx, key, value)));
+  }
+
+  /**
+   * Changes names and avatars within a transaction of somebody else's, who answers for their being allowed. Changes of one profile wait for
+   * each other.
+   *
+   * @param work opens the transaction; `change` sets a field, or removes it: an empty text, or null
+   * @throws MatrixError M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE, M_PROFILE_TOO_LARGE
+   */
+  changing<T>(
+    userId: string,
+    work: (change: (tx: Tx, key: 'displayname' | 'avatar_url', value: string | null) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return this.#inTurn(userId, (change) =>
+      work((tx, key, value) =>
+        change(tx, key, value === '' || value === null ? undefined : profileValueIn(key, { [key]: value })),
+      ),
+    );
+  }
+
+  #inTurn<T>(userId: string, work: (change: FieldChange) => Promise<T>): Promise<T> {
     return this.#changes.run(userId, async () => {
-      const before = await this.profileOf(userId);
-      const { [key]: old, ...others } = before.fields;
-      if (old === undefined && value === undefined) return;
-      if (old !== undefined && value !== undefined && JSON.stringify(old) === JSON.stringify(value)) return;
-      const fields = value === undefined ? others : { ...others, [key]: value };
-      if (value !== undefined) assertProfileSize(fields);
-      if (old === undefined && Object.keys(fields).length > this.#mostFields)
-        throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
-      const isShown = key === 'displayname' || key === 'avatar_url';
-      await this.#database.write(async (tx) => {
+      let { fields } = await this.profileOf(userId);
+      let hasChanged = false;
+      let isShown = false;
+      const done = await work(async (tx, key, value) => {
+        const { [key]: old, ...others } = fields;
+        if (old === undefined && value === undefined) return;
+        if (old !== undefined && value !== undefined && JSON.stringify(old) === JSON.stringify(value)) return;
+        const wanted = value === undefined ? others : { ...others, [key]: value };
+        if (value !== undefined) assertProfileSize(wanted);
+        if (old === undefined && Object.keys(wanted).length > this.#mostFields)
+          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
         if (value === undefined) await removeProfileField(tx, userId, key);
         else await setProfileField(tx, userId, key, JSON.stringify(value));
         // An image that the user uploaded, and is shown by no longer, goes if nothing else names it.
         const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MOST_NAMED);
         await releaseNamed(tx, named, userId, this.#clock.now());
         await this.#noted.mark(tx, userId, key);
-        if (!isShown) return;
+        fields = wanted;
+        hasChanged = true;
+        if (key !== 'displayname' && key !== 'avatar_url') return;
+        isShown = true;
         await tx.enqueue(carryProfile, { userId });
         await tx.enqueue(listUser, { userId });
       });
+      if (!hasChanged) return done;
       const profile = profileFrom(fields);
       this.#profiles.set(userId, profile);
       await this.#noted.published(userId);
       if (isShown) this.changed.emit({ userId, displayname: profile.displayname, avatarUrl: profile.avatarUrl });
+      return done;
     });
   }
 }

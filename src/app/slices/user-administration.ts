@@ -1,0 +1,68 @@
+import { Subjects } from '#src/services/admin/users/subjects.ts';
+import { UserAdministration } from '#src/services/admin/users/user-administration.ts';
+import { UserChanges } from '#src/services/admin/users/user-changes.ts';
+import { UserDevices } from '#src/services/admin/users/user-devices.ts';
+import { UserListing } from '#src/services/admin/users/user-listing.ts';
+import { UserReads } from '#src/services/admin/users/user-reads.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Auditing } from './audit.ts';
+import type { Accounts } from './accounts.ts';
+import type { Push } from './push.ts';
+import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
+
+/** What administrators see of users, and do to them. */
+export interface UserAdministrations {
+  readonly userAdministration: UserAdministration;
+  readonly userChanges: UserChanges;
+  readonly userDevices: UserDevices;
+  readonly userListing: UserListing;
+  readonly userReads: UserReads;
+}
+
+export function composeUserAdministration(
+  below: Platform & Auditing & Users & Accounts & UserData & Pick<Push, 'pushers'>,
+): Slice<UserAdministrations> {
+  const { accountData, accounts, accountThreepids, auditLog, clock, config, database, devices } = below;
+  const { moderation, ownAddresses, profiles, pushers, sessions, users } = below;
+  const subjects = new Subjects(users);
+  return {
+    name: 'user-administration',
+    services: {
+      userAdministration: new UserAdministration({
+        database,
+        clock,
+        subjects,
+        users,
+        accounts,
+        sessions,
+        moderation,
+        ownAddresses,
+        auditLog,
+      }),
+      userChanges: new UserChanges({
+        database,
+        serverName: config.serverName,
+        subjects,
+        users,
+        accounts,
+        threepids: accountThreepids,
+        ownAddresses,
+        profiles,
+        auditLog,
+      }),
+      userDevices: new UserDevices({ database, subjects, devices, sessions, auditLog }),
+      userListing: new UserListing(database),
+      userReads: new UserReads({
+        database,
+        subjects,
+        devices,
+        threepids: accountThreepids,
+        profiles,
+        accountData,
+        pushers,
+      }),
+    },
+  };
+}

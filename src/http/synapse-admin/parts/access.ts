@@ -1,0 +1,9 @@
+import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
+
+/** Who may call the routes of administrators. */
+export const OF_ADMINISTRATORS = {
+  auth: 'admin',
+  guests: 'refused',
+  suspended: ADMINISTERS,
+  rateLimit: 'default',
+} as const;

@@ -1,0 +1,234 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
+import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
+import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
+import { nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
+import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditLog } from '#src/services/audit/audit-log.ts';
+import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
+import type { AccountChanges } from '#src/storage/accounts/accounts.ts';
+import { type ExternalId, listExternalIds, replaceExternalIds } from '#src/storage/accounts/external-ids.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
+import { USER_TYPES } from '#src/services/accounts/users/user-types.ts';
+import type { Subjects } from './subjects.ts';
+import { assertNotSelf } from './user-administration.ts';
+
+/** What an account is to be. What is left out stays as it is. */
+export interface UserWish {
+  readonly password?: string | undefined;
+  /** Whether all devices are logged out with a new password; they are, when left out. */
+  readonly logoutDevices?: boolean | undefined;
+  /** Empty or null: none. */
+  readonly displayname?: string | null | undefined;
+  readonly avatarUrl?: string | null | undefined;
+  /** All of them. */
+  readonly threepids?: readonly { readonly medium: string; readonly address: string }[] | undefined;
+  readonly externalIds?: readonly ExternalId[] | undefined;
+  readonly admin?: boolean | undefined;
+  readonly deactivated?: boolean | undefined;
+  readonly locked?: boolean | undefined;
+  readonly userType?: string | null | undefined;
+}
+
+export interface UserChangesOptions {
+  readonly database: Database;
+  readonly serverName: string;
+  readonly subjects: Subjects;
+  readonly users: UserService;
+  readonly accounts: AccountService;
+  readonly threepids: AccountThreepids;
+  readonly ownAddresses: OwnAddresses;
+  readonly profiles: ProfileService;
+  readonly auditLog: AuditLog;
+}
+
+/** Sets a field of the profile of the user who is changed. */
+type ChangeProfile = (tx: Tx, key: 'displayname' | 'avatar_url', value: string | null) => Promise<void>;
+type NewPassword = Awaited<ReturnType<AccountService['passwordByAdmin']>>;
+
+/** What changes, as the audit log has it. */
+interface Noted {
+  readonly before: Record<string, unknown>;
+  readonly after: Record<string, unknown>;
+}
+
+/** Makes accounts, and makes them what administrators want: all that is wished for, or nothing. */
+export class UserChanges {
+  readonly #options: UserChangesOptions;
+
+  constructor(options: UserChangesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes an account what is wished for, or makes it.
+   *
+   * @returns whether it was made
+   * @throws MatrixError M_INVALID_PARAM, M_INVALID_USERNAME, M_WEAK_PASSWORD, M_BAD_JSON, M_THREEPID_IN_USE, M_THREEPID_MEDIUM_NOT_SUPPORTED,
+   *   M_TOO_LARGE; M_UNKNOWN (400) for users of other servers, for what cannot be together and for what administrators do not do to themselves,
+   *   (409) for an external id that is another user's
+   */
+  async put(actor: Actor, userId: string, wish: UserWish): Promise<{ readonly isNew: boolean }> {
+    const { accounts, database, profiles, subjects } = this.#options;
+    subjects.assertLocal(userId);
+    assertPossible(actor, userId, wish);
+    const { logoutDevices, password } = wish;
+    const secret =
+      password === undefined
+        ? undefined
+        : await accounts.passwordByAdmin(password, logoutDevices === false ? 'none' : 'others');
+    const account = await subjects.find(userId);
+    const lost = await profiles.changing(userId, (change) =>
+      database.writeAgain((tx) =>
+        account === undefined
+          ? this.#create(tx, actor, userId, wish, secret, change)
+          : this.#modify(tx, actor, account, wish, secret, change),
+      ),
+    );
+    await this.#unbind(userId, lost);
+    return { isNew: account === undefined };
+  }
+
+  async #create(
+    tx: Tx,
+    actor: Actor,
+    userId: string,
+    wish: UserWish,
+    secret: NewPassword | undefined,
+    change: ChangeProfile,
+  ): Promise<readonly ThirdPartyId[]> {
+    const { accounts, auditLog, serverName, users } = this.#options;
+    const name = nameOfNewAccount(userId, serverName);
+    if (name.userId !== userId)
+      throw new MatrixError('M_INVALID_USERNAME', 'The user ids of new accounts have no capitals.');
+    const { admin = false, userType = null } = wish;
+    await users.create(tx, { ...name, passwordHash: secret?.hash ?? null, admin, userType });
+    const noted: Noted = { before: {}, after: { admin, user_type: userType, has_password: secret !== undefined } };
+    await this.#setIds(tx, userId, wish, noted);
+    await this.#setProfile(tx, wish, { displayname: undefined, avatarUrl: undefined }, change, noted);
+    if (wish.locked === true) {
+      await users.change(tx, userId, { locked: true });
+      noted.after['locked'] = true;
+    }
+    if (wish.deactivated === true) {
+      await accounts.deactivateIn(tx, userId, false);
+      noted.after['deactivated'] = true;
+    }
+    await auditLog.record(tx, actor, { action: 'user.create', target: userId, after: noted.after as JsonObject });
+    return [];
+  }
+
+  async #modify(
+    tx: Tx,
+    actor: Actor,
+    account: Account,
+    wish: UserWish,
+    secret: NewPassword | undefined,
+    change: ChangeProfile,
+  ): Promise<readonly ThirdPartyId[]> {
+    const { accounts, auditLog, profiles, users } = this.#options;
+    const { userId } = account;
+    const noted: Noted = { before: {}, after: {} };
+    const lost = await this.#setIds(tx, userId, wish, noted);
+    await this.#setProfile(tx, wish, await profiles.profileOf(userId), change, noted);
+    const changes = changesOf(account, wish);
+    for (const [name, value] of Object.entries(changes)) {
+      const member = name === 'userType' ? 'user_type' : name;
+      noted.before[member] = account[name as keyof Account];
+      noted.after[member] = value;
+    }
+    if (Object.keys(changes).length > 0) await users.change(tx, userId, changes);
+    if (secret !== undefined) {
+      await secret.setIn(tx, userId, actor.userId === userId ? actor.deviceId : undefined);
+      noted.after['password'] = 'set';
+      noted.after['logout_devices'] = wish.logoutDevices ?? true;
+    }
+    if (wish.deactivated === true && !account.deactivated) {
+      await accounts.deactivateIn(tx, userId, false);
+      noted.before['deactivated'] = false;
+      noted.after['deactivated'] = true;
+    }
+    if (Object.keys(noted.after).length > 0)
+      await auditLog.record(tx, actor, {
+        action: 'user.change',
+        target: userId,
+        before: noted.before as JsonObject,
+        after: noted.after as JsonObject,
+      });
+    return lost;
+  }
+
+  /** Sets addresses and ids at identity providers. @returns the addresses that are the user's no longer */
+  async #setIds(tx: Tx, userId: string, wish: UserWish, noted: Noted): Promise<readonly ThirdPartyId[]> {
+    const { threepids: wanted, externalIds } = wish;
+    let lost: readonly ThirdPartyId[] = [];
+    if (wanted !== undefined) {
+      const had = (await this.#options.threepids.list(userId)).map(({ address, medium }) => ({ medium, address }));
+      lost = await this.#options.threepids.replaceIn(tx, userId, wanted);
+      if (had.length > 0 || wanted.length > 0) {
+        noted.before['threepids'] = had;
+        noted.after['threepids'] = wanted.map(({ address, medium }) => ({ medium, address }));
+      }
+    }
+    if (externalIds === undefined) return lost;
+    const had = await listExternalIds(tx, userId);
+    if (!(await replaceExternalIds(tx, userId, externalIds)))
+      throw new MatrixError('M_UNKNOWN', 'External id is already in use.', {}, 409);
+    if (had.length > 0 || externalIds.length > 0) {
+      noted.before['external_ids'] = had;
+      noted.after['external_ids'] = externalIds;
+    }
+    return lost;
+  }
+
+  async #setProfile(
+    tx: Tx,
+    { avatarUrl, displayname }: UserWish,
+    before: { readonly displayname: string | undefined; readonly avatarUrl: string | undefined },
+    change: ChangeProfile,
+    noted: Noted,
+  ): Promise<void> {
+    for (const [key, value, had] of [
+      ['displayname', displayname, before.displayname],
+      ['avatar_url', avatarUrl, before.avatarUrl],
+    ] as const) {
+      if (value === undefined || (value ?? '') === (had ?? '')) continue;
+      await change(tx, key, value);
+      noted.before[key] = had ?? null;
+      noted.after[key] = value === '' ? null : value;
+    }
+  }
+
+  /** Identity servers forget addresses that are the user's no longer. They are gone here in any case. */
+  async #unbind(userId: string, lost: readonly ThirdPartyId[]): Promise<void> {
+    for (const { address, medium } of lost)
+      await this.#options.ownAddresses.unbind({ userId }, medium, address).catch((error: unknown) => {
+        if (!(error instanceof MatrixError)) throw error;
+      });
+  }
+}
+
+/** @throws MatrixError M_UNKNOWN (400) */
+const assertPossible = (actor: Actor, userId: string, wish: UserWish): void => {
+  const { admin, deactivated, locked, userType } = wish;
+  if (deactivated === true && locked === true)
+    throw new MatrixError('M_UNKNOWN', 'An account cannot be both deactivated and locked.');
+  if (typeof userType === 'string' && !USER_TYPES.includes(userType))
+    throw new MatrixError('M_UNKNOWN', 'Invalid user type');
+  if (admin === false) assertNotSelf(actor, userId, 'You may not demote yourself.');
+  if (deactivated === true || locked === true)
+    assertNotSelf(actor, userId, 'Administrators do not lock or deactivate their own accounts: ask another one.');
+};
+
+/** What of the account itself is another than is wished for. The end of an account is no such change. */
+const changesOf = (account: Account, { admin, deactivated, locked, userType }: UserWish): AccountChanges => ({
+  ...(admin === undefined || admin === account.admin ? {} : { admin }),
+  ...(locked === undefined || locked === account.locked ? {} : { locked }),
+  ...(userType === undefined || userType === account.userType ? {} : { userType }),
+  ...(deactivated === false && account.deactivated
+    ? { deactivated: false, ...(account.erased ? { erased: false } : {}) }
+    : {}),
+});
