@@ -4,6 +4,7 @@ import { mountEndpoints } from '#src/http/mount.ts';
 import type { TlsFiles } from '#src/http/server.ts';
 import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { APPSERVICE_SYNC_PATH, AppserviceWebSockets } from '#src/ws/appservice-sockets.ts';
 import { WEBSOCKET_PATH, WebSocketApi } from '#src/ws/web-socket-api.ts';
 import type { Config } from './config/config.ts';
 import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
@@ -13,6 +14,7 @@ import { type ServerInfo, serverInfo } from './server-info.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Slice } from './ground/slice.ts';
 import type { Accounts } from './slices/accounts.ts';
+import type { AppserviceDelivery } from './slices/appservices.ts';
 import type { AppserviceRegistry } from './slices/appservice-registry.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Outside } from './slices/outside.ts';
@@ -26,6 +28,7 @@ type Below = Platform &
   Outside &
   Listeners &
   AppserviceRegistry &
+  Pick<AppserviceDelivery, 'appserviceSockets'> &
   Pick<Servers, 'requestAuthenticator'> &
   Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
@@ -42,6 +45,7 @@ export function composeEdge(below: Below): Slice<Edge> {
   const health = new Health(below);
   mountHttp(below, serverInfo(below, http.drainSignal, health), health);
   const webSockets = mountWebSockets(below, health);
+  mountAppserviceSockets(below);
   return {
     name: 'edge',
     services: { webSockets },
@@ -174,4 +178,22 @@ function mountWebSockets(below: Below, { explain }: Health): WebSocketApi {
   });
   if (enabled) http.onUpgrade(WEBSOCKET_PATH, api.upgrade);
   return api;
+}
+
+/** WebSockets over which application services are sent their transactions. */
+function mountAppserviceSockets(below: Below): void {
+  const { appservices, appserviceSockets: sockets, clock, config, http, logger, metrics, timers } = below;
+  const { drainSignal } = http;
+  const { heartbeatMs } = config.websocket;
+  const api = new AppserviceWebSockets({
+    appservices,
+    sockets,
+    clock,
+    timers,
+    logger,
+    metrics,
+    drainSignal,
+    heartbeatMs,
+  });
+  http.onUpgrade(APPSERVICE_SYNC_PATH, api.upgrade);
 }

@@ -9,6 +9,7 @@ import { admit } from './admission.ts';
 import { Connection, type ConnectionHub, type Peer } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
 import { matrixErrorOf } from './failures.ts';
+import { BEARER, refuseHandshake } from './handshake.ts';
 import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
 import { SharedFrames } from './shared-frames.ts';
@@ -27,7 +28,6 @@ const MAX_FRAGMENTS = 128;
 const MAX_BUFFERED_CHUNKS = 1_024;
 /** Sockets that are closed in one turn of the event loop when the server drains. */
 const DRAIN_SLICE = 200;
-const BEARER = /^Bearer +(\S+) *$/i;
 
 /** A socket that knows whose it is: listeners are shared by all of them. */
 class StreamSocket extends WebSocket {
@@ -42,15 +42,6 @@ function onControl(this: WebSocket): void {
 }
 /** `ws` has closed the socket by then, with the code that says why. */
 function onError(): void {}
-
-/** Ends a handshake with an answer of HTTP. A peer who does not hang up is not waited for. */
-const refuse = (socket: Duplex, error: MatrixError): void => {
-  const body = JSON.stringify(error.toBody());
-  socket.once('finish', () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${error.status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
-};
 
 const refusesSubprotocol = (offered: string | undefined): boolean =>
   offered !== undefined && !offered.split(',').some((name) => name.trim() === SUBPROTOCOL);
@@ -132,7 +123,7 @@ export class WebSocketApi implements ConnectionHub {
   /** Takes a handshake over. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (refusesSubprotocol(request.headers['sec-websocket-protocol'])) {
-      refuse(
+      refuseHandshake(
         socket,
         new MatrixError('M_INVALID_PARAM', `This API speaks the subprotocol ${SUBPROTOCOL}, which was not offered.`),
       );
@@ -151,7 +142,7 @@ export class WebSocketApi implements ConnectionHub {
       const begin = (): StreamParams => streamParamsOf(query);
       this.#accept(request, socket, head, await admit(desk, networkOf(ip), token, assertedInQuery(query), begin));
     } catch (error) {
-      refuse(socket, matrixErrorOf(error, this.deps, { method: 'handshake' }));
+      refuseHandshake(socket, matrixErrorOf(error, this.deps, { method: 'handshake' }));
     }
   }
 

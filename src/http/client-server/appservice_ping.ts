@@ -1,6 +1,11 @@
 import { Type } from 'typebox';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
 import { endpoint } from '../endpoint.ts';
-import { noAppservice } from './parts/no-appservice.ts';
+
+interface Services {
+  readonly appservicePing: AppservicePing;
+}
 
 export const appservicePingEndpoints = [
   endpoint({
@@ -10,13 +15,17 @@ export const appservicePingEndpoints = [
     path: '/_matrix/client/v1/appservice/{appserviceId}/ping',
     auth: 'accessToken',
     guests: 'refused',
-    suspended: { refused: 'it is for application services, of which there are none' },
+    suspended: { allowed: "an application service asks whether it can be reached, in nobody's name" },
     rateLimit: 'default',
     params: Type.Object({ appserviceId: Type.String() }),
     body: Type.Object({ transaction_id: Type.Optional(Type.String()) }),
     bodyOptional: true,
     response: Type.Object({ duration_ms: Type.Integer() }),
-    errcodes: ['M_FORBIDDEN'],
-    handler: noAppservice,
+    errcodes: ['M_FORBIDDEN', 'M_URL_NOT_SET', 'M_BAD_STATUS', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT'],
+    async handler({ appservicePing }: Services, { body, params: { appserviceId }, requester: { appservice } }) {
+      if (appservice === undefined)
+        throw new MatrixError('M_FORBIDDEN', 'This access token is not that of an application service.');
+      return { duration_ms: await appservicePing.ping(appservice.service, appserviceId, body?.transaction_id) };
+    },
   }),
 ];

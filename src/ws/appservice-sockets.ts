@@ -1,0 +1,267 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type RawData, WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '#src/kernel/clock.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import type { AppserviceSocket, OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
+import type { AppserviceTransaction, Sent } from '#src/services/appservices/transactions/transaction.ts';
+import { BEARER, refuseHandshake } from './handshake.ts';
+
+/** Where application services open a WebSocket for their transactions, for `HttpServer.onUpgrade`. */
+export const APPSERVICE_SYNC_PATH = '/_matrix/client/unstable/fi.mau.as_sync';
+
+/** Bytes of a frame of a service: it answers, and asks little. */
+const MAX_FRAME_BYTES = 1_048_576;
+/** Frames of a service between two heartbeats. */
+const MOST_FRAMES = 1_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+/** Services do what a transaction asks for before they answer. */
+const ANSWER_MS = 90_000;
+/** From this version of the protocol on, transactions are answered. */
+const ANSWERING_VERSION = 3;
+
+/** Why a socket is closed, as services know it. */
+const CLOSINGS = {
+  replaced: [4001, 'conn_replaced'],
+  unanswered: [4002, 'transactions_not_acknowledged'],
+  unregistered: [4003, 'unregistered'],
+  ending: [1012, 'server_shutting_down'],
+} as const;
+
+export interface AppserviceSocketDependencies {
+  readonly appservices: Pick<Appservices, 'byId' | 'byToken' | 'changed'>;
+  readonly sockets: OpenSockets;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Aborted when the server begins to drain. */
+  readonly drainSignal: AbortSignal;
+  /** Milliseconds between two pings; a peer that leaves one unanswered until the next is gone. */
+  readonly heartbeatMs: number;
+}
+
+/**
+ * WebSockets over which application services are sent their transactions that nobody can connect to, such as bridges at home: what
+ * mautrix-wsproxy does for a server that can only push. Frames are JSON objects: `{"command": "transaction", "status": "ok", "id", "txn_id",
+ * "events", ...}` to the service, `{"command": "response", "id", "data"}` back.
+ */
+export class AppserviceWebSockets {
+  readonly #deps: AppserviceSocketDependencies;
+  readonly #server: WebSocketServer;
+  readonly #open = new Set<Connection>();
+  readonly #heartbeat: Timer;
+
+  constructor(deps: AppserviceSocketDependencies) {
+    this.#deps = deps;
+    const options = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MAX_FRAME_BYTES,
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    };
+    this.#server = new WebSocketServer(options);
+    deps.metrics.gaugeOf('tsudoi_appservice_sockets', 'WebSockets of application services', () => this.#open.size);
+    this.#heartbeat = deps.timers.every(deps.heartbeatMs, () => {
+      for (const connection of this.#open) connection.beat();
+    });
+    deps.appservices.changed.subscribe(() => {
+      for (const connection of this.#open) {
+        const { asTokenHash, id } = connection.service;
+        if (deps.appservices.byId(id)?.asTokenHash !== asTokenHash) connection.close('unregistered');
+      }
+    });
+    deps.drainSignal.addEventListener('abort', () => this.#drain(), { once: true });
+  }
+
+  /** Takes a handshake over. */
+  readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const service = token === undefined ? undefined : this.#deps.appservices.byToken(token);
+    if (service === undefined) {
+      const error =
+        token === undefined
+          ? new MatrixError('M_MISSING_TOKEN', 'This needs the as_token of an application service, as a bearer token.')
+          : new MatrixError('M_UNKNOWN_TOKEN', 'This token is of no application service.');
+      refuseHandshake(socket, error);
+      return;
+    }
+    const version = Number(request.headers['x-mautrix-websocket-version'] ?? 0);
+    this.#server.handleUpgrade(request, socket, head, (accepted) => {
+      const { clock, logger, sockets, timers } = this.#deps;
+      const connection = new Connection(accepted, {
+        service,
+        answers: version >= ANSWERING_VERSION,
+        clock,
+        timers,
+        logger,
+      });
+      this.#open.add(connection);
+      accepted.once('close', () => {
+        this.#open.delete(connection);
+        connection.closed();
+        sockets.remove(service.id, connection);
+        logger.info('an application service closed its WebSocket', { appservice: service.id });
+      });
+      if (this.#deps.drainSignal.aborted) {
+        connection.close('ending');
+        return;
+      }
+      logger.info('an application service opened a WebSocket', { appservice: service.id });
+      connection.welcome();
+      sockets.add(service.id, connection);
+    });
+  };
+
+  #drain(): void {
+    this.#heartbeat.cancel();
+    for (const connection of this.#open) connection.close('ending');
+  }
+}
+
+interface ConnectionParts {
+  readonly service: ApplicationService;
+  /** Whether it answers transactions. */
+  readonly answers: boolean;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly logger: Logger;
+}
+
+/** One WebSocket of an application service. */
+class Connection implements AppserviceSocket {
+  readonly #socket: WebSocket;
+  readonly #parts: ConnectionParts;
+  /** The transaction that waits for its answer, by the number of its frame. */
+  readonly #waiting = new Map<number, (sent: Sent) => void>();
+  #count = 0;
+  #frames = 0;
+  #isAlive = true;
+
+  constructor(socket: WebSocket, parts: ConnectionParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+    socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
+    socket.on('pong', () => {
+      this.#isAlive = true;
+    });
+    // `ws` has closed the socket by then, with the code that says why.
+    socket.on('error', () => undefined);
+  }
+
+  get service(): ApplicationService {
+    return this.#parts.service;
+  }
+
+  welcome(): void {
+    this.#send(JSON.stringify({ command: 'connect', status: 'connected', data: {} }));
+  }
+
+  beat(): void {
+    this.#frames = 0;
+    if (!this.#isAlive) {
+      this.#socket.terminate();
+      return;
+    }
+    this.#isAlive = false;
+    this.#socket.ping();
+  }
+
+  deliver({ body, id }: AppserviceTransaction, signal: AbortSignal): Promise<Sent> {
+    const { answers, timers } = this.#parts;
+    this.#count += 1;
+    const number = this.#count;
+    const frame = `{"command":"transaction","status":"ok","id":${number},"txn_id":${JSON.stringify(id)},${body.slice(1)}`;
+    return new Promise((resolve) => {
+      const end = (sent: Sent): void => {
+        if (!this.#waiting.delete(number)) return;
+        timer.cancel();
+        signal.removeEventListener('abort', abort);
+        resolve(sent);
+      };
+      const abort = (): void => end({ kind: 'failed', reason: 'the server ends' });
+      const timer = timers.after(ANSWER_MS, () => {
+        end({ kind: 'failed', reason: `there was no answer over the WebSocket within ${ANSWER_MS} ms` });
+        this.close('unanswered');
+      });
+      this.#waiting.set(number, end);
+      signal.addEventListener('abort', abort, { once: true });
+      if (this.#socket.readyState !== WebSocket.OPEN) end(CLOSED);
+      else
+        this.#socket.send(frame, (error) => {
+          if (error !== undefined && error !== null) end(CLOSED);
+          else if (!answers) end({ kind: 'arrived' });
+        });
+    });
+  }
+
+  replace(): void {
+    this.close('replaced');
+  }
+
+  close(why: keyof typeof CLOSINGS): void {
+    const [code, status] = CLOSINGS[why];
+    this.#socket.close(code, JSON.stringify({ command: 'disconnect', status }));
+  }
+
+  /** It is closed: what was not answered did not arrive. */
+  closed(): void {
+    for (const end of this.#waiting.values()) end(CLOSED);
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    this.#isAlive = true;
+    this.#frames += 1;
+    if (this.#frames > MOST_FRAMES) {
+      this.#socket.close(1008);
+      return;
+    }
+    const frame = isBinary ? undefined : parsed(data);
+    if (frame === undefined) {
+      this.#socket.close(1007);
+      return;
+    }
+    const { command, id } = frame;
+    const number = typeof id === 'number' ? id : 0;
+    if (command === 'response') this.#waiting.get(number)?.({ kind: 'arrived' });
+    else if (command === 'error') {
+      this.#parts.logger.debug('an application service answers with an error', { appservice: this.service.id });
+      this.#waiting.get(number)?.({ kind: 'failed', reason: 'the application service answered with an error' });
+    } else this.#answer(command, number);
+  }
+
+  /** Answers what a service asks over its socket: whether it is still heard. */
+  #answer(command: unknown, id: number): void {
+    // Who gives no number wants no answer.
+    if (id === 0) return;
+    if (command === 'ping')
+      this.#send(
+        JSON.stringify({ command: 'response', status: 'ok', id, data: { timestamp: this.#parts.clock.now() } }),
+      );
+    else {
+      const error = { code: 'M_UNRECOGNIZED', message: 'This server knows no such command.' };
+      this.#send(JSON.stringify({ command: 'error', status: 'error', id, data: error }));
+    }
+  }
+
+  #send(text: string): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+}
+
+const CLOSED: Sent = { kind: 'failed', reason: 'the WebSocket was closed' };
+
+const parsed = (data: RawData): { readonly command?: unknown; readonly id?: unknown } | undefined => {
+  try {
+    const value: unknown = JSON.parse((data as Buffer).toString());
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
