@@ -60,6 +60,10 @@ export class TimedCache<V> {
     this.#entries.set(key, { value, until: clock.now() + lifetimeMs(value) });
   }
 
+  clear(): void {
+    this.#entries.clear();
+  }
+
   forget(key: string): void {
     this.#entries.delete(key);
   }

@@ -103,6 +103,7 @@ export function composeFederationJoins(
       restricted,
       remoteMembership,
       receivedInvites: new ReceivedInvites({
+        beforeInvite: (userId) => below.appserviceQueries.beforeInvite(userId),
         database,
         users,
         closed,

@@ -15,6 +15,7 @@ import type { Commit } from './commit.ts';
 import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
 import type { FederationJoins } from './federation-joins.ts';
+import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Outside } from './outside.ts';
 import type { Policy } from './policy.ts';
 import type { Reading } from './reading.ts';
@@ -40,6 +41,7 @@ export interface Memberships {
 export function composeMembership(
   below: Platform &
     Outside &
+    AppserviceRegistry &
     Policy &
     Queries &
     Commit &
@@ -54,7 +56,7 @@ export function composeMembership(
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission, loader, logger, profiles } = below;
   const { rateLimiter, remoteAliases, remoteMembership: remote, restricted, rooms, serverPolicy, visibility } = below;
-  const { policyGate: policy } = below;
+  const { appserviceQueries, appservices, policyGate: policy } = below;
   const { quotas, serverName } = config;
   const sharedRooms = new SharedRooms(database, interner);
   const aliases = new AliasService({
@@ -65,6 +67,8 @@ export function composeMembership(
     clock,
     serverName,
     remote: remoteAliases,
+    appservices,
+    queries: appserviceQueries,
     policy,
     mostOfRoom: config.room.maxAliases,
     mostOfUser: quotas.aliases,
@@ -89,6 +93,7 @@ export function composeMembership(
     joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
   });
   const membership = new MembershipService({
+    beforeInvite: (userId) => appserviceQueries.beforeInvite(userId),
     database,
     interner,
     loader,

@@ -1,3 +1,4 @@
+import { AppserviceQueries } from '#src/services/accounts/appservices/appservice-queries.ts';
 import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
@@ -6,21 +7,25 @@ import { ProfileService } from '#src/services/user-data/profiles/profile-service
 import { listNewUser } from '#src/services/reading/user-directory/directory-entries.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Commit } from './commit.ts';
 import type { Queries } from './federation-queries.ts';
+import type { Outside } from './outside.ts';
 
 /** The users of this server: their accounts, and how they show themselves. */
 export interface Users {
   readonly accountStream: AccountStream;
   readonly users: UserService;
+  /** Asks application services for users and aliases of theirs. */
+  readonly appserviceQueries: AppserviceQueries;
   /** Tells what users do. */
   readonly userActions: UserActions;
   readonly profiles: ProfileService;
   readonly profileChanges: ProfileChanges;
 }
 
-export function composeUsers(below: Platform & Commit & Queries): Slice<Users> {
-  const { clock, config, database, logger, remoteProfiles, writer } = below;
+export function composeUsers(below: Platform & Outside & AppserviceRegistry & Commit & Queries): Slice<Users> {
+  const { appserviceApi, appservices, clock, config, database, logger, remoteProfiles, writer } = below;
   const accountStream = new AccountStream(logger);
   const { enabled, periodMs } = config.accountValidity;
   const users = new UserService({
@@ -31,11 +36,12 @@ export function composeUsers(below: Platform & Commit & Queries): Slice<Users> {
     listNew: listNewUser,
     validityMs: enabled ? periodMs : null,
   });
+  const appserviceQueries = new AppserviceQueries({ appservices, api: appserviceApi, users, clock });
   const profileChanges = new ProfileChanges({ database, writer, logger });
   const profiles = new ProfileService({
     database,
     changes: profileChanges,
-    accountExists: (userId) => users.exists(userId),
+    accountExists: (userId) => appserviceQueries.userExists(userId),
     clock,
     serverName: config.serverName,
     remote: remoteProfiles,
@@ -43,7 +49,7 @@ export function composeUsers(below: Platform & Commit & Queries): Slice<Users> {
   });
   return {
     name: 'users',
-    services: { accountStream, users, userActions: new UserActions(), profiles, profileChanges },
+    services: { accountStream, users, appserviceQueries, userActions: new UserActions(), profiles, profileChanges },
     start: () => profileChanges.start(),
     idle: () => profileChanges.idle(),
     close: () => profileChanges.idle(),

@@ -51,6 +51,7 @@ export const createRoomEndpoints = [
       'M_INVALID_PARAM',
       'M_INVALID_ROOM_STATE',
       'M_BAD_ALIAS',
+      'M_EXCLUSIVE',
       'M_ROOM_IN_USE',
       'M_UNSUPPORTED_ROOM_VERSION',
       ...THIRD_PARTY_INVITE_ERRORS,

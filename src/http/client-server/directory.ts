@@ -24,10 +24,10 @@ export const directoryEndpoints = [
     params,
     body: Type.Object({ room_id: Type.String() }),
     response: empty,
-    errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_EXCLUSIVE', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     answers: { 409: { description: 'M_UNKNOWN: the alias is taken.' } },
     async handler({ aliases }: Services, { requester, params: { roomAlias }, body }) {
-      await aliases.create(requester.userId, roomAlias, body.room_id);
+      await aliases.create(requester, roomAlias, body.room_id);
       return {};
     },
   }),
@@ -64,7 +64,7 @@ export const directoryEndpoints = [
     rateLimit: 'default',
     params,
     response: empty,
-    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_EXCLUSIVE', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ aliases }: Services, { requester, params: { roomAlias } }) {
       await aliases.delete(requester, roomAlias);
       return {};

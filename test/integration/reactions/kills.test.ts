@@ -238,7 +238,7 @@ describe('a server that is killed between two steps', function () {
         const user = await server.user(life);
         const old = await room(life, user);
         const alias = `#old${old.nid}:${server.serverName}`;
-        await aliases.create(user.userId, alias, old.roomId);
+        await aliases.create({ userId: user.userId }, alias, old.roomId);
         await publicRooms.setListed({ userId: user.userId, isAdmin: true }, old.roomId, true);
         const own = (type: string, content: JsonObject, stateKey = '') => ({
           type,

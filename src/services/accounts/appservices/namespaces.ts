@@ -25,8 +25,10 @@ export function assertUserOf(appservices: Appservices, service: ApplicationServi
  */
 export function assertAliasOf(appservices: Appservices, service: ApplicationService | undefined, alias: string): void {
   const owner = appservices.ownerOfAlias(alias);
-  if (owner !== undefined && owner !== service)
-    throw new MatrixError('M_EXCLUSIVE', 'An application service has reserved this alias for itself.');
+  if (owner !== undefined && owner !== service) throw exclusiveAlias();
   if (service !== undefined && !appservices.interestedInAlias(alias).includes(service))
     throw new MatrixError('M_EXCLUSIVE', `The alias ${alias} is in no namespace of this application service.`);
 }
+
+export const exclusiveAlias = (): MatrixError =>
+  new MatrixError('M_EXCLUSIVE', 'An application service has reserved this alias for itself.');

@@ -40,6 +40,8 @@ export interface ReceivedInvite {
 export interface ReceivedInvitesOptions {
   readonly database: Database;
   readonly users: Pick<UserService, 'account'>;
+  /** Lets bridges make users whom somebody is about to invite. */
+  readonly beforeInvite: (userId: string) => Promise<void>;
   readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly rooms: RoomRegistry;
   readonly invitePermission: InvitePermission;
@@ -139,6 +141,7 @@ export class ReceivedInvites {
   /** @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_LIMIT_EXCEEDED */
   async #assertTakes(target: string, room: Room | undefined): Promise<void> {
     const { database, users } = this.#options;
+    await this.#options.beforeInvite(target);
     const user = await users.account(target);
     if (user === undefined) throw new MatrixError('M_NOT_FOUND', `There is no user ${target}.`);
     if (user.deactivated) throw new MatrixError('M_FORBIDDEN', `${target} has left this server.`);

@@ -9,6 +9,10 @@ import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/readi
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import type { AppserviceQueries } from '#src/services/accounts/appservices/appservice-queries.ts';
+import { assertAliasOf, exclusiveAlias } from '#src/services/accounts/appservices/namespaces.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { RemoteAliases } from './remote-aliases.ts';
 import {
   aliasByName,
@@ -31,6 +35,9 @@ export interface ResolvedAlias {
   readonly servers: readonly string[];
 }
 
+/** Who makes an alias, or takes it away. */
+export type AliasMaker = Pick<Requester, 'userId' | 'appservice'>;
+
 export interface AliasServiceOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
@@ -41,6 +48,9 @@ export interface AliasServiceOptions {
   /** How many aliases a room may have here; any number, when left out. */
   readonly mostOfRoom?: number | undefined;
   readonly remote: RemoteAliases;
+  readonly appservices: Appservices;
+  /** Asks application services for aliases that are not there. */
+  readonly queries: Pick<AppserviceQueries, 'aliasExists'>;
   /** Aliases that a user may make; as many as they like, when left out. */
   readonly mostOfUser?: number | undefined;
   readonly policy: PolicyGate;
@@ -56,6 +66,8 @@ export class AliasService {
   readonly #serverName: string;
   readonly #mostOfRoom: number;
   readonly #remote: RemoteAliases;
+  readonly #appservices: Appservices;
+  readonly #queries: Pick<AppserviceQueries, 'aliasExists'>;
   readonly #mostOfUser: number;
   readonly #policy: PolicyGate;
 
@@ -68,6 +80,8 @@ export class AliasService {
     this.#serverName = options.serverName;
     this.#mostOfRoom = options.mostOfRoom ?? 1_000_000;
     this.#remote = options.remote;
+    this.#appservices = options.appservices;
+    this.#queries = options.queries;
     this.#mostOfUser = options.mostOfUser ?? Infinity;
     this.#policy = options.policy;
   }
@@ -75,17 +89,19 @@ export class AliasService {
   /**
    * The full alias for a localpart that a user chose for a new room.
    *
-   * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_ROOM_IN_USE when it is taken, M_TOO_LARGE when they have made too many
+   * @throws MatrixError M_INVALID_PARAM when it cannot be one, M_EXCLUSIVE, M_ROOM_IN_USE when it is taken, M_TOO_LARGE when they have made
+   *   too many
    */
-  async newAlias(userId: string, localpart: string): Promise<string> {
+  async newAlias({ appservice, userId }: AliasMaker, localpart: string): Promise<string> {
     const alias = `#${localpart}:${this.#serverName}`;
     if (!this.#isOwn(alias)) {
       throw new MatrixError('M_INVALID_PARAM', 'room_alias_name must be the part of an alias between # and the colon.');
     }
+    assertAliasOf(this.#appservices, appservice?.service, alias);
     if ((await aliasByName(this.#database, alias)) !== undefined) {
       throw new MatrixError('M_ROOM_IN_USE', `The alias ${alias} is taken: choose another room_alias_name.`);
     }
-    await this.#assertMayMakeMore(this.#database, userId);
+    if (appservice === undefined) await this.#assertMayMakeMore(this.#database, userId);
     return alias;
   }
 
@@ -104,13 +120,20 @@ export class AliasService {
    */
   async lookUp(alias: string): Promise<ResolvedAlias | undefined> {
     if (domainOf(alias) !== this.#serverName) return this.#remote.resolve(alias);
-    const record = await aliasByName(this.#database, alias);
+    const record = await this.#ownAlias(alias);
     if (record === undefined) return undefined;
     const room = await this.#rooms.byNid(record.room);
     return {
       roomId: record.room_id,
       servers: room === undefined ? [this.#serverName] : serversIn(room, this.#serverName),
     };
+  }
+
+  /** One of this server's own aliases. An application service may make it, if it is of one of its namespaces. */
+  async #ownAlias(alias: string): Promise<Awaited<ReturnType<typeof aliasByName>>> {
+    const record = await aliasByName(this.#database, alias);
+    if (record !== undefined || !(await this.#queries.aliasExists(alias))) return record;
+    return aliasByName(this.#database, alias);
   }
 
   /**
@@ -135,18 +158,23 @@ export class AliasService {
       );
   }
 
-  /** @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM, M_TOO_LARGE */
-  async create(userId: string, alias: string, roomId: string): Promise<void> {
+  /**
+   * Makes an alias of a room. Application services make as many as they like of their namespaces.
+   *
+   * @throws MatrixError M_UNKNOWN (409) when the alias is taken, M_FORBIDDEN unless in the room, M_INVALID_PARAM, M_EXCLUSIVE, M_TOO_LARGE
+   */
+  async create({ appservice, userId }: AliasMaker, alias: string, roomId: string): Promise<void> {
     assertAlias(alias);
     if (!this.#isOwn(alias)) {
       throw new MatrixError('M_INVALID_PARAM', `Aliases made here have a name and end in :${this.#serverName}.`);
     }
+    assertAliasOf(this.#appservices, appservice?.service, alias);
     const room = await this.#access.joined(roomId, userId);
     await this.#policy.mayCreateAlias(userId, alias, roomId);
     const row = { alias, room: room.nid, creator: userId, createdTs: this.#clock.now() };
     const outcome = await this.#database.write(async (tx) => {
       await takeUserTurn(tx, userId);
-      await this.#assertMayMakeMore(tx, userId);
+      if (appservice === undefined) await this.#assertMayMakeMore(tx, userId);
       return insertAlias(tx, row, this.#mostOfRoom);
     });
     if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
@@ -164,16 +192,21 @@ export class AliasService {
    * Takes an alias away: its maker may, and users who may change the room's canonical alias. The latter also takes it out of the
    * canonical alias event.
    *
-   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM
+   * Those of an exclusive namespace only their application service takes away, and administrators.
+   *
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE
    */
-  async delete(requester: { readonly userId: string; readonly isAdmin: boolean }, alias: string): Promise<void> {
+  async delete(requester: AliasMaker & Pick<Requester, 'isAdmin'>, alias: string): Promise<void> {
     assertAlias(alias);
-    const { userId } = requester;
+    const { appservice, userId } = requester;
+    const owner = this.#appservices.ownerOfAlias(alias);
+    if (owner !== undefined && owner !== appservice?.service && !requester.isAdmin) throw exclusiveAlias();
     const record = domainOf(alias) === this.#serverName ? await aliasByName(this.#database, alias) : undefined;
     if (record === undefined) throw new MatrixError('M_NOT_FOUND', `There is no alias ${alias} on this server.`);
     const room = await this.#rooms.byNid(record.room);
     const isOperator = room?.isJoined(userId) === true && room.powerLevels().maySend(userId, CANONICAL, true);
-    if (record.creator !== userId && !isOperator && !requester.isAdmin) {
+    const isOwn = record.creator === userId || (owner !== undefined && owner === appservice?.service);
+    if (!isOwn && !isOperator && !requester.isAdmin) {
       throw new MatrixError('M_FORBIDDEN', 'Only who made an alias, and operators of its room, may delete it.');
     }
     await deleteAlias(this.#database, alias, record.room);

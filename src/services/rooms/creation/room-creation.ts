@@ -108,7 +108,7 @@ export class RoomCreationService {
    * is not known whose address it is.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
-   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
+   *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_EXCLUSIVE, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
   async create(actor: Actor, request: RoomRequest): Promise<Room> {
     const creator = actor.userId;
@@ -133,7 +133,7 @@ export class RoomCreationService {
     for (const { type, state_key: stateKey = '', content } of state) assertContent({ type, stateKey, content }, place);
     await this.#newTypes.admit(actor, state);
     const alias =
-      request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(creator, request.roomAliasName);
+      request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(actor, request.roomAliasName);
     for (const { type, state_key: stateKey = '', content } of state)
       if (type === 'm.room.canonical_alias' && stateKey === '') this.#aliases.checkFirstCanonical(content, alias);
     await this.#policy.mayCreateRoom(creator, configOf(request));

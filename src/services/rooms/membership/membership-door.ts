@@ -1,3 +1,4 @@
+import type { AppserviceCaller } from '#src/services/accounts/sessions/requester.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { contentFault } from '#src/protocol/content/content-rules.ts';
@@ -23,6 +24,7 @@ export interface Actor {
   readonly isSuspended?: boolean | undefined;
   /** False for those whom no rate limit holds. */
   readonly rateLimited?: boolean | undefined;
+  readonly appservice?: AppserviceCaller | undefined;
 }
 
 /** A member event that a user wants to send. */

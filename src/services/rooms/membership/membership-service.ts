@@ -50,6 +50,8 @@ export interface MembershipServiceOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly aliases: AliasService;
+  /** Lets bridges make users whom somebody is about to invite. */
+  readonly beforeInvite: (userId: string) => Promise<void>;
   readonly profiles: ProfileSource;
   readonly door: MembershipDoor;
   readonly openness: RoomOpenness;
@@ -74,6 +76,7 @@ export class MembershipService {
   readonly #rooms: RoomRegistry;
   readonly #events: EventService;
   readonly #aliases: AliasService;
+  readonly #beforeInvite: (userId: string) => Promise<void>;
   readonly #profiles: ProfileSource;
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
@@ -87,6 +90,7 @@ export class MembershipService {
     this.#rooms = options.rooms;
     this.#events = options.events;
     this.#aliases = options.aliases;
+    this.#beforeInvite = options.beforeInvite;
     this.#profiles = options.profiles;
     this.#door = options.door;
     this.#openness = options.openness;
@@ -252,6 +256,7 @@ export class MembershipService {
 
   /** The content of an invite's member event. */
   async inviteContent({ target, reason, isDirect }: InviteRequest): Promise<JsonObject> {
+    await this.#beforeInvite(target);
     return memberContent('invite', await this.#profiles.profileOf(target), {
       reason,
       is_direct: isDirect === true ? true : undefined,

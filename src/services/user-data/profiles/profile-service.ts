@@ -41,7 +41,7 @@ export interface ProfileServiceOptions {
   readonly database: Database;
   /** Notes which fields change. */
   readonly changes: Pick<ProfileChanges, 'mark' | 'published'>;
-  /** Whether this server has an account of this name. */
+  /** Whether this server has an account of this name; who makes accounts for bridges may be asked for it. @throws MatrixError M_CONNECTION_TIMEOUT */
   readonly accountExists: (userId: string) => Promise<boolean>;
   readonly clock: Clock;
   readonly serverName: string;
@@ -138,13 +138,14 @@ export class ProfileService {
     }
   }
 
-  /** What everybody may see of the profile of a user of this server. @throws MatrixError M_NOT_FOUND */
+  /** What everybody may see of the profile of a user of this server. @throws MatrixError M_NOT_FOUND, M_CONNECTION_TIMEOUT (a bridge) */
   async readOwn(userId: string): Promise<Profile> {
     const profile = await this.profileOf(userId);
-    if (Object.keys(profile.fields).length === 0 && !(await this.#accountExists(userId))) {
+    if (Object.keys(profile.fields).length > 0) return profile;
+    if (!(await this.#accountExists(userId)))
       throw new MatrixError('M_NOT_FOUND', 'Profile not found: this server has no such user.');
-    }
-    return profile;
+    // A bridge may have made the user when it was asked.
+    return this.profileOf(userId);
   }
 
   /**
