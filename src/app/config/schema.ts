@@ -371,6 +371,8 @@ export const configSchema = section({
     enabled: flag,
     tell_profiles: flag,
     tell_public_rooms: flag,
+    faster_joins: flag,
+    faster_joins_wait_ms: countOrNone,
     concurrency: count,
     allow: nullable(texts),
     deny: texts,

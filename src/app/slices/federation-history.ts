@@ -1,6 +1,7 @@
 import { HistoryApi } from '#src/remote/federation/history-api.ts';
 import { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
 import { Backfill } from '#src/services/federation/backfill/backfill.ts';
+import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
 import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -14,6 +15,7 @@ import type { Servers } from './servers.ts';
 export interface FederationHistory {
   readonly historyApi: HistoryApi;
   readonly roomFetcher: RoomFetcher;
+  readonly missingEvents: MissingEvents;
   readonly backfill: Backfill;
 }
 
@@ -40,6 +42,7 @@ export function composeFederationHistory(
     history: historyApi,
     fetcher: roomFetcher,
     past,
+    wholeState: below.wholeState,
     stream,
     clock,
     logger,
@@ -47,7 +50,7 @@ export function composeFederationHistory(
   });
   return {
     name: 'federation history',
-    services: { historyApi, roomFetcher, backfill },
+    services: { historyApi, roomFetcher, missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver }), backfill },
     idle: () => backfill.idle(),
     close: () => backfill.close(),
   };

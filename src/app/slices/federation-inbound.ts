@@ -6,7 +6,6 @@ import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.
 import { ExtremityHealer } from '#src/services/federation/inbound/extremity-healer.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
-import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -38,9 +37,8 @@ export function composeFederationInbound(
     Servers & { readonly eduHandlers?: EduHandlers },
 ): Slice<FederationInbound> {
   const { clock, config, database, logger, metrics, timers } = below;
-  const { eduHandlers = {}, eventVerifier: verifier, loader, receiver, roomFetcher, rooms } = below;
+  const { eduHandlers = {}, eventVerifier: verifier, loader, missingEvents: gaps, receiver, rooms } = below;
   const { serverName } = config;
-  const gaps = new MissingEvents({ fetcher: roomFetcher, receiver });
   const work = { clock, timers, logger, metrics };
   const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, policies: below.receivedChecks, ...work });
   const inboundTransactions = new InboundTransactions({

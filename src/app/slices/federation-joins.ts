@@ -2,12 +2,16 @@ import { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import { BoundInvites } from '#src/services/federation/joins/bound-invites.ts';
 import { ExchangedInvites } from '#src/services/federation/joins/exchanged-invites.ts';
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
+import { FullStates } from '#src/services/federation/joins/full-states.ts';
+import { JoinAnswerReader } from '#src/services/federation/joins/join-answer-reader.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
+import { MembersAhead } from '#src/services/federation/joins/members-ahead.ts';
 import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
 import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
 import { OutsideMemberships } from '#src/services/federation/joins/outside-memberships.ts';
 import { OutsideRooms } from '#src/services/federation/joins/outside-rooms.ts';
 import { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
+import { RoomCompletion } from '#src/services/federation/joins/room-completion.ts';
 import { RoomImport } from '#src/services/federation/joins/room-import.ts';
 import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -18,6 +22,7 @@ import type { RoomClosing } from './closed-rooms.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { FederationHistory } from './federation-history.ts';
 import type { Outside } from './outside.ts';
 import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
@@ -35,6 +40,7 @@ export interface FederationJoins {
   readonly exchangedInvites: ExchangedInvites;
   readonly boundInvites: BoundInvites;
   readonly outsideCleaner: OutsideCleaner;
+  readonly fullStates: FullStates;
 }
 
 /** What the answer of `send_join` may have at most: a room of some hundred thousand members. */
@@ -53,6 +59,7 @@ export function composeFederationJoins(
     Classification &
     EventStreaming &
     Events &
+    FederationHistory &
     RoomClosing,
 ): Slice<FederationJoins> {
   const { classifier, clock, config, database, eventVerifier: verifier, events, federationClient } = below;
@@ -76,6 +83,24 @@ export function composeFederationJoins(
   const outside = new OutsideMemberships({ ...store, outsideRooms, events, classifier });
   const restricted = new RestrictedJoins({ database, rooms });
   const api = new MembershipApi(federationClient);
+  const answers = new JoinAnswerReader(verifier, BOUNDS);
+  const members = new MembersAhead(writer);
+  const imports = new RoomImport({ ...store, events, receiver, members, serverName });
+  const { fasterJoins, fasterJoinsWaitMs } = config.federation;
+  const fullStates = new FullStates({
+    database,
+    rooms,
+    loader,
+    history: below.historyApi,
+    reader: answers,
+    completion: new RoomCompletion({ ...store, events, imports, members }),
+    policy,
+    stream,
+    timers,
+    logger,
+    mostBytes: BOUNDS.bytes,
+    patienceMs: fasterJoinsWaitMs,
+  });
   const remoteMembership = new FederationMembership({
     api,
     closed,
@@ -88,7 +113,11 @@ export function composeFederationJoins(
     policies: below.policyServers,
     outsideRooms,
     outside,
-    imports: new RoomImport({ ...store, events, receiver }),
+    imports,
+    answers,
+    fullStates,
+    gaps: below.missingEvents,
+    omitsMembers: fasterJoins,
     signer,
     clock,
     timers,
@@ -130,6 +159,10 @@ export function composeFederationJoins(
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),
       outsideCleaner: new OutsideCleaner({ database, rooms, writer, clock }),
+      fullStates,
     },
+    start: () => fullStates.start(),
+    idle: () => fullStates.idle(),
+    drain: () => fullStates.close(),
   };
 }

@@ -105,6 +105,7 @@ export function composeMembership(
     door,
     openness,
     remote,
+    wholeState: below.wholeState,
   });
   return {
     name: 'membership',

@@ -59,7 +59,16 @@ export function composeReading(
   const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers });
   const clientEvents = new ClientEvents(clock, aggregations, events.sticky);
   const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents };
-  const roomState = new RoomState({ access, visibility, clock, database, interner, loader, states });
+  const roomState = new RoomState({
+    access,
+    wholeState: below.wholeState,
+    visibility,
+    clock,
+    database,
+    interner,
+    loader,
+    states,
+  });
   const historyPages = new HistoryPages({
     maxBytes: config.http.maxPageBytes,
     database,

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { federationFailure, type FederationFailure, type FederationResult } from './federation-result.ts';
-import type { FederationClient } from './federation-client.ts';
+import type { FederationClient, FederationStream } from './federation-client.ts';
 
 /** A good answer, or why there is none. */
 export type Asked<T> = { readonly ok: true; readonly value: T } | FederationFailure;
@@ -26,12 +26,14 @@ const MOST_IDS = 250_000;
 const MOST_ID_LENGTH = 255;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
 const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };
+/** A server may read the state of a large room for a while before it answers. */
+const WHOLE_STATE_MS = { headersMs: 300_000, bodyMs: 60_000, totalMs: 1_200_000 };
 
 /** Asks other servers for events that are missing here. Server-Server API, "Backfilling and retrieving missing events", "Retrieving events". */
 export class HistoryApi {
-  readonly #client: Pick<FederationClient, 'request'>;
+  readonly #client: Pick<FederationClient, 'request' | 'stream'>;
 
-  constructor(client: Pick<FederationClient, 'request'>) {
+  constructor(client: Pick<FederationClient, 'request' | 'stream'>) {
     this.#client = client;
   }
 
@@ -137,6 +139,23 @@ export class HistoryApi {
       const state = objectsIn(pdus);
       const authChain = objectsIn(chain);
       return state === undefined || authChain === undefined ? undefined : { state, authChain };
+    });
+  }
+
+  /** The same as a stream, for states of any size. */
+  stateStream(
+    destination: string,
+    roomId: string,
+    eventId: string,
+    bounds: { readonly maxBodyBytes: number; readonly signal: AbortSignal },
+  ): Promise<FederationStream | FederationFailure> {
+    return this.#client.stream({
+      destination,
+      method: 'GET',
+      path: `/_matrix/federation/v1/state/${encodeURIComponent(roomId)}`,
+      query: { event_id: eventId },
+      ...bounds,
+      timeouts: WHOLE_STATE_MS,
     });
   }
 

@@ -135,6 +135,29 @@ export interface MissingPrevRow {
   readonly referrer: number;
 }
 
+/** What is known of the state of a room that was joined before all of it was told. */
+export interface PartialRoomRow {
+  readonly room: number;
+  /** Id of the state before the join, without memberships; null once all of it is here. */
+  readonly state: number | null;
+  readonly join: number;
+  readonly via: string;
+  /** Lists of texts, as JSON. */
+  readonly servers: string;
+  readonly before: string;
+  /** Since when the room is whole; 0 while it is not, or always was. */
+  readonly fullPos: number;
+}
+
+/** A row of a state that was written before all of the state was told. */
+export type RebasedDeltaRow = Pick<StateDeltaRow, 'nid' | 'others' | 'members'>;
+
+/** An event that was accepted by what was known, and is not allowed by what is known now. */
+export interface RejectionRow {
+  readonly room: number;
+  readonly nid: number;
+}
+
 /** The resolution of a fork took back what the room's state said. */
 export interface StateResetRow {
   readonly room: number;
@@ -175,6 +198,9 @@ export interface EventWrite {
   readonly jobs?: readonly JobRow[];
   readonly missing?: readonly MissingPrevRow[];
   readonly resets?: readonly StateResetRow[];
+  readonly partials?: readonly PartialRoomRow[];
+  readonly rebased?: readonly RebasedDeltaRow[];
+  readonly rejections?: readonly RejectionRow[];
 }
 
 /** Everything that is written in one statement. */

@@ -21,7 +21,10 @@ import type {
   MentionRow,
   MissingPrevRow,
   NewRoomRow,
+  PartialRoomRow,
+  RebasedDeltaRow,
   RedactionRow,
+  RejectionRow,
   RevivalRow,
   RoomTailRow,
   SentDelayedRow,
@@ -260,6 +263,37 @@ export const RESETS = BatchTable.declare<EventBatch, StateResetRow>({
     power: boolean((reset) => reset.power),
     example: text((reset) => reset.example),
   },
+});
+
+export const PARTIALS = BatchTable.declare<EventBatch, PartialRoomRow>({
+  name: 'partial_rooms',
+  rows: rowsOf((write) => write.partials),
+  key: (partial) => partial.room,
+  columns: {
+    room: int((partial) => partial.room),
+    state: bigint((partial) => partial.state),
+    join_pos: bigint((partial) => partial.join),
+    via: text((partial) => partial.via),
+    servers: text((partial) => partial.servers),
+    before: text((partial) => partial.before),
+    full_pos: bigint((partial) => partial.fullPos),
+  },
+});
+
+export const REBASED = BatchTable.declare<EventBatch, RebasedDeltaRow>({
+  name: 'state_delta',
+  rows: rowsOf((write) => write.rebased),
+  columns: {
+    nid: bigint((delta) => delta.nid),
+    others: bytea((delta) => delta.others),
+    members: bytea((delta) => delta.members),
+  },
+});
+
+export const REJECTIONS = BatchTable.declare<EventBatch, RejectionRow>({
+  name: 'events',
+  rows: rowsOf((write) => write.rejections),
+  columns: { room: int((rejection) => rejection.room), nid: bigint((rejection) => rejection.nid) },
 });
 
 export const JOBS = BatchTable.declare<EventBatch, JobRow>({

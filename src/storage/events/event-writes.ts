@@ -12,7 +12,10 @@ import {
   MEMBERS,
   MENTIONS,
   MISSING,
+  PARTIALS,
+  REBASED,
   REDACTIONS,
+  REJECTIONS,
   RELATING,
   RESETS,
   REVIVALS,
@@ -116,6 +119,21 @@ const DELIVERED: Step<EventBatch> = {
 from ${OWNED}, ${rows(REVIVALS, 'v')} where y.room = v.room and y.event = v.event`,
 };
 
+/** All rows of a state say what was told at last, in the same commit. */
+const REWRITTEN: Step<EventBatch> = {
+  name: 'rewritten',
+  tables: [REBASED],
+  text: (rows) => `update state_delta d set others = n.others, members = n.members
+from ${OWNED}, ${rows(REBASED, 'n')} where d.nid = n.nid`,
+};
+
+const REJECTED: Step<EventBatch> = {
+  name: 'rejected',
+  tables: [REJECTIONS],
+  text: (rows) => `update events e set flags = (e.flags | ${EVENT_FLAGS.rejected}) & ~${EVENT_FLAGS.state}
+from ${OWNED}, ${rows(REJECTIONS, 'n')} where e.room = n.room and e.nid = n.nid`,
+};
+
 /** Messages, changes of state, and everything else: what a batch does not have costs it nothing, and three plans are few. */
 export const WRITE_EVENTS = new BatchStatements<EventBatch>(
   [
@@ -139,6 +157,13 @@ export const WRITE_EVENTS = new BatchStatements<EventBatch>(
         insertStep(STICKIES, { from }),
         REVIVED,
         DELIVERED,
+        insertStep(PARTIALS, {
+          from,
+          after: `on conflict (room) do update set state = excluded.state, join_pos = excluded.join_pos, via = excluded.via,
+servers = excluded.servers, before = excluded.before, full_pos = excluded.full_pos`,
+        }),
+        REWRITTEN,
+        REJECTED,
       ],
     },
   ],

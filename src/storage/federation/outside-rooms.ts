@@ -68,7 +68,7 @@ export const pendingInvites = async (database: Database, userId: string, upTo: n
 
 /** A room without state in which nobody is invited or knocks, and has not since a time: `$1` says which are looked at, `$2` the time. */
 const IS_UNUSED = `r.created_ts < $2 and t.state = 0 and t.extremities = '{}'
-   and not exists (select 1 from member m where m.room = r.nid and m.membership <> 4)
+   and not exists (select 1 from member m where m.room = r.nid and m.local and m.membership <> 4)
    and not exists (select 1 from events e where e.room = r.nid and e.ts >= $2)`;
 const UNUSED_ROOMS = sql(
   'outside_rooms_unused',
@@ -87,6 +87,7 @@ const DELETE_ROOM = sql(
      delete from rooms r using room_tail t where r.nid = $1 and t.room = r.nid and ${IS_UNUSED} returning r.nid
    ), tails as (delete from room_tail t using gone g where t.room = g.nid),
    members as (delete from member m using gone g where m.room = g.nid),
+   partials as (delete from partial_rooms p using gone g where p.room = g.nid),
    mentions as (delete from mention m using gone g where m.room = g.nid)
    delete from events e using gone g where e.room = g.nid`,
 );

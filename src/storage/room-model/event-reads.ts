@@ -34,6 +34,13 @@ export interface RoomRecord {
   readonly state: number;
   readonly depth: number;
   readonly last_pos: number;
+  /** What `partial_rooms` says; null for most rooms. */
+  readonly partial_state: number | null;
+  readonly join_pos: number | null;
+  readonly via: string | null;
+  readonly servers: string | null;
+  readonly before: string | null;
+  readonly full_pos: number | null;
 }
 
 export interface StateDeltaRecord {
@@ -61,14 +68,15 @@ export const EVENT_COLUMNS =
   'e.room, e.nid, e.topo, e.event_id, e.skey, e.state, e.flags, e.replaces, e.redacted_by, e.current_state, e.delay_id, e.sent_by, e.json';
 
 const ROOM_COLUMNS = `r.nid, r.room_id, r.version, r.shard, r.creator, r.room_type, r.is_public,
-  t.extremities, t.state, t.depth, t.last_pos`;
+  t.extremities, t.state, t.depth, t.last_pos, p.state as partial_state, p.join_pos, p.via, p.servers, p.before, p.full_pos`;
+const ROOMS = 'rooms r join room_tail t on t.room = r.nid left join partial_rooms p on p.room = r.nid';
 const ROOM_BY_ID = sql(
   'room_by_id',
-  `select ${ROOM_COLUMNS} from rooms r join room_tail t on t.room = r.nid where r.room_id = $1`,
+  `select ${ROOM_COLUMNS} from ${ROOMS} where r.room_id = $1`,
 );
 const ROOMS_BY_NID = sql(
   'rooms_by_nid',
-  `select ${ROOM_COLUMNS} from rooms r join room_tail t on t.room = r.nid where r.nid = any($1::int[])`,
+  `select ${ROOM_COLUMNS} from ${ROOMS} where r.nid = any($1::int[])`,
 );
 const RESERVE_ROOMS = sql(
   'rooms_reserve',

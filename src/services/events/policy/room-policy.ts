@@ -23,14 +23,14 @@ export const namesPolicyServer = (room: Pick<Room, 'stateEvent'>): boolean => ro
  * The policy server that a room uses by its current state; undefined when it uses none. Server-Server API, "Determining if a Policy Server is
  * enabled in a room".
  */
-export const policyOf = (room: Pick<Room, 'stateEvent' | 'joinedServers'>): RoomPolicy | undefined => {
+export const policyOf = (room: Pick<Room, 'stateEvent' | 'hasServer'>): RoomPolicy | undefined => {
   const content = room.stateEvent(POLICY)?.content;
   if (content === undefined) return undefined;
   const { public_keys: keys, via } = content;
   const key = isJsonObject(keys) ? keys['ed25519'] : undefined;
   if (typeof via !== 'string' || typeof key !== 'string') return undefined;
   // "has at least one joined user in the room": or a room could make any server work for it.
-  if ((room.joinedServers().get(via) ?? 0) === 0) return undefined;
+  if (!room.hasServer(via)) return undefined;
   const bytes = decodeBase64(key);
   const verifyKey = bytes?.byteLength === PUBLIC_KEY_BYTES ? { bytes } : undefined;
   return { via, verifyKey, id: `${via} ${key}` };

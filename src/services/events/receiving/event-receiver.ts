@@ -20,7 +20,8 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { NotificationClassifier } from '#src/services/events/building/notification-class.ts';
 import { queueReceived, type ReceivedPlan } from './received-plan.ts';
-import { OWN_EVENT, type StateBefore } from './received-state.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { OWN_EVENT, type StateBefore, withEntries } from './received-state.ts';
 import type { Reception } from './reception.ts';
 import type { StateReset } from './state-reset.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
@@ -196,17 +197,23 @@ export class EventReceiver {
     const missingAuth = authIds.filter((id) => turn.place(id) === undefined);
     // The state at an outlier is not known here, and without it none after it: the history before it is gone, or never came.
     const missingPrev = prevIds.filter((id) => isMissing(turn.place(id)));
-    if (missingAuth.length > 0 || (told === undefined && missingPrev.length > 0))
+    const { partial } = room;
+    // What happened beside the join begins where that does.
+    const isBesideJoin = told === undefined && missingPrev.length > 0 && missingPrev.every((id) => partial?.before.has(id) === true);
+    if (missingAuth.length > 0 || (told === undefined && missingPrev.length > 0 && !isBesideJoin))
       return { outcome: 'missing', ids: [...new Set([...(told === undefined ? missingPrev : []), ...missingAuth])] };
     const positions = (ids: readonly string[]): number[] => ids.map((id) => turn.place(id)?.nid ?? 0);
     const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(positions(authIds));
     const names = await this.#names(given);
 
-    const before = await turn.around.before(room, prev, told);
+    const stateBefore = await turn.around.before(room, prev, told, isBesideJoin ? partial?.state : undefined);
+    const claimed = partial === undefined ? [] : await this.#claimed(room, given, auth, stateBefore);
+    const believed = withEntries(stateBefore, claimed);
     const { interner } = this.#options;
     const create = await turn.create();
-    const byRules = await judgeReceived({ interner, loader: turn.loader }, room, given, auth, before, create);
+    const byRules = await judgeReceived({ interner, loader: turn.loader }, room, given, auth, believed, create, claimed);
+    const before = byRules.kind === 'rejected' ? stateBefore : believed;
     const byPolicy = this.#judgeByPolicy(room, given, byRules);
     if (byPolicy === undefined) return { outcome: 'missing', ids: [] };
     const { incoming, verdict } = byPolicy;
@@ -220,6 +227,33 @@ export class EventReceiver {
     return verdict.kind === 'accepted'
       ? { outcome: 'accepted', event }
       : { outcome: verdict.kind, event, reason: verdict.reason };
+  }
+
+  /**
+   * In a room whose state is not whole, memberships that are not known are what the event names as such: it is judged again when they are.
+   *
+   * @returns the entries that the state before the event does not have
+   */
+  async #claimed(
+    room: Room,
+    { pdu }: IdentifiedPdu,
+    auth: readonly StoredEvent[],
+    before: StateBefore,
+  ): Promise<readonly StateChange[]> {
+    const wanted = new Set(
+      authEventKeysFor(room.version, pdu).flatMap(([type, stateKey]) => (type === MEMBER ? [stateKey] : [])),
+    );
+    const named = auth.filter(
+      ({ flags, stateKey, type }) =>
+        type === MEMBER && stateKey !== undefined && wanted.has(stateKey) && (flags & EVENT_FLAGS.rejected) === 0,
+    );
+    if (named.length === 0) return [];
+    const keys = named.map(({ stateKey = '' }) => ({ type: MEMBER, stateKey }));
+    const names = await this.#options.interner.ensure({ stateKeys: keys });
+    return named.flatMap(({ nid, stateKey = '' }) => {
+      const skey = names.stateKey(MEMBER, stateKey);
+      return before.get(skey) === undefined ? { skey, event: nid, isMember: true } : [];
+    });
   }
 
   /**
@@ -384,6 +418,8 @@ export class EventReceiver {
     });
   }
 }
+
+const MEMBER = 'm.room.member';
 
 /** State events that are accepted without a pause. */
 const SLICE = 250;

@@ -50,8 +50,20 @@ export class ReceivedStates {
    * "The state of the room before the event": the states after its prev_events, resolved.
    *
    * @param told states after those prev_events that are not here
+   * @param beside id of a stored state that is the one after further prev_events
    */
-  async before(room: Room, prev: readonly StoredEvent[], told: readonly StateEntries[] = []): Promise<StateBefore> {
+  async before(
+    room: Room,
+    prev: readonly StoredEvent[],
+    told: readonly StateEntries[] = [],
+    beside?: number,
+  ): Promise<StateBefore> {
+    if (beside !== undefined) {
+      const chain = (await this.#states.load([beside])).get(beside) ?? StateChain.EMPTY;
+      if (prev.length === 0) return stored(chain);
+      const branches = [...(await this.#statesAfter(room, prev)), chain];
+      return this.#merged(room, branches, branches.map(entriesOf));
+    }
     if (told.length > 0) {
       const branches = await this.#statesAfter(room, prev);
       return this.#merged(room, branches, [...branches.map(entriesOf), ...told]);
@@ -125,6 +137,18 @@ export class ReceivedStates {
     return nearest ?? { branch: StateChain.EMPTY, toBefore: [] };
   }
 }
+
+/** A state with entries that are not in it. */
+export const withEntries = (before: StateBefore, more: readonly StateChange[]): StateBefore => {
+  if (more.length === 0) return before;
+  const added = new Map(more.map(({ skey, event }) => [skey, event]));
+  return {
+    branch: before.branch,
+    toBefore: [...before.toBefore, ...more],
+    get: (skey) => added.get(skey) ?? before.get(skey),
+    entries: () => new Map([...before.entries(), ...added]),
+  };
+};
 
 const stored = (branch: StateChain): StateBefore => ({
   branch,

@@ -4,6 +4,7 @@ import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateBefore } from './received-state.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -18,6 +19,7 @@ export type Verdict =
  * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
  *
  * @param create the room's `m.room.create`, if it is here
+ * @param claimed what the event says of memberships that are not known: in a room whose state is not whole
  */
 export const judgeReceived = async (
   options: Parameters<typeof checkAgainst>[0],
@@ -26,6 +28,7 @@ export const judgeReceived = async (
   auth: readonly StoredEvent[],
   before: StateBefore,
   create: StoredEvent | undefined,
+  claimed: readonly StateChange[] = [],
 ): Promise<Verdict> => {
   // Before it is nothing, so there is no m.room.create that would allow it; and the room's own is here already.
   if (incoming.pdu.prev_events.length === 0) return { kind: 'rejected', reason: 'it comes after no other event' };
@@ -33,7 +36,9 @@ export const judgeReceived = async (
   if (!inItsPlace.ok) return { kind: 'rejected', reason: inItsPlace.reason };
   // The first event of a room that is joined: its state begins with what was told.
   if (room.head.extremities.length === 0) return { kind: 'accepted' };
-  const byCurrentState = await checkAgainst(options, room, incoming, (skey) => room.head.chain.get(skey));
+  const believed = new Map(claimed.map(({ skey, event }) => [skey, event]));
+  const current = (skey: number): number | undefined => room.head.chain.get(skey) ?? believed.get(skey);
+  const byCurrentState = await checkAgainst(options, room, incoming, current);
   return byCurrentState.ok ? { kind: 'accepted' } : { kind: 'soft-failed', reason: byCurrentState.reason };
 };
 

@@ -49,8 +49,18 @@ export interface Restored {
   readonly room: Room;
 }
 
+/** The state of a room is whole that was joined before all of it was told. */
+export interface Completed {
+  readonly kind: 'completed';
+  readonly room: Room;
+  /** Servers in the room of which this one was not told when it joined: they were sent nothing since. */
+  readonly servers: readonly string[];
+  /** Position of the join. */
+  readonly join: number;
+}
+
 /** All that can happen to the events of rooms. */
-export type RoomStreamEvent = Appended | Revealed | Purged | Restored;
+export type RoomStreamEvent = Appended | Revealed | Purged | Restored | Completed;
 
 /**
  * The stream of room events: the service that changes a room's events publishes it here, after the commit and in its turn.

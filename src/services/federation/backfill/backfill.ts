@@ -14,6 +14,7 @@ import type { RoomEventStream } from '#src/services/events/stream/room-event-str
 import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { PastSource } from '#src/services/reading/history/past-source.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -29,6 +30,7 @@ export interface BackfillOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly wholeState: Pick<WholeState, 'within'>;
 }
 
 /** Events that are asked for at once. */
@@ -45,6 +47,8 @@ const BACKGROUND = 2;
 const FIRST_PAUSE_MS = 60_000;
 const LONGEST_PAUSE_MS = 3_600_000;
 const REMEMBERED_ROOMS = 5_000;
+/** Milliseconds for which a page waits for the state of a room that was just joined. */
+const PATIENCE_MS = 20_000;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 interface Pause {
@@ -72,7 +76,12 @@ export class Backfill implements PastSource {
       'Events of earlier that other servers were asked for.',
     );
     options.stream.on('appended', ({ room, events }) => {
-      if (events.some(({ event }) => (event.flags & EVENT_FLAGS.afterGap) !== 0)) this.#soon(room.nid);
+      // The states before what comes next are as large as what is being fetched.
+      if (room.partial === undefined && events.some(({ event }) => (event.flags & EVENT_FLAGS.afterGap) !== 0))
+        this.#soon(room.nid);
+    });
+    options.stream.on('completed', ({ room }) => {
+      this.#soon(room.nid);
     });
   }
 
@@ -82,13 +91,15 @@ export class Backfill implements PastSource {
     return hasBackwardExtremities(this.#options.database, room.nid);
   }
 
-  fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean> {
+  async fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean> {
+    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
     // Whoever comes second finds what the first one fetched.
     return this.#turns.run(room.nid, () => this.#fill(room, range, true));
   }
 
   async nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined> {
     const { fetcher, history } = this.#options;
+    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return undefined;
     for (const server of fetcher.serversOf(room, [], 2)) {
       const found = await history.eventByTime(server, room.roomId, ts, dir);
       if (!found.ok) continue;

@@ -64,7 +64,7 @@ export class ReceiptEdus implements EduSource {
       const accepted: Promise<unknown>[] = [];
       for (const [userId, said] of Object.entries(users)) {
         if (left-- <= 0) break;
-        if (domainOf(userId) !== origin || !room.isJoined(userId)) continue;
+        if (domainOf(userId) !== origin || !room.mayBeJoined(userId)) continue;
         const receipt = parsed(said);
         if (receipt === undefined) continue;
         const { eventId, thread, ts } = receipt;

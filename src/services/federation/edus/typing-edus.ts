@@ -46,7 +46,7 @@ export class TypingEdus implements EduSource {
     const { room_id: roomId, user_id: userId, typing: isTyping } = content;
     if (typeof roomId !== 'string' || typeof userId !== 'string' || domainOf(userId) !== origin) return;
     const room = await rooms.byId(roomId);
-    if (room?.isJoined(userId) !== true || !room.allowsServer(origin)) return;
+    if (room?.mayBeJoined(userId) !== true || !room.allowsServer(origin)) return;
     if (isTyping === true) typing.start(room, userId, BELIEVED_MS);
     else typing.stop(room, userId);
   }

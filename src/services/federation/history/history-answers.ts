@@ -166,8 +166,7 @@ export class HistoryAnswers {
   }
 
   #assertMayAsk(room: Room, origin: string): void {
-    const servers = room.joinedServers();
-    if (!servers.has(origin) || !servers.has(this.#options.serverName)) throw notInRoom();
+    if (!room.hasServer(origin) || !room.joinedServers().has(this.#options.serverName)) throw notInRoom();
     if (!room.allowsServer(origin))
       throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
   }
@@ -185,6 +184,11 @@ export class HistoryAnswers {
   ): Promise<{ readonly state: readonly number[]; readonly authChain: readonly number[] }> {
     const event = await this.#eventOf(room, eventId);
     if ((event.flags & (EVENT_FLAGS.outlier | EVENT_FLAGS.rejected)) !== 0) throw notFound();
+    if (room.partial !== undefined && event.nid >= room.partial.join)
+      throw new MatrixError(
+        'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+        'This server has not been told yet who is in the room. Ask another one.',
+      );
     const chain = await this.#options.states.get(event.state);
     const state = [...chain.others().events, ...chain.members().events];
     return { state, authChain: await this.#authChain(room, state) };

@@ -71,7 +71,10 @@ export class ServerVisibility {
       unsure.flatMap((one) => one.chains),
     );
     const hidden = new Set<number>();
+    const { partial } = room;
     for (const { event, chains: both, visibilities } of unsure) {
+      // It has been in the room since before the join: of its users nothing is known yet.
+      if (partial?.servers.has(serverName) === true && event.nid >= partial.join) continue;
       const held = both.flatMap((chain) => memberships.get(chain) ?? []);
       if (!mayServerSee({ visibilities, memberships: held })) hidden.add(event.nid);
     }

@@ -96,6 +96,11 @@ export class MissingEvents implements GapCloser {
     const prevIds = new Set(referencedIds(event.pdu.prev_events));
     const gaps = missing.filter((id) => prevIds.has(id));
     if (gaps.length > MOST_BRANCHES) return unknown;
+    if (gaps.length > 0 && room.partial !== undefined) {
+      // What such a state adds to one that is not whole could not be told from what is missing.
+      await Promise.race([room.whenFull(), aborted(signal)]);
+      if (room.partial !== undefined || signal.aborted) return unknown;
+    }
     const states: (readonly string[])[] = [];
     for (const gap of gaps) {
       const state = await fetcher.stateAfter(room, gap, origin, signal);
@@ -111,3 +116,9 @@ export class MissingEvents implements GapCloser {
     return accept();
   }
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });

@@ -29,8 +29,10 @@ import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membersh
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
+import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
 import { candidatesFor } from './join-candidates.ts';
-import { type JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
+import type { FullStates } from './full-states.ts';
+import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
 import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
@@ -59,6 +61,13 @@ export interface FederationMembershipOptions {
   readonly logger: Logger;
   /** What the answer of `send_join` may have at most. */
   readonly bounds: AnswerBounds;
+  readonly answers: JoinAnswerReader;
+  /** Fetches what was left out of an answer. */
+  readonly fullStates: FullStates;
+  /** Finds what lies between an event and what is here. */
+  readonly gaps: GapCloser;
+  /** Joins with a part of the state, so that users need not wait for the memberships of all. */
+  readonly omitsMembers: boolean;
 }
 
 /** A server does not do what it is asked: the next one is, or the user is told. */
@@ -84,7 +93,6 @@ const ANOTHER_MAY: ReadonlySet<string> = new Set([
 /** Memberships of our users in rooms of other servers, and of their users in ours. Server-Server API. */
 export class FederationMembership implements RemoteMembership {
   readonly #options: FederationMembershipOptions;
-  readonly #answers: JoinAnswerReader;
   /** Rooms that another server has let this one into, while they are brought. */
   readonly #coming = new Map<string, Promise<void>>();
   /** One after the other in each room: the first one brings the room, and the others find it. */
@@ -92,17 +100,25 @@ export class FederationMembership implements RemoteMembership {
 
   constructor(options: FederationMembershipOptions) {
     this.#options = options;
-    this.#answers = new JoinAnswerReader(options.verifier, options.bounds);
   }
 
-  isNeeded(room: Room | undefined, userId: string): boolean {
+  isNeeded(room: Room | undefined, userId: string, how: 'join' | 'knock' | 'leave'): boolean {
     if (room?.isHere !== true) return true;
-    if (room.isResident) return false;
+    // Whether they are banned is known where the state is whole.
+    if (room.isResident) return how === 'join' && room.partial !== undefined;
     // Everybody here has left. Where nobody else was, the room is what this server has of it.
     return room.remoteServers().length > 0 || room.member(userId)?.membership === 'invite';
   }
 
   async enter(how: 'join' | 'knock', entry: RemoteEntry): Promise<boolean> {
+    const isDone = await this.#enter(how, entry);
+    const room = how === 'join' ? await this.#options.rooms.heardOf(entry.roomId) : undefined;
+    // Where there is little to be told, it is here when the user is.
+    if (room !== undefined) await this.#options.fullStates.attempt(room);
+    return isDone;
+  }
+
+  #enter(how: 'join' | 'knock', entry: RemoteEntry): Promise<boolean> {
     return this.#entering.run(entry.roomId, async () => {
       this.#options.closed.assertOpen(entry.roomId);
       const room = await this.#options.rooms.heardOf(entry.roomId);
@@ -319,18 +335,24 @@ export class FederationMembership implements RemoteMembership {
     built: BuiltPdu,
     isAuthorised: boolean,
   ): Promise<boolean> {
-    const { api, bounds, imports, outsideRooms } = this.#options;
+    const { api, bounds, fullStates, imports, omitsMembers, outsideRooms } = this.#options;
+    const known = await this.#options.rooms.heardOf(roomId);
+    // Who is in the room already has its state: nothing of the answer is wanted but that the join stands.
+    const wantsPart = omitsMembers && (known?.isResident !== true || known.partial !== undefined);
     const sent = await api.sendJoin(
       server,
       { roomId, eventId: built.eventId, event: built.pdu },
-      { omitsMembers: false, maxBodyBytes: bounds.bytes },
+      { omitsMembers: wantsPart, maxBodyBytes: bounds.bytes },
     );
     if (!sent.ok) throw new RefusalError(sent);
     const answer = await this.#read(server, { roomId, version }, sent.body);
+    if (answer.membersOmitted && !wantsPart) throw new BadAnswerError('It left out members although all were asked for.');
     const join = await this.#completed(version, built, answer, isAuthorised);
     const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
-    if (room.isResident) return this.#receiveJoin(room, join, answer);
-    return (await imports.import(room, version, join, answer)) !== undefined;
+    if (room.isResident) return this.#receiveJoin(room, join, answer, server);
+    if ((await imports.import(room, version, join, answer, server)) === undefined) return false;
+    if (room.partial !== undefined) fullStates.begin(room);
+    return true;
   }
 
   async #read(
@@ -339,7 +361,7 @@ export class FederationMembership implements RemoteMembership {
     body: AsyncIterable<Buffer>,
   ): Promise<JoinAnswer> {
     try {
-      return await this.#answers.read(room, body);
+      return await this.#options.answers.read(room, body);
     } catch (error) {
       if (error instanceof BadAnswerError) throw error;
       // What breaks off on its way, or is too long.
@@ -361,12 +383,16 @@ export class FederationMembership implements RemoteMembership {
     return verified.event;
   }
 
-  /** A join of a room that others of this server are in: only another server could authorise it. */
-  async #receiveJoin(room: Room, join: IdentifiedPdu, answer: JoinAnswer): Promise<boolean> {
-    const { imports, receiver } = this.#options;
+  /** A join of a room that others of this server are in: only another server could authorise it, or knows who is banned. */
+  async #receiveJoin(room: Room, join: IdentifiedPdu, answer: JoinAnswer, server: string): Promise<boolean> {
+    const { gaps, imports, receiver, timers } = this.#options;
     let reception = await receiver.receive(room, join);
-    if (reception.outcome === 'missing') {
-      await imports.storeOutliers(room, join, answer.events);
+    if (reception.outcome === 'missing') await imports.storeOutliers(room, join.eventId, answer.events);
+    if (reception.outcome === 'missing' && answer.membersOmitted) {
+      const late = new AbortController();
+      const timer = timers.after(LONGEST_COMING_MS, () => late.abort());
+      reception = (await gaps.close(room, join, server, late.signal).finally(() => timer.cancel())) ?? reception;
+    } else if (reception.outcome === 'missing') {
       const state = [...answer.state.values()].map(({ eventId }) => eventId).filter((id) => id !== join.eventId);
       reception = await receiver.receiveAt(room, join, state);
     }

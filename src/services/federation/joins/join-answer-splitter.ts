@@ -1,4 +1,4 @@
-/** A list of events in the answer of `send_join`. */
+/** A list of events in the answer of `send_join`, or of `GET /state`. */
 export type EventList = 'state' | 'auth_chain';
 
 /** A piece of the answer: one event of a list, or one of the other members that matter. */
@@ -26,7 +26,12 @@ export class BadAnswerError extends Error {
   }
 }
 
-const LISTS: ReadonlySet<string> = new Set<EventList>(['state', 'auth_chain']);
+/** By the name of a member. `GET /state` calls the state "pdus". */
+const LISTS: ReadonlyMap<string, EventList> = new Map([
+  ['state', 'state'],
+  ['pdus', 'state'],
+  ['auth_chain', 'auth_chain'],
+]);
 const MEMBERS: ReadonlySet<string> = new Set(['event', 'members_omitted', 'servers_in_room', 'knock_room_state']);
 const MOST_DEPTH = 1_000;
 /** Of the name of a member; longer ones are none that we know. */
@@ -137,8 +142,9 @@ export class JoinAnswerSplitter {
   }
 
   #open(byte: number, at: number): void {
-    if (this.#depth === 1 && byte === OPEN_LIST && this.#name !== undefined && LISTS.has(this.#name)) {
-      this.#list = this.#name as EventList;
+    const list = this.#name === undefined ? undefined : LISTS.get(this.#name);
+    if (this.#depth === 1 && byte === OPEN_LIST && list !== undefined) {
+      this.#list = list;
       this.#depth = 2;
       return;
     }

@@ -75,6 +75,7 @@ export class MembershipHandshakes {
     if (!isUserId(userId) || domainOf(userId) !== origin)
       throw new MatrixError('M_FORBIDDEN', `${userId} is not a user of ${origin}.`);
     const room = await this.#room(how, roomId, origin);
+    if (how !== 'leave') assertIsWhole(room);
     if (versions?.includes(room.version.id) === false) {
       throw new MatrixError(
         'M_INCOMPATIBLE_ROOM_VERSION',
@@ -101,6 +102,7 @@ export class MembershipHandshakes {
     const { receiver, signer, verifier } = this.#options;
     const { origin, roomId, eventId } = request;
     const room = await this.#room(how, roomId, origin);
+    assertIsWhole(room);
     const userId = senderOf(how, request);
     const authorisedBy = this.#authorisedHere(how, room, request.event);
     if (authorisedBy !== undefined) {
@@ -206,4 +208,13 @@ const signed = (room: Room, event: JsonObject, signer: PduSigner): JsonObject =>
   } catch {
     throw invalid('The event has no canonical form.');
   }
+};
+
+/** Who else is in the room, and who is banned from it, is not known before. @throws MatrixError ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE */
+const assertIsWhole = ({ partial }: Room): void => {
+  if (partial === undefined) return;
+  throw new MatrixError(
+    'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+    'This server has not been told yet who is in the room. Ask another one.',
+  );
 };

@@ -7,6 +7,7 @@ import { createEventIdOf, referencedIds } from '#src/protocol/events/pdu.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
@@ -17,6 +18,7 @@ import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room, StateSlot } from '#src/services/room-model/room/room.ts';
@@ -24,11 +26,13 @@ import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
+import type { PartialRoomRow } from '#src/storage/events/event-rows.ts';
 import { settleOutsideEvent, settleOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
 import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { AnsweredEvent, AnsweredState, JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
+import type { MembersAhead } from './members-ahead.ts';
 import { roomTypeOf } from './outside-rooms.ts';
 
 /** Outliers that are parsed and stored together. */
@@ -48,6 +52,8 @@ export interface RoomImportOptions {
   readonly stream: RoomEventStream;
   readonly events: EventService;
   readonly receiver: EventReceiver;
+  readonly members: MembersAhead;
+  readonly serverName: string;
 }
 
 /** The state that another server told, by position. */
@@ -59,7 +65,7 @@ interface ToldState {
 
 /**
  * Makes a room that this server is not in what another server told of it. State and auth chain are stored as outliers first, a few hundred at
- * a time; the room becomes what they say in the commit of the join, or not at all. What a broken-off import left is found by the next one.
+ * a time, and so are memberships; the room becomes what they say in the commit of the join, or not at all. What a broken-off import left is found by the next one.
  */
 export class RoomImport {
   readonly #options: RoomImportOptions;
@@ -69,6 +75,7 @@ export class RoomImport {
   }
 
   /**
+   * @param via the server that answered
    * @returns the join; undefined when a user of this server came into the room meanwhile
    * @throws BadAnswerError when the join does not stand by the state that was told
    */
@@ -77,24 +84,28 @@ export class RoomImport {
     version: RoomVersion,
     join: IdentifiedPdu,
     answer: JoinAnswer,
+    via: string,
   ): Promise<StoredEvent | undefined> {
     await this.#settleRoom(room, version, answer);
-    await this.storeOutliers(room, join, answer.events);
-    const ids = await this.#entriesOf(room, join, answer);
-    const names = await this.#namesOf(join, ids);
+    await this.storeOutliers(room, join.eventId, answer.events);
+    const entries = await this.entriesOf(room, join.eventId, answer);
+    const names = await this.namesOf(entries, join.pdu.state_key ?? '');
     await this.#settleInvites(room, answer);
     return room.turns.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
-      return room.isResident ? undefined : this.#write(room, join, await this.#told(room, ids, names), names);
+      if (room.isResident) return undefined;
+      const told = await this.#told(room, entries, names);
+      const missing = answer.membersOmitted ? { via, servers: [...new Set([via, ...answer.servers])] } : undefined;
+      return this.#write(room, join, told, names, missing);
     });
   }
 
   /** Stores what an answer consists of, in an order in which each event comes after those that authorise it. */
-  async storeOutliers(room: Room, join: IdentifiedPdu, events: ReadonlyMap<string, AnsweredEvent>): Promise<void> {
+  async storeOutliers(room: Room, joinId: string, events: ReadonlyMap<string, AnsweredEvent>): Promise<void> {
     const create = room.version.roomIdIsCreateHash ? events.get(createEventIdOf(room.roomId)) : undefined;
     // Since v12 no event names m.room.create, and each stands on it.
     const ordered = authFirst(create === undefined ? events : new Map([[create.eventId, create], ...events])).filter(
-      ({ eventId }) => eventId !== join.eventId,
+      ({ eventId }) => eventId !== joinId,
     );
     for (let at = 0; at < ordered.length; at += OUTLIERS_AT_ONCE) {
       const slice = ordered.slice(at, at + OUTLIERS_AT_ONCE).map(({ eventId, json }): IdentifiedPdu => {
@@ -121,10 +132,10 @@ export class RoomImport {
   }
 
   /** Where the told state lies that was accepted: what its auth events do not allow is left out. */
-  async #entriesOf(room: Room, join: IdentifiedPdu, { state }: JoinAnswer): Promise<Entries> {
+  async entriesOf(room: Room, joinId: string, { state }: Pick<JoinAnswer, 'state'>): Promise<ToldEntries> {
     const told = new Map<string, AnsweredState>();
-    for (const one of state.values()) if (one.eventId !== join.eventId) told.set(one.eventId, one);
-    const entries: Entry[] = [];
+    for (const one of state.values()) if (one.eventId !== joinId) told.set(one.eventId, one);
+    const entries: ToldEntry[] = [];
     const ids = [...told.keys()];
     for (let at = 0; at < ids.length; at += NAMES_AT_ONCE) {
       const bytes = ids.slice(at, at + NAMES_AT_ONCE).map(eventIdBytes);
@@ -136,17 +147,15 @@ export class RoomImport {
     return entries;
   }
 
-  async #namesOf({ pdu }: IdentifiedPdu, entries: Entries): Promise<Names> {
+  /** The names in some entries, and that of a user who joins. */
+  async namesOf(entries: ToldEntries, joining?: string): Promise<Names> {
     const { interner } = this.#options;
-    const stateKey = pdu.state_key ?? '';
-    const names = await interner.ensure({
-      types: [MEMBER],
-      users: [stateKey],
-      stateKeys: [{ type: MEMBER, stateKey }],
-    });
+    const users = joining === undefined ? [] : [joining];
+    const stateKeys = users.map((stateKey) => ({ type: MEMBER, stateKey }));
+    const names = await interner.ensure({ types: [MEMBER], users, stateKeys });
     for (let at = 0; at < entries.length; at += NAMES_AT_ONCE) {
-      const users = entries.slice(at, at + NAMES_AT_ONCE).flatMap(({ member }) => member?.userId ?? []);
-      names.with(await interner.ensure({ users }));
+      const some = entries.slice(at, at + NAMES_AT_ONCE).flatMap(({ member }) => member?.userId ?? []);
+      names.with(await interner.ensure({ users: some }));
     }
     const others = entries.filter(({ member }) => member === undefined).map(({ skey }) => skey);
     return names.with(await interner.named({ stateKeys: others }));
@@ -166,7 +175,7 @@ export class RoomImport {
     }
   }
 
-  async #told(room: Room, entries: Entries, names: Names): Promise<ToldState> {
+  async #told(room: Room, entries: ToldEntries, names: Names): Promise<ToldState> {
     const { events, loader } = this.#options;
     const slots = new Map<string, StateSlot>();
     const others = entries.filter(({ member }) => member === undefined);
@@ -203,8 +212,14 @@ export class RoomImport {
   }
 
   /** Writes the join, and with it what the room is. What has to be read is read first: positions are given out and queued in one turn. */
-  async #write(room: Room, join: IdentifiedPdu, told: ToldState, names: Names): Promise<StoredEvent> {
-    const { database, events, loader, states, stream, writer } = this.#options;
+  async #write(
+    room: Room,
+    join: IdentifiedPdu,
+    told: ToldState,
+    names: Names,
+    missing: { readonly via: string; readonly servers: readonly string[] } | undefined,
+  ): Promise<StoredEvent> {
+    const { database, events, loader, members: ahead, states, stream, writer } = this.#options;
     const { eventId, pdu } = join;
     const userId = pdu.state_key ?? '';
     const entries = new Map(told.changes.map(({ skey, event }) => [skey, event]));
@@ -216,6 +231,9 @@ export class RoomImport {
     const authIds = referencedIds(pdu.auth_events);
     const places = await positionsById(database, authIds.map(eventIdBytes));
     const auth = places.filter((place) => place.room === room.nid).map((place) => place.nid);
+    const [ours, others] = [true, false].map((wanted) => told.members.filter(({ local }) => local === wanted));
+    // Nobody sees them before the room is here. In one statement with the join, so many would hold up all other writes.
+    await ahead.write(room, others ?? []);
 
     const statePos = writer.allocate(room.shard);
     const nid = writer.allocate(room.shard);
@@ -243,13 +261,16 @@ export class RoomImport {
       local: true,
       forgotten: false,
     };
-    const members = told.members
+    const members = (ours ?? [])
       .filter((member) => member.userId !== userId)
       .map((member) => ({ ...member, since: nid }));
     const change: MemberChange = { before: room.member(userId), after: joined };
-    const others = members
-      .filter((member) => member.local)
-      .map((member): MemberChange => ({ before: room.member(member.userId), after: member }));
+    const changes = members.map((member): MemberChange => ({ before: room.member(member.userId), after: member }));
+    const prevIds = referencedIds(pdu.prev_events);
+    const partial: PartialState | undefined =
+      missing === undefined
+        ? undefined
+        : { state: statePos, join: nid, via: missing.via, servers: this.#serversIn(missing.servers), before: new Set(prevIds) };
     const head = { extremities: [event], chain: after };
     await writer.append({
       positions: [statePos, nid],
@@ -258,7 +279,7 @@ export class RoomImport {
         events: [eventRow(names, parts, { prev: [], auth, relation: relationLink({ content: {} }) })],
         deltas: [deltaRowOf(room.nid, before), deltaRowOf(room.nid, after)],
         members: [...members, joined].map((member) => memberRow(room, member)),
-        missing: referencedIds(pdu.prev_events).map((id) => ({
+        missing: prevIds.map((id) => ({
           room: room.nid,
           eventId: eventIdBytes(id),
           referrer: nid,
@@ -268,38 +289,48 @@ export class RoomImport {
             room,
             // It was so before: nothing follows from it now.
             state: [],
-            members: [change, ...others].map(({ before: earlier, after: { local, membership, userId: whose } }) => {
+            members: [change, ...changes].map(({ before: earlier, after: { local, membership, userId: whose } }) => {
               return { userId: whose, local, before: earlier?.membership, after: membership };
             }),
             redacted: [],
           },
           hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : [],
         ),
+        partials: partialRowsOf(room, partial),
         tails: [{ room: room.nid, extremities: [nid], state: after.nid, depth: pdu.depth, lastPos: nid }],
       },
       publish: () => {
         states.remember(before);
         states.remember(after);
-        room.applyImport(event, head, told.slots, [...members, joined]);
+        room.applyImport(event, head, told.slots, [...members, joined], partial);
         loader.remember(event);
         stream.publish({
           kind: 'appended',
           room,
           events: [{ event, member: change, mentions: [] }],
-          resolvedMembers: others,
+          resolvedMembers: changes,
         });
       },
     });
     return event;
   }
+
+  #serversIn(told: readonly string[]): ReadonlySet<string> {
+    const { serverName } = this.#options;
+    return new Set(told.filter((server) => server !== serverName && isServerName(server)).slice(0, MOST_SERVERS));
+  }
 }
 
-interface Entry {
+/** Where a told state event lies, and whose membership it is. */
+export interface ToldEntry {
   readonly nid: number;
   readonly skey: number;
   readonly member: AnsweredState['member'];
 }
-type Entries = readonly Entry[];
+export type ToldEntries = readonly ToldEntry[];
+
+/** Servers in a room of which this server is told at most. */
+const MOST_SERVERS = 20_000;
 
 /** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
 const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly AnsweredEvent[] => {
@@ -325,6 +356,23 @@ const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly Answere
 
 /** Whether the room says that it is the successor of another one: what the user said of that one holds for this one too. */
 const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);
+
+/** What is remembered of a state that is not whole, or that an earlier one of the room was not. */
+const partialRowsOf = (room: Room, partial: PartialState | undefined): readonly PartialRoomRow[] => {
+  if (partial !== undefined) return [partialRowOf(room.nid, partial)];
+  const wasPartial = room.partial !== undefined || room.fullSince > 0;
+  return wasPartial ? [{ room: room.nid, state: null, join: 0, via: '', servers: '[]', before: '[]', fullPos: 0 }] : [];
+};
+
+const partialRowOf = (room: number, { before, join, servers, state, via }: PartialState): PartialRoomRow => ({
+  room,
+  state,
+  join,
+  via,
+  servers: JSON.stringify([...servers]),
+  before: JSON.stringify([...before]),
+  fullPos: 0,
+});
 
 const withoutUnsigned = (pdu: Pdu): Pdu => {
   const { unsigned: _unsigned, ...rest } = pdu;

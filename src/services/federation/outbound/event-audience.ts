@@ -48,7 +48,16 @@ export class EventAudience {
 
   /** @returns stops listening */
   listen(): () => void {
-    return this.#options.stream.on('appended', (appended) => this.#hear(appended));
+    const stop = [
+      this.#options.stream.on('appended', (appended) => this.#hear(appended)),
+      this.#options.stream.on('completed', ({ join, room, servers }) => {
+        for (const server of servers) this.#options.joined(room, server);
+        this.#add(room, servers, join - 1, room.lastPosition);
+      }),
+    ];
+    return () => {
+      for (const one of stop) one();
+    };
   }
 
   /** The newest event heard of, in each shard. */
@@ -76,6 +85,8 @@ export class EventAudience {
       if (server === undefined) continue;
       if (member.membership === 'join') since.set(server, Math.min(member.since, since.get(server) ?? Infinity));
     }
+    const { partial } = room;
+    for (const server of partial?.servers ?? []) since.set(server, partial?.join ?? 0);
     for (const [server, from] of since) {
       if (from > after) this.#options.joined(room, server);
       this.#add(room, [server], Math.max(after, from), room.lastPosition);
@@ -148,7 +159,7 @@ export class EventAudience {
     for (const { event, member } of events) {
       if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
       const server = domainOf(member.after.userId);
-      if (server === undefined || left.has(server) || room.joinedServers().has(server)) continue;
+      if (server === undefined || left.has(server) || room.hasServer(server)) continue;
       const { before, after } = member;
       if (after.membership !== 'leave' && after.membership !== 'ban') continue;
       if (HEARS_OF_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);

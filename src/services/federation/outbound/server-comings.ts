@@ -24,7 +24,8 @@ export const serverComings = ({ room, events, resolvedMembers = [] }: Appended):
     const is = after.membership === 'join';
     if (was === is || after.local) return;
     const server = domainOf(after.userId);
-    if (server === undefined) return;
+    // Of servers that were in the room before this one it is not known yet who else is there.
+    if (server === undefined || room.partial?.servers.has(server) === true) return;
     let balance = balances.get(server);
     if (balance === undefined) balances.set(server, (balance = { delta: 0, firstJoin: nid, lastLeave: nid }));
     balance.delta += is ? 1 : -1;

@@ -12,6 +12,7 @@ import { type Membership, membershipIn } from '#src/services/room-model/room/mem
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { eventText } from '#src/services/reading/client-events/client-events.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
@@ -27,6 +28,7 @@ export interface MembersQuery {
 /** Reads the state of rooms, as much of it as the reader may see. */
 export class RoomState {
   readonly #access: Pick<RoomAccess, 'joined' | 'known' | 'reading'>;
+  readonly #wholeState: WholeState;
   readonly #visibility: Pick<EventVisibility, 'asState'>;
   readonly #clock: Clock;
   readonly #database: Database;
@@ -36,6 +38,7 @@ export class RoomState {
 
   constructor(options: {
     readonly access: Pick<RoomAccess, 'joined' | 'known' | 'reading'>;
+    readonly wholeState: WholeState;
     readonly visibility: Pick<EventVisibility, 'asState'>;
     readonly clock: Clock;
     readonly database: Database;
@@ -44,6 +47,7 @@ export class RoomState {
     readonly states: StateStore;
   }) {
     this.#access = options.access;
+    this.#wholeState = options.wholeState;
     this.#visibility = options.visibility;
     this.#clock = options.clock;
     this.#database = options.database;
@@ -54,7 +58,7 @@ export class RoomState {
 
   /** All state events; for who has left, those of when they did. */
   async all(roomId: string, userId: string): Promise<StoredEvent[]> {
-    const view = await this.#access.reading(roomId, userId);
+    const view = await this.#whole(roomId, userId);
     if (!view.isCurrent) return this.eventsOf(view.room, view.state);
     const members = await this.#load(
       view.room,
@@ -65,11 +69,21 @@ export class RoomState {
 
   /** @throws MatrixError M_NOT_FOUND when the state has no such entry, M_FORBIDDEN */
   async one(roomId: string, userId: string, type: string, stateKey: string): Promise<StoredEvent> {
-    const view = await this.#access.reading(roomId, userId);
+    const known = await this.#access.reading(roomId, userId);
+    const isMissing = type === MEMBER && !known.room.knowsMember(stateKey);
+    const view = isMissing ? await this.#whole(roomId, userId) : known;
     const event = await this.#entry(view, type, stateKey);
     const [told] = event === undefined ? [] : await this.told(view.room, userId, [event]);
     if (told === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
     return told.event;
+  }
+
+  /** What a user may read of a room, once it is known who is in it. */
+  async #whole(roomId: string, userId: string): Promise<RoomView> {
+    const view = await this.#access.reading(roomId, userId);
+    if (view.room.whenFull() === undefined) return view;
+    await this.#wholeState.of(view.room);
+    return this.#access.reading(roomId, userId);
   }
 
   async #entry({ room, state, isCurrent }: RoomView, type: string, stateKey: string): Promise<StoredEvent | undefined> {
@@ -86,7 +100,7 @@ export class RoomState {
 
   /** Member events. @throws MatrixError M_INVALID_PARAM for a token that is none, M_FORBIDDEN */
   async members(roomId: string, userId: string, query: MembersQuery): Promise<StoredEvent[]> {
-    const view = await this.#access.reading(roomId, userId);
+    const view = await this.#whole(roomId, userId);
     const { room } = view;
     const wanted = (membership: Membership): boolean =>
       (query.membership === undefined || membership === query.membership) &&
@@ -106,6 +120,7 @@ export class RoomState {
   /** The members who are in the room, for who is in it too. @throws MatrixError M_FORBIDDEN */
   async joinedMembers(roomId: string, userId: string): Promise<StoredEvent[]> {
     const room = await this.#access.joined(roomId, userId);
+    await this.#wholeState.of(room);
     const members = [...room.members.values()].filter((member) => member.membership === 'join');
     return this.#load(
       room,

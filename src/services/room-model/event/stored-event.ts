@@ -210,6 +210,11 @@ export class StoredEvent {
     this.#flags &= ~EVENT_FLAGS.softFailed;
   }
 
+  /** It was accepted by what was known of the room's state, and is not allowed by all of it. */
+  reject(): void {
+    this.#flags = (this.#flags | EVENT_FLAGS.rejected) & ~EVENT_FLAGS.state;
+  }
+
   /** Rough size in memory, in bytes. */
   get size(): number {
     return 400 + this.#json.length * (this.#pdu === undefined ? 2 : 5);

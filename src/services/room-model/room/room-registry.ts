@@ -19,6 +19,7 @@ import {
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
+import type { PartialState } from './partial-state.ts';
 import { Room, type StateSlot } from './room.ts';
 
 /** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
@@ -252,9 +253,18 @@ export class RoomRegistry {
       state,
       members: new Map(parts.members.map((member) => [member.userId, member])),
       ring: parts.ring,
+      partial: partialOf(record),
+      fullSince: record.full_pos ?? 0,
     });
   }
 }
+
+const partialOf = ({ partial_state: state, join_pos: join, via, servers, before }: RoomRecord): PartialState | undefined =>
+  state === null || join === null || via === null
+    ? undefined
+    : { state, join, via, servers: textsIn(servers), before: textsIn(before) };
+
+const textsIn = (json: string | null): ReadonlySet<string> => new Set(JSON.parse(json ?? '[]') as readonly string[]);
 
 /** @param wanted how many events were asked for: fewer are all that there are */
 const ringOf = (events: StoredEvent[], wanted: number): EventRing =>

@@ -1,5 +1,6 @@
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -9,6 +10,7 @@ import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
 import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
+import type { PartialState } from './partial-state.ts';
 import { RoomTurns } from './room-turns.ts';
 import type { StickySet } from './sticky-set.ts';
 
@@ -53,6 +55,9 @@ export interface RoomParts {
   readonly state: Map<string, StateSlot>;
   readonly members: Map<string, Member>;
   readonly ring: EventRing;
+  readonly partial?: PartialState | undefined;
+  /** Since when the state is whole that was not told as a whole at first; 0 for most rooms. */
+  readonly fullSince?: number;
 }
 
 /**
@@ -78,6 +83,11 @@ export class Room implements EventRoom {
   #committed: RoomHead;
   #lastPosition: number;
   #depth: number;
+  #partial: PartialState | undefined;
+  #fullSince: number;
+  /** Made when somebody waits for the state. */
+  #full: PromiseWithResolvers<void> | undefined;
+  #partialServers: { readonly joined: readonly string[]; readonly all: readonly string[] } | undefined;
 
   readonly #building: BuildingHead;
   readonly #acl = new CompiledAcl();
@@ -97,6 +107,8 @@ export class Room implements EventRoom {
     this.#building = new BuildingHead(parts.head, parts.depth);
     this.#lastPosition = parts.lastPosition;
     this.#depth = parts.depth;
+    this.#partial = parts.partial;
+    this.#fullSince = parts.fullSince ?? 0;
   }
 
   // What readers see.
@@ -140,9 +152,42 @@ export class Room implements EventRoom {
   joinedServers(): ReadonlyMap<string, number> {
     return this.#members.servers.counts;
   }
-  /** The servers other than this one that have joined members. The same array as long as none of them comes or goes. */
+  /**
+   * The servers other than this one that have joined members, or had when it joined, as long as the members are not known. The same array as
+   * long as none of them comes or goes.
+   */
   remoteServers(): readonly string[] {
-    return this.#members.servers.remote;
+    const joined = this.#members.servers.remote;
+    if (this.#partial === undefined) return joined;
+    if (this.#partialServers?.joined !== joined)
+      this.#partialServers = { joined, all: [...new Set([...joined, ...this.#partial.servers])] };
+    return this.#partialServers.all;
+  }
+  /** Whether a server takes part: by a joined member, or, as long as the members are not known, because it did when this server joined. */
+  hasServer(serverName: string): boolean {
+    return this.#members.servers.counts.has(serverName) || this.#partial?.servers.has(serverName) === true;
+  }
+  /** Which memberships are not known yet; undefined for rooms whose state is here as a whole. */
+  get partial(): PartialState | undefined {
+    return this.#partial;
+  }
+  /** Since when the state is whole that was not told as a whole at first; 0 for most rooms. */
+  get fullSince(): number {
+    return this.#fullSince;
+  }
+  /** Resolves when the state is whole; undefined when it is, or nobody here is in the room any more, so that nobody tells it. */
+  whenFull(): Promise<void> | undefined {
+    if (this.#partial === undefined || !this.isResident) return undefined;
+    return (this.#full ??= Promise.withResolvers<void>()).promise;
+  }
+  /** Whether it is known what a user is in the room: always, but in one whose state is not whole. */
+  knowsMember(userId: string): boolean {
+    return this.#partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;
+  }
+  /** Whether a user is joined, or may be for all that is known. */
+  mayBeJoined(userId: string): boolean {
+    if (this.isJoined(userId)) return true;
+    return !this.knowsMember(userId) && this.#partial?.servers.has(domainOf(userId) ?? '') === true;
   }
   /** Whether users of other servers are or were members. */
   get hasRemoteMembers(): boolean {
@@ -314,13 +359,17 @@ export class Room implements EventRoom {
    * state any more.
    *
    * @param members everybody whose membership changes by it
+   * @param partial what of the state was not told
    */
   applyImport(
     event: StoredEvent,
     head: RoomHead,
     state: ReadonlyMap<string, StateSlot>,
     members: readonly Member[],
+    partial: PartialState | undefined,
   ): void {
+    this.#partial = partial;
+    this.#fullSince = 0;
     this.#committed = head;
     this.#depth = event.topo;
     this.#building.moveTo(head, event.topo);
@@ -330,6 +379,42 @@ export class Room implements EventRoom {
     for (const [key, slot] of state) this.#state.set(key, slot);
     for (const member of members) this.#members.set(member);
     this.ring.push(event);
+  }
+
+  /** Makes memberships known of which nothing was told before. @param position the room's newest, by which that is told */
+  applyMembers(position: number, members: readonly Member[]): void {
+    this.#lastPosition = position;
+    for (const member of members) this.#members.set(member);
+  }
+
+  /**
+   * Says that the state is whole. Who waits for it goes on.
+   *
+   * @param head the same as before, with the whole state
+   * @param rejected positions of events that the whole state does not allow
+   */
+  applyFull(position: number, head: RoomHead, changes: ResolvedChanges, rejected: ReadonlySet<number>): void {
+    this.#partial = undefined;
+    this.#partialServers = undefined;
+    this.#fullSince = position;
+    this.#lastPosition = position;
+    this.#committed = head;
+    this.#powerLevels = undefined;
+    this.#building.moveTo(head, this.#building.depth);
+    for (const event of this.#held()) if (rejected.has(event.nid)) event.reject();
+    this.ring.remove(rejected);
+    for (const [key, slot] of changes.state) {
+      if (slot === undefined) this.#state.delete(key);
+      else this.#state.set(key, slot);
+    }
+    for (const member of changes.members) this.#members.set(member);
+    this.endWaiting();
+  }
+
+  /** Lets those go on who wait for the whole state: it is here, or nobody will tell it. */
+  endWaiting(): void {
+    this.#full?.resolve();
+    this.#full = undefined;
   }
 
   /** Says what the room is, of which too little was known when this server first heard of it. */

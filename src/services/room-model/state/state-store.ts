@@ -28,6 +28,11 @@ export class StateStore {
     this.#cache.set(chain.nid, chain);
   }
 
+  /** Says that states are not what they were: they are read again. */
+  forget(ids: Iterable<number>): void {
+    for (const id of ids) this.#cache.delete(id);
+  }
+
   /** The states with these ids, in one statement at most. State 0 is empty. */
   async load(ids: Iterable<number>): Promise<Map<number, StateChain>> {
     const found = new Map<number, StateChain>();

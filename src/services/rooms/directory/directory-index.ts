@@ -58,6 +58,9 @@ export class DirectoryIndex {
     this.#database = options.database;
     this.#rooms = options.rooms;
     options.stream.on('appended', (appended) => this.#note(appended));
+    options.stream.on('completed', ({ room }) => {
+      if (this.#reading !== undefined && room.isPublic) this.#update(room, false);
+    });
   }
 
   /**

@@ -19,6 +19,7 @@ import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
 import { guestRecheck } from './guest-rules.ts';
 import { type Actor, type MembershipDoor } from './membership-door.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RemoteMembership } from './remote-membership.ts';
 import type { RoomOpenness } from './room-openness.ts';
 import { strippedStateFor } from './stripped-room.ts';
@@ -56,6 +57,7 @@ export interface MembershipServiceOptions {
   readonly door: MembershipDoor;
   readonly openness: RoomOpenness;
   readonly remote: RemoteMembership;
+  readonly wholeState: WholeState;
 }
 
 /** Why a room cannot be forgotten yet. */
@@ -81,6 +83,7 @@ export class MembershipService {
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
   readonly #remote: RemoteMembership;
+  readonly #wholeState: WholeState;
 
   constructor(options: MembershipServiceOptions) {
     this.#database = options.database;
@@ -95,6 +98,7 @@ export class MembershipService {
     this.#door = options.door;
     this.#openness = options.openness;
     this.#remote = options.remote;
+    this.#wholeState = options.wholeState;
   }
 
   /** What the invited and the knocking are shown of a room. */
@@ -115,9 +119,10 @@ export class MembershipService {
     const entry = { servers, signed, request };
     for (;;) {
       const room = await this.#rooms.heardOf(roomId);
-      if (room === undefined || this.#remote.isNeeded(room, userId)) {
+      if (room?.isJoined(userId) === true) return roomId;
+      if (room === undefined || this.#remote.isNeeded(room, userId, 'join')) {
         if (await this.#enterRemotely('join', requester, roomId, entry)) return roomId;
-      } else if (room.isJoined(userId) || (await this.#joinHere(requester, room, entry))) return roomId;
+      } else if (await this.#joinHere(requester, room, entry)) return roomId;
     }
   }
 
@@ -164,7 +169,7 @@ export class MembershipService {
     const { roomId, servers } = await this.#resolve(request);
     for (;;) {
       const room = await this.#rooms.heardOf(roomId);
-      if (room !== undefined && !this.#remote.isNeeded(room, userId)) {
+      if (room !== undefined && !this.#remote.isNeeded(room, userId, 'knock')) {
         await this.#knockHere(requester, room, request);
         return roomId;
       }
@@ -174,6 +179,7 @@ export class MembershipService {
 
   async #knockHere(requester: Requester, room: Room, request: JoinRequest): Promise<void> {
     const { userId } = requester;
+    await this.#wholeState.ofMember(room, userId);
     await this.#assertMayKnowOf(room, userId, request);
     const content = await this.#door.admit(room, requester, {
       target: userId,
@@ -244,6 +250,7 @@ export class MembershipService {
     const sender = actor.userId;
     assertUserId(target);
     const room = await this.#inside(roomId, sender);
+    await this.#wholeState.ofMember(room, target);
     if (target === sender) throw new MatrixError('M_FORBIDDEN', 'You cannot invite yourself.');
     const content = await this.#door.admit(room, actor, {
       target,
@@ -268,7 +275,7 @@ export class MembershipService {
     const room = await this.#rooms.heardOf(roomId);
     if (room?.headMembership(userId) === undefined) throw notInRoom();
     if (room.member(userId)?.membership === 'leave') return;
-    if (this.#remote.isNeeded(room, userId) && room.headMembership(userId) !== 'ban')
+    if (this.#remote.isNeeded(room, userId, 'leave') && room.headMembership(userId) !== 'ban')
       await this.#remote.leave(room, userId, reason);
     else await this.#events.send(room, memberDraft(userId, userId, memberContent('leave', {}, { reason })));
   }
@@ -277,6 +284,7 @@ export class MembershipService {
   async kick(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
     const room = await this.#inside(roomId, actor.userId);
+    await this.#wholeState.ofMember(room, target);
     const membership = room.headMembership(target);
     if (membership === undefined || membership === 'leave' || membership === 'ban') {
       throw new MatrixError('M_FORBIDDEN', `${target} is not in the room.`);
@@ -288,6 +296,7 @@ export class MembershipService {
   async ban(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
     const room = await this.#inside(roomId, actor.userId);
+    await this.#wholeState.ofMember(room, target);
     await this.#remove(room, actor, target, 'ban', reason);
   }
 
@@ -295,6 +304,7 @@ export class MembershipService {
   async unban(actor: Actor, roomId: string, target: string, reason?: string): Promise<void> {
     assertUserId(target);
     const room = await this.#inside(roomId, actor.userId);
+    await this.#wholeState.ofMember(room, target);
     if (room.headMembership(target) !== 'ban')
       throw new MatrixError('M_BAD_STATE', `${target} is not banned from the room.`);
     await this.#remove(room, actor, target, 'leave', reason);

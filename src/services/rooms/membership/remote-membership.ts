@@ -16,8 +16,8 @@ export interface RemoteEntry {
 
 /** Changes of membership that need other servers. */
 export interface RemoteMembership {
-  /** Whether a membership has to be asked of other servers: this one is not in the room. */
-  isNeeded(room: Room | undefined, userId: string): boolean;
+  /** Whether a membership has to be asked of other servers: this one is not in the room, or does not know yet who is banned from it. */
+  isNeeded(room: Room | undefined, userId: string, how: 'join' | 'knock' | 'leave'): boolean;
   /**
    * Joins or knocks through another server.
    *

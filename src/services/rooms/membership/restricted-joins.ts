@@ -71,7 +71,12 @@ export class RestrictedJoins {
     const resident = new Set(await residentAmong(this.#database, allowed));
     const joined = await joinedAmong(this.#database, userId, [...resident]);
     if (joined.length > 0) return 'entitled';
-    return allowed.every((roomId) => resident.has(roomId)) ? 'not entitled' : 'unknown';
+    for (const roomId of allowed) {
+      // Who is in a room that was just joined is not known yet.
+      const isKnown = resident.has(roomId) && (await this.#rooms.byId(roomId))?.partial === undefined;
+      if (!isKnown) return 'unknown';
+    }
+    return 'not entitled';
   }
 
   /** A member of this server who may invite: their name stands for the server's word. */

@@ -84,7 +84,7 @@ export class RoomOpenness {
    */
   async isOpenToServer(room: Room, serverName: string): Promise<boolean> {
     if (!room.allowsServer(serverName)) return false;
-    if (isWorldReadable(room) || room.joinedServers().has(serverName)) return true;
+    if (isWorldReadable(room) || room.hasServer(serverName)) return true;
     const { knocking, knockRestricted } = room.version.auth;
     const rule = room.stateText('m.room.join_rules', 'join_rule');
     if (rule === 'public' || (rule === 'knock' && knocking) || (rule === 'knock_restricted' && knockRestricted))

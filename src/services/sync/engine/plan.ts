@@ -73,7 +73,9 @@ export class SyncPlanner {
       if (member.membership === 'join') {
         const room = user.joined.get(nid);
         if (room === undefined || !filter.room(room.roomId)) continue;
-        const isNew = isInitial || !covers(since, member.since);
+        // Who loads members lazily has the room at once, all others when it is known who is in it.
+        if (room.partial !== undefined && !filter.lazyLoadMembers) continue;
+        const isNew = isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, room.fullSince));
         // Every position of a room belongs to the shard of the room.
         if (!isNew && !fullState && room.lastPosition <= (since[room.shard] ?? 0) && !changed.has(nid)) continue;
         joined.push({

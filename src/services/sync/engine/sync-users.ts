@@ -55,6 +55,9 @@ export class SyncUsers implements Waker {
     options.stream.on('revealed', ({ room }) => {
       this.room(room.nid);
     });
+    options.stream.on('completed', ({ room }) => {
+      this.room(room.nid);
+    });
   }
 
   /** @param section who wakes, by its number; when left out, every section may have something to tell */

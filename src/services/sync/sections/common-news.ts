@@ -67,6 +67,8 @@ export class CommonNews {
     const { filter, userId } = request;
     if (plan.section !== 'join' || plan.isFull || plan.isNew || plan.onlyLeave || after < member.since)
       return undefined;
+    // It became known who is in the room.
+    if (room.fullSince > after && room.fullSince <= upTo) return undefined;
     if (request.stateAfter !== undefined || !takesAll(filter) || !filter.timelineRoom(room.roomId)) return undefined;
     if (this.#options.sticky.mayHaveAny(room)) return undefined;
     const stretch = this.#stretch(room, after, upTo);

@@ -204,7 +204,7 @@ export class RoomEventsSection implements Section {
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
-      (plan.isFull || summaryChanged(events) || (isGap && state.some(({ event }) => isMember(event))))
+      (plan.isFull || isCompleted(plan) || summaryChanged(events) || (isGap && state.some(({ event }) => isMember(event))))
     ) {
       const summary: Record<string, unknown> = {
         'm.joined_member_count': room.joinedCount,
@@ -213,7 +213,7 @@ export class RoomEventsSection implements Section {
       if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
       members['summary'] = JSON.stringify(summary);
     }
-    const isEmpty = !plan.isFull && events.length === 0 && state.length === 0 && !window.limited;
+    const isEmpty = !plan.isFull && !isCompleted(plan) && events.length === 0 && state.length === 0 && !window.limited;
     // Whatever a filter hides of it, the client has to learn that the room is left; unless a resolution ended what was no stay, without an event.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }
@@ -285,6 +285,9 @@ const membersWanted = ({ plan, events, sticky }: SectionDraft, userId: string): 
   if (plan.isFull) wanted.add(userId);
   return wanted;
 };
+
+/** Whether it became known in this stretch who is in the room. */
+const isCompleted = ({ room, after, upTo }: RoomPlan): boolean => room.fullSince > after && room.fullSince <= upTo;
 
 const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
 

@@ -1,3 +1,4 @@
+import { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemClock } from '#src/kernel/clock.ts';
@@ -118,6 +119,7 @@ export async function syncWorld(
     ...store,
     clock: events.clock,
     timers: systemTimers,
+    wholeState: new WholeState(systemTimers),
     turns: new Turns({ clock: systemClock, metrics: noMetrics }),
     config: {
       sync: {

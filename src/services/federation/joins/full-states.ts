@@ -1,0 +1,173 @@
+import { Gate } from '#src/kernel/gate.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { doing, Work } from '#src/kernel/work.ts';
+import type { HistoryApi } from '#src/remote/federation/history-api.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
+import type { Database } from '#src/storage/database.ts';
+import { partialRooms } from '#src/storage/federation/partial-rooms.ts';
+import type { JoinAnswerReader } from './join-answer-reader.ts';
+import type { RoomCompletion } from './room-completion.ts';
+
+export interface FullStatesOptions {
+  readonly database: Database;
+  readonly rooms: Pick<RoomRegistry, 'byNid'>;
+  readonly loader: EventLoader;
+  readonly history: Pick<HistoryApi, 'stateStream'>;
+  readonly reader: JoinAnswerReader;
+  readonly completion: RoomCompletion;
+  readonly policy: Pick<ServerPolicy, 'allows'>;
+  readonly stream: RoomEventStream;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  /** Bytes of an answer at most. */
+  readonly mostBytes: number;
+  /** Milliseconds for which a join waits for the first attempt. */
+  readonly patienceMs: number;
+}
+
+/** Rooms whose states are read at the same time: each may be large. */
+const AT_ONCE = 2;
+/** Other servers that are asked in one attempt, after the one that told the rest of the state. */
+const MOST_OTHERS = 4;
+const FIRST_PAUSE_MS = 5_000;
+const LONGEST_PAUSE_MS = 3_600_000;
+
+/** What is under way for a room. */
+interface Task {
+  /** The first attempt. */
+  readonly first: Promise<void>;
+  readonly stop: AbortController;
+  /** The attempt that is under way; undefined between two. */
+  attempt: Promise<void> | undefined;
+  running: Promise<void>;
+}
+
+/**
+ * Fetches what was left out of the state of rooms when they were joined: from one server after the other, again and again with growing pauses,
+ * over restarts, until the room is whole or nobody here is in it any more. MSC3902.
+ */
+export class FullStates {
+  readonly #options: FullStatesOptions;
+  readonly #tasks = new Map<number, Task>();
+  readonly #gate = new Gate(AT_ONCE);
+  #isClosing = false;
+
+  constructor(options: FullStatesOptions) {
+    this.#options = options;
+    options.stream.on('appended', ({ room }) => {
+      if (room.partial === undefined || room.isResident) return;
+      // Nobody tells a server that is not in the room.
+      this.#tasks.get(room.nid)?.stop.abort();
+      room.endWaiting();
+    });
+  }
+
+  /** Goes on with what an earlier process left. */
+  async start(): Promise<void> {
+    const { database, rooms } = this.#options;
+    for (const nid of await partialRooms(database)) {
+      const room = await rooms.byNid(nid);
+      if (room?.isResident === true) this.begin(room);
+    }
+  }
+
+  /** Begins to fetch the state of a room that was just joined. */
+  begin(room: Room): void {
+    if (this.#isClosing || room.partial === undefined) return;
+    const { promise: first, resolve } = Promise.withResolvers<void>();
+    const before = this.#tasks.get(room.nid);
+    before?.stop.abort();
+    const task: Task = { first, stop: new AbortController(), attempt: undefined, running: Promise.resolve() };
+    this.#tasks.set(room.nid, task);
+    task.running = doing(new Work('fetch the state of a room'), () => this.#run(room, task, resolve)).finally(() => {
+      resolve();
+      if (this.#tasks.get(room.nid) === task) this.#tasks.delete(room.nid);
+    });
+  }
+
+  /** Resolves when the state of a room is whole, when the first attempt at it has failed, or when it takes long. */
+  async attempt(room: Room): Promise<void> {
+    const { patienceMs, timers } = this.#options;
+    const task = this.#tasks.get(room.nid);
+    if (room.partial === undefined || task === undefined || patienceMs <= 0) return;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = timers.after(patienceMs, resolve);
+    await Promise.race([task.first, late]);
+    timer.cancel();
+  }
+
+  /** Resolves when nothing is being fetched. */
+  async idle(): Promise<void> {
+    const busy = (): Promise<void> | undefined => [...this.#tasks.values()].find(({ attempt }) => attempt !== undefined)?.attempt;
+    for (let attempt = busy(); attempt !== undefined; attempt = busy()) await attempt;
+  }
+
+  /** Leaves the rest to the next process. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const tasks = [...this.#tasks.values()];
+    for (const { stop } of tasks) stop.abort();
+    await Promise.all(tasks.map(({ running }) => running));
+  }
+
+  async #run(room: Room, task: Task, attempted: () => void): Promise<void> {
+    const { logger, timers } = this.#options;
+    const { signal } = task.stop;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      task.attempt = this.#gate
+        .run(() => this.#attempt(room, signal))
+        .catch((err: unknown) => {
+          if (!signal.aborted) logger.error('the state of a room could not be completed', { room_id: room.roomId, err });
+        });
+      await task.attempt;
+      task.attempt = undefined;
+      attempted();
+      if (signal.aborted || room.partial === undefined) return;
+      await timers.sleep(pause, signal);
+      if (signal.aborted) return;
+    }
+  }
+
+  async #attempt(room: Room, signal: AbortSignal): Promise<void> {
+    const { partial } = room;
+    const join = partial === undefined ? undefined : await this.#options.loader.one(room, partial.join);
+    if (partial === undefined || join === undefined) return;
+    for (const server of this.#serversOf(room, partial.via)) {
+      if (signal.aborted) return;
+      try {
+        if (await this.#askOne(room, join, server, signal)) return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.logger.info('another server did not tell the state of a room', {
+          room_id: room.roomId,
+          server,
+          err: error,
+        });
+      }
+    }
+  }
+
+  /** The one that told the rest first: the others may have another idea of the room. */
+  #serversOf(room: Room, via: string): readonly string[] {
+    const { policy } = this.#options;
+    const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
+    return [via, ...others.slice(0, MOST_OTHERS)].filter((server) => policy.allows(server));
+  }
+
+  /** @returns whether the room is whole */
+  async #askOne(room: Room, join: StoredEvent, server: string, signal: AbortSignal): Promise<boolean> {
+    const { completion, history, mostBytes, reader } = this.#options;
+    const answer = await history.stateStream(server, room.roomId, join.eventId, { maxBodyBytes: mostBytes, signal });
+    if (!answer.ok) throw new Error(answer.error);
+    const state = await reader.read(room, answer.body);
+    if (signal.aborted) return false;
+    await completion.complete(room, join, state);
+    return room.partial === undefined;
+  }
+}

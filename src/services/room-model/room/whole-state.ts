@@ -1,0 +1,42 @@
+import type { Timers } from '#src/kernel/timers.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Room } from './room.ts';
+
+/** Milliseconds for which a request waits for the rest of a room's state. */
+const LONGEST_MS = 60_000;
+
+/** Lets requests wait that need all memberships of a room, while another server has not told them yet. */
+export class WholeState {
+  readonly #timers: Timers;
+
+  constructor(timers: Timers) {
+    this.#timers = timers;
+  }
+
+  /** Resolves when the state of a room is whole. @throws MatrixError M_UNKNOWN (503) when that takes too long */
+  async of(room: Room): Promise<void> {
+    if (await this.within(room, LONGEST_MS)) return;
+    throw new MatrixError(
+      'M_UNKNOWN',
+      'This server has not been told yet who is in the room. Try again in a moment.',
+      {},
+      503,
+    );
+  }
+
+  /** The same, where one membership is wanted: most are known soon. */
+  async ofMember(room: Room, userId: string): Promise<void> {
+    if (!room.knowsMember(userId)) await this.of(room);
+  }
+
+  /** @returns whether the state is whole in so many milliseconds */
+  async within(room: Room, ms: number): Promise<boolean> {
+    const full = room.whenFull();
+    if (full === undefined) return true;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = this.#timers.after(ms, resolve);
+    await Promise.race([full, late]);
+    timer.cancel();
+    return room.whenFull() === undefined;
+  }
+}

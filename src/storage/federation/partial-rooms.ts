@@ -1,0 +1,42 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+const PARTIAL_ROOMS = sql('partial_rooms', 'select room from partial_rooms where state is not null order by room');
+const ROWS_SINCE = sql(
+  'partial_state_rows',
+  'select nid, chain, others, members from state_delta where room = $1 and nid >= $2 and nid > $3 order by nid limit $4',
+);
+const EVENTS_SINCE = sql(
+  'partial_events_since',
+  `select nid from events where room = $1 and nid > $2 and flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.outlier} = 0 order by nid limit $3`,
+);
+
+/** Rooms whose state is not whole. */
+export const partialRooms = async (database: Database): Promise<readonly number[]> =>
+  (await database.query<{ room: number }>(PARTIAL_ROOMS)).map(({ room }) => room);
+
+/** A row of a state. */
+export interface StateRow {
+  readonly nid: number;
+  /** Empty for one that builds on no other. */
+  readonly chain: Buffer;
+  readonly others: Buffer;
+  readonly members: Buffer;
+}
+
+/** The rows of a room's states from one on, in order, those after `after`. */
+export const stateRowsSince = (
+  database: Database,
+  room: number,
+  { from, after, limit }: { readonly from: number; readonly after: number; readonly limit: number },
+): Promise<StateRow[]> => database.query<StateRow>(ROWS_SINCE, [room, from, after, limit]);
+
+/** Positions of a room's live events after one, in order, but for what was rejected. */
+export const eventsSince = async (
+  database: Database,
+  room: number,
+  after: number,
+  limit: number,
+): Promise<readonly number[]> =>
+  (await database.query<{ nid: number }>(EVENTS_SINCE, [room, after, limit])).map(({ nid }) => nid);
