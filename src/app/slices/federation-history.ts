@@ -50,7 +50,12 @@ export function composeFederationHistory(
   });
   return {
     name: 'federation history',
-    services: { historyApi, roomFetcher, missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver }), backfill },
+    services: {
+      historyApi,
+      roomFetcher,
+      missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver }),
+      backfill,
+    },
     idle: () => backfill.idle(),
     close: () => backfill.close(),
   };

@@ -199,9 +199,13 @@ export class EventReceiver {
     const missingPrev = prevIds.filter((id) => isMissing(turn.place(id)));
     const { partial } = room;
     // What happened beside the join begins where that does.
-    const isBesideJoin = told === undefined && missingPrev.length > 0 && missingPrev.every((id) => partial?.before.has(id) === true);
+    const isBesideJoin =
+      told === undefined && missingPrev.length > 0 && missingPrev.every((id) => partial?.before.has(id) === true);
     if (missingAuth.length > 0 || (told === undefined && missingPrev.length > 0 && !isBesideJoin))
-      return { outcome: 'missing', ids: [...new Set([...(told === undefined ? missingPrev : []), ...missingAuth])] };
+      return {
+        outcome: 'missing',
+        ids: [...new Set([...(told === undefined && !isBesideJoin ? missingPrev : []), ...missingAuth])],
+      };
     const positions = (ids: readonly string[]): number[] => ids.map((id) => turn.place(id)?.nid ?? 0);
     const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(positions(authIds));
@@ -212,7 +216,15 @@ export class EventReceiver {
     const believed = withEntries(stateBefore, claimed);
     const { interner } = this.#options;
     const create = await turn.create();
-    const byRules = await judgeReceived({ interner, loader: turn.loader }, room, given, auth, believed, create, claimed);
+    const byRules = await judgeReceived(
+      { interner, loader: turn.loader },
+      room,
+      given,
+      auth,
+      believed,
+      create,
+      claimed,
+    );
     const before = byRules.kind === 'rejected' ? stateBefore : believed;
     const byPolicy = this.#judgeByPolicy(room, given, byRules);
     if (byPolicy === undefined) return { outcome: 'missing', ids: [] };

@@ -346,7 +346,8 @@ export class FederationMembership implements RemoteMembership {
     );
     if (!sent.ok) throw new RefusalError(sent);
     const answer = await this.#read(server, { roomId, version }, sent.body);
-    if (answer.membersOmitted && !wantsPart) throw new BadAnswerError('It left out members although all were asked for.');
+    if (answer.membersOmitted && !wantsPart)
+      throw new BadAnswerError('It left out members although all were asked for.');
     const join = await this.#completed(version, built, answer, isAuthorised);
     const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
     if (room.isResident) return this.#receiveJoin(room, join, answer, server);

@@ -31,8 +31,9 @@ export interface FullStatesOptions {
   readonly patienceMs: number;
 }
 
-/** Rooms whose states are read at the same time: each may be large. */
-const AT_ONCE = 2;
+/** Rooms of which servers are asked at the same time, and whose states are read: each of these may be large. */
+const ASKED_AT_ONCE = 64;
+const READ_AT_ONCE = 4;
 /** Other servers that are asked in one attempt, after the one that told the rest of the state. */
 const MOST_OTHERS = 4;
 const FIRST_PAUSE_MS = 5_000;
@@ -55,7 +56,8 @@ interface Task {
 export class FullStates {
   readonly #options: FullStatesOptions;
   readonly #tasks = new Map<number, Task>();
-  readonly #gate = new Gate(AT_ONCE);
+  readonly #asking = new Gate(ASKED_AT_ONCE);
+  readonly #reading = new Gate(READ_AT_ONCE);
   #isClosing = false;
 
   constructor(options: FullStatesOptions) {
@@ -104,7 +106,8 @@ export class FullStates {
 
   /** Resolves when nothing is being fetched. */
   async idle(): Promise<void> {
-    const busy = (): Promise<void> | undefined => [...this.#tasks.values()].find(({ attempt }) => attempt !== undefined)?.attempt;
+    const busy = (): Promise<void> | undefined =>
+      [...this.#tasks.values()].find(({ attempt }) => attempt !== undefined)?.attempt;
     for (let attempt = busy(); attempt !== undefined; attempt = busy()) await attempt;
   }
 
@@ -120,10 +123,11 @@ export class FullStates {
     const { logger, timers } = this.#options;
     const { signal } = task.stop;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      task.attempt = this.#gate
+      task.attempt = this.#asking
         .run(() => this.#attempt(room, signal))
         .catch((err: unknown) => {
-          if (!signal.aborted) logger.error('the state of a room could not be completed', { room_id: room.roomId, err });
+          if (!signal.aborted)
+            logger.error('the state of a room could not be completed', { room_id: room.roomId, err });
         });
       await task.attempt;
       task.attempt = undefined;
@@ -165,9 +169,10 @@ export class FullStates {
     const { completion, history, mostBytes, reader } = this.#options;
     const answer = await history.stateStream(server, room.roomId, join.eventId, { maxBodyBytes: mostBytes, signal });
     if (!answer.ok) throw new Error(answer.error);
-    const state = await reader.read(room, answer.body);
-    if (signal.aborted) return false;
-    await completion.complete(room, join, state);
-    return room.partial === undefined;
+    return this.#reading.run(async () => {
+      const state = await reader.read(room, answer.body);
+      if (!signal.aborted) await completion.complete(room, join, state);
+      return room.partial === undefined;
+    });
   }
 }

@@ -42,7 +42,8 @@ export class OutsideCleaner {
     const room = await rooms.byNid(nid);
     await room?.turns.exclusively(async () => {
       while (room.isAhead) await writer.nextBatch();
-      if (room.isHere || [...room.members.values()].some(({ local, membership }) => local && membership !== 'leave')) return;
+      if (room.isHere || [...room.members.values()].some(({ local, membership }) => local && membership !== 'leave'))
+        return;
       await deleteOutsideRoom(database, nid, before);
       rooms.discard(room);
     });

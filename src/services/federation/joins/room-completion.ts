@@ -179,7 +179,15 @@ export class RoomCompletion {
         rejections: [...judged.rejected].map((nid) => ({ room: room.nid, nid })),
         members: lost.map((member) => memberRow(room, member)),
         partials: [
-          { room: room.nid, state: null, join: partial.join, via: partial.via, servers: '[]', before: '[]', fullPos: position },
+          {
+            room: room.nid,
+            state: null,
+            join: partial.join,
+            via: partial.via,
+            servers: '[]',
+            before: '[]',
+            fullPos: position,
+          },
         ],
         tails: [
           {

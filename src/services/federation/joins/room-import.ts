@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { moveToSuccessor } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import { createEventIdOf, referencedIds } from '#src/protocol/events/pdu.ts';
@@ -88,15 +89,15 @@ export class RoomImport {
   ): Promise<StoredEvent | undefined> {
     await this.#settleRoom(room, version, answer);
     await this.storeOutliers(room, join.eventId, answer.events);
-    const entries = await this.entriesOf(room, join.eventId, answer);
+    const told = answer.membersOmitted ? withClaimed(version, join, answer) : answer;
+    const entries = await this.entriesOf(room, join.eventId, told);
     const names = await this.namesOf(entries, join.pdu.state_key ?? '');
     await this.#settleInvites(room, answer);
     return room.turns.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
       if (room.isResident) return undefined;
-      const told = await this.#told(room, entries, names);
       const missing = answer.membersOmitted ? { via, servers: [...new Set([via, ...answer.servers])] } : undefined;
-      return this.#write(room, join, told, names, missing);
+      return this.#write(room, join, await this.#told(room, entries, names), names, missing);
     });
   }
 
@@ -270,7 +271,13 @@ export class RoomImport {
     const partial: PartialState | undefined =
       missing === undefined
         ? undefined
-        : { state: statePos, join: nid, via: missing.via, servers: this.#serversIn(missing.servers), before: new Set(prevIds) };
+        : {
+            state: statePos,
+            join: nid,
+            via: missing.via,
+            servers: this.#serversIn(missing.servers),
+            before: new Set(prevIds),
+          };
     const head = { extremities: [event], chain: after };
     await writer.append({
       positions: [statePos, nid],
@@ -356,6 +363,30 @@ const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly Answere
 
 /** Whether the room says that it is the successor of another one: what the user said of that one holds for this one too. */
 const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);
+
+/** Of memberships that were left out, those on which the join stands are what it names as such: its user's invite, and who authorised it. */
+const withClaimed = (
+  version: RoomVersion,
+  { pdu }: IdentifiedPdu,
+  { events, state }: JoinAnswer,
+): Pick<JoinAnswer, 'state'> => {
+  const wanted = new Set(
+    authEventKeysFor(version, pdu).flatMap(([type, stateKey]) => (type === MEMBER ? [stateKey] : [])),
+  );
+  const claimed = new Map(state);
+  for (const eventId of referencedIds(pdu.auth_events)) {
+    const event = events.get(eventId);
+    const {
+      content,
+      state_key: userId,
+      type,
+    } = event === undefined ? ({} as Partial<Pdu>) : (JSON.parse(event.json.toString('utf8')) as Pdu);
+    if (type !== MEMBER || content === undefined || userId === undefined || !wanted.has(userId)) continue;
+    const key = stateMapKey(type, userId);
+    if (!claimed.has(key)) claimed.set(key, { eventId, member: { userId, membership: membershipIn(content) } });
+  }
+  return { state: claimed };
+};
 
 /** What is remembered of a state that is not whole, or that an earlier one of the room was not. */
 const partialRowsOf = (room: Room, partial: PartialState | undefined): readonly PartialRoomRow[] => {

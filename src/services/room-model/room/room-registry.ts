@@ -259,7 +259,13 @@ export class RoomRegistry {
   }
 }
 
-const partialOf = ({ partial_state: state, join_pos: join, via, servers, before }: RoomRecord): PartialState | undefined =>
+const partialOf = ({
+  partial_state: state,
+  join_pos: join,
+  via,
+  servers,
+  before,
+}: RoomRecord): PartialState | undefined =>
   state === null || join === null || via === null
     ? undefined
     : { state, join, via, servers: textsIn(servers), before: textsIn(before) };

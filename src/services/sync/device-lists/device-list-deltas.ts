@@ -79,6 +79,9 @@ export class DeviceListDeltas {
 const membersChangedSince = (room: Room, since: PositionVector): Iterable<Member> => {
   const events = room.ring.between(since[room.shard] ?? 0, Infinity);
   const isChanged = (member: Member): boolean => !covers(since, member.since);
+  // Who was there before this server joined has become known, and nothing was told of their devices.
+  if (room.fullSince > (since[room.shard] ?? 0))
+    return [...room.members.values()].filter((member) => member.membership === 'join' || isChanged(member));
   // The resolution of a fork gives and takes memberships without an event.
   if (events === undefined || events.some(({ currentState }) => currentState !== undefined))
     return [...room.members.values()].filter(isChanged);

@@ -75,7 +75,8 @@ export class SyncPlanner {
         if (room === undefined || !filter.room(room.roomId)) continue;
         // Who loads members lazily has the room at once, all others when it is known who is in it.
         if (room.partial !== undefined && !filter.lazyLoadMembers) continue;
-        const isNew = isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, room.fullSince));
+        const isNew =
+          isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, room.fullSince));
         // Every position of a room belongs to the shard of the room.
         if (!isNew && !fullState && room.lastPosition <= (since[room.shard] ?? 0) && !changed.has(nid)) continue;
         joined.push({

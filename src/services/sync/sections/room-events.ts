@@ -204,7 +204,10 @@ export class RoomEventsSection implements Section {
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
-      (plan.isFull || isCompleted(plan) || summaryChanged(events) || (isGap && state.some(({ event }) => isMember(event))))
+      (plan.isFull ||
+        isCompleted(plan) ||
+        summaryChanged(events) ||
+        (isGap && state.some(({ event }) => isMember(event))))
     ) {
       const summary: Record<string, unknown> = {
         'm.joined_member_count': room.joinedCount,

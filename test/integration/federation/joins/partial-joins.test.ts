@@ -1,0 +1,368 @@
+import { expect } from 'chai';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { PartialRoom } from '#test/support/partial-room.ts';
+import { until } from '#test/support/until.ts';
+
+const MEMBERS = ['@m1:p.test', '@m2:p.test', '@m3:p.test'];
+const LAZY = encodeURIComponent(JSON.stringify({ room: { state: { lazy_load_members: true } } }));
+const NOT_WHOLE = 'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE';
+
+describe('a room that is joined before its members are known', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  let a: InProcessServer;
+  let p: RemotePartner;
+  let q: RemotePartner;
+
+  before(async () => {
+    federation = await startFederation(['a.test'], {
+      partners: ['p.test', 'q.test'],
+      server: { config: { federation: { fasterJoinsWaitMs: 0 }, rateLimits: { enabled: false } } },
+    });
+    a = federation.server('a.test');
+    p = federation.partner('p.test');
+    q = federation.partner('q.test');
+    for (const partner of [p, q]) partner.on('PUT', '/_matrix/federation/v1/send/*', () => ({ body: { pdus: {} } }));
+  });
+  after(() => federation?.stop());
+
+  const at = (room: PartialRoom): string => `/rooms/${encodeURIComponent(room.roomId)}`;
+  const join = (room: PartialRoom, token = 'alice'): ReturnType<InProcessServer['ask']> =>
+    a.ask(token, 'POST', `/join/${encodeURIComponent(room.roomId)}?via=p.test`, {});
+  /** A room that alice has joined, and whose members nobody has told. */
+  const joined = async (members: readonly string[] = MEMBERS, servers = ['p.test', 'q.test']): Promise<PartialRoom> => {
+    const room = new PartialRoom(p, members, servers);
+    const { body, status } = await join(room);
+    expect(status, JSON.stringify(body)).to.equal(200);
+    expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
+    return room;
+  };
+  /** The members are told. */
+  const complete = async (room: PartialRoom): Promise<void> => {
+    room.open();
+    await until('the state is whole', async () => (await a.services.rooms.byId(room.roomId))?.partial === undefined);
+    await federation.idle();
+  };
+  const send = async (room: PartialRoom, ...events: readonly { readonly pdu: JsonObject }[]): Promise<void> => {
+    const { body, status } = await p.transact('a.test', { pdus: events.map(({ pdu }) => pdu) });
+    expect(status, JSON.stringify(body)).to.equal(200);
+    await until('the events are in the room', async () => a.services.inboundQueue.idle().then(() => true));
+    expect(room.roomId).to.be.a('string');
+  };
+  const members = async (room: PartialRoom): Promise<Record<string, string>> => {
+    const { chunk } = await a.must('alice', 'GET', `${at(room)}/members`);
+    return Object.fromEntries(chunk.map((event: Json) => [event.state_key, event.content.membership]));
+  };
+
+  it('takes messages at once, which go to the servers that are said to be in it', async () => {
+    const room = await joined();
+    const eventId = await a.say('alice', room.roomId, 'already here');
+    for (const partner of [p, q]) {
+      const { body } = await partner.request('PUT', /\/send\//, ({ body: sent }) =>
+        sent.pdus.some((pdu: Json) => pdu.content.body === 'already here' && pdu.room_id === room.roomId),
+      );
+      expect(body.origin).to.equal('a.test');
+    }
+    expect(eventId).to.be.a('string');
+    await complete(room);
+    expect((await a.must('alice', 'GET', `${at(room)}/event/${encodeURIComponent(eventId)}`)).content.body).to.equal(
+      'already here',
+    );
+  });
+
+  it('is in the syncs of clients that load members lazily at once, and in those of others when the members are known', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    const { next_batch: since } = await a.must('alice', 'GET', '/sync');
+    const { next_batch: lazySince } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    expect((await join(room)).status).to.equal(200);
+    const lazy = await a.must('alice', 'GET', `/sync?since=${lazySince}&filter=${LAZY}`);
+    expect(lazy.rooms.join).to.have.property(room.roomId);
+    const eager = await a.must('alice', 'GET', `/sync?since=${since}`);
+    expect(eager.rooms?.join ?? {}).not.to.have.property(room.roomId);
+    expect((await a.must('alice', 'GET', '/sync')).rooms?.join ?? {}).not.to.have.property(room.roomId);
+    await complete(room);
+    const whole = (await a.must('alice', 'GET', `/sync?since=${eager.next_batch}`)).rooms.join[room.roomId];
+    const shown = [...whole.state.events, ...whole.timeline.events].flatMap((event: Json) =>
+      event.type === 'm.room.member' ? event.state_key : [],
+    );
+    expect(shown).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
+    const later = (await a.must('alice', 'GET', `/sync?since=${lazy.next_batch}&filter=${LAZY}`)).rooms.join[
+      room.roomId
+    ];
+    expect(later.summary['m.joined_member_count']).to.equal(MEMBERS.length + 2);
+    expect(later.timeline.events).to.deep.equal([]);
+  });
+
+  it('lets requests for its members wait until they are known', async () => {
+    const room = await joined();
+    const waiting = [
+      members(room),
+      a.must('alice', 'GET', `${at(room)}/joined_members`),
+      a.must('alice', 'GET', `${at(room)}/state`),
+      a.must('alice', 'GET', `${at(room)}/state/m.room.member/@m1:p.test`),
+    ] as const;
+    expect((await a.must('alice', 'GET', `${at(room)}/state/m.room.join_rules`)).join_rule).to.equal('public');
+    await complete(room);
+    const [told, { joined: present }, state, one] = await Promise.all(waiting);
+    const expected = [room.creator, ...MEMBERS, '@alice:a.test'];
+    expect(Object.keys(told)).to.have.members(expected);
+    expect(Object.keys(present)).to.have.members(expected);
+    expect(state.filter(({ type }: Json) => type === 'm.room.member')).to.have.lengthOf(expected.length);
+    expect(one.displayname).to.equal('Name of @m1:p.test');
+  });
+
+  it('answers those requests with an error when that takes too long', async () => {
+    const room = await joined();
+    let isAnswered = false;
+    const answer = a.ask('alice', 'GET', `${at(room)}/members`).finally(() => (isAnswered = true));
+    await until('it is answered', async () => {
+      await federation.clock.advance(10_000);
+      return isAnswered;
+    });
+    const { body, status } = await answer;
+    expect([status, body.errcode]).to.deep.equal([503, 'M_UNKNOWN']);
+    await complete(room);
+  });
+
+  it('shows what members say meanwhile, with who they are', async () => {
+    const room = await joined();
+    const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    await send(room, room.say('@m1:p.test', 'hello'), room.say('@m1:p.test', 'again'));
+    const { state, timeline } = (await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`)).rooms.join[
+      room.roomId
+    ];
+    expect(timeline.events.map((event: Json) => event.content.body)).to.deep.equal(['hello', 'again']);
+    expect(state.events.map((event: Json) => event.content.displayname)).to.deep.equal(['Name of @m1:p.test']);
+    await complete(room);
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+  });
+
+  it('shows what happened beside the join, which its server did not know yet', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    const beside = room.beside({
+      type: 'm.room.message',
+      sender: '@m2:p.test',
+      content: { body: 'beside', msgtype: 'm.text' },
+    });
+    expect((await join(room)).status).to.equal(200);
+    await send(room, beside);
+    await complete(room);
+    const { content } = await a.must('alice', 'GET', `${at(room)}/event/${encodeURIComponent(beside.eventId)}`);
+    expect(content.body).to.equal('beside');
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+  });
+
+  it('takes back what the members do not allow: messages and changes of state of a user who was banned before', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    const before = room.state.get('m.room.member\0@m3:p.test')!;
+    const auth = room.authOf({ type: 'm.room.message', sender: '@m3:p.test', content: {} });
+    room.ban('@m3:p.test');
+    expect((await join(room)).status).to.equal(200);
+    const said = room.beside({
+      type: 'm.room.message',
+      sender: '@m3:p.test',
+      content: { body: 'banned', msgtype: 'm.text' },
+      auth,
+    });
+    const renamed = room.beside({
+      type: 'm.room.member',
+      sender: '@m3:p.test',
+      stateKey: '@m3:p.test',
+      content: { membership: 'join', displayname: 'Still here' },
+      auth: [
+        ...room
+          .authOf({ type: 'm.room.join_rules', sender: room.creator, content: {} })
+          .filter((id) => id !== before.eventId)
+          .slice(0, 2),
+        before.eventId,
+        room.state.get('m.room.join_rules\0')!.eventId,
+      ],
+    });
+    await send(room, said);
+    await send(room, renamed);
+    const path = (id: string): string => `${at(room)}/event/${encodeURIComponent(id)}`;
+    expect((await a.ask('alice', 'GET', path(said.eventId))).status, 'as long as nothing else is known').to.equal(200);
+    expect((await a.ask('alice', 'GET', path(renamed.eventId))).status).to.equal(200);
+    await complete(room);
+    expect((await a.ask('alice', 'GET', path(said.eventId))).status).to.equal(404);
+    expect((await a.ask('alice', 'GET', path(renamed.eventId))).status).to.equal(404);
+    expect((await members(room))['@m3:p.test']).to.equal('ban');
+    const { chunk } = await a.must('alice', 'GET', `${at(room)}/messages?dir=b&limit=50`);
+    expect(chunk.map((event: Json) => event.content.body)).not.to.include('banned');
+    await a.restart();
+    expect((await members(room))['@m3:p.test']).to.equal('ban');
+    expect((await a.ask('alice', 'GET', path(said.eventId))).status).to.equal(404);
+  });
+
+  it('keeps what changed since the join, and what was said', async () => {
+    const room = await joined();
+    await send(
+      room,
+      room.enter('@m1:p.test', { displayname: 'New name' }),
+      room.enter('@late:p.test'),
+      room.ban('@m2:p.test'),
+    );
+    await a.say('alice', room.roomId, 'between');
+    await complete(room);
+    const told = await members(room);
+    expect(told).to.deep.equal({
+      [room.creator]: 'join',
+      '@m1:p.test': 'join',
+      '@m2:p.test': 'ban',
+      '@m3:p.test': 'join',
+      '@late:p.test': 'join',
+      '@alice:a.test': 'join',
+    });
+    expect((await a.must('alice', 'GET', `${at(room)}/state/m.room.member/@m1:p.test`)).displayname).to.equal(
+      'New name',
+    );
+    await a.restart();
+    expect(await members(room)).to.deep.equal(told);
+    const known = (await a.services.rooms.byId(room.roomId))!;
+    const ofState = known.stateChain.members();
+    expect(ofState.size).to.equal(Object.keys(told).length);
+  });
+
+  it('is completed by the next process, if the first one ends before', async () => {
+    const room = await joined();
+    await send(room, room.say('@m1:p.test', 'before the end'));
+    await a.restart();
+    expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
+    await complete(room);
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+  });
+
+  it('is completed by another server when the one that let the user in does not answer, and tried again until one does', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test']);
+    const path = `/_matrix/federation/v1/state/${encodeURIComponent(room.roomId)}`;
+    let answers = false;
+    p.on('GET', path, () => ({ status: 500, body: {} }));
+    q.on('GET', path, ({ query }) =>
+      answers ? { body: room.stateBefore(query.get('event_id')!) } : { body: { pdus: [], auth_chain: [] } },
+    );
+    expect((await join(room)).status).to.equal(200);
+    await until('both were asked', () => q.requests('GET', /\/state\//).some((request) => request.path === path));
+    await federation.idle();
+    expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
+    answers = true;
+    await federation.clock.advance(30_000);
+    await complete(room);
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+  });
+
+  it('lets no server in, and tells none who is in it, before that is known', async () => {
+    const room = await joined();
+    const path = encodeURIComponent(room.roomId);
+    const user = encodeURIComponent('@new:q.test');
+    const { partial } = (await a.services.rooms.byId(room.roomId))!;
+    const joinEvent = (await a.services.loader.one((await a.services.rooms.byId(room.roomId))!, partial!.join))!;
+    const said = room.say('@m1:p.test', 'to be asked for');
+    await send(room, said);
+    for (const [method, url, content] of [
+      ['GET', `/_matrix/federation/v1/make_join/${path}/${user}?ver=10`, undefined],
+      ['GET', `/_matrix/federation/v1/make_knock/${path}/${user}?ver=10`, undefined],
+      ['PUT', `/_matrix/federation/v2/send_join/${path}/$x`, {}],
+      ['PUT', `/_matrix/federation/v1/send_knock/${path}/$x`, {}],
+      ['GET', `/_matrix/federation/v1/state_ids/${path}?event_id=${encodeURIComponent(said.eventId)}`, undefined],
+      ['GET', `/_matrix/federation/v1/state/${path}?event_id=${encodeURIComponent(joinEvent.eventId)}`, undefined],
+    ] as const) {
+      const { body, status } = await q.send('a.test', method, url, content);
+      expect([status, body.errcode], url).to.deep.equal([404, NOT_WHOLE]);
+    }
+    // What it has it gives.
+    const event = await q.send('a.test', 'GET', `/_matrix/federation/v1/event/${encodeURIComponent(said.eventId)}`);
+    expect(event.body.pdus[0].content.body).to.equal('to be asked for');
+    await complete(room);
+    // Of q.test nobody is in it, as is known now.
+    const { body } = await q.send('a.test', 'GET', `/_matrix/federation/v1/make_join/${path}/${user}?ver=10`);
+    expect(body.event.content.membership).to.equal('join');
+  });
+
+  it('lets a second user of this server in through another one, which knows who is banned', async () => {
+    const room = await joined();
+    expect((await join(room, 'bob')).status).to.equal(200);
+    const sendJoins = p
+      .requests('PUT', /send_join/)
+      .filter(({ path }) => path.includes(encodeURIComponent(room.roomId)));
+    expect(sendJoins).to.have.lengthOf(2);
+    p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+      status: 403,
+      body: { errcode: 'M_FORBIDDEN', error: 'You are banned.' },
+    }));
+    const { body, status } = await join(room, 'carol');
+    expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    await complete(room);
+    expect(await members(room)).to.include({ '@alice:a.test': 'join', '@bob:a.test': 'join' });
+  });
+
+  it('can be left, which its servers are told, and joined again', async () => {
+    const room = await joined();
+    await a.must('alice', 'POST', `${at(room)}/leave`, {});
+    await q.request('PUT', /\/send\//, ({ body }) =>
+      body.pdus.some((pdu: Json) => pdu.room_id === room.roomId && pdu.content.membership === 'leave'),
+    );
+    expect((await a.must('alice', 'GET', '/joined_rooms')).joined_rooms).not.to.include(room.roomId);
+    room.open();
+    await federation.idle();
+    expect((await join(room)).status).to.equal(200);
+    await complete(room);
+    expect((await members(room))['@alice:a.test']).to.equal('join');
+  });
+
+  it('lets an invite, a kick and a ban wait until it is known who is there', async () => {
+    const room = await joined();
+    const answers = (['kick', 'ban', 'unban', 'invite'] as const).map((what) =>
+      a.ask('alice', 'POST', `${at(room)}/${what}`, { user_id: '@m1:p.test' }),
+    );
+    await complete(room);
+    for (const answer of answers) expect((await answer).status).to.equal(403);
+  });
+
+  it('believes typing and receipts of servers that are said to be in it', async () => {
+    const room = await joined();
+    const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    await p.transact('a.test', {
+      edus: [{ edu_type: 'm.typing', content: { room_id: room.roomId, user_id: '@m2:p.test', typing: true } }],
+    });
+    const { ephemeral } = (await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`)).rooms.join[room.roomId];
+    expect(ephemeral.events[0].content.user_ids).to.deep.equal(['@m2:p.test']);
+    await complete(room);
+  });
+
+  it('has the clients ask for the devices of its members when these are known', async () => {
+    const room = await joined();
+    const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    await complete(room);
+    const { device_lists: lists } = await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`);
+    expect(lists.changed).to.include.members(MEMBERS);
+  });
+
+  it('sends to servers of which it was not told when it joined what was said meanwhile', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    Object.assign(room, {
+      signedBy: (sender: string) =>
+        sender.endsWith(':q.test') ? { signingKey: q.signingKey, serverName: 'q.test' } : {},
+    });
+    room.enter('@forgotten:q.test');
+    expect((await join(room)).status).to.equal(200);
+    await a.say('alice', room.roomId, 'for all of you');
+    const isIt = ({ body }: { body: Json }): boolean =>
+      body.pdus.some((pdu: Json) => pdu.room_id === room.roomId && pdu.content.body === 'for all of you');
+    await p.request('PUT', /\/send\//, isIt);
+    expect(q.requests('PUT', /\/send\//).some(isIt)).to.equal(false);
+    await complete(room);
+    await q.request('PUT', /\/send\//, isIt);
+  });
+
+  it('is joined as a whole where the server leaves nothing out, or the operator wants it so', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    p.on('PUT', `/_matrix/federation/v2/send_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+      body: room.joinAnswer(),
+    }));
+    expect((await join(room)).status).to.equal(200);
+    expect((await a.services.rooms.byId(room.roomId))?.partial).to.equal(undefined);
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+  });
+});
