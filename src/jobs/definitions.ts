@@ -133,6 +133,14 @@ export const carryProfile = defineJob({ name: 'profiles.carry', queue: 'rounds',
 /** Writes a user of this server into the user directory as account and profile say, or takes the user out. */
 export const listUser = defineJob({ name: 'user_directory.list', queue: 'prompt', ...ofUser, ...PERSISTENT });
 
+/** Lists the members of a room of whom nothing was known when this server came into it. */
+export const listRoomMembers = defineJob({
+  name: 'user_directory.list_room',
+  queue: 'rounds',
+  ...ofRoom,
+  ...PERSISTENT,
+});
+
 /** Empties what account data says of devices that are no more. */
 export const forgetDeviceSettings = defineJob({
   name: 'devices.forget_settings',
@@ -315,6 +323,7 @@ export const JOBS: readonly JobDefinition[] = [
   finishDeactivation,
   carryProfile,
   listUser,
+  listRoomMembers,
   forgetDeviceSettings,
   removeGuests,
   reviewStickyEvents,

@@ -22,6 +22,7 @@ import { forgetDeviceSettingsHandler } from '#src/workers/forget-device-settings
 import { inviteByAddressRevokedHandler } from '#src/workers/invite-by-address-revoked.ts';
 import { inviteByAddressSentHandler } from '#src/workers/invite-by-address-sent.ts';
 import { listUserHandler } from '#src/workers/list-user.ts';
+import { listRoomMembersHandler } from '#src/workers/list-room-members.ts';
 import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
@@ -94,6 +95,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishDeactivationHandler(below.deactivation),
   carryProfileHandler(below.memberProfiles),
   listUserHandler(below.directoryEntries),
+  listRoomMembersHandler(below.directoryEntries, below.rooms),
   forgetDeviceSettingsHandler(below.accountData),
   removeGuestsHandler(below.guestAccess),
   redactRelatedHandler(below.relatedRedactions),

@@ -83,7 +83,18 @@ describe('the statement that writes a batch of events', function () {
           'new_awaited_relations',
           'arrived',
         ],
-        ...['connected', 'new_missing_prev', 'found', 'new_state_resets', 'new_sticky_events', 'revived', 'delivered'],
+        ...[
+          'connected',
+          'new_missing_prev',
+          'found',
+          'new_state_resets',
+          'new_sticky_events',
+          'revived',
+          'delivered',
+          'new_partial_rooms',
+          'rewritten',
+          'rejected',
+        ],
       ];
       expect(WRITE_EVENTS.sizes.map(({ statement: { name, text } }) => [name, stepsOf(text)])).to.deep.equal([
         ['write_messages', messages],

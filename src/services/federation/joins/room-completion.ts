@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
+import { listRoomMembers } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -163,7 +165,7 @@ export class RoomCompletion {
     judged: Judged,
     members: readonly Member[],
   ): Promise<void> {
-    const { loader, states, stream, writer } = this.#options;
+    const { events, loader, states, stream, writer } = this.#options;
     const { rebased, stateIds } = await this.#rows(room, partial, told);
     const head = { extremities: room.head.extremities, chain: told.chain(room.head.chain) };
     const changes = await this.#changes(room, judged);
@@ -178,6 +180,17 @@ export class RoomCompletion {
         rebased,
         rejections: [...judged.rejected].map((nid) => ({ room: room.nid, nid })),
         members: lost.map((member) => memberRow(room, member)),
+        jobs: events.jobsAfter(
+          {
+            room,
+            state: [...changes.state.values()].flatMap((slot) => slot?.event ?? []),
+            members: lost.map(({ userId, local, membership: after }) => {
+              return { userId, local, before: room.member(userId)?.membership, after };
+            }),
+            redacted: [],
+          },
+          [requestJob(listRoomMembers, { room: room.nid })],
+        ),
         partials: [
           {
             room: room.nid,

@@ -88,6 +88,11 @@ export class DirectoryEntries {
     for (const room of entered) await this.#listMembers(room);
   }
 
+  /** Lists the users of other servers who are in a room, which were not known when it came here. */
+  listMembers(room: Room): Promise<void> {
+    return this.#listMembers(room);
+  }
+
   /** Lists the users of other servers who were in a room before anybody of this one was: their joins never came by. */
   async #listMembers(room: Room): Promise<void> {
     const { database, loader } = this.#options;

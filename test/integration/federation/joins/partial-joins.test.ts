@@ -320,6 +320,13 @@ describe('a room that is joined before its members are known', function () {
     for (const answer of answers) expect((await answer).status).to.equal(403);
   });
 
+  it('has its members in the user directory when they are known', async () => {
+    const room = await joined(['@findable:p.test']);
+    await complete(room);
+    const { results } = await a.must('alice', 'POST', '/user_directory/search', { search_term: 'findable' });
+    expect(results).to.deep.equal([{ user_id: '@findable:p.test', display_name: 'Name of @findable:p.test' }]);
+  });
+
   it('believes typing and receipts of servers that are said to be in it', async () => {
     const room = await joined();
     const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);

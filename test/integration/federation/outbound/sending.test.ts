@@ -227,6 +227,11 @@ describe('events for other servers', () => {
 
   it('are sent again as they were, under the id that they had, by the process after one that was killed while it sent them', async () => {
     const roomId = await shared(p);
+    // What else waits for the server would be part of what is sent, and of its id.
+    for (let second = 0; second < 3; second++) {
+      await a.idle();
+      await federation.clock.advance(1_000);
+    }
     await a.idle();
     p.asked.length = 0;
     const killed = Promise.withResolvers<void>();
