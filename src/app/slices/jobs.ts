@@ -50,6 +50,7 @@ import type { Media } from './media.ts';
 import type { Mails } from './mail.ts';
 import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
+import type { RoomModel } from './room-model.ts';
 import type { Rooms } from './rooms.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
 import type { UserData } from './user-data.ts';
@@ -78,6 +79,7 @@ type Workers = Pick<UserData, 'accountData'> &
   People &
   Retention &
   TaskRunning &
+  Pick<RoomModel, 'rooms'> &
   Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 

@@ -53,7 +53,16 @@ export function composeRoomAdministration(
   const visibility = EVERYTHING_VISIBLE;
   const ignoresNobody = { of: () => NOBODY };
   const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers: ignoresNobody.of });
-  const roomState = new RoomState({ access, visibility, clock, database, interner, loader, states });
+  const roomState = new RoomState({
+    access,
+    wholeState: below.wholeState,
+    visibility,
+    clock,
+    database,
+    interner,
+    loader,
+    states,
+  });
   const pages = new HistoryPages({
     maxBytes: config.http.maxPageBytes,
     database,
