@@ -107,10 +107,14 @@ import { adminLoginEndpoints } from '#src/http/tsudoi/admin-logins.ts';
 import { userDataAdminEndpoints } from '#src/http/synapse-admin/user_data.ts';
 import { userLookupEndpoints } from '#src/http/synapse-admin/user_lookups.ts';
 import { userAdminEndpoints } from '#src/http/synapse-admin/users.ts';
+import { scheduledTaskEndpoints } from '#src/http/synapse-admin/scheduled_tasks.ts';
+import { serverVersionEndpoints } from '#src/http/synapse-admin/server_version.ts';
+import { auditLogEndpoints } from '#src/http/tsudoi/audit-log.ts';
+import { taskEndpoints } from '#src/http/tsudoi/tasks.ts';
 import { accountValidityEndpoints } from '#src/http/tsudoi/account-validity.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
-import { registrationTokenAdminEndpoints } from '#src/http/tsudoi/registration-tokens.ts';
+import { registrationTokenAdminEndpoints } from '#src/http/synapse-admin/registration_tokens.ts';
 import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
 import { threepidEndpoints } from '#src/http/tsudoi/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
@@ -130,6 +134,10 @@ const DECLARED = [
   ...accountDeactivationEndpoints,
   ...accountValidityEndpoints,
   ...adminEndpoints,
+  ...auditLogEndpoints,
+  ...taskEndpoints,
+  ...scheduledTaskEndpoints,
+  ...serverVersionEndpoints,
   ...administrativeContactEndpoints,
   ...appservicePingEndpoints,
   ...appserviceRoomDirectoryEndpoints,

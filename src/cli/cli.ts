@@ -1,4 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { audit } from './audit.ts';
 import { doctor } from './doctor.ts';
 import type { CliPorts } from './ports.ts';
 import { registrationToken } from './registration-token.ts';
@@ -15,6 +16,9 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi registration-token create|list|delete [--config FILE]... [--token TOKEN] [--uses N] [--days N]
                          [--access-token-file FILE] [--url URL]
                                               give out tokens to register with on the running server, as an administrator
+  tsudoi audit           [--config FILE]... [--actor USER] [--action NOUN.VERB] [--target NAME] [--room ROOM] [--days N] [--limit N]
+                         [--access-token-file FILE] [--url URL]
+                                              show what administrators did, the newest first, from the running server
   tsudoi doctor          [--config FILE]... [--url URL]
                                               look at configuration, machine, database and running server, and explain
   tsudoi import-archive  [--config FILE]... FILE
@@ -41,6 +45,11 @@ const OPTIONS = {
   uses: { type: 'string' },
   days: { type: 'string' },
   'access-token-file': { type: 'string' },
+  actor: { type: 'string' },
+  action: { type: 'string' },
+  target: { type: 'string' },
+  room: { type: 'string' },
+  limit: { type: 'string' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
@@ -53,6 +62,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'registration-token create': ['token', 'uses', 'days', 'access-token-file', 'url'],
   'registration-token list': ['access-token-file', 'url'],
   'registration-token delete': ['token', 'access-token-file', 'url'],
+  audit: ['actor', 'action', 'target', 'room', 'days', 'limit', 'access-token-file', 'url'],
   doctor: ['url'],
   'import-archive': [],
   'move-media': [],
@@ -120,6 +130,17 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
           token: values.token,
           uses: values.uses,
           days: values.days,
+          accessTokenFile: values['access-token-file'],
+          url: values.url,
+        });
+      case 'audit':
+        return await audit(ports, files, {
+          actor: values.actor,
+          action: values.action,
+          target: values.target,
+          room: values.room,
+          days: values.days,
+          limit: values.limit,
           accessTokenFile: values['access-token-file'],
           url: values.url,
         });

@@ -36,7 +36,7 @@ export async function registrationToken(
       ? await ports.askSecret('Access token of an administrator: ')
       : await readFile(options.accessTokenFile, 'utf8')
   ).trim();
-  const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_tsudoi/admin/v1/registration_tokens`;
+  const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_synapse/admin/v1/registration_tokens`;
   if (what === 'list') {
     const answer = (await request('GET', url, undefined, accessToken)) as { registration_tokens: readonly Shown[] };
     ports.out(answer.registration_tokens.map((one) => lineOf(one, ports.now())).join('') || 'There are none.\n');
@@ -49,7 +49,7 @@ export async function registrationToken(
       ...(uses === undefined ? {} : { uses_allowed: Number(uses) }),
       ...(days === undefined ? {} : { expiry_time: ports.now() + Number(days) * DAY_MS }),
     };
-    ports.out(lineOf((await request('POST', url, wish, accessToken)) as Shown, ports.now()));
+    ports.out(lineOf((await request('POST', `${url}/new`, wish, accessToken)) as Shown, ports.now()));
   }
   return 0;
 }

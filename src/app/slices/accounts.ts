@@ -109,7 +109,7 @@ export function composeAccounts(
       accountsExpire: config.accountValidity.enabled,
     },
   });
-  const tokens = new RegistrationTokens(shared);
+  const tokens = new RegistrationTokens({ ...shared, auditLog: below.auditLog });
   const linkTokens = new LinkTokens(sessionKey.privateKey);
   const { email } = config;
   const addressValidation = new AddressValidation({

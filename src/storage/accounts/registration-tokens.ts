@@ -23,6 +23,14 @@ const INSERT = sql(
    on conflict do nothing returning 1`,
 );
 
+const COLUMNS = 'token, uses_allowed as "usesAllowed", completed, expiry_ts as "expiryTs", created_ts as "createdTs"';
+const FIND = sql('registration_token_find', `select ${COLUMNS} from registration_tokens where token = $1`);
+const LOCK = sql('registration_token_lock', `select ${COLUMNS} from registration_tokens where token = $1 for update`);
+const COUNT = sql('registration_tokens_count', 'select count(*)::int as count from registration_tokens');
+
+export const countRegistrationTokens = async (tx: Tx): Promise<number> =>
+  (await tx.query<{ count: number }>(COUNT))[0]?.count ?? 0;
+
 /** Whether an account could be registered with the token at the time `now`. */
 export const isValidRegistrationToken = async (database: Database, token: string, now: number): Promise<boolean> =>
   (await database.query(SELECT_VALID, [token, now])).length > 0;
@@ -57,9 +65,14 @@ export const listRegistrationTokens = async (tx: Tx): Promise<RegistrationTokenR
 };
 
 export const findRegistrationToken = async (tx: Tx, token: string): Promise<RegistrationTokenRecord | undefined> => {
-  const { em, RegistrationTokenEntity } = await tx.entities();
-  const found = await em.findOne(RegistrationTokenEntity, { token });
-  return found === null ? undefined : recordOf(found);
+  const [found] = await tx.query<RegistrationTokenRecord>(FIND, [token]);
+  return found;
+};
+
+/** The token, which nobody else changes until the transaction ends. */
+export const lockRegistrationToken = async (tx: Tx, token: string): Promise<RegistrationTokenRecord | undefined> => {
+  const [found] = await tx.query<RegistrationTokenRecord>(LOCK, [token]);
+  return found;
 };
 
 /** Changes what is not undefined; returns the token as it is then, or undefined when there is none. */

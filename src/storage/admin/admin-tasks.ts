@@ -1,6 +1,7 @@
 import { sql, type Database, type Tx } from '../database.ts';
 
-export type TaskStatus = 'scheduled' | 'active' | 'complete' | 'failed' | 'cancelled';
+export const TASK_STATUSES = ['scheduled', 'active', 'complete', 'failed', 'cancelled'] as const;
+export type TaskStatus = (typeof TASK_STATUSES)[number];
 
 export interface TaskRow {
   /** In the order in which they were asked for. */
@@ -29,8 +30,8 @@ export interface TaskRowFilter {
   readonly actions?: readonly string[] | undefined;
   readonly resource?: string | undefined;
   readonly statuses?: readonly TaskStatus[] | undefined;
-  /** Only those made before this time, in milliseconds since the epoch. */
-  readonly createdBefore?: number | undefined;
+  /** Only those that changed last before this time, in milliseconds since the epoch. */
+  readonly updatedBefore?: number | undefined;
 }
 
 const COLUMNS = `seq, id, action, resource, lane, params, status, is_cancelled as "isCancelled", result, error,
@@ -65,7 +66,7 @@ const CANCEL = sql('admin_task_cancel', 'update admin_tasks set is_cancelled = t
 const LIST = sql(
   'admin_tasks_list',
   `select ${COLUMNS} from admin_tasks where seq < $1 and ($2::text[] is null or action = any($2)) and ($3::text is null or resource = $3)
-     and ($4::text[] is null or status = any($4)) and ($5::bigint is null or created_ts < $5)
+     and ($4::text[] is null or status = any($4)) and ($5::bigint is null or updated_ts < $5)
    order by seq desc limit $6`,
 );
 const FORGET = sql(
@@ -119,7 +120,7 @@ export const cancelTask = async (tx: Tx, id: string, now: number): Promise<void>
 /** Tasks, the newest first. @param before only those that were asked for before the task with this `seq` */
 export const listTasks = (
   database: Database,
-  { actions, createdBefore, resource, statuses }: TaskRowFilter,
+  { actions, updatedBefore, resource, statuses }: TaskRowFilter,
   limit: number,
   before: number = Number.MAX_SAFE_INTEGER,
 ): Promise<TaskRow[]> =>
@@ -128,7 +129,7 @@ export const listTasks = (
     actions ?? null,
     resource ?? null,
     statuses ?? null,
-    createdBefore ?? null,
+    updatedBefore ?? null,
     limit,
   ]);
 

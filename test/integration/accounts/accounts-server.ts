@@ -35,6 +35,7 @@ export class AccountsServer {
       database: app.services.database,
       clock: app.clock,
       random: systemRandom,
+      auditLog: app.services.auditLog,
     });
   }
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { runCli, type CliPorts } from '#src/cli/cli.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
-const PATH = '/_tsudoi/admin/v1/registration_tokens';
+const PATH = '/_synapse/admin/v1/registration_tokens';
 const DAY = 86_400_000;
 
 describe('registration tokens', function () {
@@ -26,11 +26,13 @@ describe('registration tokens', function () {
 
   it('are made, shown, changed and deleted by administrators', async () => {
     const expiry = server.clock.now() + DAY;
-    const made = (await admin('POST', '', { token: 'own', uses_allowed: 2, expiry_time: expiry })).body;
-    const shown = { token: 'own', uses_allowed: 2, completed: 0, expiry_time: expiry, created_ts: server.clock.now() };
+    const made = (await admin('POST', '/new', { token: 'own', uses_allowed: 2, expiry_time: expiry })).body;
+    const shown = { token: 'own', uses_allowed: 2, completed: 0, expiry_time: expiry, pending: 0 };
     expect(made).to.deep.equal(shown);
     expect((await admin('GET', '/own')).body).to.deep.equal(shown);
     expect((await admin('GET', '')).body.registration_tokens).to.deep.include(shown);
+    expect((await admin('GET', '?valid=true')).body.registration_tokens).to.deep.include(shown);
+    expect((await admin('GET', '?valid=false')).body.registration_tokens).not.to.deep.include(shown);
     expect((await admin('PUT', '/own', { uses_allowed: 5 })).body).to.deep.equal({ ...shown, uses_allowed: 5 });
     expect((await admin('PUT', '/own', { uses_allowed: null, expiry_time: null })).body).to.deep.equal({
       ...shown,
@@ -46,7 +48,8 @@ describe('registration tokens', function () {
   });
 
   it('are made up where none is named, and good for any number of accounts at any time', async () => {
-    const { body } = await admin('POST', '');
+    const { body } = await admin('POST', '/new');
+    expect((await admin('POST', '/new', { length: 40 })).body.token).to.have.length(40);
     expect(body.token).to.match(/^[A-Za-z0-9._~-]{16}$/);
     expect([body.uses_allowed, body.expiry_time]).to.deep.equal([null, null]);
     server.clock.set(400 * DAY);
@@ -55,13 +58,13 @@ describe('registration tokens', function () {
   });
 
   it('are made once where many make the same one at once', async () => {
-    const answers = await Promise.all(Array.from({ length: 8 }, () => admin('POST', '', { token: 'wanted' })));
+    const answers = await Promise.all(Array.from({ length: 8 }, () => admin('POST', '/new', { token: 'wanted' })));
     const statuses = answers.map(({ status }) => status).toSorted();
     expect(statuses).to.deep.equal([200, 400, 400, 400, 400, 400, 400, 400]);
   });
 
   it('are good for as many accounts as they say, however many are made at once', async () => {
-    await admin('POST', '', { token: 'thrice', uses_allowed: 3 });
+    await admin('POST', '/new', { token: 'thrice', uses_allowed: 3 });
     const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => register(`racer${index}`, 'thrice')));
     expect(answers.filter(({ status }) => status === 200)).to.have.length(3);
     expect((await admin('GET', '/thrice')).body.completed).to.equal(3);
@@ -73,25 +76,27 @@ describe('registration tokens', function () {
       { token: 'with space' },
       { token: 'x'.repeat(65) },
       { token: '集い' },
+      { length: 0 },
+      { length: 65 },
       { uses_allowed: -1 },
       { uses_allowed: 2 ** 40 },
       { expiry_time: server.clock.now() },
       { expiry_time: -5 },
     ]) {
-      const answer = await admin('POST', '', body);
+      const answer = await admin('POST', '/new', body);
       expect([answer.status, answer.body.errcode], JSON.stringify(body)).to.deep.equal([400, 'M_INVALID_PARAM']);
     }
     for (const body of [{ uses_allowed: 1.5 }, { uses_allowed: '1' }, { expiry_time: 'soon' }, { token: 7 }])
-      expect((await admin('POST', '', body)).body.errcode, JSON.stringify(body)).to.equal('M_BAD_JSON');
-    await admin('POST', '', { token: 'once' });
-    expect((await admin('POST', '', { token: 'once' })).body.errcode).to.equal('M_INVALID_PARAM');
+      expect((await admin('POST', '/new', body)).body.errcode, JSON.stringify(body)).to.equal('M_BAD_JSON');
+    await admin('POST', '/new', { token: 'once' });
+    expect((await admin('POST', '/new', { token: 'once' })).body.errcode).to.equal('M_INVALID_PARAM');
     expect((await admin('PUT', '/once', { uses_allowed: -1 })).body.errcode).to.equal('M_INVALID_PARAM');
   });
 
   it('are no business of others', async () => {
     for (const [method, path, body] of [
       ['GET', ''],
-      ['POST', '', {}],
+      ['POST', '/new', {}],
       ['GET', '/once'],
       ['PUT', '/once', {}],
       ['DELETE', '/once'],
@@ -102,7 +107,7 @@ describe('registration tokens', function () {
   });
 
   it('end with their last use, which no two registrations share, and with their time', async () => {
-    await admin('POST', '', { token: 'three', uses_allowed: 3 });
+    await admin('POST', '/new', { token: 'three', uses_allowed: 3 });
     const answers = await Promise.all(Array.from({ length: 8 }, (_, n) => register(`rush-${n}`, 'three')));
     expect(answers.filter(({ status }) => status === 200)).to.have.length(3);
     expect(await isValid('three')).to.equal(false);

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import { sql } from '#src/storage/database.ts';
@@ -387,7 +388,7 @@ describe('registration that is restricted', () => {
 
   it('asks for a registration token, and counts its uses when accounts are made', async () => {
     server = await AccountsServer.start({ registration: { requiresToken: true } });
-    await server.tokens.create({ token: 'one-use', usesAllowed: 1 });
+    await server.tokens.create(OPERATOR, { token: 'one-use', usesAllowed: 1 });
     const validity = async (token: string): Promise<boolean> =>
       (await server.request('GET', `/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`))
         .body.valid;
@@ -411,7 +412,7 @@ describe('registration that is restricted', () => {
 
   it('does not let one completed authentication make two accounts', async () => {
     server = await AccountsServer.start({ registration: { requiresToken: true } });
-    await server.tokens.create({ token: 'many' });
+    await server.tokens.create(OPERATOR, { token: 'many' });
     const { body } = await server.request('POST', '/register', { password: PASSWORD });
     const auth = { type: 'm.login.registration_token', token: 'many', session: body.session };
     const first = await server.request('POST', '/register', { password: PASSWORD, auth });
@@ -427,7 +428,7 @@ describe('registration that is restricted', () => {
 
   it('does not take a token that has expired', async () => {
     server = await AccountsServer.start({ registration: { requiresToken: true } });
-    await server.tokens.create({ token: 'short-lived', expiryTs: server.clock.now() + 1000 });
+    await server.tokens.create(OPERATOR, { token: 'short-lived', expiryTs: server.clock.now() + 1000 });
     await server.clock.advance(1000);
     const { status } = await server.register({ auth: { type: 'm.login.registration_token', token: 'short-lived' } });
     expect(status).to.equal(401);

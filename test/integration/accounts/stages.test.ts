@@ -2,6 +2,7 @@ import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import { CaptchaServer } from '#test/support/captcha-server.ts';
 import { LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { listAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 
@@ -224,7 +225,7 @@ describe('stages of registration', function () {
 
   it('come in order: token, captcha, terms', async () => {
     const server = await started({ enabled: true, requiresToken: true, terms: TERMS, ...withCaptcha('recaptcha') });
-    const { token } = await server.services.registrationTokens.create({ usesAllowed: 1 });
+    const { token } = await server.services.registrationTokens.create(OPERATOR, { usesAllowed: 1 });
     const { body } = await register(server, 'alice');
     const stages = ['m.login.registration_token', 'm.login.recaptcha', 'm.login.terms'];
     expect(body.flows).to.deep.equal([{ stages }]);

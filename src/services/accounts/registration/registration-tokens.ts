@@ -2,15 +2,19 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isOpaqueId } from '#src/protocol/identifiers/identifiers.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import { type AuthData, type Stage, StageFailed } from '#src/services/accounts/uia/stages.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
   consumeRegistrationToken,
+  countRegistrationTokens,
   deleteRegistrationToken,
   findRegistrationToken,
   insertRegistrationToken,
   isValidRegistrationToken,
   listRegistrationTokens,
+  lockRegistrationToken,
   type RegistrationTokenRecord,
   updateRegistrationToken,
 } from '#src/storage/accounts/registration-tokens.ts';
@@ -25,6 +29,10 @@ export interface TokenBounds {
 }
 
 const MAX_LENGTH = 64;
+/** Characters of a token that is made up, if nothing else is wished. */
+const USUAL_LENGTH = 16;
+/** Tokens that there may be. */
+const MOST_TOKENS = 10_000;
 const MOST_USES = 1_000_000_000;
 
 /** Tokens with which users may register. Client-Server API, "Token-authenticated registration". */
@@ -32,11 +40,18 @@ export class RegistrationTokens {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #auditLog: AuditLog;
 
-  constructor(deps: { readonly database: Database; readonly clock: Clock; readonly random: Random }) {
+  constructor(deps: {
+    readonly database: Database;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly auditLog: AuditLog;
+  }) {
     this.#database = deps.database;
     this.#clock = deps.clock;
     this.#random = deps.random;
+    this.#auditLog = deps.auditLog;
   }
 
   /** Whether an account could be registered with the token now. */
@@ -53,29 +68,50 @@ export class RegistrationTokens {
   /**
    * Makes a token.
    *
-   * @param options without `token` one is made up; without `usesAllowed` it is good for any number of accounts, without `expiryTs` for ever
-   * @throws MatrixError M_INVALID_PARAM for a token that exists or breaks the grammar of opaque identifiers, and for bounds that are none
+   * @param wish without `token` one of `length` characters is made up; without `usesAllowed` it is good for any number of accounts, without
+   *   `expiryTs` for ever
+   * @throws MatrixError M_INVALID_PARAM for a token that exists or breaks the grammar of opaque identifiers, and for bounds that are none;
+   *   M_RESOURCE_LIMIT_EXCEEDED when there are very many already
    */
-  async create({
-    token,
-    ...bounds
-  }: TokenBounds & { readonly token?: string | undefined } = {}): Promise<RegistrationToken> {
+  async create(
+    actor: Actor,
+    {
+      length = USUAL_LENGTH,
+      token,
+      ...bounds
+    }: TokenBounds & { readonly token?: string | undefined; readonly length?: number | undefined } = {},
+  ): Promise<RegistrationToken> {
     if (token !== undefined && !isOpaqueId(token, MAX_LENGTH)) {
       throw new MatrixError(
         'M_INVALID_PARAM',
         `A registration token has 1 to ${MAX_LENGTH} of the characters A-Z a-z 0-9 . _ ~ -`,
       );
     }
+    if (length < 1 || length > MAX_LENGTH)
+      throw new MatrixError('M_INVALID_PARAM', `A registration token has 1 to ${MAX_LENGTH} characters.`);
     this.#check(bounds);
     const record: RegistrationToken = {
-      token: token ?? this.#random.string(16),
+      token: token ?? this.#random.string(length),
       usesAllowed: bounds.usesAllowed ?? null,
       completed: 0,
       expiryTs: bounds.expiryTs ?? null,
       createdTs: this.#clock.now(),
     };
-    if (await this.#database.write((tx) => insertRegistrationToken(tx, record))) return record;
-    throw new MatrixError('M_INVALID_PARAM', 'There is such a registration token already.');
+    await this.#database.write(async (tx) => {
+      if ((await countRegistrationTokens(tx)) >= MOST_TOKENS)
+        throw new MatrixError(
+          'M_RESOURCE_LIMIT_EXCEEDED',
+          `There are ${MOST_TOKENS} registration tokens: delete some.`,
+        );
+      if (!(await insertRegistrationToken(tx, record)))
+        throw new MatrixError('M_INVALID_PARAM', 'There is such a registration token already.');
+      await this.#auditLog.record(tx, actor, {
+        action: 'registration_token.create',
+        target: record.token,
+        after: boundsOf(record),
+      });
+    });
+    return record;
   }
 
   /** @throws MatrixError M_NOT_FOUND */
@@ -85,12 +121,20 @@ export class RegistrationTokens {
   }
 
   /** Changes the bounds that are named; null takes one away. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
-  async change(token: string, bounds: TokenBounds): Promise<RegistrationToken> {
+  async change(actor: Actor, token: string, bounds: TokenBounds): Promise<RegistrationToken> {
     this.#check(bounds);
-    const found = isOpaqueId(token)
-      ? await this.#database.write((tx) => updateRegistrationToken(tx, token, bounds))
-      : undefined;
-    return found ?? this.#missing();
+    return this.#database.write(async (tx) => {
+      const before = isOpaqueId(token) ? await lockRegistrationToken(tx, token) : undefined;
+      const after = before && (await updateRegistrationToken(tx, token, bounds));
+      if (before === undefined || after === undefined) return this.#missing();
+      await this.#auditLog.record(tx, actor, {
+        action: 'registration_token.change',
+        target: token,
+        before: boundsOf(before),
+        after: boundsOf(after),
+      });
+      return after;
+    });
   }
 
   #check({ expiryTs, usesAllowed }: TokenBounds): void {
@@ -104,16 +148,34 @@ export class RegistrationTokens {
     throw new MatrixError('M_NOT_FOUND', 'There is no such registration token.');
   }
 
-  list(): Promise<RegistrationToken[]> {
-    return this.#database.read((tx) => listRegistrationTokens(tx));
+  /** The oldest first. @param isValid only those that are good now, or only those that are not */
+  async list(isValid?: boolean): Promise<RegistrationToken[]> {
+    const now = this.#clock.now();
+    const isGood = ({ completed, expiryTs, usesAllowed }: RegistrationToken): boolean =>
+      (expiryTs === null || expiryTs > now) && (usesAllowed === null || completed < usesAllowed);
+    const all = await this.#database.read((tx) => listRegistrationTokens(tx));
+    return isValid === undefined ? all : all.filter((token) => isGood(token) === isValid);
   }
 
   /** @throws MatrixError M_NOT_FOUND */
-  async delete(token: string): Promise<void> {
-    if (isOpaqueId(token) && (await this.#database.write((tx) => deleteRegistrationToken(tx, token)))) return;
-    this.#missing();
+  async delete(actor: Actor, token: string): Promise<void> {
+    await this.#database.write(async (tx) => {
+      const before = isOpaqueId(token) ? await lockRegistrationToken(tx, token) : undefined;
+      if (before === undefined || !(await deleteRegistrationToken(tx, token))) return this.#missing();
+      await this.#auditLog.record(tx, actor, {
+        action: 'registration_token.delete',
+        target: token,
+        before: { ...boundsOf(before), completed: before.completed },
+      });
+    });
   }
 }
+
+/** A token's bounds, for the audit log. */
+const boundsOf = ({ expiryTs, usesAllowed }: RegistrationToken) => ({
+  uses_allowed: usesAllowed,
+  expiry_time: expiryTs,
+});
 
 /** `m.login.registration_token`: proves knowledge of a token. It is used up only when the account is made. */
 export class RegistrationTokenStage implements Stage {

@@ -2,7 +2,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TaskStatus } from '#src/storage/admin/admin-tasks.ts';
 import type { Tx } from '#src/storage/database.ts';
 
-export type { TaskStatus } from '#src/storage/admin/admin-tasks.ts';
+export { TASK_STATUSES, type TaskStatus } from '#src/storage/admin/admin-tasks.ts';
 
 /** What a kind of task is given of one. */
 export interface Task<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {

@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
 import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RegistrationToken, RegistrationTokens } from '#src/services/accounts/registration/registration-tokens.ts';
+import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
 
-const root = '/_tsudoi/admin/v1/registration_tokens';
+const root = '/_synapse/admin/v1/registration_tokens';
 const path = `${root}/{token}`;
 const params = Type.Object({ token: Type.String() });
 const orNull = Type.Union([Type.Integer(), Type.Null()]);
@@ -11,21 +12,22 @@ const bounds = { uses_allowed: Type.Optional(orNull), expiry_time: Type.Optional
 const shown = Type.Object({
   token: Type.String(),
   uses_allowed: orNull,
+  pending: Type.Integer(),
   completed: Type.Integer(),
   expiry_time: orNull,
-  created_ts: Type.Integer(),
 });
 
 interface Services {
   readonly registrationTokens: RegistrationTokens;
 }
 
-const bodyOf = ({ completed, createdTs, expiryTs, token, usesAllowed }: RegistrationToken) => ({
+const bodyOf = ({ completed, expiryTs, token, usesAllowed }: RegistrationToken) => ({
   token,
   uses_allowed: usesAllowed,
+  // A token is used when the account is made: registrations that are under way hold none.
+  pending: 0,
   completed,
   expiry_time: expiryTs,
-  created_ts: createdTs,
 });
 
 const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
@@ -33,38 +35,45 @@ const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateL
 /** Administrators give out tokens with which people register. Times are milliseconds since the epoch; null is no bound. */
 export const registrationTokenAdminEndpoints = [
   endpoint({
-    operationId: 'listRegistrationTokens',
-    summary: 'All registration tokens, the oldest first.',
+    operationId: 'adminListRegistrationTokens',
+    summary: 'Lists registration tokens, the oldest first: all, those that are good, or those that are not any more.',
     method: 'GET',
     path: root,
     ...access,
+    query: Type.Object({ valid: Type.Optional(Type.Boolean()) }),
     response: Type.Object({ registration_tokens: Type.Array(shown) }),
     errcodes: [],
-    handler: async ({ registrationTokens }: Services) => ({
-      registration_tokens: (await registrationTokens.list()).map(bodyOf),
+    handler: async ({ registrationTokens }: Services, { query: { valid } }) => ({
+      registration_tokens: (await registrationTokens.list(valid)).map(bodyOf),
     }),
   }),
   endpoint({
-    operationId: 'createRegistrationToken',
+    operationId: 'adminCreateRegistrationToken',
     summary: 'Makes a registration token.',
     method: 'POST',
-    path: root,
+    path: `${root}/new`,
     ...access,
-    body: Type.Object({ token: Type.Optional(Type.String()), ...bounds }),
+    body: Type.Object({
+      token: Type.Optional(Type.String()),
+      /** Characters of a token that is made up. */
+      length: Type.Optional(Type.Integer()),
+      ...bounds,
+    }),
     bodyOptional: true,
     response: shown,
-    errcodes: ['M_INVALID_PARAM'],
-    handler: async ({ registrationTokens }: Services, { body }) =>
+    errcodes: ['M_INVALID_PARAM', 'M_RESOURCE_LIMIT_EXCEEDED'],
+    handler: async ({ registrationTokens }: Services, { requester, info, body }) =>
       bodyOf(
-        await registrationTokens.create({
+        await registrationTokens.create(actorOf(requester, info), {
           token: body.token,
+          length: body.length,
           usesAllowed: body.uses_allowed,
           expiryTs: body.expiry_time,
         }),
       ),
   }),
   endpoint({
-    operationId: 'getRegistrationToken',
+    operationId: 'adminGetRegistrationToken',
     summary: 'One registration token.',
     method: 'GET',
     path,
@@ -76,7 +85,7 @@ export const registrationTokenAdminEndpoints = [
       bodyOf(await registrationTokens.get(token)),
   }),
   endpoint({
-    operationId: 'changeRegistrationToken',
+    operationId: 'adminChangeRegistrationToken',
     summary: 'Changes how often, or until when, a registration token is good. What is left out stays.',
     method: 'PUT',
     path,
@@ -85,11 +94,16 @@ export const registrationTokenAdminEndpoints = [
     body: Type.Object(bounds),
     response: shown,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM'],
-    handler: async ({ registrationTokens }: Services, { params: { token }, body }) =>
-      bodyOf(await registrationTokens.change(token, { usesAllowed: body.uses_allowed, expiryTs: body.expiry_time })),
+    handler: async ({ registrationTokens }: Services, { requester, info, params: { token }, body }) =>
+      bodyOf(
+        await registrationTokens.change(actorOf(requester, info), token, {
+          usesAllowed: body.uses_allowed,
+          expiryTs: body.expiry_time,
+        }),
+      ),
   }),
   endpoint({
-    operationId: 'deleteRegistrationToken',
+    operationId: 'adminDeleteRegistrationToken',
     summary: 'Deletes a registration token. Accounts that were made with it stay.',
     method: 'DELETE',
     path,
@@ -97,8 +111,8 @@ export const registrationTokenAdminEndpoints = [
     params,
     response: Type.Object({}),
     errcodes: ['M_NOT_FOUND'],
-    async handler({ registrationTokens }: Services, { params: { token } }) {
-      await registrationTokens.delete(token);
+    async handler({ registrationTokens }: Services, { requester, info, params: { token } }) {
+      await registrationTokens.delete(actorOf(requester, info), token);
       return {};
     },
   }),

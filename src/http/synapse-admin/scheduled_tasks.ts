@@ -1,0 +1,70 @@
+import { Type } from 'typebox';
+import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
+import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
+import { TASK_STATUSES } from '#src/services/admin/tasks/task.ts';
+import { endpoint } from '../endpoint.ts';
+import { anyObject } from '../client-server/parts/room-schemas.ts';
+
+const orNull = Type.Union([Type.String(), Type.Null()]);
+const statuses = Type.Optional(Type.Array(Type.Enum([...TASK_STATUSES])));
+/** Synapse lists all that there are; here they go seven days after their end. */
+const MOST = 1_000;
+
+interface Services {
+  readonly adminTasks: AdminTasks;
+}
+
+export const scheduledTaskEndpoints = [
+  endpoint({
+    operationId: 'adminListScheduledTasks',
+    summary: 'Lists the tasks of administrators, the newest first.',
+    method: 'GET',
+    path: '/_synapse/admin/v1/scheduled_tasks',
+    auth: 'admin',
+    guests: 'refused',
+    suspended: ADMINISTERS,
+    rateLimit: 'default',
+    query: Type.Object({
+      action_name: Type.Optional(Type.Array(Type.String())),
+      resource_id: Type.Optional(Type.String()),
+      status: statuses,
+      /** Its older name. */
+      job_status: statuses,
+      max_timestamp: Type.Optional(Type.Integer()),
+    }),
+    response: Type.Object({
+      scheduled_tasks: Type.Array(
+        Type.Object({
+          id: Type.String(),
+          action: Type.String(),
+          status: Type.String(),
+          timestamp_ms: Type.Integer(),
+          resource_id: orNull,
+          result: Type.Union([anyObject, Type.Null()]),
+          error: orNull,
+        }),
+      ),
+    }),
+    errcodes: ['M_INVALID_PARAM'],
+    async handler({ adminTasks }: Services, { query }) {
+      const filter = {
+        actions: query.action_name,
+        resource: query.resource_id,
+        statuses: query.status ?? query.job_status,
+        updatedBefore: query.max_timestamp === undefined ? undefined : query.max_timestamp + 1,
+      };
+      const { tasks } = await adminTasks.list(filter, { limit: MOST });
+      return {
+        scheduled_tasks: tasks.map(({ action, error, id, resource, result, status, updatedTs }) => ({
+          id,
+          action,
+          status,
+          timestamp_ms: updatedTs,
+          resource_id: resource ?? null,
+          result: Object.keys(result).length === 0 ? null : result,
+          error: error ?? null,
+        })),
+      };
+    },
+  }),
+];

@@ -1,0 +1,154 @@
+import type { InProcessServer } from '#test/support/in-process-server.ts';
+
+/** How an endpoint is called so that it changes something, and by which action the audit log tells of it. */
+export interface AuditedRequest {
+  /** With everything that its path needs. */
+  readonly path: string;
+  readonly body?: object;
+  /** `noun.verb` */
+  readonly action: string;
+  /** What must stand nowhere in the log. */
+  readonly secrets?: readonly string[];
+}
+
+type Prepare = (server: InProcessServer) => Promise<AuditedRequest>;
+
+/** A user whom nobody else in these tests uses. */
+let users = 0;
+const userOf = async (server: InProcessServer): Promise<string> => {
+  const name = `subject${(users += 1)}`;
+  await server.account(name);
+  return `@${name}:${server.serverName}`;
+};
+
+const TOKENS = '/_synapse/admin/v1/registration_tokens';
+const registrationToken = async (server: InProcessServer, token: string): Promise<string> => {
+  await server.must('admin-root', 'POST', `${TOKENS}/new`, { token });
+  return token;
+};
+
+const PASSWORD = 'a password that nobody may read';
+
+/** What is done to an account that is made for it. */
+const toUser =
+  (path: (userId: string) => string, action: string, more: Partial<AuditedRequest> = {}): Prepare =>
+  async (server) => ({ path: path(await userOf(server)), action, ...more });
+const v1 =
+  (what: string) =>
+  (userId: string): string =>
+    `/_synapse/admin/v1/users/${userId}/${what}`;
+const v2 =
+  (what: string) =>
+  (userId: string): string =>
+    `/_synapse/admin/v2/users/${userId}${what}`;
+/** What is done to a device of an account. */
+const toDevice =
+  (method: string, action: string, body?: object): Prepare =>
+  async (server) => {
+    const userId = await userOf(server);
+    const { deviceId } = await server.session(userId.slice(1, userId.indexOf(':')));
+    const path = method === 'delete_devices' ? `/delete_devices` : `/devices/${deviceId}`;
+    const sent = method === 'delete_devices' ? { devices: [deviceId] } : body;
+    return { path: v2(path)(userId), action, ...(sent === undefined ? {} : { body: sent }) };
+  };
+
+const USERS: Readonly<Record<string, Prepare>> = {
+  adminPutUser: toUser(v2(''), 'user.change', { body: { password: PASSWORD, displayname: 'X' }, secrets: [PASSWORD] }),
+  adminSetUserAdmin: toUser(v1('admin'), 'user.promote', { body: { admin: true } }),
+  adminDeactivateUser: toUser((userId) => `/_synapse/admin/v1/deactivate/${userId}`, 'user.deactivate', { body: {} }),
+  adminSuspendUser: toUser((userId) => `/_synapse/admin/v1/suspend/${userId}`, 'user.suspend', {
+    body: { suspend: true },
+  }),
+  adminShadowBanUser: toUser(v1('shadow_ban'), 'user.shadow_ban'),
+  adminShadowUnbanUser: async (server) => {
+    const path = v1('shadow_ban')(await userOf(server));
+    await server.must('admin-root', 'POST', path);
+    return { path, action: 'user.shadow_unban' };
+  },
+  adminResetPassword: toUser((userId) => `/_synapse/admin/v1/reset_password/${userId}`, 'user.reset_password', {
+    body: { new_password: PASSWORD },
+    secrets: [PASSWORD],
+  }),
+  adminLogInAsUser: toUser(v1('login'), 'user.login_as', { body: {} }),
+  endAdminLogin: async (server) => {
+    const userId = await userOf(server);
+    await server.must('admin-root', 'POST', v1('login')(userId), {});
+    const path = `/_tsudoi/admin/v1/users/${userId}/logins`;
+    const { logins } = await server.must('admin-root', 'GET', path);
+    return { path: `${path}/${logins[0].id}`, action: 'user.end_login_as' };
+  },
+  adminSetRateLimit: toUser(v1('override_ratelimit'), 'user.override_ratelimit', { body: { messages_per_second: 0 } }),
+  adminDeleteRateLimit: async (server) => {
+    const path = v1('override_ratelimit')(await userOf(server));
+    await server.must('admin-root', 'POST', path, { messages_per_second: 0 });
+    return { path, action: 'user.default_ratelimit' };
+  },
+  adminAllowKeyReplacement: async (server) => {
+    const userId = await userOf(server);
+    const key = Buffer.alloc(32, 7).toString('base64').replace(/=+$/, '');
+    const master = { user_id: userId, usage: ['master'], keys: { [`ed25519:${key}`]: key } };
+    await server.must(userId.slice(1, userId.indexOf(':')), 'POST', '/keys/device_signing/upload', {
+      master_key: master,
+    });
+    return { path: v1('_allow_cross_signing_replacement_without_uia')(userId), action: 'user.allow_key_replacement' };
+  },
+  adminCreateDevice: toUser(v2('/devices'), 'device.create', { body: { device_id: 'NEW' } }),
+  adminDeleteDevices: toDevice('delete_devices', 'device.delete'),
+  adminUpdateDevice: toDevice('PUT', 'device.rename', { display_name: 'Named' }),
+  adminDeleteDevice: toDevice('DELETE', 'device.delete'),
+  setAdminLockUser: toUser((userId) => `/_matrix/client/v1/admin/lock/${userId}`, 'user.lock', {
+    body: { locked: true },
+  }),
+  setAdminSuspendUser: toUser((userId) => `/_matrix/client/v1/admin/suspend/${userId}`, 'user.suspend', {
+    body: { suspended: true },
+  }),
+};
+
+/**
+ * Every endpoint of administrators that is not GET, by its operationId: a new one is a line here. What it needs is prepared first, by
+ * other requests or by the services.
+ */
+export const AUDITED: Readonly<Record<string, Prepare>> = {
+  adminCreateRegistrationToken: async () => ({
+    path: `${TOKENS}/new`,
+    body: { token: 'audited-new' },
+    action: 'registration_token.create',
+  }),
+  adminChangeRegistrationToken: async (server) => ({
+    path: `${TOKENS}/${await registrationToken(server, 'audited-change')}`,
+    body: { uses_allowed: 3 },
+    action: 'registration_token.change',
+  }),
+  adminDeleteRegistrationToken: async (server) => ({
+    path: `${TOKENS}/${await registrationToken(server, 'audited-delete')}`,
+    action: 'registration_token.delete',
+  }),
+  adminCancelTask: async (server) => {
+    const { adminTasks, database } = server.services;
+    const id = await database.write((tx) =>
+      adminTasks.start(tx, { userId: null, via: 'cli' }, WAITS, { params: {}, entry: { action: 'test.wait' } }),
+    );
+    return { path: `/_tsudoi/admin/v1/tasks/${id}/cancel`, action: 'task.cancel' };
+  },
+  ...USERS,
+  adminSetRoomBlock: async (server) => ({
+    path: `/_synapse/admin/v1/rooms/${await server.room('alice')}/block`,
+    body: { block: true },
+    action: 'room.block',
+  }),
+};
+
+/** A task that lasts until it is cancelled. */
+export const WAITS = {
+  action: 'wait_until_cancelled',
+  run: async (_task: unknown, { signal }: { readonly signal: AbortSignal }): Promise<'interrupted'> => {
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    return 'interrupted';
+  },
+};
+
+/** Those that change nothing, each with the reason why they are not GET. */
+export const CHANGES_NOTHING: Readonly<Record<string, string>> = {};
+
+/** Those that leave no entry so far. */
+export const WITHOUT_ENTRY: readonly string[] = ['setAccountValidity', 'setThreepids'];
