@@ -82,7 +82,8 @@ export class PushRecipients {
 
   /** Reads what `of` needs for these events: nothing, as a rule. */
   async prepare(events: readonly FollowedEvent[]): Promise<void> {
-    const users = new Set(events.flatMap(({ room }) => [...this.#audience.of(room)]));
+    const rooms = new Set(events.map(({ room }) => room));
+    const users = new Set([...rooms].flatMap((room) => [...this.#audience.of(room)]));
     const unread = [...users].filter((userId) => this.#pushRules.peek(userId) === undefined);
     if (unread.length > 0) await this.#pushRules.load(unread);
     const unknown = events.filter(({ event }) => !this.#heard.has(event));
