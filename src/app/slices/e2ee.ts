@@ -61,7 +61,7 @@ export function composeEncryption(
     services: {
       deviceKeys,
       keyCounts: counts,
-      keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys, lists: remoteDeviceLists }),
+      keyQuery: new KeyQuery({ database, isLocal, remote: remoteKeys, lists: remoteDeviceLists, follower }),
       keyClaims: new KeyClaims({ database, counts, isLocal, remote: remoteKeys }),
       deviceListChanges: changes,
       remoteDeviceLists,

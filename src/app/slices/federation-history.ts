@@ -23,7 +23,7 @@ export function composeFederationHistory(
   below: Platform & Commit & EventStreaming & Events & RoomModel & Servers,
 ): Slice<FederationHistory> {
   const { clock, config, database, interner, loader, logger, merger, metrics, random, rooms, states, stream } = below;
-  const { eventVerifier: verifier, federationClient, receiver } = below;
+  const { eventVerifier: verifier, federationClient, receiver, timers } = below;
   const historyApi = new HistoryApi(federationClient);
   const roomFetcher = new RoomFetcher({
     serverName: config.serverName,
@@ -45,6 +45,7 @@ export function composeFederationHistory(
     wholeState: below.wholeState,
     stream,
     clock,
+    timers,
     logger,
     metrics,
   });

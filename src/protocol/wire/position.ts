@@ -154,23 +154,31 @@ export interface TopologicalPosition {
   readonly nid: number;
 }
 
-/**
- * The token for a place in a room's history (`prev_batch`, `start`, `end`).
- *
- * @param upTo for the `prev_batch` of a timeline, the position up to which the response told
- */
-export const encodeRoomToken = ({ topo, nid }: TopologicalPosition, upTo?: number): string =>
-  `t1_${topo.toString(36)}_${nid.toString(36)}${upTo === undefined ? '' : `_${upTo.toString(36)}`}`;
+/** What a token for a place in a room's history says beside the place. */
+export interface RoomTokenBounds {
+  /** Of the `prev_batch` of a timeline: the position up to which the response told. */
+  readonly upTo?: number | undefined;
+  /** What arrived after this position is not before the place, wherever it stands in the room's history. */
+  readonly within?: number | undefined;
+}
 
-/** Reads a place in a room's history, with what the response told up to where it was given out in one; undefined when it is not one of ours. */
-export const decodeRoomToken = (token: string): (TopologicalPosition & { readonly upTo?: number }) | undefined => {
-  const match = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)(?:_([a-z0-9]+))?$/.exec(token);
+/** The token for a place in a room's history (`prev_batch`, `start`, `end`). */
+export const encodeRoomToken = ({ topo, nid }: TopologicalPosition, { upTo, within }: RoomTokenBounds = {}): string =>
+  `t1_${topo.toString(36)}_${nid.toString(36)}${upTo === undefined ? '' : `_${upTo.toString(36)}`}${
+    within === undefined ? '' : `~${within.toString(36)}`
+  }`;
+
+const ROOM_TOKEN = /^t1_(-?[a-z0-9]+)_(-?[a-z0-9]+)(?:_([a-z0-9]+))?(?:~(-?[a-z0-9]+))?$/;
+
+/** Reads a place in a room's history, and what the token says beside it; undefined when it is not one of ours. */
+export const decodeRoomToken = (token: string): (TopologicalPosition & RoomTokenBounds) | undefined => {
+  const match = ROOM_TOKEN.exec(token);
   if (match === null) return undefined;
-  const [, topoText = '', nidText = '', upToText] = match;
-  const topo = decodeInteger(topoText);
-  const nid = decodeInteger(nidText);
+  const [topo, nid, upTo, within] = match
+    .slice(1)
+    .map((text) => (text === undefined ? undefined : decodeInteger(text)));
   if (topo === undefined || nid === undefined) return undefined;
-  if (upToText === undefined) return { topo, nid };
-  const upTo = decodeInteger(upToText);
-  return upTo === undefined ? undefined : { topo, nid, upTo };
+  if ((match[3] !== undefined && upTo === undefined) || (match[4] !== undefined && within === undefined))
+    return undefined;
+  return { topo, nid, ...(upTo === undefined ? {} : { upTo }), ...(within === undefined ? {} : { within }) };
 };

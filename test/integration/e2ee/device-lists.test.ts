@@ -83,7 +83,8 @@ describe('device lists', function () {
     await delta(bob);
     for (const room of rooms) await server.must(bob, 'POST', `/rooms/${room}/join`, {});
     expect((await delta(alice)).changed).to.deep.equal([bob.userId]);
-    expect((await delta(bob)).changed).to.deep.equal([alice.userId]);
+    // The user's own other devices have to know of those who are new to them as well.
+    expect((await delta(bob)).changed).to.deep.equal([alice.userId, bob.userId].toSorted());
     await server.must(bob, 'POST', `/rooms/${rooms[0]}/leave`, {});
     expect(await delta(alice)).to.deep.equal({ changed: [], left: [] });
     expect(await delta(bob)).to.deep.equal({ changed: [], left: [] });

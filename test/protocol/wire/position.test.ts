@@ -129,9 +129,14 @@ describe('room tokens', () => {
   it('say the same after the round trip, for backfilled events too', () => {
     const number = fc.integer({ min: -(2 ** 52), max: 2 ** 52 });
     fc.assert(
-      fc.property(number, number, fc.option(fc.nat()), (topo, nid, upTo) => {
-        const token = encodeRoomToken({ topo, nid }, upTo ?? undefined);
-        expect(decodeRoomToken(token)).to.deep.equal({ topo, nid, ...(upTo === null ? {} : { upTo }) });
+      fc.property(number, number, fc.option(fc.nat()), fc.option(number), (topo, nid, upTo, within) => {
+        const token = encodeRoomToken({ topo, nid }, { upTo: upTo ?? undefined, within: within ?? undefined });
+        expect(decodeRoomToken(token)).to.deep.equal({
+          topo,
+          nid,
+          ...(upTo === null ? {} : { upTo }),
+          ...(within === null ? {} : { within }),
+        });
       }),
     );
   });

@@ -11,6 +11,7 @@ import {
 } from '#src/storage/e2ee/cross-signing-keys.ts';
 import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
 import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
+import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import { assertFewServers, DEFAULT_TIMEOUT_MS, publicKeyOf, type RemoteKeys } from './remote-keys.ts';
 
@@ -29,6 +30,9 @@ export interface QueriedKeys {
   readonly failures: Readonly<Record<string, JsonObject>>;
 }
 
+/** How long a query waits until it is known who has left rooms before. */
+const PATIENCE_MS = 1_000;
+
 /** The keys of users of this server, as one reader may see them. */
 export interface LocalKeys extends RemoteUserKeys {
   readonly userSigningKeys: Readonly<Record<string, JsonObject>>;
@@ -40,6 +44,8 @@ export interface KeyQueryOptions {
   readonly remote: RemoteKeys;
   /** What is known of users of other servers without asking these. */
   readonly lists: Pick<RemoteDeviceLists, 'keysOf'>;
+  /** What tells these who left rooms. */
+  readonly follower: Pick<EventFollower, 'reached'>;
 }
 
 /** Milliseconds to wait for other servers, by what the client asks for. */
@@ -117,7 +123,9 @@ export class KeyQuery {
     timeoutMs: number,
     onFailure: (error: unknown) => void,
   ): Promise<RemoteUserKeys> {
-    const { lists, remote } = this.#options;
+    const { follower, lists, remote } = this.#options;
+    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
+    await follower.reached(PATIENCE_MS);
     // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
     const asked = lists.keysOf(Object.keys(wanted), DEFAULT_TIMEOUT_MS);
     const known = await remote.inTime(server, timeoutMs, asked).catch(onFailure);

@@ -4,6 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { doing, Work } from '#src/kernel/work.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
@@ -28,6 +29,7 @@ export interface BackfillOptions {
   readonly past: PastReceiver;
   readonly stream: RoomEventStream;
   readonly clock: Clock;
+  readonly timers: Timers;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly wholeState: Pick<WholeState, 'within'>;
@@ -49,6 +51,8 @@ const LONGEST_PAUSE_MS = 3_600_000;
 const REMEMBERED_ROOMS = 5_000;
 /** Milliseconds for which a page waits for the state of a room that was just joined. */
 const PATIENCE_MS = 20_000;
+/** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
+const BEHIND_MS = 60_000;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 interface Pause {
@@ -57,14 +61,16 @@ interface Pause {
 }
 
 /**
- * Fetches the history of rooms from before what is here: when somebody reads that far, and a little of it behind the requests when a room was
- * joined, or a gap stayed. Server-Server API, "Backfilling and retrieving missing events".
+ * Fetches the history of rooms from before what is here: when somebody reads that far, and a little of it behind the requests a while after a
+ * room was joined, or a gap stayed. Server-Server API, "Backfilling and retrieving missing events".
  */
 export class Backfill implements PastSource {
   readonly #options: BackfillOptions;
   readonly #turns = new SerialByKey<number>();
   readonly #background = new Gate(BACKGROUND);
   readonly #running = new Set<Promise<void>>();
+  /** Rooms that are filled in a while. */
+  readonly #waiting = new Map<number, Timer>();
   readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
   readonly #closing = new AbortController();
   readonly #filled: Counter;
@@ -78,10 +84,10 @@ export class Backfill implements PastSource {
     options.stream.on('appended', ({ room, events }) => {
       // The states before what comes next are as large as what is being fetched.
       if (room.partial === undefined && events.some(({ event }) => (event.flags & EVENT_FLAGS.afterGap) !== 0))
-        this.#soon(room.nid);
+        this.#later(room.nid);
     });
     options.stream.on('completed', ({ room }) => {
-      this.#soon(room.nid);
+      this.#later(room.nid);
     });
   }
 
@@ -120,7 +126,17 @@ export class Backfill implements PastSource {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    for (const timer of this.#waiting.values()) timer.cancel();
     await this.idle();
+  }
+
+  #later(roomNid: number): void {
+    if (this.#waiting.has(roomNid) || this.#waiting.size >= REMEMBERED_ROOMS) return;
+    const timer = this.#options.timers.after(BEHIND_MS, () => {
+      this.#waiting.delete(roomNid);
+      this.#soon(roomNid);
+    });
+    this.#waiting.set(roomNid, timer);
   }
 
   #soon(roomNid: number): void {

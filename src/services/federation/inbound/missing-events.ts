@@ -10,8 +10,9 @@ export interface MissingEventsOptions {
   readonly receiver: Pick<EventReceiver, 'receiveAt' | 'receive'>;
 }
 
-/** Events that are asked for at once. Other servers answer with 20 at most, whatever is asked for. */
+/** Events that are asked for at once. Other servers answer with 20 at most, whatever is asked for; with fewer, they have told all they know. */
 const AT_ONCE = 50;
+const FULL_ANSWER = 20;
 /** How often a gap is asked about, and how many events may lie in it, before it is taken for one that stays. */
 const MOST_ROUNDS = 4;
 const MOST_IN_GAP = 150;
@@ -43,7 +44,9 @@ export class MissingEvents implements GapCloser {
         continue;
       }
       let reception = await receiver.receive(room, one, isSent ? origin : undefined);
-      if (reception.outcome === 'missing') reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
+      // Whoever sends an event has what it comes directly after, and has to give it: without, nothing is built on it.
+      if (reception.outcome === 'missing' && !(isSent && comesAfterOneOf(one, reception.ids)))
+        reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
       if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);
       if (isSent) last = reception;
     }
@@ -78,6 +81,7 @@ export class MissingEvents implements GapCloser {
       const fresh = answer.filter(({ eventId }) => !found.has(eventId));
       if (fresh.length === 0) break;
       for (const one of fresh.slice(0, MOST_IN_GAP)) found.set(one.eventId, one);
+      if (answer.length < FULL_ANSWER) break;
     }
     found.delete(event.eventId);
     return [...found.values()];
@@ -122,3 +126,6 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+
+const comesAfterOneOf = ({ pdu }: IdentifiedPdu, ids: readonly string[]): boolean =>
+  referencedIds(pdu.prev_events).some((id) => ids.includes(id));

@@ -29,8 +29,11 @@ export class HistoryTokens {
 
   /** @throws MatrixError M_INVALID_PARAM for what is no token of this server */
   async read(room: Room, token: string, dir: 'b' | 'f'): Promise<HistoryPlace> {
-    const place = decodeRoomToken(token);
-    if (place !== undefined) return { place, upTo: Infinity };
+    const named = decodeRoomToken(token);
+    if (named !== undefined) {
+      const { nid, topo, within } = named;
+      return { place: { topo, nid }, upTo: dir === 'b' ? (within ?? Infinity) : Infinity };
+    }
     const sync = decodeSyncToken(token);
     if (sync === undefined) throw new MatrixError('M_INVALID_PARAM', 'The pagination token is not one of this server.');
     const position = sync.vector[room.shard] ?? 0;

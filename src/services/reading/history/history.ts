@@ -108,7 +108,8 @@ export class History {
     const members = filter.lazyLoadMembers ? await this.#senders(view, page.events, latest?.event) : undefined;
     return {
       start: query.from ?? encodeRoomToken(await this.#startOf(view, from, dir)),
-      end: page.isEnd ? undefined : encodeRoomToken(page.end),
+      // What arrived later stays out of the pages that follow as well.
+      end: page.isEnd ? undefined : encodeRoomToken(page.end, { within: finite(start?.upTo) }),
       chunk: await this.#writer.write(room, reader, page.events),
       state: members === undefined ? undefined : await this.#state.write(room, reader.userId, members),
     };
@@ -167,6 +168,8 @@ export class History {
     return dir === 'f' ? from : this.#tokens.endOf(view.room, view.upTo);
   }
 }
+
+const finite = (position: number | undefined): number | undefined => (position === Infinity ? undefined : position);
 
 const filterOf = (json: unknown): RoomEventFilter =>
   json === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(json);

@@ -180,6 +180,7 @@ export class RoomState {
     const place = decodeRoomToken(token);
     if (place === undefined)
       throw new MatrixError('M_INVALID_PARAM', 'The parameter at is not a token of this server.');
+    if (place.within !== undefined) return this.#stateAtPosition(room, Math.min(place.within, upTo));
     const page = { room: room.nid, from: place, upTo, types: undefined, senders: undefined, limit: 1 };
     const [before] = await this.#loader.adopt(await pageBack(this.#database, page), () => room);
     if (before !== undefined) return this.chain(room, before.stateAfter);

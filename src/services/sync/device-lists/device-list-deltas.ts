@@ -45,11 +45,16 @@ export class DeviceListDeltas {
       const own = room.member(user.userId);
       const isNewHere = own !== undefined && !covers(since, own.since);
       const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
+      let isAlone = true;
       for (const { userId, membership } of members) {
         if (userId === user.userId) continue;
-        if (membership === 'join') changed.add(userId);
-        else if (!isNewHere) left.add(userId);
+        if (membership === 'join') {
+          changed.add(userId);
+          isAlone = false;
+        } else if (!isNewHere) left.add(userId);
       }
+      // The user's own other devices share a room with others from now on as well: servers say so, and clients look at them anew.
+      if (isNewHere && !isAlone) changed.add(user.userId);
     }
     return { changed: [...changed].toSorted(), left: [...left].filter((userId) => !shares(userId)).toSorted() };
   }

@@ -100,7 +100,7 @@ export class CommonNews {
   #make(room: Room, after: number, upTo: number, events: readonly StoredEvent[], now: number): Stretch {
     const senders = [...new Set(events.map(({ sender }) => sender))];
     const text = this.#options.encoder.common(room, events, now);
-    const begin = beginOfTimeline(events[0], upTo, upTo);
+    const begin = beginOfTimeline(room, events[0], upTo, upTo);
     const members = {
       state: '{"events":[]}',
       timeline: `{"events":[${text}],"limited":false,"prev_batch":"${begin}"}`,

@@ -200,7 +200,7 @@ export class RoomEventsSection implements Section {
     members[request.stateAfter ?? 'state'] = `{"events":[${stateJson}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
-    const begin = beginOfTimeline(first, plan.upTo, plan.upTo);
+    const begin = beginOfTimeline(room, first, plan.upTo, plan.upTo);
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&

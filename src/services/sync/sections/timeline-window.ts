@@ -166,15 +166,28 @@ const fromRing = (
 };
 
 /**
- * The token for what lies before a timeline. Before one that begins after a gap that is all that had come until then, wherever it stands in
- * the room's history.
+ * The token for what lies before a timeline: all that had come until then. Before one that begins after a gap, or where a fork had been longer
+ * than what came of it then, that is not what stands before it in the room's history.
  *
  * @param upTo the position up to which there was something to tell
  * @param told the same, where it goes into the token
  */
-export const beginOfTimeline = (first: StoredEvent | undefined, upTo: number, told?: number): string => {
+export const beginOfTimeline = (room: Room, first: StoredEvent | undefined, upTo: number, told?: number): string => {
   if (first === undefined) return encodeArrivalToken(upTo);
-  return isAfterGap(first) ? encodeArrivalToken(first.nid - SHARDS) : encodeRoomToken(first, told);
+  if (isAfterGap(first)) return encodeArrivalToken(first.nid - SHARDS);
+  const further = furthestBefore(room, first);
+  if (further === undefined) return encodeRoomToken(first, { upTo: told });
+  return encodeRoomToken({ topo: further.topo, nid: further.nid + 1 }, { upTo: told, within: first.nid - 1 });
+};
+
+/** Of the events that came before another one, the last that stands after it in the room's history. */
+const furthestBefore = ({ ring }: Room, first: StoredEvent): StoredEvent | undefined => {
+  let found: StoredEvent | undefined;
+  for (const event of ring.events) {
+    if (event.nid >= first.nid) break;
+    if (event.topo > (found ?? first).topo || (event.topo === found?.topo && event.nid > found.nid)) found = event;
+  }
+  return found;
 };
 
 const isAfterGap = ({ flags }: StoredEvent): boolean => (flags & EVENT_FLAGS.afterGap) !== 0;

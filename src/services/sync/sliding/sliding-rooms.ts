@@ -247,7 +247,7 @@ export class SlidingRooms {
       name: shownText(plan, isInitial, atLeave, resolved, 'm.room.name', 'name'),
       avatar: shownText(plan, isInitial, atLeave, resolved, 'm.room.avatar', 'url'),
       timeline: hasTimeline ? encoder.timeline(room, events, reader, filter) : undefined,
-      prevBatch: hasTimeline ? beginOfTimeline(first, plan.upTo) : undefined,
+      prevBatch: hasTimeline ? beginOfTimeline(room, first, plan.upTo) : undefined,
       isLimited: draft?.window.limited ?? false,
       live: before === undefined ? 0 : events.filter(({ event }) => event.nid > known).length,
     };
