@@ -130,8 +130,11 @@ export class FederationMembership implements RemoteMembership {
       if (servers.length === 0) throw notInRoom();
       await this.#exchange(entry);
       const known = wasResident ? room.version : undefined;
-      return this.#tryEach(servers, (server) =>
-        how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry),
+      const told = this.#candidates('', entry.servers, room, member);
+      return this.#tryEach(
+        servers,
+        (server) => (how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry)),
+        told.length === 0 ? undefined : servers.find((server) => !told.includes(server)),
       );
     });
   }
@@ -256,11 +259,17 @@ export class FederationMembership implements RemoteMembership {
     return candidatesFor({ roomId, named, room, member }, signer.serverName, (server) => policy.allows(server));
   }
 
-  /** Asks servers one after the other. @throws MatrixError what one of them said, or why none could be asked */
-  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>): Promise<T> {
+  /**
+   * Asks servers one after the other.
+   *
+   * @param guess one of them that nobody named: it is asked where none of the others says anything
+   * @throws MatrixError what one of them said, or why none could be asked
+   */
+  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>, guess?: string): Promise<T> {
     let told: FederationFailure | undefined;
     let silent: FederationFailure | undefined;
     for (const server of servers) {
+      if (server === guess && told !== undefined) continue;
       try {
         return await attempt(server);
       } catch (error) {
