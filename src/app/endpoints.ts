@@ -101,6 +101,9 @@ import { eventAdminEndpoints } from '#src/http/synapse-admin/events.ts';
 import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.ts';
 import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
+import { accountValidityAdminEndpoints } from '#src/http/synapse-admin/account_validity.ts';
+import { experimentalFeaturesEndpoints } from '#src/http/synapse-admin/experimental_features.ts';
+import { whoisAdminEndpoints } from '#src/http/synapse-admin/whois.ts';
 import { deviceAdminEndpoints } from '#src/http/synapse-admin/devices.ts';
 import { userModerationEndpoints } from '#src/http/synapse-admin/user_moderation.ts';
 import { adminLoginEndpoints } from '#src/http/tsudoi/admin-logins.ts';
@@ -116,7 +119,6 @@ import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
 import { registrationTokenAdminEndpoints } from '#src/http/synapse-admin/registration_tokens.ts';
 import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
-import { threepidEndpoints } from '#src/http/tsudoi/threepids.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
 import { crossSigningEndpoints } from '#src/http/client-server/cross_signing.ts';
@@ -132,7 +134,7 @@ import type { Endpoint } from '#src/http/endpoint.ts';
 const DECLARED = [
   ...accountDataEndpoints,
   ...accountDeactivationEndpoints,
-  ...accountValidityEndpoints,
+  ...accountValidityAdminEndpoints,
   ...adminEndpoints,
   ...auditLogEndpoints,
   ...taskEndpoints,
@@ -239,7 +241,6 @@ const DECLARED = [
   ...thirdPartyLookupEndpoints,
   ...threadsListEndpoints,
   ...threadSubscriptionEndpoints,
-  ...threepidEndpoints,
   ...backfillEndpoints,
   ...eventAuthEndpoints,
   ...federationEventsEndpoints,
@@ -248,6 +249,8 @@ const DECLARED = [
   ...typingEndpoints,
   ...adminLoginEndpoints,
   ...deviceAdminEndpoints,
+  ...experimentalFeaturesEndpoints,
+  ...whoisAdminEndpoints,
   ...userAdminEndpoints,
   ...userModerationEndpoints,
   ...userDataAdminEndpoints,

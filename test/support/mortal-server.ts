@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { composeServices } from '#src/app/composition.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import type { Composition } from '#src/app/ground/slice.ts';
@@ -149,6 +150,7 @@ export class MortalServer {
       more.guest === true
         ? await services.registration.registerGuest(undefined, '127.0.0.1')
         : await services.registration.registerByAdmin(
+            OPERATOR,
             { username: name, password: 'correct horse battery', admin: false },
             { inhibitLogin: true },
           );

@@ -161,6 +161,7 @@ export function composeAccounts(
     policy,
     passwordPolicy,
     profiles,
+    auditLog,
     options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
   });
   const loginTokens = new LoginTokens({ database, clock, random, uia, users });
@@ -169,6 +170,7 @@ export function composeAccounts(
     clock,
     users,
     linkTokens,
+    auditLog,
     periodMs: config.accountValidity.enabled ? config.accountValidity.periodMs : null,
   });
   const appserviceSenders = new AppserviceSenders({ ...shared, appservices, users });

@@ -2,6 +2,7 @@ import { Subjects } from '#src/services/admin/users/subjects.ts';
 import { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import { UserChanges } from '#src/services/admin/users/user-changes.ts';
 import { UserDevices } from '#src/services/admin/users/user-devices.ts';
+import { UserFeatures } from '#src/services/admin/users/user-features.ts';
 import { UserListing } from '#src/services/admin/users/user-listing.ts';
 import { UserReads } from '#src/services/admin/users/user-reads.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -17,6 +18,7 @@ export interface UserAdministrations {
   readonly userAdministration: UserAdministration;
   readonly userChanges: UserChanges;
   readonly userDevices: UserDevices;
+  readonly userFeatures: UserFeatures;
   readonly userListing: UserListing;
   readonly userReads: UserReads;
 }
@@ -36,6 +38,7 @@ export function composeUserAdministration(
         subjects,
         users,
         accounts,
+        devices,
         sessions,
         moderation,
         ownAddresses,
@@ -53,6 +56,7 @@ export function composeUserAdministration(
         auditLog,
       }),
       userDevices: new UserDevices({ database, subjects, devices, sessions, auditLog }),
+      userFeatures: new UserFeatures(subjects),
       userListing: new UserListing(database),
       userReads: new UserReads({
         database,

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { ADMINISTERS, READS } from '#src/services/accounts/sessions/access-rules.ts';
-import type { DeviceService } from '#src/services/accounts/devices/device-service.ts';
+import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
@@ -13,7 +13,7 @@ const connection = Type.Partial(
 );
 
 interface Services {
-  readonly devices: DeviceService;
+  readonly userAdministration: UserAdministration;
   readonly moderation: AccountModeration;
 }
 
@@ -37,8 +37,8 @@ export const adminEndpoints = [
       ),
     }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handler({ devices }: Services, { requester, params: { userId } }) {
-      const found = await devices.whoIs(requester, userId);
+    async handler({ userAdministration }: Services, { requester, params: { userId }, info }) {
+      const found = await userAdministration.whoIs(requester, actorOf(requester, info), userId);
       const sessions = found.map(({ deviceId, lastSeenIp, lastSeenTs, lastSeenUserAgent }) => {
         const seen = {
           ...(lastSeenIp === null ? {} : { ip: lastSeenIp }),

@@ -37,15 +37,18 @@ export const sharedSecretRegisterEndpoints = [
       user_type: Type.Optional(Type.Union([Type.String(), Type.Null()])),
       displayname: Type.Optional(Type.Union([Type.String(), Type.Null()])),
       inhibit_login: Type.Optional(Type.Boolean()),
+      refresh_token: Type.Optional(Type.Boolean()),
     }),
     response: Type.Object({
       user_id: Type.String(),
       home_server: Type.Optional(Type.String()),
       access_token: Type.Optional(Type.String()),
       device_id: Type.Optional(Type.String()),
+      refresh_token: Type.Optional(Type.String()),
+      expires_in_ms: Type.Optional(Type.Integer()),
     }),
     errcodes: ['M_UNKNOWN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
-    async handler({ sharedSecret }: Services, { body }) {
+    async handler({ sharedSecret }: Services, { body, info }) {
       const registration = await sharedSecret.register({
         nonce: body.nonce,
         username: body.username,
@@ -55,6 +58,8 @@ export const sharedSecretRegisterEndpoints = [
         userType: body.user_type ?? undefined,
         displayName: body.displayname ?? undefined,
         inhibitLogin: body.inhibit_login ?? false,
+        refreshable: body.refresh_token ?? false,
+        ip: info.ip,
       });
       return registrationBody(registration);
     },

@@ -123,8 +123,8 @@ export const setupEndpoints = [
     body: Type.Object({ token: Type.String(), username: Type.String(), password: Type.String() }),
     response: Type.Object({ user_id: Type.String() }),
     errcodes: ['M_FORBIDDEN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
-    async handler({ firstAdmin }: Services, { body }) {
-      return { user_id: (await firstAdmin.register(body.token, body.username, body.password)).userId };
+    async handler({ firstAdmin }: Services, { body, info }) {
+      return { user_id: (await firstAdmin.register(body.token, body.username, body.password, info.ip)).userId };
     },
   }),
 ];

@@ -22,6 +22,8 @@ export interface AccountRecord {
   readonly userType: string | null;
   /** Until when it is good, in milliseconds since the epoch; null for ever. Counts only where accounts have to be renewed. */
   readonly expiresTs: number | null;
+  /** Whether the user is told by mail that it is about to expire. */
+  readonly expiryMails: boolean;
 }
 
 /** What an administrator or the user can change about an account. */
@@ -41,7 +43,7 @@ export interface AccountCredentials {
 const COLUMNS = `user_id as "userId", localpart, created_ts as "createdTs", is_guest as "isGuest", admin, deactivated, locked,
   suspended, shadow_banned as "shadowBanned", erased, rate_limit_exempt as "rateLimitExempt",
   messages_per_second as "messagesPerSecond", messages_burst as "messagesBurst", appservice_id as "appserviceId",
-  user_type as "userType", expires_ts as "expiresTs"`;
+  user_type as "userType", expires_ts as "expiresTs", expiry_mails as "expiryMails"`;
 
 const SELECT_ACCOUNT = sql('account_select', `select ${COLUMNS} from accounts where user_id = $1`);
 const CREDENTIALS = `select a.user_id as "userId", password_hash as "passwordHash", deactivated, locked,

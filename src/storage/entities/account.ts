@@ -23,5 +23,6 @@ export const AccountEntity = defineEntity({
     appserviceId: p.text().nullable(),
     userType: p.text().nullable(),
     expiresTs: p.bigint('number').nullable(),
+    expiryMails: p.boolean().default(true),
   },
 });

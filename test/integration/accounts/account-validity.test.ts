@@ -55,7 +55,8 @@ describe('accounts that have to be renewed', function () {
     expect(await whoami(second)).to.deep.equal(EXPIRED);
     await server.must(second, 'POST', '/logout', {});
     expect(await whoami(second)).to.deep.equal([401, 'M_UNKNOWN_TOKEN']);
-    await server.services.accountValidity.set(userId, null);
+    const renew = { user_id: userId };
+    await server.must('admin-root', 'POST', '/_synapse/admin/v1/account_validity/validity', renew);
     expect(await whoami(token)).to.deep.equal(GOOD);
   });
 
@@ -102,29 +103,34 @@ describe('accounts that have to be renewed', function () {
 
   it('are given their time by administrators, who have none themselves', async () => {
     const { access_token: token, user_id: userId } = await register('alice');
-    const path = `/_tsudoi/admin/v1/users/${userId}/validity`;
+    const path = '/_synapse/admin/v1/account_validity/validity';
+    const renew = (body: object): Promise<Json> =>
+      server.must('admin-root', 'POST', path, { user_id: userId, ...body });
     const expires = server.clock.now() + DAY;
-    expect(await server.must('admin-root', 'PUT', path, { expires_ts: expires })).to.deep.equal({
-      expires_ts: expires,
-    });
-    expect(await server.must('admin-root', 'GET', path)).to.deep.equal({ expires_ts: expires });
+    expect(await renew({ expiration_ts: expires })).to.deep.equal({ expiration_ts: expires });
+    expect(await server.services.accountValidity.of(userId)).to.equal(expires);
     server.clock.set(DAY);
     expect(await whoami(token)).to.deep.equal(EXPIRED);
     expect(await whoami('admin-root')).to.deep.equal(GOOD);
     server.clock.set(2 * PERIOD);
     expect(await whoami('admin-root')).to.deep.equal(GOOD);
-    await server.must('admin-root', 'PUT', path, { expires_ts: null });
+    expect(await renew({})).to.deep.equal({ expiration_ts: server.clock.now() + PERIOD });
     expect(await whoami(token)).to.deep.equal(GOOD);
     for (const [body, errcode] of [
       [{}, 'M_MISSING_PARAM'],
-      [{ expires_ts: -1 }, 'M_INVALID_PARAM'],
-      [{ expires_ts: 'soon' }, 'M_BAD_JSON'],
+      [{ user_id: userId, expiration_ts: -1 }, 'M_BAD_JSON'],
+      [{ user_id: userId, expiration_ts: 'soon' }, 'M_BAD_JSON'],
+      [{ user_id: '@nobody:test' }, 'M_NOT_FOUND'],
     ] as const)
-      expect((await server.ask('admin-root', 'PUT', path, body)).body.errcode).to.equal(errcode);
-    const unknown = await server.ask('admin-root', 'GET', path.replace('alice', 'nobody'));
-    expect([unknown.status, unknown.body.errcode]).to.deep.equal([404, 'M_NOT_FOUND']);
-    const other = await server.ask(token, 'PUT', path, { expires_ts: null });
+      expect((await server.ask('admin-root', 'POST', path, body)).body.errcode).to.equal(errcode);
+    const other = await server.ask(token, 'POST', path, { user_id: userId });
     expect([other.status, other.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    const { records } = await server.services.auditLog.list({ target: userId }, { limit: 10 });
+    expect(records.map(({ entry }) => [entry.action, entry.before, entry.after])[1]).to.deep.equal([
+      'user.set_validity',
+      { expiration_ts: expires - DAY + PERIOD, mails: true },
+      { expiration_ts: expires, mails: true },
+    ]);
   });
 
   it('do not expire as guests', async () => {

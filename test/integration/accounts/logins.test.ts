@@ -62,7 +62,7 @@ describe('logging in', function () {
     const register = (server: InProcessServer, username: string): Promise<Json> =>
       server.must(undefined, 'POST', '/register', { username, password: PASSWORD, auth: { type: 'm.login.dummy' } });
     const give = (server: InProcessServer, username: string, address: string): Promise<unknown> =>
-      server.must('admin-root', 'PUT', `/_tsudoi/admin/v1/users/@${username}:test/threepids`, {
+      server.must('admin-root', 'PUT', `/_synapse/admin/v2/users/@${username}:test`, {
         threepids: [{ medium: 'email', address }],
       });
     const logIn = (server: InProcessServer, members: object, password = PASSWORD): Promise<Json> =>

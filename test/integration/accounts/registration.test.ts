@@ -1,6 +1,7 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/database.ts';
 import { AccountsServer, PASSWORD, SERVER_NAME, SHARED_SECRET } from './accounts-server.ts';
 
@@ -309,6 +310,30 @@ describe('POST /register', () => {
       expect((await server.services.users.account(body.user_id))?.userType).to.equal('bot');
     });
 
+    it('knows no other types of users than tools do, and gives refresh tokens to those who ask', async () => {
+      const once = await nonce();
+      const robot = { nonce: once, username: 'a-robot', password: PASSWORD, user_type: 'robot' };
+      const mac = sign([once, 'a-robot', PASSWORD, 'notadmin', 'robot']);
+      const { body, status } = await server.request('POST', path, { ...robot, mac });
+      expect([status, body.error]).to.deep.equal([400, 'Invalid user type']);
+      const again = await nonce();
+      const answer = await server.request('POST', path, {
+        nonce: again,
+        username: 'refreshing',
+        password: PASSWORD,
+        admin: null,
+        user_type: null,
+        displayname: 'Refreshing Person',
+        refresh_token: true,
+        mac: sign([again, 'refreshing', PASSWORD, 'notadmin']),
+      });
+      expect(answer.status).to.equal(200);
+      expect(answer.body.refresh_token).to.be.a('string');
+      expect(answer.body.expires_in_ms).to.be.a('number');
+      const { body: profile } = await server.request('GET', `/profile/${answer.body.user_id}`);
+      expect(profile.displayname).to.equal('Refreshing Person');
+    });
+
     it('answers 403 "HMAC incorrect" for a wrong HMAC, and when admin was not signed for', async () => {
       for (const signedAs of ['admin', 'notadmin']) {
         const once = await nonce();
@@ -487,6 +512,7 @@ describe('the first administrator', () => {
       if (ways === 'by the link') expect((await server.request('POST', '/_tsudoi/setup', link)).status).to.equal(200);
       else {
         const made = await server.services.registration.registerByAdmin(
+          OPERATOR,
           { username: 'boss', password: PASSWORD, admin: false },
           { inhibitLogin: true },
         );

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+import { StreamClient } from '#test/ws/stream-client.ts';
 
 const ADMIN = 'admin-root';
 const ROOT = '@admin-root:test';
@@ -392,17 +394,48 @@ describe('an account that an administrator stops', function () {
       'M_USER_LOCKED',
     ],
   ] as const)
-    it(`is ${what} at once, also where a sync waits`, async () => {
+    it(`is ${what} at once, also where a sync waits and where a WebSocket is open`, async () => {
       const name = `user-${(count += 1)}`;
       const { token } = await server.session(name);
       const { next_batch: since } = await server.must(token, 'GET', '/sync');
       const waiting = server.ask(token, 'GET', `/sync?since=${since}&timeout=30000`);
       const polled = server.ask(token, 'GET', `/events?from=${since}&timeout=30000`);
+      const socket = await StreamClient.open(server.url.replace('http', 'ws') + WEBSOCKET_PATH, { token });
       await stop(name);
+      await socket.closed;
       expect((await waiting).body.errcode).to.equal(errcode);
       expect((await polled).body.errcode).to.equal(errcode);
       expect((await server.ask(token, 'GET', '/account/whoami')).body.errcode).to.equal(errcode);
     });
+
+  it('may be looked up, for where it was used: by its user without a trace, by administrators with one', async () => {
+    await server.must('berta/PHONE', 'GET', '/account/whoami');
+    const own = await server.must('berta/PHONE', 'GET', '/_synapse/admin/v1/whois/@berta:test');
+    const [{ connections }] = own.devices[''].sessions;
+    expect(connections).to.have.length(1);
+    expect(connections[0]).to.include({ ip: '127.0.0.1', last_seen: server.clock.now() });
+    expect(await admin.entries('@berta:test')).to.deep.equal([]);
+    expect(await admin.must('GET', 'v1/whois/@berta:test')).to.deep.equal(own);
+    const bySpecification = await server.must(ADMIN, 'GET', '/admin/whois/@berta:test');
+    expect(Object.keys(bySpecification.devices)).to.deep.equal(['PHONE']);
+    expect((await admin.entries('@berta:test')).map(([action]) => action)).to.deep.equal(['user.whois', 'user.whois']);
+    const other = await server.ask('berta/PHONE', 'GET', `/_synapse/admin/v1/whois/${ROOT}`);
+    expect([other.status, other.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    expect(await admin.answer('GET', 'v1/whois/@a:elsewhere.test')).to.deep.equal([400, 'M_UNKNOWN']);
+    expect(await admin.must('GET', 'v1/whois/@nobody:test')).to.deep.equal({
+      user_id: '@nobody:test',
+      devices: { '': { sessions: [{ connections: [] }] } },
+    });
+  });
+
+  it('has the experimental features that there are, as everybody has', async () => {
+    const path = `v1/experimental_features/${ROOT}`;
+    expect(await admin.must('GET', path)).to.deep.equal({ features: { msc3881: true, msc3575: true, msc4222: true } });
+    expect(await admin.answer('PUT', path, { features: { msc3881: true } })).to.deep.equal([200, {}]);
+    for (const features of [{ msc3881: false }, { msc1: true }, {}])
+      expect(await admin.answer('PUT', path, { features })).to.deep.equal([400, 'M_UNKNOWN']);
+    expect(await admin.answer('GET', 'v1/experimental_features/@a:elsewhere.test')).to.deep.equal([400, 'M_UNKNOWN']);
+  });
 
   it('is suspended or free again, by the routes of tools and of the specification alike, each with its entry', async () => {
     await server.account('anna');

@@ -54,8 +54,9 @@ describe('what a user keeps on the server', function () {
     ['presence', 'PUT', '/presence/@alice:localhost/status', { presence: 'online' }],
     ['typing', 'PUT', '/rooms/ROOM/typing/@alice:localhost', { typing: true }],
     ['where somebody is logged in', 'GET', '/admin/whois/@alice:localhost'],
-    ['addresses', 'GET', '/_tsudoi/admin/v1/users/@alice:localhost/threepids'],
-    ['addresses', 'PUT', '/_tsudoi/admin/v1/users/@alice:localhost/threepids', { threepids: [] }],
+    ['addresses', 'GET', '/_synapse/admin/v2/users/@alice:localhost'],
+    ['addresses', 'PUT', '/_synapse/admin/v2/users/@alice:localhost', { threepids: [] }],
+    ['where somebody is logged in', 'GET', '/_synapse/admin/v1/whois/@alice:localhost'],
     ['a lock', 'PUT', '/_matrix/client/v1/admin/lock/@alice:localhost', { locked: true }],
     ['a suspension', 'GET', '/_matrix/client/v1/admin/suspend/@alice:localhost'],
   ] as const)

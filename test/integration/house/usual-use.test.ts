@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { loadConfig } from '#src/app/config/load.ts';
 import { type Answer, InProcessServer } from '#test/support/in-process-server.ts';
 
@@ -65,6 +66,7 @@ describe('the limits as shipped', function () {
     for (let index = 0; index < 200; index += 1) {
       const name = `worker${index}`;
       await server.services.registration.registerByAdmin(
+        OPERATOR,
         { username: name, password: 'a good password', admin: false },
         { inhibitLogin: true },
       );

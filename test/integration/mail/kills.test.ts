@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
@@ -141,7 +142,8 @@ describe('a server that is killed while it sends mail', function () {
     title: 'the mail about an account that is about to expire',
     async prepare(life) {
       const { userId, address } = await reachable(life);
-      await life.services.accountValidity.set(userId, life.clock.now() + 86_400_000);
+      const soon = { expiresTs: life.clock.now() + 86_400_000, mails: true };
+      await life.services.accountValidity.setByAdmin(OPERATOR, userId, soon);
       return address;
     },
     act: ({ services }) => services.expiryNotices.look(NEVER),

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -386,6 +387,7 @@ describe('a server that is killed between two steps', function () {
     prepare: async (life) => ({ searcher: await server.user(life), username: `named${process.hrtime.bigint()}` }),
     act: ({ services }, { username }) =>
       services.registration.registerByAdmin(
+        OPERATOR,
         { username, password: 'correct horse battery', admin: false, displayName: `Named ${username}` },
         { inhibitLogin: true },
       ),

@@ -62,11 +62,12 @@ export class FirstAdmin {
   }
 
   /** Makes the administrator. @throws MatrixError M_FORBIDDEN, and what `registerByAdmin` throws */
-  register(token: string, username: string, password: string): Promise<Registration> {
+  register(token: string, username: string, password: string, ip: string): Promise<Registration> {
     // One after the other: of two who have the link only the first becomes administrator.
     return this.#registrations.run(null, async () => {
       await this.check(token);
-      return this.#registration.registerByAdmin({ username, password, admin: true }, { inhibitLogin: true });
+      const actor = { userId: null, ip, via: 'http' } as const;
+      return this.#registration.registerByAdmin(actor, { username, password, admin: true }, { inhibitLogin: true });
     });
   }
 }

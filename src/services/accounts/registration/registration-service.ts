@@ -28,6 +28,8 @@ import type { PolicyGate, RequestOrigin } from '#src/services/policy/gate/policy
 import { type LocalName, nameOfAppserviceUser, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import { insertAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { RegistrationTokens } from './registration-tokens.ts';
 
 export interface RegistrationOptions {
@@ -66,6 +68,7 @@ export interface RegistrationServiceDependencies {
   readonly policy: PolicyGate;
   readonly serverName: string;
   readonly profiles: NewProfiles;
+  readonly auditLog: AuditLog;
   readonly options: RegistrationOptions;
   readonly passwordPolicy?: PasswordPolicy;
   readonly appservices: Appservices;
@@ -274,6 +277,7 @@ export class RegistrationService {
    * @throws MatrixError M_USER_IN_USE, M_INVALID_USERNAME, M_WEAK_PASSWORD, M_INVALID_PARAM
    */
   async registerByAdmin(
+    actor: Actor,
     wanted: {
       readonly username: string;
       readonly password: string;
@@ -291,6 +295,11 @@ export class RegistrationService {
     const { admin, displayName, userType } = wanted;
     return database.write(async (tx) => {
       const made = await this.#make(tx, { ...name, passwordHash, admin, userType: userType ?? null }, login);
+      await this.#deps.auditLog.record(tx, actor, {
+        action: 'user.create',
+        target: made.userId,
+        after: { admin, user_type: userType ?? null, has_password: true },
+      });
       if (displayName !== undefined) await this.#deps.profiles.nameNewUser(tx, made.userId, displayName);
       return made;
     });

@@ -4,6 +4,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { USER_TYPES } from '#src/services/accounts/users/user-types.ts';
 import type { Registration, RegistrationService } from './registration-service.ts';
 
 export interface SharedSecretRequest {
@@ -16,6 +17,9 @@ export interface SharedSecretRequest {
   /** Hexadecimal HMAC-SHA1 over the request under the shared secret. */
   readonly mac: string;
   readonly inhibitLogin: boolean;
+  readonly refreshable: boolean;
+  /** The client's address. */
+  readonly ip: string;
 }
 
 export interface SharedSecretDependencies {
@@ -71,10 +75,13 @@ export class SharedSecretRegistration {
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) {
       throw new MatrixError('M_UNKNOWN', 'HMAC incorrect', {}, 403);
     }
-    const { username, password, admin, displayName, inhibitLogin } = request;
+    const { username, password, admin, displayName, inhibitLogin, refreshable, userType } = request;
+    if (userType !== undefined && !USER_TYPES.includes(userType))
+      throw new MatrixError('M_UNKNOWN', 'Invalid user type');
     return this.#deps.registration.registerByAdmin(
-      { username, password, admin, displayName, userType: request.userType ?? null },
-      { inhibitLogin },
+      { userId: null, ip: request.ip, via: 'http' },
+      { username, password, admin, displayName, userType: userType ?? null },
+      { inhibitLogin, refreshable },
     );
   }
 

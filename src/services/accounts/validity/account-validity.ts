@@ -1,6 +1,8 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { LinkTokens } from '#src/services/accounts/validation/link-tokens.ts';
 import { giveExpiry } from '#src/storage/accounts/account-expiry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -10,6 +12,7 @@ export interface AccountValidityOptions {
   readonly clock: Clock;
   readonly users: UserService;
   readonly linkTokens: LinkTokens;
+  readonly auditLog: AuditLog;
   /** Milliseconds for which an account is good; null: accounts do not expire. */
   readonly periodMs: number | null;
 }
@@ -44,13 +47,33 @@ export class AccountValidity {
     return (await this.#account(userId)).expiresTs;
   }
 
-  /** Says until when an account is good. @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM */
-  async set(userId: string, expiresTs: number | null): Promise<void> {
-    const { database, users } = this.#options;
-    if (expiresTs !== null && (!Number.isSafeInteger(expiresTs) || expiresTs < 0))
-      throw new MatrixError('M_INVALID_PARAM', 'The time must be in milliseconds since the epoch.');
-    await this.#account(userId);
-    await database.write((tx) => users.change(tx, userId, { expiresTs }));
+  /**
+   * Says until when an account is good, and whether its user is told by mail that this is about to end.
+   *
+   * @param wish without a time: for the whole period from now on
+   * @returns that time
+   * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) without a time where accounts do not expire
+   */
+  async setByAdmin(
+    actor: Actor,
+    userId: string,
+    wish: { readonly expiresTs?: number | undefined; readonly mails: boolean },
+  ): Promise<number> {
+    const { auditLog, clock, database, periodMs, users } = this.#options;
+    const before = await this.#account(userId);
+    if (wish.expiresTs === undefined && periodMs === null)
+      throw new MatrixError('M_UNKNOWN', 'Accounts do not expire on this server: expiration_ts has to say until when.');
+    const expiresTs = wish.expiresTs ?? clock.now() + (periodMs ?? 0);
+    await database.write(async (tx) => {
+      await users.change(tx, userId, { expiresTs, expiryMails: wish.mails });
+      await auditLog.record(tx, actor, {
+        action: 'user.set_validity',
+        target: userId,
+        before: { expiration_ts: before.expiresTs, mails: before.expiryMails },
+        after: { expiration_ts: expiresTs, mails: wish.mails },
+      });
+    });
+    return expiresTs;
   }
 
   /** The token with which a user renews the account, once: it is worth nothing afterwards. Undefined for one that does not expire. */

@@ -3,6 +3,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
+import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
@@ -26,6 +28,7 @@ export interface UserAdministrationOptions {
   readonly subjects: Subjects;
   readonly users: UserService;
   readonly accounts: AccountService;
+  readonly devices: DeviceService;
   readonly sessions: SessionService;
   readonly moderation: AccountModeration;
   readonly ownAddresses: OwnAddresses;
@@ -200,6 +203,34 @@ export class UserAdministration {
       auditLog.record(tx, actor, { action: 'user.end_login_as', target: userId, before: { id, admin } }),
     );
     if (!isEnded) throw new MatrixError('M_NOT_FOUND', 'There is no such login.');
+  }
+
+  /**
+   * The devices of a user and from where they were used, for the user or an administrator. What administrators look at in this way leaves an
+   * entry in the audit log: it says where people are.
+   *
+   * @throws MatrixError M_FORBIDDEN
+   */
+  async whoIs(
+    requester: Pick<Requester, 'userId' | 'isAdmin'>,
+    actor: Actor,
+    userId: string,
+  ): Promise<readonly Device[]> {
+    const { auditLog, database, devices, subjects } = this.#options;
+    const found = await devices.whoIs(requester, userId);
+    const isAbout = requester.userId !== userId && (await subjects.find(userId)) !== undefined;
+    if (isAbout) await database.write((tx) => auditLog.record(tx, actor, { action: 'user.whois', target: userId }));
+    return found;
+  }
+
+  /** The same for tools. @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM, M_UNKNOWN (400) for users of other servers */
+  async whoIsLocal(
+    requester: Pick<Requester, 'userId' | 'isAdmin'>,
+    actor: Actor,
+    userId: string,
+  ): Promise<readonly Device[]> {
+    if (requester.isAdmin) this.#options.subjects.assertLocal(userId);
+    return this.whoIs(requester, actor, userId);
   }
 
   async #change(actor: Actor, account: Account, action: string, wanted: AccountChanges): Promise<void> {

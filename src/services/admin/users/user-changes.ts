@@ -131,6 +131,9 @@ export class UserChanges {
   ): Promise<readonly ThirdPartyId[]> {
     const { accounts, auditLog, profiles, users } = this.#options;
     const { userId } = account;
+    const staysEnded = account.deactivated && wish.deactivated !== false;
+    if (staysEnded && (wish.threepids ?? []).length > 0)
+      throw new MatrixError('M_UNKNOWN', 'This account is deactivated: it has no addresses.');
     const noted: Noted = { before: {}, after: {} };
     const lost = await this.#setIds(tx, userId, wish, noted);
     await this.#setProfile(tx, wish, await profiles.profileOf(userId), change, noted);
