@@ -94,7 +94,8 @@ describe('invites by mail address on a whole server', function () {
       const roomId = await room({ name: 'By mail' });
       expect((await invite(roomId, address.toUpperCase())).body).to.deep.equal({});
       expect((await invitation(roomId)).content.display_name).to.equal('p...@m...');
-      expect((await bind(BOB, address)).body.threepids).to.deep.equal([{ medium: 'email', address }]);
+      const [own] = (await bind(BOB, address)).body.threepids;
+      expect(own).to.include({ medium: 'email', address });
       const { third_party_invite: proof } = await becomesInvited(roomId);
       expect(proof.signed.mxid).to.equal(BOB);
       const sync = await done(bob, 'GET', '/sync');
