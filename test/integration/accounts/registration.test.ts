@@ -1,7 +1,6 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
-import { OPERATOR } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/database.ts';
 import { AccountsServer, PASSWORD, SERVER_NAME, SHARED_SECRET } from './accounts-server.ts';
 
