@@ -92,6 +92,11 @@ const USERS: Readonly<Record<string, Prepare>> = {
     });
     return { path: v1('_allow_cross_signing_replacement_without_uia')(userId), action: 'user.allow_key_replacement' };
   },
+  adminRenewAccount: async (server) => ({
+    path: '/_synapse/admin/v1/account_validity/validity',
+    body: { user_id: await userOf(server), expiration_ts: 4_000_000_000_000 },
+    action: 'user.set_validity',
+  }),
   adminCreateDevice: toUser(v2('/devices'), 'device.create', { body: { device_id: 'NEW' } }),
   adminDeleteDevices: toDevice('delete_devices', 'device.delete'),
   adminUpdateDevice: toDevice('PUT', 'device.rename', { display_name: 'Named' }),
@@ -148,7 +153,9 @@ export const WAITS = {
 };
 
 /** Those that change nothing, each with the reason why they are not GET. */
-export const CHANGES_NOTHING: Readonly<Record<string, string>> = {};
+export const CHANGES_NOTHING: Readonly<Record<string, string>> = {
+  adminSetFeatures: 'all features are on for everybody: it only refuses what cannot be',
+};
 
 /** Those that leave no entry so far. */
-export const WITHOUT_ENTRY: readonly string[] = ['setAccountValidity', 'setThreepids'];
+export const WITHOUT_ENTRY: readonly string[] = [];
