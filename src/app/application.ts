@@ -3,6 +3,7 @@ import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './ground/platform.ts';
+import { rememberingLogger } from './ground/remembering-logger.ts';
 import { openServerFiles } from './ground/server-files.ts';
 import type { MoreSections } from './slices/sync.ts';
 
@@ -31,9 +32,11 @@ export interface ComposedApplication extends Application {
 /** Puts the server together on its platform. */
 export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<ComposedApplication> {
   const files = await openServerFiles(platform.config, platform.random);
+  const logger = rememberingLogger(platform.logger, platform);
   const composition = composeServer({
     ...platform,
     ...files,
+    logger,
     moreSections: extensions.sections,
     argon2: extensions.argon2,
     jobLockMs: extensions.jobLockMs,
@@ -47,7 +50,7 @@ export async function createApplication(platform: Platform, extensions: Extensio
       return { address: services.publicAddress.listening };
     },
     idle: (onWait) => composition.idle(() => platform.database.statements(), onWait),
-    drain: () => composition.close(platform.logger),
+    drain: () => composition.close(logger),
     reload: () => composition.reload(),
   };
 }

@@ -7,7 +7,8 @@ import { composeAccounts } from './slices/accounts.ts';
 import { composeAppservices } from './slices/appservices.ts';
 import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
-import { composeAdminTasks, composeTaskRunner } from './slices/admin-tasks.ts';
+import { composeAdminTasks } from './slices/admin-tasks.ts';
+import { composeTaskRunner } from './slices/task-runner.ts';
 import { composeAudit } from './slices/audit.ts';
 import { composeClosedRooms } from './slices/closed-rooms.ts';
 import { composeCommit } from './slices/commit.ts';
@@ -28,6 +29,8 @@ import { composeFederationOutbox } from './slices/federation-outbox.ts';
 import { composeJobs } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
+import { composeMeasures } from './slices/measures.ts';
+import { composeMediaAdministration } from './slices/media-administration.ts';
 import { composeMedia } from './slices/media.ts';
 import { composeMembership } from './slices/membership.ts';
 import { composeOutside } from './slices/outside.ts';
@@ -52,6 +55,7 @@ import { composeUserDirectory } from './slices/user-directory.ts';
 import { composeUserData } from './slices/user-data.ts';
 import { composeUserAdministration } from './slices/user-administration.ts';
 import { composeUsers } from './slices/users.ts';
+import { composeWatching } from './slices/watching.ts';
 
 /** What everything is composed on. */
 export type Ground = Platform &
@@ -65,6 +69,7 @@ export type Ground = Platform &
 /** The server's services, from the lowest area up. */
 export const composeServices = (ground: Ground) =>
   new Composition(ground)
+    .add(composeWatching)
     .add(composeOutside)
     .add(composeListeners)
     .add(composeAudit)
@@ -107,6 +112,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeDeactivation)
     .add(composeRoomAdministration)
     .add(composeUserAdministration)
+    .add(composeMediaAdministration)
     .add(composePeeking)
     .add(composeSync)
     .add(composeSlidingSync)
@@ -115,7 +121,8 @@ export const composeServices = (ground: Ground) =>
     .add(composeTaskRunner);
 
 /** The services, and what calls them: jobs, and requests from outside. */
-export const composeServer = (ground: Ground) => composeServices(ground).add(composeJobs).add(composeEdge);
+export const composeServer = (ground: Ground) =>
+  composeServices(ground).add(composeJobs).add(composeMeasures).add(composeEdge);
 
 /** Everything that is composed, by name. */
 export type ServerServices = ReturnType<typeof composeServer>['services'];

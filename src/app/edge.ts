@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ClientAddress } from '#src/http/middleware/client-address.ts';
+import { operationName } from '#src/http/operation.ts';
 import { mountEndpoints } from '#src/http/mount.ts';
 import type { TlsFiles } from '#src/http/server.ts';
 import { SETUP_PATH } from '#src/http/tsudoi/setup.ts';
@@ -10,6 +12,7 @@ import type { Config } from './config/config.ts';
 import { type EndpointServices, ENDPOINTS } from './endpoints.ts';
 import { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
+import { addSynapseNames } from './ground/synapse-names.ts';
 import { type ServerInfo, serverInfo } from './server-info.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Slice } from './ground/slice.ts';
@@ -21,6 +24,7 @@ import type { Outside } from './slices/outside.ts';
 import type { Servers } from './slices/servers.ts';
 import type { Sync } from './slices/sync.ts';
 import type { Users } from './slices/users.ts';
+import type { Watching } from './slices/watching.ts';
 
 /** What the endpoints call comes from them: a service that a new one calls need not be named here. */
 type Below = Platform &
@@ -33,6 +37,7 @@ type Below = Platform &
   Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
   Pick<Sync, 'sync' | 'syncUsers'> &
+  Watching &
   Omit<EndpointServices, keyof ServerInfo>;
 
 /** What comes in, and whom it is handed to. */
@@ -43,6 +48,9 @@ export interface Edge {
 export function composeEdge(below: Below): Slice<Edge> {
   const { config, firstAdmin, logger, http, outbound, publicAddress } = below;
   const health = new Health(below);
+  let loaded: TlsFiles | undefined;
+  measureEdge(below, health, () => loaded);
+  if (config.metrics.synapseNames) addSynapseNames(below.metrics, METHODS);
   mountHttp(below, serverInfo(below, http.drainSignal, health), health);
   const webSockets = mountWebSockets(below, health);
   mountAppserviceSockets(below);
@@ -50,7 +58,7 @@ export function composeEdge(below: Below): Slice<Edge> {
     name: 'edge',
     services: { webSockets },
     async start() {
-      const tls = await certificate(config);
+      const tls = (loaded = await certificate(config));
       publicAddress.listensAt((await http.listen({ bind: config.http.bind, port: config.http.port })).url);
       if (tls !== undefined) {
         const secure = await http.listen({ bind: config.tls.bind, port: config.tls.port, tls });
@@ -67,9 +75,43 @@ export function composeEdge(below: Below): Slice<Edge> {
       const tls = await certificate(config);
       if (tls === undefined) return;
       http.reloadTls(tls);
+      loaded = tls;
       logger.info('certificate reloaded');
     },
   };
+}
+
+/** The methods of operations by the names that metrics call them by. */
+const METHODS = new Map(ENDPOINTS.map((endpoint) => [operationName(endpoint), endpoint.method]));
+/** Milliseconds in which the database has to answer, to count as being there. */
+const DATABASE_MS = 2_000;
+
+/** Measures whether the server can serve, and until when its certificate is good. */
+function measureEdge(
+  { metrics, timers }: Pick<Platform, 'metrics' | 'timers'>,
+  health: Pick<Health, 'isReady'>,
+  loaded: () => TlsFiles | undefined,
+): void {
+  metrics.valuesOf({
+    name: 'tsudoi_database_up',
+    help: '1 while the database can be used, else 0',
+    kind: 'gauge',
+    async read() {
+      const isUp = await Promise.race([health.isReady(), timers.sleep(DATABASE_MS).then(() => false)]);
+      return [{ labels: {}, value: isUp ? 1 : 0 }];
+    },
+  });
+  metrics.valuesOf({
+    name: 'tsudoi_tls_certificate_expiry_timestamp_seconds',
+    help: 'until when the certificate is good that is served, in seconds since the epoch; nothing where a proxy has it',
+    kind: 'gauge',
+    read() {
+      const tls = loaded();
+      return tls === undefined
+        ? []
+        : [{ labels: {}, value: new X509Certificate(tls.cert).validToDate.getTime() / 1_000 }];
+    },
+  });
 }
 
 async function certificate(config: Config): Promise<TlsFiles | undefined> {
@@ -98,6 +140,7 @@ function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
     random,
     rateLimiter,
     sessions,
+    slowRequests,
     timers,
     turns,
   } = below;
@@ -122,7 +165,11 @@ function mountHttp(below: Below, info: ServerInfo, { explain }: Health): void {
       bytesInFlight,
       turns,
       explain,
-      requestLog: { level: config.log.requests, slowMs: config.log.slowRequestMs },
+      requestLog: {
+        level: config.log.requests,
+        slowMs: config.log.slowRequestMs,
+        onSlow: (request) => slowRequests.add(request),
+      },
     },
   );
   http.handle(koa.callback());

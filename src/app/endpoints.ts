@@ -100,6 +100,7 @@ import { federationUserKeysEndpoints } from '#src/http/server-server/user_keys.t
 import { eventAdminEndpoints } from '#src/http/synapse-admin/events.ts';
 import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.ts';
 import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
+import { mediaAdminEndpoints } from '#src/http/synapse-admin/media.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { accountValidityAdminEndpoints } from '#src/http/synapse-admin/account_validity.ts';
 import { experimentalFeaturesEndpoints } from '#src/http/synapse-admin/experimental_features.ts';
@@ -117,6 +118,8 @@ import { taskEndpoints } from '#src/http/tsudoi/tasks.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
 import { registrationTokenAdminEndpoints } from '#src/http/synapse-admin/registration_tokens.ts';
+import { serverSummaryEndpoints } from '#src/http/tsudoi/server.ts';
+import { logEndpoints } from '#src/http/tsudoi/logs.ts';
 import { setupEndpoints } from '#src/http/tsudoi/setup.ts';
 import { wellKnownServerEndpoints } from '#src/http/well-known/server.ts';
 import { supportEndpoints } from '#src/http/well-known/support.ts';
@@ -190,10 +193,12 @@ const DECLARED = [
   ...leavingEndpoints,
   ...listJoinedRoomsEndpoints,
   ...listPublicRoomsEndpoints,
+  ...logEndpoints,
   ...loginEndpoints,
   ...loginPageEndpoints,
   ...loginTokenEndpoints,
   ...logoutEndpoints,
+  ...mediaAdminEndpoints,
   ...messagePaginationEndpoints,
   ...mutualRoomsEndpoints,
   ...notificationsEndpoints,
@@ -229,6 +234,7 @@ const DECLARED = [
   ...roomsEndpoints,
   ...rtcTransportEndpoints,
   ...searchEndpoints,
+  ...serverSummaryEndpoints,
   ...setupEndpoints,
   ...sharedSecretRegisterEndpoints,
   ...slidingSyncEndpoints,

@@ -4,6 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { orAborted } from '#src/kernel/or-aborted.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { Config } from './config/config.ts';
+import { rememberingLogger } from './ground/remembering-logger.ts';
 import { openPlatform, type OpenPlatform, type Platform } from './ground/platform.ts';
 import { StopRequests } from './stop-requests.ts';
 
@@ -36,7 +37,8 @@ const DRAIN_MS = 6_000;
  * @returns the process's exit code: 0 after a clean end, 1 if it did not start or an error brought it down
  */
 export async function serve(options: ServeOptions): Promise<number> {
-  const { logger, config } = options;
+  const { config } = options;
+  const logger = rememberingLogger(options.logger, { clock: systemClock, config });
   const requests = new StopRequests(systemClock);
   const { stop, hurry } = requests;
   let application: Application | undefined;

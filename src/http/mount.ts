@@ -3,6 +3,8 @@ import Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
+import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
+import { limitedRequests } from '#src/services/accounts/sessions/admission.ts';
 import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
@@ -119,9 +121,15 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const responder = new Responder(limits.compressFromBytes, { deadlines, timeoutMs: limits.answerTimeoutMs });
   const admission = new Admission(deps.rateLimiter, deps, deps.turns);
   const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
-  const idPrefix = deps.random.string(6);
   let count = 0;
   let running = 0;
+  const limited = limitedRequests(deps.metrics);
+  deps.metrics.gaugeOf(
+    'tsudoi_http_requests_running',
+    'requests that are being answered, waiting syncs included',
+    () => running,
+  );
+  const idPrefix = deps.random.string(6);
 
   const begin = (ctx: Koa.Context): Exchange => {
     const [path, search] = splitTarget(ctx.req.url ?? '/');
@@ -304,7 +312,11 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
 
   /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
   const failure = (error: unknown, exchange: Exchange): MatrixError => {
-    if (error instanceof MatrixError) return error;
+    if (error instanceof MatrixError) {
+      const limiter = limiterOf(error);
+      if (typeof limiter === 'string') limited.inc({ api: 'http', limiter });
+      return error;
+    }
     const explained = deps.explain?.(error);
     if (explained !== undefined) return explained;
     deps.logger.error('The request failed unexpectedly', {

@@ -33,7 +33,7 @@ export const apiOf = (endpoint: Endpoint): Api =>
 /** An endpoint with all that is worked out once, when the server starts. */
 export interface Operation {
   readonly endpoint: Endpoint;
-  /** `<api>.<operationId>`: names the metric and the log line. */
+  /** As `operationName` says. */
   readonly name: string;
   readonly validateQuery: ((texts: Texts) => Record<string, unknown>) | undefined;
   /** The body as the handler is to have it. */
@@ -80,13 +80,15 @@ const bodyCheck = ({ body }: Endpoint): Operation['checkBody'] => {
   };
 };
 
+/** `<api>.<operationId>`: what metrics and log lines call an endpoint. */
+export const operationName = (endpoint: Endpoint): string => `${apiOf(endpoint)}.${endpoint.operationId}`;
+
 const operationOf = (endpoint: Endpoint): Operation => {
-  const api = apiOf(endpoint);
   // A path that ends in the state key is served without one too: the state key is empty then.
   const implied: Record<string, string> = endpoint.path.endsWith(STATE_KEY) ? { stateKey: '' } : {};
   return {
     endpoint,
-    name: `${api}.${endpoint.operationId}`,
+    name: operationName(endpoint),
     validateQuery: endpoint.query === undefined ? undefined : textValidator(endpoint.query, 'query'),
     checkBody: bodyCheck(endpoint),
     queryNames: new Set(Object.keys(endpoint.query?.properties ?? {})),

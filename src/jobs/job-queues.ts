@@ -1,7 +1,9 @@
 import type * as BullMq from 'bullmq';
 import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import { type Counter, type Histogram, type Metrics, noMetrics, type Sample } from '#src/kernel/metrics.ts';
 import { doing, Work } from '#src/kernel/work.ts';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -17,6 +19,8 @@ export interface JobQueuesOptions {
   readonly definitions: readonly JobDefinition[];
   readonly logger: Logger;
   readonly timers: Timers;
+  /** Counts nothing when left out. */
+  readonly metrics?: Metrics;
   /** Milliseconds after which the job of a process that died is taken up by another, or the next. Default 15 s. */
   readonly lockMs?: number | undefined;
 }
@@ -28,6 +32,10 @@ const CLOSE_MS = 3_000;
 const WAITING_LIMIT = 10_000;
 const KEEP_COMPLETED = { age: 3_600, count: 1_000 };
 const KEEP_FAILED = { age: 7 * 86_400, count: 1_000 };
+
+/** States of jobs that are counted. */
+const STATES = ['waiting', 'active', 'delayed', 'failed'] as const;
+const BUCKETS_SECONDS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600];
 
 /** A definition, with what looks at payloads. */
 interface Known {
@@ -44,6 +52,8 @@ export class JobQueues {
   readonly #ending = new AbortController();
   /** Names of the jobs that are being done, by their ids. */
   readonly #running = new Map<string, string>();
+  readonly #outcomes: Counter;
+  readonly #seconds: Histogram;
   #bull: typeof BullMq | undefined;
   #done = 0;
   #redis: Redis | undefined;
@@ -51,6 +61,27 @@ export class JobQueues {
 
   constructor(options: JobQueuesOptions) {
     this.#options = options;
+    const metrics = options.metrics ?? noMetrics;
+    this.#outcomes = metrics.counter(
+      'tsudoi_jobs_total',
+      'attempts to do jobs: done, interrupted by the end of the process, failed and to be tried again, given up',
+      ['job', 'outcome'],
+    );
+    this.#seconds = metrics.histogram('tsudoi_job_seconds', 'how long an attempt took', BUCKETS_SECONDS, ['job']);
+    metrics.valuesOf({
+      name: 'tsudoi_queue_jobs',
+      help: 'jobs in the queues, by what they are waiting for; failed ones are not tried again',
+      kind: 'gauge',
+      labelNames: ['queue', 'state'],
+      read: () => this.#states(),
+    });
+    metrics.valuesOf({
+      name: 'tsudoi_queue_oldest_seconds',
+      help: 'for how long the job has waited that is next in a queue',
+      kind: 'gauge',
+      labelNames: ['queue'],
+      read: () => this.#ages(),
+    });
     this.#known = new Map(
       options.definitions.map((definition) => {
         const check = schemaCheck(definition.payload);
@@ -109,6 +140,11 @@ export class JobQueues {
     return this.#done;
   }
 
+  /** The names of the queues that are open. */
+  get names(): readonly QueueName[] {
+    return [...this.#queues.keys()];
+  }
+
   /** The names of the jobs that this process is doing. */
   get running(): readonly string[] {
     return [...this.#running.values()];
@@ -138,11 +174,15 @@ export class JobQueues {
       worker.on('error', (err) =>
         this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }),
       );
-      worker.on('completed', () => (this.#done += 1));
+      worker.on('completed', (job) => {
+        this.#done += 1;
+        this.#outcomes.inc({ job: this.#nameOf(job), outcome: 'done' });
+      });
       worker.on('failed', (job, err) => {
         this.#done += 1;
         const tried = job?.attemptsMade ?? 0;
         const isLast = tried >= (job?.opts.attempts ?? 1);
+        this.#outcomes.inc({ job: this.#nameOf(job), outcome: isLast ? 'given_up' : 'failed' });
         this.#options.logger[isLast ? 'error' : 'warn']('a job failed', { job: job?.name, id: job?.id, tried, err });
       });
       this.#workers.push(worker);
@@ -150,9 +190,27 @@ export class JobQueues {
     await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
   }
 
-  /** Counts of a queue's jobs: waiting, active, delayed, completed, failed. */
+  /** Counts of a queue's jobs: waiting, active, delayed, failed. */
   counts(queue: QueueName): Promise<Record<string, number>> {
-    return this.#queues.get(queue)?.getJobCounts() ?? Promise.resolve({});
+    return this.#queues.get(queue)?.getJobCounts(...STATES) ?? Promise.resolve({});
+  }
+
+  async #states(): Promise<Sample[]> {
+    const counts = [...this.#queues].map(async ([name, queue]): Promise<Sample[]> => {
+      const found = await queue.getJobCounts(...STATES);
+      return STATES.map((state) => ({ labels: { queue: name, state }, value: found[state] ?? 0 }));
+    });
+    return (await Promise.all(counts)).flat();
+  }
+
+  /** The queues' own times are the machine's. */
+  #ages(): Promise<Sample[]> {
+    const ages = [...this.#queues].map(async ([name, queue]): Promise<Sample> => {
+      const [next] = await queue.getJobs(['waiting'], 0, 0, true);
+      const ms = next === undefined ? 0 : Math.max(0, systemClock.now() - next.timestamp);
+      return { labels: { queue: name }, value: ms / 1_000 };
+    });
+    return Promise.all(ages);
   }
 
   /** Resolves when no job waits or is being done. Jobs that failed and wait for their next attempt are passed over. */
@@ -204,17 +262,25 @@ export class JobQueues {
       throw new Error(`the payload of ${job.name} is not as defined`);
     const outcome = this.#ending.signal.aborted ? 'interrupted' : await this.#do(handler, job);
     if (outcome !== 'interrupted') return;
+    this.#outcomes.inc({ job: job.name, outcome: 'interrupted' });
     await job.moveToWait(token);
     throw new (this.#library().WaitingError)();
   }
 
   async #do(handler: JobHandler, { id = '', name, data }: Job): ReturnType<JobHandler['run']> {
     this.#running.set(id, name);
+    const began = systemClock.monotonic();
     try {
       return await doing(new Work(`job.${name}`), () => handler.run(data, this.#ending.signal));
     } finally {
       this.#running.delete(id);
+      this.#seconds.observe((systemClock.monotonic() - began) / 1_000, { job: name });
     }
+  }
+
+  /** A label for a job: what is in the queue need not be defined any more. */
+  #nameOf(job: Job | undefined): string {
+    return job !== undefined && this.#known.has(job.name) ? job.name : 'unknown';
   }
 
   #library(): typeof BullMq {

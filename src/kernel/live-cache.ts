@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { entry } from './at-most.ts';
+import { CountedCache } from './counted-cache.ts';
 
 interface Reading<V> {
   /** Something was set or forgotten meanwhile: what is being read may be older. */
@@ -10,6 +11,8 @@ interface Reading<V> {
 }
 
 export interface LiveCacheOptions<V extends object> {
+  /** What it keeps, in snake_case: names it in metrics. */
+  readonly name: string;
   /** What all values together may weigh. */
   readonly maxSize: number;
   /** What one weighs; 1 when left out, so that `maxSize` is a number of entries. */
@@ -22,11 +25,11 @@ export interface LiveCacheOptions<V extends object> {
  * once, one reads.
  */
 export class LiveCache<V extends object> {
-  readonly #values: LRUCache<string, V>;
+  readonly #values: CountedCache<string, V>;
   readonly #readings = new Map<string, Reading<V>>();
 
-  constructor({ maxSize, sizeOf = () => 1 }: LiveCacheOptions<V>) {
-    this.#values = new LRUCache({ maxSize, sizeCalculation: sizeOf });
+  constructor({ maxSize, name, sizeOf = entry }: LiveCacheOptions<V>) {
+    this.#values = new CountedCache(name, { maxSize, sizeCalculation: sizeOf });
   }
 
   /** What is in memory. */

@@ -12,6 +12,23 @@ export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
 
+/** A value with its labels. */
+export interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+}
+
+/** What values are of that are read when they are asked for. */
+export interface ReadMetric {
+  readonly name: string;
+  readonly help: string;
+  /** A counter never falls as long as the process lives. */
+  readonly kind: 'gauge' | 'counter';
+  readonly labelNames?: readonly string[];
+  /** Reads them; what fails or takes too long is left out. */
+  readonly read: () => Iterable<Sample> | Promise<Iterable<Sample>>;
+}
+
 /** Metrics as a port: declared once by name, then only counted. */
 export interface Metrics {
   counter(name: string, help: string, labelNames?: readonly string[]): Counter;
@@ -19,6 +36,8 @@ export interface Metrics {
   histogram(name: string, help: string, buckets: readonly number[], labelNames?: readonly string[]): Histogram;
   /** A gauge that is asked for its value when it is scraped; one for each set of labels. */
   gaugeOf(name: string, help: string, read: () => number, labels?: Labels): void;
+  /** Values that are read when they are scraped, with labels that are known by then. */
+  valuesOf(metric: ReadMetric): void;
 }
 
 /** Counts nothing: for tests of parts whose metrics do not matter. */
@@ -27,4 +46,5 @@ export const noMetrics: Metrics = {
   gauge: () => ({ set() {} }),
   histogram: () => ({ observe() {} }),
   gaugeOf() {},
+  valuesOf() {},
 };

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { entry as oneEntry } from './at-most.ts';
+import { CountedCache } from './counted-cache.ts';
 import type { Clock } from './clock.ts';
 import { OnceByKey } from './once.ts';
 
@@ -9,6 +10,8 @@ interface Entry<V> {
 
 export interface TimedCacheOptions<V> {
   readonly clock: Clock;
+  /** What it keeps, in snake_case: names it in metrics. */
+  readonly name: string;
   /** What all values together may weigh. */
   readonly maxSize: number;
   /** What one weighs; 1 when left out, so that `maxSize` is a number of entries. */
@@ -23,13 +26,15 @@ export interface TimedCacheOptions<V> {
  */
 export class TimedCache<V> {
   readonly #options: TimedCacheOptions<V>;
-  readonly #entries: LRUCache<string, Entry<V>>;
+  readonly #entries: CountedCache<string, Entry<V>>;
   readonly #asking = new OnceByKey<string, V>();
 
   constructor(options: TimedCacheOptions<V>) {
     this.#options = options;
-    const { maxSize, sizeOf = () => 1 } = options;
-    this.#entries = new LRUCache({ maxSize, sizeCalculation: ({ value }, key) => sizeOf(value, key) });
+    const { maxSize, name, sizeOf } = options;
+    const sizeCalculation =
+      sizeOf === undefined ? oneEntry : ({ value }: Entry<V>, key: string): number => sizeOf(value, key);
+    this.#entries = new CountedCache(name, { maxSize, sizeCalculation });
   }
 
   /** What is believed; undefined when that is to be asked. */

@@ -3,11 +3,11 @@ import pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Metrics } from '#src/kernel/metrics.ts';
+import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
-import { isDeadlock } from './failures.ts';
+import { isDeadlock, isOfDatabase } from './failures.ts';
 import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
 import type { Orm } from './orm.ts';
@@ -28,6 +28,8 @@ export interface DatabaseOptions {
   readonly clock?: Clock;
 }
 
+/** Seconds. */
+const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 /** How often a transaction is tried that others get into the way of. */
 const MOST_TRIES = 4;
 /** Any number will do, as long as every node takes the same. */
@@ -49,6 +51,8 @@ export class Database {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #sent: { count: number };
+  readonly #seconds: Histogram;
+  readonly #failures: Counter;
   readonly #url: string;
   readonly #connections: OpenConnections;
   #orm: Promise<Orm> | undefined;
@@ -58,6 +62,15 @@ export class Database {
 
   private constructor(pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
     this.#pool = pool;
+    this.#seconds = options.metrics.histogram(
+      'tsudoi_sql_statement_seconds',
+      'time from asking for a statement outside of transactions to its answer, waiting for a connection included',
+      STATEMENT_SECONDS,
+    );
+    this.#failures = options.metrics.counter(
+      'tsudoi_sql_failures_total',
+      'statements and transactions that failed for reasons of the database itself',
+    );
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
     this.#sent = sent;
@@ -88,6 +101,7 @@ export class Database {
       application_name: 'tsudoi',
     });
     options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
+    options.metrics.gaugeOf('tsudoi_sql_pool_limit', 'how many there may be', () => pool.options.max);
     options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
     options.metrics.gaugeOf(
       'tsudoi_sql_pool_waiting',
@@ -149,9 +163,17 @@ export class Database {
 
   /** One prepared statement on a pooled connection, in a transaction of its own. */
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
-    const result = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] });
-    databaseAnswered(result.rows.length);
-    return result.rows;
+    const began = systemClock.monotonic();
+    try {
+      const result = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] });
+      databaseAnswered(result.rows.length);
+      return result.rows;
+    } catch (error) {
+      if (isOfDatabase(error)) this.#failures.inc();
+      throw error;
+    } finally {
+      this.#seconds.observe((systemClock.monotonic() - began) / 1_000);
+    }
   }
 
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
@@ -194,6 +216,7 @@ export class Database {
       // PostgreSQL answers so when a statement had failed and nobody said it.
       if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements had failed');
     } catch (error) {
+      if (isOfDatabase(error)) this.#failures.inc();
       context.close();
       await client.query('rollback').catch((err: unknown) => {
         // The connection is gone, and the transaction with it. What matters to the caller is why it failed.

@@ -403,7 +403,9 @@ export class Connection implements StreamSink, Beating {
   }
 
   #asMatrixError(error: unknown, method: string): MatrixError {
-    return matrixErrorOf(error, this.#hub.deps, { method, user: this.#requester?.userId });
+    const told = matrixErrorOf(error, this.#hub.deps, { method, user: this.#requester?.userId });
+    this.#hub.metrics.refused(told);
+    return told;
   }
 }
 

@@ -1,3 +1,6 @@
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
+import { limitedRequests } from '#src/services/accounts/sessions/admission.ts';
 import type { Counter, Histogram, Labels, Metrics } from '#src/kernel/metrics.ts';
 
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -11,6 +14,7 @@ export class SocketMetrics {
   readonly #pauses: Counter;
   readonly #dropped: Counter;
   readonly #seconds: Histogram;
+  readonly #limited: Counter;
 
   /**
    * @param open how many sockets are open
@@ -23,6 +27,7 @@ export class SocketMetrics {
     this.#pushes = metrics.counter('tsudoi_websocket_pushes_total', 'sync frames pushed');
     this.#pauses = metrics.counter('tsudoi_websocket_pauses_total', 'pushes put off because the reader was slow');
     this.#dropped = metrics.counter('tsudoi_websocket_dropped_total', 'sockets closed by the server', ['reason']);
+    this.#limited = limitedRequests(metrics);
     this.#seconds = metrics.histogram(
       'tsudoi_websocket_request_seconds',
       'time from a request to its answer',
@@ -45,6 +50,11 @@ export class SocketMetrics {
   }
   dropped(reason: string): void {
     this.#dropped.inc({ reason });
+  }
+  /** Counts what a limit refused. */
+  refused(error: MatrixError): void {
+    const limiter = limiterOf(error);
+    if (typeof limiter === 'string') this.#limited.inc({ api: 'websocket', limiter });
   }
   served(method: string, errcode: string, ms: number): void {
     this.#seconds.observe(ms / 1000, { method, errcode });

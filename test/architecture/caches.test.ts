@@ -12,7 +12,7 @@ describe('caches', () => {
     for (const file of await readdir(SOURCE, { recursive: true })) {
       if (!file.endsWith('.ts')) continue;
       const text = await readFile(join(SOURCE, file), 'utf8');
-      for (const [, options = ''] of text.matchAll(/new LRUCache(?:<[^(]*>)?\(([^;]*)\)/g)) {
+      for (const [, options = ''] of text.matchAll(/new (?:LRU|Counted)Cache(?:<[^(]*>)?\(([^;]*)\)/g)) {
         made.push(file);
         if (/[{,]\s*max\s*[,:}]/.test(options)) ahead.push(file);
       }

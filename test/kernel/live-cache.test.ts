@@ -14,7 +14,7 @@ describe('a cache that hears of commits', () => {
         fc.array(fc.constantFrom('get', 'set', 'forget'), { maxLength: 25 }),
         async (s, steps) => {
           let committed = 0;
-          const cache = new LiveCache<Value>({ maxSize: 10 });
+          const cache = new LiveCache<Value>({ name: 'test', maxSize: 10 });
           // What a statement sees is decided when it runs; its answer comes some time after.
           const read = async (): Promise<Value> => {
             await s.schedule(Promise.resolve(), 'runs');
@@ -59,6 +59,7 @@ describe('a cache that hears of commits', () => {
         async (s, steps) => {
           const committed = new Set<number>();
           const cache = new LiveCache<{ readonly held: Set<number> }>({
+            name: 'test',
             maxSize: 100,
             sizeOf: ({ held }) => 1 + held.size,
           });
@@ -98,7 +99,7 @@ describe('a cache that hears of commits', () => {
 
   it('reads once for all who ask for the same at once', async () => {
     let reads = 0;
-    const cache = new LiveCache<Value>({ maxSize: 10 });
+    const cache = new LiveCache<Value>({ name: 'test', maxSize: 10 });
     const read = async (): Promise<Value> => ({ version: (reads += 1) });
     const [one, other, different] = await Promise.all([
       cache.get('a', read),
@@ -112,14 +113,14 @@ describe('a cache that hears of commits', () => {
   });
 
   it('reads again after a failure', async () => {
-    const cache = new LiveCache<Value>({ maxSize: 10 });
+    const cache = new LiveCache<Value>({ name: 'test', maxSize: 10 });
     const failure = await cache.get('a', () => Promise.reject(new Error('away'))).catch((err: Error) => err.message);
     expect(failure).to.equal('away');
     expect(await cache.get('a', async () => ({ version: 1 }))).to.deep.equal({ version: 1 });
   });
 
   it('keeps no more than it may', async () => {
-    const cache = new LiveCache<Value>({ maxSize: 30, sizeOf: ({ version }) => version });
+    const cache = new LiveCache<Value>({ name: 'test', maxSize: 30, sizeOf: ({ version }) => version });
     for (const key of ['a', 'b', 'c', 'd']) cache.set(key, { version: 10 });
     expect(['a', 'b', 'c', 'd'].map((key) => cache.peek(key) !== undefined)).to.deep.equal([false, true, true, true]);
   });

@@ -1,7 +1,13 @@
 import { expect } from 'chai';
+import { Readable } from 'node:stream';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { insertMedia } from '#src/storage/media/media.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
 import type { InProcessServer } from './in-process-server.ts';
+
+/** Who administrates, where a test calls services itself. */
+export const ADMIN: Actor = { userId: '@admin:test', via: 'http' };
 
 /** What was asked for, with its bytes. */
 export interface Fetched {
@@ -60,4 +66,29 @@ export const downloadMedia = (
 export const filesIn = async (folder: string): Promise<string[]> => {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+};
+
+/** What the server keeps of a file of another server. */
+export const keepRemoteMedia = async (
+  server: InProcessServer,
+  origin: string,
+  mediaId: string,
+  content: string,
+): Promise<void> => {
+  const { clock, contents } = server.services;
+  await contents.keep(Readable.from([Buffer.from(content)]), async (tx, { name: blob, size }) => {
+    const media = { origin, mediaId, userId: '', createdTs: clock.now(), expiresTs: null };
+    await insertMedia(tx, media, { blob, size, contentType: 'text/plain', filename: undefined });
+  });
+};
+
+/** Ids that a user has been given, of so many files whose content is yet to come. */
+export const insertManyMedia = async (server: InProcessServer, userId: string, count: number): Promise<void> => {
+  const { clock, database } = server.services;
+  await database.write(async (tx) => {
+    for (let n = 0; n < count; n++) {
+      const mediaId = `many-${userId.slice(1).split(':')[0]}-${n}`;
+      await insertMedia(tx, { origin: '', mediaId, userId, createdTs: clock.now(), expiresTs: null });
+    }
+  });
 };

@@ -401,13 +401,15 @@ export const configSchema = section({
     policy_server_keys: freeForm,
     change_password: nullable(url('http', 'https')),
   }),
-  metrics: section({ enabled: flag, allow_ip_ranges: Type.Array(network) }),
+  metrics: section({ enabled: flag, synapse_names: flag, allow_ip_ranges: Type.Array(network) }),
   log: section({
     level: oneOf('debug', 'info', 'warn', 'error'),
     format: nullable(oneOf('pretty', 'json')),
     requests: oneOf('debug', 'info'),
     slow_request_ms: count,
     held_loop_ms: count,
+    recent_errors_bytes: countOrNone,
+    slow_requests_bytes: countOrNone,
   }),
 });
 

@@ -1,14 +1,19 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Histogram, type Metric, Registry, collectDefaultMetrics } from 'prom-client';
 import type {
   Counter as CounterPort,
   Gauge as GaugePort,
   Histogram as HistogramPort,
   Labels,
   Metrics,
+  ReadMetric,
+  Sample,
 } from '#src/kernel/metrics.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
 
 /** The longest time that a timer can have, in milliseconds: some weeks. */
 const NEVER_MS = 2 ** 31 - 1;
+/** Milliseconds for which values are waited for that something else has to be asked for. */
+const READ_MS = 3_000;
 
 /** Metrics for Prometheus: ours (`tsudoi_...`), and the process's. */
 export class PrometheusMetrics implements Metrics {
@@ -63,6 +68,32 @@ export class PrometheusMetrics implements Metrics {
     reads.set(JSON.stringify(labels), () => gauge.set({ ...labels }, read()));
   }
 
+  valuesOf(metric: ReadMetric): void {
+    this.#once(metric.name, () => {
+      const read = new ReadValues(metric);
+      this.#registry.registerMetric(read as unknown as Metric);
+      return read;
+    });
+  }
+
+  /** Makes a metric of others: their values under another name and with other labels; values that get the same labels are added up. */
+  alias(alias: Alias): void {
+    this.#once(alias.name, () => {
+      const made = new AliasValues(alias, (name) => this.#registry.getSingleMetric(name) as Read | undefined);
+      this.#registry.registerMetric(made as unknown as Metric);
+      return made;
+    });
+  }
+
+  /** Names, kinds, labels and descriptions of everything that is measured. */
+  async described(): Promise<readonly MetricDescription[]> {
+    const metrics = this.#registry.getMetricsAsArray();
+    return metrics.map((metric) => {
+      const { help, labelNames = [], name, type } = metric as unknown as Described;
+      return { name, kind: typeof type === 'string' ? type : kindOf(metric), help, labelNames: [...labelNames] };
+    });
+  }
+
   /** Stops measuring. */
   close(): void {
     this.#registry.clear();
@@ -72,4 +103,128 @@ export class PrometheusMetrics implements Metrics {
   #once<M>(name: string, make: () => M): M {
     return (this.#registry.getSingleMetric(name) as M | undefined) ?? make();
   }
+}
+
+/** A metric as `docs/metrics.md` tells of it. */
+export interface MetricDescription {
+  readonly name: string;
+  readonly kind: string;
+  readonly help: string;
+  readonly labelNames: readonly string[];
+}
+
+/** What the library's metrics say of themselves without being asked for values. */
+interface Described {
+  readonly name: string;
+  readonly help: string;
+  readonly type?: string;
+  readonly labelNames?: readonly string[];
+}
+
+const kindOf = (metric: unknown): string =>
+  metric instanceof Counter ? 'counter' : metric instanceof Histogram ? 'histogram' : 'gauge';
+
+/** A metric, as the library wants it to be, whose values are read when they are asked for. */
+class ReadValues {
+  readonly name: string;
+  readonly help: string;
+  readonly type: ReadMetric['kind'];
+  readonly labelNames: readonly string[];
+  readonly aggregator = 'sum';
+  readonly #read: ReadMetric['read'];
+  #reading: Promise<Iterable<Sample>> | undefined;
+
+  constructor({ help, kind, labelNames = [], name, read }: ReadMetric) {
+    this.name = name;
+    this.help = help;
+    this.type = kind;
+    this.labelNames = labelNames;
+    this.#read = read;
+  }
+
+  async get(): Promise<object> {
+    const { aggregator, help, name, type } = this;
+    return { name, help, type, aggregator, values: [...(await this.#values())] };
+  }
+
+  reset(): void {}
+
+  /** What nobody answers is asked once, however often it is wanted meanwhile. */
+  async #values(): Promise<Iterable<Sample>> {
+    this.#reading ??= Promise.resolve()
+      .then(() => this.#read())
+      .catch(() => [])
+      .finally(() => (this.#reading = undefined));
+    return Promise.race([this.#reading, systemTimers.sleep(READ_MS).then(() => [])]);
+  }
+}
+
+/** A metric that is made of others. */
+export interface Alias {
+  readonly name: string;
+  readonly of: string | readonly string[];
+  /** Of a histogram only these: `_count`. */
+  readonly part?: '_count' | '_sum';
+  /** What the first of them is, when left out. */
+  readonly kind?: 'gauge' | 'counter';
+  readonly labelNames?: readonly string[];
+  /** Which values are meant. */
+  readonly where?: (labels: Labels) => boolean;
+  readonly labels: (labels: Labels) => Labels;
+}
+
+/** What the library hands out of a metric. */
+interface Read {
+  readonly type?: string;
+  get(): Promise<{
+    readonly type: string;
+    readonly values: readonly { readonly labels: Labels; readonly value: number; readonly metricName?: string }[];
+  }>;
+}
+
+class AliasValues {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly string[];
+  readonly aggregator = 'sum';
+  readonly #alias: Alias;
+  readonly #of: readonly string[];
+  readonly #find: (name: string) => Read | undefined;
+
+  constructor(alias: Alias, find: (name: string) => Read | undefined) {
+    this.#alias = alias;
+    this.#of = typeof alias.of === 'string' ? [alias.of] : alias.of;
+    this.#find = find;
+    this.name = alias.name;
+    this.help = `as Synapse calls what ${this.#of.join(' and ')} ${this.#of.length === 1 ? 'says' : 'say'}`;
+    this.labelNames = alias.labelNames ?? [];
+  }
+
+  get type(): string {
+    const [first] = this.#of.flatMap((name) => this.#find(name) ?? []);
+    return this.#alias.kind ?? first?.type ?? kindOf(first);
+  }
+
+  async get(): Promise<object> {
+    const { labels: relabel, part = '', where = () => true } = this.#alias;
+    const sums = new Map<string, { labels: Labels; metricName: string; value: number }>();
+    for (const of of this.#of) {
+      const { values } = (await this.#find(of)?.get()) ?? { values: [] };
+      for (const { labels, metricName = of, value } of values) {
+        const ending = metricName.slice(of.length);
+        if (!where(labels) || (part !== '' && ending !== part)) continue;
+        const { le, ...rest } = labels as { readonly le?: unknown };
+        const own = { ...(le === undefined ? {} : { le }), ...relabel(rest as Labels) } as Labels;
+        const name = this.name + (part === '' ? ending : '');
+        const key = name + JSON.stringify(own);
+        const sum = sums.get(key);
+        if (sum === undefined) sums.set(key, { labels: own, metricName: name, value });
+        else sum.value += value;
+      }
+    }
+    const { aggregator, help, name, type } = this;
+    return { name, help, type, aggregator, values: [...sums.values()] };
+  }
+
+  reset(): void {}
 }

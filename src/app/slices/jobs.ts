@@ -42,7 +42,7 @@ import { runTaskHandler } from '#src/workers/run-task.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { TaskRunning } from './admin-tasks.ts';
+import type { TaskRunning } from './task-runner.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
 import type { FederationJoins } from './federation-joins.ts';
@@ -118,7 +118,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {
-  const { config, database, jobLockMs: lockMs, logger, timers } = below;
+  const { config, database, jobLockMs: lockMs, logger, metrics, timers } = below;
   const sendsMail = config.email.smtpUrl !== null;
   const queues = new JobQueues({
     store:
@@ -128,6 +128,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
     definitions: sendsMail ? JOBS : JOBS.filter(({ queue }) => queue !== 'mail'),
     logger,
     timers,
+    metrics,
     lockMs,
   });
   const outboxRelay = new OutboxRelay({ database, queues, timers, logger });

@@ -10,6 +10,7 @@ import { MediaCleaner } from '#src/services/media/media-cleaner.ts';
 import { MediaDelivery } from '#src/services/media/media-delivery.ts';
 import { MediaModeration } from '#src/services/media/media-moderation.ts';
 import { MediaReferences, TELLING_TEXT, TELLING_TYPES } from '#src/services/media/media-references.ts';
+import { MediaSweeps } from '#src/services/media/media-sweeps.ts';
 import { MediaScanner } from '#src/services/media/media-scanner.ts';
 import { MediaService } from '#src/services/media/media-service.ts';
 import { OpenMedia } from '#src/services/media/open-media.ts';
@@ -19,12 +20,14 @@ import type { Config } from '../config/config.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Auditing } from './audit.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Queries } from './federation-queries.ts';
 import { composeFollower } from './follower.ts';
 import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Users } from './users.ts';
 
 /** Files that users share. */
 export interface Media {
@@ -32,11 +35,13 @@ export interface Media {
   readonly imageScaler: ImageScaler;
   readonly media: MediaService;
   readonly thumbnails: ThumbnailService;
+  readonly remoteMedia: RemoteMedia;
   readonly mediaDelivery: MediaDelivery;
   readonly openMedia: OpenMedia;
   readonly mediaReferences: MediaReferences;
   readonly mediaCleaner: MediaCleaner;
   readonly mediaModeration: MediaModeration;
+  readonly mediaSweeps: MediaSweeps;
   readonly mostUploadBytes: number;
 }
 
@@ -55,14 +60,15 @@ export const blobStoresOf = (
 };
 
 export function composeMedia(
-  below: Platform & ServerFiles & Queries & Commit & Policy & RoomModel & EventStreaming,
+  below: Platform & ServerFiles & Auditing & Queries & Users & Commit & Policy & RoomModel & EventStreaming,
 ): Slice<Media> {
-  const { clock, config, database, logger, mediaApi, random, timers } = below;
+  const { auditLog, clock, config, database, logger, mediaApi, random, timers, users } = below;
   const { clamd, retention, store, ...limits } = config.media;
   const { serverName } = config;
   const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
   const mostBytes = limits.maxTotalBytes;
   const contents = new ContentStore({ database, stores, place: store, clock, random, logger, mostBytes });
+  const remoteMedia = new RemoteMedia({ api: mediaApi, contents, clock, logger });
   const access = new MediaAccess({ database, clock, timers, logger });
   const scanner =
     clamd.address === null
@@ -96,7 +102,7 @@ export function composeMedia(
         database,
         contents,
         access,
-        remote: new RemoteMedia({ api: mediaApi, contents, clock, logger }),
+        remote: remoteMedia,
         scanner,
         clock,
         timers,
@@ -108,6 +114,7 @@ export function composeMedia(
         mostPending: limits.maxPendingUploads,
         pendingLifetimeMs: limits.pendingUploadLifetimeMs,
       }),
+      remoteMedia,
       thumbnails: new ThumbnailService({ database, contents, scaler: imageScaler }),
       mediaDelivery: new MediaDelivery(contents),
       openMedia,
@@ -124,7 +131,8 @@ export function composeMedia(
         localLifetimeMs: retention.localLifetimeMs,
         remoteLifetimeMs: retention.remoteLifetimeMs,
       }),
-      mediaModeration: new MediaModeration({ database, clock, serverName }),
+      mediaModeration: new MediaModeration({ database, clock, users, auditLog, serverName }),
+      mediaSweeps: new MediaSweeps({ clock, serverName }),
       mostUploadBytes: limits.maxUploadBytes,
     },
     async start() {

@@ -1,8 +1,10 @@
 import type { Context } from 'koa';
+import type { Clock } from '#src/kernel/clock.ts';
 import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import type { Work } from '#src/kernel/work.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Origin } from './authentication.ts';
 
@@ -14,12 +16,36 @@ export interface RequestLogOptions {
   readonly level: 'debug' | 'info';
   /** Milliseconds from which on a request counts as slow. Endpoints that declare `longPoll` never do. */
   readonly slowMs: number;
+  /** Is told of each slow request. */
+  readonly onSlow?: (request: SlowRequest) => void;
+}
+
+/** A request that took long. Its path and query are not kept: they may hold tokens and names. */
+export interface SlowRequest {
+  /** When it was answered, in milliseconds since the epoch. */
+  readonly ts: number;
+  readonly ms: number;
+  readonly method: string;
+  readonly operation: string;
+  readonly status: number;
+  readonly errcode?: string | undefined;
+  /** Who asked: a user, or another server. */
+  readonly user?: string | undefined;
+  readonly server?: string | undefined;
+  readonly ip: string;
+  readonly requestId: string;
+  /** What it asked for: SQL statements and the rows that they returned, bytes of body and answer. */
+  readonly statements: number;
+  readonly rows: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
 }
 
 interface Recorded {
   readonly requestId: string;
   readonly ip: string;
   readonly operation: { readonly name: string; readonly endpoint: { readonly longPoll?: boolean } } | undefined;
+  readonly work: Pick<Work, 'statements' | 'rows' | 'bytesIn' | 'bytesOut'> | undefined;
   readonly requester: Requester | undefined;
   readonly origin: Origin | undefined;
   /** What it was refused with. */
@@ -33,7 +59,7 @@ interface Recorded {
  * A client that went away before it was answered is written as status 499.
  */
 export const requestRecorder = (
-  deps: { readonly logger: Logger; readonly metrics: Metrics; readonly timers: Timers },
+  deps: { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics; readonly timers: Timers },
   options: RequestLogOptions,
 ): ((ctx: Context, request: Recorded, ms: number) => void) => {
   const seconds = deps.metrics.histogram(
@@ -61,8 +87,33 @@ export const requestRecorder = (
       request_id: request.requestId,
       ...(slow ? { slow } : {}),
     };
+    if (slow) options.onSlow?.(slowRequest(deps.clock.now(), ctx.method, operation, status, request, ms));
     if (status >= 400) flood.write('info', `${operation} ${status} ${request.errcode ?? ''}`.trim(), 'request', fields);
     else if (slow || options.level === 'info') deps.logger.info('request', fields);
     else deps.logger.debug('request', fields);
   };
 };
+
+const slowRequest = (
+  ts: number,
+  method: string,
+  operation: string,
+  status: number,
+  { errcode, ip, origin, requestId, requester, work }: Recorded,
+  ms: number,
+): SlowRequest => ({
+  ts,
+  ms: Math.round(ms),
+  method,
+  operation,
+  status,
+  errcode,
+  user: requester?.userId,
+  server: origin?.serverName,
+  ip,
+  requestId,
+  statements: work?.statements ?? 0,
+  rows: work?.rows ?? 0,
+  bytesIn: work?.bytesIn ?? 0,
+  bytesOut: work?.bytesOut ?? 0,
+});

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { type buildConnector, type Dispatcher, Pool } from 'undici';
 import { guardedConnector, type GuardedConnectorOptions } from '../guarded-connector.ts';
 import { type DestinationPlace, textOfPlace } from './destination-place.ts';
@@ -16,7 +16,7 @@ const KEEP_ALIVE_MS = 30_000;
 export class DestinationPools {
   readonly #connections: number;
   readonly #connect: buildConnector.connector;
-  readonly #pools = new LRUCache<string, Pool>({
+  readonly #pools = new CountedCache<string, Pool>('destination_pools', {
     maxSize: MOST_POOLS,
     sizeCalculation: () => 1,
     dispose: (pool) => void pool.close().catch(() => undefined),

@@ -1,5 +1,6 @@
 import { promises as dns } from 'node:dns';
-import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -43,7 +44,7 @@ const DNS_TIMEOUT_MS = 4_000;
 /** SRV records of hosts. RFC 2782. */
 export class ServiceRecords {
   readonly #options: ServiceRecordsOptions;
-  readonly #known = new LRUCache<string, Known>({ maxSize: MOST_NAMES, sizeCalculation: () => 1 });
+  readonly #known = new CountedCache<string, Known>('service_records', atMost(MOST_NAMES));
   readonly #asking = new OnceByKey<string, Known>();
   #resolver: dns.Resolver | undefined;
 

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { timeOfHttpDate } from '#src/kernel/dates.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
@@ -46,7 +47,7 @@ const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
 /** Where hosts delegate Matrix to, as their `/.well-known/matrix/server` says. Server-Server API, "Resolving server names", 3. */
 export class WellKnownServers {
   readonly #options: WellKnownServersOptions;
-  readonly #known = new LRUCache<string, Known>({ maxSize: MOST_HOSTS, sizeCalculation: () => 1 });
+  readonly #known = new CountedCache<string, Known>('well_known_servers', atMost(MOST_HOSTS));
   readonly #asking = new OnceByKey<string, Known>();
 
   constructor(options: WellKnownServersOptions) {

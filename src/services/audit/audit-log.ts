@@ -57,6 +57,8 @@ const ACTION = /^[a-z][a-z_]*\.[a-z][a-z_]*$/;
 export class AuditLog {
   readonly #database: Database;
   readonly #clock: Clock;
+  /** Entries that this process has added. */
+  added = 0;
 
   constructor(deps: { readonly database: Database; readonly clock: Clock }) {
     this.#database = deps.database;
@@ -66,6 +68,7 @@ export class AuditLog {
   /** Adds an entry, in the transaction of what it tells of. */
   async record(tx: Tx, actor: Actor, entry: AuditEntry): Promise<void> {
     if (!ACTION.test(entry.action)) throw new Error(`${entry.action} is not noun.verb`);
+    tx.afterCommit(() => (this.added += 1));
     await insertAuditRow(tx, {
       ts: this.#clock.now(),
       actor: cut(actor.userId ?? undefined, LONGEST_NAME),

@@ -1,3 +1,4 @@
+import { Tally } from '#src/kernel/tally.ts';
 import type { Readable } from 'node:stream';
 import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -49,6 +50,10 @@ export class ContentStore {
   #sum: { readonly bytes: number; readonly until: number } | undefined;
   #added = 0;
 
+  /** What became of contents that were received, and how many bytes they had. */
+  readonly counts = new Tally('new', 'known', 'failed');
+  keptBytes = 0;
+
   constructor(options: ContentStoreOptions) {
     this.#options = options;
   }
@@ -80,10 +85,13 @@ export class ContentStore {
       const stored = await this.#storeOf(place).put(name, content);
       await admit?.(stored);
       const { result, isNew } = await this.#settle(name, stored, use);
+      this.counts.add(isNew ? 'new' : 'known');
+      this.keptBytes += stored.size;
       if (isNew) this.#added += stored.size;
       else await this.#discard(name);
       return result;
     } catch (error) {
+      this.counts.add('failed');
       await this.#discard(name);
       throw this.#told(error);
     }

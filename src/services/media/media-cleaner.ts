@@ -16,6 +16,7 @@ import {
   releaseMedia,
   shownMedia,
 } from '#src/storage/media/references.ts';
+import { forgetQuarantineChanges } from '#src/storage/media/quarantine.ts';
 import type { ContentStore } from './content-store.ts';
 
 const AT_ONCE = 500;
@@ -23,6 +24,8 @@ const AT_ONCE = 500;
 const PATIENCE_MS = 10_000;
 /** How often it is waited for them, when further ones come meanwhile. */
 const LOOKS = 5;
+/** Milliseconds after which a change of a quarantine is forgotten that a later one has made void. */
+const CHANGE_LIFETIME_MS = 90 * 86_400_000;
 
 export interface MediaCleanerOptions {
   readonly database: Database;
@@ -66,6 +69,7 @@ export class MediaCleaner {
     if (graceMs !== null) media += await this.#deleteReleased(now - graceMs, signal);
     if (localLifetimeMs !== null) media += await this.#deleteUnused(now - localLifetimeMs, true, signal);
     if (remoteLifetimeMs !== null) media += await this.#deleteUnused(now - remoteLifetimeMs, false, signal);
+    await this.#forgetChanges(now - CHANGE_LIFETIME_MS, signal);
     const objects = await contents.clean(signal);
     return { media, objects, isDone: !signal.aborted };
   }
@@ -90,6 +94,10 @@ export class MediaCleaner {
       await timers.sleep(pauseMs, signal);
     }
     return false;
+  }
+
+  async #forgetChanges(before: number, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && (await forgetQuarantineChanges(this.#options.database, before, AT_ONCE)) === AT_ONCE);
   }
 
   #deleteReleased(before: number, signal: AbortSignal): Promise<number> {

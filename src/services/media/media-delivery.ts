@@ -1,3 +1,4 @@
+import { Tally } from '#src/kernel/tally.ts';
 import type { Readable } from 'node:stream';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { requestedRange } from '#src/protocol/media/byte-range.ts';
@@ -34,6 +35,9 @@ export interface Delivery {
 /** Hands out contents as HTTP wants it: whole, in parts, or not again. RFC 9110. */
 export class MediaDelivery {
   readonly #contents: ContentStore;
+  /** Answers that were begun, and bytes that they have. */
+  readonly counts = new Tally('whole', 'part', 'not_modified', 'redirect', 'head');
+  sentBytes = 0;
 
   constructor(contents: ContentStore) {
     this.#contents = contents;
@@ -58,13 +62,18 @@ export class MediaDelivery {
       ETag: etag,
     };
     const nothing = { headers, contentType, content: undefined, length: 0 };
-    if (ifNoneMatch !== undefined && isNamed(etag, ifNoneMatch)) return { status: 304, ...nothing };
+    if (ifNoneMatch !== undefined && isNamed(etag, ifNoneMatch)) {
+      this.counts.add('not_modified');
+      return { status: 304, ...nothing };
+    }
     if (mayRedirect) {
       const link = { contentType, contentDisposition: disposition, cacheControl: CACHING };
       const address = await this.#contents.link(blob, link);
       // The address is good for some minutes, so the redirect is not to be kept.
-      if (address !== undefined)
+      if (address !== undefined) {
+        this.counts.add('redirect');
         return { status: 307, ...nothing, headers: { ...headers, 'Cache-Control': 'no-store', Location: address } };
+      }
     }
     // "If the validator does not match, the server SHOULD ignore the Range header field". RFC 9110, 13.1.5.
     const part = ifRange === undefined || ifRange.trim() === etag ? requestedRange(range, size) : undefined;
@@ -73,9 +82,11 @@ export class MediaDelivery {
     const length = part === undefined ? size : part.last - part.first + 1;
     if (part !== undefined) headers['Content-Range'] = `bytes ${part.first}-${part.last}/${size}`;
     const status = part === undefined ? 200 : 206;
+    this.counts.add(isHead ? 'head' : part === undefined ? 'whole' : 'part');
     if (isHead) return { status, ...nothing, length };
     const content = await this.#contents.open(blob, part);
     if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+    this.sentBytes += length;
     return { status, headers, contentType, content, length };
   }
 }

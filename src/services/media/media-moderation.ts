@@ -1,36 +1,52 @@
-import { cleanMedia } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Database, Tx } from '#src/storage/database.ts';
+import type { Actor } from '#src/services/audit/actor.ts';
+import type { AuditLog } from '#src/services/audit/audit-log.ts';
+import type { UserService } from '#src/services/accounts/users/user-service.ts';
+import type { Database } from '#src/storage/database.ts';
+import { lockMedia, lockSome } from '#src/storage/media/media-deletion.ts';
 import {
-  type DeletableMedia,
-  deleteMedia,
-  lockMedia,
-  lockMediaOfUser,
-  lockOld,
-} from '#src/storage/media/media-deletion.ts';
-import { findMedia, LOCAL, mediaOfUser, type MediaRecord, usageOfUser } from '#src/storage/media/media.ts';
+  countMediaOfUser,
+  findMedia,
+  LOCAL,
+  mediaOfUser,
+  type MediaPage,
+  type MediaRecord,
+  usageOfUser,
+} from '#src/storage/media/media.ts';
 import {
+  latestQuarantineChange,
   liftContentQuarantine,
+  liftName,
   liftQuarantine,
+  lockQuarantines,
+  noteChange,
   protectMedia,
+  quarantineChangesAfter,
   quarantineContent,
   quarantineContentOf,
-  type QuarantineBatch,
   quarantineMedia,
-  quarantineMediaOfRoom,
-  quarantineMediaOfUser,
+  quarantineName,
 } from '#src/storage/media/quarantine.ts';
-import { referencesTo, shownMedia } from '#src/storage/media/references.ts';
+import { mediaNamedInRoom, referencesTo } from '#src/storage/media/references.ts';
+import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
+import { deleteWithBytes } from './media-deletion.ts';
 
-const AT_ONCE = 500;
+export { LOCAL, MEDIA_ORDERS, type MediaPage, type MediaRecord } from '#src/storage/media/media.ts';
+
 const REFERENCES_SHOWN = 100;
 const DIGEST = /^[0-9a-f]{64}$/;
 const LONGEST_PAGE = 1_000;
+const CHANGES_AT_ONCE = 100;
+/** Events of a room that are looked at by one statement, and names that a list of a room's media has at most. */
+const EVENTS_AT_ONCE = 5_000;
+const MOST_IN_ROOM = 20_000;
 
 export interface MediaModerationOptions {
   readonly database: Database;
   readonly clock: Clock;
+  readonly users: Pick<UserService, 'exists'>;
+  readonly auditLog: AuditLog;
   readonly serverName: string;
 }
 
@@ -41,6 +57,7 @@ export interface MediaName {
 }
 
 const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media.');
+const uriOf = ({ mediaId, serverName }: MediaName): string => `mxc://${serverName}/${mediaId}`;
 
 /**
  * What administrators do with media: look, quarantine, protect, delete. Quarantined media are handed out to nobody and stay on the
@@ -59,142 +76,221 @@ export class MediaModeration {
     readonly references: Awaited<ReturnType<typeof referencesTo>>;
   }> {
     const { database } = this.#options;
-    const media = await findMedia(database, this.#originOf(name), name.mediaId);
-    if (media === undefined) throw notFound();
+    const media = await this.find(name);
     const uri = `${name.serverName}/${name.mediaId}`;
     return { media, references: await referencesTo(database, { nid: media.nid, uri }, REFERENCES_SHOWN) };
   }
 
-  /** What a user has uploaded, in order of upload, and how much that is. @param after the number of the last one of the page before */
-  async ofUser(
-    userId: string,
-    after = 0,
-    limit = 100,
-  ): Promise<{ readonly media: readonly MediaRecord[]; readonly bytes: number; readonly files: number }> {
-    const { database } = this.#options;
-    const media = await mediaOfUser(database, userId, after, Math.min(limit, LONGEST_PAGE));
-    return { media, ...(await usageOfUser(database, userId)) };
+  /** A piece of media. @throws MatrixError M_NOT_FOUND */
+  async find(name: MediaName): Promise<MediaRecord> {
+    const media = await findMedia(this.#options.database, this.#originOf(name), name.mediaId);
+    if (media === undefined) throw notFound();
+    return media;
   }
 
   /**
-   * Quarantines a piece of media, and its content for every uploader. One that is protected is left alone.
+   * A page of what a user of this server has uploaded, of a thousand at most, and how much there is in all.
    *
-   * @throws MatrixError M_NOT_FOUND when it is not there
+   * @throws MatrixError M_NOT_FOUND, M_UNKNOWN for users of other servers
    */
-  async quarantine(name: MediaName, by: string): Promise<boolean> {
-    const { clock, database } = this.#options;
+  async ofUser(
+    userId: string,
+    page: MediaPage,
+  ): Promise<{ readonly media: readonly MediaRecord[]; readonly total: number }> {
+    await this.#assertLocal(userId);
+    const { database } = this.#options;
+    const [media, total] = await Promise.all([
+      mediaOfUser(database, userId, { ...page, limit: Math.min(page.limit, LONGEST_PAGE) }),
+      countMediaOfUser(database, userId),
+    ]);
+    return { media, total };
+  }
+
+  /** What a user takes up. */
+  usageOf(userId: string): Promise<{ readonly bytes: number; readonly files: number }> {
+    return usageOfUser(this.#options.database, userId);
+  }
+
+  /**
+   * What the events of a room name in clear text, each piece once: of this server, and of others. `isComplete` is false where there are more
+   * than the twenty thousand that are told, or nobody waited for them.
+   */
+  async inRoom(
+    roomId: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly local: string[]; readonly remote: string[]; readonly isComplete: boolean }> {
+    const { database, serverName } = this.#options;
+    const found = new Set<string>();
+    let isComplete = true;
+    const [room] = await roomNidsOf(database, [roomId]);
+    for (
+      let after = room === undefined ? undefined : Number.MIN_SAFE_INTEGER;
+      room !== undefined && after !== undefined;
+    ) {
+      const { last, seen, uris } = await mediaNamedInRoom(database, room, after, EVENTS_AT_ONCE);
+      for (const uri of uris) if (found.size < MOST_IN_ROOM) found.add(uri);
+      const isLast = last === null || seen < EVENTS_AT_ONCE;
+      isComplete = found.size < MOST_IN_ROOM && (isLast || !signal.aborted);
+      after = isLast || !isComplete ? undefined : last;
+    }
+    const isLocal = (uri: string): boolean => uri.startsWith(`${serverName}/`);
+    const { local = [], remote = [] } = Object.groupBy(found, (uri) => (isLocal(uri) ? 'local' : 'remote'));
+    const full = (uri: string): string => `mxc://${uri}`;
+    return { local: local.map(full), remote: remote.map(full), isComplete };
+  }
+
+  /**
+   * Quarantines a piece of media, and its content for every uploader. One that is protected is left alone; one of another server that is not
+   * here is quarantined when it comes.
+   *
+   * @returns whether it is quarantined
+   * @throws MatrixError M_NOT_FOUND when this server is said to have it, and does not
+   */
+  async quarantine(name: MediaName, actor: Actor): Promise<boolean> {
+    const { auditLog, clock, database } = this.#options;
     const origin = this.#originOf(name);
-    if ((await findMedia(database, origin, name.mediaId)) === undefined) throw notFound();
-    return database.write(async (tx) => {
-      await quarantineContentOf(tx, origin, name.mediaId, by, clock.now());
-      return quarantineMedia(tx, origin, name.mediaId, by);
+    const quarantining = { by: actor.userId ?? '', now: clock.now() };
+    return database.writeAgain(async (tx) => {
+      await lockQuarantines(tx);
+      const media = await findMedia(tx, origin, name.mediaId);
+      if (media === undefined && origin === LOCAL) throw notFound();
+      if (origin !== LOCAL) await quarantineName(tx, origin, name.mediaId, quarantining);
+      await quarantineContentOf(tx, origin, name.mediaId, quarantining.by, quarantining.now);
+      const isNow = (await quarantineMedia(tx, origin, name.mediaId, quarantining.by)) || media === undefined;
+      if (isNow) await noteChange(tx, { origin, mediaId: name.mediaId, quarantined: true }, quarantining.now);
+      await auditLog.record(tx, actor, {
+        action: 'media.quarantine',
+        target: uriOf(name),
+        before: media?.quarantined ?? false,
+        after: isNow,
+      });
+      return isNow;
     });
   }
 
-  /** Lifts the quarantine of a piece of media and of its content. @throws MatrixError M_NOT_FOUND */
-  async unquarantine(name: MediaName): Promise<void> {
-    const isThere = await this.#options.database.write((tx) => liftQuarantine(tx, this.#originOf(name), name.mediaId));
-    if (!isThere) throw notFound();
+  /** Lifts the quarantine of a piece of media and of its content. @throws MatrixError M_NOT_FOUND as in `quarantine` */
+  async unquarantine(name: MediaName, actor: Actor): Promise<void> {
+    const { auditLog, clock, database } = this.#options;
+    const origin = this.#originOf(name);
+    await database.writeAgain(async (tx) => {
+      await lockQuarantines(tx);
+      const media = await findMedia(tx, origin, name.mediaId);
+      if (media === undefined && origin === LOCAL) throw notFound();
+      await liftName(tx, origin, name.mediaId);
+      await liftQuarantine(tx, origin, name.mediaId);
+      await noteChange(tx, { origin, mediaId: name.mediaId, quarantined: false }, clock.now());
+      await auditLog.record(tx, actor, {
+        action: 'media.unquarantine',
+        target: uriOf(name),
+        before: media?.quarantined ?? true,
+        after: false,
+      });
+    });
   }
 
   /** Quarantines a content, whether it was uploaded or is yet to be. @param digest SHA-256 in hex @throws MatrixError M_INVALID_PARAM */
-  async quarantineContent(digest: string, by: string): Promise<void> {
-    const { clock, database } = this.#options;
-    await quarantineContent(database, digestIn(digest), by, clock.now());
-  }
-
-  /** @returns whether it was quarantined */
-  unquarantineContent(digest: string): Promise<boolean> {
-    return liftContentQuarantine(this.#options.database, digestIn(digest));
-  }
-
-  /** Quarantines all that a user has uploaded. @returns how many pieces of media are quarantined from now on */
-  quarantineUser(userId: string, by: string): Promise<number> {
-    const { database } = this.#options;
-    return this.#quarantineAll((after) => quarantineMediaOfUser(database, userId, after, AT_ONCE, by));
-  }
-
-  /** Quarantines all media of this server that events of a room name. @param room the room's number @returns how many */
-  quarantineRoom(room: number, by: string): Promise<number> {
-    const { database } = this.#options;
-    return this.#quarantineAll((after) => quarantineMediaOfRoom(database, room, after, AT_ONCE, by));
-  }
-
-  /** Protects a piece of this server's media from quarantine and retention, or no longer. @throws MatrixError M_NOT_FOUND */
-  async protect(mediaId: string, isProtected: boolean): Promise<void> {
-    if (!(await protectMedia(this.#options.database, mediaId, isProtected))) throw notFound();
-  }
-
-  /** Deletes a piece of media at once, whatever names it. @throws MatrixError M_NOT_FOUND */
-  async delete(name: MediaName): Promise<void> {
-    const isThere = await this.#options.database.writeAgain(async (tx) => {
-      const media = await lockMedia(tx, this.#originOf(name), name.mediaId);
-      if (media === undefined) return false;
-      await this.#deleteAll(tx, [media]);
-      return true;
+  async quarantineContent(digest: string, actor: Actor): Promise<void> {
+    const { auditLog, clock, database } = this.#options;
+    const target = digestIn(digest);
+    await database.write(async (tx) => {
+      await quarantineContent(tx, target, actor.userId ?? '', clock.now());
+      await auditLog.record(tx, actor, { action: 'media.quarantine_content', target });
     });
-    if (!isThere) throw notFound();
   }
 
-  /** Deletes all that a user has uploaded. @returns how many pieces of media */
-  deleteOfUser(userId: string): Promise<number> {
-    return this.#batches(async (tx, after) => {
-      const seen = await lockMediaOfUser(tx, userId, after, AT_ONCE);
-      return { seen, going: seen };
+  /** @throws MatrixError M_INVALID_PARAM, M_NOT_FOUND when it was not quarantined */
+  async unquarantineContent(digest: string, actor: Actor): Promise<void> {
+    const { auditLog, database } = this.#options;
+    const target = digestIn(digest);
+    await database.write(async (tx) => {
+      if (!(await liftContentQuarantine(tx, target)))
+        throw new MatrixError('M_NOT_FOUND', 'This content is not quarantined.');
+      await auditLog.record(tx, actor, { action: 'media.unquarantine_content', target });
     });
   }
 
   /**
-   * Deletes media of this server that were uploaded before a time and have at least `size` bytes. Protected ones stay.
+   * What was quarantined and freed after a position, a hundred at once, and the position after that.
    *
-   * @param keepsShown whether avatars of people and rooms and the like stay
-   * @returns how many
+   * @throws MatrixError M_INVALID_PARAM for a position that was never given out
    */
-  deleteOlder(beforeTs: number, size: number, keepsShown: boolean): Promise<number> {
-    return this.#batches(async (tx, after) => {
-      const seen = await lockOld(tx, { before: beforeTs, size, after, limit: AT_ONCE });
-      const named = seen.map(({ nid, mediaId }) => ({ nid, uri: `${this.#options.serverName}/${mediaId}` }));
-      const staying = keepsShown ? await shownMedia(tx, named) : new Set<number>();
-      return { seen, going: seen.filter(({ nid }) => !staying.has(nid)) };
+  async quarantineChanges(from: number): Promise<{
+    readonly next: number;
+    readonly changes: readonly (MediaName & { readonly quarantined: boolean })[];
+  }> {
+    const { database, serverName } = this.#options;
+    const latest = await latestQuarantineChange(database);
+    if (from > latest) throw new MatrixError('M_INVALID_PARAM', 'from is not a next_batch that this server gave out.');
+    const changes = await quarantineChangesAfter(database, from, CHANGES_AT_ONCE);
+    return {
+      next: changes.at(-1)?.pos ?? from,
+      changes: changes.map(({ mediaId, origin, quarantined }) => ({
+        serverName: origin === LOCAL ? serverName : origin,
+        mediaId,
+        quarantined,
+      })),
+    };
+  }
+
+  /** Protects a piece of this server's media from quarantine and retention, or no longer. @throws MatrixError M_NOT_FOUND */
+  async protect(mediaId: string, isProtected: boolean, actor: Actor): Promise<void> {
+    const { auditLog, clock, database, serverName } = this.#options;
+    await database.writeAgain(async (tx) => {
+      await lockQuarantines(tx);
+      const media = await findMedia(tx, LOCAL, mediaId);
+      if (media === undefined || !(await protectMedia(tx, mediaId, isProtected))) throw notFound();
+      if (isProtected && media.quarantined)
+        await noteChange(tx, { origin: LOCAL, mediaId, quarantined: false }, clock.now());
+      await auditLog.record(tx, actor, {
+        action: isProtected ? 'media.protect' : 'media.unprotect',
+        target: uriOf({ serverName, mediaId }),
+        before: media.protected,
+        after: isProtected,
+      });
     });
   }
 
-  async #quarantineAll(batch: (after: number) => Promise<QuarantineBatch>): Promise<number> {
-    let all = 0;
-    for (let after = 0; ;) {
-      const { last, marked, seen } = await batch(after);
-      all += marked;
-      if (last === null || seen < AT_ONCE) return all;
-      after = last;
-    }
+  /** Deletes a piece of media at once, whatever names it. @throws MatrixError M_NOT_FOUND, M_UNKNOWN for what other servers have */
+  async delete(name: MediaName, actor: Actor): Promise<void> {
+    const { auditLog, database } = this.#options;
+    if (this.#originOf(name) !== LOCAL) throw new MatrixError('M_UNKNOWN', 'Only media of this server can be deleted.');
+    await database.writeAgain(async (tx) => {
+      const media = await lockMedia(tx, LOCAL, name.mediaId);
+      if (media === undefined) throw notFound();
+      await deleteWithBytes(tx, [media]);
+      await auditLog.record(tx, actor, { action: 'media.delete', target: uriOf(name), before: { user: media.userId } });
+    });
   }
 
-  async #batches(
-    choose: (
-      tx: Tx,
-      after: number,
-    ) => Promise<{ readonly seen: readonly DeletableMedia[]; readonly going: readonly DeletableMedia[] }>,
-  ): Promise<number> {
-    let deleted = 0;
-    for (let after = 0; ;) {
-      const { seen, going } = await this.#options.database.writeAgain(async (tx) => {
-        const chosen = await choose(tx, after);
-        await this.#deleteAll(tx, chosen.going);
-        return chosen;
+  /**
+   * Deletes a page of what a user has uploaded, of a thousand at most, whatever names it.
+   *
+   * @returns the ids of what was deleted
+   * @throws MatrixError as `ofUser`
+   */
+  async deleteOfUser(userId: string, page: MediaPage, actor: Actor): Promise<readonly string[]> {
+    await this.#assertLocal(userId);
+    const { auditLog, database } = this.#options;
+    return database.writeAgain(async (tx) => {
+      const chosen = await mediaOfUser(tx, userId, { ...page, limit: Math.min(page.limit, LONGEST_PAGE) });
+      const ids = chosen.map(({ mediaId }) => mediaId);
+      const going = await lockSome(tx, ids);
+      await deleteWithBytes(tx, going);
+      await auditLog.record(tx, actor, {
+        action: 'media.delete_of_user',
+        target: userId,
+        after: { deleted: going.length },
       });
-      deleted += going.length;
-      if (seen.length < AT_ONCE) return deleted;
-      after = seen.at(-1)?.nid ?? after;
-    }
+      const gone = new Set(going.map(({ mediaId }) => mediaId));
+      return ids.filter((id) => gone.has(id));
+    });
   }
 
-  async #deleteAll(tx: Tx, media: readonly DeletableMedia[]): Promise<void> {
-    if (media.length === 0) return;
-    await deleteMedia(
-      tx,
-      media.map(({ nid }) => nid),
-    );
-    await tx.enqueue(cleanMedia, {});
+  /** @throws MatrixError M_NOT_FOUND, M_UNKNOWN */
+  async #assertLocal(userId: string): Promise<void> {
+    const { serverName, users } = this.#options;
+    if (!userId.endsWith(`:${serverName}`)) throw new MatrixError('M_UNKNOWN', 'Can only look up local users.');
+    if (!(await users.exists(userId))) throw new MatrixError('M_NOT_FOUND', 'There is no such user.');
   }
 
   #originOf({ serverName }: MediaName): string {

@@ -39,10 +39,14 @@ export class OpenMedia {
     return this.#options.isOn && this.#options.clock.now() < this.#before;
   }
 
+  /** Whether a piece of media is handed out this way. */
+  isOpen({ createdTs }: Pick<MediaRecord, 'createdTs'>): boolean {
+    return this.#options.isOn && createdTs < this.#before;
+  }
+
   /** @throws MatrixError M_NOT_FOUND for what was uploaded later */
-  assertOpen({ createdTs }: Pick<MediaRecord, 'createdTs'>): void {
-    this.assertServed();
-    if (createdTs >= this.#before) throw closed();
+  assertOpen(media: Pick<MediaRecord, 'createdTs'>): void {
+    if (!this.isOpen(media)) throw closed();
   }
 }
 

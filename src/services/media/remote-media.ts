@@ -1,3 +1,4 @@
+import { Tally } from '#src/kernel/tally.ts';
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -45,6 +46,8 @@ export interface RemoteWish {
 /** Fetches files of other servers and keeps them, each once however many want it. Client-Server API, "Content repository". */
 export class RemoteMedia {
   readonly #options: RemoteMediaOptions;
+  /** What became of those that were fetched. */
+  readonly counts = new Tally('kept', 'failed');
   readonly #fetching = new OnceByKey<string, FederationFailure | undefined>();
   readonly #failures: TimedCache<FederationFailure>;
   readonly #budget = new SharedBudget(AT_ONCE);
@@ -54,6 +57,7 @@ export class RemoteMedia {
   constructor(options: RemoteMediaOptions) {
     this.#options = options;
     this.#failures = new TimedCache({
+      name: 'remote_media_failures',
       clock: options.clock,
       maxSize: MOST_FAILURES,
       lifetimeMs: ({ errcode, kind }) => (kind === 'refused' && errcode === 'M_NOT_FOUND' ? MISSING_MS : FAILED_MS),
@@ -86,7 +90,9 @@ export class RemoteMedia {
     const release = this.#begin(serverName, party);
     try {
       const file = await this.#options.api.download(serverName, mediaId, waitMs);
-      return file.ok ? await this.#keep(file, serverName, mediaId) : file;
+      const failure = file.ok ? await this.#keep(file, serverName, mediaId) : file;
+      this.counts.add(failure === undefined ? 'kept' : 'failed');
+      return failure;
     } finally {
       release();
     }

@@ -1,3 +1,4 @@
+import { Tally } from '#src/kernel/tally.ts';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { LRUCache } from 'lru-cache';
@@ -47,6 +48,8 @@ export class ThumbnailService {
   readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
   /** What was tried and failed, so that it is not tried again for each request. */
   readonly #refused = new LRUCache<string, ScalingRefusal>(atMost(REMEMBERED_REFUSALS));
+  /** What became of those that were asked for. */
+  readonly counts = new Tally('known', 'made', 'failed');
   readonly #making = new OnceByKey<string, ServedContent>();
 
   constructor(options: ThumbnailServiceOptions) {
@@ -66,11 +69,25 @@ export class ThumbnailService {
     const size = thumbnailSize(wish);
     const key: ThumbnailKey = { source: media.blob.name, ...size, animated: wish.animated };
     const known = await findThumbnail(this.#options.database, key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.counts.add('known');
+      return known;
+    }
     assertScaled(this.#refused.get(key.source));
     return this.#making.run(JSON.stringify(key), () =>
-      this.#gate.run({ party, isPreferred: false }, () => this.#make(media, key), busy),
+      this.#gate.run({ party, isPreferred: false }, () => this.#counted(media, key), busy),
     );
+  }
+
+  async #counted(media: AvailableMedia, key: ThumbnailKey): Promise<ServedContent> {
+    try {
+      const made = await this.#make(media, key);
+      this.counts.add('made');
+      return made;
+    } catch (error) {
+      this.counts.add('failed');
+      throw error;
+    }
   }
 
   async #make(media: AvailableMedia, key: ThumbnailKey): Promise<ServedContent> {

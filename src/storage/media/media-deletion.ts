@@ -29,11 +29,16 @@ const UNUSED = sql(
 );
 const OLD = sql(
   'media_old',
-  `select ${COLUMNS} from media m where m.created_ts < $1 and m.size >= $2 and m.nid > $3 and m.origin = '' and m.blob is not null
-     and not m.protected
+  `select ${COLUMNS} from media m
+   where coalesce(m.last_access_ts, m.created_ts) < $1 and m.size > $2 and m.nid > $3 and m.origin = '' and m.blob is not null
+     and not m.protected and ${IS_NOT_QUARANTINED}
    order by m.nid limit $4 for update skip locked`,
 );
 const LOCK = sql('media_lock', `select ${COLUMNS} from media m where m.origin = $1 and m.media_id = $2 for update`);
+const LOCK_SOME = sql(
+  'media_lock_some',
+  `select ${COLUMNS} from media m where m.origin = '' and m.media_id = any($1::text[]) order by m.nid for update`,
+);
 const LOCK_USERS = sql(
   'media_lock_of_user',
   `select ${COLUMNS} from media m where m.user_id = $1 and m.origin = '' and m.nid > $2 order by m.nid limit $3 for update`,
@@ -57,7 +62,7 @@ export const lockUnused = (
 ): Promise<DeletableMedia[]> =>
   tx.query<DeletableMedia>(UNUSED, [query.before, query.isLocal, query.limit, query.after]);
 
-/** Media of this server after one that were uploaded before a time, of a size at least, and that are not protected. */
+/** Media of this server after one that nobody has asked for since a time, larger than a size, and neither protected nor quarantined. */
 export const lockOld = (
   tx: Tx,
   query: { readonly before: number; readonly size: number; readonly after: number; readonly limit: number },
@@ -65,6 +70,10 @@ export const lockOld = (
 
 export const lockMedia = async (tx: Tx, origin: string, mediaId: string): Promise<DeletableMedia | undefined> =>
   (await tx.query<DeletableMedia>(LOCK, [origin, mediaId]))[0];
+
+/** Those of these media of this server that are there. */
+export const lockSome = (tx: Tx, mediaIds: readonly string[]): Promise<DeletableMedia[]> =>
+  tx.query<DeletableMedia>(LOCK_SOME, [mediaIds]);
 
 /** What a user has uploaded, after the one with this number. */
 export const lockMediaOfUser = (tx: Tx, userId: string, after: number, limit: number): Promise<DeletableMedia[]> =>

@@ -28,6 +28,8 @@ export interface MediaRecord {
   readonly protected: boolean;
   /** By itself, or by its content. */
   readonly quarantined: boolean;
+  /** Who quarantined it, or its content; null where nobody did. */
+  readonly quarantinedBy: string | null;
   /** When what named it went, or when something else was last found to; null when its uploader let it go never. */
   readonly releasedTs: number | null;
 }
@@ -50,17 +52,42 @@ interface MediaRow extends Omit<MediaRecord, 'blob'> {
 const COLUMNS = `m.nid, m.origin, m.media_id as "mediaId", m.user_id as "userId", m.created_ts as "createdTs", m.expires_ts as "expiresTs",
   m.last_access_ts as "lastAccessTs", m.size, m.content_type as "contentType", m.filename, m.protected, m.released_ts as "releasedTs",
   b.name, b.place, b.digest, b.size as "blobSize", b.scan,
-  m.quarantined_by is not null or (not m.protected and q.digest is not null) as quarantined`;
+  m.quarantined_by is not null or (not m.protected and q.digest is not null) as quarantined,
+  coalesce(m.quarantined_by, case when not m.protected then q.quarantined_by end) as "quarantinedBy"`;
 const FROM = `from media m left join blobs b on b.name = m.blob left join quarantined_contents q on q.digest = b.digest`;
 const INSERT = sql(
   'media_insert',
-  `insert into media (origin, media_id, user_id, created_ts, expires_ts, blob, size, content_type, filename)
-   values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+  `insert into media (origin, media_id, user_id, created_ts, expires_ts, blob, size, content_type, filename, quarantined_by)
+   values ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+     (select quarantined_by from quarantined_names where origin = $1 and media_id = $2 and $1 <> ''))`,
 );
 const FIND = sql('media_find', `select ${COLUMNS} ${FROM} where m.origin = $1 and m.media_id = $2`);
-const OF_USER = sql(
-  'media_of_user',
-  `select ${COLUMNS} ${FROM} where m.user_id = $1 and m.origin = '' and m.nid > $2 order by m.nid limit $3`,
+/** By what a list of media can be ordered, and the column that says it. */
+const ORDERS = {
+  media_id: 'm.media_id',
+  upload_name: 'm.filename',
+  created_ts: 'm.created_ts',
+  last_access_ts: 'm.last_access_ts',
+  media_length: 'm.size',
+  media_type: 'm.content_type',
+  quarantined_by: 'm.quarantined_by',
+  safe_from_quarantine: 'm.protected',
+} as const;
+export type MediaOrder = keyof typeof ORDERS;
+export const MEDIA_ORDERS = Object.keys(ORDERS) as readonly MediaOrder[];
+
+const pagesBy = (order: MediaOrder, direction: 'asc' | 'desc') =>
+  sql(
+    `media_of_user_by_${order}_${direction}`,
+    `select ${COLUMNS} ${FROM} where m.user_id = $1 and m.origin = ''
+     order by ${ORDERS[order]} ${direction}, m.media_id offset $2 limit $3`,
+  );
+const OF_USER = new Map(
+  MEDIA_ORDERS.map((order) => [order, { f: pagesBy(order, 'asc'), b: pagesBy(order, 'desc') }] as const),
+);
+const COUNT_OF_USER = sql(
+  'media_count_of_user',
+  `select count(*)::int as count from media where user_id = $1 and origin = ''`,
 );
 const FILL = sql(
   'media_fill',
@@ -128,13 +155,29 @@ export const findMedia = async (
   return row === undefined ? undefined : recordOf(row);
 };
 
-/** What a user has uploaded, in order, after the one with this number. */
+/** Which part of a list of media is wanted: so many, after the first so many. Equal ones are ordered by their ids. */
+export interface MediaPage {
+  readonly order: MediaOrder;
+  /** Forwards or backwards. */
+  readonly direction: 'f' | 'b';
+  readonly from: number;
+  readonly limit: number;
+}
+
+/** A page of what a user has uploaded or is about to. */
 export const mediaOfUser = async (
-  database: Database,
+  reader: Database | Tx,
   userId: string,
-  after: number,
-  limit: number,
-): Promise<MediaRecord[]> => (await database.query<MediaRow>(OF_USER, [userId, after, limit])).map(recordOf);
+  { direction, from, limit, order }: MediaPage,
+): Promise<MediaRecord[]> => {
+  const statement = OF_USER.get(order)?.[direction];
+  if (statement === undefined) throw new Error(`media cannot be ordered by ${order}`);
+  return (await reader.query<MediaRow>(statement, [userId, from, limit])).map(recordOf);
+};
+
+/** How many pieces of media that list has. */
+export const countMediaOfUser = async (database: Database, userId: string): Promise<number> =>
+  (await database.query<{ count: number }>(COUNT_OF_USER, [userId]))[0]?.count ?? 0;
 
 /** Gives a piece of media its content. Returns false when it has one, or is not the user's. */
 export const fillMedia = async (

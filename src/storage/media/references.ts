@@ -74,6 +74,15 @@ const SHOWN = sql(
      or exists (select 1 from profiles p where p.value like '%mxc://%' and media_named_in(p.value) @> array[u.uri])
      or exists (select 1 from account_data a where a.content like '%mxc://%' and media_named_in(a.content) @> array[u.uri])`,
 );
+/** What events of a room name, a part of the room at once, in clear text. */
+const IN_ROOM = sql(
+  'media_in_room',
+  `with part as materialized (
+     select e.nid, e.json from events e where e.room = $1 and e.nid > $2 order by e.nid limit $3
+   )
+   select (select max(nid) from part) as last, (select count(*)::int from part) as seen,
+     coalesce((select array_agg(distinct u.uri) from part p, unnest(media_named_in(p.json)) u(uri) where p.json like '%mxc://%'), '{}') as uris`,
+);
 const EVENTS = sql(
   'media_events',
   'select r.room, r.event from media_references r where r.media = $1 order by r.event desc limit $2',
@@ -167,6 +176,25 @@ export const namedMedia = (reader: Database | Tx, media: readonly NamedMedia[]):
 /** Those of these media that state of a room, a profile or account data name. */
 export const shownMedia = (reader: Database | Tx, media: readonly NamedMedia[]): Promise<ReadonlySet<number>> =>
   among(reader, SHOWN, media);
+
+/** What a part of a room's events names. */
+export interface NamedInRoom {
+  /** The number of the last event that was looked at; null when there was none. */
+  readonly last: number | null;
+  /** How many events were looked at. */
+  readonly seen: number;
+  /** `server/id`, each once. */
+  readonly uris: readonly string[];
+}
+
+/** What the events of a room after one name, of whichever server, `limit` events at once. */
+export const mediaNamedInRoom = async (
+  reader: Database | Tx,
+  room: number,
+  after: number,
+  limit: number,
+): Promise<NamedInRoom> =>
+  (await reader.query<NamedInRoom>(IN_ROOM, [room, after, limit]))[0] ?? { last: null, seen: 0, uris: [] };
 
 /** What names a piece of media, `limit` of each kind, the newest events first. */
 export const referencesTo = async (

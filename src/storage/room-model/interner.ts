@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { Database } from '../database.ts';
 import { sql, type Statement } from '../statement.ts';
 
@@ -160,11 +160,11 @@ export class Names {
 
 /** Both directions of one family of names, those used last. */
 class NameTable {
-  readonly #byText: LRUCache<string, number>;
+  readonly #byText: CountedCache<string, number>;
   readonly #byNid = new Map<number, string>();
 
   constructor(bytes: number) {
-    this.#byText = new LRUCache({
+    this.#byText = new CountedCache('interned_texts', {
       maxSize: Math.max(Math.trunc(bytes), 1),
       // Two entries, and a text of up to two bytes for each of its units.
       sizeCalculation: (_nid, text) => 200 + 2 * text.length,

@@ -1,4 +1,4 @@
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
 const MUTUAL = sql(
@@ -20,8 +20,8 @@ export const mutualRooms = (
 const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($1::text[])');
 
 /** The integers of those of these rooms that are known here. */
-export const roomNidsOf = async (database: Database, roomIds: readonly string[]): Promise<number[]> =>
-  (await database.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
+export const roomNidsOf = async (reader: Database | Tx, roomIds: readonly string[]): Promise<number[]> =>
+  (await reader.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
 
 const IDS = sql('room_ids_by_nid', 'select nid, room_id from rooms where nid = any($1::int[])');
 

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { sql } from '#src/storage/database.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
-import { downloadMedia, filesIn, uploadMedia } from '#test/support/media.ts';
+import { ADMIN, downloadMedia, filesIn, uploadMedia } from '#test/support/media.ts';
 
 const NEVER = new AbortController().signal;
 const LEFT = sql('test_blobs_left', 'select count(*)::int as count from blobs');
@@ -17,7 +17,7 @@ describe('files of the same content that are uploaded and deleted at once', func
   after(() => server?.stop());
 
   const remove = (uri: string): Promise<void> =>
-    server.services.mediaModeration.delete({ serverName: 'test', mediaId: uri.split('/').at(-1)! });
+    server.services.mediaModeration.delete({ serverName: 'test', mediaId: uri.split('/').at(-1)! }, ADMIN);
 
   it('are all there that were not deleted, and their bytes once, in whatever order that happens', async () => {
     const step = fc.record({ content: fc.constantFrom(...CONTENTS), deletes: fc.boolean(), cleans: fc.boolean() });
@@ -63,7 +63,7 @@ describe('files of the same content that are uploaded and deleted at once', func
         Array.from({ length: 5 }, (_, n) => uploadMedia(small, 'alice', String(n).repeat(400))),
       );
       expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(2);
-      expect((await small.services.mediaModeration.ofUser('@alice:test')).bytes).to.equal(800);
+      expect((await small.services.mediaModeration.usageOf('@alice:test')).bytes).to.equal(800);
       expect(await filesIn(join(small.folder, 'media'))).to.have.length(2);
     } finally {
       await small.stop();

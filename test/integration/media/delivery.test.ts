@@ -109,7 +109,12 @@ describe('media, as HTTP hands them out', function () {
     expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([200, 409, 409]);
     for (const { status, errcode } of answers) if (status !== 200) expect(errcode).to.equal('M_CANNOT_OVERWRITE_MEDIA');
     // The one that all of these tests read, and this one.
-    const { media } = await server.services.mediaModeration.ofUser('@alice:test');
+    const { media } = await server.services.mediaModeration.ofUser('@alice:test', {
+      order: 'created_ts',
+      direction: 'f',
+      from: 0,
+      limit: 100,
+    });
     expect(media.filter(({ blob }) => blob !== null)).to.have.length(2);
   });
 

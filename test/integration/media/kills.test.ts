@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import sharp from 'sharp';
 import { type Database, sql } from '#src/storage/database.ts';
 import type { ManualClock } from '#test/support/manual-clock.ts';
-import { filesIn } from '#test/support/media.ts';
+import { ADMIN, filesIn } from '#test/support/media.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
 const DAY_MS = 86_400_000;
@@ -140,7 +140,7 @@ describe('a file, when the server is killed between two steps', function () {
       },
       async (life, uri) => {
         const mediaId = uri.split('/').at(-1)!;
-        await life.services.mediaModeration.delete({ serverName: server.serverName, mediaId });
+        await life.services.mediaModeration.delete({ serverName: server.serverName, mediaId }, ADMIN);
         await life.services.mediaCleaner.clean(NEVER);
       },
       async (life, uri, answered, when) => {

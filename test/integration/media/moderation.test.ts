@@ -7,11 +7,10 @@ import { beginBlob, completeBlob } from '#src/storage/media/blobs.ts';
 import { findMedia, insertMedia } from '#src/storage/media/media.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { EICAR, FakeClamd } from '#test/support/clamd.ts';
-import { downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
+import { ADMIN, downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
 
 const DAY_MS = 86_400_000;
 const NEVER = new AbortController().signal;
-const ADMIN = '@admin:test';
 
 const nameOf = (uri: string): { serverName: string; mediaId: string } => ({
   serverName: 'test',
@@ -57,7 +56,7 @@ describe('an administrator', function () {
     const later = await uploadMedia(server, 'carol', png, 'image/png');
     for (const one of [uri, same, later])
       expect([await isThere(one), await thumbnail(one)]).to.deep.equal([false, 404]);
-    await mediaModeration.unquarantine(nameOf(uri));
+    await mediaModeration.unquarantine(nameOf(uri), ADMIN);
     for (const one of [uri, same, later]) expect(await isThere(one)).to.equal(true);
   });
 
@@ -67,19 +66,19 @@ describe('an administrator', function () {
     await mediaModeration.quarantineContent(digestOf(content).toUpperCase(), ADMIN);
     const uri = await upload('alice', content);
     expect(await isThere(uri)).to.equal(false);
-    expect(await mediaModeration.unquarantineContent(digestOf(content))).to.equal(true);
-    expect(await mediaModeration.unquarantineContent(digestOf(content))).to.equal(false);
+    await mediaModeration.unquarantineContent(digestOf(content), ADMIN);
+    expect(await errcodeOf(mediaModeration.unquarantineContent(digestOf(content), ADMIN))).to.equal('M_NOT_FOUND');
     expect(await isThere(uri)).to.equal(true);
     expect(await errcodeOf(mediaModeration.quarantineContent('../etc', ADMIN))).to.equal('M_INVALID_PARAM');
   });
 
   it('quarantines all that a user has uploaded, or that a room names, but for what is protected', async () => {
-    const { mediaModeration } = server.services;
+    const { mediaMaintenance, mediaModeration } = server.services;
     const uris = await Promise.all(Array.from({ length: 5 }, () => upload('mallory')));
-    await mediaModeration.protect(nameOf(uris[2]!).mediaId, true);
-    expect(await mediaModeration.quarantineUser('@mallory:test', ADMIN)).to.equal(4);
+    await mediaModeration.protect(nameOf(uris[2]!).mediaId, true, ADMIN);
+    expect((await mediaMaintenance.quarantineUser('@mallory:test', ADMIN)).count).to.equal(4);
     expect(await Promise.all(uris.map(isThere))).to.deep.equal([false, false, true, false, false]);
-    expect(await mediaModeration.quarantineUser('@mallory:test', ADMIN)).to.equal(0);
+    expect((await mediaMaintenance.quarantineUser('@mallory:test', ADMIN)).count).to.equal(0);
     const room = await server.room('alice');
     const [inRoom, elsewhere] = [await upload('bob'), await upload('bob')];
     await server.must('alice', 'PUT', `/rooms/${room}/send/m.room.message/1`, {
@@ -88,8 +87,7 @@ describe('an administrator', function () {
       url: inRoom,
     });
     await server.idle();
-    const { nid } = (await server.services.rooms.byId(room))!;
-    expect(await mediaModeration.quarantineRoom(nid, ADMIN)).to.equal(1);
+    expect((await mediaMaintenance.quarantineRoom(room, ADMIN)).count).to.equal(1);
     expect([await isThere(inRoom), await isThere(elsewhere)]).to.deep.equal([false, true]);
   });
 
@@ -98,12 +96,12 @@ describe('an administrator', function () {
     const content = text();
     const uri = await upload('alice', content);
     await mediaModeration.quarantine(nameOf(uri), ADMIN);
-    await mediaModeration.protect(nameOf(uri).mediaId, true);
+    await mediaModeration.protect(nameOf(uri).mediaId, true, ADMIN);
     expect(await isThere(uri)).to.equal(true);
     expect(await mediaModeration.quarantine(nameOf(uri), ADMIN)).to.equal(false);
     await mediaModeration.quarantineContent(digestOf(content), ADMIN);
     expect(await isThere(uri)).to.equal(true);
-    await mediaModeration.protect(nameOf(uri).mediaId, false);
+    await mediaModeration.protect(nameOf(uri).mediaId, false, ADMIN);
     expect(await isThere(uri)).to.equal(false);
   });
 
@@ -112,22 +110,19 @@ describe('an administrator', function () {
     const before = await files();
     const content = text();
     const [first, second] = [await upload('dave', content), await upload('erin', content)];
-    expect((await mediaModeration.ofUser('@dave:test')).bytes).to.equal(content.length);
-    await mediaModeration.delete(nameOf(first));
+    expect((await mediaModeration.usageOf('@dave:test')).bytes).to.equal(content.length);
+    await mediaModeration.delete(nameOf(first), ADMIN);
     await server.idle();
     expect([await isThere(first), await isThere(second), await files()]).to.deep.equal([false, true, before + 1]);
-    expect((await mediaModeration.ofUser('@dave:test')).files).to.equal(0);
-    await mediaModeration.delete(nameOf(second));
+    expect((await mediaModeration.usageOf('@dave:test')).files).to.equal(0);
+    await mediaModeration.delete(nameOf(second), ADMIN);
     await server.idle();
     expect([await isThere(second), await files()]).to.deep.equal([false, before]);
-    expect(await errcodeOf(mediaModeration.delete(nameOf(second)))).to.equal('M_NOT_FOUND');
+    expect(await errcodeOf(mediaModeration.delete(nameOf(second), ADMIN))).to.equal('M_NOT_FOUND');
   });
 
-  it('deletes all of a user, and what is older and larger than wanted, but for pictures that people and rooms are shown by', async () => {
-    const { mediaModeration } = server.services;
-    const uris = await Promise.all(Array.from({ length: 3 }, () => upload('frank')));
-    expect(await mediaModeration.deleteOfUser('@frank:test')).to.equal(3);
-    expect(await Promise.all(uris.map(isThere))).to.deep.equal([false, false, false]);
+  it('deletes what nobody has asked for and is larger than wanted, but for pictures that people and rooms are shown by', async () => {
+    const { mediaMaintenance } = server.services;
     const [avatar, large, small] = [
       await upload('grace', 'a'.repeat(900)),
       await upload('grace', 'b'.repeat(900)),
@@ -136,9 +131,11 @@ describe('an administrator', function () {
     await server.setProfile('grace', { avatar_url: avatar });
     server.clock.set(DAY_MS);
     const recent = await upload('grace', 'c'.repeat(900));
-    await mediaModeration.deleteOlder(server.clock.now() - 1, 500, true);
+    const wish = { before: server.clock.now() - 1, largerThan: 500 };
+    await mediaMaintenance.deleteOld({ ...wish, keepsShown: true }, ADMIN);
     expect(await Promise.all([avatar, large, small, recent].map(isThere))).to.deep.equal([true, false, true, true]);
-    await mediaModeration.deleteOlder(server.clock.now() - 1, 500, false);
+    server.clock.set(2 * DAY_MS); // it was asked for just now
+    await mediaMaintenance.deleteOld({ ...wish, before: server.clock.now() - 1, keepsShown: false }, ADMIN);
     expect(await isThere(avatar)).to.equal(false);
   });
 });
@@ -162,7 +159,7 @@ describe('media that nobody asks for', function () {
       uris.set(name, await uploadMedia(server, 'alice', name));
     const uri = (name: string): string => uris.get(name)!;
     await server.setProfile('alice', { avatar_url: uri('avatar') });
-    await mediaModeration.protect(nameOf(uri('protected')).mediaId, true);
+    await mediaModeration.protect(nameOf(uri('protected')).mediaId, true, ADMIN);
     await mediaModeration.quarantine(nameOf(uri('quarantined')), ADMIN);
     const room = await server.room('alice');
     await server.must('alice', 'PUT', `/rooms/${room}/send/m.room.message/1`, {

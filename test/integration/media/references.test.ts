@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { InProcessServer } from '#test/support/in-process-server.ts';
-import { downloadMedia, filesIn, uploadMedia } from '#test/support/media.ts';
+import { ADMIN, downloadMedia, filesIn, uploadMedia } from '#test/support/media.ts';
 import { join } from 'node:path';
 
 const DAY_MS = 86_400_000;
@@ -187,12 +187,12 @@ describe('media that something names', function () {
     const { mediaModeration } = server.services;
     const names = uris.map((uri) => ({ serverName: 'test', mediaId: uri.split('/').at(-1)! }));
     for (const uri of uris) await redact('alice', room, await send('alice', room, image(uri)));
-    await mediaModeration.quarantine(names[0]!, '@admin:test');
+    await mediaModeration.quarantine(names[0]!, ADMIN);
     const { media } = await mediaModeration.info(names[1]!);
-    await mediaModeration.quarantineContent(media.blob!.digest, '@admin:test');
+    await mediaModeration.quarantineContent(media.blob!.digest, ADMIN);
     await days(30);
     for (const name of names) expect((await mediaModeration.info(name)).media.quarantined).to.equal(true);
-    for (const name of names) await mediaModeration.unquarantine(name);
+    for (const name of names) await mediaModeration.unquarantine(name, ADMIN);
     await days(1);
     expect(await Promise.all(uris.map(isThere))).to.deep.equal([false, false]);
   });

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { InProcessServer } from '#test/support/in-process-server.ts';
-import { downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
+import { ADMIN, downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
 import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
 
 const NEVER = new AbortController().signal;
@@ -53,7 +53,7 @@ describe('a server whose media lie in a bucket', function () {
     expect(await s3.objects()).to.have.length(3);
     const { mediaModeration } = server.services;
     for (const one of [uri, again, image])
-      await mediaModeration.delete({ serverName: 'test', mediaId: one.split('/').at(-1)! });
+      await mediaModeration.delete({ serverName: 'test', mediaId: one.split('/').at(-1)! }, ADMIN);
     await server.services.mediaCleaner.clean(NEVER);
     expect(await s3.objects()).to.deep.equal([]);
   });
@@ -94,7 +94,7 @@ describe('a server whose media lie in a bucket', function () {
       expect([status, errcode]).to.deep.equal([503, 'M_UNKNOWN']);
       expect(broken.lines.some(({ message }) => message === 'the store of media fails')).to.equal(true);
       for (const secret of ['KEYID', 'SECRET']) expect(JSON.stringify(broken.lines)).not.to.include(secret);
-      expect((await broken.services.mediaModeration.ofUser('@alice:test')).files).to.equal(0);
+      expect((await broken.services.mediaModeration.usageOf('@alice:test')).files).to.equal(0);
       await broken.say('alice', await broken.room('alice'), 'messages do not need files');
     } finally {
       await broken.stop();

@@ -38,6 +38,7 @@ export class AppserviceQueries {
   constructor(deps: AppserviceQueriesDependencies) {
     this.#deps = deps;
     this.#verdicts = new TimedCache({
+      name: 'appservice_answers',
       clock: deps.clock,
       maxSize: REMEMBERED,
       // What is there is found without asking; if it is not, whoever said so has to be asked again.

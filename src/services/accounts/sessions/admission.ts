@@ -1,3 +1,4 @@
+import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
 import type { Turns } from '#src/kernel/turns.ts';
 import type { Work } from '#src/kernel/work.ts';
@@ -39,6 +40,10 @@ export interface TokenReader {
   /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
   knows?(token: string): boolean;
 }
+
+/** Counts what a limit refused, by the limit's name and the API. */
+export const limitedRequests = (metrics: Metrics): Counter =>
+  metrics.counter('tsudoi_limited_requests_total', 'requests that were refused because of a limit', ['api', 'limiter']);
 
 /** Admission control: authenticates each request and applies the rate limits of its sender, over HTTP and WebSockets alike. */
 export class Admission {

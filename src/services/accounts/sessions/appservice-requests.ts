@@ -32,7 +32,10 @@ const notRegistered = (): MatrixError =>
 /** As whom application services act. Application Service API, "Identity assertion". */
 export class AppserviceRequests {
   readonly #deps: AppserviceRequestsDependencies;
-  readonly #devices = new LiveCache<{ readonly isThere: boolean }>({ maxSize: REMEMBERED_DEVICES });
+  readonly #devices = new LiveCache<{ readonly isThere: boolean }>({
+    name: 'appservice_users',
+    maxSize: REMEMBERED_DEVICES,
+  });
 
   constructor(deps: AppserviceRequestsDependencies) {
     this.#deps = deps;

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Requester } from './requester.ts';
 
@@ -24,7 +25,10 @@ export class LiveSessions {
 
   /** @param max tokens remembered at once */
   constructor(max: number) {
-    this.#tokens = new LRUCache({ ...atMost(max), dispose: (live, token) => this.#unlist(live, token) });
+    this.#tokens = new CountedCache('access_tokens', {
+      ...atMost(max),
+      dispose: (live, token) => this.#unlist(live, token),
+    });
   }
 
   get size(): number {

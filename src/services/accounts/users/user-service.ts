@@ -54,7 +54,7 @@ export class UserService {
     this.#database = deps.database;
     this.#clock = deps.clock;
     this.#serverName = deps.serverName;
-    this.#accounts = new LiveCache({ maxSize: deps.cacheSize ?? 50_000 });
+    this.#accounts = new LiveCache({ name: 'accounts', maxSize: deps.cacheSize ?? 50_000 });
     this.#stream = deps.stream;
     this.#validityMs = deps.validityMs ?? null;
     this.#listNew = deps.listNew;

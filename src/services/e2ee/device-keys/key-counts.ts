@@ -32,7 +32,7 @@ export class DeviceKeyCounts {
 
   constructor(database: Database, accountStream: AccountStream, cacheSize = 50_000) {
     this.#database = database;
-    this.#counts = new LiveCache({ maxSize: cacheSize });
+    this.#counts = new LiveCache({ name: 'key_counts', maxSize: cacheSize });
     accountStream.on('device_changed', ({ userId, deviceId, change }) => {
       if (change === 'deleted') this.stale(userId, deviceId);
     });

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -48,7 +49,7 @@ export class DeviceInboxes {
   /** @param cacheBytes of messages in memory, for all devices together */
   constructor(database: Database, accountStream: AccountStream, cacheBytes = 32 * 1024 * 1024) {
     this.#database = database;
-    this.#inboxes = new LRUCache({ maxSize: cacheBytes, sizeCalculation: sizeOf });
+    this.#inboxes = new CountedCache('device_inboxes', { maxSize: cacheBytes, sizeCalculation: sizeOf });
     accountStream.on('device_changed', ({ userId, deviceId, change }) => {
       if (change === 'deleted') this.forget(userId, deviceId);
     });

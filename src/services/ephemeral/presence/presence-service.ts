@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import { Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -64,7 +65,7 @@ export class PresenceService {
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
     this.#mostTold = options.cacheSize ?? 50_000;
-    this.#known = new LRUCache(atMost(options.cacheSize ?? 50_000));
+    this.#known = new CountedCache('presence', atMost(options.cacheSize ?? 50_000));
     options.acted.subscribe((action) => this.#acted(action));
   }
 

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
@@ -47,7 +47,7 @@ export class TypingService {
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
   /** What readers see. A room where nobody has typed for long is forgotten: who missed its last change sees no one anyway. */
-  readonly #shown = new LRUCache<number, Shown>(atMost(50_000));
+  readonly #shown = new CountedCache<number, Shown>('typing', atMost(50_000));
   /** Fires when a user begins or stops to type. */
   readonly changed = new Signal<{ readonly roomNid: number; readonly userId: string; readonly isTyping: boolean }>();
 

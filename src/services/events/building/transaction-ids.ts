@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -25,7 +25,7 @@ export const transactionKey = (txn: Transaction): string => {
  * Client-Server API, "Transaction identifiers".
  */
 export class TransactionIds {
-  readonly #answers = new LRUCache<string, Promise<string>>(atMost(100_000));
+  readonly #answers = new CountedCache<string, Promise<string>>('transaction_ids', atMost(100_000));
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;

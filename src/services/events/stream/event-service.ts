@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -75,7 +75,7 @@ export class EventService {
   readonly #clock: Clock;
   readonly #founder: RoomFounder;
   /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
-  readonly #positions = new LRUCache<string, number>(atMost(50_000));
+  readonly #positions = new CountedCache<string, number>('event_positions', atMost(50_000));
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
   readonly #policies: EventServiceOptions['policies'];

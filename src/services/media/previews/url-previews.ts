@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import { FairGate } from '#src/kernel/fair-gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -61,7 +62,7 @@ export class UrlPreviews {
   constructor(options: UrlPreviewsOptions) {
     this.#options = options;
     this.#gate = new FairGate({ concurrency: options.concurrency, maxWaiting: MOST_WAITING });
-    this.#kept = new LRUCache({ maxSize: options.cacheBytes, sizeCalculation: sizeOf });
+    this.#kept = new CountedCache('url_previews', { maxSize: options.cacheBytes, sizeCalculation: sizeOf });
   }
 
   /** How many pages wait to be looked at. */

@@ -62,6 +62,7 @@ export class ReceiptService {
     this.#marks = options.marks;
     this.#mostThreads = options.mostThreads ?? MOST_THREADS;
     this.#rooms = new LiveCache({
+      name: 'receipts',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
       sizeOf: (receipts) => 500 + RECEIPT_BYTES * receipts.size,
     });

@@ -106,6 +106,7 @@ export class PushRuleService implements ServedType {
     this.defaults = defaultRulesFor({ legacyMentions, encryptedEvents });
     this.#quota = options.quota ?? { pieces: Infinity, bytes: Infinity };
     this.#users = new LiveCache({
+      name: 'push_rules',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
       // Parsed, a rule takes several times its text.
       sizeOf: ({ kept }, userId) =>

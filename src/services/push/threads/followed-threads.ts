@@ -40,7 +40,11 @@ export class FollowedThreads {
 
   constructor(options: FollowedThreadsOptions) {
     this.#options = options;
-    this.#users = new LiveCache({ maxSize: CACHE_BYTES, sizeOf: (threads) => threads.weight });
+    this.#users = new LiveCache({
+      name: 'followed_threads',
+      maxSize: CACHE_BYTES,
+      sizeOf: (threads) => threads.weight,
+    });
   }
 
   /** Forgets a user of whom nothing is kept any more. */

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -42,7 +42,7 @@ export interface BadgeCountsOptions {
  */
 export class BadgeCounts {
   readonly #options: BadgeCountsOptions;
-  readonly #badges = new LRUCache<string, Badge>(atMost(MOST_USERS));
+  readonly #badges = new CountedCache<string, Badge>('badges', atMost(MOST_USERS));
   readonly #turns = new SerialByKey<string>();
 
   constructor(options: BadgeCountsOptions) {

@@ -1,5 +1,6 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
@@ -110,7 +111,11 @@ export class UnreadCounts {
     this.#pushRules = options.pushRules;
     this.#followed = options.followedThreads;
     this.#ignored = options.ignoredUsers;
-    this.#states = new LRUCache({ maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size });
+    this.#states = new CountedCache(
+      'unread_counts',
+      { maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size },
+      'parts',
+    );
     const { stream } = options;
     stream.on('appended', ({ room, events }) => {
       for (const { event, mentions } of events) {

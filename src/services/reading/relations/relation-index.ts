@@ -1,5 +1,6 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { LRUCache } from 'lru-cache';
+import type { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
@@ -56,11 +57,15 @@ export class RelationIndex {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #horizons = new WeakMap<Room, Horizon>();
-  readonly #entries = new LRUCache<string, Entry>({
-    maxSize: CACHED,
-    sizeCalculation: ({ related }) => 1 + related.length,
-    dispose: (entry, eventId, reason) => this.#dropped(entry, eventId, reason),
-  });
+  readonly #entries = new CountedCache<string, Entry>(
+    'relations',
+    {
+      maxSize: CACHED,
+      sizeCalculation: ({ related }) => 1 + related.length,
+      dispose: (entry, eventId, reason) => this.#dropped(entry, eventId, reason),
+    },
+    'parts',
+  );
   /** Room -> ids of its events with entries that are not empty. */
   readonly #targets = new Map<number, Set<string>>();
   readonly #loading = new Map<string, Loading>();

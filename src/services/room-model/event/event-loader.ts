@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import type { Database } from '#src/storage/database.ts';
 import { type EventRecord, eventById, eventsByNid } from '#src/storage/room-model/event-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
@@ -18,7 +19,7 @@ export class EventLoader {
   /** @param cacheBytes about how much memory the cache may take */
   constructor(database: Database, cacheBytes = 32 * 1024 * 1024) {
     this.#database = database;
-    this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (event) => event.size });
+    this.#cache = new CountedCache('events', { maxSize: cacheBytes, sizeCalculation: (event) => event.size });
   }
 
   /** The event at this position if it is in memory. */

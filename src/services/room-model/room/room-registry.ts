@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
@@ -40,7 +41,7 @@ export class RoomRegistry {
   readonly #states: StateStore;
   readonly #alive = new Map<number, WeakRef<Room>>();
   readonly #recent: LRUCache<number, Room>;
-  readonly #nids = new LRUCache<string, number>(atMost(REMEMBERED_IDS));
+  readonly #nids = new CountedCache<string, number>('room_ids', atMost(REMEMBERED_IDS));
   /** Ids of which there is no room: clients ask again and again, and lists name them. */
   readonly #unknown = new LRUCache<string, true>(atMost(REMEMBERED_MISSES));
   readonly #loading = new Map<number, Promise<void>>();
@@ -60,7 +61,7 @@ export class RoomRegistry {
     this.#interner = interner;
     this.#events = events;
     this.#states = states;
-    this.#recent = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (room) => room.size });
+    this.#recent = new CountedCache('rooms', { maxSize: cacheBytes, sizeCalculation: (room) => room.size });
   }
 
   /** A room by its id; undefined when this server does not have it, which includes rooms that it has only heard of. */

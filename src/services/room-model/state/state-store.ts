@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import { unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type StateDeltaRecord, stateChains } from '#src/storage/room-model/event-reads.ts';
@@ -20,7 +21,7 @@ export class StateStore {
   /** @param cacheBytes about how much memory the cache may take */
   constructor(database: Database, cacheBytes = 64 * 1024 * 1024) {
     this.#database = database;
-    this.#cache = new LRUCache({ maxSize: cacheBytes, sizeCalculation: (chain) => chain.size });
+    this.#cache = new CountedCache('states', { maxSize: cacheBytes, sizeCalculation: (chain) => chain.size });
   }
 
   /** Adds a state that was just written. */

@@ -19,6 +19,7 @@ export class RemoteAliases {
   constructor(options: { readonly api: QueriesApi; readonly clock: Clock }) {
     this.#api = options.api;
     this.#answers = new TimedCache({
+      name: 'remote_aliases',
       clock: options.clock,
       maxSize: CACHE_BYTES,
       sizeOf: (answer, alias) => 300 + 2 * alias.length + (answer.ok ? 2 * answer.servers.join().length : 0),

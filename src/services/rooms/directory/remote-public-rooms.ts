@@ -25,6 +25,7 @@ export class RemotePublicRooms {
   constructor(options: { readonly api: PublicRoomsApi; readonly clock: Clock }) {
     this.#api = options.api;
     this.#answers = new TimedCache({
+      name: 'remote_public_rooms',
       clock: options.clock,
       maxSize: CACHE_BYTES,
       sizeOf: (answer, key) => 300 + 2 * key.length + (answer.ok ? 2 * JSON.stringify(answer.page).length : 0),

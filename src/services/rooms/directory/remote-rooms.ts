@@ -28,6 +28,7 @@ export class RemoteRooms {
     this.#api = options.api;
     this.#serverName = options.serverName;
     this.#answers = new TimedCache({
+      name: 'remote_rooms',
       clock: options.clock,
       maxSize: CACHE_BYTES,
       sizeOf: (answer, key) => 300 + 2 * key.length + (answer.ok ? sizeOf(answer.space) : 0),

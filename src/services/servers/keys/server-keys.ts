@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -78,10 +79,14 @@ const NOBODY: KnownServer = { keys: new Map(), fetchedAt: 0 };
  */
 export class ServerKeys {
   readonly #options: ServerKeysOptions;
-  readonly #known = new LRUCache<string, KnownServer>({
-    maxSize: MOST_SERVERS,
-    sizeCalculation: ({ keys }) => 1 + keys.size,
-  });
+  readonly #known = new CountedCache<string, KnownServer>(
+    'server_keys',
+    {
+      maxSize: MOST_SERVERS,
+      sizeCalculation: ({ keys }) => 1 + keys.size,
+    },
+    'parts',
+  );
   readonly #failures = new LRUCache<string, { readonly count: number; readonly until: number }>({
     maxSize: MOST_FAILURES,
     sizeCalculation: () => 1,

@@ -1,3 +1,4 @@
+import { Tally } from '#src/kernel/tally.ts';
 import { setImmediate } from 'node:timers/promises';
 import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/steps.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -46,6 +47,10 @@ const QUIET = undefined;
  */
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
+  /** What was answered: to first requests, with news, and without because the time was over. */
+  readonly counts = new Tally('initial', 'news', 'empty');
+  /** Requests that wait for news. */
+  waiting = 0;
   /** The newest end of a response: the same object for all that end there. */
   #end: SyncPosition | undefined;
 
@@ -69,7 +74,11 @@ export class SyncEngine {
     const { largeSyncs, timers, users } = this.#options;
     const user = users.peek(request.userId) ?? ((yield users.open(request.userId)) as SyncUser);
     const isLarge = request.since === undefined || request.fullState;
-    if (!isLarge && request.timeout <= 0) return yield* this.#compute(user, request, encoder());
+    if (!isLarge && request.timeout <= 0) {
+      const result = yield* this.#compute(user, request, encoder());
+      this.counts.add(result.isEmpty ? 'empty' : 'news');
+      return result;
+    }
     user.hold();
     const wait = new NewsWait(timers, user, isLarge ? 0 : request.timeout, request.signal);
     try {
@@ -80,9 +89,17 @@ export class SyncEngine {
               perform(this.#compute(user, request, encoder())),
             )) as SyncResult<Body>)
           : yield* this.#compute(user, request, encoder());
-        if (!result.isEmpty || wait.isOver) return result;
+        if (!result.isEmpty || wait.isOver) {
+          this.counts.add(isLarge ? 'initial' : result.isEmpty ? 'empty' : 'news');
+          return result;
+        }
         // What came while we computed was not in the answer: no waiting then.
-        yield wait.since(version);
+        this.waiting += 1;
+        try {
+          yield wait.since(version);
+        } finally {
+          this.waiting -= 1;
+        }
       }
     } finally {
       wait.end();

@@ -60,6 +60,13 @@ export class SyncUsers implements Waker {
     });
   }
 
+  /** How many users are in memory, and how many of them are syncing at this moment. */
+  get count(): { readonly known: number; readonly syncing: number } {
+    let syncing = 0;
+    for (const { user } of this.#users.values()) if (user.isInUse) syncing += 1;
+    return { known: this.#users.size, syncing };
+  }
+
   /** @param section who wakes, by its number; when left out, every section may have something to tell */
   user(userId: string, section = EVERY_SECTION): void {
     this.#mark(this.#users.get(userId)?.user, section);

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
@@ -23,7 +23,7 @@ export class DeviceKeysSection implements Section {
   /** What devices were told last: only another count is news. */
   readonly #told = new WeakMap<object, Map<string, KeyCounts>>();
   /** What is told of counts: the same part for all devices with as many keys. */
-  readonly #parts = new LRUCache<string, Told>(atMost(KEPT_PARTS));
+  readonly #parts = new CountedCache<string, Told>('device_key_parts', atMost(KEPT_PARTS));
   readonly #partOf = new WeakMap<KeyCounts, Told>();
 
   constructor(counts: DeviceKeyCounts) {

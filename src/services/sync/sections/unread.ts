@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -34,7 +34,7 @@ export class UnreadSection implements Section {
   readonly name = 'unread';
   readonly #source: UnreadSource;
   /** What is told of counts that are no news: the same part for all who have not read as much. */
-  readonly #parts = new LRUCache<number, Part>(atMost(KEPT_PARTS));
+  readonly #parts = new CountedCache<number, Part>('unread_parts', atMost(KEPT_PARTS));
 
   constructor(source: UnreadSource) {
     this.#source = source;

@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import type { LRUCache } from 'lru-cache';
 import type { Connection } from './connection.ts';
 
 /** Rooms of connections that are kept in memory, for all connections together; the answers that are kept weigh as much as rooms do. */
@@ -33,13 +34,17 @@ export class Connections<Body extends { readonly length: number }> {
   readonly #devices = new Map<string, Set<string>>();
 
   constructor() {
-    this.#connections = new LRUCache({
-      maxSize: MOST_ROOMS,
-      sizeCalculation: (connection) => connection.size,
-      dispose: (_connection, key, reason) => {
-        if (reason !== 'set') this.#forget(key);
+    this.#connections = new CountedCache(
+      'sliding_sync_connections',
+      {
+        maxSize: MOST_ROOMS,
+        sizeCalculation: (connection) => connection.size,
+        dispose: (_connection, key, reason) => {
+          if (reason !== 'set') this.#forget(key);
+        },
       },
-    });
+      'parts',
+    );
   }
 
   get(name: ConnectionName): Connection<Body> | undefined {

@@ -67,6 +67,7 @@ export class AccountDataService {
   readonly #users: LiveCache<UserAccountData>;
   /** By user, room and type; null: there is none. */
   readonly #pieces = new LiveCache<{ readonly entry: AccountDataEntry | null }>({
+    name: 'account_data_pieces',
     maxSize: PIECES_BYTES,
     sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry?.json.length ?? 0),
   });
@@ -83,6 +84,7 @@ export class AccountDataService {
       ...SERVER_TYPES,
     ]);
     this.#users = new LiveCache({
+      name: 'account_data',
       maxSize: options.cacheBytes ?? USERS_BYTES,
       sizeOf: (user) => user.weight,
     });

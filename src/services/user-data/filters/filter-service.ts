@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { NO_FILTER, parseFilter } from '#src/protocol/filters/parse-filter.ts';
@@ -32,11 +32,11 @@ export class FilterService {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #quota: FilterQuota;
-  readonly #stored = new LRUCache<string, { readonly json: string; readonly filter: Filter }>({
+  readonly #stored = new CountedCache<string, { readonly json: string; readonly filter: Filter }>('stored_filters', {
     maxSize: CACHE_BYTES,
     sizeCalculation: ({ json }) => weightOf(json),
   });
-  readonly #inline = new LRUCache<string, Filter>({
+  readonly #inline = new CountedCache<string, Filter>('inline_filters', {
     maxSize: CACHE_BYTES,
     sizeCalculation: (_, json) => weightOf(json),
   });

@@ -91,6 +91,7 @@ export class ProfileService {
     this.#remote = options.remote;
     this.#mostFields = options.mostFields ?? MOST_FIELDS;
     this.#profiles = new LiveCache({
+      name: 'profiles',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
       sizeOf: ({ fields }, userId) => 300 + 2 * userId.length + 2 * JSON.stringify(fields).length,
     });

@@ -27,12 +27,19 @@ export class RemoteProfiles {
     const sizeOf = (fields: JsonObject, userId: string): number =>
       300 + 2 * userId.length + 2 * JSON.stringify(fields).length;
     this.#answers = new TimedCache({
+      name: 'remote_profile_answers',
       clock,
       maxSize: CACHE_BYTES,
       sizeOf: (answer, userId) => sizeOf(answer.ok ? answer.fields : {}, userId),
       lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : answer.kind === 'refused' ? MISSING_MS : FAILED_MS),
     });
-    this.#told = new TimedCache({ clock, maxSize: CACHE_BYTES, sizeOf, lifetimeMs: () => KNOWN_MS });
+    this.#told = new TimedCache({
+      name: 'remote_profiles',
+      clock,
+      maxSize: CACHE_BYTES,
+      sizeOf,
+      lifetimeMs: () => KNOWN_MS,
+    });
   }
 
   /**

@@ -237,7 +237,7 @@ describe('files of other servers', function () {
     answering(() => mixed('bad'));
     expect((await download('p.test/bad')).status).to.equal(200);
     const name = { serverName: 'p.test', mediaId: 'bad' };
-    await a.services.mediaModeration.quarantine(name, '@admin:a.test');
+    await a.services.mediaModeration.quarantine(name, { userId: '@admin:a.test', via: 'http' });
     expect((await download('p.test/bad')).status).to.equal(404);
     // The same bytes under another name are what was quarantined.
     expect((await download('p.test/bad2')).status).to.equal(404);

@@ -1,0 +1,25 @@
+import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
+import { TaskRunner } from '#src/services/admin/tasks/task-runner.ts';
+import type { Platform } from '../ground/platform.ts';
+import type { Slice } from '../ground/slice.ts';
+import type { Tasks } from './admin-tasks.ts';
+import type { MediaAdministration } from './media-administration.ts';
+
+/** By what tasks are done. */
+type Below = Platform & Tasks & MediaAdministration & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
+
+/** Every kind of task: a line for each. */
+const kindsOf = ({ mediaMaintenance }: Below): readonly AnyTaskKind[] => [mediaMaintenance.kind];
+
+export interface TaskRunning {
+  readonly taskRunner: TaskRunner;
+}
+
+export function composeTaskRunner(below: Below): Slice<TaskRunning> {
+  const { adminTasks, clock, database, logger, moreTaskKinds = [] } = below;
+  const kinds = [...kindsOf(below), ...moreTaskKinds];
+  return {
+    name: 'task runner',
+    services: { taskRunner: new TaskRunner({ database, clock, logger, tasks: adminTasks, kinds }) },
+  };
+}

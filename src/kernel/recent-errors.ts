@@ -1,0 +1,150 @@
+import type { Clock } from './clock.ts';
+import type { LogFields, Logger } from './logger.ts';
+import { RecentEntries, type RecentPage } from './recent-entries.ts';
+import { Tally } from './tally.ts';
+import { isSecretName, withoutSecrets } from './without-secrets.ts';
+
+/** Characters of a text, of a stack, and of one that is looked through at all; members of an object, and causes of an error. */
+const LONGEST_TEXT = 1_000;
+const LONGEST_STACK = 6_000;
+const LONGEST_READ = 10_000;
+const MOST_MEMBERS = 50;
+const DEEPEST = 3;
+/** Entries among which an equal one is looked for. */
+const LOOKED_THROUGH = 32;
+
+/** An error as it is shown. */
+export interface ShownError {
+  readonly name: string;
+  readonly message: string;
+  /** Of a system call, or of the database. */
+  readonly code?: string;
+  readonly stack?: string;
+  readonly cause?: ShownError;
+}
+
+/** A line of the log at level warn or error, or several of the same that came shortly after each other. */
+export interface RecentError {
+  /** When it came first and last, in milliseconds since the epoch, and how often. The other members are the last one's. */
+  readonly ts: number;
+  readonly lastTs: number;
+  readonly count: number;
+  readonly level: 'warn' | 'error';
+  readonly message: string;
+  readonly error?: ShownError;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Keeps the newest warnings and errors of this process in memory, without what is secret in them. */
+export class RecentErrors {
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #entries: RecentEntries<RecentError>;
+  /** Lines since the process began. */
+  readonly tally = new Tally('warn', 'error');
+
+  constructor(options: { readonly clock: Pick<Clock, 'now'>; readonly maxBytes: number }) {
+    this.#clock = options.clock;
+    this.#entries = new RecentEntries(options.maxBytes);
+  }
+
+  get bytes(): number {
+    return this.#entries.bytes;
+  }
+
+  /** How many lines there were since the process began. */
+  get counts(): { readonly warn: number; readonly error: number } {
+    return { warn: this.tally.of('warn'), error: this.tally.of('error') };
+  }
+
+  note(level: RecentError['level'], line: string, { err, ...rest }: LogFields): void {
+    this.tally.add(level);
+    const now = this.#clock.now();
+    const message = shown(line, LONGEST_TEXT);
+    const error = err === undefined ? undefined : shownError(err);
+    const fields = shownMembers(rest);
+    const before = this.#entries.take(
+      (one) => one.level === level && one.message === message && one.error?.stack === error?.stack,
+      LOOKED_THROUGH,
+    );
+    const entry = { ts: before?.ts ?? now, lastTs: now, count: (before?.count ?? 0) + 1, level, message, fields };
+    this.#entries.add(error === undefined ? entry : { ...entry, error });
+  }
+
+  /** The newest first, those before a number, warnings only where they are wanted. */
+  list(limit: number, before: number | undefined, withWarnings: boolean): RecentPage<RecentError> {
+    return this.#entries.list(limit, before, ({ level }) => withWarnings || level === 'error');
+  }
+}
+
+/** Writes what it is told where another logger writes it, and keeps warnings and errors in memory. */
+export class RememberingLogger implements Logger {
+  readonly #logger: Logger;
+  readonly #fields: LogFields;
+  readonly recent: RecentErrors;
+
+  constructor(logger: Logger, recent: RecentErrors, fields: LogFields = {}) {
+    this.#logger = logger;
+    this.recent = recent;
+    this.#fields = fields;
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    this.#logger.debug(message, fields);
+  }
+
+  info(message: string, fields?: LogFields): void {
+    this.#logger.info(message, fields);
+  }
+
+  warn(message: string, fields: LogFields = {}): void {
+    this.#logger.warn(message, fields);
+    this.recent.note('warn', message, { ...this.#fields, ...fields });
+  }
+
+  error(message: string, fields: LogFields = {}): void {
+    this.#logger.error(message, fields);
+    this.recent.note('error', message, { ...this.#fields, ...fields });
+  }
+
+  child(fields: LogFields): Logger {
+    return new RememberingLogger(this.#logger.child(fields), this.recent, { ...this.#fields, ...fields });
+  }
+}
+
+const shown = (text: string, longest: number): string => {
+  const clean = withoutSecrets(text.slice(0, LONGEST_READ)).toWellFormed();
+  return clean.length > longest ? `${clean.slice(0, longest)}…` : clean;
+};
+
+const shownError = (error: unknown, depth = 0): ShownError => {
+  if (!(error instanceof Error)) return { name: typeof error, message: shown(String(error), LONGEST_TEXT) };
+  const { code } = error as { code?: unknown };
+  return {
+    name: shown(error.name, LONGEST_TEXT),
+    message: shown(error.message, LONGEST_TEXT),
+    ...(typeof code === 'string' ? { code: shown(code, LONGEST_TEXT) } : {}),
+    ...(error.stack === undefined ? {} : { stack: shown(error.stack, LONGEST_STACK) }),
+    ...(error.cause === undefined || depth >= DEEPEST ? {} : { cause: shownError(error.cause, depth + 1) }),
+  };
+};
+
+const shownMembers = (members: object, depth = 0): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(members)
+      .slice(0, MOST_MEMBERS)
+      .flatMap(([name, value]) =>
+        value === undefined || typeof value === 'function'
+          ? []
+          : [[name, isSecretName(name) ? '…' : shownValue(value, depth)]],
+      ),
+  );
+
+const shownValue = (value: unknown, depth: number): unknown => {
+  if (typeof value === 'string') return shown(value, LONGEST_TEXT);
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
+  if (typeof value !== 'object') return typeof value === 'bigint' ? value.toString() : typeof value;
+  if (value instanceof Error) return shownError(value, depth);
+  if (depth >= DEEPEST) return '…';
+  if (Array.isArray(value)) return value.slice(0, MOST_MEMBERS).map((one) => shownValue(one, depth + 1));
+  return shownMembers(value, depth + 1);
+};
