@@ -65,9 +65,9 @@ export class JobQueues {
     this.#outcomes = metrics.counter(
       'tsudoi_jobs_total',
       'attempts to do jobs: done, interrupted by the end of the process, failed and to be tried again, given up',
-      ['job', 'outcome'],
+      ['kind', 'outcome'],
     );
-    this.#seconds = metrics.histogram('tsudoi_job_seconds', 'how long an attempt took', BUCKETS_SECONDS, ['job']);
+    this.#seconds = metrics.histogram('tsudoi_job_seconds', 'how long an attempt took', BUCKETS_SECONDS, ['kind']);
     metrics.valuesOf({
       name: 'tsudoi_queue_jobs',
       help: 'jobs in the queues, by what they are waiting for; failed ones are not tried again',
@@ -176,13 +176,13 @@ export class JobQueues {
       );
       worker.on('completed', (job) => {
         this.#done += 1;
-        this.#outcomes.inc({ job: this.#nameOf(job), outcome: 'done' });
+        this.#outcomes.inc({ kind: this.#nameOf(job), outcome: 'done' });
       });
       worker.on('failed', (job, err) => {
         this.#done += 1;
         const tried = job?.attemptsMade ?? 0;
         const isLast = tried >= (job?.opts.attempts ?? 1);
-        this.#outcomes.inc({ job: this.#nameOf(job), outcome: isLast ? 'given_up' : 'failed' });
+        this.#outcomes.inc({ kind: this.#nameOf(job), outcome: isLast ? 'given_up' : 'failed' });
         this.#options.logger[isLast ? 'error' : 'warn']('a job failed', { job: job?.name, id: job?.id, tried, err });
       });
       this.#workers.push(worker);
@@ -262,7 +262,7 @@ export class JobQueues {
       throw new Error(`the payload of ${job.name} is not as defined`);
     const outcome = this.#ending.signal.aborted ? 'interrupted' : await this.#do(handler, job);
     if (outcome !== 'interrupted') return;
-    this.#outcomes.inc({ job: job.name, outcome: 'interrupted' });
+    this.#outcomes.inc({ kind: job.name, outcome: 'interrupted' });
     await job.moveToWait(token);
     throw new (this.#library().WaitingError)();
   }
@@ -274,7 +274,7 @@ export class JobQueues {
       return await doing(new Work(`job.${name}`), () => handler.run(data, this.#ending.signal));
     } finally {
       this.#running.delete(id);
-      this.#seconds.observe((systemClock.monotonic() - began) / 1_000, { job: name });
+      this.#seconds.observe((systemClock.monotonic() - began) / 1_000, { kind: name });
     }
   }
 

@@ -1,4 +1,5 @@
 import type { InProcessServer } from '#test/support/in-process-server.ts';
+import { uploadMedia } from '#test/support/media.ts';
 
 /** How an endpoint is called so that it changes something, and by which action the audit log tells of it. */
 export interface AuditedRequest {
@@ -109,6 +110,39 @@ const USERS: Readonly<Record<string, Prepare>> = {
   }),
 };
 
+const V1 = '/_synapse/admin/v1';
+const LONG_AGO = 'before_ts=40000000000';
+/** What is done to a file that is uploaded for it. */
+const toFile =
+  (path: (mediaId: string, server: InProcessServer) => string, action: string): Prepare =>
+  async (server) => {
+    const uri = await uploadMedia(server, 'uploader', `a file for ${action}`);
+    return { path: `${V1}/${path(uri.split('/').at(-1) ?? '', server)}`, action };
+  };
+
+const MEDIA: Readonly<Record<string, Prepare>> = {
+  adminQuarantineMedia: toFile((id, { serverName }) => `media/quarantine/${serverName}/${id}`, 'media.quarantine'),
+  adminUnquarantineMedia: toFile(
+    (id, { serverName }) => `media/unquarantine/${serverName}/${id}`,
+    'media.unquarantine',
+  ),
+  adminProtectMedia: toFile((id) => `media/protect/${id}`, 'media.protect'),
+  adminUnprotectMedia: toFile((id) => `media/unprotect/${id}`, 'media.unprotect'),
+  adminDeleteMedia: toFile((id, { serverName }) => `media/${serverName}/${id}`, 'media.delete'),
+  adminDeleteUserMedia: toUser(v1('media'), 'media.delete_of_user'),
+  adminQuarantineUserMedia: toUser((userId) => `${V1}/user/${userId}/media/quarantine`, 'media.quarantine_user'),
+  adminQuarantineRoomMedia: async (server) => ({
+    path: `${V1}/room/${await server.room('alice')}/media/quarantine`,
+    action: 'media.quarantine_room',
+  }),
+  adminDeleteOldMedia: async () => ({ path: `${V1}/media/delete?${LONG_AGO}`, action: 'media.delete_old' }),
+  adminDeleteOldMediaOf: async ({ serverName }) => ({
+    path: `${V1}/media/${serverName}/delete?${LONG_AGO}`,
+    action: 'media.delete_old',
+  }),
+  adminPurgeMediaCache: async () => ({ path: `${V1}/purge_media_cache?${LONG_AGO}`, action: 'media.purge_remote' }),
+};
+
 /**
  * Every endpoint of administrators that is not GET, by its operationId: a new one is a line here. What it needs is prepared first, by
  * other requests or by the services.
@@ -136,6 +170,7 @@ export const AUDITED: Readonly<Record<string, Prepare>> = {
     return { path: `/_tsudoi/admin/v1/tasks/${id}/cancel`, action: 'task.cancel' };
   },
   ...USERS,
+  ...MEDIA,
   adminSetRoomBlock: async (server) => ({
     path: `/_synapse/admin/v1/rooms/${await server.room('alice')}/block`,
     body: { block: true },

@@ -1,7 +1,7 @@
 import { Migration } from '@mikro-orm/migrations';
 
 /** What administrators quarantined and freed, in order; what they quarantined before it came here; and the files of a user in the order of upload. */
-export class Migration20261130020300_quarantine_changes extends Migration {
+export class Migration20261130023800_quarantine_changes extends Migration {
   override up(): void {
     this.addSql(`create table quarantine_changes (
       pos bigint generated always as identity primary key,
