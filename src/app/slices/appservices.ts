@@ -21,6 +21,7 @@ import type { Memberships } from './membership.ts';
 import type { Outside } from './outside.ts';
 import type { Push } from './push.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Users } from './users.ts';
 
 /** How soon after a commit application services hear of it, in milliseconds. */
 const LAG_MS = 20;
@@ -39,6 +40,7 @@ export function composeAppservices(
     Outside &
     AppserviceRegistry &
     Commit &
+    Users &
     RoomModel &
     EventStreaming &
     Memberships &
@@ -83,6 +85,7 @@ export function composeAppservices(
     appservices,
     interest,
     userInterest,
+    accountStream: below.accountStream,
     toDevice,
     counts: keyCounts,
     changes: deviceListChanges,

@@ -32,11 +32,6 @@ const ROOMS_OF_USERS = sql(
    where u.user_id = any($1::text[])`,
 );
 const ALIASES = sql('appservice_aliases_of_rooms', 'select room, alias from aliases where room = any($1::int[])');
-const DEVICES_WITH_KEYS = sql(
-  'appservice_devices_with_keys',
-  `select user_id as "userId", device_id as "deviceId" from device_keys where user_id = any($1::text[]) order by 1, 2 limit $2`,
-);
-
 /** The oldest messages that wait for devices of these users, in order. */
 export const messagesForUsers = (
   database: Database,
@@ -60,11 +55,3 @@ export const aliasesOfRooms = (
   database: Database,
   rooms: readonly number[],
 ): Promise<{ readonly room: number; readonly alias: string }[]> => database.query(ALIASES, [rooms]);
-
-/** Devices of these users that have keys. */
-export const devicesWithKeys = (
-  database: Database,
-  userIds: readonly string[],
-  limit: number,
-): Promise<{ readonly userId: string; readonly deviceId: string }[]> =>
-  database.query(DEVICES_WITH_KEYS, [userIds, limit]);

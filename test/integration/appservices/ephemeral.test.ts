@@ -216,6 +216,13 @@ describe('application services: what passes in rooms, and devices', () => {
     assert.ok(stub.take().some(({ body }) => body.device_lists.changed.includes('@alice:test')));
   });
 
+  it('a device that has no keys yet is told that it has none, so that it uploads some', async () => {
+    await server.session('irc-bot/FRESH');
+    await settle();
+    const counts = stub.take().flatMap(({ body }) => body.device_one_time_keys_count?.['@irc-bot:test']?.FRESH ?? []);
+    assert.deepEqual(counts, [{ signed_curve25519: 0 }]);
+  });
+
   it('how many keys its devices have left is told when it changes, under both names', async () => {
     await uploadKeys('irc-bot/KEYS', 3);
     await settle();

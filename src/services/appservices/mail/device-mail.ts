@@ -4,18 +4,15 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { type PositionVector, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
+import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { DeviceKeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { DeviceListChange, DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
 import type { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
-import {
-  devicesWithKeys,
-  messagesForUsers,
-  usersWithMessages,
-  type WaitingMessage,
-} from '#src/storage/appservices/mail.ts';
+import { messagesForUsers, usersWithMessages, type WaitingMessage } from '#src/storage/appservices/mail.ts';
 import type { Database } from '#src/storage/database.ts';
+import { devicesOfUsers } from '#src/storage/e2ee/to-device.ts';
 import type { Interest } from '../interest/interest.ts';
 import type { ExtraSource, TakenExtras } from '../transactions/extra-source.ts';
 import type { UserInterest } from '../interest/user-interest.ts';
@@ -50,6 +47,7 @@ export interface DeviceMailOptions {
   readonly appservices: Pick<Appservices, 'all' | 'changed' | 'interestedInUser' | 'isUserOf' | 'ownerOfUser'>;
   readonly interest: Pick<Interest, 'now'>;
   readonly userInterest: UserInterest;
+  readonly accountStream: AccountStream;
   readonly toDevice: Pick<ToDeviceService, 'arrived'>;
   readonly counts: DeviceKeyCounts;
   readonly changes: Pick<DeviceListChanges, 'between' | 'changed'>;
@@ -76,7 +74,7 @@ export class DeviceMail implements ExtraSource {
 
   constructor(options: DeviceMailOptions) {
     this.#options = options;
-    const { appservices, changes, counts, logger, toDevice } = options;
+    const { accountStream, appservices, changes, counts, logger, toDevice } = options;
     this.#looking = new Background(
       'devices for application services',
       () => this.#look(),
@@ -87,6 +85,10 @@ export class DeviceMail implements ExtraSource {
     });
     counts.changed.subscribe(({ deviceId, userId }) => {
       if (this.#hasListeners) this.#noteCounts(userId, deviceId);
+    });
+    // A device without keys uploads some when it is told that it has none.
+    accountStream.on('device_changed', ({ change, deviceId, userId }) => {
+      if (change === 'created' && this.#hasListeners) this.#noteCounts(userId, deviceId);
     });
     changes.changed.subscribe((change) => {
       this.#changes.push(change);
@@ -274,8 +276,8 @@ export class DeviceMail implements ExtraSource {
   }
 
   async #noteSender({ sender }: ApplicationService, waiting: Waiting): Promise<void> {
-    for (const { deviceId, userId } of await devicesWithKeys(this.#options.database, [sender], MOST_OF_SENDER))
-      addTo(waiting.counts, userId, deviceId);
+    const devices = await devicesOfUsers(this.#options.database, [sender]);
+    for (const { deviceId, userId } of devices.slice(0, MOST_OF_SENDER)) addTo(waiting.counts, userId, deviceId);
     waiting.isNew = false;
   }
 
