@@ -9,6 +9,7 @@ import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeAdminTasks } from './slices/admin-tasks.ts';
 import { composeTaskRunner } from './slices/task-runner.ts';
+import { composeAdministration } from './slices/administration.ts';
 import { composeAudit } from './slices/audit.ts';
 import { composeClosedRooms } from './slices/closed-rooms.ts';
 import { composeCommit } from './slices/commit.ts';
@@ -111,6 +112,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeAppservices)
     .add(composeDeactivation)
     .add(composeRoomAdministration)
+    .add(composeAdministration)
     .add(composeUserAdministration)
     .add(composeMediaAdministration)
     .add(composePeeking)

@@ -111,6 +111,11 @@ import { adminLoginEndpoints } from '#src/http/tsudoi/admin-logins.ts';
 import { userDataAdminEndpoints } from '#src/http/synapse-admin/user_data.ts';
 import { userLookupEndpoints } from '#src/http/synapse-admin/user_lookups.ts';
 import { userAdminEndpoints } from '#src/http/synapse-admin/users.ts';
+import { eventReportEndpoints } from '#src/http/synapse-admin/event_reports.ts';
+import { federationAdminEndpoints } from '#src/http/synapse-admin/federation.ts';
+import { statisticsEndpoints } from '#src/http/synapse-admin/statistics.ts';
+import { userReportEndpoints } from '#src/http/synapse-admin/user_reports.ts';
+import { reportEndpoints } from '#src/http/tsudoi/reports.ts';
 import { scheduledTaskEndpoints } from '#src/http/synapse-admin/scheduled_tasks.ts';
 import { serverVersionEndpoints } from '#src/http/synapse-admin/server_version.ts';
 import { auditLogEndpoints } from '#src/http/tsudoi/audit-log.ts';
@@ -141,6 +146,11 @@ const DECLARED = [
   ...auditLogEndpoints,
   ...taskEndpoints,
   ...scheduledTaskEndpoints,
+  ...eventReportEndpoints,
+  ...federationAdminEndpoints,
+  ...statisticsEndpoints,
+  ...userReportEndpoints,
+  ...reportEndpoints,
   ...serverVersionEndpoints,
   ...administrativeContactEndpoints,
   ...appservicePingEndpoints,

@@ -32,6 +32,7 @@ const SWEEP_MS = 6 * 3_600_000;
 export interface Servers {
   readonly serverPolicy: ServerPolicy;
   readonly contacts: Contacts;
+  readonly backoff: DestinationBackoff;
   readonly federationClient: FederationClient;
   readonly ownKeys: OwnKeys;
   readonly serverKeys: ServerKeys;
@@ -112,6 +113,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     services: {
       serverPolicy,
       contacts,
+      backoff,
       federationClient,
       ownKeys,
       serverKeys,

@@ -53,6 +53,11 @@ export class DestinationBackoff {
     return this.#outages.peek(destination);
   }
 
+  /** All servers that could not be reached. */
+  outages(): readonly (readonly [destination: string, outage: Outage])[] {
+    return [...this.#outages.entries()];
+  }
+
   /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent somebody waits for the answer */
   waitMs(destination: string, isUrgent = false): number {
     const outage = this.#outages.get(destination);

@@ -49,10 +49,11 @@ const COUNT_OPEN = sql(
 );
 const FIND = sql('admin_task_find', `select ${COLUMNS} from admin_tasks where id = $1`);
 const LOCK = sql('admin_task_lock', `select ${COLUMNS} from admin_tasks where id = $1 for update`);
+// Locked before it is changed: one that is cancelled at this moment is passed over, and the next one is begun.
 const NEXT = sql(
   'admin_task_next',
   `update admin_tasks set status = 'active', updated_ts = $2 where seq = (
-     select seq from admin_tasks where lane = $1 and ${OPEN} order by seq limit 1) returning ${COLUMNS}`,
+     select seq from admin_tasks where lane = $1 and ${OPEN} order by seq limit 1 for update) returning ${COLUMNS}`,
 );
 const NOTE = sql(
   'admin_task_note',

@@ -2,4 +2,3 @@
 export { AccountEntity } from './account.ts';
 export { AccountThreepidEntity } from './account-threepid.ts';
 export { RegistrationTokenEntity } from './registration-token.ts';
-export { ReportEntity } from './report.ts';

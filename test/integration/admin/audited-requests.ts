@@ -143,6 +143,31 @@ const MEDIA: Readonly<Record<string, Prepare>> = {
   adminPurgeMediaCache: async () => ({ path: `${V1}/purge_media_cache?${LONG_AGO}`, action: 'media.purge_remote' }),
 };
 
+/** What is done to a report of a user that is made for it. */
+const toReport =
+  (root: string, action: string, kind: 'event' | 'user', body?: object): Prepare =>
+  async (server) => {
+    if (kind === 'user') {
+      await server.must('bob', 'POST', `/users/${await userOf(server)}/report`, { reason: 'spam' });
+    } else {
+      const roomId = await server.room('alice');
+      const eventId = await server.say('alice', roomId, 'reported');
+      await server.must('alice', 'POST', `/rooms/${roomId}/report/${eventId}`, { reason: 'spam' });
+    }
+    const { reports } = await server.must('admin-root', 'GET', '/_tsudoi/admin/v1/reports?limit=1');
+    return { path: `${root}/${reports[0].id}`, action, ...(body === undefined ? {} : { body }) };
+  };
+
+const REPORTS: Readonly<Record<string, Prepare>> = {
+  adminDeleteEventReport: toReport('/_synapse/admin/v1/event_reports', 'report.delete', 'event'),
+  adminDeleteUserReport: toReport('/_synapse/admin/v1/user_reports', 'report.delete', 'user'),
+  adminDeleteReport: toReport('/_tsudoi/admin/v1/reports', 'report.delete', 'user'),
+  adminSetReportState: toReport('/_tsudoi/admin/v1/reports', 'report.resolve', 'user', {
+    state: 'resolved',
+    note: 'warned',
+  }),
+};
+
 /**
  * Every endpoint of administrators that is not GET, by its operationId: a new one is a line here. What it needs is prepared first, by
  * other requests or by the services.
@@ -162,6 +187,15 @@ export const AUDITED: Readonly<Record<string, Prepare>> = {
     path: `${TOKENS}/${await registrationToken(server, 'audited-delete')}`,
     action: 'registration_token.delete',
   }),
+  ...REPORTS,
+  adminResetDestinationConnection: async (server) => {
+    server.services.backoff.failed('away.test');
+    await server.idle();
+    return {
+      path: '/_synapse/admin/v1/federation/destinations/away.test/reset_connection',
+      action: 'destination.reset_connection',
+    };
+  },
   adminCancelTask: async (server) => {
     const { adminTasks, database } = server.services;
     const id = await database.write((tx) =>

@@ -3,14 +3,21 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
 import { orAborted } from '#src/kernel/or-aborted.ts';
 import { OPERATOR, type Actor } from '#src/services/audit/actor.ts';
+import { beginTask, endTask, insertTask, lockTask, type TaskRow } from '#src/storage/admin/admin-tasks.ts';
+import type { Tx } from '#src/storage/database.ts';
 import { sql } from '#src/storage/statement.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
+import { until } from '#test/support/until.ts';
 import { MortalServer } from '#test/support/mortal-server.ts';
 
 const ADMIN: Actor = { userId: '@admin-root:test', via: 'http' };
 type CountParams = { readonly to: number };
 type CountResult = { readonly counted: number };
 
+const WAITING = sql(
+  'test_task_waiting',
+  `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%admin_tasks%'`,
+);
 const STEPS = sql(
   'test_task_steps',
   `select count(*)::int as steps from audit_log where action = 'test.step' and target = $1`,
@@ -171,6 +178,36 @@ describe('a task of administrators', function () {
     expect(await task(id)).to.deep.include({ status: 'complete', result: { counted: 3 } });
     expect(new Set(order)).to.deep.equal(new Set([id]));
     expect(order.length).to.be.above(1);
+  });
+
+  it('is passed over when it is cancelled in the moment in which it would begin, and the next one begins', async () => {
+    const { adminTasks, database } = server.services;
+    const lane = '!race:test';
+    const insert = (tx: Tx, id: string): Promise<void> =>
+      insertTask(tx, {
+        id,
+        action: 'wait',
+        resource: lane,
+        lane,
+        params: '{}',
+        requestedBy: null,
+        via: 'cli',
+        createdTs: server.clock.now(),
+      });
+    await database.write(async (tx) => {
+      await insert(tx, 'race-first');
+      await insert(tx, 'race-second');
+    });
+    let begun: Promise<TaskRow | undefined> | undefined;
+    await database.write(async (tx) => {
+      await lockTask(tx, 'race-first');
+      await endTask(tx, 'race-first', { status: 'cancelled' }, server.clock.now());
+      begun = beginTask(database, lane, server.clock.now());
+      await until('the other one waits', async () => (await database.query(WAITING)).length > 0);
+    });
+    expect((await begun)?.id).to.equal('race-second');
+    expect(await adminTasks.get('race-first')).to.include({ status: 'cancelled' });
+    await endTask(database, 'race-second', { status: 'cancelled' }, server.clock.now());
   });
 
   it('is kept for seven days after its end', async () => {

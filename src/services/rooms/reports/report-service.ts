@@ -4,13 +4,7 @@ import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  deleteReport,
-  insertReport,
-  listReports,
-  type NewReport,
-  type ReportRecord,
-} from '#src/storage/rooms/reports.ts';
+import { insertReport, type NewReport } from '#src/storage/rooms/reports.ts';
 
 /** Longer reasons are cut: administrators read them, and a report must not be a way to store things here. */
 const MAX_REASON = 10_000;
@@ -84,16 +78,6 @@ export class ReportService {
       throw new MatrixError('M_NOT_FOUND', 'This server does not know the user.');
     }
     await this.#store({ kind: 'user', reporter, userId, reason });
-  }
-
-  /** Reports, the newest first, for administrators. @param before only those older than the report with this id */
-  list(limit: number, before?: number): Promise<readonly ReportRecord[]> {
-    return this.#options.database.read((tx) => listReports(tx, limit, before));
-  }
-
-  /** @returns whether there was such a report */
-  delete(id: number): Promise<boolean> {
-    return this.#options.database.write((tx) => deleteReport(tx, id));
   }
 
   async #store(

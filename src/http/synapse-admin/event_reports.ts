@@ -1,0 +1,103 @@
+import { Type } from 'typebox';
+import type { ReportDesk, ReportWithRoom } from '#src/services/admin/reports/report-desk.ts';
+import { actorOf } from '../actor.ts';
+import { anyObject, empty } from '../client-server/parts/room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
+import { direction, nextOffset, offsetQuery, pageOf } from './parts/pages.ts';
+import { reportParams } from './parts/reports.ts';
+import { orNull } from './parts/users.ts';
+
+const root = '/_synapse/admin/v1/event_reports';
+const shown = {
+  id: Type.Integer(),
+  received_ts: Type.Integer(),
+  room_id: Type.String(),
+  event_id: Type.String(),
+  user_id: Type.String(),
+  score: orNull(Type.Integer()),
+  reason: orNull(Type.String()),
+  sender: orNull(Type.String()),
+  canonical_alias: orNull(Type.String()),
+  name: orNull(Type.String()),
+};
+
+const bodyOf = (report: ReportWithRoom) => ({
+  id: report.id,
+  received_ts: report.createdTs,
+  room_id: report.roomId,
+  event_id: report.eventId,
+  user_id: report.reporter,
+  score: report.score,
+  reason: report.reason,
+  sender: report.userId,
+  canonical_alias: report.canonicalAlias,
+  name: report.roomName,
+});
+
+interface Services {
+  readonly reportDesk: ReportDesk;
+}
+
+/** Events that users reported. */
+export const eventReportEndpoints = [
+  endpoint({
+    operationId: 'adminListEventReports',
+    summary: 'Lists reports of events, the newest first.',
+    method: 'GET',
+    path: root,
+    ...OF_ADMINISTRATORS,
+    query: Type.Object({
+      ...offsetQuery,
+      dir: direction,
+      /** A part of the id of who reported. */
+      user_id: Type.Optional(Type.String()),
+      /** A part of the id. */
+      room_id: Type.Optional(Type.String()),
+      /** The whole id. */
+      event_sender_user_id: Type.Optional(Type.String()),
+    }),
+    response: Type.Object({
+      event_reports: Type.Array(Type.Object(shown)),
+      total: Type.Integer(),
+      next_token: Type.Optional(Type.Integer()),
+    }),
+    errcodes: ['M_INVALID_PARAM'],
+    async handler({ reportDesk }: Services, { query }) {
+      const page = pageOf(query);
+      const { reports, total } = await reportDesk.page(
+        { kind: 'event', reporter: query.user_id, roomId: query.room_id, userId: query.event_sender_user_id },
+        { ...page, isDescending: query.dir !== 'f' },
+      );
+      return { event_reports: reports.map(bodyOf), total, next_token: nextOffset(page, reports.length, total) };
+    },
+  }),
+  endpoint({
+    operationId: 'adminGetEventReport',
+    summary: 'A report of an event, with the event.',
+    method: 'GET',
+    path: `${root}/{report_id}`,
+    ...OF_ADMINISTRATORS,
+    params: reportParams,
+    response: Type.Object({ ...shown, event_json: anyObject }),
+    errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
+    async handler({ reportDesk }: Services, { params }) {
+      const { event, report } = await reportDesk.ofEvent(params.report_id);
+      return { ...bodyOf(report), event_json: event };
+    },
+  }),
+  endpoint({
+    operationId: 'adminDeleteEventReport',
+    summary: 'Deletes a report of an event.',
+    method: 'DELETE',
+    path: `${root}/{report_id}`,
+    ...OF_ADMINISTRATORS,
+    params: reportParams,
+    response: empty,
+    errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
+    async handler({ reportDesk }: Services, { requester, info, params }) {
+      await reportDesk.delete(actorOf(requester, info), params.report_id, 'event');
+      return {};
+    },
+  }),
+];

@@ -1,0 +1,32 @@
+import { Type } from 'typebox';
+
+/** What one page has at most: more is on the next one. */
+const MOST = 1_000;
+const USUAL = 100;
+
+/** How lists are paged: by an offset. */
+export const offsetQuery = {
+  from: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647 })),
+  limit: Type.Optional(Type.Integer({ minimum: 0 })),
+};
+
+/** From the first to the last, or back. */
+export const direction = Type.Optional(Type.Enum(['f', 'b']));
+
+export const pageOf = ({
+  from = 0,
+  limit = USUAL,
+}: {
+  readonly from?: number | undefined;
+  readonly limit?: number | undefined;
+}) => ({
+  offset: from,
+  limit: Math.min(limit, MOST),
+});
+
+/** Where the next page begins; undefined at the end. */
+export const nextOffset = (
+  { limit, offset }: ReturnType<typeof pageOf>,
+  shown: number,
+  total: number,
+): number | undefined => (offset + limit < total ? offset + shown : undefined);
