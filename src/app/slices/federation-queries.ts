@@ -6,7 +6,6 @@ import { UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 import { RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
 import { RemoteAliases } from '#src/services/rooms/aliases/remote-aliases.ts';
 import { RemotePublicRooms } from '#src/services/rooms/directory/remote-public-rooms.ts';
-import { RemoteRooms } from '#src/services/rooms/directory/remote-rooms.ts';
 import { RemoteProfiles } from '#src/services/user-data/profiles/remote-profiles.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -20,12 +19,11 @@ export interface Queries {
   readonly remoteKeys: RemoteKeys;
   readonly remoteProfiles: RemoteProfiles;
   readonly remotePublicRooms: RemotePublicRooms;
-  readonly remoteRooms: RemoteRooms;
+  readonly spacesApi: SpacesApi;
 }
 
 export function composeQueries(below: Platform & Outside & Servers): Slice<Queries> {
   const { clock, config, federationClient: client, outbound, timers } = below;
-  const { serverName } = config;
   const queries = new QueriesApi(client);
   return {
     name: 'queries',
@@ -35,7 +33,7 @@ export function composeQueries(below: Platform & Outside & Servers): Slice<Queri
       remoteKeys: new RemoteKeys({ api: new UserKeysApi(client), timers }),
       remoteProfiles: new RemoteProfiles({ api: queries, clock }),
       remotePublicRooms: new RemotePublicRooms({ api: new PublicRoomsApi(client), clock }),
-      remoteRooms: new RemoteRooms({ api: new SpacesApi(client), clock, serverName }),
+      spacesApi: new SpacesApi(client),
     },
   };
 }

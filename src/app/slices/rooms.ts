@@ -1,6 +1,7 @@
 import type { Preset } from '#src/services/rooms/creation/room-presets.ts';
 import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
+import { RemoteRooms } from '#src/services/rooms/directory/remote-rooms.ts';
 import { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { ReportService } from '#src/services/rooms/reports/report-service.ts';
 import { NewTypes } from '#src/services/rooms/sending/new-types.ts';
@@ -67,10 +68,11 @@ export function composeRooms(
 ): Slice<Rooms> {
   const { access, accountData, aliases, clock, config, database, door, events, finder, loader, logger } = below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
-  const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, remoteRooms, stream } = below;
+  const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, spacesApi, stream } = below;
   const { thirdPartyInvites, userActions, users } = below;
   const { policyGate: policy } = below;
   const { serverName } = config;
+  const remoteRooms = new RemoteRooms({ api: spacesApi, stream, clock, serverName });
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
   const newTypes = new NewTypes({ interner, rateLimiter });
   const publicRooms = new PublicRooms({

@@ -92,6 +92,7 @@ export class History {
     const start = query.from === undefined ? undefined : await this.#tokens.read(room, query.from, dir);
     const stop = query.to === undefined ? undefined : await this.#tokens.read(room, query.to, dir);
     const from = start?.place ?? (dir === 'b' ? LATEST : EARLIEST);
+    const wanted = predicate(filter);
     const page = await this.#pages.read({
       room,
       userId: reader.userId,
@@ -100,16 +101,18 @@ export class History {
       upTo: Math.min(view.upTo, start?.upTo ?? Infinity),
       stop: stop === undefined ? undefined : { place: stop.place, upTo: stop.upTo },
       limit: limitOf(query.limit, filter),
-      wanted: predicate(filter),
+      wanted,
       filter,
     });
+    // Clients expect a token of a page with something on it where they took something out: it leads to nothing further.
+    const isEnd = page.isEnd && (wanted === undefined || page.events.length === 0);
     // As of the latest event: every sender in the chunk has a membership there.
     const latest = dir === 'b' ? page.events[0] : page.events.at(-1);
     const members = filter.lazyLoadMembers ? await this.#senders(view, page.events, latest?.event) : undefined;
     return {
       start: query.from ?? encodeRoomToken(await this.#startOf(view, from, dir)),
       // What arrived later stays out of the pages that follow as well.
-      end: page.isEnd ? undefined : encodeRoomToken(page.end, { within: finite(start?.upTo) }),
+      end: isEnd ? undefined : encodeRoomToken(page.end, { within: finite(start?.upTo) }),
       chunk: await this.#writer.write(room, reader, page.events),
       state: members === undefined ? undefined : await this.#state.write(room, reader.userId, members),
     };

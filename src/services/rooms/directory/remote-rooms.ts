@@ -1,6 +1,9 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { TimedCache } from '#src/kernel/timed-cache.ts';
-import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { RemoteSpace, SpacesApi } from '#src/remote/federation/spaces-api.ts';
 
 type Answer = Awaited<ReturnType<SpacesApi['hierarchy']>>;
@@ -17,15 +20,28 @@ const KNOWN_MS = 300_000;
 const FAILED_MS = 60_000;
 /** Servers that are asked about one room. */
 const MOST_ASKED = 3;
+const REMEMBERED_SERVERS = 10_000;
 
 /** What other servers tell of rooms that this one is not in. Each server's word is remembered apart, and counts only for who was led to it. */
 export class RemoteRooms {
   readonly #api: SpacesApi;
   readonly #serverName: string;
   readonly #answers: TimedCache<Answer>;
+  /** How often users of a server came or went in rooms here: what it may tell ours depends on who of them it has met. */
+  readonly #moves = new LRUCache<string, number>(atMost(REMEMBERED_SERVERS));
 
-  constructor(options: { readonly api: SpacesApi; readonly clock: Clock; readonly serverName: string }) {
+  constructor(options: {
+    readonly api: SpacesApi;
+    readonly stream: RoomEventStream;
+    readonly clock: Clock;
+    readonly serverName: string;
+  }) {
     this.#api = options.api;
+    options.stream.on('appended', ({ events }) => {
+      for (const { member } of events)
+        if (member?.after.local === false && member.before?.membership !== member.after.membership)
+          this.#moved(domainOf(member.after.userId) ?? '');
+    });
     this.#serverName = options.serverName;
     this.#answers = new TimedCache({
       name: 'remote_rooms',
@@ -49,7 +65,7 @@ export class RemoteRooms {
   ): Promise<ToldRoom | undefined> {
     const asked = new Set(servers.filter((server) => server !== this.#serverName && isServerName(server)));
     for (const server of [...asked].slice(0, MOST_ASKED)) {
-      const key = JSON.stringify([server, roomId, suggestedOnly]);
+      const key = JSON.stringify([server, roomId, suggestedOnly, this.#moves.get(server) ?? 0]);
       const answer = await this.#answers.get(key, async () => {
         const told = await this.#api.hierarchy(server, roomId, suggestedOnly);
         if (told.ok || !WITHOUT_ASKING.has(told.kind)) count?.();
@@ -58,6 +74,10 @@ export class RemoteRooms {
       if (answer.ok) return { ...answer.space, server };
     }
     return undefined;
+  }
+
+  #moved(server: string): void {
+    this.#moves.set(server, (this.#moves.get(server) ?? 0) + 1);
   }
 }
 
