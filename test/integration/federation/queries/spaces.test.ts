@@ -157,6 +157,18 @@ describe('spaces over several servers', function () {
     expect(mine.rooms[1]).to.include({ room_id: secret, name: 'Secret', join_rule: 'invite' });
   });
 
+  it('show a room that is open to members of the space as soon as its server knows who these are', async () => {
+    const root = await space(a, 'alice', { name: 'Members' });
+    const allow = [{ type: 'm.room_membership', room_id: root, via: ['a.test'] }];
+    const inside = await b.room('bob', { preset: 'public_chat', name: 'Inside' });
+    await b.setState('bob', inside, 'm.room.join_rules', { join_rule: 'restricted', allow });
+    await contain(a, 'alice', root, inside, ['b.test']);
+    expect(idsOf(await page(root))).to.deep.equal([root]);
+    await b.must('bob', 'POST', `/join/${encodeURIComponent(root)}?server_name=a.test`, {});
+    await federation.idle();
+    expect(idsOf(await page(root))).to.deep.equal([root, inside]);
+  });
+
   it('are remembered for five minutes, each server for itself', async () => {
     tell('!known:p.test');
     await page('!known:p.test');
