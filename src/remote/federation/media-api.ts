@@ -163,7 +163,7 @@ const oneOf = (header: string | readonly string[] | undefined): string | undefin
 /** Whether a server does not know an endpoint. Server-Server API, "Unsupported endpoints". */
 const isUnrecognized = ({ kind, status, errcode }: FederationFailure): boolean =>
   kind === 'refused' &&
-  (status === 404 || status === 405) &&
+  (status === 400 || status === 404 || status === 405) &&
   (errcode === 'M_UNRECOGNIZED' || errcode === undefined || errcode === 'M_UNKNOWN');
 
 const tooLarge = (destination: string, maxBytes: number): RemoteFileFault =>

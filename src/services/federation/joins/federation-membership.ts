@@ -130,11 +130,11 @@ export class FederationMembership implements RemoteMembership {
       if (servers.length === 0) throw notInRoom();
       await this.#exchange(entry);
       const known = wasResident ? room.version : undefined;
-      const told = this.#candidates('', entry.servers, room, member);
+      const named = this.#candidates('', entry.servers, undefined, member);
       return this.#tryEach(
         servers,
         (server) => (how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry)),
-        told.length === 0 ? undefined : servers.find((server) => !told.includes(server)),
+        named.length === 0 ? servers : named,
       );
     });
   }
@@ -262,14 +262,14 @@ export class FederationMembership implements RemoteMembership {
   /**
    * Asks servers one after the other.
    *
-   * @param guess one of them that nobody named: it is asked where none of the others says anything
+   * @param named those of them that somebody named: others are asked only where none of these says anything
    * @throws MatrixError what one of them said, or why none could be asked
    */
-  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>, guess?: string): Promise<T> {
+  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>, named = servers): Promise<T> {
     let told: FederationFailure | undefined;
     let silent: FederationFailure | undefined;
     for (const server of servers) {
-      if (server === guess && told !== undefined) continue;
+      if (told !== undefined && !named.includes(server)) continue;
       try {
         return await attempt(server);
       } catch (error) {
