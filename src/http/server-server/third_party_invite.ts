@@ -29,28 +29,12 @@ const boundInvite = Type.Object({
   ),
 });
 
-/** Server-Server API, "Third-party invites". */
-export const thirdPartyInviteEndpoints = [
+/** Identity servers in the field send it by POST, whatever the specification says. */
+const onBind = (operationId: string, method: 'PUT' | 'POST') =>
   endpoint({
-    operationId: 'exchangeThirdPartyInvite',
-    summary: 'Receive a partial event of a third-party invite, and issue the invite.',
-    method: 'PUT',
-    path: '/_matrix/federation/v1/exchange_third_party_invite/{roomId}',
-    auth: 'server',
-    rateLimit: 'federation',
-    params: Type.Object({ roomId: Type.String() }),
-    body: pdu,
-    response: Type.Object({}),
-    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
-    async handler({ exchangedInvites }: Services, { body, params: { roomId }, requester }) {
-      await exchangedInvites.exchange(requester.serverName, roomId, body as JsonObject);
-      return {};
-    },
-  }),
-  endpoint({
-    operationId: 'onBindThirdPartyIdentifier',
+    operationId,
     summary: 'Notifies the server that a third-party identifier has been bound to one of its users.',
-    method: 'PUT',
+    method,
     path: '/_matrix/federation/v1/3pid/onbind',
     auth: 'none',
     rateLimit: 'federation',
@@ -72,5 +56,26 @@ export const thirdPartyInviteEndpoints = [
       await boundInvites.bound(body.mxid, invites, networkOf(info.ip));
       return {};
     },
+  });
+
+/** Server-Server API, "Third-party invites". */
+export const thirdPartyInviteEndpoints = [
+  endpoint({
+    operationId: 'exchangeThirdPartyInvite',
+    summary: 'Receive a partial event of a third-party invite, and issue the invite.',
+    method: 'PUT',
+    path: '/_matrix/federation/v1/exchange_third_party_invite/{roomId}',
+    auth: 'server',
+    rateLimit: 'federation',
+    params: Type.Object({ roomId: Type.String() }),
+    body: pdu,
+    response: Type.Object({}),
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
+    async handler({ exchangedInvites }: Services, { body, params: { roomId }, requester }) {
+      await exchangedInvites.exchange(requester.serverName, roomId, body as JsonObject);
+      return {};
+    },
   }),
+  onBind('onBindThirdPartyIdentifier', 'PUT'),
+  onBind('onBindThirdPartyIdentifierByPost', 'POST'),
 ];

@@ -7,6 +7,8 @@ import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { doing, Work } from '#src/kernel/work.ts';
+import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
@@ -53,6 +55,13 @@ const REMEMBERED_ROOMS = 5_000;
 const PATIENCE_MS = 20_000;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
 const BEHIND_MS = 60_000;
+/** Single events that are looked for in a room, in so many milliseconds, and servers that are asked for each. */
+const MOST_LOOKS = 60;
+const LOOKS_MS = 60_000;
+const MOST_LOOKED_AT = 2;
+/** For how long it is believed that nobody has an event, and of how many. */
+const MISSED_MS = 300_000;
+const REMEMBERED_MISSES = 10_000;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 interface Pause {
@@ -72,6 +81,9 @@ export class Backfill implements PastSource {
   /** Rooms that are filled in a while. */
   readonly #waiting = new Map<number, Timer>();
   readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
+  /** Events that no server has, and until when that is believed. */
+  readonly #missed = new LRUCache<string, number>(atMost(REMEMBERED_MISSES));
+  readonly #looks = new LRUCache<number, { readonly count: number; readonly until: number }>(atMost(REMEMBERED_ROOMS));
   readonly #closing = new AbortController();
   readonly #filled: Counter;
 
@@ -117,6 +129,34 @@ export class Backfill implements PastSource {
       if (await this.#turns.run(room.nid, fetch)) return eventId;
     }
     return undefined;
+  }
+
+  async find(room: Room, eventId: string): Promise<boolean> {
+    const { clock, fetcher } = this.#options;
+    const key = `${room.nid} ${eventId}`;
+    if (!isEventId(eventId) || room.remoteServers().length === 0 || clock.now() < (this.#missed.get(key) ?? 0))
+      return false;
+    if (!this.#mayLook(room.nid)) return false;
+    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
+    const isFound = await this.#turns.run(room.nid, async () => {
+      const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
+      if (await isHere()) return true;
+      for (const server of fetcher.serversOf(room, serverIn(eventId), MOST_LOOKED_AT))
+        if (await this.#fetchAt(room, eventId, server)) return true;
+      return isHere();
+    });
+    if (!isFound) this.#missed.set(key, clock.now() + MISSED_MS);
+    return isFound;
+  }
+
+  /** Whoever asks for events that nobody has must not make this server ask others as often as they like. */
+  #mayLook(roomNid: number): boolean {
+    const now = this.#options.clock.now();
+    const before = this.#looks.get(roomNid);
+    const looks = before === undefined || now >= before.until ? { count: 0, until: now + LOOKS_MS } : before;
+    if (looks.count >= MOST_LOOKS) return false;
+    this.#looks.set(roomNid, { ...looks, count: looks.count + 1 });
+    return true;
   }
 
   /** Resolves when nothing is filled behind the requests. */
@@ -212,3 +252,9 @@ export class Backfill implements PastSource {
     return event !== undefined && (await this.#receive(room, [event], server)) > 0;
   }
 }
+
+/** Until room version 2 ids of events name the servers that made them. */
+const serverIn = (eventId: string): readonly string[] => {
+  const server = domainOf(eventId);
+  return server !== undefined && isServerName(server) ? [server] : [];
+};

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
@@ -58,6 +59,9 @@ export interface InboundTransactionsOptions {
   readonly metrics: Metrics;
 }
 
+/** Transactions of one server that are judged at the same time, and servers that are asked for keys for each of them. */
+const JUDGED_AT_ONCE = 2;
+const KEYS_AT_ONCE = 8;
 /** Transactions that are remembered in memory. */
 const REMEMBERED = 2_000;
 /** When a server is asked to come again that has sent more than could be received. */
@@ -77,6 +81,7 @@ export class InboundTransactions {
   /** Answers by origin and id. */
   readonly #answers = new LRUCache<string, string>(atMost(REMEMBERED));
   readonly #underWay = new Map<string, Promise<string>>();
+  readonly #judging = new Map<string, { readonly gate: Gate; users: number }>();
   readonly #edus: Counter;
 
   constructor(options: InboundTransactionsOptions) {
@@ -127,7 +132,7 @@ export class InboundTransactions {
     const { clock, database, queue } = this.#options;
     const earlier = await answerOf(database, origin, txnId);
     if (earlier !== undefined) return earlier;
-    const judged = await this.#judge(origin, pdus);
+    const judged = await this.#inTurn(origin, () => this.#judge(origin, pdus));
     const good = new Map<string, { readonly room: Room; readonly event: IdentifiedPdu }>();
     const results: Record<string, { readonly error?: string }> = {};
     for (const one of judged) {
@@ -172,6 +177,19 @@ export class InboundTransactions {
     return answer;
   }
 
+  /** A server whose events name many others, which do not answer, takes only a part of what there is to ask for keys with. */
+  async #inTurn<T>(origin: string, work: () => Promise<T>): Promise<T> {
+    const line = this.#judging.get(origin) ?? { gate: new Gate(JUDGED_AT_ONCE), users: 0 };
+    this.#judging.set(origin, line);
+    line.users += 1;
+    try {
+      return await line.gate.run(work);
+    } finally {
+      line.users -= 1;
+      if (line.users === 0) this.#judging.delete(origin);
+    }
+  }
+
   /** Checks what can be known of events by themselves, those of a room version together. */
   async #judge(origin: string, pdus: readonly unknown[]): Promise<readonly Judged[]> {
     const { verifier } = this.#options;
@@ -189,6 +207,7 @@ export class InboundTransactions {
       const verdicts = await verifier.verify(
         version,
         ofVersion.map(({ pdu }) => pdu),
+        KEYS_AT_ONCE,
       );
       for (const [at, { index, pdu, room }] of ofVersion.entries()) {
         const verdict = verdicts[at];

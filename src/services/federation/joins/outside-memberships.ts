@@ -70,7 +70,12 @@ export class OutsideMemberships {
 
   /** Who made someone's present membership. */
   async senderOf(room: Room, member: Member): Promise<string | undefined> {
-    return member.event === 0 ? undefined : (await this.#options.loader.one(room, member.event))?.sender;
+    return (await this.eventOf(room, member))?.sender;
+  }
+
+  /** The event of a membership, with what was told of the room along with it. */
+  async eventOf(room: Room, member: Member): Promise<StoredEvent | undefined> {
+    return member.event === 0 ? undefined : this.#options.loader.one(room, member.event);
   }
 
   #room({ roomId, version, event, state }: OutsideMembership): Promise<Room> {

@@ -9,7 +9,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/jso
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -19,6 +19,7 @@ import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts
 import type { Database } from '#src/storage/database.ts';
 import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
+import { candidatesFor } from './join-candidates.ts';
 import { toldState } from './told-state.ts';
 
 const MEMBER = 'm.room.member';
@@ -95,8 +96,8 @@ export class ReceivedInvites {
   }
 
   /**
-   * Takes an event of a room that this server is not in: the end of an invite, or of a knock. Only who invited may take an invite back, for
-   * nobody here can tell who else might.
+   * Takes an event of a room that this server is not in: the end of an invite, or of a knock. Only who invited may take an invite back, and only
+   * servers of which the room tells that they are in it may refuse a knock, for nobody here can tell who else might.
    *
    * @returns why it is of no use here; undefined when it was taken
    */
@@ -112,10 +113,20 @@ export class ReceivedInvites {
     if (before.membership !== 'invite' && before.membership !== 'knock') return NOT_IN_ROOM;
     if (before.membership === 'invite' && (await outside.senderOf(room, before)) !== sender)
       return 'The invite was made by another user.';
+    if (before.membership === 'knock' && !(await this.#isOfRoom(room, before, origin)))
+      return 'Nothing that was told of the room says that your server is in it.';
     const [verified] = await verifier.verify(room.version, [pdu]);
     if (verified?.ok !== true) return `The event is not valid: ${verified?.reason ?? 'it is missing'}.`;
     await outside.store({ roomId, version: room.version, event: verified.event, state: [] });
     return undefined;
+  }
+
+  /** Whether a server is in a room as far as was told along with a knock, or by the room's name. */
+  async #isOfRoom(room: Room, member: Member, origin: string): Promise<boolean> {
+    const { outside, signer } = this.#options;
+    const knock = await outside.eventOf(room, member);
+    const known = candidatesFor({ roomId: room.roomId, named: [], room, member: knock }, signer.serverName, () => true);
+    return known.includes(origin);
   }
 
   /** "Servers MUST apply certain validation to ensure they don't accidentally sign non-invite events". @throws MatrixError M_INVALID_PARAM */

@@ -27,6 +27,8 @@ export interface PendingChanges {
 
 /** Times a server came and went while nothing could be sent to it: what is older goes. */
 const MOST_SPANS = 8;
+/** Rooms of all servers together: beyond it the server for which most wait is forgotten, and asks for what it missed when it is back. */
+const MOST_ROOMS = 1_000_000;
 
 const keyOf = (destination: string, room: number): string => `${room} ${destination}`;
 
@@ -41,7 +43,12 @@ export class PendingRooms {
   readonly #unkept = new Map<string, DestinationPlace>();
   /** What was kept. */
   readonly #kept = new Set<string>();
+  readonly #most: number;
   #size = 0;
+
+  constructor(most = MOST_ROOMS) {
+    this.#most = most;
+  }
 
   /** Servers that are still to be sent something. */
   get destinations(): Iterable<string> {
@@ -147,6 +154,7 @@ export class PendingRooms {
   }
 
   #spansOf(destination: string, room: number): PendingSpan[] {
+    if (this.#size >= this.#most && this.#pending.get(destination)?.has(room) !== true) this.#forgetLargest();
     let rooms = this.#pending.get(destination);
     if (rooms === undefined) this.#pending.set(destination, (rooms = new Map<number, PendingSpan[]>()));
     let spans = rooms.get(room);
@@ -155,6 +163,17 @@ export class PendingRooms {
       this.#size += 1;
     }
     return spans;
+  }
+
+  #forgetLargest(): void {
+    let largest: string | undefined;
+    let most = 0;
+    for (const [destination, { size }] of this.#pending) {
+      if (size <= most) continue;
+      largest = destination;
+      most = size;
+    }
+    if (largest !== undefined) this.forget(largest);
   }
 
   #note(destination: string, room: number): void {

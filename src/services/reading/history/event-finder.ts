@@ -1,7 +1,9 @@
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PastSource } from './past-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 
@@ -9,10 +11,17 @@ import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 export class EventFinder {
   readonly #events: EventService;
   readonly #visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
+  readonly #past: Pick<PastSource, 'find'> | undefined;
 
-  constructor(events: EventService, visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>) {
+  /** @param past where events come from that are not here, for those who are in the room */
+  constructor(
+    events: EventService,
+    visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>,
+    past?: Pick<PastSource, 'find'>,
+  ) {
     this.#events = events;
     this.#visibility = visibility;
+    this.#past = past;
   }
 
   /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
@@ -20,7 +29,7 @@ export class EventFinder {
     // "this user will no longer be able to retrieve history for this room": what the world may read they may read like any user.
     const isForgotten =
       room.member(userId)?.forgotten === true && !isWorldReadable(room) && !this.#visibility.seesAll(room, userId);
-    const event = isForgotten ? undefined : await this.#events.find(room, eventId);
+    const event = isForgotten ? undefined : await this.#find(room, userId, eventId);
     const [visible] =
       event === undefined || (event.flags & HIDDEN_FLAGS) !== 0
         ? []
@@ -28,5 +37,13 @@ export class EventFinder {
     if (visible === undefined)
       throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
     return visible;
+  }
+
+  async #find(room: Room, userId: string, eventId: string): Promise<StoredEvent | undefined> {
+    const event = await this.#events.find(room, eventId);
+    // What is known without its ancestors is in the room's history somewhere.
+    const isElsewhere = event === undefined || (event.flags & EVENT_FLAGS.outlier) !== 0;
+    if (!isElsewhere || this.#past === undefined || !room.isJoined(userId)) return event;
+    return (await this.#past.find(room, eventId)) ? this.#events.find(room, eventId) : event;
   }
 }

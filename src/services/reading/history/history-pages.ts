@@ -29,6 +29,7 @@ const MOST_FILLED = 3;
 export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),
   fill: () => Promise.resolve(false),
+  find: () => Promise.resolve(false),
   nearest: () => Promise.resolve(undefined),
 };
 

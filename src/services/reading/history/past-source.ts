@@ -10,6 +10,8 @@ export interface PastSource {
    * @returns whether there is something that was not there before
    */
   fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean>;
+  /** Fetches one event of a room, with the state before it. @returns whether it is here then */
+  find(room: Room, eventId: string): Promise<boolean>;
   /**
    * The event nearest to a time, as other servers know it, which is here then.
    *

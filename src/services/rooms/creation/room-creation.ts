@@ -1,3 +1,4 @@
+import { Gate } from '#src/kernel/gate.ts';
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import { PolicyRefusal } from '#src/services/policy/callbacks/policy-refusal.ts';
@@ -209,7 +210,10 @@ export class RoomCreationService {
     for (let at = INVITES_AT_ONCE; at < local.length; at += INVITES_AT_ONCE)
       await this.#events.sendAll(room, local.slice(at, at + INVITES_AT_ONCE));
     // One server that does not answer, or refuses, costs nobody the room.
-    for (const { target, content } of abroad) await this.#inviteAbroad(room, creator, target, content);
+    const abroadAtOnce = new Gate(ABROAD_AT_ONCE);
+    await Promise.all(
+      abroad.map(({ target, content }) => abroadAtOnce.run(() => this.#inviteAbroad(room, creator, target, content))),
+    );
     for (const one of byAddress) {
       if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(actor, room, one);
     }
@@ -280,6 +284,8 @@ const MEMBER = 'm.room.member';
 const ENCRYPTION = 'm.room.encryption';
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** Invitations that are committed together. */
+/** Servers that are asked at the same time to sign invites of their users. */
+const ABROAD_AT_ONCE = 5;
 const INVITES_AT_ONCE = 100;
 const TOMBSTONE = 'm.room.tombstone';
 

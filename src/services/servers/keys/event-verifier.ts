@@ -49,14 +49,16 @@ export class EventVerifier {
   /**
    * Checks events of one room version, in the order in which they are given. Where only the content hash is wrong, the event is the redacted
    * copy.
+   *
+   * @param atOnce servers that are asked for their keys at the same time; as many as all may be together when left out
    */
-  async verify(version: RoomVersion, pdus: readonly unknown[]): Promise<VerifiedPdu[]> {
+  async verify(version: RoomVersion, pdus: readonly unknown[], atOnce?: number): Promise<VerifiedPdu[]> {
     const verdicts: (VerifiedPdu | Candidate)[] = [];
     for (const [index, json] of pdus.entries()) {
       if (index > 0 && index % SLICE === 0) await setImmediate();
       verdicts.push(candidate(version, json));
     }
-    const failures = await this.#checkSignatures(version, verdicts.filter(isCandidate));
+    const failures = await this.#checkSignatures(version, verdicts.filter(isCandidate), atOnce);
     const verified: VerifiedPdu[] = [];
     for (const [index, verdict] of verdicts.entries()) {
       if (index > 0 && index % SLICE === 0) await setImmediate();
@@ -66,7 +68,11 @@ export class EventVerifier {
   }
 
   /** Why the signatures of an event are not enough, by event. */
-  async #checkSignatures(version: RoomVersion, candidates: readonly Candidate[]): Promise<Map<Candidate, string>> {
+  async #checkSignatures(
+    version: RoomVersion,
+    candidates: readonly Candidate[],
+    atOnce: number | undefined,
+  ): Promise<Map<Candidate, string>> {
     const wanted: (WantedKey & { readonly candidate: Candidate; readonly signature: string })[] = [];
     for (const one of candidates) {
       const validAt = version.enforceKeyValidity ? one.pdu.origin_server_ts : 0;
@@ -74,7 +80,7 @@ export class EventVerifier {
         for (const [keyId, signature] of signatures)
           wanted.push({ serverName, keyId, validAt, candidate: one, signature });
     }
-    const keys = await this.#options.keys.keysOf(wanted);
+    const keys = await this.#options.keys.keysOf(wanted, atOnce);
     const checks: SignatureCheck[] = [];
     const checked: (typeof wanted)[number][] = [];
     for (const [index, want] of wanted.entries()) {

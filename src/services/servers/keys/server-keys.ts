@@ -105,12 +105,21 @@ export class ServerKeys {
     );
   }
 
-  /** The keys, in the order in which they are wanted; undefined for those that cannot be had, or were not valid then. Never rejects for another server's fault. */
-  keysOf(wanted: readonly WantedKey[]): Promise<(VerifyKey | undefined)[]> {
-    return this.#lookUp(wanted, this.#options.notaries);
+  /**
+   * The keys, in the order in which they are wanted; undefined for those that cannot be had, or were not valid then. Never rejects for another server's fault.
+   *
+   * @param atOnce servers that are asked at the same time
+   */
+  keysOf(wanted: readonly WantedKey[], atOnce = AT_ONCE): Promise<(VerifyKey | undefined)[]> {
+    return this.#lookUp(wanted, this.#options.notaries, atOnce);
   }
 
-  async #lookUp(wanted: readonly WantedKey[], notaries: readonly string[]): Promise<(VerifyKey | undefined)[]> {
+  async #lookUp(
+    wanted: readonly WantedKey[],
+    notaries: readonly string[],
+    atOnce = AT_ONCE,
+  ): Promise<(VerifyKey | undefined)[]> {
+    const share = new Gate(atOnce);
     const byServer = Map.groupBy(wanted, ({ serverName }) => serverName);
     const servers = new Map<string, KnownServer>();
     await this.#load([...byServer.keys()], servers);
@@ -119,7 +128,8 @@ export class ServerKeys {
         if (serverName === this.#options.own.serverName) return;
         const known = servers.get(serverName) ?? NOBODY;
         const missing = keys.filter((key) => isVerifyKeyId(key.keyId) && goodKey(known, key) === undefined);
-        if (missing.length > 0) servers.set(serverName, await this.#fetchFor(serverName, known, missing, notaries));
+        if (missing.length > 0)
+          servers.set(serverName, await share.run(() => this.#fetchFor(serverName, known, missing, notaries)));
         else this.#refreshEarly(serverName, known);
       }),
     );

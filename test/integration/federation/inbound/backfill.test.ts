@@ -55,6 +55,50 @@ describe('the history of a room that was joined through another server', functio
       expect(here.at(-1).type).to.equal('m.room.create');
     });
 
+  it('has its events fetched that are asked for by their ids, with what is around them, and what relates to them', async () => {
+    const roomId = await room();
+    const said = await says(roomId, 160);
+    await joins(roomId);
+    await federation.idle();
+    const [first = '', second = '', third = ''] = said;
+    const path = `/rooms/${encodeURIComponent(roomId)}`;
+    expect(await b.services.events.find((await b.services.rooms.byId(roomId))!, first)).to.equal(undefined);
+    expect((await b.must('bob', 'GET', `${path}/event/${encodeURIComponent(first)}`)).content.body).to.equal('0');
+    const context = await b.must('bob', 'GET', `${path}/context/${encodeURIComponent(third)}?limit=4`);
+    expect(context.event.content.body).to.equal('2');
+    expect(ids(context.events_before)[0]).to.equal(second);
+    const [fifth = ''] = said.slice(4);
+    expect(
+      (await b.must('bob', 'GET', `/_matrix/client/v1${path}/relations/${encodeURIComponent(fifth)}`)).chunk,
+    ).to.deep.equal([]);
+  });
+
+  it('is asked for an event that nobody has only once in a while, and for few of them', async () => {
+    const roomId = await room();
+    await joins(roomId);
+    await federation.idle();
+    const { federationClient } = b.services;
+    const request = federationClient.request.bind(federationClient);
+    let asked = 0;
+    federationClient.request = async (wish) => {
+      if (wish.path.startsWith('/_matrix/federation/v1/event/')) asked += 1;
+      return request(wish);
+    };
+    const look = (letter: string): Promise<Json> =>
+      b.ask('bob', 'GET', `/rooms/${encodeURIComponent(roomId)}/event/$${letter.repeat(43)}`);
+    try {
+      for (let i = 0; i < 3; i++) expect((await look('N')).status).to.equal(404);
+      expect(asked).to.equal(1);
+      for (let i = 0; i < 100; i++)
+        expect(
+          (await b.ask('bob', 'GET', `/rooms/${encodeURIComponent(roomId)}/event/$${`${i}`.padStart(43, 'x')}`)).status,
+        ).to.equal(404);
+      expect(asked).to.be.at.most(60);
+    } finally {
+      federationClient.request = request;
+    }
+  });
+
   it('is partly there before anybody asks, when some time has passed', async () => {
     const roomId = await room();
     await says(roomId, 20);
