@@ -133,6 +133,19 @@ export const carryProfile = defineJob({ name: 'profiles.carry', queue: 'rounds',
 /** Writes a user of this server into the user directory as account and profile say, or takes the user out. */
 export const listUser = defineJob({ name: 'user_directory.list', queue: 'prompt', ...ofUser, ...PERSISTENT });
 
+/** Events came into a room's past, or after what redacts them: they are made findable, and redacted. */
+export const settleArrivals = defineJob({
+  name: 'events.settle_arrivals',
+  queue: 'prompt',
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+    /** Positions of the events. */
+    events: Type.Array(Type.Integer()),
+  }),
+  ...PERSISTENT,
+});
+
 /** Lists the members of a room of whom nothing was known when this server came into it. */
 export const listRoomMembers = defineJob({
   name: 'user_directory.list_room',
@@ -324,6 +337,7 @@ export const JOBS: readonly JobDefinition[] = [
   carryProfile,
   listUser,
   listRoomMembers,
+  settleArrivals,
   forgetDeviceSettings,
   removeGuests,
   reviewStickyEvents,

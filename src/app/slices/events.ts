@@ -1,3 +1,4 @@
+import { LateRedactions } from '#src/services/events/receiving/late-redactions.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import { EventReceiver, type EventReceiverOptions } from '#src/services/events/receiving/event-receiver.ts';
 import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
@@ -27,6 +28,7 @@ export interface Events {
   readonly policyServers: PolicyServers;
   readonly receivedChecks: ReceivedChecks;
   readonly events: EventService;
+  readonly lateRedactions: LateRedactions;
   readonly receiver: EventReceiver;
   readonly stickyReview: StickyReview;
   readonly authGraphs: AuthGraphs;
@@ -63,6 +65,7 @@ export function composeEvents(
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
     mostStickyEvents: config.room.maxStickyEvents,
   });
+  const lateRedactions = new LateRedactions({ database, loader, writer });
   const thread = new ResolutionThread();
   const authGraphs = new AuthGraphs(database);
   const merger = new StateMerger({ ...store, graphs: authGraphs, thread });
@@ -79,13 +82,18 @@ export function composeEvents(
         merger,
         classifier,
         events,
+        lateRedactions,
         onReset: noteResets(below),
       }),
+      lateRedactions,
       stickyReview: new StickyReview({ ...store, events, policies }),
       authGraphs,
       merger,
     },
-    start: () => events.sticky.start(),
+    async start() {
+      await events.sticky.start();
+      await lateRedactions.start();
+    },
     close: () => thread.close(),
   };
 }

@@ -35,7 +35,16 @@ export function composeFederationHistory(
     random,
     logger,
   });
-  const past = new PastReceiver({ database, interner, loader, states, merger, stream });
+  const past = new PastReceiver({
+    database,
+    interner,
+    loader,
+    states,
+    merger,
+    stream,
+    lateRedactions: below.lateRedactions,
+    clock,
+  });
   const backfill = new Backfill({
     database,
     rooms,

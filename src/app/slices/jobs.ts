@@ -27,6 +27,7 @@ import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
 import { redactRelatedHandler } from '#src/workers/redact-related.ts';
+import { settleArrivalsHandler } from '#src/workers/settle-arrivals.ts';
 import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
 import { returnSpaceHandler } from '#src/workers/return-space.ts';
@@ -50,6 +51,7 @@ import type { Media } from './media.ts';
 import type { Mails } from './mail.ts';
 import type { Memberships } from './membership.ts';
 import type { Retention } from './retention.ts';
+import type { Search } from './search.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Rooms } from './rooms.ts';
 import type { ThirdPartyInviting } from './third-party-invites.ts';
@@ -79,7 +81,8 @@ type Workers = Pick<UserData, 'accountData'> &
   People &
   Retention &
   TaskRunning &
-  Pick<RoomModel, 'rooms'> &
+  Pick<RoomModel, 'loader' | 'rooms'> &
+  Pick<Search, 'searchIndex'> &
   Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 
@@ -97,6 +100,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishDeactivationHandler(below.deactivation),
   carryProfileHandler(below.memberProfiles),
   listUserHandler(below.directoryEntries),
+  settleArrivalsHandler(below),
   listRoomMembersHandler(below.directoryEntries, below.rooms),
   forgetDeviceSettingsHandler(below.accountData),
   removeGuestsHandler(below.guestAccess),

@@ -135,6 +135,14 @@ export interface MissingPrevRow {
   readonly referrer: number;
 }
 
+/** A redaction of an event that is not here. */
+export interface AwaitedRedactionRow {
+  readonly room: number;
+  readonly target: Buffer;
+  /** Position of the redaction. */
+  readonly redaction: number;
+}
+
 /** What is known of the state of a room that was joined before all of it was told. */
 export interface PartialRoomRow {
   readonly room: number;
@@ -198,6 +206,7 @@ export interface EventWrite {
   readonly jobs?: readonly JobRow[];
   readonly missing?: readonly MissingPrevRow[];
   readonly resets?: readonly StateResetRow[];
+  readonly awaitedRedactions?: readonly AwaitedRedactionRow[];
   readonly partials?: readonly PartialRoomRow[];
   readonly rebased?: readonly RebasedDeltaRow[];
   readonly rejections?: readonly RejectionRow[];

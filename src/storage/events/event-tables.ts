@@ -13,6 +13,7 @@ import {
 } from '../batch-statement.ts';
 import type {
   AliasRow,
+  AwaitedRedactionRow,
   EventBatch,
   EventRow,
   EventWrite,
@@ -265,6 +266,26 @@ export const RESETS = BatchTable.declare<EventBatch, StateResetRow>({
   },
 });
 
+/** Columns of `awaited_redactions`. */
+export const AWAITED_REDACTION_COLUMNS = {
+  room: int((awaited) => awaited.room),
+  target: bytea((awaited) => awaited.target),
+  redaction: bigint((awaited) => awaited.redaction),
+} satisfies Readonly<Record<string, Column<AwaitedRedactionRow>>>;
+
+export const AWAITED_REDACTIONS = BatchTable.declare<EventBatch, AwaitedRedactionRow>({
+  name: 'awaited_redactions',
+  rows: rowsOf((write) => write.awaitedRedactions),
+  columns: AWAITED_REDACTION_COLUMNS,
+});
+
+/** Columns of `outbox`. */
+export const JOB_COLUMNS = {
+  job: text((job) => job.job),
+  payload: json((job) => JSON.stringify(job.payload)),
+  created_ts: bigint((job) => job.createdTs),
+} satisfies Readonly<Record<string, Column<JobRow>>>;
+
 export const PARTIALS = BatchTable.declare<EventBatch, PartialRoomRow>({
   name: 'partial_rooms',
   rows: rowsOf((write) => write.partials),
@@ -299,9 +320,5 @@ export const REJECTIONS = BatchTable.declare<EventBatch, RejectionRow>({
 export const JOBS = BatchTable.declare<EventBatch, JobRow>({
   name: 'outbox',
   rows: rowsOf((write) => write.jobs),
-  columns: {
-    job: text((job) => job.job),
-    payload: json((job) => JSON.stringify(job.payload)),
-    created_ts: bigint((job) => job.createdTs),
-  },
+  columns: JOB_COLUMNS,
 });

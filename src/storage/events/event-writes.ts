@@ -6,6 +6,7 @@ import type { EventBatch, EventWrite } from './event-rows.ts';
 import {
   ALIASES,
   ARRIVING,
+  AWAITED_REDACTIONS,
   DELTAS,
   EVENTS,
   JOBS,
@@ -157,6 +158,7 @@ export const WRITE_EVENTS = new BatchStatements<EventBatch>(
         insertStep(STICKIES, { from }),
         REVIVED,
         DELIVERED,
+        insertStep(AWAITED_REDACTIONS, { from, after: 'on conflict do nothing' }),
         insertStep(PARTIALS, {
           from,
           after: `on conflict (room) do update set state = excluded.state, join_pos = excluded.join_pos, via = excluded.via,

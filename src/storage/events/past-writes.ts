@@ -2,8 +2,15 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { BatchStatements, BatchTable, insertStep, type Step } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
-import type { EventRow, MissingPrevRow, StateDeltaRow } from './event-rows.ts';
-import { AWAITED_RELATION_COLUMNS, DELTA_COLUMNS, EVENT_COLUMNS, MISSING_PREV_COLUMNS } from './event-tables.ts';
+import type { AwaitedRedactionRow, EventRow, JobRow, MissingPrevRow, StateDeltaRow } from './event-rows.ts';
+import {
+  AWAITED_REDACTION_COLUMNS,
+  AWAITED_RELATION_COLUMNS,
+  DELTA_COLUMNS,
+  EVENT_COLUMNS,
+  JOB_COLUMNS,
+  MISSING_PREV_COLUMNS,
+} from './event-tables.ts';
 
 // What is stored before a room's live history: outliers, and what is backfilled. It has negative positions, which go down.
 
@@ -12,6 +19,8 @@ export interface PastWrite {
   readonly events: readonly EventRow[];
   readonly deltas?: readonly StateDeltaRow[];
   readonly missing?: readonly MissingPrevRow[];
+  readonly awaitedRedactions?: readonly AwaitedRedactionRow[];
+  readonly jobs?: readonly JobRow[];
 }
 
 const EVENTS = BatchTable.declare<PastWrite, EventRow>({
@@ -30,6 +39,18 @@ const MISSING = BatchTable.declare<PastWrite, MissingPrevRow>({
   name: 'missing_prev',
   rows: ({ missing }) => missing ?? [],
   columns: MISSING_PREV_COLUMNS,
+});
+
+const AWAITED_REDACTIONS = BatchTable.declare<PastWrite, AwaitedRedactionRow>({
+  name: 'awaited_redactions',
+  rows: ({ awaitedRedactions }) => awaitedRedactions ?? [],
+  columns: AWAITED_REDACTION_COLUMNS,
+});
+
+const JOBS = BatchTable.declare<PastWrite, JobRow>({
+  name: 'outbox',
+  rows: ({ jobs }) => jobs ?? [],
+  columns: JOB_COLUMNS,
 });
 
 /** Events that relate to what is not here. */
@@ -89,6 +110,8 @@ where events.room = excluded.room and events.flags & ${EVENT_FLAGS.outlier} <> 0
         ARRIVED,
         insertStep(MISSING, { after: 'on conflict do nothing' }),
         FOUND,
+        insertStep(AWAITED_REDACTIONS, { after: 'on conflict do nothing' }),
+        insertStep(JOBS),
       ],
     },
   ],
@@ -128,4 +151,5 @@ export const shadowOutliers = async (database: Database, room: number, nids: rea
 /** Writes history, in one commit. */
 export const writePast = async (database: Database, past: PastWrite): Promise<void> => {
   await HISTORY.write(database, past);
+  if (past.jobs !== undefined && past.jobs.length > 0) database.enqueued.emit();
 };

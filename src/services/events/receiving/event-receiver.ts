@@ -25,6 +25,7 @@ import { OWN_EVENT, type StateBefore, withEntries } from './received-state.ts';
 import type { Reception } from './reception.ts';
 import type { StateReset } from './state-reset.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
+import type { LateRedactions } from './late-redactions.ts';
 import { OutlierStore } from './outlier-store.ts';
 import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
 import { judgeReceived, type Verdict } from './received-verdict.ts';
@@ -46,6 +47,8 @@ export interface EventReceiverOptions {
   readonly clock: Clock;
   /** What policy servers and the moderation tool say of events. Left out: nobody is asked. */
   readonly policies?: Pick<ReceivedChecks, 'mayConcern' | 'prepare' | 'verdictOn'>;
+  /** Redactions that came before what they redact. Left out: there are none. */
+  readonly lateRedactions?: Pick<LateRedactions, 'await' | 'of'>;
   /** Told when the resolution of a fork took back what a room's state said: joins, or power levels. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
@@ -312,6 +315,10 @@ export class EventReceiver {
     const { events, memberships } = await this.#stateEvents(turn, changes);
     const [replaced] = replacedNid === undefined ? [] : await turn.events([replacedNid]);
     const target = isAccepted && pdu.type === 'm.room.redaction' ? await this.#redacted(turn, incoming) : undefined;
+    const redactedId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
+    const isAwaiting =
+      redactedId !== undefined && turn.place(redactedId) === undefined && !turn.isElsewhere(redactedId);
+    const late = isAccepted ? await this.#options.lateRedactions?.of(room, [incoming.eventId]) : undefined;
     names.with(await interner.named({ stateKeys: changes.map((change) => change.skey) }));
     const members = changes.filter((change) => change.isMember);
     names.with(await interner.ensure({ users: members.map(({ skey }) => names.stateKeyNames(skey).stateKey) }));
@@ -338,6 +345,8 @@ export class EventReceiver {
       membership: (nid) => memberships.get(nid),
       positionOf,
       missingPrev,
+      awaitedRedaction: isAwaiting ? redactedId : undefined,
+      redactedBy: late?.get(incoming.eventId),
       redaction: (event) =>
         target === undefined ? undefined : prepareRedaction(room, event, target, room.powerLevels()),
       stickyUntil: await this.#stickyUntil(room, pdu, verdict),

@@ -1,6 +1,9 @@
+import { settleArrivals } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import type { Clock } from '#src/kernel/clock.ts';
 import { causalOrder } from '#src/protocol/events/causal-order.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
+import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { StateEntries } from '#src/services/events/resolution/state-merger.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -10,9 +13,10 @@ import { type EventStanding, relationOf, StoredEvent } from '#src/services/room-
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
-import type { EventRow, MissingPrevRow, StateDeltaRow } from '#src/storage/events/event-rows.ts';
+import type { AwaitedRedactionRow, EventRow, MissingPrevRow, StateDeltaRow } from '#src/storage/events/event-rows.ts';
 import { writePast } from '#src/storage/events/past-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { LateRedactions } from './late-redactions.ts';
 import { PastPositions } from './past-positions.ts';
 import { judgePast } from './received-verdict.ts';
 import { isReplaceable, ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
@@ -21,6 +25,8 @@ import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 export interface PastReceiverOptions extends ReceivingTurnOptions {
   readonly interner: Interner;
   readonly stream: RoomEventStream;
+  readonly lateRedactions: Pick<LateRedactions, 'await'>;
+  readonly clock: Clock;
 }
 
 /** What is about to be written. */
@@ -29,6 +35,7 @@ interface Batch {
   readonly deltas: StateDeltaRow[];
   readonly chains: StateChain[];
   readonly missing: MissingPrevRow[];
+  readonly awaitedRedactions: AwaitedRedactionRow[];
   readonly standings: Map<number, EventStanding>;
   readonly written: PromiseWithResolvers<void>;
 }
@@ -86,6 +93,7 @@ export class PastReceiver {
         ...referencedIds(pdu.prev_events),
         ...referencedIds(pdu.auth_events),
         ...(relationOf(pdu.content) === undefined ? [] : [relationOf(pdu.content)?.eventId ?? '']),
+        ...(pdu.type === 'm.room.redaction' ? [redactionTarget(room.version, pdu) ?? ''] : []),
       ]),
     );
     for (const [index, event] of events.entries()) {
@@ -174,6 +182,9 @@ export class PastReceiver {
     );
     batch.missing.push(...missingPrev.map((id) => ({ room: room.nid, eventId: eventIdBytes(id), referrer: nid })));
     batch.chains.push(...chains);
+    const redacted = pdu.type === 'm.room.redaction' && verdict.ok ? redactionTarget(room.version, pdu) : undefined;
+    if (redacted !== undefined && turn.place(redacted) === undefined && !turn.isElsewhere(redacted))
+      batch.awaitedRedactions.push({ room: room.nid, target: eventIdBytes(redacted), redaction: nid });
     const event = new StoredEvent(parts);
     if (known !== undefined) batch.standings.set(nid, { state: before.nid, flags, currentState: undefined });
     turn.queued({ event, chains, members: [], changesMore: false, written: batch.written.promise });
@@ -182,7 +193,11 @@ export class PastReceiver {
   async #write(room: Room, batch: Batch): Promise<void> {
     const { database, loader, states } = this.#options;
     if (batch.rows.length === 0) return;
-    await writePast(database, { events: batch.rows, deltas: batch.deltas, missing: batch.missing });
+    const { awaitedRedactions, deltas, missing, rows } = batch;
+    const arrived = { room: room.nid, events: rows.map(({ nid }) => nid) };
+    const jobs = [{ ...requestJob(settleArrivals, arrived), createdTs: this.#options.clock.now() }];
+    await writePast(database, { events: rows, deltas, missing, awaitedRedactions, jobs });
+    if (awaitedRedactions.length > 0) this.#options.lateRedactions.await(room.nid);
     for (const chain of batch.chains) states.remember(chain);
     if (batch.standings.size === 0) return;
     loader.cameBack(batch.standings);
@@ -195,6 +210,7 @@ const newBatch = (): Batch => ({
   deltas: [],
   chains: [],
   missing: [],
+  awaitedRedactions: [],
   standings: new Map(),
   written: Promise.withResolvers(),
 });

@@ -25,7 +25,10 @@ import type { StateStep } from '#src/services/events/building/follow-ups.ts';
 import { OWN_EVENT } from './received-state.ts';
 import { type StateReset, stateResetOf } from './state-reset.ts';
 import type { ReceivingTurn } from './receiving-turn.ts';
-import type { PreparedRedaction } from '#src/services/events/building/redacting.ts';
+import { settleArrivals } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
+import type { LateRedactions } from './late-redactions.ts';
+import { prepareRedaction, type PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** What taking an event in does to its room, worked out without positions. */
@@ -63,6 +66,10 @@ export interface ReceivedPlan {
   /** Those of its prev_events that are not here. */
   readonly missingPrev: readonly string[];
   readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
+  /** What it redacts, where that is not here. */
+  readonly awaitedRedaction: string | undefined;
+  /** What redacts it, and came before it. */
+  readonly redactedBy: StoredEvent | undefined;
   /** When it stops being sticky, in milliseconds since the epoch; undefined when it does not stick. */
   readonly stickyUntil: number | undefined;
 }
@@ -75,6 +82,7 @@ interface Tools {
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;
+  readonly lateRedactions?: Pick<LateRedactions, 'await'>;
   /** Told when the resolution of a fork took back what a room's state said. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
@@ -160,7 +168,14 @@ export const queueReceived = (
     ],
     deltas,
     members: resolved.members.map((member) => memberRow(room, member)),
-    jobs: tools.events.jobsAfter(stepOf(turn, resolved, redaction)),
+    jobs: tools.events.jobsAfter(
+      stepOf(turn, resolved, redaction),
+      plan.redactedBy === undefined ? [] : [requestJob(settleArrivals, { room: room.nid, events: [nid] })],
+    ),
+    awaitedRedactions:
+      plan.awaitedRedaction === undefined
+        ? []
+        : [{ room: room.nid, target: eventIdBytes(plan.awaitedRedaction), redaction: nid }],
     mentions: notification.exceptions.map(({ userId, kind }) => ({
       user: turn.member(userId)?.user ?? names.user(userId),
       room: room.nid,
@@ -206,6 +221,11 @@ export const queueReceived = (
     publish: (wasAwaited) => {
       const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
       for (const chain of fresh) tools.states.remember(chain);
+      if (plan.awaitedRedaction !== undefined) tools.lateRedactions?.await(room.nid);
+      // Nobody is shown what it said; what is stored of it follows.
+      const late =
+        plan.redactedBy === undefined ? undefined : prepareRedaction(room, plan.redactedBy, event, room.powerLevels());
+      late?.apply();
       room.applyReceived(event, head, depth, resolved, plan.isAccepted);
       tools.loader.remember(event);
       redaction?.apply();

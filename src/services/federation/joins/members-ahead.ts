@@ -2,6 +2,7 @@ import type { Writer } from '#src/services/commit/writer.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { tailRow } from '#src/services/room-model/room/tail-row.ts';
 
 /** Memberships that are written in one statement: what others write waits for it. */
 const AT_ONCE = 500;
@@ -27,7 +28,7 @@ export class MembersAhead {
 
   /** In the turn in which it is called: what was queued of the room before is written before it. */
   #write(room: Room, slice: readonly Member[]): Promise<void> {
-    const { generation, head, headDepth } = room;
+    const { generation } = room;
     const position = this.#writer.allocate(room.shard);
     const members = slice.map((member) => ({ ...member, since: position }));
     return this.#writer.append({
@@ -35,15 +36,7 @@ export class MembersAhead {
       events: {
         events: [],
         members: members.map((member) => memberRow(room, member)),
-        tails: [
-          {
-            room: room.nid,
-            extremities: head.extremities.map(({ nid }) => nid),
-            state: head.chain.nid,
-            depth: headDepth,
-            lastPos: position,
-          },
-        ],
+        tails: [tailRow(room, position)],
       },
       isStale: () => room.generation !== generation,
       publish: () => room.applyMembers(position, members),

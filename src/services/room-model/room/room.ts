@@ -429,6 +429,11 @@ export class Room implements EventRoom {
     this.#members.set(member);
   }
 
+  /** Something was written under a position that changes nothing of what the room is. */
+  moved(position: number): void {
+    this.#lastPosition = position;
+  }
+
   setMember(member: Member): void {
     this.#members.set(member);
   }

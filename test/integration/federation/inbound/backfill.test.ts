@@ -99,6 +99,21 @@ describe('the history of a room that was joined through another server', functio
     }
   });
 
+  it('is found by a search once it is here, and what was redacted in it is not shown', async () => {
+    const roomId = await room();
+    await a.say('alice', roomId, 'a searchable elephant');
+    const secret = await a.say('alice', roomId, 'a secret elephant');
+    await joins(roomId);
+    await federation.idle();
+    await a.must('alice', 'PUT', `/rooms/${encodeURIComponent(roomId)}/redact/${encodeURIComponent(secret)}/r1`, {});
+    await federation.idle();
+    const { search_categories: found } = await b.must('bob', 'POST', '/search', {
+      search_categories: { room_events: { search_term: 'elephant', filter: { rooms: [roomId] } } },
+    });
+    const texts = found.room_events.results.map(({ result }: Json) => result.content.body);
+    expect(texts).to.deep.equal(['a searchable elephant']);
+  });
+
   it('is partly there before anybody asks, when some time has passed', async () => {
     const roomId = await room();
     await says(roomId, 20);

@@ -1,3 +1,5 @@
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { stageTransaction } from '#src/storage/federation/inbound.ts';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
@@ -163,6 +165,23 @@ describe('transactions of other servers', function () {
     await server.revive();
     await server.idle();
     expect(await bodies(roomId)).to.deep.equal(events.map((_, i) => `${i}`).toReversed());
+  });
+
+  it('that wait from a server which the room denies meanwhile wait from others as well', async () => {
+    const roomId = await publicRoom();
+    const room = await PartnerRoom.join(server, p, roomId, [PAT]);
+    const event = room.build(message('from two sides'));
+    const staged = (origin: string): Promise<{ readonly seq: number }[]> =>
+      stageTransaction(server.services.database, {
+        origin,
+        txnId: 'raced',
+        answer: '{}',
+        receivedTs: 0,
+        events: [{ room: -1, eventId: eventIdBytes(event.eventId), json: '{}' }],
+      });
+    expect(await staged('p.test')).to.have.lengthOf(1);
+    expect(await staged('q.test')).to.have.lengthOf(1);
+    expect(await staged('q.test')).to.have.lengthOf(0);
   });
 
   it('of several servers for one room end in one history', async () => {

@@ -259,4 +259,49 @@ describe('joining through servers that are broken, or mean harm', function () {
       expect(await joinedRooms()).not.to.include(room.roomId);
     });
   });
+
+  describe('a knock', () => {
+    it('is refused by a server of which the room tells that it is in it, and by no other', async () => {
+      const room = new JoinableRoom(p, '10', 'knock');
+      const path = encodeURIComponent(room.roomId);
+      p.on('GET', `/_matrix/federation/v1/make_knock/${path}/*`, () => ({
+        body: room.template('knock', '@alice:a.test'),
+      }));
+      p.on('PUT', `/_matrix/federation/v1/send_knock/${path}/*`, ({ body }) => {
+        room.take({ eventId: eventId(room.version, body), pdu: body });
+        const told = [...room.state.values()].map(({ pdu }) => pdu).filter(({ type }) => type !== 'm.room.member');
+        return { body: { knock_room_state: told } };
+      });
+      expect((await a.ask('alice', 'POST', `/knock/${path}?via=p.test`, {})).status).to.equal(200);
+      const refusal = (sender: string, partner: RemotePartner): JsonObject =>
+        room.build({
+          type: 'm.room.member',
+          sender,
+          stateKey: '@alice:a.test',
+          content: { membership: 'leave' },
+          signingKey: partner.signingKey,
+          serverName: partner.serverName,
+        }).pdu;
+      const isKnocking = async (): Promise<boolean> =>
+        (await a.must('alice', 'GET', '/sync')).rooms?.knock?.[room.roomId] !== undefined;
+      await q.transact('a.test', { pdus: [refusal('@stranger:q.test', q)] });
+      expect(await isKnocking()).to.equal(true);
+      await p.transact('a.test', { pdus: [refusal(room.creator, p)] });
+      expect(await isKnocking()).to.equal(false);
+    });
+  });
+
+  it('invites of a new room go to several servers at the same time', async () => {
+    // The first one answers when the other one was asked.
+    p.on('PUT', '/_matrix/federation/v2/invite/**', async () => {
+      await q.request('PUT', /\/invite\//);
+      return { status: 403, body: { errcode: 'M_FORBIDDEN', error: 'not this one' } };
+    });
+    q.on('PUT', '/_matrix/federation/v2/invite/**', () => ({
+      status: 403,
+      body: { errcode: 'M_FORBIDDEN', error: 'not this one' },
+    }));
+    const roomId = await a.room('alice', { invite: ['@x:p.test', '@y:q.test'] });
+    expect(await joinedRooms()).to.include(roomId);
+  });
 });

@@ -36,7 +36,13 @@ describe('an identity server that tells who has bound an address', () => {
   });
   after(() => federation.stop());
 
-  const tell = async (server: string, mxid: string, token: string, changes: JsonObject = {}): Promise<Answer> => {
+  const tell = async (
+    server: string,
+    mxid: string,
+    token: string,
+    changes: JsonObject = {},
+    method = 'PUT',
+  ): Promise<Answer> => {
     const signed = signJson({ mxid, token }, 'id.test', key);
     const invite = {
       medium: 'email',
@@ -47,7 +53,7 @@ describe('an identity server that tells who has bound an address', () => {
       signed,
       ...changes,
     };
-    return federationFetch(federation.urlOf(server), 'PUT', '/_matrix/federation/v1/3pid/onbind', {
+    return federationFetch(federation.urlOf(server), method, '/_matrix/federation/v1/3pid/onbind', {
       raw: JSON.stringify({ medium: 'email', address: 'b@x.test', mxid, invites: [invite] }),
     });
   };
@@ -56,8 +62,8 @@ describe('an identity server that tells who has bound an address', () => {
     return (await federation.server('a.test').ask('alice', 'GET', path)).body.membership;
   };
 
-  it('has a user invited who is of the same server as the inviter', async () => {
-    expect((await tell('a.test', '@bob:a.test', 'one')).status).to.equal(200);
+  it('has a user invited who is of the same server as the inviter, by POST as well', async () => {
+    expect((await tell('a.test', '@bob:a.test', 'one', {}, 'POST')).status).to.equal(200);
     expect(await membership('@bob:a.test')).to.equal('invite');
   });
 

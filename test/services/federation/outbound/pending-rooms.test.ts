@@ -101,6 +101,15 @@ describe('what waits for servers', () => {
     expect(pending.takeChanges().rows).to.deep.equal([{ destination: DESTINATION, room: ROOM, after: 0, upTo: null }]);
   });
 
+  it('holds so many rooms of all servers together: the one for which most wait is forgotten first', () => {
+    const pending = new PendingRooms(4);
+    for (const room of [1, 2, 3]) pending.add('away.test', room, 0, 1);
+    pending.add('here.test', 1, 0, 1);
+    pending.add('new.test', 1, 0, 1);
+    expect([...pending.destinations]).to.deep.equal(['here.test', 'new.test']);
+    expect(pending.size).to.equal(2);
+  });
+
   it('is tried again within half a minute for a quarter of an hour, and within an hour for ever', () => {
     let passed = 0;
     for (let failures = 1; failures < 200; failures++) {

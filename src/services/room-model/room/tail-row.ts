@@ -1,0 +1,11 @@
+import type { RoomTailRow } from '#src/storage/events/event-rows.ts';
+import type { Room } from './room.ts';
+
+/** The tail of a room whose head stays as it is, where something is written under a new position. */
+export const tailRow = ({ head, headDepth, nid }: Room, position: number): RoomTailRow => ({
+  room: nid,
+  extremities: head.extremities.map((event) => event.nid),
+  state: head.chain.nid,
+  depth: headDepth,
+  lastPos: position,
+});
