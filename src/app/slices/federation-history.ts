@@ -1,6 +1,7 @@
 import { HistoryApi } from '#src/remote/federation/history-api.ts';
 import { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
 import { Backfill } from '#src/services/federation/backfill/backfill.ts';
+import { MissedEvents } from '#src/services/federation/inbound/missed-events.ts';
 import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
 import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -24,6 +25,7 @@ export function composeFederationHistory(
 ): Slice<FederationHistory> {
   const { clock, config, database, interner, loader, logger, merger, metrics, random, rooms, states, stream } = below;
   const { eventVerifier: verifier, federationClient, receiver, timers } = below;
+  const missed = new MissedEvents(clock);
   const historyApi = new HistoryApi(federationClient);
   const roomFetcher = new RoomFetcher({
     serverName: config.serverName,
@@ -33,6 +35,7 @@ export function composeFederationHistory(
     loader,
     database,
     random,
+    missed,
     logger,
   });
   const past = new PastReceiver({
@@ -52,6 +55,7 @@ export function composeFederationHistory(
     fetcher: roomFetcher,
     past,
     wholeState: below.wholeState,
+    missed,
     stream,
     clock,
     timers,
@@ -63,7 +67,7 @@ export function composeFederationHistory(
     services: {
       historyApi,
       roomFetcher,
-      missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver }),
+      missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver, missed }),
       backfill,
     },
     idle: () => backfill.idle(),

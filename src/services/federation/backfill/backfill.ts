@@ -14,6 +14,7 @@ import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { MissedEvents } from '#src/services/federation/inbound/missed-events.ts';
 import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { PastSource } from '#src/services/reading/history/past-source.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
@@ -35,6 +36,7 @@ export interface BackfillOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly wholeState: Pick<WholeState, 'within'>;
+  readonly missed: MissedEvents;
 }
 
 /** Events that are asked for at once. */
@@ -59,9 +61,6 @@ const BEHIND_MS = 60_000;
 const MOST_LOOKS = 60;
 const LOOKS_MS = 60_000;
 const MOST_LOOKED_AT = 2;
-/** For how long it is believed that nobody has an event, and of how many. */
-const MISSED_MS = 300_000;
-const REMEMBERED_MISSES = 10_000;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 interface Pause {
@@ -81,8 +80,6 @@ export class Backfill implements PastSource {
   /** Rooms that are filled in a while. */
   readonly #waiting = new Map<number, Timer>();
   readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
-  /** Events that no server has, and until when that is believed. */
-  readonly #missed = new LRUCache<string, number>(atMost(REMEMBERED_MISSES));
   readonly #looks = new LRUCache<number, { readonly count: number; readonly until: number }>(atMost(REMEMBERED_ROOMS));
   readonly #closing = new AbortController();
   readonly #filled: Counter;
@@ -132,10 +129,8 @@ export class Backfill implements PastSource {
   }
 
   async find(room: Room, eventId: string): Promise<boolean> {
-    const { clock, fetcher } = this.#options;
-    const key = `${room.nid} ${eventId}`;
-    if (!isEventId(eventId) || room.remoteServers().length === 0 || clock.now() < (this.#missed.get(key) ?? 0))
-      return false;
+    const { fetcher, missed } = this.#options;
+    if (!isEventId(eventId) || room.remoteServers().length === 0 || missed.has(room.nid, eventId)) return false;
     if (!this.#mayLook(room.nid)) return false;
     if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
     const isFound = await this.#turns.run(room.nid, async () => {
@@ -145,7 +140,7 @@ export class Backfill implements PastSource {
         if (await this.#fetchAt(room, eventId, server)) return true;
       return isHere();
     });
-    if (!isFound) this.#missed.set(key, clock.now() + MISSED_MS);
+    if (!isFound) missed.note(room.nid, eventId);
     return isFound;
   }
 

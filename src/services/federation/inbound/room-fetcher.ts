@@ -1,3 +1,4 @@
+import type { MissedEvents } from './missed-events.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -22,6 +23,7 @@ export interface RoomFetcherOptions {
   readonly loader: EventLoader;
   readonly database: Database;
   readonly random: Random;
+  readonly missed: MissedEvents;
   readonly logger: Logger;
 }
 
@@ -132,6 +134,7 @@ export class RoomFetcher {
       const event = (await this.verified(room, [answer.value])).find((one) => one.eventId === eventId);
       if (event !== undefined) return event;
     }
+    this.#options.missed.note(room.nid, eventId);
     return undefined;
   }
 

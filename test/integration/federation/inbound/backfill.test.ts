@@ -104,6 +104,7 @@ describe('the history of a room that was joined through another server', functio
     await a.say('alice', roomId, 'a searchable elephant');
     const secret = await a.say('alice', roomId, 'a secret elephant');
     await joins(roomId);
+    await everything(b, 'bob', roomId);
     await federation.idle();
     await a.must('alice', 'PUT', `/rooms/${encodeURIComponent(roomId)}/redact/${encodeURIComponent(secret)}/r1`, {});
     await federation.idle();

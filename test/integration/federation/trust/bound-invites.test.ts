@@ -41,7 +41,7 @@ describe('an identity server that tells who has bound an address', () => {
     mxid: string,
     token: string,
     changes: JsonObject = {},
-    method = 'PUT',
+    method: 'POST' | 'PUT' = 'PUT',
   ): Promise<Answer> => {
     const signed = signJson({ mxid, token }, 'id.test', key);
     const invite = {

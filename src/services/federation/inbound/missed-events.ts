@@ -1,0 +1,24 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import type { Clock } from '#src/kernel/clock.ts';
+
+const REMEMBERED = 10_000;
+const REMEMBERED_MS = 300_000;
+
+/** Events that no server gave, or that could not be accepted for want of what they are built on: nobody has them asked for again at once. */
+export class MissedEvents {
+  readonly #clock: Clock;
+  readonly #until = new LRUCache<string, number>(atMost(REMEMBERED));
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  note(roomNid: number, eventId: string): void {
+    this.#until.set(`${roomNid} ${eventId}`, this.#clock.now() + REMEMBERED_MS);
+  }
+
+  has(roomNid: number, eventId: string): boolean {
+    return this.#clock.now() < (this.#until.get(`${roomNid} ${eventId}`) ?? 0);
+  }
+}
