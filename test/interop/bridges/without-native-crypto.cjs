@@ -2,7 +2,7 @@
 const Module = require('node:module');
 
 const load = Module._load;
-const nothing = new Proxy(class {}, {
+const nothing = new Proxy(function Nothing() {}, {
   get: (target, name) =>
     name in target ? target[name] : typeof name === 'string' && /^[A-Z]/.test(name) ? nothing : undefined,
 });
