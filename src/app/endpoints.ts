@@ -120,6 +120,7 @@ import { scheduledTaskEndpoints } from '#src/http/synapse-admin/scheduled_tasks.
 import { serverVersionEndpoints } from '#src/http/synapse-admin/server_version.ts';
 import { auditLogEndpoints } from '#src/http/tsudoi/audit-log.ts';
 import { taskEndpoints } from '#src/http/tsudoi/tasks.ts';
+import { appserviceAdminEndpoints } from '#src/http/tsudoi/appservices.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
 import { registrationTokenAdminEndpoints } from '#src/http/synapse-admin/registration_tokens.ts';
@@ -153,6 +154,7 @@ const DECLARED = [
   ...reportEndpoints,
   ...serverVersionEndpoints,
   ...administrativeContactEndpoints,
+  ...appserviceAdminEndpoints,
   ...appservicePingEndpoints,
   ...appserviceRoomDirectoryEndpoints,
   ...banningEndpoints,

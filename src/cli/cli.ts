@@ -1,5 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { audit } from './audit.ts';
+import { appservice } from './appservice.ts';
 import { doctor } from './doctor.ts';
 import type { CliPorts } from './ports.ts';
 import { registrationToken } from './registration-token.ts';
@@ -19,6 +20,11 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi audit           [--config FILE]... [--actor USER] [--action NOUN.VERB] [--target NAME] [--room ROOM] [--days N] [--limit N]
                          [--access-token-file FILE] [--url URL]
                                               show what administrators did, the newest first, from the running server
+  tsudoi appservice add|list|remove [--config FILE]... [--file FILE] [--id ID] [--access-token-file FILE] [--url URL]
+                                              register bridges and bots on the running server, as an administrator
+  tsudoi appservice generate [--config FILE]... --id ID [--sender NAME] [--appservice-url URL] [--users REGEX]...
+                         [--aliases REGEX]... [--double-puppet]
+                                              write a registration with tokens of its own
   tsudoi doctor          [--config FILE]... [--url URL]
                                               look at configuration, machine, database and running server, and explain
   tsudoi import-archive  [--config FILE]... FILE
@@ -50,6 +56,13 @@ const OPTIONS = {
   target: { type: 'string' },
   room: { type: 'string' },
   limit: { type: 'string' },
+  file: { type: 'string' },
+  id: { type: 'string' },
+  sender: { type: 'string' },
+  'appservice-url': { type: 'string' },
+  users: { type: 'string', multiple: true },
+  aliases: { type: 'string', multiple: true },
+  'double-puppet': { type: 'boolean' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
@@ -63,6 +76,10 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'registration-token list': ['access-token-file', 'url'],
   'registration-token delete': ['token', 'access-token-file', 'url'],
   audit: ['actor', 'action', 'target', 'room', 'days', 'limit', 'access-token-file', 'url'],
+  'appservice add': ['file', 'access-token-file', 'url'],
+  'appservice list': ['access-token-file', 'url'],
+  'appservice remove': ['id', 'access-token-file', 'url'],
+  'appservice generate': ['id', 'sender', 'appservice-url', 'users', 'aliases', 'double-puppet'],
   doctor: ['url'],
   'import-archive': [],
   'move-media': [],
@@ -141,6 +158,21 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
           room: values.room,
           days: values.days,
           limit: values.limit,
+          accessTokenFile: values['access-token-file'],
+          url: values.url,
+        });
+      case 'appservice add':
+      case 'appservice list':
+      case 'appservice remove':
+      case 'appservice generate':
+        return await appservice(ports, files, positionals[1] as 'add' | 'list' | 'remove' | 'generate', {
+          file: values.file,
+          id: values.id,
+          sender: values.sender,
+          appserviceUrl: values['appservice-url'],
+          users: values.users,
+          aliases: values.aliases,
+          doublePuppet: values['double-puppet'] === true,
           accessTokenFile: values['access-token-file'],
           url: values.url,
         });

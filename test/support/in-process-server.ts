@@ -159,6 +159,11 @@ export class InProcessServer {
     return typeof address === 'string' ? Number(new URL(address).port) : undefined;
   }
 
+  /** Its database, for what a test looks at behind its back. */
+  get databaseUrl(): string {
+    return this.#databaseUrl;
+  }
+
   /** The data directory. */
   get folder(): string {
     return this.#folder;

@@ -13,6 +13,7 @@ import { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
 import { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { RegistrationTokens, RegistrationTokenStage } from '#src/services/accounts/registration/registration-tokens.ts';
 import { SharedSecretRegistration } from '#src/services/accounts/registration/shared-secret.ts';
+import { AppserviceAdministration } from '#src/services/accounts/appservices/appservice-administration.ts';
 import { AppserviceSenders } from '#src/services/accounts/appservices/senders.ts';
 import { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
 import { AppserviceRequests } from '#src/services/accounts/sessions/appservice-requests.ts';
@@ -49,6 +50,7 @@ export interface Accounts {
   readonly accounts: AccountService;
   readonly accountValidity: AccountValidity;
   readonly activity: DeviceActivity;
+  readonly appserviceAdministration: AppserviceAdministration;
   readonly appserviceSenders: AppserviceSenders;
   readonly appserviceTokens: AppserviceTokens;
   readonly devices: DeviceService;
@@ -177,6 +179,12 @@ export function composeAccounts(
   return {
     name: 'accounts',
     services: {
+      appserviceAdministration: new AppserviceAdministration({
+        ...shared,
+        appservices,
+        senders: appserviceSenders,
+        auditLog,
+      }),
       appserviceSenders,
       appserviceTokens: new AppserviceTokens({ appservices, sessions }),
       accountValidity,

@@ -8,6 +8,7 @@ import { DeviceMail } from '#src/services/appservices/mail/device-mail.ts';
 import { EphemeralMail } from '#src/services/appservices/mail/ephemeral-mail.ts';
 import { UserInterest } from '#src/services/appservices/interest/user-interest.ts';
 import { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
+import { ThirdPartyLookups } from '#src/services/appservices/lookups/third-party-lookups.ts';
 import { OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -31,6 +32,7 @@ const DAY_MS = 86_400_000;
 export interface AppserviceDelivery {
   readonly appserviceTransactions: AppserviceTransactions;
   readonly appservicePing: AppservicePing;
+  readonly thirdPartyLookups: ThirdPartyLookups;
   /** The WebSockets that application services have open. */
   readonly appserviceSockets: OpenSockets;
 }
@@ -140,6 +142,7 @@ export function composeAppservices(
       appserviceTransactions,
       appservicePing: new AppservicePing({ api, clock, inContact: (id) => appserviceTransactions.inContact(id) }),
       appserviceSockets: sockets,
+      thirdPartyLookups: new ThirdPartyLookups({ appservices, api, clock }),
     },
     async start() {
       await appserviceTransactions.open();

@@ -1,7 +1,12 @@
 import { Type } from 'typebox';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { endpoint } from '../endpoint.ts';
-import { noAppservice } from './parts/no-appservice.ts';
 import { empty } from './parts/room-schemas.ts';
+
+interface Services {
+  readonly publicRooms: PublicRooms;
+}
 
 export const appserviceRoomDirectoryEndpoints = [
   endpoint({
@@ -11,12 +16,15 @@ export const appserviceRoomDirectoryEndpoints = [
     path: '/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}',
     auth: 'accessToken',
     guests: 'refused',
-    suspended: { refused: 'it is for application services, of which there are none' },
+    suspended: OTHERS_SEE,
     rateLimit: 'default',
     params: Type.Object({ networkId: Type.String(), roomId: Type.String() }),
     body: Type.Object({ visibility: Type.Union([Type.Literal('public'), Type.Literal('private')]) }),
     response: empty,
-    errcodes: ['M_FORBIDDEN'],
-    handler: noAppservice,
+    errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
+    async handler({ publicRooms }: Services, { requester, params: { networkId, roomId }, body }) {
+      await publicRooms.setListedInNetwork(requester, networkId, roomId, body.visibility === 'public');
+      return {};
+    },
   }),
 ];

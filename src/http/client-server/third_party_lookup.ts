@@ -1,83 +1,116 @@
 import { type TArray, type TObject, Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { ThirdPartyLookups } from '#src/services/appservices/lookups/third-party-lookups.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject } from './parts/room-schemas.ts';
 
 const root = '/_matrix/client/v3/thirdparty';
 const found = Type.Array(anyObject);
+const access = { auth: 'accessToken', guests: 'refused', suspended: READS, rateLimit: 'default' } as const;
+const params = Type.Object({ protocol: Type.String() });
+/** Fields of a search: whatever the protocol has. */
+const fields = Type.Object({}, { additionalProperties: Type.String() });
 
-/** Protocols are what bridges bring along; without one there is nothing to look anything up in. */
-const ofProtocol = (operationId: string, summary: string, folder: string, response: TObject | TArray) =>
+interface Services {
+  readonly thirdPartyLookups: ThirdPartyLookups;
+}
+
+/** What clients say of themselves in a query. */
+const OF_TOKEN = ['access_token'];
+const OF_APPSERVICE = [...OF_TOKEN, 'user_id', 'device_id', 'org.matrix.msc3202.device_id'];
+
+/** The fields of a search, without what says who searches. */
+const fieldsOf = (query: Readonly<Record<string, string>>, { appservice }: Requester): Record<string, string> => {
+  const others = appservice === undefined ? OF_TOKEN : OF_APPSERVICE;
+  return Object.fromEntries(Object.entries(query).filter(([name]) => !others.includes(name)));
+};
+
+const reverse = <Name extends string>(
+  operationId: string,
+  summary: string,
+  folder: string,
+  name: Name,
+  find: (services: Services, value: string) => Promise<unknown>,
+) =>
+  endpoint({
+    operationId,
+    summary,
+    method: 'GET',
+    path: `${root}/${folder}`,
+    ...access,
+    query: Type.Object({ [name]: Type.String() }) as TObject,
+    response: found,
+    errcodes: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler: (services: Services, { query }) => find(services, (query as Record<Name, string>)[name]),
+  });
+
+const ofProtocol = (
+  operationId: string,
+  summary: string,
+  folder: string,
+  response: TObject | TArray,
+  find: (services: Services, protocol: string, fields: Record<string, string>) => Promise<unknown>,
+) =>
   endpoint({
     operationId,
     summary,
     method: 'GET',
     path: `${root}/${folder}/{protocol}`,
-    auth: 'accessToken',
-    guests: 'refused',
-    suspended: READS,
-    rateLimit: 'default',
-    params: Type.Object({ protocol: Type.String() }),
+    ...access,
+    params,
+    query: fields,
     response,
-    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    handler: (_, { params: { protocol } }) =>
-      Promise.reject(new MatrixError('M_NOT_FOUND', `No bridge of this server knows the protocol ${protocol}.`)),
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
+    handler: (services: Services, { params: { protocol }, query, requester }) =>
+      Promise.resolve().then(() => find(services, protocol, fieldsOf(query as Record<string, string>, requester))),
   });
 
+/** The networks that bridges of this server lead to. */
 export const thirdPartyLookupEndpoints = [
   endpoint({
     operationId: 'getProtocols',
     summary: 'Retrieve metadata about all protocols that a homeserver supports.',
     method: 'GET',
     path: `${root}/protocols`,
-    auth: 'accessToken',
-    guests: 'refused',
-    suspended: READS,
-    rateLimit: 'default',
+    ...access,
     response: anyObject,
     errcodes: ['M_LIMIT_EXCEEDED'],
-    handler: () => Promise.resolve({}),
+    handler: ({ thirdPartyLookups }: Services) => thirdPartyLookups.protocols(),
   }),
   ofProtocol(
     'getProtocolMetadata',
     'Retrieve metadata about a specific protocol that the homeserver supports.',
     'protocol',
     anyObject,
+    ({ thirdPartyLookups }, protocol) => thirdPartyLookups.protocol(protocol),
   ),
   ofProtocol(
     'queryLocationByProtocol',
     'Retrieve Matrix-side portals rooms leading to a third-party location.',
     'location',
     found,
+    ({ thirdPartyLookups }, protocol, wanted) => thirdPartyLookups.locations(protocol, wanted),
   ),
-  ofProtocol('queryUserByProtocol', 'Retrieve the Matrix User ID of a corresponding third-party user.', 'user', found),
-  endpoint({
-    operationId: 'queryLocationByAlias',
-    summary: 'Reverse-lookup third-party locations given a Matrix room alias.',
-    method: 'GET',
-    path: `${root}/location`,
-    auth: 'accessToken',
-    guests: 'refused',
-    suspended: READS,
-    rateLimit: 'default',
-    query: Type.Object({ alias: Type.String() }),
-    response: found,
-    errcodes: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    handler: () => Promise.resolve([]),
-  }),
-  endpoint({
-    operationId: 'queryUserByID',
-    summary: 'Reverse-lookup third-party users given a Matrix User ID.',
-    method: 'GET',
-    path: `${root}/user`,
-    auth: 'accessToken',
-    guests: 'refused',
-    suspended: READS,
-    rateLimit: 'default',
-    query: Type.Object({ userid: Type.String() }),
-    response: found,
-    errcodes: ['M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
-    handler: () => Promise.resolve([]),
-  }),
+  ofProtocol(
+    'queryUserByProtocol',
+    'Retrieve the Matrix User ID of a corresponding third-party user.',
+    'user',
+    found,
+    ({ thirdPartyLookups }, protocol, wanted) => thirdPartyLookups.users(protocol, wanted),
+  ),
+  reverse(
+    'queryLocationByAlias',
+    'Reverse-lookup third-party locations given a Matrix room alias.',
+    'location',
+    'alias',
+    ({ thirdPartyLookups }, alias) => thirdPartyLookups.locationsOf(alias),
+  ),
+  reverse(
+    'queryUserByID',
+    'Reverse-lookup third-party users given a Matrix User ID.',
+    'user',
+    'userid',
+    ({ thirdPartyLookups }, userId) => thirdPartyLookups.usersOf(userId),
+  ),
 ];

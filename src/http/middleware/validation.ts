@@ -148,8 +148,16 @@ export const refuseNul = (texts: Texts, what: 'query' | 'form'): void => {
   }
 };
 
+const firstOfEach = (texts: Texts): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(texts).flatMap(([name, given]) => {
+      const value = typeof given === 'string' ? given : given?.[0];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+
 /**
- * Converts and checks parameters of a path, a query or a form. Keys that are not declared are left out; of a repeated key that is not declared as an
+ * Converts and checks parameters of a path, a query or a form. Keys that are not declared are left out, unless the schema says what they are; of a repeated key that is not declared as an
  * array the first counts. An optional query parameter without a value (`?from=&limit=10`) counts as absent: it is how many clients write that.
  *
  * @returns a function that throws M_MISSING_PARAM or M_INVALID_PARAM
@@ -169,8 +177,10 @@ export const textValidator = (
     const decode = property[DECODE];
     return decode === undefined ? [] : [{ name, decode }];
   });
+  // Whatever else there is, as text.
+  const takesMore = typeof (schema as { readonly additionalProperties?: unknown }).additionalProperties === 'object';
   return (texts) => {
-    const result: Record<string, unknown> = {};
+    const result: Record<string, unknown> = takesMore ? firstOfEach(texts) : {};
     for (const { name, isArray, mayBeAbsent, convert } of fields) {
       const given = texts[name];
       if (given === undefined) continue;

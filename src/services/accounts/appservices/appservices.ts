@@ -8,7 +8,13 @@ import { listAppservices } from '#src/storage/accounts/appservices.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type ApplicationService, isExclusiveIn, isIn } from './application-service.ts';
 import { conflictOf } from './conflicts.ts';
-import { hashOfToken, parseRegistration, readRegistration, RegistrationProblem, withoutToken } from './registration.ts';
+import {
+  hashOfToken,
+  parseRegistration,
+  readRegistration,
+  RegistrationConflict,
+  withoutToken,
+} from './registration.ts';
 
 /** A registration's file. */
 export interface RegistrationFile {
@@ -35,6 +41,8 @@ export interface RegistrationsChanged {
 
 /** How many users, aliases and rooms it is remembered of who is interested in them. */
 const REMEMBERED = 20_000;
+/** The `source` of registrations that administrators added. */
+export const DATABASE = 'database';
 const NONE: readonly ApplicationService[] = [];
 
 type Interests = LRUCache<string, readonly ApplicationService[]>;
@@ -66,7 +74,18 @@ export class Appservices {
    * @throws Error with a sentence for the operator: what is wrong with which registration, or which two are in each other's way
    */
   load(): Promise<void> {
-    return this.#turns.run('load', async () => this.#put(await this.#read()));
+    return this.#turns.run('load', async () => {
+      const ofFiles = await this.#readFiles();
+      this.#put(assertApart([...ofFiles, ...(await this.#readAdded())]));
+    });
+  }
+
+  /** The same for those of the database alone: those of files stay as they are in force. */
+  loadAdded(): Promise<void> {
+    return this.#turns.run('load', async () => {
+      const ofFiles = this.#all.filter(({ source }) => source !== DATABASE);
+      this.#put(assertApart([...ofFiles, ...(await this.#readAdded())]));
+    });
   }
 
   /** All of them, in the order of files, and those of the database after them. */
@@ -119,12 +138,12 @@ export class Appservices {
   /**
    * Whether a registration could be added to those that are there, in place of the one with its id.
    *
-   * @throws RegistrationProblem
+   * @throws RegistrationConflict
    */
   assertFits(service: ApplicationService): void {
     for (const other of this.#all) {
       const conflict = other.id === service.id ? undefined : conflictOf(service, other);
-      if (conflict !== undefined) throw new RegistrationProblem(service.source, [conflict]);
+      if (conflict !== undefined) throw new RegistrationConflict(conflict);
     }
   }
 
@@ -143,22 +162,22 @@ export class Appservices {
     return found;
   }
 
-  async #read(): Promise<readonly ApplicationService[]> {
-    const { database, readFiles, serverName } = this.#deps;
+  async #readFiles(): Promise<readonly ApplicationService[]> {
+    const { readFiles, serverName } = this.#deps;
     const services: ApplicationService[] = [];
     for (const { path, text } of await readFiles()) {
       const kept = withoutToken(parseRegistration(text, path), path);
       services.push(await readRegistration(kept, path, serverName));
     }
+    return services;
+  }
+
+  async #readAdded(): Promise<readonly ApplicationService[]> {
+    const { database, serverName } = this.#deps;
+    const services: ApplicationService[] = [];
     for (const { asTokenHash, registration } of await listAppservices(database)) {
       const kept = { asTokenHash, registration: JSON.parse(registration) as Record<string, unknown> };
-      services.push(await readRegistration(kept, 'database', serverName));
-    }
-    for (const [index, service] of services.entries()) {
-      for (const other of services.slice(0, index)) {
-        const conflict = conflictOf(other, service);
-        if (conflict !== undefined) throw new Error(conflict);
-      }
+      services.push(await readRegistration(kept, DATABASE, serverName));
     }
     return services;
   }
@@ -180,6 +199,16 @@ export class Appservices {
     this.#changed.emit({ changed, removed });
   }
 }
+
+/** @throws RegistrationConflict when two of them are in each other's way */
+const assertApart = (services: readonly ApplicationService[]): readonly ApplicationService[] => {
+  for (const [index, service] of services.entries())
+    for (const other of services.slice(0, index)) {
+      const conflict = conflictOf(other, service);
+      if (conflict !== undefined) throw new RegistrationConflict(conflict);
+    }
+  return services;
+};
 
 const isSame = (before: ApplicationService | undefined, after: ApplicationService): boolean =>
   before !== undefined &&

@@ -12,6 +12,11 @@ export class RegistrationProblem extends Error {
   }
 }
 
+/** Two registrations cannot be there at once. The message says why. */
+export class RegistrationConflict extends Error {
+  override readonly name = 'RegistrationConflict';
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 /** A registration as it is kept: in the specification's spelling, with the hash of its `as_token` in place of the token. */

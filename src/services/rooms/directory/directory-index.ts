@@ -5,7 +5,7 @@ import type { Appended, RoomEventStream } from '#src/services/events/stream/room
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { listedRooms } from '#src/storage/rooms/directory.ts';
+import { listedRooms, roomsOfNetworks } from '#src/storage/rooms/directory.ts';
 
 /** Rooms whose texts are read together. */
 const ROOMS_AT_ONCE = 50;
@@ -23,6 +23,8 @@ interface Texts {
 interface Entry {
   readonly nid: number;
   readonly roomType: string | null;
+  /** Whether it is on this server's own list. */
+  isPublic: boolean;
   joined: number;
   /** Undefined as long as nobody has searched. */
   texts: Texts | undefined;
@@ -33,6 +35,8 @@ export interface DirectoryQuery {
   readonly searchTerm: string;
   /** Null stands for rooms without a type. */
   readonly roomTypes: readonly (string | null)[] | undefined;
+  /** On which list: that of a network, which application services keep, or any; this server's own one when left out. */
+  readonly list?: { readonly instanceId: string } | 'any' | undefined;
 }
 
 /**
@@ -43,12 +47,15 @@ export class DirectoryIndex {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
   readonly #entries = new Map<number, Entry>();
+  /** The networks for which application services list a room, by its number. */
+  readonly #networks = new Map<number, ReadonlySet<string>>();
   /** Rooms that have members. */
   #order: Entry[] = [];
   #isSorted = true;
   #reading: Promise<void> | undefined;
   /** Rooms that changed while the list was read. */
   #changed: Set<Room> | undefined;
+  #networksChanged: (() => void)[] = [];
 
   constructor(options: {
     readonly database: Database;
@@ -76,15 +83,17 @@ export class DirectoryIndex {
     await this.#read();
     const matches = matcherOf(query.searchTerm);
     if (matches !== undefined) await this.#readTexts();
-    const { roomTypes } = query;
+    const { list, roomTypes } = query;
+    const isOn = this.#listed(list);
     const types = roomTypes === undefined ? undefined : new Set(roomTypes);
     const order = this.#sorted();
     const nidsOf = (entries: readonly Entry[]): number[] => entries.slice(start, start + limit).map(({ nid }) => nid);
-    if (matches === undefined && types === undefined) return { nids: nidsOf(order), total: order.length };
+    if (isOn === undefined && matches === undefined && types === undefined)
+      return { nids: nidsOf(order), total: order.length };
     const found: Entry[] = [];
     for (const [index, entry] of order.entries()) {
       if (index > 0 && index % ENTRIES_AT_ONCE === 0) await setImmediate();
-      if (types !== undefined && !types.has(entry.roomType)) continue;
+      if (isOn?.(entry) === false || (types !== undefined && !types.has(entry.roomType))) continue;
       if (matches === undefined || (entry.texts !== undefined && matches(entry.texts))) found.push(entry);
     }
     return { nids: nidsOf(found), total: found.length };
@@ -95,8 +104,35 @@ export class DirectoryIndex {
     this.#update(room, true);
   }
 
+  /** Notes that an application service lists a room for a network, or does not any more. */
+  listedInNetwork(room: Room, instanceId: string, isListed: boolean): void {
+    if (this.#reading === undefined) return;
+    const change = (): void => {
+      const networks = new Set(this.#networks.get(room.nid));
+      if (isListed) networks.add(instanceId);
+      else networks.delete(instanceId);
+      if (networks.size === 0) this.#networks.delete(room.nid);
+      else this.#networks.set(room.nid, networks);
+      this.#update(room, true);
+    };
+    // What is being read may hold it or not.
+    if (this.#changed === undefined) change();
+    else this.#networksChanged.push(change);
+  }
+
+  /** Whether a room is on a list; undefined when all rooms are. */
+  #listed(list: DirectoryQuery['list']): ((entry: Entry) => boolean) | undefined {
+    if (list === 'any' || (list === undefined && this.#networks.size === 0)) return undefined;
+    if (list === undefined) return ({ isPublic }) => isPublic;
+    return ({ nid }) => this.#networks.get(nid)?.has(list.instanceId) === true;
+  }
+
+  #isOnAnyList(room: Room): boolean {
+    return room.isPublic || this.#networks.has(room.nid);
+  }
+
   #note({ room, events, resolvedMembers = [] }: Appended): undefined {
-    if (this.#reading === undefined || !room.isPublic) return undefined;
+    if (this.#reading === undefined || !this.#isOnAnyList(room)) return undefined;
     const isRenamed = events.some(
       ({ event }) => event.stateKey === '' && SEARCHED.some(([type]) => type === event.type),
     );
@@ -109,13 +145,14 @@ export class DirectoryIndex {
     if (this.#reading === undefined) return;
     this.#changed?.add(room);
     const before = this.#entries.get(room.nid);
-    if (!room.isPublic) {
+    if (!this.#isOnAnyList(room)) {
       if (before === undefined) return;
       this.#entries.delete(room.nid);
       this.#order = this.#order.filter((entry) => entry !== before);
       return;
     }
-    const entry = before ?? { nid: room.nid, roomType: room.roomType ?? null, joined: 0, texts: undefined };
+    const entry = before ?? newEntry(room.nid, room.roomType ?? null, 0);
+    entry.isPublic = room.isPublic;
     if (isRenamed || entry.texts === undefined) entry.texts = textsOf(room);
     if (before !== undefined && before.joined === room.joinedCount) return;
     entry.joined = room.joinedCount;
@@ -147,7 +184,13 @@ export class DirectoryIndex {
         const rows = await listedRooms(this.#database);
         for (const { nid, room_type: roomType, version, joined } of rows)
           if (roomVersion(version) !== undefined && !this.#entries.has(nid))
-            this.#add({ nid, roomType, joined, texts: undefined });
+            this.#add({ ...newEntry(nid, roomType, joined), isPublic: true });
+        for (const { instanceId, nid, room_type: roomType, version, joined } of await roomsOfNetworks(this.#database)) {
+          if (roomVersion(version) === undefined) continue;
+          this.#networks.set(nid, new Set([...(this.#networks.get(nid) ?? []), instanceId]));
+          if (!this.#entries.has(nid)) this.#add(newEntry(nid, roomType, joined));
+        }
+        for (const change of this.#networksChanged.splice(0)) change();
         for (const room of changed) this.#update(room, true);
       } catch (error) {
         this.#reading = undefined;
@@ -171,6 +214,14 @@ export class DirectoryIndex {
     }
   }
 }
+
+const newEntry = (nid: number, roomType: string | null, joined: number): Entry => ({
+  nid,
+  roomType,
+  joined,
+  isPublic: false,
+  texts: undefined,
+});
 
 const SEARCHED = [
   ['m.room.name', 'name'],

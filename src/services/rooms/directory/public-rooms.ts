@@ -8,11 +8,14 @@ import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { aliasesOfRoom } from '#src/storage/rooms/aliases.ts';
-import { setListed } from '#src/storage/rooms/directory.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { instanceIdOf } from '#src/services/accounts/appservices/networks.ts';
+import { setListed, setListedInNetwork } from '#src/storage/rooms/directory.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
 const MAX_LIMIT = 500;
+const LONGEST_NETWORK = 255;
 const TOKEN = /^p1_(\d{1,9})$/;
 
 /** A search in the room directory. Client-Server API, `POST /publicRooms`. */
@@ -93,11 +96,12 @@ export class PublicRooms {
     const { server = this.#serverName, ...rest } = query;
     if (server !== this.#serverName) return this.#remote.list(server, { ...rest, limit });
     const start = offsetOf(query.since);
-    const { searchTerm = '', roomTypes, thirdPartyInstanceId } = query;
-    const { nids, total } =
-      thirdPartyInstanceId === undefined
-        ? await this.#index.page({ searchTerm, roomTypes }, start, limit)
-        : { nids: [], total: 0 };
+    const { includeAllNetworks, searchTerm = '', roomTypes, thirdPartyInstanceId: instanceId } = query;
+    const isAny = includeAllNetworks === true;
+    if (isAny && instanceId !== undefined)
+      throw new MatrixError('M_INVALID_PARAM', 'third_party_instance_id is for requests without include_all_networks.');
+    const list = isAny ? 'any' : instanceId === undefined ? undefined : { instanceId };
+    const { nids, total } = await this.#index.page({ searchTerm, roomTypes, list }, start, limit);
     const rooms = await this.#rooms.load(nids);
     return {
       chunk: nids.flatMap((nid) => rooms.get(nid) ?? []).map(publicRoomOf),
@@ -137,6 +141,28 @@ export class PublicRooms {
     if (isListed && !room.isPublic)
       await this.#policy.mayPublish(userId, roomId, () => aliasesOfRoom(this.#database, room.nid));
     await this.#setListed(room, isListed);
+  }
+
+  /**
+   * Puts a room on the list that an application service keeps for a network, or takes it off. Application Service API, "Published room
+   * directories".
+   *
+   * @throws MatrixError M_FORBIDDEN (no application service), M_INVALID_PARAM, M_NOT_FOUND, also for a room of which this user may not know
+   */
+  async setListedInNetwork(
+    { appservice, userId }: Pick<Requester, 'appservice' | 'userId'>,
+    network: string,
+    roomId: string,
+    isListed: boolean,
+  ): Promise<void> {
+    if (appservice === undefined)
+      throw new MatrixError('M_FORBIDDEN', 'This access token is not that of an application service.');
+    if (network === '' || network.length > LONGEST_NETWORK)
+      throw new MatrixError('M_INVALID_PARAM', `The id of a network has 1 to ${LONGEST_NETWORK} characters.`);
+    const room = await this.#known(roomId, userId);
+    const { id } = appservice.service;
+    await setListedInNetwork(this.#database, { appservice: id, network, room: room.nid }, isListed);
+    this.#index.listedInNetwork(room, instanceIdOf(id, network), isListed);
   }
 
   /** Takes a room off the list that has been replaced by another one. */
