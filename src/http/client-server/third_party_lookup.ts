@@ -26,11 +26,11 @@ const fieldsOf = (query: Readonly<Record<string, string>>, { appservice }: Reque
   return Object.fromEntries(Object.entries(query).filter(([name]) => !others.includes(name)));
 };
 
-const reverse = <Name extends string>(
+const reverse = (
   operationId: string,
   summary: string,
   folder: string,
-  name: Name,
+  name: 'alias' | 'userid',
   find: (services: Services, value: string) => Promise<unknown>,
 ) =>
   endpoint({
@@ -42,7 +42,7 @@ const reverse = <Name extends string>(
     query: Type.Object({ [name]: Type.String() }) as TObject,
     response: found,
     errcodes: ['M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    handler: (services: Services, { query }) => find(services, (query as Record<Name, string>)[name]),
+    handler: (services: Services, { query }) => find(services, (query as Record<string, string>)[name] ?? ''),
   });
 
 const ofProtocol = (

@@ -60,7 +60,7 @@ export const appserviceAdminEndpoints = [
     operationId: 'reloadAppservices',
     summary: 'Reads the files of registrations again. When one cannot be used, all stays as it was.',
     method: 'POST',
-    path: `${root}/reload`,
+    path: '/_tsudoi/admin/v1/reload_appservices',
     ...OF_ADMINISTRATORS,
     response: list,
     errcodes: ['M_INVALID_PARAM'],

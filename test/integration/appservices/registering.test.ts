@@ -102,7 +102,7 @@ describe('registering application services while the server runs', () => {
     await server.reload();
     expect(await whoIs('as_token_of_xmpp')).to.equal('@_xmpp_bot:test');
     await server.registerAppservices([registrationOf('sms')]);
-    const reloaded = await server.must(ADMIN, 'POST', `${ROOT}/reload`);
+    const reloaded = await server.must(ADMIN, 'POST', `/_tsudoi/admin/v1/reload_appservices`);
     expect(reloaded.appservices.map(({ id }: { id: string }) => id)).to.deep.equal(['sms']);
     expect((await server.ask('as_token_of_xmpp', 'GET', '/account/whoami')).body.errcode).to.equal('M_UNKNOWN_TOKEN');
     expect(await actions()).to.include('appservice.reload');
@@ -110,7 +110,7 @@ describe('registering application services while the server runs', () => {
 
   it('leaves all as it was when one of the files cannot be used', async () => {
     await server.registerAppservices([registrationOf('one'), { id: 'broken' }]);
-    const { body } = await server.ask(ADMIN, 'POST', `${ROOT}/reload`);
+    const { body } = await server.ask(ADMIN, 'POST', `/_tsudoi/admin/v1/reload_appservices`);
     expect(body.errcode).to.equal('M_INVALID_PARAM');
     expect(body.error).to.include('as_token must be').and.to.include('.yaml');
     expect(await listed()).to.deep.equal(['sms']);
