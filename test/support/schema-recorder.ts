@@ -60,7 +60,7 @@ const withOrigin = (body: unknown): unknown => {
 };
 
 /** Errors that any endpoint with authentication may answer, whatever its own description of the status is. */
-const TOKEN_ERRORS: ReadonlySet<unknown> = new Set(['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN']);
+const TOKEN_ERRORS: ReadonlySet<unknown> = new Set(['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN', 'M_USER_LOCKED']);
 
 export class SchemaRecorder {
   readonly #folder: string | undefined;

@@ -1,3 +1,4 @@
+import { registrationOf } from '#test/support/application-service.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { uploadMedia } from '#test/support/media.ts';
 
@@ -52,6 +53,35 @@ const toDevice =
     const sent = method === 'delete_devices' ? { devices: [deviceId] } : body;
     return { path: v2(path)(userId), action, ...(sent === undefined ? {} : { body: sent }) };
   };
+
+const APPSERVICES = '/_tsudoi/admin/v1/appservices';
+let bridges = 0;
+/** A registration that is in nobody's way, with secrets of its own. */
+const bridge = (): ReturnType<typeof registrationOf> => registrationOf(`bridge${(bridges += 1)}`);
+const secretsOf = ({ as_token: ours, hs_token: theirs }: ReturnType<typeof registrationOf>): string[] => [ours, theirs];
+
+const OF_APPSERVICES: Readonly<Record<string, Prepare>> = {
+  addAppservice: async () => {
+    const body = bridge();
+    return { path: APPSERVICES, body, action: 'appservice.add', secrets: secretsOf(body) };
+  },
+  replaceAppservice: async (server) => {
+    const body = bridge();
+    await server.must('admin-root', 'POST', APPSERVICES, { ...body, as_token: 'the_one_before' });
+    return {
+      path: `${APPSERVICES}/${body.id}`,
+      body,
+      action: 'appservice.replace',
+      secrets: [...secretsOf(body), 'the_one_before'],
+    };
+  },
+  removeAppservice: async (server) => {
+    const body = bridge();
+    await server.must('admin-root', 'POST', APPSERVICES, body);
+    return { path: `${APPSERVICES}/${body.id}`, action: 'appservice.remove', secrets: secretsOf(body) };
+  },
+  reloadAppservices: async () => ({ path: '/_tsudoi/admin/v1/reload_appservices', action: 'appservice.reload' }),
+};
 
 const USERS: Readonly<Record<string, Prepare>> = {
   adminPutUser: toUser(v2(''), 'user.change', { body: { password: PASSWORD, displayname: 'X' }, secrets: [PASSWORD] }),
@@ -173,6 +203,7 @@ const REPORTS: Readonly<Record<string, Prepare>> = {
  * other requests or by the services.
  */
 export const AUDITED: Readonly<Record<string, Prepare>> = {
+  ...OF_APPSERVICES,
   adminCreateRegistrationToken: async () => ({
     path: `${TOKENS}/new`,
     body: { token: 'audited-new' },

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { registrationOf } from '#test/support/application-service.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
+import { Refused, StreamClient } from '#test/ws/stream-client.ts';
 
 /** Owns `@_irc_...`. */
 const IRC = registrationOf('irc');
@@ -169,5 +171,46 @@ describe('application services as users', () => {
     expect(await send(PUPPET.as_token, '?user_id=@alice:test')).to.equal(bridged);
     const onDevice = await send(PUPPET.as_token, '?user_id=@alice:test&device_id=DEVICE');
     expect(onDevice).to.equal(own);
+  });
+
+  describe('reading along', () => {
+    const sync = (query: string) => server.must(PUPPET.as_token, 'GET', `/sync?${query}&user_id=@alice:test`);
+    const open = (query: string): Promise<StreamClient> =>
+      StreamClient.open(`${server.url.replace('http', 'ws')}${WEBSOCKET_PATH}`, { query, token: PUPPET.as_token });
+
+    it('is for the user whom they act as: over sync, with a long poll', async () => {
+      const room = await server.room('alice');
+      const { next_batch: since, rooms } = await sync('timeout=0');
+      expect(Object.keys(rooms.join)).to.include(room);
+      const poll = sync(`timeout=30000&since=${since}`);
+      await server.say('alice', room, 'news');
+      const [told] = (await poll).rooms.join[room].timeline.events;
+      expect(told.content.body).to.equal('news');
+    });
+
+    it('is for the user whom they act as: over a WebSocket, said in its query or its first frame', async () => {
+      const room = await server.room('alice');
+      const byQuery = await open('user_id=@alice:test&device_id=DEVICE');
+      expect(Object.keys((await byQuery.sync()).rooms.join)).to.include(room);
+      await byQuery.end();
+      const byFrame = await StreamClient.open(`${server.url.replace('http', 'ws')}${WEBSOCKET_PATH}`, {});
+      byFrame.send({ id: 1, method: 'auth', params: { token: PUPPET.as_token, user_id: '@alice:test' } });
+      expect((await byFrame.response(1)).result.user_id).to.equal('@alice:test');
+      await byFrame.end();
+    });
+
+    it('is refused over a WebSocket as it is over HTTP', async () => {
+      for (const [query, status, errcode] of [
+        ['user_id=@alice:elsewhere', 403, 'M_FORBIDDEN'],
+        ['user_id=@alice:test&device_id=NOWHERE', 400, 'M_UNKNOWN_DEVICE'],
+      ] as const) {
+        const refused = await open(query).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (!(refused instanceof Refused)) throw new Error('The handshake was not refused.', { cause: refused });
+        expect([refused.status, refused.body.errcode], query).to.deep.equal([status, errcode]);
+      }
+    });
   });
 });

@@ -1,9 +1,13 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { until } from '#test/support/until.ts';
 import {
   asks,
+  PUPPETEER,
   readable,
   type Role,
   ROLES,
@@ -170,13 +174,21 @@ const ANYBODYS = new Set([
 for (const visibility of VISIBILITIES)
   describe(`a private room with "${visibility}" history`, function () {
     this.timeout(120_000);
+    let folder: string;
     let server: ChildServer;
     let room: RoomOfSecrets;
     before(async () => {
-      server = await ChildServer.start({ database: 'shared', env: { TSUDOI_REGISTRATION__ENABLED: 'true' } });
+      folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-puppets-'));
+      const registration = join(folder, 'puppeteer.yaml');
+      await writeFile(registration, JSON.stringify(PUPPETEER));
+      const env = { TSUDOI_REGISTRATION__ENABLED: 'true', TSUDOI_APPSERVICES__FILES: registration };
+      server = await ChildServer.start({ database: 'shared', env });
       room = await roomOfSecrets(server, visibility);
     });
-    after(() => server.dispose());
+    after(async () => {
+      await server.dispose();
+      await rm(folder, { recursive: true, force: true });
+    });
 
     it('is asked through every endpoint that has to do with rooms', () => {
       const asked = new Set([...Object.keys(reads(room, 'left')), ...Object.keys(writes(room, 'left')), ...ANYBODYS]);

@@ -1,14 +1,19 @@
 import type { ChildServer } from '#test/support/child-server.ts';
+import { registrationOf } from '#test/support/application-service.ts';
 import { ask, must } from '#test/support/http.ts';
 import type { Json } from '#test/support/in-process-server.ts';
 
 export const VISIBILITIES = ['joined', 'invited', 'shared', 'world_readable'] as const;
 export type Visibility = (typeof VISIBILITIES)[number];
 
-/** Everybody who asks, by what they have to do with the room. The barred have left, and were banned later. */
+/**
+ * Everybody who asks, by what they have to do with the room. The barred have left, and were banned later; the puppet is a stranger in whose
+ * name an application service asks.
+ */
 export const ROLES = [
   'stranger',
   'guest',
+  'puppet',
   'invited',
   'declined',
   'knocked',
@@ -25,6 +30,8 @@ export type Role = (typeof ROLES)[number];
 export interface Person {
   readonly userId: string;
   readonly token: string;
+  /** The token is that of an application service, which says as whom it acts. */
+  readonly isPuppet?: boolean;
 }
 
 /** The custom state event of which there is a version for each part of the room's life. */
@@ -91,11 +98,17 @@ export interface RoomOfSecrets {
 
 let count = 0;
 
+/** The application service of the puppet: it acts as any user, owns none, and is in no room. */
+export const PUPPETEER = registrationOf('puppeteer', {
+  namespaces: { users: [{ exclusive: false, regex: '@.*:localhost' }] },
+});
+
 const register = async (server: ChildServer, name: string): Promise<Person> => {
   const isGuest = name.startsWith('guest');
   const body = isGuest ? {} : { username: name, password: 'a password', auth: { type: 'm.login.dummy' } };
   const made = await must(server.url, 'POST', `/register${isGuest ? '?kind=guest' : ''}`, { body });
-  return { userId: made.user_id, token: made.access_token };
+  const isPuppet = name.startsWith('puppet');
+  return { userId: made.user_id, token: isPuppet ? PUPPETEER.as_token : made.access_token, isPuppet };
 };
 
 export const roomOfSecrets = async (server: ChildServer, visibility: Visibility): Promise<RoomOfSecrets> => {
@@ -167,6 +180,9 @@ export const roomOfSecrets = async (server: ChildServer, visibility: Visibility)
   return { server, roomId, owner, people, messages, states, relating, tokens: [start, now], beginning };
 };
 
+const inNameOf = ({ isPuppet, userId }: Person, path: string): string =>
+  isPuppet === true ? `${path}${path.includes('?') ? '&' : '?'}user_id=${encodeURIComponent(userId)}` : path;
+
 /** A request in the name of somebody. */
 export const asks = (
   room: RoomOfSecrets,
@@ -175,4 +191,7 @@ export const asks = (
   path: string,
   body?: object,
 ): Promise<{ status: number; body: Json }> =>
-  ask(room.server.url, method, path, { token: person.token, ...(body === undefined ? {} : { body }) });
+  ask(room.server.url, method, inNameOf(person, path), {
+    token: person.token,
+    ...(body === undefined ? {} : { body }),
+  });
