@@ -25,10 +25,7 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
   ['v1.14', 'reporting of users'],
   ['v1.15', 'summaries of rooms; where there is no OAuth 2.0 API its metadata are M_UNRECOGNIZED'],
   ['v1.16', 'fields of profiles, state_after, room version 12'],
-  [
-    'v1.17',
-    'devices of application services, of which there are none; where there is no OAuth 2.0 API, no m.oauth stage',
-  ],
+  ['v1.17', 'devices of application services; where there is no OAuth 2.0 API, no m.oauth stage'],
   [
     'v1.18',
     'locking and suspending accounts, blocking of invites, redactions sent as events are, policy servers named by their keys',
