@@ -6,6 +6,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { recorder } from './schema-recorder.ts';
 
 /** What an application service was asked. */
 export interface AskedOfAppservice {
@@ -89,6 +90,7 @@ export class StubAppservice {
     const body: unknown = text === '' ? undefined : JSON.parse(text);
     const asked = { method, target, path: decodeURIComponent(pathname), query: searchParams, headers, body };
     this.asked.push(asked);
+    recorder.recordRequest(method, target, body);
     const answer = await this.answer(asked);
     if (answer === 'hang') return;
     response.writeHead(answer[0], { 'content-type': 'application/json' });

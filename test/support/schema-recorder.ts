@@ -141,6 +141,32 @@ export class SchemaRecorder {
       this.#seen.set(violation, (this.#seen.get(violation) ?? 0) + 1);
   }
 
+  /**
+   * The same for a request of ours to an application service: it has to be one that the specification has, with the body that belongs to it.
+   * Ways of earlier versions are not looked at.
+   *
+   * @param url may have a path before the specification's own
+   */
+  recordRequest(method: string, url: string, body: unknown): void {
+    const at = url.indexOf('/_matrix/app/v1/');
+    if (at === -1 || this.specification === undefined) return;
+    const operation = this.specification.find(method, url.slice(at));
+    this.#checked++;
+    const faults =
+      operation === undefined ? [`${method} /_matrix/app/...: no such operation`] : this.#bodyFaults(operation, body);
+    for (const fault of faults) this.#seen.set(fault, (this.#seen.get(fault) ?? 0) + 1);
+  }
+
+  #bodyFaults(operation: Operation, body: unknown): string[] {
+    const schema = this.specification?.child(operation.at, 'requestBody', 'content', 'application/json', 'schema');
+    const name = `${operation.method} ${operation.path} (${operation.operationId}), request`;
+    if (schema === undefined) return body === undefined ? [] : [`${name}: it has no body`];
+    const validate = this.#validator(schema);
+    if (validate(body)) return [];
+    const faults = (validate.errors ?? []).filter((error) => !isOverlap(error));
+    return [...new Set(faults.map((error) => `${name}: ${sentenceOf(error)}`))];
+  }
+
   /** What was recorded: each violation once, with how often it was seen. */
   violations(): readonly string[] {
     return [...this.#seen]

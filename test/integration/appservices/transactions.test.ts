@@ -34,7 +34,7 @@ describe('application services: transactions', () => {
   });
 
   /** The events of what it was sent since the last time, once each. */
-  const events = (): Json[] => stub.take().flatMap(({ body }) => body.events);
+  const events = (): Json[] => stub.take().flatMap(({ body }) => body?.events ?? []);
   const bodies = (): string[] => events().flatMap(({ content }: Json) => content.body ?? []);
 
   const bridgedRoom = async (): Promise<string> => {
