@@ -20,6 +20,7 @@ import type { Queries } from './federation-queries.ts';
 import type { Memberships } from './membership.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { Outside } from './outside.ts';
+import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Policy } from './policy.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
@@ -53,6 +54,7 @@ export function composeRooms(
   below: Platform &
     Outside &
     Policy &
+    AppserviceRegistry &
     Queries &
     Commit &
     Users &
@@ -70,7 +72,7 @@ export function composeRooms(
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, spacesApi, stream } = below;
   const { thirdPartyInvites, userActions, users } = below;
-  const { policyGate: policy } = below;
+  const { appservices, policyGate: policy } = below;
   const { serverName } = config;
   const remoteRooms = new RemoteRooms({ api: spacesApi, stream, clock, serverName });
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
@@ -83,6 +85,7 @@ export function composeRooms(
     serverName,
     remote: remotePublicRooms,
     policy,
+    appservices,
   });
   return {
     name: 'rooms',

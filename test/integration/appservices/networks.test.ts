@@ -195,6 +195,8 @@ describe('networks of application services', () => {
       const room = await server.room('alice');
       expect((await list('libera', room, 'public', 'alice')).body.errcode).to.equal('M_FORBIDDEN');
       expect((await list('libera', room, 'public')).body.errcode).to.equal('M_NOT_FOUND');
+      await server.must('alice', 'PUT', `/rooms/${room}/state/m.room.join_rules/`, { join_rule: 'knock' });
+      expect((await list('libera', room, 'public')).body.errcode).to.equal('M_FORBIDDEN');
       expect((await list('libera', '!nowhere', 'public')).body.errcode).to.equal('M_NOT_FOUND');
       expect((await list('x'.repeat(256), room, 'public')).body.errcode).to.equal('M_INVALID_PARAM');
     });

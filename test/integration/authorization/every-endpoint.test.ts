@@ -259,6 +259,8 @@ for (const visibility of VISIBILITIES)
             const isRefused =
               [403, 404].includes(answer.status) &&
               ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_GUEST_ACCESS_FORBIDDEN'].includes(answer.body.errcode);
+            // The alias is of no namespace of the service.
+            if (role === 'puppet' && answer.body.errcode === 'M_EXCLUSIVE') continue;
             if (!isRefused) accepted.push(`${operation} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
           }
         expect(accepted).to.deep.equal([]);

@@ -9,6 +9,8 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Database } from '#src/storage/database.ts';
 import { aliasesOfRoom } from '#src/storage/rooms/aliases.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { instanceIdOf } from '#src/services/accounts/appservices/networks.ts';
 import { setListed, setListedInNetwork } from '#src/storage/rooms/directory.ts';
 import { DirectoryIndex } from './directory-index.ts';
@@ -62,6 +64,7 @@ export interface PublicRoomsOptions {
   readonly serverName: string;
   readonly remote: RemotePublicRooms;
   readonly policy: PolicyGate;
+  readonly appservices: Appservices;
 }
 
 /** The room directory. Client-Server API, "Listing rooms". */
@@ -73,6 +76,7 @@ export class PublicRooms {
   readonly #serverName: string;
   readonly #remote: RemotePublicRooms;
   readonly #policy: PolicyGate;
+  readonly #appservices: Appservices;
 
   constructor(options: PublicRoomsOptions) {
     this.#database = options.database;
@@ -82,6 +86,7 @@ export class PublicRooms {
     this.#serverName = options.serverName;
     this.#remote = options.remote;
     this.#policy = options.policy;
+    this.#appservices = options.appservices;
   }
 
   /**
@@ -147,7 +152,8 @@ export class PublicRooms {
    * Puts a room on the list that an application service keeps for a network, or takes it off. Application Service API, "Published room
    * directories".
    *
-   * @throws MatrixError M_FORBIDDEN (no application service), M_INVALID_PARAM, M_NOT_FOUND, also for a room of which this user may not know
+   * @throws MatrixError M_FORBIDDEN (no application service, or not a room of its own), M_INVALID_PARAM, M_NOT_FOUND, also for a room of
+   *   which this user may not know
    */
   async setListedInNetwork(
     { appservice, userId }: Pick<Requester, 'appservice' | 'userId'>,
@@ -160,9 +166,19 @@ export class PublicRooms {
     if (network === '' || network.length > LONGEST_NETWORK)
       throw new MatrixError('M_INVALID_PARAM', `The id of a network has 1 to ${LONGEST_NETWORK} characters.`);
     const room = await this.#known(roomId, userId);
-    const { id } = appservice.service;
+    const { service } = appservice;
+    if (isListed && !room.isJoined(userId) && !(await this.#isRoomOf(service, room)))
+      throw new MatrixError('M_FORBIDDEN', 'An application service lists rooms that its user is in, or that are in its namespaces.');
+    const { id } = service;
     await setListedInNetwork(this.#database, { appservice: id, network, room: room.nid }, isListed);
     this.#index.listedInNetwork(room, instanceIdOf(id, network), isListed);
+  }
+
+  /** Whether a room is in a namespace of a service, by its id or by an alias. */
+  async #isRoomOf(service: ApplicationService, { nid, roomId }: Room): Promise<boolean> {
+    if (this.#appservices.interestedInRoom(roomId).includes(service)) return true;
+    const aliases = await aliasesOfRoom(this.#database, nid);
+    return aliases.some((alias) => this.#appservices.interestedInAlias(alias).includes(service));
   }
 
   /** Takes a room off the list that has been replaced by another one. */
