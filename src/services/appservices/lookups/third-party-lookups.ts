@@ -54,6 +54,7 @@ export class ThirdPartyLookups {
     this.#appservices = deps.appservices;
     this.#api = deps.api;
     this.#metadata = new TimedCache({
+      name: 'third_party_protocols',
       clock: deps.clock,
       maxSize: 1_000,
       lifetimeMs: ({ protocol }) => (protocol === undefined ? SILENCE_MS : METADATA_MS),

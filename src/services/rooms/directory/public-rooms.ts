@@ -168,7 +168,10 @@ export class PublicRooms {
     const room = await this.#known(roomId, userId);
     const { service } = appservice;
     if (isListed && !room.isJoined(userId) && !(await this.#isRoomOf(service, room)))
-      throw new MatrixError('M_FORBIDDEN', 'An application service lists rooms that its user is in, or that are in its namespaces.');
+      throw new MatrixError(
+        'M_FORBIDDEN',
+        'An application service lists rooms that its user is in, or that are in its namespaces.',
+      );
     const { id } = service;
     await setListedInNetwork(this.#database, { appservice: id, network, room: room.nid }, isListed);
     this.#index.listedInNetwork(room, instanceIdOf(id, network), isListed);
