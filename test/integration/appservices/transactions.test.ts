@@ -279,4 +279,32 @@ describe('application services: transactions', () => {
       [],
     );
   });
+
+  it('a service that is removed while it cannot be reached, and registered again, is sent what comes from then on', async () => {
+    const room = await bridgedRoom();
+    stub.answer = () => [500, {}];
+    await server.say('alice', room, 'before it was removed');
+    await server.idle();
+    await server.registerAppservices([]);
+    await server.reload();
+    await server.idle();
+    await server.say('alice', room, 'while it was not there');
+    await server.idle();
+    await server.registerAppservices([bridge(stub.url)]);
+    await server.reload();
+    await server.idle();
+    const before = stub.take();
+    stub.answer = () => [200, {}];
+    for (const text of ['one', 'two']) {
+      await server.say('alice', room, text);
+      await server.idle();
+    }
+    const after = stub.take();
+    assert.deepEqual(
+      after.flatMap(({ body }) => (body?.events ?? []).map(({ content }: Json) => content.body)),
+      ['one', 'two'],
+    );
+    const names = new Set(before.map(({ path }) => path));
+    assert.ok(!after.some(({ path }) => names.has(path)), 'names of transactions are never used again');
+  });
 });

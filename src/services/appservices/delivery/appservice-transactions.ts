@@ -262,6 +262,8 @@ export class AppserviceTransactions {
       for (const source of extras) source.forget(id);
     }
     if (removed.length > 0) await log.forget(removed);
+    // Its queue finds out that nothing is left, and forgets how far it was.
+    for (const id of removed) this.#queue.inContact(id);
     // Nothing piles up for whom nothing leads to.
     for (const service of appservices.all()) if (!receives(service)) await log.clear(service.id);
   }
