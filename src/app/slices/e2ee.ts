@@ -41,7 +41,7 @@ export function composeEncryption(
   below: Platform & Queries & Commit & Users & Accounts & RoomModel & EventStreaming & FederationOutbox,
 ): Slice<Encryption> {
   const { accountStream, clock, config, database, logger, remoteKeys, sessions, toDeviceOutbox, uia } = below;
-  const { userDevicesApi, users, writer } = below;
+  const { shadowBans, userDevicesApi, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const changes = new DeviceListChanges({ database, writer, accountStream, logger });
   const remoteDeviceLists = new RemoteDeviceLists({ database, api: userDevicesApi, changes, logger });
@@ -69,7 +69,7 @@ export function composeEncryption(
       signatureUpload: new SignatureUpload({ database, changes, isLocal, remote: remoteKeys }),
       keyBackup: new KeyBackupService({ database, mostBytes: config.e2ee.maxBackupBytes }),
       inboxes,
-      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: toDeviceOutbox }),
+      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: toDeviceOutbox, shadowBans }),
       dehydratedDevices: new DehydratedDevices({ database, clock, sessions, deviceKeys, inboxes }),
     },
     async start() {

@@ -17,7 +17,8 @@ export interface Ephemeral {
 export function composeEphemeral(
   below: Platform & Commit & Users & RoomModel & EventStreaming & Memberships,
 ): Slice<Ephemeral> {
-  const { clock, config, database, ephemeral, logger, rooms, sharedRooms, stream, timers, userActions } = below;
+  const { clock, config, database, ephemeral, logger, rooms, sharedRooms, shadowBans, stream, timers, userActions } =
+    below;
   const presence = new PresenceService({
     database,
     clock,
@@ -26,12 +27,16 @@ export function composeEphemeral(
     ephemeral,
     enabled: config.presence.enabled,
     idleMs: config.presence.idleMs,
+    shadowBans,
     acted: userActions.acted,
     sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
   });
   return {
     name: 'ephemeral',
-    services: { typing: new TypingService({ rooms, stream, timers, ephemeral, actions: userActions }), presence },
+    services: {
+      typing: new TypingService({ rooms, stream, timers, ephemeral, actions: userActions, shadowBans }),
+      presence,
+    },
     idle: () => presence.idle(),
     close: () => presence.close(),
   };

@@ -56,7 +56,7 @@ export function composeMembership(
 ): Slice<Memberships> {
   const { access, clock, config, database, events, interner, invitePermission, loader, logger, profiles } = below;
   const { rateLimiter, remoteAliases, remoteMembership: remote, restricted, rooms, serverPolicy, visibility } = below;
-  const { appserviceQueries, appservices, policyGate: policy } = below;
+  const { appserviceQueries, appservices, policyGate: policy, shadowBans } = below;
   const { quotas, serverName } = config;
   const sharedRooms = new SharedRooms(database, interner);
   const aliases = new AliasService({
@@ -105,6 +105,7 @@ export function composeMembership(
     door,
     openness,
     remote,
+    shadowBans,
     wholeState: below.wholeState,
   });
   return {
@@ -113,7 +114,7 @@ export function composeMembership(
       aliases,
       door,
       guestAccess: new GuestAccess({ database, rooms, membership, logger }),
-      memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, logger }),
+      memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, shadowBans, logger }),
       openness,
       membership,
       mutualRooms: new MutualRooms(database),

@@ -85,6 +85,7 @@ export function composePush(
         accountData,
         threads: relationIndex,
         actions: userActions,
+        shadowBans: below.shadowBans,
       }),
       unread,
       badges: new BadgeCounts({

@@ -55,6 +55,7 @@ export function composeThirdPartyInvites(
     identity: new IdentityService(outbound),
     trustedServers: identity.trustedServers,
     policy: below.policyGate,
+    shadowBans: below.shadowBans,
     builtIn: identity.builtIn,
     ownNames: () => [serverName, new URL(publicAddress.url).host],
     mostAtOnce: rateLimits.enabled ? rateLimits.buckets['third_party_invite']?.burst : undefined,

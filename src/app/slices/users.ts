@@ -1,4 +1,5 @@
 import { AppserviceQueries } from '#src/services/accounts/appservices/appservice-queries.ts';
+import { ShadowBans } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import { UserService } from '#src/services/accounts/users/user-service.ts';
@@ -16,6 +17,7 @@ import type { Outside } from './outside.ts';
 export interface Users {
   readonly accountStream: AccountStream;
   readonly users: UserService;
+  readonly shadowBans: ShadowBans;
   /** Asks application services for users and aliases of theirs. */
   readonly appserviceQueries: AppserviceQueries;
   /** Tells what users do. */
@@ -27,6 +29,7 @@ export interface Users {
 export function composeUsers(below: Platform & Outside & AppserviceRegistry & Commit & Queries): Slice<Users> {
   const { appserviceApi, appservices, clock, config, database, logger, remoteProfiles, writer } = below;
   const accountStream = new AccountStream(logger);
+  const shadowBans = new ShadowBans(database, accountStream);
   const { enabled, periodMs } = config.accountValidity;
   const users = new UserService({
     database,
@@ -49,8 +52,19 @@ export function composeUsers(below: Platform & Outside & AppserviceRegistry & Co
   });
   return {
     name: 'users',
-    services: { accountStream, users, appserviceQueries, userActions: new UserActions(), profiles, profileChanges },
-    start: () => profileChanges.start(),
+    services: {
+      accountStream,
+      shadowBans,
+      users,
+      appserviceQueries,
+      userActions: new UserActions(),
+      profiles,
+      profileChanges,
+    },
+    async start() {
+      await shadowBans.start();
+      await profileChanges.start();
+    },
     idle: () => profileChanges.idle(),
     close: () => profileChanges.idle(),
   };

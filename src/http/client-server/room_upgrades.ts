@@ -26,8 +26,8 @@ export const roomUpgradesEndpoints = [
     response: Type.Object({ replacement_room: Type.String() }),
     errcodes: ['M_UNSUPPORTED_ROOM_VERSION', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ roomUpgrade }: Services, { requester, params: { roomId }, body }) {
-      const room = await roomUpgrade.upgrade(requester.userId, roomId, body.new_version, body.additional_creators);
-      return { replacement_room: room.roomId };
+      const { additional_creators: creators, new_version: version } = body;
+      return { replacement_room: await roomUpgrade.replace(requester.userId, roomId, version, creators) };
     },
   }),
 ];

@@ -57,6 +57,7 @@ const SELECT_CREDENTIALS_BY_ADDRESS = sql(
 );
 const ADMIN_EXISTS = sql('account_admin_exists', `select 1 from accounts where admin and not deactivated limit 1`);
 const ERASED = sql('accounts_erased', 'select user_id as "userId" from accounts where erased');
+const SHADOW_BANNED = sql('accounts_shadow_banned', 'select user_id as "userId" from accounts where shadow_banned');
 const OWN_LIMITS = sql(
   'accounts_own_limits',
   `select user_id as "userId", messages_per_second as "messagesPerSecond", messages_burst as "messagesBurst" from accounts
@@ -95,6 +96,10 @@ export const adminExists = async (database: Database): Promise<boolean> =>
 /** The users whose content was erased as much as possible. */
 export const erasedUsers = async (database: Database): Promise<string[]> =>
   (await database.query<{ userId: string }>(ERASED)).map(({ userId }) => userId);
+
+/** The users who are shadow-banned. */
+export const shadowBannedUsers = async (database: Database): Promise<string[]> =>
+  (await database.query<{ userId: string }>(SHADOW_BANNED)).map(({ userId }) => userId);
 
 /** Who has limits of their own. */
 export const accountsWithOwnLimits = (

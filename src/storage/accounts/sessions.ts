@@ -14,7 +14,6 @@ export interface SessionRecord {
   readonly admin: boolean;
   readonly locked: boolean;
   readonly suspended: boolean;
-  readonly shadowBanned: boolean;
   readonly deactivated: boolean;
   readonly rateLimitExempt: boolean;
   /** Until when the account is good; null for ever. */
@@ -34,7 +33,7 @@ export interface RefreshTokenRecord {
   readonly locked: boolean;
 }
 
-const OF_ACCOUNT = `a.is_guest as "isGuest", a.admin, a.locked, a.suspended, a.shadow_banned as "shadowBanned", a.deactivated,
+const OF_ACCOUNT = `a.is_guest as "isGuest", a.admin, a.locked, a.suspended, a.deactivated,
      a.rate_limit_exempt as "rateLimitExempt", a.expires_ts as "accountExpiresTs"`;
 const SELECT_SESSION = sql(
   'session_select',

@@ -24,8 +24,6 @@ export interface Requester {
   readonly isAdmin: boolean;
   /** Suspended by an administrator: may do little but read. Client-Server API, "Account suspension". */
   readonly isSuspended?: boolean | undefined;
-  /** What the user sends is accepted and reaches nobody. */
-  readonly isShadowBanned?: boolean | undefined;
   /** The session in which an administrator acts as the user: not the user's own doing. */
   readonly adminLogin?: { readonly id: string; readonly admin: string } | undefined;
   /** Exempt from rate limits (application services, users whom an admin exempted). */

@@ -89,7 +89,6 @@ export class VerifiedTokens {
         isGuest: session.isGuest,
         isAdmin: session.admin,
         isSuspended: session.suspended,
-        ...(session.shadowBanned ? { isShadowBanned: true } : {}),
         ...(session.actingAdmin === null ? {} : { adminLogin: { id: session.sessionId, admin: session.actingAdmin } }),
         rateLimited: !session.rateLimitExempt,
       },

@@ -1,3 +1,4 @@
+import { carryProfile } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -12,7 +13,7 @@ import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { AccountChanges } from '#src/storage/accounts/accounts.ts';
 import type { AdminLoginRecord } from '#src/storage/accounts/admin-logins.ts';
-import type { Database } from '#src/storage/database.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
 import { crossSigningKeysOf, grantReplacement } from '#src/storage/e2ee/cross-signing-keys.ts';
 import type { Subjects } from './subjects.ts';
 
@@ -87,7 +88,9 @@ export class UserAdministration {
   /** @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async shadowBan(actor: Actor, userId: string, shadowBanned: boolean): Promise<void> {
     const account = await this.#options.subjects.account(userId);
-    await this.#change(actor, account, shadowBanned ? 'user.shadow_ban' : 'user.shadow_unban', { shadowBanned });
+    // What they call themselves meanwhile is told once they are heard again.
+    const also = (tx: Tx): Promise<void> => (shadowBanned ? Promise.resolve() : tx.enqueue(carryProfile, { userId }));
+    await this.#change(actor, account, shadowBanned ? 'user.shadow_ban' : 'user.shadow_unban', { shadowBanned }, also);
   }
 
   /**
@@ -233,7 +236,13 @@ export class UserAdministration {
     return this.whoIs(requester, actor, userId);
   }
 
-  async #change(actor: Actor, account: Account, action: string, wanted: AccountChanges): Promise<void> {
+  async #change(
+    actor: Actor,
+    account: Account,
+    action: string,
+    wanted: AccountChanges,
+    also?: (tx: Tx) => Promise<void>,
+  ): Promise<void> {
     const { auditLog, database, users } = this.#options;
     const changed = Object.entries(wanted).filter(([name, value]) => account[name as keyof Account] !== value);
     if (changed.length === 0) return;
@@ -242,6 +251,7 @@ export class UserAdministration {
       Object.fromEntries(changed.map(([name]) => [snakeCase(name), value(name)])) as JsonObject;
     await database.write(async (tx) => {
       await users.change(tx, userId, wanted);
+      await also?.(tx);
       await auditLog.record(tx, actor, {
         action,
         target: userId,

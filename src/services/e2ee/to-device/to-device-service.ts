@@ -1,3 +1,4 @@
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -49,6 +50,8 @@ export interface ToDeviceServiceOptions {
   readonly inboxes: DeviceInboxes;
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteDeviceMessages;
+  /** Whose messages reach their own devices only. */
+  readonly shadowBans?: ShadowBanned;
 }
 
 /** Passes messages from device to device. Client-Server API, "Send-to-Device messaging". */
@@ -80,8 +83,12 @@ export class ToDeviceService {
       if (type.length > LONGEST_TYPE)
         throw new MatrixError('M_TOO_LARGE', `The type of an event can have ${LONGEST_TYPE} characters at most.`);
       check(messages);
-      const { isLocal, remote } = this.#options;
-      const users = Object.entries(messages).filter(([userId]) => domainOf(userId) !== undefined);
+      const { isLocal, remote, shadowBans } = this.#options;
+      // Those of the shadow-banned reach their own devices only.
+      const isBanned = shadowBans?.has(sender.userId) === true;
+      const users = Object.entries(messages).filter(
+        ([userId]) => domainOf(userId) !== undefined && (!isBanned || userId === sender.userId),
+      );
       const remoteUsers = users.filter(([userId]) => !isLocal(userId));
       if (remoteUsers.length > 0) await remote.send(sender.userId, type, Object.fromEntries(remoteUsers), key);
       await this.deliver(sender.userId, type, Object.fromEntries(users.filter(([userId]) => isLocal(userId))), key);

@@ -1,5 +1,6 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -31,6 +32,8 @@ export interface PresenceServiceOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly ephemeral: EphemeralCounter;
+  /** Whose states and status messages nobody is told. */
+  readonly shadowBans?: ShadowBanned;
   /** Without it nothing is kept, and everybody is offline. */
   readonly enabled: boolean;
   /** Milliseconds without doing anything after which a user is `unavailable`. */
@@ -135,7 +138,7 @@ export class PresenceService {
   ): Promise<void> {
     if (requester !== userId) throw new MatrixError('M_FORBIDDEN', 'You can only set your own presence.');
     if (statusMsg !== null && statusMsg !== undefined) assertStatus(statusMsg);
-    if (!this.#options.enabled) return;
+    if (!this.#options.enabled || this.#options.shadowBans?.has(userId) === true) return;
     const user = await this.#load(userId);
     this.#update(user, (now) => user.set(presence, statusMsg, now), true);
   }

@@ -1,4 +1,5 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { NOBODY_SHADOW_BANNED, type ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
@@ -36,6 +37,8 @@ export interface TypingServiceOptions {
   readonly timers: Timers;
   readonly ephemeral: EphemeralCounter;
   readonly actions: UserActions;
+  /** Whose typing nobody sees. */
+  readonly shadowBans?: ShadowBanned;
 }
 
 /** Who is typing where; in memory only. Client-Server API, "Typing Notifications". */
@@ -44,6 +47,7 @@ export class TypingService {
   readonly #timers: Timers;
   readonly #ephemeral: EphemeralCounter;
   readonly #actions: UserActions;
+  readonly #shadowBans: ShadowBanned;
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
   /** What readers see. A room where nobody has typed for long is forgotten: who missed its last change sees no one anyway. */
@@ -56,6 +60,7 @@ export class TypingService {
     this.#timers = options.timers;
     this.#ephemeral = options.ephemeral;
     this.#actions = options.actions;
+    this.#shadowBans = options.shadowBans ?? NOBODY_SHADOW_BANNED;
     options.stream.on('appended', ({ room, events }) => {
       if (!this.#typing.has(room.nid)) return;
       for (const { member } of events) {
@@ -85,7 +90,7 @@ export class TypingService {
     const room = await this.#rooms.byId(roomId);
     if (room?.isJoined(userId) !== true)
       throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can type there.');
-    if (!typing || timeoutMs <= 0) {
+    if (!typing || timeoutMs <= 0 || this.#shadowBans.has(userId)) {
       this.stop(room, userId);
       return;
     }

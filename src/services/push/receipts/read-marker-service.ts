@@ -1,3 +1,4 @@
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -16,6 +17,8 @@ export interface ReadMarkerServiceOptions {
   readonly accountData: AccountDataService;
   readonly threads: Threads;
   readonly actions: UserActions;
+  /** Whose receipts are their own only. */
+  readonly shadowBans: ShadowBanned;
 }
 
 /** What a user of this server says about what they have read: receipts, and the fully read marker. */
@@ -26,6 +29,7 @@ export class ReadMarkerService {
   readonly #accountData: AccountDataService;
   readonly #threads: Threads;
   readonly #actions: UserActions;
+  readonly #shadowBans: ShadowBanned;
 
   constructor(options: ReadMarkerServiceOptions) {
     this.#rooms = options.rooms;
@@ -34,6 +38,7 @@ export class ReadMarkerService {
     this.#accountData = options.accountData;
     this.#threads = options.threads;
     this.#actions = options.actions;
+    this.#shadowBans = options.shadowBans;
   }
 
   /**
@@ -63,7 +68,7 @@ export class ReadMarkerService {
       return;
     }
     if (thread !== undefined) await assertInThread(this.#events, this.#threads, room, event, thread);
-    await this.#receipts.receive(room, userId, kind, thread, eventId);
+    await this.#receipts.receive(room, userId, this.#kindFor(userId, kind), thread, eventId);
   }
 
   /**
@@ -89,8 +94,15 @@ export class ReadMarkerService {
     if (fullyRead !== undefined || receipts.length > 0) this.#actions.note(userId);
     await Promise.all([
       ...(fullyRead === undefined ? [] : [this.#moveFullyRead(userId, room, fullyRead)]),
-      ...receipts.map(({ kind, eventId }) => this.#receipts.receive(room, userId, kind, undefined, eventId)),
+      ...receipts.map(({ kind, eventId }) =>
+        this.#receipts.receive(room, userId, this.#kindFor(userId, kind), undefined, eventId),
+      ),
     ]);
+  }
+
+  /** What the shadow-banned have read nobody is told. */
+  #kindFor(userId: string, kind: ReceiptKind): ReceiptKind {
+    return this.#shadowBans.has(userId) ? 'm.read.private' : kind;
   }
 
   async #joinedRoom(userId: string, roomId: string): Promise<Room> {

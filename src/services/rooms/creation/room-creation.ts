@@ -1,4 +1,5 @@
 import { Gate } from '#src/kernel/gate.ts';
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import { PolicyRefusal } from '#src/services/policy/callbacks/policy-refusal.ts';
@@ -59,6 +60,8 @@ export interface RoomCreationOptions {
   readonly profiles: ProfileSource;
   readonly logger: Logger;
   readonly remote: Pick<RemoteMembership, 'invite'>;
+  /** Who invites nobody, whatever they ask for. */
+  readonly shadowBans: ShadowBanned;
   /** Without it nobody can be invited by address. */
   readonly thirdPartyInvites?: ThirdPartyInvites | undefined;
   /** Version of rooms whose maker names none. */
@@ -81,6 +84,7 @@ export class RoomCreationService {
   readonly #profiles: ProfileSource;
   readonly #logger: Logger;
   readonly #remote: Pick<RemoteMembership, 'invite'>;
+  readonly #shadowBans: ShadowBanned;
   readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
   readonly #defaultVersion: string;
   readonly #mostInvites: number | undefined;
@@ -96,6 +100,7 @@ export class RoomCreationService {
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
+    this.#shadowBans = options.shadowBans;
     this.#logger = options.logger;
     this.#thirdPartyInvites = options.thirdPartyInvites;
     this.#defaultVersion = options.defaultVersion;
@@ -111,8 +116,9 @@ export class RoomCreationService {
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
    *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_EXCLUSIVE, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
-  async create(actor: Actor, request: RoomRequest): Promise<Room> {
+  async create(actor: Actor, wish: RoomRequest): Promise<Room> {
     const creator = actor.userId;
+    const request = this.#shadowBans.has(creator) ? withoutInvites(wish) : wish;
     const version = roomVersion(request.roomVersion ?? this.#defaultVersion);
     if (version === undefined) {
       throw new MatrixError(
@@ -329,6 +335,14 @@ const createContentOf = (
   }
   return { ...content, ...(implicitCreator ? {} : { creator }), room_version: version.id };
 };
+
+/** Rooms of the shadow-banned are theirs alone. */
+const withoutInvites = (request: RoomRequest): RoomRequest => ({
+  ...request,
+  invite: undefined,
+  thirdPartyInvites: undefined,
+  initialState: request.initialState?.filter(({ type }) => type !== MEMBER),
+});
 
 const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
   const state = request.initialState ?? [];

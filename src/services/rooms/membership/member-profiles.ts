@@ -1,3 +1,4 @@
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -38,6 +39,8 @@ export interface MemberProfilesOptions {
   readonly loader: EventLoader;
   readonly events: EventService;
   readonly profiles: ProfileService;
+  /** Whose new names nobody is told. */
+  readonly shadowBans: ShadowBanned;
   readonly logger: Logger;
 }
 
@@ -58,7 +61,8 @@ export class MemberProfiles {
    * @returns false when it was broken off because of the signal
    */
   async carry(userId: string, signal: AbortSignal): Promise<boolean> {
-    const { database, interner, rooms } = this.#options;
+    const { database, interner, rooms, shadowBans } = this.#options;
+    if (shadowBans.has(userId)) return true;
     const records = await roomsOfUser(database, await interner.userNid(userId));
     for (const { room: nid, membership } of records) {
       if (membership !== membershipCode('join')) continue;

@@ -1,3 +1,4 @@
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -57,6 +58,8 @@ export interface MembershipServiceOptions {
   readonly door: MembershipDoor;
   readonly openness: RoomOpenness;
   readonly remote: RemoteMembership;
+  /** Whose coming and going is seen, and nothing else that they do. */
+  readonly shadowBans: ShadowBanned;
   readonly wholeState: WholeState;
 }
 
@@ -83,6 +86,7 @@ export class MembershipService {
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
   readonly #remote: RemoteMembership;
+  readonly #shadowBans: ShadowBanned;
   readonly #wholeState: WholeState;
 
   constructor(options: MembershipServiceOptions) {
@@ -98,6 +102,7 @@ export class MembershipService {
     this.#door = options.door;
     this.#openness = options.openness;
     this.#remote = options.remote;
+    this.#shadowBans = options.shadowBans;
     this.#wholeState = options.wholeState;
   }
 
@@ -112,8 +117,9 @@ export class MembershipService {
    * @returns the room's id
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN
    */
-  async join(requester: Requester, request: JoinRequest): Promise<string> {
+  async join(requester: Requester, wish: JoinRequest): Promise<string> {
     const { userId } = requester;
+    const request = this.#silenced(userId, wish);
     const signed = request.thirdPartySigned === undefined ? undefined : signedInvite(request.thirdPartySigned);
     const { roomId, servers } = await this.#resolve(request);
     const entry = { servers, signed, request };
@@ -153,6 +159,11 @@ export class MembershipService {
     return true;
   }
 
+  /** The shadow-banned come without a word. */
+  #silenced(userId: string, request: JoinRequest): JoinRequest {
+    return this.#shadowBans.has(userId) ? { ...request, reason: undefined, content: undefined } : request;
+  }
+
   /** The invite that a signed third-party invite stands for, in the name of who made it. */
   #thirdPartyInvite(room: Room, userId: string, { sender, token, signed }: SignedInvite): EventDraft {
     const displayName = room.stateText('m.room.third_party_invite', 'display_name', token);
@@ -164,8 +175,9 @@ export class MembershipService {
   }
 
   /** @returns the room's id @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
-  async knock(requester: Requester, request: JoinRequest): Promise<string> {
+  async knock(requester: Requester, wish: JoinRequest): Promise<string> {
     const { userId } = requester;
+    const request = this.#silenced(userId, wish);
     const { roomId, servers } = await this.#resolve(request);
     for (;;) {
       const room = await this.#rooms.heardOf(roomId);
@@ -257,6 +269,7 @@ export class MembershipService {
       content: await this.inviteContent(request),
       isCounted: true,
     });
+    if (this.#shadowBans.has(sender)) return;
     if (this.#events.isLocal(target)) await this.#events.send(room, memberDraft(sender, target, content));
     else await this.#remote.invite(room, sender, target, content);
   }
@@ -271,7 +284,8 @@ export class MembershipService {
   }
 
   /** Leaves a room, rejects an invite or takes back a knock. Having left already is fine. */
-  async leave(userId: string, roomId: string, reason?: string): Promise<void> {
+  async leave(userId: string, roomId: string, said?: string): Promise<void> {
+    const reason = this.#shadowBans.has(userId) ? undefined : said;
     const room = await this.#rooms.heardOf(roomId);
     if (room?.headMembership(userId) === undefined) throw notInRoom();
     if (room.member(userId)?.membership === 'leave') return;
@@ -312,6 +326,7 @@ export class MembershipService {
 
   async #remove(room: Room, actor: Actor, target: string, how: 'leave' | 'ban', reason?: string): Promise<void> {
     const content = await this.#door.admit(room, actor, { target, content: memberContent(how, {}, { reason }) });
+    if (this.#shadowBans.has(actor.userId)) return;
     await this.#events.send(room, memberDraft(actor.userId, target, content));
   }
 

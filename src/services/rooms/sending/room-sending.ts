@@ -1,3 +1,6 @@
+import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import { pretendedDigest, type ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ContentPlace } from '#src/protocol/content/content-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -55,6 +58,7 @@ export class RoomSending {
   readonly #mostState: number;
   readonly #serverName: string;
   readonly #actions: UserActions;
+  readonly #shadowBans: ShadowBanned;
   readonly #remote: Pick<RemoteMembership, 'invite'>;
   readonly #policy: PolicyGate;
 
@@ -68,6 +72,8 @@ export class RoomSending {
     readonly newTypes: NewTypes;
     readonly serverName: string;
     readonly actions: UserActions;
+    /** Whose sends look accepted and reach nobody. */
+    readonly shadowBans: ShadowBanned;
     readonly remote: Pick<RemoteMembership, 'invite'>;
     readonly policy: PolicyGate;
     /** How many entries the state of a room may have beside memberships; any number, when left out. */
@@ -83,6 +89,7 @@ export class RoomSending {
     this.#mostState = options.mostState ?? Infinity;
     this.#serverName = options.serverName;
     this.#actions = options.actions;
+    this.#shadowBans = options.shadowBans;
     this.#remote = options.remote;
     this.#policy = options.policy;
   }
@@ -129,6 +136,7 @@ export class RoomSending {
     }
     if (sender.isSuspended === true) throw userSuspended();
     assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
+    if (this.#shadowBans.has(sender.userId)) return this.#pretend(sender, room, [type, JSON.stringify(content)], txn);
     await this.#newTypes.admit(sender, [request]);
     const checked = this.#policy.checksEvents ? await this.#checked(sender) : {};
     return this.#relations.sendOnce(room, { ...draft(sender, request, undefined), ...checked }, txn);
@@ -142,7 +150,10 @@ export class RoomSending {
    *   M_USER_SUSPENDED
    */
   async state(sender: Sender, request: SendRequest, stateKey: string): Promise<string> {
-    const event = await this.#state(sender, await this.#access.known(request.roomId), request, stateKey);
+    const room = await this.#access.known(request.roomId);
+    const silenced = await this.#silenced(sender, room, request, stateKey);
+    if (typeof silenced === 'string') return silenced;
+    const event = await this.#state(sender, room, silenced, stateKey);
     return this.#asAction(sender, event.eventId);
   }
 
@@ -157,10 +168,43 @@ export class RoomSending {
     request: ScheduledRequest,
   ): Promise<{ readonly eventId: string; readonly isWritten: boolean }> {
     const room = await this.#access.known(request.roomId);
-    if (request.stateKey === undefined)
-      return { eventId: await this.#message(sender, room, request, undefined), isWritten: true };
-    const event = await this.#state(sender, room, request, request.stateKey);
+    if (request.stateKey === undefined) {
+      const isWritten = !this.#shadowBans.has(sender.userId);
+      return { eventId: await this.#message(sender, room, request, undefined), isWritten };
+    }
+    const silenced = await this.#silenced(sender, room, request, request.stateKey);
+    if (typeof silenced === 'string') return { eventId: silenced, isWritten: false };
+    const event = await this.#state(sender, room, { ...request, content: silenced.content }, request.stateKey);
     return { eventId: event.eventId, isWritten: event.delayIdFor(sender.userId) === request.delayId };
+  }
+
+  /**
+   * What of a change of state is carried out for its sender: of the shadow-banned that they come and go, and no word of theirs.
+   *
+   * @returns the id of an event that there is not, where nothing is
+   */
+  async #silenced(sender: Sender, room: Room, request: SendRequest, stateKey: string): Promise<SendRequest | string> {
+    const { content, type } = request;
+    if (!this.#shadowBans.has(sender.userId)) return request;
+    const membership = membershipIn(content);
+    const isOwn = type === MEMBER && stateKey === sender.userId;
+    const isComing = (membership === 'join' || membership === 'knock') && room.headMembership(stateKey) !== 'join';
+    if (isOwn && (membership === 'leave' || isComing)) return { ...request, content: { membership } };
+    assertInside(room, sender);
+    if (sender.isSuspended === true) throw userSuspended();
+    await this.#check(room, type, stateKey, content);
+    return this.#pretend(sender, room, [type, stateKey, JSON.stringify(content)], undefined);
+  }
+
+  /** The id that a shadow-banned user is told instead of that of an event: the same for a request that is repeated. */
+  async #pretend(sender: Sender, room: Room, what: readonly string[], txn: Transaction | undefined): Promise<string> {
+    const key = txn && transactionKey(txn);
+    const earlier = key === undefined ? undefined : await this.#events.transactions.answered(key);
+    if (earlier !== undefined) return earlier;
+    const digest = pretendedDigest(sender.userId, room.roomId, ...(key === undefined ? what : [key]));
+    const isAssigned = room.version.eventIdFormat === 'assigned';
+    const stored = isAssigned ? Buffer.from(`$${digest.toString('base64url')}:${this.#serverName}`) : digest;
+    return eventIdText(room.version, stored);
   }
 
   async #state(
@@ -235,6 +279,7 @@ export class RoomSending {
     // What relates to an event is not the sender's own.
     if (sender.isSuspended === true && wish.relTypes.length > 0) throw userSuspended();
     await this.#assertMayRedact(sender, room, eventId);
+    if (this.#shadowBans.has(sender.userId)) return this.#pretend(sender, room, ['redaction', eventId], txn);
     const jobs = relatedRedactionJobs(room, sender.userId, eventId, wish);
     return this.#events.redact(room, sender.userId, eventId, wish.content, txn, {
       ...fate,

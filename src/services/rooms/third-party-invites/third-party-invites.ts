@@ -1,3 +1,4 @@
+import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
@@ -53,6 +54,8 @@ export interface ThirdPartyInvitesOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly membership: MembershipService;
+  /** Whose invites are never made. */
+  readonly shadowBans: ShadowBanned;
   readonly profiles: ProfileSource;
   readonly keys: InviteKeys;
   readonly redemption: InviteRedemption;
@@ -90,6 +93,7 @@ export class ThirdPartyInvites {
     if (levels.userLevel(inviter.userId) < levels.invite)
       throw new MatrixError('M_FORBIDDEN', 'Your power level does not suffice to invite.');
     for (const prepared of await this.prepare(inviter, [request])) {
+      if (this.#options.shadowBans.has(inviter.userId)) continue;
       if (prepared.userId === undefined)
         await this.#options.policy.mayInviteByAddress(inviter.userId, prepared.id, roomId);
       await this.carryOut(inviter, room, prepared);

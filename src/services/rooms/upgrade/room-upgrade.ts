@@ -1,3 +1,4 @@
+import { pretendedDigest, type ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { LRUCache } from 'lru-cache';
 import { finishUpgrade } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
@@ -55,6 +56,8 @@ export interface RoomUpgradeOptions {
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
   readonly profiles: ProfileSource;
+  /** Who upgrades no rooms, whatever they are told. */
+  readonly shadowBans: ShadowBanned;
   readonly logger: Logger;
   readonly policy: PolicyGate;
 }
@@ -72,6 +75,23 @@ export class RoomUpgrade {
 
   constructor(options: RoomUpgradeOptions) {
     this.#options = options;
+  }
+
+  /**
+   * As `upgrade`, for a user who asks for it. What the shadow-banned are told is no room.
+   *
+   * @returns the id of the new room
+   */
+  async replace(
+    userId: string,
+    roomId: string,
+    versionId: string,
+    additionalCreators: readonly string[] = [],
+  ): Promise<string> {
+    if (!this.#options.shadowBans.has(userId))
+      return (await this.upgrade(userId, roomId, versionId, additionalCreators)).roomId;
+    await this.#options.access.joined(roomId, userId);
+    return `!${pretendedDigest(userId, roomId, versionId).toString('base64url')}`;
   }
 
   /**
