@@ -14,6 +14,7 @@ import { initialSync } from './initial-sync.ts';
 import { media } from './media.ts';
 import { previews } from './previews.ts';
 import { retention } from './retention.ts';
+import { roomDeletion } from './room-deletion.ts';
 import { rooms } from './rooms.ts';
 import { sendLargeRoom } from './send-large-room.ts';
 import { sendPushedRoom } from './send-pushed-room.ts';
@@ -41,6 +42,7 @@ export const workloads: readonly Workload[] = [
   accounts,
   previews,
   retention,
+  roomDeletion,
   media,
   federationJoins,
   idleSockets,

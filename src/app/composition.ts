@@ -111,8 +111,6 @@ export const composeServices = (ground: Ground) =>
     .add(composeFederationOutbound)
     .add(composeAppservices)
     .add(composeDeactivation)
-    .add(composeRoomAdministration)
-    .add(composeAdministration)
     .add(composeUserAdministration)
     .add(composeMediaAdministration)
     .add(composePeeking)
@@ -120,6 +118,8 @@ export const composeServices = (ground: Ground) =>
     .add(composeSlidingSync)
     .add(composePolls)
     .add(composeFederationInbound)
+    .add(composeRoomAdministration)
+    .add(composeAdministration)
     .add(composeTaskRunner);
 
 /** The services, and what calls them: jobs, and requests from outside. */

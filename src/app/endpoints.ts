@@ -98,7 +98,10 @@ import { roomPolicyEndpoints } from '#src/http/server-server/room_policy.ts';
 import { federationSpaceHierarchyEndpoints } from '#src/http/server-server/space_hierarchy.ts';
 import { federationUserKeysEndpoints } from '#src/http/server-server/user_keys.ts';
 import { eventAdminEndpoints } from '#src/http/synapse-admin/events.ts';
+import { purgeHistoryEndpoints } from '#src/http/synapse-admin/purge_history.ts';
+import { roomDeletionEndpoints } from '#src/http/synapse-admin/room_deletion.ts';
 import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.ts';
+import { roomMembershipAdminEndpoints } from '#src/http/synapse-admin/room_membership.ts';
 import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
 import { mediaAdminEndpoints } from '#src/http/synapse-admin/media.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
@@ -222,6 +225,7 @@ const DECLARED = [
   ...policyServerEndpoints,
   ...presenceEndpoints,
   ...profileEndpoints,
+  ...purgeHistoryEndpoints,
   ...pushRulesEndpoints,
   ...pusherEndpoints,
   ...readMarkersEndpoints,
@@ -237,7 +241,9 @@ const DECLARED = [
   ...retentionConfigurationEndpoints,
   ...roomAdminEndpoints,
   ...roomEventByTimestampEndpoints,
+  ...roomDeletionEndpoints,
   ...roomHistoryAdminEndpoints,
+  ...roomMembershipAdminEndpoints,
   ...roomInitialSyncEndpoints,
   ...roomSendEndpoints,
   ...roomStateEndpoints,

@@ -23,6 +23,7 @@ export interface FederationInbound {
   readonly inboundQueue: InboundQueue;
   readonly historyAnswers: HistoryAnswers;
   readonly stateResets: StateResets;
+  readonly extremityHealer: ExtremityHealer;
 }
 
 export function composeFederationInbound(
@@ -72,7 +73,13 @@ export function composeFederationInbound(
   const healer = new ExtremityHealer({ events, rooms, stream, timers, logger });
   return {
     name: 'federation inbound',
-    services: { inboundTransactions, inboundQueue, historyAnswers, stateResets: new StateResets(database) },
+    services: {
+      inboundTransactions,
+      inboundQueue,
+      historyAnswers,
+      stateResets: new StateResets(database),
+      extremityHealer: healer,
+    },
     start: () => inboundQueue.start(),
     async idle() {
       await inboundTransactions.idle();

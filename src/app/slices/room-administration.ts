@@ -1,6 +1,12 @@
+import { HistoryPurges, purgeHistoryKind } from '#src/services/admin/rooms/history-purges.ts';
 import { RoomBlocks } from '#src/services/admin/rooms/room-blocks.ts';
+import { deleteRoomKind, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
 import { RoomList } from '#src/services/admin/rooms/room-list.ts';
+import { RoomOperators } from '#src/services/admin/rooms/room-operators.ts';
+import { RoomPurge } from '#src/services/admin/rooms/room-purge.ts';
+import { RoomShutdown } from '#src/services/admin/rooms/room-shutdown.ts';
 import { StoredEvents } from '#src/services/admin/rooms/stored-events.ts';
+import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { EVERYTHING_VISIBLE, UnrestrictedAccess } from '#src/services/reading/access/unrestricted-reading.ts';
 import { ClientEvents } from '#src/services/reading/client-events/client-events.ts';
 import { EventByTime } from '#src/services/reading/history/event-by-time.ts';
@@ -14,13 +20,24 @@ import { OF_STATE, RoomOverviews } from '#src/services/rooms/directory/room-over
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Tasks } from './admin-tasks.ts';
 import type { Auditing } from './audit.ts';
 import type { RoomClosing } from './closed-rooms.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
+import type { FederationInbound } from './federation-inbound.ts';
+import type { FederationJoins } from './federation-joins.ts';
+import type { Outbound } from './federation-outbound.ts';
 import { composeFollower } from './follower.ts';
+import type { Media } from './media.ts';
+import type { Memberships } from './membership.ts';
+import type { PushRules } from './push-rules.ts';
 import type { Reading } from './reading.ts';
+import type { Retention } from './retention.ts';
+import type { Rooms } from './rooms.ts';
+import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 import type { RoomModel } from './room-model.ts';
 
 /** What administrators do with rooms. */
@@ -28,6 +45,11 @@ export interface RoomAdministration {
   readonly roomList: RoomList;
   readonly roomBlocks: RoomBlocks;
   readonly storedEvents: StoredEvents;
+  readonly roomDeletions: RoomDeletions;
+  readonly historyPurges: HistoryPurges;
+  readonly roomOperators: RoomOperators;
+  /** What of it takes long. */
+  readonly roomTasks: readonly AnyTaskKind[];
   /** The same as for users, without asking what who asks may see. */
   readonly everyHistory: History;
   readonly everyRoomState: RoomState;
@@ -38,10 +60,30 @@ export interface RoomAdministration {
 const NOBODY: Promise<ReadonlySet<string>> = Promise.resolve(new Set<string>());
 
 export function composeRoomAdministration(
-  below: Platform & Auditing & Commit & RoomModel & EventStreaming & Events & Reading & RoomClosing,
+  below: Platform &
+    Auditing &
+    Tasks &
+    Commit &
+    Users &
+    UserData &
+    RoomModel &
+    EventStreaming &
+    Events &
+    Reading &
+    RoomClosing &
+    FederationJoins &
+    Memberships &
+    Rooms &
+    Retention &
+    Media &
+    PushRules &
+    Outbound &
+    FederationInbound,
 ): Slice<RoomAdministration> {
   const { auditLog: audit, clock, closedRooms: closed, config, database, events, interner, loader, rooms } = below;
   const { relationIndex: index, states } = below;
+  const { accountData, adminTasks: tasks, aliases, followedThreads, logger, membership, purge, stream, timers } = below;
+  const { extremityHealer: healer, federationOutbound: outbound, mediaReferences: media, users, writer } = below;
   const overviews = new RoomOverviews(database);
   const { follower, close } = composeFollower(below, {
     name: 'room_overviews',
@@ -71,11 +113,57 @@ export function composeRoomAdministration(
     visibility,
     ignoredUsers: ignoresNobody,
   });
+  const eventByTime = new EventByTime({ access, database, loader, visibility, past: NO_PAST });
+  const roomBlocks = new RoomBlocks({ database, audit, closed, clock });
+  const roomPurge = new RoomPurge({
+    database,
+    rooms,
+    loader,
+    writer,
+    stream,
+    closed,
+    media,
+    remote: below.remoteMembership,
+    outbound,
+    caches: [accountData, followedThreads],
+    clock,
+    timers,
+    logger,
+    batchSize: config.retention.batchSize,
+    pauseMs: config.retention.pauseMs,
+  });
+  const creation = below.roomCreation;
+  const shutdown = new RoomShutdown({ database, interner, rooms, events, membership, creation, logger });
+  const deleteRoom = deleteRoomKind(shutdown, roomPurge);
+  const purgeHistory = purgeHistoryKind({ database, rooms, purge });
+  const isLocal = (userId: string): boolean => events.isLocal(userId);
   return {
     name: 'room administration',
     services: {
       roomList: new RoomList({ database, rooms, follower }),
-      roomBlocks: new RoomBlocks({ database, audit, closed, clock }),
+      roomBlocks,
+      roomDeletions: new RoomDeletions({
+        database,
+        rooms,
+        tasks,
+        blocks: roomBlocks,
+        kind: deleteRoom,
+        isLocal,
+        clock,
+      }),
+      historyPurges: new HistoryPurges({ database, rooms, loader, eventByTime, tasks, kind: purgeHistory }),
+      roomOperators: new RoomOperators({
+        database,
+        audit,
+        rooms,
+        loader,
+        events,
+        aliases,
+        membership,
+        users,
+        healer,
+      }),
+      roomTasks: [deleteRoom, purgeHistory],
       storedEvents: new StoredEvents({ database, rooms, loader, clock }),
       everyHistory: new History({
         access,
@@ -86,7 +174,7 @@ export function composeRoomAdministration(
         writer: new ClientEvents(clock, aggregations, events.sticky),
       }),
       everyRoomState: roomState,
-      everyEventByTime: new EventByTime({ access, database, loader, visibility, past: NO_PAST }),
+      everyEventByTime: eventByTime,
       everyHierarchy: new SpaceHierarchy({
         database,
         rooms,

@@ -4,12 +4,19 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Tasks } from './admin-tasks.ts';
 import type { MediaAdministration } from './media-administration.ts';
+import type { RoomAdministration } from './room-administration.ts';
 
 /** By what tasks are done. */
-type Below = Platform & Tasks & MediaAdministration & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
+type Below = Platform &
+  Tasks &
+  MediaAdministration &
+  Pick<RoomAdministration, 'roomTasks'> & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
 
 /** Every kind of task: a line for each. */
-const kindsOf = ({ mediaMaintenance }: Below): readonly AnyTaskKind[] => [mediaMaintenance.kind];
+const kindsOf = ({ mediaMaintenance, roomTasks }: Below): readonly AnyTaskKind[] => [
+  mediaMaintenance.kind,
+  ...roomTasks,
+];
 
 export interface TaskRunning {
   readonly taskRunner: TaskRunner;

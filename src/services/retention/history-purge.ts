@@ -16,6 +16,7 @@ import {
   scanBack,
 } from '#src/storage/retention/purges.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import { PurgeAim, type PurgeWish } from './purge-aim.ts';
 import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 
@@ -65,20 +66,23 @@ export class HistoryPurge {
   }
 
   /**
-   * Purges a room's events from before `beforeTs` (milliseconds since the epoch). Resumes where an earlier call with the same time
-   * stopped or was killed.
+   * Purges a room's events from before a time (milliseconds since the epoch), or those of a wish. By a time alone, it resumes where an earlier
+   * call with the same time stopped or was killed.
    */
-  purgeHistory(room: Room, beforeTs: number, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
-    return room.turns.rewritePast(() => this.#purge(room, beforeTs, signal));
+  purgeHistory(room: Room, wish: number | PurgeWish, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
+    const { database } = this.#options;
+    const aim = new PurgeAim(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
+    return room.turns.rewritePast(() => this.#purge(room, aim, signal));
   }
 
-  async #purge(room: Room, beforeTs: number, signal: AbortSignal): Promise<PurgeOutcome> {
+  async #purge(room: Room, aim: PurgeAim, signal: AbortSignal): Promise<PurgeOutcome> {
     const { database, loader, timers } = this.#options;
+    const { beforeTs } = aim;
     const pause = (workMs: number): Promise<void> =>
       timers.sleep(Math.max(this.#options.pauseMs, PAUSE_PER_WORK * workMs), signal);
-    const progress = await purgeProgress(database, room.nid, beforeTs);
+    const progress = beforeTs === undefined ? undefined : await purgeProgress(database, room.nid, beforeTs);
     const alone = <T>(work: () => Promise<T>): Promise<T> => room.turns.besidesHead(work);
-    const plan = await PurgePlan.make({ database, room: room.nid, beforeTs, signal, pause, alone });
+    const plan = await PurgePlan.make({ database, room: room.nid, aim, signal, pause, alone });
     if (plan === undefined) return { deleted: progress?.deleted ?? 0, isDone: !signal.aborted };
     let cursor = Math.min(progress?.cursor ?? Infinity, plan.oldUpTo + 1);
     let deleted = progress?.deleted ?? 0;
@@ -91,9 +95,10 @@ export class HistoryPurge {
         const last = records.at(-1);
         if (last === undefined) break;
         cursor = last.nid;
+        await aim.prepare(records);
         const gone = await alone(async () => {
           await plan.catchUp();
-          return this.#take(room, beforeTs, plan, records, { cursor, deleted });
+          return this.#take(room, aim, plan, records, { cursor, deleted });
         });
         deleted += gone.length;
         for (const record of gone) if (record.has_skey) goneState.add(record.nid);
@@ -107,20 +112,20 @@ export class HistoryPurge {
         loader.forgetPrevious(goneState);
       }
     }
-    await endPurge(database, room.nid);
+    if (beforeTs !== undefined) await endPurge(database, room.nid);
     return { deleted, isDone: true };
   }
 
   /** @returns what was deleted */
   async #take(
     room: Room,
-    beforeTs: number,
+    aim: PurgeAim,
     plan: PurgePlan,
     records: readonly PurgeScanRecord[],
     progress: { readonly cursor: number; readonly deleted: number },
   ): Promise<readonly PurgeScanRecord[]> {
     const { database, rooms, loader, stream, clock, archive } = this.#options;
-    const old = records.filter((record) => isOld(record, beforeTs, plan));
+    const old = records.filter((record) => !plan.staying.has(record.nid) && aim.isOld(record));
     const gone = old.filter((record) => !plan.needed.has(record.nid));
     const detached = old.filter((record) => plan.needed.has(record.nid) && (record.flags & EVENT_FLAGS.outlier) === 0);
     const taken = [...gone, ...detached];
@@ -133,13 +138,14 @@ export class HistoryPurge {
       // What is archived can come back, and wants its media then.
       await purgeEvents(tx, room.nid, { gone, detached }, archive === undefined ? clock.now() : undefined);
       const { cursor, deleted } = progress;
-      await savePurgeProgress(tx, {
-        room: room.nid,
-        beforeTs,
-        cursor,
-        deleted: deleted + gone.length,
-        now: clock.now(),
-      });
+      if (aim.beforeTs !== undefined)
+        await savePurgeProgress(tx, {
+          room: room.nid,
+          beforeTs: aim.beforeTs,
+          cursor,
+          deleted: deleted + gone.length,
+          now: clock.now(),
+        });
     });
     if (taken.length === 0) return gone;
     const goneNids = new Set(gone.map((record) => record.nid));
@@ -173,6 +179,3 @@ export class HistoryPurge {
     }
   }
 }
-
-const isOld = (record: PurgeScanRecord, beforeTs: number, plan: PurgePlan): boolean =>
-  !plan.staying.has(record.nid) && (record.ts < beforeTs || (record.flags & EVENT_FLAGS.outlier) !== 0);

@@ -47,6 +47,11 @@ const COUNT_OPEN = sql(
   'admin_tasks_open',
   `select count(*)::int as count from (select 1 from admin_tasks where ${OPEN} limit $1) open`,
 );
+const TURN = sql('admin_tasks_turn', 'select pg_advisory_xact_lock(hashtextextended($1, 6))');
+const OPEN_OF = sql(
+  'admin_task_open_of',
+  `select 1 from admin_tasks where action = $1 and resource = $2 and ${OPEN} limit 1`,
+);
 const FIND = sql('admin_task_find', `select ${COLUMNS} from admin_tasks where id = $1`);
 const LOCK = sql('admin_task_lock', `select ${COLUMNS} from admin_tasks where id = $1 for update`);
 // Locked before it is changed: one that is cancelled at this moment is passed over, and the next one is begun.
@@ -84,6 +89,12 @@ export const insertTask = async (tx: Tx, task: NewTaskRow): Promise<void> => {
 /** How many wait or are being done; counted up to `most`. */
 export const countOpenTasks = async (tx: Tx, most: number): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_OPEN, [most]))[0]?.count ?? 0;
+
+/** Whether one of these tasks of a resource waits or is being done. Nobody else who asks so begins one until the transaction ends. */
+export const isTaskOpen = async (tx: Tx, action: string, resource: string): Promise<boolean> => {
+  await tx.query(TURN, [`${action} ${resource}`]);
+  return (await tx.query(OPEN_OF, [action, resource])).length > 0;
+};
 
 export const findTask = async (database: Database, id: string): Promise<TaskRow | undefined> =>
   (await database.query<TaskRow>(FIND, [id]))[0];

@@ -35,6 +35,7 @@ const NEXT = sql(
   'select seq, event_id, origin, json from inbound_events where room = $1 and seq > $2 order by seq limit $3',
 );
 const DONE = sql('inbound_done', 'delete from inbound_events where seq = any($1::bigint[])');
+const DONE_OF_ROOM = sql('inbound_done_of_room', 'delete from inbound_events where room = $1');
 const OLD = sql(
   'inbound_clean',
   `delete from inbound_transactions where ctid = any(array(
@@ -96,6 +97,11 @@ export const nextEvents = (
 /** Takes events out of the line. */
 export const finishEvents = async (database: Database, seqs: readonly number[]): Promise<void> => {
   await database.query(DONE, [seqs]);
+};
+
+/** Takes everything out of the line that waits for a room. */
+export const finishEventsOfRoom = async (database: Database, room: number): Promise<void> => {
+  await database.query(DONE_OF_ROOM, [room]);
 };
 
 /** Forgets up to `limit` transactions that came before a time. @returns how many */

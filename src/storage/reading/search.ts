@@ -58,6 +58,7 @@ const INSERT = sql(
   `insert into search_docs (room, ts, event, grams)
    select d.room, d.ts, d.event, d.grams::int[] from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[])
      d(room, ts, event, grams)
+   join rooms r on r.nid = d.room and not r.gone
    on conflict do nothing`,
 );
 const FORGET_REDACTED = sql(

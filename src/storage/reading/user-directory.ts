@@ -59,7 +59,7 @@ const ADD_NEW = sql(
 const REMOVE = sql('directory_remove', 'delete from directory_users where user_id = any($1::text[])');
 const ADD_ROOMS = sql(
   'directory_add_rooms',
-  'insert into directory_rooms (room) select unnest($1::int[]) on conflict do nothing',
+  'insert into directory_rooms (room) select nid from rooms where nid = any($1::int[]) and not gone on conflict do nothing',
 );
 const REMOVE_ROOMS = sql('directory_remove_rooms', 'delete from directory_rooms where room = any($1::int[])');
 // Searchers share rooms with others only: they find themselves where everybody finds them.

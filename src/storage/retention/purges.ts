@@ -11,6 +11,9 @@ const ROWS_AT_ONCE = 100;
 /** What a purge looks at of an event. */
 export interface PurgeScanRecord {
   readonly nid: number;
+  readonly topo: number;
+  /** The sender's number. */
+  readonly sender: number;
   readonly ts: number;
   readonly flags: number;
   readonly state: number;
@@ -53,7 +56,7 @@ export interface RetentionRecord {
 }
 
 const TAIL = sql('purge_tail', 'select extremities, state, last_pos from room_tail where room = $1');
-const SCAN_COLUMNS = `nid, ts, flags, state, current_state, skey is not null as has_skey,
+const SCAN_COLUMNS = `nid, topo, sender, ts, flags, state, current_state, skey is not null as has_skey,
      case when skey is null then '{}'::bigint[] else auth end as auth`;
 const SCAN = sql(
   'purge_scan',
@@ -129,6 +132,7 @@ const OTHERS = sql(
    from state_delta s cross join lateral ${ROWS_OF_STATE} c join state_delta d on d.nid = any(c.nids)
    where s.nid = any($1::bigint[]) order by s.nid, d.seq`,
 );
+const LOCAL_USERS = sql('purge_local_users', 'select nid from users where nid = any($1::int[]) and local');
 const TEXTS = sql(
   'retention_texts',
   'select e.nid, e.json from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid',
@@ -224,6 +228,10 @@ export const purgeEvents = async (
   // Those that are only hidden may still be what a room is shown by.
   if (releasesMedia !== undefined) await releaseEvents(tx, room, deleted, releasesMedia);
 };
+
+/** Those of these users who are of this server. */
+export const localUsersAmong = async (database: Database, users: readonly number[]): Promise<number[]> =>
+  (await database.query<{ nid: number }>(LOCAL_USERS, [users])).map(({ nid }) => nid);
 
 export const deleteDeltas = async (database: Database, nids: readonly number[]): Promise<void> => {
   await database.query(DELETE_DELTAS, [nids]);

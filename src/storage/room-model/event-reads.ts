@@ -70,8 +70,11 @@ export const EVENT_COLUMNS =
 const ROOM_COLUMNS = `r.nid, r.room_id, r.version, r.shard, r.creator, r.room_type, r.is_public,
   t.extremities, t.state, t.depth, t.last_pos, p.state as partial_state, p.join_pos, p.via, p.servers, p.before, p.full_pos`;
 const ROOMS = 'rooms r join room_tail t on t.room = r.nid left join partial_rooms p on p.room = r.nid';
-const ROOM_BY_ID = sql('room_by_id', `select ${ROOM_COLUMNS} from ${ROOMS} where r.room_id = $1`);
-const ROOMS_BY_NID = sql('rooms_by_nid', `select ${ROOM_COLUMNS} from ${ROOMS} where r.nid = any($1::int[])`);
+const ROOM_BY_ID = sql('room_by_id', `select ${ROOM_COLUMNS} from ${ROOMS} where r.room_id = $1 and not r.gone`);
+const ROOMS_BY_NID = sql(
+  'rooms_by_nid',
+  `select ${ROOM_COLUMNS} from ${ROOMS} where r.nid = any($1::int[]) and not r.gone`,
+);
 const RESERVE_ROOMS = sql(
   'rooms_reserve',
   `select nextval('rooms_nid_seq')::int as nid from generate_series(1, $1::int)`,

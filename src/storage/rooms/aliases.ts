@@ -34,7 +34,7 @@ export const aliasByName = async (database: Database, alias: string): Promise<Al
   (await database.query<AliasRecord>(ALIAS, [alias]))[0];
 
 /** The aliases of a room, oldest first. */
-export const aliasesOfRoom = async (database: Database, room: number): Promise<string[]> =>
+export const aliasesOfRoom = async (database: Database | Tx, room: number): Promise<string[]> =>
   (await database.query<{ alias: string }>(ALIASES_OF_ROOM, [room])).map((row) => row.alias);
 
 /** How many aliases a user made. */
@@ -54,7 +54,7 @@ export const insertAlias = async (
 };
 
 /** Gives all aliases of one room to another. */
-export const moveAliases = async (database: Database, from: number, to: number): Promise<void> => {
+export const moveAliases = async (database: Database | Tx, from: number, to: number): Promise<void> => {
   await database.query(MOVE, [from, to]);
 };
 

@@ -64,7 +64,7 @@ const UPSERT = sql(
    select r.nid, n.name, n.alias, n.joined, n.joined_local, n.encryption, n.federatable, n.join_rules, n.guest_access, n.visibility, n.state
    from unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::int[])
      n(room, name, alias, joined, joined_local, encryption, federatable, join_rules, guest_access, visibility, state)
-   join rooms r on r.nid = n.room and not r.gone for key share of r
+   join rooms r on r.nid = n.room and not r.gone
    on conflict (room) do update set name = excluded.name, canonical_alias = excluded.canonical_alias, joined = excluded.joined,
      joined_local = excluded.joined_local, encryption = excluded.encryption, federatable = excluded.federatable,
      join_rules = excluded.join_rules, guest_access = excluded.guest_access, history_visibility = excluded.history_visibility,

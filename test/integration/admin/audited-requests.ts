@@ -236,6 +236,44 @@ export const AUDITED: Readonly<Record<string, Prepare>> = {
   },
   ...USERS,
   ...MEDIA,
+  adminDeleteRoom: async (server) => ({
+    path: `/_synapse/admin/v2/rooms/${await server.room('alice')}`,
+    body: {},
+    action: 'room.delete',
+  }),
+  adminDeleteRoomNow: async (server) => ({
+    path: `/_synapse/admin/v1/rooms/${await server.room('alice')}`,
+    body: {},
+    action: 'room.delete',
+  }),
+  adminPurgeHistory: async (server) => ({
+    path: `/_synapse/admin/v1/purge_history/${await server.room('alice')}`,
+    body: { purge_up_to_ts: server.clock.now() + 1 },
+    action: 'room.purge_history',
+  }),
+  adminPurgeHistoryBefore: async (server) => {
+    const roomId = await server.room('alice');
+    const eventId = await server.say('alice', roomId, 'the first that stays');
+    return {
+      path: `/_synapse/admin/v1/purge_history/${roomId}/${encodeURIComponent(eventId)}`,
+      body: {},
+      action: 'room.purge_history',
+    };
+  },
+  adminMakeRoomAdmin: async (server) => ({
+    path: `/_synapse/admin/v1/rooms/${await server.room('alice')}/make_room_admin`,
+    body: { user_id: await userOf(server) },
+    action: 'room.make_admin',
+  }),
+  adminJoinRoom: async (server) => ({
+    path: `/_synapse/admin/v1/join/${await server.room('alice', { preset: 'public_chat' })}`,
+    body: { user_id: await userOf(server) },
+    action: 'room.join',
+  }),
+  adminDeleteForwardExtremities: async (server) => ({
+    path: `/_synapse/admin/v1/rooms/${await server.room('alice')}/forward_extremities`,
+    action: 'room.merge_extremities',
+  }),
   adminSetRoomBlock: async (server) => ({
     path: `/_synapse/admin/v1/rooms/${await server.room('alice')}/block`,
     body: { block: true },

@@ -12,6 +12,7 @@ import {
   endTask,
   findTask,
   insertTask,
+  isTaskOpen,
   listTasks,
   lockTask,
   type TaskRow,
@@ -43,6 +44,8 @@ export class AdminTasks {
   readonly #options: AdminTasksOptions;
   /** Ids of tasks that were cancelled just now, for whoever does them in this process. */
   readonly cancelled = new Signal<string>();
+  /** Ids of tasks that ended just now in this process, however they did. */
+  readonly ended = new Signal<string>();
 
   constructor(options: AdminTasksOptions) {
     this.#options = options;
@@ -84,6 +87,29 @@ export class AdminTasks {
     return id;
   }
 
+  /** Whether a task of a kind waits for a resource, or is being done there; to be asked in the transaction that starts one where there is none. */
+  isOpen(tx: Tx, { action }: Pick<TaskKind, 'action'>, resource: string): Promise<boolean> {
+    return isTaskOpen(tx, action, resource);
+  }
+
+  /** A task once it has ended; undefined when the signal comes first. */
+  async whenEnded(id: string, signal: AbortSignal): Promise<TaskRecord | undefined> {
+    const { promise: isOver, resolve } = Promise.withResolvers<void>();
+    const stop = this.ended.subscribe((ended) => {
+      if (ended === id) resolve();
+    });
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    try {
+      // It may have ended before anybody listened.
+      const task = await this.get(id);
+      if (task === undefined || (task.status !== 'scheduled' && task.status !== 'active')) return task;
+      await isOver;
+      return signal.aborted ? undefined : await this.get(id);
+    } finally {
+      stop();
+    }
+  }
+
   async get(id: string): Promise<TaskRecord | undefined> {
     const row = id.includes('\0') ? undefined : await findTask(this.#options.database, id);
     return row && taskRecord(row);
@@ -116,8 +142,10 @@ export class AdminTasks {
       const row = id.includes('\0') ? undefined : await lockTask(tx, id);
       if (row === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such task.');
       if ((row.status !== 'scheduled' && row.status !== 'active') || row.isCancelled) return;
-      if (row.status === 'scheduled') await endTask(tx, id, { status: 'cancelled' }, clock.now());
-      else await cancelTask(tx, id, clock.now());
+      if (row.status === 'scheduled') {
+        await endTask(tx, id, { status: 'cancelled' }, clock.now());
+        tx.afterCommit(() => this.ended.emit(id));
+      } else await cancelTask(tx, id, clock.now());
       await auditLog.record(tx, actor, {
         action: 'task.cancel',
         target: row.resource ?? undefined,

@@ -51,12 +51,15 @@ export class TaskRunner {
     let result = task.result;
     const end = async (how: Parameters<typeof endTask>[2]): Promise<true> => {
       await endTask(database, id, how, clock.now());
+      tasks.ended.emit(id);
       logger.info('a task ended', { task: id, action, resource: row.resource, status: how.status });
       return true;
     };
     try {
       const kind = this.#kinds.get(action);
       if (kind === undefined) return await end({ status: 'failed', error: `This server knows no task ${action}.` });
+      // It may have been cancelled before anybody here listened.
+      if ((await findTask(database, id))?.isCancelled === true) cancel.abort();
       const made = cancel.signal.aborted
         ? 'interrupted'
         : await kind.run(task, {

@@ -67,6 +67,15 @@ export class TypingService {
         if (member !== undefined && member.after.membership !== 'join') this.stop(room, member.after.userId);
       }
     });
+    options.stream.on('deleted', ({ room }) => {
+      this.#forget(room.nid);
+    });
+  }
+
+  #forget(roomNid: number): void {
+    for (const timer of this.#typing.get(roomNid)?.values() ?? []) timer.cancel();
+    this.#typing.delete(roomNid);
+    this.#shown.delete(roomNid);
   }
 
   /** Who is typing in a room. */

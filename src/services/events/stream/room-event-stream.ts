@@ -59,8 +59,16 @@ export interface Completed {
   readonly join: number;
 }
 
+/** A room was deleted whole: nothing is found of it any more, and its object is empty. */
+export interface Deleted {
+  readonly kind: 'deleted';
+  readonly room: Room;
+  /** The users of this server who had a membership in it, whatever it was. */
+  readonly localUsers: readonly string[];
+}
+
 /** All that can happen to the events of rooms. */
-export type RoomStreamEvent = Appended | Revealed | Purged | Restored | Completed;
+export type RoomStreamEvent = Appended | Revealed | Purged | Restored | Completed | Deleted;
 
 /**
  * The stream of room events: the service that changes a room's events publishes it here, after the commit and in its turn.

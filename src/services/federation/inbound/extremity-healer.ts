@@ -68,7 +68,13 @@ export class ExtremityHealer {
     await timers.sleep(PATIENCE_MS, signal);
     const room = signal.aborted ? undefined : await rooms.byNid(roomNid);
     if (room === undefined || room.head.extremities.length < MANY) return;
-    for (const sender of sendersIn(room)) if (await this.#send(room, sender)) return;
+    await this.merge(room);
+  }
+
+  /** Merges the forward extremities of a room at once. @returns false when no local member may say anything */
+  async merge(room: Room): Promise<boolean> {
+    for (const sender of sendersIn(room)) if (await this.#send(room, sender)) return true;
+    return false;
   }
 
   /** @returns whether it was allowed */

@@ -12,7 +12,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
-import { finishEvents, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
+import { finishEvents, finishEventsOfRoom, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
 
 /** An event that was acknowledged and is not in its room yet. */
 export interface WaitingEvent {
@@ -211,8 +211,12 @@ export class InboundQueue {
     while (!signal.aborted && (line.held.length > 0 || line.hasMore)) {
       try {
         const room = await rooms.byNid(roomNid);
-        const batch = await this.#next(roomNid, room, line);
-        const done = room === undefined ? batch : await this.#receive(room, line, batch);
+        if (room === undefined) {
+          await this.#forget(roomNid, line);
+          return;
+        }
+        const batch = await this.#next(room, line);
+        const done = await this.#receive(room, line, batch);
         if (signal.aborted) return;
         await this.#finish(line, batch, done);
       } catch (err) {
@@ -225,13 +229,20 @@ export class InboundQueue {
     }
   }
 
+  /** The room was deleted: what waits for it goes. */
+  async #forget(room: number, line: RoomLine): Promise<void> {
+    await finishEventsOfRoom(this.#options.database, room);
+    this.#dropHeld(line);
+    line.hasMore = false;
+    for (const [origin, count] of [...line.counts]) this.#count(line, origin, -count);
+  }
+
   /** The next events of a room: held ones, or read ones. */
-  async #next(roomNid: number, room: Room | undefined, line: RoomLine): Promise<readonly WaitingEvent[]> {
+  async #next(room: Room, line: RoomLine): Promise<readonly WaitingEvent[]> {
     if (line.held.length > 0) return line.held.slice(0, BATCH);
-    const records = await nextEvents(this.#options.database, roomNid, line.lastSeq, BATCH);
+    const records = await nextEvents(this.#options.database, room.nid, line.lastSeq, BATCH);
     line.lastSeq = records.at(-1)?.seq ?? line.lastSeq;
     if (records.length < BATCH) line.hasMore = false;
-    if (room === undefined) throw new Error(`there is no room ${roomNid}`);
     return records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
   }
 

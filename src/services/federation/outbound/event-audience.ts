@@ -48,15 +48,20 @@ export class EventAudience {
 
   /** @returns stops listening */
   listen(): () => void {
-    const stop = [
-      this.#options.stream.on('appended', (appended) => this.#hear(appended)),
-      this.#options.stream.on('completed', ({ join, room, servers }) => {
-        for (const server of servers) this.#options.joined(room, server);
+    const { joined, pending, stream } = this.#options;
+    const stops = [
+      stream.on('appended', (appended) => this.#hear(appended)),
+      stream.on('completed', ({ join, room, servers }) => {
+        for (const server of servers) joined(room, server);
         this.#add(room, servers, join - 1, room.lastPosition);
+      }),
+      stream.on('deleted', ({ room }) => {
+        this.#unspread.delete(room);
+        pending.forgetRoom(room.nid);
       }),
     ];
     return () => {
-      for (const one of stop) one();
+      for (const stop of stops) stop();
     };
   }
 

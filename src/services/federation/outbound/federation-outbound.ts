@@ -42,6 +42,9 @@ const KEEP_MS = 1_000;
 /** The same, when nothing that happened concerns other servers. */
 const KEEP_IDLE_MS = 60_000;
 /** What is being sent gets so long when the server stops. */
+/** How long what is left of a room that goes is waited for, and how often is looked. */
+const LONGEST_SETTLING_MS = 30_000;
+const SETTLING_MS = 100;
 const CLOSE_MS = 3_000;
 /** After a transaction, what comes for its server so soon goes out together: milliseconds that nobody who reads along notices. */
 const GATHER_MS = 100;
@@ -228,6 +231,20 @@ export class FederationOutbound {
   /** How often in a row a server could not be reached. */
   failuresOf(destination: string): number {
     return this.#progress.failuresOf(destination);
+  }
+
+  /**
+   * Waits until other servers have what waits for them of a room that is about to be deleted, but not for those that cannot be reached, and
+   * not for long.
+   */
+  async settle(room: Room, signal: AbortSignal): Promise<void> {
+    this.#audience.spread();
+    for (let waitedMs = 0; waitedMs < LONGEST_SETTLING_MS && !signal.aborted; waitedMs += SETTLING_MS) {
+      const waiting = this.#pending.waitingFor(room.nid);
+      if (waiting.every((destination) => this.#progress.failuresOf(destination) > 0)) return;
+      // Sending ends by itself, whatever time it is.
+      await systemTimers.sleep(SETTLING_MS, signal);
+    }
   }
 
   /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. */

@@ -128,6 +128,22 @@ export class PendingRooms {
     this.#pending.delete(destination);
   }
 
+  /** The servers that are still to be sent something of a room. */
+  waitingFor(room: number): string[] {
+    return [...this.#pending].flatMap(([destination, rooms]) => (rooms.has(room) ? destination : []));
+  }
+
+  /** Nobody is to be sent anything of a room any more. */
+  forgetRoom(room: number): void {
+    for (const destination of this.waitingFor(room)) {
+      const rooms = this.#pending.get(destination);
+      if (rooms?.delete(room) !== true) continue;
+      this.#size -= 1;
+      if (rooms.size === 0) this.#pending.delete(destination);
+      this.#note(destination, room);
+    }
+  }
+
   /** What has changed since the last call, to be kept: of which rooms the rows go, and which rows come in their place. */
   takeChanges(): PendingChanges {
     const taken = [...this.#unkept.values()];

@@ -133,6 +133,7 @@ export class UnreadCounts {
     stream.on('revealed', reread);
     stream.on('purged', reread);
     stream.on('restored', reread);
+    stream.on('deleted', reread);
   }
 
   /**

@@ -86,6 +86,9 @@ export class RelationIndex {
     stream.on('restored', ({ room }) => {
       this.#forget(room);
     });
+    stream.on('deleted', ({ room }) => {
+      this.#forget(room);
+    });
   }
 
   /** Changes whenever a relation in the room came or went. */

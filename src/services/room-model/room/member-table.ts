@@ -74,6 +74,14 @@ export class MemberTable {
     this.#changes.note(member.userId);
   }
 
+  /** Nobody is or was a member. */
+  clear(): void {
+    this.#servers = undefined;
+    this.#joined = this.#invited = this.#localJoined = this.#remote = 0;
+    for (const userId of this.#members.keys()) this.#changes.note(userId);
+    this.#members.clear();
+  }
+
   #count(member: Member, by: 1 | -1): void {
     if (member.membership === 'join') {
       this.#joined += by;

@@ -1,4 +1,5 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** Who works on a room when: those who want it for themselves take turns, and so do those who rewrite its past. */
 export class RoomTurns {
@@ -6,6 +7,13 @@ export class RoomTurns {
   #last: Promise<void> = Promise.resolve();
   #waiting = 0;
   readonly #past = new SerialByKey<'past'>();
+
+  #areOver = false;
+
+  /** Whether the room is no more. */
+  get areOver(): boolean {
+    return this.#areOver;
+  }
 
   /** Whether a caller has the room exclusively, or waits for it: those who build on the head get in line. */
   get isTaken(): boolean {
@@ -32,10 +40,16 @@ export class RoomTurns {
     this.#last = promise;
     await before;
     try {
+      if (this.#areOver) throw new MatrixError('M_NOT_FOUND', 'This room was deleted from this server.');
       return await work();
     } finally {
       resolve();
     }
+  }
+
+  /** Lets nobody work on the room after whoever does now: it is no more. Who comes later is told so with M_NOT_FOUND. */
+  close(): void {
+    this.#areOver = true;
   }
 
   /** One after the other: those who take old events away, or bring them back. It may take hours, and nobody else waits for it. */

@@ -4,7 +4,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
+import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
 import { BuildingHead, type RoomHead } from './building-head.ts';
 import { CompiledAcl } from './compiled-acl.ts';
 import type { EventRing } from './event-ring.ts';
@@ -122,6 +122,10 @@ export class Room implements EventRoom {
   /** Whether this server has, or had, the room's state; otherwise it has only heard of it, by an invite or a knock. */
   get isHere(): boolean {
     return this.#state.has(CREATE);
+  }
+  /** Whether it was deleted. */
+  get isGone(): boolean {
+    return this.turns.areOver;
   }
   /** Whether a user of this server is in the room: only then other servers tell what happens in it. */
   get isResident(): boolean {
@@ -461,6 +465,22 @@ export class Room implements EventRoom {
     for (const event of this.#held()) {
       if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
     }
+  }
+
+  /** The room is deleted: whoever still holds this finds nothing in it, and can build nothing on it. */
+  vanish(): void {
+    this.#committed = { extremities: [], chain: StateChain.EMPTY };
+    this.#depth = 0;
+    this.#building.dropTo(this.#committed, 0);
+    this.#powerLevels = undefined;
+    this.#state.clear();
+    this.#members.clear();
+    this.#partial = undefined;
+    this.#partialServers = undefined;
+    this.ring.readAgain(this.#lastPosition);
+    this.sticky = undefined;
+    this.isPublic = false;
+    this.turns.close();
   }
 
   #held(): StoredEvent[] {

@@ -68,6 +68,9 @@ export class DirectoryIndex {
     options.stream.on('completed', ({ room }) => {
       if (this.#reading !== undefined && room.isPublic) this.#update(room, false);
     });
+    options.stream.on('deleted', ({ room }) => {
+      this.#update(room, false);
+    });
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { Appended, Deleted, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -58,6 +58,21 @@ export class SyncUsers implements Waker {
     options.stream.on('completed', ({ room }) => {
       this.room(room.nid);
     });
+    options.stream.on('deleted', (deleted) => {
+      this.#onDeleted(deleted);
+    });
+  }
+
+  /** A room that is deleted is nobody's any more. */
+  #onDeleted({ room, localUsers }: Deleted): void {
+    for (const userId of localUsers) {
+      const user = this.#users.get(userId)?.user;
+      if (user === undefined) continue;
+      user.memberships.delete(room.nid);
+      user.joined.delete(room.nid);
+      this.#unsubscribe(user, room.nid);
+      this.#mark(user, EVERY_SECTION);
+    }
   }
 
   /** How many users are in memory, and how many of them are syncing at this moment. */

@@ -1,0 +1,125 @@
+import { Type } from 'typebox';
+import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
+import type { Deletion, DeletionWish, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
+import { actorOf } from '../actor.ts';
+import { roomParams } from '../client-server/parts/room-schemas.ts';
+import { endpoint } from '../endpoint.ts';
+
+const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
+
+const body = Type.Object({
+  new_room_user_id: Type.Optional(Type.String()),
+  room_name: Type.Optional(Type.String({ maxLength: 1_000 })),
+  message: Type.Optional(Type.String({ maxLength: 20_000 })),
+  block: Type.Optional(Type.Boolean()),
+  purge: Type.Optional(Type.Boolean()),
+  force_purge: Type.Optional(Type.Boolean()),
+});
+
+const shutdown = {
+  kicked_users: Type.Array(Type.String()),
+  failed_to_kick_users: Type.Array(Type.String()),
+  local_aliases: Type.Array(Type.String()),
+  new_room_id: Type.Union([Type.String(), Type.Null()]),
+};
+
+const status = {
+  delete_id: Type.String(),
+  room_id: Type.String(),
+  status: Type.Union(['scheduled', 'active', 'complete', 'failed'].map((one) => Type.Literal(one))),
+  error: Type.Optional(Type.String()),
+  shutdown_room: Type.Object(shutdown),
+};
+
+interface Services {
+  readonly roomDeletions: RoomDeletions;
+}
+
+interface WishBody {
+  readonly new_room_user_id?: string;
+  readonly room_name?: string;
+  readonly message?: string;
+  readonly block?: boolean;
+  readonly purge?: boolean;
+  readonly force_purge?: boolean;
+}
+
+/** What is empty is not said. */
+const said = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
+
+const wishOf = (wish: WishBody): DeletionWish => ({
+  newRoomUserId: wish.new_room_user_id,
+  roomName: said(wish.room_name),
+  message: said(wish.message),
+  block: wish.block,
+  purge: wish.purge,
+  forcePurge: wish.force_purge,
+});
+
+/** Tools know of no deletion that was cancelled: it failed for who reads that. */
+const statusOf = ({ error, id, result, roomId, status: is }: Deletion) => {
+  const told = is === 'cancelled' ? 'The deletion was cancelled.' : error;
+  return {
+    delete_id: id,
+    room_id: roomId,
+    status: is === 'cancelled' ? 'failed' : is,
+    ...(told === undefined ? {} : { error: told }),
+    shutdown_room: result,
+  };
+};
+
+/** Rooms go, with everybody in them. */
+export const roomDeletionEndpoints = [
+  endpoint({
+    operationId: 'adminDeleteRoomNow',
+    summary: 'Puts everybody out of a room and deletes it, before it answers.',
+    method: 'DELETE',
+    path: '/_synapse/admin/v1/rooms/{roomId}',
+    ...access,
+    params: roomParams,
+    body,
+    response: Type.Object(shutdown),
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    handler: ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) =>
+      roomDeletions.finish(actorOf(requester, info), roomId, wishOf(wish as WishBody), info.signal),
+  }),
+  endpoint({
+    operationId: 'adminDeleteRoom',
+    summary: 'Has everybody put out of a room, and the room deleted.',
+    method: 'DELETE',
+    path: '/_synapse/admin/v2/rooms/{roomId}',
+    ...access,
+    params: roomParams,
+    body,
+    response: Type.Object({ delete_id: Type.String() }),
+    errcodes: ['M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    handler: async ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) => ({
+      delete_id: await roomDeletions.start(actorOf(requester, info), roomId, wishOf(wish as WishBody)),
+    }),
+  }),
+  endpoint({
+    operationId: 'adminGetRoomDeletion',
+    summary: 'Tells how far the deletion of a room has come.',
+    method: 'GET',
+    path: '/_synapse/admin/v2/rooms/delete_status/{deleteId}',
+    ...access,
+    params: Type.Object({ deleteId: Type.String() }),
+    response: Type.Object(status),
+    errcodes: ['M_NOT_FOUND'],
+    handler: async ({ roomDeletions }: Services, { params: { deleteId } }) =>
+      statusOf(await roomDeletions.get(deleteId)),
+  }),
+  endpoint({
+    operationId: 'adminListRoomDeletions',
+    summary: 'Tells how far the deletions of a room have come.',
+    method: 'GET',
+    path: '/_synapse/admin/v2/rooms/{roomId}/delete_status',
+    ...access,
+    params: roomParams,
+    response: Type.Object({ results: Type.Array(Type.Object(status)) }),
+    errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM'],
+    handler: async ({ roomDeletions }: Services, { params: { roomId } }) => ({
+      results: (await roomDeletions.ofRoom(roomId)).map(statusOf),
+    }),
+  }),
+];
