@@ -49,6 +49,10 @@ export function runCommand(argv: readonly string[]): Promise<number> {
       const probes = await import('./probes.ts');
       return probes.probeMail(loadConfig(files, process.env));
     },
+    async inspect(files) {
+      const { checksOf } = await import('./doctor/checks.ts');
+      return checksOf(loadConfig(files, process.env));
+    },
     async importArchive(files, path) {
       const { importArchive } = await import('./import-archive.ts');
       return importArchive(loadConfig(files, process.env), path);

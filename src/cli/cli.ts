@@ -25,8 +25,9 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi appservice generate [--config FILE]... --id ID [--sender NAME] [--appservice-url URL] [--users REGEX]...
                          [--aliases REGEX]... [--double-puppet]
                                               write a registration with tokens of its own
-  tsudoi doctor          [--config FILE]... [--url URL]
-                                              look at configuration, machine, database and running server, and explain
+  tsudoi doctor          [--config FILE]... [--url URL] [--json]
+                                              look at configuration, files, database, queues, network and running server, and explain;
+                                              exit code 1 if something is wrong
   tsudoi import-archive  [--config FILE]... FILE
                                               put archived events of a room back, while the server is stopped
   tsudoi move-media      [--config FILE]...   move media from files to the object store, while the server is stopped; may be interrupted
@@ -63,6 +64,7 @@ const OPTIONS = {
   users: { type: 'string', multiple: true },
   aliases: { type: 'string', multiple: true },
   'double-puppet': { type: 'boolean' },
+  json: { type: 'boolean' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
@@ -80,7 +82,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'appservice list': ['access-token-file', 'url'],
   'appservice remove': ['id', 'access-token-file', 'url'],
   'appservice generate': ['id', 'sender', 'appservice-url', 'users', 'aliases', 'double-puppet'],
-  doctor: ['url'],
+  doctor: ['url', 'json'],
   'import-archive': [],
   'move-media': [],
   database: [],
@@ -193,7 +195,7 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
         ports.out(`${await ports.rotateSigningKey(files)}\n`);
         return 0;
       case 'doctor':
-        return await doctor(ports, files, values.url);
+        return await doctor(ports, files, { url: values.url, json: values.json === true });
       default: {
         const written = await ports.generate();
         ports.out(written.length === 0 ? 'Everything was fresh.\n' : written.map((path) => `wrote ${path}\n`).join(''));

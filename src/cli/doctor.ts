@@ -2,45 +2,58 @@ import { X509Certificate } from 'node:crypto';
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseServerName } from '#src/protocol/identifiers/server-name.ts';
+import { bad, type Check, type Finding, note, ok } from './finding.ts';
 import { localAddress, type CliConfig, type CliPorts } from './ports.ts';
 
 const OLDEST_NODE = 24;
 const LITTLE_SPACE_BYTES = 1024 ** 3;
 const TIMEOUT_MS = 5_000;
-
-interface Finding {
-  readonly verdict: 'ok' | 'note' | 'bad';
-  readonly text: string;
-}
-
-const ok = (text: string): Finding => ({ verdict: 'ok', text });
-const note = (text: string): Finding => ({ verdict: 'note', text });
-const bad = (text: string): Finding => ({ verdict: 'bad', text });
+/** Milliseconds before the end of a certificate from which on it is told of. */
+const SOON_MS = 7 * 86_400_000;
 
 /** What was found of the server that takes our mail. */
 const mail = (found: string | undefined): Finding =>
   found === undefined ? note('none is sent: email.smtp_url is not set') : ok(found);
+
+/** What the doctor is asked for. */
+export interface DoctorOptions {
+  readonly url: string | undefined;
+  /** One JSON object at the end, for programs, instead of lines. */
+  readonly json: boolean;
+}
 
 /**
  * Looks at one thing after the other and explains what it finds.
  *
  * @returns 0 if nothing is wrong, else 1
  */
-export async function doctor(ports: CliPorts, files: readonly string[], url: string | undefined): Promise<number> {
-  let failed = false;
+export async function doctor(ports: CliPorts, files: readonly string[], { json, url }: DoctorOptions): Promise<number> {
+  const checks: Check[] = [];
   const report = (what: string, finding: Finding): void => {
+    checks.push({ what, ...finding });
     const mark = { ok: 'ok  ', note: 'note', bad: 'BAD ' }[finding.verdict];
-    ports.out(`${mark}  ${what}: ${finding.text}\n`);
-    failed ||= finding.verdict === 'bad';
+    if (!json) ports.out(`${mark}  ${what}: ${finding.text}\n`);
   };
+  await examine(ports, files, url, report);
+  const isWell = checks.every(({ verdict }) => verdict !== 'bad');
+  const shown = checks.map(({ text, verdict, what }) => ({ check: what, verdict, text }));
+  if (json) ports.out(`${JSON.stringify({ ok: isWell, checks: shown }, undefined, 2)}\n`);
+  return isWell ? 0 : 1;
+}
 
+async function examine(
+  ports: CliPorts,
+  files: readonly string[],
+  url: string | undefined,
+  report: (what: string, finding: Finding) => void,
+): Promise<void> {
   report('node', nodeVersion(ports.nodeVersion));
   let config: CliConfig;
   try {
     config = ports.loadConfig(files);
   } catch (error) {
     report('configuration', bad((error as Error).message));
-    return 1;
+    return;
   }
   report('configuration', ok(`good, server_name is ${config.serverName}`));
   report('data_dir', await dataDirectory(config.dataDir));
@@ -49,7 +62,11 @@ export async function doctor(ports: CliPorts, files: readonly string[], url: str
   report('federation', await federation(config, ports.now()));
   report('server', await runningServer(url ?? localAddress(config)));
   if (config.publicBaseUrl !== null) report('public_base_url', await runningServer(config.publicBaseUrl));
-  return failed ? 1 : 0;
+  try {
+    for (const { what, ...finding } of await ports.inspect(files)) report(what, finding);
+  } catch (error) {
+    report('machine and network', bad(`they could not be looked at: ${(error as Error).message}`));
+  }
 }
 
 function nodeVersion(version: string): Finding {
@@ -79,7 +96,8 @@ async function dataDirectory(path: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(existing);
   const free = bavail * bsize;
   const space = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
-  if (free < LITTLE_SPACE_BYTES) return bad(`${folder} is nearly full: ${space}`);
+  if (free < LITTLE_SPACE_BYTES)
+    return bad(`${folder} is nearly full: ${space}. Make room: when the disk is full, nothing can be sent`);
   return isThere === undefined ? note(`${folder} is made at the first start, ${space}`) : ok(`${folder}, ${space}`);
 }
 
@@ -102,8 +120,14 @@ async function federation(
   const isForName = (name?.kind === 'dns' ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined;
   if (!isForName) return bad(`the certificate in ${tls.certFile} is not for ${host}, as other servers want it to be`);
   const until = certificate.validToDate;
-  return until.getTime() < now
-    ? bad(`the certificate in ${tls.certFile} has expired: ${certificate.validTo}`)
+  if (until.getTime() < now)
+    return bad(
+      `the certificate in ${tls.certFile} has expired: ${certificate.validTo}. Renew it, and send the server SIGHUP`,
+    );
+  return until.getTime() - now < SOON_MS
+    ? bad(
+        `the certificate in ${tls.certFile} expires soon: ${certificate.validTo}. Renew it, and send the server SIGHUP`,
+      )
     : ok(`the certificate is for ${host}, until ${certificate.validTo}`);
 }
 

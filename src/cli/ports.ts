@@ -1,3 +1,5 @@
+import type { Check } from './finding.ts';
+
 /** The part of the configuration that commands look at. */
 export interface CliConfig {
   readonly serverName: string;
@@ -29,6 +31,8 @@ export interface CliPorts {
   readonly probeMail: (files: readonly string[]) => Promise<string | undefined>;
   /** Returns what was found. @throws with what is wrong */
   readonly probeDatabase: (url: string | null) => Promise<string>;
+  /** Looks at files, database, queues and network. @throws where it cannot begin */
+  readonly inspect: (files: readonly string[]) => Promise<readonly Check[]>;
   /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */
   readonly importArchive: (configFiles: readonly string[], path: string) => Promise<string>;
   /** Runs the embedded database alone until the process is to end; `told` is told its URL. @throws with what is wrong */

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { runCli, type CliConfig, type CliPorts } from '#src/cli/cli.ts';
+import type { Check } from '#src/cli/finding.ts';
 import { freePort } from '#test/support/free-port.ts';
 
 const CONFIG: CliConfig = {
@@ -21,7 +22,7 @@ const CONFIG: CliConfig = {
   registration: { sharedSecret: 'shh' },
 };
 
-function terminal(config: Partial<CliConfig> = {}) {
+function terminal(config: Partial<CliConfig> = {}, inspected: readonly Check[] = []) {
   const seen = { out: '', err: '', files: [] as readonly string[], started: 0 };
   const ports: CliPorts = {
     out: (text) => void (seen.out += text),
@@ -44,6 +45,7 @@ function terminal(config: Partial<CliConfig> = {}) {
     runDatabase: async (_files, told) => told('postgresql://somewhere'),
     rotateSigningKey: async () => 'a new key signs',
     probeMail: async () => undefined,
+    inspect: async () => [{ what: 'queues', verdict: 'ok', text: 'nothing waits' }, ...inspected],
     probeDatabase: async (url) => {
       if (url !== null) throw new Error('the database refuses us');
       return 'PostgreSQL answers';
@@ -178,6 +180,23 @@ describe('tsudoi', () => {
       expect(seen.out).to.match(/ok {4}database: PostgreSQL answers/);
       expect(seen.out).to.match(/note {2}mail: none is sent/);
       expect(seen.out).to.match(/note {2}server: nothing listens/);
+    });
+
+    it('exits with 1 for anything that is wrong, and tells programs all of it as JSON', async () => {
+      const wrong = {
+        what: 'clock',
+        verdict: 'bad',
+        text: '90 s behind: let the machine set its clock by NTP',
+      } as const;
+      const { seen, run } = terminal({ http: { port: await freePort(), bind: '127.0.0.1' } }, [wrong]);
+      expect(await run('doctor', '--json')).to.equal(1);
+      const told = JSON.parse(seen.out) as { ok: boolean; checks: { check: string; verdict: string; text: string }[] };
+      expect(told.ok).to.equal(false);
+      expect(told.checks.at(-1)).to.deep.equal({ check: 'clock', verdict: 'bad', text: wrong.text });
+      expect(told.checks.map(({ check }) => check)).to.include.members(['node', 'configuration', 'database', 'queues']);
+      const well = terminal({ http: { port: await freePort(), bind: '127.0.0.1' } });
+      expect(await well.run('doctor', '--json')).to.equal(0);
+      expect((JSON.parse(well.seen.out) as { ok: boolean }).ok).to.equal(true);
     });
 
     it('explains a database that refuses and a configuration that cannot be read, and exits with 1', async () => {

@@ -216,16 +216,17 @@ describe('the metrics', function () {
       ['tsudoi_audit_entries_total'],
     );
     expect([kept, bytes, sent, audit]).to.deep.equal([1, 26, 26, 1]);
-    const [limited, warned, hits] = await growth(
+    const [limited, errors, hits] = await growth(
       async () => {
         for (let n = 0; n < 3; n++) await server.ask('alice', 'POST', `/rooms/${room}/report`, { reason: 'x' });
-        server.services.logger.warn('something is odd');
+        server.services.logger.error('something is odd');
       },
       ['tsudoi_limited_requests_total', { api: 'http', limiter: 'report' }],
-      ['tsudoi_log_lines_total', { level: 'warn' }],
+      // Warnings come by themselves where a machine is slow.
+      ['tsudoi_log_lines_total', { level: 'error' }],
       ['tsudoi_cache_hits_total', { cache: 'access_tokens' }],
     );
-    expect([limited, warned]).to.deep.equal([2, 1]);
+    expect([limited, errors]).to.deep.equal([2, 1]);
     expect(hits).to.be.at.least(3);
     const samples = await scrape();
     expect(sumOf(samples, 'tsudoi_database_up')).to.equal(1);
