@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Check, bad, type Finding, note, ok } from '#src/cli/finding.ts';
 import { parseRetiredKeys, parseSigningKeys } from '#src/protocol/signing/signing-key.ts';
+import { probeRedis } from '#src/remote/redis-probe.ts';
 import type { Config } from '../config/config.ts';
 
 /** What of a mode lets others than the owner read or write. */
@@ -55,32 +56,16 @@ async function permissions({ dataDir, signingKeyFile, tls }: Config): Promise<Fi
 }
 
 const OLDEST_REDIS = 7;
-const REDIS_MS = 5_000;
 
 async function redis(url: string | null): Promise<Finding> {
   if (url === null) return note('not configured: this is the only node, and jobs lie in PostgreSQL');
-  const { Redis } = await import('ioredis');
-  const client = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: REDIS_MS,
-    commandTimeout: REDIS_MS,
-    retryStrategy: () => null,
-    maxRetriesPerRequest: 0,
-  });
-  // What goes wrong is told by the promises.
-  client.on('error', () => undefined);
   try {
-    await client.connect();
-    const info = await client.info();
-    const version = /^(?:valkey|redis)_version:(\S+)/m.exec(info)?.[1] ?? 'of an unknown version';
+    const { maxmemoryPolicy: policy, version } = await probeRedis(url);
     if (Number(version.split('.')[0]) < OLDEST_REDIS) return bad(`Redis ${version} is too old: 7 or later is needed`);
-    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
     return policy !== undefined && policy !== 'noeviction'
       ? bad(`Redis ${version} answers, and drops jobs when it is full: set maxmemory-policy to noeviction`)
       : ok(`Redis ${version} answers`);
   } catch (error) {
     return bad(`Redis cannot be used: ${(error as Error).message}. Look whether it runs, and at redis.url`);
-  } finally {
-    client.disconnect();
   }
 }

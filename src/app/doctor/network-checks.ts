@@ -10,8 +10,8 @@ import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { ServiceRecords } from '#src/remote/federation/service-records.ts';
 import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
+import { type Answered, ask } from '#src/remote/peer-probe.ts';
 import type { Config } from '../config/config.ts';
-import { type Answered, ask } from './ask.ts';
 
 const DAY_MS = 86_400_000;
 /** Milliseconds by which clocks may differ: a request takes its time, and a Date header has whole seconds. */
