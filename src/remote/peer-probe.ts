@@ -39,7 +39,7 @@ export const ask = ({ certificateAuthorities, hostHeader, tlsName, url }: Asked)
     };
     const sent = (isTls ? httpsRequest : httpRequest)(target, options, (response) => {
       const socket = response.socket as TLSSocket;
-      const until = isTls ? Date.parse(socket.getPeerCertificate().valid_to) : undefined;
+      const until = isTls ? socket.getPeerX509Certificate()?.validToDate.getTime() : undefined;
       const parts: Buffer[] = [];
       let bytes = 0;
       response.on('data', (part: Buffer) => {
