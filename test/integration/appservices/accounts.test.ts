@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { registrationOf } from '#test/support/application-service.ts';
+import { crossSigningKeyOf, keyOf } from '#test/integration/e2ee/encryption-server.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 
 const IRC = registrationOf('irc');
@@ -152,6 +153,20 @@ describe('accounts and application services', () => {
       expect(left.body.devices.map(({ device_id: id }: { device_id: string }) => id)).to.have.members(['NEW', 'FOUR']);
       expect((await server.ask('alice', 'DELETE', '/devices/DEVICE')).body).to.have.property('flows');
     });
+  });
+
+  it('replace the cross-signing keys of their users without authentication, which those users themselves need', async () => {
+    const user = '@_irc_keys:test';
+    await register('_irc_keys');
+    const upload = (token: string, query: string, seed: number) => {
+      const body = { master_key: crossSigningKeyOf(user, 'master', keyOf(seed)) };
+      return server.ask(token, 'POST', `/keys/device_signing/upload${query}`, body);
+    };
+    for (const seed of [1, 2]) expect((await upload(IRC.as_token, `?user_id=${user}`, seed)).status).to.equal(200);
+    const { body } = await logIn('_irc_keys');
+    expect((await upload(body.access_token, '', 3)).body).to.have.property('flows');
+    const { master_keys: keys } = await server.must('alice', 'POST', '/keys/query', { device_keys: { [user]: [] } });
+    expect(Object.values(keys[user].keys)).to.deep.equal([keyOf(2).publicKey]);
   });
 
   describe('the management of accounts', () => {
