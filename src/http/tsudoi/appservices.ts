@@ -1,5 +1,9 @@
 import { Type } from 'typebox';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
+import type {
+  AppserviceState,
+  AppserviceTransactions,
+} from '#src/services/appservices/delivery/appservice-transactions.ts';
 import type { AppserviceAdministration } from '#src/services/accounts/appservices/appservice-administration.ts';
 import { actorOf } from '../actor.ts';
 import { anyObject, empty } from '../client-server/parts/room-schemas.ts';
@@ -18,6 +22,21 @@ const shown = Type.Object({
   registration: Type.Object({}, { additionalProperties: true, description: 'As it was written, without its tokens.' }),
 });
 const list = Type.Object({ appservices: Type.Array(shown) });
+const orNull = (description: string) => Type.Union([Type.Integer(), Type.Null()], { description });
+const delivered = Type.Intersect([
+  shown,
+  Type.Object({
+    delivery: Type.Object({
+      waiting_events: Type.Integer(),
+      failures: Type.Integer({ description: 'How often in a row it could not be sent something.' }),
+      retry_at: orNull('When it is tried again, in milliseconds.'),
+      last_success_ts: orNull('When something last arrived there, in milliseconds.'),
+      last_failure: Type.Union([Type.String(), Type.Null()], {
+        description: 'Why the last transaction did not arrive.',
+      }),
+    }),
+  }),
+]);
 
 const bodyOf = ({ id, sender, shown: registration, source, url }: ApplicationService) => ({
   id,
@@ -27,22 +46,45 @@ const bodyOf = ({ id, sender, shown: registration, source, url }: ApplicationSer
   registration,
 });
 
+/** The same with how it stands with what it is sent. */
+const deliveredOf = (
+  service: ApplicationService,
+  { failure, failures, lastSuccess, retryAt, waiting }: AppserviceState,
+) => ({
+  ...bodyOf(service),
+  delivery: {
+    waiting_events: waiting,
+    failures,
+    retry_at: retryAt,
+    last_success_ts: lastSuccess,
+    last_failure: failure,
+  },
+});
+
 interface Services {
   readonly appserviceAdministration: AppserviceAdministration;
+}
+
+interface ShowingServices extends Services {
+  readonly appserviceTransactions: Pick<AppserviceTransactions, 'stateOf'>;
 }
 
 /** Administrators register bridges and bots as application services while the server runs. No answer holds a token. */
 export const appserviceAdminEndpoints = [
   endpoint({
     operationId: 'listAppservices',
-    summary: 'All application services, without their tokens.',
+    summary: 'All application services, without their tokens, and whether they are there.',
     method: 'GET',
     path: root,
     ...OF_ADMINISTRATORS,
-    response: list,
+    response: Type.Object({ appservices: Type.Array(delivered) }),
     errcodes: [],
-    handler: ({ appserviceAdministration }: Services) =>
-      Promise.resolve({ appservices: appserviceAdministration.list().map(bodyOf) }),
+    handler: ({ appserviceAdministration, appserviceTransactions }: ShowingServices) =>
+      Promise.resolve({
+        appservices: appserviceAdministration
+          .list()
+          .map((service) => deliveredOf(service, appserviceTransactions.stateOf(service.id))),
+      }),
   }),
   endpoint({
     operationId: 'addAppservice',
@@ -70,15 +112,15 @@ export const appserviceAdminEndpoints = [
   }),
   endpoint({
     operationId: 'getAppservice',
-    summary: 'One application service, without its tokens.',
+    summary: 'One application service, without its tokens, and whether it is there.',
     method: 'GET',
     path,
     ...OF_ADMINISTRATORS,
     params,
-    response: shown,
+    response: delivered,
     errcodes: ['M_NOT_FOUND'],
-    handler: ({ appserviceAdministration }: Services, { params: { id } }) =>
-      Promise.resolve().then(() => bodyOf(appserviceAdministration.get(id))),
+    handler: ({ appserviceAdministration, appserviceTransactions }: ShowingServices, { params: { id } }) =>
+      Promise.resolve().then(() => deliveredOf(appserviceAdministration.get(id), appserviceTransactions.stateOf(id))),
   }),
   endpoint({
     operationId: 'replaceAppservice',

@@ -307,4 +307,28 @@ describe('application services: transactions', () => {
     const names = new Set(before.map(({ path }) => path));
     assert.ok(!after.some(({ path }) => names.has(path)), 'names of transactions are never used again');
   });
+
+  it('administrators are shown how it stands with it: what waits, since when, and why', async () => {
+    const room = await bridgedRoom();
+    const shown = async (): Promise<Json> =>
+      (await server.must('admin-ann', 'GET', '/_tsudoi/admin/v1/appservices')).appservices.find(
+        ({ id }: Json) => id === 'irc',
+      ).delivery;
+    stub.answer = () => [503, {}];
+    await server.say('alice', room, 'waits');
+    await server.idle();
+    const away = await shown();
+    assert.equal(away.waiting_events, 1);
+    assert.equal(away.failures, 1);
+    assert.ok(away.retry_at > server.clock.now());
+    assert.match(away.last_failure, /503/);
+    stub.answer = () => [200, {}];
+    await server.clock.advance(400_000);
+    await server.idle();
+    const back = await shown();
+    assert.deepEqual([back.waiting_events, back.failures, back.last_failure, back.retry_at], [0, 0, null, null]);
+    assert.ok(back.last_success_ts > away.last_success_ts);
+    const one = await server.must('admin-ann', 'GET', '/_tsudoi/admin/v1/appservices/irc');
+    assert.deepEqual(one.delivery, back);
+  });
 });
