@@ -1,4 +1,5 @@
 import { INSTALLATION_MS, pythonWithSynapse, SYNAPSE } from '#test/support/synapse/installation.ts';
+import { administration } from './administration.ts';
 import { encryption } from './encryption.ts';
 import { ephemera } from './ephemera.ts';
 import { keys } from './keys.ts';
@@ -41,4 +42,5 @@ describe(`next to ${SYNAPSE}`, function () {
   encryption(both);
   thirdPartyInvites(both);
   operations(both);
+  administration(both);
 });

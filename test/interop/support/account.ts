@@ -1,3 +1,5 @@
+import { createHmac } from 'node:crypto';
+import { SHARED_SECRET } from '#test/support/synapse/synapse-server.ts';
 import { ask, must, type Answer } from '#test/support/http.ts';
 import { PASSWORD } from '#test/support/sdk-client.ts';
 import { until } from '#test/support/until.ts';
@@ -50,6 +52,16 @@ export class Account {
   static async register(url: string, serverName: string, name: string): Promise<Account> {
     const wish = { username: name, password: PASSWORD, auth: { type: 'm.login.dummy' } };
     return new Account(url, serverName, await must(url, 'POST', '/register', { body: wish }));
+  }
+
+  /** Makes an administrator by the shared secret of the server. */
+  static async registerAdmin(url: string, serverName: string, username: string): Promise<Account> {
+    const path = '/_synapse/admin/v1/register';
+    const { nonce } = await must(url, 'GET', path);
+    const fields = [nonce, username, PASSWORD, 'admin'].join('\0');
+    const mac = createHmac('sha1', SHARED_SECRET).update(fields).digest('hex');
+    const wish = { nonce, username, password: PASSWORD, admin: true, mac };
+    return new Account(url, serverName, await must(url, 'POST', path, { body: wish }));
   }
 
   /** Another device of the same user. */

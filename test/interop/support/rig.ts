@@ -8,7 +8,7 @@ import { ChildServer } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { IdentityServer } from '#test/support/identity-server.ts';
 import { NetworkPath } from '#test/support/network-path.ts';
-import { SynapseServer } from '#test/support/synapse/synapse-server.ts';
+import { SHARED_SECRET, SynapseServer } from '#test/support/synapse/synapse-server.ts';
 import { Account, type Json } from './account.ts';
 
 /** A homeserver that takes part, whoever made it. */
@@ -20,6 +20,8 @@ export interface Partner {
   readonly link: NetworkPath;
   /** Registers a user, whose name nobody else has. */
   user(name: string): Promise<Account>;
+  /** Makes an administrator, whose name nobody else has. */
+  admin(name: string): Promise<Account>;
   /** An unsigned request to where other servers ask, with TLS. */
   askUnsigned(
     method: 'GET' | 'POST' | 'PUT',
@@ -145,6 +147,7 @@ function startOurs(serverName: string, tlsPort: number, identity: IdentityServer
       TSUDOI_TLS__KEY_FILE: LOOPBACK_KEY,
       TSUDOI_IDENTITY__TRUSTED_SERVERS: identity.name,
       TSUDOI_REGISTRATION__ENABLED: 'true',
+      TSUDOI_REGISTRATION__SHARED_SECRET: SHARED_SECRET,
       TSUDOI_PRESENCE__FEDERATE: 'true',
       TSUDOI_FEDERATION__TRUSTED_CA_FILES: LOOPBACK_CERTIFICATE,
       TSUDOI_FEDERATION__ALLOW_IP_RANGES: '127.0.0.0/8,::1/128',
@@ -158,6 +161,7 @@ function partner(serverName: string, server: ChildServer | SynapseServer, link: 
     url: server.url,
     link,
     user: (name) => Account.register(server.url, serverName, `${name}-${(users += 1)}`),
+    admin: (name) => Account.registerAdmin(server.url, serverName, `${name}-${(users += 1)}`),
     askUnsigned: (method, path, body) => ask(method, `https://${serverName}${path}`, body),
     kill: (signal) => server.kill(signal),
     launch: () => server.launch(),

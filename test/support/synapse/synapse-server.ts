@@ -16,6 +16,9 @@ const READY_MS = 120_000;
 /** Limits that nobody reaches. */
 const UNLIMITED = { per_second: 100_000, burst_count: 100_000 };
 
+/** With which administrators are made. */
+export const SHARED_SECRET = 'a secret of the scenarios';
+
 export interface SynapseOptions {
   /** The Python that has Synapse. */
   readonly python: string;
@@ -210,6 +213,7 @@ function configuration(folder: string, serverName: string, port: number, tlsPort
         'delayed_event_mgmt',
       ].map((name) => [`rc_${name}`, UNLIMITED]),
     ),
+    registration_shared_secret: SHARED_SECRET,
     rc_login: { address: UNLIMITED, account: UNLIMITED, failed_attempts: UNLIMITED },
     rc_joins: { local: UNLIMITED, remote: UNLIMITED },
     rc_invites: { per_room: UNLIMITED, per_user: UNLIMITED, per_issuer: UNLIMITED },
