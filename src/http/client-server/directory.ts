@@ -84,7 +84,7 @@ export const directoryEndpoints = [
     response: Type.Object({ aliases: Type.Array(Type.String()) }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ aliases }: Services, { requester, params: { roomId } }) {
-      return { aliases: await aliases.ofRoom(requester.userId, roomId) };
+      return { aliases: await aliases.ofRoom(requester, roomId) };
     },
   }),
 ];

@@ -259,6 +259,9 @@ describe('what administrators read of a user', function () {
     });
     expect(await admin('v1/users/@nobody:elsewhere.test/joined_rooms')).to.deep.equal({ joined_rooms: [], total: 0 });
     expect(await refused('v1/users/bob/joined_rooms')).to.deep.equal([400, 'M_INVALID_PARAM']);
+    // Tools show the rooms by their aliases.
+    expect(await server.must(ADMIN, 'GET', `/rooms/${one}/aliases`)).to.deep.equal({ aliases: [] });
+    expect((await server.ask('alice', 'GET', `/rooms/${one}/aliases`)).status).to.equal(403);
   });
 
   it('is how many invites they sent and rooms they joined since a time', async () => {
