@@ -30,10 +30,40 @@ const roomOf = (partner: RemotePartner, members: number): JoinableRoom => {
   }
   const answer = Buffer.from(JSON.stringify(room.joinAnswer()));
   room.serveJoins(() => answer);
+  servePartially(room, answer);
   return room;
 };
 
-/** Joins of large rooms through another server, with all of their state. */
+/** Lets the partner leave the members out where that is asked for, and tell them afterwards. */
+const servePartially = (room: JoinableRoom, whole: Buffer): void => {
+  const path = encodeURIComponent(room.roomId);
+  const others = [...room.state.values()].filter(({ pdu }) => pdu.type !== 'm.room.member').map(({ pdu }) => pdu);
+  const creator = [...room.events.values()].find(({ pdu }) => pdu.state_key === room.creator)?.pdu;
+  const parts = {
+    members_omitted: true,
+    servers_in_room: [PARTNER],
+    state: others,
+    auth_chain: [...others, ...(creator === undefined ? [] : [creator])],
+  };
+  const part = Buffer.from(JSON.stringify(parts));
+  room.partner.on('PUT', `/_matrix/federation/v2/send_join/${path}/*`, ({ query }) => ({
+    body: query.get('omit_members') === 'true' ? part : whole,
+  }));
+  room.partner.on('GET', `/_matrix/federation/v1/state/${path}`, () => ({ body: whole }));
+};
+
+/** Until who is in a room is known, and how long that took from a moment on, in seconds. */
+const wholeAfter = async (url: string, roomId: string, token: string, begun: number): Promise<number> => {
+  const path = `${url}/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/joined_members`;
+  for (;;) {
+    const answer = await fetch(path, { headers: { authorization: `Bearer ${token}` } });
+    await answer.arrayBuffer();
+    if (answer.status === 200) return (performance.now() - begun) / 1000;
+    if (answer.status !== 503) throw new Error(`the members were answered ${answer.status}`);
+  }
+};
+
+/** Joins of large rooms through another server: with all of their state, and before their members are known. */
 export const federationJoins: Workload = {
   id: 'federation-joins',
   title: 'Joining rooms of other servers',
@@ -44,6 +74,18 @@ export const federationJoins: Workload = {
       title: `a room of ${members} members, all of its state`,
       unit: 's',
       goal: members === 50_000 ? lower(20, 10) : lower(4, 1.5),
+    },
+    {
+      id: `federation-joins.${members}.usable`,
+      title: 'the same before its members are known: until a message is sent',
+      unit: 's',
+      goal: lower(3, 2),
+    },
+    {
+      id: `federation-joins.${members}.whole`,
+      title: 'the same: until its members are known',
+      unit: 's',
+      goal: members === 50_000 ? lower(30, 15) : lower(6, 3),
     },
     {
       id: `federation-joins.${members}.memory`,
@@ -62,25 +104,46 @@ export const federationJoins: Workload = {
         progress(`making a room of ${members} members`);
         return [members, roomOf(partner, members)] as const;
       });
-      await server.restart({
-        TSUDOI_FEDERATION__STATIC_HOSTS: JSON.stringify({ [PARTNER]: `127.0.0.1:${partner.port}` }),
-        TSUDOI_FEDERATION__TRUSTED_CA_FILES: JSON.stringify([AUTHORITY_FILE]),
-        TSUDOI_FEDERATION__ALLOW_IP_RANGES: JSON.stringify(['127.0.0.0/8']),
-      });
+      const again = SIZES.slice(0, pick(2, 1)).map((members) => [members, roomOf(partner, members)] as const);
+      const restart = (faster: boolean): Promise<unknown> =>
+        server.restart({
+          TSUDOI_FEDERATION__STATIC_HOSTS: JSON.stringify({ [PARTNER]: `127.0.0.1:${partner.port}` }),
+          TSUDOI_FEDERATION__TRUSTED_CA_FILES: JSON.stringify([AUTHORITY_FILE]),
+          TSUDOI_FEDERATION__ALLOW_IP_RANGES: JSON.stringify(['127.0.0.0/8']),
+          TSUDOI_FEDERATION__FASTER_JOINS: String(faster),
+        });
+      await restart(false);
       const { token } = await crowd.register(`joiner${systemRandom.string(6).toLowerCase()}`);
+      const ask = async (method: string, path: string, body: object): Promise<void> => {
+        const answer = await fetch(`${server.url}/_matrix/client/v3${path}`, {
+          method,
+          headers: { authorization: `Bearer ${token}` },
+          body: JSON.stringify(body),
+        });
+        if (answer.status !== 200) throw new Error(`${path} was answered ${answer.status}: ${await answer.text()}`);
+        await answer.arrayBuffer();
+      };
+      const join = (room: JoinableRoom): Promise<void> =>
+        ask('POST', `/join/${encodeURIComponent(room.roomId)}?via=${PARTNER}`, {});
       for (const [members, room] of rooms) {
         progress(`joining a room of ${members} members`);
         const { result, cost } = await meter.during(`join ${members}`, async () => {
           const begun = performance.now();
-          const answer = await fetch(
-            `${server.url}/_matrix/client/v3/join/${encodeURIComponent(room.roomId)}?via=${PARTNER}`,
-            { method: 'POST', headers: { authorization: `Bearer ${token}` }, body: '{}' },
-          );
-          if (answer.status !== 200) throw new Error(`the join was answered ${answer.status}: ${await answer.text()}`);
+          await join(room);
           return { seconds: (performance.now() - begun) / 1000, operations: 1 };
         });
         report(`federation-joins.${members}.seconds`, result.seconds, cost);
         report(`federation-joins.${members}.memory`, await peakOf(server.pid));
+      }
+      await restart(true);
+      for (const [members, room] of again) {
+        progress(`joining a room of ${members} members before they are known`);
+        const begun = performance.now();
+        await join(room);
+        const said = { msgtype: 'm.text', body: 'already here' };
+        await ask('PUT', `/rooms/${encodeURIComponent(room.roomId)}/send/m.room.message/said${members}`, said);
+        report(`federation-joins.${members}.usable`, (performance.now() - begun) / 1000);
+        report(`federation-joins.${members}.whole`, await wholeAfter(server.url, room.roomId, token, begun));
       }
     } finally {
       crowd.close();

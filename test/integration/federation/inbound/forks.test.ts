@@ -4,6 +4,8 @@ import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { PartnerRoom } from '#test/support/partner-room.ts';
 
 const PAT = '@pat:p.test';
+/** Forward extremities that a server makes; TEST_FLOOD says how many for long runs. */
+const FLOOD = Number(process.env['TEST_FLOOD'] ?? 500);
 
 describe('a room with many forks', function () {
   this.timeout(60_000);
@@ -34,5 +36,30 @@ describe('a room with many forks', function () {
     expect(held.head.extremities[0]!.pdu.prev_events).to.have.length(20);
     const page = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=200`);
     expect(server.bodies(page)).to.have.length(120);
+  });
+
+  it('takes a flood of forward extremities in, and keeps 20 of them, while its users go on', async () => {
+    const roomId = await server.room('alice', { preset: 'public_chat' });
+    const room = await PartnerRoom.join(server, federation.partner('p.test'), roomId, [PAT]);
+    const [base] = room.extremities;
+    const held = (await server.services.rooms.byId(roomId))!;
+    for (let sent = 0; sent < FLOOD; sent += 50) {
+      const forks = Array.from({ length: 50 }, (_, i) =>
+        room.build({
+          type: 'm.room.message',
+          sender: PAT,
+          content: { msgtype: 'm.text', body: `${sent + i}` },
+          prev: [base!],
+        }),
+      );
+      expect(
+        (await federation.partner('p.test').transact('a.test', { pdus: forks.map(({ pdu }) => pdu) })).status,
+      ).to.equal(200);
+      await server.idle();
+      expect(held.head.extremities.length).to.be.at.most(20);
+    }
+    const said = await server.say('alice', roomId, 'and I go on');
+    expect(held.head.extremities.map(({ eventId }) => eventId)).to.deep.equal([said]);
+    expect(held.head.extremities[0]!.pdu.prev_events).to.have.length.at.most(20);
   });
 });

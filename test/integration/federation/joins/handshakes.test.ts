@@ -1,3 +1,5 @@
+import { until } from '#test/support/until.ts';
+import type { ServerResponse } from 'node:http';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { verifyText } from '#src/protocol/signing/json-signatures.ts';
@@ -22,7 +24,11 @@ describe('handshakes with servers that are not in a room', function () {
   let p: RemotePartner;
 
   before(async () => {
-    federation = await startFederation(['a.test'], { partners: ['p.test', 'q.test'] });
+    federation = await startFederation(['a.test'], {
+      partners: ['p.test', 'q.test'],
+      // What a killed process was doing is done again soon.
+      server: { extensions: { jobLockMs: 2_000 } },
+    });
     a = federation.server('a.test');
     p = federation.partner('p.test');
   });
@@ -504,6 +510,50 @@ describe('handshakes with servers that are not in a room', function () {
       const sent = await p.request('PUT', /send_leave/, ({ path }) => path.includes(enc(roomId)));
       expect(sent.body.content).to.deep.equal({ membership: 'leave' });
       expect(sent.body.signatures).to.have.property('a.test');
+    });
+    it('that were declined while nobody was there are declined there later, at whichever step the process is killed', async () => {
+      await a.account('kira');
+      const roomId = newRoom();
+      const base = template(roomId, '@kira:a.test');
+      await invite(complete(base), { invite_room_state: [create(roomId)] });
+      await a.must('kira', 'POST', `/rooms/${enc(roomId)}/leave`, {});
+      await a.kill();
+      let killed = Promise.withResolvers<void>();
+      const killsAt = new Set(['make_leave', 'send_leave']);
+      const kills = async (step: string, response: ServerResponse): Promise<boolean> => {
+        if (!killsAt.delete(step)) return false;
+        await a.kill();
+        response.destroy();
+        killed.resolve();
+        return true;
+      };
+      p.on('GET', `${FEDERATION}/v1/make_leave/${enc(roomId)}/*`, async ({ response }) => {
+        if (await kills('make_leave', response)) return undefined;
+        const event = { ...base.event, sender: '@kira:a.test', content: { membership: 'leave' } };
+        return { body: { room_version: '10', event } };
+      });
+      p.on('PUT', `${FEDERATION}/v2/send_leave/${enc(roomId)}/*`, async ({ response }) =>
+        (await kills('send_leave', response)) ? undefined : { body: {} },
+      );
+      const isOver = (): boolean =>
+        p.requests('PUT', /send_leave/).filter(({ path }) => path.includes(enc(roomId))).length > 1;
+      while (killsAt.size > 0) {
+        await a.revive();
+        const [left] = [killsAt.size];
+        await until(`the process is killed at ${[...killsAt].join(' or ')}`, async () => {
+          await federation.clock.advance(60_000);
+          return killsAt.size < left;
+        });
+        await killed.promise;
+        killed = Promise.withResolvers();
+      }
+      await a.revive();
+      await until('it is declined', async () => {
+        await federation.clock.advance(60_000);
+        return isOver();
+      });
+      await federation.idle();
+      expect(await invitesOf('kira')).to.deep.equal({});
     });
   });
 });
