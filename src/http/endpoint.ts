@@ -20,6 +20,7 @@ export type RateLimitBucket =
   | 'registration'
   | 'shared_secret_registration'
   | 'message'
+  | 'bulk_redaction'
   | 'join'
   | 'invite'
   | 'create_room'

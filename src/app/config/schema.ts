@@ -258,7 +258,7 @@ export const configSchema = section({
     new_type: limit,
     report: limit,
     sync: limit,
-    admin_redaction: limit,
+    bulk_redaction: limit,
     search: limit,
     media_upload: limit,
     media_fetch: limit,

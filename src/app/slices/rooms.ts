@@ -10,6 +10,7 @@ import { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { RoomSuccession } from '#src/services/rooms/succession/room-succession.ts';
 import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
+import { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
 import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -41,6 +42,7 @@ export interface Rooms {
   readonly roomUserData: RoomUserData;
   readonly roomSuccession: RoomSuccession;
   readonly relatedRedactions: RelatedRedactions;
+  readonly userRedactions: UserRedactions;
 }
 
 /** Rooms that are encrypted by default, by `room.encryption_by_default`. */
@@ -140,6 +142,7 @@ export function composeRooms(
       reports: new ReportService({ database, rooms, finder, users, clock }),
       roomUserData: new RoomUserData({ rooms, accountData, tags }),
       roomSuccession: new RoomSuccession({ rooms, accountData, tags, pushRules }),
+      userRedactions: new UserRedactions({ database, interner, loader, events, access, rateLimiter }),
       relatedRedactions: new RelatedRedactions({ database, interner, rooms, events, logger }),
     },
   };

@@ -2,6 +2,8 @@ import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
+import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import type { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
@@ -10,6 +12,7 @@ import { POLICY_ERRORS } from './parts/policy-errors.ts';
 const reason = Type.Object({ reason: Type.Optional(Type.String()) }, { additionalProperties: true });
 
 interface Services {
+  readonly userRedactions: UserRedactions;
   readonly roomSending: RoomSending;
   readonly delayedEvents: DelayedEventService;
 }
@@ -80,6 +83,32 @@ export const redactionEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventId }, body }) {
       return { event_id: await roomSending.redact(requester, roomId, eventId, body as JsonObject) };
+    },
+  }),
+  // MSC4194.
+  endpoint({
+    operationId: 'redactUserEvents',
+    summary: 'Redacts the newest events that a user has sent into a room',
+    method: 'POST',
+    path: '/_matrix/client/unstable/org.matrix.msc4194/rooms/{roomId}/redact/user/{userId}',
+    auth: 'accessToken',
+    guests: { refused: 'guests do not moderate, and have what they sent redacted one by one' },
+    suspended: OTHERS_SEE,
+    rateLimit: 'bulk_redaction',
+    params: Type.Object({ roomId: Type.String(), userId: Type.String() }),
+    query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1 })) }),
+    body: reason,
+    bodyOptional: true,
+    response: Type.Object({
+      is_more_events: Type.Boolean(),
+      redacted_events: Type.Integer(),
+      soft_failed_events: Type.Integer(),
+    }),
+    errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ userRedactions }: Services, { requester, params: { roomId, userId }, query, body, info }) {
+      const order = { roomId, target: userId, limit: query.limit ?? 25, reason: body.reason };
+      const { hasMore, redacted, softFailed } = await userRedactions.redactNewest(requester, order, info.signal);
+      return { is_more_events: hasMore, redacted_events: redacted, soft_failed_events: softFailed };
     },
   }),
 ];

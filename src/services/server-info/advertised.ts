@@ -52,6 +52,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc4262': true,
   // Redactions of an event and what relates to it.
   'org.matrix.msc3912': true,
+  // Redactions of all that a user has sent into a room.
+  'org.matrix.msc4194': true,
   // Pushers that are silenced from elsewhere.
   'org.matrix.msc3881': true,
   // Lists of those whose invites are taken, hidden or refused.

@@ -1,0 +1,94 @@
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { Database } from '../database.ts';
+import { sql } from '../statement.ts';
+
+/** Where a walk through a room's history, the newest first, has come to. */
+export interface HistoryPlace {
+  readonly topo: number;
+  readonly nid: number;
+}
+
+/** An event of somebody. */
+export interface SentEvent extends HistoryPlace {
+  readonly eventId: Buffer;
+  readonly flags: number;
+}
+
+/** What was found in a part of a room's history. */
+export interface SentEventsPage {
+  readonly events: readonly SentEvent[];
+  /** Where the next part begins; undefined at the beginning of the history. */
+  readonly next: HistoryPlace | undefined;
+}
+
+export interface SentEventsQuery {
+  readonly room: number;
+  /** Number of the sender. */
+  readonly sender: number;
+  /** The part begins before it; at the newest event, when left out. */
+  readonly before?: HistoryPlace | undefined;
+  /** Numbers of types; all when left out. */
+  readonly types?: readonly number[] | undefined;
+  /** Milliseconds since the epoch, as the events say: not later, and not earlier. */
+  readonly beforeTs?: number | undefined;
+  readonly afterTs?: number | undefined;
+  /** Whether events that were redacted are among them. */
+  readonly redacted?: boolean;
+  /** Events of the room that are looked at. */
+  readonly scan: number;
+}
+
+const UNKNOWN = EVENT_FLAGS.rejected | EVENT_FLAGS.outlier;
+
+// There is no index of senders: every message would pay for it. Parts of a room's history are read in order instead.
+const SENT = sql(
+  'sent_events_page',
+  `with looked as materialized (
+     select topo, nid, event_id, type, sender, ts, flags, redacted_by from events
+     where room = $1 and (topo, nid) < ($3, $4) order by topo desc, nid desc limit $9
+   ), last as (select topo, nid from looked order by topo, nid limit 1)
+   select l.topo, l.nid, l.event_id as "eventId", l.flags, false as "isLast" from looked l
+   where l.sender = $2 and l.flags & ${UNKNOWN} = 0 and ($8 or l.redacted_by is null)
+     and ($5::int[] is null or l.type = any($5)) and ($6::bigint is null or l.ts <= $6) and ($7::bigint is null or l.ts >= $7)
+   union all
+   select topo, nid, ''::bytea, (select count(*)::int from looked), true from last
+   order by 5, 1 desc, 2 desc`,
+);
+
+const LARGEST = Number.MAX_SAFE_INTEGER;
+
+/** Events of a sender in a part of a room's history, the newest first; soft-failed ones are among them. */
+export const sentEvents = async (database: Database, query: SentEventsQuery): Promise<SentEventsPage> => {
+  const { before, scan } = query;
+  const rows = await database.query<SentEvent & { readonly isLast: boolean }>(SENT, [
+    query.room,
+    query.sender,
+    before?.topo ?? LARGEST,
+    before?.nid ?? LARGEST,
+    query.types ?? null,
+    query.beforeTs ?? null,
+    query.afterTs ?? null,
+    query.redacted === true,
+    scan,
+  ]);
+  const last = rows.at(-1);
+  if (last === undefined) return { events: [], next: undefined };
+  // Of the last row, `flags` is how many were looked at.
+  const next = last.flags < scan ? undefined : { topo: last.topo, nid: last.nid };
+  return { events: rows.slice(0, -1), next };
+};
+
+const ROOMS = sql(
+  'rooms_joined_or_banned',
+  `select r.room_id as "roomId" from users u join member m on m.user_nid = u.nid join rooms r on r.nid = m.room
+   where u.user_id = $1 and m.membership = any($2::smallint[]) order by r.nid limit $3`,
+);
+
+/** Ids of rooms in which a user, of whichever server, has one of these memberships (by their numbers). */
+export const roomsWithMembership = async (
+  database: Database,
+  userId: string,
+  memberships: readonly number[],
+  limit: number,
+): Promise<string[]> =>
+  (await database.query<{ roomId: string }>(ROOMS, [userId, memberships, limit])).map(({ roomId }) => roomId);
