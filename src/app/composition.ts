@@ -39,6 +39,7 @@ import { composePolicy } from './slices/policy.ts';
 import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
 import { composePreviews } from './slices/previews.ts';
+import { composePrivacy } from './slices/privacy.ts';
 import { composePush } from './slices/push.ts';
 import { composePushDelivery } from './slices/push-delivery.ts';
 import { composePushRules } from './slices/push-rules.ts';
@@ -113,6 +114,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeDeactivation)
     .add(composeUserAdministration)
     .add(composeMediaAdministration)
+    .add(composePrivacy)
     .add(composePeeking)
     .add(composeSync)
     .add(composeSlidingSync)

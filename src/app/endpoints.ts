@@ -104,6 +104,7 @@ import { roomHistoryAdminEndpoints } from '#src/http/synapse-admin/room_history.
 import { roomMembershipAdminEndpoints } from '#src/http/synapse-admin/room_membership.ts';
 import { roomAdminEndpoints } from '#src/http/synapse-admin/rooms.ts';
 import { mediaAdminEndpoints } from '#src/http/synapse-admin/media.ts';
+import { userRedactionAdminEndpoints } from '#src/http/synapse-admin/user_redactions.ts';
 import { sharedSecretRegisterEndpoints } from '#src/http/synapse-admin/register.ts';
 import { accountValidityAdminEndpoints } from '#src/http/synapse-admin/account_validity.ts';
 import { experimentalFeaturesEndpoints } from '#src/http/synapse-admin/experimental_features.ts';
@@ -242,6 +243,7 @@ const DECLARED = [
   ...roomAdminEndpoints,
   ...roomEventByTimestampEndpoints,
   ...roomDeletionEndpoints,
+  ...userRedactionAdminEndpoints,
   ...roomHistoryAdminEndpoints,
   ...roomMembershipAdminEndpoints,
   ...roomInitialSyncEndpoints,

@@ -5,17 +5,20 @@ import type { Slice } from '../ground/slice.ts';
 import type { Tasks } from './admin-tasks.ts';
 import type { MediaAdministration } from './media-administration.ts';
 import type { RoomAdministration } from './room-administration.ts';
+import type { Privacy } from './privacy.ts';
 
 /** By what tasks are done. */
 type Below = Platform &
   Tasks &
   MediaAdministration &
+  Privacy &
   Pick<RoomAdministration, 'roomTasks'> & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
 
 /** Every kind of task: a line for each. */
-const kindsOf = ({ mediaMaintenance, roomTasks }: Below): readonly AnyTaskKind[] => [
+const kindsOf = ({ mediaMaintenance, redactUserEvents, roomTasks }: Below): readonly AnyTaskKind[] => [
   mediaMaintenance.kind,
   ...roomTasks,
+  redactUserEvents,
 ];
 
 export interface TaskRunning {

@@ -1,0 +1,87 @@
+import { expect } from 'chai';
+import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import { sql } from '#src/storage/statement.ts';
+import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+
+/** Kills of one task; they are spread evenly over its steps. */
+const MOST_KILLS = 12;
+
+const COUNTS = sql(
+  'test_messages_and_redactions',
+  `select count(*) filter (where s.s = 'm.room.message' and e.redacted_by is null)::int as left,
+     count(*) filter (where s.s = 'm.room.redaction')::int as redactions
+   from events e join users u on u.nid = e.sender join strings s on s.nid = e.type where u.user_id = $1`,
+);
+
+describe('a task about all that there is of a user, whose process is killed', function () {
+  this.timeout(180_000);
+  let server: MortalServer;
+  before(async () => {
+    server = await MortalServer.open();
+  });
+  after(() => server?.close());
+
+  const room = ({ services }: Life, creator: Requester): Promise<Room> =>
+    services.events.createRoom({
+      version: roomVersion('11')!,
+      creator: creator.userId,
+      createContent: { room_version: '11' },
+      isPublic: false,
+      events: () =>
+        [
+          ['m.room.member', { membership: 'join' }, creator.userId] as const,
+          ['m.room.power_levels', { users: { [creator.userId]: 100 } }, ''] as const,
+        ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: creator.userId })),
+    });
+
+  /** Does a task, killed at each of its steps in turn, each time for somebody else. */
+  const survives = async (task: {
+    readonly prepare: (life: Life, subject: Requester) => Promise<void>;
+    readonly start: (life: Life, subject: Requester) => Promise<string>;
+    readonly assertDone: (life: Life, subject: Requester, id: string, told: string) => Promise<void>;
+  }): Promise<void> => {
+    let halfSteps = 1;
+    for (let kill = -1; kill < halfSteps; kill += kill < 0 ? 1 : Math.max(1, Math.floor(halfSteps / MOST_KILLS))) {
+      const doomed = await server.begin();
+      const subject = await server.user(doomed);
+      await task.prepare(doomed, subject);
+      await doomed.doJobs();
+      const id = await task.start(doomed, subject);
+      doomed.mortal.killAt(kill < 0 ? Infinity : kill);
+      await doomed.mortal.survives(() => doomed.doJobs());
+      if (kill < 0) halfSteps = 2 * doomed.mortal.steps;
+      const after = await server.begin();
+      await after.doJobs();
+      await task.assertDone(after, subject, id, `killed at half step ${kill} of ${halfSteps}`);
+      await after.end();
+    }
+    expect(halfSteps).to.be.above(10);
+  };
+
+  it('redacts all of it, each event once', async () => {
+    await survives({
+      async prepare(life, subject) {
+        for (let made = 0; made < 2; made++) {
+          const own = await room(life, subject);
+          for (let sent = 0; sent < 3; sent++)
+            await life.services.events.send(own, {
+              type: 'm.room.message',
+              sender: subject.userId,
+              content: { msgtype: 'm.text', body: `${made}.${sent}` },
+            });
+        }
+      },
+      start: ({ services }, { userId }) =>
+        services.redactUserEvents.start({ userId: '@root:localhost', via: 'http' }, userId, { rooms: [] }),
+      async assertDone({ services }, { userId }, id, told) {
+        const task = await services.adminTasks.get(id);
+        expect(task, told).to.deep.include({ status: 'complete' });
+        expect(task?.result, told).to.deep.include({ failed_redactions: {}, rooms_done: 2 });
+        const [counts] = await server.database.query(COUNTS, [userId]);
+        expect(counts, told).to.deep.equal({ left: 0, redactions: 6 });
+      },
+    });
+  });
+});
