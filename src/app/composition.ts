@@ -52,6 +52,7 @@ import { composeServers } from './slices/servers.ts';
 import { composeSearch } from './slices/search.ts';
 import { composeSlidingSync } from './slices/sliding-sync.ts';
 import { composeSync, type MoreSections } from './slices/sync.ts';
+import { composeTaskRunner } from './slices/task-runner.ts';
 import { composeThirdPartyInvites } from './slices/third-party-invites.ts';
 import { composeUserDirectory } from './slices/user-directory.ts';
 import { composeUserData } from './slices/user-data.ts';

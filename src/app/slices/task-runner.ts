@@ -15,10 +15,10 @@ type Below = Platform &
   Pick<RoomAdministration, 'roomTasks'> & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
 
 /** Every kind of task: a line for each. */
-const kindsOf = ({ mediaMaintenance, redactUserEvents, roomTasks }: Below): readonly AnyTaskKind[] => [
+const kindsOf = ({ mediaMaintenance, roomTasks, userTasks }: Below): readonly AnyTaskKind[] => [
   mediaMaintenance.kind,
   ...roomTasks,
-  redactUserEvents,
+  ...userTasks,
 ];
 
 export interface TaskRunning {

@@ -1,4 +1,4 @@
-import { type Database, sql } from '../database.ts';
+import { type Database, sql, type Tx } from '../database.ts';
 
 // All that is kept of a user beside the account, events and memberships, table by table. A test knows every table that names users.
 const ERASE = sql(
@@ -32,4 +32,15 @@ const ERASE = sql(
 /** Deletes all that is kept of a user, but for the account (nobody else gets its name), events and memberships. */
 export const eraseUser = async (database: Database, userId: string, userNid: number): Promise<void> => {
   await database.query(ERASE, [userId, userNid]);
+};
+
+const ERASE_PROOFS = sql(
+  'user_erase_proofs',
+  `delete from threepid_validations v using account_threepids t
+   where t.user_id = $1 and v.medium = t.medium and v.address = t.address`,
+);
+
+/** Deletes what was asked to prove the addresses that a user has. */
+export const eraseProofs = async (tx: Tx, userId: string): Promise<void> => {
+  await tx.query(ERASE_PROOFS, [userId]);
 };

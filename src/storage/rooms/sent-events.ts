@@ -78,6 +78,41 @@ export const sentEvents = async (database: Database, query: SentEventsQuery): Pr
   return { events: rows.slice(0, -1), next };
 };
 
+const FORGET_DEVICES = sql(
+  'sent_events_forget_devices',
+  `with looked as materialized (
+     select room, topo, nid, sender, sent_by from events
+     where room = $1 and (topo, nid) < ($3, $4) order by topo desc, nid desc limit $5
+   ), forgotten as (
+     update events e set sent_by = null from looked l
+     where e.room = l.room and e.nid = l.nid and l.sender = $2 and l.sent_by is not null
+   )
+   select topo, nid, (select count(*)::int from looked) as looked from looked order by topo, nid limit 1`,
+);
+
+/**
+ * Forgets which devices sent the events of a sender, and under which transaction ids, in a part of a room's history.
+ *
+ * @returns where the next part begins; undefined at the beginning of the history
+ */
+export const forgetSendingDevices = async (
+  database: Database,
+  room: number,
+  sender: number,
+  before: HistoryPlace | undefined,
+  scan: number,
+): Promise<HistoryPlace | undefined> => {
+  const place = before ?? { topo: LARGEST, nid: LARGEST };
+  const [last] = await database.query<HistoryPlace & { readonly looked: number }>(FORGET_DEVICES, [
+    room,
+    sender,
+    place.topo,
+    place.nid,
+    scan,
+  ]);
+  return last === undefined || last.looked < scan ? undefined : { topo: last.topo, nid: last.nid };
+};
+
 const ROOMS = sql(
   'rooms_joined_or_banned',
   `select r.room_id as "roomId" from users u join member m on m.user_nid = u.nid join rooms r on r.nid = m.room

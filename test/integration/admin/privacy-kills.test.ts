@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -13,6 +14,14 @@ const COUNTS = sql(
   `select count(*) filter (where s.s = 'm.room.message' and e.redacted_by is null)::int as left,
      count(*) filter (where s.s = 'm.room.redaction')::int as redactions
    from events e join users u on u.nid = e.sender join strings s on s.nid = e.type where u.user_id = $1`,
+);
+
+const TRACES = sql(
+  'test_traces_of_erased',
+  `select (select count(*)::int from account_threepids where user_id = $1) as addresses,
+     (select count(*)::int from devices where user_id = $1) as devices,
+     (select count(*)::int from media where user_id = $1) as media,
+     (select count(*)::int from member m join users u on u.nid = m.user_nid where u.user_id = $1 and m.membership = 1) as rooms`,
 );
 
 describe('a task about all that there is of a user, whose process is killed', function () {
@@ -81,6 +90,43 @@ describe('a task about all that there is of a user, whose process is killed', fu
         expect(task?.result, told).to.deep.include({ failed_redactions: {}, rooms_done: 2 });
         const [counts] = await server.database.query(COUNTS, [userId]);
         expect(counts, told).to.deep.equal({ left: 0, redactions: 6 });
+      },
+    });
+  });
+
+  it('erases everything, and what was said before the account ends', async () => {
+    await survives({
+      async prepare(life, subject) {
+        const { services } = life;
+        const own = await room(life, subject);
+        await services.events.send(own, {
+          type: 'm.room.message',
+          sender: subject.userId,
+          content: { msgtype: 'm.text', body: 'mine' },
+        });
+        await services.accountThreepids.replace(subject.userId, [
+          { medium: 'email', address: `${subject.userId.split(':')[0]?.slice(1)}@mail.test` },
+        ]);
+        await services.media.upload(subject.userId, {
+          content: Readable.from([Buffer.from('content')]),
+          contentType: 'text/plain',
+          filename: 'a.txt',
+        });
+      },
+      start: ({ services }, { userId }) =>
+        services.eraseUser.start({ userId: '@root:localhost', via: 'http' }, userId, {
+          redactsEvents: true,
+          redactsProfile: true,
+          deletesMedia: true,
+        }),
+      async assertDone({ services }, { userId }, id, told) {
+        const task = await services.adminTasks.get(id);
+        expect(task, told).to.deep.include({ status: 'complete' });
+        expect(await services.users.account(userId), told).to.include({ deactivated: true, erased: true });
+        const [counts] = await server.database.query(COUNTS, [userId]);
+        expect(counts, told).to.deep.equal({ left: 0, redactions: 1 });
+        const [left] = await server.database.query(TRACES, [userId]);
+        expect(left, told).to.deep.equal({ addresses: 0, devices: 0, media: 0, rooms: 0 });
       },
     });
   });

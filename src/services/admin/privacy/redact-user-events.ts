@@ -25,10 +25,14 @@ export interface RedactionWishes {
   readonly afterTs?: number | undefined;
 }
 
-type Params = {
+export type RedactionParams = {
   readonly user_id: string;
   readonly rooms: string[];
   readonly by: string;
+  /** Who redacts where that one is not in the room; null for nobody. */
+  readonly or_by: string | null;
+  /** Types of events; null for all that is meant. */
+  readonly types: string[] | null;
   readonly reason: string | null;
   readonly limit: number;
   readonly before_ts: number | null;
@@ -64,7 +68,7 @@ const THERE = [membershipCode('join'), membershipCode('ban')];
 const MEMBER = 'm.room.member';
 
 /** Redacts what a user has sent, in some rooms or all of them: a task. The room's rules hold: what cannot be redacted is said in its result. */
-export class RedactUserEvents implements TaskKind<Params, RedactionResult> {
+export class RedactUserEvents implements TaskKind<RedactionParams, RedactionResult> {
   readonly action = 'redact_all_events';
   readonly #options: RedactUserEventsOptions;
 
@@ -90,10 +94,12 @@ export class RedactUserEvents implements TaskKind<Params, RedactionResult> {
     const isLocal = domainOf(userId) === serverName;
     const rooms =
       wishes.rooms.length > 0 ? [...wishes.rooms] : await roomsWithMembership(database, userId, THERE, MOST_ROOMS);
-    const params: Params = {
+    const params: RedactionParams = {
       user_id: userId,
       rooms,
       by: useAdmin === true || !isLocal ? actor.userId : userId,
+      or_by: null,
+      types: null,
       reason: reason ?? null,
       limit: wishes.limit ?? DEFAULT_LIMIT,
       before_ts: wishes.beforeTs ?? null,
@@ -116,7 +122,7 @@ export class RedactUserEvents implements TaskKind<Params, RedactionResult> {
   }
 
   async run(
-    { params, result }: Task<Params, RedactionResult>,
+    { params, result }: Task<RedactionParams, RedactionResult>,
     { note, signal }: TaskContext<RedactionResult>,
   ): Promise<RedactionResult | 'interrupted'> {
     const failures = new Map(Object.entries(result.failed_redactions ?? {}));
@@ -159,7 +165,7 @@ export class RedactUserEvents implements TaskKind<Params, RedactionResult> {
 
   /** @returns undefined where this server does not know the room */
   async #redactPart(
-    params: Params,
+    params: RedactionParams,
     roomId: string,
     { done, next }: { readonly done: number; readonly next: RedactionResult['next'] },
     signal: AbortSignal,
@@ -167,11 +173,13 @@ export class RedactUserEvents implements TaskKind<Params, RedactionResult> {
     const { redactions, rooms } = this.#options;
     const room = await rooms.byId(roomId);
     if (room === undefined) return undefined;
+    const isAway = params.or_by !== null && room.headMembership(params.by) !== 'join';
     return redactions.redactPart(
       {
         room,
         target: params.user_id,
-        by: params.by,
+        by: isAway ? params.or_by : params.by,
+        types: params.types ?? undefined,
         reason: params.reason ?? undefined,
         isMeant,
         beforeTs: params.before_ts ?? undefined,

@@ -1,0 +1,35 @@
+import { Type } from 'typebox';
+import type { EraseUser } from '#src/services/admin/privacy/erase-user.ts';
+import { actorOf } from '../actor.ts';
+import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
+import { ACCOUNT_ERRORS, userParams } from '../synapse-admin/parts/users.ts';
+
+const flag = Type.Optional(Type.Boolean());
+
+interface Services {
+  readonly eraseUser: EraseUser;
+}
+
+export const userErasureEndpoints = [
+  endpoint({
+    operationId: 'eraseUser',
+    summary: 'Takes away all that there is of a user: a task.',
+    method: 'POST',
+    path: '/_tsudoi/admin/v1/users/{user_id}/erase',
+    ...OF_ADMINISTRATORS,
+    params: userParams,
+    body: Type.Object({ redact_events: flag, redact_profile: flag, delete_media: flag }),
+    bodyOptional: true,
+    response: Type.Object({ task_id: Type.String() }),
+    errcodes: [...ACCOUNT_ERRORS, 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
+    async handler({ eraseUser }: Services, { params: { user_id: userId }, body, requester, info }) {
+      const id = await eraseUser.start(actorOf(requester, info), userId, {
+        redactsEvents: body.redact_events === true,
+        redactsProfile: body.redact_profile === true,
+        deletesMedia: body.delete_media === true,
+      });
+      return { task_id: id };
+    },
+  }),
+];
