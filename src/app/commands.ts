@@ -69,6 +69,10 @@ export function runCommand(argv: readonly string[]): Promise<number> {
       const { rotateSigningKey } = await import('./rotate-signing-key.ts');
       return rotateSigningKey(loadConfig(files, process.env));
     },
+    async administrate(files, work) {
+      const { administrate } = await import('./administrate.ts');
+      return administrate(loadConfig(files, process.env), work);
+    },
     async generate() {
       const { generatedFiles } = await import('./generated.ts');
       const written: string[] = [];

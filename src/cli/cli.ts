@@ -1,6 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { audit } from './audit.ts';
 import { appservice } from './appservice.ts';
+import { USER_COMMANDS, type UserCommand, userCommand } from './administration.ts';
 import { doctor } from './doctor.ts';
 import type { CliPorts } from './ports.ts';
 import { registrationToken } from './registration-token.ts';
@@ -25,6 +26,11 @@ const HELP = `tsudoi: a Matrix homeserver
   tsudoi appservice generate [--config FILE]... --id ID [--sender NAME] [--appservice-url URL] [--users REGEX]...
                          [--aliases REGEX]... [--double-puppet]
                                               write a registration with tokens of its own
+  tsudoi user reset-password|make-admin|unmake-admin|lock|unlock|suspend|unsuspend|deactivate --user NAME
+                         [--config FILE]... [--password-file FILE] [--keep-devices] [--erase]
+                                              change an account while the server is stopped; the audit log tells of it
+  tsudoi user list       [--config FILE]... [--user PART]
+                                              list accounts, while the server is stopped
   tsudoi doctor          [--config FILE]... [--url URL] [--json]
                                               look at configuration, files, database, queues, network and running server, and explain;
                                               exit code 1 if something is wrong
@@ -65,9 +71,17 @@ const OPTIONS = {
   aliases: { type: 'string', multiple: true },
   'double-puppet': { type: 'boolean' },
   json: { type: 'boolean' },
+  'keep-devices': { type: 'boolean' },
+  erase: { type: 'boolean' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
+
+/** Options of commands about accounts, where it is not just whom they are about. */
+const USER_OPTIONS: Readonly<Partial<Record<UserCommand, readonly OptionName[]>>> = {
+  'reset-password': ['user', 'password-file', 'keep-devices'],
+  deactivate: ['user', 'erase'],
+};
 
 /** Which options a command knows, beside --config and --help. */
 const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
@@ -82,6 +96,7 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'appservice list': ['access-token-file', 'url'],
   'appservice remove': ['id', 'access-token-file', 'url'],
   'appservice generate': ['id', 'sender', 'appservice-url', 'users', 'aliases', 'double-puppet'],
+  ...Object.fromEntries(USER_COMMANDS.map((name) => [`user ${name}`, USER_OPTIONS[name] ?? ['user']])),
   doctor: ['url', 'json'],
   'import-archive': [],
   'move-media': [],
@@ -127,6 +142,13 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
   }
   const files = values.config ?? [];
   try {
+    if (first === 'user')
+      return await userCommand(ports, files, positionals[1] as UserCommand, {
+        user: values.user,
+        passwordFile: values['password-file'],
+        keepDevices: values['keep-devices'] === true,
+        erase: values.erase === true,
+      });
     switch (command) {
       case 'start':
         return await ports.start(files);

@@ -1,4 +1,5 @@
 import type { Check } from './finding.ts';
+import type { Administration } from './administration.ts';
 
 /** The part of the configuration that commands look at. */
 export interface CliConfig {
@@ -41,6 +42,11 @@ export interface CliPorts {
   readonly moveMedia: (configFiles: readonly string[]) => Promise<string>;
   /** Has the server sign with a new key. Returns what happened. @throws with what is wrong */
   readonly rotateSigningKey: (configFiles: readonly string[]) => Promise<string>;
+  /** Does something with the services of a server that does not run. @throws with what is wrong */
+  readonly administrate: (
+    configFiles: readonly string[],
+    work: (administration: Administration) => Promise<number>,
+  ) => Promise<number>;
   /** Writes the generated files and returns the paths of those that changed. */
   readonly generate: () => Promise<readonly string[]>;
 }

@@ -44,6 +44,9 @@ function terminal(config: Partial<CliConfig> = {}, inspected: readonly Check[] =
     moveMedia: async () => '3 objects were moved',
     runDatabase: async (_files, told) => told('postgresql://somewhere'),
     rotateSigningKey: async () => 'a new key signs',
+    administrate: async () => {
+      throw new Error('the server runs');
+    },
     probeMail: async () => undefined,
     inspect: async () => [{ what: 'queues', verdict: 'ok', text: 'nothing waits' }, ...inspected],
     probeDatabase: async (url) => {

@@ -85,6 +85,13 @@ export class UserAdministration {
     await this.#options.moderation.restrict(actor, account, 'suspended', suspended);
   }
 
+  /** Locks an account, or unlocks it. @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, or oneself */
+  async lock(actor: Actor, userId: string, locked: boolean): Promise<void> {
+    const account = await this.#options.subjects.account(userId);
+    assertNotSelf(actor, userId, 'Administrators do not lock themselves out.');
+    await this.#options.moderation.restrict(actor, account, 'locked', locked);
+  }
+
   /** @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async shadowBan(actor: Actor, userId: string, shadowBanned: boolean): Promise<void> {
     const account = await this.#options.subjects.account(userId);
