@@ -1,4 +1,4 @@
-import type { Administration } from '#src/cli/administration.ts';
+import type { Administration } from '#src/cli/ports.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { composeServices } from './composition.ts';

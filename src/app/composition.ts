@@ -8,7 +8,6 @@ import { composeAppservices } from './slices/appservices.ts';
 import { composeAppserviceRegistry } from './slices/appservice-registry.ts';
 import { composeClassification } from './slices/classification.ts';
 import { composeAdminTasks } from './slices/admin-tasks.ts';
-import { composeTaskRunner } from './slices/task-runner.ts';
 import { composeAdministration } from './slices/administration.ts';
 import { composeAudit } from './slices/audit.ts';
 import { composeClosedRooms } from './slices/closed-rooms.ts';

@@ -125,6 +125,7 @@ import { serverVersionEndpoints } from '#src/http/synapse-admin/server_version.t
 import { auditLogEndpoints } from '#src/http/tsudoi/audit-log.ts';
 import { taskEndpoints } from '#src/http/tsudoi/tasks.ts';
 import { appserviceAdminEndpoints } from '#src/http/tsudoi/appservices.ts';
+import { userExportEndpoints } from '#src/http/tsudoi/user-exports.ts';
 import { userErasureEndpoints } from '#src/http/tsudoi/user-erasure.ts';
 import { healthEndpoints } from '#src/http/tsudoi/health.ts';
 import { landingEndpoints } from '#src/http/tsudoi/landing.ts';
@@ -273,6 +274,7 @@ const DECLARED = [
   ...stateResetsEndpoints,
   ...transactionsEndpoints,
   ...typingEndpoints,
+  ...userExportEndpoints,
   ...userErasureEndpoints,
   ...adminLoginEndpoints,
   ...deviceAdminEndpoints,

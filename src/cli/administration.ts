@@ -1,15 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import type { UserListing } from '#src/services/admin/users/user-listing.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
-import type { CliPorts } from './ports.ts';
-
-/** What operators do on the database of a server that does not run. */
-export interface Administration {
-  readonly serverName: string;
-  readonly users: Pick<UserAdministration, 'deactivate' | 'lock' | 'resetPassword' | 'setAdmin' | 'suspend'>;
-  readonly listing: Pick<UserListing, 'page'>;
-}
+import type { Administration, CliPorts } from './ports.ts';
 
 export const USER_COMMANDS = [
   'list',

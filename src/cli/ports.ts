@@ -1,5 +1,13 @@
 import type { Check } from './finding.ts';
-import type { Administration } from './administration.ts';
+import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
+import type { UserListing } from '#src/services/admin/users/user-listing.ts';
+
+/** What operators do on the database of a server that does not run. */
+export interface Administration {
+  readonly serverName: string;
+  readonly users: Pick<UserAdministration, 'deactivate' | 'lock' | 'resetPassword' | 'setAdmin' | 'suspend'>;
+  readonly listing: Pick<UserListing, 'page'>;
+}
 
 /** The part of the configuration that commands look at. */
 export interface CliConfig {

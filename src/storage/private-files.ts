@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const OPEN = 0o066;
 
 /** Folders of the data directory in which what people wrote and sent lies. */
-const PRIVATE_FOLDERS = ['archive', 'media'];
+const PRIVATE_FOLDERS = ['archive', 'exports', 'media'];
 
 /**
  * Writes a file that is for the server's user alone.

@@ -278,6 +278,11 @@ export const configSchema = section({
     max_state_events: count,
     encryption_by_default: oneOf('off', 'invite', 'all'),
   }),
+  privacy: section({
+    export_lifetime_ms: Type.Integer({ minimum: 60_000 }),
+    export_max_bytes: Type.Integer({ minimum: 1_048_576 }),
+    users_export: flag,
+  }),
   policy: section({
     callbacks: section({
       base_url: nullable(url('http', 'https')),

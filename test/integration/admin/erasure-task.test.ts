@@ -110,7 +110,11 @@ describe('administrators erase a user', function () {
     await server.services.presence.close();
     const before = await columnsWith(server, MARK);
     expect(before).to.include.members(TRACES);
+    const exports = `/_tsudoi/admin/v1/users/${encodeURIComponent(userId)}/exports`;
+    const { export_id: archive } = await server.must('admin-eve', 'POST', exports, {});
+    await server.idle();
     const task = await erase(userId, { redact_events: true, delete_media: true });
+    expect((await server.ask('admin-eve', 'GET', `${exports}/${archive}`)).status).to.equal(404);
     expect(task).to.deep.include({ status: 'complete' });
     expect(task.result).to.deep.include({ steps: ['events', 'account', 'kept', 'sending_devices', 'media'] });
     expect(task.result.media_deleted).to.equal(1);

@@ -1,3 +1,5 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
@@ -127,6 +129,28 @@ describe('a task about all that there is of a user, whose process is killed', fu
         expect(counts, told).to.deep.equal({ left: 0, redactions: 1 });
         const [left] = await server.database.query(TRACES, [userId]);
         expect(left, told).to.deep.equal({ addresses: 0, devices: 0, media: 0, rooms: 0 });
+      },
+    });
+  });
+
+  it('makes an archive anew, which is there whole or not at all', async () => {
+    await survives({
+      async prepare(life, subject) {
+        const own = await room(life, subject);
+        await life.services.events.send(own, {
+          type: 'm.room.message',
+          sender: subject.userId,
+          content: { msgtype: 'm.text', body: 'mine' },
+        });
+      },
+      start: ({ services }, { userId }) =>
+        services.exportUser.start({ userId: '@root:localhost', via: 'http' }, userId, true),
+      async assertDone({ services }, { userId }, id, told) {
+        const [made] = await services.exportUser.list(userId);
+        expect(made, told).to.deep.include({ id, status: 'complete' });
+        const names = await readdir(join(server.folder, 'exports'));
+        expect(names, told).to.include(`${id}.zip`).and.to.not.include(`${id}.zip.part`);
+        expect((await stat(join(server.folder, 'exports', `${id}.zip`))).size, told).to.equal(made?.result.bytes);
       },
     });
   });

@@ -12,6 +12,7 @@ import { eraseProofs } from '#src/storage/accounts/erasure.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { forgetSendingDevices, type HistoryPlace, roomsWithMembership } from '#src/storage/rooms/sent-events.ts';
+import type { ExportUser } from './export-user.ts';
 import type { RedactionResult, RedactUserEvents } from './redact-user-events.ts';
 
 /** What goes beside all that a deactivation with `erase` takes away. */
@@ -53,6 +54,7 @@ export interface EraseUserOptions {
   readonly accounts: AccountService;
   readonly deactivation: Deactivation;
   readonly media: MediaModeration;
+  readonly exports: Pick<ExportUser, 'forget'>;
 }
 
 const EVENTS = 'events';
@@ -63,6 +65,8 @@ const MEDIA = 'media';
 const MOST_ROOMS = 100_000;
 /** Events of a room that are looked at in one step. */
 const PART = 1_000;
+/** Files that are deleted in one step. */
+const FIRST_FILES = { order: 'created_ts', direction: 'f', from: 0, limit: 100 } as const;
 const ALL_MEMBERSHIPS = MEMBERSHIPS.map(membershipCode);
 /** As many as there are. */
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
@@ -158,6 +162,7 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
     if (isOpen(KEPT)) {
       // The job of the deactivation does the same: whoever comes second finds it done.
       if (!(await deactivation.finish(userId, signal))) return 'interrupted';
+      await this.#options.exports.forget(userId);
       await finish(KEPT);
     }
     if (isOpen(DEVICES)) {
@@ -166,7 +171,13 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
       await finish(DEVICES);
     }
     if (isOpen(MEDIA)) {
-      if (params.delete_media) state.media_deleted += await media.deleteOfUser(userId);
+      while (params.delete_media) {
+        if (signal.aborted) return 'interrupted';
+        const gone = await media.deleteOfUser(userId, FIRST_FILES, { userId: params.by, via: 'server' });
+        if (gone.length === 0) break;
+        state.media_deleted += gone.length;
+        await note(undefined, state);
+      }
       await finish(MEDIA);
     }
     return state;

@@ -1,0 +1,90 @@
+import { createReadStream, type ReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { Clock } from '#src/kernel/clock.ts';
+import { BoundedBytes } from './bounded-bytes.ts';
+
+const ID = /^[A-Za-z0-9_-]{8,64}$/;
+const EXTENSION = '.zip';
+const UNFINISHED = '.part';
+
+/** The archives of users' data: files of the data directory, kept for some time. */
+export class ExportFiles {
+  readonly #folder: string;
+  readonly #clock: Clock;
+  readonly #lifetimeMs: number;
+
+  constructor(options: { readonly folder: string; readonly clock: Clock; readonly lifetimeMs: number }) {
+    this.#folder = options.folder;
+    this.#clock = options.clock;
+    this.#lifetimeMs = options.lifetimeMs;
+  }
+
+  get lifetimeMs(): number {
+    return this.#lifetimeMs;
+  }
+
+  /**
+   * Writes an archive. What was begun under this id before is replaced; it is there whole, or not at all.
+   *
+   * @returns its bytes
+   * @throws what the content throws, and `TooLargeError` beyond `mostBytes`
+   */
+  async write(id: string, content: Readable, mostBytes: number): Promise<number> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const path = this.#pathOf(id);
+    const file = await open(`${path}${UNFINISHED}`, 'w', 0o600);
+    const bounded = new BoundedBytes(mostBytes);
+    try {
+      for await (const chunk of content) {
+        bounded.add((chunk as Buffer).byteLength);
+        await file.write(chunk as Buffer);
+      }
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      await this.abandon(id);
+      throw error;
+    }
+    await file.close();
+    await rename(`${path}${UNFINISHED}`, path);
+    return bounded.bytes;
+  }
+
+  /** The bytes of an archive; undefined where it is there no longer. */
+  async read(id: string): Promise<{ readonly stream: ReadStream; readonly bytes: number } | undefined> {
+    if (!ID.test(id)) return undefined;
+    const path = this.#pathOf(id);
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return undefined;
+    return { stream: createReadStream(path), bytes: found.size };
+  }
+
+  async delete(id: string): Promise<void> {
+    if (ID.test(id)) await rm(this.#pathOf(id), { force: true });
+  }
+
+  /** Takes away what was begun of an archive. */
+  async abandon(id: string): Promise<void> {
+    if (ID.test(id)) await rm(`${this.#pathOf(id)}${UNFINISHED}`, { force: true });
+  }
+
+  /** Deletes archives whose time is over, and what nobody lived to finish. */
+  async clean(): Promise<void> {
+    const names = await readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    });
+    for (const name of names) {
+      const path = join(this.#folder, name);
+      const found = await stat(path).catch(() => undefined);
+      if (found !== undefined && found.mtimeMs + this.#lifetimeMs <= this.#clock.now()) await rm(path, { force: true });
+    }
+  }
+
+  #pathOf(id: string): string {
+    if (!ID.test(id)) throw new TypeError(`${id} is no id of an export`);
+    return join(this.#folder, `${id}${EXTENSION}`);
+  }
+}
