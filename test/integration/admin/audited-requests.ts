@@ -128,6 +128,17 @@ const USERS: Readonly<Record<string, Prepare>> = {
     body: { user_id: await userOf(server), expiration_ts: 4_000_000_000_000 },
     action: 'user.set_validity',
   }),
+  adminRedactUserEvents: toUser((userId) => `/_synapse/admin/v1/user/${userId}/redact`, 'user.redact', {
+    body: { rooms: [] },
+  }),
+  eraseUser: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/erase`, 'user.erase', { body: {} }),
+  exportUser: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/exports`, 'user.export', { body: {} }),
+  deleteExport: async (server) => {
+    const path = `/_tsudoi/admin/v1/users/${await userOf(server)}/exports`;
+    const { export_id: id } = await server.must('admin-root', 'POST', path, {});
+    await server.idle();
+    return { path: `${path}/${id}`, action: 'user.delete_export' };
+  },
   adminCreateDevice: toUser(v2('/devices'), 'device.create', { body: { device_id: 'NEW' } }),
   adminDeleteDevices: toDevice('delete_devices', 'device.delete'),
   adminUpdateDevice: toDevice('PUT', 'device.rename', { display_name: 'Named' }),

@@ -6,7 +6,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -149,6 +149,7 @@ export class UserRedactions {
     signal: AbortSignal,
   ): Promise<BulkRedaction> {
     const room = await this.#options.access.known(roomId);
+    if (room.headMembership(requester.userId) !== 'join') throw notInRoom();
     const order = { room, target, by: requester.userId, reason };
     const most = Math.min(limit, MOST_AT_ONCE);
     let redacted = 0;
