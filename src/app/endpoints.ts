@@ -117,6 +117,8 @@ import { userLookupEndpoints } from '#src/http/synapse-admin/user_lookups.ts';
 import { userAdminEndpoints } from '#src/http/synapse-admin/users.ts';
 import { eventReportEndpoints } from '#src/http/synapse-admin/event_reports.ts';
 import { federationAdminEndpoints } from '#src/http/synapse-admin/federation.ts';
+import { serverNoticeEndpoints } from '#src/http/synapse-admin/server_notices.ts';
+import { announcementEndpoints } from '#src/http/tsudoi/announcements.ts';
 import { statisticsEndpoints } from '#src/http/synapse-admin/statistics.ts';
 import { userReportEndpoints } from '#src/http/synapse-admin/user_reports.ts';
 import { reportEndpoints } from '#src/http/tsudoi/reports.ts';
@@ -156,6 +158,8 @@ const DECLARED = [
   ...eventReportEndpoints,
   ...federationAdminEndpoints,
   ...statisticsEndpoints,
+  ...serverNoticeEndpoints,
+  ...announcementEndpoints,
   ...userReportEndpoints,
   ...reportEndpoints,
   ...serverVersionEndpoints,

@@ -175,6 +175,14 @@ export const configSchema = section({
     }),
   }),
   account_validity: section({ enabled: flag, period_ms: Type.Integer({ minimum: 60_000 }) }),
+  server_notices: section({
+    user: nullable(text),
+    display_name: nullable(text),
+    avatar_url: nullable(text),
+    room_name: nullable(text),
+    room_avatar_url: nullable(text),
+    auto_join: flag,
+  }),
   jwt: section({
     enabled: flag,
     algorithm: oneOf(

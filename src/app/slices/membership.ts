@@ -3,6 +3,7 @@ import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { JoinedRoomsQuota } from '#src/services/rooms/membership/joined-rooms-quota.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
 import { MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import { NoticeInvites, noticesSender } from '#src/services/rooms/membership/notice-invites.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
@@ -79,6 +80,7 @@ export function composeMembership(
       return { displayname, avatar_url: avatarUrl };
     },
   };
+  const noticeInvites = new NoticeInvites(loader, noticesSender(config.serverNotices.user, serverName));
   const openness = new RoomOpenness(restricted);
   const door = new MembershipDoor({
     serverName,
@@ -88,6 +90,7 @@ export function composeMembership(
     rateLimiter,
     invitePermission,
     policy,
+    noticeInvites,
     sharesRoom: (one, other) => sharedRooms.sharesRoom(one, other),
     talksTo: (server) => serverPolicy.allows(server),
     joinedRooms: new JoinedRoomsQuota(database, quotas.joinedRooms, clock),
@@ -107,6 +110,7 @@ export function composeMembership(
     remote,
     shadowBans,
     wholeState: below.wholeState,
+    noticeInvites,
   });
   return {
     name: 'membership',

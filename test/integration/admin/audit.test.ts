@@ -10,7 +10,10 @@ describe('what administrators do over HTTP', function () {
   this.timeout(120_000);
   let server: InProcessServer;
   before(async () => {
-    server = await InProcessServer.start({ extensions: { taskKinds: [WAITS] } });
+    server = await InProcessServer.start({
+      config: { serverNotices: { user: 'notices' } },
+      extensions: { taskKinds: [WAITS] },
+    });
   });
   after(() => server?.stop());
 

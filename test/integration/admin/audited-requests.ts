@@ -230,6 +230,22 @@ export const AUDITED: Readonly<Record<string, Prepare>> = {
     action: 'registration_token.delete',
   }),
   ...REPORTS,
+  adminSendServerNotice: async (server) => ({
+    path: '/_synapse/admin/v1/send_server_notice',
+    body: { user_id: await userOf(server), content: { msgtype: 'm.text', body: 'between us' } },
+    action: 'server_notice.send',
+    secrets: ['between us'],
+  }),
+  adminSendServerNoticeOnce: async (server) => ({
+    path: '/_synapse/admin/v1/send_server_notice/once',
+    body: { user_id: await userOf(server), content: { msgtype: 'm.text', body: 'between us' } },
+    action: 'server_notice.send',
+  }),
+  adminSendAnnouncement: async () => ({
+    path: '/_tsudoi/admin/v1/announcements',
+    body: { content: { msgtype: 'm.text', body: 'to all' } },
+    action: 'announcement.send',
+  }),
   adminResetDestinationConnection: async (server) => {
     server.services.backoff.failed('away.test');
     await server.idle();

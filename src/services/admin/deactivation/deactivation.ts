@@ -16,7 +16,7 @@ export interface DeactivationOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly users: { account(userId: string): Promise<Account | undefined> };
-  readonly membership: { leave(userId: string, roomId: string): Promise<void> };
+  readonly membership: { leave(userId: string, roomId: string, reason: undefined, by: 'server'): Promise<void> };
   /** Takes the addresses of a user away, and the invitations that they made of others by theirs. */
   readonly addresses: { release(userId: string): Promise<void> };
   /** Has identity servers forget them. */
@@ -68,7 +68,7 @@ export class Deactivation {
     for (const roomId of await roomIdsToLeave(database, await interner.userNid(userId))) {
       if (signal.aborted) return false;
       try {
-        await membership.leave(userId, roomId);
+        await membership.leave(userId, roomId, undefined, 'server');
       } catch (err) {
         // One room that cannot be left must not keep them in the others.
         logger.warn('a deactivated user could not leave a room', { user_id: userId, room_id: roomId, err });

@@ -166,7 +166,7 @@ export class RoomShutdown {
   ): Promise<boolean> {
     const { logger, membership } = this.#options;
     try {
-      await membership.leave(userId, room.roomId);
+      await membership.leave(userId, room.roomId, undefined, 'server');
       await membership.forget(userId, room.roomId);
     } catch (err) {
       logger.warn('a user could not be put out of a room', { user_id: userId, room_id: room.roomId, err });

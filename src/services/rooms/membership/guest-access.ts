@@ -50,7 +50,7 @@ export class GuestAccess {
       if (letsGuestsIn(room)) return true;
       if (signal.aborted) return false;
       try {
-        await membership.leave(userId, room.roomId);
+        await membership.leave(userId, room.roomId, undefined, 'server');
       } catch (err) {
         if (!(err instanceof MatrixError)) throw err;
         logger.warn('a guest could not leave a room', { user_id: userId, room_id: room.roomId, err });

@@ -13,6 +13,7 @@ import type { InvitePermission } from '#src/services/user-data/account-data/invi
 import type { ClosedRooms } from './closed-rooms.ts';
 import { assertGuestsMayJoin } from './guest-rules.ts';
 import type { JoinedRoomsQuota } from './joined-rooms-quota.ts';
+import type { NoticeInvites } from './notice-invites.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
 
 const MEMBER = 'm.room.member';
@@ -56,6 +57,7 @@ export interface MembershipDoorOptions {
   /** Without it users may be in any number of rooms. */
   readonly joinedRooms?: JoinedRoomsQuota | undefined;
   readonly policy: PolicyGate;
+  readonly noticeInvites: NoticeInvites;
   /** Whether two users are in a common room. */
   readonly sharesRoom: (one: string, other: string) => Promise<boolean>;
 }
@@ -88,8 +90,10 @@ export class MembershipDoor {
     actor: Actor,
     changes: readonly MembershipChange[],
   ): Promise<readonly Admitted[]> {
-    const { rateLimiter } = this.#options;
+    const { noticeInvites, rateLimiter } = this.#options;
     for (const change of changes) this.#assertAllowed(room, actor, change);
+    const leaves = changes.some(({ content, target }) => target === actor.userId && membershipIn(content) === 'leave');
+    if (room !== undefined && leaves) await noticeInvites.assertMayLeave(room, actor.userId);
     const counted = changes.filter(({ isCounted }) => isCounted !== true);
     const count = (bucket: string): number =>
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;

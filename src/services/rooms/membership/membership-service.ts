@@ -19,6 +19,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
 import { guestRecheck } from './guest-rules.ts';
 import { type Actor, type MembershipDoor } from './membership-door.ts';
+import type { NoticeInvites } from './notice-invites.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RemoteMembership } from './remote-membership.ts';
@@ -61,6 +62,7 @@ export interface MembershipServiceOptions {
   /** Whose coming and going is seen, and nothing else that they do. */
   readonly shadowBans: ShadowBanned;
   readonly wholeState: WholeState;
+  readonly noticeInvites: NoticeInvites;
 }
 
 /** Why a room cannot be forgotten yet. */
@@ -88,6 +90,7 @@ export class MembershipService {
   readonly #remote: RemoteMembership;
   readonly #shadowBans: ShadowBanned;
   readonly #wholeState: WholeState;
+  readonly #noticeInvites: NoticeInvites;
 
   constructor(options: MembershipServiceOptions) {
     this.#database = options.database;
@@ -104,6 +107,7 @@ export class MembershipService {
     this.#remote = options.remote;
     this.#shadowBans = options.shadowBans;
     this.#wholeState = options.wholeState;
+    this.#noticeInvites = options.noticeInvites;
   }
 
   /** What the invited and the knocking are shown of a room. */
@@ -283,12 +287,18 @@ export class MembershipService {
     });
   }
 
-  /** Leaves a room, rejects an invite or takes back a knock. Having left already is fine. */
-  async leave(userId: string, roomId: string, said?: string): Promise<void> {
+  /**
+   * Leaves a room, rejects an invite or takes back a knock. Having left already is fine.
+   *
+   * @param by `server` where it is not the user's own wish
+   * @throws MatrixError M_FORBIDDEN; M_CANNOT_LEAVE_SERVER_NOTICE_ROOM for invites to what the server has to say
+   */
+  async leave(userId: string, roomId: string, said?: string, by: 'user' | 'server' = 'user'): Promise<void> {
     const reason = this.#shadowBans.has(userId) ? undefined : said;
     const room = await this.#rooms.heardOf(roomId);
     if (room?.headMembership(userId) === undefined) throw notInRoom();
     if (room.member(userId)?.membership === 'leave') return;
+    if (by === 'user') await this.#noticeInvites.assertMayLeave(room, userId);
     if (this.#remote.isNeeded(room, userId, 'leave') && room.headMembership(userId) !== 'ban')
       await this.#remote.leave(room, userId, reason);
     else await this.#events.send(room, memberDraft(userId, userId, memberContent('leave', {}, { reason })));
