@@ -9,10 +9,11 @@ const OPERATIONS = new Set(
   `login register checkUsernameAvailability registrationTokenValidity refresh generateLoginToken getPasswordPolicy getLoginPage
   getChangePasswordPage getChangePassword getStageFallback completeStageFallback getRenewalPage renewAccount exchangeOpenIdToken
   requestOpenIdToken getRtcTransports getTurnServer getWellknown getWellKnown getWellknownSupport getWellknownPolicy pingAppservice
-  updateAppserviceRoomDirectoryVisibility getUrlPreview getUrlPreviewAuthed listRegistrationTokens createRegistrationToken
-  getRegistrationToken changeRegistrationToken deleteRegistrationToken getAccountValidity setAccountValidity changePassword
+  updateAppserviceRoomDirectoryVisibility getUrlPreview getUrlPreviewAuthed adminListRegistrationTokens adminCreateRegistrationToken
+  adminGetRegistrationToken adminChangeRegistrationToken adminDeleteRegistrationToken adminRenewAccount adminFindUserByThreepid
+  adminPutUser adminListUsers adminResetPassword changePassword getRegisterNonce registerWithSharedSecret
   getProtocols getProtocolMetadata queryLocationByProtocol queryUserByProtocol queryLocationByAlias queryUserByID getAccount3PIDs
-  getThreepids setThreepids deactivateAccount`.split(/\s+/),
+  deactivateAccount`.split(/\s+/),
 );
 
 interface Shape {

@@ -8,15 +8,15 @@ describe('what administrators are shown of the log', function () {
   const errors = async (query = ''): Promise<Json[]> =>
     (await server.must('admin', 'GET', `/_tsudoi/admin/v1/errors${query}`)).errors;
   /** Has a request do something in its handler. */
-  const during = async (work: () => void, path = '/_tsudoi/admin/v1/users/@bob:test/validity'): Promise<void> => {
-    const { accountValidity } = server.services;
-    const of = accountValidity.of.bind(accountValidity);
-    accountValidity.of = async () => {
+  const during = async (work: () => void, path = '/_synapse/admin/v1/registration_tokens/bobs'): Promise<void> => {
+    const { registrationTokens } = server.services;
+    const get = registrationTokens.get.bind(registrationTokens);
+    registrationTokens.get = async (token) => {
       work();
-      return null;
+      return { token, completed: 0, createdTs: 0, expiryTs: null, usesAllowed: null, pending: 0 };
     };
     await server.ask('admin', 'GET', path).catch(() => undefined);
-    accountValidity.of = of;
+    registrationTokens.get = get;
   };
   const failing = (message: string): Promise<void> =>
     during(() => {
@@ -35,7 +35,9 @@ describe('what administrators are shown of the log', function () {
     expect(error.error.message).to.equal('GET https://far.example/path?… failed');
     expect(error.error.stack).to.include('logs.test.ts');
     expect(error.error.cause.message).to.equal('the cause of it, with password=…');
-    expect(error.fields).to.include({ operation: 'server.getAccountValidity' }).and.to.have.property('request_id');
+    expect(error.fields)
+      .to.include({ operation: 'synapse-admin.adminGetRegistrationToken' })
+      .and.to.have.property('request_id');
     expect(JSON.stringify(await errors())).not.to.include(SECRET);
   });
 
@@ -53,18 +55,18 @@ describe('what administrators are shown of the log', function () {
   });
 
   it('is each request that took long, with what it asked of the database, and no path or query', async () => {
-    await during(() => server.clock.spend(1_500), `/_tsudoi/admin/v1/users/@bob:test/validity?access_token=${SECRET}`);
+    await during(() => server.clock.spend(1_500), `/_synapse/admin/v1/registration_tokens/bobs?access_token=${SECRET}`);
     await during(() => server.clock.spend(900));
     const { slow_requests: slow } = await server.must('admin', 'GET', '/_tsudoi/admin/v1/slow_requests');
     expect(slow).to.have.length(1);
     expect(slow[0]).to.include({
       ms: 1_500,
       method: 'GET',
-      operation: 'server.getAccountValidity',
+      operation: 'synapse-admin.adminGetRegistrationToken',
       status: 200,
       user: '@admin:test',
     });
     expect(slow[0].statements).to.be.a('number');
-    expect(JSON.stringify(slow)).not.to.include(SECRET).and.not.to.include('@bob');
+    expect(JSON.stringify(slow)).not.to.include(SECRET).and.not.to.include('bobs');
   });
 });

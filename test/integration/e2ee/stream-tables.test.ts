@@ -11,6 +11,10 @@ const OWNERS: Readonly<Record<string, readonly [owner: string, bound: string]>> 
   mention: ['StreamCleaner, behind what was read', 'what is unread'],
   profile_changes: ['every change takes the place of the one before', '200 for each user'],
   pushes: ['the queue, when they are delivered, read or refused', 'what notifies users with pushers'],
+  quarantine_changes: [
+    'MediaCleaner, when a later change of the same file is there',
+    'two for each file that ever was in quarantine',
+  ],
   receipts: ['every receipt takes the place of the one before', 'quotas.thread_receipts for each user and room'],
   sliding_connections: ['the connection, when it is saved again; the device', '5 000, for a day'],
   sticky_events: ['StreamCleaner, when they have expired', 'room.max_sticky_events for each user and room'],
