@@ -20,9 +20,15 @@ export async function administrate<T>(
   try {
     const files = await openServerFiles(config, systemRandom);
     const composition = composeServices({ ...platform, ...files });
-    const { userAdministration, userListing } = composition.services;
+    const { historyPurges, roomDeletions, userAdministration, userListing } = composition.services;
     try {
-      return await work({ serverName: config.serverName, users: userAdministration, listing: userListing });
+      return await work({
+        serverName: config.serverName,
+        users: userAdministration,
+        listing: userListing,
+        deletions: roomDeletions,
+        purges: historyPurges,
+      });
     } finally {
       await composition.close(silentLogger);
     }

@@ -5,6 +5,7 @@ import { USER_COMMANDS, type UserCommand, userCommand } from './administration.t
 import { doctor } from './doctor.ts';
 import type { CliPorts } from './ports.ts';
 import { registrationToken } from './registration-token.ts';
+import { roomCommand } from './rooms.ts';
 import { registerUser } from './register-user.ts';
 
 export type { CliConfig, CliPorts } from './ports.ts';
@@ -31,6 +32,9 @@ const HELP = `tsudoi: a Matrix homeserver
                                               change an account while the server is stopped; the audit log tells of it
   tsudoi user list       [--config FILE]... [--user PART]
                                               list accounts, while the server is stopped
+  tsudoi room delete     [--config FILE]... --room ROOM_ID [--block] [--force]
+  tsudoi room purge-history [--config FILE]... --room ROOM_ID --days N [--delete-local]
+                                              have a room deleted, or what is older purged, by the server when it starts again
   tsudoi doctor          [--config FILE]... [--url URL] [--json]
                                               look at configuration, files, database, queues, network and running server, and explain;
                                               exit code 1 if something is wrong
@@ -73,6 +77,9 @@ const OPTIONS = {
   json: { type: 'boolean' },
   'keep-devices': { type: 'boolean' },
   erase: { type: 'boolean' },
+  block: { type: 'boolean' },
+  force: { type: 'boolean' },
+  'delete-local': { type: 'boolean' },
 } as const satisfies ParseArgsConfig['options'];
 
 type OptionName = keyof typeof OPTIONS;
@@ -97,6 +104,8 @@ const COMMANDS: Readonly<Record<string, readonly OptionName[]>> = {
   'appservice remove': ['id', 'access-token-file', 'url'],
   'appservice generate': ['id', 'sender', 'appservice-url', 'users', 'aliases', 'double-puppet'],
   ...Object.fromEntries(USER_COMMANDS.map((name) => [`user ${name}`, USER_OPTIONS[name] ?? ['user']])),
+  'room delete': ['room', 'block', 'force'],
+  'room purge-history': ['room', 'days', 'delete-local'],
   doctor: ['url', 'json'],
   'import-archive': [],
   'move-media': [],
@@ -150,6 +159,15 @@ export async function runCli(argv: readonly string[], ports: CliPorts): Promise<
         erase: values.erase === true,
       });
     switch (command) {
+      case 'room delete':
+      case 'room purge-history':
+        return await roomCommand(ports, files, positionals[1] as 'delete' | 'purge-history', {
+          room: values.room,
+          block: values.block === true,
+          force: values.force === true,
+          days: values.days,
+          deleteLocal: values['delete-local'] === true,
+        });
       case 'start':
         return await ports.start(files);
       case 'config check': {

@@ -1,4 +1,6 @@
 import type { Check } from './finding.ts';
+import type { HistoryPurges } from '#src/services/admin/rooms/history-purges.ts';
+import type { RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
 import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import type { UserListing } from '#src/services/admin/users/user-listing.ts';
 
@@ -7,6 +9,8 @@ export interface Administration {
   readonly serverName: string;
   readonly users: Pick<UserAdministration, 'deactivate' | 'lock' | 'resetPassword' | 'setAdmin' | 'suspend'>;
   readonly listing: Pick<UserListing, 'page'>;
+  readonly deletions: Pick<RoomDeletions, 'start'>;
+  readonly purges: Pick<HistoryPurges, 'start'>;
 }
 
 /** The part of the configuration that commands look at. */

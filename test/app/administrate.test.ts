@@ -31,7 +31,13 @@ const ENTRIES = sql(
   'select action, actor, via, after_json as after from audit_log where target = $1 order by id',
 );
 
-describe('tsudoi user, on the database of a server that does not run', function () {
+const TASKS = sql('test_administrate_tasks', 'select action, status, params from admin_tasks where resource = $1');
+const ROOM_ENTRIES = sql(
+  'test_administrate_room_entries',
+  'select action, via from audit_log where room_id = $1 order by id',
+);
+
+describe('tsudoi user and tsudoi room, on the database of a server that does not run', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let folder: string;
@@ -65,6 +71,7 @@ describe('tsudoi user, on the database of a server that does not run', function 
       err: (text) => void (complained += text),
       askSecret: async () => 'a new password',
       administrate: (_files, work) => administrate(config(), work),
+      now: Date.now,
     } as Partial<CliPorts> as CliPorts);
   const account = async (name: string): Promise<Record<string, unknown>> =>
     (await clone.database.query<Record<string, unknown>>(ACCOUNT, [name]))[0] ?? {};
@@ -121,6 +128,27 @@ describe('tsudoi user, on the database of a server that does not run', function 
     said = '';
     expect(await run('user', 'list', '--user', 'bob')).to.equal(0);
     expect(said).to.equal('@bob:cli.test\n');
+  });
+
+  it('leaves rooms to be deleted, and history to be purged, to the server when it starts', async () => {
+    const roomId = '!room:cli.test';
+    expect(await run('room', 'delete', '--room', roomId, '--block'), complained).to.equal(0);
+    expect(said).to.include(`${roomId} is deleted when the server starts`);
+    const tasks = await clone.database.query<{ action: string; status: string; params: object }>(TASKS, [roomId]);
+    expect(tasks).to.have.length(1);
+    expect(tasks[0]).to.include({ action: 'shutdown_and_purge_room', status: 'scheduled' });
+    const entries = await clone.database.query<{ action: string; via: string }>(ROOM_ENTRIES, [roomId]);
+    expect(entries).to.deep.include({ action: 'room.delete', via: 'cli' });
+    expect(await run('room', 'delete', '--room', roomId)).to.equal(1);
+    expect(complained).to.include('already in progress');
+    expect(await run('room', 'purge-history', '--room', '!nowhere:cli.test', '--days', '30')).to.equal(1);
+    expect(complained).to.include('Room not found');
+    for (const wrong of [
+      ['room', 'delete'],
+      ['room', 'purge-history', '--room', roomId],
+      ['room', 'delete', '--days', '3'],
+    ])
+      expect(await run(...wrong), wrong.join(' ')).to.equal(2);
   });
 
   it('says what is wrong: nobody is named, or there is no such account', async () => {
