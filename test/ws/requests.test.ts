@@ -70,7 +70,14 @@ describe('WebSocket API: requests', () => {
       filter: { types: ['m.room.message'] },
     });
     expect(rest.chunk.map((event: { content: { body: string } }) => event.content.body)).to.deep.equal(['one']);
-    expect(rest).not.to.have.property('end');
+    const nothing = await client.must('messages', {
+      room_id: roomId,
+      dir: 'b',
+      from: rest.end,
+      filter: { types: ['m.room.message'] },
+    });
+    expect(nothing.chunk).to.deep.equal([]);
+    expect(nothing).not.to.have.property('end');
     await client.end();
   });
 
