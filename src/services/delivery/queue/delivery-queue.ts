@@ -60,6 +60,8 @@ interface Active {
   isPutOff: boolean;
   /** Something came for it while it was being sent to, or it was in contact with us. */
   hasNews: boolean;
+  /** What came must not wait until more is gathered. */
+  isHurried: boolean;
   wasInContact: boolean;
   delivery: Delivery | undefined;
   /** When to try again, in milliseconds. */
@@ -123,6 +125,18 @@ export class DeliveryQueue<Item> {
     const known = this.#active.get(destination);
     if (known === undefined) this.#begin(destination, undefined);
     else if (known.state === 'sending') known.hasNews = true;
+  }
+
+  /** The same of what must not wait until more is gathered. */
+  hurry(destination: string): void {
+    const known = this.#active.get(destination);
+    if (known?.state === 'sending') known.isHurried = true;
+    if (known?.state !== 'gathering') {
+      this.wake(destination);
+      return;
+    }
+    this.#gathering.get(destination)?.cancel();
+    this.#gathered(destination);
   }
 
   /** Says that a destination was heard of: if it could not be reached before, it can be now. */
@@ -355,9 +369,11 @@ export class DeliveryQueue<Item> {
   async #turn(destination: string, active: Active): Promise<void> {
     try {
       active.hasNews = false;
+      active.isHurried = false;
       active.wasInContact = false;
       const next = await this.#deliver(destination, active);
-      if (next === 'more' || (next === 'nothing' && active.hasNews)) this.#makeReady(destination, active);
+      const isHurried = next === 'gather' && active.isHurried;
+      if (next === 'more' || isHurried || (next === 'nothing' && active.hasNews)) this.#makeReady(destination, active);
       else if (next === 'nothing') this.#active.delete(destination);
       else if (next === 'gather') this.#gather(destination, active);
       else this.#wait(active, next);
@@ -477,6 +493,7 @@ const EVERYBODY: DeliveryGroup = { name: '', most: Infinity };
 const UNTOUCHED = {
   group: '',
   hasNews: false,
+  isHurried: false,
   wasInContact: false,
   isPutOff: false,
   delivery: undefined,

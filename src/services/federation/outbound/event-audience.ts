@@ -14,6 +14,8 @@ export interface EventAudienceOptions {
   readonly allows: (serverName: string) => boolean;
   /** Something waits for these servers. */
   readonly wake: (destinations: Iterable<string>) => void;
+  /** The same of what must not wait for what comes soon after it. */
+  readonly hurry: (destinations: Iterable<string>) => void;
   /** Events wait for their servers to be found: `spread` is to be called soon. */
   readonly wakeSoon: () => void;
   /** An event was heard of, whether it concerns other servers or not. */
@@ -33,7 +35,7 @@ const HEARS_OF_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
 export class EventAudience {
   readonly #options: EventAudienceOptions;
   /** Rooms with events whose servers have not been noted, with the first and the newest of these events. */
-  #unspread = new Map<Room, { readonly first: number; newest: number }>();
+  #unspread = new Map<Room, { readonly first: number; newest: number; isUrgent: boolean }>();
   /** The newest event heard of, in each shard. */
   #heard: number[] = [];
 
@@ -75,7 +77,8 @@ export class EventAudience {
     const unspread = this.#unspread;
     if (unspread.size === 0) return;
     this.#unspread = new Map();
-    for (const [room, { first, newest }] of unspread) this.#add(room, room.remoteServers(), first - 1, newest);
+    for (const [room, { first, isUrgent, newest }] of unspread)
+      this.#add(room, room.remoteServers(), first - 1, newest, isUrgent);
   }
 
   /**
@@ -118,6 +121,8 @@ export class EventAudience {
     const ours = events.filter(({ event }) => isOurs(event, this.#options.isLocal));
     const [first] = ours;
     const last = ours.at(-1);
+    // By who is in a room other servers say who may come into it, and what they may see.
+    const isUrgent = ours.some(({ member }) => member !== undefined);
     if (comings.joined.size > 0 || comings.left.size > 0) {
       this.#spreadBefore(room, comings.joined, comings.left.keys());
       for (const [server, nid] of comings.left) this.#leave(room, server, nid, ours);
@@ -127,12 +132,15 @@ export class EventAudience {
       }
       if (first !== undefined && last !== undefined) {
         const others = room.remoteServers().filter((server) => !comings.joined.has(server));
-        this.#add(room, others, first.event.nid - 1, last.event.nid);
+        this.#add(room, others, first.event.nid - 1, last.event.nid, isUrgent);
       }
     } else if (first !== undefined && last !== undefined) {
       const known = this.#unspread.get(room);
-      if (known === undefined) this.#unspread.set(room, { first: first.event.nid, newest: last.event.nid });
-      else known.newest = last.event.nid;
+      if (known === undefined) this.#unspread.set(room, { first: first.event.nid, newest: last.event.nid, isUrgent });
+      else {
+        known.newest = last.event.nid;
+        known.isUrgent ||= isUrgent;
+      }
       this.#options.wakeSoon();
     }
     this.#tellTargets(room, ours, comings.left);
@@ -145,7 +153,7 @@ export class EventAudience {
     if (unspread === undefined) return;
     this.#unspread.delete(room);
     const before = [...room.remoteServers().filter((server) => !joined.has(server)), ...left];
-    this.#add(room, before, unspread.first - 1, unspread.newest);
+    this.#add(room, before, unspread.first - 1, unspread.newest, unspread.isUrgent);
   }
 
   /** The last of a server's users left with an event: that one is the last that it is sent. */
@@ -171,17 +179,17 @@ export class EventAudience {
     }
   }
 
-  #add(room: Room, servers: readonly string[], after: number, newest: number): void {
-    const { allows, pending, wake } = this.#options;
+  #add(room: Room, servers: readonly string[], after: number, newest: number, isUrgent = false): void {
+    const { allows, hurry, pending, wake } = this.#options;
     const allowed = servers.filter((server) => allows(server));
     for (const server of allowed) pending.add(server, room.nid, after, newest);
-    wake(allowed);
+    (isUrgent ? hurry : wake)(allowed);
   }
 
   #end(room: Room, server: string, upTo: number, after: number): void {
-    const { allows, pending, wake } = this.#options;
+    const { allows, hurry, pending } = this.#options;
     if (!allows(server)) return;
     pending.end(server, room.nid, upTo, after);
-    wake([server]);
+    hurry([server]);
   }
 }

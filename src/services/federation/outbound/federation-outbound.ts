@@ -142,6 +142,10 @@ export class FederationOutbound {
         for (const destination of destinations) this.#queue.wake(destination);
         this.#keepSoon(false);
       },
+      hurry: (destinations) => {
+        for (const destination of destinations) this.#queue.hurry(destination);
+        this.#keepSoon(false);
+      },
       wakeSoon: () => this.#spreading.wake(),
       heard: () => this.#keepSoon(true),
     });

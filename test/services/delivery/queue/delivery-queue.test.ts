@@ -353,6 +353,29 @@ describe('a queue of deliveries', function () {
     expect(world.clock.pending).to.equal(0);
   });
 
+  it('does not gather before what must not wait, whether it comes while a batch is sent or after it', async () => {
+    const world = new World(kept(), 20, undefined, 100);
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 100; i++) await turn();
+    };
+    await world.start();
+    world.add('a');
+    await turns();
+    world.add('a');
+    await turns();
+    expect(world.attempts.length, 'what may wait').to.equal(1);
+    world.queue.hurry('a');
+    await turns();
+    expect(world.attempts.length, 'what came after a batch').to.equal(2);
+    world.add('a');
+    await world.clock.advance(100);
+    world.add('a');
+    world.queue.hurry('a');
+    await turns();
+    await world.finish();
+    expect(world.arrived.get('a')).to.deep.equal(world.wanted('a'));
+  });
+
   it('remembers over a restart for how long it leaves somebody alone', async () => {
     const world = new World();
     await world.start();
