@@ -121,8 +121,8 @@ export class EventAudience {
     const ours = events.filter(({ event }) => isOurs(event, this.#options.isLocal));
     const [first] = ours;
     const last = ours.at(-1);
-    // By who is in a room other servers say who may come into it, and what they may see.
-    const isUrgent = ours.some(({ member }) => member !== undefined);
+    // By the state of a room other servers say who may come into it, and do what there.
+    const isUrgent = ours.some(({ event }) => event.isState);
     if (comings.joined.size > 0 || comings.left.size > 0) {
       this.#spreadBefore(room, comings.joined, comings.left.keys());
       for (const [server, nid] of comings.left) this.#leave(room, server, nid, ours);
