@@ -56,6 +56,12 @@ const FEW = sql(
      delete from room_purges where room = $1
    ), partial as (
      delete from partial_rooms where room = $1
+   ), redactions as (
+     delete from awaited_redactions where room = $1
+   ), networks as (
+     delete from appservice_rooms where room = $1
+   ), notices as (
+     delete from server_notice_rooms where room_id = $2
    ), delayed as (
      delete from delayed_events where room_id = $2
    ), digests as (

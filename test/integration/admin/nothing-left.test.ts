@@ -13,6 +13,8 @@ const NOT_THE_ROOMS = new Set(['admin_tasks', 'audit_log', 'backed_up_sessions',
 const FILLED = [
   'account_data',
   'aliases',
+  'appservice_rooms',
+  'awaited_redactions',
   'awaited_relations',
   'delayed_events',
   'destination_rooms',
@@ -25,6 +27,7 @@ const FILLED = [
   'member',
   'mention',
   'missing_prev',
+  'partial_rooms',
   'pushes',
   'receipts',
   'reports',
@@ -34,6 +37,7 @@ const FILLED = [
   'room_tail',
   'rooms',
   'search_docs',
+  'server_notice_rooms',
   'state_delta',
   'state_resets',
   'sticky_events',
@@ -183,7 +187,19 @@ describe('of a room that was deleted', function () {
        values ('t', 'email', 'x@mail.test', $1, '@alice:a.test', 'k', true, 1)`,
       [roomId],
     );
+    await put('network', `insert into appservice_rooms (appservice, network, room) values ('irc', 'net', $1)`, [nid]);
+    await put('redaction', `insert into awaited_redactions (room, target, redaction) values ($1, '\\x04', $2)`, [
+      nid,
+      event,
+    ]);
+    await put(
+      'partial',
+      `insert into partial_rooms (room, join_pos, via, servers, before, full_pos) values ($1, $2, 'p.test', '[]', '[]', 0)`,
+      [nid, event],
+    );
+    await put('notices', `insert into server_notice_rooms (user_id, room_id) values ('@bob:a.test', $1)`, [roomId]);
     const before = await rowsOf(a, nid, roomId);
+    expect(Object.keys(before), 'every table that names rooms').to.deep.equal(FILLED);
     expect(filled(before)).to.deep.equal(FILLED);
     const othersBefore = await rowsOf(a, otherNid, other);
 
