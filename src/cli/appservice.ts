@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parse, stringify } from 'yaml';
-import { localAddress, type CliPorts } from './ports.ts';
-import { request } from './server-request.ts';
+import type { CliPorts } from './ports.ts';
+import { asAdministrator, request } from './server-request.ts';
 
 export interface AppserviceOptions {
   /** The file of a registration, in YAML. */
@@ -45,12 +45,8 @@ export async function appservice(
     return 0;
   }
   const registration: unknown = what === 'add' ? parse(await readFile(options.file ?? '', 'utf8')) : undefined;
-  const accessToken = (
-    options.accessTokenFile === undefined
-      ? await ports.askSecret('Access token of an administrator: ')
-      : await readFile(options.accessTokenFile, 'utf8')
-  ).trim();
-  const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_tsudoi/admin/v1/appservices`;
+  const { accessToken, server } = await asAdministrator(ports, config, options);
+  const url = `${server}/_tsudoi/admin/v1/appservices`;
   if (what === 'list') {
     const answer = (await request('GET', url, undefined, accessToken)) as { appservices: readonly Shown[] };
     ports.out(answer.appservices.map(lineOf).join('') || 'There are none.\n');

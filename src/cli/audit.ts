@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { isoDate } from '#src/kernel/dates.ts';
-import { localAddress, type CliPorts } from './ports.ts';
-import { request } from './server-request.ts';
+import type { CliPorts } from './ports.ts';
+import { asAdministrator, request } from './server-request.ts';
 
 export interface AuditOptions {
   readonly actor: string | undefined;
@@ -42,12 +41,8 @@ export async function audit(ports: CliPorts, files: readonly string[], options: 
     return 2;
   }
   const config = ports.loadConfig(files);
-  const accessToken = (
-    options.accessTokenFile === undefined
-      ? await ports.askSecret('Access token of an administrator: ')
-      : await readFile(options.accessTokenFile, 'utf8')
-  ).trim();
-  const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_tsudoi/admin/v1/audit_log`;
+  const { accessToken, server } = await asAdministrator(ports, config, options);
+  const url = `${server}/_tsudoi/admin/v1/audit_log`;
   let from: string | undefined;
   for (let left = Number(limit); left > 0;) {
     const wanted = {

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { localAddress, type CliPorts } from './ports.ts';
-import { request } from './server-request.ts';
+import type { CliPorts } from './ports.ts';
+import { asAdministrator, request } from './server-request.ts';
 
 export interface RegistrationTokenOptions {
   /** How many accounts it is good for, and for how many days; any number and for ever when left out. */
@@ -31,12 +30,8 @@ export async function registrationToken(
     return 2;
   }
   const config = ports.loadConfig(files);
-  const accessToken = (
-    options.accessTokenFile === undefined
-      ? await ports.askSecret('Access token of an administrator: ')
-      : await readFile(options.accessTokenFile, 'utf8')
-  ).trim();
-  const url = `${(options.url ?? localAddress(config)).replace(/\/+$/, '')}/_synapse/admin/v1/registration_tokens`;
+  const { accessToken, server } = await asAdministrator(ports, config, options);
+  const url = `${server}/_synapse/admin/v1/registration_tokens`;
   if (what === 'list') {
     const answer = (await request('GET', url, undefined, accessToken)) as { registration_tokens: readonly Shown[] };
     ports.out(answer.registration_tokens.map((one) => lineOf(one, ports.now())).join('') || 'There are none.\n');

@@ -1,4 +1,21 @@
+import { readFile } from 'node:fs/promises';
+import { type CliConfig, type CliPorts, localAddress } from './ports.ts';
+
 const TIMEOUT_MS = 15_000;
+
+/** Where the running server is, and the access token of an administrator there, which is read from a file or asked for. */
+export async function asAdministrator(
+  ports: Pick<CliPorts, 'askSecret'>,
+  config: CliConfig,
+  options: { readonly accessTokenFile: string | undefined; readonly url: string | undefined },
+): Promise<{ readonly server: string; readonly accessToken: string }> {
+  const { accessTokenFile, url } = options;
+  const accessToken =
+    accessTokenFile === undefined
+      ? await ports.askSecret('Access token of an administrator: ')
+      : await readFile(accessTokenFile, 'utf8');
+  return { server: (url ?? localAddress(config)).replace(/\/+$/, ''), accessToken: accessToken.trim() };
+}
 
 /**
  * One request to the running server. Returns its JSON.

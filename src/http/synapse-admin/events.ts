@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { StoredEvents } from '#src/services/admin/rooms/stored-events.ts';
 import { anyObject } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
 interface Services {
   readonly storedEvents: StoredEvents;
@@ -14,10 +14,7 @@ export const eventAdminEndpoints = [
     summary: 'Tells an event as this server has it: the PDU.',
     method: 'GET',
     path: '/_synapse/admin/v1/fetch_event/{eventId}',
-    auth: 'admin',
-    guests: 'refused',
-    suspended: ADMINISTERS,
-    rateLimit: 'default',
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ eventId: Type.String() }),
     response: Type.Object({ event: anyObject }),
     errcodes: ['M_NOT_FOUND'],

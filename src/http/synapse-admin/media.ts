@@ -1,14 +1,13 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { MediaMaintenance } from '#src/services/admin/media/media-maintenance.ts';
 import type { MediaModeration } from '#src/services/media/media-moderation.ts';
 import type { OpenMedia } from '#src/services/media/open-media.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { infoBody, mediaInfo, mediaPage, pageOf, userMedia, userMediaBody } from './parts/media-bodies.ts';
 
 const root = '/_synapse/admin/v1';
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const empty = Type.Object({});
 const named = Type.Object({ serverName: Type.String(), mediaId: Type.String() });
 const ofMedia = Type.Object({ mediaId: Type.String() });
@@ -39,7 +38,7 @@ export const mediaAdminEndpoints = [
     summary: 'What is known of a piece of media.',
     method: 'GET',
     path: `${root}/media/{serverName}/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: named,
     response: Type.Object({ media_info: mediaInfo }),
     errcodes: ['M_NOT_FOUND'],
@@ -53,7 +52,7 @@ export const mediaAdminEndpoints = [
     summary: 'The media that events of a room name in clear text.',
     method: 'GET',
     path: `${root}/room/{roomId}/media`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofRoom,
     response: Type.Object({
       local: Type.Array(Type.String()),
@@ -71,7 +70,7 @@ export const mediaAdminEndpoints = [
     summary: 'What a user has uploaded, a page at once.',
     method: 'GET',
     path: `${root}/users/{userId}/media`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofUser,
     query: mediaPage,
     response: Type.Object({
@@ -96,7 +95,7 @@ export const mediaAdminEndpoints = [
     summary: 'Deletes a page of what a user has uploaded.',
     method: 'DELETE',
     path: `${root}/users/{userId}/media`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofUser,
     query: mediaPage,
     response: deleted,
@@ -112,7 +111,7 @@ export const mediaAdminEndpoints = [
     method: 'POST',
     path: `${root}/room/{roomId}/media/quarantine`,
     aliases: [`${root}/quarantine_media/{roomId}`],
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofRoom,
     response: quarantined,
     errcodes: [],
@@ -126,7 +125,7 @@ export const mediaAdminEndpoints = [
     summary: 'Quarantines all that a user has uploaded.',
     method: 'POST',
     path: `${root}/user/{userId}/media/quarantine`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofUser,
     response: quarantined,
     errcodes: [],
@@ -140,7 +139,7 @@ export const mediaAdminEndpoints = [
     summary: 'Quarantines a piece of media, and everything of the same content.',
     method: 'POST',
     path: `${root}/media/quarantine/{serverName}/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: named,
     response: empty,
     errcodes: ['M_NOT_FOUND'],
@@ -154,7 +153,7 @@ export const mediaAdminEndpoints = [
     summary: 'Lifts the quarantine of a piece of media and of its content.',
     method: 'POST',
     path: `${root}/media/unquarantine/{serverName}/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: named,
     response: empty,
     errcodes: ['M_NOT_FOUND'],
@@ -168,7 +167,7 @@ export const mediaAdminEndpoints = [
     summary: 'What was quarantined and freed after a position, in order.',
     method: 'GET',
     path: `${root}/media/quarantine_changes`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({ from: Type.Optional(Type.Integer({ minimum: 0 })) }),
     response: Type.Object({
       next_batch: Type.Integer(),
@@ -192,7 +191,7 @@ export const mediaAdminEndpoints = [
     summary: 'Protects a piece of media from quarantine and retention.',
     method: 'POST',
     path: `${root}/media/protect/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofMedia,
     response: empty,
     errcodes: ['M_NOT_FOUND'],
@@ -206,7 +205,7 @@ export const mediaAdminEndpoints = [
     summary: 'Protects a piece of media no longer.',
     method: 'POST',
     path: `${root}/media/unprotect/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: ofMedia,
     response: empty,
     errcodes: ['M_NOT_FOUND'],
@@ -220,7 +219,7 @@ export const mediaAdminEndpoints = [
     summary: "Deletes a piece of this server's media.",
     method: 'DELETE',
     path: `${root}/media/{serverName}/{mediaId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: named,
     response: deleted,
     errcodes: ['M_NOT_FOUND', 'M_UNKNOWN'],
@@ -234,7 +233,7 @@ export const mediaAdminEndpoints = [
     summary: "Deletes this server's media that nobody has asked for since a time.",
     method: 'POST',
     path: `${root}/media/delete`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: older,
     response: deleted,
     errcodes: ['M_INVALID_PARAM'],
@@ -255,7 +254,7 @@ export const mediaAdminEndpoints = [
     summary: 'The same under its old path, which names this server.',
     method: 'POST',
     path: `${root}/media/{serverName}/delete`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ serverName: Type.String() }),
     query: older,
     response: deleted,
@@ -277,7 +276,7 @@ export const mediaAdminEndpoints = [
     summary: "Deletes what is kept of other servers' media that nobody has asked for since a time.",
     method: 'POST',
     path: `${root}/purge_media_cache`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({ before_ts: Type.Integer() }),
     response: Type.Object({ deleted: Type.Integer(), task_id: taskId }),
     errcodes: ['M_INVALID_PARAM'],

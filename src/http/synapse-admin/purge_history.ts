@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { HistoryPurges } from '#src/services/admin/rooms/history-purges.ts';
 import { actorOf } from '../actor.ts';
 import { roomParams } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const purge = '/_synapse/admin/v1/purge_history/{roomId}';
 const body = Type.Object({
   purge_up_to_event_id: Type.Optional(Type.String()),
@@ -24,7 +23,7 @@ export const purgeHistoryEndpoints = [
     summary: 'Has the old part of a room taken away: what comes before an event, or was sent before a time.',
     method: 'POST',
     path: purge,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     body,
     bodyOptional: true,
@@ -43,7 +42,7 @@ export const purgeHistoryEndpoints = [
     summary: 'Has what comes before an event of a room taken away.',
     method: 'POST',
     path: `${purge}/{eventId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     body,
     bodyOptional: true,
@@ -61,7 +60,7 @@ export const purgeHistoryEndpoints = [
     summary: 'Tells how far such a purge has come.',
     method: 'GET',
     path: '/_synapse/admin/v1/purge_history_status/{purgeId}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ purgeId: Type.String() }),
     response: Type.Object({
       status: Type.Union([Type.Literal('active'), Type.Literal('complete'), Type.Literal('failed')]),

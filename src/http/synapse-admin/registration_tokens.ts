@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RegistrationToken, RegistrationTokens } from '#src/services/accounts/registration/registration-tokens.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
 const root = '/_synapse/admin/v1/registration_tokens';
 const path = `${root}/{token}`;
@@ -30,8 +30,6 @@ const bodyOf = ({ completed, expiryTs, token, usesAllowed }: RegistrationToken) 
   expiry_time: expiryTs,
 });
 
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
-
 /** Administrators give out tokens with which people register. Times are milliseconds since the epoch; null is no bound. */
 export const registrationTokenAdminEndpoints = [
   endpoint({
@@ -39,7 +37,7 @@ export const registrationTokenAdminEndpoints = [
     summary: 'Lists registration tokens, the oldest first: all, those that are good, or those that are not any more.',
     method: 'GET',
     path: root,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({ valid: Type.Optional(Type.Boolean()) }),
     response: Type.Object({ registration_tokens: Type.Array(shown) }),
     errcodes: [],
@@ -52,7 +50,7 @@ export const registrationTokenAdminEndpoints = [
     summary: 'Makes a registration token.',
     method: 'POST',
     path: `${root}/new`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     body: Type.Object({
       token: Type.Optional(Type.String()),
       /** Characters of a token that is made up. */
@@ -77,7 +75,7 @@ export const registrationTokenAdminEndpoints = [
     summary: 'One registration token.',
     method: 'GET',
     path,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: shown,
     errcodes: ['M_NOT_FOUND'],
@@ -89,7 +87,7 @@ export const registrationTokenAdminEndpoints = [
     summary: 'Changes how often, or until when, a registration token is good. What is left out stays.',
     method: 'PUT',
     path,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     body: Type.Object(bounds),
     response: shown,
@@ -107,7 +105,7 @@ export const registrationTokenAdminEndpoints = [
     summary: 'Deletes a registration token. Accounts that were made with it stay.',
     method: 'DELETE',
     path,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: Type.Object({}),
     errcodes: ['M_NOT_FOUND'],

@@ -1,11 +1,9 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Deletion, DeletionWish, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
 import { actorOf } from '../actor.ts';
 import { roomParams } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
-
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
 const body = Type.Object({
   new_room_user_id: Type.Optional(Type.String()),
@@ -75,7 +73,7 @@ export const roomDeletionEndpoints = [
     summary: 'Puts everybody out of a room and deletes it, before it answers.',
     method: 'DELETE',
     path: '/_synapse/admin/v1/rooms/{roomId}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     body,
     response: Type.Object(shutdown),
@@ -88,7 +86,7 @@ export const roomDeletionEndpoints = [
     summary: 'Has everybody put out of a room, and the room deleted.',
     method: 'DELETE',
     path: '/_synapse/admin/v2/rooms/{roomId}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     body,
     response: Type.Object({ delete_id: Type.String() }),
@@ -102,7 +100,7 @@ export const roomDeletionEndpoints = [
     summary: 'Tells how far the deletion of a room has come.',
     method: 'GET',
     path: '/_synapse/admin/v2/rooms/delete_status/{deleteId}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ deleteId: Type.String() }),
     response: Type.Object(status),
     errcodes: ['M_NOT_FOUND'],
@@ -114,7 +112,7 @@ export const roomDeletionEndpoints = [
     summary: 'Tells how far the deletions of a room have come.',
     method: 'GET',
     path: '/_synapse/admin/v2/rooms/{roomId}/delete_status',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     response: Type.Object({ results: Type.Array(Type.Object(status)) }),
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM'],

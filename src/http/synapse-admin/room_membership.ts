@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RoomOperators } from '#src/services/admin/rooms/room-operators.ts';
 import { actorOf } from '../actor.ts';
 import { empty, roomIdAnswer } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const room = '/_synapse/admin/v1/rooms/{roomIdOrAlias}';
 const params = Type.Object({ roomIdOrAlias: Type.String() });
 const servers = Type.Optional(Type.Array(Type.String()));
@@ -21,7 +20,7 @@ export const roomMembershipAdminEndpoints = [
     summary: 'Gives a user as much power in a room as any user of this server has there, and invites them if need be.',
     method: 'POST',
     path: `${room}/make_room_admin`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     body: Type.Object({ user_id: Type.Optional(Type.String()) }),
     bodyOptional: true,
@@ -37,7 +36,7 @@ export const roomMembershipAdminEndpoints = [
     summary: 'Has a user of this server join a room.',
     method: 'POST',
     path: '/_synapse/admin/v1/join/{roomIdOrAlias}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     query: Type.Object({ server_name: servers, via: servers }),
     body: Type.Object({ user_id: Type.String() }),
@@ -57,7 +56,7 @@ export const roomMembershipAdminEndpoints = [
     summary: 'Lists the events of a room that nothing comes after.',
     method: 'GET',
     path: `${room}/forward_extremities`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: Type.Object({
       count: Type.Integer(),
@@ -81,7 +80,7 @@ export const roomMembershipAdminEndpoints = [
     summary: 'Leaves a room one event that nothing comes after.',
     method: 'DELETE',
     path: `${room}/forward_extremities`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: Type.Object({ deleted: Type.Integer() }),
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN'],

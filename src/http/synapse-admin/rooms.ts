@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RoomBlocks } from '#src/services/admin/rooms/room-blocks.ts';
 import type { ListedRoom, RoomList, RoomOrder } from '#src/services/admin/rooms/room-list.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
@@ -14,9 +13,9 @@ import {
   roomSummary,
 } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
 const rooms = '/_synapse/admin/v1/rooms';
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const text = Type.Union([Type.String(), Type.Null()]);
 
 /** Every field is always there: tools hold the answer against a strict schema. */
@@ -89,7 +88,7 @@ export const roomAdminEndpoints = [
     summary: 'Lists the rooms of this server.',
     method: 'GET',
     path: rooms,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({
       from: Type.Optional(Type.Integer({ minimum: 0 })),
       limit: Type.Optional(Type.Integer({ minimum: 0 })),
@@ -134,7 +133,7 @@ export const roomAdminEndpoints = [
     summary: 'Tells everything that there is to say of a room.',
     method: 'GET',
     path: `${rooms}/{roomId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     response: Type.Object({
       ...listed,
@@ -164,7 +163,7 @@ export const roomAdminEndpoints = [
     summary: 'Lists the users who are in a room.',
     method: 'GET',
     path: `${rooms}/{roomId}/members`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     response: Type.Object({ members: Type.Array(Type.String()), total: Type.Integer() }),
     errcodes: ['M_NOT_FOUND'],
@@ -178,7 +177,7 @@ export const roomAdminEndpoints = [
     summary: 'Lists the state events of a room, all of them or those of one type.',
     method: 'GET',
     path: `${rooms}/{roomId}/state`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     query: Type.Object({ type: Type.Optional(Type.String()) }),
     response: Type.Object({ state: Type.Array(clientEvent) }),
@@ -194,7 +193,7 @@ export const roomAdminEndpoints = [
     summary: 'Walks through the rooms below a space, as far as this server has them.',
     method: 'GET',
     path: `${rooms}/{roomId}/hierarchy`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     query: Type.Object({
       from: Type.Optional(Type.String()),
@@ -223,7 +222,7 @@ export const roomAdminEndpoints = [
     summary: 'Tells whether a room is blocked on this server, and by whom.',
     method: 'GET',
     path: `${rooms}/{roomId}/block`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     response: Type.Object({ block: Type.Boolean(), user_id: Type.Optional(Type.String()) }),
     errcodes: ['M_INVALID_PARAM'],
@@ -238,7 +237,7 @@ export const roomAdminEndpoints = [
     summary: 'Blocks a room on this server, known or not, or unblocks it.',
     method: 'PUT',
     path: `${rooms}/{roomId}/block`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: roomParams,
     body: Type.Object({ block: Type.Boolean() }),
     response: Type.Object({ block: Type.Boolean() }),

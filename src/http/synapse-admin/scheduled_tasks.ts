@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import { TASK_STATUSES } from '#src/services/admin/tasks/task.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { anyObject } from '../client-server/parts/room-schemas.ts';
 
 const orNull = Type.Union([Type.String(), Type.Null()]);
@@ -20,10 +20,7 @@ export const scheduledTaskEndpoints = [
     summary: 'Lists the tasks of administrators, the newest first.',
     method: 'GET',
     path: '/_synapse/admin/v1/scheduled_tasks',
-    auth: 'admin',
-    guests: 'refused',
-    suspended: ADMINISTERS,
-    rateLimit: 'default',
+    ...OF_ADMINISTRATORS,
     query: Type.Object({
       action_name: Type.Optional(Type.Array(Type.String())),
       resource_id: Type.Optional(Type.String()),

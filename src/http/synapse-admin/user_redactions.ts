@@ -1,10 +1,9 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { RedactUserEvents } from '#src/services/admin/privacy/redact-user-events.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from './parts/access.ts';
 
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const time = Type.Integer();
 
 interface Services {
@@ -18,7 +17,7 @@ export const userRedactionAdminEndpoints = [
     summary: 'Has what a user has sent redacted, in some rooms or in all of theirs: a task.',
     method: 'POST',
     path: '/_synapse/admin/v1/user/{userId}/redact',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ userId: Type.String() }),
     body: Type.Object({
       rooms: Type.Array(Type.String(), { maxItems: 10_000 }),
@@ -47,7 +46,7 @@ export const userRedactionAdminEndpoints = [
     summary: 'Says how far the redaction of what a user has sent has come.',
     method: 'GET',
     path: '/_synapse/admin/v1/user/redact_status/{redactId}',
-    ...access,
+    ...OF_ADMINISTRATORS,
     params: Type.Object({ redactId: Type.String() }),
     response: Type.Object({
       status: Type.String(),

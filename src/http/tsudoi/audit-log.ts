@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AuditLog, AuditRecord } from '#src/services/audit/audit-log.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 
 const text = Type.Optional(Type.String());
 const timestamp = Type.Optional(Type.Integer({ minimum: 0 }));
@@ -33,10 +33,7 @@ export const auditLogEndpoints = [
     summary: 'Lists what administrators did, the newest first.',
     method: 'GET',
     path: '/_tsudoi/admin/v1/audit_log',
-    auth: 'admin',
-    guests: 'refused',
-    suspended: ADMINISTERS,
-    rateLimit: 'default',
+    ...OF_ADMINISTRATORS,
     query: Type.Object({
       /** A user id. */
       actor: text,

@@ -1,11 +1,10 @@
 import { Type } from 'typebox';
 import type { RecentEntries } from '#src/kernel/recent-entries.ts';
 import type { RecentErrors, ShownError } from '#src/kernel/recent-errors.ts';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 import type { SlowRequest } from '../middleware/request-log.ts';
 
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const page = {
   from: Type.Optional(Type.Integer({ minimum: 1 })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
@@ -42,7 +41,7 @@ export const logEndpoints = [
     summary: 'The newest warnings and errors of this process.',
     method: 'GET',
     path: '/_tsudoi/admin/v1/errors',
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({ ...page, level: Type.Optional(Type.Enum(['warn', 'error'])) }),
     response: Type.Object({
       errors: Type.Array(
@@ -78,7 +77,7 @@ export const logEndpoints = [
     summary: 'The newest requests that took longer than log.slow_request_ms in this process.',
     method: 'GET',
     path: '/_tsudoi/admin/v1/slow_requests',
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object(page),
     response: Type.Object({
       slow_requests: Type.Array(

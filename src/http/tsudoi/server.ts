@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { ServerSummary } from '#src/services/admin/server/server-summary.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 
 interface Services {
   readonly serverSummary: ServerSummary;
@@ -16,10 +16,7 @@ export const serverSummaryEndpoints = [
     summary: 'Sums the server up: version, users, rooms, queues, disk, database.',
     method: 'GET',
     path: '/_tsudoi/admin/v1/server',
-    auth: 'admin',
-    guests: 'refused',
-    suspended: ADMINISTERS,
-    rateLimit: 'default',
+    ...OF_ADMINISTRATORS,
     response: Type.Object({
       server_name: Type.String(),
       version: Type.String(),

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { StateResets } from '#src/services/federation/history/state-resets.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 
 interface Services {
   readonly stateResets: StateResets;
@@ -14,10 +14,7 @@ export const stateResetsEndpoints = [
     summary: 'Lists the latest resolutions of forks that took back joins or power levels.',
     method: 'GET',
     path: '/_tsudoi/admin/v1/state_resets',
-    auth: 'admin',
-    guests: 'refused',
-    suspended: ADMINISTERS,
-    rateLimit: 'default',
+    ...OF_ADMINISTRATORS,
     response: Type.Object({
       state_resets: Type.Array(
         Type.Object({

@@ -1,14 +1,13 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import { TASK_STATUSES, type TaskRecord } from '#src/services/admin/tasks/task.ts';
 import { actorOf } from '../actor.ts';
 import { anyObject } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
+import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 
 const root = '/_tsudoi/admin/v1/tasks';
-const access = { auth: 'admin', guests: 'refused', suspended: ADMINISTERS, rateLimit: 'default' } as const;
 const params = Type.Object({ taskId: Type.String() });
 const text = Type.Optional(Type.String());
 const shown = Type.Object({
@@ -53,7 +52,7 @@ export const taskEndpoints = [
     summary: 'Lists the tasks of administrators, the newest first.',
     method: 'GET',
     path: root,
-    ...access,
+    ...OF_ADMINISTRATORS,
     query: Type.Object({
       action: text,
       resource: text,
@@ -75,7 +74,7 @@ export const taskEndpoints = [
     summary: 'A task of administrators, with how far it has come.',
     method: 'GET',
     path: `${root}/{taskId}`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: shown,
     errcodes: ['M_NOT_FOUND'],
@@ -90,7 +89,7 @@ export const taskEndpoints = [
     summary: 'Ends a task: at once while it waits, at its next step when it is being done.',
     method: 'POST',
     path: `${root}/{taskId}/cancel`,
-    ...access,
+    ...OF_ADMINISTRATORS,
     params,
     response: shown,
     errcodes: ['M_NOT_FOUND'],
