@@ -10,6 +10,7 @@ import { composeClassification } from './slices/classification.ts';
 import { composeAdminTasks } from './slices/admin-tasks.ts';
 import { composeAdministration } from './slices/administration.ts';
 import { composeAudit } from './slices/audit.ts';
+import { composeBackgroundUpdates } from './slices/background-updates.ts';
 import { composeClosedRooms } from './slices/closed-rooms.ts';
 import { composeCommit } from './slices/commit.ts';
 import { composeDeactivation } from './slices/deactivation.ts';
@@ -126,7 +127,7 @@ export const composeServices = (ground: Ground) =>
 
 /** The services, and what calls them: jobs, and requests from outside. */
 export const composeServer = (ground: Ground) =>
-  composeServices(ground).add(composeJobs).add(composeMeasures).add(composeEdge);
+  composeServices(ground).add(composeJobs).add(composeBackgroundUpdates).add(composeMeasures).add(composeEdge);
 
 /** Everything that is composed, by name. */
 export type ServerServices = ReturnType<typeof composeServer>['services'];

@@ -122,6 +122,7 @@ import { announcementEndpoints } from '#src/http/tsudoi/announcements.ts';
 import { statisticsEndpoints } from '#src/http/synapse-admin/statistics.ts';
 import { userReportEndpoints } from '#src/http/synapse-admin/user_reports.ts';
 import { reportEndpoints } from '#src/http/tsudoi/reports.ts';
+import { backgroundUpdateEndpoints } from '#src/http/synapse-admin/background_updates.ts';
 import { scheduledTaskEndpoints } from '#src/http/synapse-admin/scheduled_tasks.ts';
 import { serverVersionEndpoints } from '#src/http/synapse-admin/server_version.ts';
 import { auditLogEndpoints } from '#src/http/tsudoi/audit-log.ts';
@@ -154,6 +155,7 @@ const DECLARED = [
   ...adminEndpoints,
   ...auditLogEndpoints,
   ...taskEndpoints,
+  ...backgroundUpdateEndpoints,
   ...scheduledTaskEndpoints,
   ...eventReportEndpoints,
   ...federationAdminEndpoints,

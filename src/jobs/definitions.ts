@@ -321,6 +321,15 @@ export const runTask = defineJob({
   ...PERSISTENT,
 });
 
+/** The same for those that go through all that is stored, and stand still while work in the background is paused. */
+export const runUpdate = defineJob({
+  name: 'admin.run_update',
+  queue: 'maintenance',
+  payload: Type.Object({ lane: Type.String() }),
+  uniqueBy: ({ lane }) => lane,
+  ...PERSISTENT,
+});
+
 /** Every kind of job. */
 export const JOBS: readonly JobDefinition[] = [
   findDueRooms,
@@ -354,4 +363,5 @@ export const JOBS: readonly JobDefinition[] = [
   findExpiring,
   sendExpiryNotice,
   runTask,
+  runUpdate,
 ] as unknown as JobDefinition[];

@@ -53,7 +53,7 @@ export const defineJob = <Payload extends TSchema>(definition: JobDefinition<Pay
 /** What does a job. It may be done twice: a process can be killed between doing it and saying so. */
 export interface JobHandler {
   readonly definition: JobDefinition;
-  /** @param signal aborted when the process ends: then return `interrupted`, and the job is resumed after the next start */
+  /** @param signal aborted when the process ends, or the queue is paused: then return `interrupted`, and the job is resumed after the next start or pause */
   readonly run: (payload: unknown, signal: AbortSignal) => Promise<'interrupted' | undefined>;
 }
 

@@ -5,6 +5,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { type Counter, type Histogram, type Metrics, noMetrics, type Sample } from '#src/kernel/metrics.ts';
 import { doing, Work } from '#src/kernel/work.ts';
+import { Signal } from '#src/kernel/signal.ts';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
@@ -50,6 +51,10 @@ export class JobQueues {
   readonly #queues = new Map<QueueName, Queue>();
   readonly #workers: Worker[] = [];
   readonly #ending = new AbortController();
+  /** Aborted when its queue is paused here. */
+  readonly #pauses = new Map<QueueName, AbortController>();
+  /** What waits for a job to end in a way that its worker does not tell of, or for a queue to be paused. */
+  readonly #stopped = new Signal<QueueName>();
   /** Names of the jobs that are being done, by their ids. */
   readonly #running = new Map<string, string>();
   readonly #outcomes: Counter;
@@ -64,7 +69,7 @@ export class JobQueues {
     const metrics = options.metrics ?? noMetrics;
     this.#outcomes = metrics.counter(
       'tsudoi_jobs_total',
-      'attempts to do jobs: done, interrupted by the end of the process, failed and to be tried again, given up',
+      'attempts to do jobs: done, interrupted by the end of the process or a pause, failed and to be tried again, given up',
       ['kind', 'outcome'],
     );
     this.#seconds = metrics.histogram('tsudoi_job_seconds', 'how long an attempt took', BUCKETS_SECONDS, ['kind']);
@@ -190,6 +195,22 @@ export class JobQueues {
     await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
   }
 
+  /** Has no more jobs of a queue done by any node, until it is resumed. What this process is doing stops at a good place. */
+  async pause(name: QueueName): Promise<void> {
+    await this.#queues.get(name)?.pause();
+    this.#pauses.get(name)?.abort();
+    this.#pauses.delete(name);
+    this.#stopped.emit(name);
+  }
+
+  async resume(name: QueueName): Promise<void> {
+    await this.#queues.get(name)?.resume();
+  }
+
+  isPaused(name: QueueName): Promise<boolean> {
+    return this.#queues.get(name)?.isPaused() ?? Promise.resolve(false);
+  }
+
   /** Counts of a queue's jobs: waiting, active, delayed, failed. */
   counts(queue: QueueName): Promise<Record<string, number>> {
     return this.#queues.get(queue)?.getJobCounts(...STATES) ?? Promise.resolve({});
@@ -213,26 +234,37 @@ export class JobQueues {
     return Promise.all(ages);
   }
 
-  /** Resolves when no job waits or is being done. Jobs that failed and wait for their next attempt are passed over. */
+  /**
+   * Resolves when no job waits or is being done. Jobs that failed and wait for their next attempt are passed over, and so are those of queues
+   * that are paused.
+   */
   async idle(): Promise<void> {
     for (;;) {
       const next = Promise.withResolvers<void>();
       const wake = (): void => next.resolve();
       for (const worker of this.#workers) worker.on('completed', wake).on('failed', wake);
+      const unsubscribe = this.#stopped.subscribe(wake);
       try {
         if (this.#ending.signal.aborted || this.#workers.length === 0 || !(await this.#isBusy())) return;
         await next.promise;
       } finally {
         for (const worker of this.#workers) worker.off('completed', wake).off('failed', wake);
+        unsubscribe();
       }
     }
   }
 
   async #isBusy(): Promise<boolean> {
     const counts = await Promise.all(
-      [...this.#queues.values()].map((queue) => queue.getJobCounts('waiting', 'active')),
+      [...this.#queues.values()].map(async (queue) => {
+        const [{ active = 0, waiting = 0 }, isPaused] = await Promise.all([
+          queue.getJobCounts('waiting', 'active'),
+          queue.isPaused(),
+        ]);
+        return isPaused ? active : active + waiting;
+      }),
     );
-    return counts.some((count) => Object.values(count).some((some) => some > 0));
+    return counts.some((count) => count > 0);
   }
 
   /** Takes no more jobs, lets running ones stop at a good place, and closes the connections. In 5 s at most. */
@@ -264,6 +296,7 @@ export class JobQueues {
     if (outcome !== 'interrupted') return;
     this.#outcomes.inc({ kind: job.name, outcome: 'interrupted' });
     await job.moveToWait(token);
+    this.#stopped.emit(handler.definition.queue);
     throw new (this.#library().WaitingError)();
   }
 
@@ -271,11 +304,18 @@ export class JobQueues {
     this.#running.set(id, name);
     const began = systemClock.monotonic();
     try {
-      return await doing(new Work(`job.${name}`), () => handler.run(data, this.#ending.signal));
+      return await doing(new Work(`job.${name}`), () => handler.run(data, this.#signalOf(handler.definition.queue)));
     } finally {
       this.#running.delete(id);
       this.#seconds.observe((systemClock.monotonic() - began) / 1_000, { kind: name });
     }
+  }
+
+  /** Aborted when the process ends, or the queue is paused. */
+  #signalOf(queue: QueueName): AbortSignal {
+    let pause = this.#pauses.get(queue);
+    if (pause === undefined) this.#pauses.set(queue, (pause = new AbortController()));
+    return AbortSignal.any([this.#ending.signal, pause.signal]);
   }
 
   /** A label for a job: what is in the queue need not be defined any more. */

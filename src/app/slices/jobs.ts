@@ -39,7 +39,7 @@ import { sendDigestHandler } from '#src/workers/send-digest.ts';
 import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
 import { sendLeaveHandler } from '#src/workers/send-leave.ts';
 import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
-import { runTaskHandler } from '#src/workers/run-task.ts';
+import { runTaskHandler, runUpdateHandler } from '#src/workers/run-task.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -119,6 +119,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   findExpiringHandler(below.expiryNotices),
   sendExpiryNoticeHandler(below.expiryNotices),
   runTaskHandler(below.taskRunner),
+  runUpdateHandler(below.taskRunner),
 ];
 
 export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: number | undefined }): Slice<Jobs> {
@@ -141,6 +142,8 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
     services: { queues, outboxRelay },
     async start() {
       await queues.open();
+      // A pause is for a while: nobody is to forget that nothing is cleaned any more.
+      await queues.resume('maintenance');
       await queues.work(handlersOf(below));
       const looking = findDueRooms as unknown as JobDefinition;
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);

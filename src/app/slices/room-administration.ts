@@ -50,6 +50,7 @@ export interface RoomAdministration {
   readonly roomOperators: RoomOperators;
   /** What of it takes long. */
   readonly roomTasks: readonly AnyTaskKind[];
+  readonly roomOverviews: RoomOverviews;
   /** The same as for users, without asking what who asks may see. */
   readonly everyHistory: History;
   readonly everyRoomState: RoomState;
@@ -164,6 +165,7 @@ export function composeRoomAdministration(
         healer,
       }),
       roomTasks: [deleteRoom, purgeHistory],
+      roomOverviews: overviews,
       storedEvents: new StoredEvents({ database, rooms, loader, clock }),
       everyHistory: new History({
         access,

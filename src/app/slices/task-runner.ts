@@ -1,4 +1,7 @@
 import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
+import { updateKind, type UpdateKind } from '#src/services/admin/updates/background-updates.ts';
+import { roomOverviewsUpdate } from '#src/services/admin/updates/room-overviews-update.ts';
+import { userDirectoryUpdate } from '#src/services/admin/updates/user-directory-update.ts';
 import { TaskRunner } from '#src/services/admin/tasks/task-runner.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -7,6 +10,8 @@ import type { Administration } from './administration.ts';
 import type { MediaAdministration } from './media-administration.ts';
 import type { RoomAdministration } from './room-administration.ts';
 import type { Privacy } from './privacy.ts';
+import type { RoomModel } from './room-model.ts';
+import type { People } from './user-directory.ts';
 
 /** By what tasks are done. */
 type Below = Platform &
@@ -14,7 +19,11 @@ type Below = Platform &
   Administration &
   MediaAdministration &
   Privacy &
-  Pick<RoomAdministration, 'roomTasks'> & { readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined };
+  People &
+  Pick<RoomModel, 'rooms'> &
+  Pick<RoomAdministration, 'roomOverviews' | 'roomTasks'> & {
+    readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined;
+  };
 
 /** Every kind of task: a line for each. */
 const kindsOf = ({ announcements, mediaMaintenance, roomTasks, userTasks }: Below): readonly AnyTaskKind[] => [
@@ -24,15 +33,29 @@ const kindsOf = ({ announcements, mediaMaintenance, roomTasks, userTasks }: Belo
   ...userTasks,
 ];
 
+/** Every update of what is derived: a line for each. */
+const updatesOf = ({
+  clock,
+  database,
+  directoryEntries: entries,
+  roomOverviews: overviews,
+  rooms,
+}: Below): UpdateKind[] =>
+  [roomOverviewsUpdate({ database, rooms, overviews }), userDirectoryUpdate({ database, rooms, entries })].map(
+    (update) => updateKind(update, clock),
+  );
+
 export interface TaskRunning {
+  readonly updateKinds: readonly UpdateKind[];
   readonly taskRunner: TaskRunner;
 }
 
 export function composeTaskRunner(below: Below): Slice<TaskRunning> {
   const { adminTasks, clock, database, logger, moreTaskKinds = [] } = below;
-  const kinds = [...kindsOf(below), ...moreTaskKinds];
+  const updateKinds = updatesOf(below);
+  const kinds = [...kindsOf(below), ...updateKinds, ...moreTaskKinds];
   return {
     name: 'task runner',
-    services: { taskRunner: new TaskRunner({ database, clock, logger, tasks: adminTasks, kinds }) },
+    services: { updateKinds, taskRunner: new TaskRunner({ database, clock, logger, tasks: adminTasks, kinds }) },
   };
 }

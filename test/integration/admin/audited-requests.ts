@@ -54,6 +54,7 @@ const toDevice =
     return { path: v2(path)(userId), action, ...(sent === undefined ? {} : { body: sent }) };
   };
 
+const UPDATES = '/_synapse/admin/v1/background_updates';
 const APPSERVICES = '/_tsudoi/admin/v1/appservices';
 let bridges = 0;
 /** A registration that is in nobody's way, with secrets of its own. */
@@ -162,6 +163,14 @@ const toFile =
   };
 
 const MEDIA: Readonly<Record<string, Prepare>> = {
+  adminSetBackgroundUpdatesEnabled: () =>
+    Promise.resolve({ path: `${UPDATES}/enabled`, body: { enabled: true }, action: 'background_updates.enable' }),
+  adminStartBackgroundUpdate: () =>
+    Promise.resolve({
+      path: `${UPDATES}/start_job`,
+      body: { job_name: 'regenerate_directory' },
+      action: 'background_updates.start',
+    }),
   adminQuarantineMedia: toFile((id, { serverName }) => `media/quarantine/${serverName}/${id}`, 'media.quarantine'),
   adminUnquarantineMedia: toFile(
     (id, { serverName }) => `media/unquarantine/${serverName}/${id}`,

@@ -83,7 +83,7 @@ export class AdminTasks {
       createdTs: clock.now(),
     });
     await auditLog.record(tx, actor, { ...wish.entry, taskId: id });
-    await tx.enqueue(runTask, { lane });
+    await tx.enqueue(kind.job ?? runTask, { lane });
     return id;
   }
 

@@ -1,3 +1,4 @@
+import type { runTask } from '#src/jobs/definitions.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TaskStatus } from '#src/storage/admin/admin-tasks.ts';
 import type { Tx } from '#src/storage/database.ts';
@@ -30,7 +31,7 @@ export interface TaskRecord extends Task {
 }
 
 export interface TaskContext<Result extends JsonObject> {
-  /** Aborted when the task is cancelled, and when the process ends: then return `interrupted` at the next good place. */
+  /** Aborted when the task is cancelled or paused, and when the process ends: then return `interrupted` at the next good place. */
   readonly signal: AbortSignal;
   /**
    * Notes how far it has come: the members of `progress` replace those that were noted before. In the transaction of the step, where it
@@ -43,6 +44,8 @@ export interface TaskContext<Result extends JsonObject> {
 export interface TaskKind<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
   /** `verb_noun`, as Synapse calls its own: `delete_room`. */
   readonly action: string;
+  /** The job that does it; default `admin.run_task`, which is never paused. */
+  readonly job?: typeof runTask;
   /**
    * Does it.
    *

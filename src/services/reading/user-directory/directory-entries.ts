@@ -115,6 +115,19 @@ export class DirectoryEntries {
     await this.#write([userId]);
   }
 
+  /** The same for several. */
+  async listAll(userIds: readonly string[]): Promise<void> {
+    for (const userId of userIds) this.#outdated.delete(userId);
+    await this.#write(userIds);
+  }
+
+  /** Writes anew whether everybody may find the members of a room, and lists those of other servers. */
+  async listRoom(room: Room): Promise<void> {
+    const isFound = isOpen(room);
+    await setDirectoryRooms(this.#options.database, isFound ? [room.nid] : [], isFound ? [] : [room.nid]);
+    await this.#listMembers(room);
+  }
+
   /** Brings up to date what changed since: the jobs that do so come a moment later. */
   async catchUp(): Promise<void> {
     if (this.#outdated.size === 0) return;

@@ -18,7 +18,11 @@ export class RoomOverviews {
 
   /** Takes events in: their rooms are written as they are now. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
-    const rooms = new Set(events.map(({ room }) => room));
+    await this.write(new Set(events.map(({ room }) => room)));
+  }
+
+  /** Writes rooms as they are now. */
+  async write(rooms: Iterable<Room>): Promise<void> {
     await writeRoomOverviews(this.#database, [...rooms].filter(({ isHere }) => isHere).map(overviewOf));
   }
 }
