@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { foldText, runsOf } from '#src/protocol/text/fold.ts';
-import { gramHash, gramsOf, wantedGrams } from '#src/protocol/text/grams.ts';
+import { gramHash, gramHashesOf, gramsOf, wantedGrams } from '#src/protocol/text/grams.ts';
 import { parseSearchQuery, rankOf } from '#src/protocol/text/search-query.ts';
 
 const finds = (typed: string, text: string): boolean => rankOf(foldText(text), parseSearchQuery(typed)) > 0;
@@ -108,5 +108,24 @@ describe('what a search finds', () => {
     expect(gramHash(1, '東京'))
       .to.equal(gramHash(1, '東京'))
       .and.to.equal(gramHash(1, '東京') | 0);
+  });
+
+  it('hashes the grams of a text where they stand as it hashes each of them', () => {
+    const mixed = [...'あいアー々東京都中文한국어ขab cdefghi10\n🎉👍🏽é', '\ud83c', '\udf89'];
+    const texts = fc.oneof(
+      fc.array(fc.constantFrom(...mixed), { maxLength: 60 }).map((units) => units.join('')),
+      fc.string({ unit: 'binary', maxLength: 40 }),
+    );
+    fc.assert(
+      fc.property(texts, fc.nat(), (text, space) => {
+        for (const folded of [text, foldText(text)]) {
+          const each = new Set(Array.from(gramsOf(folded), (gram) => gramHash(space, gram)));
+          const hashes = gramHashesOf(space, folded);
+          expect(hashes, 'each once').to.have.lengthOf(each.size);
+          expect(new Set(hashes)).to.deep.equal(each);
+        }
+      }),
+      { numRuns: 2000 },
+    );
   });
 });

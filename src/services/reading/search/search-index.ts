@@ -1,7 +1,7 @@
 import { GiveWay } from '#src/kernel/give-way.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
-import { gramHash, gramsOf } from '#src/protocol/text/grams.ts';
+import { gramHashesOf } from '#src/protocol/text/grams.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -46,9 +46,10 @@ export class SearchIndex {
       } else {
         const text = searchableText(event.type, event.content);
         if (text === '') continue;
-        const hashes = new Set(Array.from(gramsOf(foldText(text)), (gram) => gramHash(room.nid, gram)));
-        rows.push({ room: room.nid, ts: event.ts, event: event.nid, grams: [...hashes] });
-        await way.after(text.length);
+        const grams = gramHashesOf(room.nid, foldText(text));
+        rows.push({ room: room.nid, ts: event.ts, event: event.nid, grams });
+        const turn = way.after(text.length);
+        if (turn !== undefined) await turn;
       }
     }
     await insertSearchDocs(this.#database, rows);
