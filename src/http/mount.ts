@@ -47,6 +47,8 @@ interface Exchange {
   readonly head: AnswerHead;
   readonly path: string;
   readonly search: string;
+  /** The token of the Authorization header: looked at more than once, and read once, since a text that is used as a key is gone through whole. */
+  readonly bearer: string | undefined;
   readonly ip: string;
   /** By what limits count the address. */
   readonly network: string;
@@ -149,6 +151,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       head,
       path,
       search,
+      bearer: bearerToken(ctx.req.headers.authorization),
       ip,
       network: networkOf(ip),
       held,
@@ -162,10 +165,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   };
 
   /** Whether a request brings an access token that was good a moment ago. */
-  const isKnown = (ctx: Koa.Context): boolean => {
-    const token = bearerToken(ctx.req.headers.authorization);
-    return token !== undefined && deps.knows?.(token) === true;
-  };
+  const isKnown = ({ bearer }: Exchange): boolean => bearer !== undefined && deps.knows?.(bearer) === true;
 
   const isAppservice = (token: string | undefined): boolean =>
     token !== undefined && deps.isAppservice?.(token) === true;
@@ -223,7 +223,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     }
     const match = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, exchange.path);
     // Those for whom an account answers wait in the line of that account, when it is known what they ask for.
-    if (match.kind !== 'found' || !isKnown(ctx)) {
+    if (match.kind !== 'found' || !isKnown(exchange)) {
       const waiting = admission.arrive(exchange.network);
       if (waiting !== undefined) await waiting;
     }
@@ -253,7 +253,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const { endpoint } = operation;
     const { auth } = endpoint;
     const { held } = exchange;
-    const accessToken = (): string | undefined => tokenOf(ctx.req.headers.authorization, query);
+    const accessToken = (): string | undefined => tokenOf(exchange.bearer, query);
     const reading = { limits, deadlines, held, work, turn: () => admission.turn(keyOf(exchange)) };
     let caller: Requester | Origin | AppserviceIdentity | undefined;
     let received: ReceivedBody | undefined;
@@ -266,11 +266,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     } else if (auth === 'none') {
       exchange.isOfAppservice = isAppservice(accessToken());
     } else {
-      const { authorization } = ctx.req.headers;
       const allow = endpoint.allowLocked === true ? 'locked' : undefined;
       const identify = (token: string | undefined): Promise<Requester> =>
         admission.identify(exchange.network, token, allow, assertedIn(query(), operation.queryNames));
-      const requester = await identifyUser(auth, authorization, query, identify);
+      const requester = await identifyUser(auth, accessToken(), identify);
       caller = exchange.requester = requester;
       if (requester !== undefined) {
         exchange.held.userId = requester.userId;

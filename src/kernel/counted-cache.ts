@@ -5,7 +5,8 @@ import type { Metrics, Sample } from './metrics.ts';
 /** The caches of this process by their names; those that nobody uses any more go by themselves. */
 const caches = new Map<string, Set<WeakRef<Counted>>>();
 
-interface Counted {
+/** What metrics say of a cache. */
+export interface Counted {
   readonly hits: number;
   readonly misses: number;
   readonly size: number;
@@ -16,6 +17,12 @@ interface Counted {
 
 /** What the size of a cache counts: entries, bytes (roughly), or parts that entries have different numbers of. */
 export type CacheUnit = 'entries' | 'bytes' | 'parts';
+
+/** Makes metrics of a cache. @param name one of few, in snake_case: what it keeps */
+export const measured = (name: string, cache: Counted): void => {
+  const others = caches.get(name) ?? new Set();
+  caches.set(name, others.add(new WeakRef(cache)));
+};
 
 /** A cache that counts how often it had what was asked for. What is known of all of them, `measureCaches` makes metrics of. */
 export class CountedCache<K extends string | number, V extends object | string | number | boolean>
@@ -35,8 +42,7 @@ export class CountedCache<K extends string | number, V extends object | string |
     super(options);
     const countsEntries = options.sizeCalculation === undefined || options.sizeCalculation === entry;
     this.unit = countsEntries ? 'entries' : unit;
-    const others = caches.get(name) ?? new Set();
-    caches.set(name, others.add(new WeakRef(this)));
+    measured(name, this);
   }
 
   override get(key: K): V | undefined {

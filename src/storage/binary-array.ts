@@ -61,12 +61,13 @@ export const binaryArray = <Type extends keyof ElementKinds>(
   buffer.writeInt32BE(values.length, 12);
   buffer.writeInt32BE(1, 16);
   let at = HEAD;
-  for (const [index, value] of values.entries()) {
+  // By index: each value of each column of each event comes through here, and an iterator makes two objects of each.
+  for (let index = 0; index < values.length; index += 1) {
     const bytes = lengths[index] as number;
     buffer.writeInt32BE(bytes, at);
     at += LENGTH;
-    if (value === null) continue;
-    write(buffer, at, value);
+    if (bytes === NULL) continue;
+    write(buffer, at, values[index] as ElementKinds[Type]);
     at += bytes;
   }
   return buffer;

@@ -51,12 +51,9 @@ const BEARER = /^Bearer +(\S+) *$/i;
 export const bearerToken = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
 
-/** The token of a request: the Authorization header, or the deprecated query parameter. */
-export const tokenOf = (authorization: string | undefined, query: () => Texts): string | undefined => {
-  const bearer = bearerToken(authorization);
-  if (bearer !== undefined) return bearer;
-  return textOf(query()['access_token']);
-};
+/** The token of a request: that of the Authorization header, or the deprecated query parameter. */
+export const tokenOf = (bearer: string | undefined, query: () => Texts): string | undefined =>
+  bearer ?? textOf(query()['access_token']);
 
 /** The names under which a request says as whom an application service acts. */
 const ASSERTED = ['user_id', 'device_id', 'org.matrix.msc3202.device_id'] as const;
@@ -98,12 +95,8 @@ export const withoutAsserted = (query: Texts, own: ReadonlySet<string>): Texts =
  * @returns undefined where an `optionalToken` is missing
  * @throws MatrixError what `identify` throws
  */
-export const identifyUser = async (
+export const identifyUser = (
   auth: 'optionalToken' | 'accessToken' | 'admin',
-  authorization: string | undefined,
-  query: () => Texts,
+  token: string | undefined,
   identify: (token: string | undefined) => Promise<Requester>,
-): Promise<Requester | undefined> => {
-  const token = tokenOf(authorization, query);
-  return token === undefined && auth === 'optionalToken' ? undefined : identify(token);
-};
+): Promise<Requester> | undefined => (token === undefined && auth === 'optionalToken' ? undefined : identify(token));

@@ -18,8 +18,9 @@ export interface PushEvent {
  */
 export class PushSubject {
   readonly event: PushEvent;
-  readonly #folded = new Map<string, string>();
-  readonly #words = new Map<string, ReadonlySet<string>>();
+  // Most events are asked for neither.
+  #folded: Map<string, string> | undefined;
+  #words: Map<string, ReadonlySet<string>> | undefined;
 
   constructor(event: PushEvent) {
     this.event = event;
@@ -27,18 +28,18 @@ export class PushSubject {
 
   /** @param text a value of this event */
   folded(text: string): string {
-    let folded = this.#folded.get(text);
+    let folded = this.#folded?.get(text);
     if (folded === undefined) {
       folded = foldCase(text);
-      this.#folded.set(text, folded);
+      (this.#folded ??= new Map()).set(text, folded);
     }
     return folded;
   }
 
   /** The words of a folded value of this event: all stretches of `a-z 0-9 _` that nothing of the kind stands next to. */
   words(folded: string): ReadonlySet<string> {
-    let words = this.#words.get(folded);
-    if (words === undefined) this.#words.set(folded, (words = new Set(folded.match(WORDS))));
+    let words = this.#words?.get(folded);
+    if (words === undefined) (this.#words ??= new Map()).set(folded, (words = new Set(folded.match(WORDS))));
     return words;
   }
 }

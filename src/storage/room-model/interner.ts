@@ -269,11 +269,18 @@ export class Interner {
     return rows.map(({ type, state_key: stateKey, nid }) => ({ name: textOf({ type, stateKey }), nid }));
   }
 
-  async #resolve({ types = [], stateKeys = [], users = [] }: WantedNames, isWriting: boolean): Promise<Names> {
+  /** The integers of names, if all of them are in memory. What can be gone through once only is not tried. */
+  recall({ types = [], stateKeys = [], users = [] }: WantedNames): Names | undefined {
+    if (!Array.isArray(types) || !Array.isArray(stateKeys) || !Array.isArray(users)) return undefined;
     const names = new Names();
-    // What can be gone through once only is not tried.
-    const isList = Array.isArray(types) && Array.isArray(stateKeys) && Array.isArray(users);
-    if (isList && this.#recallAll(names, types, stateKeys, users)) return names;
+    return this.#recallAll(names, types, stateKeys, users) ? names : undefined;
+  }
+
+  async #resolve(wanted: WantedNames, isWriting: boolean): Promise<Names> {
+    const recalled = this.recall(wanted);
+    if (recalled !== undefined) return recalled;
+    const { types = [], stateKeys = [], users = [] } = wanted;
+    const names = new Names();
     await this.#resolveTexts(names, 'types', types, isWriting, SELECT_STRINGS, INSERT_STRINGS, (missing) => [missing]);
     await this.#resolveStateKeys(names, stateKeys, isWriting);
     await this.#resolveTexts(names, 'users', users, isWriting, SELECT_USERS, INSERT_USERS, (missing) => [

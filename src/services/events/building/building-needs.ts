@@ -1,3 +1,4 @@
+import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/steps.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertKeysFit } from '#src/protocol/events/build-pdu.ts';
@@ -8,7 +9,7 @@ import type { Interner, Names, StateKeyNames } from '#src/storage/room-model/int
 import type { EventDraft } from './event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { NotificationClassifier } from './notification-class.ts';
-import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** What was read before building. */
 export interface LoadedEvents {
@@ -18,6 +19,8 @@ export interface LoadedEvents {
   /** Events to redact, by id. */
   readonly targets: ReadonlyMap<string, StoredEvent>;
 }
+
+const NO_TARGETS: LoadedEvents['targets'] = new Map();
 
 export interface BuildingNeedsOptions {
   readonly interner: Interner;
@@ -45,36 +48,44 @@ export class BuildingNeeds {
     this.#classifier = options.classifier;
   }
 
-  /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
-  async read(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
-    const names = await this.#names(room.version, drafts);
-    const nids = new Set<number>();
+  /** Reads what building these events will need. In a room that is in use it is all in memory: nothing is read, and it is there at once. */
+  read(room: Room, drafts: readonly EventDraft[]): Eventually<LoadedEvents> {
+    return perform(this.#read(room, drafts));
+  }
+
+  *#read(room: Room, drafts: readonly EventDraft[]): Steps<LoadedEvents> {
+    const recalled = this.#names(room.version, drafts);
+    const names = isPromise(recalled) ? ((yield recalled) as Names) : recalled;
     const byNid = new Map<number, StoredEvent>();
+    let missing: Set<number> | undefined;
     for (const draft of drafts) {
       for (const [type, stateKey] of this.#stateNeeded(room, draft)) {
         const slot = room.headState(type, stateKey);
-        if (slot?.event !== undefined) byNid.set(slot.nid, slot.event);
-        else if (slot !== undefined) nids.add(slot.nid);
+        const event = slot && (slot.event ?? this.#loader.peek(slot.nid));
+        if (event !== undefined) byNid.set(event.nid, event);
+        else if (slot !== undefined) (missing ??= new Set()).add(slot.nid);
       }
     }
-    if (nids.size > 0) {
-      for (const [nid, event] of await this.#loader.load([...nids].map((nid) => ({ room, nid }))))
-        byNid.set(nid, event);
+    if (missing !== undefined) {
+      const places = [...missing].map((nid) => ({ room, nid }));
+      const loaded = (yield this.#loader.load(places)) as ReadonlyMap<number, StoredEvent>;
+      for (const [nid, event] of loaded) byNid.set(nid, event);
     }
-    const targets = new Map<string, StoredEvent>();
+    let targets: Map<string, StoredEvent> | undefined;
     for (const { redacts } of drafts) {
-      const target = redacts === undefined ? undefined : await this.#target(room, redacts);
-      if (target !== undefined) targets.set(target.eventId, target);
+      const target = redacts && ((yield this.#target(room, redacts)) as StoredEvent | undefined);
+      if (target instanceof StoredEvent) (targets ??= new Map()).set(target.eventId, target);
     }
-    await this.#classifier.prepare(room, drafts);
-    return { names, byNid, targets };
+    const classifying = this.#classifier.prepare(room, drafts);
+    if (classifying !== undefined) yield classifying;
+    return { names, byNid, targets: targets ?? NO_TARGETS };
   }
 
   async #target(room: Room, eventId: string): Promise<StoredEvent | undefined> {
     return room.ring.events.findLast((event) => event.eventId === eventId) ?? this.#loader.byId(room, eventId);
   }
 
-  async #names(version: RoomVersion, drafts: readonly EventDraft[]): Promise<Names> {
+  #names(version: RoomVersion, drafts: readonly EventDraft[]): Eventually<Names> {
     const interner = this.#interner;
     const types: string[] = [];
     const users: string[] = [];
@@ -101,7 +112,8 @@ export class BuildingNeeds {
       types.every((type) => interner.peekType(type) !== undefined) &&
       stateKeys.every(({ type, stateKey }) => interner.peekStateKey(type, stateKey) !== undefined);
     if (!isKnown) for (const draft of drafts) assertKeysFit(version, subjectOf(draft));
-    return interner.ensure({ types, users, stateKeys });
+    const wanted = { types, users, stateKeys };
+    return interner.recall(wanted) ?? interner.ensure(wanted);
   }
 
   #stateNeeded(room: Room, draft: EventDraft): readonly (readonly [string, string])[] {

@@ -1,5 +1,6 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';
@@ -74,7 +75,7 @@ export class EventBuilder {
   }
 
   /** Reads what building these events will need. In a room that is in use it is all in memory, and nothing is read. */
-  prepare(room: Room, drafts: readonly EventDraft[]): Promise<LoadedEvents> {
+  prepare(room: Room, drafts: readonly EventDraft[]): Eventually<LoadedEvents> {
     return this.#needs.read(room, drafts);
   }
 

@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
 import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { RecentMap } from '#src/kernel/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
 import type { Transaction } from './event-draft.ts';
@@ -25,11 +24,13 @@ export const transactionKey = (txn: Transaction): string => {
  * Client-Server API, "Transaction identifiers".
  */
 export class TransactionIds {
-  readonly #answers = new CountedCache<string, Promise<string>>('transaction_ids', atMost(100_000));
+  /** The event ids, promised until they are there. */
+  readonly #answers = new RecentMap<string, string | Promise<string>>('transaction_ids', 100_000);
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;
-  #isEmpty: Promise<boolean> | undefined;
+  /** Whether there are none from before; a promise of it until that is known. */
+  #isEmpty: Promise<boolean> | boolean | undefined;
   readonly #recall: AnsweredBatches<string, string | undefined>;
 
   constructor(database: Database, clock: Clock) {
@@ -45,32 +46,43 @@ export class TransactionIds {
     });
   }
 
-  /** The event that a transaction made before this process began. Lookups of one moment share a statement. */
-  async earlier(key: string): Promise<string | undefined> {
-    if (this.#clock.monotonic() > this.#recallUntil) return undefined;
+  /** The event that a transaction made before this process began. Lookups of one moment share a statement; undefined where none is needed. */
+  earlier(key: string): Promise<string | undefined> | undefined {
+    if (this.#isEmpty === true || this.#clock.monotonic() > this.#recallUntil) return undefined;
+    return this.#earlier(key);
+  }
+
+  async #earlier(key: string): Promise<string | undefined> {
     if (this.#isEmpty === undefined) {
       this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
-      this.#isEmpty = hasTxns(this.#database).then((some) => !some);
+      this.#isEmpty = hasTxns(this.#database).then((some) => (this.#isEmpty = !some));
     }
-    if (await this.#isEmpty) return undefined;
-    return this.#recall.ask(key);
+    return (await this.#isEmpty) ? undefined : this.#recall.ask(key);
   }
 
   /** The event id that a transaction made or is making; `make` runs when it is new, and again after it failed. */
   once(key: string, make: () => Promise<string>): Promise<string> {
     const known = this.#answers.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return Promise.resolve(known);
     const answer = make();
     this.#answers.set(key, answer);
-    answer.catch(() => {
-      if (this.#answers.get(key) === answer) this.#answers.delete(key);
-    });
-    return answer;
+    return answer.then(
+      (eventId) => {
+        // It is kept for long, and a promise weighs more than what came of it.
+        this.#answers.set(key, eventId);
+        return eventId;
+      },
+      (error: unknown) => {
+        if (this.#answers.get(key) === answer) this.#answers.delete(key);
+        throw error;
+      },
+    );
   }
 
   /** The event that a transaction made or is making; undefined when it is new, or failed. */
   async answered(key: string): Promise<string | undefined> {
     const known = this.#answers.get(key);
-    return known === undefined ? this.earlier(key) : known.catch(() => undefined);
+    if (known === undefined) return this.earlier(key);
+    return typeof known === 'string' ? known : known.catch(() => undefined);
   }
 }

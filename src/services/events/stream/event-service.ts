@@ -1,7 +1,7 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { RecentMap } from '#src/kernel/recent-map.ts';
+import { isPromise } from '#src/kernel/steps.ts';
 import type { JobRequest } from '#src/jobs/job-definition.ts';
 import type { BuiltPdu, PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { redactionHarm } from '#src/protocol/auth/redactions.ts';
@@ -74,8 +74,11 @@ export class EventService {
   readonly #serverName: string;
   readonly #clock: Clock;
   readonly #founder: RoomFounder;
-  /** Room and event id -> position of events made lately: what a relation may point at before it can be read from the database. */
-  readonly #positions = new CountedCache<string, number>('event_positions', atMost(50_000));
+  /** Where events made lately are, by their ids: what a relation may point at before it can be read from the database. */
+  readonly #positions = new RecentMap<string, { readonly room: number; readonly nid: number }>(
+    'event_positions',
+    50_000,
+  );
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
   readonly #policies: EventServiceOptions['policies'];
@@ -117,7 +120,7 @@ export class EventService {
   }
 
   /** Sends several events that are committed together or not at all. */
-  sendAll(room: Room, drafts: readonly EventDraft[]): Promise<readonly StoredEvent[]> {
+  async sendAll(room: Room, drafts: readonly EventDraft[]): Promise<readonly StoredEvent[]> {
     return this.#create(room, drafts);
   }
 
@@ -125,18 +128,19 @@ export class EventService {
   sendOnce(room: Room, draft: EventDraft, txn: Transaction): Promise<string> {
     const key = transactionKey(txn);
     return this.transactions.once(key, async () => {
-      const known = await this.transactions.earlier(key);
+      const earlier = this.transactions.earlier(key);
+      const known = earlier && (await earlier);
       if (known !== undefined) return known;
       try {
         const [event] = await this.#create(room, [{ ...draft, sentBy: sentByOf(txn) }], key);
         if (event === undefined) throw new Error('an event was written but is not there');
         return event.eventId;
       } catch (error) {
-        const earlier = violatesUnique(error, 'txn_pkey')
+        const taken = violatesUnique(error, 'txn_pkey')
           ? (await eventsOfTxns(this.#database, [key])).get(key)
           : undefined;
-        if (earlier === undefined) throw error;
-        return earlier;
+        if (taken === undefined) throw error;
+        return taken;
       }
     });
   }
@@ -165,15 +169,24 @@ export class EventService {
     return this.#founder.newRoomId();
   }
 
-  async #create(
+  #create(
     room: Room,
     drafts: readonly EventDraft[],
     transaction?: string,
     extra?: NewRoomRows,
   ): Promise<readonly StoredEvent[]> {
     this.#writer.assertAccepting();
-    const isSticky = drafts.some((draft) => draft.stickyDurationMs !== undefined);
-    if (!isSticky) return this.#createAdmitted(room, drafts, transaction, extra);
+    return drafts.some(({ stickyDurationMs }) => stickyDurationMs !== undefined)
+      ? this.#createSticky(room, drafts, transaction, extra)
+      : this.#createAdmitted(room, drafts, transaction, extra);
+  }
+
+  async #createSticky(
+    room: Room,
+    drafts: readonly EventDraft[],
+    transaction: string | undefined,
+    extra: NewRoomRows | undefined,
+  ): Promise<readonly StoredEvent[]> {
     const release = await this.sticky.admit(room, drafts);
     try {
       return await this.#createAdmitted(room, drafts, transaction, extra);
@@ -188,9 +201,10 @@ export class EventService {
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
   ): Promise<readonly StoredEvent[]> {
-    const create = (): Promise<readonly StoredEvent[]> => this.#createInLine(room, drafts, transaction, extra);
     const policies = this.#policies;
-    return policies?.mayConcern(room) === true ? policies.inLine(room, create) : create();
+    return policies?.mayConcern(room) === true
+      ? policies.inLine(room, () => this.#createInLine(room, drafts, transaction, extra))
+      : this.#createInLine(room, drafts, transaction, extra);
   }
 
   async #createInLine(
@@ -282,7 +296,8 @@ export class EventService {
     extra: NewRoomRows | undefined,
     ahead: EventsAhead | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
-    const loaded = await this.#builder.prepare(room, drafts);
+    const preparing = this.#builder.prepare(room, drafts);
+    const loaded = isPromise(preparing) ? await preparing : preparing;
     const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
     if (unchanged !== undefined) {
       const isWritten = unchanged.nid <= this.#writer.committedIn(room.shard);
@@ -292,7 +307,10 @@ export class EventService {
     if ((room.turns.isTaken && !isInLine) || drafts.some(isUnchecked)) return undefined;
     // Another policy server than the one that was asked, if one was, has to sign them now.
     if (this.#policyFor(room, drafts)?.id !== ahead?.policy?.id) return undefined;
-    const positionOf = (id: string): number | undefined => this.#positions.get(`${room.nid} ${id}`);
+    const positionOf = (id: string): number | undefined => {
+      const known = this.#positions.get(id);
+      return known?.room === room.nid ? known.nid : undefined;
+    };
     const prepared = this.#builder.build(room, drafts, loaded, this.#clock.now(), positionOf, ahead);
     if (prepared === undefined) return undefined;
     const jobs = drafts.flatMap((draft) => draft.jobs ?? []);
@@ -310,7 +328,7 @@ export class EventService {
     const events = prepared.map((one) => one.event);
     const last = prepared.at(-1);
     if (last === undefined) return [];
-    for (const event of events) this.#positions.set(`${room.nid} ${event.eventId}`, event.nid);
+    for (const { eventId, nid } of events) this.#positions.set(eventId, { room: room.nid, nid });
     const write: EventWrite = {
       ...extra,
       ...writeOf(room, prepared, last, transaction, this.#clock.now()),

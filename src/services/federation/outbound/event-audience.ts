@@ -27,6 +27,8 @@ export interface EventAudienceOptions {
 /** Of whom a server hears that a membership of theirs ended before they were in the room, or that they may not come. */
 const HEARS_OF_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
 
+const NOBODY: ReadonlyMap<string, number> = new Map();
+
 /**
  * Which servers are sent which events: those that take part in the room before or after it. A message costs one note for its room, however
  * many servers there are; they are looked through when their time comes, for all messages until then.
@@ -164,11 +166,7 @@ export class EventAudience {
   }
 
   /** "leave/kick/ban" of those who were not in the room, or no more: their server hears of that, and of nothing else. */
-  #tellTargets(
-    room: Room,
-    events: readonly CommittedEvent[],
-    left: ReadonlyMap<string, number> = new Map<string, number>(),
-  ): void {
+  #tellTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NOBODY): void {
     for (const { event, member } of events) {
       if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
       const server = domainOf(member.after.userId);

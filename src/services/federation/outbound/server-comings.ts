@@ -18,7 +18,7 @@ interface Balance {
 
 /** Works out which other servers came or went; the room is as it is after all of it. Costs nothing where no membership changed. */
 export const serverComings = ({ room, events, resolvedMembers = [] }: Appended): ServerComings => {
-  const balances = new Map<string, Balance>();
+  let balances: Map<string, Balance> | undefined;
   const count = ({ before, after }: MemberChange, nid: number): void => {
     const was = before?.membership === 'join';
     const is = after.membership === 'join';
@@ -26,15 +26,16 @@ export const serverComings = ({ room, events, resolvedMembers = [] }: Appended):
     const server = domainOf(after.userId);
     // Of servers that were in the room before this one it is not known yet who else is there.
     if (server === undefined || room.partial?.servers.has(server) === true) return;
-    let balance = balances.get(server);
-    if (balance === undefined) balances.set(server, (balance = { delta: 0, firstJoin: nid, lastLeave: nid }));
+    let balance = balances?.get(server);
+    if (balance === undefined)
+      (balances ??= new Map()).set(server, (balance = { delta: 0, firstJoin: nid, lastLeave: nid }));
     balance.delta += is ? 1 : -1;
     if (!is) balance.lastLeave = nid;
   };
   for (const { event, member } of events) if (member !== undefined) count(member, event.nid);
   const last = events.at(-1)?.event.nid ?? 0;
   for (const member of resolvedMembers) count(member, last);
-  if (balances.size === 0) return NONE;
+  if (balances === undefined) return NONE;
   const joined = new Map<string, number>();
   const left = new Map<string, number>();
   for (const [server, { delta, firstJoin, lastLeave }] of balances) {

@@ -51,6 +51,7 @@ const NOTHING: NotificationVerdict = {
   notifiesFollowers: false,
   exceptions: [],
 };
+const NO_EXCEPTIONS: NotificationVerdict['exceptions'] = [];
 const NOBODY: Audience = { members: 0, generation: 0, personal: new Map(), names: new Map() };
 
 const classOf = (verdict: PushVerdict): NotificationClass =>
@@ -238,21 +239,23 @@ export class NotificationRules implements NotificationClassifier {
       root === undefined ? undefined : (this.#followed.peek(userId)?.follows(room.nid, root) ?? false);
     const text = defaults.legacyMentions ? textWithNames(event) : undefined;
     const members = text === undefined ? undefined : this.#names.of(room);
-    const asked = new Map<string, UserRules>();
+    let named: Map<string, UserRules> | undefined;
     const ask = (userId: string): void => {
-      if (!personal.has(userId)) asked.set(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
+      if (!personal.has(userId)) (named ??= new Map()).set(userId, this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES);
     };
     for (const userId of personallyConcerned(subject.event)) if (this.#isConcerned(room, event, userId)) ask(userId);
     if (text !== undefined && members !== undefined)
       for (const userId of members.index.namedIn(subject, text, new StepBudget(MOST_STEPS_FOR_NAMES))) ask(userId);
-    for (const [userId, rules] of personal) asked.set(userId, rules);
-    asked.delete(event.sender);
     const forAll = {
       notifies: eventClass !== 'none',
       highlightsAll: eventClass === 'highlight',
       notifiesFollowers: forFollowers,
     };
-    if (asked.size === 0) return { ...forAll, exceptions: [] };
+    // Nobody has to be asked about most messages.
+    if (named === undefined && personal.size === 0) return { ...forAll, exceptions: NO_EXCEPTIONS };
+    const asked = new Map<string, UserRules>([...(named ?? []), ...personal]);
+    asked.delete(event.sender);
+    if (asked.size === 0) return { ...forAll, exceptions: NO_EXCEPTIONS };
     const verdicts = evaluateFairly(
       Array.from(asked, ([userId, rules]) => ({
         rules: this.#pushRules.compiled(userId, rules),

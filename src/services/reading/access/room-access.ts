@@ -46,7 +46,7 @@ export class RoomAccess {
    * @throws MatrixError M_FORBIDDEN when it is not known: who is not in a room does not learn whether it exists
    */
   async known(roomId: string): Promise<Room> {
-    const room = await this.#rooms.byId(roomId);
+    const room = this.#rooms.peekById(roomId) ?? (await this.#rooms.byId(roomId));
     if (room === undefined) throw notInRoom();
     return room;
   }

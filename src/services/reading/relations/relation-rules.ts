@@ -39,9 +39,18 @@ export class RelationRules {
    * @throws MatrixError M_DUPLICATE_ANNOTATION, M_UNKNOWN (400) for a thread that starts at what relates to something itself or
    *   lies in another room
    */
-  async sendOnce(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
+  sendOnce(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
     const relation = relationOf(draft.content);
-    if (relation?.relType === REL.annotation && relation.key !== undefined) {
+    return relation === undefined ? this.#send(room, draft, txn) : this.#sendRelated(room, draft, relation, txn);
+  }
+
+  async #sendRelated(
+    room: Room,
+    draft: EventDraft,
+    relation: NonNullable<ReturnType<typeof relationOf>>,
+    txn: Transaction | undefined,
+  ): Promise<string> {
+    if (relation.relType === REL.annotation && relation.key !== undefined) {
       const { eventId, key } = relation;
       // One after the other: of two that come at the same time, the second one finds the first.
       const like = JSON.stringify([eventId, draft.sender, draft.type, key]);
@@ -50,12 +59,14 @@ export class RelationRules {
         return this.#send(room, draft, txn);
       });
     }
-    if (relation?.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
+    if (relation.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
     return this.#send(room, draft, txn);
   }
 
-  async #send(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
-    return txn === undefined ? (await this.#events.send(room, draft)).eventId : this.#events.sendOnce(room, draft, txn);
+  #send(room: Room, draft: EventDraft, txn: Transaction | undefined): Promise<string> {
+    return txn === undefined
+      ? this.#events.send(room, draft).then(({ eventId }) => eventId)
+      : this.#events.sendOnce(room, draft, txn);
   }
 
   async #isNew(txn: Transaction): Promise<boolean> {

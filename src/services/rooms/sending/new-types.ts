@@ -22,19 +22,24 @@ export class NewTypes {
     this.#rateLimiter = options.rateLimiter;
   }
 
-  /** @throws MatrixError M_LIMIT_EXCEEDED */
-  async admit(
+  /**
+   * @returns undefined where all types are known, which is the usual case
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  admit(
     sender: Actor,
     events: readonly { readonly type: string; readonly content: JsonObject }[],
-  ): Promise<void> {
-    const types = new Set<string>();
+  ): Promise<void> | undefined {
+    let unknown: Set<string> | undefined;
     for (const { type, content } of events) {
-      types.add(type);
       const relType = relationOf(content)?.relType;
-      if (relType !== undefined) types.add(relType);
+      if (this.#interner.peekType(type) === undefined) (unknown ??= new Set()).add(type);
+      if (relType !== undefined && this.#interner.peekType(relType) === undefined) (unknown ??= new Set()).add(relType);
     }
-    const unknown = [...types].filter((type) => this.#interner.peekType(type) === undefined);
-    if (unknown.length === 0) return;
+    return unknown && this.#admitNew(sender, [...unknown]);
+  }
+
+  async #admitNew(sender: Actor, unknown: readonly string[]): Promise<void> {
     const names = await this.#interner.find({ types: unknown });
     const made = unknown.filter((type) => names.peekType(type) === undefined && !this.#admitted.has(type));
     if (made.length === 0) return;

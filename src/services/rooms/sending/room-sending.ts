@@ -137,7 +137,8 @@ export class RoomSending {
     if (sender.isSuspended === true) throw userSuspended();
     assertContent({ type, stateKey: undefined, content }, this.#placeOf(room));
     if (this.#shadowBans.has(sender.userId)) return this.#pretend(sender, room, [type, JSON.stringify(content)], txn);
-    await this.#newTypes.admit(sender, [request]);
+    const admission = this.#newTypes.admit(sender, [request]);
+    if (admission !== undefined) await admission;
     const checked = this.#policy.checksEvents ? await this.#checked(sender) : {};
     return this.#relations.sendOnce(room, { ...draft(sender, request, undefined), ...checked }, txn);
   }

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { expect } from 'chai';
 import type { Transaction } from '#src/services/events/building/event-draft.ts';
 import { unpackChain } from '#src/protocol/wire/packed-state.ts';
@@ -40,6 +41,27 @@ describe('an event costs', function () {
       const before = db.clone.database.statements();
       for (let i = 0; i < 50; i++) await db.services.events.sendOnce(room, message(ALICE, `${i}`), txn(`cost${i}`));
       expect(db.clone.database.statements() - before).to.be.at.most(50);
+    });
+
+    it('at most 33 promises for a message in a room that is in use, where everything is in memory', async () => {
+      const room = await makeRoom(db.services);
+      const send = async (count: number, label: string): Promise<void> => {
+        for (let i = 0; i < count; i++)
+          await db.services.events.sendOnce(room, message(ALICE, `${i}`), txn(`${label}${i}`));
+      };
+      await send(5, 'promise');
+      let promises = 0;
+      const hook = createHook({
+        init: (_id, type) => {
+          if (type === 'PROMISE') promises += 1;
+        },
+      }).enable();
+      try {
+        await send(50, 'counted');
+      } finally {
+        hook.disable();
+      }
+      expect(promises / 50).to.be.at.most(33);
     });
 
     it('at most one statement for a sticky event in a room that is in use', async () => {
