@@ -5,7 +5,7 @@ import { type CacheUnit, type Counted, measured } from './counted-cache.ts';
  * was the older one is forgotten. For what every message adds and hardly anybody asks for: an entry costs what it costs in a `Map`, where
  * an `LRUCache` keeps the order of all uses beside it.
  */
-export class RecentMap<K extends string | number, V extends NonNullable<unknown>> implements Counted {
+export class RecentMap<K extends string | number, V extends object | string | number> implements Counted {
   readonly #half: number;
   #young = new Map<K, V>();
   #old = new Map<K, V>();
