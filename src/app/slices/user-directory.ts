@@ -5,6 +5,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import { composeFollower } from './follower.ts';
+import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
@@ -14,8 +15,10 @@ export interface People {
   readonly userDirectory: UserDirectory;
 }
 
-export function composeUserDirectory(below: Platform & Commit & Users & RoomModel & EventStreaming): Slice<People> {
-  const { accountStream, config, database, interner, loader, profiles, users } = below;
+export function composeUserDirectory(
+  below: Platform & Commit & Users & Policy & RoomModel & EventStreaming,
+): Slice<People> {
+  const { accountStream, config, database, interner, loader, policyGate: policy, profiles, users } = below;
   const { enabled, searchAllUsers } = config.userDirectory;
   const directoryEntries = new DirectoryEntries({ database, interner, accountStream, loader, users, profiles });
   const { follower, close } = composeFollower(below, {
@@ -27,7 +30,14 @@ export function composeUserDirectory(below: Platform & Commit & Users & RoomMode
     name: 'user-directory',
     services: {
       directoryEntries,
-      userDirectory: new UserDirectory({ database, entries: directoryEntries, follower, enabled, searchAllUsers }),
+      userDirectory: new UserDirectory({
+        database,
+        entries: directoryEntries,
+        follower,
+        policy,
+        enabled,
+        searchAllUsers,
+      }),
     },
     start: () => follower.start(),
     idle: () => follower.idle(),

@@ -261,6 +261,25 @@ describe('the moderation tool of the operator', function () {
       expect(refusal(await upload())).to.deep.equal(NO);
     });
 
+    it('is asked about users whom a search in the directory finds, and those whom it refuses are not shown', async () => {
+      await server.room('carol', { preset: 'public_chat' });
+      await server.must('carol', 'PUT', '/profile/@carol:test/displayname', { displayname: 'Carol the found' });
+      const found = async (): Promise<string[]> => {
+        const { results } = await server.must('alice', 'POST', '/user_directory/search', { search_term: 'found' });
+        return results.map(({ user_id: id }: Json) => id);
+      };
+      tool.forget();
+      expect(await found()).to.deep.equal(['@carol:test']);
+      expect(tool.of('check_username_for_spam')).to.deep.equal([
+        {
+          user_profile: { user_id: '@carol:test', display_name: 'Carol the found', avatar_url: null },
+          requester_id: '@alice:test',
+        },
+      ]);
+      tool.refuse('check_username_for_spam');
+      expect(await found()).to.deep.equal([]);
+    });
+
     it('counts what it is asked, by callback and by what it said', async () => {
       const roomId = await server.room('alice');
       tool.refuse('user_may_invite');

@@ -17,6 +17,7 @@ export const CALLBACKS = [
   'check_login_for_spam',
   'check_registration_for_spam',
   'check_media_file_for_spam',
+  'check_username_for_spam',
 ] as const;
 
 export type Callback = (typeof CALLBACKS)[number];

@@ -51,6 +51,13 @@ export interface InviteQuestion {
   readonly sharesRoom: () => Promise<boolean>;
 }
 
+/** A user as the directory shows them. */
+export interface FoundProfile {
+  readonly userId: string;
+  readonly displayName: string | undefined;
+  readonly avatarUrl: string | undefined;
+}
+
 /** Where a login or a registration comes from. */
 export interface RequestOrigin {
   readonly ip: string;
@@ -221,6 +228,21 @@ export class PolicyGate {
     const { checks } = this.#options;
     if (checks.isOn('check_media_file_for_spam'))
       await checks.assert('check_media_file_for_spam', { user_id: userId, file_info: file });
+  }
+
+  /** Of the users that a search in the directory has found, those who are shown to the searcher. */
+  async shownTo<User extends FoundProfile>(searcher: string, users: readonly User[]): Promise<readonly User[]> {
+    const { checks } = this.#options;
+    if (!checks.isOn('check_username_for_spam')) return users;
+    const refusals = await Promise.all(
+      users.map(({ avatarUrl, displayName, userId }) =>
+        checks.ask('check_username_for_spam', {
+          user_profile: { user_id: userId, display_name: displayName ?? null, avatar_url: avatarUrl ?? null },
+          requester_id: searcher,
+        }),
+      ),
+    );
+    return users.filter((_user, at) => refusals[at] === undefined);
   }
 
   /** The account that rules hold; undefined for administrators. */

@@ -1,4 +1,5 @@
 import { nameTerms, wantedIdGrams, wantedNameGrams } from '#src/protocol/text/name-grams.ts';
+import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { Database } from '#src/storage/database.ts';
 import { searchDirectory } from '#src/storage/reading/user-directory.ts';
@@ -22,6 +23,8 @@ export interface UserDirectoryOptions {
   readonly entries: Pick<DirectoryEntries, 'catchUp'>;
   /** What tells the entries of rooms. */
   readonly follower: Pick<EventFollower, 'reached'>;
+  /** Whom of those who were found nobody is to see. */
+  readonly policy: Pick<PolicyGate, 'shownTo'>;
   readonly enabled: boolean;
   /** Whether every user of this server is found by everybody. */
   readonly searchAllUsers: boolean;
@@ -40,7 +43,7 @@ export class UserDirectory {
     searcher: string,
     query: { readonly term: string; readonly limit: number | undefined },
   ): Promise<{ readonly users: readonly DirectoryUser[]; readonly isLimited: boolean }> {
-    const { database, enabled, entries, follower, searchAllUsers } = this.#options;
+    const { database, enabled, entries, follower, policy, searchAllUsers } = this.#options;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const terms = nameTerms(query.term.slice(0, LONGEST_TERM).replaceAll('\0', ''));
     const [first] = terms;
@@ -59,6 +62,6 @@ export class UserDirectory {
       displayName: directoryText(row.display_name),
       avatarUrl: directoryText(row.avatar_url),
     }));
-    return { users, isLimited: found.length > limit };
+    return { users: await policy.shownTo(searcher, users), isLimited: found.length > limit };
   }
 }
