@@ -36,6 +36,12 @@ const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
 
 const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'upload' ? limits.maxUploadBytes : limit);
 
+/** Bytes that the operating system hands over at once. */
+const CHUNK_BYTES = 64 * 1024;
+
+const mayBeLarge = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > CHUNK_BYTES;
+
 /**
  * Receives the body that an endpoint declares. Where a signature covers the request (`server`, `appservice`), a body that is not declared is
  * read as well: the signature covers it too.
@@ -60,6 +66,9 @@ export const receiveBody = async (
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;
   const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
+  // To read a large one costs as much as to look at it: whoever sends many waits before that, and TCP holds them back.
+  const beginning = mayBeLarge(request) ? turn() : undefined;
+  if (beginning !== undefined) await beginning;
   const bytes = await readBody(request, { limit, timeoutMs: limits.bodyTimeoutMs, deadlines, held });
   const waiting = turn();
   if (waiting !== undefined) await waiting;

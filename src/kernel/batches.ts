@@ -5,6 +5,8 @@ export interface BatchesOptions<T> {
   readonly name: string;
   /** Items in one batch at most. */
   readonly most: number;
+  /** Whether an item is a batch of its own, since it would hold up others; when left out, none is. */
+  readonly isAlone?: (item: T) => boolean;
   /** Does a batch. It does not throw: what becomes of each item is told to its caller. */
   readonly work: (batch: readonly T[]) => Promise<void>;
 }
@@ -16,13 +18,15 @@ export interface BatchesOptions<T> {
 export class Batches<T> {
   readonly #name: string;
   readonly #most: number;
+  readonly #isAlone: ((item: T) => boolean) | undefined;
   readonly #work: (batch: readonly T[]) => Promise<void>;
   #queue: T[] = [];
   #running: Promise<void> | undefined;
 
-  constructor({ name, most, work }: BatchesOptions<T>) {
+  constructor({ name, most, isAlone, work }: BatchesOptions<T>) {
     this.#name = name;
     this.#most = most;
+    this.#isAlone = isAlone;
     this.#work = work;
   }
 
@@ -47,10 +51,18 @@ export class Batches<T> {
       setImmediate(resolve);
     });
     try {
-      while (this.#queue.length > 0) await this.#work(this.#queue.splice(0, this.#most));
+      while (this.#queue.length > 0) await this.#work(this.#queue.splice(0, this.#length()));
     } finally {
       this.#running = undefined;
     }
+  }
+
+  /** How long the next batch is. */
+  #length(): number {
+    const isAlone = this.#isAlone;
+    if (isAlone === undefined) return this.#most;
+    const first = this.#queue.slice(0, this.#most).findIndex(isAlone);
+    return first === -1 ? this.#most : Math.max(first, 1);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Place, PreferringLine } from './line.ts';
+import { type Place, RankedLine } from './line.ts';
 
 export interface FairGateOptions {
   /** How many pass at once. */
@@ -9,12 +9,12 @@ export interface FairGateOptions {
 
 /** Lets only so many through at once. The others wait in line, where parties take turns: a party that asks for much waits for itself. */
 export class FairGate {
-  readonly #line: PreferringLine<() => void>;
+  readonly #line: RankedLine<() => void>;
   #free: number;
 
   constructor({ concurrency, maxWaiting }: FairGateOptions) {
     this.#free = concurrency;
-    this.#line = new PreferringLine(maxWaiting);
+    this.#line = new RankedLine(maxWaiting, 2);
   }
 
   /** How many wait. */
@@ -27,11 +27,11 @@ export class FairGate {
    *
    * @param onFull makes the error to throw when too many wait already
    */
-  async run<T>(place: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
+  async run<T>({ party, isPreferred }: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
     else {
       await new Promise<void>((resolve, reject) => {
-        if (!this.#line.join(place, resolve)) reject(onFull());
+        if (!this.#line.join(party, isPreferred ? 0 : 1, resolve)) reject(onFull());
       });
     }
     try {

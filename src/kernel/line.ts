@@ -50,39 +50,48 @@ export interface Place {
   readonly isPreferred: boolean;
 }
 
-/** Of so many that the preferred take, one is left to the others, so that they do not wait for ever. */
-const PREFERRED_IN_A_ROW = 3;
+/** Of so many of one rank, one is left to the ranks after it, so that they do not wait for ever. */
+const IN_A_ROW = 3;
 
-/** Two lines, of which one goes first. */
-export class PreferringLine<T> {
-  readonly #preferred: Line<T>;
-  readonly #others: Line<T>;
-  #inARow = 0;
+/** Lines of which the first goes first. */
+export class RankedLine<T> {
+  readonly #ranks: readonly { readonly line: Line<T>; inARow: number }[];
 
-  /** @param most how many of one party may wait in each, see `Line` */
-  constructor(most: number) {
-    this.#preferred = new Line(most);
-    this.#others = new Line(most);
+  /** @param most how many of one party may wait in each rank, see `Line` */
+  constructor(most: number, ranks: number) {
+    this.#ranks = Array.from({ length: ranks }, () => ({ line: new Line<T>(most), inARow: 0 }));
   }
 
   get size(): number {
-    return this.#preferred.size + this.#others.size;
+    return this.#ranks.reduce((sum, { line }) => sum + line.size, 0);
   }
 
   has(party: string): boolean {
-    return this.#preferred.has(party) || this.#others.has(party);
+    return this.#ranks.some(({ line }) => line.has(party));
+  }
+
+  /** Whether anyone waits who goes before what would join at this rank, or beside it. */
+  hasBefore(rank: number): boolean {
+    return this.#ranks.some(({ line }, index) => index <= rank && line.size > 0);
   }
 
   /** @returns whether there was room */
-  join({ party, isPreferred }: Place, waiting: T): boolean {
-    return (isPreferred ? this.#preferred : this.#others).join(party, waiting);
+  join(party: string, rank: number, waiting: T): boolean {
+    return this.#ranks[rank]?.line.join(party, waiting) ?? false;
   }
 
   /** Takes the next one out. */
   next(): T | undefined {
-    const isTheirTurn = this.#inARow >= PREFERRED_IN_A_ROW && this.#others.size > 0;
-    const next = isTheirTurn ? undefined : this.#preferred.next();
-    this.#inARow = next === undefined ? 0 : this.#inARow + 1;
-    return next ?? this.#others.next();
+    const waiting = this.#ranks.filter(({ line }) => line.size > 0);
+    const last = waiting.at(-1);
+    for (const rank of waiting) {
+      if (rank !== last && rank.inARow >= IN_A_ROW) {
+        rank.inARow = 0;
+        continue;
+      }
+      rank.inARow = rank === last ? 0 : rank.inARow + 1;
+      return rank.line.next();
+    }
+    return undefined;
   }
 }

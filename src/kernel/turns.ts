@@ -1,33 +1,54 @@
 import type { Clock } from './clock.ts';
-import { type Place, PreferringLine } from './line.ts';
+import { RankedLine } from './line.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface TurnsOptions {
   readonly clock: Clock;
   readonly metrics: Metrics;
-  /** Milliseconds in one turn of the event loop for what begins; default 8. */
+  /** Milliseconds in one turn of the event loop for what begins or resumes; default 8. */
   readonly sliceMs?: number;
-  /** How many of one party may wait in each of the two lines, see `Line`; default 1 000. */
+  /** How many of one party may wait at each rank, see `Line`; default 1 000. */
   readonly maxWaiting?: number;
   /** Calls `callback` after what is to be done in this turn of the event loop; default `setImmediate`. */
   readonly onNextTurn?: (callback: () => void) => void;
+  /** Calls `callback` after so many milliseconds; default `setTimeout`. */
+  readonly onceRested?: (callback: () => void, ms: number) => void;
 }
+
+/** For so many milliseconds after somebody who asked for little was served, the others leave half of the loop free. */
+const SHARED_MS = 250;
+/** Milliseconds of rest at most after one piece of work. */
+const LONGEST_REST_MS = 20;
 
 /** Most that are let in at once before it is known how long they take. */
 const MOST_AT_ONCE = 64;
 
+/** Who goes before whom: 0 asked for nearly nothing of late, and `LAST_RANK` for much. */
+export const LAST_RANK = 3;
+
+/** Whose turn it is to be. */
+export interface RankedPlace {
+  readonly party: string;
+  readonly rank: number;
+}
+
 /**
  * Shares the event loop among those who ask for something. As long as one turn of the loop is short, everything begins at once. When it
  * gets long, what comes waits in line, and so much of it begins in each turn as fits into a slice: users take turns, those who asked for
- * little of late go first, and in between the loop gets to everything else.
+ * less of late go first, and in between the loop gets to everything else. What was begun and resumes goes before what only begins, so that
+ * there is not ever more of it. As long as others are served, those who asked for much get half of the time: between their pieces of work the
+ * loop rests for as long as the last one took, in which what others wait for (commits, answers) gets through.
  */
 export class Turns {
   readonly #clock: Clock;
   readonly #sliceMs: number;
   readonly #onNextTurn: (callback: () => void) => void;
-  readonly #line: PreferringLine<() => void>;
+  readonly #onceRested: (callback: () => void, ms: number) => void;
+  readonly #line: RankedLine<() => void>;
   /** When the first of this turn of the loop began; undefined before. */
   #since: number | undefined;
+  /** When somebody who asked for little was served last. */
+  #servedOthers = -SHARED_MS;
   #isDraining = false;
   /** How many to let in at once, by how long the last ones took. */
   #atOnce = 1;
@@ -36,7 +57,8 @@ export class Turns {
     this.#clock = options.clock;
     this.#sliceMs = options.sliceMs ?? 8;
     this.#onNextTurn = options.onNextTurn ?? setImmediate;
-    this.#line = new PreferringLine(options.maxWaiting ?? 1_000);
+    this.#onceRested = options.onceRested ?? setTimeout;
+    this.#line = new RankedLine(options.maxWaiting ?? 1_000, 2 * (LAST_RANK + 1));
     options.metrics.gaugeOf(
       'tsudoi_turns_waiting',
       'requests that wait for their turn of the event loop',
@@ -52,27 +74,42 @@ export class Turns {
   /**
    * Waits for a turn of the event loop in which there is time for one more.
    *
-   * @param place whose it is; preferred are those who asked for little of late
    * @param onFull makes the error to throw when too many wait already
    * @returns undefined when it may begin at once, which is the usual case
    */
-  enter(place: Place, onFull: () => Error): Promise<void> | undefined {
+  enter({ party, rank }: RankedPlace, onFull: () => Error): Promise<void> | undefined {
+    const place = 2 * rank + 1;
     // Of one party nothing overtakes what waits already; others may still begin in this turn.
-    if (this.#line.has(place.party)) return this.#wait(place, onFull);
+    if (!this.#line.has(party) && this.#isTimeFor(place)) return undefined;
+    return this.#wait(party, place, onFull);
+  }
+
+  /**
+   * The same for what resumes after it has waited for something, such as an answer of the database: many answers come in one turn of the
+   * loop, and what is made of each takes time.
+   */
+  resume({ party, rank }: RankedPlace): Promise<void> | undefined {
+    const place = 2 * rank;
+    return this.#isTimeFor(place) ? undefined : this.#wait(party, place);
+  }
+
+  #isTimeFor(place: number): boolean {
+    if (place < 2 * LAST_RANK) this.#servedOthers = this.#clock.monotonic();
     if (this.#since === undefined) {
       this.#since = this.#clock.monotonic();
       this.#onNextTurn(() => (this.#since = undefined));
-      return undefined;
+      return true;
     }
-    const mayBegin = this.#line.size === 0 || place.isPreferred;
-    if (mayBegin && this.#clock.monotonic() - this.#since < this.#sliceMs) return undefined;
-    return this.#wait(place, onFull);
+    return !this.#line.hasBefore(place) && this.#clock.monotonic() - this.#since < this.#sliceMs;
   }
 
-  #wait(place: Place, onFull: () => Error): Promise<void> {
+  /** @param onFull when left out, what finds no room does not wait: it is begun already, and has to end */
+  #wait(party: string, place: number, onFull?: () => Error): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (!this.#line.join(place, resolve)) reject(onFull());
-      else if (!this.#isDraining) {
+      if (!this.#line.join(party, place, resolve)) {
+        if (onFull === undefined) resolve();
+        else reject(onFull());
+      } else if (!this.#isDraining) {
         this.#isDraining = true;
         this.#drain();
       }
@@ -83,6 +120,7 @@ export class Turns {
   #drain(): void {
     let began = 0;
     let count = 0;
+    const isOfHeavy = !this.#line.hasBefore(2 * LAST_RANK - 1);
     this.#onNextTurn(() => {
       began = this.#clock.monotonic();
       for (; count < this.#atOnce; count += 1) {
@@ -92,12 +130,16 @@ export class Turns {
       }
     });
     this.#onNextTurn(() => {
-      const each = (this.#clock.monotonic() - began) / Math.max(count, 1);
+      const now = this.#clock.monotonic();
+      const took = now - began;
+      const each = took / Math.max(count, 1);
       const fitting = Math.floor(this.#sliceMs / Math.max(each, 0.01));
       // Grows slowly and shrinks at once: the next ones may cost more.
       this.#atOnce = Math.max(1, Math.min(fitting, 2 * this.#atOnce, MOST_AT_ONCE));
-      if (this.#line.size > 0) this.#drain();
-      else this.#isDraining = false;
+      const isShared = isOfHeavy && now - this.#servedOthers < SHARED_MS;
+      if (this.#line.size === 0) this.#isDraining = false;
+      else if (isShared && took >= 1) this.#onceRested(() => this.#drain(), Math.min(2 * took, LONGEST_REST_MS));
+      else this.#drain();
     });
   }
 }

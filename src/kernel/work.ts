@@ -19,6 +19,8 @@ export class Work {
   jsonValues = 0;
   /** Bytes of the answer. */
   bytesOut = 0;
+  /** Waits until there is time on the event loop for what comes after an answer of the database; where nobody set it, there always is. */
+  resume: (() => Promise<void> | undefined) | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -99,14 +101,19 @@ export const doing = <T>(work: Work, run: () => T): T => {
 /** What is being done; undefined where nobody said it. */
 export const currentWork = (): Work | undefined => current.getStore();
 
-/** To be called where work resumes that has waited for the database. */
-export const databaseAnswered = (rows: number): void => {
+/** Counts an answer of the database for what is being done, which resumes now. @returns the work, if it has a name */
+export const countAnswer = (rows: number): Work | undefined => {
   const work = current.getStore();
-  if (work === undefined) {
-    trail.mark('unnamed');
-    return;
-  }
+  trail.mark(work?.name ?? 'unnamed');
+  if (work === undefined) return undefined;
   work.statements += 1;
   work.rows += rows;
-  trail.mark(work.name);
+  return work;
+};
+
+/** The same where work may wait before it resumes. @returns for what, if for anything */
+export const databaseAnswered = (rows: number): Promise<void> | undefined => {
+  const work = countAnswer(rows);
+  const waiting = work?.resume?.();
+  return work === undefined ? undefined : waiting?.then(() => trail.mark(work.name));
 };

@@ -164,16 +164,18 @@ export class Database {
   /** One prepared statement on a pooled connection, in a transaction of its own. */
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const began = systemClock.monotonic();
+    let rows: R[];
     try {
-      const result = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] });
-      databaseAnswered(result.rows.length);
-      return result.rows;
+      ({ rows } = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] }));
     } catch (error) {
       if (isOfDatabase(error)) this.#failures.inc();
       throw error;
     } finally {
       this.#seconds.observe((systemClock.monotonic() - began) / 1_000);
     }
+    const waiting = databaseAnswered(rows.length);
+    if (waiting !== undefined) await waiting;
+    return rows;
   }
 
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */

@@ -64,6 +64,8 @@ export class Connection implements StreamSink, Beating {
   /** Frames that came before authentication had ended, and their bytes. */
   #early: string[] | undefined;
   #earlyBytes = 0;
+  /** Frames that wait for their turn to be looked at, while nothing more is read. */
+  #reading: Buffer[] | undefined;
   /** What it holds of the memory for bytes in flight. */
   readonly #held: BytesHeld;
   /** Bytes that came since the last whole frame, or since we closed. */
@@ -137,7 +139,37 @@ export class Connection implements StreamSink, Beating {
     const isStranger = this.#requester === undefined && this.#early === undefined;
     if (isBinary) this.close('binary');
     else if (isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
-    else if (data.length > MEASURED_FROM && this.#isTooMuchToRead(data)) this.close('tooLarge');
+    else if (this.#reading !== undefined) this.#reading.push(data);
+    else if (data.length > MEASURED_FROM) this.#readInTurn(data);
+    else this.#read(data);
+  }
+
+  /** Large frames take time before it is known what they want: they wait for their turn, and nothing more is read until then. */
+  #readInTurn(data: Buffer): void {
+    const key = this.#requester?.userId ?? this.#network;
+    const waiting = this.#hub.admission.turn(key);
+    if (waiting === undefined) {
+      this.#read(data);
+      return;
+    }
+    this.#reading = [data];
+    this.#socket.pause();
+    const read = (): void => {
+      const frames = this.#reading ?? [];
+      this.#reading = undefined;
+      for (const frame of frames) if (!this.#isClosing) this.#read(frame);
+      this.#resume();
+    };
+    waiting.then(read, () => this.close('rateLimited'));
+  }
+
+  /** Reads on, unless there is something to wait for. */
+  #resume(): void {
+    if (!this.#isPaused && this.#reading === undefined) this.#socket.resume();
+  }
+
+  #read(data: Buffer): void {
+    if (data.length > MEASURED_FROM && this.#isTooMuchToRead(data)) this.close('tooLarge');
     else if (this.#early === undefined) this.#frame(data.toString());
     else if (this.#early.length < this.#hub.limits.maxInFlight) {
       this.#early.push(data.toString());
@@ -164,7 +196,7 @@ export class Connection implements StreamSink, Beating {
     if (this.#held.bytes > 0) this.#count();
     if (this.#isPaused) {
       this.#isPaused = false;
-      this.#socket.resume();
+      this.#resume();
     }
     this.#stream?.pump();
   }
@@ -204,6 +236,11 @@ export class Connection implements StreamSink, Beating {
     this.#hub.closing(this);
     this.closed();
     this.#arriving = 0;
+    if (this.#reading !== undefined) {
+      // What waited is not looked at any more, but for the peer's answer to the close.
+      this.#reading = undefined;
+      this.#socket.resume();
+    }
     this.#socket.close(code, reason);
   }
 
@@ -326,6 +363,7 @@ export class Connection implements StreamSink, Beating {
     const name = method?.name ?? 'unknown';
     const work = new Work(`websocket.${name}`);
     work.bytesIn = frame.text.length;
+    work.resume = () => admission.resume(requester.userId);
     this.#inFlight += 1;
     const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
     this.#inFlight -= 1;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
+import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { Turns } from '#src/kernel/turns.ts';
@@ -27,7 +28,7 @@ const ENDPOINTS: Endpoint<unknown>[] = [
     path: '/rows',
     handler: async () => {
       await Promise.resolve();
-      databaseAnswered(1_500);
+      await databaseAnswered(1_500);
       return {};
     },
   }),
@@ -62,7 +63,7 @@ const ENDPOINTS: Endpoint<unknown>[] = [
 describe('what requests cost', () => {
   let server: TestServer;
   let clock: ManualClock;
-  const start = async (turns?: Turns): Promise<void> => {
+  const start = async (turns?: Turns, bytesInFlight?: BytesInFlight): Promise<void> => {
     clock = new ManualClock();
     server = await new TestServer().start(
       ENDPOINTS,
@@ -71,6 +72,7 @@ describe('what requests cost', () => {
         rateLimiter: new TokenBucketLimiter(clock, { enabled: true, buckets: { work: { perSecond: 10, burst: 10 } } }),
         knows: () => true,
         ...(turns === undefined ? {} : { turns }),
+        ...(bytesInFlight === undefined ? {} : { bytesInFlight }),
       },
     );
   };
@@ -144,6 +146,26 @@ describe('what requests cost', () => {
     while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
       for (const callback of nextTurn.splice(0)) callback();
     expect(await answered).to.deep.equal([200, 200, 404, 204]);
+  });
+  it('of a large body are spent in turn before any of it is read', async () => {
+    const nextTurn: (() => void)[] = [];
+    const real = new ManualClock();
+    const turns = new Turns({
+      clock: real,
+      metrics: noMetrics,
+      onNextTurn: (callback) => void nextTurn.push(callback),
+    });
+    const bytesInFlight = new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, noMetrics);
+    await start(turns, bytesInFlight);
+    expect(await status('GET', '/small', 'alice')).to.equal(200);
+    real.spend(20);
+    const asked = status('POST', '/body', 'bob', { text: 'x'.repeat(500_000) });
+    await until('it waits', () => turns.waiting === 1);
+    expect(bytesInFlight.used).to.equal(0);
+    const isOver = asked.then(() => true);
+    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
+      for (const callback of nextTurn.splice(0)) callback();
+    expect(await asked).to.equal(200);
   });
   it('is not even an answer for strangers of whom too many wait', async () => {
     const real = new ManualClock();

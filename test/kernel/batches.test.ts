@@ -35,6 +35,19 @@ describe('batches', () => {
     expect(done[2]).to.deep.equal([7]);
   });
 
+  it('give an item that is to be alone a batch of its own, without changing the order', async () => {
+    const done: (readonly number[])[] = [];
+    const batches = new Batches<number>({
+      name: 'test',
+      most: 4,
+      isAlone: (n) => n >= 100,
+      work: async (batch) => void done.push(batch),
+    });
+    for (const n of [1, 2, 100, 101, 3, 4, 5, 6, 7, 102]) batches.add(n);
+    await batches.idle();
+    expect(done).to.deep.equal([[1, 2], [100], [101], [3, 4, 5, 6], [7], [102]]);
+  });
+
   it('do everything once, in order, one batch at a time, however it comes', async () => {
     await fc.assert(
       fc.asyncProperty(

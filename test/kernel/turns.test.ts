@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import { Turns } from '#src/kernel/turns.ts';
+import { LAST_RANK, Turns, type TurnsOptions } from '#src/kernel/turns.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 const full = (): Error => new Error('full');
@@ -32,11 +32,21 @@ describe('turns of the event loop', () => {
     clock = new ManualClock();
     loop = new Loop();
     began = [];
-    turns = new Turns({ clock, metrics: noMetrics, sliceMs: 8, maxWaiting: 100, onNextTurn: loop.onNextTurn });
+    turns = make({ maxWaiting: 100 });
   });
+  /** Those that rest do so for one turn. */
+  const make = (options: Partial<TurnsOptions> = {}): Turns =>
+    new Turns({
+      clock,
+      metrics: noMetrics,
+      sliceMs: 8,
+      onNextTurn: loop.onNextTurn,
+      onceRested: loop.onNextTurn,
+      ...options,
+    });
   /** Something that takes so long once it has begun, without giving way. */
-  const ask = async (party: string, ms: number, isPreferred = false): Promise<void> => {
-    const waiting = turns.enter({ party, isPreferred }, full);
+  const ask = async (party: string, ms: number, rank = LAST_RANK): Promise<void> => {
+    const waiting = turns.enter({ party, rank }, full);
     if (waiting !== undefined) await waiting;
     began.push(party);
     clock.spend(ms);
@@ -65,7 +75,7 @@ describe('turns of the event loop', () => {
   it('belong to users by turns, and first to those who asked for little of late', async () => {
     void ask('first', 10);
     for (const user of ['a', 'a', 'a', 'b', 'b']) void ask(user, 10);
-    void ask('light', 10, true);
+    void ask('light', 10, 0);
     while (turns.waiting > 0) await loop.turn();
     expect(began).to.deep.equal(['first', 'light', 'a', 'b', 'a', 'b', 'a']);
   });
@@ -77,7 +87,7 @@ describe('turns of the event loop', () => {
     await loop.turn();
     void ask('heavy', 1);
     const before = began.length;
-    void ask('light', 1, true);
+    void ask('light', 1, 0);
     expect(began.slice(before)).to.include('light');
     while (turns.waiting > 0) await loop.turn();
   });
@@ -85,12 +95,69 @@ describe('turns of the event loop', () => {
     void ask('first', 10);
     void ask('a', 1);
     await loop.turn();
-    void ask('a', 1, true);
+    void ask('a', 1, 0);
     while (turns.waiting > 0) await loop.turn();
     expect(began).to.deep.equal(['first', 'a', 'a']);
   });
+  it('are for what resumes as well, so that a hundred answers of the database in one turn of the loop are not one turn', async () => {
+    const resume = async (party: string): Promise<void> => {
+      const waiting = turns.resume({ party, rank: 1 });
+      if (waiting !== undefined) await waiting;
+      began.push(party);
+      clock.spend(4);
+    };
+    const all = Array.from({ length: 100 }, (_, index) => resume(`user ${index % 10}`));
+    expect(began).to.have.length(2);
+    for (let before = began.length; turns.waiting > 0; before = began.length) {
+      await loop.turn();
+      expect(began.length - before).to.be.within(1, 2);
+    }
+    await Promise.all(all);
+    expect(began).to.have.length(100);
+  });
+  it('go to those who asked for least of late, rank by rank, without keeping the others out', async () => {
+    void ask('first', 10);
+    for (const rank of [3, 2, 1, 0]) for (let n = 0; n < 5; n += 1) void ask(`${rank}-${n}`, 10, rank);
+    while (turns.waiting > 0) await loop.turn();
+    const ranks = began.slice(1).map((name) => Number(name[0]));
+    expect(ranks.slice(0, 8)).to.deep.equal([0, 0, 0, 1, 0, 0, 1, 1]);
+    expect(ranks).to.have.length(20);
+    expect(ranks.indexOf(3)).to.be.within(8, 19);
+  });
+  it('go to what resumes before what begins of the same rank, since what was begun is to end', async () => {
+    void ask('first', 10);
+    void ask('begins', 10, 2);
+    const resumed = turns.resume({ party: 'resumes', rank: 2 })?.then(() => began.push('resumes'));
+    while (turns.waiting > 0) await loop.turn();
+    await resumed;
+    expect(began).to.deep.equal(['first', 'resumes', 'begins']);
+  });
+  it('leave time between the pieces of those who asked for much, as long as others are served', async () => {
+    const rests: number[] = [];
+    let resume: (() => void) | undefined;
+    const onceRested = (callback: () => void, ms: number): void => {
+      rests.push(ms);
+      resume = callback;
+    };
+    turns = make({ onceRested });
+    void ask('light', 10, 0);
+    for (const user of ['a', 'b', 'c']) void ask(user, 6);
+    await loop.turn();
+    expect([began, rests]).to.deep.equal([['light', 'a'], [12]]);
+    expect(loop.isIdle).to.equal(true);
+    clock.spend(12);
+    resume?.();
+    await loop.turn();
+    expect(began).to.deep.equal(['light', 'a', 'b']);
+    // Nobody else has asked for anything for a while.
+    clock.spend(1_000);
+    resume?.();
+    await loop.turn();
+    expect(began).to.deep.equal(['light', 'a', 'b', 'c']);
+    expect(rests).to.have.length(2);
+  });
   it('are refused to whoever has too many waiting already', async () => {
-    turns = new Turns({ clock, metrics: noMetrics, maxWaiting: 10, onNextTurn: loop.onNextTurn });
+    turns = make({ maxWaiting: 10 });
     void ask('first', 10);
     const outcomes = Array.from({ length: 15 }, () =>
       ask('a', 0).then(

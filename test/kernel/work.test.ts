@@ -10,7 +10,7 @@ describe('work', () => {
     const [one, other] = [new Work('one'), new Work('other')];
     const answer = async (rows: number): Promise<void> => {
       await Promise.resolve();
-      databaseAnswered(rows);
+      await databaseAnswered(rows);
     };
     await Promise.all([
       doing(one, async () => {

@@ -99,6 +99,24 @@ describe('WebSocket API: floods', function () {
     await closing(socket);
     await until('nothing of it is left', () => server.api.size === 0);
   });
+  it('of large frames are looked at in turn and in order, and nothing more is read meanwhile', async () => {
+    await start();
+    const account = await server.register();
+    const client = await server.connect(account);
+    const { admission } = server.api;
+    const turn = admission.turn.bind(admission);
+    const waiting: (() => void)[] = [];
+    admission.turn = () => new Promise((resolve) => waiting.push(resolve));
+    const large = { presence: 'online', status_msg: 'x'.repeat(40 * KiB) };
+    client.send({ id: 1, method: 'presence', params: large });
+    client.send({ id: 2, method: 'nothing' });
+    await until('the first one waits', () => waiting.length === 1);
+    admission.turn = turn;
+    waiting[0]?.();
+    expect(await client.response(2)).to.have.property('error');
+    expect(await client.response(1)).to.have.property('error');
+    expect(waiting).to.have.length(1);
+  });
   it('of bytes from a stranger are cut at a few kilobytes, whole frame or not', async () => {
     await start();
     const whole = await open();

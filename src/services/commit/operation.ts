@@ -18,6 +18,8 @@ export interface Operation {
   readonly revert: () => void;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
+  /** It takes long to write: others are not to wait for it together with themselves. */
+  readonly isLarge: boolean;
   /** Its events are in the database already: only the rest is left to write. */
   areEventsWritten: boolean;
 }

@@ -1,5 +1,6 @@
 import { Batches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
@@ -28,6 +29,10 @@ export class WriterOverloadedError extends MatrixError {
     this.name = 'WriterOverloadedError';
   }
 }
+
+/** Bytes from which on a write has a batch of its own, and how many of one party may wait for theirs. */
+const LARGE_BYTES = 64 * 1024;
+const MOST_LARGE_WAITING = 1_000;
 
 export interface WriterOptions {
   readonly database: Database;
@@ -60,6 +65,7 @@ export class Writer {
   readonly #batchSeconds: Histogram;
   readonly #batchEvents: Histogram;
   readonly #batches: Batches<Operation>;
+  readonly #large = new FairGate({ concurrency: 1, maxWaiting: MOST_LARGE_WAITING });
   /** The batch that is being committed. */
   #committing: Promise<void> | undefined;
   #closed = false;
@@ -76,6 +82,7 @@ export class Writer {
     this.#batches = new Batches({
       name: 'writer',
       most: options.batchSize ?? 400,
+      isAlone: ({ isLarge }) => isLarge,
       work: async (batch) => {
         this.#committing = this.#write(batch);
         await this.#committing;
@@ -147,10 +154,33 @@ export class Writer {
     if (this.#batches.waiting >= this.#queueLimit) throw new WriterOverloadedError();
   }
 
+  /**
+   * Queues a write that may be large. Large ones wait until those before them are committed, each has a batch of its own, and parties take
+   * turns: whoever writes little meanwhile waits for one of them, not for all.
+   *
+   * @param party whose it is
+   * @param make takes the positions, in the turn of the event loop in which it is queued
+   * @throws MatrixError as `assertAccepting` does, also when too many large ones wait
+   */
+  async write(party: string, bytes: number, make: () => WriteRequest): Promise<void> {
+    const isLarge = bytes >= LARGE_BYTES;
+    const write = (): Promise<void> => {
+      this.assertAccepting();
+      return this.#queue(make(), isLarge);
+    };
+    if (!isLarge) return write();
+    return this.#large.run({ party, isPreferred: false }, write, () => new WriterOverloadedError());
+  }
+
   /** Queues a write. Resolves when it is committed and published; rejects when the database refused it. */
   append(request: WriteRequest): Promise<void> {
+    return this.#queue(request, false);
+  }
+
+  #queue(request: WriteRequest, isLarge: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#batches.add({
+        isLarge,
         positions: request.positions,
         events: request.events,
         streams: request.streams,

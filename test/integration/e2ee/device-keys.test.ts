@@ -54,6 +54,19 @@ describe('keys of devices', function () {
     expect(found).to.deep.equal({ [alice.userId]: {}, '@nobody:localhost': {} });
   });
 
+  it('of thousands are read part by part, and all of them are in the answer', async () => {
+    await upload(alice, { device_keys: deviceKeysOf(alice, keyOf(1)) });
+    await upload(bob, { device_keys: deviceKeysOf(bob, keyOf(2)) });
+    const nobody = Array.from({ length: 1_300 }, (_, index) => `@nobody${index}:localhost`);
+    const wanted = [alice.userId, ...nobody, bob.userId];
+    const { device_keys: found } = await server.must(bob, 'POST', '/keys/query', {
+      device_keys: Object.fromEntries(wanted.map((userId) => [userId, []])),
+    });
+    expect(Object.keys(found).toSorted()).to.deep.equal(wanted.toSorted());
+    expect(Object.keys(found[alice.userId])).to.deep.equal([alice.deviceId]);
+    expect(Object.keys(found[bob.userId])).to.deep.equal([bob.deviceId]);
+  });
+
   it('of a server that cannot be reached are a failure of that server, and the others are answered', async () => {
     await upload(alice, { device_keys: deviceKeysOf(alice, keyOf(1)) });
     const { device_keys: found, failures } = await server.must(bob, 'POST', '/keys/query', {

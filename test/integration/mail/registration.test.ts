@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { disposableDomains } from '#src/services/accounts/validation/disposable-mail.ts';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
 const STAGE = 'm.login.email.identity';
@@ -139,6 +140,12 @@ describe('registration with a mail address', function () {
       await open.stop();
       await lax.stop();
     }
+  });
+
+  it('is compared with one set of domains, however often it is asked', async () => {
+    const first = await disposableDomains();
+    expect(first.size).to.be.greaterThan(1_000);
+    expect(await disposableDomains()).to.equal(first);
   });
 
   it('sends no mails where nobody can register', async () => {

@@ -247,6 +247,50 @@ describe('the writer', function () {
     writer.assertAccepting();
   });
 
+  it('writes large pieces one by one, by turns of those whose they are, and what is small in between', async () => {
+    const writer = await start();
+    const order: string[] = [];
+    let batches = 0;
+    writer.published.subscribe(() => void (batches += 1));
+    const large = 100 * 1024;
+    const write = (name: string, bytes: number): Promise<void> =>
+      writer.write(name[0] ?? '', bytes, () =>
+        accountData(writer, 1, '"x"', { publish: () => void order.push(`${name}@${batches}`) }),
+      );
+    await Promise.all([
+      write('a1', large),
+      write('a2', large),
+      write('a3', large),
+      write('b1', large),
+      write('c1', 10),
+    ]);
+    expect(order.map((name) => name.slice(0, 2)).filter((name) => name !== 'c1')).to.deep.equal([
+      'a1',
+      'a2',
+      'b1',
+      'a3',
+    ]);
+    expect(order.findIndex((name) => name.startsWith('c1'))).to.be.at.most(1);
+    expect(new Set(order.map((name) => name.slice(3)))).to.have.property('size', 5);
+  });
+
+  it('refuses a large piece when too many of its party wait, and nobody else', async () => {
+    const writer = await start();
+    const write = (party: string): Promise<string> =>
+      writer
+        .write(party, 100 * 1024, () => accountData(writer, 1, '"x"'))
+        .then(
+          () => 'written',
+          (error: unknown) => (error as MatrixError).errcode,
+        );
+    const all = Array.from({ length: 1_010 }, () => write('a'));
+    const other = write('b');
+    expect(await other).to.equal('written');
+    const outcomes = await Promise.all(all);
+    expect(outcomes.filter((outcome) => outcome === 'M_LIMIT_EXCEEDED')).to.have.length(9);
+    expect(outcomes.filter((outcome) => outcome === 'written')).to.have.length(1_001);
+  });
+
   it('writes what waits before it closes', async () => {
     const writer = await start({ batchSize: 3 });
     const writes = Array.from({ length: 20 }, () => writer.append(eventWrite(writer, 1)));

@@ -1,6 +1,6 @@
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
-import type { Turns } from '#src/kernel/turns.ts';
+import { LAST_RANK, type Turns } from '#src/kernel/turns.ts';
 import type { Work } from '#src/kernel/work.ts';
 import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -10,8 +10,13 @@ import type { Asserted, Requester } from './requester.ts';
 export const REFUSED = 'refused';
 /** The group that counts what requests cost: milliseconds of a core, by user where there is one, else by network. */
 const WORK = 'work';
-/** Below this part of what they may spend, users go before others. */
-const LITTLE = 0.25;
+/** Up to these parts of what they may spend, users are of the ranks in which they go before others. */
+const RANKS = [0.001, 0.01, 0.05];
+
+const rankOf = (used: number): number => {
+  const rank = RANKS.findIndex((most) => used <= most);
+  return rank === -1 ? LAST_RANK : rank;
+};
 
 const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
 
@@ -87,7 +92,12 @@ export class Admission {
 
   /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */
   turn(key: string): Promise<void> | undefined {
-    return this.#turns?.enter({ party: key, isPreferred: this.#limiter.used(WORK, key) < LITTLE }, tooManyWaiting);
+    return this.#turns?.enter({ party: key, rank: rankOf(this.#limiter.used(WORK, key)) }, tooManyWaiting);
+  }
+
+  /** Waits until there is time for what a request of this key has to do next. */
+  resume(key: string): Promise<void> | undefined {
+    return this.#turns?.resume({ party: key, rank: rankOf(this.#limiter.used(WORK, key)) });
   }
 
   /**
@@ -99,7 +109,7 @@ export class Admission {
   arrive(network: string): Promise<void> | undefined {
     if (this.#turns === undefined) return undefined;
     const used = Math.max(this.#limiter.used(REFUSED, network), this.#limiter.used(WORK, network));
-    return this.#turns.enter({ party: network, isPreferred: used < LITTLE }, () => new ArrivalRefused());
+    return this.#turns.enter({ party: network, rank: rankOf(used) }, () => new ArrivalRefused());
   }
 
   /**

@@ -1,12 +1,19 @@
 import { domainToASCII } from 'node:url';
 
-/**
- * Whether a mail address belongs to a service of disposable addresses, by a list of their domains (subdomains included). The list is loaded
- * when it is first needed.
- */
-export const isDisposable = async (address: string): Promise<boolean> => {
+let domains: Promise<ReadonlySet<string>> | undefined;
+
+/** The package makes a new set of a hundred thousand names each time it is asked. */
+const load = async (): Promise<ReadonlySet<string>> => {
   const { default: list } = await import('disposable-email-domains-js');
-  const domains = list.disposableEmailBlocklistSet();
+  return list.disposableEmailBlocklistSet();
+};
+
+/** The domains of services of disposable addresses. They are loaded when they are first needed, and the same set from then on. */
+export const disposableDomains = (): Promise<ReadonlySet<string>> => (domains ??= load());
+
+/** Whether a mail address belongs to a service of disposable addresses, by a list of their domains (subdomains included). */
+export const isDisposable = async (address: string): Promise<boolean> => {
+  const listed = await disposableDomains();
   const labels = domainToASCII(address.slice(address.lastIndexOf('@') + 1)).split('.');
-  return labels.some((_, index) => domains.has(labels.slice(index).join('.')));
+  return labels.some((_, index) => listed.has(labels.slice(index).join('.')));
 };

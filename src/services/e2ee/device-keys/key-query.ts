@@ -1,3 +1,5 @@
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -20,6 +22,11 @@ const MOST_USERS = 10_000;
 /** Devices of one user that one request may name. */
 const MOST_DEVICES = 1_000;
 const LONGEST_TIMEOUT_MS = 30_000;
+/** Users whose keys are read at once. Clients ask for some hundreds. */
+const USERS_AT_ONCE = 500;
+/** How many requests for more are answered at once, and how many of one user may wait. */
+const LONG_AT_ONCE = 2;
+const MOST_LONG_WAITING = 200;
 
 /** The answer to `POST /keys/query`. */
 export interface QueriedKeys {
@@ -69,6 +76,8 @@ export const failureOf = (error: unknown): JsonObject =>
 /** Hands out the identity keys of devices and users. Client-Server API, `POST /keys/query`. */
 export class KeyQuery {
   readonly #options: KeyQueryOptions;
+  /** Those of many users. */
+  readonly #long = new FairGate({ concurrency: LONG_AT_ONCE, maxWaiting: MOST_LONG_WAITING });
 
   constructor(options: KeyQueryOptions) {
     this.#options = options;
@@ -175,6 +184,25 @@ export class KeyQuery {
    */
   async local(wanted: Readonly<Record<string, readonly string[]>>, readerId: string | undefined): Promise<LocalKeys> {
     const userIds = Object.keys(wanted);
+    if (userIds.length <= USERS_AT_ONCE) return this.#localOf(userIds, wanted, readerId);
+    // Part by part: no statement and no turn of the event loop is as long as the list.
+    const found = { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {}, userSigningKeys: {} };
+    const work = async (): Promise<LocalKeys> => {
+      for (let from = 0; from < userIds.length; from += USERS_AT_ONCE) {
+        const part = await this.#localOf(userIds.slice(from, from + USERS_AT_ONCE), wanted, readerId);
+        for (const [kind, keys] of Object.entries(part)) Object.assign(found[kind as keyof LocalKeys], keys);
+      }
+      return found;
+    };
+    const party = readerId ?? 'servers';
+    return this.#long.run({ party, isPreferred: false }, work, () => limitExceeded('key_queries', 2_000));
+  }
+
+  async #localOf(
+    userIds: readonly string[],
+    wanted: Readonly<Record<string, readonly string[]>>,
+    readerId: string | undefined,
+  ): Promise<LocalKeys> {
     if (userIds.length === 0) return { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {}, userSigningKeys: {} };
     const { database } = this.#options;
     const [devices, crossSigning, signatures] = await Promise.all([

@@ -140,39 +140,40 @@ export class ToDeviceService {
             database,
             toAll.map(([userId]) => userId),
           );
-    writer.assertAccepting();
     checkWritten(type, messages, known);
-    const rows: ToDeviceRow[] = [];
-    const add = (userId: string, deviceId: string, content: JsonObject): void => {
-      const pos = writer.allocate(shardOfName(userId));
-      rows.push({ userId, deviceId, pos, content: JSON.stringify({ content, sender, type }) });
-    };
-    // From here to the write nothing may wait: positions are written in the order in which they were given out.
+    const written: Omit<ToDeviceRow, 'pos'>[] = [];
     for (const [userId, devices] of Object.entries(messages)) {
-      const forAll = devices[ALL_DEVICES];
-      for (const [deviceId, content] of Object.entries(devices))
-        if (deviceId !== ALL_DEVICES) add(userId, deviceId, content);
-      if (forAll === undefined) continue;
-      for (const device of known)
-        if (device.userId === userId && !Object.hasOwn(devices, device.deviceId)) add(userId, device.deviceId, forAll);
+      for (const [named, content] of Object.entries(devices)) {
+        const text = JSON.stringify({ content, sender, type });
+        if (named !== ALL_DEVICES) written.push({ userId, deviceId: named, content: text });
+        else
+          for (const device of known)
+            if (device.userId === userId && !Object.hasOwn(devices, device.deviceId))
+              written.push({ userId, deviceId: device.deviceId, content: text });
+      }
     }
+    const bytes = written.reduce((sum, { content }) => sum + content.length, 0);
     const txns =
       transaction === undefined ? [] : [{ key: transaction, eventId: '', day: Math.floor(clock.now() / DAY_MS) }];
-    if (rows.length === 0 && txns.length === 0) return;
+    if (written.length === 0 && txns.length === 0) return;
+    const receivers = [...new Set(written.map(({ userId }) => userId))];
     try {
-      await writer.append({
-        positions: rows.map(({ pos }) => pos),
-        devices: { toDevice: rows, txns },
-        publish: () => {
-          for (const { userId, deviceId, pos, content } of rows) inboxes.add(userId, deviceId, { pos, content });
-          this.arrived.emit([...new Set(rows.map(({ userId }) => userId))]);
-        },
+      await writer.write(sender, bytes, () => {
+        const rows = written.map((row): ToDeviceRow => ({ ...row, pos: writer.allocate(shardOfName(row.userId)) }));
+        return {
+          positions: rows.map(({ pos }) => pos),
+          devices: { toDevice: rows, txns },
+          publish: () => {
+            for (const { userId, deviceId, pos, content } of rows) inboxes.add(userId, deviceId, { pos, content });
+            this.arrived.emit(receivers);
+          },
+        };
       });
     } catch (error) {
       if (!violatesUnique(error, 'txn_pkey')) throw error;
       // It was committed before, by an attempt whose answer got lost: what lies in memory does not know.
-      for (const { userId, deviceId } of rows) inboxes.forget(userId, deviceId);
-      this.arrived.emit([...new Set(rows.map(({ userId }) => userId))]);
+      for (const { userId, deviceId } of written) inboxes.forget(userId, deviceId);
+      this.arrived.emit(receivers);
     }
   }
 }

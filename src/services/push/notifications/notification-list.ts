@@ -2,7 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
-import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
+import { type IgnoredUsers, numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { MENTION_KINDS } from '#src/services/events/building/notification-class.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -83,8 +83,8 @@ export class NotificationList {
     const upTo = query.from === undefined || query.from === '' ? writer.committed() : positionsIn(query.from);
     const user = await interner.userNid(userId);
     const rules = pushRules.peek(userId) ?? (await pushRules.rulesOf(userId));
-    const ignored = [...(await ignoredUsers.of(userId))];
-    const names = await interner.find({ users: ignored });
+    const ignored = await ignoredUsers.of(userId);
+    const without = await numbersOf(ignored, interner);
     const rooms = await this.#rooms(user);
     const records = await notificationsOf(database, {
       user,
@@ -98,7 +98,7 @@ export class NotificationList {
           rules.asksForThreads && !onlyHighlights && rules.threadModeIn(room.roomId, true) === 'followed',
       })),
       leastKind: onlyHighlights ? MENTION_KINDS.highlight : MENTION_KINDS.notify,
-      without: ignored.flatMap((one) => names.peekUser(one) ?? []),
+      without,
       // One more than is wanted tells whether there is more.
       limit: limit + 1,
     });
@@ -110,7 +110,7 @@ export class NotificationList {
     const events = await loader.load(places);
     const found = taken.flatMap((record) => {
       const event = events.get(record.nid);
-      return event === undefined ? [] : [{ event, record }];
+      return event === undefined || ignored.has(event.sender) ? [] : [{ event, record }];
     });
     return {
       notifications: await this.#notifications(reader, rules, found),

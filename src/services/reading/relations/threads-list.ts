@@ -1,4 +1,4 @@
-import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
+import { isIgnored, numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -81,10 +81,9 @@ export class ThreadsList {
       place = from;
     }
     const ignored = await this.#ignoredUsers(reader.userId);
-    const names = await this.#interner.find({ users: [reader.userId, ...ignored] });
-    const without = [...ignored].flatMap((userId) => names.peekUser(userId) ?? []);
+    const without = await numbersOf(ignored, this.#interner);
     // Nobody has the number 0.
-    const participant = query.participated ? (names.peekUser(reader.userId) ?? 0) : undefined;
+    const participant = query.participated ? ((await this.#interner.findUser(reader.userId)) ?? 0) : undefined;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const shown: VisibleEvent[] = [];
     let isEnd = false;
@@ -137,8 +136,9 @@ export class ThreadsList {
       const one = visible.get(root);
       // What relates to another event itself is no root of a thread.
       if (one === undefined || one.event.relation !== undefined) continue;
-      if (visible.has(nid) || (await this.#hasVisibleReply(room, userId, one.event, ignored)))
-        roots.push({ one, record });
+      const latest = visible.get(nid)?.event;
+      const isShown = latest !== undefined && !isIgnored(latest, ignored);
+      if (isShown || (await this.#hasVisibleReply(room, userId, one.event, ignored))) roots.push({ one, record });
     }
     return roots;
   }

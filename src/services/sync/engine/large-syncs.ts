@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { FairGate } from '#src/kernel/fair-gate.ts';
-import type { Turns } from '#src/kernel/turns.ts';
+import { LAST_RANK, type Turns } from '#src/kernel/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 
 /**
@@ -35,18 +35,14 @@ export class LargeSyncs {
     return this.#gate.run({ party: userId, isPreferred: false }, inTurn, tooMany);
   }
 
-  /**
-   * For one that goes on for long: lets others have their turn of the event loop, and waits for one that has time for it.
-   *
-   * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
-   */
+  /** For one that goes on for long: lets others have their turn of the event loop, and waits for one that has time for it. */
   async pause(userId: string): Promise<void> {
     await setImmediate();
     await this.#enter(userId);
   }
 
   async #enter(userId: string): Promise<void> {
-    const waiting = this.#turns.enter({ party: userId, isPreferred: false }, tooMany);
+    const waiting = this.#turns.resume({ party: userId, rank: LAST_RANK });
     if (waiting !== undefined) await waiting;
   }
 }

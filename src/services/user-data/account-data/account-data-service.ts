@@ -288,21 +288,23 @@ export class AccountDataService {
     tags: readonly { readonly tag: string; readonly content: string | null }[] = [],
   ): Promise<void> {
     const user = await this.#interner.userNid(userId);
-    this.#writer.assertAccepting();
-    const pos = this.#writer.allocate(shardOfName(userId));
-    const record = { room: roomNid, type, content, pos };
     const rows = tags.map((tag): TagRow => ({ user, room: roomNid, ...tag }));
-    await this.#writer.append({
-      positions: [pos],
-      streams: { accountData: [{ user, ...record }], ...(rows.length === 0 ? {} : { tags: rows }) },
-      publish: () => {
-        this.#pieces.set(pieceKey(userId, roomNid, type), { entry: { roomNid, type, json: content, pos } });
-        this.#users.update(userId, (data) => {
-          data.applyTags(rows);
-          data.apply(record);
-        });
-        this.changed.emit({ userId, roomNid, type });
-      },
+    const length = tags.reduce((sum, tag) => sum + (tag.content?.length ?? 0), content.length);
+    await this.#writer.write(userId, length, () => {
+      const pos = this.#writer.allocate(shardOfName(userId));
+      const record = { room: roomNid, type, content, pos };
+      return {
+        positions: [pos],
+        streams: { accountData: [{ user, ...record }], ...(rows.length === 0 ? {} : { tags: rows }) },
+        publish: () => {
+          this.#pieces.set(pieceKey(userId, roomNid, type), { entry: { roomNid, type, json: content, pos } });
+          this.#users.update(userId, (data) => {
+            data.applyTags(rows);
+            data.apply(record);
+          });
+          this.changed.emit({ userId, roomNid, type });
+        },
+      };
     });
   }
 }

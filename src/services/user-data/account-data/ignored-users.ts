@@ -1,5 +1,6 @@
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { AccountDataService } from './account-data-service.ts';
 import type { AccountDataEntry, UserAccountData } from './user-account-data.ts';
 
@@ -33,6 +34,26 @@ const ignoredIn = (userId: string, entry: AccountDataEntry | undefined): Readonl
     parsed.set(entry, users);
   }
   return users;
+};
+
+/** By the set of ignored users: the numbers of those who exist here. */
+const numbers = new WeakMap<ReadonlySet<string>, Promise<readonly number[]>>();
+
+/**
+ * The numbers of ignored users, for statements. Who came to exist since the list was first used may be missing: what is read is to be asked
+ * about with `isIgnored`, too. Lists may name thousands who do not exist, so that they are not looked up each time.
+ */
+export const numbersOf = (
+  ignored: ReadonlySet<string>,
+  interner: Pick<Interner, 'find'>,
+): Promise<readonly number[]> => {
+  const known = numbers.get(ignored);
+  if (known !== undefined) return known;
+  const users = [...ignored];
+  const looking = interner.find({ users }).then((names) => users.flatMap((userId) => names.peekUser(userId) ?? []));
+  numbers.set(ignored, looking);
+  looking.catch(() => numbers.delete(ignored));
+  return looking;
 };
 
 /** Whom users ignore. Client-Server API, "Ignoring Users". */

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { NotificationList } from '#src/services/push/notifications/notification-list.ts';
+import { numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { World } from '#test/integration/user-data/world.ts';
 
@@ -83,6 +84,33 @@ describe('the list of notifications', () => {
       await world.services.events.send(room, { type: 'm.room.message', sender: CAROL, content });
     }
     await world.services.accountData.set(BOB, 0, 'm.ignored_user_list', { ignored_users: { [CAROL]: {} } });
+    expect(await pages(2)).to.deep.equal([['first']]);
+  });
+
+  it('looks up once whom users ignore who do not exist, and ignores those who come to exist later', async () => {
+    const room = await world.room(ALICE, [BOB]);
+    await say(room, 'first', 1);
+    const nobody = Array.from({ length: 500 }, (_, n) => [`@nobody${n}:localhost`, {}]);
+    const late = '@late:localhost';
+    const ignored_users = Object.fromEntries([...nobody, [late, {}]]);
+    await world.services.accountData.set(BOB, 0, 'm.ignored_user_list', { ignored_users });
+    const ignored = await world.services.ignoredUsers.of(BOB);
+    let looked = 0;
+    const { interner } = world.services;
+    const find: typeof interner.find = (wanted) => {
+      looked += 1;
+      return interner.find(wanted);
+    };
+    expect(await numbersOf(ignored, { find })).to.deep.equal([]);
+    expect(await numbersOf(await world.services.ignoredUsers.of(BOB), { find })).to.deep.equal([]);
+    expect(looked).to.equal(1);
+    expect(await pages(2)).to.deep.equal([['first']]);
+    await world.join(room, late);
+    await world.services.events.send(room, {
+      type: 'm.room.message',
+      sender: late,
+      content: { msgtype: 'm.text', body: 'late' },
+    });
     expect(await pages(2)).to.deep.equal([['first']]);
   });
 });
