@@ -1,5 +1,5 @@
 import { parse as parseQuery } from 'node:querystring';
-import Koa from 'koa';
+import type Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
@@ -31,6 +31,7 @@ import { requestRecorder } from './middleware/request-log.ts';
 import { Responder } from './middleware/responder.ts';
 import { refuseNul, type Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
+import { QuietKoa } from './quiet-koa.ts';
 import { type ReceivedBody, receiveBody } from './received-body.ts';
 import type { RouteMatch, RouteResult } from './router.ts';
 
@@ -346,15 +347,12 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     if (deps.drainSignal.aborted) head.set('Connection', 'close');
   };
 
-  const app = new Koa();
-  app.silent = true;
+  const app = new QuietKoa((err) => deps.logger.error('A request failed where nothing should', { err }));
   app.use(async (ctx) => {
     const started = deps.clock.monotonic();
     trail.mark('http', started);
     const exchange = begin(ctx);
     running += 1;
-    // Answers are written past Koa.
-    ctx.respond = false;
     const { head } = exchange;
     try {
       let result = await (ctx.method === 'OPTIONS' ? preflight(exchange) : serve(ctx, exchange));
