@@ -75,10 +75,11 @@ const byReason = (
 
 const SPECIFICATION = 'specification';
 
+/** A line for each operation, so that changes of different operations touch different lines. */
 const reasonTable = (groups: ReadonlyMap<string, readonly string[]>): string => {
-  const rows = Array.from(groups)
-    .filter(([, operations]) => operations.length > 0)
-    .map(([reason, operations]) => `| ${operations.map((name) => `\`${name}\``).join(' ')} | ${reason} |`);
+  const rows = Array.from(groups).flatMap(([reason, operations]) =>
+    operations.map((name) => `| \`${name}\` | ${reason} |`),
+  );
   return `| Operation | Why |\n|---|---|\n${rows.join('\n')}\n`;
 };
 
