@@ -13,7 +13,6 @@ import { Database } from '#src/storage/database.ts';
 import { sql } from '#src/storage/statement.ts';
 import { syncRequest, syncWorld, type SyncWorld } from '#test/services/sync/engine/sync-world.ts';
 import { ALICE, makeRoom, membership, SERVER, topic } from '#test/support/event-services.ts';
-import { receiverOf } from '#test/support/remote-room.ts';
 import { lower, percentile, type Workload } from '../workload.ts';
 
 const MEMBERS = 'members';
@@ -100,7 +99,7 @@ export const forkedRoom: Workload = {
     try {
       await database.migrate();
       const world = await syncWorld(database);
-      const receiver = receiverOf(world);
+      const receiver = world.receiver;
       const room = await makeRoom(world, ALICE);
       const members = pick(5_000, 500);
       const changes = pick(20_000, 2_000);

@@ -1,83 +1,70 @@
-import { FOLLOW_UPS } from '#src/app/slices/events.ts';
-import { silentLogger } from '#src/kernel/logger.ts';
-import { noMetrics } from '#src/kernel/metrics.ts';
-import { systemClock } from '#src/kernel/clock.ts';
+import { composeServices } from '#src/app/composition.ts';
+import { loadConfig } from '#src/app/config/load.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
+import type { MoreSections } from '#src/app/slices/sync.ts';
+import { type Logger, silentLogger } from '#src/kernel/logger.ts';
+import { type Clock, systemClock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import { makeSessionKey } from '#src/services/accounts/sessions/session-key.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
-import { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import { EventService, type EventServiceOptions } from '#src/services/events/stream/event-service.ts';
-import { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { StateStore } from '#src/services/room-model/state/state-store.ts';
-import { Writer, type WriterOptions } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import { Interner } from '#src/storage/room-model/interner.ts';
 
 export const SERVER = 'example.org';
 export const ALICE = `@alice:${SERVER}`;
 export const BOB = `@bob:${SERVER}`;
 
-const signingKey = generateSigningKey((count) => systemRandom.bytes(count));
+const FILES = {
+  version: '0.0.0',
+  signingKeys: [generateSigningKey((count) => systemRandom.bytes(count))],
+  retiredKeys: [],
+  sessionKey: makeSessionKey(),
+  certificateAuthorities: undefined,
+} as const;
 
-/** The services that make and store events, as one process has them. */
-export interface EventServices {
-  readonly database: Database;
-  readonly interner: Interner;
-  readonly loader: EventLoader;
-  readonly states: StateStore;
-  readonly rooms: RoomRegistry;
-  readonly writer: Writer;
-  readonly stream: RoomEventStream;
-  readonly events: EventService;
+/** The services of the real application, by their names. */
+export type EventServices = ReturnType<typeof composeServices>['services'];
+
+/** What is otherwise than usual. */
+export interface EventServicesOptions {
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  readonly mostStickyEvents?: number;
+  /** Sections of sync beside the usual ones. */
+  readonly sections?: MoreSections;
 }
 
 /**
- * Composes them on a database; whoever composes them again takes the database over, as a restarted process does. By hand, since tests of
- * how events are built, received and written count statements and bytes of these alone, replace the writer's bounds, and run several on
- * one database at once.
+ * The real application on a database, of which nothing but the writer runs: no jobs, no followers, no requests, so that a test counts the
+ * statements and bytes of what it calls alone. Whoever composes it again takes the database over, as a restarted process does.
  */
-export async function eventServices(
-  database: Database,
-  writerOptions: Partial<WriterOptions> = {},
-  more: Pick<Partial<EventServiceOptions>, 'clock' | 'mostStickyEvents'> = {},
-): Promise<EventServices> {
-  const interner = new Interner(database, (userId) => userId.endsWith(`:${SERVER}`));
-  const loader = new EventLoader(database);
-  const states = new StateStore(database);
-  const rooms = new RoomRegistry(database, interner, loader, states);
-  const writer = new Writer({
-    database,
-    clock: systemClock,
+export async function eventServices(database: Database, options: EventServicesOptions = {}): Promise<EventServices> {
+  const { clock = systemClock, logger = silentLogger, mostStickyEvents, sections } = options;
+  const config = loadConfig([], {
+    TSUDOI_SERVER_NAME: SERVER,
+    TSUDOI_PRESENCE__ENABLED: 'false',
+    ...(mostStickyEvents === undefined ? {} : { TSUDOI_ROOM__MAX_STICKY_EVENTS: String(mostStickyEvents) }),
+  });
+  const metrics = new PrometheusMetrics();
+  const { services } = composeServices({
+    config,
+    logger,
+    metrics,
+    clock,
     timers: systemTimers,
-    logger: silentLogger,
-    metrics: noMetrics,
-    ...writerOptions,
-  });
-  await writer.start();
-  const stream = new RoomEventStream(silentLogger);
-  const events = new EventService({
-    database,
-    interner,
-    loader,
-    rooms,
-    writer,
-    stream,
-    followUps: FOLLOW_UPS,
-    clock: systemClock,
     random: systemRandom,
-    classifier: {
-      prepare: () => undefined,
-      classify: () => ({ notifies: true, highlightsAll: false, notifiesFollowers: false, exceptions: [] }),
-    },
-    signer: { serverName: SERVER, signingKey },
-    ...more,
+    database,
+    ...FILES,
+    moreSections: sections,
   });
-  return { database, interner, loader, states, rooms, writer, stream, events };
+  // It is asked by nobody, and what it watches would be kept.
+  metrics.close();
+  await services.writer.start();
+  return services;
 }
 
 export const message = (sender: string, body: string): EventDraft => ({

@@ -10,18 +10,11 @@ import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signi
 import { unpackChain } from '#src/protocol/wire/packed-state.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import {
-  EventReceiver,
-  type EventReceiverOptions,
-  type Reception,
-} from '#src/services/events/receiving/event-receiver.ts';
+import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
-import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
-import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import { sql } from '#src/storage/statement.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { type EventServices, eventServices, portrait } from './event-services.ts';
@@ -40,25 +33,6 @@ const keyOf = (server: string): SigningKey => {
 
 /** Makes events of a server's users signed with its real key. */
 export const signsWith = (server: string, key: SigningKey): void => void keys.set(server, key);
-
-/** One for all tests of a process. */
-export const resolutionThread = new ResolutionThread();
-
-/** The services that take events in from other servers. */
-export function receiverOf(services: EventServices, more: Pick<EventReceiverOptions, 'onReset'> = {}): EventReceiver {
-  const graphs = new AuthGraphs(services.database);
-  const merger = new StateMerger({ ...services, graphs, thread: resolutionThread });
-  return new EventReceiver({
-    ...services,
-    merger,
-    classifier: {
-      prepare: () => undefined,
-      classify: () => ({ notifies: true, highlightsAll: false, notifiesFollowers: false, exceptions: [] }),
-    },
-    clock: systemClock,
-    ...more,
-  });
-}
 
 export interface RemoteDraft {
   readonly type: string;
@@ -83,7 +57,7 @@ export class RemoteRoom {
   readonly replay: Replay;
   #taken = 0;
 
-  constructor(services: EventServices, room: Room, receiver = receiverOf(services)) {
+  constructor(services: EventServices, room: Room, receiver = services.receiver) {
     this.#services = services;
     this.room = room;
     this.receiver = receiver;

@@ -24,8 +24,8 @@ const EVENTS = sql('test_purge_events', 'select nid, flags, state from events wh
 const LONG_AGO = sql('test_age', 'update events set ts = ts - 86400000 where room = $1 and nid <= $2');
 
 /**
- * Rooms whose old events are let go, on a database of their own. By hand, since it stands on `eventServices`: purges have bounds of the test's own and
- * are broken off, and what they left is read by services composed anew.
+ * Rooms whose old events are purged, on a database of their own, in the real application. The purge has bounds of the test's own, and is broken off;
+ * what it left is read by an application that is composed anew.
  */
 export class PurgeWorld {
   readonly services: EventServices;

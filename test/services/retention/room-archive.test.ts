@@ -2,7 +2,6 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { ArchiveImport } from '#src/services/retention/archive-import.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
@@ -69,7 +68,7 @@ describe('the archive of a room', function () {
   it('brings events back for a server that runs: they are shown, with what relates to them', async () => {
     const { events } = world.services;
     const room = await makeRoom(world.services);
-    const index = new RelationIndex(world.services);
+    const index = world.services.relationIndex;
     const said = await events.send(room, message(ALICE, 'said'));
     const named = await events.send(room, topic(ALICE, 'named'));
     const relates = (to: string): JsonObject => ({

@@ -16,7 +16,7 @@ import {
   topic,
 } from '#test/support/event-services.ts';
 import { forkStep, perform } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, receiverOf, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
 import { emptyRoom, eventsOf, joinAt, type KnownEvent, roomByIds } from '#test/support/second-server.ts';
 
 const VERDICTS = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed;
@@ -37,7 +37,7 @@ describe('events that are received together', function () {
   beforeEach(async () => {
     there = await eventServices(first.database);
     here = await eventServices(second.database);
-    receiver = receiverOf(here);
+    receiver = here.receiver;
   });
   after(async () => {
     await first.drop();
@@ -63,7 +63,7 @@ describe('events that are received together', function () {
           async (steps, sizes) => {
             there = await eventServices(first.database);
             here = await eventServices(second.database);
-            receiver = receiverOf(here);
+            receiver = here.receiver;
             const remote = await elsewhere(version);
             for (const step of steps) await perform(there, remote, step);
             const events = await eventsOf(there, remote.room);

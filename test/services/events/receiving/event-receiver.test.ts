@@ -14,7 +14,7 @@ import {
   message,
   topic,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft, receiverOf } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft } from '#test/support/remote-room.ts';
 
 const VERSIONS = ['1', '2', '6', '10', '11', '12'];
 
@@ -411,7 +411,7 @@ describe('events from elsewhere', function () {
   it('that the database refuses leave the room as it was', async () => {
     const remote = await remoteRoom();
     const built = remote.build(topic(CAROL, 'refused'));
-    const stale = receiverOf(services);
+    const stale = services.receiver;
     await eventServices(clone.database);
     const error = await stale.receive(remote.room, built).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(Error);

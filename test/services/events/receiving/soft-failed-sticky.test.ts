@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
+import type { StickyReview } from '#src/services/events/receiving/sticky-review.ts';
 import { Writer } from '#src/services/commit/writer.ts';
 import { sql } from '#src/storage/database.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
@@ -29,7 +29,7 @@ describe('a soft-failed sticky event', function () {
   const begin = async (): Promise<void> => {
     world = await syncWorld(clone.database);
     await world.events.sticky.start();
-    review = new StickyReview(world);
+    review = world.stickyReview;
   };
   /** Does the jobs that changes of the state have made. */
   const reviewed = (): Promise<number> => doJobs(clone.database, [reviewStickyEventsHandler(review)]);

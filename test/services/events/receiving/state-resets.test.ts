@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import type { StateReset } from '#src/services/events/receiving/state-reset.ts';
-import { StateResets } from '#src/services/federation/history/state-resets.ts';
+import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import {
   ALICE,
@@ -11,7 +10,7 @@ import {
   message,
 } from '#test/support/event-services.ts';
 import { levels } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, receiverOf, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
 
 const FRANK = '@frank:b.example';
 
@@ -19,20 +18,25 @@ describe('a resolution of a fork', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let services: EventServices;
-  let resets: StateReset[];
+  let lines: Line[];
 
   before(async () => {
     clone = await cloneDatabase();
   });
   beforeEach(async () => {
-    services = await eventServices(clone.database);
-    resets = [];
+    lines = [];
+    services = await eventServices(clone.database, { logger: recordingLogger(lines) });
   });
   after(() => clone.drop());
 
+  /** What was logged of resolutions that took something back. */
+  const resets = (): Line['fields'][] =>
+    lines
+      .filter(({ message: text }) => text === 'the resolution of a fork took back what the state of a room said')
+      .map(({ fields }) => fields);
+
   const room = async (): Promise<RemoteRoom> => {
-    const receiver = receiverOf(services, { onReset: (_room, _event, reset) => void resets.push(reset) });
-    const remote = new RemoteRoom(services, await makeRoom(services, ALICE, '12'), receiver);
+    const remote = new RemoteRoom(services, await makeRoom(services, ALICE, '12'));
     await remote.catchUp();
     for (const user of [CAROL, DAVE, EVE]) await remote.accepted(membership(user, user, 'join'));
     await services.events.send(remote.room, levels({ users: { [CAROL]: 100, [DAVE]: 50 }, state_default: 50 }));
@@ -52,8 +56,10 @@ describe('a resolution of a fork', function () {
       prev: base,
     });
     expect(remote.room.isJoined(FRANK)).to.equal(false);
-    expect(resets).to.deep.equal([{ members: [FRANK], power: false }]);
-    const [told] = await new StateResets(services.database).latest();
+    expect(resets()).to.deep.equal([
+      { room_id: remote.room.roomId, event_id: closed, members: 1, example: FRANK, power: false },
+    ]);
+    const [told] = await services.stateResets.latest();
     expect(told).to.deep.include({
       room_id: remote.room.roomId,
       event_id: closed,
@@ -71,6 +77,6 @@ describe('a resolution of a fork', function () {
     await remote.accepted({ ...membership(DAVE, DAVE, 'leave'), prev: base });
     await services.events.send(remote.room, message(ALICE, 'merged'));
     expect(remote.room.isJoined(EVE)).to.equal(false);
-    expect(resets).to.deep.equal([]);
+    expect(resets()).to.deep.equal([]);
   });
 });

@@ -17,7 +17,7 @@ describe('what is stored of sticky events', () => {
   beforeEach(async () => {
     clone = await cloneDatabase();
     clock = new ManualClock(Date.now());
-    services = await eventServices(clone.database, {}, { clock });
+    services = await eventServices(clone.database, { clock });
   });
   afterEach(() => clone.drop());
 

@@ -3,7 +3,7 @@ import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { Aggregations } from '#src/services/reading/relations/bundled-aggregations.ts';
-import { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
+import type { RelationIndex } from '#src/services/reading/relations/relation-index.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import { threadsOf } from '#src/storage/reading/relation-reads.ts';
 import { purgeEvents } from '#src/storage/retention/purges.ts';
@@ -17,7 +17,7 @@ import {
   membership,
   message,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, RemoteRoom, receiverOf } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, RemoteRoom } from '#test/support/remote-room.ts';
 
 const AWAITED = sql('test_awaited', 'select room, child from awaited_relations order by room, child');
 
@@ -30,7 +30,7 @@ describe('events that came before what they relate to', function () {
 
   const begin = async (): Promise<void> => {
     services = await eventServices(clone.database);
-    index = new RelationIndex(services);
+    index = services.relationIndex;
   };
   before(async () => {
     clone = await cloneDatabase();
@@ -153,7 +153,7 @@ describe('events that came before what they relate to', function () {
   });
 
   it('cost nothing where nothing is awaited', async () => {
-    const receiver = receiverOf(services);
+    const receiver = services.receiver;
     const statements = async (): Promise<number> => {
       const built = remote.build(message(CAROL, 'plain'));
       const before = clone.database.statements();

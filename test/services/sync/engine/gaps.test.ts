@@ -12,7 +12,7 @@ import {
   message,
   topic,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, receiverOf, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, RemoteRoom } from '#test/support/remote-room.ts';
 import { eventsOf, joinAt } from '#test/support/second-server.ts';
 import {
   type ClientEvent,
@@ -55,7 +55,7 @@ describe('sync over a gap in what other servers sent', function () {
     await remote.catchUp();
     for (const user of [CAROL, DAVE]) await remote.accepted(membership(user, user, 'join'));
     const joined = await eventsOf(there, remote.room);
-    const receiver = receiverOf(world);
+    const receiver = world.receiver;
     room = await joinAt(world, receiver, remote.room, joined, joined.length - 1);
     await world.events.send(room, membership(BOB, BOB, 'join'));
     token = (await body(undefined)).next_batch;

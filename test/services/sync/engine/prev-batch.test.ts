@@ -1,9 +1,7 @@
 import { expect } from 'chai';
 import { NO_ROOM_EVENT_FILTER } from '#src/protocol/filters/parse-filter.ts';
-import { HistoryPages } from '#src/services/reading/history/history-pages.ts';
 import { HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message } from '#test/support/event-services.ts';
 import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
@@ -33,16 +31,8 @@ describe('the prev_batch of a timeline without events', () => {
   };
 
   const bodiesBefore = async (token: string): Promise<unknown[]> => {
-    const { database, interner, loader, states } = world;
-    const { place, upTo } = await new HistoryTokens(database, loader).read(room, token, 'b');
-    const pages = new HistoryPages({
-      database,
-      interner,
-      loader,
-      visibility: new EventVisibility(interner, loader, states),
-      ignoredUsers: { of: async () => new Set() },
-    });
-    const { events } = await pages.read({
+    const { place, upTo } = await new HistoryTokens(world.database, world.loader).read(room, token, 'b');
+    const { events } = await world.historyPages.read({
       room,
       userId: BOB,
       dir: 'b',
