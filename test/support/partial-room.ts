@@ -4,12 +4,12 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { referencedIds } from '#src/protocol/events/pdu.ts';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { type JoinableDraft, JoinableRoom } from './joinable-room.ts';
-import type { RemotePartner } from './remote-partner.ts';
+import type { PartnerAnswer, RemotePartner } from './remote-partner.ts';
 
 /** A room with many members that a scripted server tells without them at first, and with them when a test says so. */
 export class PartialRoom extends JoinableRoom {
   readonly servers: readonly string[];
-  /** The state before each join, by the join's id. */
+  /** The state before each join, and before what it comes after, by the ids of these. */
   readonly #before = new Map<string, readonly IdentifiedPdu[]>();
   #opened = Promise.withResolvers<void>();
 
@@ -97,6 +97,11 @@ export class PartialRoom extends JoinableRoom {
       const join = { eventId: eventId(this.version, body), pdu: body };
       const state = [...this.state.values()];
       this.#before.set(join.eventId, state);
+      const { last } = this;
+      this.#before.set(
+        last.eventId,
+        state.filter(({ eventId: id }) => id !== last.eventId),
+      );
       this.take(join);
       const isPartial = query.get('omit_members') === 'true';
       const told = isPartial ? state.filter(({ pdu }) => pdu.type !== 'm.room.member') : state;
@@ -114,11 +119,24 @@ export class PartialRoom extends JoinableRoom {
       await this.#opened.promise;
       return { body: this.stateBefore(query.get('event_id') ?? '') };
     });
+    this.partner.on('GET', `/_matrix/federation/v1/state_ids/${room}`, ({ query }) => {
+      const state = this.#before.get(query.get('event_id') ?? '') ?? [];
+      const ids = (events: readonly IdentifiedPdu[]): readonly string[] => events.map(({ eventId: id }) => id);
+      return { body: { pdu_ids: ids(state), auth_chain_ids: ids(this.authChain(state)) } };
+    });
+    this.partner.on('GET', /\/federation\/v1\/event\//, ({ path }) => this.#event(path));
     this.partner.on('GET', `/_matrix/federation/v1/event_auth/${room}/*`, ({ path }) => {
       const event = this.events.get(decodeURIComponent(path.split('/').at(-1) ?? ''));
       return { body: { auth_chain: this.authChain(event === undefined ? [] : [event]).map(({ pdu }) => pdu) } };
     });
     this.partner.on('POST', `/_matrix/federation/v1/get_missing_events/${room}`, () => ({ body: { events: [] } }));
     this.partner.on('GET', `/_matrix/federation/v1/backfill/${room}`, () => ({ body: { pdus: [] } }));
+  }
+
+  #event(path: string): PartnerAnswer {
+    const event = this.events.get(decodeURIComponent(path.split('/').at(-1) ?? ''));
+    return event === undefined
+      ? { status: 404, body: { errcode: 'M_NOT_FOUND', error: 'There is no such event.' } }
+      : { body: { origin: this.partner.serverName, origin_server_ts: 0, pdus: [event.pdu] } };
   }
 }

@@ -108,11 +108,16 @@ export class KeyQuery {
     }
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
+    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
+    const upToDate = servers.size === 0 ? Promise.resolve() : this.#options.follower.reached(PATIENCE_MS);
     const [local, ...remote] = await Promise.all([
       this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
-      ...[...servers].map(([server, devices]) =>
-        this.#ofServer(server, devices, remoteTimeout(timeoutMs), (error) => (failures[server] = failureOf(error))),
-      ),
+      ...[...servers].map(async ([server, devices]) => {
+        await upToDate;
+        return this.#ofServer(server, devices, remoteTimeout(timeoutMs), (error) => {
+          failures[server] = failureOf(error);
+        });
+      }),
     ]);
     const answers = [local, ...remote];
     const masterKeys = Object.assign({}, ...remote.map((answer) => answer.masterKeys)) as Record<string, JsonObject>;
@@ -132,9 +137,7 @@ export class KeyQuery {
     timeoutMs: number,
     onFailure: (error: unknown) => void,
   ): Promise<RemoteUserKeys> {
-    const { follower, lists, remote } = this.#options;
-    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
-    await follower.reached(PATIENCE_MS);
+    const { lists, remote } = this.#options;
     // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
     const asked = lists.keysOf(Object.keys(wanted), DEFAULT_TIMEOUT_MS);
     const known = await remote.inTime(server, timeoutMs, asked).catch(onFailure);

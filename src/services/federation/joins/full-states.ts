@@ -2,6 +2,8 @@ import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { FederationStream } from '#src/remote/federation/federation-client.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -18,7 +20,7 @@ export interface FullStatesOptions {
   readonly database: Database;
   readonly rooms: Pick<RoomRegistry, 'byNid'>;
   readonly loader: EventLoader;
-  readonly history: Pick<HistoryApi, 'stateStream'>;
+  readonly history: Pick<HistoryApi, 'event' | 'stateIds' | 'stateStream'>;
   readonly reader: JoinAnswerReader;
   readonly completion: RoomCompletion;
   readonly policy: Pick<ServerPolicy, 'allows'>;
@@ -166,13 +168,47 @@ export class FullStates {
 
   /** @returns whether the room is whole */
   async #askOne(room: Room, join: StoredEvent, server: string, signal: AbortSignal): Promise<boolean> {
-    const { completion, history, mostBytes, reader } = this.#options;
-    const answer = await history.stateStream(server, room.roomId, join.eventId, { maxBodyBytes: mostBytes, signal });
-    if (!answer.ok) throw new Error(answer.error);
+    const { completion } = this.#options;
+    const told = (await this.#askAfter(room, server, signal)) ?? {
+      answer: await this.#stream(room, join.eventId, server, signal),
+      later: [],
+    };
     return this.#reading.run(async () => {
-      const state = await reader.read(room, answer.body);
+      const state = await this.#options.reader.read(room, told.answer.body, told.later);
       if (!signal.aborted) await completion.complete(room, join, state);
       return room.partial === undefined;
     });
+  }
+
+  /**
+   * Asks for the state after the event that the join comes after, as most servers do: first by ids, since a server that cannot tell, or is not
+   * whole itself, says so before it has read the state of a large room.
+   *
+   * @returns the state before that event, and the event; undefined where there are several, or the server does not tell
+   */
+  async #askAfter(
+    room: Room,
+    server: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly answer: FederationStream; readonly later: readonly JsonObject[] } | undefined> {
+    const { history } = this.#options;
+    const [last, ...others] = room.partial?.before ?? [];
+    if (last === undefined || others.length > 0) return undefined;
+    const ids = await history.stateIds(server, room.roomId, last);
+    if (!ids.ok || signal.aborted) return undefined;
+    // Some tell the state after it.
+    const event = ids.value.state.includes(last) ? undefined : await history.event(server, last);
+    if (event?.ok === false || signal.aborted) return undefined;
+    const answer = await this.#stream(room, last, server, signal).catch(() => undefined);
+    const isState = event !== undefined && typeof event.value['state_key'] === 'string';
+    return answer === undefined ? undefined : { answer, later: isState ? [event.value] : [] };
+  }
+
+  /** @throws Error that says why the server does not tell */
+  async #stream(room: Room, eventId: string, server: string, signal: AbortSignal): Promise<FederationStream> {
+    const { history, mostBytes } = this.#options;
+    const answer = await history.stateStream(server, room.roomId, eventId, { maxBodyBytes: mostBytes, signal });
+    if (!answer.ok) throw new Error(answer.error);
+    return answer;
   }
 }

@@ -61,9 +61,14 @@ export class JoinAnswerReader {
     this.#bounds = bounds;
   }
 
-  /** @throws BadAnswerError when the answer is none, or when what matters most of it, the room's m.room.create, is missing or wrong */
-  async read(room: JoinedRoom, body: AsyncIterable<Buffer>): Promise<JoinAnswer> {
+  /**
+   * @param later state events that come after the state that is told, if they are state: they replace what it has
+   * @throws BadAnswerError when the answer is none, or when what matters most of it, the room's m.room.create, is missing or wrong
+   */
+  async read(room: JoinedRoom, body: AsyncIterable<Buffer>, later: readonly JsonObject[] = []): Promise<JoinAnswer> {
     const collected = new Collected(room);
+    const ofLater = later.flatMap((event) => collected.event('state', Buffer.from(JSON.stringify(event))) ?? []);
+    if (ofLater.length > 0) await this.#verify(room, ofLater, collected);
     const splitter = new JoinAnswerSplitter(this.#bounds);
     const underWay = new Set<Promise<void>>();
     let batch: Unverified[] = [];

@@ -252,6 +252,36 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
   });
 
+  it('is completed by the state after what the join comes after, for which is asked by ids first, as other servers ask', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    const last = room.last.eventId;
+    expect((await join(room)).status).to.equal(200);
+    await complete(room);
+    const asked = p.asked.filter(
+      ({ path }) => path.includes(encodeURIComponent(room.roomId)) && /\/state(_ids)?\//.test(path),
+    );
+    expect(asked.map(({ path, query }) => [path.split('/')[4], query.get('event_id')])).to.deep.equal([
+      ['state_ids', last],
+      ['state', last],
+    ]);
+    // The last of them is itself what the join comes after, and not in the state before it.
+    expect(Object.keys(await members(room))).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
+  });
+
+  for (const [what, path, status] of [
+    ['tells no ids', 'state_ids', 404],
+    ['does not know that event', 'event', 404],
+  ] as const)
+    it(`is completed by the state before the join where the server ${what}`, async () => {
+      const room = new PartialRoom(p, MEMBERS, ['p.test']);
+      const { last } = room;
+      const place = path === 'event' ? last.eventId : room.roomId;
+      p.on('GET', `/_matrix/federation/v1/${path}/${encodeURIComponent(place)}`, () => ({ status, body: {} }));
+      expect((await join(room)).status).to.equal(200);
+      await complete(room);
+      expect(Object.keys(await members(room))).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
+    });
+
   it('lets no server in, and tells none who is in it, before that is known', async () => {
     const room = await joined();
     const path = encodeURIComponent(room.roomId);
