@@ -11,6 +11,10 @@ const EVENTS_SINCE = sql(
   'partial_events_since',
   `select nid from events where room = $1 and nid > $2 and flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.outlier} = 0 order by nid limit $3`,
 );
+const LINEAGE_SINCE = sql(
+  'partial_lineage_since',
+  `select nid, prev, flags from events where room = $1 and nid >= $2 and nid < $3 and flags & ${EVENT_FLAGS.outlier} = 0 order by nid desc limit $4`,
+);
 
 /** Rooms whose state is not whole. */
 export const partialRooms = async (database: Database): Promise<readonly number[]> =>
@@ -40,3 +44,18 @@ export const eventsSince = async (
   limit: number,
 ): Promise<readonly number[]> =>
   (await database.query<{ nid: number }>(EVENTS_SINCE, [room, after, limit])).map(({ nid }) => nid);
+
+/** What an event comes after. */
+export interface LineageRow {
+  readonly nid: number;
+  /** Positions of its prev_events that are here. */
+  readonly prev: readonly number[];
+  readonly flags: number;
+}
+
+/** What a room's live events between two positions come after, the newest first. */
+export const lineageBetween = (
+  database: Database,
+  room: number,
+  { from, before, limit }: { readonly from: number; readonly before: number; readonly limit: number },
+): Promise<LineageRow[]> => database.query<LineageRow>(LINEAGE_SINCE, [room, from, before, limit]);

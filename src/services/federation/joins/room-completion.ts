@@ -11,6 +11,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { MOST_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
@@ -18,7 +19,7 @@ import type { ResolvedChanges, Room, StateSlot } from '#src/services/room-model/
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { RebasedDeltaRow } from '#src/storage/events/event-rows.ts';
-import { eventsSince, stateRowsSince } from '#src/storage/federation/partial-rooms.ts';
+import { eventsSince, lineageBetween, stateRowsSince } from '#src/storage/federation/partial-rooms.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
@@ -167,7 +168,8 @@ export class RoomCompletion {
   ): Promise<void> {
     const { events, loader, states, stream, writer } = this.#options;
     const { rebased, stateIds } = await this.#rows(room, partial, told);
-    const head = { extremities: room.head.extremities, chain: told.chain(room.head.chain) };
+    const extremities = await this.#extremities(room, partial, judged.rejected);
+    const head = { extremities, chain: told.chain(room.head.chain) };
     const changes = await this.#changes(room, judged);
     const joined = members.filter(({ membership }) => membership === 'join');
     const servers = new Set(joined.flatMap(({ local, userId }) => (local ? [] : (domainOf(userId) ?? []))));
@@ -221,6 +223,36 @@ export class RoomCompletion {
         stream.publish({ kind: 'completed', room, servers: unheard, join: partial.join });
       },
     });
+  }
+
+  /**
+   * The forward extremities without those that are rejected now: in their place what these came after, where nothing else comes after it. Other
+   * servers are not given rejected events, and could not receive what is built on one.
+   */
+  async #extremities(
+    room: Room,
+    { join }: PartialState,
+    rejected: ReadonlySet<number>,
+  ): Promise<readonly StoredEvent[]> {
+    const { database, loader } = this.#options;
+    const { extremities } = room.head;
+    if (!extremities.some(({ nid }) => rejected.has(nid))) return extremities;
+    const newest: number[] = [];
+    const superseded = new Set<number>();
+    for (let before = Number.MAX_SAFE_INTEGER; ;) {
+      const rows = await lineageBetween(database, room.nid, { from: join, before, limit: AT_ONCE });
+      for (const { flags, nid, prev } of rows) {
+        const isHidden = rejected.has(nid) || (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
+        if (!isHidden && !superseded.has(nid)) newest.push(nid);
+        // What comes after a hidden event comes after what that one came after.
+        if (!isHidden || superseded.has(nid)) for (const earlier of prev) superseded.add(earlier);
+      }
+      if (rows.length < AT_ONCE) break;
+      before = rows.at(-1)?.nid ?? 0;
+      await setImmediate();
+    }
+    const events = await loader.load(newest.slice(0, MOST_EXTREMITIES).map((nid) => ({ room, nid })));
+    return [...events.values()];
   }
 
   async #rows(

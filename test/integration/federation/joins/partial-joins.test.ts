@@ -2,6 +2,9 @@ import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { loadMigrations } from '#src/storage/migrator.ts';
+import { sql } from '#src/storage/statement.ts';
 import { PartialRoom } from '#test/support/partial-room.ts';
 import { until } from '#test/support/until.ts';
 
@@ -194,6 +197,61 @@ describe('a room that is joined before its members are known', function () {
     await a.restart();
     expect((await members(room))['@m3:p.test']).to.equal('ban');
     expect((await a.ask('alice', 'GET', path(said.eventId))).status).to.equal(404);
+  });
+
+  it('goes on after what rejected events came after, so that other servers can receive what comes next', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test']);
+    room.ban('@m3:p.test');
+    expect((await join(room)).status).to.equal(200);
+    const good = room.say('@m1:p.test', 'good');
+    const bans = [...room.events.values()]
+      .filter(({ pdu }) => pdu.state_key === '@m3:p.test')
+      .map((one) => one.eventId);
+    const bad = ['one', 'two'].map((body) =>
+      room.add({
+        type: 'm.room.message',
+        sender: '@m3:p.test',
+        content: { msgtype: 'm.text', body },
+        // It claims that it was never banned.
+        auth: [
+          ...room
+            .authOf({ type: 'm.room.message', sender: '@m3:p.test', content: {} })
+            .filter((id) => !bans.includes(id)),
+          bans[0] ?? '',
+        ],
+      }),
+    );
+    await send(room, good, ...bad);
+    const at0 = (await a.services.rooms.byId(room.roomId))!;
+    expect(at0.head.extremities.map(({ eventId }) => eventId)).to.deep.equal([bad[1]!.eventId]);
+    await complete(room);
+    const extremities = async (): Promise<string[]> =>
+      (await a.services.rooms.byId(room.roomId))!.head.extremities.map(({ eventId }) => eventId);
+    expect(await extremities()).to.deep.equal([good.eventId]);
+    await a.restart();
+    expect(await extremities()).to.deep.equal([good.eventId]);
+    // As it was left by a server that did not do so.
+    const { database } = a.services;
+    await database.query(
+      sql(
+        'test_rejected_extremity',
+        'update room_tail set extremities = array(select nid from events where event_id = $1) where room = $2',
+      ),
+      [eventIdBytes(bad[1]!.eventId), (await a.services.rooms.byId(room.roomId))!.nid],
+    );
+    const migrations = await loadMigrations();
+    const { class: Healing } = migrations.find(({ name }) => name.endsWith('_rejected_extremities'))!;
+    const healing = new Healing(undefined as never, undefined as never);
+    await healing.up();
+    for (const text of healing.getQueries()) await database.query(sql('test_heal_extremities', text as string));
+    await a.restart();
+    expect(await extremities()).to.deep.equal([good.eventId]);
+    await a.say('alice', room.roomId, 'after it');
+    const { body } = await p.request('PUT', /\/send\//, ({ body: sent }) =>
+      sent.pdus.some((pdu: Json) => pdu.content.body === 'after it' && pdu.room_id === room.roomId),
+    );
+    const said = body.pdus.find((pdu: Json) => pdu.content.body === 'after it');
+    expect(said.prev_events).to.deep.equal([good.eventId]);
   });
 
   it('keeps what changed since the join, and what was said', async () => {
