@@ -95,7 +95,8 @@ export const footprint: Workload = {
     report('footprint.start', percentile(starts, 0.5));
     report('footprint.start.cpu', server.processMs);
     report('footprint.stop', percentile(stops, 0.5));
-    await rest(pick(5_000, 2_000));
+    // What the start has left is given back in this time.
+    await rest(pick(20_000, 2_000));
     report('footprint.fresh', residentBytes(server.pid) / MIB, undefined, await server.heap());
     report('footprint.fresh.postgres', familyBytes(server.postgresPid) / MIB);
 

@@ -3,6 +3,10 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 const LOOK_EVERY_MS = 2_000;
 /** So often in succession there is little to do, before memory is preferred. */
 const QUIET_LOOKS = 3;
+/** So many looks long it is: that is how long it takes to give back what there is. */
+const SAVING_LOOKS = 15;
+/** Milliseconds of work after which there is something to give back again. */
+const WORTH_MS = 1_000;
 /** Share of the time that a server with little to do is busy. */
 const LITTLE = 0.1;
 /** While memory is preferred it looks so soon after something began to be done, and prefers speed if that takes this share of the time. */
@@ -20,23 +24,29 @@ export interface MemorySaverOptions {
 }
 
 /**
- * Gives memory back while there is little to do. V8 keeps what a load has left on its heap, because collecting it costs time: it would be
+ * Gives memory back when there is little to do. V8 keeps what a load has left on its heap, because collecting it costs time: it would be
  * kept all night. Told that memory matters more, it collects in small steps, and returns what is free. While the server is busy it is not
- * told so: a message would cost twice as much, and a first sync too, so the end of the quiet is noticed at once. A process begins with little memory, as `bin/tsudoi` says: what a start leaves is the first
- * that is not kept.
+ * told so: a message would cost twice as much, and a first sync too. So the end of the quiet is noticed at once; and when the memory is given
+ * back, speed is preferred until there is something to give back again: who wakes a resting server is not made to wait. What a start
+ * leaves is the first that is not kept.
  */
 export class MemorySaver {
   readonly #options: MemorySaverOptions;
   readonly #timer: Timer;
-  #isSaving = true;
-  #quiet = 0;
+  #isSaving = false;
+  /** Looks in succession at which there was little to do. After a start, one is enough. */
+  #quiet = QUIET_LOOKS - 1;
+  /** Looks since memory is preferred. */
+  #saving = 0;
+  /** Milliseconds of work since memory was last given back. */
+  #done = WORTH_MS;
   #soon: Timer | undefined;
   #isClosed = false;
 
   constructor(options: MemorySaverOptions) {
     this.#options = options;
     this.#timer = options.timers.every(LOOK_EVERY_MS, () => this.#look());
-    this.#watch();
+    options.prefer(false);
   }
 
   /** Looks no more. */
@@ -66,15 +76,24 @@ export class MemorySaver {
   }
 
   #look(): void {
-    this.#quiet = this.#options.busy() < LITTLE ? this.#quiet + 1 : 0;
-    if (this.#quiet === 0) this.#save(false);
-    else if (this.#quiet === QUIET_LOOKS) this.#save(true);
+    const share = this.#options.busy();
+    this.#quiet = share < LITTLE ? this.#quiet + 1 : 0;
+    if (this.#isSaving) {
+      this.#saving += 1;
+      if (this.#quiet === 0 || this.#saving >= SAVING_LOOKS) this.#save(false);
+      return;
+    }
+    this.#done += share * LOOK_EVERY_MS;
+    if (this.#quiet >= QUIET_LOOKS && this.#done >= WORTH_MS) this.#save(true);
   }
 
   #save(saves: boolean): void {
     if (saves === this.#isSaving) return;
     this.#isSaving = saves;
     this.#options.prefer(saves);
-    if (saves) this.#watch();
+    if (!saves) return;
+    this.#saving = 0;
+    this.#done = 0;
+    this.#watch();
   }
 }

@@ -26,7 +26,7 @@ export interface Listeners {
   readonly httpLimits: HttpLimits;
 }
 
-/** By how much the old generation may grow before it is collected, in percent: as `bin/tsudoi` says, and while there is much to do. */
+/** By how much the old generation may grow before it is collected, in percent: while memory is given back, and otherwise. */
 const RESTING_GROWTH = 40;
 const BUSY_GROWTH = 70;
 

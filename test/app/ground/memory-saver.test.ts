@@ -6,7 +6,7 @@ import { MemorySaver } from '#src/app/ground/memory-saver.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 describe('memory while there is little to do', () => {
-  it('is preferred from the start on and after some quiet, and speed with each load', async () => {
+  it('is preferred soon after the start and after some quiet, and speed with each load', async () => {
     const clock = new ManualClock();
     const preferred: boolean[] = [];
     const shares = [0.01, 0.9, 0.9, 0, 0.02, 0.5, 0.8, 0.05, 0, 0.09, 0, 0, 0.1];
@@ -18,9 +18,31 @@ describe('memory while there is little to do', () => {
     });
     await clock.advance(shares.length * 2_000);
     expect(shares).to.deep.equal([]);
-    expect(preferred).to.deep.equal([false, true, false]);
+    expect(preferred).to.deep.equal([false, true, false, true, false]);
     saver.close();
     expect(clock.pending).to.equal(0);
+  });
+
+  it('is preferred for as long as giving it back takes, and again when enough was done since', async () => {
+    const clock = new ManualClock();
+    const preferred: boolean[] = [];
+    let share = 0;
+    const saver = new MemorySaver({
+      timers: clock,
+      busy: () => share,
+      onActivity: () => undefined,
+      prefer: (littleMemory) => void preferred.push(littleMemory),
+    });
+    await clock.advance(2_000);
+    expect(preferred, 'what the start has left').to.deep.equal([false, true]);
+    await clock.advance(3_600_000);
+    expect(preferred, 'a quiet hour').to.deep.equal([false, true, false]);
+    share = 0.05;
+    await clock.advance(18_000);
+    expect(preferred, '900 ms of work').to.deep.equal([false, true, false]);
+    await clock.advance(2_000);
+    expect(preferred, '1,000 ms of work').to.deep.equal([false, true, false, true]);
+    saver.close();
   });
 
   it('gives way to speed a moment after much begins to be done, and to nothing less', async () => {
@@ -34,21 +56,23 @@ describe('memory while there is little to do', () => {
       onActivity: (callback) => (begin = callback),
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
+    await clock.advance(2_000);
     share = 0.05;
     begin?.();
     await clock.advance(100);
-    expect(preferred, 'a little').to.deep.equal([]);
+    expect(preferred, 'a little').to.deep.equal([false, true]);
     share = 0.6;
     begin?.();
     await clock.advance(100);
-    expect(preferred, 'much').to.deep.equal([false]);
+    expect(preferred, 'much').to.deep.equal([false, true, false]);
+    await clock.advance(2_000);
     share = 0;
     await clock.advance(10_000);
-    expect(preferred, 'quiet').to.deep.equal([false, true]);
+    expect(preferred, 'quiet').to.deep.equal([false, true, false, true]);
     share = 0.6;
     begin?.();
     await clock.advance(100);
-    expect(preferred, 'much again').to.deep.equal([false, true, false]);
+    expect(preferred, 'much again').to.deep.equal([false, true, false, true, false]);
     saver.close();
     begin?.();
     expect(clock.pending).to.equal(0);
@@ -58,8 +82,9 @@ describe('memory while there is little to do', () => {
     const known = execFileSync(process.execPath, ['--v8-options'], { encoding: 'utf8', maxBuffer: 2 ** 24 });
     const start = readFileSync(new URL('../../../bin/tsudoi', import.meta.url), 'utf8');
     const asked = [...start.matchAll(/--([a-z]+(?:-[a-z]+)+)/g)].map(([, name]) => name);
-    expect(asked).to.have.members(['max-semi-space-size', 'heap-growing-percent', 'memory-saver-mode']);
-    for (const name of asked) expect(known).to.include(`  --${name} (`);
+    expect(asked).to.have.members(['max-semi-space-size']);
+    for (const name of [...asked, 'heap-growing-percent', 'memory-saver-mode'])
+      expect(known).to.include(`  --${name} (`);
     // It may be changed while the process runs.
     setFlagsFromString('--memory-saver-mode');
     setFlagsFromString('--no-memory-saver-mode');

@@ -25,7 +25,7 @@ export const transactionKey = (txn: Transaction): string => {
  */
 export class TransactionIds {
   /** The event ids, promised until they are there. */
-  readonly #answers = new RecentMap<string, string | Promise<string>>('transaction_ids', 100_000);
+  readonly #answers = new RecentMap<string, string | Promise<string>>('transaction_ids', 20_000);
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;

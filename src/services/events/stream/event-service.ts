@@ -77,7 +77,7 @@ export class EventService {
   /** Where events made lately are, by their ids: what a relation may point at before it can be read from the database. */
   readonly #positions = new RecentMap<string, { readonly room: number; readonly nid: number }>(
     'event_positions',
-    50_000,
+    20_000,
   );
   readonly transactions: TransactionIds;
   readonly sticky: StickyEvents;
