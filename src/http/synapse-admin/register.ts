@@ -47,7 +47,7 @@ export const sharedSecretRegisterEndpoints = [
       refresh_token: Type.Optional(Type.String()),
       expires_in_ms: Type.Optional(Type.Integer()),
     }),
-    errcodes: ['M_UNKNOWN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_WEAK_PASSWORD', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_UNKNOWN', 'M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ sharedSecret }: Services, { body, info }) {
       const registration = await sharedSecret.register({
         nonce: body.nonce,

@@ -94,7 +94,7 @@ export const userModerationEndpoints = [
     method: 'POST',
     path: '/_synapse/admin/v1/reset_password/{user_id}',
     ...access,
-    errcodes: [...ACCOUNT_ERRORS, 'M_WEAK_PASSWORD'],
+    errcodes: [...ACCOUNT_ERRORS, 'M_INVALID_PARAM'],
     body: Type.Object({ new_password: Type.String(), logout_devices: Type.Optional(Type.Boolean()) }),
     response: empty,
     async handler({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) {

@@ -196,7 +196,6 @@ export const userAdminEndpoints = [
       'M_TOO_LARGE',
       'M_UNKNOWN',
       'M_USER_IN_USE',
-      'M_WEAK_PASSWORD',
     ],
     answers: {
       201: { description: 'The account is a new one.', schema: userSchema },

@@ -48,7 +48,10 @@ export interface ContentStoreOptions {
 export class ContentStore {
   readonly #options: ContentStoreOptions;
   #sum: { readonly bytes: number; readonly until: number } | undefined;
+  /** Bytes that were kept since the sum was taken. */
   #added = 0;
+  /** Bytes of contents that are just coming to be kept. */
+  #held = 0;
 
   /** What became of contents that were received, and how many bytes they had. */
   readonly counts = new Tally('new', 'known', 'failed');
@@ -74,8 +77,10 @@ export class ContentStore {
   ): Promise<T> {
     const { clock, database, place, random } = this.#options;
     const name = random.string(NAME_LENGTH, NAME_ALPHABET);
+    let held = 0;
     try {
-      await this.#assertSpace();
+      await this.#sumUp();
+      if (this.#space() <= 0) throw full();
       await beginBlob(database, name, place, clock.now());
     } catch (error) {
       content.destroy();
@@ -84,7 +89,13 @@ export class ContentStore {
     try {
       const stored = await this.#storeOf(place).put(name, content);
       await admit?.(stored);
-      const { result, isNew } = await this.#settle(name, stored, use);
+      const { result, isNew } = await this.#settle(name, stored, use, async () => {
+        await this.#sumUp();
+        // Looking and taking is one step: however many come at once, they are not more than there is space for.
+        if (held === 0 && this.#space() < stored.size) throw full();
+        this.#held += stored.size - held;
+        held = stored.size;
+      });
       this.counts.add(isNew ? 'new' : 'known');
       this.keptBytes += stored.size;
       if (isNew) this.#added += stored.size;
@@ -94,6 +105,8 @@ export class ContentStore {
       this.counts.add('failed');
       await this.#discard(name);
       throw this.#told(error);
+    } finally {
+      this.#held -= held;
     }
   }
 
@@ -152,11 +165,13 @@ export class ContentStore {
     name: string,
     stored: { readonly digest: string; readonly size: number },
     use: (tx: Tx, blob: BlobRecord) => Promise<T>,
+    takeSpace: () => Promise<void>,
   ): Promise<{ readonly result: T; readonly isNew: boolean }> {
     for (;;) {
       try {
         return await this.#options.database.writeAgain(async (tx) => {
           const known = await lockLiveBlob(tx, stored.digest);
+          if (known === undefined) await takeSpace();
           const blob = known ?? (await completeBlob(tx, name, stored));
           if (blob === undefined)
             throw new MatrixError('M_UNKNOWN', 'This took so long that it was given up: send it again.', {}, 503);
@@ -184,15 +199,16 @@ export class ContentStore {
     }
   }
 
-  async #assertSpace(): Promise<void> {
+  async #sumUp(): Promise<void> {
     const { clock, database, mostBytes } = this.#options;
-    if (mostBytes === null) return;
-    if (this.#sum === undefined || this.#sum.until < clock.now()) {
-      this.#added = 0;
-      this.#sum = { bytes: await bytesOfBlobs(database), until: clock.now() + SUM_LIFETIME_MS };
-    }
-    if (this.#sum.bytes + this.#added >= mostBytes)
-      throw new MatrixError('M_TOO_LARGE', 'This server has no space left for files.');
+    if (mostBytes === null || (this.#sum !== undefined && this.#sum.until >= clock.now())) return;
+    this.#added = 0;
+    this.#sum = { bytes: await bytesOfBlobs(database), until: clock.now() + SUM_LIFETIME_MS };
+  }
+
+  /** Bytes that can be kept still. */
+  #space(): number {
+    return (this.#options.mostBytes ?? Infinity) - (this.#sum?.bytes ?? 0) - this.#added - this.#held;
   }
 
   #storeOf(place: BlobPlace): BlobStore {
@@ -212,3 +228,5 @@ export class ContentStore {
     return new MatrixError('M_UNKNOWN', message, { retry_after_ms: 30_000 }, 503);
   }
 }
+
+const full = (): MatrixError => new MatrixError('M_TOO_LARGE', 'This server has no space left for files.');

@@ -296,6 +296,23 @@ describe('POST /register', () => {
       }
     });
 
+    it('takes any password that an administrator gives, but none that could be read in two ways', async () => {
+      for (const [username, password, expected] of [
+        ['short-secret', 'x', 200],
+        ['empty-secret', '', 400],
+        ['long-secret', 'x'.repeat(513), 400],
+        ['nul-secret', 'a\0b', 400],
+      ] as const) {
+        const once = await nonce();
+        const mac = sign([once, username, password, 'notadmin']);
+        const { body, status } = await server.request('POST', path, { nonce: once, username, password, mac });
+        expect([status, body.errcode], username).to.deep.equal([
+          expected,
+          expected === 200 ? undefined : 'M_INVALID_PARAM',
+        ]);
+      }
+    });
+
     it('signs the user type along when there is one', async () => {
       const once = await nonce();
       const mac = sign([once, 'a-bot', PASSWORD, 'notadmin', 'bot']);

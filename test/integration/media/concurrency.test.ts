@@ -56,6 +56,27 @@ describe('files of the same content that are uploaded and deleted at once', func
     );
   });
 
+  it('share what the server has space for, whoever sends them, and take none of it twice', async () => {
+    const small = await InProcessServer.start({ config: { media: { maxTotalBytes: 1_000 } } });
+    try {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 5 }, (_, n) => uploadMedia(small, `user${n}`, String(n).repeat(400))),
+      );
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(2);
+      // What lies there already takes no space.
+      const known = outcomes.findIndex(({ status }) => status === 'fulfilled');
+      await uploadMedia(small, 'again', String(known).repeat(400));
+      expect(await filesIn(join(small.folder, 'media'))).to.have.length(2);
+      await uploadMedia(small, 'last', 'x'.repeat(200));
+      await uploadMedia(small, 'last', 'y').then(
+        () => expect.fail('there is no space'),
+        () => undefined,
+      );
+    } finally {
+      await small.stop();
+    }
+  });
+
   it('share what their user may upload: however many come at once, they are not more than that', async () => {
     const small = await InProcessServer.start({ config: { media: { maxUserBytes: 1_000 } } });
     try {

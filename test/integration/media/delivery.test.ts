@@ -143,7 +143,9 @@ describe('media, as HTTP hands them out', function () {
         fetchMedia(small, token, '/_matrix/media/v3/upload', { method: 'POST', body });
       const third = await post('alice', 'file 3');
       expect([third.status, third.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
-      await uploadMedia(small, 'bob', 'b'.repeat(2_000));
+      const over = await post('bob', 'b'.repeat(1_989));
+      expect([over.status, over.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
+      await uploadMedia(small, 'bob', 'b'.repeat(1_988));
       const full = await post('carol', 'x');
       expect([full.status, full.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
     } finally {

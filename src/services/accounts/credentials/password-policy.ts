@@ -14,6 +14,21 @@ export interface PasswordPolicy {
 const MAXIMUM_LENGTH = 512;
 
 /**
+ * Refuses what cannot be a password at all. Administrators may give accounts any other: `/_synapse/admin` takes them, whatever the policy asks
+ * of users.
+ *
+ * @throws MatrixError M_INVALID_PARAM for none, more than 512 characters, or a NUL
+ */
+export const checkGivenPassword = (password: string): void => {
+  const length = [...password].length;
+  if (length === 0 || length > MAXIMUM_LENGTH || password.includes('\0'))
+    throw new MatrixError(
+      'M_INVALID_PARAM',
+      `The password must have 1 to ${MAXIMUM_LENGTH} characters, none of them NUL.`,
+    );
+};
+
+/**
  * Refuses passwords that must not be set. Client-Server API, "Password management".
  *
  * @throws MatrixError M_WEAK_PASSWORD, or M_INVALID_PARAM for more than 512 characters

@@ -67,7 +67,8 @@ export class FirstAdmin {
     return this.#registrations.run(null, async () => {
       await this.check(token);
       const actor = { userId: null, ip, via: 'http' } as const;
-      return this.#registration.registerByAdmin(actor, { username, password, admin: true }, { inhibitLogin: true });
+      const wanted = { username, password, ownPassword: true, admin: true };
+      return this.#registration.registerByAdmin(actor, wanted, { inhibitLogin: true });
     });
   }
 }

@@ -16,7 +16,11 @@ import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-stage.ts';
 import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
-import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
+import {
+  checkGivenPassword,
+  checkNewPassword,
+  type PasswordPolicy,
+} from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import {
   type Account,
@@ -274,13 +278,15 @@ export class RegistrationService {
   /**
    * Makes an account that an administrator wants, whatever the rules for strangers.
    *
-   * @throws MatrixError M_USER_IN_USE, M_INVALID_USERNAME, M_WEAK_PASSWORD, M_INVALID_PARAM
+   * @throws MatrixError M_USER_IN_USE, M_INVALID_USERNAME, M_INVALID_PARAM; M_WEAK_PASSWORD for a password of the user's own
    */
   async registerByAdmin(
     actor: Actor,
     wanted: {
       readonly username: string;
       readonly password: string;
+      /** Whether its user has chosen the password: it must be as the policy wants it, then. */
+      readonly ownPassword?: boolean;
       readonly admin: boolean;
       readonly userType?: string | null;
       readonly displayName?: string | undefined;
@@ -290,7 +296,8 @@ export class RegistrationService {
     const { users, hasher, passwordPolicy, serverName, database } = this.#deps;
     const name = nameOfNewAccount(wanted.username, serverName);
     if (await users.exists(name.userId)) throw userInUse();
-    checkNewPassword(wanted.password, passwordPolicy ?? {});
+    if (wanted.ownPassword === true) checkNewPassword(wanted.password, passwordPolicy ?? {});
+    else checkGivenPassword(wanted.password);
     const passwordHash = await hasher.hash(wanted.password, { party: 'administrators', isPreferred: true });
     const { admin, displayName, userType } = wanted;
     return database.write(async (tx) => {

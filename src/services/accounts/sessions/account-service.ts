@@ -5,7 +5,11 @@ import type { AddressValidation } from '#src/services/accounts/validation/addres
 import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
-import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
+import {
+  checkGivenPassword,
+  checkNewPassword,
+  type PasswordPolicy,
+} from '#src/services/accounts/credentials/password-policy.ts';
 import type { PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
@@ -141,7 +145,7 @@ export class AccountService {
   /**
    * Hashes a password that an administrator wants an account to have. @returns what sets it, in a transaction
    *
-   * @throws MatrixError M_WEAK_PASSWORD, M_INVALID_PARAM
+   * @throws MatrixError M_INVALID_PARAM
    */
   async passwordByAdmin(
     password: string,
@@ -150,7 +154,7 @@ export class AccountService {
     readonly hash: string;
     readonly setIn: (tx: Tx, userId: string, keepDeviceId?: string) => Promise<void>;
   }> {
-    checkNewPassword(password, this.#deps.passwordPolicy ?? {});
+    checkGivenPassword(password);
     const hash = await this.#deps.hasher.hash(password, { party: 'administrators', isPreferred: true });
     return { hash, setIn: (tx, userId, keepDeviceId) => this.#setPasswordIn(tx, userId, hash, logOut, keepDeviceId) };
   }

@@ -103,7 +103,7 @@ export class UserAdministration {
   /**
    * Sets a password. All devices are logged out, unless `logoutDevices` is false.
    *
-   * @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers, M_WEAK_PASSWORD, M_INVALID_PARAM
+   * @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers, M_INVALID_PARAM
    */
   async resetPassword(actor: Actor, userId: string, password: string, logoutDevices: boolean): Promise<void> {
     const { accounts, auditLog, database, subjects } = this.#options;

@@ -67,7 +67,7 @@ export class UserChanges {
    * Makes an account what is wished for, or makes it.
    *
    * @returns whether it was made
-   * @throws MatrixError M_INVALID_PARAM, M_INVALID_USERNAME, M_WEAK_PASSWORD, M_BAD_JSON, M_THREEPID_IN_USE, M_THREEPID_MEDIUM_NOT_SUPPORTED,
+   * @throws MatrixError M_INVALID_PARAM, M_INVALID_USERNAME, M_BAD_JSON, M_THREEPID_IN_USE, M_THREEPID_MEDIUM_NOT_SUPPORTED,
    *   M_TOO_LARGE; M_UNKNOWN (400) for users of other servers, for what cannot be together and for what administrators do not do to themselves,
    *   (409) for an external id that is another user's
    */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { checkNewPassword } from '#src/services/accounts/credentials/password-policy.ts';
+import { checkGivenPassword, checkNewPassword } from '#src/services/accounts/credentials/password-policy.ts';
 
 describe('the password policy', () => {
   it('counts characters, not code units', () => {
@@ -17,6 +17,14 @@ describe('the password policy', () => {
         .to.throw()
         .with.property('errcode', 'M_WEAK_PASSWORD');
     }
+  });
+
+  it('takes any password from administrators that can be one', () => {
+    for (const given of ['x', '🔑'.repeat(512)]) checkGivenPassword(given);
+    for (const impossible of ['', 'x'.repeat(513), 'a\0b'])
+      expect(() => checkGivenPassword(impossible), impossible)
+        .to.throw()
+        .with.property('errcode', 'M_INVALID_PARAM');
   });
 
   it('refuses what is too long to hash', () => {
