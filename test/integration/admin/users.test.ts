@@ -398,7 +398,8 @@ describe('an account that an administrator stops', function () {
     it(`is ${what} at once, also where a sync waits and where a WebSocket is open`, async () => {
       const name = `user-${(count += 1)}`;
       const { token } = await server.session(name);
-      // A sync that is waiting is woken by what follows from the new device.
+      // A sync that waits is woken by what follows from the new device, and from the first sync: that the user is there.
+      await server.must(token, 'GET', '/sync');
       await server.idle();
       const { next_batch: since } = await server.must(token, 'GET', '/sync');
       const waiting = server.ask(token, 'GET', `/sync?since=${since}&timeout=30000`);
@@ -406,7 +407,7 @@ describe('an account that an administrator stops', function () {
       const socket = await StreamClient.open(server.url.replace('http', 'ws') + WEBSOCKET_PATH, { token });
       await stop(name);
       await socket.closed;
-      expect((await waiting).body.errcode).to.equal(errcode);
+      expect((await waiting).body, JSON.stringify((await waiting).body)).to.have.property('errcode', errcode);
       expect((await polled).body.errcode).to.equal(errcode);
       expect((await server.ask(token, 'GET', '/account/whoami')).body.errcode).to.equal(errcode);
     });
