@@ -1,5 +1,6 @@
 import { DEFAULT_SERVER_LIMITS } from '#src/http/server.ts';
 import { DEFAULT_WEBSOCKET_LIMITS } from '#src/ws/dependencies.ts';
+import { FIXED_OF_OTHERS } from './fixed-bounds.ts';
 import { publishedSchema } from './config/published-schema.ts';
 
 interface Described {
@@ -94,6 +95,50 @@ const BOUNDS: readonly Bounds[] = [
     answer:
       'mails wait for their turn, and are tried again where the server does not take them; a link is good no longer. Who asks too often is in `rate_limits.mail_*`.',
     metrics: ['tsudoi_mails_total{kind,outcome}'],
+  },
+  {
+    section: 'previews',
+    title: 'Previews of links',
+    answer:
+      'no picture, or no preview: 404 `M_NOT_FOUND`; questions wait for their turn. Who asks too often is in `rate_limits.url_preview*`.',
+    metrics: ['tsudoi_url_previews_waiting'],
+  },
+  {
+    section: 'e2ee',
+    title: 'Keys, and messages between devices',
+    answer: '400 or 413 `M_TOO_LARGE` for keys and backups; of messages that a device does not fetch the oldest go.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
+    section: 'push',
+    title: 'Push gateways',
+    answer: 'notifications wait for their turn; what cannot be delivered in time is not delivered.',
+    metrics: ['tsudoi_pushes_total{what,outcome}', 'tsudoi_pushers_waiting', 'tsudoi_push_gateways_away'],
+  },
+  {
+    section: 'federation',
+    title: 'Other servers',
+    answer:
+      'servers wait for their turn. How often other servers may ask is in `rate_limits.federation` and `rate_limits.unknown_server`.',
+    metrics: ['tsudoi_federation_request_seconds{outcome}', 'tsudoi_federation_unreachable_servers'],
+  },
+  {
+    section: 'appservices',
+    title: 'Application services',
+    answer: 'the oldest events that wait for one are dropped, which is logged.',
+    metrics: ['tsudoi_appservice_waiting_events{appservice}', 'tsudoi_appservice_dropped_events_total{appservice}'],
+  },
+  {
+    section: 'policy',
+    title: 'The moderation tool that is asked',
+    answer: 'it is done as `policy.callbacks` says for a tool that does not answer.',
+    metrics: ['tsudoi_policy_callback_seconds{callback}', 'tsudoi_policy_callbacks_total{callback,outcome}'],
+  },
+  {
+    section: 'privacy',
+    title: 'Archives of all that there is of a user',
+    answer: 'the task fails, and says so; an archive that is too old is gone.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
   },
   {
     section: 'cache',
@@ -192,7 +237,23 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '8 ms; `tsudoi_turns_waiting`',
     'they wait for the next turn; users take turns, and who asked for little goes first',
   ],
+  [
+    'time that those who asked for much leave free between two pieces of work, as long as others are served',
+    'twice what the last one took, 20 ms',
+    'they wait',
+  ],
+  [
+    'account data, tags and messages between devices of 64 KiB and more that are written at once',
+    '1; users take turns, and 1000 of one may wait; `tsudoi_writer_queue`',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
+    'users of one /keys/query that are read at once, and queries of more that are answered at once',
+    '500, 2; users take turns, and 200 of one may wait',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
   ['lines of the log for refusals of one kind in 10 s', '100', 'one line says how many more there were'],
+  ...FIXED_OF_OTHERS,
 ];
 
 /** docs/limits.md: every bound with its default, its reason, what is answered beyond it and which metric shows it. */

@@ -1,0 +1,75 @@
+/** What cannot be configured of what other servers, application services, administrators and answers to our own requests can make this server do. */
+export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, answer: string])[] = [
+  // Other servers.
+  [
+    'a transaction of another server',
+    '50 events and 100 EDUs in 8 MiB; `tsudoi_federation_received_events_total{outcome}`',
+    '400 `M_BAD_JSON`, 413 `M_TOO_LARGE`',
+  ],
+  [
+    'transactions of one server that are judged at once, and servers that are asked for keys for each',
+    '2, 8',
+    'they wait',
+  ],
+  [
+    'events of one server that wait for their rooms',
+    '5000, of them 1000 for one room; 4000 of all are kept in memory; `tsudoi_federation_waiting_events`',
+    '429 `M_LIMIT_EXCEEDED`: it sends the transaction again',
+  ],
+  [
+    'rooms whose events are received at once, and events of each until it is the turn of another',
+    '4, 100',
+    'they wait',
+  ],
+  [
+    'events for which others are asked for what is missing at once',
+    '64, of them 4 of one server; each for 5 minutes, in 4 rounds of 50, 150 events in all; `tsudoi_federation_gap_seconds`',
+    'the event is accepted by the state that its neighbours tell, or is not',
+  ],
+  ['states that are fetched whole at once', '2, of 128 MiB', 'they wait; more is not read'],
+  [
+    'keys of servers',
+    '40000 servers, 64 keys of each; 64 are asked at once and 2000 wait; 64 KiB of an answer; one that failed is asked again after 30 s to an hour',
+    '401 `M_UNAUTHORIZED` for requests, and events are not accepted',
+  ],
+  ['signatures of a request or an event that are looked at', '8', 'the others do not count'],
+  [
+    'receipts, and users of presence, of one EDU that are looked at',
+    '1000, 1000; of rooms in one transaction 2000',
+    'the others are dropped',
+  ],
+  ['devices of a remote user', '2000', 'the others are dropped'],
+  ['invites of other servers that wait for one user', '1000', '429 `M_LIMIT_EXCEEDED`'],
+  [
+    'an answer to /backfill, /get_missing_events',
+    '100 events, 20 events; 4 MiB; 50 ends to begin from',
+    'less than was asked for',
+  ],
+  ['servers and keys of one question to this server as a notary', '200, 50', '413 `M_TOO_LARGE`'],
+  // Answers to our own requests.
+  [
+    'an answer of another server',
+    '1 MiB; keys of users 16 MiB, events of a room 16 MiB, a state 128 MiB, spaces and directories 4 MiB, errors 64 KiB; one JSON value for 16 bytes; `tsudoi_federation_request_seconds{outcome}`',
+    'it counts as none',
+  ],
+  [
+    'time for an answer of another server',
+    '90 s in all, 60 s until it begins; memberships 30 s; a join 10 minutes; names 4 s, keys 20 s',
+    'it counts as not reached, and is left alone for up to an hour',
+  ],
+  ['requests to other servers that wait for their turn', '8192', 'the newest fail'],
+  ['redirects of a file, and of /.well-known', '3, 10', 'it counts as none'],
+  ['answers of push gateways, captchas and moderation tools', '64 KiB', 'they count as none'],
+  ['answers of identity servers', '128 KiB', 'they count as none'],
+  ['lines of a mail server', '64 KiB', 'the mail is tried again'],
+  // Application services.
+  [
+    'a transaction for an application service',
+    '100 events of 2000000 characters, 100 messages for devices, 1000 receipts; 90 s for its answer',
+    'the rest comes with the next one; the pause after a failure doubles up to 5 minutes',
+  ],
+  ['answers of application services about networks', '100 entries, 256 KiB in 8 s', 'the others are left out'],
+  // Administration.
+  ['tasks of administrators that are not done', '1000', '429 `M_LIMIT_EXCEEDED`'],
+  ['users, rooms and entries of one page of administrators', '1000', 'less than was asked for'],
+];
