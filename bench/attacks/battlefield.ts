@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpConnection, requestText, type Answer, type Endpoint } from '../load/http.ts';
 import { WebSocket } from 'ws';
 import type { Crowd, Person } from '../load/people.ts';
+import type { PartnerServer } from '../load/partner-server.ts';
 import { STREAM_PATH, STREAM_SUBPROTOCOL } from '../load/socket.ts';
 
 /** How many do it: strangers without an account, each with an address of its own, or users. */
@@ -18,6 +19,8 @@ export const PROXY = '127.0.1.1';
 /** Where attacks are prepared, before the limits hold. */
 export interface Scene {
   readonly crowd: Crowd;
+  /** Another server. */
+  readonly partner: PartnerServer;
   /** Somebody who attacks nobody. */
   readonly victim: Person;
   /** Users who do this and nothing else. */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +25,20 @@ const VERSIONS = ['10', '11', '12'];
 /** Sooner than the other server asks for: it shall never have nothing to do. */
 const AGAIN_MS = 20;
 
+const SILENT = 'silent';
+/** Servers that take connections and say nothing. */
+export const SILENT_SERVERS = Array.from({ length: 200 }, (_, index) => `${SILENT}${index}.test`);
+export const PARTNER_NAME = NAME;
+
+const endlessly = (response: ServerResponse): void => {
+  const more = `{"a":"${'x'.repeat(60_000)}",`;
+  const pour = (): void => {
+    while (!response.destroyed && response.write(more));
+  };
+  response.on('drain', pour);
+  pour();
+};
+
 /** A room as the partner knows it: enough of it to send messages. */
 export interface PartnerRoom {
   readonly roomId: string;
@@ -38,13 +53,20 @@ export class PartnerServer {
   readonly #server: Server;
   readonly #endpoint: Endpoint;
   #transactions = 0;
+  /** Whether its answers have no end, to whoever asks it for anything but its key. */
+  isHarmful = false;
 
   private constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
     const key = readFileSync(certificate('federation.key'));
     this.#server = createServer({ cert: readFileSync(certificate('federation.crt')), key }, (request, response) => {
       response.setHeader('content-type', 'application/json');
-      response.end(request.url === '/_matrix/key/v2/server' ? this.#keys() : '{}');
+      response.on('error', () => undefined);
+      const isOfKeys = request.url === '/_matrix/key/v2/server';
+      if (request.headers.host?.startsWith(SILENT) === true) return;
+      if (isOfKeys) response.end(this.#keys());
+      else if (this.isHarmful) endlessly(response);
+      else response.end('{}');
     });
   }
 
@@ -57,8 +79,9 @@ export class PartnerServer {
 
   /** What a server has to be configured with to know it. */
   get environment(): Readonly<Record<string, string>> {
+    const { port } = this.#server.address() as AddressInfo;
     return {
-      TSUDOI_FEDERATION__STATIC_HOSTS: `${NAME}=127.0.0.1:${(this.#server.address() as AddressInfo).port}`,
+      TSUDOI_FEDERATION__STATIC_HOSTS: [NAME, ...SILENT_SERVERS].map((name) => `${name}=127.0.0.1:${port}`).join(','),
       TSUDOI_FEDERATION__TRUSTED_CA_FILES: certificate('authority.crt'),
       TSUDOI_FEDERATION__ALLOW_IP_RANGES: '127.0.0.0/8',
     };
@@ -118,6 +141,26 @@ export class PartnerServer {
       origin_server_ts: Date.now(),
       pdus,
     });
+  }
+
+  /** A request signed in the name of a server, as text to be written to a connection. */
+  signed(method: 'GET' | 'PUT', uri: string, content?: JsonObject, origin = NAME): string {
+    const { authorization, body = '' } = signRequest(
+      { method, uri, origin, destination: SERVER, content },
+      this.#signingKey,
+    );
+    return `${method} ${uri} HTTP/1.1\r\nHost: t\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  }
+
+  /** A message that follows on events that nobody has. */
+  sayAfter(room: PartnerRoom, body: string, prev: readonly string[]): Pdu {
+    return this.#build(room.version, room.roomId, {
+      type: 'm.room.message',
+      content: { msgtype: 'm.text', body },
+      depth: room.last.pdu.depth + 1,
+      prev,
+      auth: room.auth,
+    }).pdu;
   }
 
   #build(

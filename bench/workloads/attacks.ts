@@ -8,6 +8,8 @@ import { Battlefield, PROXY, USERS, type Attack, type Scene } from '../attacks/b
 import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
 import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
 import { kept, pages } from '../attacks/kept.ts';
+import { federation } from '../attacks/federation.ts';
+import { PartnerServer } from '../load/partner-server.ts';
 import { reach, WEB } from '../attacks/reach.ts';
 import { Crowd } from '../load/people.ts';
 import type { Suffering } from '../load/victim.ts';
@@ -36,6 +38,7 @@ const ATTACKS: readonly Attack[] = [
   ...logins,
   ...textsAndOutages,
   ...reach,
+  ...federation,
 ].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
@@ -87,6 +90,8 @@ export const attacks: Workload = {
   async run({ server, meter, pick, progress, report, wants }) {
     const { endpoint } = server;
     const prepared = ATTACKS.filter(({ id }) => wants(id));
+    const partner = await PartnerServer.start(endpoint);
+    await server.restart(partner.environment);
     const crowd = new Crowd(endpoint, 8);
     let victim: Worker | undefined;
     try {
@@ -102,7 +107,7 @@ export const attacks: Workload = {
         const room = await crowd.createRoom(users[0]!);
         await crowd.joinAll(users.slice(1), room);
         await crowd.joinAll(users, largeRoom);
-        const scene: Scene = { crowd, victim: sender, room, largeRoom, users };
+        const scene: Scene = { crowd, partner, victim: sender, room, largeRoom, users };
         acts.push({ ...attack, users, act: await attack.prepare(scene) });
       }
       await server.restart({ TSUDOI_RATE_LIMITS__ENABLED: 'true' });
@@ -159,6 +164,7 @@ export const attacks: Workload = {
     } finally {
       await victim?.terminate();
       crowd.close();
+      partner.stop();
     }
   },
 };

@@ -248,6 +248,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '429 `M_LIMIT_EXCEEDED`',
   ],
   [
+    'statements at once',
+    '`database.pool_size`; the writer goes first, users take turns, and nobody waits longer than 10 s; `tsudoi_sql_pool_waiting`',
+    '503 `M_UNKNOWN`',
+  ],
+  [
     'users of one /keys/query that are read at once, and queries of more that are answered at once',
     '500, 2; users take turns, and 200 of one may wait',
     '429 `M_LIMIT_EXCEEDED`',

@@ -235,6 +235,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const work = new Work(match.target.name);
     exchange.operation = match.target;
     exchange.work = work;
+    work.party = () => keyOf(exchange);
     work.resume = () => admission.resume(keyOf(exchange));
     return doing(work, () => perform(ctx, exchange, match, work));
   };

@@ -21,6 +21,8 @@ export class Work {
   bytesOut = 0;
   /** Waits until there is time on the event loop for what comes after an answer of the database; where nobody set it, there always is. */
   resume: (() => Promise<void> | undefined) | undefined;
+  /** Whose it is: a user, a server or a network; where nobody set it, it is nobody's in particular. */
+  party: (() => string) | undefined;
 
   constructor(name: string) {
     this.name = name;

@@ -5,6 +5,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
+import { ConnectionLine } from './connection-line.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
 import { isDeadlock, isOfDatabase } from './failures.ts';
@@ -32,6 +33,8 @@ export interface DatabaseOptions {
 const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 /** How often a transaction is tried that others get into the way of. */
 const MOST_TRIES = 4;
+/** Milliseconds for which a connection is waited for. */
+const CONNECTION_TIMEOUT_MS = 10_000;
 /** Any number will do, as long as every node takes the same. */
 const MIGRATION_LOCK = 7_305_817_001;
 
@@ -48,6 +51,7 @@ const CLAIM_META = sql(
  */
 export class Database {
   readonly #pool: pg.Pool;
+  readonly #line: ConnectionLine;
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #sent: { count: number };
@@ -62,6 +66,7 @@ export class Database {
 
   private constructor(pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
     this.#pool = pool;
+    this.#line = new ConnectionLine(pool.options.max, CONNECTION_TIMEOUT_MS);
     this.#seconds = options.metrics.histogram(
       'tsudoi_sql_statement_seconds',
       'time from asking for a statement outside of transactions to its answer, waiting for a connection included',
@@ -95,20 +100,20 @@ export class Database {
       max: Math.max(options.poolSize ?? 16, 3),
       Client,
       types: columnTypes as pg.CustomTypesConfig,
-      connectionTimeoutMillis: 10_000,
+      connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
       idleTimeoutMillis: 60_000,
       keepAlive: true,
       application_name: 'tsudoi',
     });
+    const database = new Database(pool, options, sent);
     options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
     options.metrics.gaugeOf('tsudoi_sql_pool_limit', 'how many there may be', () => pool.options.max);
     options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
     options.metrics.gaugeOf(
       'tsudoi_sql_pool_waiting',
       'queries that wait for a connection to PostgreSQL',
-      () => pool.waitingCount,
+      () => pool.waitingCount + database.#line.waiting,
     );
-    const database = new Database(pool, options, sent);
     database.#connections.watch(pool);
     try {
       await pool.query('select 1');
@@ -166,7 +171,13 @@ export class Database {
     const began = systemClock.monotonic();
     let rows: R[];
     try {
-      ({ rows } = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] }));
+      const waiting = this.#line.take();
+      if (waiting !== undefined) await waiting;
+      try {
+        ({ rows } = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] }));
+      } finally {
+        this.#line.give();
+      }
     } catch (error) {
       if (isOfDatabase(error)) this.#failures.inc();
       throw error;
@@ -200,7 +211,7 @@ export class Database {
   }
 
   async #transaction<T>(begin: string, use: (tx: Tx) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect();
+    const client = await this.#connect();
     const context = new TransactionContext({
       client,
       orm: () => this.#openOrm(),
@@ -228,6 +239,7 @@ export class Database {
       throw error;
     } finally {
       client.release(isBroken);
+      this.#line.give();
     }
     for (const callback of context.close()) {
       try {
@@ -237,6 +249,18 @@ export class Database {
       }
     }
     return result;
+  }
+
+  /** A connection of the pool; `give` of the line gives its place to the next one. */
+  async #connect(): Promise<pg.PoolClient> {
+    const waiting = this.#line.take();
+    if (waiting !== undefined) await waiting;
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      this.#line.give();
+      throw error;
+    }
   }
 
   #openOrm(): Promise<Orm> {

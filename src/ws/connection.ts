@@ -363,6 +363,7 @@ export class Connection implements StreamSink, Beating {
     const name = method?.name ?? 'unknown';
     const work = new Work(`websocket.${name}`);
     work.bytesIn = frame.text.length;
+    work.party = () => requester.userId;
     work.resume = () => admission.resume(requester.userId);
     this.#inFlight += 1;
     const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));

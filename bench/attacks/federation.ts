@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import { requestText } from '../load/http.ts';
+import { PARTNER_NAME, SILENT_SERVERS } from '../load/partner-server.ts';
+import { attack, type Attack, part, STRANGERS, USERS, V3 } from './battlefield.ts';
+
+const SEND = '/_matrix/federation/v1/send';
+/** So many transactions a server has on their way at once. */
+const WIDTH = 10;
+const unknownEvent = (): string => `$${randomBytes(32).toString('base64url')}`;
+
+/** What other servers do, and what users have this one ask them. */
+export const federation: readonly Attack[] = [
+  attack('federation.names', 'strangers send transactions in the names of ever new servers', ({ partner }) => {
+    return (field) =>
+      field.swarm(STRANGERS, (stranger, round) => {
+        const origin = round % 2 === 0 ? `made-up${round}.invalid` : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
+        const content = { origin, origin_server_ts: Date.now(), pdus: [] };
+        return field.ask(stranger, partner.signed('PUT', `${SEND}/names${round}`, content, origin));
+      });
+  }),
+  attack(
+    'federation.edus',
+    'a server sends all that it may of typing, receipts, presence, devices and messages',
+    async ({ partner, crowd, victim, users }) => {
+      const room = await partner.join(await crowd.createRoom(victim));
+      const rooms = {
+        [room.roomId]: { 'm.read': { [partner.user]: { data: { ts: 1 }, event_ids: [unknownEvent()] } } },
+      };
+      const edusOf = (round: number): object[] =>
+        Array.from({ length: 20 }, (_, index) => {
+          const nobody = `@nobody${round}x${index}:${PARTNER_NAME}`;
+          return [
+            {
+              edu_type: 'm.typing',
+              content: {
+                room_id: room.roomId,
+                user_id: index % 2 === 0 ? partner.user : nobody,
+                typing: index % 4 < 2,
+              },
+            },
+            { edu_type: 'm.receipt', content: rooms },
+            {
+              edu_type: 'm.presence',
+              content: {
+                push: [{ user_id: nobody, presence: 'online', status_msg: 'x'.repeat(2_000), last_active_ago: 1 }],
+              },
+            },
+            {
+              edu_type: 'm.device_list_update',
+              content: { user_id: nobody, device_id: `D${index}`, stream_id: round + index, prev_id: [round] },
+            },
+            {
+              edu_type: 'm.direct_to_device',
+              content: {
+                sender: partner.user,
+                type: 'm.bench',
+                message_id: `${round}x${index}`,
+                messages: {
+                  [users[index % users.length]!.userId]: { '*': { text: 'x'.repeat(2_000) } },
+                  '@nobody:localhost': { '*': {} },
+                },
+              },
+            },
+          ];
+        }).flat();
+      return (field) =>
+        field.swarm(
+          1,
+          (_, round) => {
+            const content = { origin: PARTNER_NAME, origin_server_ts: Date.now(), pdus: [], edus: edusOf(round) };
+            return field.ask(0, partner.signed('PUT', `${SEND}/edus${round}`, content as never));
+          },
+          WIDTH,
+        );
+    },
+  ),
+  attack(
+    'federation.events',
+    'a server sends events that follow on what nobody has, and answers without end',
+    async ({ partner, crowd, victim }) => {
+      const room = await partner.join(await crowd.createRoom(victim));
+      return async (field) => {
+        partner.isHarmful = true;
+        await field.swarm(
+          1,
+          (_, round) => {
+            const pdus = Array.from({ length: 20 }, (_unused, index) =>
+              partner.sayAfter(room, `${round} ${index}`, Array.from({ length: 20 }, unknownEvent)),
+            );
+            const content = { origin: PARTNER_NAME, origin_server_ts: Date.now(), pdus };
+            return field.ask(0, partner.signed('PUT', `${SEND}/events${round}`, content as never));
+          },
+          WIDTH,
+        );
+        partner.isHarmful = false;
+      };
+    },
+  ),
+  attack('federation.slow', 'users ask servers that say nothing, or do not come to an end', ({ partner }) => {
+    return async (field) => {
+      partner.isHarmful = true;
+      await field.swarm(
+        USERS,
+        (attacker, round) => {
+          const { token } = field.users[attacker]!;
+          const server = round % 2 === 0 ? PARTNER_NAME : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
+          const user = `@u${round}:${server}`;
+          const asked: readonly (readonly [string, string, object?])[] = [
+            ['GET', `${V3}/profile/${part(user)}`],
+            [
+              'POST',
+              `${V3}/keys/query`,
+              {
+                device_keys: Object.fromEntries(SILENT_SERVERS.slice(0, 40).map((name) => [`@u${round}:${name}`, []])),
+              },
+            ],
+            ['GET', `${V3}/directory/room/${part(`#r${round}:${server}`)}`],
+            ['POST', `${V3}/join/${part(`!r${round}:${server}`)}?server_name=${server}`, {}],
+            ['GET', `${V3}/publicRooms?server=${server}`],
+            ['GET', `/_matrix/client/v1/media/download/${server}/m${round}?timeout_ms=20000`],
+            ['GET', `/_matrix/client/v1/room_summary/${part(`!r${round}:${server}`)}?via=${server}`],
+          ];
+          const [method, path, body] = asked[round % asked.length]!;
+          return field.ask(attacker, requestText(method, path, token, body));
+        },
+        20,
+      );
+      partner.isHarmful = false;
+    };
+  }),
+];

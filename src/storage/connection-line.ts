@@ -1,0 +1,74 @@
+import { RankedLine } from '#src/kernel/line.ts';
+import { systemTimers, type Timers } from '#src/kernel/timers.ts';
+import { currentWork } from '#src/kernel/work.ts';
+
+/** What everybody who sends something waits for: it goes before what a single user asks for. */
+const FIRST: ReadonlySet<string> = new Set(['writer']);
+/** How many of one party may wait. */
+const MOST_WAITING = 100_000;
+
+interface Waiting {
+  readonly begin: () => boolean;
+}
+
+/**
+ * Those who wait for a connection to the database. Users take turns, however many statements the requests of each wait for: whoever asks for
+ * something that takes hundreds of them waits for themselves.
+ */
+export class ConnectionLine {
+  readonly #timeoutMs: number;
+  readonly #timers: Pick<Timers, 'after'>;
+  readonly #line = new RankedLine<Waiting>(MOST_WAITING, 2);
+  #free: number;
+
+  /**
+   * @param connections how many there are
+   * @param timeoutMs how long one is waited for
+   */
+  constructor(connections: number, timeoutMs: number, timers: Pick<Timers, 'after'> = systemTimers) {
+    this.#timers = timers;
+    this.#free = connections;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  get waiting(): number {
+    return this.#line.size;
+  }
+
+  /**
+   * Takes a connection. Whoever has one gives it back with `give`.
+   *
+   * @returns undefined where one is free, which is the usual case; else what rejects when there is none in time
+   */
+  take(): Promise<void> | undefined {
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return undefined;
+    }
+    const work = currentWork();
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const timer = this.#timers.after(this.#timeoutMs, () => {
+        isOver = true;
+        reject(tooLate());
+      });
+      const begin = (): boolean => {
+        timer.cancel();
+        if (!isOver) resolve();
+        return !isOver;
+      };
+      const name = work?.name ?? 'unnamed';
+      if (this.#line.join(work?.party?.() ?? name, FIRST.has(name) ? 0 : 1, { begin })) return;
+      timer.cancel();
+      reject(tooLate());
+    });
+  }
+
+  give(): void {
+    for (let next = this.#line.next(); next !== undefined; next = this.#line.next()) if (next.begin()) return;
+    this.#free += 1;
+  }
+}
+
+/** As the pool says it. */
+const tooLate = (): Error => new Error('timeout exceeded when trying to connect');
