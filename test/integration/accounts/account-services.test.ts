@@ -297,7 +297,7 @@ describe('what is done for accounts', function () {
       expect(await moderation(bob)).to.equal(undefined);
     });
 
-    it('lets suspended users read and leave, and refuses them all that others would notice', async () => {
+    it('lets suspended users read and leave, and refuses them all that others would notice, and the removal of their addresses', async () => {
       const roomId = (await must(server.url, 'POST', '/createRoom', { token: alice, body: { preset: 'public_chat' } }))
         .room_id;
       const other = (
@@ -336,6 +336,7 @@ describe('what is done for accounts', function () {
         send(bob, 'POST', `/rooms/${roomId}/upgrade`, { new_version: '11' }),
         send(bob, 'PUT', '/directory/room/%23b:localhost', { room_id: roomId }),
         send(bob, 'POST', '/user/@bob:localhost/openid/request_token'),
+        send(bob, 'POST', '/account/3pid/delete', { medium: 'email', address: 'bob@mail.test' }),
       ]) {
         await refused(answer, 403, 'M_USER_SUSPENDED');
       }
