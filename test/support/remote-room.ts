@@ -47,6 +47,8 @@ export interface RemoteDraft {
   readonly ts?: number;
   readonly stickyDurationMs?: number;
   readonly depth?: number;
+  /** Its id where the room's version lets its server choose one; a random one when left out. */
+  readonly eventId?: string;
 }
 
 /** What other servers know of a room that was made here, and what they send. */
@@ -111,7 +113,9 @@ export class RemoteRoom {
         ...(draft.stateKey === undefined ? {} : { stateKey: draft.stateKey }),
         ...(draft.redacts === undefined ? {} : { redacts: draft.redacts }),
         ...(draft.stickyDurationMs === undefined ? {} : { stickyDurationMs: draft.stickyDurationMs }),
-        ...(version.eventIdFormat === 'assigned' ? { eventId: `$${systemRandom.string(16)}:${server}` } : {}),
+        ...(version.eventIdFormat === 'assigned'
+          ? { eventId: draft.eventId ?? `$${systemRandom.string(16)}:${server}` }
+          : {}),
       },
       { serverName: server, signingKey: keyOf(server) },
     );

@@ -251,6 +251,22 @@ describe('redactions, asked for over HTTP', function () {
     expect(await shown()).not.to.contain('secret');
   });
 
+  it('tell of what redacted an event alone, however long the chain of redactions of redactions is', async () => {
+    const roomId = await open('10');
+    const said = await server.say('bob', roomId, 'secret');
+    const chain = [said];
+    for (let link = 0; link < 20; link++) chain.push(await done(redact('alice', roomId, chain.at(-1) ?? '')));
+    for (const restart of [false, true]) {
+      if (restart) await server.restart();
+      for (const [at, id] of chain.slice(0, -1).entries()) {
+        const { unsigned } = await event('bob', roomId, id);
+        expect(unsigned.redacted_by).to.equal(chain[at + 1]);
+        expect(unsigned.redacted_because.event_id).to.equal(chain[at + 1]);
+        expect(unsigned.redacted_because.unsigned).to.have.all.keys('age');
+      }
+    }
+  });
+
   it('at once with an edit and a reaction leave one redacted event and no aggregation', async () => {
     const roomId = await open();
     for (let round = 0; round < 10; round++) {

@@ -256,6 +256,8 @@ export class StoredEvent {
       readonly stickyTtl?: number | undefined;
       readonly hidesPrevious?: boolean | undefined;
       readonly strippedState?: string | undefined;
+      /** It is shown as what redacted another event: without what redacted it in turn, since such a chain has no end. */
+      readonly isReason?: boolean | undefined;
     },
     withRoomId: boolean,
   ): string {
@@ -269,9 +271,9 @@ export class StoredEvent {
       unsigned += `,"prev_content":${JSON.stringify(this.previous.content)},"prev_sender":${JSON.stringify(this.previous.sender)}`;
       unsigned += `,"replaces_state":${JSON.stringify(this.previous.eventId)}`;
     }
-    if (this.#redactedBecause !== undefined) {
-      const because = this.#redactedBecause.clientJson({ now: reader.now }, true);
-      unsigned += `,"redacted_because":${because}`;
+    if (this.#redactedBecause !== undefined && reader.isReason !== true) {
+      const because = this.#redactedBecause.clientJson({ now: reader.now, isReason: true }, true);
+      unsigned += `,"redacted_by":${JSON.stringify(this.#redactedBecause.eventId)},"redacted_because":${because}`;
     }
     if (reader.stickyTtl !== undefined) unsigned += `,"${STICKY_TTL}":${reader.stickyTtl}`;
     if (reader.strippedState !== undefined) unsigned += `,${reader.strippedState}`;

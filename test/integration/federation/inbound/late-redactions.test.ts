@@ -64,4 +64,19 @@ describe('a redaction that comes before what it redacts', function () {
     await server.idle();
     expect((await event(roomId, said.eventId)).content.body).to.equal('still here');
   });
+
+  it('and that redacts it in turn leaves a room that can be read', async () => {
+    const { room, roomId } = await scene('1');
+    for (const [eventId, redacts] of [
+      ['$one:p.test', '$other:p.test'],
+      ['$other:p.test', '$one:p.test'],
+    ] as const)
+      await room.send([room.build({ type: 'm.room.redaction', content: {}, sender: PAT, redacts, eventId })]);
+    await server.idle();
+    for (const restart of [false, true]) {
+      if (restart) await server.restart();
+      const { timeline } = (await server.must('alice', 'GET', '/sync')).rooms.join[roomId];
+      expect(timeline.events.map((shown: Json) => shown.event_id)).to.include.members(['$one:p.test', '$other:p.test']);
+    }
+  });
 });
