@@ -216,10 +216,12 @@ const creatorsFault = (creators: ReadonlySet<string>, { users }: JsonObject): st
 
 /**
  * A user who gives their power away lists who has it now (or had it). Levels that list nobody were meant to change something else, and
- * would leave the room to nobody. Since v12 creators stand above them.
+ * would leave the room to nobody. Since v12 creators stand above them. No levels at all are a wish for the defaults, which established
+ * servers grant.
  */
 const lockoutFault = (version: RoomVersion, content: JsonObject): string | undefined => {
-  if (version.auth.privilegedCreators || content['users'] !== undefined) return undefined;
+  const isMeant = content['users'] !== undefined || Object.keys(content).length === 0;
+  if (version.auth.privilegedCreators || isMeant) return undefined;
   const { events, state_default: stateDefault = 50, users_default: usersDefault = 0 } = content;
   const needed = (isJsonObject(events) ? events['m.room.power_levels'] : undefined) ?? stateDefault;
   return Number(usersDefault) >= Number(needed)

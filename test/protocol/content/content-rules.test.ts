@@ -148,6 +148,7 @@ describe('the content that clients may send', () => {
     expect(state('m.room.power_levels', { users_default: 50, ban: 0 })).to.equal(undefined);
     expect(state('m.room.power_levels', { events: { 'm.room.power_levels': 0 } })).to.equal(undefined);
     expect(state('m.room.power_levels', { users: {} })).to.equal(undefined);
+    expect(state('m.room.power_levels', {}), 'a wish for the defaults').to.equal(undefined);
     const creators = new Set(['@a:b']);
     const later = (content: JsonObject): string | undefined =>
       contentFault(
