@@ -36,6 +36,18 @@ const GENERAL = ['setRoomStateWithKey', 'scheduleDelayedEvent', 'createRoom'];
 /** They make some as a consequence of something else, for which they have tests of their own. */
 const CONSEQUENCES = ['upgradeRoom', 'forgetRoom', 'deactivateAccount', 'sendDelayedEvent', 'updateDelayedEvent'];
 
+/** They put off or drop what has been asked about when it was scheduled. */
+const OF_THE_SCHEDULE = ['cancelDelayedEvent', 'restartDelayedEvent'];
+/** They need no account: a third party's word about an address, which has tests of its own. */
+const OF_NOBODY = ['onBindThirdPartyIdentifier', 'onBindThirdPartyIdentifierByPost'];
+
+/** Paths of what makes member events, whoever may call it. */
+const MAKES_ONE =
+  /\/(join|make_room_admin|knock|invite|exchange_third_party_invite|onbind|kick|ban|unban|leave|forget|upgrade|createRoom|state|delayed_events?|send_(join|knock|leave|server_notice)|send\/\{txnId\}|erase|block)(\/|$)|federation\/v1\/send\/|deactivate|admin\/v\d\/rooms\/\{roomId\}$|v2\/users\/\{user_id\}$/;
+
+const makers = (isWanted: (endpoint: (typeof ENDPOINTS)[number]) => boolean): (typeof ENDPOINTS)[number][] =>
+  ENDPOINTS.filter((one) => one.method !== 'GET' && isWanted(one) && MAKES_ONE.test(one.path));
+
 const DELAY = 'org.matrix.msc4140.delay';
 const REFUSED: Partial<Readonly<Record<Kind, string>>> = {
   guest: 'M_GUEST_ACCESS_FORBIDDEN',
@@ -123,17 +135,53 @@ describe('who may make which member event, however it comes', function () {
   };
 
   it('is asked of every endpoint that can make one', () => {
-    const makesOne =
-      /\/(join|knock|invite|kick|ban|unban|leave|forget|upgrade|createRoom|state|delayed_event)(\/|$)|deactivate/;
-    const found = ENDPOINTS.filter(
-      ({ auth, method, path }) => method !== 'GET' && auth === 'accessToken' && makesOne.test(path),
-    ).map(({ operationId }) => operationId);
-    const known = [...CHANGES.map(({ operation }) => operation), ...GENERAL, ...CONSEQUENCES];
+    const found = makers(({ auth }) => auth !== 'admin' && auth !== 'server').map(({ operationId }) => operationId);
+    const known = [
+      ...CHANGES.map(({ operation }) => operation),
+      ...GENERAL,
+      ...CONSEQUENCES,
+      ...OF_NOBODY,
+      ...OF_THE_SCHEDULE,
+    ];
     expect(found.filter((operation) => !known.includes(operation))).to.deep.equal([]);
     const served = new Set(ENDPOINTS.map(({ operationId }) => operationId));
     expect([...CHANGES.map(({ operation }) => operation), ...GENERAL].filter((one) => !served.has(one))).to.deep.equal(
       [],
     );
+  });
+
+  it('nobody makes any by what is for administrators, or for other servers, whoever they are', async () => {
+    const others = makers(({ auth }) => auth === 'admin' || auth === 'server');
+    expect(others.map(({ operationId }) => operationId)).to.include.members([
+      'adminJoinRoom',
+      'adminMakeRoomAdmin',
+      'adminDeleteRoom',
+      'adminDeactivateUser',
+      'sendJoinV2',
+      'sendInviteV2',
+      'sendKnock',
+      'sendLeaveV2',
+      'sendTransaction',
+    ]);
+    for (const kind of KINDS) {
+      const roomId = await roomFor(kind);
+      const { userId } = await server.session(names[kind]);
+      const members = await server.must('alice', 'GET', `/rooms/${roomId}/members`);
+      await setAccount(kind, true);
+      for (const { auth, method, operationId, path } of others) {
+        const target = path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+          encodeURIComponent(/room/i.test(name) ? roomId : /user/i.test(name) ? userId : 'x'),
+        );
+        const { status, body } = await server.ask(names[kind], method, target, { user_id: userId, membership: 'join' });
+        const expected = auth === 'server' ? 401 : kind === 'locked' ? 401 : 403;
+        expect([operationId, kind, status], JSON.stringify(body)).to.deep.equal([operationId, kind, expected]);
+      }
+      await setAccount(kind, false);
+      const after = await server.must('alice', 'GET', `/rooms/${roomId}/members`);
+      expect(after.chunk.map(({ event_id: id }: Json) => id)).to.deep.equal(
+        members.chunk.map(({ event_id: id }: Json) => id),
+      );
+    }
   });
 
   for (const kind of KINDS)
