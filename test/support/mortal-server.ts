@@ -89,7 +89,7 @@ export class MortalServer {
     taskKinds: readonly AnyTaskKind[] = [],
   ): Promise<MortalServer> {
     const folder = mkdtempSync(join(tmpdir(), 'tsudoi-test-mortal-'));
-    const config = loadConfig([], { TSUDOI_DATA_DIR: folder });
+    const config = loadConfig([], { TSUDOI_DATA_DIR: folder, ...environment });
     return new MortalServer(
       await cloneDatabase(),
       folder,

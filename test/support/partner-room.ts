@@ -7,17 +7,20 @@ import type { InProcessServer } from './in-process-server.ts';
 import { type RemoteDraft, RemoteRoom, signsWith } from './remote-room.ts';
 import type { PartnerRequest, RemotePartner } from './remote-partner.ts';
 
+/** The server whose room it is. */
+export type RoomHost = Pick<InProcessServer, 'serverName' | 'clock' | 'idle' | 'services'>;
+
 /**
  * A room of a server as a scripted partner knows it: the partner's users make events in it, which are sent or kept back, and the partner
  * answers what it is asked for its history.
  */
 export class PartnerRoom {
   readonly roomId: string;
-  readonly #server: InProcessServer;
+  readonly #server: RoomHost;
   readonly #partner: RemotePartner;
   #remote: RemoteRoom;
 
-  private constructor(server: InProcessServer, partner: RemotePartner, roomId: string, remote: RemoteRoom) {
+  private constructor(server: RoomHost, partner: RemotePartner, roomId: string, remote: RemoteRoom) {
     this.#server = server;
     this.#partner = partner;
     this.roomId = roomId;
@@ -26,7 +29,7 @@ export class PartnerRoom {
 
   /** A partner whose users come into a public room of the server. */
   static async join(
-    server: InProcessServer,
+    server: RoomHost,
     partner: RemotePartner,
     roomId: string,
     users: readonly string[],

@@ -68,6 +68,7 @@ export function composeFederationInbound(
     walk: new HistoryWalk(database, loader),
     visibility: new ServerVisibility({ interner, loader, states, erased }),
     clock,
+    whole: below.wholeState,
   });
   const { events, stream } = below;
   const healer = new ExtremityHealer({ events, rooms, stream, timers, logger });

@@ -8,6 +8,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventById, eventsByNid, idsByNid } from '#src/storage/room-model/event-reads.ts';
@@ -25,8 +26,11 @@ export interface HistoryAnswersOptions {
   readonly walk: HistoryWalk;
   readonly visibility: ServerVisibility;
   readonly clock: Clock;
+  readonly whole: Pick<WholeState, 'within'>;
 }
 
+/** How long a server that asks for a state waits until it is whole. */
+const PATIENCE_MS = 10_000;
 /** Events in one answer, whatever was asked for. */
 const MOST_MISSING = 20;
 const MOST_BACKFILLED = 100;
@@ -182,13 +186,17 @@ export class HistoryAnswers {
     room: Room,
     eventId: string,
   ): Promise<{ readonly state: readonly number[]; readonly authChain: readonly number[] }> {
-    const event = await this.#eventOf(room, eventId);
+    let event = await this.#eventOf(room, eventId);
+    if (room.partial !== undefined && event.nid >= room.partial.join) {
+      // Most of them are whole soon; whoever asks would else have to come again, or to do with another server's word.
+      if (!(await this.#options.whole.within(room, PATIENCE_MS)))
+        throw new MatrixError(
+          'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+          'This server has not been told yet who is in the room. Ask another one.',
+        );
+      event = await this.#eventOf(room, eventId);
+    }
     if ((event.flags & (EVENT_FLAGS.outlier | EVENT_FLAGS.rejected)) !== 0) throw notFound();
-    if (room.partial !== undefined && event.nid >= room.partial.join)
-      throw new MatrixError(
-        'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
-        'This server has not been told yet who is in the room. Ask another one.',
-      );
     const chain = await this.#options.states.get(event.state);
     const state = [...chain.others().events, ...chain.members().events];
     return { state, authChain: await this.#authChain(room, state) };

@@ -344,8 +344,6 @@ describe('a room that is joined before its members are known', function () {
     const room = await joined();
     const path = encodeURIComponent(room.roomId);
     const user = encodeURIComponent('@new:q.test');
-    const { partial } = (await a.services.rooms.byId(room.roomId))!;
-    const joinEvent = (await a.services.loader.one((await a.services.rooms.byId(room.roomId))!, partial!.join))!;
     const said = room.say('@m1:p.test', 'to be asked for');
     await send(room, said);
     for (const [method, url, content] of [
@@ -353,8 +351,6 @@ describe('a room that is joined before its members are known', function () {
       ['GET', `/_matrix/federation/v1/make_knock/${path}/${user}?ver=10`, undefined],
       ['PUT', `/_matrix/federation/v2/send_join/${path}/$x`, {}],
       ['PUT', `/_matrix/federation/v1/send_knock/${path}/$x`, {}],
-      ['GET', `/_matrix/federation/v1/state_ids/${path}?event_id=${encodeURIComponent(said.eventId)}`, undefined],
-      ['GET', `/_matrix/federation/v1/state/${path}?event_id=${encodeURIComponent(joinEvent.eventId)}`, undefined],
     ] as const) {
       const { body, status } = await q.send('a.test', method, url, content);
       expect([status, body.errcode], url).to.deep.equal([404, NOT_WHOLE]);
@@ -366,6 +362,32 @@ describe('a room that is joined before its members are known', function () {
     // Of q.test nobody is in it, as is known now.
     const { body } = await q.send('a.test', 'GET', `/_matrix/federation/v1/make_join/${path}/${user}?ver=10`);
     expect(body.event.content.membership).to.equal('join');
+  });
+
+  it('has servers that ask for a state wait until it is whole, and refuses them when that takes long', async () => {
+    const room = await joined();
+    const said = room.say('@m1:p.test', 'to be asked for');
+    await send(room, said);
+    const { loader, rooms } = a.services;
+    const known = (await rooms.byId(room.roomId))!;
+    const ask = (what: string, id: string): ReturnType<RemotePartner['send']> => {
+      const path = `/_matrix/federation/v1/${what}/${encodeURIComponent(room.roomId)}`;
+      return p.send('a.test', 'GET', `${path}?event_id=${encodeURIComponent(id)}`);
+    };
+    let isRefused = false;
+    const refused = ask('state', (await loader.one(known, known.partial!.join))!.eventId);
+    void refused.finally(() => (isRefused = true));
+    await until('it is refused', async () => {
+      await federation.clock.advance(5_000);
+      return isRefused;
+    });
+    const { body, status } = await refused;
+    expect([status, body.errcode]).to.deep.equal([404, NOT_WHOLE]);
+    const told = ask('state_ids', said.eventId);
+    await complete(room);
+    const { body: ids } = await told;
+    const memberships = [...room.state.values()].filter(({ pdu }) => pdu.type === 'm.room.member');
+    expect(ids.pdu_ids).to.include.members(memberships.map(({ eventId }) => eventId));
   });
 
   it('lets a second user of this server in through another one, which knows who is banned', async () => {
